@@ -1,0 +1,123 @@
+// What the core needs from outside: time, randomness, the network and a log. Everything else is data or SQLite.
+import type { ErrorObject } from './protocol/errors.ts';
+
+/** Cancels what a call set up; calling it again does nothing. */
+export type Cancel = () => void;
+
+export interface Clock {
+  /** Milliseconds since the epoch, an integer; may jump in both directions. */
+  now(): number;
+  /** Milliseconds from an arbitrary start; never jumps and never goes back. */
+  monotonic(): number;
+  /** Runs `fire` once after at least `ms` of monotonic time; does not keep the process alive. */
+  after(ms: number, fire: () => void): Cancel;
+}
+
+export interface Random {
+  /** `size` bytes from a cryptographic source (a seeded one in simulations). */
+  bytes(size: number): Uint8Array<ArrayBuffer>;
+  /** A number in [0, 1), for jitter. */
+  fraction(): number;
+}
+
+/** Event name + fields; no plaintext, no key, no other person's address above debug. */
+export interface Log {
+  debug(event: string, fields?: LogFields): void;
+  info(event: string, fields?: LogFields): void;
+  warn(event: string, fields?: LogFields): void;
+  error(event: string, fields?: LogFields): void;
+}
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** The three public keys of a person, 32 bytes each except `signalKey` (33 bytes, libsignal's serialised form). */
+export type PublicKeys = {
+  readonly identityKey: Uint8Array<ArrayBuffer>;
+  readonly linkKey: Uint8Array<ArrayBuffer>;
+  readonly signalKey: Uint8Array<ArrayBuffer>;
+};
+
+/** Who is at the other end of a link, as its handshake proved. */
+export type LinkPeer = PublicKeys & {
+  /** `….onion`, of `identityKey`. */
+  readonly address: string;
+  /** 16 bytes, random per copy of an account's store. */
+  readonly installId: Uint8Array<ArrayBuffer>;
+};
+
+/** An authenticated duplex stream of frames between two peers, in order and without loss while it lives. */
+export interface Link {
+  readonly peer: LinkPeer;
+  /** True when we opened it. */
+  readonly dialled: boolean;
+  /** Clock.now() when the handshake ended. */
+  readonly openedAt: number;
+  /** Queues one frame (≤ FRAME_BYTES_MAX). False once more than LINK_BUFFER_BYTES_MAX wait: stop until `drained`. */
+  send(frame: Uint8Array): boolean;
+  /** Stops reading from the other side until `resume`. */
+  pause(): void;
+  resume(): void;
+  /** Ends both directions; `closed` follows once. Safe to call again. */
+  close(reason: string): void;
+}
+
+/** What a link tells its owner. Called in order, never after `closed`. */
+export interface LinkEvents {
+  frame(frame: Uint8Array<ArrayBuffer>): void;
+  drained(): void;
+  /** `reason` is a short code such as `peer closed`, `frame.invalid`, `idle`. */
+  closed(reason: string): void;
+}
+
+/** The verdict on a peer whose handshake has just proven its keys: `silence` completes it and sends no record. */
+export type Admission = 'accept' | 'close' | 'silence';
+
+/** The account's side of the network. */
+export interface NetworkEvents {
+  /** Decides on a proven peer, synchronously; compares with the pinned keys. */
+  admit(peer: LinkPeer, dialled: boolean): Admission;
+  /** A link that the other side opened, admitted. Gives where its frames go. */
+  incoming(link: Link): LinkEvents;
+  /** The network's state changed. */
+  state(state: NetworkState): void;
+  /** Bytes from outside were refused before there was a link. `code` is an ErrorCode. */
+  refused(code: string): void;
+}
+
+/** The keys an account proves itself with. */
+export type LocalKeys = {
+  /** Ed25519 seed (RFC 8032), 32 bytes; the onion service's key. */
+  readonly identitySeed: Uint8Array<ArrayBuffer>;
+  /** X25519 private key, 32 bytes. */
+  readonly linkSecret: Uint8Array<ArrayBuffer>;
+  readonly publicKeys: PublicKeys;
+  readonly installId: Uint8Array<ArrayBuffer>;
+};
+
+export type DialOptions = {
+  /** Rises with every redial of this peer, for a fresh Tor circuit. */
+  readonly attempt: number;
+  readonly signal?: AbortSignal;
+};
+
+export type NetworkState = {
+  readonly state: 'off' | 'starting' | 'bootstrapping' | 'online' | 'failed';
+  readonly bootstrapPercent: number;
+  /** A dial from outside would succeed. */
+  readonly reachable: boolean;
+  readonly descriptorUploads: number;
+  /** True on a private network. */
+  readonly private: boolean;
+  readonly version?: string;
+  readonly warning?: string;
+  readonly lastError?: ErrorObject & { readonly at: number };
+};
+
+export interface Network extends AsyncDisposable {
+  readonly state: NetworkState;
+  /** Publishes the address and begins to take links; returns once started, long before `reachable`. */
+  start(keys: LocalKeys, events: NetworkEvents): Promise<void>;
+  /** Opens a link and proves the other side to be `address`. Throws SottoError `dial.*`, `tor.*`, `handshake.*`, `contact.keyRefused`. */
+  dial(address: string, events: (link: Link) => LinkEvents, options: DialOptions): Promise<Link>;
+  /** True when something that proves our own address answers at it: this account runs elsewhere. */
+  probeSelf(signal?: AbortSignal): Promise<boolean>;
+}

@@ -1,0 +1,151 @@
+// The closed table of errors: code → exit code, RPC number, retry, text. Both ends of every wire import it.
+
+/** When the same call may succeed: never, by waiting, or after the caller changed something. */
+export type Retry = 'never' | 'later' | 'after-change';
+
+type ErrorRow = readonly [exit: number, retry: Retry, message: string];
+
+/**
+ * Every error the program can give. Exit codes: 1 our fault · 2 usage · 3 no such thing · 4 not reachable now ·
+ * 5 timed out · 6 not allowed or locked · 7 conflict · 8 bad data from outside.
+ */
+const ROWS = {
+  'internal.bug': [1, 'never', 'Something went wrong inside sotto'],
+  'disk.full': [1, 'after-change', 'The disk is full: free some space and try again'],
+  'disk.failed': [1, 'after-change', 'The disk could not be read or written'],
+  'usage.invalid': [2, 'after-change', 'The command was not understood'],
+  'params.invalid': [2, 'after-change', 'A parameter is not valid'],
+  'time.invalid': [2, 'after-change', 'A time or duration is not valid'],
+  'config.invalid': [2, 'after-change', 'The configuration is not valid'],
+  'config.unknown': [3, 'after-change', 'There is no such setting'],
+  'text.tooLarge': [2, 'after-change', 'The text is longer than 16 KiB: send it as a file'],
+  'text.empty': [2, 'after-change', 'There is no text to send'],
+  'text.notUtf8': [2, 'after-change', 'The text is not valid UTF-8'],
+  'nickname.invalid': [2, 'after-change', 'A name is one line of 1 to 64 characters'],
+  'passphrase.mismatch': [2, 'after-change', 'The two passphrases differ'],
+  'passphrase.empty': [2, 'after-change', 'The passphrase is empty'],
+  'method.unknown': [3, 'never', 'There is no such method'],
+  'account.unknown': [3, 'after-change', 'There is no such account: make one with `sotto init`'],
+  'contact.unknown': [3, 'after-change', 'There is no such contact'],
+  'conversation.unknown': [3, 'after-change', 'There is no such conversation'],
+  'message.unknown': [3, 'after-change', 'There is no such message'],
+  'file.unknown': [3, 'after-change', 'There is no such file'],
+  'request.unknown': [3, 'after-change', 'There is no such contact request'],
+  'name.ambiguous': [3, 'after-change', 'The name fits more than one'],
+  'daemon.absent': [4, 'after-change', 'No daemon runs for this account: start it with `sotto daemon start`'],
+  'daemon.gone': [4, 'later', 'The daemon closed the connection'],
+  'tor.offline': [4, 'after-change', 'Tor is off by choice: set `offline = false` under `[tor]` in config.toml'],
+  'contact.paused': [4, 'after-change', 'Sending to this contact is paused'],
+  'wait.timeout': [5, 'later', 'The wait ended before it was done; it stays in the outbox'],
+  'account.locked': [6, 'after-change', 'The account is locked: unlock it with `sotto account unlock`'],
+  'passphrase.wrong': [6, 'after-change', 'The passphrase is not right'],
+  'passphrase.needed': [6, 'after-change', 'This account has a passphrase: give it on a terminal, with --passphrase-fd or SOTTO_PASSPHRASE_FILE'],
+  'contact.notAccepted': [6, 'later', 'The contact has not accepted your request yet'],
+  'contact.blocked': [6, 'after-change', 'This contact is blocked: `sotto contact unblock` lets them in again'],
+  'contact.keyRefused': [6, 'after-change', 'This contact showed another key: remove the contact, add it again and compare the safety number'],
+  'message.notYours': [6, 'never', 'Only its author can change a message'],
+  'message.notEditable': [6, 'never', 'This message cannot be changed any more'],
+  'path.notAllowed': [6, 'after-change', 'The path is not owned by you, or is open to others'],
+  'account.exists': [7, 'after-change', 'This account exists already'],
+  'account.running': [7, 'after-change', 'Another program runs this account'],
+  'account.elsewhere': [7, 'after-change', 'This account already runs elsewhere: stop it there, or start with --takeover'],
+  'contact.exists': [7, 'after-change', 'This contact exists already'],
+  'contact.self': [7, 'never', 'This address is your own'],
+  'name.taken': [7, 'after-change', 'Another contact has this name already'],
+  'file.exists': [7, 'after-change', 'A file of this name exists already'],
+  'outbox.full': [7, 'later', 'The outbox of this contact is full'],
+  'request.tooMany': [7, 'later', 'Too many open requests'],
+  'quota.exceeded': [7, 'after-change', 'The files kept for sending and receiving are over their quota'],
+  'address.invalid': [8, 'after-change', 'This is not an address'],
+  'words.count': [8, 'after-change', 'An address has 24 words'],
+  'words.recovery': [8, 'never', 'This is a recovery phrase: give it to nobody'],
+  'words.unknown': [8, 'after-change', 'A word is not in the list'],
+  'words.checksum': [8, 'after-change', 'The checksum does not match: a word is wrong'],
+  'link.invalid': [8, 'after-change', 'This is not a sotto link'],
+  'key.invalid': [8, 'never', 'This is not a usable public key'],
+  'qr.invalid': [8, 'after-change', 'No sotto QR code was found in the picture'],
+  'certificate.invalid': [8, 'never', 'The certificate is not valid'],
+  'handshake.failed': [8, 'later', 'The handshake with the other side failed'],
+  'handshake.timeout': [8, 'later', 'The other side did not finish the handshake in time'],
+  'frame.invalid': [8, 'never', 'A frame from the other side was not valid'],
+  'frame.tooLarge': [8, 'never', 'A frame was larger than allowed'],
+  'frame.undecryptable': [8, 'later', 'A message could not be decrypted'],
+  'rpc.invalid': [8, 'after-change', 'The request is not valid JSON-RPC'],
+  'rpc.tooLarge': [8, 'after-change', 'A request line is at most 1 MiB'],
+  'vault.damaged': [8, 'never', 'The key file of this account is damaged'],
+  'database.damaged': [8, 'never', 'The database of this account is damaged: restore it from a backup'],
+  'database.newer': [8, 'after-change', 'The database was written by a newer sotto: update this program'],
+  'backup.damaged': [8, 'never', 'The backup is cut or was changed: nothing was imported'],
+  'backup.version': [8, 'after-change', 'The backup was written by a newer sotto: update this program'],
+  'file.damaged': [8, 'later', 'A piece of the file does not fit its hash'],
+  'tor.missing': [1, 'after-change', 'tor was not found: install it (`apt install tor`), or name it under `[tor] binary` in config.toml'],
+  'tor.tooOld': [1, 'after-change', 'tor is older than 0.4.8: update it'],
+  'tor.failed': [4, 'later', 'tor does not run'],
+  'tor.stuck': [4, 'later', 'tor makes no progress: check the network, the clock, or configure bridges'],
+  'dial.noDescriptor': [4, 'later', 'The address is not published: the other side is offline'],
+  'dial.unreachable': [4, 'later', 'The other side cannot be reached'],
+  'dial.timeout': [4, 'later', 'The other side did not answer in time'],
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof ROWS;
+
+export const ERROR_CODES = Object.keys(ROWS) as readonly ErrorCode[];
+
+export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ROWS, code);
+
+/** Process exit code of an error. */
+export const exitOf = (code: ErrorCode): number => ROWS[code][0];
+
+export const retryOf = (code: ErrorCode): Retry => ROWS[code][1];
+
+/** The sentence shown when the thrower gave none. */
+export const textOf = (code: ErrorCode): string => ROWS[code][2];
+
+/** JSON-RPC error number: one per exit code, −32000 − exit, as `error.code`; ours is in `error.data`. */
+export const rpcNumberOf = (code: ErrorCode): number => -32000 - exitOf(code);
+
+export type ErrorDetails = Readonly<Record<string, unknown>>;
+
+type ErrorOptions = { readonly message?: string; readonly details?: ErrorDetails; readonly cause?: unknown };
+
+/** An expected failure: told to whoever called, by code. `message` replaces the table's sentence. */
+export class SottoError extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, options: ErrorOptions = {}) {
+    super(options.message ?? textOf(code), { cause: options.cause });
+    this.name = 'SottoError';
+    this.code = code;
+    this.details = options.details ?? {};
+  }
+}
+
+/** Hostile or broken input from another machine: caught once per connection, counted, and closes it. */
+export class ProtocolError extends SottoError {
+  constructor(code: ErrorCode, options: ErrorOptions = {}) {
+    super(code, options);
+    this.name = 'ProtocolError';
+  }
+}
+
+/** What every front end prints and every RPC error carries in `data`. */
+export type ErrorObject = {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly exit: number;
+  readonly retry: Retry;
+  readonly details: ErrorDetails;
+};
+
+/** The one shape of an error for RPC and `--json`. Anything that is not ours is a bug and says no more than that. */
+export const errorObject = (error: unknown): ErrorObject => {
+  const known = error instanceof SottoError ? error : new SottoError('internal.bug', { cause: error });
+  return {
+    code: known.code,
+    message: known.message,
+    exit: exitOf(known.code),
+    retry: retryOf(known.code),
+    details: known.details,
+  };
+};

@@ -1,0 +1,121 @@
+// Every limit of every queue, buffer, wait and loop. Units are last in the names. Both ends of each wire import this file.
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+// text and names
+export const TEXT_BYTES_MAX = 16 * KIB;
+export const NAME_CHARS_MAX = 64;
+export const NOTE_CHARS_MAX = 500;
+export const REACTION_CHARS_MAX = 32;
+export const REACTIONS_PER_MESSAGE_MAX = 20;
+export const EDITS_PER_MESSAGE_MAX = 100;
+export const QUERY_CHARS_MAX = 1000;
+
+// the link
+export const LINK_CELL_BYTES = 480;
+export const LINK_VERSION = 1;
+export const HANDSHAKE_MESSAGE_BYTES_MAX = 4 * KIB;
+export const HANDSHAKE_FIRST_MS_MAX = 5 * SECOND;
+export const HANDSHAKE_MS_MAX = 10 * SECOND;
+export const UNPROVEN_STREAMS_MAX = 64;
+export const LINKS_MAX = 128;
+export const DIALS_MAX = 8;
+export const DIAL_MS_MAX = 20 * SECOND;
+export const FRAME_BYTES_MAX = 48 * KIB;
+export const LINK_BUFFER_BYTES_MAX = 1 * MIB;
+export const LINK_IDLE_MS = 10 * MINUTE;
+export const LINK_PING_MS = 30 * SECOND;
+export const LINK_PING_MISSED_MAX = 2;
+export const LINK_CROSSED_MS = 30 * SECOND;
+export const VIRTUAL_PORT = 9871;
+export const ONION_STREAMS_MAX = 32;
+
+// frames and delivery
+export const SEALED_BUCKETS_BYTES = [320, 1 * KIB, 2 * KIB, 4 * KIB, 8 * KIB, 16 * KIB, 32 * KIB] as const;
+export const JSON_DEPTH_MAX = 8;
+export const WINDOW_FRAMES_MAX = 64;
+export const WINDOW_BYTES_MAX = 1 * MIB;
+export const BATCH_FRAMES_MAX = 64;
+export const FRAMES_PER_SECOND_MAX = 200;
+export const VOLATILE_PER_SECOND_MAX = 2;
+export const ACK_IDS_MAX = 64;
+export const ACK_MS_MAX = 30 * SECOND;
+export const OUTBOX_FRAMES_MAX = 20_000;
+export const OUTBOX_EXPIRY_MS = 30 * DAY;
+export const OUTBOX_EXPIRY_MS_MAX = 90 * DAY;
+export const FRAME_IDS_KEPT_MS = 100 * DAY;
+export const CONTACT_MESSAGES_PER_DAY_MAX = 50_000;
+export const CONTACT_BYTES_PER_DAY_MAX = 256 * MIB;
+export const RETRY_MS_MIN = 30 * SECOND;
+export const RETRY_MS_MAX = 15 * MINUTE;
+
+// requests and resets
+export const REQUESTS_PENDING_MAX = 100;
+export const REQUEST_EXPIRY_MS = 30 * DAY;
+export const RESET_INTERVAL_MS = 10 * MINUTE;
+export const RESETS_PER_DAY_MAX = 5;
+export const SESSION_STALE_MS = 30 * DAY;
+
+// contacts and conversations
+export const CONTACTS_MAX = 5_000;
+export const DRAFT_BYTES_MAX = TEXT_BYTES_MAX;
+export const PINS_PER_CONVERSATION_MAX = 100;
+export const EXPIRY_MS_MIN = 1 * SECOND;
+export const EXPIRY_MS_MAX = 365 * DAY;
+
+// files
+export const FILE_CHUNK_BYTES = 32 * KIB;
+export const FILE_BYTES_MAX = 64 * 1024 * MIB;
+export const FILE_NAME_BYTES_MAX = 255;
+export const FILE_TRANSFERS_MAX = 4;
+export const FILE_QUOTA_BYTES = 16 * 1024 * MIB;
+export const FILE_HASHES_BYTES_MAX = 64 * MIB;
+
+// events for front ends
+export const EVENTS_KEPT_MS = 30 * DAY;
+export const EVENTS_KEPT_MAX = 100_000;
+export const EVENT_PAGE_MAX = 500;
+
+// local RPC
+export const RPC_LINE_BYTES_MAX = 1 * MIB;
+export const RPC_BATCH_MAX = 100;
+export const RPC_CONNECTIONS_MAX = 64;
+export const RPC_IN_FLIGHT_MAX = 64;
+export const RPC_BUFFER_BYTES_MAX = 4 * MIB;
+export const RPC_START_MS_MAX = 20 * SECOND;
+export const PAGE_DEFAULT = 50;
+export const PAGE_MAX = 5_000;
+export const WAIT_MS_DEFAULT = 60 * SECOND;
+export const WAIT_MS_MAX = 24 * HOUR;
+export const SOCKET_PATH_BYTES_MAX = 107;
+
+// hooks and notifications
+export const HOOKS_RUNNING_MAX = 4;
+export const HOOK_MS_MAX = 10 * SECOND;
+export const HOOK_OUTPUT_BYTES_MAX = 64 * KIB;
+export const HOOK_TRIES_MAX = 3;
+export const NOTIFY_INTERVAL_MS = 10 * SECOND;
+
+// tor
+export const TOR_VERSION_MIN = '0.4.8';
+export const TOR_VERSION_GOOD = '0.4.9.11';
+export const TOR_STUCK_MS = 30 * SECOND;
+export const TOR_RESTART_MS_MIN = 1 * SECOND;
+export const TOR_RESTART_MS_MAX = 60 * SECOND;
+export const TOR_CONTROL_LINE_BYTES_MAX = 1 * MIB;
+
+// at rest
+export const ARGON2_MEMORY_KIB = 64 * KIB;
+export const ARGON2_MEMORY_KIB_MIN = 16 * KIB;
+export const ARGON2_MEMORY_KIB_MAX = 1024 * KIB;
+export const ARGON2_PASSES = 3;
+export const ARGON2_PASSES_MAX = 10;
+export const ARGON2_LANES = 4;
+export const ARGON2_LANES_MAX = 16;
+export const BACKUP_CHUNK_BYTES = 64 * KIB;
+export const ERASURE_WAL_MS_MAX = 1 * MINUTE;
