@@ -1,0 +1,24 @@
+// Ids as they appear on the wires and in JSON: lower-case hex of 16 random bytes, and decimal cursors.
+
+declare const brand: unique symbol;
+type Branded<Name extends string> = string & { readonly [brand]: Name };
+
+/** 32 hex digits: names a message and the frame that carries it; made by its author. */
+export type MessageId = Branded<'MessageId'>;
+/** 32 hex digits: names a contact, made by this account; never leaves it. */
+export type ContactId = Branded<'ContactId'>;
+/** 32 hex digits: names a conversation, made by this account. */
+export type ConversationId = Branded<'ConversationId'>;
+/** 32 hex digits: names a file transfer; made by the sender. */
+export type FileId = Branded<'FileId'>;
+
+export const ID_BYTES = 16;
+export const ID_PATTERN = /^[0-9a-f]{32}$/;
+/** Arguments that name something by id may be cut to this many digits. */
+export const ID_PREFIX_MIN = 6;
+
+/** Hex of 16 bytes. */
+export const idOf = <Id extends string>(bytes: Uint8Array): Id => Buffer.from(bytes).toString('hex') as Id;
+
+/** The 16 bytes of an id. */
+export const idBytes = (id: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(id, 'hex'));

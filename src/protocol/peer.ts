@@ -1,0 +1,220 @@
+// The wire between two accounts: every link frame and every sealed body, their schemas and their bytes.
+import { z } from 'zod';
+import { ProtocolError } from './errors.ts';
+import { ID_BYTES, ID_PATTERN, idBytes, idOf, type MessageId } from './ids.ts';
+import {
+  ACK_IDS_MAX,
+  EXPIRY_MS_MAX,
+  EXPIRY_MS_MIN,
+  FILE_BYTES_MAX,
+  FILE_NAME_BYTES_MAX,
+  FRAME_BYTES_MAX,
+  NAME_CHARS_MAX,
+  NOTE_CHARS_MAX,
+  REACTION_CHARS_MAX,
+  SEALED_BUCKETS_BYTES,
+  TEXT_BYTES_MAX,
+} from './limits.ts';
+import { parseStrictJson } from './strict-json.ts';
+
+const id = z.string().regex(ID_PATTERN);
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const base64 = (bytesMax: number) =>
+  z
+    .string()
+    .max(Math.ceil(bytesMax / 3) * 4)
+    .regex(/^[A-Za-z0-9+/]*={0,2}$/);
+const bytesAtMost = (max: number) => (text: string) => Buffer.byteLength(text) <= max;
+const wellFormed = (text: string) => text.isWellFormed();
+const bundle = base64(8 * 1024);
+const name = z.string().min(1).max(NAME_CHARS_MAX).refine(wellFormed);
+const text = z.string().min(1).refine(bytesAtMost(TEXT_BYTES_MAX)).refine(wellFormed);
+
+/** Frames that travel as JSON, outside the Signal session. Their sender is whom the link proved, never a field. */
+const PlainFrame = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('resume'), session: id.optional(), sent: count, received: count }),
+  z.object({
+    kind: z.literal('request'),
+    id,
+    bundle,
+    nickname: name,
+    note: z.string().max(NOTE_CHARS_MAX).refine(wellFormed).optional(),
+    token: id.optional(),
+  }),
+  z.object({ kind: z.literal('no_request'), id }),
+  z.object({ kind: z.literal('not_contact') }),
+  z.object({ kind: z.literal('reset'), session: id, bundle }),
+  z.object({ kind: z.literal('ping'), n: count }),
+  z.object({ kind: z.literal('pong'), n: count }),
+  z.object({ kind: z.literal('typing'), on: z.boolean() }),
+  z.object({ kind: z.literal('presence'), state: z.enum(['online', 'away', 'offline']) }),
+  z.object({ kind: z.literal('stream'), transfer: id, from: count }),
+  z.object({ kind: z.literal('error'), code: z.string().max(64) }),
+]);
+export type PlainFrame = z.infer<typeof PlainFrame>;
+
+/** What `sealed` frames carry. An unknown kind is acknowledged and answered with `unsupported`. */
+const SealedBody = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('accept'), id, request: id, nickname: name }),
+  z.object({
+    kind: z.literal('text'),
+    id,
+    text,
+    sentAt: count,
+    replyTo: id.optional(),
+    expiresMs: z.number().int().min(EXPIRY_MS_MIN).max(EXPIRY_MS_MAX).optional(),
+    expiresFrom: z.enum(['delivery', 'read']).optional(),
+  }),
+  z.object({ kind: z.literal('edit'), id, target: id, number: z.number().int().min(1).max(1_000_000), text }),
+  z.object({ kind: z.literal('delete'), id, target: id }),
+  z.object({
+    kind: z.literal('react'),
+    id,
+    target: id,
+    emoji: z.string().min(1).max(REACTION_CHARS_MAX).refine(wellFormed),
+    on: z.boolean(),
+  }),
+  z.object({ kind: z.literal('pin'), id, target: id, on: z.boolean() }),
+  z.object({ kind: z.literal('read'), id, targets: z.array(id).min(1).max(256) }),
+  z.object({
+    kind: z.literal('file.offer'),
+    id,
+    name: z.string().min(1).refine(bytesAtMost(FILE_NAME_BYTES_MAX)).refine(wellFormed),
+    sizeBytes: z.number().int().min(0).max(FILE_BYTES_MAX),
+    key: base64(32),
+    root: base64(32),
+    sentAt: count,
+  }),
+  z.object({ kind: z.literal('file.cancel'), id, target: id }),
+  z.object({ kind: z.literal('file.done'), id, target: id }),
+  z.object({ kind: z.literal('hello'), id }),
+  z.object({ kind: z.literal('unsupported'), id, target: id }),
+]);
+export type SealedBody = z.infer<typeof SealedBody>;
+export type SealedKind = SealedBody['kind'];
+
+/** A body of a kind this version does not know: its id is enough to answer it. */
+export type UnknownBody = { readonly kind: 'unknown'; readonly id: MessageId };
+
+/** One Signal ciphertext under its id. `type` is libsignal's message type: 2 whisper, 3 prekey. */
+export type SealedFrame = {
+  readonly kind: 'sealed';
+  readonly id: MessageId;
+  readonly type: number;
+  readonly ciphertext: Uint8Array<ArrayBuffer>;
+};
+export type AckFrame = { readonly kind: 'ack'; readonly ids: readonly MessageId[] };
+/** Chunk `index` of a file, ciphertext, on a stream of its own. */
+export type ChunkFrame = { readonly kind: 'chunk'; readonly index: number; readonly bytes: Uint8Array<ArrayBuffer> };
+/** A slice of the list of chunk hashes, sent before the chunks; 32 bytes each. */
+export type HashesFrame = { readonly kind: 'hashes'; readonly index: number; readonly bytes: Uint8Array<ArrayBuffer> };
+export type PeerFrame = PlainFrame | SealedFrame | AckFrame | ChunkFrame | HashesFrame;
+
+const KIND = { json: 0, sealed: 1, ack: 2, chunk: 3, hashes: 4 } as const;
+
+/** First byte the kind; then JSON, id ‖ type ‖ ciphertext, ids, or u32 index ‖ bytes. */
+export const encodeFrame = (frame: PeerFrame): Uint8Array<ArrayBuffer> => {
+  switch (frame.kind) {
+    case 'sealed':
+      return join(KIND.sealed, idBytes(frame.id), Uint8Array.of(frame.type), frame.ciphertext);
+    case 'ack':
+      return join(KIND.ack, ...frame.ids.map(idBytes));
+    case 'chunk':
+    case 'hashes':
+      return join(KIND[frame.kind], u32(frame.index), frame.bytes);
+    default:
+      return join(KIND.json, Buffer.from(JSON.stringify(frame)));
+  }
+};
+
+/** The frame in `bytes`. Throws ProtocolError `frame.invalid` or `frame.tooLarge`. */
+export const decodeFrame = (bytes: Uint8Array<ArrayBuffer>): PeerFrame => {
+  if (bytes.length > FRAME_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
+  const rest = bytes.subarray(1);
+  switch (bytes[0]) {
+    case KIND.json:
+      return parse(PlainFrame, rest);
+    case KIND.sealed:
+      if (rest.length <= ID_BYTES + 1) throw invalid('sealed');
+      return {
+        kind: 'sealed',
+        id: idOf(rest.subarray(0, ID_BYTES)),
+        type: rest[ID_BYTES] ?? 0,
+        ciphertext: rest.slice(ID_BYTES + 1),
+      };
+    case KIND.ack:
+      return { kind: 'ack', ids: decodeIds(rest) };
+    case KIND.chunk:
+      return { kind: 'chunk', ...indexed(rest) };
+    case KIND.hashes:
+      return { kind: 'hashes', ...indexed(rest) };
+    default:
+      throw invalid('kind');
+  }
+};
+
+/** u32 length ‖ JSON ‖ zeros, up to the next bucket. Throws `frame.tooLarge` above the largest one. */
+export const encodeBody = (body: SealedBody): Uint8Array<ArrayBuffer> => {
+  const json = Buffer.from(JSON.stringify(body));
+  const bucket = SEALED_BUCKETS_BYTES.find((size) => size >= json.length + 4);
+  if (bucket === undefined) throw new ProtocolError('frame.tooLarge');
+  const out = new Uint8Array(bucket);
+  out.set(u32(json.length));
+  out.set(json, 4);
+  return out;
+};
+
+/** The body in a decrypted plaintext. Throws ProtocolError `frame.invalid`; unknown kinds are a value, not an error. */
+export const decodeBody = (bytes: Uint8Array): SealedBody | UnknownBody => {
+  if (!SEALED_BUCKETS_BYTES.some((size) => size === bytes.length)) throw invalid('bucket');
+  const length = Buffer.from(bytes.buffer, bytes.byteOffset, 4).readUInt32BE();
+  if (length > bytes.length - 4 || bytes.subarray(4 + length).some((byte) => byte !== 0)) throw invalid('padding');
+  const value = json(bytes.subarray(4, 4 + length));
+  const head = z.object({ kind: z.string().max(64), id }).safeParse(value);
+  if (!head.success) throw invalid('body');
+  const known = SealedBody.options.some((option) => option.shape.kind.value === head.data.kind);
+  if (!known) return { kind: 'unknown', id: head.data.id as MessageId };
+  const body = SealedBody.safeParse(value);
+  if (!body.success) throw invalid('body');
+  return body.data;
+};
+
+const decodeIds = (bytes: Uint8Array): MessageId[] => {
+  const ids: MessageId[] = [];
+  if (bytes.length === 0 || bytes.length % ID_BYTES !== 0 || bytes.length > ID_BYTES * ACK_IDS_MAX)
+    throw invalid('ack');
+  for (let at = 0; at < bytes.length; at += ID_BYTES) ids.push(idOf(bytes.subarray(at, at + ID_BYTES)));
+  return ids;
+};
+
+const indexed = (rest: Uint8Array<ArrayBuffer>): { index: number; bytes: Uint8Array<ArrayBuffer> } => {
+  if (rest.length < 5) throw invalid('chunk');
+  return { index: Buffer.from(rest.buffer, rest.byteOffset, 4).readUInt32BE(), bytes: rest.slice(4) };
+};
+
+const parse = (schema: typeof PlainFrame, bytes: Uint8Array): PlainFrame => {
+  const parsed = schema.safeParse(json(bytes));
+  if (!parsed.success) throw invalid('fields');
+  return parsed.data;
+};
+
+const json = (bytes: Uint8Array): unknown => {
+  let decoded: string;
+  try {
+    decoded = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw invalid('utf-8');
+  }
+  return parseStrictJson(decoded);
+};
+
+const invalid = (why: string) => new ProtocolError('frame.invalid', { details: { why } });
+
+const u32 = (value: number): Uint8Array => {
+  const out = Buffer.alloc(4);
+  out.writeUInt32BE(value);
+  return out;
+};
+
+const join = (kind: number, ...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(Buffer.concat([Uint8Array.of(kind), ...parts]));

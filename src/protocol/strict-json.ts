@@ -1,0 +1,76 @@
+// Parses JSON from outside: bounded depth, no duplicate keys, no `__proto__`; everything else is the schema's work.
+import { ProtocolError } from './errors.ts';
+import { JSON_DEPTH_MAX } from './limits.ts';
+
+type Cursor = { readonly text: string; at: number };
+
+/**
+ * The value of `text`, which must be exactly one JSON value. Throws ProtocolError `frame.invalid` on a syntax error, more
+ * than JSON_DEPTH_MAX nested containers, a key given twice, or the key `__proto__`. RFC 8259.
+ */
+export const parseStrictJson = (text: string): unknown => {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new ProtocolError('frame.invalid', { details: { why: 'syntax' } });
+  }
+  scanValue({ text, at: 0 }, 0);
+  return value;
+};
+
+// The text is known to be valid JSON here: the scan only walks it, to see keys before JSON.parse merged them.
+const scanValue = (cursor: Cursor, depth: number): void => {
+  skipSpace(cursor);
+  const first = cursor.text[cursor.at];
+  if (first === '{') scanMembers(cursor, depth + 1);
+  else if (first === '[') scanItems(cursor, depth + 1);
+  else if (first === '"') scanString(cursor);
+  else while (cursor.at < cursor.text.length && !',]} \t\r\n'.includes(cursor.text[cursor.at] ?? '')) cursor.at++;
+  skipSpace(cursor);
+};
+
+const scanMembers = (cursor: Cursor, depth: number): void => {
+  refuseDepth(depth);
+  const keys = new Set<string>();
+  cursor.at++;
+  skipSpace(cursor);
+  while (cursor.text[cursor.at] !== '}') {
+    skipSpace(cursor);
+    const key: unknown = JSON.parse(scanString(cursor));
+    if (typeof key !== 'string' || key === '__proto__' || keys.has(key))
+      throw new ProtocolError('frame.invalid', { details: { why: 'key' } });
+    keys.add(key);
+    skipSpace(cursor);
+    cursor.at++;
+    scanValue(cursor, depth);
+    if (cursor.text[cursor.at] === ',') cursor.at++;
+  }
+  cursor.at++;
+};
+
+const scanItems = (cursor: Cursor, depth: number): void => {
+  refuseDepth(depth);
+  cursor.at++;
+  skipSpace(cursor);
+  while (cursor.text[cursor.at] !== ']') {
+    scanValue(cursor, depth);
+    if (cursor.text[cursor.at] === ',') cursor.at++;
+  }
+  cursor.at++;
+};
+
+const scanString = (cursor: Cursor): string => {
+  const from = cursor.at++;
+  while (cursor.text[cursor.at] !== '"') cursor.at += cursor.text[cursor.at] === '\\' ? 2 : 1;
+  cursor.at++;
+  return cursor.text.slice(from, cursor.at);
+};
+
+const skipSpace = (cursor: Cursor): void => {
+  while (' \t\r\n'.includes(cursor.text[cursor.at] ?? '-')) cursor.at++;
+};
+
+const refuseDepth = (depth: number): void => {
+  if (depth > JSON_DEPTH_MAX) throw new ProtocolError('frame.invalid', { details: { why: 'depth' } });
+};
