@@ -1,0 +1,81 @@
+// Every setting: its schema, default, widest scope and narrowest scope. The values live in the encrypted store.
+import { z } from 'zod';
+import { EXPIRY_MS_MAX, EXPIRY_MS_MIN, OUTBOX_EXPIRY_MS, OUTBOX_EXPIRY_MS_MAX } from './limits.ts';
+
+/** Where a setting may be set: for the whole account, or for one conversation as well. */
+export type SettingScope = 'account' | 'conversation';
+
+type Setting<Schema extends z.ZodType> = {
+  readonly schema: Schema;
+  readonly default: z.infer<Schema>;
+  readonly scopes: readonly SettingScope[];
+  /** True when the daemon reads it only at its start. */
+  readonly restart: boolean;
+  readonly doc: string;
+};
+
+const setting = <Schema extends z.ZodType>(schema: Schema, rest: Omit<Setting<Schema>, 'schema' | 'restart'>) => ({
+  schema,
+  restart: false,
+  ...rest,
+});
+
+const both = ['account', 'conversation'] as const;
+const account = ['account'] as const;
+const hours = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$/);
+const switched = z.boolean();
+
+export const SETTINGS = {
+  'privacy.readReceipts': setting(switched, {
+    default: false,
+    scopes: both,
+    doc: 'tell the sender that a message was read',
+  }),
+  'privacy.typing': setting(switched, { default: false, scopes: both, doc: 'tell the other side while you write' }),
+  'privacy.presence': setting(switched, {
+    default: false,
+    scopes: both,
+    doc: 'tell contacts when you are online or away',
+  }),
+  'messages.expiresMs': setting(z.union([z.literal(0), z.number().int().min(EXPIRY_MS_MIN).max(EXPIRY_MS_MAX)]), {
+    default: 0,
+    scopes: both,
+    doc: 'milliseconds after which new messages end on both sides; 0 = never',
+  }),
+  'messages.expiresFrom': setting(z.enum(['delivery', 'read']), {
+    default: 'delivery',
+    scopes: both,
+    doc: 'what starts the expiry clock at the receiver',
+  }),
+  'outbox.expiresMs': setting(z.number().int().min(60_000).max(OUTBOX_EXPIRY_MS_MAX), {
+    default: OUTBOX_EXPIRY_MS,
+    scopes: account,
+    doc: 'milliseconds an undelivered message waits before it fails',
+  }),
+  'notify.level': setting(z.enum(['none', 'count', 'name']), {
+    default: 'none',
+    scopes: both,
+    doc: 'what a desktop notification tells; never the text',
+  }),
+  'notify.command': setting(z.string().max(4096), {
+    default: '',
+    scopes: account,
+    doc: 'program that shows a notification; empty = notify-send or osascript',
+  }),
+  'notify.quietHours': setting(z.union([z.literal(''), hours]), {
+    default: '',
+    scopes: account,
+    doc: 'local hours without notifications, as 22:00-07:00',
+  }),
+  'conversation.mutedUntil': setting(z.number().int().min(0), {
+    default: 0,
+    scopes: ['conversation'],
+    doc: 'no notifications until this time (ms since the epoch); 0 = not muted',
+  }),
+  'requests.hooks': setting(switched, { default: false, scopes: account, doc: 'run hooks for contact requests too' }),
+} as const;
+
+export type SettingKey = keyof typeof SETTINGS;
+export type SettingValue<Key extends SettingKey> = z.infer<(typeof SETTINGS)[Key]['schema']>;
+
+export const isSettingKey = (key: string): key is SettingKey => Object.hasOwn(SETTINGS, key);
