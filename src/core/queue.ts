@@ -1,0 +1,76 @@
+// The account's one queue: everything that touches its state runs here, one task at a time, in order of arrival.
+
+type Task = { readonly run: () => Promise<void> };
+
+/** Runs tasks one at a time. A task that throws is reported and does not stop the ones behind it. */
+export class AccountQueue implements AsyncDisposable {
+  readonly #tasks: Task[] = [];
+  readonly #failed: (error: unknown) => void;
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  /** `failed` gets what a task of `post` throws: our bug, never an expected error. */
+  constructor(failed: (error: unknown) => void) {
+    this.#failed = failed;
+  }
+
+  /** Tasks that wait or run. */
+  get depth(): number {
+    return this.#tasks.length + (this.#running === undefined ? 0 : 1);
+  }
+
+  /** Runs `task` after all that was queued before it, and gives its result or error. */
+  call<T>(task: () => Promise<T> | T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#closed) {
+        reject(new Error('the account is closed'));
+        return;
+      }
+      this.#push({
+        run: async () => {
+          try {
+            resolve(await task());
+          } catch (error) {
+            reject(error);
+          }
+        },
+      });
+    });
+  }
+
+  /** Runs `task` after all that was queued before it; nobody waits for it. After closing it is dropped. */
+  post(task: () => Promise<void> | void): void {
+    if (this.#closed) return;
+    this.#push({
+      run: async () => {
+        try {
+          await task();
+        } catch (error) {
+          this.#failed(error);
+        }
+      },
+    });
+  }
+
+  /** Resolves when nothing waits or runs any more. */
+  async settled(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Takes nothing new and finishes what is queued. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    await this.settled();
+  }
+
+  #push(task: Task): void {
+    this.#tasks.push(task);
+    this.#running ??= this.#work();
+  }
+
+  async #work(): Promise<void> {
+    await Promise.resolve();
+    for (let task = this.#tasks.shift(); task !== undefined; task = this.#tasks.shift()) await task.run();
+    this.#running = undefined;
+  }
+}
