@@ -1,0 +1,107 @@
+// Opens a database, encrypted or not, with the pragmas that make it durable and make it forget, behind a small typed wrapper.
+import { Database as Driver, type RunResult, type SqliteValue, type Statement } from '@signalapp/sqlcipher';
+import { SottoError } from '../protocol/errors.ts';
+
+type Value = SqliteValue<object> | Uint8Array;
+
+/** One connection to one SQLite file. Synchronous; statements are prepared once. */
+export class Database implements Disposable {
+  readonly #driver: Driver;
+  readonly #statements = new Map<string, Statement>();
+  #depth = 0;
+
+  constructor(driver: Driver) {
+    this.#driver = driver;
+  }
+
+  /** The first row, or undefined. Column names become fields. */
+  get<Row>(sql: string, ...params: readonly Value[]): Row | undefined {
+    return guarded(() => this.#statement(sql).get(params as SqliteValue<object>[]) as Row | undefined);
+  }
+
+  /** All rows, in the order of the query. */
+  all<Row>(sql: string, ...params: readonly Value[]): Row[] {
+    return guarded(() => this.#statement(sql).all(params as SqliteValue<object>[]) as Row[]);
+  }
+
+  /** Runs a statement; gives the number of changed rows and the last row id. */
+  run(sql: string, ...params: readonly Value[]): RunResult {
+    return guarded(() => this.#statement(sql).run(params as SqliteValue<object>[]));
+  }
+
+  /** Runs statements without parameters. */
+  exec(sql: string): void {
+    guarded(() => this.#driver.exec(sql));
+  }
+
+  /** Runs `body` in one transaction; inside another it is part of that one. Anything thrown rolls all of it back. */
+  transaction<T>(body: () => T): T {
+    if (this.#depth > 0) return body();
+    this.exec('BEGIN IMMEDIATE');
+    this.#depth++;
+    try {
+      const result = body();
+      this.exec('COMMIT');
+      return result;
+    } catch (error) {
+      try {
+        this.#driver.exec('ROLLBACK');
+      } catch {
+        // SQLite has rolled back by itself already (a full disk): the first error is the one to tell.
+      }
+      throw error;
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const statement of this.#statements.values()) statement.close();
+    this.#statements.clear();
+    this.#driver.close();
+  }
+
+  #statement(sql: string): Statement {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const made = this.#driver.prepare(sql);
+    this.#statements.set(sql, made);
+    return made;
+  }
+}
+
+/**
+ * Opens or creates the file at `path` (`:memory:` for none). `key` is a raw SQLCipher key of 32 bytes; without one the file
+ * is plain. Throws `database.damaged` when the key does not fit or the file is not a database, and `disk.*`.
+ */
+export const openDatabase = (path: string, key?: Uint8Array): Database => {
+  const driver = guarded(() => new Driver(path));
+  try {
+    return guarded(() => {
+      if (key !== undefined) driver.exec(`PRAGMA key = "x'${Buffer.from(key).toString('hex')}'"`);
+      driver.exec('PRAGMA journal_mode = WAL');
+      driver.exec('PRAGMA synchronous = FULL');
+      driver.exec('PRAGMA secure_delete = ON');
+      driver.exec('PRAGMA foreign_keys = ON');
+      driver.exec('PRAGMA temp_store = MEMORY');
+      return new Database(driver);
+    });
+  } catch (error) {
+    driver.close();
+    throw error;
+  }
+};
+
+// The driver tells SQLite's result in its message only.
+const guarded = <T>(body: () => T): T => {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof SottoError || !(error instanceof Error)) throw error;
+    if (/full|SQLITE_FULL|ENOSPC/i.test(error.message)) throw new SottoError('disk.full', { cause: error });
+    if (/disk I\/O|readonly|unable to open/i.test(error.message)) throw new SottoError('disk.failed', { cause: error });
+    if (/malformed|not a database|file is encrypted/i.test(error.message))
+      throw new SottoError('database.damaged', { cause: error });
+    throw error;
+  }
+};

@@ -1,0 +1,69 @@
+// The log of committed facts that front ends resume from, and settings.
+import type { Database } from '../sqlite/open.ts';
+
+export type EventRow = {
+  readonly id: number;
+  readonly at: number;
+  readonly kind: string;
+  readonly messageRow: number | null;
+  readonly contactId: number | null;
+  readonly fileRow: number | null;
+  /** What the event names when its object is gone: an id. */
+  readonly subject: string;
+  readonly detail: string;
+};
+
+export type NewEvent = { readonly at: number; readonly kind: string } & Partial<Omit<EventRow, 'id' | 'at' | 'kind'>>;
+
+/** Appends an event; gives its cursor. */
+export const putEvent = (db: Database, row: NewEvent): number =>
+  db.run(
+    `INSERT INTO events (at, kind, message_row, contact_id, file_row, subject, detail) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    row.at,
+    row.kind,
+    row.messageRow ?? null,
+    row.contactId ?? null,
+    row.fileRow ?? null,
+    row.subject ?? '',
+    row.detail ?? '',
+  ).lastInsertRowid;
+
+/** Events after a cursor, in commit order. */
+export const listEvents = (db: Database, after: number, limit: number): EventRow[] =>
+  db.all<EventRow>(
+    `SELECT id, at, kind, message_row AS messageRow, contact_id AS contactId, file_row AS fileRow, subject, detail
+       FROM events WHERE id > ? ORDER BY id LIMIT ?`,
+    after,
+    limit,
+  );
+
+/** First and last cursor that are kept; both 0 when nothing is. */
+export const eventRange = (db: Database): { readonly first: number; readonly last: number } => {
+  const row = db.get<{ first: number | null; last: number | null }>(
+    'SELECT min(id) AS first, max(id) AS last FROM events',
+  );
+  return { first: row?.first ?? 0, last: row?.last ?? 0 };
+};
+
+/** Drops events from before `before`, and the oldest beyond `keep`. */
+export const pruneEvents = (db: Database, before: number, keep: number): void => {
+  db.run('DELETE FROM events WHERE at < ? AND id < (SELECT max(id) FROM events)', before);
+  db.run('DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?', keep);
+};
+
+/** The stored JSON of a setting in a scope ('' is the account). */
+export const getSetting = (db: Database, scope: string, key: string): string | undefined =>
+  db.get<{ value: string }>('SELECT value FROM settings WHERE scope = ? AND key = ?', scope, key)?.value;
+
+export const putSetting = (db: Database, scope: string, key: string, value: string): void => {
+  db.run(
+    'INSERT INTO settings (scope, key, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+    scope,
+    key,
+    value,
+  );
+};
+
+export const removeSetting = (db: Database, scope: string, key: string): void => {
+  db.run('DELETE FROM settings WHERE scope = ? AND key = ?', scope, key);
+};

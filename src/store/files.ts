@@ -1,0 +1,81 @@
+// Rows of file transfers; their bytes are ciphertext files beside the database.
+import type { Database } from '../sqlite/open.ts';
+
+export type FileState = 'spooling' | 'offered' | 'active' | 'paused' | 'done' | 'cancelled' | 'failed';
+export type FileRow = {
+  readonly id: number;
+  readonly fileId: Uint8Array<ArrayBuffer>;
+  readonly conversationId: number;
+  readonly mine: number;
+  readonly name: string;
+  readonly size: number;
+  readonly key: Uint8Array<ArrayBuffer>;
+  readonly root: Uint8Array<ArrayBuffer>;
+  readonly state: FileState;
+  readonly reason: string;
+  /** Chunks that are here (theirs) or that the other side asked for (mine). */
+  readonly chunks: number;
+  readonly saveTo: string;
+  readonly savedTo: string;
+  readonly createdAt: number;
+};
+
+const COLUMNS = `id, file_id AS fileId, conversation_id AS conversationId, mine, name, size, key, root, state, reason, chunks,
+  save_to AS saveTo, saved_to AS savedTo, created_at AS createdAt`;
+
+export const getFile = (db: Database, id: number): FileRow | undefined =>
+  db.get<FileRow>(`SELECT ${COLUMNS} FROM files WHERE id = ?`, id);
+
+export const getFileById = (db: Database, conversationId: number, fileId: Uint8Array): FileRow | undefined =>
+  db.get<FileRow>(`SELECT ${COLUMNS} FROM files WHERE conversation_id = ? AND file_id = ?`, conversationId, fileId);
+
+/** Files whose id lies in [from, to]. */
+export const listFilesByIdRange = (db: Database, from: Uint8Array, to: Uint8Array, limit: number): FileRow[] =>
+  db.all<FileRow>(`SELECT ${COLUMNS} FROM files WHERE file_id BETWEEN ? AND ? ORDER BY id LIMIT ?`, from, to, limit);
+
+/** Up to `limit` files before row `before`, oldest first, of one conversation or all. */
+export const listFiles = (db: Database, conversationId: number | undefined, before: number, limit: number): FileRow[] =>
+  (conversationId === undefined
+    ? db.all<FileRow>(`SELECT ${COLUMNS} FROM files WHERE id < ? ORDER BY id DESC LIMIT ?`, before, limit)
+    : db.all<FileRow>(
+        `SELECT ${COLUMNS} FROM files WHERE conversation_id = ? AND id < ? ORDER BY id DESC LIMIT ?`,
+        conversationId,
+        before,
+        limit,
+      )
+  ).reverse();
+
+/** Files in one of two states, oldest first: what goes on after a restart. */
+export const listFilesInState = (db: Database, state: FileState): FileRow[] =>
+  db.all<FileRow>(`SELECT ${COLUMNS} FROM files WHERE state = ? ORDER BY id`, state);
+
+/** Adds a transfer and gives its row id. */
+export const putFile = (db: Database, row: Omit<FileRow, 'id' | 'reason' | 'chunks' | 'saveTo' | 'savedTo'>): number =>
+  db.run(
+    'INSERT INTO files (file_id, conversation_id, mine, name, size, key, root, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    row.fileId,
+    row.conversationId,
+    row.mine,
+    row.name,
+    row.size,
+    row.key,
+    row.root,
+    row.state,
+    row.createdAt,
+  ).lastInsertRowid;
+
+const FIELDS = {
+  size: 'size',
+  root: 'root',
+  state: 'state',
+  reason: 'reason',
+  chunks: 'chunks',
+  saveTo: 'save_to',
+  savedTo: 'saved_to',
+} as const;
+
+/** Changes the given fields of a transfer. */
+export const patchFile = (db: Database, id: number, patch: Partial<Pick<FileRow, keyof typeof FIELDS>>): void => {
+  for (const [field, value] of Object.entries(patch))
+    db.run(`UPDATE files SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+};

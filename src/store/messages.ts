@@ -1,0 +1,270 @@
+// Rows of messages with their versions and reactions, and the full-text index that goes with every change of a body.
+import type { Database } from '../sqlite/open.ts';
+
+export type StoredState = 'queued' | 'sent' | 'delivered' | 'read' | 'failed' | 'received';
+
+export type MessageRow = {
+  readonly id: number;
+  readonly conversationId: number;
+  readonly messageId: Uint8Array<ArrayBuffer>;
+  readonly mine: number;
+  readonly body: string;
+  readonly state: StoredState;
+  readonly reason: string;
+  readonly sentAt: number;
+  readonly receivedAt: number | null;
+  readonly deliveredAt: number | null;
+  readonly readAt: number | null;
+  readonly unread: number;
+  readonly replyTo: Uint8Array<ArrayBuffer> | null;
+  readonly editNumber: number;
+  readonly editedAt: number | null;
+  readonly deletedAt: number | null;
+  readonly expiresMs: number | null;
+  readonly expiresFrom: 'delivery' | 'read';
+  readonly expiresAt: number | null;
+  readonly pinnedAt: number | null;
+  readonly fileId: number | null;
+};
+
+export const MESSAGE_COLUMNS = `m.id, m.conversation_id AS conversationId, m.message_id AS messageId, m.mine, m.body, m.state, m.reason,
+  m.sent_at AS sentAt, m.received_at AS receivedAt, m.delivered_at AS deliveredAt, m.read_at AS readAt, m.unread,
+  m.reply_to AS replyTo, m.edit_number AS editNumber, m.edited_at AS editedAt, m.deleted_at AS deletedAt,
+  m.expires_ms AS expiresMs, m.expires_from AS expiresFrom, m.expires_at AS expiresAt, m.pinned_at AS pinnedAt, m.file_id AS fileId`;
+
+export type NewMessage = Pick<
+  MessageRow,
+  | 'conversationId'
+  | 'messageId'
+  | 'mine'
+  | 'body'
+  | 'state'
+  | 'sentAt'
+  | 'receivedAt'
+  | 'unread'
+  | 'replyTo'
+  | 'expiresMs'
+  | 'expiresFrom'
+  | 'expiresAt'
+  | 'fileId'
+>;
+
+/** Appends a message and indexes its words; gives its row id. */
+export const putMessage = (db: Database, row: NewMessage): number => {
+  const id = db.run(
+    `INSERT INTO messages (conversation_id, message_id, mine, body, state, sent_at, received_at, unread, reply_to,
+       expires_ms, expires_from, expires_at, file_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    row.conversationId,
+    row.messageId,
+    row.mine,
+    row.body,
+    row.state,
+    row.sentAt,
+    row.receivedAt,
+    row.unread,
+    row.replyTo,
+    row.expiresMs,
+    row.expiresFrom,
+    row.expiresAt,
+    row.fileId,
+  ).lastInsertRowid;
+  putIndex(db, { id, conversationId: row.conversationId, mine: row.mine }, row.body);
+  return id;
+};
+
+export const getMessage = (db: Database, id: number): MessageRow | undefined =>
+  db.get<MessageRow>(`SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.id = ?`, id);
+
+export const getMessageById = (db: Database, conversationId: number, messageId: Uint8Array): MessageRow | undefined =>
+  db.get<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.message_id = ?`,
+    conversationId,
+    messageId,
+  );
+
+/** Messages of any conversation whose id lies in [from, to], at most `limit`: for an id prefix. */
+export const listMessagesByIdRange = (db: Database, from: Uint8Array, to: Uint8Array, limit: number): MessageRow[] =>
+  db.all<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.message_id BETWEEN ? AND ? ORDER BY m.id LIMIT ?`,
+    from,
+    to,
+    limit,
+  );
+
+/** Up to `limit` rows before row `before`, oldest first: the page that ends there. */
+export const listMessagesBefore = (db: Database, conversationId: number, before: number, limit: number): MessageRow[] =>
+  db
+    .all<MessageRow>(
+      `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id < ? ORDER BY m.id DESC LIMIT ?`,
+      conversationId,
+      before,
+      limit,
+    )
+    .reverse();
+
+/** Up to `limit` rows after row `after`, oldest first. */
+export const listMessagesAfter = (db: Database, conversationId: number, after: number, limit: number): MessageRow[] =>
+  db.all<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id > ? ORDER BY m.id LIMIT ?`,
+    conversationId,
+    after,
+    limit,
+  );
+
+/** The first row of a conversation at or after a time, by the sender's clock. */
+export const firstRowAt = (db: Database, conversationId: number, at: number): number | undefined =>
+  db.get<{ id: number | null }>(
+    'SELECT min(id) AS id FROM messages WHERE conversation_id = ? AND sent_at >= ?',
+    conversationId,
+    at,
+  )?.id ?? undefined;
+
+/** Unread rows after row `after`, oldest first, of one conversation or all. */
+export const listUnread = (
+  db: Database,
+  conversationId: number | undefined,
+  after: number,
+  limit: number,
+): MessageRow[] =>
+  conversationId === undefined
+    ? db.all<MessageRow>(
+        `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.unread = 1 AND m.id > ? ORDER BY m.id LIMIT ?`,
+        after,
+        limit,
+      )
+    : db.all<MessageRow>(
+        `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.id > ? ORDER BY m.id LIMIT ?`,
+        conversationId,
+        after,
+        limit,
+      );
+
+/** Unread rows up to row `upTo`. */
+export const listUnreadUpTo = (db: Database, conversationId: number, upTo: number, limit: number): MessageRow[] =>
+  db.all<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.id <= ? ORDER BY m.id LIMIT ?`,
+    conversationId,
+    upTo,
+    limit,
+  );
+
+const FIELDS = {
+  state: 'state',
+  reason: 'reason',
+  deliveredAt: 'delivered_at',
+  readAt: 'read_at',
+  unread: 'unread',
+  editNumber: 'edit_number',
+  editedAt: 'edited_at',
+  expiresAt: 'expires_at',
+  pinnedAt: 'pinned_at',
+} as const;
+
+/** Changes the given fields of a message; its body has functions of its own. */
+export const patchMessage = (db: Database, id: number, patch: Partial<Pick<MessageRow, keyof typeof FIELDS>>): void => {
+  for (const [field, value] of Object.entries(patch))
+    db.run(`UPDATE messages SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+};
+
+/** Replaces the text, keeps the one before as a version, and indexes the new words. */
+export const editMessage = (
+  db: Database,
+  row: MessageRow,
+  text: string,
+  edit: { readonly number: number; readonly at: number },
+): void => {
+  db.run(
+    'INSERT INTO message_versions (message_row, number, body, at) VALUES (?, ?, ?, ?)',
+    row.id,
+    row.editNumber,
+    row.body,
+    row.editedAt ?? row.sentAt,
+  );
+  db.run(
+    'UPDATE messages SET body = ?, edit_number = ?, edited_at = ? WHERE id = ?',
+    text,
+    edit.number,
+    edit.at,
+    row.id,
+  );
+  removeIndex(db, row.id);
+  putIndex(db, row, text);
+};
+
+/** Empties a message on its author's word: text, versions, reactions and index go, the row tells that there was one. */
+export const deleteMessage = (db: Database, row: MessageRow, at: number): void => {
+  db.run(
+    `UPDATE messages SET body = '', deleted_at = ?, unread = 0, pinned_at = NULL, expires_at = NULL, edit_number = 0, edited_at = NULL WHERE id = ?`,
+    at,
+    row.id,
+  );
+  db.run('DELETE FROM message_versions WHERE message_row = ?', row.id);
+  db.run('DELETE FROM reactions WHERE message_row = ?', row.id);
+  removeIndex(db, row.id);
+};
+
+/** Erases a message whole: no row, version, reaction or index entry stays. */
+export const removeMessage = (db: Database, id: number): void => {
+  removeIndex(db, id);
+  db.run('DELETE FROM messages WHERE id = ?', id);
+};
+
+/** Messages whose time is over, the first to end first. */
+export const listExpired = (db: Database, now: number, limit: number): MessageRow[] =>
+  db.all<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.expires_at <= ? ORDER BY m.expires_at LIMIT ?`,
+    now,
+    limit,
+  );
+
+/** When the next message ends. */
+export const nextExpiry = (db: Database): number | undefined =>
+  db.get<{ at: number | null }>('SELECT min(expires_at) AS at FROM messages WHERE expires_at IS NOT NULL')?.at ??
+  undefined;
+
+export type VersionRow = { readonly body: string; readonly at: number };
+
+/** Earlier texts, the first first. */
+export const listVersions = (db: Database, messageRow: number): VersionRow[] =>
+  db.all<VersionRow>('SELECT body, at FROM message_versions WHERE message_row = ? ORDER BY number', messageRow);
+
+export type ReactionRow = { readonly mine: number; readonly emoji: string };
+
+/** Oldest first. */
+export const listReactions = (db: Database, messageRow: number): ReactionRow[] =>
+  db.all<ReactionRow>('SELECT mine, emoji FROM reactions WHERE message_row = ? ORDER BY at, emoji', messageRow);
+
+/** Adds a reaction; the same one twice changes nothing. */
+export const putReaction = (db: Database, messageRow: number, row: ReactionRow & { readonly at: number }): void => {
+  db.run(
+    'INSERT OR IGNORE INTO reactions (message_row, mine, emoji, at) VALUES (?, ?, ?, ?)',
+    messageRow,
+    row.mine,
+    row.emoji,
+    row.at,
+  );
+};
+
+export const removeReaction = (db: Database, messageRow: number, row: ReactionRow): void => {
+  db.run('DELETE FROM reactions WHERE message_row = ? AND mine = ? AND emoji = ?', messageRow, row.mine, row.emoji);
+};
+
+export const countPins = (db: Database, conversationId: number): number =>
+  db.get<{ n: number }>(
+    'SELECT count(*) AS n FROM messages WHERE conversation_id = ? AND pinned_at IS NOT NULL',
+    conversationId,
+  )?.n ?? 0;
+
+type Indexed = Pick<MessageRow, 'id' | 'conversationId' | 'mine'>;
+
+/** The tokens by which a search filters: the conversation, and which side wrote it. */
+export const whoTokens = (row: Omit<Indexed, 'id'>): string =>
+  `c${row.conversationId} ${row.mine === 1 ? 'me' : 'them'}`;
+
+const putIndex = (db: Database, row: Indexed, body: string): void => {
+  db.run('INSERT INTO messages_fts (rowid, body, who) VALUES (?, ?, ?)', row.id, body, whoTokens(row));
+};
+
+const removeIndex = (db: Database, id: number): void => {
+  db.run('DELETE FROM messages_fts WHERE rowid = ?', id);
+};

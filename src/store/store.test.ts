@@ -1,0 +1,143 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SottoError } from '../protocol/errors.ts';
+import { type Database, openDatabase } from '../sqlite/open.ts';
+import { getContactByAddress, getContactByName, patchContact, putContact } from './contacts.ts';
+import { addUnread, countUnread, getConversationOfContact, putConversation } from './conversations.ts';
+import { listEvents, putEvent } from './events.ts';
+import {
+  deleteMessage,
+  editMessage,
+  getMessage,
+  listMessagesBefore,
+  listVersions,
+  putMessage,
+  removeMessage,
+} from './messages.ts';
+import { forgetCiphertexts, listOutbox, putCiphertext, putOutbox, replaceBody } from './outbox.ts';
+import { SCHEMA_1 } from './schema-1.ts';
+import { closeRequest, getOpenRequest, putFrameId, putRequest } from './sessions.ts';
+
+let dir: string;
+let db: Database;
+let contactId: number;
+let conversationId: number;
+const bytes = (fill: number) => new Uint8Array(16).fill(fill);
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'sotto-store-'));
+  db = openDatabase(join(dir, 'db'), new Uint8Array(32).fill(7));
+  db.exec(SCHEMA_1);
+  contactId = putContact(db, {
+    uid: bytes(1),
+    address: 'bob.onion',
+    name: 'bob',
+    nickname: 'Bob',
+    state: 'accepted',
+    requestNote: '',
+    createdAt: 1,
+  });
+  conversationId = putConversation(db, { uid: bytes(2), contactId, createdAt: 1 });
+});
+
+afterEach(() => {
+  db[Symbol.dispose]();
+  rmSync(dir, { recursive: true });
+});
+
+const say = (fill: number, body: string) =>
+  putMessage(db, {
+    conversationId,
+    messageId: bytes(fill),
+    mine: 0,
+    body,
+    state: 'received',
+    sentAt: fill,
+    receivedAt: fill,
+    unread: 1,
+    replyTo: null,
+    expiresMs: null,
+    expiresFrom: 'delivery',
+    expiresAt: null,
+    fileId: null,
+  });
+
+const hits = (word: string) => db.all('SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?', word).length;
+
+describe('the store', () => {
+  test('opens only with its key', () => {
+    expect(() => openDatabase(join(dir, 'db'), new Uint8Array(32))).toThrow(SottoError);
+  });
+
+  test('a transaction that throws leaves nothing', () => {
+    expect(() =>
+      db.transaction(() => {
+        say(1, 'lost');
+        throw new Error('crash');
+      }),
+    ).toThrow('crash');
+    expect(listMessagesBefore(db, conversationId, 1e9, 10)).toEqual([]);
+    expect(hits('lost')).toBe(0);
+  });
+
+  test('messages keep their order, their versions, and leave the index when they go', () => {
+    const [first, second] = [say(1, 'early words'), say(2, 'late words')];
+    expect(listMessagesBefore(db, conversationId, 1e9, 10).map((row) => row.id)).toEqual([first, second]);
+    const row = getMessage(db, first);
+    if (row === undefined) throw new Error('no row');
+    editMessage(db, row, 'changed', { number: 1, at: 9 });
+    expect(hits('early')).toBe(0);
+    expect(hits('changed')).toBe(1);
+    expect(listVersions(db, first)).toEqual([{ body: 'early words', at: 1 }]);
+    deleteMessage(db, row, 10);
+    expect([getMessage(db, first)?.body, hits('changed'), listVersions(db, first).length]).toEqual(['', 0, 0]);
+    removeMessage(db, second);
+    expect([getMessage(db, second), hits('late')]).toEqual([undefined, 0]);
+  });
+
+  test('a contact gives its name up when it is removed, and takes one that is free', () => {
+    patchContact(db, contactId, { state: 'removed' });
+    expect(getContactByName(db, 'bob')).toBeUndefined();
+    expect(getContactByAddress(db, 'bob.onion')?.state).toBe('removed');
+    expect(getConversationOfContact(db, contactId)?.id).toBe(conversationId);
+  });
+
+  test('the outbox keeps order and bodies; a new session forgets ciphertexts only', () => {
+    for (const fill of [1, 2])
+      putOutbox(db, {
+        contactId,
+        frameId: bytes(fill),
+        kind: 'text',
+        body: bytes(fill),
+        messageRow: null,
+        createdAt: fill,
+        expiresAt: 99,
+      });
+    const [first] = listOutbox(db, contactId, 0, 10);
+    if (first === undefined) throw new Error('no row');
+    putCiphertext(db, first.id, { sessionId: bytes(9), type: 2, ciphertext: bytes(8) });
+    replaceBody(db, first.id, bytes(5));
+    expect(listOutbox(db, contactId, 0, 10)[0]?.body[0]).toBe(1);
+    forgetCiphertexts(db, contactId);
+    replaceBody(db, first.id, bytes(5));
+    expect(listOutbox(db, contactId, 0, 10).map((row) => [row.body[0], row.ciphertext])).toEqual([
+      [5, null],
+      [2, null],
+    ]);
+  });
+
+  test('a frame id counts once, a closed request loses its bundle, unread never falls below zero', () => {
+    expect([putFrameId(db, contactId, bytes(1), 1), putFrameId(db, contactId, bytes(1), 2)]).toEqual([true, false]);
+    putRequest(db, { contactId, requestId: bytes(3), mine: 1, bundle: bytes(4), createdAt: 1 });
+    const open = getOpenRequest(db, contactId, 'mine');
+    closeRequest(db, open?.id ?? 0, 'accepted');
+    expect(getOpenRequest(db, contactId, 'mine')).toBeUndefined();
+    addUnread(db, conversationId, 2);
+    addUnread(db, conversationId, -5);
+    expect(countUnread(db)).toBe(0);
+    putEvent(db, { at: 1, kind: 'message.received', contactId });
+    expect(listEvents(db, 0, 10)).toHaveLength(1);
+  });
+});
