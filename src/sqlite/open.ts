@@ -78,6 +78,8 @@ export const openDatabase = (path: string, key?: Uint8Array): Database => {
   const driver = guarded(() => new Driver(path));
   try {
     return guarded(() => {
+      // what goes wrong is told by the error, not by lines on stderr
+      driver.exec('PRAGMA cipher_log_level = NONE');
       if (key !== undefined) driver.exec(`PRAGMA key = "x'${Buffer.from(key).toString('hex')}'"`);
       driver.exec('PRAGMA journal_mode = WAL');
       driver.exec('PRAGMA synchronous = FULL');
