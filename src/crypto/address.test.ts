@@ -1,0 +1,28 @@
+import { randomBytes } from 'node:crypto';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { SottoError } from '../protocol/errors.ts';
+import { addressOf, keyOfAddress } from './address.ts';
+
+// A well-known service: its address is public and fixes the encoding.
+const KNOWN = 'duckduckgogg42xjoc72x3sjasowoarfbgcmvfimaftt6twagswzczad.onion';
+
+test('a public address decodes to a key that encodes to it again', () => {
+  expect(addressOf(keyOfAddress(KNOWN))).toBe(KNOWN);
+  expect(addressOf(keyOfAddress(KNOWN.toUpperCase().replace('.ONION', '')))).toBe(KNOWN);
+});
+
+test('every key comes back from its address', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (key) => {
+      expect(Buffer.from(keyOfAddress(addressOf(key))).equals(key)).toBe(true);
+    }),
+  );
+});
+
+test('a changed letter, a cut address and foreign text are refused', () => {
+  const address = addressOf(randomBytes(32));
+  const changed = (address[0] === 'a' ? 'b' : 'a') + address.slice(1);
+  for (const bad of [changed, address.slice(1), 'hello', '', `${'1'.repeat(56)}.onion`])
+    expect(() => keyOfAddress(bad)).toThrow(SottoError);
+});
