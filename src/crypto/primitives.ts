@@ -1,0 +1,107 @@
+// Hashes, AEAD, signatures and key agreement on raw bytes, over node:crypto.
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  hkdfSync,
+  type KeyObject,
+  sign as nodeSign,
+  verify as nodeVerify,
+} from 'node:crypto';
+
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+const PKCS8 = { ed25519: '302e020100300506032b657004220420', x25519: '302e020100300506032b656e04220420' } as const;
+const SPKI = { ed25519: '302a300506032b6570032100', x25519: '302a300506032b656e032100' } as const;
+type Curve = keyof typeof PKCS8;
+
+const TAG_BYTES = 16;
+
+/** SHA-256 of the parts, one after another. */
+export const sha256 = (...parts: readonly Uint8Array[]): Bytes => {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return new Uint8Array(hash.digest());
+};
+
+/** HKDF-SHA-256 with an empty salt unless one is given. RFC 5869. */
+export const hkdf = (
+  secret: Uint8Array,
+  info: string | Uint8Array,
+  size = 32,
+  salt: Uint8Array = new Uint8Array(),
+): Bytes => new Uint8Array(hkdfSync('sha256', secret, salt, info, size));
+
+/** ChaCha20-Poly1305: ciphertext ‖ 16-byte tag. Key 32 bytes, nonce 12 bytes, used once. RFC 8439. */
+export const seal = (
+  key: Uint8Array,
+  nonce: Uint8Array,
+  plaintext: Uint8Array,
+  aad: Uint8Array = new Uint8Array(),
+): Bytes => {
+  const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES });
+  cipher.setAAD(aad, { plaintextLength: plaintext.length });
+  return new Uint8Array(Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]));
+};
+
+/** The plaintext of `seal`, or undefined when key, nonce, data or AAD do not fit. */
+export const unseal = (
+  key: Uint8Array,
+  nonce: Uint8Array,
+  sealed: Uint8Array,
+  aad: Uint8Array = new Uint8Array(),
+): Bytes | undefined => {
+  if (sealed.length < TAG_BYTES) return undefined;
+  const end = sealed.length - TAG_BYTES;
+  const cipher = createDecipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES });
+  cipher.setAAD(aad, { plaintextLength: end });
+  cipher.setAuthTag(sealed.subarray(end));
+  try {
+    return new Uint8Array(Buffer.concat([cipher.update(sealed.subarray(0, end)), cipher.final()]));
+  } catch {
+    return undefined;
+  }
+};
+
+/** The 32-byte public key of an Ed25519 seed. RFC 8032. */
+export const ed25519Public = (seed: Uint8Array): Bytes => rawPublic(createPublicKey(privateKey('ed25519', seed)));
+
+/** A 64-byte Ed25519 signature. */
+export const ed25519Sign = (seed: Uint8Array, message: Uint8Array): Bytes =>
+  new Uint8Array(nodeSign(null, message, privateKey('ed25519', seed)));
+
+/** Whether `signature` is the key's own over `message`; check the key with a subgroup test first. */
+export const ed25519Verify = (key: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
+  signature.length === 64 && nodeVerify(null, message, publicKey('ed25519', key), signature);
+
+/** The 64-byte expanded secret of a seed, as Tor's ADD_ONION wants it. */
+export const ed25519Expanded = (seed: Uint8Array): Bytes => {
+  const expanded = new Uint8Array(createHash('sha512').update(seed).digest());
+  expanded[0] = (expanded[0] ?? 0) & 248;
+  expanded[31] = ((expanded[31] ?? 0) & 63) | 64;
+  return expanded;
+};
+
+/** The 32-byte public key of an X25519 secret. RFC 7748. */
+export const x25519Public = (secret: Uint8Array): Bytes => rawPublic(createPublicKey(privateKey('x25519', secret)));
+
+/** The shared secret, or undefined for a public key of small order. RFC 7748 section 6.1. */
+export const x25519 = (secret: Uint8Array, theirs: Uint8Array): Bytes | undefined => {
+  try {
+    const shared = diffieHellman({ privateKey: privateKey('x25519', secret), publicKey: publicKey('x25519', theirs) });
+    return shared.every((byte) => byte === 0) ? undefined : new Uint8Array(shared);
+  } catch {
+    return undefined;
+  }
+};
+
+const privateKey = (curve: Curve, secret: Uint8Array): KeyObject =>
+  createPrivateKey({ key: Buffer.concat([Buffer.from(PKCS8[curve], 'hex'), secret]), format: 'der', type: 'pkcs8' });
+
+const publicKey = (curve: Curve, key: Uint8Array): KeyObject =>
+  createPublicKey({ key: Buffer.concat([Buffer.from(SPKI[curve], 'hex'), key]), format: 'der', type: 'spki' });
+
+const rawPublic = (key: KeyObject): Bytes => new Uint8Array(key.export({ format: 'der', type: 'spki' }).subarray(-32));
