@@ -40,8 +40,8 @@ export type PublicKeys = {
 export type LinkPeer = PublicKeys & {
   /** `….onion`, of `identityKey`. */
   readonly address: string;
-  /** 16 bytes, random per copy of an account's store. */
-  readonly installId: Uint8Array<ArrayBuffer>;
+  /** 16 bytes, random per copy of an account's store; only who dials tells it. */
+  readonly installId?: Uint8Array<ArrayBuffer>;
 };
 
 /** An authenticated duplex stream of frames between two peers, in order and without loss while it lives. */

@@ -1,0 +1,223 @@
+import { randomBytes } from 'node:crypto';
+import { Duplex } from 'node:stream';
+import { describe, expect, test } from 'vitest';
+import { addressOf } from '../crypto/address.ts';
+import { deriveSecrets, localKeys } from '../crypto/identity.ts';
+import type { Admission, Clock, Link, LinkEvents, LocalKeys } from '../ports.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { openLink } from './link.ts';
+
+const person = () => {
+  const keys = localKeys(deriveSecrets(randomBytes(16)), new Uint8Array(randomBytes(16)));
+  return { keys, address: addressOf(keys.publicKeys.identityKey) };
+};
+
+/** A pair of streams, and what was written to each. */
+const wire = (edit: (bytes: Buffer, from: 'dial' | 'accept', nth: number) => Buffer = (bytes) => bytes) => {
+  const writes: Record<'dial' | 'accept', Buffer[]> = { dial: [], accept: [] };
+  const make = (name: 'dial' | 'accept'): Duplex =>
+    new Duplex({
+      read() {},
+      write(chunk: Buffer, _encoding, done) {
+        writes[name].push(chunk);
+        const other = name === 'dial' ? ends.accept : ends.dial;
+        if (!other.destroyed) other.push(edit(chunk, name, writes[name].length));
+        done();
+      },
+      final(done) {
+        (name === 'dial' ? ends.accept : ends.dial).push(null);
+        done();
+      },
+      destroy(error, done) {
+        const other = name === 'dial' ? ends.accept : ends.dial;
+        if (!other.readableEnded && !other.destroyed) other.push(null);
+        done(error);
+      },
+    });
+  const ends = { dial: make('dial'), accept: make('accept') };
+  return { ends, writes };
+};
+
+const timers: { at: number; fire: () => void }[] = [];
+const clock: Clock = {
+  now: () => 1000,
+  monotonic: () => 0,
+  after: (at, fire) => {
+    const timer = { at, fire };
+    timers.push(timer);
+    return () => timers.splice(timers.indexOf(timer) >>> 0, 1);
+  },
+};
+const random = { bytes: (size: number) => new Uint8Array(randomBytes(size)), fraction: () => 0.5 };
+
+const collector = () => {
+  const frames: string[] = [];
+  const reasons: string[] = [];
+  const waiting: (() => void)[] = [];
+  const events: LinkEvents = {
+    frame: (frame) => {
+      frames.push(Buffer.from(frame).toString());
+      for (const wake of waiting.splice(0)) wake();
+    },
+    drained: () => {},
+    closed: (reason) => {
+      reasons.push(reason);
+      for (const wake of waiting.splice(0)) wake();
+    },
+  };
+  const until = async (ready: () => boolean) => {
+    while (!ready()) await new Promise<void>((wake) => waiting.push(wake));
+  };
+  return { frames, reasons, events, until };
+};
+
+type Side = { keys: LocalKeys; admit?: () => Admission };
+const connect = (
+  streams: { dial: Duplex; accept: Duplex },
+  alice: Side,
+  bob: Side,
+  address: string,
+  bobAddress = address,
+) => {
+  const [a, b] = [collector(), collector()];
+  const open = (role: 'dial' | 'accept', side: Side, own: string, attach: (link: Link) => LinkEvents) =>
+    openLink({
+      stream: streams[role],
+      role,
+      keys: side.keys,
+      address: own,
+      admit: side.admit ?? (() => 'accept'),
+      clock,
+      random,
+      attach,
+    });
+  const dialled = open('dial', alice, address, () => a.events);
+  const accepted = open('accept', bob, bobAddress, () => b.events);
+  dialled.catch(() => {});
+  accepted.catch(() => {});
+  return { dialled, accepted, a, b };
+};
+
+const code = async (step: Promise<unknown>): Promise<unknown> => {
+  try {
+    await step;
+    return 'linked';
+  } catch (error) {
+    return error instanceof SottoError ? error.code : error;
+  }
+};
+
+describe('a link', () => {
+  test('proves both sides and carries frames in order, both ways', async () => {
+    const [alice, bob] = [person(), person()];
+    const { ends } = wire();
+    const { dialled, accepted, a, b } = connect(ends, alice, bob, bob.address);
+    const [linkA, linkB] = await Promise.all([dialled, accepted]);
+    expect([linkA.peer.address, linkB.peer.address]).toEqual([bob.address, alice.address]);
+    expect(linkB.peer.installId).toEqual(alice.keys.installId);
+    for (let i = 0; i < 300; i++) linkA.send(Buffer.from(`frame ${i} ${'x'.repeat(i * 20)}`));
+    linkB.send(Buffer.from('back'));
+    await b.until(() => b.frames.length === 300);
+    await a.until(() => a.frames.length === 1);
+    expect(b.frames.map((frame) => frame.split(' ')[1])).toEqual(Array.from({ length: 300 }, (_, i) => String(i)));
+    linkA.close('done');
+    await b.until(() => b.reasons.length > 0);
+    expect(b.reasons).toEqual(['peer closed']);
+  });
+
+  test('LINK-7: an ack, a ping and a short text are one write of 480 bytes each', async () => {
+    const [alice, bob] = [person(), person()];
+    const { ends, writes } = wire();
+    const { dialled, accepted, b } = connect(ends, alice, bob, bob.address);
+    const [link] = await Promise.all([dialled, accepted]);
+    const before = writes.dial.length;
+    for (const size of [17, 40, 460]) {
+      link.send(new Uint8Array(size).fill(65));
+      await b.until(() => b.frames.some((frame) => frame.length === size));
+    }
+    expect(writes.dial.slice(before).map((write) => write.length)).toEqual([480, 480, 480]);
+  });
+
+  test('LINK-4: whoever answers for another address is refused', async () => {
+    const [alice, bob, mallory] = [person(), person(), person()];
+    const { ends } = wire();
+    const { dialled } = connect(ends, alice, mallory, bob.address, bob.address);
+    expect(await code(dialled)).toBe('handshake.failed');
+  });
+
+  test('LINK-3: a contact who relays the handshake to another contact proves nothing', async () => {
+    const [alice, bob, mallory] = [person(), person(), person()];
+    // Alice dials Mallory, who passes every byte to Bob: Bob's prologue is his own address.
+    const { ends } = wire();
+    const { dialled, accepted } = connect(ends, alice, bob, mallory.address, bob.address);
+    expect([await code(dialled), await code(accepted)]).toEqual(['handshake.failed', 'handshake.failed']);
+  });
+
+  test('LINK-5: our own handshake sent back to us is refused', async () => {
+    const alice = person();
+    const { ends } = wire();
+    const { dialled } = connect(ends, alice, alice, alice.address);
+    expect(await code(dialled)).toBe('handshake.failed');
+  });
+
+  test('LINK-6: an edited version list, a flipped or a cut message ends it on both sides', async () => {
+    for (const edit of [
+      (bytes: Buffer, from: string, nth: number) =>
+        from === 'dial' && nth === 1 ? Buffer.concat([bytes.subarray(0, -1), Buffer.from([9])]) : bytes,
+      (bytes: Buffer, from: string, nth: number) => {
+        if (from === 'accept' && nth === 1) bytes[60] = (bytes[60] ?? 0) ^ 1;
+        return bytes;
+      },
+      (bytes: Buffer, from: string, nth: number) => {
+        if (from === 'dial' && nth === 2) bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
+        return bytes;
+      },
+    ]) {
+      const [alice, bob] = [person(), person()];
+      const { ends } = wire(edit);
+      const { dialled, accepted, a, b } = connect(ends, alice, bob, bob.address);
+      // The dialler has spoken last: it learns from the closed stream that its third message was not taken.
+      await Promise.race([
+        code(dialled).then((result) => (result === 'linked' ? accepted : result)),
+        code(accepted),
+      ]).catch(() => {});
+      expect(await code(accepted)).toBe('handshake.failed');
+      expect([...a.frames, ...b.frames]).toEqual([]);
+    }
+  });
+
+  test('a changed record closes the link and tells no frame of it', async () => {
+    const [alice, bob] = [person(), person()];
+    const { ends } = wire((bytes, from, nth) => {
+      if (from === 'dial' && nth === 3) bytes[30] = (bytes[30] ?? 0) ^ 1;
+      return bytes;
+    });
+    const { dialled, accepted, b } = connect(ends, alice, bob, bob.address);
+    const [link] = await Promise.all([dialled, accepted]);
+    link.send(Buffer.from('hello'));
+    await b.until(() => b.reasons.length > 0);
+    expect([b.frames, b.reasons]).toEqual([[], ['handshake.failed']]);
+  });
+
+  test('LINK-8: a blocked dialler is proven and hears nothing; a refused one is closed', async () => {
+    const [alice, bob] = [person(), person()];
+    const quiet = wire();
+    const silent = connect(quiet.ends, alice, { ...bob, admit: () => 'silence' }, bob.address);
+    const [link] = await Promise.all([silent.dialled, silent.accepted]);
+    const before = quiet.writes.accept.length;
+    link.send(Buffer.from('hello'));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([silent.b.frames, quiet.writes.accept.length]).toEqual([[], before]);
+    const refused = connect(wire().ends, alice, { ...bob, admit: () => 'close' }, bob.address);
+    expect(await code(refused.accepted)).toBe('contact.keyRefused');
+  });
+
+  test('a stream that says nothing ends by the clock', async () => {
+    const [alice, bob] = [person(), person()];
+    const { ends } = wire(() => Buffer.alloc(0));
+    const { accepted } = connect(ends, alice, bob, bob.address);
+    timers.find((timer) => timer.at === 5000)?.fire();
+    for (const timer of [...timers]) timer.fire();
+    expect(await code(accepted)).toBe('handshake.timeout');
+  });
+});

@@ -1,0 +1,268 @@
+// A link over any byte stream: the handshake that proves who is there, then frames in padded records.
+import type { Duplex } from 'node:stream';
+import { addressOf } from '../crypto/address.ts';
+import { makeCertificate, readCertificate } from '../crypto/certificate.ts';
+import { type CipherState, Handshake } from '../crypto/noise.ts';
+import type { Admission, Clock, Link, LinkEvents, LinkPeer, LocalKeys, PublicKeys, Random } from '../ports.ts';
+import { ProtocolError, SottoError } from '../protocol/errors.ts';
+import {
+  FRAME_BYTES_MAX,
+  HANDSHAKE_FIRST_MS_MAX,
+  HANDSHAKE_MESSAGE_BYTES_MAX,
+  HANDSHAKE_MS_MAX,
+  LINK_BUFFER_BYTES_MAX,
+  LINK_VERSION,
+} from '../protocol/limits.ts';
+import { decodeRecord, encodeRecords } from './records.ts';
+
+const INSTALL_ID_BYTES = 16;
+const LABEL = 'sotto link 1';
+
+export type LinkOptions = {
+  readonly stream: Duplex;
+  /** `dial`: we opened the stream and speak first. */
+  readonly role: 'dial' | 'accept';
+  readonly keys: LocalKeys;
+  /** The dialled address; for the side that accepts, its own. Part of what both sides sign. */
+  readonly address: string;
+  readonly admit: (peer: LinkPeer, dialled: boolean) => Admission;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Who hears of frames; called once, when the other side is proven and admitted. */
+  readonly attach: (link: Link) => LinkEvents;
+};
+
+/**
+ * Proves both sides to each other and gives the link. Rejects with `handshake.timeout`, `handshake.failed`,
+ * `certificate.invalid`, `key.invalid` or `contact.keyRefused`; the stream is destroyed then, without a word to the other side.
+ */
+export const openLink = async (options: LinkOptions): Promise<Link> => {
+  const reader = new MessageReader(options.stream);
+  const late = (ms: number) => options.clock.after(ms, () => reader.fail(new ProtocolError('handshake.timeout')));
+  const cancelAll = late(HANDSHAKE_MS_MAX);
+  const cancelFirst = late(HANDSHAKE_FIRST_MS_MAX);
+  try {
+    const proven = await (options.role === 'dial'
+      ? dial(options, reader, cancelFirst)
+      : accept(options, reader, cancelFirst));
+    const verdict = options.admit(proven.peer, options.role === 'dial');
+    if (verdict === 'close') throw new SottoError('contact.keyRefused');
+    const link = new StreamLink(options, proven, reader.detach());
+    link.begin(verdict === 'silence' ? silent : options.attach(link));
+    return link;
+  } catch (error) {
+    options.stream.destroy();
+    throw error;
+  } finally {
+    cancelAll();
+    cancelFirst();
+  }
+};
+
+// A blocked dialler is proven, hears nothing, and is not listened to.
+const silent: LinkEvents = { frame: () => {}, drained: () => {}, closed: () => {} };
+
+type Proven = { readonly peer: LinkPeer; readonly send: CipherState; readonly receive: CipherState };
+
+const handshakeOf = (options: LinkOptions): Handshake =>
+  new Handshake({
+    role: options.role === 'dial' ? 'initiator' : 'responder',
+    prologue: Buffer.from(`${LABEL}${options.address}`),
+    staticSecret: options.keys.linkSecret,
+    ephemeralSecret: options.random.bytes(32),
+  });
+
+const dial = async (options: LinkOptions, reader: MessageReader, heard: () => void): Promise<Proven> => {
+  const { stream, keys, address } = options;
+  const handshake = handshakeOf(options);
+  writeMessage(stream, handshake.write(Uint8Array.of(LINK_VERSION)));
+  const answer = handshake.read(await reader.next());
+  heard();
+  if (answer[0] !== LINK_VERSION) throw new ProtocolError('handshake.failed', { details: { why: 'version' } });
+  const theirs = proveKeys(answer.slice(1), handshake.remoteStatic);
+  if (addressOf(theirs.identityKey) !== address)
+    throw new ProtocolError('handshake.failed', { details: { why: 'address' } });
+  const mine = makeCertificate(keys.publicKeys, keys.identitySeed);
+  writeMessage(stream, handshake.write(Buffer.concat([mine, keys.installId])));
+  return { ...handshake.finish(), peer: peerOf(theirs, keys) };
+};
+
+const accept = async (options: LinkOptions, reader: MessageReader, heard: () => void): Promise<Proven> => {
+  const { stream, keys } = options;
+  const handshake = handshakeOf(options);
+  const offered = handshake.read(await reader.next());
+  heard();
+  if (!offered.includes(LINK_VERSION)) throw new ProtocolError('handshake.failed', { details: { why: 'version' } });
+  const mine = makeCertificate(keys.publicKeys, keys.identitySeed);
+  writeMessage(stream, handshake.write(Buffer.concat([Uint8Array.of(LINK_VERSION), mine])));
+  const payload = handshake.read(await reader.next());
+  const certificateEnd = payload.length - INSTALL_ID_BYTES;
+  const theirs = proveKeys(payload.slice(0, Math.max(0, certificateEnd)), handshake.remoteStatic);
+  return { ...handshake.finish(), peer: { ...peerOf(theirs, keys), installId: payload.slice(certificateEnd) } };
+};
+
+/** The certificate's keys, when its link key is the static key that the handshake has just proven. */
+const proveKeys = (certificate: Uint8Array<ArrayBuffer>, proven: Uint8Array | undefined): PublicKeys => {
+  const theirs = readCertificate(certificate);
+  if (proven === undefined || !Buffer.from(proven).equals(theirs.linkKey))
+    throw new ProtocolError('handshake.failed', { details: { why: 'link key' } });
+  return theirs;
+};
+
+const peerOf = (theirs: PublicKeys, keys: LocalKeys): LinkPeer => {
+  if (Buffer.from(theirs.identityKey).equals(keys.publicKeys.identityKey))
+    throw new ProtocolError('handshake.failed', { details: { why: 'ourselves' } });
+  return { ...theirs, address: addressOf(theirs.identityKey) };
+};
+
+const writeMessage = (stream: Duplex, message: Uint8Array): void => {
+  stream.write(Buffer.concat([Uint8Array.of(message.length >>> 8, message.length & 255), message]));
+};
+
+// Reads length-prefixed handshake messages from a stream, one at a time, and hands what is left over to the link.
+class MessageReader {
+  readonly #stream: Duplex;
+  #buffer: Buffer<ArrayBufferLike> = Buffer.alloc(0);
+  #error: Error | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(stream: Duplex) {
+    this.#stream = stream;
+    stream.on('data', this.#data);
+    stream.on('error', this.#ended);
+    stream.on('close', this.#ended);
+    stream.on('end', this.#ended);
+  }
+
+  /** The next message. Throws ProtocolError when it is too large, late, or the stream ends. */
+  async next(): Promise<Uint8Array<ArrayBuffer>> {
+    for (;;) {
+      if (this.#error !== undefined) throw this.#error;
+      const size = this.#buffer.length >= 2 ? this.#buffer.readUInt16BE(0) : undefined;
+      if (size !== undefined && size > HANDSHAKE_MESSAGE_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
+      if (size !== undefined && this.#buffer.length >= 2 + size) {
+        const message = new Uint8Array(this.#buffer.subarray(2, 2 + size));
+        this.#buffer = this.#buffer.subarray(2 + size);
+        return message;
+      }
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  fail(error: Error): void {
+    this.#error ??= error;
+    this.#wake?.();
+  }
+
+  /** Stops listening; gives the bytes that came after the last message. */
+  detach(): Buffer<ArrayBufferLike> {
+    if (this.#error !== undefined) throw this.#error;
+    this.#stream.off('data', this.#data);
+    this.#stream.off('close', this.#ended);
+    this.#stream.off('end', this.#ended);
+    return this.#buffer;
+  }
+
+  readonly #data = (chunk: Buffer): void => {
+    this.#buffer = this.#buffer.length === 0 ? chunk : Buffer.concat([this.#buffer, chunk]);
+    if (this.#buffer.length > 2 * (HANDSHAKE_MESSAGE_BYTES_MAX + 2) + FRAME_BYTES_MAX)
+      this.fail(new ProtocolError('frame.tooLarge'));
+    this.#wake?.();
+  };
+  readonly #ended = (): void => this.fail(new ProtocolError('handshake.failed', { details: { why: 'closed' } }));
+}
+
+class StreamLink implements Link {
+  readonly peer: LinkPeer;
+  readonly dialled: boolean;
+  readonly openedAt: number;
+  readonly #stream: Duplex;
+  readonly #send: CipherState;
+  readonly #receive: CipherState;
+  #events: LinkEvents | undefined;
+  #incoming: Buffer<ArrayBufferLike>;
+  #outgoing: Uint8Array[] = [];
+  #full = false;
+  #closed = false;
+
+  constructor(options: LinkOptions, proven: Proven, rest: Buffer<ArrayBufferLike>) {
+    this.peer = proven.peer;
+    this.dialled = options.role === 'dial';
+    this.openedAt = options.clock.now();
+    this.#stream = options.stream;
+    this.#send = proven.send;
+    this.#receive = proven.receive;
+    this.#incoming = rest;
+  }
+
+  begin(events: LinkEvents): void {
+    this.#events = events;
+    this.#stream.on('data', (chunk: Buffer) => this.#data(chunk));
+    this.#stream.on('drain', () => this.#drained());
+    this.#stream.on('error', () => this.close('stream error'));
+    this.#stream.on('end', () => this.close('peer closed'));
+    this.#stream.on('close', () => this.close('peer closed'));
+    // Frames that came with the last handshake message are told after the caller has its link.
+    queueMicrotask(() => this.#data(Buffer.alloc(0)));
+  }
+
+  send(frame: Uint8Array): boolean {
+    if (frame.length === 0 || frame.length > FRAME_BYTES_MAX) throw new Error(`a frame of ${frame.length} bytes`);
+    if (this.#closed) return false;
+    if (this.#outgoing.length === 0) queueMicrotask(() => this.#flush());
+    this.#outgoing.push(frame);
+    const waiting = this.#stream.writableLength + this.#outgoing.reduce((sum, one) => sum + one.length, 0);
+    this.#full ||= waiting > LINK_BUFFER_BYTES_MAX;
+    return !this.#full;
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  close(reason: string): void {
+    if (this.#closed) return;
+    this.#flush();
+    this.#closed = true;
+    // What is queued still goes out; a stream that does not end by itself is destroyed by its owner's time-out.
+    this.#stream.end(() => this.#stream.destroy());
+    this.#stream.resume();
+    this.#events?.closed(reason);
+  }
+
+  #flush(): void {
+    if (this.#closed || this.#outgoing.length === 0) return;
+    const frames = this.#outgoing;
+    this.#outgoing = [];
+    this.#stream.write(Buffer.concat(encodeRecords(this.#send, frames)));
+    if (this.#full && this.#stream.writableLength === 0) this.#drained();
+  }
+
+  #drained(): void {
+    if (!this.#full || this.#closed) return;
+    this.#full = false;
+    this.#events?.drained();
+  }
+
+  #data(chunk: Buffer): void {
+    this.#incoming = this.#incoming.length === 0 ? chunk : Buffer.concat([this.#incoming, chunk]);
+    try {
+      while (!this.#closed && this.#incoming.length >= 2) {
+        const end = 2 + this.#incoming.readUInt16BE(0);
+        if (this.#incoming.length < end) return;
+        const frames = decodeRecord(this.#receive, this.#incoming.subarray(2, end));
+        this.#incoming = this.#incoming.subarray(end);
+        for (const frame of frames) if (!this.#closed) this.#events?.frame(frame);
+      }
+    } catch (error) {
+      if (!(error instanceof SottoError)) throw error;
+      this.close(error.code);
+    }
+  }
+}

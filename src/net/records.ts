@@ -1,0 +1,63 @@
+// Frames to padded, encrypted records and back: what an outsider sees is a number of 480-byte cells.
+import type { CipherState } from '../crypto/noise.ts';
+import { ProtocolError } from '../protocol/errors.ts';
+import { FRAME_BYTES_MAX, LINK_CELL_BYTES } from '../protocol/limits.ts';
+
+const LENGTH_BYTES = 2;
+const OVERHEAD_BYTES = LENGTH_BYTES + 16;
+const CELLS_MAX = Math.floor(65_535 / LINK_CELL_BYTES);
+const CONTENT_BYTES_MAX = CELLS_MAX * LINK_CELL_BYTES - OVERHEAD_BYTES;
+
+/**
+ * Packs frames into as few records as they need, in order. A record is u16 length ‖ ciphertext, its plaintext
+ * (u16 length ‖ frame)* ‖ zeros, the whole a multiple of 480 bytes. Frames are at most FRAME_BYTES_MAX.
+ */
+export const encodeRecords = (cipher: CipherState, frames: readonly Uint8Array[]): Buffer[] => {
+  const records: Buffer[] = [];
+  let content: Uint8Array[] = [];
+  let size = 0;
+  const flush = (): void => {
+    if (size > 0) records.push(encodeRecord(cipher, content, size));
+    content = [];
+    size = 0;
+  };
+  for (const frame of frames) {
+    if (size + LENGTH_BYTES + frame.length > CONTENT_BYTES_MAX) flush();
+    content.push(u16(frame.length), frame);
+    size += LENGTH_BYTES + frame.length;
+  }
+  flush();
+  return records;
+};
+
+const encodeRecord = (cipher: CipherState, content: readonly Uint8Array[], size: number): Buffer => {
+  const cells = Math.ceil((size + OVERHEAD_BYTES) / LINK_CELL_BYTES);
+  const plaintext = Buffer.alloc(cells * LINK_CELL_BYTES - OVERHEAD_BYTES);
+  let at = 0;
+  for (const part of content) {
+    plaintext.set(part, at);
+    at += part.length;
+  }
+  const ciphertext = cipher.encrypt(plaintext);
+  return Buffer.concat([u16(ciphertext.length), ciphertext]);
+};
+
+/** The frames in one record's ciphertext. Throws ProtocolError `frame.invalid` or `frame.tooLarge`. */
+export const decodeRecord = (cipher: CipherState, ciphertext: Uint8Array): Uint8Array<ArrayBuffer>[] => {
+  const plaintext = cipher.decrypt(ciphertext);
+  const view = Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.length);
+  const frames: Uint8Array<ArrayBuffer>[] = [];
+  let at = 0;
+  while (at + LENGTH_BYTES <= view.length) {
+    const size = view.readUInt16BE(at);
+    if (size === 0) break;
+    if (size > FRAME_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
+    if (at + LENGTH_BYTES + size > view.length)
+      throw new ProtocolError('frame.invalid', { details: { why: 'record' } });
+    frames.push(plaintext.slice(at + LENGTH_BYTES, at + LENGTH_BYTES + size));
+    at += LENGTH_BYTES + size;
+  }
+  return frames;
+};
+
+const u16 = (value: number): Uint8Array => Uint8Array.of(value >>> 8, value & 255);
