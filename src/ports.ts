@@ -118,6 +118,4 @@ export interface Network extends AsyncDisposable {
   start(keys: LocalKeys, events: NetworkEvents): Promise<void>;
   /** Opens a link and proves the other side to be `address`. Throws SottoError `dial.*`, `tor.*`, `handshake.*`, `contact.keyRefused`. */
   dial(address: string, events: (link: Link) => LinkEvents, options: DialOptions): Promise<Link>;
-  /** True when something that proves our own address answers at it: this account runs elsewhere. */
-  probeSelf(signal?: AbortSignal): Promise<boolean>;
 }

@@ -1,0 +1,188 @@
+// One run of Tor from start to death: spawns it, logs in, publishes the onion service, and watches how it gets on.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { addressOf } from '../crypto/address.ts';
+import { ed25519Expanded } from '../crypto/primitives.ts';
+import type { Clock, LocalKeys, Random } from '../ports.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { ONION_STREAMS_MAX, VIRTUAL_PORT } from '../protocol/limits.ts';
+import { checkVersion, type TorConfig, type TorPaths, torrcOf } from './tor-config.ts';
+import { TorControl } from './tor-control.ts';
+
+const CONTROL_RETRY_MS = 20;
+const CONTROL_TRIES_MAX = 500;
+const LOG_LINES_KEPT = 20;
+const STOP_MS_MAX = 3000;
+
+export type TorProgress =
+  | { readonly kind: 'bootstrap'; readonly percent: number }
+  | { readonly kind: 'uploads'; readonly done: number; readonly pending: number };
+
+type RunOptions = {
+  readonly config: TorConfig;
+  readonly paths: TorPaths;
+  readonly keys: LocalKeys;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The process whose end ends Tor. */
+  readonly owner: number;
+  readonly progress: (progress: TorProgress) => void;
+  /** Called once when Tor is gone, with its last lines. */
+  readonly exited: (lastLines: string) => void;
+};
+
+/** A running Tor. */
+export class TorProcess {
+  readonly version: string;
+  readonly warning: string | undefined;
+  readonly #control: TorControl;
+  readonly #child: TorChild;
+
+  private constructor(child: TorChild, control: TorControl, version: string, warning: string | undefined) {
+    this.#child = child;
+    this.#control = control;
+    this.version = version;
+    this.warning = warning;
+  }
+
+  /**
+   * Starts Tor, publishes the onion service with target `${socketDir}/onion`, and lets it on the network.
+   * Throws `tor.missing`, `tor.tooOld`, `config.invalid`, or `tor.failed` with Tor's own last lines.
+   */
+  static async start(options: RunOptions): Promise<TorProcess> {
+    const child = new TorChild(options);
+    try {
+      const control = await child.control();
+      const version = (await control.info('version')).split(' ', 1)[0] ?? '';
+      const warning = checkVersion(version);
+      await control.command('TAKEOWNERSHIP');
+      await control.command('RESETCONF __OwningControllerProcess');
+      watch(control, options);
+      await control.command('SETEVENTS STATUS_CLIENT HS_DESC');
+      await publish(control, options);
+      await control.command('SETCONF DisableNetwork=0');
+      return new TorProcess(child, control, version, warning);
+    } catch (error) {
+      await child.stop();
+      throw error;
+    }
+  }
+
+  /** Forgets all descriptors and circuits, so that the next dial looks anew. */
+  async forget(): Promise<void> {
+    await this.#control.command('SIGNAL NEWNYM');
+  }
+
+  async stop(): Promise<void> {
+    this.#control.close();
+    await this.#child.stop();
+  }
+}
+
+class TorChild {
+  readonly #process: ChildProcess;
+  readonly #options: RunOptions;
+  readonly #gone: Promise<void>;
+  #lines: string[] = [];
+  #error: SottoError | undefined;
+  #exited = false;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    const { dataDir, socketDir } = options.paths;
+    for (const dir of [dataDir, socketDir]) {
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      chmodSync(dir, 0o700);
+    }
+    rmSync(join(socketDir, 'control'), { force: true });
+    const torrc = join(dataDir, 'torrc');
+    writeFileSync(torrc, torrcOf(options.config, options.paths, options.owner), { mode: 0o600 });
+    this.#process = spawn(options.config.binary, ['--defaults-torrc', '/dev/null', '-f', torrc, '--hush'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [this.#process.stdout, this.#process.stderr])
+      stream?.on('data', (chunk: Buffer) => this.#log(chunk));
+    this.#gone = new Promise((resolve) => {
+      const ended = (): void => {
+        if (this.#exited) return;
+        this.#exited = true;
+        resolve();
+        options.exited(this.#lines.join('\n'));
+      };
+      this.#process.on('error', (error: NodeJS.ErrnoException) => {
+        this.#error =
+          error.code === 'ENOENT' ? new SottoError('tor.missing') : new SottoError('tor.failed', { cause: error });
+        ended();
+      });
+      this.#process.on('exit', ended);
+    });
+  }
+
+  /** The control connection, as soon as Tor listens. */
+  async control(): Promise<TorControl> {
+    const { clock, random, paths } = this.#options;
+    for (let tries = 0; tries < CONTROL_TRIES_MAX; tries++) {
+      if (this.#exited)
+        throw this.#error ?? new SottoError('tor.failed', { message: `Tor ended: ${this.#lines.at(-1) ?? 'no word'}` });
+      try {
+        return await TorControl.open(join(paths.socketDir, 'control'), random);
+      } catch {
+        await new Promise<void>((resolve) => clock.after(CONTROL_RETRY_MS, resolve));
+      }
+    }
+    throw new SottoError('tor.failed', { message: 'Tor does not open its control socket' });
+  }
+
+  /** Ends Tor and waits for that. */
+  async stop(): Promise<void> {
+    if (this.#exited) return;
+    this.#process.kill('SIGTERM');
+    const cancel = this.#options.clock.after(STOP_MS_MAX, () => this.#process.kill('SIGKILL'));
+    await this.#gone;
+    cancel();
+  }
+
+  #log(chunk: Buffer): void {
+    this.#lines.push(
+      ...chunk
+        .toString('latin1')
+        .split('\n')
+        .filter((line) => line !== ''),
+    );
+    this.#lines = this.#lines.slice(-LOG_LINES_KEPT);
+  }
+}
+
+// Source: control-spec, "ADD_ONION". The proof-of-work keywords are new in 0.4.9; an older Tor answers 512.
+const publish = async (control: TorControl, { keys, paths }: RunOptions): Promise<void> => {
+  const key = `ED25519-V3:${Buffer.from(ed25519Expanded(keys.identitySeed)).toString('base64')}`;
+  const head = `ADD_ONION ${key} Flags=DiscardPK,MaxStreamsCloseCircuit MaxStreams=${ONION_STREAMS_MAX}`;
+  const target = `Port=${VIRTUAL_PORT},unix:${paths.socketDir}/onion`;
+  try {
+    await control.command(`${head} PoWDefensesEnabled=1 ${target}`);
+  } catch (error) {
+    if (!(error instanceof SottoError) || error.details.code !== 512) throw error;
+    await control.command(`${head} ${target}`);
+  }
+};
+
+const watch = (control: TorControl, options: RunOptions): void => {
+  const ours = addressOf(options.keys.publicKeys.identityKey).replace('.onion', '');
+  let [started, done, failed] = [0, 0, 0];
+  control.onEvent = (type, text) => {
+    if (type === 'STATUS_CLIENT') {
+      const percent = /BOOTSTRAP PROGRESS=(\d+)/.exec(text)?.[1];
+      if (percent !== undefined) options.progress({ kind: 'bootstrap', percent: Number(percent) });
+      return;
+    }
+    // HS_DESC Action Address …: one UPLOAD for every directory and descriptor, answered by UPLOADED or FAILED.
+    const [, action, address] = text.split(' ');
+    if (address !== ours) return;
+    if (action === 'UPLOAD') started++;
+    else if (action === 'UPLOADED') done++;
+    else if (action === 'FAILED' && done + failed < started) failed++;
+    else return;
+    options.progress({ kind: 'uploads', done, pending: started - done - failed });
+  };
+};
