@@ -40,7 +40,10 @@ const BUNDLE_BYTES = 1 + SIZES.id + 2 * SIZES.key + 2 * SIZES.signature + SIZES.
 /** Our Signal identity: an X25519 key pair in the library's form. */
 export type SignalIdentity = { readonly privateKey: PrivateKey; readonly publicKey: Bytes };
 
-/** Who talks with whom: addresses are onion addresses, `pinned` the contact's serialised Signal key of 33 bytes. */
+/**
+ * Who talks with whom: addresses are onion addresses, `pinned` the contact's serialised Signal key of 33 bytes; empty
+ * before the contact's first link, when only `makeBundle` may be called.
+ */
 export type Parties = {
   readonly identity: SignalIdentity;
   readonly ours: string;
@@ -145,6 +148,11 @@ export class SignalSession {
     return new Uint8Array(
       Buffer.concat([head, one.getPublicKey().serialize(), signedPublic, signature, kyberPublic, kyberSignature]),
     );
+  }
+
+  /** Whether the keys of bundle `id` still wait for a first message. */
+  hasBundle(id: number): boolean {
+    return this.#stores.preKeys.some((keys) => keys.id === id);
   }
 
   /** Forgets the keys of all bundles: nobody can begin a session with them any more. */
@@ -266,11 +274,16 @@ class OneSession extends SessionStore {
 
 class PinnedIdentity extends IdentityKeyStore {
   readonly #identity: SignalIdentity;
-  readonly #pinned: PublicKey;
+  readonly #key: Uint8Array;
+  #parsed: PublicKey | undefined;
   constructor(parties: Parties) {
     super();
     this.#identity = parties.identity;
-    this.#pinned = PublicKey.deserialize(new Uint8Array(parties.pinned));
+    this.#key = parties.pinned;
+  }
+  get #pinned(): PublicKey {
+    this.#parsed ??= PublicKey.deserialize(new Uint8Array(this.#key));
+    return this.#parsed;
   }
   override async getIdentityKey(): Promise<PrivateKey> {
     return this.#identity.privateKey;

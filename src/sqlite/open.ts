@@ -55,6 +55,11 @@ export class Database implements Disposable {
     }
   }
 
+  /** Moves everything from the write-ahead log into the file and empties the log, overwritten pages included. */
+  truncateWal(): void {
+    this.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  }
+
   [Symbol.dispose](): void {
     for (const statement of this.#statements.values()) statement.close();
     this.#statements.clear();

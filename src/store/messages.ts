@@ -187,7 +187,7 @@ export const editMessage = (
     edit.at,
     row.id,
   );
-  removeIndex(db, row.id);
+  removeIndex(db, row);
   putIndex(db, row, text);
 };
 
@@ -200,12 +200,14 @@ export const deleteMessage = (db: Database, row: MessageRow, at: number): void =
   );
   db.run('DELETE FROM message_versions WHERE message_row = ?', row.id);
   db.run('DELETE FROM reactions WHERE message_row = ?', row.id);
-  removeIndex(db, row.id);
+  removeIndex(db, row);
 };
 
 /** Erases a message whole: no row, version, reaction or index entry stays. */
 export const removeMessage = (db: Database, id: number): void => {
-  removeIndex(db, id);
+  const row = getMessage(db, id);
+  if (row === undefined) return;
+  if (row.deletedAt === null) removeIndex(db, row);
   db.run('DELETE FROM messages WHERE id = ?', id);
 };
 
@@ -265,6 +267,12 @@ const putIndex = (db: Database, row: Indexed, body: string): void => {
   db.run('INSERT INTO messages_fts (rowid, body, who) VALUES (?, ?, ?)', row.id, body, whoTokens(row));
 };
 
-const removeIndex = (db: Database, id: number): void => {
-  db.run('DELETE FROM messages_fts WHERE rowid = ?', id);
+// The index holds words only: it must be told exactly what it was given, or the words would stay in it.
+const removeIndex = (db: Database, row: Indexed & { readonly body: string }): void => {
+  db.run(
+    `INSERT INTO messages_fts (messages_fts, rowid, body, who) VALUES ('delete', ?, ?, ?)`,
+    row.id,
+    row.body,
+    whoTokens(row),
+  );
 };

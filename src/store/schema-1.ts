@@ -159,7 +159,7 @@ CREATE TABLE tombstones (
 ) STRICT, WITHOUT ROWID;
 
 -- \`who\` holds one token of the conversation and one of the sender, so that a filter is part of the full-text query
-CREATE VIRTUAL TABLE messages_fts USING fts5 (body, who, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE messages_fts USING fts5 (body, who, content = '', tokenize = 'unicode61 remove_diacritics 2');
 INSERT INTO messages_fts (messages_fts, rank) VALUES ('secure-delete', 1);
 
 -- what is still to be delivered: the body, and its ciphertext once it entered the window of a session

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -66,6 +66,47 @@ const say = (fill: number, body: string) =>
 
 const hits = (word: string) => db.all('SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?', word).length;
 
+describe('erasure, seen without a key', () => {
+  const wordsInFiles = (path: string, word: string) =>
+    [path, `${path}-wal`].some((file) => existsSync(file) && readFileSync(file).includes(word));
+
+  test('a deleted, an edited and an expired message leave no byte in database, index or WAL', () => {
+    const path = join(dir, 'plain');
+    const plain = openDatabase(path);
+    plain.exec(SCHEMA_1);
+    const keep = db;
+    db = plain;
+    contactId = putContact(db, {
+      uid: bytes(1),
+      address: 'b',
+      name: 'b',
+      nickname: 'b',
+      state: 'accepted',
+      requestNote: '',
+      createdAt: 1,
+    });
+    conversationId = putConversation(db, { uid: bytes(2), contactId, createdAt: 1 });
+    const words = ['quixoticdelete', 'quixoticedit', 'quixoticexpire'] as const;
+    const rows = words.map((word, i) => say(10 + i, `${word} and ${'filler '.repeat(50)}`));
+    for (let i = 0; i < 50; i++) say(30 + i, `other text ${i}`);
+    plain.truncateWal();
+    expect(words.every((word) => wordsInFiles(path, word))).toBe(true);
+    const [one, two, three] = rows.map((id) => getMessage(plain, id));
+    if (one === undefined || two === undefined || three === undefined) throw new Error('three rows');
+    plain.transaction(() => {
+      deleteMessage(plain, one, 99);
+      editMessage(plain, two, 'changed', { number: 1, at: 99 });
+      plain.run('DELETE FROM message_versions WHERE message_row = ?', two.id);
+      removeMessage(plain, three.id);
+    });
+    plain.truncateWal();
+    expect(words.filter((word) => wordsInFiles(path, word))).toEqual([]);
+    expect(hits('other')).toBe(50);
+    db = keep;
+    plain[Symbol.dispose]();
+  });
+});
+
 describe('the store', () => {
   test('opens only with its key', () => {
     expect(() => openDatabase(join(dir, 'db'), new Uint8Array(32))).toThrow(SottoError);
@@ -91,7 +132,9 @@ describe('the store', () => {
     expect(hits('early')).toBe(0);
     expect(hits('changed')).toBe(1);
     expect(listVersions(db, first)).toEqual([{ body: 'early words', at: 1 }]);
-    deleteMessage(db, row, 10);
+    const changed = getMessage(db, first);
+    if (changed === undefined) throw new Error('no row');
+    deleteMessage(db, changed, 10);
     expect([getMessage(db, first)?.body, hits('changed'), listVersions(db, first).length]).toEqual(['', 0, 0]);
     removeMessage(db, second);
     expect([getMessage(db, second), hits('late')]).toEqual([undefined, 0]);

@@ -1,0 +1,185 @@
+// One open account: puts the parts of the messenger together and lets everything happen in its queue.
+import { addressOf } from '../crypto/address.ts';
+import { deriveSecrets, localKeys, type Secrets } from '../crypto/identity.ts';
+import { signalIdentity } from '../crypto/session.ts';
+import type { Clock, Log, Network, NetworkState, Random } from '../ports.ts';
+import { ID_BYTES } from '../protocol/ids.ts';
+import type { AccountMethod, Params, Result, Status } from '../protocol/rpc.ts';
+import type { Database } from '../sqlite/open.ts';
+import { getContact, listContacts } from '../store/contacts.ts';
+import { countUnread } from '../store/conversations.ts';
+import { eventRange } from '../store/events.ts';
+import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
+import { listOpenRequests } from '../store/sessions.ts';
+import type { Changes, Core } from './core.ts';
+import { Events } from './events.ts';
+import { Expiry } from './expire.ts';
+import { admit, attach, unlink, wake } from './links.ts';
+import { callMethod } from './methods.ts';
+import { linkStateOf } from './peer.ts';
+import { AccountQueue } from './queue.ts';
+import { getSelf, nicknameOf, putSelf } from './self.ts';
+import { Waits } from './waits.ts';
+
+export type AccountOptions = {
+  /** What this machine calls the account. */
+  readonly name: string;
+  readonly db: Database;
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly filesDir: string;
+  /** Gets what must never happen: the owner ends the process with a report. */
+  readonly bug: (error: unknown) => void;
+};
+
+/** Writes a new account into an empty, migrated database. `root` is the secret behind the recovery phrase; it is not kept. */
+export const createAccount = (
+  db: Database,
+  wanted: { readonly root: Uint8Array; readonly nickname: string; readonly random: Random; readonly clock: Clock },
+): void => {
+  const secrets = deriveSecrets(wanted.root);
+  db.transaction(() =>
+    putSelf(db, secrets, {
+      nickname: wanted.nickname,
+      installId: wanted.random.bytes(ID_BYTES),
+      createdAt: wanted.clock.now(),
+    }),
+  );
+};
+
+/** An open account. */
+export class Account implements AsyncDisposable {
+  readonly events: Events;
+  readonly #core: Core;
+  readonly #name: string;
+  readonly #expiry: Expiry;
+  readonly #waits: Waits;
+
+  private constructor(options: AccountOptions) {
+    const self = getSelf(options.db);
+    if (self === undefined) throw new Error('the database holds no account');
+    const secrets: Secrets = self;
+    const keys = localKeys(secrets, self.installId);
+    this.#name = options.name;
+    this.#waits = new Waits(options.clock);
+    this.#core = {
+      ...options,
+      keys,
+      queue: new AccountQueue(options.bug),
+      signal: signalIdentity(self.signalSecret),
+      address: addressOf(keys.publicKeys.identityKey),
+      peers: new Map(),
+      refused: new Map(),
+      committed: (changes) => this.#committed(changes),
+      volatile: (event) => this.events.volatile(event),
+    };
+    this.events = new Events(() => this.#core, eventRange(options.db).last);
+    this.#expiry = new Expiry(this.#core);
+  }
+
+  /** Opens the account of a migrated database and starts its network. */
+  static async open(options: AccountOptions): Promise<Account> {
+    const account = new Account(options);
+    const core = account.#core;
+    await core.network.start(core.keys, {
+      admit: (peer) => admit(core, peer),
+      incoming: (link) => attach(core, link),
+      state: (state) => account.#networkChanged(state),
+      refused: (code) => core.refused.set(code, (core.refused.get(code) ?? 0) + 1),
+    });
+    return account;
+  }
+
+  /** Runs one method in the queue; waits of a method happen outside it. Throws SottoError. */
+  call<M extends AccountMethod>(method: M, params: Params<M>): Promise<Result<M>> {
+    return callMethod({ core: this.#core, name: this.#name, waits: this.#waits }, method, params);
+  }
+
+  /** What `status` tells of the account. */
+  status(): Omit<Status, 'daemon' | 'tor' | 'account'> {
+    const { db, peers, refused, address } = this.#core;
+    return {
+      nickname: nicknameOf(db),
+      address,
+      outboxDepth: depthOfAllOutboxes(db),
+      unread: countUnread(db),
+      requests: listOpenRequests(db, 'theirs').length,
+      refused: Object.fromEntries(refused),
+      links: [...peers.values()].flatMap((peer) => {
+        const contact = getContact(db, peer.contactId);
+        const state = linkStateOf(peer);
+        if (contact === undefined || contact.state === 'removed' || state === 'none') return [];
+        return [
+          {
+            contact: contact.name,
+            state,
+            ...(state === 'up' ? { sinceAt: peer.sinceAt } : {}),
+            ...(peer.rttMs === undefined ? {} : { rttMs: Math.round(peer.rttMs * 10) / 10 }),
+          },
+        ];
+      }),
+    };
+  }
+
+  /** State of the network as front ends see it. */
+  get network(): NetworkState {
+    return this.#core.network.state;
+  }
+
+  /** Resolves when nothing waits or runs in the queue. */
+  settled(): Promise<void> {
+    return this.#core.queue.settled();
+  }
+
+  /** Ends links, the network and the timers, and finishes what is queued. The database stays open: its owner closes it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#expiry[Symbol.dispose]();
+    await this.#core.network[Symbol.asyncDispose]();
+    for (const contactId of this.#core.peers.keys()) unlink(this.#core, contactId, 'closing');
+    await this.#core.queue[Symbol.asyncDispose]();
+    this.#waits[Symbol.dispose]();
+  }
+
+  #committed(changes: Changes): void {
+    if (changes.events > 0) this.events.flush();
+    if (changes.expiry) this.#expiry.schedule();
+    if (changes.erased) this.#expiry.erased();
+    for (const [contactId, reason] of changes.unlink) unlink(this.#core, contactId, reason);
+    for (const contactId of changes.wake) this.#core.queue.post(() => wake(this.#core, contactId));
+    this.#waits.wake();
+  }
+
+  #networkChanged(state: NetworkState): void {
+    this.events.tell({ kind: 'tor.changed', at: this.#core.clock.now(), tor: torObject(state) });
+    this.#waits.wake();
+    if (state.state !== 'online') return;
+    this.#core.queue.post(() => {
+      const waiting = new Set([
+        ...listOutboxContacts(this.#core.db),
+        ...listOpenRequests(this.#core.db, 'mine').map((one) => one.contactId),
+      ]);
+      for (const contact of listContacts(this.#core.db))
+        if (waiting.has(contact.id) || contact.state === 'accepted') retryOnce(this.#core, contact.id);
+    });
+  }
+}
+
+/** The network's state as `status` tells it. */
+export const torObject = (state: NetworkState): Status['tor'] => {
+  const { lastError, ...rest } = state;
+  return lastError === undefined
+    ? rest
+    : { ...rest, lastError: { code: lastError.code, message: lastError.message, at: lastError.at } };
+};
+
+// Tor came up: whoever waits for a retry is tried at once, by the same rule as any other time.
+const retryOnce = (core: Core, contactId: number): void => {
+  const peer = core.peers.get(contactId);
+  if (peer !== undefined) {
+    peer.cancelRetry();
+    peer.nextRetryAt = undefined;
+  }
+  core.queue.post(() => wake(core, contactId));
+};

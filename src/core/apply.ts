@@ -1,0 +1,214 @@
+// What each sealed body from a contact changes in the store. Runs inside the transaction of `receive`.
+import { idBytes, type MessageId } from '../protocol/ids.ts';
+import {
+  EDITS_PER_MESSAGE_MAX,
+  EXPIRY_MS_MAX,
+  PINS_PER_CONVERSATION_MAX,
+  REACTIONS_PER_MESSAGE_MAX,
+} from '../protocol/limits.ts';
+import type { SealedBody, UnknownBody } from '../protocol/peer.ts';
+import type { ContactRow } from '../store/contacts.ts';
+import { addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
+import { getFileById, patchFile, putFile } from '../store/files.ts';
+import {
+  countPins,
+  deleteMessage,
+  editMessage,
+  getMessageById,
+  listReactions,
+  type MessageRow,
+  patchMessage,
+  putMessage,
+  putReaction,
+  removeReaction,
+} from '../store/messages.ts';
+import { hasTombstone, putTombstone } from '../store/sessions.ts';
+import type { Changes, Core } from './core.ts';
+import { enqueue } from './outbox.ts';
+
+type Scene = {
+  readonly core: Core;
+  readonly contact: ContactRow;
+  readonly conversation: ConversationRow;
+  readonly changes: Changes;
+};
+
+/**
+ * Applies one body that `scene.contact` wrote. It is new (its frame id was not seen before). A body that points at a
+ * message which does not exist, or which its writer may not change, changes nothing: it is acknowledged all the same.
+ */
+export const applyBody = (scene: Scene, body: SealedBody | UnknownBody): void => {
+  switch (body.kind) {
+    case 'text':
+      return applyText(scene, body);
+    case 'edit':
+      return applyEdit(scene, body);
+    case 'delete':
+      return applyDelete(scene, body.target);
+    case 'react':
+      return applyReaction(scene, body);
+    case 'pin':
+      return applyPin(scene, body);
+    case 'read':
+      for (const target of body.targets) applyRead(scene, target);
+      return;
+    case 'file.offer':
+      return applyOffer(scene, body);
+    case 'file.cancel':
+      return applyCancel(scene, body.target);
+    case 'file.done':
+      return applyDone(scene, body.target);
+    case 'unsupported':
+      return applyUnsupported(scene, body.target);
+    case 'unknown':
+      return enqueue(scene.core, scene.changes, scene.contact.id, { kind: 'unsupported', target: body.id });
+    case 'accept':
+    case 'hello':
+      return;
+  }
+};
+
+const applyText = (scene: Scene, body: Extract<SealedBody, { kind: 'text' }>): void => {
+  const { core, conversation, changes, contact } = scene;
+  const messageId = idBytes(body.id);
+  if (hasTombstone(core.db, contact.id, messageId) || getMessageById(core.db, conversation.id, messageId)) return;
+  const expiresMs = body.expiresMs === undefined ? null : Math.min(body.expiresMs, EXPIRY_MS_MAX);
+  const expiresFrom = body.expiresFrom ?? 'delivery';
+  const row = putMessage(core.db, {
+    conversationId: conversation.id,
+    messageId,
+    mine: 0,
+    body: body.text,
+    state: 'received',
+    sentAt: body.sentAt,
+    receivedAt: changes.at,
+    unread: 1,
+    replyTo: body.replyTo === undefined ? null : idBytes(body.replyTo),
+    expiresMs,
+    expiresFrom,
+    expiresAt: expiresMs !== null && expiresFrom === 'delivery' ? changes.at + expiresMs : null,
+    fileId: null,
+  });
+  if (expiresMs !== null) changes.expiry = true;
+  arrived(scene, row);
+};
+
+/** A new row that a person should see. */
+const arrived = ({ core, conversation, contact, changes }: Scene, messageRow: number): void => {
+  addUnread(core.db, conversation.id, 1);
+  patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0 });
+  changes.event({ kind: 'message.received', messageRow, contactId: contact.id });
+};
+
+/** The message `target` that the contact itself wrote, while its text lives. */
+const ofContact = ({ core, conversation }: Scene, target: string): MessageRow | undefined => {
+  const row = getMessageById(core.db, conversation.id, idBytes(target));
+  return row === undefined || row.mine === 1 || row.deletedAt !== null ? undefined : row;
+};
+
+/** Any message of the conversation while its text lives. */
+const ofConversation = ({ core, conversation }: Scene, target: string): MessageRow | undefined => {
+  const row = getMessageById(core.db, conversation.id, idBytes(target));
+  return row === undefined || row.deletedAt !== null ? undefined : row;
+};
+
+const applyEdit = (scene: Scene, body: Extract<SealedBody, { kind: 'edit' }>): void => {
+  const row = ofContact(scene, body.target);
+  if (row === undefined || row.fileId !== null || body.number <= row.editNumber || body.number > EDITS_PER_MESSAGE_MAX)
+    return;
+  editMessage(scene.core.db, row, body.text, { number: body.number, at: scene.changes.at });
+  scene.changes.erased = true;
+  scene.changes.event({ kind: 'message.edited', messageRow: row.id, contactId: scene.contact.id });
+};
+
+const applyDelete = (scene: Scene, target: string): void => {
+  const { core, contact, conversation, changes } = scene;
+  const known = getMessageById(core.db, conversation.id, idBytes(target));
+  if (known === undefined) return putTombstone(core.db, contact.id, idBytes(target), changes.at);
+  if (known.mine === 1 || known.deletedAt !== null) return;
+  if (known.unread === 1) addUnread(core.db, conversation.id, -1);
+  deleteMessage(core.db, known, changes.at);
+  changes.erased = true;
+  changes.event({ kind: 'message.deleted', messageRow: known.id, contactId: contact.id, subject: target });
+};
+
+const applyReaction = (scene: Scene, body: Extract<SealedBody, { kind: 'react' }>): void => {
+  const row = ofConversation(scene, body.target);
+  if (row === undefined) return;
+  const theirs = listReactions(scene.core.db, row.id).filter((reaction) => reaction.mine === 0);
+  if (body.on && theirs.length >= REACTIONS_PER_MESSAGE_MAX) return;
+  if (body.on) putReaction(scene.core.db, row.id, { mine: 0, emoji: body.emoji, at: scene.changes.at });
+  else removeReaction(scene.core.db, row.id, { mine: 0, emoji: body.emoji });
+  scene.changes.event({ kind: 'message.reacted', messageRow: row.id, contactId: scene.contact.id });
+};
+
+const applyPin = (scene: Scene, body: Extract<SealedBody, { kind: 'pin' }>): void => {
+  const row = ofConversation(scene, body.target);
+  if (row === undefined || (body.on && countPins(scene.core.db, row.conversationId) >= PINS_PER_CONVERSATION_MAX))
+    return;
+  patchMessage(scene.core.db, row.id, { pinnedAt: body.on ? scene.changes.at : null });
+  scene.changes.event({ kind: 'message.pinned', messageRow: row.id, contactId: scene.contact.id });
+};
+
+const applyRead = (scene: Scene, target: string): void => {
+  const row = ofConversation(scene, target);
+  if (row === undefined || row.mine === 0 || row.state === 'read') return;
+  const { at } = scene.changes;
+  patchMessage(scene.core.db, row.id, { state: 'read', readAt: at, deliveredAt: row.deliveredAt ?? at });
+  scene.changes.event({ kind: 'message.read', messageRow: row.id, contactId: scene.contact.id });
+};
+
+const applyOffer = (scene: Scene, body: Extract<SealedBody, { kind: 'file.offer' }>): void => {
+  const { core, conversation, changes, contact } = scene;
+  const fileId = idBytes(body.id);
+  if (hasTombstone(core.db, contact.id, fileId) || getFileById(core.db, conversation.id, fileId)) return;
+  const fileRow = putFile(core.db, {
+    fileId,
+    conversationId: conversation.id,
+    mine: 0,
+    name: body.name,
+    size: body.sizeBytes,
+    key: new Uint8Array(Buffer.from(body.key, 'base64')),
+    root: new Uint8Array(Buffer.from(body.root, 'base64')),
+    state: 'offered',
+    createdAt: changes.at,
+  });
+  const row = putMessage(core.db, {
+    conversationId: conversation.id,
+    messageId: fileId,
+    mine: 0,
+    body: body.name,
+    state: 'received',
+    sentAt: body.sentAt,
+    receivedAt: changes.at,
+    unread: 1,
+    replyTo: null,
+    expiresMs: null,
+    expiresFrom: 'delivery',
+    expiresAt: null,
+    fileId: fileRow,
+  });
+  arrived(scene, row);
+  changes.event({ kind: 'file.offered', fileRow, contactId: contact.id });
+};
+
+const applyCancel = (scene: Scene, target: string): void => {
+  const file = getFileById(scene.core.db, scene.conversation.id, idBytes(target));
+  if (file === undefined || file.state === 'done' || file.state === 'cancelled') return;
+  patchFile(scene.core.db, file.id, { state: 'cancelled', reason: 'cancelled by the other side' });
+  scene.changes.event({ kind: 'file.failed', fileRow: file.id, contactId: scene.contact.id });
+};
+
+const applyDone = (scene: Scene, target: string): void => {
+  const file = getFileById(scene.core.db, scene.conversation.id, idBytes(target));
+  if (file === undefined || file.mine === 0 || file.state === 'done' || file.state === 'cancelled') return;
+  patchFile(scene.core.db, file.id, { state: 'done', chunks: Math.max(file.chunks, file.chunks) });
+  scene.changes.event({ kind: 'file.completed', fileRow: file.id, contactId: scene.contact.id });
+};
+
+const applyUnsupported = (scene: Scene, target: MessageId | string): void => {
+  const row = getMessageById(scene.core.db, scene.conversation.id, idBytes(target));
+  if (row === undefined || row.mine === 0) return;
+  patchMessage(scene.core.db, row.id, { state: 'failed', reason: 'unsupported' });
+  scene.changes.event({ kind: 'message.failed', messageRow: row.id, contactId: scene.contact.id });
+};

@@ -1,0 +1,157 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SottoError } from '../protocol/errors.ts';
+import { type Person, World } from '../testing/people.ts';
+
+let world: World;
+let alice: Person;
+let bob: Person;
+
+beforeEach(async () => {
+  world = new World();
+  ({ alice, bob } = await world.friends());
+});
+
+afterEach(async () => {
+  await world[Symbol.asyncDispose]();
+});
+
+const code = async (step: Promise<unknown>): Promise<unknown> => {
+  try {
+    await step;
+    return 'done';
+  } catch (error) {
+    return error instanceof SottoError ? error.code : error;
+  }
+};
+
+describe('two people', () => {
+  test('become contacts and exchange texts that arrive once, in order, and are delivered', async () => {
+    expect((await alice.contact('bob')).state).toBe('accepted');
+    for (let i = 0; i < 5; i++) await alice.send(bob, `a${i}`);
+    await bob.send(alice, 'b0');
+    await world.settle();
+    expect(await bob.read(alice)).toEqual(expect.arrayContaining(['a0', 'a1', 'a2', 'a3', 'a4', 'b0']));
+    expect((await bob.read(alice)).filter((body) => body.startsWith('a'))).toEqual(['a0', 'a1', 'a2', 'a3', 'a4']);
+    expect((await alice.messages(bob)).filter((one) => one.mine).map((one) => one.state)).toEqual(
+      Array(5).fill('delivered'),
+    );
+  });
+
+  test('one is offline: what was written waits, arrives once and in order, over a restart', async () => {
+    await bob.close();
+    await world.settle();
+    for (let i = 0; i < 20; i++) expect((await alice.send(bob, `wait ${i}`)).state).toBe('queued');
+    await world.settle(120_000);
+    await alice.close();
+    await alice.open();
+    await bob.open();
+    await world.settle(120_000);
+    expect(await bob.read(alice)).toEqual(Array.from({ length: 20 }, (_, i) => `wait ${i}`));
+    expect(new Set((await alice.messages(bob)).map((one) => one.state))).toEqual(new Set(['delivered']));
+  });
+
+  test('reply, edit, react, pin and delete reach the other side', async () => {
+    const sent = await alice.send(bob, 'frist');
+    await world.settle();
+    await alice.call('message.edit', { id: sent.id, text: 'first' });
+    await bob.call('message.react', { id: sent.id, emoji: '👍' });
+    await bob.call('message.pin', { id: sent.id });
+    const reply = await bob.send(alice, 'yes', { replyTo: sent.id });
+    await world.settle();
+    const [theirs] = await bob.messages(alice);
+    expect(theirs).toMatchObject({ body: 'first', id: sent.id });
+    expect(theirs?.editedAt).toBeGreaterThan(0);
+    const mine = await alice.messages(bob);
+    expect(mine[0]?.reactions).toEqual([{ emoji: '👍', from: 'bob', mine: false }]);
+    expect(mine[0]?.pinnedAt).toBeGreaterThan(0);
+    expect(mine[1]).toMatchObject({ id: reply.id, replyTo: sent.id });
+    await alice.call('message.delete', { id: sent.id });
+    await world.settle();
+    expect((await bob.messages(alice))[0]).toMatchObject({ body: '' });
+    expect((await bob.call('message.search', { query: 'first' })).messages).toEqual([]);
+    expect(await code(bob.call('message.delete', { id: sent.id }))).toBe('message.notYours');
+  });
+
+  test('a message that expires ends on both sides without anybody looking', async () => {
+    await alice.send(bob, 'brief', { expiresMs: 5_000 });
+    await world.settle();
+    expect((await bob.call('message.search', { query: 'brief' })).messages).toHaveLength(1);
+    await world.settle(10_000);
+    expect([await bob.read(alice), await alice.read(bob)]).toEqual([[], []]);
+    expect((await bob.call('message.search', { query: 'brief' })).messages).toEqual([]);
+  });
+
+  test('read receipts are sent only when the setting says so', async () => {
+    await alice.send(bob, 'one');
+    await world.settle();
+    await bob.call('conversation.markRead', { conversation: 'alice' });
+    await world.settle();
+    expect((await alice.messages(bob))[0]?.state).toBe('delivered');
+    await bob.call('config.set', { key: 'privacy.readReceipts', value: true });
+    await alice.send(bob, 'two');
+    await world.settle();
+    await bob.call('conversation.markRead', { conversation: 'alice' });
+    await world.settle();
+    expect((await alice.messages(bob)).map((one) => one.state)).toEqual(['delivered', 'read']);
+  });
+
+  test('a rejected person sees the request pending, cannot speak, and is nowhere', async () => {
+    const carol = await world.person('carol');
+    await carol.call('contact.add', { address: bob.address, name: 'bob' });
+    await world.settle();
+    const [request] = await bob.call('contact.requests', {});
+    await bob.call('contact.reject', { contact: request?.id ?? '' });
+    await world.settle();
+    expect((await carol.contact('bob')).state).toBe('outgoing');
+    expect(await code(carol.send('bob', 'hello'))).toBe('contact.notAccepted');
+    expect((await bob.call('conversation.list', {})).map((one) => one.name)).toEqual(['alice']);
+  });
+
+  test('block stops a contact and says nothing; unblock lets them in again', async () => {
+    await bob.call('contact.block', { contact: 'alice' });
+    await world.settle();
+    await alice.send(bob, 'blocked');
+    await world.settle(60_000);
+    expect(await bob.read(alice)).toEqual([]);
+    await bob.call('contact.unblock', { contact: 'alice' });
+    await world.settle(600_000);
+    expect(await bob.read(alice)).toEqual(['blocked']);
+  });
+
+  test('crossed requests accept each other', async () => {
+    const [carol, dave] = [await world.person('carol'), await world.person('dave')];
+    await Promise.all([
+      carol.call('contact.add', { address: dave.address, name: 'dave' }),
+      dave.call('contact.add', { address: carol.address, name: 'carol' }),
+    ]);
+    await world.settle(120_000);
+    expect([(await carol.contact('dave')).state, (await dave.contact('carol')).state]).toEqual([
+      'accepted',
+      'accepted',
+    ]);
+    await carol.send('dave', 'hi');
+    await dave.send('carol', 'ho');
+    await world.settle(60_000);
+    expect([await carol.read('dave'), await dave.read('carol')].map((bodies) => bodies.sort())).toEqual([
+      ['hi', 'ho'],
+      ['hi', 'ho'],
+    ]);
+  });
+
+  test('events come in commit order with growing cursors, and resume', async () => {
+    const seen: string[] = [];
+    bob.account.events.subscribe((event) => event.cursor !== undefined && seen.push(event.cursor));
+    const from = bob.account.events.head();
+    for (let i = 0; i < 3; i++) await alice.send(bob, `e${i}`);
+    await world.settle();
+    const { events } = bob.account.events.since(from);
+    expect(events.map((event) => event.kind)).toEqual(Array(3).fill('message.received'));
+    expect(events.map((event) => event.cursor)).toEqual(seen);
+  });
+
+  test('the safety number is the same on both sides', async () => {
+    const [a, b] = [await alice.contact('bob'), await bob.contact('alice')];
+    expect(a.safetyNumber).toMatch(/^(\d{5} ){11}\d{5}$/);
+    expect(a.safetyNumber).toBe(b.safetyNumber);
+  });
+});

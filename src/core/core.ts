@@ -1,0 +1,80 @@
+// What every part of the messenger works with: store, ports, keys, live peers, and the facts a transaction leaves behind.
+import type { SignalIdentity } from '../crypto/session.ts';
+import type { Clock, LocalKeys, Log, Network, Random } from '../ports.ts';
+import type { Database } from '../sqlite/open.ts';
+import { type NewEvent, putEvent } from '../store/events.ts';
+import type { Peer } from './peer.ts';
+import type { AccountQueue } from './queue.ts';
+
+export type Core = {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly network: Network;
+  readonly queue: AccountQueue;
+  readonly keys: LocalKeys;
+  readonly signal: SignalIdentity;
+  /** My address, `….onion`. */
+  readonly address: string;
+  /** Folder for the ciphertext of files, absolute. */
+  readonly filesDir: string;
+  /** Live state of contacts, by contact row id. */
+  readonly peers: Map<number, Peer>;
+  /** Counts what was refused from outside, by error code. */
+  readonly refused: Map<string, number>;
+  /** Acts on what a committed transaction left behind. */
+  readonly committed: (changes: Changes) => void;
+  /** Tells front ends something that is not kept. */
+  readonly volatile: (event: VolatileEvent) => void;
+};
+
+export type VolatileEvent = {
+  readonly kind: 'link.up' | 'link.down' | 'typing.changed' | 'presence.changed' | 'file.progressed';
+} & {
+  readonly contactId?: number;
+  readonly fileRow?: number;
+  readonly state?: string;
+  readonly detail?: string;
+};
+
+/** Facts of one transaction that matter after its commit, and only then. */
+export class Changes {
+  readonly #db: Database;
+  /** Clock time of the transaction. */
+  readonly at: number;
+  /** Contacts whose outbox, request or reset needs a look. */
+  readonly wake = new Set<number>();
+  /** Contacts whose link must end, with the reason. */
+  readonly unlink = new Map<number, string>();
+  /** True when something was erased: the WAL must not keep it. */
+  erased = false;
+  /** True when an expiry was set that may be the next one. */
+  expiry = false;
+  /** Events appended to the log. */
+  events = 0;
+
+  constructor(db: Database, at: number) {
+    this.#db = db;
+    this.at = at;
+  }
+
+  /** Appends an event to the log; front ends hear of it after the commit. */
+  event(event: Omit<NewEvent, 'at'>): void {
+    putEvent(this.#db, { at: this.at, ...event });
+    this.events++;
+  }
+}
+
+/** Runs `body` in one transaction; what it told `changes` happens after the commit, and not at all when it throws. */
+export const commit = <T>(core: Core, body: (changes: Changes) => T): T => {
+  const changes = new Changes(core.db, core.clock.now());
+  const result = core.db.transaction(() => body(changes));
+  core.committed(changes);
+  return result;
+};
+
+/** Counts input from outside that was refused. */
+export const refuse = (core: Core, code: string): void => {
+  core.refused.set(code, (core.refused.get(code) ?? 0) + 1);
+};

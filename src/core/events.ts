@@ -1,0 +1,87 @@
+// The stream of events for front ends: committed ones from the log with a cursor, passing ones as they happen.
+import type { Cancel } from '../ports.ts';
+import { EVENT_PAGE_MAX } from '../protocol/limits.ts';
+import type { Event, GapEvent } from '../protocol/rpc.ts';
+import { getContact } from '../store/contacts.ts';
+import { eventRange, listEvents } from '../store/events.ts';
+import { getFile } from '../store/files.ts';
+import type { Core, VolatileEvent } from './core.ts';
+import { contactObject, eventObject, fileObject } from './objects.ts';
+
+export type EventPage = { readonly events: readonly Event[]; readonly gap?: GapEvent };
+
+/** Reads the log and tells subscribers. */
+export class Events {
+  readonly #core: () => Core;
+  readonly #subscribers = new Set<(event: Event) => void>();
+  #told: number;
+
+  constructor(core: () => Core, told: number) {
+    this.#core = core;
+    this.#told = told;
+  }
+
+  /** The newest cursor. */
+  head(): string {
+    return String(eventRange(this.#core().db).last);
+  }
+
+  /** Up to EVENT_PAGE_MAX committed events after `cursor`; a gap first when older ones are gone. */
+  since(cursor: string, limit = EVENT_PAGE_MAX): EventPage {
+    const core = this.#core();
+    const after = Number(cursor);
+    const { first } = eventRange(core.db);
+    const events = listEvents(core.db, after, Math.min(limit, EVENT_PAGE_MAX)).map((row) => eventObject(core, row));
+    if (first <= after + 1 || first === 0) return { events };
+    return { events, gap: { kind: 'gap', fromCursor: cursor, toCursor: String(first - 1) } };
+  }
+
+  /** Every event from now on, in commit order, after its commit. */
+  subscribe(tell: (event: Event) => void): Cancel {
+    this.#subscribers.add(tell);
+    return () => this.#subscribers.delete(tell);
+  }
+
+  /** Tells what was committed since the last time. */
+  flush(): void {
+    const core = this.#core();
+    if (this.#subscribers.size === 0) {
+      this.#told = eventRange(core.db).last;
+      return;
+    }
+    for (
+      let page = listEvents(core.db, this.#told, EVENT_PAGE_MAX);
+      page.length > 0;
+      page = listEvents(core.db, this.#told, EVENT_PAGE_MAX)
+    )
+      for (const row of page) {
+        this.#told = row.id;
+        this.#tell(eventObject(core, row));
+      }
+  }
+
+  /** Tells something that is not kept. */
+  volatile(event: VolatileEvent): void {
+    if (this.#subscribers.size === 0) return;
+    const core = this.#core();
+    const contact = event.contactId === undefined ? undefined : getContact(core.db, event.contactId);
+    const file = event.fileRow === undefined ? undefined : getFile(core.db, event.fileRow);
+    this.#tell({
+      kind: event.kind,
+      at: core.clock.now(),
+      ...(contact === undefined ? {} : { contact: contactObject(contact) }),
+      ...(file === undefined ? {} : { file: fileObject(core, file) }),
+      ...(event.state === undefined ? {} : { state: event.state }),
+      ...(event.detail === undefined ? {} : { detail: event.detail }),
+    });
+  }
+
+  /** Tells an event of the network. */
+  tell(event: Event): void {
+    this.#tell(event);
+  }
+
+  #tell(event: Event): void {
+    for (const subscriber of this.#subscribers) subscriber(event);
+  }
+}

@@ -1,0 +1,119 @@
+// What ends by the clock: messages, outbox rows, open requests, old events and frame ids; and the WAL after an erasure.
+import type { Cancel } from '../ports.ts';
+import { idOf } from '../protocol/ids.ts';
+import {
+  ERASURE_WAL_MS_MAX,
+  EVENTS_KEPT_MAX,
+  EVENTS_KEPT_MS,
+  FRAME_IDS_KEPT_MS,
+  REQUEST_EXPIRY_MS,
+} from '../protocol/limits.ts';
+import { addUnread } from '../store/conversations.ts';
+import { pruneEvents } from '../store/events.ts';
+import { getMessage, listExpired, nextExpiry, patchMessage, removeMessage } from '../store/messages.ts';
+import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
+import { closeRequest, listOpenRequests, pruneFrameIds } from '../store/sessions.ts';
+import { type Core, commit } from './core.ts';
+
+const PAGE = 500;
+const SWEEP_MS = 60_000;
+const EARLY_MS = 50;
+
+/** Keeps the timers of one account. Everything it does runs in the account's queue. */
+export class Expiry implements Disposable {
+  readonly #core: Core;
+  #cancelNext: Cancel = () => {};
+  #cancelSweep: Cancel = () => {};
+  #cancelErase: Cancel | undefined;
+
+  constructor(core: Core) {
+    this.#core = core;
+    this.#sweepLater();
+    this.schedule();
+  }
+
+  /** A message may end earlier than any known before. */
+  schedule(): void {
+    this.#cancelNext();
+    const at = nextExpiry(this.#core.db);
+    if (at === undefined) return;
+    const wait = Math.min(SWEEP_MS, Math.max(EARLY_MS, at - this.#core.clock.now()));
+    this.#cancelNext = this.#core.clock.after(wait, () =>
+      this.#core.queue.post(() => {
+        this.#endMessages();
+        this.schedule();
+      }),
+    );
+  }
+
+  /** Something was erased: within a minute the WAL holds none of it. */
+  erased(): void {
+    this.#cancelErase ??= this.#core.clock.after(Math.min(ERASURE_WAL_MS_MAX, 5_000), () =>
+      this.#core.queue.post(() => {
+        this.#cancelErase = undefined;
+        this.#core.db.truncateWal();
+      }),
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.#cancelNext();
+    this.#cancelSweep();
+    this.#cancelErase?.();
+  }
+
+  #sweepLater(): void {
+    this.#cancelSweep = this.#core.clock.after(SWEEP_MS, () => {
+      this.#core.queue.post(() => this.#sweep());
+      this.#sweepLater();
+    });
+  }
+
+  #sweep(): void {
+    const { db, clock } = this.#core;
+    const now = clock.now();
+    this.#endMessages();
+    this.#endOutbox();
+    for (const side of ['mine', 'theirs'] as const)
+      for (const request of listOpenRequests(db, side))
+        if (request.createdAt <= now - REQUEST_EXPIRY_MS)
+          commit(this.#core, () => closeRequest(db, request.id, 'expired'));
+    commit(this.#core, () => {
+      pruneFrameIds(db, now - FRAME_IDS_KEPT_MS);
+      pruneEvents(db, now - EVENTS_KEPT_MS, EVENTS_KEPT_MAX);
+    });
+  }
+
+  #endMessages(): void {
+    const { db, clock } = this.#core;
+    for (let rows = listExpired(db, clock.now(), PAGE); rows.length > 0; rows = listExpired(db, clock.now(), PAGE))
+      commit(this.#core, (changes) => {
+        for (const row of rows) {
+          for (const waiting of listOutboxOfMessage(db, row.id)) removeOutbox(db, waiting.id);
+          if (row.unread === 1) addUnread(db, row.conversationId, -1);
+          removeMessage(db, row.id);
+          changes.event({ kind: 'message.expired', subject: idOf(row.messageId) });
+        }
+        changes.erased = true;
+      });
+  }
+
+  // What nobody fetched in its time has failed, and says so.
+  #endOutbox(): void {
+    const { db, clock } = this.#core;
+    for (
+      let rows = listOutboxExpired(db, clock.now(), PAGE);
+      rows.length > 0;
+      rows = listOutboxExpired(db, clock.now(), PAGE)
+    )
+      commit(this.#core, (changes) => {
+        for (const row of rows) {
+          removeOutbox(db, row.id);
+          const message = row.messageRow === null ? undefined : getMessage(db, row.messageRow);
+          if (message === undefined || (message.state !== 'queued' && message.state !== 'sent')) continue;
+          patchMessage(db, message.id, { state: 'failed', reason: 'outboxExpired' });
+          changes.event({ kind: 'message.failed', messageRow: message.id, contactId: row.contactId });
+        }
+      });
+  }
+}

@@ -1,0 +1,133 @@
+// What each frame of a link means, by who sent it: a stranger, someone who was asked, an accepted contact.
+import type { MessageId } from '../protocol/ids.ts';
+import { BATCH_FRAMES_MAX } from '../protocol/limits.ts';
+import type { PeerFrame, PlainFrame, SealedFrame } from '../protocol/peer.ts';
+import { type ContactRow, getContact, patchContact, putHistory } from '../store/contacts.ts';
+import { type Core, commit, refuse } from './core.ts';
+import { deliver, onAck } from './deliver.ts';
+import { type Peer, sendFrame } from './peer.ts';
+import { receive } from './receive.ts';
+import { onNoRequest, onRequest } from './requests.ts';
+import { beginReset, onReset, onResume, sendReset } from './sessions.ts';
+
+/**
+ * Handles frames that wait on a peer's link, in order, at most one batch of sealed ones; true when some are left. Runs as
+ * one task of the account's queue. Throws ProtocolError for what no honest program sends: the caller closes the link.
+ */
+export const handleFrames = async (core: Core, peer: Peer): Promise<boolean> => {
+  const contact = getContact(core.db, peer.contactId);
+  const first = peer.inbox[0];
+  if (contact === undefined || first === undefined) return false;
+  if (first.kind === 'sealed') await takeSealed(core, peer);
+  else {
+    peer.inbox.shift();
+    await takePlain(core, peer, contact, first);
+  }
+  return peer.inbox.length > 0;
+};
+
+const takeSealed = async (core: Core, peer: Peer): Promise<void> => {
+  const batch: SealedFrame[] = [];
+  for (let next = peer.inbox[0]; next?.kind === 'sealed' && batch.length < BATCH_FRAMES_MAX; next = peer.inbox[0]) {
+    batch.push(next);
+    peer.inbox.shift();
+  }
+  const { acknowledge, unasked, undecryptable } = await receive(core, peer.contactId, batch);
+  if (acknowledge.length > 0) {
+    sendFrame(peer, { kind: 'ack', ids: acknowledge });
+    if (!peer.ready) await ready(core, peer);
+  }
+  for (const id of unasked) sendFrame(peer, { kind: 'no_request', id });
+  if (undecryptable) {
+    beginReset(core, peer.contactId, 'a message could not be decrypted');
+    sendReset(core, peer);
+  }
+};
+
+const takePlain = async (
+  core: Core,
+  peer: Peer,
+  contact: ContactRow,
+  frame: Exclude<PeerFrame, SealedFrame>,
+): Promise<void> => {
+  switch (frame.kind) {
+    case 'resume':
+      return takeResume(core, peer, contact, frame);
+    case 'request':
+      await onRequest(core, peer, contact, frame);
+      return ready(core, peer);
+    case 'reset':
+      if (contact.state === 'accepted') await onReset(core, contact, frame);
+      return ready(core, peer);
+    case 'ack':
+      onAck(core, peer, frame.ids);
+      return deliver(core, peer.contactId);
+    case 'ping':
+      sendFrame(peer, { kind: 'pong', n: frame.n });
+      return;
+    case 'pong':
+      peer.pingsMissed = 0;
+      if (peer.pingSentAt !== undefined) peer.rttMs = core.clock.monotonic() - peer.pingSentAt;
+      peer.pingSentAt = undefined;
+      return;
+    case 'no_request':
+      return onNoRequest(core, contact, frame.id as MessageId);
+    case 'not_contact':
+      return onNotContact(core, contact);
+    case 'typing':
+    case 'presence':
+      return tellVolatile(core, contact, frame);
+    case 'stream':
+    case 'chunk':
+    case 'hashes':
+      return refuse(core, 'frame.unexpected');
+    case 'error':
+      core.log.info('link.error', { code: frame.code });
+      return;
+  }
+};
+
+const takeResume = async (
+  core: Core,
+  peer: Peer,
+  contact: ContactRow,
+  frame: Extract<PlainFrame, { kind: 'resume' }>,
+): Promise<void> => {
+  if (contact.state === 'accepted') onResume(core, peer, frame);
+  else if (contact.state !== 'outgoing') {
+    sendFrame(peer, { kind: 'not_contact' });
+    return;
+  }
+  if (contact.paused === 'notContact') commit(core, () => patchContact(core.db, contact.id, { paused: '' }));
+  await ready(core, peer);
+};
+
+/** The other side has spoken: what waits for it may go. */
+const ready = async (core: Core, peer: Peer): Promise<void> => {
+  peer.ready = true;
+  await deliver(core, peer.contactId);
+};
+
+// The other side does not know us any more: it was made anew from its phrase, or has removed us. Nothing is lost here.
+const onNotContact = (core: Core, contact: ContactRow): void => {
+  if (contact.state !== 'accepted' || contact.paused === 'notContact') return;
+  commit(core, (changes) => {
+    patchContact(core.db, contact.id, { paused: 'notContact' });
+    putHistory(core.db, contact.id, {
+      at: changes.at,
+      kind: 'contact.unknown',
+      detail: 'they do not know you as a contact',
+    });
+  });
+};
+
+const tellVolatile = (
+  core: Core,
+  contact: ContactRow,
+  frame: Extract<PlainFrame, { kind: 'typing' | 'presence' }>,
+): void => {
+  if (contact.state !== 'accepted') return;
+  if (frame.kind === 'typing')
+    core.volatile({ kind: 'typing.changed', contactId: contact.id, state: frame.on ? 'on' : 'off' });
+  else core.volatile({ kind: 'presence.changed', contactId: contact.id, state: frame.state });
+};

@@ -1,0 +1,369 @@
+// Which links there are: dials what is needed, admits and replaces, keeps alive, and lets go of the idle.
+import type { Admission, Link, LinkEvents, LinkPeer } from '../ports.ts';
+import { errorObject, ProtocolError } from '../protocol/errors.ts';
+import { ID_BYTES } from '../protocol/ids.ts';
+import {
+  ACK_MS_MAX,
+  DIALS_MAX,
+  FRAMES_PER_SECOND_MAX,
+  LINK_CROSSED_MS,
+  LINK_IDLE_MS,
+  LINK_PING_MISSED_MAX,
+  LINK_PING_MS,
+  LINKS_MAX,
+  RETRY_MS_MAX,
+  RETRY_MS_MIN,
+  WINDOW_FRAMES_MAX,
+} from '../protocol/limits.ts';
+import { decodeFrame } from '../protocol/peer.ts';
+import {
+  type ContactRow,
+  getContact,
+  getContactByAddress,
+  listContacts,
+  patchContact,
+  putContact,
+  putHistory,
+} from '../store/contacts.ts';
+import { depthOfOutbox } from '../store/outbox.ts';
+import { getOpenRequest, getSession } from '../store/sessions.ts';
+import { type Core, commit, refuse } from './core.ts';
+import { deliver } from './deliver.ts';
+import { handleFrames } from './frames.ts';
+import { newPeer, type Peer, sendFrame } from './peer.ts';
+import { newContact, sendRequest } from './requests.ts';
+import { sendReset, sendResume } from './sessions.ts';
+
+// After a link broke, a few quick tries: most breaks heal within seconds. Then the long back-off.
+const QUICK_RETRIES_MS = [250, 1_000, 2_000, 4_000, 8_000] as const;
+const HEARTBEAT_MS = 5_000;
+
+/** The live state of a contact, made when first asked for. */
+export const peerOf = (core: Core, contactId: number): Peer | undefined => {
+  const known = core.peers.get(contactId);
+  if (known !== undefined) return known;
+  const contact = getContact(core.db, contactId);
+  if (contact === undefined) return undefined;
+  const made = newPeer(contactId, contact.address);
+  core.peers.set(contactId, made);
+  return made;
+};
+
+/** Whether a proven peer may have a link. Called by the network, synchronously. */
+export const admit = (core: Core, peer: LinkPeer): Admission => {
+  const contact = getContactByAddress(core.db, peer.address);
+  if (contact === undefined) return core.peers.size < LINKS_MAX * 4 ? 'accept' : 'close';
+  if (contact.blocked === 1) return 'silence';
+  if (contact.linkKey === null || contact.signalKey === null) return 'accept';
+  const same =
+    Buffer.from(contact.linkKey).equals(peer.linkKey) && Buffer.from(contact.signalKey).equals(peer.signalKey);
+  if (same) return 'accept';
+  core.queue.post(() => refuseKey(core, contact));
+  return 'close';
+};
+
+/** A link was proven. Gives where its frames go; everything else happens in the queue. */
+export const attach = (core: Core, link: Link): LinkEvents => {
+  const early: Uint8Array<ArrayBuffer>[] = [];
+  let owner: Peer | undefined;
+  let gone: string | undefined;
+  core.queue.post(() => {
+    if (gone !== undefined) return;
+    owner = adopt(core, link);
+    if (owner === undefined) return link.close('replaced');
+    for (const frame of early.splice(0)) take(core, owner, link, frame);
+  });
+  return {
+    frame: (frame) => {
+      if (owner !== undefined) take(core, owner, link, frame);
+      else if (early.length < WINDOW_FRAMES_MAX) early.push(frame);
+      else link.close('frame.tooMany');
+    },
+    drained: () => core.queue.post(() => (owner === undefined ? undefined : deliver(core, owner.contactId))),
+    closed: (reason) => {
+      gone = reason;
+      core.queue.post(() => detached(core, owner, link, reason));
+    },
+  };
+};
+
+/** Looks whether a contact needs a link, and dials or delivers. */
+export const wake = async (core: Core, contactId: number): Promise<void> => {
+  const peer = peerOf(core, contactId);
+  if (peer === undefined) return;
+  if (peer.link !== undefined) {
+    sendRequestOnce(core, peer);
+    return deliver(core, contactId);
+  }
+  if (needsLink(core, contactId) && peer.dialling === undefined && peer.nextRetryAt === undefined) dial(core, peer);
+};
+
+/** Tries at once whoever waits for a retry: Tor came up, or the user asked. */
+export const retryNow = (core: Core, contactId?: number): void => {
+  const ids = contactId === undefined ? listContacts(core.db).map((contact) => contact.id) : [contactId];
+  for (const id of ids) {
+    const peer = peerOf(core, id);
+    if (peer === undefined || peer.link !== undefined || peer.dialling !== undefined) continue;
+    peer.cancelRetry();
+    peer.nextRetryAt = undefined;
+    if (contactId !== undefined || needsLink(core, id)) dial(core, peer);
+  }
+};
+
+/** Ends a contact's link and its dials. */
+export const unlink = (core: Core, contactId: number, reason: string): void => {
+  const peer = core.peers.get(contactId);
+  if (peer === undefined) return;
+  peer.dialling?.abort();
+  peer.cancelRetry();
+  peer.nextRetryAt = undefined;
+  peer.link?.close(reason);
+};
+
+const needsLink = (core: Core, contactId: number): boolean => {
+  const contact = getContact(core.db, contactId);
+  if (contact === undefined || contact.blocked === 1) return false;
+  if (contact.state === 'outgoing') return getOpenRequest(core.db, contactId, 'mine')?.acknowledged === 0;
+  if (contact.state !== 'accepted' || contact.paused !== '') return false;
+  return depthOfOutbox(core.db, contactId).depth > 0 || getSession(core.db, contactId)?.resetPending === 1;
+};
+
+const dial = (core: Core, peer: Peer): void => {
+  if (core.network.state.state !== 'online') return;
+  if ([...core.peers.values()].filter((one) => one.dialling !== undefined).length >= DIALS_MAX)
+    return retryLater(core, peer, 1_000);
+  const abort = new AbortController();
+  peer.dialling = abort;
+  peer.attempts++;
+  const contact = getContact(core.db, peer.contactId);
+  core.network
+    .dial(peer.address, (link) => attach(core, link), { attempt: peer.attempts, signal: abort.signal })
+    .then(
+      () => core.queue.post(() => dialled(peer)),
+      (error: unknown) => core.queue.post(() => dialFailed(core, peer, error, contact)),
+    );
+};
+
+const dialled = (peer: Peer): void => {
+  peer.dialling = undefined;
+};
+
+const dialFailed = (core: Core, peer: Peer, error: unknown, contact: ContactRow | undefined): void => {
+  peer.dialling = undefined;
+  const { code, message } = errorObject(error);
+  peer.lastError = message;
+  peer.lastErrorAt = core.clock.now();
+  if (code === 'dial.noDescriptor') peer.descriptorFound = false;
+  core.log.info('dial.failed', { code, contact: contact?.id });
+  if (peer.link !== undefined) return;
+  const quick = QUICK_RETRIES_MS[peer.failures];
+  const slow = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.max(0, peer.failures - QUICK_RETRIES_MS.length));
+  peer.failures++;
+  if (needsLink(core, peer.contactId)) retryLater(core, peer, (quick ?? slow) * (0.75 + core.random.fraction() / 2));
+};
+
+const retryLater = (core: Core, peer: Peer, ms: number): void => {
+  peer.cancelRetry();
+  peer.nextRetryAt = core.clock.now() + Math.round(ms);
+  peer.cancelRetry = core.clock.after(ms, () =>
+    core.queue.post(() => {
+      peer.nextRetryAt = undefined;
+      return wake(core, peer.contactId);
+    }),
+  );
+};
+
+/** Gives a proven link to its contact; undefined when the link it has stays. Strangers get a row without a name. */
+const adopt = (core: Core, link: Link): Peer | undefined => {
+  const contactId = contactOf(core, link);
+  const peer = peerOf(core, contactId);
+  if (peer === undefined) return undefined;
+  if (peer.link !== undefined && staysWith(core, peer.link, link)) return undefined;
+  const old = peer.link;
+  reset(core, peer);
+  peer.link = link;
+  old?.close('replaced');
+  peer.dialling?.abort();
+  peer.dialling = undefined;
+  peer.cancelRetry();
+  peer.nextRetryAt = undefined;
+  peer.failures = 0;
+  peer.sinceAt = core.clock.now();
+  peer.descriptorFound = link.dialled ? true : peer.descriptorFound;
+  peer.busyAt = core.clock.monotonic();
+  heartbeat(core, peer);
+  greet(core, peer);
+  core.volatile({ kind: 'link.up', contactId });
+  return peer;
+};
+
+const greet = (core: Core, peer: Peer): void => {
+  const contact = getContact(core.db, peer.contactId);
+  if (contact?.state === 'outgoing') sendRequestOnce(core, peer);
+  else if (contact?.state === 'accepted') {
+    sendResume(core, peer);
+    sendReset(core, peer);
+  }
+};
+
+const sendRequestOnce = (core: Core, peer: Peer): void => {
+  if (getOpenRequest(core.db, peer.contactId, 'mine')?.acknowledged === 0) sendRequest(core, peer);
+};
+
+// Pins the keys of a contact that had none, and notes which copy of the account speaks.
+const contactOf = (core: Core, link: Link): number => {
+  const { address, linkKey, signalKey, installId } = link.peer;
+  return commit(core, (changes) => {
+    const known = getContactByAddress(core.db, address);
+    const id =
+      known?.id ??
+      putContact(core.db, newContact(core, changes, { address, name: address.slice(0, 8), state: 'removed' }));
+    if (known?.linkKey == null || known.signalKey == null) patchContact(core.db, id, { linkKey, signalKey });
+    if (known?.state === 'accepted' || known?.state === 'outgoing')
+      patchContact(core.db, id, { lastSeenAt: changes.at });
+    if (installId !== undefined && known !== undefined) noteInstall(core, known, installId, changes.at, changes);
+    return id;
+  });
+};
+
+const noteInstall = (
+  core: Core,
+  contact: ContactRow,
+  installId: Uint8Array<ArrayBuffer>,
+  at: number,
+  changes: { event: (event: { kind: string; contactId: number; detail: string }) => void },
+): void => {
+  const current = contact.installId === null ? undefined : Buffer.from(contact.installId);
+  if (current?.equals(installId) === true || installId.length !== ID_BYTES) return;
+  const returns = contact.previousInstallId !== null && Buffer.from(contact.previousInstallId).equals(installId);
+  patchContact(core.db, contact.id, { installId, previousInstallId: contact.installId });
+  if (!returns) return;
+  putHistory(core.db, contact.id, { at, kind: 'account.duplicate', detail: 'two copies of this account take turns' });
+  changes.event({ kind: 'account.duplicate', contactId: contact.id, detail: 'two copies of this account take turns' });
+};
+
+// Two links dialled across each other: the lower address's dial stays. Otherwise the newer one is the living one.
+const staysWith = (core: Core, old: Link, fresh: Link): boolean => {
+  if (old.dialled === fresh.dialled || Math.abs(fresh.openedAt - old.openedAt) > LINK_CROSSED_MS) return false;
+  const oldIsLower = old.dialled ? core.address < old.peer.address : old.peer.address < core.address;
+  return oldIsLower;
+};
+
+const take = (core: Core, peer: Peer, link: Link, bytes: Uint8Array<ArrayBuffer>): void => {
+  if (peer.link !== link) return;
+  try {
+    const frame = decodeFrame(bytes);
+    peer.inbox.push(frame);
+    if (frame.kind !== 'ping' && frame.kind !== 'pong') peer.busyAt = core.clock.monotonic();
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    refuse(core, error.code);
+    return link.close(error.code);
+  }
+  if (peer.inbox.length >= WINDOW_FRAMES_MAX || overRate(core, peer)) link.pause();
+  schedule(core, peer);
+};
+
+// One task of the queue for each contact with waiting frames, so that contacts are served in turn.
+const schedule = (core: Core, peer: Peer): void => {
+  if (peer.scheduled) return;
+  peer.scheduled = true;
+  core.queue.post(async () => {
+    peer.scheduled = false;
+    const { link } = peer;
+    try {
+      if (await handleFrames(core, peer)) schedule(core, peer);
+      else if (!overRate(core, peer)) link?.resume();
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      refuse(core, error.code);
+      link?.close(error.code);
+    }
+  });
+};
+
+const overRate = (core: Core, peer: Peer): boolean => {
+  const second = Math.floor(core.clock.monotonic() / 1000);
+  if (peer.rate.second !== second) peer.rate = { second, frames: 0 };
+  peer.rate.frames++;
+  if (peer.rate.frames <= FRAMES_PER_SECOND_MAX) return false;
+  const { link } = peer;
+  core.clock.after(1000, () => link?.resume());
+  return true;
+};
+
+const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string): void => {
+  if (peer?.link !== link) return;
+  reset(core, peer);
+  peer.lastError = `the link ended: ${reason}`;
+  peer.lastErrorAt = core.clock.now();
+  core.volatile({ kind: 'link.down', contactId: peer.contactId, detail: reason });
+  core.log.info('link.closed', { contact: peer.contactId, reason });
+  forgetStranger(core, peer);
+  if (needsLink(core, peer.contactId)) retryLater(core, peer, QUICK_RETRIES_MS[0]);
+};
+
+// A stranger who linked and did not ask leaves no row behind.
+const forgetStranger = (core: Core, peer: Peer): void => {
+  const contact = getContact(core.db, peer.contactId);
+  if (contact?.state !== 'removed') return;
+  core.peers.delete(peer.contactId);
+  core.db.run(
+    `DELETE FROM contacts WHERE id = ? AND state = 'removed' AND blocked = 0
+       AND NOT EXISTS (SELECT 1 FROM requests WHERE contact_id = contacts.id)
+       AND NOT EXISTS (SELECT 1 FROM contact_history WHERE contact_id = contacts.id)
+       AND NOT EXISTS (SELECT 1 FROM conversations WHERE contact_id = contacts.id)`,
+    peer.contactId,
+  );
+};
+
+const reset = (core: Core, peer: Peer): void => {
+  peer.cancelHeartbeat();
+  peer.link = undefined;
+  peer.ready = false;
+  peer.inbox = [];
+  peer.inFlight = new Map();
+  peer.sentRow = 0;
+  peer.unansweredAt = undefined;
+  peer.pingsMissed = 0;
+  peer.pingSentAt = undefined;
+  peer.rttMs = undefined;
+  peer.sinceAt = core.clock.now();
+};
+
+// Every few seconds: a frame nobody acknowledged, a ping nobody answered, or ten quiet minutes end the link.
+const heartbeat = (core: Core, peer: Peer): void => {
+  const { link } = peer;
+  const pingMs = LINK_PING_MS * (0.75 + core.random.fraction() / 2);
+  let pingAt = core.clock.monotonic() + pingMs;
+  const beat = (): void => {
+    if (peer.link !== link || link === undefined) return;
+    const now = core.clock.monotonic();
+    if (peer.unansweredAt !== undefined && now - peer.unansweredAt > ACK_MS_MAX)
+      return link.close('no acknowledgement');
+    if (peer.pingsMissed >= LINK_PING_MISSED_MAX) return link.close('no answer');
+    if (now - peer.busyAt > LINK_IDLE_MS && depthOfOutbox(core.db, peer.contactId).depth === 0)
+      return link.close('idle');
+    if (now >= pingAt) {
+      pingAt = now + pingMs;
+      peer.pingsMissed++;
+      peer.pingSentAt = now;
+      sendFrame(peer, { kind: 'ping', n: peer.pingsMissed });
+    }
+    peer.cancelHeartbeat = core.clock.after(HEARTBEAT_MS, beat);
+  };
+  peer.cancelHeartbeat = core.clock.after(HEARTBEAT_MS, beat);
+};
+
+const refuseKey = (core: Core, contact: ContactRow): void => {
+  commit(core, (changes) => {
+    if (contact.paused === 'keyChanged') return;
+    patchContact(core.db, contact.id, { paused: 'keyChanged' });
+    putHistory(core.db, contact.id, {
+      at: changes.at,
+      kind: 'key.refused',
+      detail: 'another key was shown under this address',
+    });
+    changes.event({ kind: 'contact.keyChanged', contactId: contact.id });
+  });
+};

@@ -1,0 +1,273 @@
+// What a person does with messages: send, edit, delete, react, pin, read, resend, take back.
+import { SottoError } from '../protocol/errors.ts';
+import { ID_BYTES, idOf } from '../protocol/ids.ts';
+import {
+  EDITS_PER_MESSAGE_MAX,
+  PINS_PER_CONVERSATION_MAX,
+  REACTIONS_PER_MESSAGE_MAX,
+  TEXT_BYTES_MAX,
+} from '../protocol/limits.ts';
+import type { Params } from '../protocol/rpc.ts';
+import type { ContactRow } from '../store/contacts.ts';
+import { addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
+import {
+  countPins,
+  deleteMessage,
+  editMessage,
+  getMessage,
+  listReactions,
+  listUnreadUpTo,
+  type MessageRow,
+  patchMessage,
+  putMessage,
+  putReaction,
+  removeMessage,
+  removeReaction,
+} from '../store/messages.ts';
+import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
+import { type Changes, type Core, commit } from './core.ts';
+import { contactOf, conversationOf, findConversation, findMessage } from './names.ts';
+import { bodyOf, enqueue } from './outbox.ts';
+import { settingOf } from './settings.ts';
+
+const READ_TARGETS_MAX = 256;
+const PAGE = 500;
+
+/** Throws `text.empty`, `text.tooLarge` or `text.notUtf8` for what is no message. */
+export const checkText = (text: string): void => {
+  if (text === '') throw new SottoError('text.empty');
+  if (Buffer.byteLength(text) > TEXT_BYTES_MAX) throw new SottoError('text.tooLarge');
+  if (!text.isWellFormed()) throw new SottoError('text.notUtf8');
+};
+
+/** Throws when a contact may not be written to now, with the reason that says what to do. */
+export const checkMaySend = (contact: ContactRow): void => {
+  if (contact.blocked === 1) throw new SottoError('contact.blocked');
+  if (contact.state !== 'accepted') throw new SottoError('contact.notAccepted');
+  if (contact.paused === 'keyChanged') throw new SottoError('contact.keyRefused');
+};
+
+/** Puts a text into the outbox; when this returns it is committed there. Gives the message's row id. */
+export const sendText = (core: Core, params: Params<'message.send'>): number => {
+  checkText(params.text);
+  const conversation = findConversation(core.db, params.conversation);
+  const contact = contactOf(core.db, conversation);
+  checkMaySend(contact);
+  const replyTo = params.replyTo === undefined ? undefined : findMessage(core.db, params.replyTo);
+  if (replyTo !== undefined && replyTo.conversationId !== conversation.id)
+    throw new SottoError('message.unknown', { message: 'The message to reply to is in another conversation' });
+  const scope = idOf(conversation.uid);
+  const expiresMs = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', scope);
+  const expiresFrom = params.expiresFrom ?? settingOf(core.db, 'messages.expiresFrom', scope);
+  return commit(core, (changes) => {
+    const messageId = core.random.bytes(ID_BYTES);
+    const row = putMessage(core.db, {
+      conversationId: conversation.id,
+      messageId,
+      mine: 1,
+      body: params.text,
+      state: 'queued',
+      sentAt: changes.at,
+      receivedAt: null,
+      unread: 0,
+      replyTo: replyTo?.messageId ?? null,
+      expiresMs: expiresMs === 0 ? null : expiresMs,
+      expiresFrom,
+      expiresAt: null,
+      fileId: null,
+    });
+    const body = {
+      kind: 'text',
+      id: idOf(messageId),
+      text: params.text,
+      sentAt: changes.at,
+      ...(replyTo === undefined ? {} : { replyTo: idOf(replyTo.messageId) }),
+      ...(expiresMs === 0 ? {} : { expiresMs, expiresFrom }),
+    } as const;
+    enqueue(core, changes, contact.id, body, row);
+    patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0, draft: '' });
+    changes.event({ kind: 'message.queued', messageRow: row, contactId: contact.id });
+    return row;
+  });
+};
+
+/** Changes the text of a message of mine, on both sides; one that was not sent yet simply goes out changed. */
+export const editText = (core: Core, params: Params<'message.edit'>): MessageRow => {
+  checkText(params.text);
+  const { row, contact } = mine(core, params.id);
+  checkMaySend(contact);
+  if (row.deletedAt !== null || row.fileId !== null || row.editNumber >= EDITS_PER_MESSAGE_MAX)
+    throw new SottoError('message.notEditable');
+  commit(core, (changes) => {
+    const number = row.editNumber + 1;
+    editMessage(core.db, row, params.text, { number, at: changes.at });
+    changes.erased = true;
+    const waiting = listOutboxOfMessage(core.db, row.id).find((one) => one.kind === 'text' && one.ciphertext === null);
+    if (waiting === undefined)
+      enqueue(
+        core,
+        changes,
+        contact.id,
+        { kind: 'edit', target: idOf(row.messageId), number, text: params.text },
+        row.id,
+      );
+    else replaceBody(core.db, waiting.id, Buffer.from(JSON.stringify({ ...bodyOf(waiting), text: params.text })));
+    changes.event({ kind: 'message.edited', messageRow: row.id, contactId: contact.id });
+  });
+  return again(core, row);
+};
+
+/** Deletes a message: mine on both sides, anyone's here when `local`. What was not sent yet never leaves. */
+export const deleteText = (core: Core, params: Params<'message.delete'>): MessageRow => {
+  const row = findMessage(core.db, params.id);
+  const conversation = conversationOf(core.db, row.conversationId);
+  const contact = contactOf(core.db, conversation);
+  if (row.mine === 0 && params.local !== true)
+    throw new SottoError('message.notYours', {
+      message: 'Only its author can delete a message for both: --local deletes it here',
+    });
+  if (row.deletedAt !== null) return row;
+  commit(core, (changes) => {
+    const unsent = dropOutbox(core, row.id);
+    if (row.unread === 1) addUnread(core.db, conversation.id, -1);
+    deleteMessage(core.db, row, changes.at);
+    changes.erased = true;
+    const tell = row.mine === 1 && params.local !== true && !unsent && contact.state === 'accepted';
+    if (tell) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
+    changes.event({ kind: 'message.deleted', messageRow: row.id, contactId: contact.id, subject: idOf(row.messageId) });
+  });
+  return again(core, row);
+};
+
+/** Adds or takes back a reaction of mine. */
+export const react = (core: Core, params: Params<'message.react'>, on: boolean): MessageRow => {
+  const { row, contact } = living(core, params.id);
+  checkMaySend(contact);
+  const reactions = listReactions(core.db, row.id).filter((one) => one.mine === 1);
+  if (on && reactions.length >= REACTIONS_PER_MESSAGE_MAX)
+    throw new SottoError('message.notEditable', { message: 'You have reacted often enough' });
+  commit(core, (changes) => {
+    if (on) putReaction(core.db, row.id, { mine: 1, emoji: params.emoji, at: changes.at });
+    else removeReaction(core.db, row.id, { mine: 1, emoji: params.emoji });
+    enqueue(core, changes, contact.id, { kind: 'react', target: idOf(row.messageId), emoji: params.emoji, on });
+    changes.event({ kind: 'message.reacted', messageRow: row.id, contactId: contact.id });
+  });
+  return again(core, row);
+};
+
+/** Pins a message for both sides, or takes the pin back. */
+export const pin = (core: Core, params: Params<'message.pin'>, on: boolean): MessageRow => {
+  const { row, contact } = living(core, params.id);
+  checkMaySend(contact);
+  if (on && countPins(core.db, row.conversationId) >= PINS_PER_CONVERSATION_MAX)
+    throw new SottoError('message.notEditable', {
+      message: `A conversation has at most ${PINS_PER_CONVERSATION_MAX} pins`,
+    });
+  commit(core, (changes) => {
+    patchMessage(core.db, row.id, { pinnedAt: on ? changes.at : null });
+    enqueue(core, changes, contact.id, { kind: 'pin', target: idOf(row.messageId), on });
+    changes.event({ kind: 'message.pinned', messageRow: row.id, contactId: contact.id });
+  });
+  return again(core, row);
+};
+
+/** Puts a failed message into the outbox again, under the same id. */
+export const resend = (core: Core, id: string): MessageRow => {
+  const { row, contact } = mine(core, id);
+  checkMaySend(contact);
+  if (row.state !== 'failed' || row.deletedAt !== null)
+    throw new SottoError('message.notEditable', { message: 'Only a failed message can be sent again' });
+  commit(core, (changes) => {
+    patchMessage(core.db, row.id, { state: 'queued', reason: '' });
+    const body = {
+      kind: 'text',
+      id: idOf(row.messageId),
+      text: row.body,
+      sentAt: row.sentAt,
+      ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
+      ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs, expiresFrom: row.expiresFrom }),
+    } as const;
+    enqueue(core, changes, contact.id, body, row.id);
+    changes.event({ kind: 'message.queued', messageRow: row.id, contactId: contact.id });
+  });
+  return again(core, row);
+};
+
+/** Takes a message back that nobody has acknowledged; one that already left is also deleted at the other side. */
+export const cancel = (core: Core, id: string): MessageRow => {
+  const { row, contact } = mine(core, id);
+  if (row.state !== 'queued' && row.state !== 'sent')
+    throw new SottoError('message.notEditable', { message: 'Only a message that was not delivered can be taken back' });
+  commit(core, (changes) => {
+    const unsent = dropOutbox(core, row.id);
+    if (!unsent) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
+    patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
+    changes.event({ kind: 'message.failed', messageRow: row.id, contactId: contact.id });
+  });
+  return again(core, row);
+};
+
+/** Marks everything up to a message (or all) as read, starts read timers, and tells the author when the setting allows. */
+export const markRead = (core: Core, conversation: ConversationRow, upToRow = Number.MAX_SAFE_INTEGER): void => {
+  const contact = contactOf(core.db, conversation);
+  const receipts = contact.state === 'accepted' && settingOf(core.db, 'privacy.readReceipts', idOf(conversation.uid));
+  for (let rows = unread(core, conversation, upToRow); rows.length > 0; rows = unread(core, conversation, upToRow))
+    commit(core, (changes) => {
+      for (const row of rows) readOne(core, changes, row);
+      addUnread(core.db, conversation.id, -rows.length);
+      for (let at = 0; receipts && at < rows.length; at += READ_TARGETS_MAX)
+        enqueue(core, changes, contact.id, {
+          kind: 'read',
+          targets: rows.slice(at, at + READ_TARGETS_MAX).map((row) => idOf(row.messageId)),
+        });
+    });
+};
+
+/** Erases every message of a conversation here. */
+export const clear = (core: Core, conversation: ConversationRow): void => {
+  const rows = () =>
+    core.db.all<{ id: number }>('SELECT id FROM messages WHERE conversation_id = ? LIMIT ?', conversation.id, PAGE);
+  for (let page = rows(); page.length > 0; page = rows())
+    commit(core, (changes) => {
+      for (const { id } of page) {
+        dropOutbox(core, id);
+        removeMessage(core.db, id);
+      }
+      core.db.run('UPDATE conversations SET unread = 0, last_at = NULL WHERE id = ?', conversation.id);
+      changes.erased = true;
+    });
+};
+
+const unread = (core: Core, conversation: ConversationRow, upTo: number): MessageRow[] =>
+  listUnreadUpTo(core.db, conversation.id, upTo, PAGE);
+
+const readOne = (core: Core, changes: Changes, row: MessageRow): void => {
+  const starts = row.expiresMs !== null && row.expiresFrom === 'read' && row.expiresAt === null;
+  patchMessage(core.db, row.id, {
+    unread: 0,
+    readAt: changes.at,
+    ...(starts ? { expiresAt: changes.at + (row.expiresMs ?? 0) } : {}),
+  });
+  if (starts) changes.expiry = true;
+};
+
+/** Removes what waits about a message; true when its text itself had never left. */
+const dropOutbox = (core: Core, messageRow: number): boolean => {
+  const rows = listOutboxOfMessage(core.db, messageRow);
+  for (const row of rows) removeOutbox(core.db, row.id);
+  return rows.some((row) => (row.kind === 'text' || row.kind === 'file.offer') && row.ciphertext === null);
+};
+
+const living = (core: Core, id: string) => {
+  const row = findMessage(core.db, id);
+  if (row.deletedAt !== null) throw new SottoError('message.notEditable', { message: 'The message was deleted' });
+  return { row, contact: contactOf(core.db, conversationOf(core.db, row.conversationId)) };
+};
+
+const mine = (core: Core, id: string) => {
+  const row = findMessage(core.db, id);
+  if (row.mine === 0) throw new SottoError('message.notYours');
+  return { row, contact: contactOf(core.db, conversationOf(core.db, row.conversationId)) };
+};
+
+const again = (core: Core, row: MessageRow): MessageRow => getMessage(core.db, row.id) ?? row;

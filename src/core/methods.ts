@@ -1,0 +1,481 @@
+// The methods of an open account: each checks what is meant, does it in the queue, and gives the objects of the wire.
+import { parseAddress } from '../crypto/identity.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { idOf } from '../protocol/ids.ts';
+import { DRAFT_BYTES_MAX, NAME_CHARS_MAX } from '../protocol/limits.ts';
+import type { AccountMethod, Contact, MessageState, Params, Result, Why } from '../protocol/rpc.ts';
+import {
+  type ContactRow,
+  getContact,
+  listContacts,
+  patchContact,
+  putHistory,
+  removeContact,
+} from '../store/contacts.ts';
+import {
+  getConversation,
+  getConversationOfContact,
+  listConversations,
+  patchConversation,
+} from '../store/conversations.ts';
+import { listFiles } from '../store/files.ts';
+import {
+  firstRowAt,
+  getMessage,
+  listMessagesAfter,
+  listMessagesBefore,
+  listUnread,
+  type MessageRow,
+} from '../store/messages.ts';
+import { depthOfOutbox } from '../store/outbox.ts';
+import { searchMessages } from '../store/search.ts';
+import { getOpenRequest, removeSession } from '../store/sessions.ts';
+import { type Core, commit } from './core.ts';
+import { retryNow } from './links.ts';
+import { cancel, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
+import { findContact, findConversation, findFile, findMessage } from './names.ts';
+import {
+  contactDetail,
+  contactObject,
+  conversationObject,
+  fileObject,
+  messageObject,
+  messageWithVersions,
+} from './objects.ts';
+import { linkStateOf, sendFrame } from './peer.ts';
+import { accept, ask, freeName, refuseTaken, reject } from './requests.ts';
+import { putNickname, selfObject } from './self.ts';
+import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
+import type { Waits } from './waits.ts';
+
+export type Context = { readonly core: Core; readonly name: string; readonly waits: Waits };
+type Handlers = {
+  readonly [M in AccountMethod]?: (context: Context, params: Params<M>) => Promise<Result<M>> | Result<M>;
+};
+
+const LAST_ROW = Number.MAX_SAFE_INTEGER;
+const STATE_RANK: Record<MessageState, number> = { failed: 0, queued: 1, sent: 2, delivered: 3, read: 4, received: 5 };
+
+/** Answers one method. Throws SottoError. */
+export const callMethod = async <M extends AccountMethod>(
+  context: Context,
+  method: M,
+  params: Params<M>,
+): Promise<Result<M>> => {
+  const handler = HANDLERS[method] as
+    | ((context: Context, params: Params<M>) => Promise<Result<M>> | Result<M>)
+    | undefined;
+  if (handler === undefined) throw new SottoError('method.unknown');
+  return handler(context, params);
+};
+
+const inQueue = <T>({ core }: Context, step: () => Promise<T> | T): Promise<T> => core.queue.call(step);
+
+const contactNow = (core: Core, id: number): ContactRow => {
+  const row = getContact(core.db, id);
+  if (row === undefined) throw new SottoError('contact.unknown');
+  return row;
+};
+
+const show = (core: Core, id: number): Contact => contactObject(contactNow(core, id));
+
+/** Changes a contact in the queue and shows it. */
+const change = (
+  context: Context,
+  reference: string,
+  step: (contact: ContactRow) => Promise<void> | void,
+): Promise<Contact> =>
+  inQueue(context, async () => {
+    const contact = findContact(context.core.db, reference);
+    await step(contact);
+    return show(context.core, contact.id);
+  });
+
+const message = (context: Context, step: () => MessageRow) =>
+  inQueue(context, () => messageObject(context.core, step()));
+
+const scopeOf = (core: Core, conversation: string | undefined): string =>
+  conversation === undefined ? '' : idOf(findConversation(core.db, conversation).uid);
+
+const HANDLERS: Handlers = {
+  'account.show': ({ core, name }) => selfObject(core, name),
+  'account.nickname': (context, { nickname }) =>
+    inQueue(context, () => {
+      commit(context.core, () => putNickname(context.core.db, nickname));
+      return selfObject(context.core, context.name);
+    }),
+
+  'contact.add': async (context, params) => {
+    const { core, waits } = context;
+    const parsed = parseAddress(params.address);
+    const id = await inQueue(context, () => {
+      const name = params.name ?? freeName(core, parsed.nickname ?? parsed.address.slice(0, 8));
+      return ask(core, { address: parsed.address, name, ...(params.note === undefined ? {} : { note: params.note }) });
+    });
+    if (
+      params.wait === 'accepted' &&
+      !(await waits.until(() => getContact(core.db, id)?.state === 'accepted', params.timeoutMs))
+    )
+      throw new SottoError('wait.timeout', { message: 'The request was not accepted in time; it stays open' });
+    return show(core, id);
+  },
+  'contact.list': ({ core }, { all }) =>
+    listContacts(core.db)
+      .filter((row) => all === true || (row.state !== 'removed' && row.state !== 'incoming'))
+      .map(contactObject),
+  'contact.requests': ({ core }) =>
+    listContacts(core.db)
+      .filter((row) => row.state === 'incoming' && row.blocked === 0)
+      .map(contactObject),
+  'contact.show': ({ core }, { contact }) => contactDetail(core, findContact(core.db, contact)),
+  'contact.accept': (context, { contact, name }) =>
+    change(context, contact, async (row) => {
+      await accept(context.core, row, name ?? row.name);
+    }),
+  'contact.reject': (context, { contact }) => change(context, contact, (row) => reject(context.core, row)),
+  'contact.verify': (context, { contact, verified }) =>
+    change(context, contact, (row) => {
+      if (row.signalKey === null)
+        throw new SottoError('contact.notAccepted', { message: 'There is no safety number before the first link' });
+      commit(context.core, (changes) => {
+        patchContact(context.core.db, row.id, { verifiedAt: verified ? changes.at : null });
+        putHistory(context.core.db, row.id, {
+          at: changes.at,
+          kind: verified ? 'key.verified' : 'key.unverified',
+          detail: '',
+        });
+        changes.event({ kind: 'contact.verified', contactId: row.id });
+      });
+    }),
+  'contact.rename': (context, { contact, name }) =>
+    change(context, contact, (row) => {
+      checkName(name);
+      refuseTaken(context.core, name, row.id);
+      commit(context.core, (changes) => {
+        patchContact(context.core.db, row.id, { name });
+        changes.event({ kind: 'contact.renamed', contactId: row.id });
+      });
+    }),
+  'contact.note': (context, { contact, note }) =>
+    change(context, contact, (row) => commit(context.core, () => patchContact(context.core.db, row.id, { note }))),
+  'contact.block': (context, { contact }) => change(context, contact, (row) => block(context.core, row, true)),
+  'contact.unblock': (context, { contact }) => change(context, contact, (row) => block(context.core, row, false)),
+  'contact.remove': (context, { contact, erase }) =>
+    inQueue(context, () => removeOne(context.core, findContact(context.core.db, contact), erase === true)),
+  'contact.why': ({ core }, { contact }) => why(core, findContact(core.db, contact)),
+  'contact.retry': (context, { contact }) =>
+    inQueue(context, () => {
+      const row = findContact(context.core.db, contact);
+      retryNow(context.core, row.id);
+      return why(context.core, row);
+    }),
+
+  'message.send': async (context, params) => {
+    const { core, waits } = context;
+    const row = await inQueue(context, () => sendText(core, params));
+    const wanted = STATE_RANK[params.wait ?? 'queued'];
+    const look = () => {
+      const now = getMessage(core.db, row);
+      return now === undefined || now.state === 'failed' || STATE_RANK[now.state] >= wanted;
+    };
+    const reached = wanted <= STATE_RANK.queued || (await waits.until(look, params.timeoutMs));
+    const now = getMessage(core.db, row);
+    if (now === undefined)
+      throw new SottoError('message.unknown', { message: 'The message ended while it was waited for' });
+    return { message: messageObject(core, now), reached: reached && now.state !== 'failed' };
+  },
+  'message.list': ({ core }, params) => {
+    const conversation = findConversation(core.db, params.conversation);
+    const rows = pageOf(core, conversation.id, params);
+    return {
+      messages: rows
+        .slice(rows.length > params.limit && params.after === undefined ? 1 : 0)
+        .slice(0, params.limit)
+        .map((row) => messageObject(core, row)),
+      more: rows.length > params.limit,
+    };
+  },
+  'message.unread': (context, params) =>
+    inQueue(context, () => {
+      const { core } = context;
+      const conversation =
+        params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
+      const after = params.after === undefined ? 0 : rowBound(core, params.after, conversation?.id);
+      const rows = listUnread(core.db, conversation?.id, after, params.limit + 1);
+      const messages = rows.slice(0, params.limit).map((row) => messageObject(core, row));
+      if (params.markRead === true) markRows(core, rows.slice(0, params.limit));
+      return { messages, more: rows.length > params.limit };
+    }),
+  'message.show': ({ core }, { id }) => messageWithVersions(core, findMessage(core.db, id)),
+  'message.edit': (context, params) => message(context, () => editText(context.core, params)),
+  'message.delete': (context, params) => message(context, () => deleteText(context.core, params)),
+  'message.react': (context, params) => message(context, () => react(context.core, params, true)),
+  'message.unreact': (context, params) => message(context, () => react(context.core, params, false)),
+  'message.pin': (context, params) => message(context, () => pin(context.core, params, true)),
+  'message.unpin': (context, params) => message(context, () => pin(context.core, params, false)),
+  'message.resend': (context, { id }) => message(context, () => resend(context.core, id)),
+  'message.cancel': (context, { id }) => message(context, () => cancel(context.core, id)),
+  'message.search': ({ core }, params) => search(core, params),
+
+  'conversation.list': ({ core }, { archived }) =>
+    listConversations(core.db)
+      .filter((row) => archived === true || row.archived === 0)
+      .map((row) => conversationObject(core, row)),
+  'conversation.show': ({ core }, { conversation }) =>
+    conversationObject(core, findConversation(core.db, conversation)),
+  'conversation.markRead': (context, { conversation, to }) =>
+    inConversation(context, conversation, (core, row) =>
+      markRead(core, row, to === undefined ? undefined : findMessage(core.db, to).id),
+    ),
+  'conversation.mute': (context, { conversation, until }) =>
+    inConversation(context, conversation, (core, row) =>
+      commit(
+        core,
+        (changes) => void setSetting(core.db, changes, 'conversation.mutedUntil', until ?? LAST_ROW, idOf(row.uid)),
+      ),
+    ),
+  'conversation.unmute': (context, { conversation }) =>
+    inConversation(context, conversation, (core, row) =>
+      commit(core, (changes) => void unsetSetting(core.db, changes, 'conversation.mutedUntil', idOf(row.uid))),
+    ),
+  'conversation.archive': (context, { conversation, archived }) =>
+    inConversation(context, conversation, (core, row) =>
+      commit(core, () => patchConversation(core.db, row.id, { archived: archived ? 1 : 0 })),
+    ),
+  'conversation.clear': (context, { conversation }) => inConversation(context, conversation, clear),
+  'conversation.draft': (context, { conversation, text }) =>
+    inConversation(context, conversation, (core, row) => {
+      if (text === undefined) return;
+      if (Buffer.byteLength(text) > DRAFT_BYTES_MAX) throw new SottoError('text.tooLarge');
+      commit(core, () => patchConversation(core.db, row.id, { draft: text }));
+    }),
+  'conversation.typing': (context, { conversation, on }) =>
+    inQueue(context, () => {
+      const { core } = context;
+      const row = findConversation(core.db, conversation);
+      const peer = core.peers.get(row.contactId);
+      if (peer?.ready === true && settingOf(core.db, 'privacy.typing', idOf(row.uid)))
+        sendFrame(peer, { kind: 'typing', on });
+      return {};
+    }),
+  'presence.set': (context, { state }) =>
+    inQueue(context, () => {
+      const { core } = context;
+      for (const row of listConversations(core.db)) {
+        const peer = core.peers.get(row.contactId);
+        if (peer?.ready === true && settingOf(core.db, 'privacy.presence', idOf(row.uid)))
+          sendFrame(peer, { kind: 'presence', state });
+      }
+      return {};
+    }),
+
+  'config.list': ({ core }, { conversation }) => listSettings(core.db, scopeOf(core, conversation)),
+  'config.get': ({ core }, { key, conversation }) => showSetting(core.db, key, scopeOf(core, conversation)),
+  'config.set': (context, { key, value, conversation }) =>
+    inQueue(context, () =>
+      commit(context.core, (changes) =>
+        setSetting(context.core.db, changes, key, value, scopeOf(context.core, conversation)),
+      ),
+    ),
+  'config.unset': (context, { key, conversation }) =>
+    inQueue(context, () =>
+      commit(context.core, (changes) =>
+        unsetSetting(context.core.db, changes, key, scopeOf(context.core, conversation)),
+      ),
+    ),
+
+  'file.list': ({ core }, params) => {
+    const conversation =
+      params.conversation === undefined ? undefined : findConversation(core.db, params.conversation).id;
+    const before = params.before === undefined ? LAST_ROW : findFile(core.db, params.before).id;
+    return listFiles(core.db, conversation, before, params.limit).map((row) => fileObject(core, row));
+  },
+  'file.show': ({ core }, { id }) => fileObject(core, findFile(core.db, id)),
+};
+
+const inConversation = (
+  context: Context,
+  reference: string,
+  step: (core: Core, row: ReturnType<typeof findConversation>) => void,
+) =>
+  inQueue(context, () => {
+    const row = findConversation(context.core.db, reference);
+    step(context.core, row);
+    return conversationObject(context.core, getConversation(context.core.db, row.id) ?? row);
+  });
+
+const checkName = (name: string): void => {
+  if (name.trim() === '' || name.length > NAME_CHARS_MAX || /[\p{Cc}\n]/u.test(name))
+    throw new SottoError('nickname.invalid');
+};
+
+const block = (core: Core, contact: ContactRow, on: boolean): void => {
+  commit(core, (changes) => {
+    patchContact(core.db, contact.id, { blocked: on ? 1 : 0 });
+    putHistory(core.db, contact.id, { at: changes.at, kind: on ? 'contact.blocked' : 'contact.unblocked', detail: '' });
+    changes.event({ kind: 'contact.blocked', contactId: contact.id, detail: on ? 'on' : 'off' });
+    if (on) changes.unlink.set(contact.id, 'blocked');
+    else changes.wake.add(contact.id);
+  });
+};
+
+const removeOne = (core: Core, contact: ContactRow, erase: boolean): Contact => {
+  commit(core, (changes) => {
+    changes.unlink.set(contact.id, 'removed');
+    changes.event({ kind: 'contact.removed', contactId: contact.id, detail: contact.name });
+    core.db.run('DELETE FROM outbox WHERE contact_id = ?', contact.id);
+    core.db.run(
+      `UPDATE requests SET state = 'expired', bundle = x'' WHERE contact_id = ? AND state = 'open'`,
+      contact.id,
+    );
+    removeSession(core.db, contact.id);
+    patchContact(core.db, contact.id, {
+      state: 'removed',
+      linkKey: null,
+      signalKey: null,
+      verifiedAt: null,
+      paused: '',
+      requestNote: '',
+      blocked: 0,
+    });
+    if (erase) changes.erased = true;
+  });
+  const conversation = getConversationOfContact(core.db, contact.id);
+  if (erase && conversation !== undefined) clear(core, conversation);
+  const shown = show(core, contact.id);
+  if (erase) commit(core, () => removeContact(core.db, contact.id));
+  return shown;
+};
+
+const markRows = (core: Core, rows: readonly MessageRow[]): void => {
+  const last = new Map<number, number>();
+  for (const row of rows) last.set(row.conversationId, row.id);
+  for (const [id, upTo] of last) {
+    const conversation = getConversation(core.db, id);
+    if (conversation !== undefined) markRead(core, conversation, upTo);
+  }
+};
+
+/** The row a page bound means: a message id, or a time in milliseconds. */
+const rowBound = (core: Core, bound: string, conversationId: number | undefined): number => {
+  if (!/^\d{12,14}$/.test(bound)) return findMessage(core.db, bound).id;
+  if (conversationId !== undefined) return firstRowAt(core.db, conversationId, Number(bound)) ?? LAST_ROW;
+  return (
+    core.db.get<{ id: number | null }>('SELECT min(id) AS id FROM messages WHERE sent_at >= ?', Number(bound))?.id ??
+    LAST_ROW
+  );
+};
+
+const pageOf = (core: Core, conversationId: number, params: Params<'message.list'>): MessageRow[] => {
+  const isTime = params.after !== undefined && /^\d{12,14}$/.test(params.after);
+  if (params.after !== undefined) {
+    const bound = rowBound(core, params.after, conversationId);
+    return listMessagesAfter(core.db, conversationId, isTime ? bound - 1 : bound, params.limit + 1);
+  }
+  const before =
+    params.before === undefined
+      ? params.at === undefined
+        ? LAST_ROW
+        : rowBound(core, String(params.at), conversationId)
+      : rowBound(core, params.before, conversationId);
+  return listMessagesBefore(core.db, conversationId, before, params.limit + 1);
+};
+
+const search = (core: Core, params: Params<'message.search'>): Result<'message.search'> => {
+  const inside = params.conversation === undefined ? undefined : conversationId(core, params.conversation);
+  const from = params.from === undefined ? undefined : sideOf(core, params.from);
+  if (inside === 0 || from?.conversationId === 0) return { messages: [], more: false };
+  if (inside !== undefined && from?.conversationId !== undefined && inside !== from.conversationId)
+    return { messages: [], more: false };
+  const conversation = inside ?? from?.conversationId;
+  const hits = searchMessages(core.db, {
+    words: params.query,
+    ...(conversation === undefined ? {} : { conversationId: conversation }),
+    ...(from === undefined ? {} : { side: from.side }),
+    afterRow:
+      params.after === undefined
+        ? 0
+        : rowBound(core, params.after, conversation) - (/^\d{12,14}$/.test(params.after) ? 1 : 0),
+    beforeRow: params.before === undefined ? LAST_ROW : rowBound(core, params.before, conversation),
+    limit: params.limit + 1,
+  });
+  return {
+    messages: hits.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row), snippet })),
+    more: hits.length > params.limit,
+  };
+};
+
+/** The conversation to search in; 0 for a contact that has none. */
+const conversationId = (core: Core, reference: string): number => {
+  try {
+    return findConversation(core.db, reference).id;
+  } catch (error) {
+    if (error instanceof SottoError && error.code === 'contact.notAccepted') return 0;
+    throw error;
+  }
+};
+
+const sideOf = (core: Core, from: string): { readonly side: 'me' | 'them'; readonly conversationId?: number } => {
+  if (from === 'me' || from === core.address) return { side: 'me' };
+  return { side: 'them', conversationId: getConversationOfContact(core.db, findContact(core.db, from).id)?.id ?? 0 };
+};
+
+const why = (core: Core, contact: ContactRow): Why => {
+  const peer = core.peers.get(contact.id);
+  const { depth, oldestAt } = depthOfOutbox(core.db, contact.id);
+  const state = contact.paused === '' ? linkStateOf(peer) : 'paused';
+  const advice = adviceFor(core, contact, depth);
+  return {
+    contact: contact.name,
+    summary: summaryOf(core, contact, state, depth),
+    link: {
+      state,
+      attempts: peer?.attempts ?? 0,
+      ...(peer?.lastError === undefined ? {} : { lastError: peer.lastError }),
+      ...(peer?.lastErrorAt === undefined ? {} : { lastErrorAt: peer.lastErrorAt }),
+      ...(peer?.nextRetryAt === undefined ? {} : { nextRetryAt: peer.nextRetryAt }),
+    },
+    outbox: { depth, ...(oldestAt === null ? {} : { oldestAt }) },
+    descriptor: {
+      ...(peer?.descriptorFound === undefined ? {} : { found: peer.descriptorFound }),
+      ...(peer?.lastErrorAt === undefined ? {} : { checkedAt: peer.lastErrorAt }),
+    },
+    advice,
+  };
+};
+
+const summaryOf = (core: Core, contact: ContactRow, state: string, depth: number): string => {
+  if (contact.blocked === 1) return `${contact.name} is blocked`;
+  if (contact.state === 'outgoing')
+    return getOpenRequest(core.db, contact.id, 'mine')?.acknowledged === 1
+      ? `${contact.name} has your request and has not answered`
+      : `your request to ${contact.name} is not delivered yet`;
+  if (contact.state === 'incoming') return `${contact.name} waits for your answer`;
+  if (contact.paused !== '') return `sending to ${contact.name} is paused: ${contact.paused}`;
+  if (state === 'up')
+    return depth === 0
+      ? `linked with ${contact.name}, nothing waits`
+      : `linked with ${contact.name}, ${depth} to deliver`;
+  return depth === 0 ? `nothing waits for ${contact.name}` : `${depth} wait for ${contact.name}, who is not linked`;
+};
+
+const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => {
+  const advice: string[] = [];
+  const { state, reachable } = core.network.state;
+  const peer = core.peers.get(contact.id);
+  if (state === 'off') advice.push('Tor is off: set `offline = false` under `[tor]` in config.toml');
+  else if (state !== 'online') advice.push('Tor is not ready: `sotto status` shows how far it is');
+  else if (!reachable) advice.push('your own address is not published yet: others cannot dial you');
+  if (contact.blocked === 1) advice.push(`sotto contact unblock ${contact.name}`);
+  if (contact.state === 'incoming') advice.push(`sotto contact accept ${contact.name}`);
+  if (contact.paused === 'notContact')
+    advice.push(`they do not know you any more: sotto contact add ${contact.address} --name ${contact.name}`);
+  if (contact.paused === 'keyChanged')
+    advice.push(`another key was shown: sotto contact remove ${contact.name}, add it again, compare the safety number`);
+  if (contact.paused === 'tooManyResets') advice.push('the session was reset too often today: it goes on tomorrow');
+  if (peer?.descriptorFound === false)
+    advice.push('their address is not published: they are offline, or their clock is wrong');
+  if (depth > 0 && peer?.link === undefined && peer?.nextRetryAt !== undefined)
+    advice.push('it is tried again by itself; `sotto rpc contact.retry` tries now');
+  return advice;
+};

@@ -1,0 +1,101 @@
+// What the user's words mean: contacts by name, address or id, conversations, messages and files by id or prefix.
+import { SottoError } from '../protocol/errors.ts';
+import { ID_PREFIX_MIN, idOf } from '../protocol/ids.ts';
+import type { Database } from '../sqlite/open.ts';
+import { type ContactRow, getContact, getContactByAddress, getContactByName, listContacts } from '../store/contacts.ts';
+import {
+  type ConversationRow,
+  getConversation,
+  getConversationOfContact,
+  listConversations,
+} from '../store/conversations.ts';
+import { type FileRow, listFilesByIdRange } from '../store/files.ts';
+import { listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
+
+/** The contact that `reference` names. Throws `contact.unknown`, or `name.ambiguous` with the candidates. */
+export const findContact = (db: Database, reference: string): ContactRow => {
+  const byName = getContactByName(db, reference);
+  if (byName !== undefined) return byName;
+  const byAddress = getContactByAddress(db, reference.endsWith('.onion') ? reference : `${reference}.onion`);
+  if (byAddress !== undefined) return byAddress;
+  const fit = isPrefix(reference) ? listContacts(db).filter((contact) => idOf(contact.uid).startsWith(reference)) : [];
+  return only(
+    fit,
+    'contact.unknown',
+    `There is no contact ${quoted(reference)}`,
+    (contact) => `${contact.name} (${idOf(contact.uid)})`,
+  );
+};
+
+/** The conversation that `reference` names: by its contact, or by id. Throws like `findContact`, or `conversation.unknown`. */
+export const findConversation = (db: Database, reference: string): ConversationRow => {
+  const byId = isPrefix(reference) ? listConversations(db).filter((one) => idOf(one.uid).startsWith(reference)) : [];
+  if (byId.length === 1 && byId[0] !== undefined) return byId[0];
+  const contact = findContact(db, reference);
+  const conversation = getConversationOfContact(db, contact.id);
+  if (conversation !== undefined) return conversation;
+  if (contact.state === 'removed')
+    throw new SottoError('conversation.unknown', { message: `There is no conversation with ${quoted(reference)}` });
+  throw new SottoError('contact.notAccepted', {
+    message:
+      contact.state === 'incoming'
+        ? `${contact.name} waits for your answer: sotto contact accept ${contact.name}`
+        : `${contact.name} has not accepted your request yet`,
+  });
+};
+
+/** The contact of a conversation. */
+export const contactOf = (db: Database, conversation: ConversationRow): ContactRow => {
+  const contact = getContact(db, conversation.contactId);
+  if (contact === undefined) throw new Error('a conversation has a contact');
+  return contact;
+};
+
+/** The conversation of a message or file. */
+export const conversationOf = (db: Database, id: number): ConversationRow => {
+  const conversation = getConversation(db, id);
+  if (conversation === undefined) throw new Error('a message has a conversation');
+  return conversation;
+};
+
+/** The message with this id, or a unique prefix of at least 6 digits. Throws `message.unknown` or `name.ambiguous`. */
+export const findMessage = (db: Database, reference: string): MessageRow => {
+  const fit = isPrefix(reference) ? listMessagesByIdRange(db, ...rangeOf(reference), 5) : [];
+  return only(fit, 'message.unknown', `There is no message ${quoted(reference)}`, (message) => idOf(message.messageId));
+};
+
+/** The file with this id or prefix. Throws `file.unknown` or `name.ambiguous`. */
+export const findFile = (db: Database, reference: string): FileRow => {
+  const fit = isPrefix(reference) ? listFilesByIdRange(db, ...rangeOf(reference), 5) : [];
+  return only(
+    fit,
+    'file.unknown',
+    `There is no file ${quoted(reference)}`,
+    (file) => `${file.name} (${idOf(file.fileId)})`,
+  );
+};
+
+const isPrefix = (text: string): boolean =>
+  text.length >= ID_PREFIX_MIN && text.length <= 32 && /^[0-9a-f]+$/.test(text);
+
+const rangeOf = (prefix: string): [Uint8Array, Uint8Array] => [
+  Buffer.from(prefix.padEnd(32, '0'), 'hex'),
+  Buffer.from(prefix.padEnd(32, 'f'), 'hex'),
+];
+
+const only = <T>(
+  fit: readonly T[],
+  code: 'contact.unknown' | 'message.unknown' | 'file.unknown',
+  message: string,
+  name: (one: T) => string,
+): T => {
+  const [first] = fit;
+  if (first === undefined) throw new SottoError(code, { message });
+  if (fit.length === 1) return first;
+  throw new SottoError('name.ambiguous', {
+    message: `More than one fits: ${fit.map(name).join(', ')}`,
+    details: { candidates: fit.map(name) },
+  });
+};
+
+const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));

@@ -1,0 +1,148 @@
+// Rows as the objects that front ends see.
+
+import { keyOfAddress } from '../crypto/address.ts';
+import { safetyNumber } from '../crypto/session.ts';
+import { idOf } from '../protocol/ids.ts';
+import { FILE_CHUNK_BYTES } from '../protocol/limits.ts';
+import type { Contact, Conversation, Event, FileObject, Message } from '../protocol/rpc.ts';
+import { type ContactRow, getContact, listHistory } from '../store/contacts.ts';
+import type { ConversationRow } from '../store/conversations.ts';
+import type { EventRow } from '../store/events.ts';
+import { type FileRow, getFile } from '../store/files.ts';
+import { getMessage, listReactions, listVersions, type MessageRow } from '../store/messages.ts';
+import type { Core } from './core.ts';
+import { contactOf, conversationOf } from './names.ts';
+import { nicknameOf } from './self.ts';
+import { settingOf, showSetting } from './settings.ts';
+
+const when = <Key extends string>(key: Key, value: number | null | undefined) =>
+  value == null ? {} : { [key]: value };
+const said = <Key extends string>(key: Key, value: string) => (value === '' ? {} : { [key]: value });
+
+/** A message as `read`, `send` and events show it. */
+export const messageObject = (core: Core, row: MessageRow): Message => {
+  const conversation = conversationOf(core.db, row.conversationId);
+  const contact = contactOf(core.db, conversation);
+  const me = nicknameOf(core.db);
+  const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
+  return {
+    id: idOf(row.messageId),
+    conversation: contact.name,
+    conversationId: idOf(conversation.uid),
+    from: row.mine === 1 ? me : contact.name,
+    body: row.body,
+    sentAt: row.sentAt,
+    state: row.state,
+    mine: row.mine === 1,
+    reactions: listReactions(core.db, row.id).map(({ emoji, mine }) => ({
+      emoji,
+      from: mine === 1 ? me : contact.name,
+      mine: mine === 1,
+    })),
+    ...when('receivedAt', row.receivedAt),
+    ...when('deliveredAt', row.deliveredAt),
+    ...when('readAt', row.readAt),
+    ...when('editedAt', row.editedAt),
+    ...when('deletedAt', row.deletedAt),
+    ...when('expiresAt', row.expiresAt),
+    ...when('expiresMs', row.expiresMs),
+    ...when('pinnedAt', row.pinnedAt),
+    ...said('reason', row.reason),
+    ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
+    ...(row.unread === 1 ? { unread: true } : {}),
+    ...(file === undefined ? {} : { file: idOf(file.fileId) }),
+  };
+};
+
+/** A message with its earlier texts. */
+export const messageWithVersions = (core: Core, row: MessageRow): Message => ({
+  ...messageObject(core, row),
+  versions: listVersions(core.db, row.id).map(({ body, at }) => ({ body, editedAt: at })),
+});
+
+/** A contact as lists show it. */
+export const contactObject = (row: ContactRow): Contact => ({
+  id: idOf(row.uid),
+  name: row.name,
+  address: row.address,
+  state: row.blocked === 1 ? 'blocked' : row.state,
+  verified: row.verifiedAt !== null,
+  createdAt: row.createdAt,
+  ...said('nickname', row.nickname),
+  ...when('verifiedAt', row.verifiedAt),
+  ...said('note', row.note),
+  ...said('requestNote', row.requestNote),
+  ...said('paused', row.paused),
+  ...when('lastSeenAt', row.lastSeenAt),
+});
+
+/** A contact with its safety number and the history of its keys. */
+export const contactDetail = (core: Core, row: ContactRow): Contact => {
+  const history = listHistory(core.db, row.id).map(({ at, kind, detail }) => ({ at, kind, ...said('detail', detail) }));
+  if (row.signalKey === null) return { ...contactObject(row), history };
+  const { identityKey, signalKey } = core.keys.publicKeys;
+  const number = safetyNumber(
+    { identityKey, signalKey },
+    { identityKey: keyOfAddress(row.address), signalKey: row.signalKey },
+  );
+  return {
+    ...contactObject(row),
+    history,
+    safetyNumber: number.digits.replace(/(\d{5})(?=\d)/g, '$1 '),
+    safetyQr: Buffer.from(number.scannable).toString('base64'),
+  };
+};
+
+/** A conversation as lists show it. */
+export const conversationObject = (core: Core, row: ConversationRow): Conversation => {
+  const contact = contactOf(core.db, row);
+  const mutedUntil = settingOf(core.db, 'conversation.mutedUntil', idOf(row.uid));
+  return {
+    id: idOf(row.uid),
+    name: contact.name,
+    kind: 'contact',
+    encryption: 'signal',
+    verified: contact.verifiedAt !== null,
+    unread: row.unread,
+    mentions: 0,
+    archived: row.archived === 1,
+    ...when('lastAt', row.lastAt),
+    ...said('draft', row.draft),
+    ...(mutedUntil > core.clock.now() ? { mutedUntil } : {}),
+  };
+};
+
+/** A file transfer. */
+export const fileObject = (core: Core, row: FileRow): FileObject => ({
+  id: idOf(row.fileId),
+  conversation: contactOf(core.db, conversationOf(core.db, row.conversationId)).name,
+  name: row.name,
+  sizeBytes: row.size,
+  transferredBytes: Math.min(row.size, row.chunks * FILE_CHUNK_BYTES),
+  state: row.state === 'spooling' ? 'active' : row.state,
+  hash: Buffer.from(row.root).toString('hex'),
+  direction: row.mine === 1 ? 'out' : 'in',
+  createdAt: row.createdAt,
+  message: idOf(row.fileId),
+  ...said('savedTo', row.savedTo),
+  ...said('reason', row.reason),
+});
+
+/** An event with the object it is about, as that is now; an object that is gone leaves its id. */
+export const eventObject = (core: Core, row: EventRow): Event => {
+  const base = { kind: row.kind as Event['kind'], cursor: String(row.id), at: row.at, ...said('detail', row.detail) };
+  if (row.kind === 'config.changed') return { ...base, setting: showSetting(core.db, row.subject, row.detail) };
+  const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
+  const contact = row.contactId === null ? undefined : getContact(core.db, row.contactId);
+  const file = row.fileRow === null ? undefined : getFile(core.db, row.fileRow);
+  return {
+    ...base,
+    ...(message !== undefined
+      ? { message: messageObject(core, message) }
+      : row.subject === ''
+        ? {}
+        : { message: { id: row.subject } }),
+    ...(contact === undefined ? {} : { contact: contactObject(contact) }),
+    ...(file === undefined ? {} : { file: fileObject(core, file) }),
+  };
+};

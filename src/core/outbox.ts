@@ -1,0 +1,74 @@
+// Puts sealed bodies into a contact's outbox, and takes them out again on an acknowledgement, an expiry or the user's word.
+import { SottoError } from '../protocol/errors.ts';
+import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
+import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
+import type { SealedBody } from '../protocol/peer.ts';
+import { getMessage, patchMessage } from '../store/messages.ts';
+import { depthOfOutbox, getOutbox, type OutboxRow, putOutbox, removeOutbox } from '../store/outbox.ts';
+import { acknowledgeRequest, type RequestRow } from '../store/sessions.ts';
+import type { Changes, Core } from './core.ts';
+import { settingOf } from './settings.ts';
+
+type WithoutId<Body> = Body extends SealedBody ? Omit<Body, 'id'> & { readonly id?: string } : never;
+
+/**
+ * Appends a body to the outbox of a contact and wakes its delivery after the commit. Without an id it gets a random one.
+ * Throws `outbox.full` at OUTBOX_FRAMES_MAX.
+ */
+export const enqueue = (
+  core: Core,
+  changes: Changes,
+  contactId: number,
+  body: WithoutId<SealedBody>,
+  messageRow?: number,
+): void => {
+  if (depthOfOutbox(core.db, contactId).depth >= OUTBOX_FRAMES_MAX) throw new SottoError('outbox.full');
+  const id = body.id ?? idOf(core.random.bytes(ID_BYTES));
+  putOutbox(core.db, {
+    contactId,
+    frameId: idBytes(id),
+    kind: body.kind,
+    body: new Uint8Array(Buffer.from(JSON.stringify({ ...body, id }))),
+    messageRow: messageRow ?? null,
+    createdAt: changes.at,
+    expiresAt: changes.at + Number(settingOf(core.db, 'outbox.expiresMs')),
+  });
+  changes.wake.add(contactId);
+};
+
+/** The body of an outbox row, as it was put. */
+export const bodyOf = (row: OutboxRow): SealedBody => JSON.parse(Buffer.from(row.body).toString()) as SealedBody;
+
+/**
+ * The other side has committed these frames: they leave the outbox, and a message that one of them carried is delivered.
+ * The id of our open `request` says that it arrived. Other ids change nothing.
+ */
+export const acknowledge = (
+  core: Core,
+  changes: Changes,
+  contactId: number,
+  ids: readonly string[],
+  request: RequestRow | undefined,
+): void => {
+  for (const id of ids) {
+    if (request !== undefined && id === idOf(request.requestId)) acknowledgeRequest(core.db, request.id);
+    const row = getOutbox(core.db, contactId, idBytes(id));
+    if (row === undefined || row.ciphertext === null) continue;
+    removeOutbox(core.db, row.id);
+    if (row.messageRow !== null && (row.kind === 'text' || row.kind === 'file.offer'))
+      delivered(core, changes, row.messageRow);
+  }
+};
+
+const delivered = (core: Core, changes: Changes, messageRow: number): void => {
+  const message = getMessage(core.db, messageRow);
+  if (message === undefined || message.state === 'read' || message.state === 'delivered') return;
+  const starts = message.expiresMs !== null && message.expiresFrom === 'delivery' && message.expiresAt === null;
+  patchMessage(core.db, messageRow, {
+    state: 'delivered',
+    deliveredAt: changes.at,
+    ...(starts ? { expiresAt: changes.at + (message.expiresMs ?? 0) } : {}),
+  });
+  if (starts) changes.expiry = true;
+  changes.event({ kind: 'message.delivered', messageRow });
+};

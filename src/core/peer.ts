@@ -1,0 +1,78 @@
+// The live side of one contact: its link, what is in flight on it, and how dialling goes. Nothing here is kept.
+import type { Cancel, Link } from '../ports.ts';
+import { encodeFrame, type PeerFrame } from '../protocol/peer.ts';
+
+export type LinkState = 'none' | 'dialling' | 'up' | 'waiting';
+
+export type Peer = {
+  readonly contactId: number;
+  readonly address: string;
+  link: Link | undefined;
+  /** True once the other side's first frame on this link was handled: sealed frames may flow. */
+  ready: boolean;
+  sinceAt: number;
+  /** Frames that came and wait for the queue. */
+  inbox: PeerFrame[];
+  /** A task of the queue will look at `inbox`. */
+  scheduled: boolean;
+  /** Sent and not acknowledged on this link: frame id in hex → bytes. */
+  inFlight: Map<string, number>;
+  /** Outbox row up to which everything was sent on this link. */
+  sentRow: number;
+  /** Monotonic time of the last frame in either direction that was not a ping or pong. */
+  busyAt: number;
+  /** Monotonic time at which the oldest unanswered frame was sent. */
+  unansweredAt: number | undefined;
+  pingsMissed: number;
+  pingSentAt: number | undefined;
+  rttMs: number | undefined;
+  cancelHeartbeat: Cancel;
+  dialling: AbortController | undefined;
+  attempts: number;
+  /** Failed dials since the last link. */
+  failures: number;
+  nextRetryAt: number | undefined;
+  cancelRetry: Cancel;
+  lastError: string | undefined;
+  lastErrorAt: number | undefined;
+  descriptorFound: boolean | undefined;
+  /** Start of the current second and frames taken in it. */
+  rate: { second: number; frames: number };
+};
+
+/** A peer that was never linked. */
+export const newPeer = (contactId: number, address: string): Peer => ({
+  contactId,
+  address,
+  link: undefined,
+  ready: false,
+  sinceAt: 0,
+  inbox: [],
+  scheduled: false,
+  inFlight: new Map(),
+  sentRow: 0,
+  busyAt: 0,
+  unansweredAt: undefined,
+  pingsMissed: 0,
+  pingSentAt: undefined,
+  rttMs: undefined,
+  cancelHeartbeat: () => {},
+  dialling: undefined,
+  attempts: 0,
+  failures: 0,
+  nextRetryAt: undefined,
+  cancelRetry: () => {},
+  lastError: undefined,
+  lastErrorAt: undefined,
+  descriptorFound: undefined,
+  rate: { second: 0, frames: 0 },
+});
+
+/** Sends a frame on the peer's link; false when there is none, or it is full. */
+export const sendFrame = (peer: Peer, frame: PeerFrame): boolean => peer.link?.send(encodeFrame(frame)) ?? false;
+
+export const linkStateOf = (peer: Peer | undefined): LinkState => {
+  if (peer?.link !== undefined) return 'up';
+  if (peer?.dialling !== undefined) return 'dialling';
+  return peer?.nextRetryAt === undefined ? 'none' : 'waiting';
+};

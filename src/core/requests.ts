@@ -1,0 +1,245 @@
+// Contact requests, both ways: asking, being asked, accepting, rejecting, crossing.
+import { SottoError } from '../protocol/errors.ts';
+import { ID_BYTES, idBytes, idOf, type MessageId } from '../protocol/ids.ts';
+import { CONTACTS_MAX, NAME_CHARS_MAX, REQUESTS_PENDING_MAX } from '../protocol/limits.ts';
+import type { PlainFrame } from '../protocol/peer.ts';
+import {
+  type ContactRow,
+  getContact,
+  getContactByAddress,
+  getContactByName,
+  listContacts,
+  patchContact,
+  putContact,
+  putHistory,
+} from '../store/contacts.ts';
+import {
+  closeRequest,
+  getOpenRequest,
+  getRequest,
+  listOpenRequests,
+  putRequest,
+  putSession,
+} from '../store/sessions.ts';
+import { ensureConversation } from './accepting.ts';
+import { type Changes, type Core, commit, refuse } from './core.ts';
+import { enqueue } from './outbox.ts';
+import { type Peer, sendFrame } from './peer.ts';
+import { nicknameOf } from './self.ts';
+import { bundleIdOf, emptySession, loadSession, startSession } from './sessions.ts';
+
+type RequestFrame = Extract<PlainFrame, { kind: 'request' }>;
+
+/** Asks the person at `address`. Throws `contact.self`, `contact.exists`, `name.taken`, `request.tooMany`. Gives the contact's row id. */
+export const ask = async (
+  core: Core,
+  wanted: { readonly address: string; readonly name: string; readonly note?: string },
+): Promise<number> => {
+  if (wanted.address === core.address) throw new SottoError('contact.self');
+  const known = getContactByAddress(core.db, wanted.address);
+  if (known !== undefined && ['accepted', 'outgoing'].includes(known.state) && known.paused !== 'notContact')
+    throw new SottoError('contact.exists', { message: `You have this contact already: ${known.name}` });
+  if (known?.state === 'incoming' && known.blocked === 0) return accept(core, known, wanted.name);
+  if (listOpenRequests(core.db, 'mine').length >= REQUESTS_PENDING_MAX || listContacts(core.db).length >= CONTACTS_MAX)
+    throw new SottoError('request.tooMany');
+  refuseTaken(core, wanted.name, known?.id);
+  const requestId = core.random.bytes(ID_BYTES);
+  const contactId = commit(core, (changes) => {
+    if (known === undefined) return putContact(core.db, newContact(core, changes, { ...wanted, state: 'outgoing' }));
+    patchContact(core.db, known.id, { name: wanted.name, state: 'outgoing', blocked: 0, paused: '', verifiedAt: null });
+    return known.id;
+  });
+  const contact = getContact(core.db, contactId);
+  if (contact === undefined) throw new Error('the contact was just written');
+  const { session } = loadSession(core, contact);
+  session.archive();
+  session.dropBundles();
+  const bundle = session.makeBundle(bundleIdOf(requestId), core.clock.now());
+  commit(core, (changes) => {
+    patchContact(core.db, contactId, { requestNote: wanted.note ?? '' });
+    closeOpen(core, contactId);
+    putRequest(core.db, { contactId, requestId, mine: 1, bundle, createdAt: changes.at });
+    putSession(core.db, emptySession(contactId, session.serialize(), changes.at));
+    putHistory(core.db, contactId, { at: changes.at, kind: 'contact.asked', detail: '' });
+    changes.wake.add(contactId);
+  });
+  return contactId;
+};
+
+/** Sends our open request, on every new link until it was acknowledged. */
+export const sendRequest = (core: Core, peer: Peer): void => {
+  const request = getOpenRequest(core.db, peer.contactId, 'mine');
+  const contact = getContact(core.db, peer.contactId);
+  if (request === undefined || contact?.state !== 'outgoing') return;
+  sendFrame(peer, {
+    kind: 'request',
+    id: idOf(request.requestId),
+    bundle: Buffer.from(request.bundle).toString('base64'),
+    nickname: nicknameOf(core.db),
+    ...(contact.requestNote === '' ? {} : { note: contact.requestNote }),
+  });
+};
+
+/** Someone asks. It is acknowledged alike whatever becomes of it, once it is committed. */
+export const onRequest = async (core: Core, peer: Peer, contact: ContactRow, frame: RequestFrame): Promise<void> => {
+  const requestId = idBytes(frame.id);
+  const bundle = new Uint8Array(Buffer.from(frame.bundle, 'base64'));
+  if (getRequest(core.db, contact.id, requestId) === undefined) {
+    if (contact.state === 'accepted') await renew(core, contact, requestId, bundle);
+    else if (contact.state === 'outgoing') await cross(core, contact, requestId, bundle);
+    else hear(core, contact, frame, bundle);
+  }
+  sendFrame(peer, { kind: 'ack', ids: [frame.id as MessageId] });
+};
+
+/** Accepts an open request: the session begins from its bundle, and the first sealed frame says so. */
+export const accept = async (core: Core, contact: ContactRow, name: string): Promise<number> => {
+  const request = getOpenRequest(core.db, contact.id, 'theirs');
+  if (request === undefined) throw new SottoError('request.unknown');
+  refuseTaken(core, name, contact.id);
+  const started = await startSession(core, contact, request.requestId, request.bundle);
+  commit(core, (changes) => {
+    patchContact(core.db, contact.id, { name, state: 'accepted', paused: '' });
+    closeRequest(core.db, request.id, 'accepted');
+    begin(core, changes, contact.id, started, request.requestId);
+    putHistory(core.db, contact.id, { at: changes.at, kind: 'contact.accepted', detail: 'you accepted their request' });
+    changes.event({ kind: 'request.accepted', contactId: contact.id });
+  });
+  return contact.id;
+};
+
+/** Closes a request. The other side hears nothing. */
+export const reject = (core: Core, contact: ContactRow): void => {
+  const request = getOpenRequest(core.db, contact.id, 'theirs');
+  if (request === undefined) throw new SottoError('request.unknown');
+  commit(core, (changes) => {
+    closeRequest(core.db, request.id, 'rejected');
+    patchContact(core.db, contact.id, { state: 'removed', requestNote: '' });
+    changes.event({ kind: 'request.rejected', contactId: contact.id });
+    changes.unlink.set(contact.id, 'done');
+  });
+};
+
+/** Our accept came to someone who has no open request: they do not know us. */
+export const onNoRequest = (core: Core, contact: ContactRow, _frameId: MessageId): void => {
+  if (contact.state !== 'accepted' || contact.paused === 'notContact') return;
+  commit(core, (changes) => {
+    patchContact(core.db, contact.id, { paused: 'notContact' });
+    putHistory(core.db, contact.id, {
+      at: changes.at,
+      kind: 'contact.unknown',
+      detail: 'they have no open request to you',
+    });
+  });
+};
+
+/** A name that no contact has: `wanted`, or with a number behind it. */
+export const freeName = (core: Core, wanted: string, exceptId?: number): string => {
+  const base = wanted.slice(0, NAME_CHARS_MAX - 5);
+  for (let n = 1; ; n++) {
+    const name = n === 1 ? base : `${base}-${n}`;
+    const holder = getContactByName(core.db, name);
+    if (holder === undefined || holder.id === exceptId) return name;
+  }
+};
+
+/** Throws `name.taken` when another contact has the name. */
+export const refuseTaken = (core: Core, name: string, exceptId: number | undefined): void => {
+  const holder = getContactByName(core.db, name);
+  if (holder !== undefined && holder.id !== exceptId)
+    throw new SottoError('name.taken', { message: `Another contact is called ${name} already` });
+};
+
+type Wanted = { readonly address: string; readonly name: string; readonly state: 'outgoing' | 'removed' };
+
+/** The row of a contact that did not exist. */
+export const newContact = (core: Core, changes: Changes, wanted: Wanted) => ({
+  uid: core.random.bytes(ID_BYTES),
+  address: wanted.address,
+  name: wanted.name,
+  nickname: '',
+  state: wanted.state,
+  requestNote: '',
+  createdAt: changes.at,
+});
+
+const begin = (
+  core: Core,
+  changes: Changes,
+  contactId: number,
+  started: (changes: Changes) => void,
+  requestId: Uint8Array,
+): void => {
+  started(changes);
+  ensureConversation(core, changes, contactId);
+  enqueue(core, changes, contactId, { kind: 'accept', request: idOf(requestId), nickname: nicknameOf(core.db) });
+};
+
+// A stranger, or someone we removed: the request waits for the user.
+const hear = (core: Core, contact: ContactRow, frame: RequestFrame, bundle: Uint8Array<ArrayBuffer>): void => {
+  const isNew = getOpenRequest(core.db, contact.id, 'theirs') === undefined;
+  if (isNew && listOpenRequests(core.db, 'theirs').length >= REQUESTS_PENDING_MAX)
+    return refuse(core, 'request.tooMany');
+  commit(core, (changes) => {
+    closeOpen(core, contact.id);
+    const name = contact.state === 'removed' ? freeName(core, frame.nickname, contact.id) : contact.name;
+    patchContact(core.db, contact.id, {
+      name,
+      state: 'incoming',
+      nickname: frame.nickname,
+      requestNote: frame.note ?? '',
+    });
+    putRequest(core.db, {
+      contactId: contact.id,
+      requestId: idBytes(frame.id),
+      mine: 0,
+      bundle,
+      createdAt: changes.at,
+    });
+    if (isNew) changes.event({ kind: 'request.received', contactId: contact.id });
+  });
+};
+
+// Both asked: the one with the higher address uses the other's bundle, and its accept answers the other's request.
+const cross = async (
+  core: Core,
+  contact: ContactRow,
+  requestId: Uint8Array<ArrayBuffer>,
+  bundle: Uint8Array<ArrayBuffer>,
+): Promise<void> => {
+  if (core.address < contact.address) return;
+  const started = await startSession(core, contact, requestId, bundle);
+  commit(core, (changes) => {
+    closeOpen(core, contact.id);
+    putRequest(core.db, { contactId: contact.id, requestId, mine: 0, bundle, createdAt: changes.at });
+    closeOpen(core, contact.id, 'accepted');
+    patchContact(core.db, contact.id, { state: 'accepted', paused: '' });
+    begin(core, changes, contact.id, started, requestId);
+    changes.event({ kind: 'request.accepted', contactId: contact.id });
+  });
+};
+
+// A contact with the pinned keys asks again: it has lost its store. The request is a reset.
+const renew = async (
+  core: Core,
+  contact: ContactRow,
+  requestId: Uint8Array<ArrayBuffer>,
+  bundle: Uint8Array<ArrayBuffer>,
+): Promise<void> => {
+  const started = await startSession(core, contact, requestId, bundle);
+  commit(core, (changes) => {
+    putRequest(core.db, { contactId: contact.id, requestId, mine: 0, bundle, createdAt: changes.at });
+    closeOpen(core, contact.id, 'accepted');
+    patchContact(core.db, contact.id, { paused: '' });
+    begin(core, changes, contact.id, started, requestId);
+    putHistory(core.db, contact.id, { at: changes.at, kind: 'session.healed', detail: 'they asked again' });
+    changes.event({ kind: 'session.healed', contactId: contact.id, detail: 'they asked again' });
+  });
+};
+
+const closeOpen = (core: Core, contactId: number, state: 'expired' | 'accepted' = 'expired'): void => {
+  for (const side of ['mine', 'theirs'] as const) {
+    const open = getOpenRequest(core.db, contactId, side);
+    if (open !== undefined) closeRequest(core.db, open.id, state);
+  }
+};

@@ -1,0 +1,63 @@
+// The account's own row: nickname, derived keys, and every form of its address.
+import { linkOf, type Secrets, wordsOf } from '../crypto/identity.ts';
+import type { AccountObject } from '../protocol/rpc.ts';
+import type { Database } from '../sqlite/open.ts';
+import type { Core } from './core.ts';
+
+export type SelfRow = {
+  readonly nickname: string;
+  readonly identitySeed: Uint8Array<ArrayBuffer>;
+  readonly linkSecret: Uint8Array<ArrayBuffer>;
+  readonly signalSecret: Uint8Array<ArrayBuffer>;
+  readonly backupKey: Uint8Array<ArrayBuffer>;
+  readonly serversKey: Uint8Array<ArrayBuffer>;
+  readonly installId: Uint8Array<ArrayBuffer>;
+  readonly createdAt: number;
+};
+
+/** The account of a database; undefined in one that was just made. */
+export const getSelf = (db: Database): SelfRow | undefined =>
+  db.get<SelfRow>(
+    `SELECT nickname, identity_seed AS identitySeed, link_secret AS linkSecret, signal_secret AS signalSecret,
+       backup_key AS backupKey, servers_key AS serversKey, install_id AS installId, created_at AS createdAt FROM account`,
+  );
+
+/** Writes the account's row, once. */
+export const putSelf = (
+  db: Database,
+  secrets: Secrets,
+  rest: Pick<SelfRow, 'nickname' | 'installId' | 'createdAt'>,
+): void => {
+  db.run(
+    `INSERT INTO account (id, nickname, identity_seed, link_secret, signal_secret, backup_key, servers_key, install_id, created_at)
+       VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    rest.nickname,
+    secrets.identitySeed,
+    secrets.linkSecret,
+    secrets.signalSecret,
+    secrets.backupKey,
+    secrets.serversKey,
+    rest.installId,
+    rest.createdAt,
+  );
+};
+
+/** The name that goes with our requests. */
+export const nicknameOf = (db: Database): string =>
+  db.get<{ nickname: string }>('SELECT nickname FROM account')?.nickname ?? '';
+
+export const putNickname = (db: Database, nickname: string): void => {
+  db.run('UPDATE account SET nickname = ?', nickname);
+};
+
+/** My address in every form; `name` is what this machine calls the account. */
+export const selfObject = (core: Core, name: string): AccountObject => {
+  const nickname = nicknameOf(core.db);
+  return {
+    account: name,
+    address: core.address,
+    words: wordsOf(core.keys.publicKeys.identityKey),
+    link: linkOf(core.address, nickname),
+    nickname,
+  };
+};

@@ -1,0 +1,162 @@
+// Begins, resets and compares the Signal session with a contact, inside the account's queue.
+import { type Parties, SignalSession } from '../crypto/session.ts';
+import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
+import { RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
+import type { PlainFrame } from '../protocol/peer.ts';
+import { type ContactRow, getContact, patchContact, putHistory } from '../store/contacts.ts';
+import { depthOfOutbox, forgetCiphertexts } from '../store/outbox.ts';
+import { getSession, listResets, putReset, putSession, type SessionRow } from '../store/sessions.ts';
+import { type Changes, type Core, commit, refuse } from './core.ts';
+import { enqueue } from './outbox.ts';
+import { type Peer, sendFrame } from './peer.ts';
+
+const DAY_MS = 24 * 3600 * 1000;
+
+type Frame<Kind extends PlainFrame['kind']> = Extract<PlainFrame, { kind: Kind }>;
+
+/** Who is at both ends of a contact's session. */
+export const partiesOf = (core: Core, contact: ContactRow): Parties => ({
+  identity: core.signal,
+  ours: core.address,
+  theirs: contact.address,
+  pinned: contact.signalKey ?? new Uint8Array(),
+});
+
+/** The session's state in memory; an empty one when there is none yet. */
+export const loadSession = (
+  core: Core,
+  contact: ContactRow,
+): { row: SessionRow | undefined; session: SignalSession } => {
+  const row = getSession(core.db, contact.id);
+  return { row, session: new SignalSession(partiesOf(core, contact), row?.state) };
+};
+
+/** The number of a bundle: the first 24 bits of the request or reset that carries it. */
+export const bundleIdOf = (id: Uint8Array): number => Buffer.from(id).readUIntBE(0, 3);
+
+/** A session row without any session. */
+export const emptySession = (contactId: number, state: Uint8Array<ArrayBuffer>, at: number): SessionRow => ({
+  contactId,
+  sessionId: null,
+  state,
+  sent: 0,
+  received: 0,
+  resetPending: 0,
+  resetId: null,
+  resetBundle: null,
+  updatedAt: at,
+});
+
+/** Begins the session `sessionId` from a contact's bundle; what waits is encrypted anew. Throws ProtocolError `frame.invalid`. */
+export const startSession = async (
+  core: Core,
+  contact: ContactRow,
+  sessionId: Uint8Array<ArrayBuffer>,
+  bundle: Uint8Array<ArrayBuffer>,
+) => {
+  const { session } = loadSession(core, contact);
+  session.archive();
+  session.dropBundles();
+  await session.start(bundle, core.clock.now());
+  return (changes: Changes): void => {
+    putSession(core.db, { ...emptySession(contact.id, session.serialize(), changes.at), sessionId });
+    forgetCiphertexts(core.db, contact.id);
+    changes.wake.add(contact.id);
+  };
+};
+
+/** What both sides say first on a link: how far each remembers the session. */
+export const sendResume = (core: Core, peer: Peer): void => {
+  const row = getSession(core.db, peer.contactId);
+  const session = row?.sessionId == null ? {} : { session: idOf(row.sessionId) };
+  sendFrame(peer, { kind: 'resume', ...session, sent: row?.sent ?? 0, received: row?.received ?? 0 });
+};
+
+/**
+ * The other side's resume on a link of an accepted contact. It remembers more than we do: our store was put back, and the
+ * session must not be used again before a reset. Without a session of our own we ask for one.
+ */
+export const onResume = (core: Core, peer: Peer, frame: Frame<'resume'>): void => {
+  const row = getSession(core.db, peer.contactId);
+  if (row === undefined || row.resetPending === 1) return sendReset(core, peer);
+  if (row.sessionId === null) return beginReset(core, peer.contactId, 'no session');
+  if (frame.session !== idOf(row.sessionId)) return;
+  if (frame.received > row.sent) beginReset(core, peer.contactId, 'this copy of the account was put back');
+};
+
+/** Asks the contact for a new session; within the limits, and once at a time. */
+export const beginReset = (core: Core, contactId: number, why: string): void => {
+  const contact = getContact(core.db, contactId);
+  if (contact === undefined || contact.state !== 'accepted') return;
+  const { row, session } = loadSession(core, contact);
+  if (row?.resetPending === 1) return;
+  const now = core.clock.now();
+  if (!mayReset(core, contactId, now, true)) {
+    commit(core, (changes) => {
+      patchContact(core.db, contactId, { paused: 'tooManyResets' });
+      putHistory(core.db, contactId, { at: changes.at, kind: 'session.paused', detail: why });
+    });
+    return;
+  }
+  const resetId = core.random.bytes(ID_BYTES);
+  session.archive();
+  session.dropBundles();
+  const resetBundle = session.makeBundle(bundleIdOf(resetId), now);
+  commit(core, (changes) => {
+    const base = row ?? emptySession(contactId, session.serialize(), changes.at);
+    putSession(core.db, {
+      ...base,
+      state: session.serialize(),
+      resetPending: 1,
+      resetId,
+      resetBundle,
+      updatedAt: changes.at,
+    });
+    forgetCiphertexts(core.db, contactId);
+    putReset(core.db, contactId, changes.at, true);
+    putHistory(core.db, contactId, { at: changes.at, kind: 'session.reset', detail: why });
+    changes.wake.add(contactId);
+  });
+  const peer = core.peers.get(contactId);
+  if (peer !== undefined) sendReset(core, peer);
+};
+
+/** Sends the reset that waits for an answer, again on every link. */
+export const sendReset = (core: Core, peer: Peer): void => {
+  const row = getSession(core.db, peer.contactId);
+  if (row === undefined || row.resetPending === 0 || row.resetId === null || row.resetBundle === null) return;
+  sendFrame(peer, {
+    kind: 'reset',
+    session: idOf(row.resetId),
+    bundle: Buffer.from(row.resetBundle).toString('base64'),
+  });
+};
+
+/** The contact asks for a new session. Crossed with ours, the lower address's counts. */
+export const onReset = async (core: Core, contact: ContactRow, frame: Frame<'reset'>): Promise<void> => {
+  const row = getSession(core.db, contact.id);
+  const sessionId = idBytes(frame.session);
+  if (row?.sessionId != null && idOf(row.sessionId) === frame.session) return;
+  if (row?.resetPending === 1 && core.address < contact.address) return;
+  if (!mayReset(core, contact.id, core.clock.now(), false)) return refuse(core, 'reset.tooMany');
+  const bundle = new Uint8Array(Buffer.from(frame.bundle, 'base64'));
+  const started = await startSession(core, contact, sessionId, bundle);
+  commit(core, (changes) => {
+    started(changes);
+    putReset(core.db, contact.id, changes.at, false);
+    healed(core, changes, contact, 'they asked for a new session');
+    if (depthOfOutbox(core.db, contact.id).depth === 0) enqueue(core, changes, contact.id, { kind: 'hello' });
+  });
+};
+
+/** A session began anew: shown in the timeline, and sending goes on. */
+export const healed = (core: Core, changes: Changes, contact: ContactRow, detail: string): void => {
+  putHistory(core.db, contact.id, { at: changes.at, kind: 'session.healed', detail });
+  if (contact.paused === 'tooManyResets') patchContact(core.db, contact.id, { paused: '' });
+  changes.event({ kind: 'session.healed', contactId: contact.id, detail });
+};
+
+const mayReset = (core: Core, contactId: number, now: number, mine: boolean): boolean => {
+  const today = listResets(core.db, contactId, now - DAY_MS, mine);
+  return today.length < RESETS_PER_DAY_MAX && (today.at(-1) ?? 0) <= now - RESET_INTERVAL_MS;
+};

@@ -1,0 +1,65 @@
+// Reads and writes settings: the conversation's value, else the account's, else the default.
+import { SottoError } from '../protocol/errors.ts';
+import type { SettingRow } from '../protocol/rpc.ts';
+import { isSettingKey, SETTINGS, type SettingKey, type SettingValue } from '../protocol/settings.ts';
+import type { Database } from '../sqlite/open.ts';
+import { getSetting, putSetting, removeSetting } from '../store/events.ts';
+import type { Changes } from './core.ts';
+
+/** The value in force; `scope` is a conversation's uid in hex, or absent for the account. */
+export const settingOf = <Key extends SettingKey>(db: Database, key: Key, scope = ''): SettingValue<Key> =>
+  (read(db, key, scope) ?? read(db, key, '') ?? SETTINGS[key].default) as SettingValue<Key>;
+
+/** One setting as `config` shows it. Throws `config.unknown`. */
+export const showSetting = (db: Database, key: string, scope = ''): SettingRow => {
+  const known = knownKey(key);
+  const narrow = scope === '' ? undefined : read(db, known, scope);
+  const wide = read(db, known, '');
+  const { doc, restart, scopes, default: standard } = SETTINGS[known];
+  return {
+    key: known,
+    value: (narrow ?? wide ?? standard) as SettingRow['value'],
+    default: standard,
+    source: narrow !== undefined ? 'conversation' : wide !== undefined ? 'account' : 'default',
+    scopes: [...scopes],
+    restart,
+    doc,
+  };
+};
+
+/** Every setting, in the order of the table. */
+export const listSettings = (db: Database, scope = ''): SettingRow[] =>
+  Object.keys(SETTINGS).map((key) => showSetting(db, key, scope));
+
+/** Sets a value. Throws `config.unknown`, or `params.invalid` when the value or the scope does not fit. */
+export const setSetting = (db: Database, changes: Changes, key: string, value: unknown, scope = ''): SettingRow => {
+  const known = knownKey(key);
+  const setting = SETTINGS[known];
+  if (!(setting.scopes as readonly string[]).includes(scope === '' ? 'account' : 'conversation'))
+    throw new SottoError('params.invalid', { message: `${known} is set for ${setting.scopes.join(' or ')} only` });
+  const parsed = setting.schema.safeParse(value);
+  if (!parsed.success)
+    throw new SottoError('params.invalid', { message: `${known}: ${parsed.error.issues[0]?.message ?? 'not valid'}` });
+  putSetting(db, scope, known, JSON.stringify(parsed.data));
+  changes.event({ kind: 'config.changed', subject: known, detail: scope });
+  return showSetting(db, known, scope);
+};
+
+/** Back to the wider scope, or the default. */
+export const unsetSetting = (db: Database, changes: Changes, key: string, scope = ''): SettingRow => {
+  const known = knownKey(key);
+  removeSetting(db, scope, known);
+  changes.event({ kind: 'config.changed', subject: known, detail: scope });
+  return showSetting(db, known, scope);
+};
+
+const read = (db: Database, key: SettingKey, scope: string): unknown => {
+  const stored = getSetting(db, scope, key);
+  return stored === undefined ? undefined : JSON.parse(stored);
+};
+
+const knownKey = (key: string): SettingKey => {
+  if (!isSettingKey(key))
+    throw new SottoError('config.unknown', { message: `There is no setting ${JSON.stringify(key)}` });
+  return key;
+};

@@ -1,0 +1,71 @@
+// Full text over the history: the filters are part of the index query, so that a rare word and a common one cost alike.
+import { SottoError } from '../protocol/errors.ts';
+import type { Database } from '../sqlite/open.ts';
+import { getMessage, type MessageRow } from './messages.ts';
+
+const SNIPPET_CHARS = 80;
+
+export type SearchOptions = {
+  readonly words: string;
+  readonly conversationId?: number;
+  /** Whose messages: mine, the other side's, or both. */
+  readonly side?: 'me' | 'them';
+  /** Only rows in this open range. */
+  readonly afterRow: number;
+  readonly beforeRow: number;
+  readonly limit: number;
+};
+
+export type SearchHit = { readonly row: MessageRow; readonly snippet: string };
+
+/**
+ * Messages that hold every word, newest first. Words are matched whole, without regard to case and accents; the last one
+ * also as a beginning when it ends in `*`; "quoted words" must follow each other. Throws `params.invalid` without a word.
+ */
+export const searchMessages = (db: Database, options: SearchOptions): SearchHit[] => {
+  const terms = parseWords(options.words);
+  if (terms.length === 0) throw new SottoError('params.invalid', { message: 'There is no word to look for' });
+  const who = [
+    ...(options.conversationId === undefined ? [] : [`c${options.conversationId}`]),
+    ...(options.side === undefined ? [] : [options.side]),
+  ];
+  const query = [`body : (${terms.map(quote).join(' AND ')})`, ...who.map((token) => `who : "${token}"`)].join(' AND ');
+  return db
+    .all<{ id: number }>(
+      'SELECT rowid AS id FROM messages_fts WHERE messages_fts MATCH ? AND rowid > ? AND rowid < ? ORDER BY rowid DESC LIMIT ?',
+      query,
+      options.afterRow,
+      options.beforeRow,
+      options.limit,
+    )
+    .flatMap(({ id }) => {
+      const row = getMessage(db, id);
+      return row === undefined ? [] : [{ row, snippet: snippetOf(row.body, terms) }];
+    });
+};
+
+type Term = { readonly text: string; readonly prefix: boolean };
+
+// What a person types, never the index's own query language: an operator is a word like any other.
+const parseWords = (words: string): Term[] =>
+  [...words.matchAll(/"([^"]*)"?|(\S+)/g)]
+    .map(([, phrase, word]) => ({
+      text: (phrase ?? word ?? '').replace(/\*$/, ''),
+      prefix: word?.endsWith('*') ?? false,
+    }))
+    .filter(({ text }) => /[\p{L}\p{N}]/u.test(text))
+    .slice(0, 32);
+
+const quote = ({ text, prefix }: Term): string => `"${text.replaceAll('"', ' ')}"${prefix ? '*' : ''}`;
+
+/** The part of a body around its first hit. */
+const snippetOf = (body: string, terms: readonly Term[]): string => {
+  const plain = fold(body);
+  const found = terms.map(({ text }) => plain.indexOf(fold(text))).filter((at) => at >= 0);
+  const from = Math.max(0, Math.min(...found, body.length) - SNIPPET_CHARS / 4);
+  const start = found.length === 0 ? 0 : from;
+  const part = body.slice(start, start + SNIPPET_CHARS).replace(/\s+/g, ' ');
+  return `${start > 0 ? '…' : ''}${part.toWellFormed()}${start + SNIPPET_CHARS < body.length ? '…' : ''}`;
+};
+
+const fold = (text: string): string => text.toLowerCase().normalize('NFC');

@@ -1,0 +1,180 @@
+// People for tests: real accounts on real stores, talking over a memory network under a manual clock.
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Account, createAccount } from '../core/account.ts';
+import { MemoryHub } from '../net/memory-network.ts';
+import type { AccountMethod, Contact, Message, ParamsIn, Result } from '../protocol/rpc.ts';
+import { ACCOUNT_METHODS } from '../protocol/rpc.ts';
+import { type Database, openDatabase } from '../sqlite/open.ts';
+import { migrate } from '../store/migrations.ts';
+import { ManualClock } from './clock.ts';
+import { TestLog } from './log.ts';
+import { seededRandom } from './random.ts';
+
+const SETTLE_ROUNDS_MAX = 100_000;
+
+/** A world with its own time, network and people. */
+export class World implements AsyncDisposable {
+  readonly clock = new ManualClock();
+  readonly random;
+  readonly hub: MemoryHub;
+  readonly dir: string;
+  readonly #people: Person[] = [];
+
+  constructor(seed = 1) {
+    this.random = seededRandom(seed);
+    this.hub = new MemoryHub(this.clock, this.random);
+    this.dir = mkdtempSync(join(tmpdir(), 'sotto-world-'));
+  }
+
+  /** A new account that is online. */
+  async person(name: string): Promise<Person> {
+    const person = new Person(this, name);
+    this.#people.push(person);
+    person.create();
+    await person.open();
+    return person;
+  }
+
+  /** Two people who have accepted each other. */
+  async friends(): Promise<{ alice: Person; bob: Person }> {
+    const [alice, bob] = [await this.person('alice'), await this.person('bob')];
+    await this.befriend(alice, bob);
+    return { alice, bob };
+  }
+
+  async befriend(one: Person, two: Person): Promise<void> {
+    await one.call('contact.add', { address: two.address, name: two.name });
+    await this.settle();
+    const [request] = await two.call('contact.requests', {});
+    if (request === undefined) throw new Error('no request came');
+    await two.call('contact.accept', { contact: request.id, name: one.name });
+    await this.settle();
+  }
+
+  /** Runs queues and timers of the next `ms` until nothing more happens within them. */
+  async settle(ms = 1_000): Promise<void> {
+    const until = this.clock.monotonic() + ms;
+    for (let round = 0; round < SETTLE_ROUNDS_MAX; round++) {
+      await this.#quiet();
+      if (!this.clock.step(until)) {
+        this.clock.moveTo(until);
+        return;
+      }
+    }
+    throw new Error('the world does not come to rest');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const person of this.#people) await person.close();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  async #quiet(): Promise<void> {
+    for (let calm = 0; calm < 3; calm++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      for (const person of this.#people) await person.settled();
+    }
+  }
+}
+
+/** One account in a world. */
+export class Person {
+  readonly name: string;
+  readonly log = new TestLog();
+  readonly #world: World;
+  readonly #dir: string;
+  #account: Account | undefined;
+  #db: Database | undefined;
+  #address = '';
+
+  constructor(world: World, name: string) {
+    this.#world = world;
+    this.name = name;
+    this.#dir = join(world.dir, name);
+    mkdirSync(this.#dir, { mode: 0o700 });
+  }
+
+  get address(): string {
+    return this.#address;
+  }
+
+  get db(): Database {
+    if (this.#db === undefined) throw new Error(`${this.name} is closed`);
+    return this.#db;
+  }
+
+  get account(): Account {
+    if (this.#account === undefined) throw new Error(`${this.name} is closed`);
+    return this.#account;
+  }
+
+  create(): void {
+    using db = openDatabase(join(this.#dir, 'db'), KEY);
+    migrate(db);
+    createAccount(db, {
+      root: this.#world.random.bytes(16),
+      nickname: this.name,
+      random: this.#world.random,
+      clock: this.#world.clock,
+    });
+  }
+
+  async open(): Promise<void> {
+    const db = openDatabase(join(this.#dir, 'db'), KEY);
+    migrate(db);
+    this.#db = db;
+    this.#account = await Account.open({
+      name: this.name,
+      db,
+      network: this.#world.hub.join(),
+      clock: this.#world.clock,
+      random: this.#world.random,
+      log: this.log,
+      filesDir: join(this.#dir, 'files'),
+      bug: (error) => {
+        throw error;
+      },
+    });
+    this.#address = (await this.call('account.show', {})).address;
+  }
+
+  async close(): Promise<void> {
+    await this.#account?.[Symbol.asyncDispose]();
+    this.#db?.[Symbol.dispose]();
+    this.#account = undefined;
+    this.#db = undefined;
+  }
+
+  settled(): Promise<void> {
+    return this.#account?.settled() ?? Promise.resolve();
+  }
+
+  /** Calls a method with defaults filled in, as the daemon does. */
+  call<M extends AccountMethod>(method: M, params: ParamsIn<M>): Promise<Result<M>> {
+    const parsed = ACCOUNT_METHODS[method].params.parse(params);
+    return this.account.call(method, parsed as never);
+  }
+
+  async send(to: Person | string, text: string, more: Partial<ParamsIn<'message.send'>> = {}): Promise<Message> {
+    const conversation = typeof to === 'string' ? to : to.name;
+    return (await this.call('message.send', { conversation, text, ...more })).message;
+  }
+
+  /** Bodies of a conversation, oldest first. */
+  async read(from: Person | string): Promise<string[]> {
+    return (await this.messages(from)).map((message) => message.body);
+  }
+
+  async messages(from: Person | string): Promise<Message[]> {
+    const conversation = typeof from === 'string' ? from : from.name;
+    return (await this.call('message.list', { conversation, limit: 1000 })).messages;
+  }
+
+  contact(name: string): Promise<Contact> {
+    return this.call('contact.show', { contact: name });
+  }
+}
+
+const KEY = new Uint8Array(32).fill(3);
