@@ -1,0 +1,76 @@
+// Starts a daemon on demand and waits until it answers; two starters at once end up with one daemon.
+import { spawn } from 'node:child_process';
+import { isErrorCode, SottoError } from '../protocol/errors.ts';
+import { RPC_START_MS_MAX } from '../protocol/limits.ts';
+import type { AccountPaths } from './paths.ts';
+import { RpcClient } from './rpc-client.ts';
+
+const LOOK_MS = 15;
+
+export type Launch = {
+  readonly account: AccountPaths;
+  /** Program and arguments that run the daemon in the foreground. */
+  readonly command: readonly [string, ...string[]];
+};
+
+/** A client of the account's daemon, which is started when none runs. Throws what the daemon says when it cannot start. */
+export const connectOrStart = async (launch: Launch): Promise<RpcClient> => {
+  try {
+    return await RpcClient.open(launch.account.socket);
+  } catch {
+    return start(launch);
+  }
+};
+
+const start = async ({ account, command }: Launch): Promise<RpcClient> => {
+  const [program, ...args] = command;
+  const child = spawn(program, args, {
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    cwd: '/',
+  });
+  let said = '';
+  let exited = false;
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  child.on('error', (error) => {
+    said += error.message;
+    exited = true;
+  });
+  child.on('exit', () => {
+    exited = true;
+  });
+  const endAt = Date.now() + RPC_START_MS_MAX;
+  for (;;) {
+    try {
+      const client = await RpcClient.open(account.socket);
+      child.stderr?.destroy();
+      child.unref();
+      return client;
+    } catch {
+      if (exited) throw await failure(account, said);
+      if (Date.now() > endAt)
+        throw new SottoError('daemon.absent', { message: `The daemon does not answer: see ${account.log}` });
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  }
+};
+
+// A daemon that lost the race to another says so with `account.running`; the winner answers in a moment.
+const failure = async (account: AccountPaths, said: string): Promise<SottoError> => {
+  const line = said.split('\n').find((one) => one.startsWith('{')) ?? '';
+  try {
+    const { code, message, details } = JSON.parse(line) as {
+      code: string;
+      message: string;
+      details?: Record<string, unknown>;
+    };
+    if (isErrorCode(code)) return new SottoError(code, { message, details: details ?? {} });
+  } catch {
+    // not our error object: the text itself is told
+  }
+  return new SottoError('daemon.absent', {
+    message: `The daemon did not start: ${said.trim().split('\n').at(-1) ?? ''} (see ${account.log})`,
+  });
+};

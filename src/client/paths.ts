@@ -1,0 +1,105 @@
+// Where things are: data, configuration and sockets, by XDG or below one `--data-dir`.
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { SottoError } from '../protocol/errors.ts';
+import { SOCKET_PATH_BYTES_MAX } from '../protocol/limits.ts';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Folders of the program as a whole. All paths are absolute. */
+export type Places = {
+  readonly accountsDir: string;
+  readonly configFile: string;
+  /** Folder below which each account has its private socket folder. */
+  readonly runDir: string;
+  /** The value of `--data-dir`, when there is one. */
+  readonly dataDir: string | undefined;
+};
+
+/** Paths of one account. */
+export type AccountPaths = {
+  readonly name: string;
+  readonly dir: string;
+  readonly vault: string;
+  readonly database: string;
+  readonly lock: string;
+  readonly filesDir: string;
+  readonly torDir: string;
+  readonly hooksDir: string;
+  readonly log: string;
+  /** Private folder of this account's sockets. */
+  readonly socketDir: string;
+  /** The daemon's RPC socket. */
+  readonly socket: string;
+};
+
+const NAME = /^[a-z0-9][a-z0-9_-]{0,31}$/;
+
+/** The folders, from `--data-dir` (or SOTTO_DATA_DIR) or the XDG variables of `environment`. */
+export const placesOf = (dataDir: string | undefined, environment: Environment): Places => {
+  if (dataDir !== undefined)
+    return {
+      accountsDir: join(dataDir, 'accounts'),
+      configFile: join(dataDir, 'config.toml'),
+      runDir: join(dataDir, 'run'),
+      dataDir,
+    };
+  const home = environment.HOME ?? '/';
+  const data = join(environment.XDG_DATA_HOME ?? join(home, '.local', 'share'), 'sotto');
+  const config = join(environment.XDG_CONFIG_HOME ?? join(home, '.config'), 'sotto');
+  const run =
+    environment.XDG_RUNTIME_DIR === undefined ? join(data, 'run') : join(environment.XDG_RUNTIME_DIR, 'sotto');
+  return {
+    accountsDir: join(data, 'accounts'),
+    configFile: join(config, 'config.toml'),
+    runDir: run,
+    dataDir: undefined,
+  };
+};
+
+/** Paths of the account `name`. Throws `params.invalid` for a name that cannot be a folder. */
+export const accountPaths = (places: Places, name: string, environment: Environment): AccountPaths => {
+  if (!NAME.test(name))
+    throw new SottoError('params.invalid', {
+      message: `An account is named by lower-case letters, digits, - and _, not ${JSON.stringify(name)}`,
+    });
+  const dir = join(places.accountsDir, name);
+  const socketDir = shortDir(join(places.runDir, name), environment);
+  return {
+    name,
+    dir,
+    vault: join(dir, 'vault'),
+    database: join(dir, 'sotto.db'),
+    lock: join(dir, 'lock'),
+    filesDir: join(dir, 'files'),
+    torDir: join(dir, 'tor'),
+    hooksDir: join(dir, 'hooks'),
+    log: join(dir, 'daemon.log'),
+    socketDir,
+    socket: join(socketDir, 'rpc'),
+  };
+};
+
+/** Accounts that exist, by name. */
+export const listAccounts = (places: Places): string[] =>
+  existsSync(places.accountsDir)
+    ? readdirSync(places.accountsDir, { withFileTypes: true })
+        .filter((entry) => entry.isDirectory() && existsSync(join(places.accountsDir, entry.name, 'vault')))
+        .map((entry) => entry.name)
+        .sort()
+    : [];
+
+/** The account that is meant: the one asked for, the only one, or `default`. */
+export const chooseAccount = (places: Places, asked: string | undefined): string => {
+  if (asked !== undefined) return asked;
+  const [only, ...others] = listAccounts(places);
+  return only !== undefined && others.length === 0 ? only : 'default';
+};
+
+// A Unix socket's path has at most 107 bytes: a longer folder is replaced by a short private one with a name of its own.
+const shortDir = (wanted: string, environment: Environment): string => {
+  if (Buffer.byteLength(join(wanted, 'control')) <= SOCKET_PATH_BYTES_MAX) return wanted;
+  const id = createHash('sha256').update(wanted).digest('hex').slice(0, 12);
+  return join(environment.TMPDIR ?? '/tmp', `sotto-${id}`);
+};

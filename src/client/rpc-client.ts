@@ -1,0 +1,106 @@
+// A front end's end of the RPC socket: calls that are answered once, and events as they come.
+import { connect, type Socket } from 'node:net';
+import { isErrorCode, SottoError } from '../protocol/errors.ts';
+import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
+import type { Event, GapEvent, Greeting, Method, ParamsIn, Result } from '../protocol/rpc.ts';
+
+type Waiting = { readonly resolve: (result: unknown) => void; readonly reject: (error: Error) => void };
+type Reply = {
+  readonly id?: number;
+  readonly result?: unknown;
+  readonly error?: {
+    readonly message: string;
+    readonly data?: { readonly code?: string; readonly details?: Record<string, unknown> };
+  };
+  readonly method?: string;
+  readonly params?: unknown;
+};
+
+/** A connection to a daemon. */
+export class RpcClient {
+  readonly greeting: Greeting;
+  readonly #socket: Socket;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+  #buffer = '';
+  /** Gets every event after a call of `event.listen`. */
+  onEvent: (event: Event | GapEvent) => void = () => {};
+  /** Called once when the daemon is gone. */
+  onClose: () => void = () => {};
+
+  private constructor(socket: Socket, greeting: Greeting, rest: string) {
+    this.#socket = socket;
+    this.greeting = greeting;
+    socket.on('data', (chunk: string) => this.#data(chunk));
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      for (const { reject } of this.#waiting.values()) reject(new SottoError('daemon.gone'));
+      this.#waiting.clear();
+      this.onClose();
+    });
+    this.#data(rest);
+  }
+
+  /** Connects and waits for the greeting. Throws `daemon.absent` when nobody listens at `path`. */
+  static open(path: string): Promise<RpcClient> {
+    return new Promise((resolve, reject) => {
+      const socket = connect({ path });
+      let buffer = '';
+      const fail = (error?: Error): void => {
+        socket.destroy();
+        reject(new SottoError('daemon.absent', { cause: error }));
+      };
+      socket.setEncoding('utf8');
+      socket.once('error', fail);
+      socket.once('close', () => fail());
+      socket.on('data', (chunk: string) => {
+        buffer += chunk;
+        const end = buffer.indexOf('\n');
+        if (end < 0) return;
+        socket.removeAllListeners();
+        resolve(new RpcClient(socket, JSON.parse(buffer.slice(0, end)) as Greeting, buffer.slice(end + 1)));
+      });
+    });
+  }
+
+  /** Calls a method. Throws SottoError with the daemon's code, or `daemon.gone`. */
+  call<M extends Method>(method: M, params: ParamsIn<M>): Promise<Result<M>> {
+    return this.request(method, params) as Promise<Result<M>>;
+  }
+
+  /** Calls a method by a name that is not known before. */
+  request(method: string, params: unknown): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const id = this.#nextId++;
+      const line = JSON.stringify({ jsonrpc: '2.0', id, method, params });
+      if (Buffer.byteLength(line) > RPC_LINE_BYTES_MAX) return reject(new SottoError('rpc.tooLarge'));
+      if (this.#socket.destroyed) return reject(new SottoError('daemon.gone'));
+      this.#waiting.set(id, { resolve, reject });
+      this.#socket.write(`${line}\n`);
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #data(chunk: string): void {
+    this.#buffer += chunk;
+    for (let end = this.#buffer.indexOf('\n'); end >= 0; end = this.#buffer.indexOf('\n')) {
+      const line = this.#buffer.slice(0, end);
+      this.#buffer = this.#buffer.slice(end + 1);
+      this.#reply(JSON.parse(line) as Reply);
+    }
+  }
+
+  #reply(reply: Reply): void {
+    if (reply.method === 'event') return this.onEvent(reply.params as Event | GapEvent);
+    const waiting = reply.id === undefined ? undefined : this.#waiting.get(reply.id);
+    if (waiting === undefined || reply.id === undefined) return;
+    this.#waiting.delete(reply.id);
+    if (reply.error === undefined) return waiting.resolve(reply.result);
+    const { message, data } = reply.error;
+    const code = data?.code !== undefined && isErrorCode(data.code) ? data.code : 'internal.bug';
+    waiting.reject(new SottoError(code, { message, details: data?.details ?? {} }));
+  }
+}

@@ -1,0 +1,108 @@
+// The account's folder on disk: its vault file and its database, made, opened, re-keyed and erased.
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import type { AccountPaths } from '../client/paths.ts';
+import { isKeyFile, makeVault, openVault } from '../crypto/vault.ts';
+import type { Random } from '../ports.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { type Database, openDatabase } from '../sqlite/open.ts';
+import { migrate } from '../store/migrations.ts';
+
+const KEY_BYTES = 32;
+
+/** `absent` before init or restore; `passphrase` needs one to open; `keyFile` opens by itself. */
+export type VaultState = 'absent' | 'passphrase' | 'keyFile';
+
+/** What the vault file says. Throws `vault.damaged`. */
+export const vaultState = (paths: AccountPaths): VaultState => {
+  if (!existsSync(paths.vault)) return 'absent';
+  return isKeyFile(readFileSync(paths.vault)) ? 'keyFile' : 'passphrase';
+};
+
+/** Makes the folder private, creating it when needed. */
+export const makeAccountDir = (paths: AccountPaths): void => {
+  mkdirSync(paths.dir, { recursive: true, mode: 0o700 });
+  chmodSync(paths.dir, 0o700);
+};
+
+/**
+ * Makes vault and database; `fill` writes the account into the empty database. The vault comes last: without it there is
+ * no account, and a crash before leaves nothing that counts. Throws `account.exists`.
+ */
+export const createAccountDir = async (
+  paths: AccountPaths,
+  options: { readonly passphrase: string | undefined; readonly random: Random; readonly fill: (db: Database) => void },
+): Promise<Uint8Array> => {
+  if (vaultState(paths) !== 'absent') throw new SottoError('account.exists');
+  makeAccountDir(paths);
+  for (const suffix of ['', '-wal', '-shm']) rmSync(paths.database + suffix, { force: true });
+  const key = options.random.bytes(KEY_BYTES);
+  const vault = await makeVault(key, options.passphrase);
+  {
+    using db = openAccountDatabase(paths, key);
+    options.fill(db);
+    db.truncateWal();
+  }
+  writeDurably(paths.vault, vault);
+  return key;
+};
+
+/** The database key. Throws `passphrase.needed`, `passphrase.wrong`, `vault.damaged`, or `account.unknown`. */
+export const openAccountVault = async (paths: AccountPaths, passphrase: string | undefined): Promise<Uint8Array> => {
+  if (vaultState(paths) === 'absent') throw new SottoError('account.unknown');
+  return openVault(readFileSync(paths.vault), passphrase);
+};
+
+/** Wraps the key anew, under another passphrase or none. */
+export const rewrapVault = async (
+  paths: AccountPaths,
+  key: Uint8Array,
+  passphrase: string | undefined,
+): Promise<void> => writeDurably(paths.vault, await makeVault(key, passphrase));
+
+/** Opens and migrates the database. Throws `database.*`, `disk.*`. */
+export const openAccountDatabase = (paths: AccountPaths, key: Uint8Array): Database => {
+  const db = openDatabase(paths.database, key);
+  try {
+    migrate(db);
+    for (const suffix of ['', '-wal', '-shm'])
+      if (existsSync(paths.database + suffix)) chmodSync(paths.database + suffix, 0o600);
+    return db;
+  } catch (error) {
+    db[Symbol.dispose]();
+    throw error;
+  }
+};
+
+/** Erases the folder, the vault first: what is left without it opens with nothing. */
+export const eraseAccountDir = (paths: AccountPaths): void => {
+  rmSync(paths.vault, { force: true });
+  rmSync(paths.dir, { recursive: true, force: true });
+};
+
+/** Writes a file so that after a crash there is the old one or the new one, never half of it. */
+export const writeDurably = (path: string, bytes: Uint8Array): void => {
+  const temporary = `${path}.new`;
+  const file = openSync(temporary, 'w', 0o600);
+  try {
+    writeFileSync(file, bytes);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(temporary, path);
+  const dir = openSync(dirname(path), 'r');
+  fsyncSync(dir);
+  closeSync(dir);
+};

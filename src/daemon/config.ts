@@ -1,0 +1,45 @@
+// config.toml: Tor, and the log level. A file with a mistake is refused whole.
+import { existsSync, readFileSync } from 'node:fs';
+import { parse } from 'smol-toml';
+import { z } from 'zod';
+import type { TorConfig } from '../net/tor-config.ts';
+import { readNetworkFile } from '../net/tor-config.ts';
+import { SottoError } from '../protocol/errors.ts';
+
+const line = z.string().min(1).max(1000);
+const Schema = z.strictObject({
+  tor: z
+    .strictObject({
+      binary: z.string().min(1).default('tor'),
+      bridges: z.array(line).max(50).default([]),
+      transports: z.array(line).max(10).default([]),
+      offline: z.boolean().default(false),
+      network: z.string().startsWith('/', 'must be an absolute path').optional(),
+    })
+    .prefault({}),
+  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+});
+
+export type Config = { readonly tor: TorConfig; readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' } };
+
+/** Reads the file; defaults when there is none. Throws `config.invalid` with the place and what is wrong there. */
+export const readConfig = (path: string): Config => {
+  if (!existsSync(path)) return Schema.parse({});
+  let raw: unknown;
+  try {
+    raw = parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new SottoError('config.invalid', {
+      message: `${path}: ${error instanceof Error ? error.message.split('\n')[0] : 'not TOML'}`,
+    });
+  }
+  const config = Schema.safeParse(raw);
+  if (!config.success) {
+    const [issue] = config.error.issues;
+    throw new SottoError('config.invalid', {
+      message: `${path}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`,
+    });
+  }
+  if (config.data.tor.network !== undefined) readNetworkFile(config.data.tor.network);
+  return config.data;
+};

@@ -1,0 +1,233 @@
+// The local program: owns one account, its database and its network, and answers front ends until it is told to end.
+import { rmSync } from 'node:fs';
+import type { AccountPaths, Places } from '../client/paths.ts';
+import { Account, createAccount, torObject } from '../core/account.ts';
+import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
+import { TorNetwork } from '../net/tor-network.ts';
+import type { Log } from '../ports.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { type Greeting, type Method, type Params, type Result, RPC_VERSION, type Status } from '../protocol/rpc.ts';
+import { takeLock } from '../sqlite/lock.ts';
+import type { Database } from '../sqlite/open.ts';
+import {
+  createAccountDir,
+  eraseAccountDir,
+  makeAccountDir,
+  openAccountDatabase,
+  openAccountVault,
+  rewrapVault,
+  vaultState,
+} from './account-dir.ts';
+import { type Config, readConfig } from './config.ts';
+import { callDaemon } from './methods.ts';
+import { fileLog, systemClock, systemRandom } from './ports.ts';
+import { type Connection, RpcSocket } from './socket.ts';
+
+export type DaemonOptions = {
+  readonly places: Places;
+  readonly paths: AccountPaths;
+  readonly version: string;
+  /** Process id, for Tor's owner. */
+  readonly pid: number;
+};
+
+type Open = { readonly account: Account; readonly db: Database; readonly key: Uint8Array };
+
+/** A running daemon. */
+export class Daemon {
+  readonly options: DaemonOptions;
+  readonly log: Log;
+  readonly #lock: Disposable;
+  readonly #socket: RpcSocket;
+  readonly #startedAt = systemClock.monotonic();
+  readonly #end = Promise.withResolvers<number>();
+  #config: Config;
+  #open: Open | undefined;
+  #ending = false;
+
+  private constructor(options: DaemonOptions, lock: Disposable, config: Config) {
+    this.options = options;
+    this.#lock = lock;
+    this.#config = config;
+    this.log = fileLog(options.paths.log, config.log.level);
+    this.#socket = new RpcSocket({
+      path: options.paths.socket,
+      greeting: () => this.#greeting(),
+      handle: (connection, method, params) => this.#handle(connection, method, params),
+      bug: (error) => this.bug(error),
+    });
+  }
+
+  /** Takes the account's lock, opens it when it needs no passphrase, and listens. Throws what stands in the way. */
+  static async start(options: DaemonOptions): Promise<Daemon> {
+    const config = readConfig(options.places.configFile);
+    makeAccountDir(options.paths);
+    const lock = takeLock(options.paths.lock);
+    const daemon = new Daemon(options, lock, config);
+    try {
+      if (vaultState(options.paths) === 'keyFile') await daemon.unlock(undefined);
+      await daemon.#socket.listen();
+    } catch (error) {
+      await daemon.stop(1);
+      throw error;
+    }
+    daemon.log.info('daemon.started', { version: options.version });
+    return daemon;
+  }
+
+  /** Resolves with the exit code when the daemon has ended. */
+  get ended(): Promise<number> {
+    return this.#end.promise;
+  }
+
+  /** The open account. Throws `account.unknown` or `account.locked`. */
+  get open(): Open {
+    if (this.#open !== undefined) return this.#open;
+    throw new SottoError(vaultState(this.options.paths) === 'absent' ? 'account.unknown' : 'account.locked');
+  }
+
+  get isOpen(): boolean {
+    return this.#open !== undefined;
+  }
+
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** Drains, leaves the network, closes everything and gives the lock back. */
+  async stop(code = 0): Promise<void> {
+    if (this.#ending) return;
+    this.#ending = true;
+    await this.lock();
+    await this.#socket[Symbol.asyncDispose]();
+    this.#lock[Symbol.dispose]();
+    if (vaultState(this.options.paths) === 'absent') rmSync(this.options.paths.dir, { recursive: true, force: true });
+    rmSync(this.options.paths.socketDir, { recursive: true, force: true });
+    this.#end.resolve(code);
+  }
+
+  /** Something that must never happen: told to the log with its stack, and the process ends. */
+  bug(error: unknown): void {
+    this.log.error('bug', {
+      stack: error instanceof Error ? (error.stack ?? '').split('\n').slice(1, 8).join('\n') : 'no stack',
+      name: error instanceof Error ? error.name : typeof error,
+    });
+    this.stop(1).catch(() => this.#end.resolve(1));
+  }
+
+  /** Makes a new account and opens it; gives the recovery phrase, which is kept nowhere. */
+  async create(wanted: {
+    readonly nickname: string;
+    readonly passphrase: string | undefined;
+    readonly phrase?: string;
+  }): Promise<string> {
+    const root = wanted.phrase === undefined ? systemRandom.bytes(ROOT_BYTES) : rootOfPhrase(wanted.phrase);
+    const key = await createAccountDir(this.options.paths, {
+      passphrase: wanted.passphrase,
+      random: systemRandom,
+      fill: (db) => createAccount(db, { root, nickname: wanted.nickname, random: systemRandom, clock: systemClock }),
+    });
+    await this.#openWith(key);
+    return phraseOf(root);
+  }
+
+  async unlock(passphrase: string | undefined): Promise<void> {
+    if (this.#open !== undefined) return;
+    await this.#openWith(await openAccountVault(this.options.paths, passphrase));
+  }
+
+  /** A locked account is offline and acknowledges nothing; its keys are gone from memory. */
+  async lock(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    if (open === undefined) return;
+    await open.account[Symbol.asyncDispose]();
+    open.db.truncateWal();
+    open.db[Symbol.dispose]();
+    open.key.fill(0);
+  }
+
+  /** Changes the passphrase after checking the present one. */
+  async changePassphrase(present: string | undefined, next: string | undefined): Promise<void> {
+    const key = await openAccountVault(this.options.paths, present);
+    await rewrapVault(this.options.paths, key, next);
+  }
+
+  /** Reads config.toml again; a bad one changes nothing. A change of Tor's part takes the account off and on again. */
+  async reload(): Promise<void> {
+    const config = readConfig(this.options.places.configFile);
+    const changed = JSON.stringify(config.tor) !== JSON.stringify(this.#config.tor);
+    this.#config = config;
+    this.log.info('config.reloaded', { changed });
+    if (!changed || this.#open === undefined) return;
+    const key = new Uint8Array(this.#open.key);
+    await this.lock();
+    await this.#openWith(key);
+  }
+
+  /** Erases the account and ends. */
+  async remove(): Promise<void> {
+    await this.lock();
+    eraseAccountDir(this.options.paths);
+  }
+
+  status(): Status {
+    const { account } = this.open;
+    return {
+      account: this.options.paths.name,
+      tor: torObject(account.network),
+      ...account.status(),
+      daemon: {
+        pid: this.options.pid,
+        uptimeMs: Math.round(systemClock.monotonic() - this.#startedAt),
+        rssBytes: process.memoryUsage.rss(),
+        socket: this.options.paths.socket,
+        version: this.options.version,
+      },
+    };
+  }
+
+  async #openWith(key: Uint8Array): Promise<void> {
+    const { paths, pid } = this.options;
+    const db = openAccountDatabase(paths, key);
+    try {
+      const network = new TorNetwork({
+        config: this.#config.tor,
+        paths: { dataDir: paths.torDir, socketDir: paths.socketDir },
+        clock: systemClock,
+        random: systemRandom,
+        log: this.log,
+        owner: pid,
+      });
+      const account = await Account.open({
+        name: paths.name,
+        db,
+        network,
+        clock: systemClock,
+        random: systemRandom,
+        log: this.log,
+        filesDir: paths.filesDir,
+        bug: (error) => this.bug(error),
+      });
+      this.#open = { account, db, key };
+    } catch (error) {
+      db[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #greeting(): Greeting {
+    const state = vaultState(this.options.paths);
+    return {
+      sotto: this.options.version,
+      rpc: RPC_VERSION,
+      account: this.options.paths.name,
+      locked: state !== 'absent' && this.#open === undefined,
+      exists: state !== 'absent',
+    };
+  }
+
+  #handle<M extends Method>(connection: Connection, method: M, params: unknown): Promise<Result<M>> {
+    return callDaemon(this, connection, method, params as Params<M>);
+  }
+}

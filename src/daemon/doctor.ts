@@ -1,0 +1,98 @@
+// Looks at everything that can be wrong on this machine, one line each, with what mends it.
+import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Check } from '../protocol/rpc.ts';
+import { checkDatabase } from '../store/check.ts';
+import type { Daemon } from './daemon.ts';
+
+const FREE_BYTES_MIN = 64 * 1024 * 1024;
+const YEAR_2025_MS = 1_735_689_600_000;
+
+/** Every check, in a fixed order. */
+export const checkDoctor = (daemon: Daemon): Check[] => [
+  tor(daemon),
+  reachable(daemon),
+  socket(daemon),
+  permissions(daemon),
+  clock(),
+  database(daemon),
+  disk(daemon),
+  hooks(daemon),
+];
+
+const good = (check: string, detail: string): Check => ({ check, ok: true, detail });
+const bad = (check: string, detail: string, fix: string): Check => ({ check, ok: false, detail, fix });
+
+const tor = (daemon: Daemon): Check => {
+  const { state, lastError, version, bootstrapPercent } = daemon.open.account.network;
+  if (state === 'off') return good('tor', 'off by choice');
+  if (state === 'failed')
+    return bad(
+      'tor',
+      lastError?.message ?? 'Tor does not run',
+      lastError?.code === 'tor.missing' ? 'install tor, or set [tor] binary in config.toml' : 'see `sotto daemon logs`',
+    );
+  return good('tor', `${version ?? 'starting'}, ${state} ${bootstrapPercent} %`);
+};
+
+const reachable = (daemon: Daemon): Check => {
+  const { state, reachable: published, descriptorUploads } = daemon.open.account.network;
+  if (state !== 'online' || published)
+    return good(
+      'address',
+      published ? `published to ${descriptorUploads} places` : 'not needed while Tor is not online',
+    );
+  return good('address', `being published, ${descriptorUploads} uploads done`);
+};
+
+const socket = (daemon: Daemon): Check => {
+  const { socket: path, socketDir } = daemon.options.paths;
+  if (!existsSync(path)) return bad('socket', `${path} is gone`, 'sotto daemon stop, then any command');
+  const wide = [path, socketDir].filter((one) => (statSync(one).mode & 0o077) !== 0);
+  return wide.length === 0
+    ? good('socket', path)
+    : bad('socket', `${wide[0]} is open to others`, `chmod go-rwx ${wide[0]}`);
+};
+
+const permissions = (daemon: Daemon): Check => {
+  const { dir } = daemon.options.paths;
+  const entries = [dir, ...readdirSync(dir).map((name) => join(dir, name))];
+  const wide = entries.filter((path) => (statSync(path).mode & 0o077) !== 0);
+  return wide.length === 0
+    ? good('permissions', dir)
+    : bad('permissions', `${wide[0]} is open to others`, `chmod go-rwx ${wide[0]}`);
+};
+
+const clock = (): Check =>
+  Date.now() > YEAR_2025_MS
+    ? good('clock', new Date().toISOString())
+    : bad('clock', 'the clock is years behind', 'set the clock: Tor does not work with a wrong one');
+
+const database = (daemon: Daemon): Check => {
+  const wrong = checkDatabase(daemon.open.db);
+  return wrong.length === 0
+    ? good('database', 'whole')
+    : bad('database', wrong.join('; '), 'sotto backup, then sotto restore into a new account');
+};
+
+const disk = (daemon: Daemon): Check => {
+  const { dir } = daemon.options.paths;
+  const { bavail, bsize } = statfsSync(dir);
+  const free = bavail * bsize;
+  try {
+    accessSync(dir, constants.W_OK);
+  } catch {
+    return bad('disk', `${dir} cannot be written`, 'make it writable');
+  }
+  const megabytes = Math.floor(free / 1024 / 1024);
+  return free >= FREE_BYTES_MIN
+    ? good('disk', `${megabytes} MiB free`)
+    : bad('disk', `only ${megabytes} MiB free`, 'free some space');
+};
+
+const hooks = (daemon: Daemon): Check => {
+  const dir = join(daemon.options.paths.hooksDir, 'on-message.d');
+  if (!existsSync(dir)) return good('hooks', 'none');
+  const names = readdirSync(dir);
+  return good('hooks', `${names.length}`);
+};

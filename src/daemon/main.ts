@@ -1,0 +1,38 @@
+// Entry of the daemon's own process: umask, signals, exit code.
+import { accountPaths, placesOf } from '../client/paths.ts';
+import { errorObject, exitOf } from '../protocol/errors.ts';
+import { Daemon } from './daemon.ts';
+
+/** Runs a daemon in the foreground until it is told to end; gives the exit code. An error goes to stderr as one object. */
+export const runDaemon = async (options: {
+  readonly account: string;
+  readonly dataDir: string | undefined;
+  readonly version: string;
+}): Promise<number> => {
+  process.umask(0o077);
+  try {
+    const places = placesOf(options.dataDir, process.env);
+    const paths = accountPaths(places, options.account, process.env);
+    const daemon = await Daemon.start({ places, paths, version: options.version, pid: process.pid });
+    const stop = (): void => void daemon.stop().catch((error: unknown) => daemon.bug(error));
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+    process.on('SIGHUP', () => {
+      daemon
+        .reload()
+        .catch((error: unknown) => daemon.log.warn('config.refused', { message: errorObject(error).message }));
+    });
+    process.on('uncaughtException', (error) => daemon.bug(error));
+    process.on('unhandledRejection', (error) => daemon.bug(error));
+    // Everything else waits on sockets and unreferenced timers: this keeps the process for as long as it is not told to end.
+    const keep = setInterval(() => {}, 2 ** 30);
+    const code = await daemon.ended;
+    clearInterval(keep);
+    return code;
+  } catch (error) {
+    const told = errorObject(error);
+    process.stderr.write(`${JSON.stringify(told)}\n`);
+    if (told.code === 'internal.bug') process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    return exitOf(told.code);
+  }
+};

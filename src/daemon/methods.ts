@@ -1,0 +1,193 @@
+// The methods the daemon answers itself; all others go to the open account.
+import { existsSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Account } from '../core/account.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { EVENT_PAGE_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
+import {
+  ACCOUNT_METHODS,
+  type AccountMethod,
+  type DaemonMethod,
+  type Event,
+  METHODS,
+  type Method,
+  type Params,
+  type Result,
+  type Status,
+} from '../protocol/rpc.ts';
+import type { Daemon } from './daemon.ts';
+import { checkDoctor } from './doctor.ts';
+import { systemClock } from './ports.ts';
+import type { Connection } from './socket.ts';
+
+type Handlers = {
+  readonly [M in DaemonMethod]: (
+    daemon: Daemon,
+    params: Params<M>,
+    connection: Connection,
+  ) => Promise<Result<M>> | Result<M>;
+};
+
+const isAccountMethod = (method: Method): method is AccountMethod => Object.hasOwn(ACCOUNT_METHODS, method);
+
+/** Answers a validated call. Throws SottoError. */
+export const callDaemon = async <M extends Method>(
+  daemon: Daemon,
+  connection: Connection,
+  method: M,
+  params: Params<M>,
+): Promise<Result<M>> => {
+  if (isAccountMethod(method)) return daemon.open.account.call(method, params as never) as Promise<Result<M>>;
+  const handler = HANDLERS[method as DaemonMethod] as unknown as (
+    daemon: Daemon,
+    params: Params<M>,
+    connection: Connection,
+  ) => Promise<Result<M>>;
+  return handler(daemon, params, connection);
+};
+
+const secretOf = (params: {
+  passphrase?: string | undefined;
+  noPassphrase?: boolean | undefined;
+}): string | undefined => {
+  if (params.noPassphrase === true) return undefined;
+  if (params.passphrase === undefined || params.passphrase === '')
+    throw new SottoError('passphrase.needed', { message: 'Give a passphrase, or say --no-passphrase' });
+  return params.passphrase;
+};
+
+const NO_PASSPHRASE = 'Without a passphrase anyone who can read your files can read your messages and be you';
+const warn = (passphrase: string | undefined) => (passphrase === undefined ? { warning: NO_PASSPHRASE } : {});
+
+const HANDLERS: Handlers = {
+  'account.init': async (daemon, params) => {
+    const passphrase = secretOf(params);
+    const recoveryPhrase = await daemon.create({ nickname: params.nickname, passphrase });
+    return { ...(await daemon.open.account.call('account.show', {})), recoveryPhrase, ...warn(passphrase) };
+  },
+  'account.restore': async (daemon, params) => {
+    if (params.phrase === undefined) throw new SottoError('params.invalid', { message: 'Give a recovery phrase' });
+    const passphrase = secretOf(params);
+    await daemon.create({ nickname: params.nickname ?? daemon.options.paths.name, passphrase, phrase: params.phrase });
+    return { ...(await daemon.open.account.call('account.show', {})), ...warn(passphrase) };
+  },
+  'account.unlock': async (daemon, { passphrase }) => {
+    await daemon.unlock(passphrase);
+    return { locked: false };
+  },
+  'account.lock': async (daemon) => {
+    if (!daemon.isOpen) daemon.open;
+    await daemon.lock();
+    return { locked: true };
+  },
+  'account.passwd': async (daemon, params) => {
+    await daemon.changePassphrase(
+      params.passphrase,
+      secretOf({ passphrase: params.newPassphrase, noPassphrase: params.noPassphrase }),
+    );
+    return { changed: true };
+  },
+  'account.remove': async (daemon, { confirm }) => {
+    if (confirm !== daemon.options.paths.name)
+      throw new SottoError('params.invalid', {
+        message: `To erase this account, confirm with its name: ${daemon.options.paths.name}`,
+      });
+    await daemon.remove();
+    later(daemon);
+    return { removed: true };
+  },
+  'account.rename': async (daemon, { name }) => {
+    const { paths, places } = daemon.options;
+    const target = join(places.accountsDir, name);
+    if (!/^[a-z0-9][a-z0-9_-]{0,31}$/.test(name))
+      throw new SottoError('params.invalid', { message: 'An account is named by lower-case letters, digits, - and _' });
+    if (existsSync(target)) throw new SottoError('account.exists');
+    await daemon.lock();
+    renameSync(paths.dir, target);
+    later(daemon);
+    return { account: name };
+  },
+  'backup.create': () => {
+    throw new SottoError('method.unknown');
+  },
+  'daemon.stop': (daemon) => {
+    later(daemon);
+    return { stopping: true };
+  },
+  'daemon.reload': async (daemon) => {
+    await daemon.reload();
+    return { reloaded: true };
+  },
+  'doctor.check': (daemon) => checkDoctor(daemon),
+  'hook.list': () => [],
+  'rpc.methods': () => Object.entries(METHODS).map(([method, { doc }]) => ({ method, doc })),
+  'status.show': (daemon) => daemon.status(),
+  'status.wait': (daemon, { until, timeoutMs }) => waitFor(daemon, until, timeoutMs ?? WAIT_MS_DEFAULT),
+  'event.listen': (daemon, params, connection) => listen(daemon.open.account, params, connection),
+  'session.focus': (_daemon, { focused }, connection) => {
+    connection.focused = focused;
+    return {};
+  },
+};
+
+// The answer leaves first.
+const later = (daemon: Daemon): void => {
+  systemClock.after(20, () => daemon.stop().catch((error: unknown) => daemon.bug(error)));
+};
+
+const waitFor = (daemon: Daemon, until: 'online' | 'reachable', timeoutMs: number): Promise<Status> => {
+  const { account } = daemon.open;
+  const there = () => (until === 'online' ? account.network.state === 'online' : account.network.reachable);
+  return new Promise((resolve, reject) => {
+    const finish = (): void => {
+      stop();
+      cancel();
+    };
+    const look = (): void => {
+      const { state, lastError } = account.network;
+      if (there()) {
+        finish();
+        resolve(daemon.status());
+      } else if (state === 'off') {
+        finish();
+        reject(new SottoError('tor.offline'));
+      } else if (lastError?.code === 'tor.missing' || lastError?.code === 'tor.tooOld') {
+        finish();
+        reject(new SottoError(lastError.code, { message: lastError.message }));
+      }
+    };
+    const stop = account.events.subscribe((event) => (event.kind === 'tor.changed' ? look() : undefined));
+    const cancel = systemClock.after(timeoutMs, () => {
+      finish();
+      const { bootstrapPercent, state, descriptorUploads } = account.network;
+      reject(
+        new SottoError('wait.timeout', {
+          message: `Tor is not ${until} yet: ${state}, ${bootstrapPercent} %, ${descriptorUploads} descriptors uploaded`,
+        }),
+      );
+    });
+    look();
+  });
+};
+
+// Pages from the log first; between the last empty page and the subscription nothing can be committed.
+const listen = async (
+  account: Account,
+  params: Params<'event.listen'>,
+  connection: Connection,
+): Promise<Result<'event.listen'>> => {
+  const wanted = (event: Event) => params.kinds === undefined || params.kinds.includes(event.kind);
+  let cursor = params.since ?? account.events.head();
+  for (;;) {
+    const { events, gap } = account.events.since(cursor);
+    if (gap !== undefined) connection.event(gap);
+    for (const event of events) if (wanted(event)) connection.event(event);
+    const last = events.at(-1)?.cursor;
+    if (last === undefined) break;
+    cursor = last;
+    if (events.length === EVENT_PAGE_MAX) await connection.drained();
+  }
+  const stop = account.events.subscribe((event) => (wanted(event) ? connection.event(event) : undefined));
+  connection.onClose = stop;
+  return { cursor };
+};

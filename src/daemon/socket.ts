@@ -1,0 +1,229 @@
+// The RPC socket: JSON-RPC 2.0, one object per line, validated here; slow subscribers are cut off and not waited for.
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { errorObject, rpcNumberOf, SottoError } from '../protocol/errors.ts';
+import {
+  RPC_BATCH_MAX,
+  RPC_BUFFER_BYTES_MAX,
+  RPC_CONNECTIONS_MAX,
+  RPC_IN_FLIGHT_MAX,
+  RPC_LINE_BYTES_MAX,
+} from '../protocol/limits.ts';
+import { type Event, type GapEvent, type Greeting, METHODS, type Method } from '../protocol/rpc.ts';
+
+/** One front end. */
+export type Connection = {
+  /** Sends an event; false when the connection was cut off because too much waits. */
+  readonly event: (event: Event | GapEvent) => boolean;
+  /** Resolves once what was sent has left, or the front end is gone. */
+  readonly drained: () => Promise<void>;
+  /** Called when the front end goes away. */
+  onClose: () => void;
+  focused: boolean;
+};
+
+export type SocketOptions = {
+  readonly path: string;
+  readonly greeting: () => Greeting;
+  /** Answers a validated call. */
+  readonly handle: (connection: Connection, method: Method, params: unknown) => Promise<unknown>;
+  readonly bug: (error: unknown) => void;
+};
+
+type Id = string | number | null;
+type Request = { readonly id?: Id; readonly method: string; readonly params: unknown };
+
+const isMethod = (name: string): name is Method => Object.hasOwn(METHODS, name);
+
+/** Listens for front ends at a Unix socket that only the user can reach. */
+export class RpcSocket implements AsyncDisposable {
+  readonly #options: SocketOptions;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  constructor(options: SocketOptions) {
+    this.#options = options;
+    this.#server = createServer((socket) => this.#accept(socket));
+  }
+
+  /** Begins to listen. The account's lock is held: a socket file that is there is a dead daemon's. */
+  async listen(): Promise<void> {
+    const { path } = this.#options;
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    chmodSync(dirname(path), 0o700);
+    rmSync(path, { force: true });
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(path, resolve);
+    });
+    chmodSync(path, 0o600);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const socket of this.#sockets) socket.end();
+    setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    }, 200).unref();
+    await closed;
+    rmSync(this.#options.path, { force: true });
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#sockets.size >= RPC_CONNECTIONS_MAX) return void socket.destroy();
+    this.#sockets.add(socket);
+    const session = new Session(socket, this.#options);
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      session.connection.onClose();
+    });
+    socket.on('data', (chunk) => session.data(chunk));
+  }
+}
+
+class Session {
+  readonly connection: Connection;
+  readonly #socket: Socket;
+  readonly #options: SocketOptions;
+  #buffer: Buffer<ArrayBufferLike> = Buffer.alloc(0);
+  #inFlight = 0;
+
+  constructor(socket: Socket, options: SocketOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.connection = {
+      event: (event) => this.#write({ jsonrpc: '2.0', method: 'event', params: event }),
+      drained: () =>
+        new Promise((resolve) => {
+          if (socket.writableLength === 0 || socket.destroyed) return resolve();
+          socket.once('drain', resolve);
+          socket.once('close', resolve);
+        }),
+      onClose: () => {},
+      focused: false,
+    };
+    this.#write(options.greeting());
+  }
+
+  data(chunk: Buffer): void {
+    this.#buffer = this.#buffer.length === 0 ? chunk : Buffer.concat([this.#buffer, chunk]);
+    for (let end = this.#buffer.indexOf(10); end >= 0; end = this.#buffer.indexOf(10)) {
+      const line = this.#buffer.subarray(0, end);
+      this.#buffer = this.#buffer.subarray(end + 1);
+      if (line.length > RPC_LINE_BYTES_MAX) return this.#tooLarge();
+      if (line.length > 0) this.#line(line).catch(this.#options.bug);
+    }
+    if (this.#buffer.length > RPC_LINE_BYTES_MAX) this.#tooLarge();
+  }
+
+  #tooLarge(): void {
+    this.#buffer = Buffer.alloc(0);
+    this.#write(failure(null, new SottoError('rpc.tooLarge')));
+    this.#socket.end();
+  }
+
+  async #line(line: Buffer): Promise<void> {
+    let value: unknown;
+    try {
+      value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line));
+    } catch {
+      return void this.#write({
+        ...failure(null, new SottoError('rpc.invalid')),
+        error: protocolError(-32700, 'not JSON'),
+      });
+    }
+    if (!Array.isArray(value)) {
+      const reply = await this.#one(value);
+      if (reply !== undefined) this.#write(reply);
+      return;
+    }
+    if (value.length === 0 || value.length > RPC_BATCH_MAX)
+      return void this.#write({
+        jsonrpc: '2.0',
+        id: null,
+        error: protocolError(-32600, `a batch has 1 to ${RPC_BATCH_MAX} requests`),
+      });
+    const replies: object[] = [];
+    for (const one of value) {
+      const reply = await this.#one(one);
+      if (reply !== undefined) replies.push(reply);
+    }
+    if (replies.length > 0) this.#write(replies);
+  }
+
+  /** The reply to one request; undefined for a notification. */
+  async #one(value: unknown): Promise<object | undefined> {
+    const request = requestOf(value);
+    if (request === undefined) return { jsonrpc: '2.0', id: null, error: protocolError(-32600, 'not a request') };
+    const { id = null, method, params } = request;
+    const quiet = request.id === undefined;
+    if (!isMethod(method))
+      return quiet
+        ? undefined
+        : {
+            jsonrpc: '2.0',
+            id,
+            error: { ...protocolError(-32601, `There is no method ${method.slice(0, 80)}`, 'method.unknown') },
+          };
+    const parsed = METHODS[method].params.safeParse(params ?? {});
+    if (!parsed.success) {
+      const [issue] = parsed.error.issues;
+      return quiet
+        ? undefined
+        : {
+            jsonrpc: '2.0',
+            id,
+            error: protocolError(
+              -32602,
+              `${issue?.path.join('.') || method}: ${issue?.message ?? 'not valid'}`,
+              'params.invalid',
+            ),
+          };
+    }
+    if (this.#inFlight >= RPC_IN_FLIGHT_MAX)
+      return { jsonrpc: '2.0', id, error: protocolError(-32600, 'too many calls at once') };
+    this.#inFlight++;
+    try {
+      const result = await this.#options.handle(this.connection, method, parsed.data);
+      return quiet ? undefined : { jsonrpc: '2.0', id, result };
+    } catch (error) {
+      if (!(error instanceof SottoError)) this.#options.bug(error);
+      return quiet ? undefined : failure(id, error);
+    } finally {
+      this.#inFlight--;
+    }
+  }
+
+  #write(value: object): boolean {
+    if (this.#socket.destroyed) return false;
+    this.#socket.write(`${JSON.stringify(value)}\n`);
+    if (this.#socket.writableLength <= RPC_BUFFER_BYTES_MAX) return true;
+    this.#socket.destroy();
+    return false;
+  }
+}
+
+const requestOf = (value: unknown): Request | undefined => {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { jsonrpc, id, method, params } = value as Record<string, unknown>;
+  if (jsonrpc !== '2.0' || typeof method !== 'string') return undefined;
+  if (id !== undefined && id !== null && typeof id !== 'string' && typeof id !== 'number') return undefined;
+  return { method, params, ...(id === undefined ? {} : { id }) };
+};
+
+const failure = (id: Id, error: unknown) => {
+  const { code, message, exit, retry, details } = errorObject(error);
+  return { jsonrpc: '2.0', id, error: { code: rpcNumberOf(code), message, data: { code, exit, retry, details } } };
+};
+
+// A fault of the protocol itself keeps JSON-RPC's own number.
+const protocolError = (
+  number: number,
+  message: string,
+  code: 'rpc.invalid' | 'method.unknown' | 'params.invalid' = 'rpc.invalid',
+) => {
+  const { exit, retry } = errorObject(new SottoError(code));
+  return { code: number, message, data: { code, exit, retry, details: {} } };
+};

@@ -1,0 +1,56 @@
+// Durations and times as people type them.
+import { SottoError } from './errors.ts';
+
+const UNITS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+
+/** Milliseconds of `90s`, `15m`, `1h`, `7d`, `2w`, `500ms`. Throws `time.invalid`. */
+export const parseDuration = (text: string): number => {
+  const match = /^(\d{1,9})(ms|[smhdw])$/.exec(text.trim());
+  const unit = UNITS[match?.[2] ?? ''];
+  if (match === null || unit === undefined)
+    throw new SottoError('time.invalid', {
+      message: `${JSON.stringify(text)} is no duration: write 90s, 15m, 1h, 7d or 2w`,
+    });
+  return Number(match[1]) * unit;
+};
+
+/**
+ * Milliseconds since the epoch of `10m ago`, `HH:MM` (today), `yesterday 14:00`, `today`, `tomorrow`, or ISO 8601; local time
+ * unless the text has an offset. Throws `time.invalid`.
+ */
+export const parseTime = (text: string, now: number): number => {
+  const words = text.trim().toLowerCase();
+  if (words === 'now') return now;
+  const ago = /^(\S+)\s+ago$/.exec(words);
+  if (ago !== null) return now - parseDuration(ago[1] ?? '');
+  const day = /^(?:(yesterday|today|tomorrow)\s*)?(?:(\d{1,2}):(\d{2}))?$/.exec(words);
+  if (day !== null && words !== '') return onDay(text, now, day);
+  const iso = /^\d{4}-\d{2}-\d{2}([t ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(z|[+-]\d{2}:?\d{2})?)?$/.test(words);
+  const at = iso
+    ? Date.parse(words.length === 10 ? `${words}T00:00` : words.replace(' ', 'T').toUpperCase())
+    : Number.NaN;
+  if (Number.isNaN(at) || at < 0) throw invalid(text);
+  return at;
+};
+
+const onDay = (text: string, now: number, [, name, hours, minutes]: RegExpExecArray): number => {
+  const [hour, minute] = [Number(hours ?? 0), Number(minutes ?? 0)];
+  if (hour > 23 || minute > 59) throw invalid(text);
+  const date = new Date(now);
+  date.setHours(hour, minute, 0, 0);
+  if (name === 'yesterday') date.setDate(date.getDate() - 1);
+  if (name === 'tomorrow') date.setDate(date.getDate() + 1);
+  return date.getTime();
+};
+
+const invalid = (text: string) =>
+  new SottoError('time.invalid', {
+    message: `${JSON.stringify(text)} is no time: write 14:05, yesterday 14:00, 10m ago, or 2026-01-31T14:05`,
+  });

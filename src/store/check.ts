@@ -1,0 +1,54 @@
+// Whether a database is whole: SQLite's own check, and the invariants of our tables.
+import type { Database } from '../sqlite/open.ts';
+
+type Rule = { readonly name: string; readonly broken: string };
+
+const RULES: readonly Rule[] = [
+  {
+    name: 'an outbox row belongs to an accepted contact',
+    broken: `SELECT o.id FROM outbox o JOIN contacts c ON c.id = o.contact_id WHERE c.state <> 'accepted'`,
+  },
+  {
+    name: 'an accepted contact has its keys',
+    broken: `SELECT id FROM contacts WHERE state = 'accepted' AND (link_key IS NULL OR signal_key IS NULL)`,
+  },
+  {
+    name: 'a queued message is in the outbox',
+    broken: `SELECT m.id FROM messages m WHERE m.state = 'queued' AND m.mine = 1 AND m.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.message_row = m.id)`,
+  },
+  {
+    name: 'a delivered message is in no outbox',
+    broken: `SELECT m.id FROM messages m JOIN outbox o ON o.message_row = m.id AND o.kind = 'text' WHERE m.state IN ('delivered', 'read')`,
+  },
+  {
+    name: 'ciphertext and session go together',
+    broken: 'SELECT id FROM outbox WHERE (ciphertext IS NULL) <> (session_id IS NULL)',
+  },
+  {
+    name: 'unread counts are right',
+    broken:
+      'SELECT c.id FROM conversations c WHERE c.unread <> (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id AND m.unread = 1)',
+  },
+  {
+    name: 'a deleted message has no text',
+    broken: `SELECT id FROM messages WHERE deleted_at IS NOT NULL AND body <> ''`,
+  },
+];
+
+/** What is wrong, in words; empty when nothing is. `deep` reads every page of the file. */
+export const checkDatabase = (db: Database, options: { readonly deep: boolean } = { deep: true }): string[] => {
+  const wrong = options.deep ? integrity(db) : [];
+  for (const { name, broken } of RULES) {
+    const rows = db.all<{ id: number }>(`${broken} LIMIT 3`);
+    if (rows.length > 0) wrong.push(`not so: ${name} (row ${rows.map((row) => row.id).join(', ')})`);
+  }
+  return wrong;
+};
+
+const integrity = (db: Database): string[] => {
+  const pages = db.all<{ integrity_check: string }>('PRAGMA integrity_check(10)').map((row) => row.integrity_check);
+  const keys = db
+    .all<{ table: string }>('PRAGMA foreign_key_check')
+    .map((row) => `a row of ${row.table} points to nothing`);
+  return [...pages.filter((line) => line !== 'ok'), ...keys];
+};
