@@ -1,18 +1,18 @@
 // Entry of the daemon's own process: umask, signals, exit code.
-import { accountPaths, placesOf } from '../client/paths.ts';
+import { accountPaths, chooseAccount, placesOf } from '../client/paths.ts';
 import { errorObject, exitOf } from '../protocol/errors.ts';
 import { Daemon } from './daemon.ts';
 
 /** Runs a daemon in the foreground until it is told to end; gives the exit code. An error goes to stderr as one object. */
 export const runDaemon = async (options: {
-  readonly account: string;
+  readonly account: string | undefined;
   readonly dataDir: string | undefined;
   readonly version: string;
 }): Promise<number> => {
   process.umask(0o077);
   try {
     const places = placesOf(options.dataDir, process.env);
-    const paths = accountPaths(places, options.account, process.env);
+    const paths = accountPaths(places, chooseAccount(places, options.account), process.env);
     const daemon = await Daemon.start({ places, paths, version: options.version, pid: process.pid });
     const stop = (): void => void daemon.stop().catch((error: unknown) => daemon.bug(error));
     process.on('SIGTERM', stop);

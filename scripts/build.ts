@@ -1,0 +1,44 @@
+// Builds dist/: one CommonJS bundle per program, so that a command loads one file and no schema.
+import { mkdirSync, rmSync } from 'node:fs';
+import { basename } from 'node:path';
+import { build, type Plugin } from 'esbuild';
+
+const PROGRAMS = ['main', 'daemon', 'lab', 'cli'] as const;
+const ENTRIES: Record<(typeof PROGRAMS)[number], string> = {
+  main: 'src/main.ts',
+  daemon: 'src/daemon/main.ts',
+  lab: 'src/lab/demo.ts',
+  cli: 'src/cli/run.ts',
+};
+
+// A lazy import of another program's entry becomes an import of its bundle.
+const otherPrograms: Plugin = {
+  name: 'other-programs',
+  setup(setup) {
+    setup.onResolve({ filter: /^\.\/(daemon\/main|lab\/demo|cli\/run)\.ts$/ }, ({ path, kind }) => {
+      const name = { 'daemon/main.ts': 'daemon', 'lab/demo.ts': 'lab', 'cli/run.ts': 'cli' }[path.slice(2)];
+      return kind === 'dynamic-import' && name !== undefined ? { path: `./${name}.cjs`, external: true } : undefined;
+    });
+  },
+};
+
+rmSync('dist', { recursive: true, force: true });
+mkdirSync('dist');
+for (const name of PROGRAMS) {
+  const result = await build({
+    entryPoints: [ENTRIES[name]],
+    outfile: `dist/${name}.cjs`,
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'cjs',
+    define: { 'import.meta.dirname': '__dirname' },
+    external: ['@signalapp/*', 'qr'],
+    plugins: name === 'main' ? [otherPrograms] : [],
+    metafile: true,
+    logLevel: 'warning',
+    legalComments: 'none',
+  });
+  const bytes = Object.values(result.metafile.outputs)[0]?.bytes ?? 0;
+  process.stderr.write(`${basename(name)}.cjs ${Math.round(bytes / 1024)} KiB\n`);
+}

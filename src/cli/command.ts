@@ -1,0 +1,77 @@
+// What a command is, and what it gets to work with.
+import type { AccountPaths, Places } from '../client/paths.ts';
+import type { RpcClient } from '../client/rpc-client.ts';
+import type { Method } from '../protocol/rpc.ts';
+import type { Output } from './output.ts';
+
+export type Flag = {
+  readonly doc: string;
+  /** Name of the value; a flag without one is a switch. */
+  readonly value?: string;
+  readonly short?: string;
+};
+
+export type Argument = {
+  readonly name: string;
+  readonly doc: string;
+  readonly required?: boolean;
+  readonly many?: boolean;
+  /** What completion offers here. */
+  readonly complete?: 'contact' | 'conversation' | 'request' | 'file' | 'setting';
+};
+
+export type Command = {
+  /** One or two words. */
+  readonly path: string;
+  readonly doc: string;
+  readonly args: readonly Argument[];
+  readonly flags?: Readonly<Record<string, Flag>>;
+  /** RPC methods that this command is the way to. */
+  readonly methods?: readonly Method[];
+  readonly run: (context: CommandContext) => Promise<void>;
+};
+
+export type CommandContext = {
+  readonly args: readonly string[];
+  readonly flags: Flags;
+  readonly out: Output;
+  readonly places: Places;
+  readonly account: AccountPaths;
+  readonly pathsOf: (account: string) => AccountPaths;
+  readonly version: string;
+  /** A connection to the account's daemon, started and unlocked as needed. */
+  readonly connect: (options?: ConnectOptions) => Promise<RpcClient>;
+  /** A passphrase from `--passphrase-fd`, SOTTO_PASSPHRASE_FILE or the terminal. */
+  readonly passphrase: (options: { readonly prompt: string; readonly twice?: boolean }) => Promise<string | undefined>;
+  /** Everything on stdin as text. Throws `text.notUtf8`. */
+  readonly stdinText: () => Promise<string>;
+  /** Asks on the terminal; undefined when there is none. */
+  readonly ask: (prompt: string) => Promise<string | undefined>;
+  /** Program and arguments that run this account's daemon. */
+  readonly daemonCommand: readonly [string, ...string[]];
+  /** Ends the wait of a command that streams, when the user interrupts. */
+  readonly interrupted: Promise<void>;
+};
+
+export type ConnectOptions = {
+  /** False: only a running daemon. */
+  readonly start?: boolean;
+  /** False: a locked account is fine. */
+  readonly unlock?: boolean;
+};
+
+/** Typed access to flag values. */
+export type Flags = {
+  readonly has: (name: string) => boolean;
+  readonly text: (name: string) => string | undefined;
+  /** A whole number in [min, max]. Throws `usage.invalid`. */
+  readonly number: (name: string, range: { readonly min: number; readonly max: number }) => number | undefined;
+  /** Milliseconds of a duration. Throws `time.invalid`. */
+  readonly duration: (name: string) => number | undefined;
+  /** Milliseconds since the epoch of a time. Throws `time.invalid`. */
+  readonly time: (name: string) => number | undefined;
+  /** A message id as it is, or a time in milliseconds as text. */
+  readonly bound: (name: string) => string | undefined;
+  /** One of the given words. Throws `usage.invalid`. */
+  readonly choice: <Word extends string>(name: string, words: readonly Word[]) => Word | undefined;
+};

@@ -1,0 +1,389 @@
+// Commands about the account itself, its settings, and the daemon.
+import { existsSync } from 'node:fs';
+import { listAccounts } from '../client/paths.ts';
+import { RpcClient } from '../client/rpc-client.ts';
+import { SottoError } from '../protocol/errors.ts';
+import type { Result } from '../protocol/rpc.ts';
+import type { Command, CommandContext } from './command.ts';
+import { checkText, settingText, statusText } from './show.ts';
+
+const PASSPHRASE_FLAGS = {
+  'no-passphrase': { doc: 'keep the key in a file instead: whoever can read your files can be you' },
+} as const;
+
+const selfText = (self: Result<'account.show'>): string =>
+  [`${self.nickname} (account ${self.account})`, self.address, '', self.words, '', self.link].join('\n');
+
+const newPassphrase = async (context: CommandContext): Promise<{ passphrase?: string; noPassphrase?: boolean }> => {
+  if (context.flags.has('no-passphrase')) return { noPassphrase: true };
+  const passphrase = await context.passphrase({ prompt: 'Passphrase for this account', twice: true });
+  return passphrase === undefined ? {} : { passphrase };
+};
+
+const init: Command = {
+  path: 'init',
+  doc: 'create an account',
+  args: [],
+  flags: { nickname: { doc: 'the name that others see first', value: 'NAME' }, ...PASSPHRASE_FLAGS },
+  methods: ['account.init'],
+  run: async (context) => {
+    const { account, flags, out } = context;
+    if (existsSync(account.vault))
+      throw new SottoError('account.exists', { message: `The account ${account.name} exists already` });
+    const secret = await newPassphrase(context);
+    const client = await context.connect({ unlock: false });
+    const made = await client.call('account.init', { nickname: flags.text('nickname') ?? account.name, ...secret });
+    if (made.warning !== undefined) out.warn(made.warning);
+    out.item(made, ({ recoveryPhrase, ...self }) =>
+      [
+        selfText(self),
+        '',
+        'Recovery phrase. Write it down: it is shown once and kept nowhere.',
+        '',
+        recoveryPhrase,
+      ].join('\n'),
+    );
+    if (!out.json) await checkPhrase(context, made.recoveryPhrase);
+  },
+};
+
+// On a terminal the phrase counts as written down once two of its words were typed.
+const checkPhrase = async (context: CommandContext, phrase: string): Promise<void> => {
+  const words = phrase.split(' ');
+  for (const position of [3, 9])
+    for (let tries = 0; tries < 3; tries++) {
+      const typed = await context.ask(`Word ${position} of the recovery phrase: `);
+      if (typed === undefined || typed.trim().toLowerCase() === words[position - 1]) break;
+      context.out.say(`That is not word ${position}; look again.`);
+    }
+};
+
+const restore: Command = {
+  path: 'restore',
+  doc: 'make an account from its recovery phrase (typed, or on stdin with -), or from a backup file',
+  args: [{ name: 'file', doc: 'a backup, or - for a recovery phrase on stdin' }],
+  flags: { nickname: { doc: 'the name that others see first', value: 'NAME' }, ...PASSPHRASE_FLAGS },
+  methods: ['account.restore'],
+  run: async (context) => {
+    const { args, account, flags, out } = context;
+    if (existsSync(account.vault))
+      throw new SottoError('account.exists', { message: `The account ${account.name} exists already` });
+    const [file] = args;
+    if (file !== undefined && file !== '-')
+      throw new SottoError('usage.invalid', { message: 'Backup files cannot be restored yet: give a recovery phrase' });
+    const phrase = file === '-' ? await context.stdinText() : await context.ask('Recovery phrase, 12 words: ');
+    if (phrase === undefined)
+      throw new SottoError('usage.invalid', {
+        message: 'There is no terminal to ask on: give the phrase on stdin with -',
+      });
+    const secret = await newPassphrase(context);
+    const client = await context.connect({ unlock: false });
+    const nickname = flags.text('nickname');
+    const made = await client.call('account.restore', {
+      phrase,
+      ...(nickname === undefined ? {} : { nickname }),
+      ...secret,
+    });
+    if (made.warning !== undefined) out.warn(made.warning);
+    out.item(made, selfText);
+    out.say('Contacts and history are not in the phrase: ask your contacts again.');
+  },
+};
+
+const passwd: Command = {
+  path: 'passwd',
+  doc: 'change the passphrase',
+  args: [],
+  flags: PASSPHRASE_FLAGS,
+  methods: ['account.passwd'],
+  run: async (context) => {
+    const client = await context.connect({ unlock: false });
+    const present = await context.passphrase({ prompt: 'Present passphrase (empty for none)' });
+    const next = context.flags.has('no-passphrase') ? undefined : await context.ask('New passphrase: ');
+    if (next === undefined && !context.flags.has('no-passphrase')) throw new SottoError('passphrase.needed');
+    const result = await client.call('account.passwd', {
+      ...(present === undefined ? {} : { passphrase: present }),
+      ...(next === undefined ? { noPassphrase: true } : { newPassphrase: next }),
+    });
+    context.out.item(result, () => 'The passphrase is changed.');
+  },
+};
+
+const id: Command = {
+  path: 'id',
+  doc: 'my address in every form',
+  args: [],
+  flags: { words: { doc: 'only the 24 words' }, link: { doc: 'only the link' }, qr: { doc: 'the link as a QR code' } },
+  methods: ['account.show'],
+  run: async ({ connect, flags, out }) => {
+    const self = await (await connect()).call('account.show', {});
+    if (flags.has('qr') && !out.json) {
+      const { default: encodeQR } = await import('qr');
+      return out.raw(`${encodeQR(self.link, 'ascii')}\n`);
+    }
+    out.item(self, () => (flags.has('words') ? self.words : flags.has('link') ? self.link : selfText(self)));
+  },
+};
+
+const nickname: Command = {
+  path: 'nickname',
+  doc: 'change the name that others see first',
+  args: [{ name: 'name', doc: 'one line', required: true }],
+  methods: ['account.nickname'],
+  run: async ({ connect, args, out }) =>
+    out.item(await (await connect()).call('account.nickname', { nickname: args[0] ?? '' }), selfText),
+};
+
+const list: Command = {
+  path: 'account list',
+  doc: 'accounts on this machine, and whether their daemons run',
+  args: [],
+  run: async ({ places, pathsOf, out }) => {
+    for (const name of listAccounts(places)) {
+      const client = await RpcClient.open(pathsOf(name).socket).catch(() => undefined);
+      client?.close();
+      out.item(
+        {
+          account: name,
+          running: client !== undefined,
+          ...(client === undefined ? {} : { locked: client.greeting.locked }),
+        },
+        (one) => `${one.account}  ${one.running ? (one.locked === true ? 'locked' : 'running') : 'not running'}`,
+      );
+    }
+  },
+};
+
+const lock: Command = {
+  path: 'account lock',
+  doc: 'go offline and drop all keys from memory',
+  args: [],
+  methods: ['account.lock'],
+  run: async ({ connect, out }) =>
+    out.item(await (await connect({ start: false, unlock: false })).call('account.lock', {}), () => 'locked'),
+};
+
+const unlock: Command = {
+  path: 'account unlock',
+  doc: 'open a locked account',
+  args: [],
+  methods: ['account.unlock'],
+  run: async ({ connect, out }) => {
+    const client = await connect();
+    client.close();
+    out.item({ locked: false }, () => 'unlocked');
+  },
+};
+
+const rename: Command = {
+  path: 'account rename',
+  doc: 'change what this machine calls the account',
+  args: [{ name: 'name', doc: 'lower-case letters, digits, - and _', required: true }],
+  methods: ['account.rename'],
+  run: async ({ connect, args, out }) =>
+    out.item(
+      await (await connect()).call('account.rename', { name: args[0] ?? '' }),
+      (one) => `The account is called ${one.account} now.`,
+    ),
+};
+
+const remove: Command = {
+  path: 'account remove',
+  doc: 'erase the account: keys, contacts, history',
+  args: [],
+  flags: { confirm: { doc: 'its name, to say that you mean it', value: 'NAME' } },
+  methods: ['account.remove'],
+  run: async (context) => {
+    const confirm =
+      context.flags.text('confirm') ??
+      (await context.ask(`Type the account's name (${context.account.name}) to erase it: `)) ??
+      '';
+    const client = await context.connect();
+    context.out.item(await client.call('account.remove', { confirm: confirm.trim() }), () => 'erased');
+  },
+};
+
+const daemonStart: Command = {
+  path: 'daemon start',
+  doc: 'start the daemon',
+  args: [],
+  flags: { wait: { doc: 'online: Tor is ready; reachable: others can dial you', value: 'STATE' } },
+  methods: ['status.wait', 'status.show'],
+  run: async ({ connect, flags, out }) => {
+    const until = flags.choice('wait', ['online', 'reachable']);
+    const client = await connect();
+    if (until === undefined) return out.item(await client.call('status.show', {}), statusText);
+    client.onEvent = (event) => {
+      if (event.kind === 'tor.changed')
+        out.progress(`tor ${event.tor?.bootstrapPercent ?? 0} %, ${event.tor?.descriptorUploads ?? 0} uploads`);
+    };
+    await client.call('event.listen', { kinds: ['tor.changed'] });
+    const timeoutMs = flags.duration('timeout');
+    out.item(
+      await client.call('status.wait', { until, ...(timeoutMs === undefined ? {} : { timeoutMs }) }),
+      statusText,
+    );
+  },
+};
+
+const daemonStop: Command = {
+  path: 'daemon stop',
+  doc: 'drain and end the daemon',
+  args: [],
+  methods: ['daemon.stop'],
+  run: async ({ connect, out }) => {
+    const client = await connect({ start: false, unlock: false }).catch((error: unknown) => {
+      if (error instanceof SottoError && error.code === 'daemon.absent') return undefined;
+      throw error;
+    });
+    if (client === undefined) return out.item({ stopped: true }, () => 'The daemon does not run.');
+    const gone = new Promise<void>((resolve) => {
+      client.onClose = resolve;
+    });
+    await client.call('daemon.stop', {});
+    await gone;
+    out.item({ stopped: true }, () => 'stopped');
+  },
+};
+
+const daemonStatus: Command = {
+  path: 'daemon status',
+  doc: 'whether the daemon runs, and where its socket is; never starts it',
+  args: [],
+  run: async ({ connect, account, out }) => {
+    const client = await connect({ start: false, unlock: false }).catch(() => undefined);
+    const value =
+      client === undefined
+        ? { running: false, socket: account.socket }
+        : { running: true, socket: account.socket, ...client.greeting };
+    client?.close();
+    out.item(value, (one) => `${one.running ? 'running' : 'not running'}, ${one.socket}`);
+  },
+};
+
+const daemonReload: Command = {
+  path: 'daemon reload',
+  doc: 'read config.toml again',
+  args: [],
+  methods: ['daemon.reload'],
+  run: async ({ connect, out }) => out.item(await (await connect()).call('daemon.reload', {}), () => 'read'),
+};
+
+const status: Command = {
+  path: 'status',
+  doc: 'network, queue, unread and links on one screen',
+  args: [],
+  run: async ({ connect, out }) => out.item(await (await connect()).call('status.show', {}), statusText),
+};
+
+const doctor: Command = {
+  path: 'doctor',
+  doc: 'look for everything that can be wrong, and say what mends it',
+  args: [],
+  flags: { check: { doc: 'only the checks (as always)' } },
+  methods: ['doctor.check'],
+  run: async ({ connect, out }) => {
+    const checks = await (await connect()).call('doctor.check', {});
+    for (const check of checks) out.item(check, checkText);
+    const bad = checks.filter((check) => !check.ok);
+    if (bad.length > 0)
+      throw new SottoError('internal.bug', { message: `${bad.length} of ${checks.length} checks do not hold` });
+  },
+};
+
+const inFlag = {
+  in: { doc: 'only for this conversation', value: 'CONVERSATION' },
+  account: { doc: 'the account to use', value: 'NAME' },
+} as const;
+const scope = (context: CommandContext) => {
+  const conversation = context.flags.text('in');
+  return conversation === undefined ? {} : { conversation };
+};
+
+// What a person types: true, false, a number, or text.
+const settingValue = (text: string): string | number | boolean =>
+  text === 'true' || text === 'on'
+    ? true
+    : text === 'false' || text === 'off'
+      ? false
+      : /^\d{1,15}$/.test(text)
+        ? Number(text)
+        : text;
+
+const CONFIG: readonly Command[] = [
+  {
+    path: 'config list',
+    doc: 'every setting with its value',
+    args: [],
+    flags: inFlag,
+    methods: ['config.list'],
+    run: async (context) => {
+      for (const row of await (await context.connect()).call('config.list', scope(context)))
+        context.out.item(row, settingText);
+    },
+  },
+  {
+    path: 'config get',
+    doc: 'one setting',
+    args: [{ name: 'key', doc: 'a setting', required: true, complete: 'setting' }],
+    flags: inFlag,
+    methods: ['config.get'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('config.get', { key: context.args[0] ?? '', ...scope(context) }),
+        settingText,
+      ),
+  },
+  {
+    path: 'config set',
+    doc: 'change a setting',
+    args: [
+      { name: 'key', doc: 'a setting', required: true, complete: 'setting' },
+      { name: 'value', doc: 'on, off, a number, or text', required: true },
+    ],
+    flags: inFlag,
+    methods: ['config.set'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('config.set', {
+          key: context.args[0] ?? '',
+          value: settingValue(context.args[1] ?? ''),
+          ...scope(context),
+        }),
+        settingText,
+      ),
+  },
+  {
+    path: 'config unset',
+    doc: 'back to the wider scope or the default',
+    args: [{ name: 'key', doc: 'a setting', required: true, complete: 'setting' }],
+    flags: inFlag,
+    methods: ['config.unset'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('config.unset', { key: context.args[0] ?? '', ...scope(context) }),
+        settingText,
+      ),
+  },
+];
+
+/** Commands of this file, in the order of the help. */
+export const ACCOUNT_COMMANDS: readonly Command[] = [
+  init,
+  restore,
+  passwd,
+  id,
+  nickname,
+  list,
+  lock,
+  unlock,
+  rename,
+  remove,
+  daemonStart,
+  daemonStop,
+  daemonStatus,
+  daemonReload,
+  status,
+  doctor,
+  ...CONFIG,
+];

@@ -1,0 +1,66 @@
+// Commands about the program itself: raw RPC, completion, manual page.
+import { SottoError } from '../protocol/errors.ts';
+import type { Command } from './command.ts';
+import { bashCompletion, fishCompletion, offer, zshCompletion } from './complete.ts';
+import { manualPage } from './manual.ts';
+
+const rpc: Command = {
+  path: 'rpc',
+  doc: 'call any method of the daemon; --methods lists them',
+  args: [
+    { name: 'method', doc: 'as in docs/rpc.md' },
+    { name: 'params', doc: 'a JSON object' },
+  ],
+  flags: { methods: { doc: 'list the methods' } },
+  methods: ['rpc.methods', 'hook.list', 'session.focus', 'conversation.typing', 'presence.set'],
+  run: async ({ args, flags, connect, out }) => {
+    const [method, json] = args;
+    if (flags.has('methods')) {
+      for (const one of await (await connect({ unlock: false })).call('rpc.methods', {}))
+        out.item(one, ({ method: name, doc }) => `${name}  ${doc}`);
+      return;
+    }
+    if (method === undefined)
+      throw new SottoError('usage.invalid', { message: 'Which method? sotto rpc --methods lists them' });
+    let params: unknown = {};
+    try {
+      if (json !== undefined) params = JSON.parse(json);
+    } catch {
+      throw new SottoError('usage.invalid', { message: 'The parameters are not JSON' });
+    }
+    const result = await (await connect({ unlock: false })).request(method, params);
+    for (const one of Array.isArray(result) ? result : [result])
+      out.item(one as object, (value) => JSON.stringify(value, null, 2));
+  },
+};
+
+const completion: Command = {
+  path: 'completion',
+  doc: 'a completion script for bash, zsh or fish',
+  args: [{ name: 'shell', doc: 'bash, zsh or fish', required: true }],
+  run: async ({ args, out }) => {
+    const script = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion }[args[0] ?? ''];
+    if (script === undefined)
+      throw new SottoError('usage.invalid', { message: 'Completion is there for bash, zsh and fish' });
+    out.raw(script());
+  },
+};
+
+const complete: Command = {
+  path: 'complete',
+  doc: 'what could stand next on a command line (completion scripts call this)',
+  args: [{ name: 'word', doc: 'the words so far', many: true }],
+  run: async (context) => {
+    for (const one of await offer(context)) context.out.raw(`${one}\n`);
+  },
+};
+
+const man: Command = {
+  path: 'man',
+  doc: 'the manual page, for man -l -',
+  args: [],
+  run: async ({ out, version }) => out.raw(manualPage(version)),
+};
+
+/** Commands of this file, in the order of the help. */
+export const PROGRAM_COMMANDS: readonly Command[] = [rpc, completion, complete, man];

@@ -1,0 +1,517 @@
+// Commands about contacts, messages and conversations.
+import { SottoError } from '../protocol/errors.ts';
+import { PAGE_MAX } from '../protocol/limits.ts';
+import type { Conversation, Message, MessageState } from '../protocol/rpc.ts';
+import { parseDuration } from '../protocol/time-words.ts';
+import type { Argument, Command, CommandContext } from './command.ts';
+import { contactDetailText, contactText, conversationText, eventText, messageText, whyText } from './show.ts';
+
+const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
+const requestArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'request' };
+const conversationArg: Argument = {
+  name: 'conversation',
+  doc: 'a contact’s name or an id',
+  required: true,
+  complete: 'conversation',
+};
+const messageArg: Argument = { name: 'id', doc: 'a message id, or at least 6 of its first digits', required: true };
+const PAGING = {
+  limit: { doc: 'how many at most (50)', value: 'N' },
+  before: { doc: 'only before this message or time', value: 'ID|TIME' },
+  after: { doc: 'only after this message or time', value: 'ID|TIME' },
+} as const;
+
+const first = (context: CommandContext): string => context.args[0] ?? '';
+const optional = <Key extends string, Value>(key: Key, value: Value | undefined) =>
+  value === undefined ? {} : ({ [key]: value } as Record<Key, Value>);
+const paging = ({ flags }: CommandContext) => ({
+  ...optional('limit', flags.number('limit', { min: 1, max: PAGE_MAX })),
+  ...optional('before', flags.bound('before')),
+  ...optional('after', flags.bound('after')),
+});
+
+/** A command that calls one method about one contact and shows it. */
+const contactCommand = (
+  path: string,
+  doc: string,
+  method: 'contact.accept' | 'contact.reject' | 'contact.block' | 'contact.unblock',
+  arg: Argument,
+): Command => ({
+  path: `contact ${path}`,
+  doc,
+  args: [arg],
+  ...(method === 'contact.accept' ? { flags: { name: { doc: 'what you call them', value: 'NAME' } } } : {}),
+  methods: [method],
+  run: async (context) => {
+    const name = method === 'contact.accept' ? optional('name', context.flags.text('name')) : {};
+    context.out.item(await (await context.connect()).call(method, { contact: first(context), ...name }), contactText);
+  },
+});
+
+const CONTACTS: readonly Command[] = [
+  {
+    path: 'contact add',
+    doc: 'ask somebody to be your contact',
+    args: [{ name: 'address', doc: 'an address, 24 words, or a sotto: link', required: true, many: true }],
+    flags: {
+      name: { doc: 'what you call them', value: 'NAME' },
+      note: { doc: 'a line for them, with the request', value: 'TEXT' },
+      wait: { doc: 'accepted: wait until they accept', value: 'STATE' },
+    },
+    methods: ['contact.add'],
+    run: async (context) => {
+      const { flags, out, args } = context;
+      const client = await context.connect();
+      const contact = await client.call('contact.add', {
+        address: args.join(' '),
+        ...optional('name', flags.text('name')),
+        ...optional('note', flags.text('note')),
+        ...optional('wait', flags.choice('wait', ['accepted'])),
+        ...optional('timeoutMs', flags.duration('timeout')),
+      });
+      out.item(contact, contactText);
+      if (contact.state === 'outgoing') out.say(`They have to accept: watch it with sotto why ${contact.name}`);
+    },
+  },
+  {
+    path: 'contact list',
+    doc: 'contacts by name',
+    args: [],
+    flags: { all: { doc: 'also removed ones and open requests' } },
+    methods: ['contact.list'],
+    run: async (context) =>
+      each(
+        context,
+        await (await context.connect()).call('contact.list', { all: context.flags.has('all') }),
+        contactText,
+        'No contacts yet: sotto contact add ADDRESS',
+      ),
+  },
+  {
+    path: 'contact requests',
+    doc: 'people who want to be your contact',
+    args: [],
+    methods: ['contact.requests'],
+    run: async (context) =>
+      each(context, await (await context.connect()).call('contact.requests', {}), contactText, 'No requests.'),
+  },
+  contactCommand('accept', 'accept a request', 'contact.accept', requestArg),
+  contactCommand('reject', 'close a request; they are told nothing', 'contact.reject', requestArg),
+  {
+    path: 'contact show',
+    doc: 'one contact, with the safety number and the history of its keys',
+    args: [contactArg],
+    methods: ['contact.show'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('contact.show', { contact: first(context) }),
+        contactDetailText,
+      ),
+  },
+  {
+    path: 'contact verify',
+    doc: 'show the safety number; --same once you have compared it',
+    args: [contactArg],
+    flags: { same: { doc: 'both of you read the same 60 digits' }, undo: { doc: 'take that back' } },
+    methods: ['contact.verify'],
+    run: async (context) => {
+      const client = await context.connect();
+      const contact = first(context);
+      if (context.flags.has('same') || context.flags.has('undo'))
+        await client.call('contact.verify', { contact, verified: context.flags.has('same') });
+      context.out.item(await client.call('contact.show', { contact }), contactDetailText);
+    },
+  },
+  {
+    path: 'contact rename',
+    doc: 'change what you call a contact',
+    args: [contactArg, { name: 'name', doc: 'one line', required: true }],
+    methods: ['contact.rename'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('contact.rename', {
+          contact: first(context),
+          name: context.args[1] ?? '',
+        }),
+        contactText,
+      ),
+  },
+  {
+    path: 'contact note',
+    doc: 'keep a note about a contact; without text it is removed',
+    args: [contactArg, { name: 'text', doc: 'one line', many: true }],
+    methods: ['contact.note'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('contact.note', {
+          contact: first(context),
+          note: context.args.slice(1).join(' '),
+        }),
+        contactText,
+      ),
+  },
+  contactCommand('block', 'let nothing of theirs in, and say nothing', 'contact.block', contactArg),
+  contactCommand('unblock', 'let them in again', 'contact.unblock', contactArg),
+  {
+    path: 'contact remove',
+    doc: 'end a contact and erase its keys',
+    args: [contactArg],
+    flags: { erase: { doc: 'erase the history too' } },
+    methods: ['contact.remove'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('contact.remove', {
+          contact: first(context),
+          erase: context.flags.has('erase'),
+        }),
+        contactText,
+      ),
+  },
+  {
+    path: 'why',
+    doc: 'explain what is in the way of a contact',
+    args: [contactArg],
+    flags: { retry: { doc: 'try now' } },
+    methods: ['contact.why', 'contact.retry'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call(context.flags.has('retry') ? 'contact.retry' : 'contact.why', {
+          contact: first(context),
+        }),
+        whyText,
+      ),
+  },
+];
+
+const textOf = async (context: CommandContext, from: number): Promise<string> => {
+  const words = context.args.slice(from);
+  if (words.length === 0 || (words.length === 1 && words[0] === '-')) return context.stdinText();
+  return words.join(' ');
+};
+
+const expiry = ({ flags }: CommandContext): { expiresMs?: number; expiresFrom?: 'delivery' | 'read' } => {
+  const asked = flags.text('expires');
+  if (asked === undefined) return {};
+  if (!asked.startsWith('read+')) return { expiresMs: flags.duration('expires') ?? 0, expiresFrom: 'delivery' };
+  return { expiresMs: parseDuration(asked.slice('read+'.length)), expiresFrom: 'read' };
+};
+
+const WAIT_WORDS = ['queued', 'sent', 'delivered', 'read'] as const satisfies readonly MessageState[];
+
+const send: Command = {
+  path: 'send',
+  doc: 'send a text; - or nothing reads it from stdin',
+  args: [
+    { name: 'to', doc: 'a contact’s name', required: true, complete: 'conversation' },
+    { name: 'text', doc: 'the text, or -', many: true },
+  ],
+  flags: {
+    wait: { doc: 'until it is queued, sent, delivered or read', value: 'STATE' },
+    reply: { doc: 'the message this answers', value: 'ID' },
+    expires: { doc: 'ends on both sides after 30s, 1h, 7d …, or read+30s', value: 'DURATION' },
+  },
+  methods: ['message.send'],
+  run: async (context) => {
+    const { flags, out } = context;
+    const wait = flags.choice('wait', WAIT_WORDS);
+    const params = {
+      conversation: first(context),
+      text: await textOf(context, 1),
+      ...optional('replyTo', flags.text('reply')),
+      ...optional('wait', wait),
+      ...optional('timeoutMs', flags.duration('timeout')),
+      ...expiry(context),
+    };
+    const { message, reached } = await (await context.connect()).call('message.send', params);
+    out.item(message, messageText);
+    if (reached) return;
+    if (message.state === 'failed')
+      throw new SottoError('contact.paused', { message: `The message failed: ${message.reason ?? 'unknown reason'}` });
+    throw new SottoError('wait.timeout', {
+      message: `It is ${message.state}, not ${wait ?? 'queued'} yet; it stays in the outbox. sotto why ${first(context)} explains`,
+    });
+  },
+};
+
+/** A command that changes one message and shows it. */
+const messageCommand = (
+  path: string,
+  doc: string,
+  method: 'message.pin' | 'message.unpin' | 'message.resend' | 'message.cancel',
+): Command => ({
+  path,
+  doc,
+  args: [messageArg],
+  methods: [method],
+  run: async (context) =>
+    context.out.item(await (await context.connect()).call(method, { id: first(context) }), messageText),
+});
+
+const reactionCommand = (path: 'react' | 'unreact', doc: string): Command => ({
+  path,
+  doc,
+  args: [messageArg, { name: 'emoji', doc: 'one emoji', required: true }],
+  methods: [`message.${path}`],
+  run: async (context) =>
+    context.out.item(
+      await (await context.connect()).call(`message.${path}`, { id: first(context), emoji: context.args[1] ?? '' }),
+      messageText,
+    ),
+});
+
+const MESSAGES: readonly Command[] = [
+  send,
+  {
+    path: 'read',
+    doc: 'the history of a conversation, oldest first',
+    args: [conversationArg],
+    flags: { ...PAGING, at: { doc: 'the page that ends at this time', value: 'TIME' } },
+    methods: ['message.list'],
+    run: async (context) => {
+      const { messages, more } = await (await context.connect()).call('message.list', {
+        conversation: first(context),
+        ...paging(context),
+        ...optional('at', context.flags.time('at')),
+      });
+      page(context, messages, more, messages[0]);
+    },
+  },
+  {
+    path: 'unread',
+    doc: 'what is new, oldest first',
+    args: [{ ...conversationArg, required: false }],
+    flags: { ...PAGING, 'mark-read': { doc: 'and mark it as read' } },
+    methods: ['message.unread'],
+    run: async (context) => {
+      const { messages, more } = await (await context.connect()).call('message.unread', {
+        ...optional('conversation', context.args[0]),
+        ...paging(context),
+        ...(context.flags.has('mark-read') ? { markRead: true } : {}),
+      });
+      for (const message of messages) context.out.item(message, messageText);
+      if (more) context.out.say(`More: --after ${messages.at(-1)?.id}`);
+    },
+  },
+  {
+    path: 'listen',
+    doc: 'events as they happen, one a line; --since resumes after a cursor',
+    args: [],
+    flags: {
+      since: { doc: 'replay what was committed after this cursor first', value: 'CURSOR' },
+      kinds: { doc: 'only these kinds, with commas', value: 'KINDS' },
+    },
+    methods: ['event.listen'],
+    run: async (context) => {
+      const since = context.flags.text('since');
+      if (since !== undefined && !/^\d{1,15}$/.test(since))
+        throw new SottoError('usage.invalid', { message: '--since takes a cursor, a whole number' });
+      const client = await context.connect();
+      client.onEvent = (event) => context.out.item(event, eventText);
+      const gone = new Promise<'gone'>((resolve) => {
+        client.onClose = () => resolve('gone');
+      });
+      await client.call('event.listen', {
+        ...optional('since', since),
+        ...optional('kinds', context.flags.text('kinds')?.split(',')),
+      });
+      if ((await Promise.race([gone, context.interrupted])) === 'gone') throw new SottoError('daemon.gone');
+    },
+  },
+  {
+    path: 'search',
+    doc: 'full text over the history, newest first',
+    args: [{ name: 'query', doc: 'words that must all be there', required: true, many: true }],
+    flags: {
+      ...PAGING,
+      in: { doc: 'only in this conversation', value: 'CONVERSATION' },
+      from: { doc: 'only by this contact, or me', value: 'CONTACT' },
+    },
+    methods: ['message.search'],
+    run: async (context) => {
+      const { messages, more } = await (await context.connect()).call('message.search', {
+        query: context.args.join(' '),
+        ...optional('conversation', context.flags.text('in')),
+        ...optional('from', context.flags.text('from')),
+        ...paging(context),
+      });
+      page(context, messages, more, messages.at(-1));
+    },
+  },
+  {
+    path: 'show',
+    doc: 'one message with its earlier texts',
+    args: [messageArg],
+    methods: ['message.show'],
+    run: async (context) =>
+      context.out.item(await (await context.connect()).call('message.show', { id: first(context) }), (message) =>
+        [messageText(message), ...(message.versions ?? []).map((one) => `  before: ${one.body}`)].join('\n'),
+      ),
+  },
+  {
+    path: 'edit',
+    doc: 'change the text of a message of yours',
+    args: [messageArg, { name: 'text', doc: 'the new text, or -', many: true }],
+    methods: ['message.edit'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('message.edit', { id: first(context), text: await textOf(context, 1) }),
+        messageText,
+      ),
+  },
+  {
+    path: 'delete',
+    doc: 'delete a message of yours on both sides',
+    args: [messageArg],
+    flags: { local: { doc: 'only here, whoever wrote it' } },
+    methods: ['message.delete'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('message.delete', {
+          id: first(context),
+          local: context.flags.has('local'),
+        }),
+        messageText,
+      ),
+  },
+  reactionCommand('react', 'add a reaction'),
+  reactionCommand('unreact', 'take a reaction back'),
+  messageCommand('pin', 'pin a message for both sides', 'message.pin'),
+  messageCommand('unpin', 'take a pin back', 'message.unpin'),
+  messageCommand('resend', 'put a failed message into the outbox again', 'message.resend'),
+  messageCommand('cancel', 'take a message back that was not delivered', 'message.cancel'),
+];
+
+/** A command that changes one conversation and shows it. */
+const conversationCommand = (
+  path: string,
+  doc: string,
+  call: (context: CommandContext, conversation: string) => Promise<Conversation>,
+  rest: Pick<Command, 'methods'> & Partial<Pick<Command, 'flags' | 'args'>>,
+): Command => ({
+  path,
+  doc,
+  args: [conversationArg],
+  ...rest,
+  run: async (context) => context.out.item(await call(context, first(context)), conversationText),
+});
+
+const CONVERSATIONS: readonly Command[] = [
+  {
+    path: 'conversations',
+    doc: 'conversations, the latest first',
+    args: [],
+    flags: { archived: { doc: 'archived ones too' } },
+    methods: ['conversation.list'],
+    run: async (context) =>
+      each(
+        context,
+        await (await context.connect()).call('conversation.list', { archived: context.flags.has('archived') }),
+        conversationText,
+        'No conversations yet.',
+      ),
+  },
+  conversationCommand(
+    'conversation show',
+    'one conversation',
+    async ({ connect }, conversation) => (await connect()).call('conversation.show', { conversation }),
+    { methods: ['conversation.show'] },
+  ),
+  conversationCommand(
+    'conversation mute',
+    'no notifications, for a time or for ever',
+    async ({ connect, flags }, conversation) => {
+      const ms = flags.duration('for');
+      return (await connect()).call('conversation.mute', {
+        conversation,
+        ...(ms === undefined ? {} : { until: Date.now() + ms }),
+      });
+    },
+    { methods: ['conversation.mute'], flags: { for: { doc: 'how long: 1h, 7d …', value: 'DURATION' } } },
+  ),
+  conversationCommand(
+    'conversation unmute',
+    'notifications again',
+    async ({ connect }, conversation) => (await connect()).call('conversation.unmute', { conversation }),
+    { methods: ['conversation.unmute'] },
+  ),
+  conversationCommand(
+    'conversation archive',
+    'hide a conversation until something new comes',
+    async ({ connect, flags }, conversation) =>
+      (await connect()).call('conversation.archive', { conversation, archived: !flags.has('undo') }),
+    { methods: ['conversation.archive'], flags: { undo: { doc: 'show it again' } } },
+  ),
+  conversationCommand(
+    'conversation clear',
+    'erase the history here',
+    async ({ connect }, conversation) => (await connect()).call('conversation.clear', { conversation }),
+    { methods: ['conversation.clear'] },
+  ),
+  conversationCommand(
+    'mark-read',
+    'mark a conversation as read',
+    async ({ connect, flags }, conversation) =>
+      (await connect()).call('conversation.markRead', { conversation, ...optional('to', flags.text('to')) }),
+    { methods: ['conversation.markRead'], flags: { to: { doc: 'only up to this message', value: 'ID' } } },
+  ),
+  conversationCommand(
+    'draft',
+    'keep a text for later; without text show it',
+    async ({ connect, args, flags }, conversation) => {
+      const text = flags.has('clear') ? '' : args.length > 1 ? args.slice(1).join(' ') : undefined;
+      return (await connect()).call('conversation.draft', { conversation, ...optional('text', text) });
+    },
+    {
+      methods: ['conversation.draft'],
+      flags: { clear: { doc: 'drop it' } },
+      args: [conversationArg, { name: 'text', doc: 'the draft', many: true }],
+    },
+  ),
+  {
+    path: 'expire',
+    doc: 'how long new messages of a conversation live: 1h, 7d …, read+30s, or never',
+    args: [conversationArg, { name: 'duration', doc: 'a duration, read+duration, or never', required: true }],
+    run: async (context) => {
+      const client = await context.connect();
+      const conversation = first(context);
+      const asked = context.args[1] ?? '';
+      const fromRead = asked.startsWith('read+');
+      await client.call('config.set', {
+        key: 'messages.expiresMs',
+        value: asked === 'never' ? 0 : parseDuration(fromRead ? asked.slice(5) : asked),
+        conversation,
+      });
+      await client.call('config.set', {
+        key: 'messages.expiresFrom',
+        value: fromRead ? 'read' : 'delivery',
+        conversation,
+      });
+      context.out.item(await client.call('conversation.show', { conversation }), conversationText);
+    },
+  },
+];
+
+const each = <T extends object>(
+  { out }: CommandContext,
+  items: readonly T[],
+  text: (item: T) => string,
+  nothing: string,
+): void => {
+  for (const item of items) out.item(item, text);
+  if (items.length === 0) out.say(nothing);
+};
+
+// The last line on stderr says how a cut page goes on.
+const page = (
+  { out }: CommandContext,
+  messages: readonly Message[],
+  more: boolean,
+  last: Message | undefined,
+): void => {
+  for (const message of messages) out.item(message, messageText);
+  if (more && last !== undefined) out.say(`More: --before ${last.id}`);
+  if (messages.length === 0) out.say('Nothing.');
+};
+
+/** Commands of this file, in the order of the help. */
+export const TALK_COMMANDS: readonly Command[] = [...CONTACTS, ...MESSAGES, ...CONVERSATIONS];

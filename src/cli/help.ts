@@ -1,0 +1,42 @@
+// Help as text, from the table.
+import type { Command, Flag } from './command.ts';
+import { usageLine } from './parse.ts';
+import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
+
+const flagText = ([name, flag]: [string, Flag]): string =>
+  `  ${flag.short === undefined ? '' : `-${flag.short}, `}--${name}${flag.value === undefined ? '' : ` ${flag.value}`}`;
+
+const flagLines = (flags: Readonly<Record<string, Flag>>): string[] =>
+  Object.entries(flags).map((entry) => `${flagText(entry).padEnd(28)} ${entry[1].doc}`);
+
+/** What `sotto --help` prints. */
+export const programHelp = (): string =>
+  [
+    'sotto: a private terminal messenger',
+    '',
+    'Usage: sotto COMMAND [arguments] [flags]',
+    '',
+    ...COMMANDS.filter((command) => command.path !== 'complete').map(
+      (command) => `  ${command.path.padEnd(22)} ${command.doc}`,
+    ),
+    '  demo                   three people on a private Tor network on this machine',
+    '  daemon run             run the daemon in the foreground',
+    '',
+    'Flags of every command:',
+    ...flagLines(GLOBAL_FLAGS),
+    '',
+  ].join('\n');
+
+/** What `sotto COMMAND --help` prints. */
+export const commandHelp = (command: Command): string =>
+  [
+    `sotto ${usageLine(command)}`,
+    '',
+    command.doc,
+    '',
+    ...command.args.map((arg) => `  ${arg.name.padEnd(26)} ${arg.doc}`),
+    ...flagLines(command.flags ?? {}),
+    '',
+    'Flags of every command: see sotto --help',
+    '',
+  ].join('\n');

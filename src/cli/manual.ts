@@ -1,0 +1,58 @@
+// The manual page, in mdoc's older sister man(7), from the table.
+
+import type { Flag } from './command.ts';
+import { usageLine } from './parse.ts';
+import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
+
+const roff = (text: string): string =>
+  text
+    .replaceAll('\\', '\\\\')
+    .replaceAll('-', '\\-')
+    .replace(/^([.'])/gm, '\\&$1');
+
+const flagEntry = ([name, flag]: [string, Flag]): string[] => [
+  '.TP',
+  `.B \\-\\-${roff(name)}${flag.value === undefined ? '' : ` ${roff(flag.value)}`}`,
+  roff(flag.doc),
+];
+
+/** The page as roff. */
+export const manualPage = (version: string): string =>
+  [
+    `.TH SOTTO 1 "2026-11-25" "sotto ${version}" "User Commands"`,
+    '.SH NAME',
+    'sotto \\- a private terminal messenger',
+    '.SH SYNOPSIS',
+    '.B sotto',
+    '.I command',
+    '[arguments] [flags]',
+    '.SH DESCRIPTION',
+    'Two people talk over Tor onion services, end to end encrypted with the Signal protocol, with no server.',
+    'Every command talks to a daemon that owns the account and is started on demand.',
+    '.SH COMMANDS',
+    ...COMMANDS.filter((command) => command.path !== 'complete').flatMap((command) => [
+      '.TP',
+      `.B ${roff(usageLine(command))}`,
+      roff(command.doc),
+      ...Object.entries(command.flags ?? {}).flatMap(([name, flag]) => [
+        '.br',
+        `.B \\-\\-${roff(name)}${flag.value === undefined ? '' : ` ${roff(flag.value)}`}`,
+        roff(flag.doc),
+      ]),
+    ]),
+    '.SH OPTIONS',
+    ...Object.entries(GLOBAL_FLAGS).flatMap(flagEntry),
+    '.SH EXIT STATUS',
+    '0 done, 1 our fault, 2 usage, 3 no such thing, 4 not reachable now, 5 timed out, 6 not allowed or locked, 7 conflict, 8 bad data from outside.',
+    '.SH ENVIRONMENT',
+    '.TP',
+    '.B SOTTO_DATA_DIR, SOTTO_ACCOUNT',
+    'defaults of the flags of the same name',
+    '.TP',
+    '.B SOTTO_PASSPHRASE_FILE',
+    'a file whose first line is the passphrase',
+    '.TP',
+    '.B NO_COLOR',
+    'no colours',
+    '',
+  ].join('\n');

@@ -1,0 +1,71 @@
+// The only place that writes: data to stdout, talk to stderr; JSON lines or text that passed the sanitiser.
+import { errorObject } from '../protocol/errors.ts';
+import { safeText } from '../protocol/safe-text.ts';
+
+export type OutputOptions = {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly colour: boolean;
+  readonly write: (to: 'out' | 'err', text: string) => void;
+  readonly errIsTerminal: boolean;
+};
+
+/** Prints results, progress and errors of one command. */
+export class Output {
+  readonly json: boolean;
+  readonly #options: OutputOptions;
+  #progressShown = false;
+
+  constructor(options: OutputOptions) {
+    this.json = options.json;
+    this.#options = options;
+  }
+
+  /** One result, or one of a list: an object in JSON, else the text. */
+  item<T extends object>(value: T, text: (value: T) => string): void {
+    this.#write('out', this.json ? jsonLine(value) : `${safeText(text(value))}\n`);
+  }
+
+  /** Text that is the result itself: a script, a page. */
+  raw(text: string): void {
+    this.#write('out', text);
+  }
+
+  /** A sentence for the person, on stderr; nothing in JSON or when quiet. */
+  say(text: string): void {
+    if (this.json || this.#options.quiet) return;
+    this.#write('err', `${safeText(text)}\n`);
+  }
+
+  /** A sentence that must be seen, also when quiet. */
+  warn(text: string): void {
+    this.#write('err', this.json ? '' : `${this.dim('warning:')} ${safeText(text)}\n`);
+  }
+
+  /** One line that is drawn over; nothing when stderr is no terminal. */
+  progress(text: string): void {
+    if (this.json || this.#options.quiet || !this.#options.errIsTerminal) return;
+    this.#options.write('err', `\r\u001b[2K${safeText(text)}`);
+    this.#progressShown = true;
+  }
+
+  /** The one error of a command. */
+  error(error: unknown): void {
+    const told = errorObject(error);
+    this.#write('err', this.json ? jsonLine(told) : `sotto: ${safeText(told.message)}\n`);
+  }
+
+  dim(text: string): string {
+    return this.#options.colour ? `\u001b[2m${text}\u001b[22m` : text;
+  }
+
+  #write(to: 'out' | 'err', text: string): void {
+    if (this.#progressShown) this.#options.write('err', '\r\u001b[2K');
+    this.#progressShown = false;
+    if (text !== '') this.#options.write(to, text);
+  }
+}
+
+// JSON.stringify leaves DEL, C1 and bidi controls as they are; a terminal must not get them from --json either.
+const jsonLine = (value: object): string =>
+  `${JSON.stringify(value).replace(/[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n`;

@@ -1,0 +1,83 @@
+// Reads the command line by the table: which command, its flags, its arguments. Mistakes are `usage.invalid`.
+import { parseArgs } from 'node:util';
+import { SottoError } from '../protocol/errors.ts';
+import type { Command, Flag } from './command.ts';
+import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
+
+export type Parsed = {
+  readonly command: Command | undefined;
+  readonly args: readonly string[];
+  readonly flags: Readonly<Record<string, string | boolean | undefined>>;
+};
+
+/** The command that `argv` asks for. Global flags may stand anywhere. Throws `usage.invalid`. */
+export const parseCommandLine = (argv: readonly string[]): Parsed => {
+  const words = positionals(argv);
+  const command = findCommand(words);
+  if (command === undefined && words.length > 0) throw unknownCommand(words);
+  const flags = { ...GLOBAL_FLAGS, ...(command?.flags ?? {}) };
+  let parsed: ReturnType<typeof parseArgs>;
+  try {
+    parsed = parseArgs({ args: [...argv], options: optionsOf(flags), allowPositionals: true, strict: true });
+  } catch (error) {
+    throw usage(error instanceof Error ? (error.message.split('. ')[0] ?? '') : 'not understood', command);
+  }
+  const args = parsed.positionals.slice(command?.path.split(' ').length ?? 0);
+  const given = parsed.values as Record<string, string | boolean | undefined>;
+  if (command !== undefined && given.help !== true) checkArgs(command, args);
+  return { command, args, flags: given };
+};
+
+/** An error that says how the command is used. */
+export const usage = (message: string, command: Command | undefined): SottoError =>
+  new SottoError('usage.invalid', {
+    message: `${message}${command === undefined ? '' : `. Usage: sotto ${usageLine(command)}`}`,
+  });
+
+/** `send <to> [text] [flags]` */
+export const usageLine = (command: Command): string => {
+  const args = command.args.map((arg) =>
+    arg.required === true ? `<${arg.name}>` : `[${arg.name}${arg.many === true ? ' …' : ''}]`,
+  );
+  return [command.path, ...args, ...(Object.keys(command.flags ?? {}).length > 0 ? ['[flags]'] : [])].join(' ');
+};
+
+const checkArgs = (command: Command, args: readonly string[]): void => {
+  const required = command.args.filter((arg) => arg.required === true).length;
+  if (args.length < required) throw usage(`${command.args[args.length]?.name ?? 'an argument'} is missing`, command);
+  if (args.length > command.args.length && command.args.at(-1)?.many !== true)
+    throw usage(`too many arguments: ${args.slice(command.args.length).join(' ')}`, command);
+};
+
+const optionsOf = (flags: Readonly<Record<string, Flag>>) =>
+  Object.fromEntries(
+    Object.entries(flags).map(([name, flag]) => [
+      name,
+      {
+        type: flag.value === undefined ? ('boolean' as const) : ('string' as const),
+        ...(flag.short === undefined ? {} : { short: flag.short }),
+      },
+    ]),
+  );
+
+// The words before any flag of the command itself: global flags with values are known, so their values are not words.
+const positionals = (argv: readonly string[]): string[] =>
+  parseArgs({ args: [...argv], options: optionsOf(GLOBAL_FLAGS), allowPositionals: true, strict: false }).positionals;
+
+const findCommand = (words: readonly string[]): Command | undefined => {
+  const two = words.slice(0, 2).join(' ');
+  return COMMANDS.find((command) => command.path === two) ?? COMMANDS.find((command) => command.path === words[0]);
+};
+
+const unknownCommand = (words: readonly string[]): SottoError => {
+  const group = COMMANDS.filter((command) => command.path.startsWith(`${words[0]} `)).map(
+    (command) => command.path.split(' ')[1],
+  );
+  if (group.length > 0)
+    return new SottoError('usage.invalid', { message: `sotto ${words[0]} needs one of: ${group.join(', ')}` });
+  const near = COMMANDS.map((command) => command.path.split(' ')[0] ?? '').filter((name) =>
+    name.startsWith((words[0] ?? '').slice(0, 2)),
+  );
+  const hint = near.length > 0 ? `: did you mean ${[...new Set(near)].slice(0, 3).join(', ')}?` : ': see sotto --help';
+  return new SottoError('usage.invalid', { message: `There is no command ${JSON.stringify(words[0])}${hint}` });
+};

@@ -1,0 +1,190 @@
+// Runs one command: parses, connects, prints, and gives the exit code.
+import { join } from 'node:path';
+import { connectOrStart } from '../client/launch.ts';
+import { type AccountPaths, accountPaths, chooseAccount, type Environment, placesOf } from '../client/paths.ts';
+import { RpcClient } from '../client/rpc-client.ts';
+import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
+import { parseDuration, parseTime } from '../protocol/time-words.ts';
+import type { Command, CommandContext, ConnectOptions, Flags } from './command.ts';
+import { commandHelp, programHelp } from './help.ts';
+import { Output } from './output.ts';
+import { type Parsed, parseCommandLine, usage } from './parse.ts';
+import { askTerminal, readSecret, readStdin } from './terminal.ts';
+
+export type Program = {
+  readonly argv: readonly string[];
+  readonly environment: Environment;
+  readonly version: string;
+  /** `sotto --version --json`. */
+  readonly versions: object;
+  /** Program and first arguments that run this program again. */
+  readonly self: readonly [string, ...string[]];
+};
+
+/** Runs the command line; gives the exit code of the contract. */
+export const runCli = async (program: Program): Promise<number> => {
+  const json = program.argv.includes('--json');
+  const out = new Output({
+    json,
+    quiet: program.argv.includes('--quiet') || program.argv.includes('-q'),
+    colour: process.stderr.isTTY === true && program.environment.NO_COLOR === undefined,
+    errIsTerminal: process.stderr.isTTY === true,
+    write: (to, text) => void (to === 'out' ? process.stdout : process.stderr).write(text),
+  });
+  try {
+    const parsed = parseCommandLine(program.argv);
+    if (parsed.flags.version === true) out.item({ ...program.versions }, () => `sotto ${program.version}`);
+    else if (parsed.command === undefined) out.raw(programHelp());
+    else if (parsed.flags.help === true) out.raw(commandHelp(parsed.command));
+    else await runCommand(program, parsed.command, parsed, out);
+    return 0;
+  } catch (error) {
+    if (error === INTERRUPTED) return 130;
+    out.error(error);
+    const { code } = errorObject(error);
+    if (code === 'internal.bug' && !(error instanceof SottoError))
+      process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    return exitOf(code);
+  }
+};
+
+const INTERRUPTED = Symbol('interrupted');
+
+const runCommand = async (program: Program, command: Command, parsed: Parsed, out: Output): Promise<void> => {
+  const clients: RpcClient[] = [];
+  const interrupted = new Promise<void>((resolve) => {
+    process.once('SIGINT', resolve);
+    process.once('SIGTERM', resolve);
+  });
+  const context = contextOf(program, command, parsed, { out, clients, interrupted });
+  const stopped = interrupted.then(() => {
+    throw INTERRUPTED;
+  });
+  try {
+    await Promise.race([command.run(context), stopped]);
+  } finally {
+    for (const client of clients) client.close();
+  }
+};
+
+type Running = { readonly out: Output; readonly clients: RpcClient[]; readonly interrupted: Promise<void> };
+
+const contextOf = (
+  program: Program,
+  command: Command,
+  parsed: Parsed,
+  { out, clients, interrupted }: Running,
+): CommandContext => {
+  const { environment, version, self } = program;
+  const flags = flagsOf(parsed, command);
+  const dataDir = flags.text('data-dir') ?? environment.SOTTO_DATA_DIR;
+  const places = placesOf(dataDir === undefined ? undefined : absolute(dataDir), environment);
+  const name = chooseAccount(places, flags.text('account') ?? environment.SOTTO_ACCOUNT);
+  const account = accountPaths(places, name, environment);
+  const daemonCommand = [
+    ...self,
+    ...(places.dataDir === undefined ? [] : ['--data-dir', places.dataDir]),
+    '--account',
+    name,
+    'daemon',
+    'run',
+  ] as const;
+  const passphrase = (options: { readonly prompt: string; readonly twice?: boolean }) =>
+    passphraseOf(flags, environment, options);
+  const connect = async (options: ConnectOptions = {}) => {
+    if (flags.has('verbose')) out.say(`connecting to ${account.socket}`);
+    const start = options.start !== false && !flags.has('no-start');
+    const client = await (start
+      ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]] })
+      : RpcClient.open(account.socket));
+    clients.push(client);
+    if (options.unlock !== false) await unlock(client, account, passphrase);
+    return client;
+  };
+  return {
+    args: parsed.args,
+    flags,
+    out,
+    places,
+    account,
+    pathsOf: (other) => accountPaths(places, other, environment),
+    version,
+    connect,
+    passphrase,
+    stdinText: readStdin,
+    ask: (prompt) => askTerminal(prompt, { secret: false }),
+    daemonCommand: daemonCommand as unknown as [string, ...string[]],
+    interrupted,
+  };
+};
+
+const absolute = (path: string): string => (path.startsWith('/') ? path : join(process.cwd(), path));
+
+const unlock = async (
+  client: RpcClient,
+  account: AccountPaths,
+  passphrase: CommandContext['passphrase'],
+): Promise<void> => {
+  if (!client.greeting.exists)
+    throw new SottoError('account.unknown', {
+      message: `There is no account ${account.name}: make one with sotto init`,
+    });
+  if (!client.greeting.locked) return;
+  const secret = await passphrase({ prompt: `Passphrase of ${account.name}` });
+  if (secret === undefined) throw new SottoError('passphrase.needed');
+  await client.call('account.unlock', { passphrase: secret });
+};
+
+const passphraseOf = async (
+  flags: Flags,
+  environment: Environment,
+  options: { readonly prompt: string; readonly twice?: boolean },
+): Promise<string | undefined> => {
+  const fd = flags.number('passphrase-fd', { min: 0, max: 1_000 });
+  if (fd !== undefined) return readSecret(fd);
+  if (environment.SOTTO_PASSPHRASE_FILE !== undefined) return readSecret(environment.SOTTO_PASSPHRASE_FILE);
+  const typed = await askTerminal(`${options.prompt}: `, { secret: true });
+  if (typed === undefined || options.twice !== true) return typed;
+  if (typed === '')
+    throw new SottoError('passphrase.empty', { message: 'The passphrase is empty: --no-passphrase does without one' });
+  if ((await askTerminal('The same again: ', { secret: true })) !== typed) throw new SottoError('passphrase.mismatch');
+  return typed;
+};
+
+const flagsOf = (parsed: Parsed, command: Command): Flags => {
+  const text = (name: string): string | undefined => {
+    const value = parsed.flags[name];
+    return typeof value === 'string' ? value : undefined;
+  };
+  return {
+    has: (name) => parsed.flags[name] === true,
+    text,
+    number: (name, { min, max }) => {
+      const value = text(name);
+      if (value === undefined) return undefined;
+      if (!/^\d{1,15}$/.test(value) || Number(value) < min || Number(value) > max)
+        throw usage(`--${name} takes a whole number from ${min} to ${max}, not ${JSON.stringify(value)}`, command);
+      return Number(value);
+    },
+    duration: (name) => {
+      const value = text(name);
+      return value === undefined ? undefined : parseDuration(value);
+    },
+    time: (name) => {
+      const value = text(name);
+      return value === undefined ? undefined : parseTime(value, Date.now());
+    },
+    bound: (name) => {
+      const value = text(name);
+      return value === undefined || /^[0-9a-f]{6,32}$/.test(value) ? value : String(parseTime(value, Date.now()));
+    },
+    choice: (name, words) => {
+      const value = text(name);
+      if (value === undefined) return undefined;
+      const found = words.find((word) => word === value);
+      if (found === undefined)
+        throw usage(`--${name} is one of ${words.join(', ')}, not ${JSON.stringify(value)}`, command);
+      return found;
+    },
+  };
+};

@@ -1,0 +1,143 @@
+// Objects as lines for people. Everything passes the sanitiser again in output.ts; names pass it as names here.
+
+import type {
+  Check,
+  Contact,
+  Conversation,
+  Event,
+  FileObject,
+  GapEvent,
+  Message,
+  SettingRow,
+  Status,
+  Why,
+} from '../protocol/rpc.ts';
+import { safeName } from '../protocol/safe-text.ts';
+
+const pad = (value: number): string => String(value).padStart(2, '0');
+
+/** `2026-01-31 14:05`, local time. */
+export const timeText = (at: number): string => {
+  const date = new Date(at);
+  return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${pad(date.getHours())}:${pad(date.getMinutes())}`;
+};
+
+/** `1.5 MiB` */
+export const sizeText = (bytes: number): string => {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+};
+
+export const messageText = (message: Message): string => {
+  const flags = [
+    ...(message.mine ? [message.state] : []),
+    ...(message.reason === undefined ? [] : [message.reason]),
+    ...(message.editedAt === undefined ? [] : ['edited']),
+    ...(message.pinnedAt === undefined ? [] : ['pinned']),
+    ...(message.expiresAt === undefined ? [] : [`ends ${timeText(message.expiresAt)}`]),
+  ];
+  const body = message.deletedAt === undefined ? message.body : '(deleted)';
+  const reply = message.replyTo === undefined ? '' : `↳ ${message.replyTo.slice(0, 8)} `;
+  const reactions = message.reactions.length === 0 ? '' : `  ${message.reactions.map((one) => one.emoji).join(' ')}`;
+  const from = `${safeName(message.from)}${message.conversation === message.from || message.mine ? '' : ` in ${safeName(message.conversation)}`}`;
+  return `${timeText(message.sentAt)}  ${message.id.slice(0, 8)}  ${from}: ${reply}${message.snippet ?? body}${reactions}${flags.length === 0 ? '' : `  [${flags.join(', ')}]`}`;
+};
+
+export const contactText = (contact: Contact): string =>
+  [
+    `${contact.verified ? '◆' : '◇'} ${safeName(contact.name)}`,
+    contact.state,
+    contact.address,
+    contact.id.slice(0, 8),
+    ...(contact.requestNote === undefined ? [] : [`“${contact.requestNote}”`]),
+    ...(contact.note === undefined ? [] : [`(${contact.note})`]),
+    ...(contact.paused === undefined ? [] : [`paused: ${contact.paused}`]),
+  ].join('  ');
+
+export const contactDetailText = (contact: Contact): string =>
+  [
+    contactText(contact),
+    ...(contact.safetyNumber === undefined
+      ? []
+      : ['', 'Compare these 60 digits with them, face to face or by voice:', ...groups(contact.safetyNumber)]),
+    ...(contact.history === undefined || contact.history.length === 0
+      ? []
+      : ['', ...contact.history.map((one) => `${timeText(one.at)}  ${one.kind}  ${one.detail ?? ''}`)]),
+  ].join('\n');
+
+const groups = (number: string): string[] => {
+  const parts = number.split(' ');
+  return [0, 4, 8].map((from) => `  ${parts.slice(from, from + 4).join(' ')}`);
+};
+
+export const conversationText = (one: Conversation): string =>
+  [
+    `${one.verified ? '◆' : '◇'} ${safeName(one.name)}`,
+    one.unread === 0 ? 'nothing new' : `${one.unread} unread`,
+    ...(one.lastAt === undefined ? [] : [timeText(one.lastAt)]),
+    ...(one.draft === undefined ? [] : ['has a draft']),
+    ...(one.mutedUntil === undefined ? [] : ['muted']),
+    ...(one.archived ? ['archived'] : []),
+  ].join('  ');
+
+export const fileText = (file: FileObject): string =>
+  `${file.id.slice(0, 8)}  ${file.direction === 'in' ? 'from' : 'to'} ${safeName(file.conversation)}  ${safeName(file.name)}  ${sizeText(file.transferredBytes)} of ${sizeText(file.sizeBytes)}  ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`;
+
+export const statusText = (status: Status): string => {
+  const { tor } = status;
+  const network = [
+    tor.state,
+    `${tor.bootstrapPercent} %`,
+    tor.reachable ? 'reachable' : 'not reachable yet',
+    `${tor.descriptorUploads} uploads`,
+  ];
+  return [
+    `${safeName(status.nickname)}  ${status.address}`,
+    `tor      ${network.join(', ')}${tor.private ? ', private network' : ''}${tor.version === undefined ? '' : `, ${tor.version}`}`,
+    ...(tor.warning === undefined ? [] : [`         ${tor.warning}`]),
+    ...(tor.lastError === undefined || tor.state === 'online' ? [] : [`         ${tor.lastError.message}`]),
+    `outbox   ${status.outboxDepth} waiting`,
+    `unread   ${status.unread}, ${status.requests} requests`,
+    ...status.links.map(
+      (link) =>
+        `link     ${safeName(link.contact)}: ${link.state}${link.rttMs === undefined ? '' : `, ${link.rttMs} ms`}`,
+    ),
+    `daemon   ${status.daemon.version}, process ${status.daemon.pid}, ${sizeText(status.daemon.rssBytes)}`,
+  ].join('\n');
+};
+
+export const whyText = (why: Why): string =>
+  [
+    why.summary,
+    `link     ${why.link.state}${why.link.lastError === undefined ? '' : `; last error: ${why.link.lastError}`}`,
+    ...(why.link.nextRetryAt === undefined ? [] : [`retry    ${timeText(why.link.nextRetryAt)}`]),
+    `outbox   ${why.outbox.depth}${why.outbox.oldestAt === undefined ? '' : `, the oldest since ${timeText(why.outbox.oldestAt)}`}`,
+    ...why.advice.map((line) => `advice   ${line}`),
+  ].join('\n');
+
+export const checkText = (check: Check): string =>
+  `${check.ok ? 'ok  ' : 'BAD '} ${check.check}: ${check.detail}${check.fix === undefined ? '' : `\n     mend: ${check.fix}`}`;
+
+export const settingText = (row: SettingRow): string =>
+  `${row.key} = ${JSON.stringify(row.value)}${row.source === 'default' ? '' : `  (${row.source})`}  ${row.doc}`;
+
+export const eventText = (event: Event | GapEvent): string => {
+  if (event.kind === 'gap') return `gap: events after ${event.fromCursor} up to ${event.toCursor} are gone`;
+  const { message, contact, file } = event;
+  const about =
+    message !== undefined && 'body' in message
+      ? messageText(message)
+      : contact !== undefined
+        ? safeName(contact.name)
+        : file !== undefined
+          ? fileText(file)
+          : (event.setting?.key ??
+            (event.tor === undefined ? (message?.id ?? '') : `${event.tor.state} ${event.tor.bootstrapPercent} %`));
+  return `${event.kind}  ${about}${event.detail === undefined ? '' : `  ${event.detail}`}`;
+};

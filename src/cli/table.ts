@@ -1,0 +1,23 @@
+// The one table of commands: parsing, help, completion, manual page and docs/cli.md come from it.
+
+import type { Command, Flag } from './command.ts';
+import { ACCOUNT_COMMANDS } from './commands-account.ts';
+import { PROGRAM_COMMANDS } from './commands-program.ts';
+import { TALK_COMMANDS } from './commands-talk.ts';
+
+/** Flags of every command, before or after its name. */
+export const GLOBAL_FLAGS: Readonly<Record<string, Flag>> = {
+  account: { doc: 'the account to use', value: 'NAME' },
+  'data-dir': { doc: 'everything of sotto lies below this folder', value: 'DIR' },
+  json: { doc: 'one JSON object a line' },
+  timeout: { doc: 'how long to wait at most: 60s, 5m …', value: 'DURATION' },
+  'passphrase-fd': { doc: 'read the passphrase from this file descriptor', value: 'N' },
+  'no-start': { doc: 'do not start a daemon' },
+  quiet: { doc: 'no progress', short: 'q' },
+  verbose: { doc: 'say what is tried', short: 'v' },
+  help: { doc: 'explain the command', short: 'h' },
+  version: { doc: 'the version' },
+};
+
+/** Every command of this program, in the order of the help. */
+export const COMMANDS: readonly Command[] = [...ACCOUNT_COMMANDS, ...TALK_COMMANDS, ...PROGRAM_COMMANDS];

@@ -1,0 +1,65 @@
+// Asking on the terminal, and reading secrets and texts from descriptors, files and stdin.
+import { closeSync, openSync, readSync } from 'node:fs';
+import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
+import { ReadStream } from 'node:tty';
+import { SottoError } from '../protocol/errors.ts';
+
+const SECRET_BYTES_MAX = 4096;
+
+/** The first line of a file descriptor or file. Throws `path.notAllowed` when it cannot be read. */
+export const readSecret = (from: number | string): string => {
+  const fd = typeof from === 'number' ? from : open(from);
+  try {
+    const buffer = Buffer.alloc(SECRET_BYTES_MAX);
+    let size = 0;
+    for (;;) {
+      const got = readSync(fd, buffer, size, buffer.length - size, null);
+      size += got;
+      if (got === 0 || size === buffer.length || buffer.subarray(0, size).includes(10)) break;
+    }
+    return buffer.subarray(0, size).toString('utf8').split('\n')[0]?.replace(/\r$/, '') ?? '';
+  } catch (error) {
+    throw new SottoError('path.notAllowed', { message: `The passphrase cannot be read from ${from}`, cause: error });
+  } finally {
+    if (typeof from === 'string') closeSync(fd);
+  }
+};
+
+const open = (path: string): number => {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw new SottoError('path.notAllowed', { message: `The passphrase file cannot be read: ${path}`, cause: error });
+  }
+};
+
+/** Asks on the controlling terminal; undefined when there is none. A secret is not echoed. */
+export const askTerminal = async (
+  prompt: string,
+  options: { readonly secret: boolean },
+): Promise<string | undefined> => {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined;
+  const input = new ReadStream(openSync('/dev/tty', 'r'));
+  process.stderr.write(prompt);
+  const quiet = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const lines = createInterface({ input, output: options.secret ? quiet : process.stderr, terminal: true });
+  try {
+    return await lines.question('');
+  } finally {
+    lines.close();
+    input.destroy();
+    if (options.secret) process.stderr.write('\n');
+  }
+};
+
+/** Everything on stdin, as UTF-8. Throws `text.notUtf8`. */
+export const readStdin = async (): Promise<string> => {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
+  } catch {
+    throw new SottoError('text.notUtf8');
+  }
+};

@@ -1,0 +1,290 @@
+// `sotto demo`: three people on a private Tor network on this machine do the main job, for real, step by step.
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { connectOrStart } from '../client/launch.ts';
+import { type AccountPaths, accountPaths, listAccounts, type Places, placesOf } from '../client/paths.ts';
+import { RpcClient } from '../client/rpc-client.ts';
+import { errorObject, SottoError } from '../protocol/errors.ts';
+import type { Event, Method, ParamsIn, Result } from '../protocol/rpc.ts';
+import { startTorLab, stopTorLab, type TorLab } from './tor-lab.ts';
+
+const NAMES = ['alice', 'bob', 'carol'] as const;
+const WAIT_MS = 90_000;
+
+/** Runs the demo; gives the exit code. Nothing is left running unless `--keep`. */
+export const runDemo = async (argv: readonly string[]): Promise<number> => {
+  const { values } = parseArgs({
+    args: [...argv],
+    strict: false,
+    options: {
+      keep: { type: 'boolean' },
+      stop: { type: 'boolean' },
+      dir: { type: 'string' },
+      json: { type: 'boolean' },
+    },
+  });
+  const dir = typeof values.dir === 'string' ? resolve(values.dir) : undefined;
+  if (values.stop === true) return dir === undefined ? say('sotto: --stop needs --dir DIR', 2) : stopDemo(dir);
+  if (values.keep === true && dir === undefined) return say('sotto: --keep needs --dir DIR', 2);
+  process.umask(0o077);
+  const stage = new Stage(dir ?? mkdtempSync(join(tmpdir(), 'sotto-demo-')), values.keep === true);
+  const interrupted = new Promise<never>((_resolve, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+      process.once(signal, () => reject(new SottoError('wait.timeout', { message: 'interrupted' })));
+  });
+  try {
+    await Promise.race([stage.play(), interrupted]);
+    if (values.keep !== true) await stage.clear();
+    stage.close();
+    return 0;
+  } catch (error) {
+    say(
+      `sotto: the demo failed: ${errorObject(error).code === 'internal.bug' ? String(error) : errorObject(error).message}`,
+      1,
+    );
+    await stage.clear();
+    stage.close();
+    return 1;
+  }
+};
+
+const stopDemo = async (dir: string): Promise<number> => {
+  await stopDaemons(placesOf(dir, process.env));
+  const found = await stopTorLab(join(dir, 'tor-network'));
+  return say(found ? `The demo in ${dir} has ended.` : `No demo runs in ${dir}.`, 0);
+};
+
+const stopDaemons = async (places: Places): Promise<void> => {
+  for (const name of listAccounts(places)) {
+    const client = await RpcClient.open(accountPaths(places, name, process.env).socket).catch(() => undefined);
+    if (client === undefined) continue;
+    const gone = new Promise<void>((done) => {
+      client.onClose = done;
+    });
+    await client.call('daemon.stop', {}).catch(() => undefined);
+    await gone;
+  }
+};
+
+const say = <Code extends number>(line: string, code: Code): Code => {
+  process.stderr.write(`${line}\n`);
+  return code;
+};
+
+class Stage {
+  readonly #dir: string;
+  readonly #keep: boolean;
+  readonly #places: Places;
+  readonly #startedAt = performance.now();
+  readonly #actors = new Map<string, Actor>();
+  #lab: TorLab | undefined;
+
+  constructor(dir: string, keep: boolean) {
+    this.#dir = dir;
+    this.#keep = keep;
+    this.#places = placesOf(dir, process.env);
+  }
+
+  async play(): Promise<void> {
+    await this.#network();
+    const [alice, bob, carol] = await Promise.all(NAMES.map((name) => this.#actor(name)));
+    if (alice === undefined || bob === undefined || carol === undefined) throw new Error('three people');
+    this.#tell(`Alice, Bob and Carol run, each a daemon of its own; all three can be reached over Tor`);
+    await this.#meet(alice, bob);
+    await this.#talk(alice, bob);
+    await this.#offline(alice, bob);
+    await this.#reject(bob, carol);
+    this.#tell(this.#keep ? `All of it goes on: bin/sotto --data-dir ${this.#dir} --account alice status` : 'Done.');
+  }
+
+  /** Ends everything that was started. */
+  async clear(): Promise<void> {
+    for (const actor of this.#actors.values()) actor.close();
+    await stopDaemons(this.#places);
+    await this.#lab?.stop();
+    await stopTorLab(join(this.#dir, 'tor-network'));
+    if (!this.#keep) rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  close(): void {
+    for (const actor of this.#actors.values()) actor.close();
+  }
+
+  async #network(): Promise<void> {
+    if (existsSync(join(this.#dir, 'accounts')))
+      throw new SottoError('account.exists', {
+        message: `There is a demo in ${this.#dir} already: --stop --dir ends it`,
+      });
+    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+    this.#tell('Starting a private Tor network on this machine: one authority, five relays');
+    const lab = await startTorLab({
+      dir: join(this.#dir, 'tor-network'),
+      cacheDir: join(process.env.XDG_CACHE_HOME ?? join(process.env.HOME ?? tmpdir(), '.cache'), 'sotto'),
+      detached: this.#keep,
+    });
+    this.#lab = lab;
+    writeFileSync(this.#places.configFile, `[tor]\nnetwork = ${JSON.stringify(lab.networkFile)}\n`, { mode: 0o600 });
+    this.#tell('The Tor network is up');
+  }
+
+  async #actor(name: string): Promise<Actor> {
+    const actor = new Actor(accountPaths(this.#places, name, process.env), this.#dir);
+    this.#actors.set(name, actor);
+    await actor.start();
+    await actor.call('account.init', { nickname: name, noPassphrase: true });
+    await actor.call('status.wait', { until: 'reachable', timeoutMs: WAIT_MS });
+    return actor;
+  }
+
+  async #meet(alice: Actor, bob: Actor): Promise<void> {
+    const { words } = await bob.call('account.show', {});
+    await alice.call('contact.add', { address: words, name: 'bob', note: 'hello, it is Alice' });
+    this.#tell('Alice asks Bob to be her contact, by his 24 words');
+    const request = await bob.until('a request', async () => (await bob.call('contact.requests', {}))[0]);
+    await bob.call('contact.accept', { contact: request.id, name: 'alice' });
+    await alice.until(
+      'acceptance',
+      async () => (await alice.call('contact.show', { contact: 'bob' })).state === 'accepted',
+    );
+    this.#tell('Bob accepts');
+    const [a, b] = [
+      await alice.call('contact.show', { contact: 'bob' }),
+      await bob.call('contact.show', { contact: 'alice' }),
+    ];
+    if (a.safetyNumber === undefined || a.safetyNumber !== b.safetyNumber) throw new Error('the safety numbers differ');
+    await alice.call('contact.verify', { contact: 'bob', verified: true });
+    await bob.call('contact.verify', { contact: 'alice', verified: true });
+    this.#tell(`They compare safety numbers: ${a.safetyNumber.slice(0, 23)}… on both sides; verified`);
+  }
+
+  async #talk(alice: Actor, bob: Actor): Promise<void> {
+    for (const actor of [alice, bob]) await actor.call('config.set', { key: 'privacy.readReceipts', value: true });
+    const startedAt = performance.now();
+    const sent = await alice.call('message.send', {
+      conversation: 'bob',
+      text: 'Are we still on for nine?',
+      wait: 'delivered',
+      timeoutMs: WAIT_MS,
+    });
+    if (!sent.reached) throw new Error('the message was not delivered');
+    this.#tell(`Alice writes, end to end encrypted; delivered after ${Math.round(performance.now() - startedAt)} ms`);
+    await bob.call('message.send', {
+      conversation: 'alice',
+      text: 'Yes. Bring the second key.',
+      replyTo: sent.message.id,
+      wait: 'delivered',
+      timeoutMs: WAIT_MS,
+    });
+    await bob.call('conversation.markRead', { conversation: 'alice' });
+    await alice.until(
+      'a read receipt',
+      async () => (await alice.call('message.show', { id: sent.message.id })).state === 'read',
+    );
+    this.#tell('Bob answers; Alice sees that he has read her message');
+  }
+
+  async #offline(alice: Actor, bob: Actor): Promise<void> {
+    await bob.stop();
+    this.#tell('Bob goes offline');
+    const texts = ['One for later.', 'Two for later.', 'Three for later.'];
+    for (const text of texts) await alice.call('message.send', { conversation: 'bob', text });
+    this.#tell(`Alice writes ${texts.length} messages; they wait in her outbox, queued`);
+    await bob.start();
+    await bob.until('what waited', async () => {
+      const { messages } = await bob.call('message.list', { conversation: 'alice' });
+      return texts.every((text) => messages.some((message) => message.body === text));
+    });
+    const { messages } = await bob.call('message.list', { conversation: 'alice' });
+    const got = messages.map((message) => message.body).filter((body) => texts.includes(body));
+    if (JSON.stringify(got) !== JSON.stringify(texts)) throw new Error(`they came as ${JSON.stringify(got)}`);
+    await alice.until('delivery', async () => (await alice.call('status.show', {})).outboxDepth === 0);
+    this.#tell('Bob comes back from offline: each message is there once, in order, and Alice sees them delivered');
+  }
+
+  async #reject(bob: Actor, carol: Actor): Promise<void> {
+    const { link } = await bob.call('account.show', {});
+    await carol.call('contact.add', { address: link, name: 'bob' });
+    const request = await bob.until('Carol’s request', async () => (await bob.call('contact.requests', {}))[0]);
+    await bob.call('contact.reject', { contact: request.id });
+    this.#tell('Carol asks Bob; he rejects her request, and she is told nothing');
+    const { state } = await carol.call('contact.show', { contact: 'bob' });
+    const refused = await carol.call('message.send', { conversation: 'bob', text: 'let me in' }).then(
+      () => 0,
+      (error: unknown) => errorObject(error).exit,
+    );
+    if (state !== 'outgoing' || refused !== 6) throw new Error(`Carol: ${state}, exit ${refused}`);
+    const found = await bob.call('message.search', { query: 'let me in' });
+    const conversations = await bob.call('conversation.list', {});
+    if (found.messages.length > 0 || conversations.some((one) => one.name === 'carol'))
+      throw new Error('something of Carol’s is with Bob');
+    this.#tell('She sees it pending, cannot send (exit 6), and nothing of hers is in Bob’s conversations or search');
+  }
+
+  #tell(line: string): void {
+    const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1).padStart(5);
+    process.stdout.write(`${seconds} s  ${line}\n`);
+  }
+}
+
+class Actor {
+  readonly #paths: AccountPaths;
+  readonly #dir: string;
+  #client: RpcClient | undefined;
+
+  constructor(paths: AccountPaths, dir: string) {
+    this.#paths = paths;
+    this.#dir = dir;
+  }
+
+  async start(): Promise<void> {
+    const program = process.env.SOTTO_PROGRAM ?? resolve('bin/sotto');
+    this.#client = await connectOrStart({
+      account: this.#paths,
+      command: [program, '--data-dir', this.#dir, '--account', this.#paths.name, 'daemon', 'run'],
+    });
+  }
+
+  async stop(): Promise<void> {
+    const client = this.#client;
+    if (client === undefined) return;
+    const gone = new Promise<void>((done) => {
+      client.onClose = done;
+    });
+    await client.call('daemon.stop', {});
+    await gone;
+    this.#client = undefined;
+  }
+
+  close(): void {
+    this.#client?.close();
+  }
+
+  call<M extends Method>(method: M, params: ParamsIn<M>): Promise<Result<M>> {
+    if (this.#client === undefined) throw new Error(`${this.#paths.name} does not run`);
+    return this.#client.call(method, params);
+  }
+
+  /** Looks again after every event, until `look` gives something. */
+  async until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
+    const watcher = await RpcClient.open(this.#paths.socket);
+    let wake: () => void = () => {};
+    watcher.onEvent = (_event: Event | { kind: 'gap' }) => wake();
+    const endAt = performance.now() + WAIT_MS;
+    try {
+      await watcher.call('event.listen', {});
+      for (;;) {
+        const seen = await look();
+        if (seen) return seen;
+        if (performance.now() > endAt) throw new Error(`${this.#paths.name} did not see ${what}`);
+        await new Promise<void>((done) => {
+          wake = done;
+          setTimeout(done, 250);
+        });
+      }
+    } finally {
+      watcher.close();
+    }
+  }
+}

@@ -1,0 +1,50 @@
+// Entry of `sotto`: argv → one lazily imported program; the only place that sets the exit code.
+import { enableCompileCache } from 'node:module';
+import { join, resolve } from 'node:path';
+import { VERSION, WIRE_VERSIONS } from './protocol/version.ts';
+
+enableCompileCache(join(import.meta.dirname, '.cache'));
+
+/** The words before any flag, as far as they choose a program: global flags with a value are skipped with it. */
+const wordsOf = (argv: readonly string[]): string[] => {
+  const words: string[] = [];
+  for (let i = 0; i < argv.length && words.length < 2; i++) {
+    const word = argv[i] ?? '';
+    if (['--data-dir', '--account', '--timeout', '--passphrase-fd'].includes(word)) i++;
+    else if (!word.startsWith('-')) words.push(word);
+  }
+  return words;
+};
+
+const flagValue = (argv: readonly string[], flag: string): string | undefined => {
+  const at = argv.indexOf(flag);
+  const inline = argv.find((word) => word.startsWith(`${flag}=`));
+  return at >= 0 ? argv[at + 1] : inline?.slice(flag.length + 1);
+};
+
+const run = async (argv: readonly string[]): Promise<number> => {
+  const [first, second] = wordsOf(argv);
+  if (first === 'daemon' && second === 'run') {
+    const { runDaemon } = await import('./daemon/main.ts');
+    const dataDir = flagValue(argv, '--data-dir') ?? process.env.SOTTO_DATA_DIR;
+    const account = flagValue(argv, '--account') ?? process.env.SOTTO_ACCOUNT;
+    return runDaemon({ account, dataDir: dataDir === undefined ? undefined : resolve(dataDir), version: VERSION });
+  }
+  if (first === 'demo') {
+    const { runDemo } = await import('./lab/demo.ts');
+    return runDemo(argv.slice(argv.indexOf('demo') + 1));
+  }
+  const { runCli } = await import('./cli/run.ts');
+  const program = process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto';
+  return runCli({ argv, environment: process.env, version: VERSION, versions: WIRE_VERSIONS, self: [program] });
+};
+
+run(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    process.exitCode = 1;
+  },
+);
