@@ -1,4 +1,5 @@
 // The only maker of text that may go to a terminal: what could move the cursor, hide, reorder or deceive is made visible.
+import { FILE_NAME_BYTES_MAX, NAME_CHARS_MAX } from './limits.ts';
 
 declare const safe: unique symbol;
 /** Text without control characters, escape sequences, bidi controls or hidden runs. */
@@ -6,45 +7,134 @@ export type SafeText = string & { readonly [safe]: true };
 
 const MARKS_MAX = 4;
 const CONTROL_PICTURES = 0x2400;
+const LINE_PICTURE = '\u2424';
+const REPLACEMENT = '\ufffd';
+// What Unicode draws a mark on that has nothing to stand on.
+const BASE = '\u25cc';
+const ZWNJ = '\u200c';
+const ZWJ = '\u200d';
 
-// Bidi embeddings, overrides, isolates and marks; zero-width and other characters that draw nothing.
-const HIDDEN =
-  /[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\u{1d173}-\u{1d17a}\u{e0000}-\u{e007f}]/gu;
-// Joiners are kept between letters that need them, variation selectors behind a character.
-const LOOSE_JOINER =
-  /(?<![\p{L}\p{M}\p{Extended_Pictographic}\p{Emoji_Modifier}])[\u200c\u200d]|[\u200c\u200d](?![\p{L}\p{M}\p{Extended_Pictographic}])/gu;
-const NOT_CHARACTERS = /[\ufdd0-\ufdef\u{fffe}\u{ffff}\u{10eeee}]|[\ud800-\udfff]/gu;
-const MANY_MARKS = new RegExp(`(\\p{M}{${MARKS_MAX}})\\p{M}+`, 'gu');
+const PLAIN_TEXT = /^[\n\x20-\x7e]*$/;
+const PLAIN_LINE = /^[\x20-\x7e]*$/;
+// Everything a renderer may draw as nothing (UAX 44): zero-width, bidi controls, fillers, soft hyphen, selectors, tags.
+const HIDDEN = /^[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]$/u;
+// U+10EEEE is the place where kitty draws an image.
+const REPLACED = /^[\p{Noncharacter_Code_Point}\p{Surrogate}\u{10eeee}\u{e0000}-\u{e007f}]$/u;
+const MARK = /^\p{M}$/u;
+const EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Modifier}]$/u;
+// Scripts whose letters change shape at a joiner (UTS 46, ContextJ).
+const JOINING =
+  /^[\p{scx=Arab}\p{scx=Syrc}\p{scx=Nkoo}\p{scx=Mand}\p{scx=Mong}\p{scx=Deva}\p{scx=Beng}\p{scx=Guru}\p{scx=Gujr}\p{scx=Orya}\p{scx=Taml}\p{scx=Telu}\p{scx=Knda}\p{scx=Mlym}\p{scx=Sinh}\p{scx=Khmr}\p{scx=Mymr}\p{scx=Tibt}]$/u;
+const FLAG = /\u{1f3f4}[\u{e0030}-\u{e0039}\u{e0061}-\u{e007a}]{2,6}\u{e007f}/uy;
+// Which variation selectors stand behind which characters (emoji-variation-sequences, StandardizedVariants, IVD).
+const SELECTED: readonly (readonly [selector: RegExp, base: RegExp])[] = [
+  [/^[\ufe0e\ufe0f]$/, /^\p{Emoji}$/u],
+  [/^[\ufe00-\ufe0d]$/, /^[\p{Script=Han}\p{Sm}\p{Script=Myanmar}\p{Script=Phags_Pa}]$/u],
+  [/^[\u180b-\u180d\u180f]$/, /^\p{Script=Mongolian}$/u],
+  [/^[\u{e0100}-\u{e01ef}]$/u, /^\p{Script=Han}$/u],
+];
 
-/** Text of several lines: line feeds stay, tabs become spaces, every other control is drawn as a picture. Idempotent. */
-export const safeText = (text: string): SafeText =>
-  clean(text.replace(/\r\n?|[\u2028\u2029\u0085]/g, '\n').replaceAll('\t', '    '), (code) => code === 10) as SafeText;
+/**
+ * Text of several lines: line feeds stay (CR LF and CR become one), tabs become four spaces, every other control is drawn as
+ * a picture. Idempotent, linear, at most 4 times as long.
+ */
+export const safeText = (text: string): SafeText => {
+  if (PLAIN_TEXT.test(text)) return text as SafeText;
+  return clean(text.replace(/\r\n?/g, '\n').replaceAll('\t', '    '), '\n');
+};
 
-/** Text that must be one line: line breaks are drawn too. Idempotent. */
-export const safeLine = (text: string): SafeText => clean(text.replaceAll('\t', ' '), () => false) as SafeText;
+/** Text that must be one line: line breaks are drawn too, a tab is one space. Idempotent, linear. */
+export const safeLine = (text: string): SafeText =>
+  PLAIN_LINE.test(text) ? (text as SafeText) : clean(text.replaceAll('\t', ' '), '');
 
-/** A name: one line in NFC, at most 64 characters, without spaces around it; `?` when nothing is left. */
+/** A name: one line in NFC, at most 64 UTF-16 units, no space or mark at its ends; `?` when nothing is left. Idempotent. */
 export const safeName = (name: string): SafeText => {
-  const line = safeLine(name.normalize('NFC'))
-    .trim()
-    .slice(0, 64)
-    .toWellFormed()
-    .replace(/^\p{M}+/u, '');
-  return (line === '' ? '?' : line) as SafeText;
+  const line = normalLine(name).replace(/^[\s\u2800\p{M}\u25cc]+/u, '');
+  return ended(line.slice(0, NAME_CHARS_MAX), '?');
 };
 
-const clean = (text: string, keeps: (code: number) => boolean): string => {
-  const visible = [...text.toWellFormed()].map((char) => drawn(char, keeps)).join('');
-  const shown = visible.replace(NOT_CHARACTERS, '\ufffd').replace(HIDDEN, '').replace(LOOSE_JOINER, '');
-  return shown.replace(MANY_MARKS, '$1');
+/**
+ * A file name as it may be shown and made: no path separator, no leading dot or dash, at most 255 bytes with its extension
+ * kept. Idempotent.
+ */
+export const safeFileName = (name: string): SafeText => {
+  const line = ended(normalLine(name.replace(/[/\\:]/g, '_')).replace(/^[\s\u2800\p{M}\u25cc.-]+/u, ''), 'file');
+  if (bytesOf(line) <= FILE_NAME_BYTES_MAX) return line;
+  const extension = /\.[^.]{1,16}$/u.exec(line)?.[0] ?? '';
+  let kept = line.slice(0, Math.min(line.length - extension.length, FILE_NAME_BYTES_MAX));
+  while (bytesOf(kept) + bytesOf(extension) > FILE_NAME_BYTES_MAX) kept = kept.slice(0, -1);
+  return ended(kept.toWellFormed().replace(/\ufffd$/, '') + extension, 'file');
 };
 
-const drawn = (char: string, keeps: (code: number) => boolean): string => {
+const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
+
+// NFC before cleaning takes apart what may not stay composed; after it, it composes over what was removed between.
+const normalLine = (text: string): string => safeLine(safeLine(text.normalize('NFC')).normalize('NFC'));
+
+// A cut may have left half a pair or a joiner without its other side.
+const ended = (line: string, nothing: string): SafeText => {
+  const end = clean(line.toWellFormed(), '').replace(/[\s\u2800\ufffd]+$/u, '');
+  return (end === '' ? nothing : end) as SafeText;
+};
+
+type Cluster = { base: string; last: string; marks: number; joiner: string };
+
+// One pass over the code points; a joiner waits for what follows it.
+const clean = (text: string, kept: '\n' | ''): SafeText => {
+  const cluster: Cluster = { base: '', last: '', marks: 0, joiner: '' };
+  let out = '';
+  for (let at = 0; at < text.length; ) {
+    const char = String.fromCodePoint(text.codePointAt(at) ?? 0);
+    FLAG.lastIndex = at;
+    const flag = char === '\u{1f3f4}' ? (FLAG.exec(text)?.[0] ?? '') : '';
+    at += flag === '' ? char.length : flag.length;
+    out += flag === '' ? next(char, kept, cluster) : begin(flag, cluster);
+  }
+  return out as SafeText;
+};
+
+/** What becomes of one code point. */
+const next = (char: string, kept: string, cluster: Cluster): string => {
+  if (char === kept) return begin(char, cluster);
   const code = char.codePointAt(0) ?? 0;
-  if (keeps(code)) return char;
-  if (code < 0x20) return String.fromCodePoint(CONTROL_PICTURES + code);
-  if (code === 0x7f) return '\u2421';
-  if (code >= 0x80 && code < 0xa0) return '\ufffd';
-  if (code === 0x2028 || code === 0x2029) return '\u2424';
+  if (code < 0x20) return begin(String.fromCodePoint(CONTROL_PICTURES + code), cluster);
+  if (code < 0x7f) return begin(char, cluster);
+  if (code === 0x7f) return begin('\u2421', cluster);
+  if (code < 0xa0 || REPLACED.test(char)) return begin(REPLACEMENT, cluster);
+  if (code === 0x2028 || code === 0x2029) return begin(LINE_PICTURE, cluster);
+  if (char === ZWJ || char === ZWNJ) {
+    cluster.joiner = char;
+    return '';
+  }
+  if (HIDDEN.test(char)) return selector(char, cluster);
+  if (MARK.test(char)) return mark(char, cluster);
+  const joined = joins(char, cluster) ? cluster.joiner : '';
+  return joined + begin(char, cluster);
+};
+
+const begin = (char: string, cluster: Cluster): string => {
+  cluster.base = [...char][0] ?? '';
+  cluster.last = cluster.base;
+  cluster.marks = 0;
+  cluster.joiner = '';
   return char;
+};
+
+const joins = (char: string, { base, joiner }: Cluster): boolean =>
+  joiner === ZWJ && EMOJI.test(base) ? EMOJI.test(char) : joiner !== '' && JOINING.test(base) && JOINING.test(char);
+
+// One selector directly behind a character that has variants; every other hidden character is dropped.
+const selector = (char: string, cluster: Cluster): string => {
+  if (!SELECTED.some(([selectors, bases]) => selectors.test(char) && bases.test(cluster.last))) return '';
+  cluster.last = char;
+  return char;
+};
+
+const mark = (char: string, cluster: Cluster): string => {
+  cluster.joiner = '';
+  if (cluster.marks === MARKS_MAX) return '';
+  const base = cluster.base === '' || cluster.base === '\n' ? begin(BASE, cluster) : '';
+  cluster.marks++;
+  cluster.last = char;
+  return base + char;
 };
