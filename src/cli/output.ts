@@ -7,6 +7,7 @@ export type OutputOptions = {
   readonly quiet: boolean;
   readonly colour: boolean;
   readonly write: (to: 'out' | 'err', text: string) => void;
+  readonly writeBytes: (data: Uint8Array) => void;
   readonly errIsTerminal: boolean;
 };
 
@@ -29,6 +30,11 @@ export class Output {
   /** Text that is the result itself: a script, a page. */
   raw(text: string): void {
     this.#write('out', text);
+  }
+
+  /** Bytes that are the result itself: a file on stdout. */
+  bytes(data: Uint8Array): void {
+    this.#options.writeBytes(data);
   }
 
   /** A sentence for the person, on stderr; nothing in JSON or when quiet. */

@@ -29,6 +29,7 @@ export const runCli = async (program: Program): Promise<number> => {
     quiet: program.argv.includes('--quiet') || program.argv.includes('-q'),
     colour: process.stderr.isTTY === true && program.environment.NO_COLOR === undefined,
     errIsTerminal: process.stderr.isTTY === true,
+    writeBytes: (data) => void process.stdout.write(data),
     write: (to, text) => void (to === 'out' ? process.stdout : process.stderr).write(text),
   });
   try {

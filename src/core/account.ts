@@ -14,7 +14,8 @@ import { listOpenRequests } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
 import { Events } from './events.ts';
 import { Expiry } from './expire.ts';
-import { admit, attach, unlink, wake } from './links.ts';
+import { Files } from './files.ts';
+import { admit, attachIncoming, unlink, wake } from './links.ts';
 import { callMethod } from './methods.ts';
 import { linkStateOf } from './peer.ts';
 import { AccountQueue } from './queue.ts';
@@ -56,6 +57,7 @@ export class Account implements AsyncDisposable {
   readonly #name: string;
   readonly #expiry: Expiry;
   readonly #waits: Waits;
+  readonly #files: Files;
 
   private constructor(options: AccountOptions) {
     const self = getSelf(options.db);
@@ -77,6 +79,7 @@ export class Account implements AsyncDisposable {
     };
     this.events = new Events(() => this.#core, eventRange(options.db).last);
     this.#expiry = new Expiry(this.#core);
+    this.#files = new Files(this.#core);
   }
 
   /** Opens the account of a migrated database and starts its network. */
@@ -85,16 +88,17 @@ export class Account implements AsyncDisposable {
     const core = account.#core;
     await core.network.start(core.keys, {
       admit: (peer) => admit(core, peer),
-      incoming: (link) => attach(core, link),
+      incoming: (link) => attachIncoming(core, link, (stream, frame) => account.#files.serve(stream, frame)),
       state: (state) => account.#networkChanged(state),
       refused: (code) => core.refused.set(code, (core.refused.get(code) ?? 0) + 1),
     });
+    core.queue.post(() => account.#files.resume());
     return account;
   }
 
   /** Runs one method in the queue; waits of a method happen outside it. Throws SottoError. */
   call<M extends AccountMethod>(method: M, params: Params<M>): Promise<Result<M>> {
-    return callMethod({ core: this.#core, name: this.#name, waits: this.#waits }, method, params);
+    return callMethod({ core: this.#core, name: this.#name, waits: this.#waits, files: this.#files }, method, params);
   }
 
   /** What `status` tells of the account. */
@@ -136,6 +140,7 @@ export class Account implements AsyncDisposable {
   /** Ends links, the network and the timers, and finishes what is queued. The database stays open: its owner closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#expiry[Symbol.dispose]();
+    this.#files.stop();
     await this.#core.network[Symbol.asyncDispose]();
     for (const contactId of this.#core.peers.keys()) unlink(this.#core, contactId, 'closing');
     await this.#core.queue[Symbol.asyncDispose]();

@@ -6,6 +6,7 @@ import {
   ACK_MS_MAX,
   DIALS_MAX,
   FRAMES_PER_SECOND_MAX,
+  HANDSHAKE_MS_MAX,
   LINK_CROSSED_MS,
   LINK_IDLE_MS,
   LINK_PING_MISSED_MAX,
@@ -15,7 +16,7 @@ import {
   RETRY_MS_MIN,
   WINDOW_FRAMES_MAX,
 } from '../protocol/limits.ts';
-import { decodeFrame } from '../protocol/peer.ts';
+import { decodeFrame, type PlainFrame } from '../protocol/peer.ts';
 import {
   type ContactRow,
   getContact,
@@ -62,7 +63,48 @@ export const admit = (core: Core, peer: LinkPeer): Admission => {
   return 'close';
 };
 
-/** A link was proven. Gives where its frames go; everything else happens in the queue. */
+/**
+ * The other side opened a link: its first frame says whether it is for talk or for a file. A link that says nothing ends
+ * by the handshake's own time limit.
+ */
+export const attachIncoming = (
+  core: Core,
+  link: Link,
+  serve: (link: Link, frame: StreamFrame) => LinkEvents,
+): LinkEvents => {
+  let events: LinkEvents | undefined;
+  const cancel = core.clock.after(HANDSHAKE_MS_MAX, () =>
+    events === undefined ? link.close('handshake.timeout') : undefined,
+  );
+  return {
+    frame: (bytes) => {
+      if (events !== undefined) return events.frame(bytes);
+      cancel();
+      const first = streamFrame(bytes);
+      events = first === undefined ? attach(core, link) : serve(link, first);
+      if (first === undefined) events.frame(bytes);
+    },
+    drained: () => events?.drained(),
+    closed: (reason) => {
+      cancel();
+      events?.closed(reason);
+    },
+  };
+};
+
+type StreamFrame = Extract<PlainFrame, { kind: 'stream' }>;
+
+const streamFrame = (bytes: Uint8Array<ArrayBuffer>): StreamFrame | undefined => {
+  try {
+    const frame = decodeFrame(bytes);
+    return frame.kind === 'stream' ? frame : undefined;
+  } catch {
+    // Not a frame at all: the ordinary path refuses and counts it.
+    return undefined;
+  }
+};
+
+/** A link for talk was proven. Gives where its frames go; everything else happens in the queue. */
 export const attach = (core: Core, link: Link): LinkEvents => {
   const early: Uint8Array<ArrayBuffer>[] = [];
   let owner: Peer | undefined;

@@ -18,7 +18,7 @@ import {
   listConversations,
   patchConversation,
 } from '../store/conversations.ts';
-import { listFiles } from '../store/files.ts';
+import { type FileRow, getFile, listFiles } from '../store/files.ts';
 import {
   firstRowAt,
   getMessage,
@@ -31,6 +31,7 @@ import { depthOfOutbox } from '../store/outbox.ts';
 import { searchMessages } from '../store/search.ts';
 import { getOpenRequest, removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
+import { checkTarget, type Files } from './files.ts';
 import { retryNow } from './links.ts';
 import { cancel, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
 import { findContact, findConversation, findFile, findMessage } from './names.ts';
@@ -48,7 +49,7 @@ import { putNickname, selfObject } from './self.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
 
-export type Context = { readonly core: Core; readonly name: string; readonly waits: Waits };
+export type Context = { readonly core: Core; readonly name: string; readonly waits: Waits; readonly files: Files };
 type Handlers = {
   readonly [M in AccountMethod]?: (context: Context, params: Params<M>) => Promise<Result<M>> | Result<M>;
 };
@@ -291,6 +292,76 @@ const HANDLERS: Handlers = {
     return listFiles(core.db, conversation, before, params.limit).map((row) => fileObject(core, row));
   },
   'file.show': ({ core }, { id }) => fileObject(core, findFile(core.db, id)),
+  'file.send': async (context, params) => {
+    const { core, files } = context;
+    if (!params.path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
+    const row = await inQueue(context, () =>
+      files.begin(findConversation(core.db, params.conversation), params.name ?? params.path),
+    );
+    await files.sendPath(params.path, row, (task) => inQueue(context, task));
+    await inQueue(context, () => files.offer(row));
+    return waitForFile(context, row, params.wait === 'done', params.timeoutMs);
+  },
+  'file.open': (context, { conversation, name }) =>
+    inQueue(context, () => {
+      const row = context.files.begin(findConversation(context.core.db, conversation), name);
+      return { id: fileObject(context.core, fileRow(context.core, row)).id };
+    }),
+  'file.write': (context, { id, data }) =>
+    inQueue(context, () => ({
+      sizeBytes: context.files.write(findFile(context.core.db, id).id, Buffer.from(data, 'base64')),
+    })),
+  'file.offer': async (context, { id, wait, timeoutMs }) => {
+    const row = await inQueue(context, () => context.files.offer(findFile(context.core.db, id).id));
+    return waitForFile(context, row, wait === 'done', timeoutMs);
+  },
+  'file.save': async (context, { id, path, overwrite, wait, timeoutMs }) => {
+    const row = await inQueue(context, () => {
+      const file = findFile(context.core.db, id);
+      checkTarget(path, overwrite === true);
+      context.files.fetch(file, path);
+      return file.id;
+    });
+    return waitForFile(context, row, wait === 'done', timeoutMs);
+  },
+  'file.fetch': async (context, { id, wait, timeoutMs }) => {
+    const row = await inQueue(context, () => {
+      const file = findFile(context.core.db, id);
+      context.files.fetch(file, '');
+      return file.id;
+    });
+    return waitForFile(context, row, wait === 'done', timeoutMs);
+  },
+  'file.read': ({ core, files }, { id, index }) => {
+    const { data, last } = files.read(findFile(core.db, id), index);
+    return { data: Buffer.from(data).toString('base64'), last };
+  },
+  'file.pause': (context, { id }) =>
+    inQueue(context, () => {
+      const file = findFile(context.core.db, id);
+      context.files.pause(file);
+      return fileObject(context.core, fileRow(context.core, file.id));
+    }),
+  'file.cancel': (context, { id }) =>
+    inQueue(context, () => {
+      const file = findFile(context.core.db, id);
+      context.files.cancel(file.id);
+      return fileObject(context.core, fileRow(context.core, file.id));
+    }),
+};
+
+const fileRow = (core: Core, id: number): FileRow => {
+  const row = getFile(core.db, id);
+  if (row === undefined) throw new SottoError('file.unknown');
+  return row;
+};
+
+const waitForFile = async (context: Context, row: number, done: boolean, timeoutMs: number | undefined) => {
+  const { core, waits } = context;
+  const over = () => ['done', 'cancelled', 'failed'].includes(fileRow(core, row).state);
+  const reached = !done || (await waits.until(over, timeoutMs));
+  const file = fileRow(core, row);
+  return { file: fileObject(core, file), reached: reached && (!done || file.state === 'done') };
 };
 
 const inConversation = (

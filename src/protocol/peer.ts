@@ -26,7 +26,8 @@ const base64 = (bytesMax: number) =>
     .regex(/^[A-Za-z0-9+/]*={0,2}$/);
 const bytesAtMost = (max: number) => (text: string) => Buffer.byteLength(text) <= max;
 const wellFormed = (text: string) => text.isWellFormed();
-const bundle = base64(8 * 1024);
+const bundle = base64(8 * 1024).min(4);
+const key32 = base64(32).length(44);
 const name = z.string().min(1).max(NAME_CHARS_MAX).refine(wellFormed);
 const text = z.string().min(1).refine(bytesAtMost(TEXT_BYTES_MAX)).refine(wellFormed);
 
@@ -81,8 +82,8 @@ const SealedBody = z.discriminatedUnion('kind', [
     id,
     name: z.string().min(1).refine(bytesAtMost(FILE_NAME_BYTES_MAX)).refine(wellFormed),
     sizeBytes: z.number().int().min(0).max(FILE_BYTES_MAX),
-    key: base64(32),
-    root: base64(32),
+    key: key32,
+    root: key32,
     sentAt: count,
   }),
   z.object({ kind: z.literal('file.cancel'), id, target: id }),

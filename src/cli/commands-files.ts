@@ -1,0 +1,190 @@
+// Commands about files.
+import { basename, isAbsolute, join } from 'node:path';
+import type { RpcClient } from '../client/rpc-client.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { PAGE_MAX } from '../protocol/limits.ts';
+import type { FileObject } from '../protocol/rpc.ts';
+import { safeName } from '../protocol/safe-text.ts';
+import type { Command, CommandContext } from './command.ts';
+import { fileText, sizeText } from './show.ts';
+
+const WRITE_BYTES = 512 * 1024;
+const fileArg = {
+  name: 'id',
+  doc: 'a file id, or at least 6 of its first digits',
+  required: true,
+  complete: 'file',
+} as const;
+const WAIT_FLAG = { wait: { doc: 'done: until the other side has it all', value: 'STATE' } } as const;
+
+const absolute = (path: string): string => (isAbsolute(path) ? path : join(process.cwd(), path));
+const timeout = (context: CommandContext) => {
+  const ms = context.flags.duration('timeout');
+  return ms === undefined ? {} : { timeoutMs: ms };
+};
+
+const bar = (file: FileObject): string => {
+  const part = file.sizeBytes === 0 ? 1 : file.transferredBytes / file.sizeBytes;
+  const width = Math.round(part * 30);
+  return `${safeName(file.name)} ${'█'.repeat(width)}${'░'.repeat(30 - width)} ${Math.round(part * 100)} %  ${sizeText(file.transferredBytes)}`;
+};
+
+/** Draws a bar while a transfer goes on. */
+const follow = async (context: CommandContext, client: RpcClient): Promise<void> => {
+  if (context.out.json) return;
+  client.onEvent = (event) => {
+    if (event.kind === 'file.progressed' && event.file !== undefined) context.out.progress(bar(event.file));
+  };
+  await client.call('event.listen', { kinds: ['file.progressed'] });
+};
+
+const finish = (context: CommandContext, { file, reached }: { file: FileObject; reached: boolean }): void => {
+  context.out.item(file, fileText);
+  if (reached) return;
+  if (file.state === 'cancelled' || file.state === 'failed')
+    throw new SottoError('file.unknown', {
+      message: `The transfer was ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
+    });
+  throw new SottoError('wait.timeout', { message: 'The transfer is not done yet; it goes on' });
+};
+
+const spool = async (context: CommandContext, client: RpcClient, conversation: string): Promise<string> => {
+  const { id } = await client.call('file.open', { conversation, name: context.flags.text('name') ?? 'stdin' });
+  try {
+    for await (const chunk of process.stdin) {
+      const bytes = chunk as Buffer;
+      for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
+        const { sizeBytes } = await client.call('file.write', {
+          id,
+          data: bytes.subarray(at, at + WRITE_BYTES).toString('base64'),
+        });
+        context.out.progress(`reading stdin: ${sizeText(sizeBytes)}`);
+      }
+    }
+    return id;
+  } catch (error) {
+    await client.call('file.cancel', { id }).catch(() => undefined);
+    throw error;
+  }
+};
+
+/** Commands of this file, in the order of the help. */
+export const FILE_COMMANDS: readonly Command[] = [
+  {
+    path: 'file send',
+    doc: 'offer a file; - reads it from stdin first',
+    args: [
+      { name: 'to', doc: 'a contact’s name', required: true, complete: 'conversation' },
+      { name: 'path', doc: 'a file, or -', required: true },
+    ],
+    flags: { ...WAIT_FLAG, name: { doc: 'the name the other side sees', value: 'NAME' } },
+    methods: ['file.send', 'file.open', 'file.write', 'file.offer'],
+    run: async (context) => {
+      const { args, flags } = context;
+      const [conversation = '', path = ''] = args;
+      const wait = flags.choice('wait', ['offered', 'done']) ?? 'offered';
+      const client = await context.connect();
+      if (path === '-') {
+        const id = await spool(context, client, conversation);
+        await follow(context, client);
+        return finish(context, await client.call('file.offer', { id, wait, ...timeout(context) }));
+      }
+      await follow(context, client);
+      const name = flags.text('name') ?? basename(path);
+      finish(
+        context,
+        await client.call('file.send', { conversation, path: absolute(path), name, wait, ...timeout(context) }),
+      );
+    },
+  },
+  {
+    path: 'file list',
+    doc: 'files offered and received',
+    args: [{ name: 'conversation', doc: 'only of this conversation', complete: 'conversation' }],
+    flags: {
+      limit: { doc: 'how many at most (50)', value: 'N' },
+      before: { doc: 'only before this file', value: 'ID' },
+    },
+    methods: ['file.list'],
+    run: async (context) => {
+      const [conversation] = context.args;
+      const limit = context.flags.number('limit', { min: 1, max: PAGE_MAX });
+      const before = context.flags.text('before');
+      const files = await (await context.connect()).call('file.list', {
+        ...(conversation === undefined ? {} : { conversation }),
+        ...(limit === undefined ? {} : { limit }),
+        ...(before === undefined ? {} : { before }),
+      });
+      for (const file of files) context.out.item(file, fileText);
+      if (files.length === 0) context.out.say('No files.');
+    },
+  },
+  {
+    path: 'file show',
+    doc: 'one file',
+    args: [fileArg],
+    methods: ['file.show'],
+    run: async (context) =>
+      context.out.item(await (await context.connect()).call('file.show', { id: context.args[0] ?? '' }), fileText),
+  },
+  {
+    path: 'file save',
+    doc: 'fetch a file and write it to a path, or to stdout with -',
+    args: [fileArg, { name: 'path', doc: 'where to; its own name here when absent' }],
+    flags: { ...WAIT_FLAG, overwrite: { doc: 'replace what is there' } },
+    methods: ['file.save', 'file.fetch', 'file.read'],
+    run: async (context) => {
+      const [id = '', path] = context.args;
+      const client = await context.connect();
+      await follow(context, client);
+      if (path === '-') return toStdout(context, client, id);
+      const file = await client.call('file.show', { id });
+      const target = absolute(path ?? fileName(file.name));
+      const wait = context.flags.choice('wait', ['active', 'done']) ?? 'done';
+      finish(
+        context,
+        await client.call('file.save', {
+          id,
+          path: target,
+          overwrite: context.flags.has('overwrite'),
+          wait,
+          ...timeout(context),
+        }),
+      );
+    },
+  },
+  {
+    path: 'file pause',
+    doc: 'pause a transfer; file save goes on with it',
+    args: [fileArg],
+    methods: ['file.pause'],
+    run: async (context) =>
+      context.out.item(await (await context.connect()).call('file.pause', { id: context.args[0] ?? '' }), fileText),
+  },
+  {
+    path: 'file cancel',
+    doc: 'end a transfer and erase what is kept of it',
+    args: [fileArg],
+    methods: ['file.cancel'],
+    run: async (context) =>
+      context.out.item(await (await context.connect()).call('file.cancel', { id: context.args[0] ?? '' }), fileText),
+  },
+];
+
+const toStdout = async (context: CommandContext, client: RpcClient, id: string): Promise<void> => {
+  const { file, reached } = await client.call('file.fetch', { id, wait: 'done', ...timeout(context) });
+  if (!reached) return finish(context, { file, reached });
+  for (let index = 0, last = false; !last; index++) {
+    const chunk = await client.call('file.read', { id: file.id, index });
+    context.out.bytes(Buffer.from(chunk.data, 'base64'));
+    last = chunk.last;
+  }
+};
+
+// What a stranger called a file, as a name that is safe in this folder.
+const fileName = (name: string): string => {
+  const plain = safeName(name)
+    .replaceAll(/[/\\:*?"<>|]/g, '_')
+    .replace(/^[.-]+/, '');
+  return plain === '' ? 'file' : plain;
+};

@@ -1,0 +1,75 @@
+// The ciphertext of files beside the database: one file of sealed chunks and one of their hashes, by file id.
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { HASH_BYTES, SEALED_CHUNK_BYTES } from '../crypto/file-chunks.ts';
+
+/** The stored chunks of one file. */
+export class Blob implements Disposable {
+  readonly #chunks: number;
+  readonly #hashes: number;
+
+  private constructor(chunks: number, hashes: number) {
+    this.#chunks = chunks;
+    this.#hashes = hashes;
+  }
+
+  /** Opens the chunks of file `id` (hex) below `dir`, making both files when there are none. */
+  static open(dir: string, id: string): Blob {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const path = join(dir, id);
+    const open = (name: string) => openSync(name, existsSync(name) ? 'r+' : 'w+', 0o600);
+    return new Blob(open(path), open(`${path}.hashes`));
+  }
+
+  /** Sealed chunk `index`, as much of it as is there. */
+  chunk(index: number): Uint8Array<ArrayBuffer> {
+    return read(this.#chunks, index * SEALED_CHUNK_BYTES, SEALED_CHUNK_BYTES);
+  }
+
+  putChunk(index: number, sealed: Uint8Array): void {
+    writeSync(this.#chunks, sealed, 0, sealed.length, index * SEALED_CHUNK_BYTES);
+  }
+
+  /** `count` hashes from number `index` on. */
+  hashes(index: number, count: number): Uint8Array<ArrayBuffer> {
+    return read(this.#hashes, index * HASH_BYTES, count * HASH_BYTES);
+  }
+
+  putHashes(index: number, hashes: Uint8Array): void {
+    writeSync(this.#hashes, hashes, 0, hashes.length, index * HASH_BYTES);
+  }
+
+  /** Everything written so far survives a crash after this. */
+  sync(): void {
+    fsyncSync(this.#chunks);
+    fsyncSync(this.#hashes);
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#chunks);
+    closeSync(this.#hashes);
+  }
+}
+
+/** Erases what is kept of a file. */
+export const removeBlob = (dir: string, id: string): void => {
+  rmSync(join(dir, id), { force: true });
+  rmSync(join(dir, `${id}.hashes`), { force: true });
+};
+
+/** Bytes that the chunks of a file take on disk now. */
+export const blobBytes = (dir: string, id: string): number => {
+  const path = join(dir, id);
+  return existsSync(path) ? statSync(path).size : 0;
+};
+
+const read = (fd: number, at: number, size: number): Uint8Array<ArrayBuffer> => {
+  const buffer = new Uint8Array(size);
+  let got = 0;
+  while (got < size) {
+    const n = readSync(fd, buffer, got, size - got, at + got);
+    if (n === 0) break;
+    got += n;
+  }
+  return buffer.slice(0, got);
+};
