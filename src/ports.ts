@@ -68,8 +68,8 @@ export interface LinkEvents {
   closed(reason: string): void;
 }
 
-/** The verdict on a peer whose handshake has just proven its keys: `silence` completes it and sends no record. */
-export type Admission = 'accept' | 'close' | 'silence';
+/** The verdict on a peer whose handshake has just proven its keys. */
+export type Admission = 'accept' | 'close';
 
 /** The account's side of the network. */
 export interface NetworkEvents {

@@ -1,11 +1,12 @@
 // Commands about the account itself, its settings, and the daemon.
 import { existsSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
 import { listAccounts } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
 import type { Command, CommandContext } from './command.ts';
-import { checkText, settingText, statusText } from './show.ts';
+import { checkText, settingText, sizeText, statusText } from './show.ts';
 
 const PASSPHRASE_FLAGS = {
   'no-passphrase': { doc: 'keep the key in a file instead: whoever can read your files can be you' },
@@ -60,7 +61,7 @@ const checkPhrase = async (context: CommandContext, phrase: string): Promise<voi
 
 const restore: Command = {
   path: 'restore',
-  doc: 'make an account from its recovery phrase (typed, or on stdin with -), or from a backup file',
+  doc: 'make an account from a backup file, or from its recovery phrase (typed, or on stdin with -)',
   args: [{ name: 'file', doc: 'a backup, or - for a recovery phrase on stdin' }],
   flags: { nickname: { doc: 'the name that others see first', value: 'NAME' }, ...PASSPHRASE_FLAGS },
   methods: ['account.restore'],
@@ -69,24 +70,75 @@ const restore: Command = {
     if (existsSync(account.vault))
       throw new SottoError('account.exists', { message: `The account ${account.name} exists already` });
     const [file] = args;
-    if (file !== undefined && file !== '-')
-      throw new SottoError('usage.invalid', { message: 'Backup files cannot be restored yet: give a recovery phrase' });
-    const phrase = file === '-' ? await context.stdinText() : await context.ask('Recovery phrase, 12 words: ');
-    if (phrase === undefined)
-      throw new SottoError('usage.invalid', {
-        message: 'There is no terminal to ask on: give the phrase on stdin with -',
-      });
-    const secret = await newPassphrase(context);
-    const client = await context.connect({ unlock: false });
     const nickname = flags.text('nickname');
-    const made = await client.call('account.restore', {
-      phrase,
-      ...(nickname === undefined ? {} : { nickname }),
-      ...secret,
-    });
+    const from = file === undefined || file === '-' ? await fromPhrase(context, file) : await fromFile(context, file);
+    const client = await context.connect({ unlock: false });
+    const made = await client.call('account.restore', { ...from, ...(nickname === undefined ? {} : { nickname }) });
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, selfText);
-    out.say('Contacts and history are not in the phrase: ask your contacts again.');
+    if (from.file === undefined) out.say('Contacts and history are not in the phrase: ask your contacts again.');
+    else
+      out.say(
+        'Sessions are not in a backup: each contact begins a new one by itself. Do not run the old copy any more.',
+      );
+  },
+};
+
+type Source = {
+  file?: string;
+  phrase?: string;
+  backupPassphrase?: string;
+  passphrase?: string;
+  noPassphrase?: boolean;
+};
+
+const fromPhrase = async (context: CommandContext, file: string | undefined): Promise<Source> => {
+  const phrase = file === '-' ? await context.stdinText() : await context.ask('Recovery phrase, 12 words: ');
+  if (phrase === undefined)
+    throw new SottoError('usage.invalid', {
+      message: 'There is no terminal to ask on: give the phrase on stdin with -',
+    });
+  return { phrase, ...(await newPassphrase(context)) };
+};
+
+// The passphrase that opens the backup also becomes the account's, unless it shall have none.
+const fromFile = async (context: CommandContext, file: string): Promise<Source> => {
+  const opens = await context.passphrase({ prompt: 'Passphrase of the backup (empty: the recovery phrase opens it)' });
+  const path = { file: absolute(file) };
+  if (opens !== undefined && opens !== '')
+    return {
+      ...path,
+      backupPassphrase: opens,
+      ...(context.flags.has('no-passphrase') ? { noPassphrase: true } : { passphrase: opens }),
+    };
+  const phrase = await context.ask('Recovery phrase, 12 words: ');
+  if (phrase === undefined)
+    throw new SottoError('passphrase.needed', {
+      message: 'Give the passphrase of the backup, or a recovery phrase on a terminal',
+    });
+  return { ...path, phrase, ...(await newPassphrase(context)) };
+};
+
+const absolute = (path: string): string => (isAbsolute(path) ? path : join(process.cwd(), path));
+
+const backup: Command = {
+  path: 'backup',
+  doc: 'write an encrypted backup while running; with a passphrase, or opened by the recovery phrase',
+  args: [{ name: 'file', doc: 'where to', required: true }],
+  methods: ['backup.create'],
+  run: async (context) => {
+    const client = await context.connect();
+    const passphrase = await context.passphrase({
+      prompt: 'Passphrase for the backup (empty: the recovery phrase opens it)',
+    });
+    const written = await client.call('backup.create', {
+      file: absolute(context.args[0] ?? ''),
+      ...(passphrase === undefined || passphrase === '' ? {} : { passphrase }),
+    });
+    context.out.item(
+      written,
+      ({ file, messages, sizeBytes }) => `${file}: ${messages} messages, ${sizeText(sizeBytes)}`,
+    );
   },
 };
 
@@ -371,6 +423,7 @@ const CONFIG: readonly Command[] = [
 export const ACCOUNT_COMMANDS: readonly Command[] = [
   init,
   restore,
+  backup,
   passwd,
   id,
   nickname,

@@ -2,9 +2,10 @@
 import { SottoError } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
 import type { Conversation, Message, MessageState } from '../protocol/rpc.ts';
+import { safeName, safeText } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
-import { contactDetailText, contactText, conversationText, eventText, messageText, whyText } from './show.ts';
+import { contactDetailText, contactText, conversationText, eventText, messageText, timeText, whyText } from './show.ts';
 
 const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
 const requestArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'request' };
@@ -491,6 +492,42 @@ const CONVERSATIONS: readonly Command[] = [
   },
 ];
 
+const exportHistory: Command = {
+  path: 'export',
+  doc: 'write the history in clear to stdout, as JSON lines or Markdown; oldest first',
+  args: [{ ...conversationArg, required: false }],
+  flags: { format: { doc: 'jsonl or markdown', value: 'FORMAT' } },
+  run: async (context) => {
+    const format = context.flags.choice('format', ['jsonl', 'markdown']) ?? 'jsonl';
+    const client = await context.connect();
+    const [only] = context.args;
+    const conversations =
+      only === undefined
+        ? await client.call('conversation.list', { archived: true })
+        : [await client.call('conversation.show', { conversation: only })];
+    for (const { id, name } of conversations) {
+      if (format === 'markdown') context.out.raw(`# ${safeName(name)}\n\n`);
+      let after: string | undefined;
+      for (let more = true; more; ) {
+        const page = await client.call('message.list', {
+          conversation: id,
+          limit: EXPORT_PAGE,
+          after: after ?? '000000000000',
+        });
+        for (const message of page.messages)
+          context.out.raw(format === 'jsonl' ? `${JSON.stringify(message)}\n` : markdown(message));
+        after = page.messages.at(-1)?.id;
+        more = page.more && after !== undefined;
+      }
+    }
+  },
+};
+
+const EXPORT_PAGE = 500;
+
+const markdown = (message: Message): string =>
+  `**${safeName(message.from)}** ${timeText(message.sentAt)}${message.editedAt === undefined ? '' : ' (edited)'}\n\n${safeText(message.deletedAt === undefined ? message.body : '(deleted)').replace(/^(?=.)/gm, '> ')}\n\n`;
+
 const each = <T extends object>(
   { out }: CommandContext,
   items: readonly T[],
@@ -514,4 +551,4 @@ const page = (
 };
 
 /** Commands of this file, in the order of the help. */
-export const TALK_COMMANDS: readonly Command[] = [...CONTACTS, ...MESSAGES, ...CONVERSATIONS];
+export const TALK_COMMANDS: readonly Command[] = [...CONTACTS, ...MESSAGES, ...CONVERSATIONS, exportHistory];

@@ -73,7 +73,8 @@ complete -F _sotto sotto
 
 /** For a file \`_sotto\` in a folder of zsh's fpath, or to be sourced after compinit. */
 export const zshCompletion = (): string => `#compdef sotto
-# zsh completion for sotto
+# zsh completion for sotto: put this into a file _sotto in a folder of fpath, or source it after compinit.
+# Names of contacts come from a running daemon; completing never starts or unlocks one.
 _sotto() {
   local -a found
   found=("\${(@f)$(command sotto complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")

@@ -27,7 +27,7 @@ export const manualPage = (version: string): string =>
     '.I command',
     '[arguments] [flags]',
     '.SH DESCRIPTION',
-    'Two people talk over Tor onion services, end to end encrypted with the Signal protocol, with no server.',
+    roff('Two people talk over Tor onion services, end to end encrypted with the Signal protocol, with no server.'),
     'Every command talks to a daemon that owns the account and is started on demand.',
     '.SH COMMANDS',
     ...COMMANDS.filter((command) => command.path !== 'complete').flatMap((command) => [
@@ -43,7 +43,9 @@ export const manualPage = (version: string): string =>
     '.SH OPTIONS',
     ...Object.entries(GLOBAL_FLAGS).flatMap(flagEntry),
     '.SH EXIT STATUS',
-    '0 done, 1 our fault, 2 usage, 3 no such thing, 4 not reachable now, 5 timed out, 6 not allowed or locked, 7 conflict, 8 bad data from outside.',
+    roff(
+      '0 done, 1 our fault, 2 usage, 3 no such thing, 4 not reachable now, 5 timed out, 6 not allowed or locked, 7 conflict, 8 bad data from outside.',
+    ),
     '.SH ENVIRONMENT',
     '.TP',
     '.B SOTTO_DATA_DIR, SOTTO_ACCOUNT',

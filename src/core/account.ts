@@ -73,6 +73,7 @@ export class Account implements AsyncDisposable {
       signal: signalIdentity(self.signalSecret),
       address: addressOf(keys.publicKeys.identityKey),
       peers: new Map(),
+      ignored: new Set(),
       refused: new Map(),
       committed: (changes) => this.#committed(changes),
       volatile: (event) => this.events.volatile(event),

@@ -1,6 +1,6 @@
 // What every part of the messenger works with: store, ports, keys, live peers, and the facts a transaction leaves behind.
 import type { SignalIdentity } from '../crypto/session.ts';
-import type { Clock, LocalKeys, Log, Network, Random } from '../ports.ts';
+import type { Clock, Link, LocalKeys, Log, Network, Random } from '../ports.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type NewEvent, putEvent } from '../store/events.ts';
 import type { Peer } from './peer.ts';
@@ -21,6 +21,8 @@ export type Core = {
   readonly filesDir: string;
   /** Live state of contacts, by contact row id. */
   readonly peers: Map<number, Peer>;
+  /** Links of blocked contacts: open, and deaf. */
+  readonly ignored: Set<Link>;
   /** Counts what was refused from outside, by error code. */
   readonly refused: Map<string, number>;
   /** Acts on what a committed transaction left behind. */

@@ -54,7 +54,7 @@ export const peerOf = (core: Core, contactId: number): Peer | undefined => {
 export const admit = (core: Core, peer: LinkPeer): Admission => {
   const contact = getContactByAddress(core.db, peer.address);
   if (contact === undefined) return core.peers.size < LINKS_MAX * 4 ? 'accept' : 'close';
-  if (contact.blocked === 1) return 'silence';
+  if (contact.blocked === 1) return 'accept';
   if (contact.linkKey === null || contact.signalKey === null) return 'accept';
   const same =
     Buffer.from(contact.linkKey).equals(peer.linkKey) && Buffer.from(contact.signalKey).equals(peer.signalKey);
@@ -72,6 +72,7 @@ export const attachIncoming = (
   link: Link,
   serve: (link: Link, frame: StreamFrame) => LinkEvents,
 ): LinkEvents => {
+  if (getContactByAddress(core.db, link.peer.address)?.blocked === 1) return ignore(core, link);
   let events: LinkEvents | undefined;
   const cancel = core.clock.after(HANDSHAKE_MS_MAX, () =>
     events === undefined ? link.close('handshake.timeout') : undefined,
@@ -90,6 +91,25 @@ export const attachIncoming = (
       events?.closed(reason);
     },
   };
+};
+
+// A blocked dialler is proven, hears nothing and is not listened to; unblocking ends the link, so that it dials again.
+const ignore = (core: Core, link: Link): LinkEvents => {
+  const cancel = core.clock.after(LINK_IDLE_MS, () => link.close('idle'));
+  core.ignored.add(link);
+  return {
+    frame: () => {},
+    drained: () => {},
+    closed: () => {
+      cancel();
+      core.ignored.delete(link);
+    },
+  };
+};
+
+/** Ends the links of a contact that was blocked. */
+export const stopIgnoring = (core: Core, address: string): void => {
+  for (const link of [...core.ignored]) if (link.peer.address === address) link.close('done');
 };
 
 type StreamFrame = Extract<PlainFrame, { kind: 'stream' }>;

@@ -32,7 +32,7 @@ import { searchMessages } from '../store/search.ts';
 import { getOpenRequest, removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { checkTarget, type Files } from './files.ts';
-import { retryNow } from './links.ts';
+import { retryNow, stopIgnoring } from './links.ts';
 import { cancel, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
 import { findContact, findConversation, findFile, findMessage } from './names.ts';
 import {
@@ -388,6 +388,7 @@ const block = (core: Core, contact: ContactRow, on: boolean): void => {
     if (on) changes.unlink.set(contact.id, 'blocked');
     else changes.wake.add(contact.id);
   });
+  if (!on) stopIgnoring(core, contact.address);
 };
 
 const removeOne = (core: Core, contact: ContactRow, erase: boolean): Contact => {

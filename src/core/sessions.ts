@@ -78,8 +78,8 @@ export const sendResume = (core: Core, peer: Peer): void => {
  */
 export const onResume = (core: Core, peer: Peer, frame: Frame<'resume'>): void => {
   const row = getSession(core.db, peer.contactId);
-  if (row === undefined || row.resetPending === 1) return sendReset(core, peer);
-  if (row.sessionId === null) return beginReset(core, peer.contactId, 'no session');
+  if (row?.resetPending === 1) return sendReset(core, peer);
+  if (row?.sessionId == null) return beginReset(core, peer.contactId, 'no session');
   if (frame.session !== idOf(row.sessionId)) return;
   if (frame.received > row.sent) beginReset(core, peer.contactId, 'this copy of the account was put back');
 };

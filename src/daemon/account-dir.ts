@@ -42,7 +42,11 @@ export const makeAccountDir = (paths: AccountPaths): void => {
  */
 export const createAccountDir = async (
   paths: AccountPaths,
-  options: { readonly passphrase: string | undefined; readonly random: Random; readonly fill: (db: Database) => void },
+  options: {
+    readonly passphrase: string | undefined;
+    readonly random: Random;
+    readonly fill: (db: Database) => Promise<void> | void;
+  },
 ): Promise<Uint8Array> => {
   if (vaultState(paths) !== 'absent') throw new SottoError('account.exists');
   makeAccountDir(paths);
@@ -51,7 +55,7 @@ export const createAccountDir = async (
   const vault = await makeVault(key, options.passphrase);
   {
     using db = openAccountDatabase(paths, key);
-    options.fill(db);
+    await options.fill(db);
     db.truncateWal();
   }
   writeDurably(paths.vault, vault);

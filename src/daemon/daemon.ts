@@ -2,6 +2,8 @@
 import { rmSync } from 'node:fs';
 import type { AccountPaths, Places } from '../client/paths.ts';
 import { Account, createAccount, torObject } from '../core/account.ts';
+import { getSelf } from '../core/self.ts';
+import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
 import { TorNetwork } from '../net/tor-network.ts';
 import type { Log } from '../ports.ts';
@@ -18,6 +20,7 @@ import {
   rewrapVault,
   vaultState,
 } from './account-dir.ts';
+import { checkBackup, loadBackup, type Written, writeBackup } from './backup.ts';
 import { type Config, readConfig } from './config.ts';
 import { callDaemon } from './methods.ts';
 import { fileLog, systemClock, systemRandom } from './ports.ts';
@@ -129,6 +132,28 @@ export class Daemon {
     });
     await this.#openWith(key);
     return phraseOf(root);
+  }
+
+  /** Makes the account from a backup file that was made with `secret`; nothing is left when it is not whole. */
+  async restore(file: string, secret: BackupSecret, passphrase: string | undefined): Promise<void> {
+    await checkBackup(file, secret);
+    const key = await createAccountDir(this.options.paths, {
+      passphrase,
+      random: systemRandom,
+      fill: (db) => loadBackup(db, file, secret, { random: systemRandom, clock: systemClock }),
+    });
+    await this.#openWith(key);
+  }
+
+  /** Writes a backup while everything goes on. Without a passphrase the recovery phrase opens it. */
+  async backup(file: string, passphrase: string | undefined): Promise<Written> {
+    const { key, db } = this.open;
+    const self = getSelf(db);
+    if (self === undefined) throw new Error('an open account has a row');
+    const secret: BackupSecret =
+      passphrase === undefined ? { kind: 'account', key: self.backupKey } : { kind: 'passphrase', passphrase };
+    using reader = openAccountDatabase(this.options.paths, key);
+    return await writeBackup(reader, file, secret, systemClock.now());
   }
 
   async unlock(passphrase: string | undefined): Promise<void> {

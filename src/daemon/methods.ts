@@ -2,6 +2,8 @@
 import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Account } from '../core/account.ts';
+import type { BackupSecret } from '../crypto/backup.ts';
+import { deriveSecrets, rootOfPhrase } from '../crypto/identity.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { EVENT_PAGE_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import {
@@ -56,6 +58,13 @@ const secretOf = (params: {
   return params.passphrase;
 };
 
+const backupSecret = (params: { phrase?: string | undefined; backupPassphrase?: string | undefined }): BackupSecret => {
+  if (params.backupPassphrase !== undefined) return { kind: 'passphrase', passphrase: params.backupPassphrase };
+  if (params.phrase === undefined)
+    throw new SottoError('passphrase.needed', { message: 'Give the backup’s passphrase, or the recovery phrase' });
+  return { kind: 'account', key: deriveSecrets(rootOfPhrase(params.phrase)).backupKey };
+};
+
 const NO_PASSPHRASE = 'Without a passphrase anyone who can read your files can read your messages and be you';
 const warn = (passphrase: string | undefined) => (passphrase === undefined ? { warning: NO_PASSPHRASE } : {});
 
@@ -66,9 +75,16 @@ const HANDLERS: Handlers = {
     return { ...(await daemon.open.account.call('account.show', {})), recoveryPhrase, ...warn(passphrase) };
   },
   'account.restore': async (daemon, params) => {
-    if (params.phrase === undefined) throw new SottoError('params.invalid', { message: 'Give a recovery phrase' });
     const passphrase = secretOf(params);
-    await daemon.create({ nickname: params.nickname ?? daemon.options.paths.name, passphrase, phrase: params.phrase });
+    if (params.file !== undefined) await daemon.restore(params.file, backupSecret(params), passphrase);
+    else if (params.phrase === undefined)
+      throw new SottoError('params.invalid', { message: 'Give a recovery phrase or a backup file' });
+    else
+      await daemon.create({
+        nickname: params.nickname ?? daemon.options.paths.name,
+        passphrase,
+        phrase: params.phrase,
+      });
     return { ...(await daemon.open.account.call('account.show', {})), ...warn(passphrase) };
   },
   'account.unlock': async (daemon, { passphrase }) => {
@@ -107,8 +123,9 @@ const HANDLERS: Handlers = {
     later(daemon);
     return { account: name };
   },
-  'backup.create': () => {
-    throw new SottoError('method.unknown');
+  'backup.create': (daemon, { file, passphrase }) => {
+    if (!file.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
+    return daemon.backup(file, passphrase);
   },
   'daemon.stop': (daemon) => {
     later(daemon);

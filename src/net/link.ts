@@ -48,7 +48,7 @@ export const openLink = async (options: LinkOptions): Promise<Link> => {
     const verdict = options.admit(proven.peer, options.role === 'dial');
     if (verdict === 'close') throw new SottoError('contact.keyRefused');
     const link = new StreamLink(options, proven, reader.detach());
-    link.begin(verdict === 'silence' ? silent : options.attach(link));
+    link.begin(options.attach(link));
     return link;
   } catch (error) {
     options.stream.destroy();
@@ -58,9 +58,6 @@ export const openLink = async (options: LinkOptions): Promise<Link> => {
     cancelFirst();
   }
 };
-
-// A blocked dialler is proven, hears nothing, and is not listened to.
-const silent: LinkEvents = { frame: () => {}, drained: () => {}, closed: () => {} };
 
 type Proven = { readonly peer: LinkPeer; readonly send: CipherState; readonly receive: CipherState };
 

@@ -138,12 +138,11 @@ export class MemoryNetwork implements Network {
     const theirs: LinkPeer = { ...other.keys.publicKeys, address };
     const mine: LinkPeer = { ...keys.publicKeys, address: this.#address, installId: keys.installId };
     if (events.admit(theirs, true) !== 'accept') throw new SottoError('contact.keyRefused');
-    const verdict = other.events.admit(mine, false);
-    if (verdict === 'close') throw new SottoError('handshake.failed');
+    if (other.events.admit(mine, false) === 'close') throw new SottoError('handshake.failed');
     const ours = new MemoryLink(this.#hub, this, { peer: theirs, own: this.#address, dialled: true });
     const far = new MemoryLink(this.#hub, other.network, { peer: mine, own: address, dialled: false });
     ours.begin(far, attach(ours));
-    far.begin(ours, verdict === 'silence' ? DEAF : other.events.incoming(far));
+    far.begin(ours, other.events.incoming(far));
     return ours;
   }
 

@@ -1,0 +1,114 @@
+// The backup container: sealed chunks with a counter and a marked end, under a key of the account or of a passphrase.
+import { randomBytes } from 'node:crypto';
+import { SottoError } from '../protocol/errors.ts';
+import { ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, BACKUP_CHUNK_BYTES } from '../protocol/limits.ts';
+import { type Bytes, hkdf, seal, unseal } from './primitives.ts';
+import { stretch } from './vault.ts';
+
+const MAGIC = Buffer.from('sotto backup');
+const VERSION = 1;
+const SALT_BYTES = 16;
+const TAG_BYTES = 16;
+const KIND = { account: 0, passphrase: 1 } as const;
+
+export const BACKUP_HEADER_BYTES = MAGIC.length + 2 + SALT_BYTES;
+export const SEALED_BACKUP_CHUNK_BYTES = BACKUP_CHUNK_BYTES + TAG_BYTES;
+
+/** What opens a backup: the account's backup key, or a passphrase. */
+export type BackupSecret =
+  | { readonly kind: 'account'; readonly key: Uint8Array }
+  | { readonly kind: 'passphrase'; readonly passphrase: string };
+
+/** Seals a stream of bytes into chunks. Header: magic ‖ version ‖ kind ‖ salt, part of what every chunk authenticates. */
+export class BackupSealer {
+  readonly header: Bytes;
+  readonly #key: Uint8Array;
+  #rest: Buffer<ArrayBufferLike> = Buffer.alloc(0);
+  #counter = 0;
+
+  private constructor(header: Bytes, key: Uint8Array) {
+    this.header = header;
+    this.#key = key;
+  }
+
+  static async create(secret: BackupSecret): Promise<BackupSealer> {
+    const salt = randomBytes(SALT_BYTES);
+    const header = new Uint8Array(Buffer.concat([MAGIC, Uint8Array.of(VERSION, KIND[secret.kind]), salt]));
+    return new BackupSealer(header, await keyOf(secret, salt));
+  }
+
+  /** The chunks that `bytes` complete. */
+  write(bytes: Uint8Array): Bytes[] {
+    this.#rest = Buffer.concat([this.#rest, bytes]);
+    const chunks: Bytes[] = [];
+    while (this.#rest.length > BACKUP_CHUNK_BYTES) {
+      chunks.push(this.#seal(this.#rest.subarray(0, BACKUP_CHUNK_BYTES), false));
+      this.#rest = this.#rest.subarray(BACKUP_CHUNK_BYTES);
+    }
+    return chunks;
+  }
+
+  /** The last chunk. */
+  end(): Bytes {
+    return this.#seal(this.#rest, true);
+  }
+
+  #seal(plaintext: Uint8Array, last: boolean): Bytes {
+    return seal(this.#key, nonceOf(this.#counter++, last), plaintext, this.header);
+  }
+}
+
+/** Opens the chunks of a backup in order. */
+export class BackupOpener {
+  readonly #header: Uint8Array;
+  readonly #key: Uint8Array;
+  #counter = 0;
+
+  private constructor(header: Uint8Array, key: Uint8Array) {
+    this.#header = header;
+    this.#key = key;
+  }
+
+  /** Throws `backup.damaged` for what is no backup, `backup.version` for a newer one, `passphrase.needed` for the wrong kind of secret. */
+  static async create(header: Uint8Array, secret: BackupSecret): Promise<BackupOpener> {
+    if (header.length !== BACKUP_HEADER_BYTES || !Buffer.from(header.subarray(0, MAGIC.length)).equals(MAGIC))
+      throw new SottoError('backup.damaged', { message: 'This is no sotto backup' });
+    const [version, kind] = [header[MAGIC.length] ?? 0, header[MAGIC.length + 1]];
+    if (version > VERSION) throw new SottoError('backup.version');
+    if (version !== VERSION || (kind !== KIND.account && kind !== KIND.passphrase))
+      throw new SottoError('backup.damaged');
+    if (kind !== KIND[secret.kind])
+      throw new SottoError('passphrase.needed', {
+        message:
+          kind === KIND.passphrase
+            ? 'This backup was made with a passphrase: give it'
+            : 'This backup opens with the recovery phrase: give it',
+      });
+    return new BackupOpener(header, await keyOf(secret, header.subarray(MAGIC.length + 2)));
+  }
+
+  /** The plaintext of the next chunk; `last` says whether the file ends with it. Throws `backup.damaged`, or `passphrase.wrong` at the first. */
+  read(sealed: Uint8Array, last: boolean): Bytes {
+    const plaintext = unseal(this.#key, nonceOf(this.#counter, last), sealed, this.#header);
+    if (plaintext !== undefined) {
+      this.#counter++;
+      return plaintext;
+    }
+    if (this.#counter > 0) throw new SottoError('backup.damaged');
+    throw new SottoError('passphrase.wrong', {
+      message: 'The passphrase or phrase is not right, or the backup is damaged',
+    });
+  }
+}
+
+const keyOf = (secret: BackupSecret, salt: Uint8Array): Promise<Bytes> | Bytes =>
+  secret.kind === 'account'
+    ? hkdf(secret.key, 'sotto backup 1', 32, salt)
+    : stretch(secret.passphrase, salt, { memoryKib: ARGON2_MEMORY_KIB, passes: ARGON2_PASSES, lanes: ARGON2_LANES });
+
+const nonceOf = (counter: number, last: boolean): Uint8Array => {
+  const nonce = Buffer.alloc(12);
+  nonce.writeBigUInt64BE(BigInt(counter));
+  nonce[11] = last ? 1 : 0;
+  return nonce;
+};

@@ -1,0 +1,159 @@
+// Writes and reads backup files: sealed while it is read, whole or not there at all.
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  BACKUP_HEADER_BYTES,
+  BackupOpener,
+  BackupSealer,
+  type BackupSecret,
+  SEALED_BACKUP_CHUNK_BYTES,
+} from '../crypto/backup.ts';
+import type { Clock, Random } from '../ports.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { ID_BYTES } from '../protocol/ids.ts';
+import type { Database } from '../sqlite/open.ts';
+import { dumpRows, indexMessages, loadRow } from '../store/dump.ts';
+
+const LINE_BYTES_MAX = 4 * 1024 * 1024;
+
+export type Written = { readonly file: string; readonly sizeBytes: number; readonly messages: number };
+
+/**
+ * Writes a backup of `db`, a connection of its own, to `path`; the running account is not waited for. Throws `file.exists`
+ * and `disk.*`, and leaves no half file.
+ */
+export const writeBackup = async (db: Database, path: string, secret: BackupSecret, at: number): Promise<Written> => {
+  const part = `${path}.part`;
+  const file = openNew(path, part);
+  try {
+    const sealer = await BackupSealer.create(secret);
+    writeSync(file, sealer.header);
+    const put = (text: string): void => {
+      for (const chunk of sealer.write(Buffer.from(text))) writeSync(file, chunk);
+    };
+    db.exec('BEGIN');
+    const messages = db.get<{ n: number }>('SELECT count(*) AS n FROM messages')?.n ?? 0;
+    put(`${JSON.stringify({ sotto: 1, at })}\n`);
+    for (const lines of dumpRows(db)) {
+      put(lines);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    writeSync(file, sealer.end());
+    fsyncSync(file);
+    renameSync(part, path);
+    return { file: path, sizeBytes: statSync(path).size, messages };
+  } catch (error) {
+    rmSync(part, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+};
+
+/** Opens every chunk once and keeps nothing. Throws what is wrong with the file. */
+export const checkBackup = async (path: string, secret: BackupSecret): Promise<void> => {
+  for await (const _bytes of readChunks(path, secret));
+};
+
+/**
+ * Fills an empty, migrated database from a backup that was checked: one transaction, all or nothing. The copy gets an
+ * install id of its own, no session comes back, and every contact's history says since when messages may be missing.
+ */
+export const loadBackup = async (
+  db: Database,
+  path: string,
+  secret: BackupSecret,
+  ports: { readonly random: Random; readonly clock: Clock },
+): Promise<void> => {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    db.exec('PRAGMA defer_foreign_keys = ON');
+    const madeAt = await loadLines(db, path, secret, ports.random.bytes(ID_BYTES));
+    indexMessages(db);
+    const since = `messages between ${new Date(madeAt).toISOString()} and ${new Date(ports.clock.now()).toISOString()} may be missing`;
+    db.run(
+      `INSERT INTO contact_history (contact_id, at, kind, detail) SELECT id, ?, 'account.restored', ? FROM contacts WHERE state = 'accepted'`,
+      ports.clock.now(),
+      since,
+    );
+    db.run(`UPDATE contacts SET state = 'removed' WHERE state IN ('outgoing', 'incoming')`);
+    db.run(`UPDATE files SET state = 'failed', reason = 'not in the backup' WHERE state <> 'cancelled'`);
+    db.exec('COMMIT');
+  } catch (error) {
+    db.exec('ROLLBACK');
+    throw error;
+  }
+};
+
+const loadLines = async (db: Database, path: string, secret: BackupSecret, installId: Uint8Array): Promise<number> => {
+  let rest = '';
+  let madeAt: number | undefined;
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  for await (const bytes of readChunks(path, secret)) {
+    rest += decoder.decode(bytes, { stream: true });
+    if (rest.length > LINE_BYTES_MAX) throw new SottoError('backup.damaged');
+    const lines = rest.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      if (madeAt === undefined) madeAt = headOf(line);
+      else loadRow(db, line.startsWith('["account"') ? withInstall(line, installId) : line);
+    }
+  }
+  if (rest !== '' || madeAt === undefined) throw new SottoError('backup.damaged');
+  return madeAt;
+};
+
+const headOf = (line: string): number => {
+  try {
+    const { sotto, at } = JSON.parse(line) as { sotto: number; at: number };
+    if (sotto > 1) throw new SottoError('backup.version');
+    return at;
+  } catch (error) {
+    if (error instanceof SottoError) throw error;
+    throw new SottoError('backup.damaged');
+  }
+};
+
+// The account's row alone has a column that does not come from the file.
+const withInstall = (line: string, installId: Uint8Array): string => {
+  const [table, row] = JSON.parse(line) as [string, object];
+  return JSON.stringify([table, { ...row, install_id: { b: Buffer.from(installId).toString('base64') } }]);
+};
+
+async function* readChunks(path: string, secret: BackupSecret): AsyncGenerator<Uint8Array> {
+  const file = openOld(path);
+  try {
+    const size = statSync(path).size;
+    const header = Buffer.alloc(Math.min(BACKUP_HEADER_BYTES, size));
+    readSync(file, header, 0, header.length, 0);
+    const opener = await BackupOpener.create(new Uint8Array(header), secret);
+    for (let at = BACKUP_HEADER_BYTES; ; at += SEALED_BACKUP_CHUNK_BYTES) {
+      const sealed = Buffer.alloc(Math.max(0, Math.min(SEALED_BACKUP_CHUNK_BYTES, size - at)));
+      readSync(file, sealed, 0, sealed.length, at);
+      const last = at + SEALED_BACKUP_CHUNK_BYTES >= size;
+      yield opener.read(sealed, last);
+      if (last) return;
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+const openNew = (path: string, part: string): number => {
+  try {
+    if (statSync(path, { throwIfNoEntry: false }) !== undefined)
+      throw new SottoError('file.exists', { message: `There is something at ${path} already` });
+    rmSync(part, { force: true });
+    return openSync(part, 'wx', 0o600);
+  } catch (error) {
+    if (error instanceof SottoError) throw error;
+    throw new SottoError('disk.failed', { message: `The backup cannot be written to ${path}`, cause: error });
+  }
+};
+
+const openOld = (path: string): number => {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw new SottoError('file.unknown', { message: `The backup cannot be read: ${path}`, cause: error });
+  }
+};
