@@ -1,11 +1,26 @@
-// How the tests run: TypeScript sources directly, on the pinned Node.
+// How the tests run: TypeScript sources directly, on the pinned Node; the end-to-end tests share one private Tor network.
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    exclude: ['node_modules/**', 'dist/**'],
-    testTimeout: 30_000,
     maxWorkers: 2,
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'test/*.test.ts', 'test/sim/**/*.test.ts', 'test/fuzz/**/*.test.ts'],
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'tor',
+          include: ['test/e2e/**/*.test.ts', 'test/tor/**/*.test.ts'],
+          globalSetup: ['test/tor/network.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
   },
 });

@@ -1,12 +1,14 @@
 // Commands about the account itself, its settings, and the daemon.
-import { existsSync } from 'node:fs';
-import { isAbsolute, join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, isAbsolute, join } from 'node:path';
 import { listAccounts } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
 import type { Command, CommandContext } from './command.ts';
 import { checkText, settingText, sizeText, statusText } from './show.ts';
+import { launchdAgent, systemdUnit } from './units.ts';
 
 const PASSPHRASE_FLAGS = {
   'no-passphrase': { doc: 'keep the key in a file instead: whoever can read your files can be you' },
@@ -321,6 +323,52 @@ const daemonReload: Command = {
   run: async ({ connect, out }) => out.item(await (await connect()).call('daemon.reload', {}), () => 'read'),
 };
 
+const daemonLogs: Command = {
+  path: 'daemon logs',
+  doc: 'the last lines of the daemon’s log',
+  args: [],
+  flags: { follow: { doc: 'and those that come' }, limit: { doc: 'how many lines (50)', value: 'N' } },
+  run: async ({ account, flags, out, interrupted }) => {
+    const lines = flags.number('limit', { min: 1, max: 100_000 }) ?? 50;
+    if (!existsSync(account.log))
+      throw new SottoError('file.unknown', { message: `There is no log yet: ${account.log}` });
+    let at = statSync(account.log).size;
+    out.raw(`${readFileSync(account.log, 'utf8').trimEnd().split('\n').slice(-lines).join('\n')}\n`);
+    if (!flags.has('follow')) return;
+    const timer = setInterval(() => {
+      const { size } = statSync(account.log, { throwIfNoEntry: false }) ?? { size: 0 };
+      if (size < at) at = 0;
+      if (size > at) out.raw(readFileSync(account.log).subarray(at).toString('utf8'));
+      at = size;
+    }, 250);
+    await interrupted;
+    clearInterval(timer);
+  },
+};
+
+const daemonInstall: Command = {
+  path: 'daemon install',
+  doc: 'start the daemon at log-in: writes a systemd user unit or a launchd agent',
+  args: [],
+  flags: { print: { doc: 'only show it' } },
+  run: async ({ account, places, flags, out, daemonCommand }) => {
+    const unit = { program: daemonCommand[0], account: account.name, dataDir: places.dataDir };
+    const mac = process.platform === 'darwin';
+    const text = mac ? launchdAgent(unit) : systemdUnit(unit);
+    if (flags.has('print')) return out.raw(text);
+    const file = mac
+      ? `Library/LaunchAgents/sotto.${account.name}.plist`
+      : `.config/systemd/user/sotto-${account.name}.service`;
+    const path = join(homedir(), file);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text, { mode: 0o600 });
+    const next = mac
+      ? `launchctl load ${path}`
+      : `systemctl --user daemon-reload && systemctl --user enable --now sotto-${account.name}`;
+    out.item({ file: path, next }, (made) => `Written: ${made.file}\nNow run: ${made.next}`);
+  },
+};
+
 const status: Command = {
   path: 'status',
   doc: 'network, queue, unread and links on one screen',
@@ -436,6 +484,8 @@ export const ACCOUNT_COMMANDS: readonly Command[] = [
   daemonStop,
   daemonStatus,
   daemonReload,
+  daemonLogs,
+  daemonInstall,
   status,
   doctor,
   ...CONFIG,

@@ -5,6 +5,7 @@ import { signalIdentity } from '../crypto/session.ts';
 import type { Clock, Log, Network, NetworkState, Random } from '../ports.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import type { AccountMethod, Params, Result, Status } from '../protocol/rpc.ts';
+import type { SettingKey, SettingValue } from '../protocol/settings.ts';
 import type { Database } from '../sqlite/open.ts';
 import { getContact, listContacts } from '../store/contacts.ts';
 import { countUnread } from '../store/conversations.ts';
@@ -20,6 +21,7 @@ import { callMethod } from './methods.ts';
 import { linkStateOf } from './peer.ts';
 import { AccountQueue } from './queue.ts';
 import { getSelf, nicknameOf, putSelf } from './self.ts';
+import { settingOf } from './settings.ts';
 import { Waits } from './waits.ts';
 
 export type AccountOptions = {
@@ -126,6 +128,11 @@ export class Account implements AsyncDisposable {
         ];
       }),
     };
+  }
+
+  /** The value of a setting, for the account or one conversation. */
+  setting<Key extends SettingKey>(key: Key, conversationId = ''): SettingValue<Key> {
+    return settingOf(this.#core.db, key, conversationId);
   }
 
   /** State of the network as front ends see it. */

@@ -1,6 +1,6 @@
 // What each frame of a link means, by who sent it: a stranger, someone who was asked, an accepted contact.
 import type { MessageId } from '../protocol/ids.ts';
-import { BATCH_FRAMES_MAX } from '../protocol/limits.ts';
+import { BATCH_FRAMES_MAX, VOLATILE_PER_SECOND_MAX } from '../protocol/limits.ts';
 import type { PeerFrame, PlainFrame, SealedFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact, patchContact, putHistory } from '../store/contacts.ts';
 import { type Core, commit, refuse } from './core.ts';
@@ -76,7 +76,7 @@ const takePlain = async (
       return onNotContact(core, contact);
     case 'typing':
     case 'presence':
-      return tellVolatile(core, contact, frame);
+      return tellVolatile(core, peer, contact, frame);
     case 'stream':
     case 'chunk':
     case 'hashes':
@@ -123,10 +123,14 @@ const onNotContact = (core: Core, contact: ContactRow): void => {
 
 const tellVolatile = (
   core: Core,
+  peer: Peer,
   contact: ContactRow,
   frame: Extract<PlainFrame, { kind: 'typing' | 'presence' }>,
 ): void => {
-  if (contact.state !== 'accepted') return;
+  const second = Math.floor(core.clock.monotonic() / 1000);
+  if (peer.volatile.second !== second) peer.volatile = { second, frames: 0 };
+  peer.volatile.frames++;
+  if (contact.state !== 'accepted' || peer.volatile.frames > VOLATILE_PER_SECOND_MAX) return;
   if (frame.kind === 'typing')
     core.volatile({ kind: 'typing.changed', contactId: contact.id, state: frame.on ? 'on' : 'off' });
   else core.volatile({ kind: 'presence.changed', contactId: contact.id, state: frame.state });

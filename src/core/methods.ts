@@ -2,7 +2,7 @@
 import { parseAddress } from '../crypto/identity.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
-import { DRAFT_BYTES_MAX, NAME_CHARS_MAX } from '../protocol/limits.ts';
+import { NAME_CHARS_MAX, TEXT_BYTES_MAX } from '../protocol/limits.ts';
 import type { AccountMethod, Contact, MessageState, Params, Result, Why } from '../protocol/rpc.ts';
 import {
   type ContactRow,
@@ -247,7 +247,7 @@ const HANDLERS: Handlers = {
   'conversation.draft': (context, { conversation, text }) =>
     inConversation(context, conversation, (core, row) => {
       if (text === undefined) return;
-      if (Buffer.byteLength(text) > DRAFT_BYTES_MAX) throw new SottoError('text.tooLarge');
+      if (Buffer.byteLength(text) > TEXT_BYTES_MAX) throw new SottoError('text.tooLarge');
       commit(core, () => patchConversation(core.db, row.id, { draft: text }));
     }),
   'conversation.typing': (context, { conversation, on }) =>

@@ -38,6 +38,10 @@ export type Peer = {
   descriptorFound: boolean | undefined;
   /** Start of the current second and frames taken in it. */
   rate: { second: number; frames: number };
+  /** Sealed frames taken today. */
+  quota: { day: number; frames: number; bytes: number; told: boolean };
+  /** Second of the last passing frame, and how many it had. */
+  volatile: { second: number; frames: number };
 };
 
 /** A peer that was never linked. */
@@ -66,6 +70,8 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   lastErrorAt: undefined,
   descriptorFound: undefined,
   rate: { second: 0, frames: 0 },
+  quota: { day: 0, frames: 0, bytes: 0, told: false },
+  volatile: { second: 0, frames: 0 },
 });
 
 /** Sends a frame on the peer's link; false when there is none, or it is full. */

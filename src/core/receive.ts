@@ -2,8 +2,9 @@
 import type { SignalSession } from '../crypto/session.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
+import { CONTACT_BYTES_PER_DAY_MAX, CONTACT_MESSAGES_PER_DAY_MAX } from '../protocol/limits.ts';
 import { decodeBody, type SealedBody, type SealedFrame, type UnknownBody } from '../protocol/peer.ts';
-import { type ContactRow, getContact } from '../store/contacts.ts';
+import { type ContactRow, getContact, putHistory } from '../store/contacts.ts';
 import { getConversationOfContact } from '../store/conversations.ts';
 import { getOpenRequest, hasFrameId, putFrameId, putSession, type SessionRow } from '../store/sessions.ts';
 import { becomeAccepted } from './accepting.ts';
@@ -20,6 +21,7 @@ export type Received = {
 
 type Opened = { readonly frame: SealedFrame; readonly body: SealedBody | UnknownBody };
 
+const DAY_MS = 24 * 3600 * 1000;
 const NOTHING: Received = { acknowledge: [], unasked: [], undecryptable: false };
 
 /**
@@ -34,6 +36,9 @@ export const receive = async (core: Core, contactId: number, frames: readonly Se
     return NOTHING;
   const { row, session } = loadSession(core, contact);
   if (row === undefined) return { ...NOTHING, undecryptable: contact.state === 'accepted' };
+
+  // and within what one contact may send in a day; beyond that nothing is acknowledged, and the user is told
+  if (overQuota(core, contact, frames)) return NOTHING;
 
   // 2. deduplicate: the table of frame ids is the only judge
   const repeats: MessageId[] = [];
@@ -57,6 +62,28 @@ export const receive = async (core: Core, contactId: number, frames: readonly Se
 
   // 6. subscribers were told by the commit; 7. the caller acknowledges last
   return { acknowledge: [...repeats, ...taken.map(({ frame }) => frame.id)], unasked, undecryptable };
+};
+
+// Counted in memory, by day: what a restart forgives is one day's worth.
+const overQuota = (core: Core, contact: ContactRow, frames: readonly SealedFrame[]): boolean => {
+  const peer = core.peers.get(contact.id);
+  if (peer === undefined) return false;
+  const day = Math.floor(core.clock.now() / DAY_MS);
+  if (peer.quota.day !== day) peer.quota = { day, frames: 0, bytes: 0, told: false };
+  peer.quota.frames += frames.length;
+  peer.quota.bytes += frames.reduce((sum, frame) => sum + frame.ciphertext.length, 0);
+  if (peer.quota.frames <= CONTACT_MESSAGES_PER_DAY_MAX && peer.quota.bytes <= CONTACT_BYTES_PER_DAY_MAX) return false;
+  refuse(core, 'quota.exceeded');
+  if (!peer.quota.told)
+    commit(core, (changes) =>
+      putHistory(core.db, contact.id, {
+        at: changes.at,
+        kind: 'quota.exceeded',
+        detail: 'they sent more than a day allows; the rest waits until tomorrow',
+      }),
+    );
+  peer.quota.told = true;
+  return true;
 };
 
 const open = async (core: Core, session: SignalSession, frames: readonly SealedFrame[]) => {

@@ -22,7 +22,9 @@ import {
 } from './account-dir.ts';
 import { checkBackup, loadBackup, type Written, writeBackup } from './backup.ts';
 import { type Config, readConfig } from './config.ts';
+import { Hooks } from './hooks.ts';
 import { callDaemon } from './methods.ts';
+import { Notifier } from './notify.ts';
 import { fileLog, systemClock, systemRandom } from './ports.ts';
 import { type Connection, RpcSocket } from './socket.ts';
 
@@ -34,7 +36,13 @@ export type DaemonOptions = {
   readonly pid: number;
 };
 
-type Open = { readonly account: Account; readonly db: Database; readonly key: Uint8Array };
+type Open = {
+  readonly account: Account;
+  readonly db: Database;
+  readonly key: Uint8Array;
+  readonly hooks: Hooks;
+  readonly notifier: Notifier;
+};
 
 /** A running daemon. */
 export class Daemon {
@@ -166,6 +174,8 @@ export class Daemon {
     const open = this.#open;
     this.#open = undefined;
     if (open === undefined) return;
+    open.hooks[Symbol.dispose]();
+    open.notifier[Symbol.dispose]();
     await open.account[Symbol.asyncDispose]();
     open.db.truncateWal();
     open.db[Symbol.dispose]();
@@ -234,7 +244,17 @@ export class Daemon {
         filesDir: paths.filesDir,
         bug: (error) => this.bug(error),
       });
-      this.#open = { account, db, key };
+      const hooks = new Hooks({ account, db, dir: paths.hooksDir, clock: systemClock, log: this.log });
+      const focused = () => this.#socket.connections.some((connection) => connection.focused);
+      const notifier = new Notifier({
+        account,
+        clock: systemClock,
+        log: this.log,
+        focused,
+        platform: process.platform,
+        cwd: paths.dir,
+      });
+      this.#open = { account, db, key, hooks, notifier };
     } catch (error) {
       db[Symbol.dispose]();
       throw error;

@@ -91,8 +91,12 @@ const disk = (daemon: Daemon): Check => {
 };
 
 const hooks = (daemon: Daemon): Check => {
-  const dir = join(daemon.options.paths.hooksDir, 'on-message.d');
-  if (!existsSync(dir)) return good('hooks', 'none');
-  const names = readdirSync(dir);
-  return good('hooks', `${names.length}`);
+  const all = daemon.open.hooks.list();
+  const failed = all.filter((hook) => !hook.ok);
+  if (failed.length === 0) return good('hooks', all.length === 0 ? 'none' : `${all.length}, all well`);
+  return bad(
+    'hooks',
+    failed.map(({ name, detail }) => `${name} ${detail}`).join('; '),
+    `see ${daemon.options.paths.hooksDir}/on-message.d and sotto daemon logs`,
+  );
 };

@@ -136,7 +136,7 @@ const HANDLERS: Handlers = {
     return { reloaded: true };
   },
   'doctor.check': (daemon) => checkDoctor(daemon),
-  'hook.list': () => [],
+  'hook.list': (daemon) => daemon.open.hooks.list(),
   'rpc.methods': () => Object.entries(METHODS).map(([method, { doc }]) => ({ method, doc })),
   'status.show': (daemon) => daemon.status(),
   'status.wait': (daemon, { until, timeoutMs }) => waitFor(daemon, until, timeoutMs ?? WAIT_MS_DEFAULT),

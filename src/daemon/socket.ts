@@ -40,11 +40,16 @@ const isMethod = (name: string): name is Method => Object.hasOwn(METHODS, name);
 export class RpcSocket implements AsyncDisposable {
   readonly #options: SocketOptions;
   readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new Map<Socket, Connection>();
 
   constructor(options: SocketOptions) {
     this.#options = options;
     this.#server = createServer((socket) => this.#accept(socket));
+  }
+
+  /** Front ends that are there. */
+  get connections(): Connection[] {
+    return [...this.#sockets.values()];
   }
 
   /** Begins to listen. The account's lock is held: a socket file that is there is a dead daemon's. */
@@ -62,9 +67,9 @@ export class RpcSocket implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const socket of this.#sockets) socket.end();
+    for (const socket of this.#sockets.keys()) socket.end();
     setTimeout(() => {
-      for (const socket of this.#sockets) socket.destroy();
+      for (const socket of this.#sockets.keys()) socket.destroy();
     }, 200).unref();
     await closed;
     rmSync(this.#options.path, { force: true });
@@ -72,8 +77,8 @@ export class RpcSocket implements AsyncDisposable {
 
   #accept(socket: Socket): void {
     if (this.#sockets.size >= RPC_CONNECTIONS_MAX) return void socket.destroy();
-    this.#sockets.add(socket);
     const session = new Session(socket, this.#options);
+    this.#sockets.set(socket, session.connection);
     socket.on('error', () => {});
     socket.on('close', () => {
       this.#sockets.delete(socket);

@@ -15,8 +15,6 @@ export type TorConfig = {
   readonly network?: string;
 };
 
-export const TOR_CONFIG_DEFAULT: TorConfig = { binary: 'tor', bridges: [], transports: [], offline: false };
-
 // What a private network may set; everything else in such a file is refused.
 const NETWORK_KEYS = new Set([
   'TestingTorNetwork',

@@ -5,12 +5,6 @@ type Branded<Name extends string> = string & { readonly [brand]: Name };
 
 /** 32 hex digits: names a message and the frame that carries it; made by its author. */
 export type MessageId = Branded<'MessageId'>;
-/** 32 hex digits: names a contact, made by this account; never leaves it. */
-export type ContactId = Branded<'ContactId'>;
-/** 32 hex digits: names a conversation, made by this account. */
-export type ConversationId = Branded<'ConversationId'>;
-/** 32 hex digits: names a file transfer; made by the sender. */
-export type FileId = Branded<'FileId'>;
 
 export const ID_BYTES = 16;
 export const ID_PATTERN = /^[0-9a-f]{32}$/;

@@ -59,11 +59,9 @@ export const REQUESTS_PENDING_MAX = 100;
 export const REQUEST_EXPIRY_MS = 30 * DAY;
 export const RESET_INTERVAL_MS = 10 * MINUTE;
 export const RESETS_PER_DAY_MAX = 5;
-export const SESSION_STALE_MS = 30 * DAY;
 
 // contacts and conversations
 export const CONTACTS_MAX = 5_000;
-export const DRAFT_BYTES_MAX = TEXT_BYTES_MAX;
 export const PINS_PER_CONVERSATION_MAX = 100;
 export const EXPIRY_MS_MIN = 1 * SECOND;
 export const EXPIRY_MS_MAX = 365 * DAY;
@@ -74,7 +72,6 @@ export const FILE_BYTES_MAX = 64 * 1024 * MIB;
 export const FILE_NAME_BYTES_MAX = 255;
 export const FILE_TRANSFERS_MAX = 4;
 export const FILE_QUOTA_BYTES = 16 * 1024 * MIB;
-export const FILE_HASHES_BYTES_MAX = 64 * MIB;
 
 // events for front ends
 export const EVENTS_KEPT_MS = 30 * DAY;

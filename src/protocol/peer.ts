@@ -92,7 +92,6 @@ const SealedBody = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('unsupported'), id, target: id }),
 ]);
 export type SealedBody = z.infer<typeof SealedBody>;
-export type SealedKind = SealedBody['kind'];
 
 /** A body of a kind this version does not know: its id is enough to answer it. */
 export type UnknownBody = { readonly kind: 'unknown'; readonly id: MessageId };

@@ -499,14 +499,12 @@ export type AccountObject = z.infer<typeof account>;
 export type Message = z.infer<typeof message>;
 export type MessageState = z.infer<typeof messageState>;
 export type Contact = z.infer<typeof contact>;
-export type ContactState = z.infer<typeof contactState>;
 export type Conversation = z.infer<typeof conversation>;
 export type FileObject = z.infer<typeof file>;
 export type Status = z.infer<typeof status>;
 export type Why = z.infer<typeof why>;
 export type Check = z.infer<typeof check>;
 export type SettingRow = z.infer<typeof settingRow>;
-export type SettingRowValue = z.infer<typeof settingValue>;
 
 // events
 

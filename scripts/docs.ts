@@ -1,0 +1,157 @@
+// Writes the reference documents from the tables in the code; with --check it only says which are out of date.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { z } from 'zod';
+import { usageLine } from '../src/cli/parse.ts';
+import { COMMANDS, GLOBAL_FLAGS } from '../src/cli/table.ts';
+import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
+import { ACCOUNT_METHODS, DAEMON_METHODS, EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc.ts';
+import { SETTINGS } from '../src/protocol/settings.ts';
+import { SCHEMA_1 } from '../src/store/schema-1.ts';
+
+type Schema = {
+  readonly type?: string;
+  readonly properties?: Record<string, Schema>;
+  readonly required?: string[];
+  readonly items?: Schema;
+  readonly enum?: unknown[];
+  readonly anyOf?: Schema[];
+  readonly const?: unknown;
+  readonly default?: unknown;
+};
+
+/** A JSON Schema as one short line: `{ id: string, limit?: integer = 50 }`. */
+const shapeOf = (schema: Schema): string => {
+  if (schema.const !== undefined) return JSON.stringify(schema.const);
+  if (schema.enum !== undefined) return schema.enum.map((one) => JSON.stringify(one)).join(' | ');
+  if (schema.anyOf !== undefined) return schema.anyOf.map(shapeOf).join(' | ');
+  if (schema.type === 'array') return `[${shapeOf(schema.items ?? {})}]`;
+  if (schema.type !== 'object' || schema.properties === undefined) return schema.type ?? 'any';
+  const fields = Object.entries(schema.properties).map(([name, field]) => {
+    const optional = schema.required?.includes(name) === true && field.default === undefined ? '' : '?';
+    return `${name}${optional}: ${shapeOf(field)}${field.default === undefined ? '' : ` = ${JSON.stringify(field.default)}`}`;
+  });
+  return fields.length === 0 ? '{}' : `{ ${fields.join(', ')} }`;
+};
+
+const jsonSchema = (schema: z.ZodType, io: 'input' | 'output'): Schema =>
+  z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Schema;
+
+const methodDocs = (
+  title: string,
+  methods: Record<string, { doc: string; params: z.ZodType; result: z.ZodType }>,
+): string[] => [
+  `## ${title}`,
+  '',
+  ...Object.entries(methods).flatMap(([name, { doc, params, result }]) => [
+    `### \`${name}\``,
+    '',
+    doc,
+    '',
+    `- parameters: \`${shapeOf(jsonSchema(params, 'input'))}\``,
+    `- result: \`${shapeOf(jsonSchema(result, 'output'))}\``,
+    '',
+  ]),
+];
+
+const GENERATED = 'This page is generated from the code by `npm run docs`.';
+
+const rpcPage = (): string =>
+  [
+    '# RPC reference',
+    '',
+    GENERATED,
+    '',
+    'JSON-RPC 2.0 over a Unix socket, one object per line, at most 1 MiB. The daemon speaks first: `{"sotto", "rpc", "account", "locked", "exists"}`.',
+    'An error carries `data: {code, exit, retry, details}`; the codes are in [errors.md](errors.md).',
+    '',
+    ...methodDocs('Methods of the daemon', DAEMON_METHODS),
+    ...methodDocs('Methods of an open account', ACCOUNT_METHODS),
+    '## Events',
+    '',
+    'After `event.listen` the daemon sends `{"jsonrpc": "2.0", "method": "event", "params": {kind, at, cursor?, …}}`.',
+    '',
+    `- committed, with a cursor: ${EVENT_KINDS.map((kind) => `\`${kind}\``).join(', ')}`,
+    `- passing, without one: ${VOLATILE_KINDS.map((kind) => `\`${kind}\``).join(', ')}`,
+    '- `gap {fromCursor, toCursor}` first, when the cursor asked for is no longer kept',
+    '',
+  ].join('\n');
+
+const cliPage = (): string =>
+  [
+    '# Command reference',
+    '',
+    GENERATED,
+    '',
+    ...COMMANDS.filter((command) => command.path !== 'complete').flatMap((command) => [
+      `## \`sotto ${usageLine(command)}\``,
+      '',
+      `${command.doc}.`,
+      '',
+      ...command.args.map((arg) => `- \`${arg.name}\`: ${arg.doc}`),
+      ...Object.entries(command.flags ?? {}).map(
+        ([name, flag]) => `- \`--${name}${flag.value === undefined ? '' : ` ${flag.value}`}\`: ${flag.doc}`,
+      ),
+      '',
+    ]),
+    '## Flags of every command',
+    '',
+    ...Object.entries(GLOBAL_FLAGS).map(
+      ([name, flag]) => `- \`--${name}${flag.value === undefined ? '' : ` ${flag.value}`}\`: ${flag.doc}`,
+    ),
+    '',
+  ].join('\n');
+
+const errorPage = (): string =>
+  [
+    '# Errors',
+    '',
+    GENERATED,
+    '',
+    'Exit codes: 0 done · 1 our fault · 2 usage · 3 no such thing · 4 not reachable now · 5 timed out · 6 not allowed or locked · 7 conflict · 8 bad data from outside.',
+    '',
+    '| code | exit | RPC | retry | text |',
+    '|---|---|---|---|---|',
+    ...ERROR_CODES.map(
+      (code) =>
+        `| \`${code}\` | ${exitOf(code)} | ${rpcNumberOf(code)} | ${retryOf(code)} | ${textOf(code).replaceAll('|', '\\|')} |`,
+    ),
+    '',
+  ].join('\n');
+
+const settingsPage = (): string =>
+  [
+    '# Settings',
+    '',
+    GENERATED,
+    '',
+    'Set with `sotto config set KEY VALUE`, for one conversation with `--in CONVERSATION`. They live in the encrypted store.',
+    '',
+    '| key | default | scopes | what it does |',
+    '|---|---|---|---|',
+    ...Object.entries(SETTINGS).map(
+      ([key, setting]) =>
+        `| \`${key}\` | \`${JSON.stringify(setting.default)}\` | ${setting.scopes.join(', ')} | ${setting.doc} |`,
+    ),
+    '',
+  ].join('\n');
+
+const PAGES: Readonly<Record<string, () => string>> = {
+  'docs/rpc.md': rpcPage,
+  'docs/cli.md': cliPage,
+  'docs/errors.md': errorPage,
+  'docs/settings.md': settingsPage,
+  'docs/schema.sql': () =>
+    `-- The account database, schema 1. Generated from the code by \`npm run docs\`.\n${SCHEMA_1}`,
+};
+
+mkdirSync('docs', { recursive: true });
+let stale = 0;
+for (const [path, make] of Object.entries(PAGES)) {
+  const text = make();
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
+  if (process.argv.includes('--check')) {
+    process.stderr.write(`${path} is out of date: run npm run docs\n`);
+    stale++;
+  } else writeFileSync(path, text);
+}
+process.exitCode = stale === 0 ? 0 : 1;

@@ -1,0 +1,96 @@
+// Desktop notifications: off until set, never a text, at most one in ten seconds, none while somebody looks.
+import type { Account } from '../core/account.ts';
+import type { Cancel, Clock, Log } from '../ports.ts';
+import { NOTIFY_INTERVAL_MS } from '../protocol/limits.ts';
+import type { Event } from '../protocol/rpc.ts';
+import { safeName } from '../protocol/safe-text.ts';
+import { runChild } from './child.ts';
+
+const SHOW_MS_MAX = 5_000;
+
+export type NotifyOptions = {
+  readonly account: Account;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Whether a front end has the user's eyes. */
+  readonly focused: () => boolean;
+  readonly platform: string;
+  readonly cwd: string;
+};
+
+/** Whether `now` lies in hours such as 22:00-07:00, local time. */
+export const inQuietHours = (hours: string, now: number): boolean => {
+  const match = /^(\d\d):(\d\d)-(\d\d):(\d\d)$/.exec(hours);
+  if (match === null) return false;
+  const [from = 0, to = 0] = [Number(match[1]) * 60 + Number(match[2]), Number(match[3]) * 60 + Number(match[4])];
+  const date = new Date(now);
+  const minute = date.getHours() * 60 + date.getMinutes();
+  return from <= to ? minute >= from && minute < to : minute >= from || minute < to;
+};
+
+/** Tells of new messages outside the program. */
+export class Notifier implements Disposable {
+  readonly #options: NotifyOptions;
+  readonly #stop: Cancel;
+  #waiting = new Map<string, { count: number; named: boolean }>();
+  #shownAt = Number.NEGATIVE_INFINITY;
+  #cancel: Cancel | undefined;
+
+  constructor(options: NotifyOptions) {
+    this.#options = options;
+    this.#stop = options.account.events.subscribe((event) => this.#event(event));
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop();
+    this.#cancel?.();
+  }
+
+  #event(event: Event): void {
+    const { account, clock, focused } = this.#options;
+    if (event.kind !== 'message.received' || event.message === undefined || !('conversationId' in event.message))
+      return;
+    const scope = event.message.conversationId;
+    const level = account.setting('notify.level', scope);
+    if (level === 'none' || focused()) return;
+    if (
+      account.setting('conversation.mutedUntil', scope) > clock.now() ||
+      inQuietHours(account.setting('notify.quietHours'), clock.now())
+    )
+      return;
+    const known = this.#waiting.get(event.message.conversation) ?? { count: 0, named: level === 'name' };
+    this.#waiting.set(event.message.conversation, { count: known.count + 1, named: known.named });
+    if (this.#cancel !== undefined) return;
+    this.#cancel = clock.after(Math.max(0, this.#shownAt + NOTIFY_INTERVAL_MS - clock.monotonic()), () => this.#show());
+  }
+
+  #show(): void {
+    const { clock, log, account, cwd, platform } = this.#options;
+    this.#cancel = undefined;
+    this.#shownAt = clock.monotonic();
+    const entries = [...this.#waiting.entries()];
+    this.#waiting = new Map();
+    const total = entries.reduce((sum, [, { count }]) => sum + count, 0);
+    const names = entries.filter(([, { named }]) => named).map(([name]) => safeName(name));
+    const body = `${total} new ${total === 1 ? 'message' : 'messages'}${names.length > 0 ? ` from ${names.join(', ')}` : ''}`;
+    const [program, ...args] = commandFor(account.setting('notify.command'), platform, body);
+    if (program === undefined) return;
+    runChild(program, args, {
+      input: `${JSON.stringify({ title: 'sotto', body })}\n`,
+      ms: SHOW_MS_MAX,
+      outputBytes: 1024,
+      clock,
+      cwd,
+    }).then(
+      ({ ok, detail }) => (ok ? undefined : log.warn('notify.failed', { detail })),
+      (error: unknown) => log.error('notify.failed', { message: String(error) }),
+    );
+  }
+}
+
+const commandFor = (own: string, platform: string, body: string): string[] => {
+  if (own !== '') return ['/bin/sh', '-c', own];
+  if (platform === 'darwin')
+    return ['osascript', '-e', `display notification ${JSON.stringify(body)} with title "sotto"`];
+  return ['notify-send', '--app-name=sotto', 'sotto', body];
+};

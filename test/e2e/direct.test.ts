@@ -1,0 +1,125 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Stage, type User } from './stage.ts';
+
+let stage: Stage;
+let alice: User;
+let bob: User;
+
+beforeAll(async () => {
+  stage = new Stage();
+  ({ alice, bob } = await stage.friends());
+});
+
+afterAll(async () => {
+  await stage[Symbol.asyncDispose]();
+});
+
+type Message = {
+  id: string;
+  body: string;
+  state: string;
+  reactions: { emoji: string }[];
+  replyTo?: string;
+  editedAt?: number;
+};
+
+describe('two people over real Tor', () => {
+  test('a text is delivered once, from arguments and from stdin', async () => {
+    const { items } = await alice.ok<Message>('send', 'bob', 'hello', 'over', 'tor', '--wait', 'delivered');
+    expect(items[0]?.state).toBe('delivered');
+    const body = 'zeile 1\n\tzwei 👩‍👩‍👧‍👦 שלום 漢字\nend';
+    await alice.ok('send', 'bob', '-', '--wait', 'delivered', { input: body });
+    expect(await bob.bodies('alice')).toEqual(['hello over tor', body]);
+  });
+
+  test('reply, edit, reaction, pin and deletion reach the other side', async () => {
+    const [sent] = (await alice.ok<Message>('send', 'bob', 'frist', '--wait', 'delivered')).items;
+    const id = sent?.id ?? '';
+    await alice.ok('edit', id, 'first');
+    await bob.until('the edit', async () => (await bob.bodies('alice')).includes('first'));
+    await bob.ok('react', id, '👍');
+    await bob.ok('pin', id);
+    await bob.ok('send', 'alice', 'yes', '--reply', id.slice(0, 8), '--wait', 'delivered');
+    const mine = await alice.items<Message>('read', 'bob');
+    expect(mine.find((message) => message.id === id)?.reactions[0]?.emoji).toBe('👍');
+    expect(mine.find((message) => message.body === 'yes')?.replyTo).toBe(id);
+    await alice.ok('delete', id);
+    await bob.until('the deletion', async () => !(await bob.bodies('alice')).includes('first'));
+    expect(await bob.items('search', 'first')).toEqual([]);
+  });
+
+  test('what is written while the other is offline waits, then comes once and in order', async () => {
+    await bob.ok('daemon', 'stop');
+    const texts = Array.from({ length: 10 }, (_, i) => `wait ${i}`);
+    for (const text of texts) expect((await alice.ok<Message>('send', 'bob', text)).items[0]?.state).toBe('queued');
+    const late = await alice.run('send', 'bob', 'late', '--wait', 'delivered', '--timeout', '1s');
+    expect([late.code, late.error?.code]).toEqual([5, 'wait.timeout']);
+    expect((await alice.one<{ outbox: { depth: number } }>('why', 'bob')).outbox.depth).toBe(11);
+    await bob.ok('daemon', 'start');
+    await bob.until('all of it', async () => (await bob.bodies('alice')).includes('late'), 90_000);
+    expect((await bob.bodies('alice')).filter((body) => body.startsWith('wait') || body === 'late')).toEqual([
+      ...texts,
+      'late',
+    ]);
+  });
+
+  test('kill -9 of either daemon in the middle loses nothing, doubles nothing, and keeps the order', async () => {
+    const texts = Array.from({ length: 40 }, (_, i) => `kill ${i}`);
+    for (const [i, text] of texts.entries()) {
+      await alice.ok('send', 'bob', text);
+      if (i % 10 === 4) process.kill(await bob.pid(), 'SIGKILL');
+      if (i % 10 === 9) process.kill(await alice.pid(), 'SIGKILL');
+    }
+    await alice.one('status');
+    await bob.until(
+      'all of it',
+      async () => (await bob.bodies('alice')).filter((body) => body.startsWith('kill')).length >= 40,
+      90_000,
+    );
+    expect((await bob.bodies('alice')).filter((body) => body.startsWith('kill'))).toEqual(texts);
+    for (const user of [alice, bob])
+      expect((await user.run('doctor', '--check')).items.filter((check) => check.ok !== true)).toEqual([]);
+  });
+
+  test('a file goes through stdin and stdout', async () => {
+    const content = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7) & 255));
+    writeFileSync(join(stage.dir, 'source'), content);
+    const [file] = (await alice.ok<{ id: string }>('file', 'send', 'bob', join(stage.dir, 'source'))).items;
+    await bob.until('the offer', async () =>
+      (await bob.items<{ id: string }>('file', 'list')).some((one) => one.id === file?.id),
+    );
+    await bob.ok('file', 'save', file?.id ?? '', join(stage.dir, 'target'), '--timeout', '60s');
+    expect(readFileSync(join(stage.dir, 'target')).equals(content)).toBe(true);
+  });
+
+  test('a third person is refused, sees the request pending, and is nowhere', async () => {
+    const carol = await stage.user('carol');
+    const { words } = await bob.one<{ words: string }>('id');
+    await carol.ok('contact', 'add', words, '--name', 'bob');
+    const request = await bob.until(
+      'a request',
+      async () => (await bob.items<{ id: string }>('contact', 'requests'))[0],
+    );
+    await bob.ok('contact', 'reject', request.id);
+    expect((await carol.run('send', 'bob', 'intruder')).code).toBe(6);
+    expect(await bob.items('search', 'intruder')).toEqual([]);
+    expect((await bob.items<{ name: string }>('conversations')).map((one) => one.name)).toEqual(['alice']);
+  });
+
+  test('a backup made while running comes back in another folder, and the sessions heal', async () => {
+    const secret = join(stage.dir, 'secret');
+    writeFileSync(secret, 'correct horse battery staple\n', { mode: 0o600 });
+    const env = { SOTTO_PASSPHRASE_FILE: secret };
+    await alice.ok('backup', join(stage.dir, 'alice.backup'), { env });
+    await alice.ok('daemon', 'stop');
+    const other = new Stage();
+    const again = other.stranger('alice');
+    await again.ok('restore', join(stage.dir, 'alice.backup'), { env });
+    expect(await again.bodies('bob')).toContain('hello over tor');
+    await again.ok('send', 'bob', 'restored', '--wait', 'delivered', '--timeout', '90s');
+    expect(await bob.bodies('alice')).toContain('restored');
+    await other[Symbol.asyncDispose]();
+  });
+});

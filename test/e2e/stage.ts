@@ -1,0 +1,169 @@
+// Real people for end-to-end tests: daemons of their own driven through bin/sotto only, on one private Tor network.
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { inject } from 'vitest';
+
+const PROGRAM = resolve('bin/sotto');
+
+export type Ran<T> = {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+  /** The JSON objects on stdout. */
+  readonly items: T[];
+  /** The error object on stderr. */
+  readonly error: { readonly code: string; readonly message: string; readonly exit: number } | undefined;
+};
+
+type RunOptions = { readonly input?: string | Buffer; readonly env?: Record<string, string>; readonly json?: boolean };
+
+/** Runs a program to its end. */
+export const run = (
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<{ code: number; out: Buffer; err: string }> =>
+  new Promise((done, fail) => {
+    const child = spawn(PROGRAM, args, { env: { ...process.env, ...options.env }, stdio: ['pipe', 'pipe', 'pipe'] });
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
+    child.on('error', fail);
+    child.on('close', (code) => done({ code: code ?? 1, out: Buffer.concat(out), err: Buffer.concat(err).toString() }));
+    child.stdin.on('error', () => {});
+    child.stdin.end(options.input ?? '');
+  });
+
+/** A folder with accounts that share the test run's private Tor network. */
+export class Stage implements AsyncDisposable {
+  readonly dir: string;
+  readonly #people: User[] = [];
+
+  constructor(options: { readonly offline?: boolean } = {}) {
+    this.dir = join(mkdtempSync(join(tmpdir(), 'sotto-e2e-')), 'd');
+    mkdirSync(this.dir, { mode: 0o700 });
+    this.configure(
+      options.offline === true
+        ? '[tor]\noffline = true\n'
+        : `[tor]\nnetwork = ${JSON.stringify(inject('torNetworkFile'))}\n`,
+    );
+  }
+
+  /** Writes config.toml. */
+  configure(toml: string): void {
+    writeFileSync(join(this.dir, 'config.toml'), toml, { mode: 0o600 });
+  }
+
+  /** A user with an account that is open; reachable unless the stage is offline. */
+  async user(name: string, options: { readonly reachable?: boolean } = {}): Promise<User> {
+    const user = this.stranger(name);
+    await user.ok('init', '--nickname', name, '--no-passphrase');
+    if (options.reachable !== false) await user.ok('daemon', 'start', '--wait', 'reachable', '--timeout', '60s');
+    return user;
+  }
+
+  /** A user without an account. */
+  stranger(name: string): User {
+    const user = new User(this.dir, name);
+    this.#people.push(user);
+    return user;
+  }
+
+  /** Two users who have accepted each other. */
+  async friends(): Promise<{ alice: User; bob: User }> {
+    const [alice, bob] = await Promise.all([this.user('alice'), this.user('bob')]);
+    await this.befriend(alice, bob);
+    return { alice, bob };
+  }
+
+  async befriend(one: User, two: User): Promise<void> {
+    const { link } = await two.one<{ link: string }>('id');
+    await one.ok('contact', 'add', link, '--name', two.name);
+    const request = await two.until(
+      'a request',
+      async () => (await two.items<{ id: string }>('contact', 'requests'))[0],
+    );
+    await two.ok('contact', 'accept', request.id, '--name', one.name);
+    await one.until('acceptance', async () =>
+      (await one.items<{ name: string; state: string }>('contact', 'list')).some(
+        (c) => c.name === two.name && c.state === 'accepted',
+      ),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#people.map((user) => user.run('daemon', 'stop')));
+    rmSync(join(this.dir, '..'), { recursive: true, force: true });
+  }
+}
+
+/** One account, seen through its command line. */
+export class User {
+  readonly name: string;
+  readonly dir: string;
+
+  constructor(dir: string, name: string) {
+    this.dir = dir;
+    this.name = name;
+  }
+
+  async run<T = Record<string, unknown>>(...args: (string | RunOptions)[]): Promise<Ran<T>> {
+    const last = args.at(-1);
+    const options = typeof last === 'object' ? last : {};
+    const words = args.filter((one): one is string => typeof one === 'string');
+    const flags = ['--data-dir', this.dir, '--account', this.name, ...(options.json === false ? [] : ['--json'])];
+    const { code, out, err } = await run([...flags, ...words], options);
+    const parse = (text: string) =>
+      text
+        .split('\n')
+        .filter((line) => line.startsWith('{'))
+        .map((line) => JSON.parse(line));
+    return {
+      code,
+      out: out.toString(),
+      err,
+      items: options.json === false ? [] : (parse(out.toString()) as T[]),
+      error: parse(err).at(-1),
+    };
+  }
+
+  /** Runs a command that must exit 0. */
+  async ok<T = Record<string, unknown>>(...args: (string | RunOptions)[]): Promise<Ran<T>> {
+    const ran = await this.run<T>(...args);
+    if (ran.code !== 0)
+      throw new Error(
+        `${this.name} ${args.filter((one) => typeof one === 'string').join(' ')}: exit ${ran.code} ${ran.err}`,
+      );
+    return ran;
+  }
+
+  async items<T>(...args: string[]): Promise<T[]> {
+    return (await this.ok<T>(...args)).items;
+  }
+
+  async one<T>(...args: string[]): Promise<T> {
+    const [item] = await this.items<T>(...args);
+    if (item === undefined) throw new Error(`${this.name} ${args.join(' ')}: nothing on stdout`);
+    return item;
+  }
+
+  async bodies(conversation: string): Promise<string[]> {
+    return (await this.items<{ body: string }>('read', conversation, '--limit', '2000')).map((message) => message.body);
+  }
+
+  async pid(): Promise<number> {
+    return (await this.one<{ daemon: { pid: number } }>('status')).daemon.pid;
+  }
+
+  async until<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 60_000): Promise<T> {
+    const endAt = Date.now() + timeoutMs;
+    for (;;) {
+      const seen = await look();
+      if (seen) return seen;
+      if (Date.now() > endAt) throw new Error(`${this.name} did not see ${what}`);
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  }
+}

@@ -1,0 +1,27 @@
+// One private Tor network for a whole test run: started once, before the first test, and ended after the last.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { TestProject } from 'vitest/node';
+import { startTorLab } from '../../src/lab/tor-lab.ts';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    torNetworkFile: string;
+    torNetworkNodes: readonly { readonly name: string; readonly pid: number }[];
+  }
+}
+
+/** Starts the network; gives what ends it. */
+const setup = async (project: TestProject): Promise<() => Promise<void>> => {
+  const dir = mkdtempSync(join(tmpdir(), 'sotto-tor-'));
+  const lab = await startTorLab({ dir, cacheDir: resolve('.cache') });
+  project.provide('torNetworkFile', lab.networkFile);
+  project.provide('torNetworkNodes', lab.nodes);
+  return async () => {
+    await lab.stop();
+    rmSync(dir, { recursive: true, force: true });
+  };
+};
+
+export default setup;
