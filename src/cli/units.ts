@@ -19,7 +19,6 @@ export const systemdUnit = (unit: Unit): string =>
   [
     '[Unit]',
     `Description=sotto daemon of account ${unit.account}`,
-    'Documentation=man:sotto(1)',
     '',
     '[Service]',
     'Type=exec',
