@@ -34,6 +34,7 @@ export const sizeText = (bytes: number): string => {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 };
 
+/** A message on one line. */
 export const messageText = (message: Message): string => {
   const flags = [
     ...(message.mine ? [message.state] : []),
@@ -49,6 +50,7 @@ export const messageText = (message: Message): string => {
   return `${timeText(message.sentAt)}  ${message.id.slice(0, 8)}  ${from}: ${reply}${message.snippet ?? body}${reactions}${flags.length === 0 ? '' : `  [${flags.join(', ')}]`}`;
 };
 
+/** A contact on one line. */
 export const contactText = (contact: Contact): string =>
   [
     `${contact.verified ? '◆' : '◇'} ${safeName(contact.name)}`,
@@ -60,6 +62,7 @@ export const contactText = (contact: Contact): string =>
     ...(contact.paused === undefined ? [] : [`paused: ${contact.paused}`]),
   ].join('  ');
 
+/** A contact with safety number and history. */
 export const contactDetailText = (contact: Contact): string =>
   [
     contactText(contact),
@@ -76,6 +79,7 @@ const groups = (number: string): string[] => {
   return [0, 4, 8].map((from) => `  ${parts.slice(from, from + 4).join(' ')}`);
 };
 
+/** A conversation on one line. */
 export const conversationText = (one: Conversation): string =>
   [
     `${one.verified ? '◆' : '◇'} ${safeName(one.name)}`,
@@ -86,9 +90,11 @@ export const conversationText = (one: Conversation): string =>
     ...(one.archived ? ['archived'] : []),
   ].join('  ');
 
+/** A file transfer on one line. */
 export const fileText = (file: FileObject): string =>
   `${file.id.slice(0, 8)}  ${file.direction === 'in' ? 'from' : 'to'} ${safeName(file.conversation)}  ${safeName(file.name)}  ${sizeText(file.transferredBytes)} of ${sizeText(file.sizeBytes)}  ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`;
 
+/** The whole status. */
 export const statusText = (status: Status): string => {
   const { tor } = status;
   const network = [
@@ -112,6 +118,7 @@ export const statusText = (status: Status): string => {
   ].join('\n');
 };
 
+/** What is in the way of a contact, and advice. */
 export const whyText = (why: Why): string =>
   [
     why.summary,
@@ -121,12 +128,15 @@ export const whyText = (why: Why): string =>
     ...why.advice.map((line) => `advice   ${line}`),
   ].join('\n');
 
+/** One check of doctor, with its fix. */
 export const checkText = (check: Check): string =>
   `${check.ok ? 'ok  ' : 'BAD '} ${check.check}: ${check.detail}${check.fix === undefined ? '' : `\n     mend: ${check.fix}`}`;
 
+/** A setting on one line. */
 export const settingText = (row: SettingRow): string =>
   `${row.key} = ${JSON.stringify(row.value)}${row.source === 'default' ? '' : `  (${row.source})`}  ${row.doc}`;
 
+/** An event on one line. */
 export const eventText = (event: Event | GapEvent): string => {
   if (event.kind === 'gap') return `gap: events after ${event.fromCursor} up to ${event.toCursor} are gone`;
   const { message, contact, file } = event;

@@ -2,6 +2,7 @@
 
 import type { Command, Flag } from './command.ts';
 import { ACCOUNT_COMMANDS } from './commands-account.ts';
+import { CONTACT_COMMANDS } from './commands-contacts.ts';
 import { FILE_COMMANDS } from './commands-files.ts';
 import { PROGRAM_COMMANDS } from './commands-program.ts';
 import { TALK_COMMANDS } from './commands-talk.ts';
@@ -23,6 +24,7 @@ export const GLOBAL_FLAGS: Readonly<Record<string, Flag>> = {
 /** Every command of this program, in the order of the help. */
 export const COMMANDS: readonly Command[] = [
   ...ACCOUNT_COMMANDS,
+  ...CONTACT_COMMANDS,
   ...TALK_COMMANDS,
   ...FILE_COMMANDS,
   ...PROGRAM_COMMANDS,

@@ -3,7 +3,7 @@ import { parseAddress } from '../crypto/identity.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { NAME_CHARS_MAX, TEXT_BYTES_MAX } from '../protocol/limits.ts';
-import type { AccountMethod, Contact, MessageState, Params, Result, Why } from '../protocol/rpc.ts';
+import type { AccountMethod, Contact, MessageState, Params, Result } from '../protocol/rpc.ts';
 import {
   type ContactRow,
   getContact,
@@ -19,17 +19,8 @@ import {
   patchConversation,
 } from '../store/conversations.ts';
 import { type FileRow, getFile, listFiles } from '../store/files.ts';
-import {
-  firstRowAt,
-  getMessage,
-  listMessagesAfter,
-  listMessagesBefore,
-  listUnread,
-  type MessageRow,
-} from '../store/messages.ts';
-import { depthOfOutbox } from '../store/outbox.ts';
-import { searchMessages } from '../store/search.ts';
-import { getOpenRequest, removeSession } from '../store/sessions.ts';
+import { getMessage, listUnread, type MessageRow } from '../store/messages.ts';
+import { removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { checkTarget, type Files } from './files.ts';
 import { retryNow, stopIgnoring } from './links.ts';
@@ -43,11 +34,13 @@ import {
   messageObject,
   messageWithVersions,
 } from './objects.ts';
-import { linkStateOf, sendFrame } from './peer.ts';
+import { pageOf, rowBound, search } from './pages.ts';
+import { sendFrame } from './peer.ts';
 import { accept, ask, freeName, refuseTaken, reject } from './requests.ts';
 import { putNickname, selfObject } from './self.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
+import { why } from './why.ts';
 
 export type Context = { readonly core: Core; readonly name: string; readonly waits: Waits; readonly files: Files };
 type Handlers = {
@@ -426,128 +419,4 @@ const markRows = (core: Core, rows: readonly MessageRow[]): void => {
     const conversation = getConversation(core.db, id);
     if (conversation !== undefined) markRead(core, conversation, upTo);
   }
-};
-
-/** The row a page bound means: a message id, or a time in milliseconds. */
-const rowBound = (core: Core, bound: string, conversationId: number | undefined): number => {
-  if (!/^\d{12,14}$/.test(bound)) return findMessage(core.db, bound).id;
-  if (conversationId !== undefined) return firstRowAt(core.db, conversationId, Number(bound)) ?? LAST_ROW;
-  return (
-    core.db.get<{ id: number | null }>('SELECT min(id) AS id FROM messages WHERE sent_at >= ?', Number(bound))?.id ??
-    LAST_ROW
-  );
-};
-
-const pageOf = (core: Core, conversationId: number, params: Params<'message.list'>): MessageRow[] => {
-  const isTime = params.after !== undefined && /^\d{12,14}$/.test(params.after);
-  if (params.after !== undefined) {
-    const bound = rowBound(core, params.after, conversationId);
-    return listMessagesAfter(core.db, conversationId, isTime ? bound - 1 : bound, params.limit + 1);
-  }
-  const before =
-    params.before === undefined
-      ? params.at === undefined
-        ? LAST_ROW
-        : rowBound(core, String(params.at), conversationId)
-      : rowBound(core, params.before, conversationId);
-  return listMessagesBefore(core.db, conversationId, before, params.limit + 1);
-};
-
-const search = (core: Core, params: Params<'message.search'>): Result<'message.search'> => {
-  const inside = params.conversation === undefined ? undefined : conversationId(core, params.conversation);
-  const from = params.from === undefined ? undefined : sideOf(core, params.from);
-  if (inside === 0 || from?.conversationId === 0) return { messages: [], more: false };
-  if (inside !== undefined && from?.conversationId !== undefined && inside !== from.conversationId)
-    return { messages: [], more: false };
-  const conversation = inside ?? from?.conversationId;
-  const hits = searchMessages(core.db, {
-    words: params.query,
-    ...(conversation === undefined ? {} : { conversationId: conversation }),
-    ...(from === undefined ? {} : { side: from.side }),
-    afterRow:
-      params.after === undefined
-        ? 0
-        : rowBound(core, params.after, conversation) - (/^\d{12,14}$/.test(params.after) ? 1 : 0),
-    beforeRow: params.before === undefined ? LAST_ROW : rowBound(core, params.before, conversation),
-    limit: params.limit + 1,
-  });
-  return {
-    messages: hits.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row), snippet })),
-    more: hits.length > params.limit,
-  };
-};
-
-/** The conversation to search in; 0 for a contact that has none. */
-const conversationId = (core: Core, reference: string): number => {
-  try {
-    return findConversation(core.db, reference).id;
-  } catch (error) {
-    if (error instanceof SottoError && error.code === 'contact.notAccepted') return 0;
-    throw error;
-  }
-};
-
-const sideOf = (core: Core, from: string): { readonly side: 'me' | 'them'; readonly conversationId?: number } => {
-  if (from === 'me' || from === core.address) return { side: 'me' };
-  return { side: 'them', conversationId: getConversationOfContact(core.db, findContact(core.db, from).id)?.id ?? 0 };
-};
-
-const why = (core: Core, contact: ContactRow): Why => {
-  const peer = core.peers.get(contact.id);
-  const { depth, oldestAt } = depthOfOutbox(core.db, contact.id);
-  const state = contact.paused === '' ? linkStateOf(peer) : 'paused';
-  const advice = adviceFor(core, contact, depth);
-  return {
-    contact: contact.name,
-    summary: summaryOf(core, contact, state, depth),
-    link: {
-      state,
-      attempts: peer?.attempts ?? 0,
-      ...(peer?.lastError === undefined ? {} : { lastError: peer.lastError }),
-      ...(peer?.lastErrorAt === undefined ? {} : { lastErrorAt: peer.lastErrorAt }),
-      ...(peer?.nextRetryAt === undefined ? {} : { nextRetryAt: peer.nextRetryAt }),
-    },
-    outbox: { depth, ...(oldestAt === null ? {} : { oldestAt }) },
-    descriptor: {
-      ...(peer?.descriptorFound === undefined ? {} : { found: peer.descriptorFound }),
-      ...(peer?.lastErrorAt === undefined ? {} : { checkedAt: peer.lastErrorAt }),
-    },
-    advice,
-  };
-};
-
-const summaryOf = (core: Core, contact: ContactRow, state: string, depth: number): string => {
-  if (contact.blocked === 1) return `${contact.name} is blocked`;
-  if (contact.state === 'outgoing')
-    return getOpenRequest(core.db, contact.id, 'mine')?.acknowledged === 1
-      ? `${contact.name} has your request and has not answered`
-      : `your request to ${contact.name} is not delivered yet`;
-  if (contact.state === 'incoming') return `${contact.name} waits for your answer`;
-  if (contact.paused !== '') return `sending to ${contact.name} is paused: ${contact.paused}`;
-  if (state === 'up')
-    return depth === 0
-      ? `linked with ${contact.name}, nothing waits`
-      : `linked with ${contact.name}, ${depth} to deliver`;
-  return depth === 0 ? `nothing waits for ${contact.name}` : `${depth} wait for ${contact.name}, who is not linked`;
-};
-
-const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => {
-  const advice: string[] = [];
-  const { state, reachable } = core.network.state;
-  const peer = core.peers.get(contact.id);
-  if (state === 'off') advice.push('Tor is off: set `offline = false` under `[tor]` in config.toml');
-  else if (state !== 'online') advice.push('Tor is not ready: `sotto status` shows how far it is');
-  else if (!reachable) advice.push('your own address is not published yet: others cannot dial you');
-  if (contact.blocked === 1) advice.push(`sotto contact unblock ${contact.name}`);
-  if (contact.state === 'incoming') advice.push(`sotto contact accept ${contact.name}`);
-  if (contact.paused === 'notContact')
-    advice.push(`they do not know you any more: sotto contact add ${contact.address} --name ${contact.name}`);
-  if (contact.paused === 'keyChanged')
-    advice.push(`another key was shown: sotto contact remove ${contact.name}, add it again, compare the safety number`);
-  if (contact.paused === 'tooManyResets') advice.push('the session was reset too often today: it goes on tomorrow');
-  if (peer?.descriptorFound === false)
-    advice.push('their address is not published: they are offline, or their clock is wrong');
-  if (depth > 0 && peer?.link === undefined && peer?.nextRetryAt !== undefined)
-    advice.push('it is tried again by itself; `sotto rpc contact.retry` tries now');
-  return advice;
 };

@@ -77,6 +77,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
 /** Sends a frame on the peer's link; false when there is none, or it is full. */
 export const sendFrame = (peer: Peer, frame: PeerFrame): boolean => peer.link?.send(encodeFrame(frame)) ?? false;
 
+/** How the link of a contact is, in one word. */
 export const linkStateOf = (peer: Peer | undefined): LinkState => {
   if (peer?.link !== undefined) return 'up';
   if (peer?.dialling !== undefined) return 'dialling';

@@ -46,6 +46,7 @@ export const putSelf = (
 export const nicknameOf = (db: Database): string =>
   db.get<{ nickname: string }>('SELECT nickname FROM account')?.nickname ?? '';
 
+/** Changes the name that goes with our requests. */
 export const putNickname = (db: Database, nickname: string): void => {
   db.run('UPDATE account SET nickname = ?', nickname);
 };

@@ -1,4 +1,4 @@
-// config.toml: Tor, and the log level. A file with a mistake is refused whole.
+// The file config.toml: Tor, and the log level. A file with a mistake is refused whole.
 import { existsSync, readFileSync } from 'node:fs';
 import { parse } from 'smol-toml';
 import { z } from 'zod';

@@ -107,11 +107,13 @@ export type ErrorCode = keyof typeof ROWS;
 
 export const ERROR_CODES = Object.keys(ROWS) as readonly ErrorCode[];
 
+/** Whether a text from another program is one of our codes. */
 export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ROWS, code);
 
 /** Process exit code of an error. */
 export const exitOf = (code: ErrorCode): number => ROWS[code][0];
 
+/** When the same call may succeed. */
 export const retryOf = (code: ErrorCode): Retry => ROWS[code][1];
 
 /** The sentence shown when the thrower gave none. */

@@ -78,4 +78,5 @@ export const SETTINGS = {
 export type SettingKey = keyof typeof SETTINGS;
 export type SettingValue<Key extends SettingKey> = z.infer<(typeof SETTINGS)[Key]['schema']>;
 
+/** Whether a text names a setting. */
 export const isSettingKey = (key: string): key is SettingKey => Object.hasOwn(SETTINGS, key);

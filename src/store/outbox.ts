@@ -88,6 +88,7 @@ export const removeOutbox = (db: Database, id: number): void => {
 
 export type OutboxDepth = { readonly depth: number; readonly oldestAt: number | null };
 
+/** How many frames wait for a contact, and since when. */
 export const depthOfOutbox = (db: Database, contactId: number): OutboxDepth =>
   db.get<OutboxDepth>(
     'SELECT count(*) AS depth, min(created_at) AS oldestAt FROM outbox WHERE contact_id = ?',

@@ -1,0 +1,161 @@
+// Commands about contacts.
+import type { Argument, Command } from './command.ts';
+import { each, first, optional } from './give.ts';
+import { contactDetailText, contactText, whyText } from './show.ts';
+
+const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
+const requestArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'request' };
+
+/** A command that calls one method about one contact and shows it. */
+const contactCommand = (
+  path: string,
+  doc: string,
+  method: 'contact.accept' | 'contact.reject' | 'contact.block' | 'contact.unblock',
+  arg: Argument,
+): Command => ({
+  path: `contact ${path}`,
+  doc,
+  args: [arg],
+  ...(method === 'contact.accept' ? { flags: { name: { doc: 'what you call them', value: 'NAME' } } } : {}),
+  methods: [method],
+  run: async (context) => {
+    const name = method === 'contact.accept' ? optional('name', context.flags.text('name')) : {};
+    context.out.item(await (await context.connect()).call(method, { contact: first(context), ...name }), contactText);
+  },
+});
+
+/** Commands of this file, in the order of the help. */
+export const CONTACT_COMMANDS: readonly Command[] = [
+  {
+    path: 'contact add',
+    doc: 'ask somebody to be your contact',
+    args: [{ name: 'address', doc: 'an address, 24 words, or a sotto: link', required: true, many: true }],
+    flags: {
+      name: { doc: 'what you call them', value: 'NAME' },
+      note: { doc: 'a line for them, with the request', value: 'TEXT' },
+      wait: { doc: 'accepted: wait until they accept', value: 'STATE' },
+    },
+    methods: ['contact.add'],
+    run: async (context) => {
+      const { flags, out, args } = context;
+      const client = await context.connect();
+      const contact = await client.call('contact.add', {
+        address: args.join(' '),
+        ...optional('name', flags.text('name')),
+        ...optional('note', flags.text('note')),
+        ...optional('wait', flags.choice('wait', ['accepted'])),
+        ...optional('timeoutMs', flags.duration('timeout')),
+      });
+      out.item(contact, contactText);
+      if (contact.state === 'outgoing') out.say(`They have to accept: watch it with sotto why ${contact.name}`);
+    },
+  },
+  {
+    path: 'contact list',
+    doc: 'contacts by name',
+    args: [],
+    flags: { all: { doc: 'also removed ones and open requests' } },
+    methods: ['contact.list'],
+    run: async (context) =>
+      each(
+        context,
+        await (await context.connect()).call('contact.list', { all: context.flags.has('all') }),
+        contactText,
+        'No contacts yet: sotto contact add ADDRESS',
+      ),
+  },
+  {
+    path: 'contact requests',
+    doc: 'people who want to be your contact',
+    args: [],
+    methods: ['contact.requests'],
+    run: async (context) =>
+      each(context, await (await context.connect()).call('contact.requests', {}), contactText, 'No requests.'),
+  },
+  contactCommand('accept', 'accept a request', 'contact.accept', requestArg),
+  contactCommand('reject', 'close a request; they are told nothing', 'contact.reject', requestArg),
+  {
+    path: 'contact show',
+    doc: 'one contact, with the safety number and the history of its keys',
+    args: [contactArg],
+    methods: ['contact.show'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('contact.show', { contact: first(context) }),
+        contactDetailText,
+      ),
+  },
+  {
+    path: 'contact verify',
+    doc: 'show the safety number; --same once you have compared it',
+    args: [contactArg],
+    flags: { same: { doc: 'both of you read the same 60 digits' }, undo: { doc: 'take that back' } },
+    methods: ['contact.verify'],
+    run: async (context) => {
+      const client = await context.connect();
+      const contact = first(context);
+      if (context.flags.has('same') || context.flags.has('undo'))
+        await client.call('contact.verify', { contact, verified: context.flags.has('same') });
+      context.out.item(await client.call('contact.show', { contact }), contactDetailText);
+    },
+  },
+  {
+    path: 'contact rename',
+    doc: 'change what you call a contact',
+    args: [contactArg, { name: 'name', doc: 'one line', required: true }],
+    methods: ['contact.rename'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('contact.rename', {
+          contact: first(context),
+          name: context.args[1] ?? '',
+        }),
+        contactText,
+      ),
+  },
+  {
+    path: 'contact note',
+    doc: 'keep a note about a contact; without text it is removed',
+    args: [contactArg, { name: 'text', doc: 'one line', many: true }],
+    methods: ['contact.note'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('contact.note', {
+          contact: first(context),
+          note: context.args.slice(1).join(' '),
+        }),
+        contactText,
+      ),
+  },
+  contactCommand('block', 'let nothing of theirs in, and say nothing', 'contact.block', contactArg),
+  contactCommand('unblock', 'let them in again', 'contact.unblock', contactArg),
+  {
+    path: 'contact remove',
+    doc: 'end a contact and erase its keys',
+    args: [contactArg],
+    flags: { erase: { doc: 'erase the history too' } },
+    methods: ['contact.remove'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('contact.remove', {
+          contact: first(context),
+          erase: context.flags.has('erase'),
+        }),
+        contactText,
+      ),
+  },
+  {
+    path: 'why',
+    doc: 'explain what is in the way of a contact',
+    args: [contactArg],
+    flags: { retry: { doc: 'try now' } },
+    methods: ['contact.why', 'contact.retry'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call(context.flags.has('retry') ? 'contact.retry' : 'contact.why', {
+          contact: first(context),
+        }),
+        whyText,
+      ),
+  },
+];

@@ -1,0 +1,20 @@
+// Small steps that many commands share: the first argument, an absent parameter, a list.
+import type { CommandContext } from './command.ts';
+
+/** The first argument. */
+export const first = (context: CommandContext): string => context.args[0] ?? '';
+
+/** An object with the key, or without it when there is no value. */
+export const optional = <Key extends string, Value>(key: Key, value: Value | undefined) =>
+  value === undefined ? {} : ({ [key]: value } as Record<Key, Value>);
+
+/** Prints every item, or says that there is none. */
+export const each = <T extends object>(
+  { out }: CommandContext,
+  items: readonly T[],
+  text: (item: T) => string,
+  nothing: string,
+): void => {
+  for (const item of items) out.item(item, text);
+  if (items.length === 0) out.say(nothing);
+};

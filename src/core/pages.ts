@@ -1,0 +1,77 @@
+// Pages of a conversation and of search results, by message id or time, both ways.
+import { SottoError } from '../protocol/errors.ts';
+import type { Params, Result } from '../protocol/rpc.ts';
+import { getConversationOfContact } from '../store/conversations.ts';
+import { firstRowAt, listMessagesAfter, listMessagesBefore, type MessageRow } from '../store/messages.ts';
+import { searchMessages } from '../store/search.ts';
+import type { Core } from './core.ts';
+import { findContact, findConversation, findMessage } from './names.ts';
+import { messageObject } from './objects.ts';
+
+const LAST_ROW = Number.MAX_SAFE_INTEGER;
+
+/** The row a page bound means: a message id, or a time in milliseconds. */
+export const rowBound = (core: Core, bound: string, conversationId: number | undefined): number => {
+  if (!/^\d{12,14}$/.test(bound)) return findMessage(core.db, bound).id;
+  if (conversationId !== undefined) return firstRowAt(core.db, conversationId, Number(bound)) ?? LAST_ROW;
+  return (
+    core.db.get<{ id: number | null }>('SELECT min(id) AS id FROM messages WHERE sent_at >= ?', Number(bound))?.id ??
+    LAST_ROW
+  );
+};
+
+/** A page of a conversation and one row more, oldest first: before or after a bound, or at a time. */
+export const pageOf = (core: Core, conversationId: number, params: Params<'message.list'>): MessageRow[] => {
+  const isTime = params.after !== undefined && /^\d{12,14}$/.test(params.after);
+  if (params.after !== undefined) {
+    const bound = rowBound(core, params.after, conversationId);
+    return listMessagesAfter(core.db, conversationId, isTime ? bound - 1 : bound, params.limit + 1);
+  }
+  const before =
+    params.before === undefined
+      ? params.at === undefined
+        ? LAST_ROW
+        : rowBound(core, String(params.at), conversationId)
+      : rowBound(core, params.before, conversationId);
+  return listMessagesBefore(core.db, conversationId, before, params.limit + 1);
+};
+
+/** Full text with its filters and page bounds, newest first. Throws `params.invalid` without a word. */
+export const search = (core: Core, params: Params<'message.search'>): Result<'message.search'> => {
+  const inside = params.conversation === undefined ? undefined : conversationId(core, params.conversation);
+  const from = params.from === undefined ? undefined : sideOf(core, params.from);
+  if (inside === 0 || from?.conversationId === 0) return { messages: [], more: false };
+  if (inside !== undefined && from?.conversationId !== undefined && inside !== from.conversationId)
+    return { messages: [], more: false };
+  const conversation = inside ?? from?.conversationId;
+  const hits = searchMessages(core.db, {
+    words: params.query,
+    ...(conversation === undefined ? {} : { conversationId: conversation }),
+    ...(from === undefined ? {} : { side: from.side }),
+    afterRow:
+      params.after === undefined
+        ? 0
+        : rowBound(core, params.after, conversation) - (/^\d{12,14}$/.test(params.after) ? 1 : 0),
+    beforeRow: params.before === undefined ? LAST_ROW : rowBound(core, params.before, conversation),
+    limit: params.limit + 1,
+  });
+  return {
+    messages: hits.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row), snippet })),
+    more: hits.length > params.limit,
+  };
+};
+
+/** The conversation to search in; 0 for a contact that has none. */
+const conversationId = (core: Core, reference: string): number => {
+  try {
+    return findConversation(core.db, reference).id;
+  } catch (error) {
+    if (error instanceof SottoError && error.code === 'contact.notAccepted') return 0;
+    throw error;
+  }
+};
+
+const sideOf = (core: Core, from: string): { readonly side: 'me' | 'them'; readonly conversationId?: number } => {
+  if (from === 'me' || from === core.address) return { side: 'me' };
+  return { side: 'them', conversationId: getConversationOfContact(core.db, findContact(core.db, from).id)?.id ?? 0 };
+};

@@ -1,0 +1,68 @@
+// Explains what is in the way of a contact: link, outbox, descriptor, and advice.
+import type { Why } from '../protocol/rpc.ts';
+import type { ContactRow } from '../store/contacts.ts';
+import { depthOfOutbox } from '../store/outbox.ts';
+import { getOpenRequest } from '../store/sessions.ts';
+import type { Core } from './core.ts';
+import { linkStateOf } from './peer.ts';
+
+/** What is in the way of a contact, and what to do about it. */
+export const why = (core: Core, contact: ContactRow): Why => {
+  const peer = core.peers.get(contact.id);
+  const { depth, oldestAt } = depthOfOutbox(core.db, contact.id);
+  const state = contact.paused === '' ? linkStateOf(peer) : 'paused';
+  const advice = adviceFor(core, contact, depth);
+  return {
+    contact: contact.name,
+    summary: summaryOf(core, contact, state, depth),
+    link: {
+      state,
+      attempts: peer?.attempts ?? 0,
+      ...(peer?.lastError === undefined ? {} : { lastError: peer.lastError }),
+      ...(peer?.lastErrorAt === undefined ? {} : { lastErrorAt: peer.lastErrorAt }),
+      ...(peer?.nextRetryAt === undefined ? {} : { nextRetryAt: peer.nextRetryAt }),
+    },
+    outbox: { depth, ...(oldestAt === null ? {} : { oldestAt }) },
+    descriptor: {
+      ...(peer?.descriptorFound === undefined ? {} : { found: peer.descriptorFound }),
+      ...(peer?.lastErrorAt === undefined ? {} : { checkedAt: peer.lastErrorAt }),
+    },
+    advice,
+  };
+};
+
+const summaryOf = (core: Core, contact: ContactRow, state: string, depth: number): string => {
+  if (contact.blocked === 1) return `${contact.name} is blocked`;
+  if (contact.state === 'outgoing')
+    return getOpenRequest(core.db, contact.id, 'mine')?.acknowledged === 1
+      ? `${contact.name} has your request and has not answered`
+      : `your request to ${contact.name} is not delivered yet`;
+  if (contact.state === 'incoming') return `${contact.name} waits for your answer`;
+  if (contact.paused !== '') return `sending to ${contact.name} is paused: ${contact.paused}`;
+  if (state === 'up')
+    return depth === 0
+      ? `linked with ${contact.name}, nothing waits`
+      : `linked with ${contact.name}, ${depth} to deliver`;
+  return depth === 0 ? `nothing waits for ${contact.name}` : `${depth} wait for ${contact.name}, who is not linked`;
+};
+
+const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => {
+  const advice: string[] = [];
+  const { state, reachable } = core.network.state;
+  const peer = core.peers.get(contact.id);
+  if (state === 'off') advice.push('Tor is off: set `offline = false` under `[tor]` in config.toml');
+  else if (state !== 'online') advice.push('Tor is not ready: `sotto status` shows how far it is');
+  else if (!reachable) advice.push('your own address is not published yet: others cannot dial you');
+  if (contact.blocked === 1) advice.push(`sotto contact unblock ${contact.name}`);
+  if (contact.state === 'incoming') advice.push(`sotto contact accept ${contact.name}`);
+  if (contact.paused === 'notContact')
+    advice.push(`they do not know you any more: sotto contact add ${contact.address} --name ${contact.name}`);
+  if (contact.paused === 'keyChanged')
+    advice.push(`another key was shown: sotto contact remove ${contact.name}, add it again, compare the safety number`);
+  if (contact.paused === 'tooManyResets') advice.push('the session was reset too often today: it goes on tomorrow');
+  if (peer?.descriptorFound === false)
+    advice.push('their address is not published: they are offline, or their clock is wrong');
+  if (depth > 0 && peer?.link === undefined && peer?.nextRetryAt !== undefined)
+    advice.push('it is tried again by itself; `sotto rpc contact.retry` tries now');
+  return advice;
+};

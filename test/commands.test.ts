@@ -1,0 +1,70 @@
+// The command table and the RPC table belong together, and what help shows is built.
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { programHelp } from '../src/cli/help.ts';
+import { parseCommandLine } from '../src/cli/parse.ts';
+import { COMMANDS } from '../src/cli/table.ts';
+import { SottoError } from '../src/protocol/errors.ts';
+import { METHODS } from '../src/protocol/rpc.ts';
+import { VERSION, WIRE_VERSIONS } from '../src/protocol/version.ts';
+import { SCHEMA_VERSION } from '../src/store/migrations.ts';
+
+const code = (...argv: string[]): unknown => {
+  try {
+    return parseCommandLine(argv).command?.path;
+  } catch (error) {
+    return error instanceof SottoError ? error.code : error;
+  }
+};
+
+describe('the command table', () => {
+  test('reaches every RPC method', () => {
+    const reached = new Set(COMMANDS.flatMap((command) => command.methods ?? []));
+    expect(Object.keys(METHODS).filter((method) => !reached.has(method as never))).toEqual([]);
+  });
+
+  test('has no path twice, and help shows each command once', () => {
+    const paths = COMMANDS.map((command) => command.path);
+    expect(new Set(paths).size).toBe(paths.length);
+    const lines = programHelp().split('\n');
+    for (const path of paths.filter((one) => one !== 'complete'))
+      expect(lines.filter((line) => line.startsWith(`  ${path.padEnd(22)} `))).toHaveLength(1);
+  });
+
+  test('takes global flags before and after the command', () => {
+    for (const argv of [
+      ['--json', '--account', 'a', 'contact', 'show', 'bob'],
+      ['contact', 'show', 'bob', '--json', '--account', 'a'],
+      ['contact', '--account', 'a', 'show', '--json', 'bob'],
+    ]) {
+      const parsed = parseCommandLine(argv);
+      expect([parsed.command?.path, parsed.args, parsed.flags.json, parsed.flags.account]).toEqual([
+        'contact show',
+        ['bob'],
+        true,
+        'a',
+      ]);
+    }
+  });
+
+  test('refuses what it does not know with a usage error', () => {
+    expect(code('nonsense')).toBe('usage.invalid');
+    expect(code('contact')).toBe('usage.invalid');
+    expect(code('contact', 'nonsense')).toBe('usage.invalid');
+    expect(code('send', 'bob', 'x', '--no-such-flag')).toBe('usage.invalid');
+    expect(code('send')).toBe('usage.invalid');
+    expect(code('status', 'now')).toBe('usage.invalid');
+    expect(code('send', 'bob', '--', '--looks-like-a-flag')).toBe('send');
+    expect(code()).toBeUndefined();
+  });
+});
+
+test('the versions agree', () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  expect([VERSION, WIRE_VERSIONS.schema]).toEqual([version, SCHEMA_VERSION]);
+});
+
+test('no bundle of a front end holds a schema library', () => {
+  for (const name of ['main', 'cli'])
+    expect(readFileSync(`dist/${name}.cjs`, 'utf8')).not.toMatch(/ZodType|\$ZodCheck/);
+});
