@@ -59,6 +59,14 @@ export class MemoryHub {
     for (const link of [...this.#links]) if (link.owner === network) link.close('network closed');
   }
 
+  /** The member died: its links break, and it hears nothing of that. */
+  drop(address: string): void {
+    const member = this.#members.get(address);
+    if (member === undefined) return;
+    this.#members.delete(address);
+    for (const link of [...this.#links]) if (link.owner === member.network) link.sever();
+  }
+
   find(address: string): Member | undefined {
     return this.#members.get(address);
   }
@@ -223,6 +231,12 @@ class MemoryLink implements Link {
       const next = this.#held.shift();
       if (next !== undefined && !this.#closed) this.#events.frame(next);
     }
+  }
+
+  /** Ends without telling its own side. */
+  sever(): void {
+    this.#events = DEAF;
+    this.close('dead');
   }
 
   close(reason: string): void {

@@ -1,5 +1,5 @@
 // People for tests: real accounts on real stores, talking over a memory network under a manual clock.
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Account, createAccount } from '../core/account.ts';
@@ -25,7 +25,8 @@ export class World implements AsyncDisposable {
   constructor(seed = 1) {
     this.random = seededRandom(seed);
     this.hub = new MemoryHub(this.clock, this.random);
-    this.dir = mkdtempSync(join(tmpdir(), 'sotto-world-'));
+    // Memory, where there is some: these tests are about order and crashes of programs, not of disks.
+    this.dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'sotto-world-'));
   }
 
   /** A new account that is online. */
@@ -86,6 +87,9 @@ export class Person {
   readonly #world: World;
   readonly #dir: string;
   #account: Account | undefined;
+  #crash: { commits: number; when: 'before' | 'after' } | undefined;
+  #dead = false;
+  #generation = 0;
   #db: Database | undefined;
   #address = '';
 
@@ -125,6 +129,9 @@ export class Person {
     const db = openDatabase(join(this.#dir, 'db'), KEY);
     migrate(db);
     this.#db = db;
+    this.#dead = false;
+    this.#mortal(db);
+    const generation = ++this.#generation;
     this.#account = await Account.open({
       name: this.name,
       db,
@@ -134,10 +141,30 @@ export class Person {
       log: this.log,
       filesDir: join(this.#dir, 'files'),
       bug: (error) => {
-        throw error;
+        if (!this.#dead && generation === this.#generation) throw error;
       },
     });
     this.#address = (await this.call('account.show', {})).address;
+  }
+
+  /** True while the account runs. */
+  get isOpen(): boolean {
+    return this.#account !== undefined;
+  }
+
+  /** The next commits count down; then the program dies, before or after that commit, and nothing of it goes on. */
+  crashAt(commits: number, when: 'before' | 'after'): void {
+    this.#crash = { commits, when };
+  }
+
+  /** Dies now: no goodbye, nothing finished. What was committed is there when it opens again. */
+  die(): void {
+    this.#dead = true;
+    this.#world.hub.drop(this.#address);
+    this.#account = undefined;
+    this.#db?.[Symbol.dispose]();
+    this.#db = undefined;
+    this.#crash = undefined;
   }
 
   async close(): Promise<void> {
@@ -145,6 +172,30 @@ export class Person {
     this.#db?.[Symbol.dispose]();
     this.#account = undefined;
     this.#db = undefined;
+  }
+
+  // Every transaction goes through here, so that a crash can come between any two of them.
+  #mortal(db: Database): void {
+    const run = db.transaction.bind(db);
+    let depth = 0;
+    db.transaction = <T>(body: () => T): T => {
+      const crash = depth === 0 ? this.#crash : undefined;
+      if (crash !== undefined && --crash.commits <= 0 && crash.when === 'before') {
+        this.die();
+        throw new Error('crashed before a commit');
+      }
+      depth++;
+      try {
+        const result = run(body);
+        if (crash !== undefined && crash.commits <= 0) {
+          this.die();
+          throw new Error('crashed after a commit');
+        }
+        return result;
+      } finally {
+        depth--;
+      }
+    };
   }
 
   settled(): Promise<void> {
