@@ -3,11 +3,12 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { basename } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 
-const PROGRAMS = ['main', 'daemon', 'lab', 'cli'] as const;
+const PROGRAMS = ['main', 'daemon', 'demo', 'bench', 'cli'] as const;
 const ENTRIES: Record<(typeof PROGRAMS)[number], string> = {
   main: 'src/main.ts',
   daemon: 'src/daemon/main.ts',
-  lab: 'src/lab/demo.ts',
+  demo: 'src/lab/demo.ts',
+  bench: 'src/lab/bench/bench.ts',
   cli: 'src/cli/run.ts',
 };
 
@@ -15,8 +16,8 @@ const ENTRIES: Record<(typeof PROGRAMS)[number], string> = {
 const otherPrograms: Plugin = {
   name: 'other-programs',
   setup(setup) {
-    setup.onResolve({ filter: /^\.\/(daemon\/main|lab\/demo|cli\/run)\.ts$/ }, ({ path, kind }) => {
-      const name = { 'daemon/main.ts': 'daemon', 'lab/demo.ts': 'lab', 'cli/run.ts': 'cli' }[path.slice(2)];
+    setup.onResolve({ filter: /^\.\/(daemon\/main|lab\/demo|lab\/bench\/bench|cli\/run)\.ts$/ }, ({ path, kind }) => {
+      const name = PROGRAMS.find((program) => ENTRIES[program] === `src/${path.slice(2)}`);
       return kind === 'dynamic-import' && name !== undefined ? { path: `./${name}.cjs`, external: true } : undefined;
     });
   },

@@ -34,6 +34,10 @@ const run = async (argv: readonly string[]): Promise<number> => {
     const { runDemo } = await import('./lab/demo.ts');
     return runDemo(argv.slice(argv.indexOf('demo') + 1));
   }
+  if (first === 'bench') {
+    const { runBench } = await import('./lab/bench/bench.ts');
+    return runBench(argv.slice(argv.indexOf('bench') + 1));
+  }
   const { runCli } = await import('./cli/run.ts');
   const program = process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto';
   return runCli({ argv, environment: process.env, version: VERSION, versions: WIRE_VERSIONS, self: [program] });

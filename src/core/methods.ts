@@ -194,7 +194,7 @@ const HANDLERS: Handlers = {
       const { core } = context;
       const conversation =
         params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
-      const after = params.after === undefined ? 0 : rowBound(core, params.after, conversation?.id);
+      const after = params.after === undefined ? 0 : rowBound(core, params.after);
       const rows = listUnread(core.db, conversation?.id, after, params.limit + 1);
       const messages = rows.slice(0, params.limit).map((row) => messageObject(core, row));
       if (params.markRead === true) markRows(core, rows.slice(0, params.limit));

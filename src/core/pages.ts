@@ -11,28 +11,22 @@ import { messageObject } from './objects.ts';
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 
 /** The row a page bound means: a message id, or a time in milliseconds. */
-export const rowBound = (core: Core, bound: string, conversationId: number | undefined): number => {
-  if (!/^\d{12,14}$/.test(bound)) return findMessage(core.db, bound).id;
-  if (conversationId !== undefined) return firstRowAt(core.db, conversationId, Number(bound)) ?? LAST_ROW;
-  return (
-    core.db.get<{ id: number | null }>('SELECT min(id) AS id FROM messages WHERE sent_at >= ?', Number(bound))?.id ??
-    LAST_ROW
-  );
-};
+export const rowBound = (core: Core, bound: string): number =>
+  /^\d{12,14}$/.test(bound) ? (firstRowAt(core.db, Number(bound)) ?? LAST_ROW) : findMessage(core.db, bound).id;
 
 /** A page of a conversation and one row more, oldest first: before or after a bound, or at a time. */
 export const pageOf = (core: Core, conversationId: number, params: Params<'message.list'>): MessageRow[] => {
   const isTime = params.after !== undefined && /^\d{12,14}$/.test(params.after);
   if (params.after !== undefined) {
-    const bound = rowBound(core, params.after, conversationId);
+    const bound = rowBound(core, params.after);
     return listMessagesAfter(core.db, conversationId, isTime ? bound - 1 : bound, params.limit + 1);
   }
   const before =
     params.before === undefined
       ? params.at === undefined
         ? LAST_ROW
-        : rowBound(core, String(params.at), conversationId)
-      : rowBound(core, params.before, conversationId);
+        : rowBound(core, String(params.at))
+      : rowBound(core, params.before);
   return listMessagesBefore(core.db, conversationId, before, params.limit + 1);
 };
 
@@ -49,10 +43,8 @@ export const search = (core: Core, params: Params<'message.search'>): Result<'me
     ...(conversation === undefined ? {} : { conversationId: conversation }),
     ...(from === undefined ? {} : { side: from.side }),
     afterRow:
-      params.after === undefined
-        ? 0
-        : rowBound(core, params.after, conversation) - (/^\d{12,14}$/.test(params.after) ? 1 : 0),
-    beforeRow: params.before === undefined ? LAST_ROW : rowBound(core, params.before, conversation),
+      params.after === undefined ? 0 : rowBound(core, params.after) - (/^\d{12,14}$/.test(params.after) ? 1 : 0),
+    beforeRow: params.before === undefined ? LAST_ROW : rowBound(core, params.before),
     limit: params.limit + 1,
   });
   return {

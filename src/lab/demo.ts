@@ -3,11 +3,9 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { connectOrStart } from '../client/launch.ts';
-import { type AccountPaths, accountPaths, listAccounts, type Places, placesOf } from '../client/paths.ts';
-import { RpcClient } from '../client/rpc-client.ts';
+import { accountPaths, type Places, placesOf } from '../client/paths.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
-import type { Event, Method, ParamsIn, Result } from '../protocol/rpc.ts';
+import { Actor, cacheDir, stopDaemons } from './actor.ts';
 import { startTorLab, stopTorLab, type TorLab } from './tor-lab.ts';
 
 const NAMES = ['alice', 'bob', 'carol'] as const;
@@ -54,18 +52,6 @@ const stopDemo = async (dir: string): Promise<number> => {
   await stopDaemons(placesOf(dir, process.env));
   const found = await stopTorLab(join(dir, 'tor-network'));
   return say(found ? `The demo in ${dir} has ended.` : `No demo runs in ${dir}.`, 0);
-};
-
-const stopDaemons = async (places: Places): Promise<void> => {
-  for (const name of listAccounts(places)) {
-    const client = await RpcClient.open(accountPaths(places, name, process.env).socket).catch(() => undefined);
-    if (client === undefined) continue;
-    const gone = new Promise<void>((done) => {
-      client.onClose = done;
-    });
-    await client.call('daemon.stop', {}).catch(() => undefined);
-    await gone;
-  }
 };
 
 const say = <Code extends number>(line: string, code: Code): Code => {
@@ -121,7 +107,7 @@ class Stage {
     this.#tell('Starting a private Tor network on this machine: one authority, five relays');
     const lab = await startTorLab({
       dir: join(this.#dir, 'tor-network'),
-      cacheDir: join(process.env.XDG_CACHE_HOME ?? join(process.env.HOME ?? tmpdir(), '.cache'), 'sotto'),
+      cacheDir: cacheDir(),
       detached: this.#keep,
     });
     this.#lab = lab;
@@ -225,66 +211,5 @@ class Stage {
   #tell(line: string): void {
     const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1).padStart(5);
     process.stdout.write(`${seconds} s  ${line}\n`);
-  }
-}
-
-class Actor {
-  readonly #paths: AccountPaths;
-  readonly #dir: string;
-  #client: RpcClient | undefined;
-
-  constructor(paths: AccountPaths, dir: string) {
-    this.#paths = paths;
-    this.#dir = dir;
-  }
-
-  async start(): Promise<void> {
-    const program = process.env.SOTTO_PROGRAM ?? resolve('bin/sotto');
-    this.#client = await connectOrStart({
-      account: this.#paths,
-      command: [program, '--data-dir', this.#dir, '--account', this.#paths.name, 'daemon', 'run'],
-    });
-  }
-
-  async stop(): Promise<void> {
-    const client = this.#client;
-    if (client === undefined) return;
-    const gone = new Promise<void>((done) => {
-      client.onClose = done;
-    });
-    await client.call('daemon.stop', {});
-    await gone;
-    this.#client = undefined;
-  }
-
-  close(): void {
-    this.#client?.close();
-  }
-
-  call<M extends Method>(method: M, params: ParamsIn<M>): Promise<Result<M>> {
-    if (this.#client === undefined) throw new Error(`${this.#paths.name} does not run`);
-    return this.#client.call(method, params);
-  }
-
-  /** Looks again after every event, until `look` gives something. */
-  async until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-    const watcher = await RpcClient.open(this.#paths.socket);
-    let wake: () => void = () => {};
-    watcher.onEvent = (_event: Event | { kind: 'gap' }) => wake();
-    const endAt = performance.now() + WAIT_MS;
-    try {
-      await watcher.call('event.listen', {});
-      for (;;) {
-        const seen = await look();
-        if (seen) return seen;
-        if (performance.now() > endAt) throw new Error(`${this.#paths.name} did not see ${what}`);
-        await new Promise<void>((done) => {
-          wake = done;
-          setTimeout(done, 250);
-        });
-      }
-    } finally {
-      watcher.close();
-    }
   }
 }

@@ -111,13 +111,26 @@ export const listMessagesAfter = (db: Database, conversationId: number, after: n
     limit,
   );
 
-/** The first row of a conversation at or after a time, by the sender's clock. */
-export const firstRowAt = (db: Database, conversationId: number, at: number): number | undefined =>
-  db.get<{ id: number | null }>(
-    'SELECT min(id) AS id FROM messages WHERE conversation_id = ? AND sent_at >= ?',
-    conversationId,
-    at,
-  )?.id ?? undefined;
+/**
+ * The first row that was written at or after a time by this machine's clock; undefined when there is none. Rows grow with
+ * that clock, so it is found by halving; where the clock was set back, one of the rows on the seam is given.
+ */
+export const firstRowAt = (db: Database, at: number): number | undefined => {
+  const next = (from: number) =>
+    db.get<{ id: number; at: number }>(
+      'SELECT id, coalesce(received_at, sent_at) AS at FROM messages WHERE id >= ? ORDER BY id LIMIT 1',
+      from,
+    );
+  let low = 1;
+  let high = (db.get<{ id: number | null }>('SELECT max(id) AS id FROM messages')?.id ?? 0) + 1;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const row = next(middle);
+    if (row === undefined || row.at >= at) high = middle;
+    else low = row.id + 1;
+  }
+  return next(low)?.id;
+};
 
 /** Unread rows after row `after`, oldest first, of one conversation or all. */
 export const listUnread = (

@@ -130,7 +130,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_id ON messages (message_id);
 CREATE INDEX messages_unread ON messages (conversation_id, id) WHERE unread = 1;
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE expires_at IS NOT NULL;
-CREATE INDEX messages_time ON messages (conversation_id, sent_at);
+CREATE INDEX messages_conversation ON messages (conversation_id, id);
 CREATE INDEX messages_pinned ON messages (conversation_id, pinned_at) WHERE pinned_at IS NOT NULL;
 
 CREATE TABLE message_versions (

@@ -1,0 +1,89 @@
+// A daemon in a lab, started and driven by its RPC socket.
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { connectOrStart } from '../client/launch.ts';
+import { type AccountPaths, accountPaths, listAccounts, type Places } from '../client/paths.ts';
+import { RpcClient } from '../client/rpc-client.ts';
+import type { Event, Method, ParamsIn, Result } from '../protocol/rpc.ts';
+
+const WAIT_MS = 90_000;
+
+/** Where things are kept that take long to make and may be lost. */
+export const cacheDir = (): string =>
+  join(process.env.XDG_CACHE_HOME ?? join(process.env.HOME ?? tmpdir(), '.cache'), 'sotto');
+
+/** Ends every daemon of a folder and waits until it is gone. */
+export const stopDaemons = async (places: Places): Promise<void> => {
+  for (const name of listAccounts(places)) {
+    const client = await RpcClient.open(accountPaths(places, name, process.env).socket).catch(() => undefined);
+    if (client === undefined) continue;
+    const gone = new Promise<void>((done) => {
+      client.onClose = done;
+    });
+    await client.call('daemon.stop', {}).catch(() => undefined);
+    await gone;
+  }
+};
+
+/** One account of a lab. `dir` is its `--data-dir`. */
+export class Actor {
+  readonly #paths: AccountPaths;
+  readonly #dir: string;
+  #client: RpcClient | undefined;
+
+  constructor(paths: AccountPaths, dir: string) {
+    this.#paths = paths;
+    this.#dir = dir;
+  }
+
+  /** Starts the daemon, or connects to the one that runs. */
+  async start(): Promise<void> {
+    const program = process.env.SOTTO_PROGRAM ?? resolve('bin/sotto');
+    this.#client = await connectOrStart({
+      account: this.#paths,
+      command: [program, '--data-dir', this.#dir, '--account', this.#paths.name, 'daemon', 'run'],
+    });
+  }
+
+  async stop(): Promise<void> {
+    const client = this.#client;
+    if (client === undefined) return;
+    const gone = new Promise<void>((done) => {
+      client.onClose = done;
+    });
+    await client.call('daemon.stop', {});
+    await gone;
+    this.#client = undefined;
+  }
+
+  close(): void {
+    this.#client?.close();
+  }
+
+  call<M extends Method>(method: M, params: ParamsIn<M>): Promise<Result<M>> {
+    if (this.#client === undefined) throw new Error(`${this.#paths.name} does not run`);
+    return this.#client.call(method, params);
+  }
+
+  /** Looks again after every event, until `look` gives something. */
+  async until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
+    const watcher = await RpcClient.open(this.#paths.socket);
+    let wake: () => void = () => {};
+    watcher.onEvent = (_event: Event | { kind: 'gap' }) => wake();
+    const endAt = performance.now() + WAIT_MS;
+    try {
+      await watcher.call('event.listen', {});
+      for (;;) {
+        const seen = await look();
+        if (seen) return seen;
+        if (performance.now() > endAt) throw new Error(`${this.#paths.name} did not see ${what}`);
+        await new Promise<void>((done) => {
+          wake = done;
+          setTimeout(done, 250);
+        });
+      }
+    } finally {
+      watcher.close();
+    }
+  }
+}

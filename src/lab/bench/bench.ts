@@ -1,0 +1,120 @@
+// `sotto bench`: measures the product beside its floors, and says which bounds hold.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, release, tmpdir, totalmem } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { errorObject } from '../../protocol/errors.ts';
+import { cacheDir } from '../actor.ts';
+import { CLI_FIGURES } from './cli-figures.ts';
+import { type Bench, type Figure, type FigureResult, judge, short } from './figure.ts';
+import { STORE_FIGURES } from './store-figures.ts';
+
+const FIGURES: readonly Figure[] = [...CLI_FIGURES, ...STORE_FIGURES];
+
+const RUNS = 9;
+const RUNS_QUICK = 3;
+
+/** Measures the named figures, or all; gives the exit code: 1 when one does not hold. */
+export const runBench = async (argv: readonly string[]): Promise<number> => {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    strict: false,
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean' },
+      list: { type: 'boolean' },
+      quick: { type: 'boolean' },
+      runs: { type: 'string' },
+      write: { type: 'string' },
+    },
+  });
+  const json = values.json === true;
+  if (values.list === true) {
+    for (const { name, unit, doc } of FIGURES) print(json ? JSON.stringify({ name, unit, doc }) : `${name}  ${doc}`);
+    return 0;
+  }
+  const unknown = positionals.find((name) => !FIGURES.some((figure) => chosen(figure, [name])));
+  if (unknown !== undefined) return complain(`There is no figure ${unknown}: sotto bench --list`);
+  const runs = values.runs === undefined ? (values.quick === true ? RUNS_QUICK : RUNS) : Number(values.runs);
+  if (!Number.isInteger(runs) || runs < 1 || runs > 1000) return complain('--runs takes a number from 1 to 1000');
+  process.umask(0o077);
+  const results = await measureAll(positionals, { runs, quick: values.quick === true, json });
+  if (typeof values.write === 'string') writeResults(resolve(values.write), results);
+  return results.every((result) => 'skipped' in result || result.holds) ? 0 : 1;
+};
+
+type Skipped = { readonly name: string; readonly skipped: string };
+type Row = FigureResult | Skipped;
+
+const measureAll = async (
+  names: readonly string[],
+  options: { readonly runs: number; readonly quick: boolean; readonly json: boolean },
+): Promise<Row[]> => {
+  const results: Row[] = [];
+  for (const figure of FIGURES.filter((one) => names.length === 0 || chosen(one, names))) {
+    const dir = mkdtempSync(join(tmpdir(), 'sotto-b-'));
+    const bench: Bench = {
+      dir,
+      cacheDir: cacheDir(),
+      program: process.env.SOTTO_PROGRAM ?? resolve('bin/sotto'),
+      say: (line) => process.stderr.write(`${figure.name}: ${line}\n`),
+      ...options,
+    };
+    const result = await measure(figure, bench);
+    rmSync(dir, { recursive: true, force: true });
+    results.push(result);
+    print(options.json ? JSON.stringify(result) : lineOf(result));
+  }
+  return results;
+};
+
+const measure = async (figure: Figure, bench: Bench): Promise<Row> => {
+  try {
+    return judge(figure, await figure.measure(bench));
+  } catch (error) {
+    const { code, message } = errorObject(error);
+    return { name: figure.name, skipped: code === 'internal.bug' ? String(error) : message };
+  }
+};
+
+// A name chooses itself and everything below it: `search` is `search.warm` and `search.cold`.
+const chosen = (figure: Figure, names: readonly string[]): boolean =>
+  names.some((name) => figure.name === name || figure.name.startsWith(`${name}.`));
+
+const lineOf = (row: Row): string => {
+  if ('skipped' in row) return `${row.name}  skipped: ${row.skipped}`;
+  const floor = row.floor === undefined ? '' : ` · ${row.floor.name} ${short(row.floor.median)}, ratio ${row.ratio}`;
+  const note = row.note === undefined ? '' : `\n    ${row.note}`;
+  return `${row.holds ? 'holds' : 'MISSES'}  ${row.name}  ${short(row.median)} ${row.unit} (${short(row.min)}–${short(row.max)}, ${row.runs} runs)${floor} · ${row.target}${note}`;
+};
+
+const writeResults = (path: string, rows: readonly Row[]): void => {
+  const { version } = JSON.parse(readFileSync(join(dirname(process.argv[1] ?? ''), '..', 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  const table = rows.map((row) =>
+    'skipped' in row
+      ? `| ${row.name} | skipped: ${row.skipped} | | | | | |`
+      : `| ${row.name} | ${short(row.median)} ${row.unit} | ${short(row.min)}–${short(row.max)} (${row.runs}) | ${row.floor === undefined ? '' : `${short(row.floor.median)} · ${row.floor.name}`} | ${row.ratio ?? ''} | ${row.target} | ${row.holds ? 'yes' : '**no**'} |${row.note === undefined ? '' : `\n| | ${row.note} | | | | | |`}`,
+  );
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(
+    path,
+    [
+      '# Measured figures',
+      '',
+      `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: sotto ${version}, Node ${process.versions.node}, Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, ${Math.round(totalmem() / 2 ** 30)} GiB. Every figure stands beside its floor, measured in the same run between its samples.`,
+      '',
+      '| figure | median | spread (runs) | floor | ratio | bound | holds |',
+      '|---|---|---|---|---|---|---|',
+      ...table,
+      '',
+    ].join('\n'),
+  );
+};
+
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+const complain = (line: string): number => {
+  process.stderr.write(`sotto: ${line}\n`);
+  return 2;
+};

@@ -1,0 +1,94 @@
+// What a measured figure is, and the arithmetic that all of them share.
+
+/** Samples of one run, beside the samples of the floor that was measured between them. */
+export type Measured = {
+  readonly values: readonly number[];
+  readonly floor?: { readonly name: string; readonly values: readonly number[] };
+  /** What a reader should know: percentiles, parts, sizes. */
+  readonly note?: string;
+};
+
+export type Bound = {
+  /** The figure's middle over the floor's, or the figure's own `at`. */
+  readonly of: 'ratio' | 'value';
+  readonly at: 'median' | 'max';
+  readonly better: 'lower' | 'higher';
+  readonly limit: number;
+};
+
+export type Figure = {
+  readonly name: string;
+  readonly unit: string;
+  readonly doc: string;
+  readonly bound: Bound;
+  readonly measure: (bench: Bench) => Promise<Measured>;
+};
+
+/** What a figure may use. */
+export type Bench = {
+  /** An empty private folder, gone after the run. */
+  readonly dir: string;
+  /** Where the fixture is kept between runs. */
+  readonly cacheDir: string;
+  /** How often to repeat; each figure takes it as its scale. */
+  readonly runs: number;
+  /** True: a short look; long waits and large amounts are cut. */
+  readonly quick: boolean;
+  readonly program: string;
+  /** Says on stderr what goes on. */
+  readonly say: (line: string) => void;
+};
+
+export type FigureResult = {
+  readonly name: string;
+  readonly unit: string;
+  readonly runs: number;
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  readonly floor?: { readonly name: string; readonly median: number };
+  readonly ratio?: number;
+  readonly target: string;
+  readonly holds: boolean;
+  readonly note?: string;
+};
+
+/** The value below which the share `at` of the samples lies; 0.5 is the median. */
+export const quantile = (values: readonly number[], at: number): number => {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(at * sorted.length) - 1))] ?? Number.NaN;
+};
+
+/** Three significant digits, as text. */
+export const short = (value: number): string =>
+  Math.abs(value) >= 1000 ? Math.round(value).toLocaleString('en-GB') : String(Number(value.toPrecision(3)));
+
+/** Judges samples by the figure's bound. */
+export const judge = ({ name, unit, bound }: Figure, { values, floor, note }: Measured): FigureResult => {
+  const median = quantile(values, 0.5);
+  const ratio = floor === undefined ? undefined : median / quantile(floor.values, 0.5);
+  const judged = bound.of === 'ratio' ? (ratio ?? Number.NaN) : bound.at === 'max' ? Math.max(...values) : median;
+  const sign = bound.better === 'lower' ? '≤' : '≥';
+  return {
+    name,
+    unit,
+    runs: values.length,
+    median: round(median),
+    min: round(Math.min(...values)),
+    max: round(Math.max(...values)),
+    ...(floor === undefined ? {} : { floor: { name: floor.name, median: round(quantile(floor.values, 0.5)) } }),
+    ...(ratio === undefined ? {} : { ratio: round(ratio) }),
+    target: `${bound.of === 'ratio' ? 'ratio' : bound.at} ${sign} ${bound.limit}`,
+    holds: bound.better === 'lower' ? judged <= bound.limit : judged >= bound.limit,
+    ...(note === undefined ? {} : { note }),
+  };
+};
+
+/** Milliseconds that `step` takes. */
+export const timed = async (step: () => Promise<unknown> | unknown): Promise<number> => {
+  const startedAt = performance.now();
+  await step();
+  return performance.now() - startedAt;
+};
+
+const round = (value: number): number => Number(value.toPrecision(4));
