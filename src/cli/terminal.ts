@@ -1,8 +1,5 @@
 // Asking on the terminal, and reading secrets and texts from descriptors, files and stdin.
 import { closeSync, openSync, readSync } from 'node:fs';
-import { createInterface } from 'node:readline/promises';
-import { Writable } from 'node:stream';
-import { ReadStream } from 'node:tty';
 import { SottoError } from '../protocol/errors.ts';
 
 const SECRET_BYTES_MAX = 4096;
@@ -40,6 +37,11 @@ export const askTerminal = async (
   options: { readonly secret: boolean },
 ): Promise<string | undefined> => {
   if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined;
+  const [{ createInterface }, { Writable }, { ReadStream }] = await Promise.all([
+    import('node:readline/promises'),
+    import('node:stream'),
+    import('node:tty'),
+  ]);
   const input = new ReadStream(openSync('/dev/tty', 'r'));
   process.stderr.write(prompt);
   const quiet = new Writable({ write: (_chunk, _encoding, done) => done() });

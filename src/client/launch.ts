@@ -1,5 +1,4 @@
 // Starts a daemon on demand and waits until it answers; two starters at once end up with one daemon.
-import { spawn } from 'node:child_process';
 import { isErrorCode, SottoError } from '../protocol/errors.ts';
 import { RPC_START_MS_MAX } from '../protocol/limits.ts';
 import type { AccountPaths } from './paths.ts';
@@ -23,6 +22,8 @@ export const connectOrStart = async (launch: Launch): Promise<RpcClient> => {
 };
 
 const start = async ({ account, command }: Launch): Promise<RpcClient> => {
+  // Loaded here: most commands find a daemon that runs.
+  const { spawn } = await import('node:child_process');
   const [program, ...args] = command;
   const child = spawn(program, args, {
     detached: true,

@@ -1,5 +1,4 @@
 // Where things are: data, configuration and sockets, by XDG or below one `--data-dir`.
-import { createHash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
@@ -100,6 +99,8 @@ export const chooseAccount = (places: Places, asked: string | undefined): string
 // A Unix socket's path has at most 107 bytes: a longer folder is replaced by a short private one with a name of its own.
 const shortDir = (wanted: string, environment: Environment): string => {
   if (Buffer.byteLength(join(wanted, 'control')) <= SOCKET_PATH_BYTES_MAX) return wanted;
+  // Loaded here: few need it, and it costs every command a tenth of its time.
+  const { createHash } = process.getBuiltinModule('node:crypto');
   const id = createHash('sha256').update(wanted).digest('hex').slice(0, 12);
   return join(environment.TMPDIR ?? '/tmp', `sotto-${id}`);
 };

@@ -30,6 +30,11 @@ const RULES: readonly Rule[] = [
       'SELECT c.id FROM conversations c WHERE c.unread <> (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id AND m.unread = 1)',
   },
   {
+    name: 'a message is in the full-text index, and nothing else is',
+    broken: `SELECT m.id FROM messages m WHERE (m.deleted_at IS NULL) <> EXISTS (SELECT 1 FROM messages_fts_docsize d WHERE d.id = m.id)
+      UNION ALL SELECT d.id FROM messages_fts_docsize d WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = d.id)`,
+  },
+  {
     name: 'a deleted message has no text',
     broken: `SELECT id FROM messages WHERE deleted_at IS NOT NULL AND body <> ''`,
   },

@@ -1,6 +1,7 @@
 // Rows of an account as lines, and back: what a backup holds. No session, no prekey, no ciphertext, no event.
 import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
+import { type IndexedMessage, putIndex } from './messages.ts';
 
 type Cell = string | number | null | Uint8Array;
 type Row = Record<string, Cell>;
@@ -76,8 +77,12 @@ const parseLine = (line: string): [string, Row] => {
 
 /** Fills the full-text index from the messages that were loaded. */
 export const indexMessages = (db: Database): void => {
-  db.run(
-    `INSERT INTO messages_fts (rowid, body, who)
-       SELECT id, body, 'c' || conversation_id || ' ' || CASE mine WHEN 1 THEN 'me' ELSE 'them' END FROM messages WHERE deleted_at IS NULL`,
-  );
+  const page = (after: number) =>
+    db.all<IndexedMessage>(
+      `SELECT id, conversation_id AS conversationId, mine, body FROM messages WHERE deleted_at IS NULL AND id > ?
+         ORDER BY id LIMIT 1000`,
+      after,
+    );
+  for (let rows = page(0); rows.length > 0; rows = page(rows.at(-1)?.id ?? 0))
+    for (const row of rows) putIndex(db, row, row.body);
 };

@@ -272,16 +272,22 @@ export const countPins = (db: Database, conversationId: number): number =>
 
 type Indexed = Pick<MessageRow, 'id' | 'conversationId' | 'mine'>;
 
-/** The tokens by which a search filters: the conversation, and which side wrote it. */
-export const whoTokens = (row: Omit<Indexed, 'id'>): string =>
-  `c${row.conversationId} ${row.mine === 1 ? 'me' : 'them'}`;
+/** What the full-text index holds of a message. */
+export type IndexedMessage = Indexed & { readonly body: string };
 
-const putIndex = (db: Database, row: Indexed, body: string): void => {
+/** The tokens by which a search filters: the conversation, which side wrote it, and both as one, for the rarest wins. */
+const whoTokens = ({ conversationId, mine }: Omit<Indexed, 'id'>): string => {
+  const side = mine === 1 ? 'me' : 'them';
+  return `c${conversationId} ${side} c${conversationId}${side}`;
+};
+
+/** Puts the words of a message into the full-text index. */
+export const putIndex = (db: Database, row: Indexed, body: string): void => {
   db.run('INSERT INTO messages_fts (rowid, body, who) VALUES (?, ?, ?)', row.id, body, whoTokens(row));
 };
 
 // The index holds words only: it must be told exactly what it was given, or the words would stay in it.
-const removeIndex = (db: Database, row: Indexed & { readonly body: string }): void => {
+const removeIndex = (db: Database, row: IndexedMessage): void => {
   db.run(
     `INSERT INTO messages_fts (messages_fts, rowid, body, who) VALUES ('delete', ?, ?, ?)`,
     row.id,

@@ -158,7 +158,7 @@ CREATE TABLE tombstones (
   PRIMARY KEY (contact_id, message_id)
 ) STRICT, WITHOUT ROWID;
 
--- \`who\` holds one token of the conversation and one of the sender, so that a filter is part of the full-text query
+-- \`who\` holds a token of the conversation, of the side that wrote, and of both, so that a filter is part of the full-text query
 CREATE VIRTUAL TABLE messages_fts USING fts5 (body, who, content = '', tokenize = 'unicode61 remove_diacritics 2');
 INSERT INTO messages_fts (messages_fts, rank) VALUES ('secure-delete', 1);
 

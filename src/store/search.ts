@@ -25,14 +25,13 @@ export type SearchHit = { readonly row: MessageRow; readonly snippet: string };
 export const searchMessages = (db: Database, options: SearchOptions): SearchHit[] => {
   const terms = parseWords(options.words);
   if (terms.length === 0) throw new SottoError('params.invalid', { message: 'There is no word to look for' });
-  const who = [
-    ...(options.conversationId === undefined ? [] : [`c${options.conversationId}`]),
-    ...(options.side === undefined ? [] : [options.side]),
-  ];
-  const query = [`body : (${terms.map(quote).join(' AND ')})`, ...who.map((token) => `who : "${token}"`)].join(' AND ');
+  const who = `${options.conversationId === undefined ? '' : `c${options.conversationId}`}${options.side ?? ''}`;
+  const query = `body : (${terms.map(quote).join(' AND ')})${who === '' ? '' : ` AND who : "${who}"`}`;
+  // The driver binds every number as REAL, and FTS5 seeks to a bound only when it is an integer.
   return db
     .all<{ id: number }>(
-      'SELECT rowid AS id FROM messages_fts WHERE messages_fts MATCH ? AND rowid > ? AND rowid < ? ORDER BY rowid DESC LIMIT ?',
+      `SELECT rowid AS id FROM messages_fts WHERE messages_fts MATCH ? AND rowid > CAST(? AS INTEGER)
+         AND rowid < CAST(? AS INTEGER) ORDER BY rowid DESC LIMIT ?`,
       query,
       options.afterRow,
       options.beforeRow,

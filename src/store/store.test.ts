@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SottoError } from '../protocol/errors.ts';
 import { type Database, openDatabase } from '../sqlite/open.ts';
+import { checkDatabase } from './check.ts';
 import { getContactByAddress, getContactByName, patchContact, putContact } from './contacts.ts';
 import { addUnread, countUnread, getConversationOfContact, putConversation } from './conversations.ts';
+import { indexMessages } from './dump.ts';
 import { listEvents, putEvent } from './events.ts';
 import {
   deleteMessage,
   editMessage,
+  firstRowAt,
   getMessage,
   listMessagesBefore,
   listVersions,
@@ -18,6 +21,7 @@ import {
 } from './messages.ts';
 import { forgetCiphertexts, listOutbox, putCiphertext, putOutbox, replaceBody } from './outbox.ts';
 import { SCHEMA_1 } from './schema-1.ts';
+import { searchMessages } from './search.ts';
 import { closeRequest, getOpenRequest, putFrameId, putRequest } from './sessions.ts';
 
 let dir: string;
@@ -47,15 +51,15 @@ afterEach(() => {
   rmSync(dir, { recursive: true });
 });
 
-const say = (fill: number, body: string) =>
+const say = (fill: number, body: string, at = fill) =>
   putMessage(db, {
     conversationId,
     messageId: bytes(fill),
     mine: 0,
     body,
     state: 'received',
-    sentAt: fill,
-    receivedAt: fill,
+    sentAt: at,
+    receivedAt: at,
     unread: 1,
     replyTo: null,
     expiresMs: null,
@@ -138,6 +142,51 @@ describe('the store', () => {
     expect([getMessage(db, first)?.body, hits('changed'), listVersions(db, first).length]).toEqual(['', 0, 0]);
     removeMessage(db, second);
     expect([getMessage(db, second), hits('late')]).toEqual([undefined, 0]);
+  });
+
+  test('search finds by word, side, conversation and rows, newest first, and the same after the index was made anew', () => {
+    const rows = [say(1, 'early tide'), say(2, 'no such'), say(3, 'late tide')];
+    const find = (more: Partial<Parameters<typeof searchMessages>[1]> = {}) =>
+      searchMessages(db, { words: 'tide', afterRow: 0, beforeRow: Number.MAX_SAFE_INTEGER, limit: 10, ...more }).map(
+        ({ row }) => row.id,
+      );
+    const all = () => [
+      find(),
+      find({ conversationId, side: 'them' }),
+      find({ side: 'me' }),
+      find({ conversationId, side: 'me' }),
+      find({ conversationId: conversationId + 1 }),
+      find({ beforeRow: rows[2] ?? 0 }),
+      find({ afterRow: rows[0] ?? 0 }),
+      find({ limit: 1 }),
+    ];
+    const both = [rows[2], rows[0]];
+    expect(all()).toEqual([both, both, [], [], [], [rows[0]], [rows[2]], [rows[2]]]);
+    db.run(`INSERT INTO messages_fts (messages_fts) VALUES ('delete-all')`);
+    const told = () => checkDatabase(db).some((line) => line.includes('full-text index'));
+    expect(told()).toBe(true);
+    indexMessages(db);
+    expect(told()).toBe(false);
+    expect(all()).toEqual([both, both, [], [], [], [rows[0]], [rows[2]], [rows[2]]]);
+  });
+
+  test('a time is the first row at or after it', () => {
+    const rows = [10, 20, 20, 40, 50].map((at, i) => ({ at, id: say(i + 1, 'x', at) }));
+    removeMessage(db, rows[3]?.id ?? 0);
+    const found = [0, 10, 11, 20, 21, 50, 51].map((at) => firstRowAt(db, at));
+    const [a, b, , , e] = rows.map(({ id }) => id);
+    expect(found).toEqual([a, a, b, b, e, e, undefined]);
+  });
+
+  test('a page of a conversation and a search seek, and scan nothing', () => {
+    const plan = (sql: string) =>
+      db
+        .all<{ detail: string }>(`EXPLAIN QUERY PLAN ${sql}`)
+        .map(({ detail }) => detail)
+        .join('; ');
+    const page = plan('SELECT * FROM messages WHERE conversation_id = 1 AND id < 9 ORDER BY id DESC LIMIT 5');
+    expect(page).toContain('messages_conversation');
+    expect(page).not.toContain('TEMP B-TREE');
   });
 
   test('a contact gives its name up when it is removed, and takes one that is free', () => {
