@@ -8,7 +8,7 @@ import {
 } from '../protocol/limits.ts';
 import type { SealedBody, UnknownBody } from '../protocol/peer.ts';
 import type { ContactRow } from '../store/contacts.ts';
-import { addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
+import { addUnread, type ConversationRow, countArrival } from '../store/conversations.ts';
 import { getFileById, patchFile, putFile } from '../store/files.ts';
 import {
   countPins,
@@ -95,8 +95,7 @@ const applyText = (scene: Scene, body: Extract<SealedBody, { kind: 'text' }>): v
 
 /** A new row that a person should see. */
 const arrived = ({ core, conversation, contact, changes }: Scene, messageRow: number): void => {
-  addUnread(core.db, conversation.id, 1);
-  patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0 });
+  countArrival(core.db, conversation.id, changes.at);
   changes.event({ kind: 'message.received', messageRow, contactId: contact.id });
 };
 

@@ -135,10 +135,11 @@ const keepSession = (core: Core, changes: Changes, contact: ContactRow, { row, s
 };
 
 const store = (core: Core, changes: Changes, contact: ContactRow, taken: readonly Opened[]): void => {
+  let conversation = getConversationOfContact(core.db, contact.id);
   for (const { frame, body } of taken) {
     putFrameId(core.db, contact.id, idBytes(frame.id), changes.at);
     if (body.kind === 'accept') becomeAccepted(core, changes, contact.id, body);
-    const conversation = getConversationOfContact(core.db, contact.id);
+    conversation ??= getConversationOfContact(core.db, contact.id);
     if (conversation === undefined) throw new Error('an accepted contact has a conversation');
     applyBody({ core, contact, conversation, changes }, body);
   }

@@ -93,6 +93,9 @@ const SealedBody = z.discriminatedUnion('kind', [
 ]);
 export type SealedBody = z.infer<typeof SealedBody>;
 
+const BodyHead = z.object({ kind: z.string().max(64), id });
+const BODY_KINDS: ReadonlySet<string> = new Set(SealedBody.options.map((option) => option.shape.kind.value));
+
 /** A body of a kind this version does not know: its id is enough to answer it. */
 export type UnknownBody = { readonly kind: 'unknown'; readonly id: MessageId };
 
@@ -170,10 +173,9 @@ export const decodeBody = (bytes: Uint8Array): SealedBody | UnknownBody => {
   const length = Buffer.from(bytes.buffer, bytes.byteOffset, 4).readUInt32BE();
   if (length > bytes.length - 4 || bytes.subarray(4 + length).some((byte) => byte !== 0)) throw invalid('padding');
   const value = json(bytes.subarray(4, 4 + length));
-  const head = z.object({ kind: z.string().max(64), id }).safeParse(value);
+  const head = BodyHead.safeParse(value);
   if (!head.success) throw invalid('body');
-  const known = SealedBody.options.some((option) => option.shape.kind.value === head.data.kind);
-  if (!known) return { kind: 'unknown', id: head.data.id as MessageId };
+  if (!BODY_KINDS.has(head.data.kind)) return { kind: 'unknown', id: head.data.id as MessageId };
   const body = SealedBody.safeParse(value);
   if (!body.success) throw invalid('body');
   return body.data;
@@ -198,10 +200,12 @@ const parse = (schema: typeof PlainFrame, bytes: Uint8Array): PlainFrame => {
   return parsed.data;
 };
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 const json = (bytes: Uint8Array): unknown => {
   let decoded: string;
   try {
-    decoded = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    decoded = UTF8.decode(bytes);
   } catch {
     throw invalid('utf-8');
   }

@@ -46,6 +46,11 @@ export const patchConversation = (
     db.run(`UPDATE conversations SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
 };
 
+/** A message came: one more is unread, and the conversation is in sight and the latest. */
+export const countArrival = (db: Database, id: number, at: number): void => {
+  db.run('UPDATE conversations SET unread = unread + 1, last_at = ?, archived = 0 WHERE id = ?', at, id);
+};
+
 /** Adds to the count of unread messages; it never goes below zero. */
 export const addUnread = (db: Database, id: number, difference: number): void => {
   db.run('UPDATE conversations SET unread = max(0, unread + ?) WHERE id = ?', difference, id);

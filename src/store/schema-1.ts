@@ -125,9 +125,8 @@ CREATE TABLE messages (
   expires_at INTEGER,
   pinned_at INTEGER,
   file_id INTEGER,
-  UNIQUE (conversation_id, message_id)
+  UNIQUE (message_id, conversation_id)
 ) STRICT;
-CREATE INDEX messages_id ON messages (message_id);
 CREATE INDEX messages_unread ON messages (conversation_id, id) WHERE unread = 1;
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX messages_conversation ON messages (conversation_id, id);
