@@ -145,6 +145,23 @@ export const CONTACT_COMMANDS: readonly Command[] = [
       ),
   },
   {
+    path: 'contact ping',
+    doc: 'time the way to a linked contact and back',
+    args: [contactArg],
+    methods: ['contact.ping'],
+    run: async (context) => {
+      const timeoutMs = context.flags.duration('timeout');
+      const client = await context.connect();
+      context.out.item(
+        await client.call('contact.ping', {
+          contact: first(context),
+          ...(timeoutMs === undefined ? {} : { timeoutMs }),
+        }),
+        ({ contact, rttMs }) => `${contact} answers after ${Math.round(rttMs)} ms`,
+      );
+    },
+  },
+  {
     path: 'why',
     doc: 'explain what is in the way of a contact',
     args: [contactArg],

@@ -69,6 +69,7 @@ const takePlain = async (
       peer.pingsMissed = 0;
       if (peer.pingSentAt !== undefined) peer.rttMs = core.clock.monotonic() - peer.pingSentAt;
       peer.pingSentAt = undefined;
+      for (const tell of peer.pongWaiters.splice(0)) tell();
       return;
     case 'no_request':
       return onNoRequest(core, contact, frame.id as MessageId);

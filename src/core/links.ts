@@ -390,7 +390,15 @@ const reset = (core: Core, peer: Peer): void => {
   peer.pingsMissed = 0;
   peer.pingSentAt = undefined;
   peer.rttMs = undefined;
+  for (const tell of peer.pongWaiters.splice(0)) tell();
   peer.sinceAt = core.clock.now();
+};
+
+/** Asks the other end for a pong; two that stay out end the link. */
+export const sendPing = (core: Core, peer: Peer): void => {
+  peer.pingsMissed++;
+  peer.pingSentAt = core.clock.monotonic();
+  sendFrame(peer, { kind: 'ping', n: peer.pingsMissed });
 };
 
 // Every few seconds: a frame nobody acknowledged, a ping nobody answered, or ten quiet minutes end the link.
@@ -408,9 +416,7 @@ const heartbeat = (core: Core, peer: Peer): void => {
       return link.close('idle');
     if (now >= pingAt) {
       pingAt = now + pingMs;
-      peer.pingsMissed++;
-      peer.pingSentAt = now;
-      sendFrame(peer, { kind: 'ping', n: peer.pingsMissed });
+      sendPing(core, peer);
     }
     peer.cancelHeartbeat = core.clock.after(HEARTBEAT_MS, beat);
   };

@@ -2,7 +2,7 @@
 import { parseAddress } from '../crypto/identity.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
-import { NAME_CHARS_MAX, TEXT_BYTES_MAX } from '../protocol/limits.ts';
+import { NAME_CHARS_MAX, TEXT_BYTES_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { AccountMethod, Contact, MessageState, Params, Result } from '../protocol/rpc.ts';
 import {
   type ContactRow,
@@ -23,7 +23,7 @@ import { getMessage, listUnread, type MessageRow } from '../store/messages.ts';
 import { removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { checkTarget, type Files } from './files.ts';
-import { retryNow, stopIgnoring } from './links.ts';
+import { retryNow, sendPing, stopIgnoring } from './links.ts';
 import { cancel, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
 import { findContact, findConversation, findFile, findMessage } from './names.ts';
 import {
@@ -163,6 +163,27 @@ const HANDLERS: Handlers = {
       retryNow(context.core, row.id);
       return why(context.core, row);
     }),
+  'contact.ping': async (context, { contact, timeoutMs }) => {
+    const { core } = context;
+    const { row, peer, pong } = await inQueue(context, () => {
+      const row = findContact(core.db, contact);
+      const peer = core.peers.get(row.id);
+      if (peer?.link === undefined)
+        throw new SottoError('dial.unreachable', { message: `${row.name} is not linked: sotto why ${row.name}` });
+      const pong = new Promise<boolean>((resolve) => {
+        const cancel = core.clock.after(timeoutMs ?? WAIT_MS_DEFAULT, () => resolve(false));
+        peer.pongWaiters.push(() => {
+          cancel();
+          resolve(true);
+        });
+      });
+      if (peer.pingSentAt === undefined) sendPing(core, peer);
+      return { row, peer, pong };
+    });
+    if (!(await pong) || peer.rttMs === undefined)
+      throw new SottoError('wait.timeout', { message: `${row.name} did not answer in time` });
+    return { contact: row.name, rttMs: peer.rttMs };
+  },
 
   'message.send': async (context, params) => {
     const { core, waits } = context;

@@ -26,6 +26,8 @@ export type Peer = {
   pingsMissed: number;
   pingSentAt: number | undefined;
   rttMs: number | undefined;
+  /** Told at the next pong. */
+  pongWaiters: (() => void)[];
   cancelHeartbeat: Cancel;
   dialling: AbortController | undefined;
   attempts: number;
@@ -60,6 +62,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   pingsMissed: 0,
   pingSentAt: undefined,
   rttMs: undefined,
+  pongWaiters: [],
   cancelHeartbeat: () => {},
   dialling: undefined,
   attempts: 0,

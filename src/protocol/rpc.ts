@@ -323,6 +323,11 @@ export const ACCOUNT_METHODS = {
   ),
   'contact.why': method('Explains what is in the way of a contact.', ofContact, why),
   'contact.retry': method('Dials a contact now.', ofContact, why),
+  'contact.ping': method(
+    'Asks the program at the other end of the link to answer, and times it; a minute at most unless `timeoutMs` says so.',
+    ofContact.extend({ timeoutMs: milliseconds.max(WAIT_MS_MAX).optional() }),
+    z.object({ contact: z.string(), rttMs: z.number() }),
+  ),
   'message.send': method(
     'Puts a text into the outbox, and waits for a state when asked.',
     inConversation.extend({
