@@ -61,7 +61,8 @@ export const applyBody = (scene: Scene, body: SealedBody | UnknownBody): void =>
     case 'unsupported':
       return applyUnsupported(scene, body.target);
     case 'unknown':
-      return enqueue(scene.core, scene.changes, scene.contact.id, { kind: 'unsupported', target: body.id });
+      enqueue(scene.core, scene.changes, scene.contact.id, { kind: 'unsupported', target: body.id });
+      return;
     case 'accept':
     case 'hello':
       return;

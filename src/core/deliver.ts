@@ -3,12 +3,12 @@
 import type { SignalSession } from '../crypto/session.ts';
 import { idOf, type MessageId } from '../protocol/ids.ts';
 import { WINDOW_BYTES_MAX, WINDOW_FRAMES_MAX } from '../protocol/limits.ts';
-import { encodeBody, type SealedFrame } from '../protocol/peer.ts';
+import { encodeBody, type SealedBody, type SealedFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
 import { listOutbox, type OutboxRow, putCiphertext } from '../store/outbox.ts';
 import { getOpenRequest, putSession, type SessionRow } from '../store/sessions.ts';
-import { type Core, commit } from './core.ts';
+import { type Changes, type Core, commit } from './core.ts';
 import { acknowledge, bodyOf } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { beginReset, loadSession } from './sessions.ts';
@@ -20,12 +20,10 @@ type Ready = { readonly row: OutboxRow; readonly frame: SealedFrame };
  * same bytes are sent again on the next link. Does nothing without a ready link or a session.
  */
 export const deliver = async (core: Core, contactId: number): Promise<void> => {
-  const peer = core.peers.get(contactId);
   const contact = getContact(core.db, contactId);
-  if (peer?.link === undefined || !peer.ready || contact?.state !== 'accepted' || contact.blocked === 1) return;
-  if (contact.paused !== '' && contact.paused !== 'notContact') return;
-  const { row, session } = loadSession(core, contact);
-  if (row?.sessionId == null || row.resetPending === 1) return;
+  const open = contact === undefined ? undefined : openFor(core, contact);
+  if (contact === undefined || open === undefined) return;
+  const { peer, row, session } = open;
   const waiting = nextRows(core, peer);
   if (waiting.length === 0) return;
   if (waiting.some((one) => one.ciphertext === null) && !session.hasCurrent(core.clock.now())) {
@@ -35,6 +33,40 @@ export const deliver = async (core: Core, contactId: number): Promise<void> => {
   const ready = await encryptAll(core, contact, { row, session }, waiting);
   if (peer.link === undefined) return;
   for (const { row: sent, frame } of ready) send(core, peer, sent, frame);
+};
+
+/** A body that was encrypted before its outbox row was written, so that both are one commit. */
+export type SealedAhead = {
+  /** Writes the ratchet step and the ciphertext of the row, inside the transaction that wrote the row. */
+  readonly keep: (changes: Changes, outboxRow: number) => void;
+  /** Sends it, after the commit. */
+  readonly send: (outboxRow: number) => void;
+};
+
+/** Encrypts a body for a contact who is ready and for whom nothing else waits; undefined otherwise: `deliver` does it then. */
+export const sealAhead = async (
+  core: Core,
+  contact: ContactRow,
+  body: SealedBody,
+): Promise<SealedAhead | undefined> => {
+  const open = openFor(core, contact);
+  if (open === undefined) return undefined;
+  const { peer, row, session } = open;
+  const { sessionId } = row;
+  const now = core.clock.now();
+  if (room(peer) === 0 || listOutbox(core.db, contact.id, peer.sentRow, 1).length > 0 || !session.hasCurrent(now))
+    return undefined;
+  const { type, ciphertext } = await session.encrypt(encodeBody(body), now);
+  return {
+    keep: (changes, outboxRow) => {
+      putSession(core.db, { ...row, state: session.serialize(), sent: row.sent + 1, updatedAt: changes.at });
+      putCiphertext(core.db, outboxRow, { sessionId, type, ciphertext });
+      // It is sent by hand right after the commit: nothing is left to wake for.
+      changes.wake.delete(contact.id);
+    },
+    send: (outboxRow) =>
+      send(core, peer, { id: outboxRow }, { kind: 'sealed', id: body.id as MessageId, type, ciphertext }),
+  };
 };
 
 /** The other side has committed these frames. */
@@ -47,17 +79,37 @@ export const onAck = (core: Core, peer: Peer, ids: readonly MessageId[]): void =
   peer.unansweredAt = peer.inFlight.size === 0 ? undefined : core.clock.monotonic();
 };
 
+type Open = { readonly peer: Peer; readonly row: OpenSession; readonly session: SignalSession };
+type OpenSession = SessionRow & { readonly sessionId: Uint8Array<ArrayBuffer> };
+
+/** What sending to a contact needs now: a ready link and a session that no reset waits for. */
+const openFor = (core: Core, contact: ContactRow): Open | undefined => {
+  const peer = core.peers.get(contact.id);
+  if (peer?.link === undefined || !peer.ready || contact.state !== 'accepted' || contact.blocked === 1)
+    return undefined;
+  if (contact.paused !== '' && contact.paused !== 'notContact') return undefined;
+  const { row, session } = loadSession(core, contact);
+  if (row === undefined || row.sessionId === null || row.resetPending === 1) return undefined;
+  return { peer, row: { ...row, sessionId: row.sessionId }, session };
+};
+
+/** How many frames the window still takes. */
+const room = (peer: Peer): number =>
+  bytesInFlight(peer) >= WINDOW_BYTES_MAX ? 0 : Math.max(0, WINDOW_FRAMES_MAX - peer.inFlight.size);
+
+const bytesInFlight = (peer: Peer): number => [...peer.inFlight.values()].reduce((sum, size) => sum + size, 0);
+
 const nextRows = (core: Core, peer: Peer): OutboxRow[] => {
-  const room = WINDOW_FRAMES_MAX - peer.inFlight.size;
-  if (room <= 0) return [];
-  let bytes = [...peer.inFlight.values()].reduce((sum, size) => sum + size, 0);
-  return listOutbox(core.db, peer.contactId, peer.sentRow, room).filter((row, index) => {
+  const frames = room(peer);
+  if (frames === 0) return [];
+  let bytes = bytesInFlight(peer);
+  return listOutbox(core.db, peer.contactId, peer.sentRow, frames).filter((row, index) => {
     bytes += row.body.length;
     return index === 0 || bytes <= WINDOW_BYTES_MAX;
   });
 };
 
-type Loaded = { readonly row: SessionRow; readonly session: SignalSession };
+type Loaded = Pick<Open, 'row' | 'session'>;
 
 const encryptAll = async (
   core: Core,
@@ -65,8 +117,6 @@ const encryptAll = async (
   { row, session }: Loaded,
   waiting: readonly OutboxRow[],
 ): Promise<Ready[]> => {
-  const sessionId = row.sessionId;
-  if (sessionId === null) throw new Error('delivery without a session');
   const sealed: { readonly row: OutboxRow; readonly type: number; readonly ciphertext: Uint8Array<ArrayBuffer> }[] = [];
   for (const one of waiting)
     if (one.ciphertext === null)
@@ -80,7 +130,7 @@ const encryptAll = async (
         updatedAt: changes.at,
       });
       for (const { row: one, type, ciphertext } of sealed) {
-        putCiphertext(core.db, one.id, { sessionId, type, ciphertext });
+        putCiphertext(core.db, one.id, { sessionId: row.sessionId, type, ciphertext });
         const message = one.messageRow === null ? undefined : getMessage(core.db, one.messageRow);
         if (message?.state !== 'queued' || (one.kind !== 'text' && one.kind !== 'file.offer')) continue;
         patchMessage(core.db, message.id, { state: 'sent' });
@@ -97,7 +147,7 @@ const encryptAll = async (
   });
 };
 
-const send = (core: Core, peer: Peer, row: OutboxRow, frame: SealedFrame): void => {
+const send = (core: Core, peer: Peer, row: Pick<OutboxRow, 'id'>, frame: SealedFrame): void => {
   sendFrame(peer, frame);
   peer.sentRow = row.id;
   peer.inFlight.set(frame.id, frame.ciphertext.length);

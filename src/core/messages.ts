@@ -26,6 +26,7 @@ import {
 } from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
+import { sealAhead } from './deliver.ts';
 import { contactOf, conversationOf, findConversation, findMessage } from './names.ts';
 import { bodyOf, enqueue } from './outbox.ts';
 import { settingOf } from './settings.ts';
@@ -48,7 +49,7 @@ export const checkMaySend = (contact: ContactRow): void => {
 };
 
 /** Puts a text into the outbox; when this returns it is committed there. Gives the message's row id. */
-export const sendText = (core: Core, params: Params<'message.send'>): number => {
+export const sendText = async (core: Core, params: Params<'message.send'>): Promise<number> => {
   checkText(params.text);
   const conversation = findConversation(core.db, params.conversation);
   const contact = contactOf(core.db, conversation);
@@ -59,15 +60,25 @@ export const sendText = (core: Core, params: Params<'message.send'>): number => 
   const scope = idOf(conversation.uid);
   const expiresMs = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', scope);
   const expiresFrom = params.expiresFrom ?? settingOf(core.db, 'messages.expiresFrom', scope);
-  return commit(core, (changes) => {
-    const messageId = core.random.bytes(ID_BYTES);
+  const messageId = core.random.bytes(ID_BYTES);
+  const sentAt = core.clock.now();
+  const body = {
+    kind: 'text',
+    id: idOf(messageId),
+    text: params.text,
+    sentAt,
+    ...(replyTo === undefined ? {} : { replyTo: idOf(replyTo.messageId) }),
+    ...(expiresMs === 0 ? {} : { expiresMs, expiresFrom }),
+  } as const;
+  const ahead = await sealAhead(core, contact, body);
+  const { row, outboxRow } = commit(core, (changes) => {
     const row = putMessage(core.db, {
       conversationId: conversation.id,
       messageId,
       mine: 1,
       body: params.text,
-      state: 'queued',
-      sentAt: changes.at,
+      state: ahead === undefined ? 'queued' : 'sent',
+      sentAt,
       receivedAt: null,
       unread: 0,
       replyTo: replyTo?.messageId ?? null,
@@ -76,19 +87,15 @@ export const sendText = (core: Core, params: Params<'message.send'>): number => 
       expiresAt: null,
       fileId: null,
     });
-    const body = {
-      kind: 'text',
-      id: idOf(messageId),
-      text: params.text,
-      sentAt: changes.at,
-      ...(replyTo === undefined ? {} : { replyTo: idOf(replyTo.messageId) }),
-      ...(expiresMs === 0 ? {} : { expiresMs, expiresFrom }),
-    } as const;
-    enqueue(core, changes, contact.id, body, row);
+    const outboxRow = enqueue(core, changes, contact.id, body, row);
+    ahead?.keep(changes, outboxRow);
     patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0, draft: '' });
     changes.event({ kind: 'message.queued', messageRow: row, contactId: contact.id });
-    return row;
+    if (ahead !== undefined) changes.event({ kind: 'message.sent', messageRow: row, contactId: contact.id });
+    return { row, outboxRow };
   });
+  ahead?.send(outboxRow);
+  return row;
 };
 
 /** Changes the text of a message of mine, on both sides; one that was not sent yet simply goes out changed. */

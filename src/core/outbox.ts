@@ -13,7 +13,7 @@ type WithoutId<Body> = Body extends SealedBody ? Omit<Body, 'id'> & { readonly i
 
 /**
  * Appends a body to the outbox of a contact and wakes its delivery after the commit. Without an id it gets a random one.
- * Throws `outbox.full` at OUTBOX_FRAMES_MAX.
+ * Gives the outbox row. Throws `outbox.full` at OUTBOX_FRAMES_MAX.
  */
 export const enqueue = (
   core: Core,
@@ -21,10 +21,11 @@ export const enqueue = (
   contactId: number,
   body: WithoutId<SealedBody>,
   messageRow?: number,
-): void => {
+): number => {
   if (depthOfOutbox(core.db, contactId).depth >= OUTBOX_FRAMES_MAX) throw new SottoError('outbox.full');
   const id = body.id ?? idOf(core.random.bytes(ID_BYTES));
-  putOutbox(core.db, {
+  changes.wake.add(contactId);
+  return putOutbox(core.db, {
     contactId,
     frameId: idBytes(id),
     kind: body.kind,
@@ -33,7 +34,6 @@ export const enqueue = (
     createdAt: changes.at,
     expiresAt: changes.at + Number(settingOf(core.db, 'outbox.expiresMs')),
   });
-  changes.wake.add(contactId);
 };
 
 /** The body of an outbox row, as it was put. */

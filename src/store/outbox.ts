@@ -23,8 +23,8 @@ export type NewOutboxRow = Pick<
   'contactId' | 'frameId' | 'kind' | 'body' | 'messageRow' | 'createdAt' | 'expiresAt'
 >;
 
-/** Appends a frame to a contact's outbox. */
-export const putOutbox = (db: Database, row: NewOutboxRow): void => {
+/** Appends a frame to a contact's outbox; gives its row id. */
+export const putOutbox = (db: Database, row: NewOutboxRow): number =>
   db.run(
     `INSERT INTO outbox (contact_id, frame_id, kind, body, message_row, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
     row.contactId,
@@ -34,8 +34,7 @@ export const putOutbox = (db: Database, row: NewOutboxRow): void => {
     row.messageRow,
     row.createdAt,
     row.expiresAt,
-  );
-};
+  ).lastInsertRowid;
 
 /** The next frames of a contact after row `afterId`, oldest first. */
 export const listOutbox = (db: Database, contactId: number, afterId: number, limit: number): OutboxRow[] =>
