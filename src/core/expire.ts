@@ -8,12 +8,14 @@ import {
   FRAME_IDS_KEPT_MS,
   REQUEST_EXPIRY_MS,
 } from '../protocol/limits.ts';
+import { patchContact } from '../store/contacts.ts';
 import { addUnread } from '../store/conversations.ts';
 import { pruneEvents } from '../store/events.ts';
 import { getMessage, listExpired, nextExpiry, patchMessage, removeMessage } from '../store/messages.ts';
 import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
 import { closeRequest, listOpenRequests, pruneFrameIds } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
+import { resetPaused } from './sessions.ts';
 
 const PAGE = 500;
 const SWEEP_MS = 60_000;
@@ -77,7 +79,11 @@ export class Expiry implements Disposable {
     for (const side of ['mine', 'theirs'] as const)
       for (const request of listOpenRequests(db, side))
         if (request.createdAt <= now - REQUEST_EXPIRY_MS)
-          commit(this.#core, () => closeRequest(db, request.id, 'expired'));
+          commit(this.#core, () => {
+            closeRequest(db, request.id, 'expired');
+            if (side === 'theirs') patchContact(db, request.contactId, { state: 'removed', requestNote: '' });
+          });
+    resetPaused(this.#core);
     commit(this.#core, () => {
       pruneFrameIds(db, now - FRAME_IDS_KEPT_MS);
       pruneEvents(db, now - EVENTS_KEPT_MS, EVENTS_KEPT_MAX);

@@ -3,7 +3,7 @@ import { type Parties, SignalSession } from '../crypto/session.ts';
 import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
 import type { PlainFrame } from '../protocol/peer.ts';
-import { type ContactRow, getContact, patchContact, putHistory } from '../store/contacts.ts';
+import { type ContactRow, getContact, listContacts, patchContact, putHistory } from '../store/contacts.ts';
 import { depthOfOutbox, forgetCiphertexts } from '../store/outbox.ts';
 import { getSession, listResets, putReset, putSession, type SessionRow } from '../store/sessions.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
@@ -80,9 +80,24 @@ export const onResume = (core: Core, peer: Peer, frame: Frame<'resume'>): void =
   const row = getSession(core.db, peer.contactId);
   if (row?.resetPending === 1) return sendReset(core, peer);
   if (row?.sessionId == null) return beginReset(core, peer.contactId, 'no session');
-  if (frame.session !== idOf(row.sessionId)) return;
-  if (frame.received > row.sent) beginReset(core, peer.contactId, 'this copy of the account was put back');
+  const other = frame.session !== undefined && frame.session !== idOf(row.sessionId);
+  // Another session than ours, in which they have spoken already: one of the two stores was put back. In a session that
+  // nobody has answered yet, they are the ones who will ask.
+  if (other && row.received > 0) return beginReset(core, peer.contactId, 'a copy of the account was put back');
+  if (!other && frame.session !== undefined && frame.received > row.sent)
+    beginReset(core, peer.contactId, 'this copy of the account was put back');
 };
+
+/** Asks again where too many resets had stopped that, once the limits allow it. */
+export const resetPaused = (core: Core): void => {
+  for (const contact of listContacts(core.db))
+    if (contact.paused === 'tooManyResets' && mayReset(core, contact.id, core.clock.now(), true))
+      beginReset(core, contact.id, 'the limit on resets is over');
+};
+
+/** How many sessions a contact may still begin today. */
+export const resetsLeft = (core: Core, contactId: number): number =>
+  Math.max(0, RESETS_PER_DAY_MAX - listResets(core.db, contactId, core.clock.now() - DAY_MS, false).length);
 
 /** Asks the contact for a new session; within the limits, and once at a time. */
 export const beginReset = (core: Core, contactId: number, why: string): void => {
@@ -92,6 +107,7 @@ export const beginReset = (core: Core, contactId: number, why: string): void => 
   if (row?.resetPending === 1) return;
   const now = core.clock.now();
   if (!mayReset(core, contactId, now, true)) {
+    if (contact.paused === 'tooManyResets') return;
     commit(core, (changes) => {
       patchContact(core.db, contactId, { paused: 'tooManyResets' });
       putHistory(core.db, contactId, { at: changes.at, kind: 'session.paused', detail: why });
@@ -113,6 +129,7 @@ export const beginReset = (core: Core, contactId: number, why: string): void => 
       updatedAt: changes.at,
     });
     forgetCiphertexts(core.db, contactId);
+    if (contact.paused === 'tooManyResets') patchContact(core.db, contactId, { paused: '' });
     putReset(core.db, contactId, changes.at, true);
     putHistory(core.db, contactId, { at: changes.at, kind: 'session.reset', detail: why });
     changes.wake.add(contactId);
