@@ -8,7 +8,7 @@ import { deliver, onAck } from './deliver.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { receive } from './receive.ts';
 import { onNoRequest, onRequest } from './requests.ts';
-import { beginReset, onReset, onResume, sendReset } from './sessions.ts';
+import { beginReset, onReset, onResume, sendReset, sendResume } from './sessions.ts';
 
 /**
  * Handles frames that wait on a peer's link, in order, at most one batch of sealed ones; true when some are left. Runs as
@@ -95,7 +95,9 @@ const takeResume = async (
   frame: Extract<PlainFrame, { kind: 'resume' }>,
 ): Promise<void> => {
   if (contact.state === 'accepted') onResume(core, peer, frame);
-  else if (contact.state !== 'outgoing') {
+  // They have accepted us, and their accept waits until we have spoken too.
+  else if (contact.state === 'outgoing') sendResume(core, peer);
+  else {
     sendFrame(peer, { kind: 'not_contact' });
     return;
   }

@@ -1,4 +1,5 @@
 // Contact requests, both ways: asking, being asked, accepting, rejecting, crossing.
+import { SignalSession } from '../crypto/session.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes, idOf, type MessageId } from '../protocol/ids.ts';
 import { CONTACTS_MAX, NAME_CHARS_MAX, REQUESTS_PENDING_MAX } from '../protocol/limits.ts';
@@ -19,14 +20,16 @@ import {
   getRequest,
   listOpenRequests,
   putRequest,
+  putReset,
   putSession,
+  removeClosedRequests,
 } from '../store/sessions.ts';
 import { ensureConversation } from './accepting.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { nicknameOf } from './self.ts';
-import { bundleIdOf, emptySession, loadSession, startSession } from './sessions.ts';
+import { bundleIdOf, emptySession, loadSession, resetsLeft, startSession } from './sessions.ts';
 
 type RequestFrame = Extract<PlainFrame, { kind: 'request' }>;
 
@@ -37,34 +40,47 @@ export const ask = async (
 ): Promise<number> => {
   if (wanted.address === core.address) throw new SottoError('contact.self');
   const known = getContactByAddress(core.db, wanted.address);
-  if (known !== undefined && ['accepted', 'outgoing'].includes(known.state) && known.paused !== 'notContact')
+  if (known !== undefined && isAskedOrAccepted(core, known))
     throw new SottoError('contact.exists', { message: `You have this contact already: ${known.name}` });
   if (known?.state === 'incoming' && known.blocked === 0) return accept(core, known, wanted.name);
   if (listOpenRequests(core.db, 'mine').length >= REQUESTS_PENDING_MAX || listContacts(core.db).length >= CONTACTS_MAX)
     throw new SottoError('request.tooMany');
   refuseTaken(core, wanted.name, known?.id);
   const requestId = core.random.bytes(ID_BYTES);
-  const contactId = commit(core, (changes) => {
-    if (known === undefined) return putContact(core.db, newContact(core, changes, { ...wanted, state: 'outgoing' }));
-    patchContact(core.db, known.id, { name: wanted.name, state: 'outgoing', blocked: 0, paused: '', verifiedAt: null });
-    return known.id;
-  });
-  const contact = getContact(core.db, contactId);
-  if (contact === undefined) throw new Error('the contact was just written');
-  const { session } = loadSession(core, contact);
+  const session = sessionToAsk(core, wanted.address, known);
   session.archive();
   session.dropBundles();
   const bundle = session.makeBundle(bundleIdOf(requestId), core.clock.now());
-  commit(core, (changes) => {
-    patchContact(core.db, contactId, { requestNote: wanted.note ?? '' });
+  return commit(core, (changes) => {
+    const contactId = known?.id ?? putContact(core.db, newContact(core, changes, { ...wanted, state: 'outgoing' }));
+    patchContact(core.db, contactId, {
+      name: wanted.name,
+      state: 'outgoing',
+      blocked: 0,
+      paused: '',
+      verifiedAt: null,
+      requestNote: wanted.note ?? '',
+    });
     closeOpen(core, contactId);
+    removeClosedRequests(core.db, contactId);
     putRequest(core.db, { contactId, requestId, mine: 1, bundle, createdAt: changes.at });
     putSession(core.db, emptySession(contactId, session.serialize(), changes.at));
     putHistory(core.db, contactId, { at: changes.at, kind: 'contact.asked', detail: '' });
     changes.wake.add(contactId);
+    return contactId;
   });
-  return contactId;
 };
+
+/** Whether asking again would change nothing: they are a contact, or our request to them is open. */
+const isAskedOrAccepted = (core: Core, { id, state, paused }: ContactRow): boolean =>
+  paused !== 'notContact' &&
+  (state === 'accepted' || (state === 'outgoing' && getOpenRequest(core.db, id, 'mine') !== undefined));
+
+// Before the first link no key is pinned; a bundle needs none.
+const sessionToAsk = (core: Core, address: string, known: ContactRow | undefined): SignalSession =>
+  known === undefined
+    ? new SignalSession({ identity: core.signal, ours: core.address, theirs: address, pinned: new Uint8Array() })
+    : loadSession(core, known).session;
 
 /** Sends our open request, on every new link until it was acknowledged. */
 export const sendRequest = (core: Core, peer: Peer): void => {
@@ -80,13 +96,18 @@ export const sendRequest = (core: Core, peer: Peer): void => {
   });
 };
 
-/** Someone asks. It is acknowledged alike whatever becomes of it, once it is committed. */
+/**
+ * Someone asks. It is acknowledged alike whatever becomes of it, once it is committed; only that of a contact who began
+ * too many sessions today is not, so that it comes again.
+ */
 export const onRequest = async (core: Core, peer: Peer, contact: ContactRow, frame: RequestFrame): Promise<void> => {
   const requestId = idBytes(frame.id);
   const bundle = new Uint8Array(Buffer.from(frame.bundle, 'base64'));
   if (getRequest(core.db, contact.id, requestId) === undefined) {
-    if (contact.state === 'accepted') await renew(core, contact, requestId, bundle);
-    else if (contact.state === 'outgoing') await cross(core, contact, requestId, bundle);
+    if (contact.state === 'accepted') {
+      if (resetsLeft(core, contact.id) === 0) return refuse(core, 'reset.tooMany');
+      await renew(core, contact, requestId, bundle);
+    } else if (contact.state === 'outgoing') await cross(core, peer, contact, requestId, bundle);
     else hear(core, contact, frame, bundle);
   }
   sendFrame(peer, { kind: 'ack', ids: [frame.id as MessageId] });
@@ -182,6 +203,7 @@ const hear = (core: Core, contact: ContactRow, frame: RequestFrame, bundle: Uint
     return refuse(core, 'request.tooMany');
   commit(core, (changes) => {
     closeOpen(core, contact.id);
+    removeClosedRequests(core.db, contact.id);
     const name = contact.state === 'removed' ? freeName(core, frame.nickname, contact.id) : contact.name;
     patchContact(core.db, contact.id, {
       name,
@@ -200,14 +222,16 @@ const hear = (core: Core, contact: ContactRow, frame: RequestFrame, bundle: Uint
   });
 };
 
-// Both asked: the one with the higher address uses the other's bundle, and its accept answers the other's request.
+// Both asked: the one with the higher address uses the other's bundle, and its accept answers the other's request. The
+// lower one asks again: its request may have been turned down before the other side changed its mind.
 const cross = async (
   core: Core,
+  peer: Peer,
   contact: ContactRow,
   requestId: Uint8Array<ArrayBuffer>,
   bundle: Uint8Array<ArrayBuffer>,
 ): Promise<void> => {
-  if (core.address < contact.address) return;
+  if (core.address < contact.address) return sendRequest(core, peer);
   const started = await startSession(core, contact, requestId, bundle);
   commit(core, (changes) => {
     closeOpen(core, contact.id);
@@ -228,8 +252,10 @@ const renew = async (
 ): Promise<void> => {
   const started = await startSession(core, contact, requestId, bundle);
   commit(core, (changes) => {
+    removeClosedRequests(core.db, contact.id);
     putRequest(core.db, { contactId: contact.id, requestId, mine: 0, bundle, createdAt: changes.at });
     closeOpen(core, contact.id, 'accepted');
+    putReset(core.db, contact.id, changes.at, false);
     patchContact(core.db, contact.id, { paused: '' });
     begin(core, changes, contact.id, started, requestId);
     putHistory(core.db, contact.id, { at: changes.at, kind: 'session.healed', detail: 'they asked again' });

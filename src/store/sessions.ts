@@ -112,6 +112,11 @@ export const closeRequest = (db: Database, id: number, state: Exclude<RequestRow
   db.run(`UPDATE requests SET state = ?, bundle = x'' WHERE id = ?`, state, id);
 };
 
+/** Forgets the requests between us and a contact that are closed: a new one takes their place. */
+export const removeClosedRequests = (db: Database, contactId: number): void => {
+  db.run(`DELETE FROM requests WHERE contact_id = ? AND state <> 'open'`, contactId);
+};
+
 /** Remembers that the other side has our request. */
 export const acknowledgeRequest = (db: Database, id: number): void => {
   db.run('UPDATE requests SET acknowledged = 1 WHERE id = ?', id);
