@@ -12,12 +12,15 @@ import {
 import { type FileRow, listFilesByIdRange } from '../store/files.ts';
 import { listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
 
-/** The contact that `reference` names. Throws `contact.unknown`, or `name.ambiguous` with the candidates. */
+/**
+ * The contact that `reference` names: an address before a name, so that nobody can be called like the address of another.
+ * Throws `contact.unknown`, or `name.ambiguous` with the candidates.
+ */
 export const findContact = (db: Database, reference: string): ContactRow => {
-  const byName = getContactByName(db, reference);
-  if (byName !== undefined) return byName;
   const byAddress = getContactByAddress(db, reference.endsWith('.onion') ? reference : `${reference}.onion`);
   if (byAddress !== undefined) return byAddress;
+  const byName = getContactByName(db, reference);
+  if (byName !== undefined) return byName;
   const fit = isPrefix(reference) ? listContacts(db).filter((contact) => idOf(contact.uid).startsWith(reference)) : [];
   return only(
     fit,
