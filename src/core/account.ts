@@ -76,6 +76,7 @@ export class Account implements AsyncDisposable {
       address: addressOf(keys.publicKeys.identityKey),
       peers: new Map(),
       ignored: new Set(),
+      silent: new Set(),
       refused: new Map(),
       committed: (changes) => this.#committed(changes),
       volatile: (event) => this.events.volatile(event),

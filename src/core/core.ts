@@ -23,6 +23,8 @@ export type Core = {
   readonly peers: Map<number, Peer>;
   /** Links of blocked contacts: open, and deaf. */
   readonly ignored: Set<Link>;
+  /** Links that strangers opened and have said nothing on, oldest first. */
+  readonly silent: Set<Link>;
   /** Counts what was refused from outside, by error code. */
   readonly refused: Map<string, number>;
   /** Acts on what a committed transaction left behind. */

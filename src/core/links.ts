@@ -14,6 +14,7 @@ import {
   LINKS_MAX,
   RETRY_MS_MAX,
   RETRY_MS_MIN,
+  UNPROVEN_STREAMS_MAX,
   WINDOW_FRAMES_MAX,
 } from '../protocol/limits.ts';
 import { decodeFrame, type PlainFrame } from '../protocol/peer.ts';
@@ -53,7 +54,7 @@ export const peerOf = (core: Core, contactId: number): Peer | undefined => {
 /** Whether a proven peer may have a link. Called by the network, synchronously. */
 export const admit = (core: Core, peer: LinkPeer): Admission => {
   const contact = getContactByAddress(core.db, peer.address);
-  if (contact === undefined) return core.peers.size < LINKS_MAX * 4 ? 'accept' : 'close';
+  if (contact === undefined) return 'accept';
   if (contact.blocked === 1) return 'accept';
   if (contact.linkKey === null || contact.signalKey === null) return 'accept';
   const same =
@@ -72,11 +73,17 @@ export const attachIncoming = (
   link: Link,
   serve: (link: Link, frame: StreamFrame) => LinkEvents,
 ): LinkEvents => {
-  if (getContactByAddress(core.db, link.peer.address)?.blocked === 1) return ignore(core, link);
+  const contact = getContactByAddress(core.db, link.peer.address);
+  if (contact?.blocked === 1) return ignore(core, link);
   let events: LinkEvents | undefined;
-  const cancel = core.clock.after(HANDSHAKE_MS_MAX, () =>
-    events === undefined ? link.close('handshake.timeout') : undefined,
-  );
+  const cancelTimeout = core.clock.after(HANDSHAKE_MS_MAX, () => link.close('handshake.timeout'));
+  const cancel = (): void => {
+    cancelTimeout();
+    core.silent.delete(link);
+  };
+  if (contact?.state !== 'accepted') core.silent.add(link);
+  const [oldest] = core.silent;
+  if (core.silent.size > UNPROVEN_STREAMS_MAX) oldest?.close('too many links');
   return {
     frame: (bytes) => {
       if (events !== undefined) return events.frame(bytes);
@@ -93,9 +100,11 @@ export const attachIncoming = (
   };
 };
 
-// A blocked dialler is proven, hears nothing and is not listened to; unblocking ends the link, so that it dials again.
+// A blocked dialler is proven, hears nothing and is not listened to, on one link at a time; unblocking ends the link, so
+// that it dials again.
 const ignore = (core: Core, link: Link): LinkEvents => {
   const cancel = core.clock.after(LINK_IDLE_MS, () => link.close('idle'));
+  stopIgnoring(core, link.peer.address);
   core.ignored.add(link);
   return {
     frame: () => {},
@@ -107,7 +116,7 @@ const ignore = (core: Core, link: Link): LinkEvents => {
   };
 };
 
-/** Ends the links of a contact that was blocked. */
+/** Ends the link of a contact that was blocked. */
 export const stopIgnoring = (core: Core, address: string): void => {
   for (const link of [...core.ignored]) if (link.peer.address === address) link.close('done');
 };
@@ -255,12 +264,23 @@ const adopt = (core: Core, link: Link): Peer | undefined => {
   peer.busyAt = core.clock.monotonic();
   heartbeat(core, peer);
   greet(core, peer);
+  closeIdlest(core, peer);
   core.volatile({ kind: 'link.up', contactId });
   return peer;
 };
 
+// Above LINKS_MAX the link that was idle for longest closes, those of strangers first.
+const closeIdlest = (core: Core, fresh: Peer): void => {
+  const linked = [...core.peers.values()].filter((peer) => peer.link !== undefined && peer !== fresh);
+  if (linked.length < LINKS_MAX) return;
+  const strangers = linked.filter((peer) => !peer.known);
+  const idlest = (strangers.length > 0 ? strangers : linked).reduce((a, b) => (b.busyAt < a.busyAt ? b : a));
+  idlest.link?.close('too many links');
+};
+
 const greet = (core: Core, peer: Peer): void => {
   const contact = getContact(core.db, peer.contactId);
+  peer.known = contact?.state === 'outgoing' || contact?.state === 'accepted';
   if (contact?.state === 'outgoing') sendRequestOnce(core, peer);
   else if (contact?.state === 'accepted') {
     sendResume(core, peer);

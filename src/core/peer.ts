@@ -10,6 +10,8 @@ export type Peer = {
   link: Link | undefined;
   /** True once the other side's first frame on this link was handled: sealed frames may flow. */
   ready: boolean;
+  /** True when the link's owner is someone the user has asked or accepted. */
+  known: boolean;
   sinceAt: number;
   /** Frames that came and wait for the queue. */
   inbox: PeerFrame[];
@@ -52,6 +54,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   address,
   link: undefined,
   ready: false,
+  known: false,
   sinceAt: 0,
   inbox: [],
   scheduled: false,

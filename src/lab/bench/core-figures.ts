@@ -90,6 +90,7 @@ const receiver = async (bench: Bench, count: number) => {
     filesDir: bench.dir,
     peers: new Map(),
     ignored: new Set(),
+    silent: new Set(),
     refused: new Map(),
     committed: silent,
     volatile: silent,
