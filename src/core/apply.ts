@@ -24,7 +24,7 @@ import {
 } from '../store/messages.ts';
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
-import { enqueue } from './outbox.ts';
+import { acknowledge, enqueue } from './outbox.ts';
 
 type Scene = {
   readonly core: Core;
@@ -152,8 +152,10 @@ const applyPin = (scene: Scene, body: Extract<SealedBody, { kind: 'pin' }>): voi
 
 const applyRead = (scene: Scene, target: string): void => {
   const row = ofConversation(scene, target);
-  if (row === undefined || row.mine === 0 || row.state === 'read') return;
+  if (row === undefined || row.mine === 0 || (row.state !== 'sent' && row.state !== 'delivered')) return;
   const { at } = scene.changes;
+  // Who has read it has it: the acknowledgement was lost.
+  acknowledge(scene.core, scene.changes, scene.contact.id, [target], undefined);
   patchMessage(scene.core.db, row.id, { state: 'read', readAt: at, deliveredAt: row.deliveredAt ?? at });
   scene.changes.event({ kind: 'message.read', messageRow: row.id, contactId: scene.contact.id });
 };
