@@ -8,7 +8,13 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'test/*.test.ts', 'test/sim/**/*.test.ts', 'test/fuzz/**/*.test.ts'],
+          include: [
+            'src/**/*.test.ts',
+            'test/*.test.ts',
+            'test/sim/**/*.test.ts',
+            'test/attacks/**/*.test.ts',
+            'test/fuzz/**/*.test.ts',
+          ],
           testTimeout: 30_000,
         },
       },

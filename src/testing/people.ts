@@ -1,5 +1,5 @@
 // People for tests: real accounts on real stores, talking over a memory network under a manual clock.
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Account, createAccount } from '../core/account.ts';
@@ -172,6 +172,28 @@ export class Person {
     this.#db?.[Symbol.dispose]();
     this.#account = undefined;
     this.#db = undefined;
+  }
+
+  /** Copies the data directory as it is now, as a snapshot of a running machine does. */
+  copy(): void {
+    rmSync(this.#copy, { recursive: true, force: true });
+    cpSync(this.#dir, this.#copy, { recursive: true });
+  }
+
+  /** True when there is a copy to put back. */
+  get hasCopy(): boolean {
+    return existsSync(this.#copy);
+  }
+
+  /** Replaces the data directory by its copy. The account must not run. */
+  putBack(): void {
+    if (this.isOpen) throw new Error(`${this.name} still runs`);
+    rmSync(this.#dir, { recursive: true });
+    cpSync(this.#copy, this.#dir, { recursive: true });
+  }
+
+  get #copy(): string {
+    return `${this.#dir}.copy`;
   }
 
   // Every transaction goes through here, so that a crash can come between any two of them.
