@@ -24,7 +24,7 @@ import {
 } from '../store/messages.ts';
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
-import { acknowledge, enqueue } from './outbox.ts';
+import { acknowledge, enqueue, hasRoom } from './outbox.ts';
 
 type Scene = {
   readonly core: Core;
@@ -61,7 +61,8 @@ export const applyBody = (scene: Scene, body: SealedBody | UnknownBody): void =>
     case 'unsupported':
       return applyUnsupported(scene, body.target);
     case 'unknown':
-      enqueue(scene.core, scene.changes, scene.contact.id, { kind: 'unsupported', target: body.id });
+      if (hasRoom(scene.core, scene.contact.id))
+        enqueue(scene.core, scene.changes, scene.contact.id, { kind: 'unsupported', target: body.id });
       return;
     case 'accept':
     case 'hello':
@@ -163,7 +164,7 @@ const applyRead = (scene: Scene, target: string): void => {
 const applyOffer = (scene: Scene, body: Extract<SealedBody, { kind: 'file.offer' }>): void => {
   const { core, conversation, changes, contact } = scene;
   const fileId = idBytes(body.id);
-  if (hasTombstone(core.db, contact.id, fileId) || getFileById(core.db, conversation.id, fileId)) return;
+  if (hasTombstone(core.db, contact.id, fileId) || getMessageById(core.db, conversation.id, fileId)) return;
   const fileRow = putFile(core.db, {
     fileId,
     conversationId: conversation.id,

@@ -9,7 +9,7 @@ import { getMessage, patchMessage } from '../store/messages.ts';
 import { listOutbox, type OutboxRow, putCiphertext } from '../store/outbox.ts';
 import { getOpenRequest, putSession, type SessionRow } from '../store/sessions.ts';
 import { type Changes, type Core, commit } from './core.ts';
-import { acknowledge, bodyOf } from './outbox.ts';
+import { acknowledge, giveUp, plaintextOf } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { beginReset, loadSession } from './sessions.ts';
 
@@ -118,11 +118,15 @@ const encryptAll = async (
   waiting: readonly OutboxRow[],
 ): Promise<Ready[]> => {
   const sealed: { readonly row: OutboxRow; readonly type: number; readonly ciphertext: Uint8Array<ArrayBuffer> }[] = [];
-  for (const one of waiting)
-    if (one.ciphertext === null)
-      sealed.push({ row: one, ...(await session.encrypt(encodeBody(bodyOf(one)), core.clock.now())) });
-  if (sealed.length > 0)
+  const hopeless: OutboxRow[] = [];
+  for (const one of waiting.filter((each) => each.ciphertext === null)) {
+    const plaintext = plaintextOf(one);
+    if (plaintext === undefined) hopeless.push(one);
+    else sealed.push({ row: one, ...(await session.encrypt(plaintext, core.clock.now())) });
+  }
+  if (sealed.length + hopeless.length > 0)
     commit(core, (changes) => {
+      for (const one of hopeless) giveUp(core, changes, one, 'notSendable');
       putSession(core.db, {
         ...row,
         state: session.serialize(),
@@ -138,13 +142,15 @@ const encryptAll = async (
       }
     });
   const made = new Map(sealed.map((one) => [one.row.id, one]));
-  return waiting.map((one) => {
-    const { type, ciphertext } = made.get(one.id) ?? {
-      type: one.type ?? 0,
-      ciphertext: one.ciphertext ?? new Uint8Array(),
-    };
-    return { row: one, frame: { kind: 'sealed', id: idOf<MessageId>(one.frameId), type, ciphertext } };
-  });
+  return waiting
+    .filter((one) => !hopeless.includes(one))
+    .map((one) => {
+      const { type, ciphertext } = made.get(one.id) ?? {
+        type: one.type ?? 0,
+        ciphertext: one.ciphertext ?? new Uint8Array(),
+      };
+      return { row: one, frame: { kind: 'sealed', id: idOf<MessageId>(one.frameId), type, ciphertext } };
+    });
 };
 
 const send = (core: Core, peer: Peer, row: Pick<OutboxRow, 'id'>, frame: SealedFrame): void => {

@@ -11,10 +11,11 @@ import {
 import { patchContact } from '../store/contacts.ts';
 import { addUnread } from '../store/conversations.ts';
 import { pruneEvents } from '../store/events.ts';
-import { getMessage, listExpired, nextExpiry, patchMessage, removeMessage } from '../store/messages.ts';
+import { listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
 import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
 import { closeRequest, listOpenRequests, pruneFrameIds } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
+import { giveUp } from './outbox.ts';
 import { resetPaused } from './sessions.ts';
 
 const PAGE = 500;
@@ -113,13 +114,7 @@ export class Expiry implements Disposable {
       rows = listOutboxExpired(db, clock.now(), PAGE)
     )
       commit(this.#core, (changes) => {
-        for (const row of rows) {
-          removeOutbox(db, row.id);
-          const message = row.messageRow === null ? undefined : getMessage(db, row.messageRow);
-          if (message === undefined || (message.state !== 'queued' && message.state !== 'sent')) continue;
-          patchMessage(db, message.id, { state: 'failed', reason: 'outboxExpired' });
-          changes.event({ kind: 'message.failed', messageRow: message.id, contactId: row.contactId });
-        }
+        for (const row of rows) giveUp(this.#core, changes, row, 'outboxExpired');
       });
   }
 }

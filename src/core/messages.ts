@@ -6,6 +6,7 @@ import {
   PINS_PER_CONVERSATION_MAX,
   REACTIONS_PER_MESSAGE_MAX,
   TEXT_BYTES_MAX,
+  TEXT_JSON_BYTES_MAX,
 } from '../protocol/limits.ts';
 import type { Params } from '../protocol/rpc.ts';
 import type { ContactRow } from '../store/contacts.ts';
@@ -39,6 +40,10 @@ export const checkText = (text: string): void => {
   if (text === '') throw new SottoError('text.empty');
   if (Buffer.byteLength(text) > TEXT_BYTES_MAX) throw new SottoError('text.tooLarge');
   if (!text.isWellFormed()) throw new SottoError('text.notUtf8');
+  if (Buffer.byteLength(JSON.stringify(text)) > TEXT_JSON_BYTES_MAX)
+    throw new SottoError('text.tooLarge', {
+      message: 'The text has too many quotes, line breaks or control characters for its length: send it as a file',
+    });
 };
 
 /** Throws when a contact may not be written to now, with the reason that says what to do. */

@@ -1,8 +1,8 @@
 // Puts sealed bodies into a contact's outbox, and takes them out again on an acknowledgement, an expiry or the user's word.
-import { SottoError } from '../protocol/errors.ts';
+import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
-import type { SealedBody } from '../protocol/peer.ts';
+import { encodeBody, type SealedBody } from '../protocol/peer.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
 import { depthOfOutbox, getOutbox, type OutboxRow, putOutbox, removeOutbox } from '../store/outbox.ts';
 import { acknowledgeRequest, type RequestRow } from '../store/sessions.ts';
@@ -11,9 +11,16 @@ import { settingOf } from './settings.ts';
 
 type WithoutId<Body> = Body extends SealedBody ? Omit<Body, 'id'> & { readonly id?: string } : never;
 
+// What answers the other side: there are few of them, and a full outbox must not stop a handshake or a file.
+const ANSWERS: ReadonlySet<SealedBody['kind']> = new Set(['accept', 'hello', 'file.done', 'file.cancel']);
+
+/** Whether a contact's outbox takes another frame. */
+export const hasRoom = (core: Core, contactId: number): boolean =>
+  depthOfOutbox(core.db, contactId).depth < OUTBOX_FRAMES_MAX;
+
 /**
  * Appends a body to the outbox of a contact and wakes its delivery after the commit. Without an id it gets a random one.
- * Gives the outbox row. Throws `outbox.full` at OUTBOX_FRAMES_MAX.
+ * Gives the outbox row. Throws `outbox.full` at OUTBOX_FRAMES_MAX, except for answers.
  */
 export const enqueue = (
   core: Core,
@@ -22,7 +29,7 @@ export const enqueue = (
   body: WithoutId<SealedBody>,
   messageRow?: number,
 ): number => {
-  if (depthOfOutbox(core.db, contactId).depth >= OUTBOX_FRAMES_MAX) throw new SottoError('outbox.full');
+  if (!ANSWERS.has(body.kind) && !hasRoom(core, contactId)) throw new SottoError('outbox.full');
   const id = body.id ?? idOf(core.random.bytes(ID_BYTES));
   changes.wake.add(contactId);
   return putOutbox(core.db, {
@@ -38,6 +45,25 @@ export const enqueue = (
 
 /** The body of an outbox row, as it was put. */
 export const bodyOf = (row: OutboxRow): SealedBody => JSON.parse(Buffer.from(row.body).toString()) as SealedBody;
+
+/** The padded body of an outbox row; undefined for one that cannot be sent: damaged, or too large for any frame. */
+export const plaintextOf = (row: OutboxRow): Uint8Array<ArrayBuffer> | undefined => {
+  try {
+    return encodeBody(bodyOf(row));
+  } catch (error) {
+    if (error instanceof ProtocolError || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+};
+
+/** Takes a row out of the outbox that will never be delivered; the message it carried has failed. */
+export const giveUp = (core: Core, changes: Changes, row: OutboxRow, reason: string): void => {
+  removeOutbox(core.db, row.id);
+  const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
+  if (message === undefined || (message.state !== 'queued' && message.state !== 'sent')) return;
+  patchMessage(core.db, message.id, { state: 'failed', reason });
+  changes.event({ kind: 'message.failed', messageRow: message.id, contactId: row.contactId });
+};
 
 /**
  * The other side has committed these frames: they leave the outbox, and a message that one of them carried is delivered.

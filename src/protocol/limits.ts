@@ -9,6 +9,8 @@ const DAY = 24 * HOUR;
 
 // text and names
 export const TEXT_BYTES_MAX = 16 * KIB;
+/** A text as JSON, so that it fits into the largest bucket with all that goes around it. */
+export const TEXT_JSON_BYTES_MAX = 32 * KIB - 512;
 export const NAME_CHARS_MAX = 64;
 export const NOTE_CHARS_MAX = 500;
 export const REACTION_CHARS_MAX = 32;
