@@ -1,6 +1,6 @@
 // The only place that writes: data to stdout, talk to stderr; JSON lines or text that passed the sanitiser.
 import { errorObject } from '../protocol/errors.ts';
-import { safeText } from '../protocol/safe-text.ts';
+import { safeLine, safeText } from '../protocol/safe-text.ts';
 
 export type OutputOptions = {
   readonly json: boolean;
@@ -58,7 +58,7 @@ export class Output {
   /** The one error of a command. */
   error(error: unknown): void {
     const told = errorObject(error);
-    this.#write('err', this.json ? jsonLine(told) : `sotto: ${safeText(told.message)}\n`);
+    this.#write('err', this.json ? jsonLine(told) : `sotto: ${safeLine(told.message)}\n`);
   }
 
   dim(text: string): string {
@@ -72,6 +72,10 @@ export class Output {
   }
 }
 
-// JSON.stringify leaves DEL, C1 and bidi controls as they are; a terminal must not get them from --json either.
-const jsonLine = (value: object): string =>
-  `${JSON.stringify(value).replace(/[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n`;
+// What JSON.stringify leaves as it is and a terminal must not get: DEL, C1, bidi controls, and all that is drawn as nothing.
+const UNSEEN = /[\u007f-\u009f\u2028\u2029\ufff9-\ufffb\p{Bidi_Control}\p{Default_Ignorable_Code_Point}]/gu;
+
+const jsonLine = (value: object): string => `${JSON.stringify(value).replace(UNSEEN, escaped)}\n`;
+
+const escaped = (char: string): string =>
+  Array.from({ length: char.length }, (_, at) => `\\u${char.charCodeAt(at).toString(16).padStart(4, '0')}`).join('');

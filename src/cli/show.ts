@@ -1,4 +1,5 @@
-// Objects as lines for people. Everything passes the sanitiser again in output.ts; names pass it as names here.
+// Objects as lines for people. Everything passes the sanitiser again in output.ts; what others wrote passes it here too, so
+// that it cannot look like a line of its own.
 
 import type {
   Check,
@@ -12,7 +13,7 @@ import type {
   Status,
   Why,
 } from '../protocol/rpc.ts';
-import { safeName } from '../protocol/safe-text.ts';
+import { safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 
 const pad = (value: number): string => String(value).padStart(2, '0');
 
@@ -34,7 +35,10 @@ export const sizeText = (bytes: number): string => {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 };
 
-/** A message on one line. */
+/** Text of several lines, the later ones indented: none of them looks like the beginning of another entry. */
+const block = (text: string): string => safeText(text).replaceAll('\n', '\n    ');
+
+/** A message on one line, or on as many as its text has. */
 export const messageText = (message: Message): string => {
   const flags = [
     ...(message.mine ? [message.state] : []),
@@ -45,9 +49,10 @@ export const messageText = (message: Message): string => {
   ];
   const body = message.deletedAt === undefined ? message.body : '(deleted)';
   const reply = message.replyTo === undefined ? '' : `↳ ${message.replyTo.slice(0, 8)} `;
-  const reactions = message.reactions.length === 0 ? '' : `  ${message.reactions.map((one) => one.emoji).join(' ')}`;
+  const reactions =
+    message.reactions.length === 0 ? '' : `  ${message.reactions.map((one) => safeLine(one.emoji)).join(' ')}`;
   const from = `${safeName(message.from)}${message.conversation === message.from || message.mine ? '' : ` in ${safeName(message.conversation)}`}`;
-  return `${timeText(message.sentAt)}  ${message.id.slice(0, 8)}  ${from}: ${reply}${message.snippet ?? body}${reactions}${flags.length === 0 ? '' : `  [${flags.join(', ')}]`}`;
+  return `${timeText(message.sentAt)}  ${message.id.slice(0, 8)}  ${from}: ${reply}${block(message.snippet ?? body)}${reactions}${flags.length === 0 ? '' : `  [${flags.join(', ')}]`}`;
 };
 
 /** A contact on one line. */
@@ -57,8 +62,8 @@ export const contactText = (contact: Contact): string =>
     contact.state,
     contact.address,
     contact.id.slice(0, 8),
-    ...(contact.requestNote === undefined ? [] : [`“${contact.requestNote}”`]),
-    ...(contact.note === undefined ? [] : [`(${contact.note})`]),
+    ...(contact.requestNote === undefined ? [] : [`“${safeLine(contact.requestNote)}”`]),
+    ...(contact.note === undefined ? [] : [`(${safeLine(contact.note)})`]),
     ...(contact.paused === undefined ? [] : [`paused: ${contact.paused}`]),
   ].join('  ');
 
@@ -71,7 +76,7 @@ export const contactDetailText = (contact: Contact): string =>
       : ['', 'Compare these 60 digits with them, face to face or by voice:', ...groups(contact.safetyNumber)]),
     ...(contact.history === undefined || contact.history.length === 0
       ? []
-      : ['', ...contact.history.map((one) => `${timeText(one.at)}  ${one.kind}  ${one.detail ?? ''}`)]),
+      : ['', ...contact.history.map((one) => `${timeText(one.at)}  ${one.kind}  ${safeLine(one.detail ?? '')}`)]),
   ].join('\n');
 
 const groups = (number: string): string[] => {
@@ -92,7 +97,7 @@ export const conversationText = (one: Conversation): string =>
 
 /** A file transfer on one line. */
 export const fileText = (file: FileObject): string =>
-  `${file.id.slice(0, 8)}  ${file.direction === 'in' ? 'from' : 'to'} ${safeName(file.conversation)}  ${safeName(file.name)}  ${sizeText(file.transferredBytes)} of ${sizeText(file.sizeBytes)}  ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`;
+  `${file.id.slice(0, 8)}  ${file.direction === 'in' ? 'from' : 'to'} ${safeName(file.conversation)}  ${safeFileName(file.name)}  ${sizeText(file.transferredBytes)} of ${sizeText(file.sizeBytes)}  ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`;
 
 /** The whole status. */
 export const statusText = (status: Status): string => {
@@ -121,11 +126,11 @@ export const statusText = (status: Status): string => {
 /** What is in the way of a contact, and advice. */
 export const whyText = (why: Why): string =>
   [
-    why.summary,
+    safeLine(why.summary),
     `link     ${why.link.state}${why.link.lastError === undefined ? '' : `; last error: ${why.link.lastError}`}`,
     ...(why.link.nextRetryAt === undefined ? [] : [`retry    ${timeText(why.link.nextRetryAt)}`]),
     `outbox   ${why.outbox.depth}${why.outbox.oldestAt === undefined ? '' : `, the oldest since ${timeText(why.outbox.oldestAt)}`}`,
-    ...why.advice.map((line) => `advice   ${line}`),
+    ...why.advice.map((line) => `advice   ${safeLine(line)}`),
   ].join('\n');
 
 /** One check of doctor, with its fix. */
@@ -149,5 +154,5 @@ export const eventText = (event: Event | GapEvent): string => {
           ? fileText(file)
           : (event.setting?.key ??
             (event.tor === undefined ? (message?.id ?? '') : `${event.tor.state} ${event.tor.bootstrapPercent} %`));
-  return `${event.kind}  ${about}${event.detail === undefined ? '' : `  ${event.detail}`}`;
+  return `${event.kind}  ${about}${event.detail === undefined ? '' : `  ${safeLine(event.detail)}`}`;
 };

@@ -25,7 +25,7 @@ import { type Core, commit } from './core.ts';
 import { checkTarget, type Files } from './files.ts';
 import { retryNow, sendPing, stopIgnoring } from './links.ts';
 import { cancel, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
-import { findContact, findConversation, findFile, findMessage } from './names.ts';
+import { asWord, findContact, findConversation, findFile, findMessage } from './names.ts';
 import {
   contactDetail,
   contactObject,
@@ -169,7 +169,9 @@ const HANDLERS: Handlers = {
       const row = findContact(core.db, contact);
       const peer = core.peers.get(row.id);
       if (peer?.link === undefined)
-        throw new SottoError('dial.unreachable', { message: `${row.name} is not linked: sotto why ${row.name}` });
+        throw new SottoError('dial.unreachable', {
+          message: `${row.name} is not linked: sotto why ${asWord(row.name)}`,
+        });
       const pong = new Promise<boolean>((resolve) => {
         const cancel = core.clock.after(timeoutMs ?? WAIT_MS_DEFAULT, () => resolve(false));
         peer.pongWaiters.push(() => {

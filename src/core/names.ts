@@ -42,7 +42,7 @@ export const findConversation = (db: Database, reference: string): ConversationR
   throw new SottoError('contact.notAccepted', {
     message:
       contact.state === 'incoming'
-        ? `${contact.name} waits for your answer: sotto contact accept ${contact.name}`
+        ? `${contact.name} waits for your answer: sotto contact accept ${asWord(contact.name)}`
         : `${contact.name} has not accepted your request yet`,
   });
 };
@@ -77,6 +77,10 @@ export const findFile = (db: Database, reference: string): FileRow => {
     (file) => `${file.name} (${idOf(file.fileId)})`,
   );
 };
+
+/** A name as one word of a command line that a person may paste into a shell. */
+export const asWord = (name: string): string =>
+  /^[\p{L}\p{N}._]+[\p{L}\p{N}._-]*$/u.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`;
 
 const isPrefix = (text: string): boolean =>
   text.length >= ID_PREFIX_MIN && text.length <= 32 && /^[0-9a-f]+$/.test(text);

@@ -4,6 +4,7 @@ import type { ContactRow } from '../store/contacts.ts';
 import { depthOfOutbox } from '../store/outbox.ts';
 import { getOpenRequest } from '../store/sessions.ts';
 import type { Core } from './core.ts';
+import { asWord } from './names.ts';
 import { linkStateOf } from './peer.ts';
 
 /** What is in the way of a contact, and what to do about it. */
@@ -48,17 +49,18 @@ const summaryOf = (core: Core, contact: ContactRow, state: string, depth: number
 
 const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => {
   const advice: string[] = [];
+  const name = asWord(contact.name);
   const { state, reachable } = core.network.state;
   const peer = core.peers.get(contact.id);
   if (state === 'off') advice.push('Tor is off: set `offline = false` under `[tor]` in config.toml');
   else if (state !== 'online') advice.push('Tor is not ready: `sotto status` shows how far it is');
   else if (!reachable) advice.push('your own address is not published yet: others cannot dial you');
-  if (contact.blocked === 1) advice.push(`sotto contact unblock ${contact.name}`);
-  if (contact.state === 'incoming') advice.push(`sotto contact accept ${contact.name}`);
+  if (contact.blocked === 1) advice.push(`sotto contact unblock ${name}`);
+  if (contact.state === 'incoming') advice.push(`sotto contact accept ${name}`);
   if (contact.paused === 'notContact')
-    advice.push(`they do not know you any more: sotto contact add ${contact.address} --name ${contact.name}`);
+    advice.push(`they do not know you any more: sotto contact add ${contact.address} --name ${name}`);
   if (contact.paused === 'keyChanged')
-    advice.push(`another key was shown: sotto contact remove ${contact.name}, add it again, compare the safety number`);
+    advice.push(`another key was shown: sotto contact remove ${name}, add it again, compare the safety number`);
   if (contact.paused === 'tooManyResets') advice.push('the session was reset too often today: it goes on tomorrow');
   if (peer?.descriptorFound === false)
     advice.push('their address is not published: they are offline, or their clock is wrong');
