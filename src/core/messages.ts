@@ -114,7 +114,7 @@ export const editText = (core: Core, params: Params<'message.edit'>): MessageRow
     const number = row.editNumber + 1;
     editMessage(core.db, row, params.text, { number, at: changes.at });
     changes.erased = true;
-    const waiting = listOutboxOfMessage(core.db, row.id).find((one) => one.kind === 'text' && one.ciphertext === null);
+    const waiting = isUnsent(row) ? listOutboxOfMessage(core.db, row.id).find((one) => one.kind === 'text') : undefined;
     if (waiting === undefined)
       enqueue(
         core,
@@ -140,11 +140,11 @@ export const deleteText = (core: Core, params: Params<'message.delete'>): Messag
     });
   if (row.deletedAt !== null) return row;
   commit(core, (changes) => {
-    const unsent = dropOutbox(core, row.id);
+    dropOutbox(core, row.id);
     if (row.unread === 1) addUnread(core.db, conversation.id, -1);
     deleteMessage(core.db, row, changes.at);
     changes.erased = true;
-    const tell = row.mine === 1 && params.local !== true && !unsent && contact.state === 'accepted';
+    const tell = row.mine === 1 && params.local !== true && !isUnsent(row) && contact.state === 'accepted';
     if (tell) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
     changes.event({ kind: 'message.deleted', messageRow: row.id, contactId: contact.id, subject: idOf(row.messageId) });
   });
@@ -211,8 +211,8 @@ export const cancel = (core: Core, id: string): MessageRow => {
   if (row.state !== 'queued' && row.state !== 'sent')
     throw new SottoError('message.notEditable', { message: 'Only a message that was not delivered can be taken back' });
   commit(core, (changes) => {
-    const unsent = dropOutbox(core, row.id);
-    if (!unsent) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
+    dropOutbox(core, row.id);
+    if (!isUnsent(row)) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
     patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
     changes.event({ kind: 'message.failed', messageRow: row.id, contactId: contact.id });
   });
@@ -263,11 +263,12 @@ const readOne = (core: Core, changes: Changes, row: MessageRow): void => {
   if (starts) changes.expiry = true;
 };
 
-/** Removes what waits about a message; true when its text itself had never left. */
-const dropOutbox = (core: Core, messageRow: number): boolean => {
-  const rows = listOutboxOfMessage(core.db, messageRow);
-  for (const row of rows) removeOutbox(core.db, row.id);
-  return rows.some((row) => (row.kind === 'text' || row.kind === 'file.offer') && row.ciphertext === null);
+/** Whether a text has never left. A new session forgets its ciphertext, and the other side may have it all the same. */
+const isUnsent = (row: MessageRow): boolean => row.state === 'queued';
+
+/** Removes what waits about a message. */
+const dropOutbox = (core: Core, messageRow: number): void => {
+  for (const row of listOutboxOfMessage(core.db, messageRow)) removeOutbox(core.db, row.id);
 };
 
 const living = (core: Core, id: string) => {
