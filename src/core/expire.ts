@@ -16,7 +16,7 @@ import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/o
 import { closeRequest, listOpenRequests, pruneFrameIds } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { giveUp } from './outbox.ts';
-import { resetPaused } from './sessions.ts';
+import { retryResets } from './sessions.ts';
 
 const PAGE = 500;
 const SWEEP_MS = 60_000;
@@ -84,7 +84,7 @@ export class Expiry implements Disposable {
             closeRequest(db, request.id, 'expired');
             if (side === 'theirs') patchContact(db, request.contactId, { state: 'removed', requestNote: '' });
           });
-    resetPaused(this.#core);
+    retryResets(this.#core);
     commit(this.#core, () => {
       pruneFrameIds(db, now - FRAME_IDS_KEPT_MS);
       pruneEvents(db, now - EVENTS_KEPT_MS, EVENTS_KEPT_MAX);

@@ -7,7 +7,7 @@ import { type Core, commit, refuse } from './core.ts';
 import { deliver, onAck } from './deliver.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { receive } from './receive.ts';
-import { onNoRequest, onRequest } from './requests.ts';
+import { onNoRequest, onRequest, sendRequest } from './requests.ts';
 import { beginReset, onReset, onResume, sendReset, sendResume } from './sessions.ts';
 
 /**
@@ -58,6 +58,8 @@ const takePlain = async (
       return ready(core, peer);
     case 'reset':
       if (contact.state === 'accepted') await onReset(core, contact, frame);
+      // They have accepted us and lost that session before it began: our request begins another.
+      else if (contact.state === 'outgoing') sendRequest(core, peer);
       return ready(core, peer);
     case 'ack':
       onAck(core, peer, frame.ids);

@@ -4,8 +4,8 @@ import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
 import type { PlainFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact, listContacts, patchContact, putHistory } from '../store/contacts.ts';
-import { depthOfOutbox, forgetCiphertexts } from '../store/outbox.ts';
-import { getSession, listResets, putReset, putSession, type SessionRow } from '../store/sessions.ts';
+import { forgetCiphertexts, removeOutboxOfKind } from '../store/outbox.ts';
+import { getSession, listResets, listResetsPending, putReset, putSession, type SessionRow } from '../store/sessions.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
@@ -60,9 +60,19 @@ export const startSession = async (
   await session.start(bundle, core.clock.now());
   return (changes: Changes): void => {
     putSession(core.db, { ...emptySession(contact.id, session.serialize(), changes.at), sessionId });
-    forgetCiphertexts(core.db, contact.id);
+    sealAnew(core, contact.id);
     changes.wake.add(contact.id);
   };
+};
+
+// What was sent in the session before, and not acknowledged, goes again in the new one, from the first: also on this link.
+const sealAnew = (core: Core, contactId: number): void => {
+  forgetCiphertexts(core.db, contactId);
+  const peer = core.peers.get(contactId);
+  if (peer === undefined) return;
+  peer.sentRow = 0;
+  peer.inFlight.clear();
+  peer.unansweredAt = undefined;
 };
 
 /** What both sides say first on a link: how far each remembers the session. */
@@ -88,8 +98,15 @@ export const onResume = (core: Core, peer: Peer, frame: Frame<'resume'>): void =
     beginReset(core, peer.contactId, 'this copy of the account was put back');
 };
 
-/** Asks again where too many resets had stopped that, once the limits allow it. */
-export const resetPaused = (core: Core): void => {
+/**
+ * Asks again where the limits on resets stopped that: ours, once they allow it, and those of the other side, which may have
+ * turned down a reset on a link that is still up.
+ */
+export const retryResets = (core: Core): void => {
+  for (const contactId of listResetsPending(core.db)) {
+    const peer = core.peers.get(contactId);
+    if (peer !== undefined) sendReset(core, peer);
+  }
   for (const contact of listContacts(core.db))
     if (contact.paused === 'tooManyResets' && mayReset(core, contact.id, core.clock.now(), true))
       beginReset(core, contact.id, 'the limit on resets is over');
@@ -128,7 +145,7 @@ export const beginReset = (core: Core, contactId: number, why: string): void => 
       resetBundle,
       updatedAt: changes.at,
     });
-    forgetCiphertexts(core.db, contactId);
+    sealAnew(core, contactId);
     if (contact.paused === 'tooManyResets') patchContact(core.db, contactId, { paused: '' });
     putReset(core.db, contactId, changes.at, true);
     putHistory(core.db, contactId, { at: changes.at, kind: 'session.reset', detail: why });
@@ -162,7 +179,9 @@ export const onReset = async (core: Core, contact: ContactRow, frame: Frame<'res
     started(changes);
     putReset(core.db, contact.id, changes.at, false);
     healed(core, changes, contact, 'they asked for a new session');
-    if (depthOfOutbox(core.db, contact.id).depth === 0) enqueue(core, changes, contact.id, { kind: 'hello' });
+    // All that waits may be repeats for them, which are not opened: the hello is new and begins the session at their side.
+    removeOutboxOfKind(core.db, contact.id, 'hello');
+    enqueue(core, changes, contact.id, { kind: 'hello' });
   });
 };
 

@@ -85,6 +85,10 @@ export const removeOutbox = (db: Database, id: number): void => {
   db.run('DELETE FROM outbox WHERE id = ?', id);
 };
 
+export const removeOutboxOfKind = (db: Database, contactId: number, kind: string): void => {
+  db.run('DELETE FROM outbox WHERE contact_id = ? AND kind = ?', contactId, kind);
+};
+
 export type OutboxDepth = { readonly depth: number; readonly oldestAt: number | null };
 
 /** How many frames wait for a contact, and since when. */

@@ -48,6 +48,12 @@ export const removeSession = (db: Database, contactId: number): void => {
   db.run('DELETE FROM sessions WHERE contact_id = ?', contactId);
 };
 
+/** Contacts whose answer to a reset of ours is still to come. */
+export const listResetsPending = (db: Database): number[] =>
+  db
+    .all<{ contactId: number }>('SELECT contact_id AS contactId FROM sessions WHERE reset_pending = 1')
+    .map((row) => row.contactId);
+
 /** Remembers a reset, ours or theirs, for the limits on them. */
 export const putReset = (db: Database, contactId: number, at: number, mine: boolean): void => {
   db.run('INSERT INTO resets (contact_id, at, mine) VALUES (?, ?, ?)', contactId, at, mine ? 1 : 0);
