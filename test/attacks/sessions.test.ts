@@ -110,6 +110,39 @@ describe('SESSION-4: a reset storm', () => {
     expect(mallory.acknowledged(id as never)).toBe(true);
   });
 
+  test('what was not acknowledged goes again at once, in order and under the same ids', async () => {
+    const mallory = await Hostile.join(world);
+    await mallory.befriend(bob);
+    const sent = [];
+    for (const words of ['one', 'two', 'three']) sent.push((await bob.send('mallory', words)).id);
+    await world.settle(100);
+    mallory.heard.length = 0;
+    await mallory.say(mallory.reset(bob));
+    expect((await mallory.open()).map((body) => [body.kind, body.id])).toEqual([
+      ...sent.map((id) => ['text', id]),
+      ['hello', expect.any(String)],
+    ]);
+    // One that was sent before is no longer unsent: an edit goes as an edit, a deletion is told.
+    await bob.call('message.edit', { id: sent[0] ?? '', text: 'changed' });
+    await bob.call('message.delete', { id: sent[1] ?? '' });
+    await world.settle(100);
+    expect((await mallory.open()).map((body) => body.kind)).toEqual(['edit', 'delete']);
+  });
+
+  test('a text that may have arrived in the session before is edited and deleted by telling so', async () => {
+    const mallory = await Hostile.join(world);
+    await mallory.befriend(bob);
+    const [one, two] = [await bob.send('mallory', 'one'), await bob.send('mallory', 'two')];
+    await world.settle(100);
+    await mallory.say(await mallory.sealBytes(mallory.newId(), new Uint8Array(320)));
+    await bob.call('message.edit', { id: one.id, text: 'changed' });
+    await bob.call('message.delete', { id: two.id });
+    mallory.heard.length = 0;
+    await mallory.say(mallory.reset(bob));
+    expect((await mallory.open()).map((body) => body.kind)).toEqual(['text', 'edit', 'delete', 'hello']);
+    bob.log.claim('frame.refused');
+  });
+
   test('by requests from a contact: they count as resets, and the honest one comes again', async () => {
     const mallory = await Hostile.join(world);
     await mallory.befriend(bob);

@@ -2,14 +2,14 @@
 import { expect, test } from 'vitest';
 import { playWorld } from './worlds.ts';
 
-const STEPS = 320;
+const STEPS = 390;
 const WORLDS = Number(process.env.SOTTO_SIM_WORLDS ?? 75);
 const FIRST_SEED = Number(process.env.SOTTO_SIM_SEED ?? 1);
 
 /** Plays this share's worlds; `npm run sim -- SEED` plays one again. */
 export const simulate = (share: number): void => {
   test(
-    `share ${share}: ${WORLDS} worlds of three people keep every invariant`,
+    `share ${share}: ${WORLDS} worlds of four people keep every invariant`,
     async () => {
       let messages = 0;
       let crashes = 0;
