@@ -248,7 +248,8 @@ const retryLater = (core: Core, peer: Peer, ms: number): void => {
 const adopt = (core: Core, link: Link): Peer | undefined => {
   const contactId = contactOf(core, link);
   const peer = peerOf(core, contactId);
-  if (peer === undefined) return undefined;
+  // Blocked since the link was admitted: it ends, and the next one is ignored.
+  if (peer === undefined || getContact(core.db, contactId)?.blocked === 1) return undefined;
   if (peer.link !== undefined && staysWith(core, peer.link, link)) return undefined;
   const old = peer.link;
   reset(core, peer);
