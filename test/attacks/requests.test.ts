@@ -156,6 +156,19 @@ describe('SESSION-2: a request is acknowledged alike whatever becomes of it, and
     expect((await bob.contact('mallory')).state).toBe('blocked');
   });
 
+  test('from a contact that is blocked between its link and its first frame: no record comes back', async () => {
+    const mallory = await Hostile.join(world);
+    await mallory.befriend(bob);
+    mallory.hangUp();
+    await world.settle();
+    mallory.heard.length = 0;
+    await mallory.dial(bob);
+    await bob.call('contact.block', { contact: 'mallory' });
+    await mallory.say({ kind: 'resume', sent: 0, received: 0 }, mallory.request(bob));
+    expect(mallory.heard).toEqual([]);
+    expect(bob.account.status().links.map((link) => link.contact)).not.toContain('mallory');
+  });
+
   test('from a blocked contact: however often it dials, it holds one link', async () => {
     const mallory = await Hostile.join(world);
     await mallory.befriend(bob);
