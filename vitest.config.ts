@@ -8,13 +8,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: [
-            'src/**/*.test.ts',
-            'test/*.test.ts',
-            'test/sim/**/*.test.ts',
-            'test/attacks/**/*.test.ts',
-            'test/fuzz/**/*.test.ts',
-          ],
+          include: ['src/**/*.test.ts', 'test/*.test.ts', 'test/{daemon,sim,attacks,fuzz}/**/*.test.ts'],
           testTimeout: 30_000,
         },
       },

@@ -30,7 +30,9 @@ export class Events {
   since(cursor: string, limit = EVENT_PAGE_MAX): EventPage {
     const core = this.#core();
     const after = Number(cursor);
-    const { first } = eventRange(core.db);
+    const { first, last } = eventRange(core.db);
+    // A cursor from a store that was put back: what came in between is not known here.
+    if (after > last) return { events: [], gap: { kind: 'gap', fromCursor: cursor, toCursor: String(last) } };
     const events = listEvents(core.db, after, Math.min(limit, EVENT_PAGE_MAX)).map((row) => eventObject(core, row));
     if (first <= after + 1 || first === 0) return { events };
     return { events, gap: { kind: 'gap', fromCursor: cursor, toCursor: String(first - 1) } };

@@ -5,7 +5,7 @@ import type { Account } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { deriveSecrets, rootOfPhrase } from '../crypto/identity.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { EVENT_PAGE_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
+import { LISTEN_PAGE_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import {
   ACCOUNT_METHODS,
   type AccountMethod,
@@ -187,24 +187,31 @@ const waitFor = (daemon: Daemon, until: 'online' | 'reachable', timeoutMs: numbe
   });
 };
 
-// Pages from the log first; between the last empty page and the subscription nothing can be committed.
+// Pages from the log first, no faster than they are read; between the last empty page and the subscription nothing can be
+// committed. Who listens anew listens to that only.
 const listen = async (
   account: Account,
   params: Params<'event.listen'>,
   connection: Connection,
 ): Promise<Result<'event.listen'>> => {
   const wanted = (event: Event) => params.kinds === undefined || params.kinds.includes(event.kind);
+  connection.stopListening?.();
   let cursor = params.since ?? account.events.head();
   for (;;) {
-    const { events, gap } = account.events.since(cursor);
-    if (gap !== undefined) connection.event(gap);
+    const { events, gap } = account.events.since(cursor, LISTEN_PAGE_MAX);
+    if (gap !== undefined) {
+      connection.event(gap);
+      cursor = gap.toCursor;
+    }
     for (const event of events) if (wanted(event)) connection.event(event);
     const last = events.at(-1)?.cursor;
     if (last === undefined) break;
     cursor = last;
-    if (events.length === EVENT_PAGE_MAX) await connection.drained();
+    await connection.drained();
   }
-  const stop = account.events.subscribe((event) => (wanted(event) ? connection.event(event) : undefined));
-  connection.onClose = stop;
+  if (!connection.gone())
+    connection.stopListening = account.events.subscribe((event) =>
+      wanted(event) ? connection.event(event) : undefined,
+    );
   return { cursor };
 };

@@ -18,8 +18,12 @@ export type Connection = {
   readonly event: (event: Event | GapEvent) => boolean;
   /** Resolves once what was sent has left, or the front end is gone. */
   readonly drained: () => Promise<void>;
-  /** Called when the front end goes away. */
-  onClose: () => void;
+  /** Ends the connection: what it listened to is over. */
+  readonly end: () => void;
+  /** Whether the front end is gone. */
+  readonly gone: () => boolean;
+  /** Ends what the connection listens to; undefined while it does not listen. */
+  stopListening: (() => void) | undefined;
   focused: boolean;
 };
 
@@ -33,6 +37,9 @@ export type SocketOptions = {
 
 type Id = string | number | null;
 type Request = { readonly id?: Id; readonly method: string; readonly params: unknown };
+
+// How long a front end has to read the last words.
+const GOODBYE_MS = 200;
 
 const isMethod = (name: string): name is Method => Object.hasOwn(METHODS, name);
 
@@ -70,7 +77,7 @@ export class RpcSocket implements AsyncDisposable {
     for (const socket of this.#sockets.keys()) socket.end();
     setTimeout(() => {
       for (const socket of this.#sockets.keys()) socket.destroy();
-    }, 200).unref();
+    }, GOODBYE_MS).unref();
     await closed;
     rmSync(this.#options.path, { force: true });
   }
@@ -82,7 +89,7 @@ export class RpcSocket implements AsyncDisposable {
     socket.on('error', () => {});
     socket.on('close', () => {
       this.#sockets.delete(socket);
-      session.connection.onClose();
+      session.connection.stopListening?.();
     });
     socket.on('data', (chunk) => session.data(chunk));
   }
@@ -94,6 +101,7 @@ class Session {
   readonly #options: SocketOptions;
   #buffer: Buffer<ArrayBufferLike> = Buffer.alloc(0);
   #inFlight = 0;
+  #deaf = false;
 
   constructor(socket: Socket, options: SocketOptions) {
     this.#socket = socket;
@@ -102,17 +110,20 @@ class Session {
       event: (event) => this.#write({ jsonrpc: '2.0', method: 'event', params: event }),
       drained: () =>
         new Promise((resolve) => {
-          if (socket.writableLength === 0 || socket.destroyed) return resolve();
-          socket.once('drain', resolve);
-          socket.once('close', resolve);
+          // An empty write is called back after all before it; 'drain' comes only when a buffer was full.
+          if (socket.destroyed) resolve();
+          else socket.write('', () => resolve());
         }),
-      onClose: () => {},
+      end: () => void socket.end(),
+      gone: () => socket.destroyed,
+      stopListening: undefined,
       focused: false,
     };
     this.#write(options.greeting());
   }
 
   data(chunk: Buffer): void {
+    if (this.#deaf) return;
     this.#buffer = this.#buffer.length === 0 ? chunk : Buffer.concat([this.#buffer, chunk]);
     for (let end = this.#buffer.indexOf(10); end >= 0; end = this.#buffer.indexOf(10)) {
       const line = this.#buffer.subarray(0, end);
@@ -124,9 +135,12 @@ class Session {
   }
 
   #tooLarge(): void {
+    this.#deaf = true;
     this.#buffer = Buffer.alloc(0);
     this.#write(failure(null, new SottoError('rpc.tooLarge')));
     this.#socket.end();
+    // Whoever still sends gets to read the error first, and is not read for ever.
+    setTimeout(() => this.#socket.destroy(), GOODBYE_MS).unref();
   }
 
   async #line(line: Buffer): Promise<void> {
@@ -188,7 +202,7 @@ class Session {
           };
     }
     if (this.#inFlight >= RPC_IN_FLIGHT_MAX)
-      return { jsonrpc: '2.0', id, error: protocolError(-32600, 'too many calls at once') };
+      return quiet ? undefined : { jsonrpc: '2.0', id, error: protocolError(-32600, 'too many calls at once') };
     this.#inFlight++;
     try {
       const result = await this.#options.handle(this.connection, method, parsed.data);

@@ -79,6 +79,8 @@ export const FILE_QUOTA_BYTES = 16 * 1024 * MIB;
 export const EVENTS_KEPT_MS = 30 * DAY;
 export const EVENTS_KEPT_MAX = 100_000;
 export const EVENT_PAGE_MAX = 500;
+// A page that fits a front end's buffer, RPC_BUFFER_BYTES_MAX, even when each event is of the longest text, escaped.
+export const LISTEN_PAGE_MAX = 32;
 
 // local RPC
 export const RPC_LINE_BYTES_MAX = 1 * MIB;

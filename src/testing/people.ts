@@ -250,4 +250,5 @@ export class Person {
   }
 }
 
-const KEY = new Uint8Array(32).fill(3);
+/** The database key of every person. */
+export const KEY = new Uint8Array(32).fill(3);
