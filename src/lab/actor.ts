@@ -36,6 +36,11 @@ export class Actor {
     this.#dir = dir;
   }
 
+  /** Where this account's Tor hands over incoming streams. */
+  get onionSocket(): string {
+    return join(this.#paths.socketDir, 'onion');
+  }
+
   /** Starts the daemon, or connects to the one that runs. */
   async start(): Promise<void> {
     const program = process.env.SOTTO_PROGRAM ?? resolve('bin/sotto');

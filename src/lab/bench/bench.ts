@@ -1,4 +1,5 @@
 // `sotto bench`: measures the product beside its floors, and says which bounds hold.
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -10,8 +11,9 @@ import { CORE_FIGURES } from './core-figures.ts';
 import { type Bench, type Figure, type FigureResult, judge, short } from './figure.ts';
 import { STORE_FIGURES } from './store-figures.ts';
 import { TOR_FIGURES } from './tor-figures.ts';
+import { WIRE_FIGURES } from './wire-figures.ts';
 
-const FIGURES: readonly Figure[] = [...CLI_FIGURES, ...CORE_FIGURES, ...STORE_FIGURES, ...TOR_FIGURES];
+const FIGURES: readonly Figure[] = [...CLI_FIGURES, ...CORE_FIGURES, ...STORE_FIGURES, ...WIRE_FIGURES, ...TOR_FIGURES];
 
 const RUNS = 9;
 const RUNS_QUICK = 3;
@@ -25,6 +27,8 @@ export const runBench = async (argv: readonly string[]): Promise<number> => {
     options: {
       json: { type: 'boolean' },
       list: { type: 'boolean' },
+      // One figure by its whole name, in this process.
+      only: { type: 'boolean' },
       quick: { type: 'boolean' },
       runs: { type: 'string' },
       write: { type: 'string' },
@@ -40,7 +44,13 @@ export const runBench = async (argv: readonly string[]): Promise<number> => {
   const runs = values.runs === undefined ? (values.quick === true ? RUNS_QUICK : RUNS) : Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1 || runs > 1000) return complain('--runs takes a number from 1 to 1000');
   process.umask(0o077);
-  const results = await measureAll(positionals, { runs, quick: values.quick === true, json });
+  const options = { runs, quick: values.quick === true, json };
+  const only = values.only === true ? FIGURES.find((figure) => figure.name === positionals[0]) : undefined;
+  if (only !== undefined) {
+    print(JSON.stringify(await measureHere(only, options)));
+    return 0;
+  }
+  const results = measureAll(positionals, options);
   if (typeof values.write === 'string') writeResults(resolve(values.write), results);
   return results.every((result) => 'skipped' in result || result.holds) ? 0 : 1;
 };
@@ -48,26 +58,42 @@ export const runBench = async (argv: readonly string[]): Promise<number> => {
 type Skipped = { readonly name: string; readonly skipped: string };
 type Row = FigureResult | Skipped;
 
-const measureAll = async (
-  names: readonly string[],
-  options: { readonly runs: number; readonly quick: boolean; readonly json: boolean },
-): Promise<Row[]> => {
-  const results: Row[] = [];
-  for (const figure of FIGURES.filter((one) => names.length === 0 || chosen(one, names))) {
-    const dir = mkdtempSync(join(tmpdir(), 'sotto-b-'));
-    const bench: Bench = {
-      dir,
-      cacheDir: cacheDir(),
-      program: process.env.SOTTO_PROGRAM ?? resolve('bin/sotto'),
-      say: (line) => process.stderr.write(`${figure.name}: ${line}\n`),
-      ...options,
-    };
-    const result = await measure(figure, bench);
-    rmSync(dir, { recursive: true, force: true });
-    results.push(result);
+type Options = { readonly runs: number; readonly quick: boolean; readonly json: boolean };
+
+const measureAll = (names: readonly string[], options: Options): Row[] =>
+  FIGURES.filter((one) => names.length === 0 || chosen(one, names)).map((figure) => {
+    const result = measureApart(figure, options);
     print(options.json ? JSON.stringify(result) : lineOf(result));
+    return result;
+  });
+
+const measureHere = async (figure: Figure, options: Options): Promise<Row> => {
+  const dir = mkdtempSync(join(tmpdir(), 'sotto-b-'));
+  const bench: Bench = {
+    dir,
+    cacheDir: cacheDir(),
+    program: process.env.SOTTO_PROGRAM ?? resolve('bin/sotto'),
+    say: (line) => process.stderr.write(`${figure.name}: ${line}\n`),
+    ...options,
+  };
+  try {
+    return await measure(figure, bench);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
   }
-  return results;
+};
+
+// Each figure has a process of its own: what one leaves in memory is not measured in the next.
+const measureApart = (figure: Figure, { runs, quick }: Options): Row => {
+  const script = process.argv[1] ?? '';
+  const words = [figure.name, '--only', '--runs', String(runs), ...(quick ? ['--quick'] : [])];
+  const child = spawnSync(process.execPath, [...process.execArgv, script, 'bench', ...words], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const line = child.stdout.trim();
+  if (line === '') return { name: figure.name, skipped: `its process ended: ${child.signal ?? child.status}` };
+  return JSON.parse(line) as Row;
 };
 
 const measure = async (figure: Figure, bench: Bench): Promise<Row> => {

@@ -1,198 +1,15 @@
 // Figures over a private Tor network: delivery, start, files; two real daemons, and what Tor itself takes.
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import { statSync, writeFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import { accountPaths, placesOf } from '../../client/paths.ts';
-import { addressOf } from '../../crypto/address.ts';
-import { deriveSecrets, localKeys } from '../../crypto/identity.ts';
-import { SignalSession, signalIdentity } from '../../crypto/session.ts';
-import { systemClock, systemRandom } from '../../daemon/ports.ts';
 import { socksConnect } from '../../net/socks.ts';
-import type { TorConfig } from '../../net/tor-config.ts';
-import { TorProcess } from '../../net/tor-process.ts';
-import { ID_BYTES } from '../../protocol/ids.ts';
 import { VIRTUAL_PORT } from '../../protocol/limits.ts';
-import { encodeBody } from '../../protocol/peer.ts';
-import { type Database, openDatabase } from '../../sqlite/open.ts';
-import { putContact } from '../../store/contacts.ts';
-import { countArrival, putConversation } from '../../store/conversations.ts';
-import { putEvent } from '../../store/events.ts';
-import { patchMessage, putMessage } from '../../store/messages.ts';
-import { migrate } from '../../store/migrations.ts';
-import { putCiphertext, putOutbox, removeOutbox } from '../../store/outbox.ts';
-import { putFrameId, putSession } from '../../store/sessions.ts';
-import { Actor, stopDaemons } from '../actor.ts';
-import { startTorLab } from '../tor-lab.ts';
-import { type Bench, type Figure, type Measured, quantile, short, timed } from './figure.ts';
+import { deliveryParts } from './delivery-parts.ts';
+import { type Figure, type Measured, quantile, short, timed } from './figure.ts';
+import { bareTor, friends, TEXT, WAIT_MS, withNetwork } from './scene.ts';
 
-const WAIT_MS = 90_000;
 const MIB = 1024 * 1024;
-const TEXT = 'The tide turns at nine; bring the second key and the long rope, and come by the north stair tonight.';
-
-type Scene = { readonly dir: string; readonly tor: TorConfig; readonly actor: (name: string) => Promise<Actor> };
-
-/** A private Tor network and daemons on it while `body` measures; nothing of it is left. */
-const withNetwork = async <T>(bench: Bench, body: (scene: Scene) => Promise<T>): Promise<T> => {
-  const lab = await startTorLab({ dir: join(bench.dir, 'net'), cacheDir: bench.cacheDir });
-  const dir = join(bench.dir, 'data');
-  mkdirSync(dir, { mode: 0o700 });
-  writeFileSync(join(dir, 'config.toml'), `[tor]\nnetwork = ${JSON.stringify(lab.networkFile)}\n`, { mode: 0o600 });
-  const places = placesOf(dir, process.env);
-  const actors: Actor[] = [];
-  try {
-    return await body({
-      dir,
-      tor: { binary: 'tor', bridges: [], transports: [], offline: false, network: lab.networkFile },
-      actor: async (name) => {
-        const actor = new Actor(accountPaths(places, name, process.env), dir);
-        actors.push(actor);
-        await actor.start();
-        await actor.call('account.init', { nickname: name, noPassphrase: true });
-        await actor.call('status.wait', { until: 'reachable', timeoutMs: WAIT_MS });
-        return actor;
-      },
-    });
-  } finally {
-    for (const actor of actors) actor.close();
-    await stopDaemons(places);
-    await lab.stop();
-  }
-};
-
-/** Alice and Bob, who have accepted each other and have spoken both ways. */
-const friends = async ({ actor }: Scene): Promise<{ alice: Actor; bob: Actor }> => {
-  const [alice, bob] = [await actor('alice'), await actor('bob')];
-  await alice.call('contact.add', { address: (await bob.call('account.show', {})).link, name: 'bob' });
-  const request = await bob.until('a request', async () => (await bob.call('contact.requests', {}))[0]);
-  await bob.call('contact.accept', { contact: request.id, name: 'alice' });
-  await alice.until('it', async () => (await alice.call('contact.show', { contact: 'bob' })).state === 'accepted');
-  for (const [from, to] of [
-    [alice, 'bob'],
-    [bob, 'alice'],
-  ] as const)
-    await from.call('message.send', { conversation: to, text: TEXT, wait: 'delivered', timeoutMs: WAIT_MS });
-  return { alice, bob };
-};
-
-/**
- * Milliseconds of one encryption and one decryption of a message, and of the three transactions that a delivery needs: the
- * sender's rows, the receiver's rows, and the acknowledgement; the same tables, FULL sync, nothing else going on.
- */
-const parts = (bench: Bench) => {
-  const [one, two] = [0, 1].map(() => {
-    const secrets = deriveSecrets(systemRandom.bytes(16));
-    const { publicKeys } = localKeys(secrets, systemRandom.bytes(ID_BYTES));
-    return { signal: signalIdentity(secrets.signalSecret), address: addressOf(publicKeys.identityKey) };
-  }) as [Side, Side];
-  const at = systemClock.now();
-  const session = (mine: Side, theirs: Side) =>
-    new SignalSession({
-      identity: mine.signal,
-      ours: mine.address,
-      theirs: theirs.address,
-      pinned: theirs.signal.publicKey,
-    });
-  const [sender, receiver] = [session(one, two), session(two, one)];
-  const store = new Rows(join(bench.dir, 'parts.db'));
-  const body = encodeBody({ kind: 'text', id: '0'.repeat(32), text: TEXT, sentAt: at });
-  return {
-    begin: async () => {
-      await sender.start(receiver.makeBundle(1, at), at);
-      await receiver.decrypt(await sender.encrypt(body, at));
-      await sender.decrypt(await receiver.encrypt(body, at));
-    },
-    signal: () => timed(async () => receiver.decrypt(await sender.encrypt(body, at))),
-    commits: () => timed(() => store.delivery()),
-    end: () => store[Symbol.dispose](),
-  };
-};
-
-// The rows of a delivery, written by the functions of the store and by nothing above them.
-class Rows implements Disposable {
-  readonly #db: Database;
-  readonly #contactId: number;
-  readonly #conversationId: number;
-
-  constructor(path: string) {
-    this.#db = openDatabase(path, systemRandom.bytes(32));
-    migrate(this.#db);
-    const uid = systemRandom.bytes(ID_BYTES);
-    this.#contactId = putContact(this.#db, {
-      uid,
-      address: 'floor',
-      name: 'floor',
-      nickname: 'floor',
-      state: 'accepted',
-      requestNote: '',
-      createdAt: 1,
-    });
-    this.#conversationId = putConversation(this.#db, { uid, contactId: this.#contactId, createdAt: 1 });
-  }
-
-  delivery(): void {
-    const [contactId, at] = [this.#contactId, systemClock.now()];
-    const [mineId, theirsId] = [systemRandom.bytes(ID_BYTES), systemRandom.bytes(ID_BYTES)];
-    const { messageRow, outboxRow } = this.#db.transaction(() => {
-      const messageRow = this.#message(mineId, 1, at);
-      const outboxRow = putOutbox(this.#db, {
-        contactId,
-        frameId: mineId,
-        kind: 'text',
-        body: systemRandom.bytes(200),
-        messageRow,
-        createdAt: at,
-        expiresAt: at,
-      });
-      putCiphertext(this.#db, outboxRow, { sessionId: mineId, type: 2, ciphertext: systemRandom.bytes(430) });
-      this.#session(mineId, at);
-      putEvent(this.#db, { at, kind: 'message.sent', messageRow, contactId });
-      return { messageRow, outboxRow };
-    });
-    this.#db.transaction(() => {
-      const row = this.#message(theirsId, 0, at);
-      putFrameId(this.#db, contactId, theirsId, at);
-      this.#session(theirsId, at);
-      countArrival(this.#db, this.#conversationId, at);
-      putEvent(this.#db, { at, kind: 'message.received', messageRow: row, contactId });
-    });
-    this.#db.transaction(() => {
-      removeOutbox(this.#db, outboxRow);
-      patchMessage(this.#db, messageRow, { state: 'delivered', deliveredAt: at });
-      putEvent(this.#db, { at, kind: 'message.delivered', messageRow });
-    });
-  }
-
-  [Symbol.dispose](): void {
-    this.#db[Symbol.dispose]();
-  }
-
-  #message(messageId: Uint8Array<ArrayBuffer>, mine: number, at: number): number {
-    return putMessage(this.#db, {
-      conversationId: this.#conversationId,
-      messageId,
-      mine,
-      body: TEXT,
-      state: mine === 1 ? 'sent' : 'received',
-      sentAt: at,
-      receivedAt: mine === 1 ? null : at,
-      unread: 1 - mine,
-      replyTo: null,
-      expiresMs: null,
-      expiresFrom: 'delivery',
-      expiresAt: null,
-      fileId: null,
-    });
-  }
-
-  #session(sessionId: Uint8Array<ArrayBuffer>, updatedAt: number): void {
-    const state = systemRandom.bytes(722);
-    const none = { resetPending: 0, resetId: null, resetBundle: null };
-    putSession(this.#db, { contactId: this.#contactId, sessionId, state, sent: 1, received: 1, ...none, updatedAt });
-  }
-}
-
-type Side = { readonly signal: ReturnType<typeof signalIdentity>; readonly address: string };
 
 const delivered: Figure = {
   name: 'direct.delivered',
@@ -202,7 +19,7 @@ const delivered: Figure = {
   measure: (bench) =>
     withNetwork(bench, async (scene) => {
       const { alice } = await friends(scene);
-      const floor = parts(bench);
+      const floor = deliveryParts(bench);
       await floor.begin();
       const samples: { ours: number; trip: number; floor: number }[] = [];
       for (let i = -5; i < bench.runs * 12; i++) {
@@ -266,37 +83,6 @@ const backlogDay: Figure = {
     }),
 };
 
-/** Tor alone with the product's own torrc: an onion service whose streams go to `serve`. */
-const bareTor = async (scene: Scene, name: string, serve: (socket: Socket) => void) => {
-  const paths = { dataDir: join(scene.dir, name), socketDir: join(scene.dir, `${name}-s`) };
-  mkdirSync(paths.socketDir, { mode: 0o700 });
-  const server = createServer(serve);
-  await new Promise<void>((done) => server.listen(join(paths.socketDir, 'onion'), done));
-  const keys = localKeys(deriveSecrets(systemRandom.bytes(16)), systemRandom.bytes(ID_BYTES));
-  const ready = Promise.withResolvers<void>();
-  const tor = await TorProcess.start({
-    config: scene.tor,
-    paths,
-    keys,
-    clock: systemClock,
-    random: systemRandom,
-    owner: process.pid,
-    progress: (progress) => {
-      if (progress.kind !== 'bootstrap' && progress.done > 0 && progress.pending === 0) ready.resolve();
-    },
-    exited: (lines) => ready.reject(new Error(lines)),
-  });
-  await ready.promise;
-  return {
-    address: addressOf(keys.publicKeys.identityKey),
-    socks: join(paths.socketDir, 'socks'),
-    stop: async () => {
-      server.close();
-      await tor.stop();
-    },
-  };
-};
-
 const torStart: Figure = {
   name: 'tor.start',
   unit: 'ms',
@@ -309,9 +95,8 @@ const torStart: Figure = {
       for (let i = 0; i < runs; i++) {
         values.push(await timed(() => scene.actor(`a${i}`)));
         const startedAt = performance.now();
-        const bare = await bareTor(scene, `bare${i}`, (socket) => socket.destroy());
+        await using _bare = await bareTor(scene, `bare${i}`, (socket) => socket.destroy());
         floor.push(performance.now() - startedAt);
-        await bare.stop();
       }
       return { values, floor: { name: 'Tor alone', values: floor } };
     }),
@@ -328,8 +113,8 @@ const fileTor: Figure = {
       const { alice, bob } = await friends(scene);
       const source = join(bench.dir, 'source');
       writeFileSync(source, randomBytes(bytes));
-      const service = await bareTor(scene, 'service', (socket) => sendBytes(socket, bytes));
-      const client = await bareTor(scene, 'client', (socket) => socket.destroy());
+      await using service = await bareTor(scene, 'service', (socket) => sendBytes(socket, bytes));
+      await using client = await bareTor(scene, 'client', (socket) => socket.destroy());
       const [values, floor]: [number[], number[]] = [[], []];
       for (let i = 0; i < 3; i++) {
         const path = join(bench.dir, `saved${i}`);
@@ -343,8 +128,6 @@ const fileTor: Figure = {
         const bare = await timed(() => readAll(client.socks, service.address, bytes));
         floor.push((1000 * bytes) / MIB / bare);
       }
-      await service.stop();
-      await client.stop();
       return { values, floor: { name: 'a bare onion stream', values: floor }, note: `${bytes / MIB} MiB` };
     }),
 };
@@ -378,7 +161,7 @@ const readAll = async (socksPath: string, host: string, bytes: number): Promise<
       got += chunk.length;
       if (got >= bytes) done();
     });
-    stream.on('close', () => fail(new Error('the stream ended early')));
+    stream.on('close', () => fail(new Error(`the stream ended after ${got} bytes`)));
     stream.resume();
   });
   stream.destroy();

@@ -1,0 +1,106 @@
+// A private Tor network with daemons on it, and Tor alone beside them.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { accountPaths, placesOf } from '../../client/paths.ts';
+import { addressOf } from '../../crypto/address.ts';
+import { deriveSecrets, localKeys } from '../../crypto/identity.ts';
+import { systemClock, systemRandom } from '../../daemon/ports.ts';
+import type { TorConfig } from '../../net/tor-config.ts';
+import { TorProcess } from '../../net/tor-process.ts';
+import { ID_BYTES } from '../../protocol/ids.ts';
+import type { AccountMethod, ParamsIn, Result } from '../../protocol/rpc.ts';
+import { Actor, stopDaemons } from '../actor.ts';
+import { startTorLab } from '../tor-lab.ts';
+import type { Bench } from './figure.ts';
+
+/** How long anything may take on a private network. */
+export const WAIT_MS = 90_000;
+/** A message of 100 characters. */
+export const TEXT =
+  'The tide turns at nine; bring the second key and the long rope, and come by the north stair tonight.';
+
+export type Scene = { readonly dir: string; readonly tor: TorConfig; readonly actor: (name: string) => Promise<Actor> };
+
+/** A private Tor network and daemons on it while `body` measures; nothing of it is left. */
+export const withNetwork = async <T>(bench: Bench, body: (scene: Scene) => Promise<T>): Promise<T> => {
+  const lab = await startTorLab({ dir: join(bench.dir, 'net'), cacheDir: bench.cacheDir });
+  const dir = join(bench.dir, 'data');
+  mkdirSync(dir, { mode: 0o700 });
+  writeFileSync(join(dir, 'config.toml'), `[tor]\nnetwork = ${JSON.stringify(lab.networkFile)}\n`, { mode: 0o600 });
+  const places = placesOf(dir, process.env);
+  const actors: Actor[] = [];
+  try {
+    return await body({
+      dir,
+      tor: { binary: 'tor', bridges: [], transports: [], offline: false, network: lab.networkFile },
+      actor: async (name) => {
+        const actor = new Actor(accountPaths(places, name, process.env), dir);
+        actors.push(actor);
+        await actor.start();
+        await actor.call('account.init', { nickname: name, noPassphrase: true });
+        await actor.call('status.wait', { until: 'reachable', timeoutMs: WAIT_MS });
+        return actor;
+      },
+    });
+  } finally {
+    for (const actor of actors) actor.close();
+    await stopDaemons(places);
+    await lab.stop();
+  }
+};
+
+/** A running account, in this process or another. */
+type Side = {
+  call<M extends AccountMethod>(method: M, params: ParamsIn<M>): Promise<Result<M>>;
+  until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T>;
+};
+
+/** `one` asks `two`, who accepts; then both have spoken, so that what follows are ordinary messages. */
+export const befriend = async (one: Side, two: Side, names: { one: string; two: string }): Promise<void> => {
+  await one.call('contact.add', { address: (await two.call('account.show', {})).link, name: names.two });
+  const request = await two.until('a request', async () => (await two.call('contact.requests', {}))[0]);
+  await two.call('contact.accept', { contact: request.id, name: names.one });
+  await one.until('it', async () => (await one.call('contact.show', { contact: names.two })).state === 'accepted');
+  const text = { text: 'hello', wait: 'delivered', timeoutMs: WAIT_MS } as const;
+  await one.call('message.send', { conversation: names.two, ...text });
+  await two.call('message.send', { conversation: names.one, ...text });
+};
+
+/** Alice and Bob, who have accepted each other and have spoken both ways. */
+export const friends = async ({ actor }: Scene): Promise<{ alice: Actor; bob: Actor }> => {
+  const [alice, bob] = [await actor('alice'), await actor('bob')];
+  await befriend(alice, bob, { one: 'alice', two: 'bob' });
+  return { alice, bob };
+};
+
+/** Tor alone with the product's own torrc: an onion service whose streams go to `serve`. */
+export const bareTor = async (scene: Scene, name: string, serve: (socket: Socket) => void) => {
+  const paths = { dataDir: join(scene.dir, name), socketDir: join(scene.dir, `${name}-s`) };
+  mkdirSync(paths.socketDir, { mode: 0o700 });
+  const server = createServer(serve);
+  await new Promise<void>((done) => server.listen(join(paths.socketDir, 'onion'), done));
+  const keys = localKeys(deriveSecrets(systemRandom.bytes(16)), systemRandom.bytes(ID_BYTES));
+  const ready = Promise.withResolvers<void>();
+  const tor = await TorProcess.start({
+    config: scene.tor,
+    paths,
+    keys,
+    clock: systemClock,
+    random: systemRandom,
+    owner: process.pid,
+    progress: (progress) => {
+      if (progress.kind !== 'bootstrap' && progress.done > 0 && progress.pending === 0) ready.resolve();
+    },
+    exited: (lines) => ready.reject(new Error(lines)),
+  });
+  await ready.promise;
+  return {
+    address: addressOf(keys.publicKeys.identityKey),
+    socks: join(paths.socketDir, 'socks'),
+    [Symbol.asyncDispose]: async () => {
+      server.close();
+      await tor.stop();
+    },
+  };
+};
