@@ -42,7 +42,7 @@ export type CommandContext = {
   /** A connection to the account's daemon, started and unlocked as needed. */
   readonly connect: (options?: ConnectOptions) => Promise<RpcClient>;
   /** A passphrase from `--passphrase-fd`, SOTTO_PASSPHRASE_FILE or the terminal. */
-  readonly passphrase: (options: { readonly prompt: string; readonly twice?: boolean }) => Promise<string | undefined>;
+  readonly passphrase: (options: PassphraseOptions) => Promise<string | undefined>;
   /** Everything on stdin as text. Throws `text.notUtf8`. */
   readonly stdinText: () => Promise<string>;
   /** Asks on the terminal; undefined when there is none. */
@@ -51,6 +51,14 @@ export type CommandContext = {
   readonly daemonCommand: readonly [string, ...string[]];
   /** Ends the wait of a command that streams, when the user interrupts. */
   readonly interrupted: Promise<void>;
+};
+
+export type PassphraseOptions = {
+  readonly prompt: string;
+  /** True for one that is being chosen: typed twice, and not empty. */
+  readonly twice?: boolean;
+  /** The only flag that gives it, in place of `--passphrase-fd` and SOTTO_PASSPHRASE_FILE. */
+  readonly flag?: string;
 };
 
 export type ConnectOptions = {

@@ -146,21 +146,41 @@ const backup: Command = {
 
 const passwd: Command = {
   path: 'passwd',
-  doc: 'change the passphrase',
+  doc: 'change, set or remove the passphrase; --rekey also encrypts the database under a new key',
   args: [],
-  flags: PASSPHRASE_FLAGS,
+  flags: {
+    'new-passphrase-fd': { doc: 'read the new passphrase from this file descriptor', value: 'N' },
+    rekey: { doc: 'encrypt the database under a new key: needs its size once more on the disk' },
+    ...PASSPHRASE_FLAGS,
+  },
   methods: ['account.passwd'],
   run: async (context) => {
+    const { flags, out } = context;
     const client = await context.connect({ unlock: false });
-    const present = await context.passphrase({ prompt: 'Present passphrase (empty for none)' });
-    const next = context.flags.has('no-passphrase') ? undefined : await context.ask('New passphrase: ');
-    if (next === undefined && !context.flags.has('no-passphrase')) throw new SottoError('passphrase.needed');
+    const { passphrase: isSet, exists } = client.greeting;
+    if (!exists) throw new SottoError('account.unknown');
+    const present = isSet ? await context.passphrase({ prompt: 'Present passphrase' }) : undefined;
+    const next = flags.has('no-passphrase') ? undefined : await nextPassphrase(context, isSet);
     const result = await client.call('account.passwd', {
       ...(present === undefined ? {} : { passphrase: present }),
       ...(next === undefined ? { noPassphrase: true } : { newPassphrase: next }),
+      ...(flags.has('rekey') ? { rekey: true } : {}),
     });
-    context.out.item(result, () => 'The passphrase is changed.');
+    if (result.warning !== undefined) out.warn(result.warning);
+    out.item(result, () => (next === undefined ? 'The passphrase is removed.' : 'The passphrase is changed.'));
   },
+};
+
+// Where there is no present one, the usual ways to give a passphrase give the new one.
+const nextPassphrase = async (context: CommandContext, isSet: boolean): Promise<string> => {
+  const prompt = { prompt: 'New passphrase', twice: true };
+  const usual = isSet || context.flags.text('new-passphrase-fd') !== undefined ? { flag: 'new-passphrase-fd' } : {};
+  const next = await context.passphrase({ ...prompt, ...usual });
+  if (next === undefined)
+    throw new SottoError('passphrase.needed', {
+      message: 'Give the new passphrase on a terminal or with --new-passphrase-fd, or say --no-passphrase',
+    });
+  return next;
 };
 
 const id: Command = {

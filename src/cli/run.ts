@@ -5,7 +5,7 @@ import { type AccountPaths, accountPaths, chooseAccount, type Environment, place
 import { RpcClient } from '../client/rpc-client.ts';
 import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
 import { parseDuration, parseTime } from '../protocol/time-words.ts';
-import type { Command, CommandContext, ConnectOptions, Flags } from './command.ts';
+import type { Command, CommandContext, ConnectOptions, Flags, PassphraseOptions } from './command.ts';
 import { commandHelp, programHelp } from './help.ts';
 import { Output } from './output.ts';
 import { type Parsed, parseCommandLine, usage } from './parse.ts';
@@ -90,8 +90,7 @@ const contextOf = (
     'daemon',
     'run',
   ] as const;
-  const passphrase = (options: { readonly prompt: string; readonly twice?: boolean }) =>
-    passphraseOf(flags, environment, options);
+  const passphrase = (options: PassphraseOptions) => passphraseOf(flags, environment, options);
   const connect = async (options: ConnectOptions = {}) => {
     if (flags.has('verbose')) out.say(`connecting to ${account.socket}`);
     const start = options.start !== false && !flags.has('no-start');
@@ -139,11 +138,12 @@ const unlock = async (
 const passphraseOf = async (
   flags: Flags,
   environment: Environment,
-  options: { readonly prompt: string; readonly twice?: boolean },
+  options: PassphraseOptions,
 ): Promise<string | undefined> => {
-  const fd = flags.number('passphrase-fd', { min: 0, max: 1_000 });
+  const fd = flags.number(options.flag ?? 'passphrase-fd', { min: 0, max: 1_000 });
   if (fd !== undefined) return readSecret(fd);
-  if (environment.SOTTO_PASSPHRASE_FILE !== undefined) return readSecret(environment.SOTTO_PASSPHRASE_FILE);
+  if (options.flag === undefined && environment.SOTTO_PASSPHRASE_FILE !== undefined)
+    return readSecret(environment.SOTTO_PASSPHRASE_FILE);
   const typed = await askTerminal(`${options.prompt}: `, { secret: true });
   if (typed === undefined || options.twice !== true) return typed;
   if (typed === '')

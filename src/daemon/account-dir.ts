@@ -16,7 +16,7 @@ import type { AccountPaths } from '../client/paths.ts';
 import { isKeyFile, makeVault, openVault } from '../crypto/vault.ts';
 import type { Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { type Database, openDatabase } from '../sqlite/open.ts';
+import { type Database, openDatabase, rekeyDatabase } from '../sqlite/open.ts';
 import { migrate } from '../store/migrations.ts';
 
 const KEY_BYTES = 32;
@@ -60,6 +60,59 @@ export const createAccountDir = async (
   }
   writeDurably(paths.vault, vault);
   return key;
+};
+
+/**
+ * Puts the database under a new key, wrapped under a passphrase or none. The database must be closed, and open nowhere
+ * else. The renaming of the new database is the moment at which it counts: `settleAccountDir` finishes or undoes the rest.
+ */
+export const rekeyAccountDir = async (
+  paths: AccountPaths,
+  key: Uint8Array,
+  wanted: { readonly passphrase: string | undefined; readonly random: Random },
+): Promise<Uint8Array> => {
+  const next = nextOf(paths);
+  const newKey = wanted.random.bytes(KEY_BYTES);
+  const vault = await makeVault(newKey, wanted.passphrase);
+  settleAccountDir(paths);
+  try {
+    {
+      using db = openDatabase(paths.database, key);
+      db.truncateWal();
+      db.copyTo(next.database);
+    }
+    rekeyDatabase(next.database, key, newKey);
+    syncPath(next.database);
+    syncPath(paths.dir);
+    writeDurably(next.vault, vault);
+    renameSync(next.database, paths.database);
+  } catch (error) {
+    undoRekey(paths);
+    throw error;
+  }
+  syncPath(paths.dir);
+  settleAccountDir(paths);
+  return newKey;
+};
+
+/** Finishes a change of the key that was interrupted after its moment, and undoes one that was interrupted before. */
+export const settleAccountDir = (paths: AccountPaths): void => {
+  const next = nextOf(paths);
+  if (!existsSync(next.vault) || existsSync(next.database)) return undoRekey(paths);
+  renameSync(next.vault, paths.vault);
+  syncPath(paths.dir);
+};
+
+const nextOf = (paths: AccountPaths) => ({ vault: `${paths.vault}.next`, database: `${paths.database}.next` });
+
+// The vault first: alone it would look like a change that has happened.
+const undoRekey = (paths: AccountPaths): void => {
+  const next = nextOf(paths);
+  if (existsSync(next.vault)) {
+    rmSync(next.vault);
+    syncPath(paths.dir);
+  }
+  for (const suffix of ['', '-journal']) rmSync(next.database + suffix, { force: true });
 };
 
 /** The database key. Throws `passphrase.needed`, `passphrase.wrong`, `vault.damaged`, or `account.unknown`. */
@@ -106,7 +159,15 @@ export const writeDurably = (path: string, bytes: Uint8Array): void => {
     closeSync(file);
   }
   renameSync(temporary, path);
-  const dir = openSync(dirname(path), 'r');
-  fsyncSync(dir);
-  closeSync(dir);
+  syncPath(dirname(path));
+};
+
+/** Makes a file's bytes, or a folder's names, durable. */
+const syncPath = (path: string): void => {
+  const file = openSync(path, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
 };

@@ -1,5 +1,5 @@
 // The local program: owns one account, its database and its network, and answers front ends until it is told to end.
-import { rmSync } from 'node:fs';
+import { renameSync, rmSync } from 'node:fs';
 import type { AccountPaths, Places } from '../client/paths.ts';
 import { Account, createAccount, torObject } from '../core/account.ts';
 import { getSelf } from '../core/self.ts';
@@ -17,7 +17,9 @@ import {
   makeAccountDir,
   openAccountDatabase,
   openAccountVault,
+  rekeyAccountDir,
   rewrapVault,
+  settleAccountDir,
   vaultState,
 } from './account-dir.ts';
 import { checkBackup, loadBackup, type Written, writeBackup } from './backup.ts';
@@ -55,6 +57,9 @@ export class Daemon {
   #config: Config;
   #open: Open | undefined;
   #ending = false;
+  /** Backups that read the database by a connection of their own. */
+  #reading = 0;
+  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(options: DaemonOptions, lock: Disposable, config: Config) {
     this.options = options;
@@ -74,6 +79,7 @@ export class Daemon {
     const config = readConfig(options.places.configFile);
     makeAccountDir(options.paths);
     const lock = takeLock(options.paths.lock);
+    settleAccountDir(options.paths);
     const daemon = new Daemon(options, lock, config);
     try {
       if (vaultState(options.paths) === 'keyFile') await daemon.unlock(undefined);
@@ -133,24 +139,16 @@ export class Daemon {
     readonly phrase?: string;
   }): Promise<string> {
     const root = wanted.phrase === undefined ? systemRandom.bytes(ROOT_BYTES) : rootOfPhrase(wanted.phrase);
-    const key = await createAccountDir(this.options.paths, {
-      passphrase: wanted.passphrase,
-      random: systemRandom,
-      fill: (db) => createAccount(db, { root, nickname: wanted.nickname, random: systemRandom, clock: systemClock }),
-    });
-    await this.#openWith(key);
+    await this.#make(wanted.passphrase, (db) =>
+      createAccount(db, { root, nickname: wanted.nickname, random: systemRandom, clock: systemClock }),
+    );
     return phraseOf(root);
   }
 
   /** Makes the account from a backup file that was made with `secret`; nothing is left when it is not whole. */
   async restore(file: string, secret: BackupSecret, passphrase: string | undefined): Promise<void> {
     await checkBackup(file, secret);
-    const key = await createAccountDir(this.options.paths, {
-      passphrase,
-      random: systemRandom,
-      fill: (db) => loadBackup(db, file, secret, { random: systemRandom, clock: systemClock }),
-    });
-    await this.#openWith(key);
+    await this.#make(passphrase, (db) => loadBackup(db, file, secret, { random: systemRandom, clock: systemClock }));
   }
 
   /** Writes a backup while everything goes on. Without a passphrase the recovery phrase opens it. */
@@ -160,50 +158,69 @@ export class Daemon {
     if (self === undefined) throw new Error('an open account has a row');
     const secret: BackupSecret =
       passphrase === undefined ? { kind: 'account', key: self.backupKey } : { kind: 'passphrase', passphrase };
-    using reader = openAccountDatabase(this.options.paths, key);
-    return await writeBackup(reader, file, secret, systemClock.now());
+    this.#reading++;
+    try {
+      using reader = openAccountDatabase(this.options.paths, key);
+      return await writeBackup(reader, file, secret, systemClock.now());
+    } finally {
+      this.#reading--;
+    }
   }
 
-  async unlock(passphrase: string | undefined): Promise<void> {
-    if (this.#open !== undefined) return;
-    await this.#openWith(await openAccountVault(this.options.paths, passphrase));
+  unlock(passphrase: string | undefined): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#open === undefined) await this.#openWith(await openAccountVault(this.options.paths, passphrase));
+    });
   }
 
   /** A locked account is offline and acknowledges nothing; its keys are gone from memory. */
-  async lock(): Promise<void> {
-    const open = this.#open;
-    this.#open = undefined;
-    if (open === undefined) return;
-    open.hooks[Symbol.dispose]();
-    open.notifier[Symbol.dispose]();
-    await open.account[Symbol.asyncDispose]();
-    open.db.truncateWal();
-    open.db[Symbol.dispose]();
-    open.key.fill(0);
+  lock(): Promise<void> {
+    return this.#inTurn(() => this.#close());
   }
 
-  /** Changes the passphrase after checking the present one. */
-  async changePassphrase(present: string | undefined, next: string | undefined): Promise<void> {
-    const key = await openAccountVault(this.options.paths, present);
-    await rewrapVault(this.options.paths, key, next);
+  /** Changes the passphrase after checking the present one; `rekey` also encrypts the database under a new key. */
+  changePassphrase(wanted: {
+    readonly present: string | undefined;
+    readonly next: string | undefined;
+    readonly rekey: boolean;
+  }): Promise<void> {
+    const { paths } = this.options;
+    return this.#inTurn(async () => {
+      const key = await openAccountVault(paths, wanted.present);
+      if (!wanted.rekey) return await rewrapVault(paths, key, wanted.next);
+      if (this.#reading > 0)
+        throw new SottoError('account.running', { message: 'A backup is being written: try later' });
+      await this.#reopen(() => rekeyAccountDir(paths, key, { passphrase: wanted.next, random: systemRandom }), key);
+    });
   }
 
   /** Reads config.toml again; a bad one changes nothing. A change of Tor's part takes the account off and on again. */
-  async reload(): Promise<void> {
-    const config = readConfig(this.options.places.configFile);
-    const changed = JSON.stringify(config.tor) !== JSON.stringify(this.#config.tor);
-    this.#config = config;
-    this.log.info('config.reloaded', { changed });
-    if (!changed || this.#open === undefined) return;
-    const key = new Uint8Array(this.#open.key);
-    await this.lock();
-    await this.#openWith(key);
+  reload(): Promise<void> {
+    return this.#inTurn(async () => {
+      const config = readConfig(this.options.places.configFile);
+      const changed = JSON.stringify(config.tor) !== JSON.stringify(this.#config.tor);
+      this.#config = config;
+      this.log.info('config.reloaded', { changed });
+      if (!changed || this.#open === undefined) return;
+      const key = new Uint8Array(this.#open.key);
+      await this.#reopen(() => Promise.resolve(key), key);
+    });
   }
 
-  /** Erases the account and ends. */
-  async remove(): Promise<void> {
-    await this.lock();
-    eraseAccountDir(this.options.paths);
+  /** Erases the account; the daemon is to end. */
+  remove(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#close();
+      eraseAccountDir(this.options.paths);
+    });
+  }
+
+  /** Moves the account's folder; the daemon is to end. */
+  move(dir: string): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#close();
+      renameSync(this.options.paths.dir, dir);
+    });
   }
 
   status(): Status {
@@ -222,7 +239,46 @@ export class Daemon {
     };
   }
 
+  // What opens and closes the account happens one after the other.
+  #inTurn<T>(body: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(body);
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+
+  #make(passphrase: string | undefined, fill: (db: Database) => Promise<void> | void): Promise<void> {
+    const { paths } = this.options;
+    return this.#inTurn(async () => {
+      await this.#openWith(await createAccountDir(paths, { passphrase, random: systemRandom, fill }));
+    });
+  }
+
+  // Runs `change` while the account is closed, then opens what was open: with the key it gives, or with `key` when it fails.
+  async #reopen(change: () => Promise<Uint8Array>, key: Uint8Array): Promise<void> {
+    const wasOpen = this.#open !== undefined;
+    await this.#close();
+    let opens = key;
+    try {
+      opens = await change();
+    } finally {
+      if (wasOpen) await this.#openWith(opens);
+    }
+  }
+
+  async #close(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    if (open === undefined) return;
+    open.hooks[Symbol.dispose]();
+    open.notifier[Symbol.dispose]();
+    await open.account[Symbol.asyncDispose]();
+    open.db.truncateWal();
+    open.db[Symbol.dispose]();
+    open.key.fill(0);
+  }
+
   async #openWith(key: Uint8Array): Promise<void> {
+    if (this.#ending) throw new SottoError('account.locked', { message: 'The daemon ends' });
     const { paths, pid } = this.options;
     const db = openAccountDatabase(paths, key);
     try {
@@ -269,6 +325,7 @@ export class Daemon {
       account: this.options.paths.name,
       locked: state !== 'absent' && this.#open === undefined,
       exists: state !== 'absent',
+      passphrase: state === 'passphrase',
     };
   }
 

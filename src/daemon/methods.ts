@@ -1,5 +1,5 @@
 // The methods the daemon answers itself; all others go to the open account.
-import { existsSync, renameSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Account } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
@@ -97,11 +97,9 @@ const HANDLERS: Handlers = {
     return { locked: true };
   },
   'account.passwd': async (daemon, params) => {
-    await daemon.changePassphrase(
-      params.passphrase,
-      secretOf({ passphrase: params.newPassphrase, noPassphrase: params.noPassphrase }),
-    );
-    return { changed: true };
+    const next = secretOf({ passphrase: params.newPassphrase, noPassphrase: params.noPassphrase });
+    await daemon.changePassphrase({ present: params.passphrase, next, rekey: params.rekey === true });
+    return { changed: true, ...warn(next) };
   },
   'account.remove': async (daemon, { confirm }) => {
     if (confirm !== daemon.options.paths.name)
@@ -113,13 +111,12 @@ const HANDLERS: Handlers = {
     return { removed: true };
   },
   'account.rename': async (daemon, { name }) => {
-    const { paths, places } = daemon.options;
+    const { places } = daemon.options;
     const target = join(places.accountsDir, name);
     if (!/^[a-z0-9][a-z0-9_-]{0,31}$/.test(name))
       throw new SottoError('params.invalid', { message: 'An account is named by lower-case letters, digits, - and _' });
     if (existsSync(target)) throw new SottoError('account.exists');
-    await daemon.lock();
-    renameSync(paths.dir, target);
+    await daemon.move(target);
     later(daemon);
     return { account: name };
   },

@@ -221,7 +221,7 @@ export const DAEMON_METHODS = {
       noPassphrase: z.boolean().optional(),
       rekey: z.boolean().optional(),
     }),
-    z.object({ changed: z.boolean() }),
+    z.object({ changed: z.boolean(), warning: z.string().optional() }),
   ),
   'account.remove': method(
     'Erases the account and ends the daemon.',
@@ -580,4 +580,6 @@ export type Greeting = {
   readonly locked: boolean;
   /** False until `account.init` or `account.restore`. */
   readonly exists: boolean;
+  /** Whether a passphrase opens it. */
+  readonly passphrase: boolean;
 };

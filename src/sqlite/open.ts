@@ -60,6 +60,11 @@ export class Database implements Disposable {
     this.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   }
 
+  /** Writes a whole copy, under the same key, into a file that must not exist. Throws `disk.*`. */
+  copyTo(path: string): void {
+    this.run('VACUUM INTO ?', path);
+  }
+
   [Symbol.dispose](): void {
     for (const statement of this.#statements.values()) statement.close();
     this.#statements.clear();
@@ -85,7 +90,7 @@ export const openDatabase = (path: string, key?: Uint8Array): Database => {
     return guarded(() => {
       // what goes wrong is told by the error, not by lines on stderr
       driver.exec('PRAGMA cipher_log_level = NONE');
-      if (key !== undefined) driver.exec(`PRAGMA key = "x'${Buffer.from(key).toString('hex')}'"`);
+      if (key !== undefined) driver.exec(`PRAGMA key = ${rawKey(key)}`);
       driver.exec('PRAGMA journal_mode = WAL');
       driver.exec('PRAGMA synchronous = FULL');
       driver.exec('PRAGMA secure_delete = ON');
@@ -98,6 +103,24 @@ export const openDatabase = (path: string, key?: Uint8Array): Database => {
     throw error;
   }
 };
+
+/** Encrypts the closed file at `path` under another key; a crash in between leaves it useless. Throws as `openDatabase`. */
+export const rekeyDatabase = (path: string, key: Uint8Array, next: Uint8Array): void => {
+  const driver = guarded(() => new Driver(path));
+  try {
+    guarded(() => {
+      driver.exec('PRAGMA cipher_log_level = NONE');
+      driver.exec(`PRAGMA key = ${rawKey(key)}`);
+      // A write-ahead log would keep pages of the old key.
+      driver.exec('PRAGMA journal_mode = DELETE');
+      driver.exec(`PRAGMA rekey = ${rawKey(next)}`);
+    });
+  } finally {
+    driver.close();
+  }
+};
+
+const rawKey = (key: Uint8Array): string => `"x'${Buffer.from(key).toString('hex')}'"`;
 
 // The driver tells SQLite's result in its message only.
 const guarded = <T>(body: () => T): T => {
