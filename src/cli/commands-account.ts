@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
 import { listAccounts } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { errorObject, SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
 import type { Command, CommandContext } from './command.ts';
 import { checkText, settingText, sizeText, statusText } from './show.ts';
@@ -15,7 +15,13 @@ const PASSPHRASE_FLAGS = {
 } as const;
 
 const selfText = (self: Result<'account.show'>): string =>
-  [`${self.nickname} (account ${self.account})`, self.address, '', self.words, '', self.link].join('\n');
+  [
+    `${self.nickname} (account ${self.account})`,
+    '',
+    `address  ${self.address}`,
+    `words    ${self.words}`,
+    `link     ${self.link}`,
+  ].join('\n');
 
 const newPassphrase = async (context: CommandContext): Promise<{ passphrase?: string; noPassphrase?: boolean }> => {
   if (context.flags.has('no-passphrase')) return { noPassphrase: true };
@@ -256,7 +262,7 @@ const rename: Command = {
   methods: ['account.rename'],
   run: async ({ connect, args, out }) =>
     out.item(
-      await (await connect()).call('account.rename', { name: args[0] ?? '' }),
+      await (await connect({ unlock: false })).call('account.rename', { name: args[0] ?? '' }),
       (one) => `The account is called ${one.account} now.`,
     ),
 };
@@ -272,7 +278,7 @@ const remove: Command = {
       context.flags.text('confirm') ??
       (await context.ask(`Type the account's name (${context.account.name}) to erase it: `)) ??
       '';
-    const client = await context.connect();
+    const client = await context.connect({ unlock: false });
     context.out.item(await client.call('account.remove', { confirm: confirm.trim() }), () => 'erased');
   },
 };
@@ -403,13 +409,26 @@ const doctor: Command = {
   flags: { check: { doc: 'only the checks (as always)' } },
   methods: ['doctor.check'],
   run: async ({ connect, out }) => {
-    const checks = await (await connect()).call('doctor.check', {});
+    const checks = await connect({ unlock: false }).then((client) => client.call('doctor.check', {}), unstarted);
     for (const check of checks) out.item(check, checkText);
     const bad = checks.filter((check) => !check.ok);
     if (bad.length > 0)
-      throw new SottoError('internal.bug', { message: `${bad.length} of ${checks.length} checks do not hold` });
+      throw new SottoError('check.failed', { message: `${bad.length} of ${checks.length} checks do not hold` });
   },
 };
+
+// What kept the daemon from starting is what is wrong.
+const unstarted = (error: unknown): Result<'doctor.check'> => {
+  const { message, code } = errorObject(error);
+  return [{ check: 'daemon', ok: false, detail: `does not start: ${message}`, fix: fixOf(code) }];
+};
+
+const fixOf = (code: string): string =>
+  code === 'config.invalid'
+    ? 'correct config.toml'
+    : code === 'account.running'
+      ? 'end the other program that runs this account'
+      : 'sotto daemon run, to see what it says';
 
 const inFlag = {
   in: { doc: 'only for this conversation', value: 'CONVERSATION' },

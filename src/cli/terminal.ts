@@ -43,11 +43,12 @@ export const askTerminal = async (
     import('node:tty'),
   ]);
   const input = new ReadStream(openSync('/dev/tty', 'r'));
-  process.stderr.write(prompt);
   const quiet = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input, output: options.secret ? quiet : process.stderr, terminal: true });
   try {
-    return await lines.question('');
+    // The terminal echoes no more by now.
+    if (options.secret) process.stderr.write(prompt);
+    return await lines.question(options.secret ? '' : prompt);
   } finally {
     lines.close();
     input.destroy();

@@ -4,6 +4,7 @@ import { RPC_START_MS_MAX } from '../protocol/limits.ts';
 import type { AccountPaths } from './paths.ts';
 import { RpcClient } from './rpc-client.ts';
 
+const WINNER_MS_MAX = 5_000;
 const LOOK_MS = 15;
 
 export type Launch = {
@@ -32,6 +33,7 @@ const start = async ({ account, command }: Launch): Promise<RpcClient> => {
   });
   let said = '';
   let exited = false;
+  let exitedAt = 0;
   child.stderr?.on('data', (chunk: Buffer) => {
     said += chunk.toString();
   });
@@ -41,6 +43,7 @@ const start = async ({ account, command }: Launch): Promise<RpcClient> => {
   });
   child.on('exit', () => {
     exited = true;
+    exitedAt = Date.now();
   });
   const endAt = Date.now() + RPC_START_MS_MAX;
   for (;;) {
@@ -50,7 +53,11 @@ const start = async ({ account, command }: Launch): Promise<RpcClient> => {
       child.unref();
       return client;
     } catch {
-      if (exited) throw await failure(account, said);
+      if (exited) {
+        // Who lost the race to another daemon waits for the winner to answer.
+        const error = failure(account, said);
+        if (error.code !== 'account.running' || Date.now() > exitedAt + WINNER_MS_MAX) throw error;
+      }
       if (Date.now() > endAt)
         throw new SottoError('daemon.absent', { message: `The daemon does not answer: see ${account.log}` });
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
@@ -58,8 +65,7 @@ const start = async ({ account, command }: Launch): Promise<RpcClient> => {
   }
 };
 
-// A daemon that lost the race to another says so with `account.running`; the winner answers in a moment.
-const failure = async (account: AccountPaths, said: string): Promise<SottoError> => {
+const failure = (account: AccountPaths, said: string): SottoError => {
   const line = said.split('\n').find((one) => one.startsWith('{')) ?? '';
   try {
     const { code, message, details } = JSON.parse(line) as {

@@ -112,7 +112,7 @@ const undoRekey = (paths: AccountPaths): void => {
     rmSync(next.vault);
     syncPath(paths.dir);
   }
-  for (const suffix of ['', '-journal']) rmSync(next.database + suffix, { force: true });
+  for (const left of [`${next.vault}.new`, next.database, `${next.database}-journal`]) rmSync(left, { force: true });
 };
 
 /** The database key. Throws `passphrase.needed`, `passphrase.wrong`, `vault.damaged`, or `account.unknown`. */

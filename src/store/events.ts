@@ -45,6 +45,10 @@ export const eventRange = (db: Database): { readonly first: number; readonly las
   return { first: row?.first ?? 0, last: row?.last ?? 0 };
 };
 
+/** When the latest kept event was committed, by the clock of then; 0 when there is none. */
+export const latestEventAt = (db: Database): number =>
+  db.get<{ at: number }>('SELECT at FROM events ORDER BY id DESC LIMIT 1')?.at ?? 0;
+
 /** Drops events from before `before`, and the oldest beyond `keep`. */
 export const pruneEvents = (db: Database, before: number, keep: number): void => {
   db.run('DELETE FROM events WHERE at < ? AND id < (SELECT max(id) FROM events)', before);

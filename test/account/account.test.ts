@@ -1,0 +1,154 @@
+// Accounts as their owner handles them: passphrases, locks, several side by side, names, the end.
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Stage, type User } from '../e2e/stage.ts';
+
+let stage: Stage;
+beforeAll(() => {
+  stage = new Stage({ offline: true });
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+/** Options that give a passphrase by file. */
+const secret = (passphrase: string) => {
+  const file = join(stage.dir, `secret-${passphrase}`);
+  writeFileSync(file, `${passphrase}\n`, { mode: 0o600 });
+  return { env: { SOTTO_PASSPHRASE_FILE: file } };
+};
+
+const onTerminal = (user: User, words: readonly string[], typed: readonly string[]): Promise<string> =>
+  new Promise((done, fail) => {
+    const program = [resolve('bin/sotto'), '--data-dir', user.dir, '--account', user.name, ...words].join(' ');
+    const child = spawn('script', ['-qefc', program, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const left = [...typed];
+    let seen = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      seen += chunk.toString();
+      // One answer for each question, when it is asked.
+      if (/: (\u001b\[\d*[A-Z])*$/.test(seen) && left.length > 0) {
+        seen += '\n';
+        child.stdin.write(`${left.shift()}\r`);
+      }
+    });
+    child.on('error', fail);
+    child.on('close', () => done(seen));
+  });
+
+describe('a passphrase', () => {
+  test('opens the account, is changed with the present one only, and is removed; --rekey keeps everything', async () => {
+    const user = stage.stranger('walter');
+    await user.ok('init', '--nickname', 'walter', secret('one'));
+    await user.ok('nickname', 'Walter');
+    const wrong = await user.run('passwd', '--new-passphrase-fd', '0', { ...secret('wrong'), input: 'two\n' });
+    expect(wrong.error).toMatchObject({ code: 'passphrase.wrong', exit: 6 });
+    await user.ok('passwd', '--new-passphrase-fd', '0', { ...secret('one'), input: 'two\n' });
+    await user.ok('account', 'lock');
+    expect((await user.run('account', 'unlock', secret('one'))).error).toMatchObject({ code: 'passphrase.wrong' });
+    await user.ok('account', 'unlock', secret('two'));
+    const before = readFileSync(join(stage.dir, 'accounts/walter/sotto.db')).subarray(0, 4096);
+    await user.ok('passwd', '--rekey', '--new-passphrase-fd', '0', { ...secret('two'), input: 'three\n' });
+    expect(readFileSync(join(stage.dir, 'accounts/walter/sotto.db')).subarray(0, 4096).equals(before)).toBe(false);
+    expect((await user.one<{ nickname: string }>('id')).nickname).toBe('Walter');
+    await user.ok('daemon', 'stop');
+    expect((await user.run('id', secret('two'))).error).toMatchObject({ code: 'passphrase.wrong' });
+    expect((await user.ok<{ nickname: string }>('id', secret('three'))).items[0]?.nickname).toBe('Walter');
+    const removed = await user.ok<{ warning: string }>('passwd', '--no-passphrase', secret('three'));
+    expect(removed.items[0]?.warning).toContain('Without a passphrase');
+    await user.ok('daemon', 'stop');
+    await user.ok('id');
+    await user.ok('passwd', secret('four'));
+    await user.ok('daemon', 'stop');
+    expect((await user.run('id')).error).toMatchObject({ code: 'passphrase.needed', exit: 6 });
+  }, 60_000);
+
+  test('is asked twice on a terminal and not shown; the phrase is shown once, and words of it are asked back', async () => {
+    const user = stage.stranger('tess');
+    const mismatch = await onTerminal(user, ['init', '--nickname', 'tess'], ['apple', 'pear']);
+    expect(mismatch).toContain('The two passphrases differ');
+    expect(existsSync(join(stage.dir, 'accounts/tess/vault'))).toBe(false);
+    const made = await onTerminal(
+      user,
+      ['init', '--nickname', 'tess'],
+      ['apple', 'apple', 'wrong', 'wrong', 'wrong', 'x', 'x', 'x'],
+    );
+    expect(made).not.toContain('apple');
+    expect(made).toMatch(/Recovery phrase[\s\S]*\n(\w+ ){11}\w+\r?\n/);
+    expect(made).toContain('That is not word 3');
+    const changed = await onTerminal(user, ['passwd'], ['apple', 'plum', 'plum']);
+    expect(changed).toContain('The passphrase is changed.');
+    expect(changed).not.toContain('plum');
+    await user.ok('daemon', 'stop');
+    await user.ok('id', secret('plum'));
+  }, 60_000);
+});
+
+describe('a locked account', () => {
+  test('says so to every command and acknowledges nothing; status, doctor and unlock are explained', async () => {
+    const user = stage.stranger('lotte');
+    await user.ok('init', '--nickname', 'lotte', secret('one'));
+    await user.ok('account', 'lock');
+    for (const words of [['status'], ['conversations'], ['send', 'bob', 'hello'], ['contact', 'list'], ['search', 'x']])
+      expect((await user.run(...words)).error, words.join(' ')).toMatchObject({ code: 'passphrase.needed', exit: 6 });
+    expect((await user.run('rpc', 'account.show')).error).toMatchObject({ code: 'account.locked', exit: 6 });
+    const status = await user.one<{ locked: boolean }>('daemon', 'status');
+    expect(status.locked).toBe(true);
+    const checks = (await user.run<{ check: string; ok: boolean; fix?: string }>('doctor')).items;
+    expect(checks.find((one) => !one.ok)).toMatchObject({ check: 'account', fix: expect.stringContaining('unlock') });
+    await user.ok('account', 'unlock', secret('one'));
+    await user.ok('status');
+  }, 30_000);
+});
+
+describe('accounts side by side', () => {
+  test('are listed, chosen by name, renamed, and erased; a second daemon of one is refused', async () => {
+    const [ada, ben] = [stage.stranger('ada'), stage.stranger('ben')];
+    await ada.ok('init', '--nickname', 'ada', '--no-passphrase');
+    await ben.ok('init', '--nickname', 'ben', '--no-passphrase');
+    const list = await ada.items<{ account: string; running: boolean }>('account', 'list');
+    expect(list.filter((one) => ['ada', 'ben'].includes(one.account)).map((one) => one.running)).toEqual([true, true]);
+    expect((await ada.run('daemon', 'run')).error).toMatchObject({ code: 'account.running', exit: 7 });
+    const { address } = await ada.one<{ address: string }>('id');
+    expect((await ada.run('account', 'rename', 'ben')).error).toMatchObject({ code: 'account.exists', exit: 7 });
+    await ada.ok('account', 'rename', 'adele');
+    const adele = stage.stranger('adele');
+    expect((await adele.one<{ address: string }>('id')).address).toBe(address);
+    expect((await adele.run('account', 'remove')).code).not.toBe(0);
+    await adele.ok('account', 'remove', '--confirm', 'adele');
+    expect(readdirSync(join(stage.dir, 'accounts'))).not.toContain('adele');
+    expect((await adele.run('id')).error).toMatchObject({ code: 'account.unknown' });
+    await ben.ok('id');
+  }, 30_000);
+
+  test('keep folders and files that only their owner can read', async () => {
+    const dir = join(stage.dir, 'accounts/ben');
+    expect(statSync(dir).mode & 0o777).toBe(0o700);
+    for (const name of readdirSync(dir)) expect(statSync(join(dir, name)).mode & 0o077, name).toBe(0);
+  });
+});
+
+describe('a recovery phrase', () => {
+  test('gives the same address back, and is refused where an address is wanted', async () => {
+    const [rosa, again] = [stage.stranger('rosa'), stage.stranger('rosa-again')];
+    const made = await rosa.one<{ address: string; recoveryPhrase: string }>(
+      'init',
+      '--nickname',
+      'rosa',
+      '--no-passphrase',
+    );
+    expect(made.recoveryPhrase.split(' ')).toHaveLength(12);
+    expect(JSON.stringify(await rosa.one('id'))).not.toContain(made.recoveryPhrase);
+    const refused = await rosa.run('contact', 'add', made.recoveryPhrase);
+    expect(refused.error).toMatchObject({ code: 'words.recovery', exit: 8 });
+    const bad = await again.run('restore', '-', '--no-passphrase', {
+      input: made.recoveryPhrase.replace(/ \w+$/, ' zoo'),
+    });
+    expect(bad.code).toBe(8);
+    expect(existsSync(join(stage.dir, 'accounts/rosa-again/vault'))).toBe(false);
+    const restored = await again.ok<{ address: string }>('restore', '-', '--no-passphrase', {
+      input: made.recoveryPhrase,
+    });
+    expect(restored.items[0]?.address).toBe(made.address);
+  }, 30_000);
+});

@@ -1,0 +1,74 @@
+// A change of the database key that is killed at any of its steps: one passphrase opens the account, and all of it is there.
+import { spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { accountPaths, placesOf } from '../../src/client/paths.ts';
+import { createAccount } from '../../src/core/account.ts';
+import { getSelf } from '../../src/core/self.ts';
+import {
+  createAccountDir,
+  openAccountDatabase,
+  openAccountVault,
+  settleAccountDir,
+} from '../../src/daemon/account-dir.ts';
+import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
+
+const STEPS_MAX = 40;
+const base = mkdtempSync(join(tmpdir(), 'sotto-rekey-'));
+const pathsOf = (dir: string) => accountPaths(placesOf(dir, {}), 'alice', {});
+const first = join(base, 'first');
+
+beforeAll(async () => {
+  await createAccountDir(pathsOf(first), {
+    passphrase: 'old',
+    random: systemRandom,
+    fill: (db) =>
+      createAccount(db, { root: systemRandom.bytes(16), nickname: 'alice', random: systemRandom, clock: systemClock }),
+  });
+});
+afterAll(() => rmSync(base, { recursive: true, force: true }));
+
+/** Gives true when the program came to its end before the step. */
+const rekeyUntil = (dir: string, step: number): Promise<boolean> =>
+  new Promise((done, fail) => {
+    const child = spawn(process.execPath, [resolve('test/account/killed.ts'), dir, String(step)], { stdio: 'inherit' });
+    child.on('close', (code, signal) =>
+      signal === 'SIGKILL' ? done(false) : code === 0 ? done(true) : fail(new Error(`exit ${code}`)),
+    );
+  });
+
+/** The passphrases of the two that open the vault and the database behind it. */
+const opening = async (dir: string): Promise<string[]> => {
+  const paths = pathsOf(dir);
+  settleAccountDir(paths);
+  const open: string[] = [];
+  for (const passphrase of ['old', 'new']) {
+    const key = await openAccountVault(paths, passphrase).catch(() => undefined);
+    if (key === undefined) continue;
+    using db = openAccountDatabase(paths, key);
+    expect(getSelf(db)?.installId).toHaveLength(16);
+    open.push(passphrase);
+  }
+  return open;
+};
+
+test('killed at any step, exactly one passphrase opens, and nothing of the other key is left', async () => {
+  const seen: string[] = [];
+  for (let step = 1; step < STEPS_MAX; step++) {
+    const dir = join(base, `at-${step}`);
+    cpSync(first, dir, { recursive: true });
+    const ended = await rekeyUntil(dir, step);
+    const open = await opening(dir);
+    expect(open, `killed at step ${step}`).toHaveLength(1);
+    expect(readdirSync(pathsOf(dir).dir).filter((name) => /next|new/.test(name))).toEqual([]);
+    seen.push(open.join());
+    if (ended) break;
+  }
+  // The change counts from one step on, and not before.
+  expect(seen.at(0)).toBe('old');
+  expect(seen.at(-1)).toBe('new');
+  expect(seen.join()).toMatch(/^(old,)+(new,?)+$/);
+  expect(seen.length).toBeGreaterThan(6);
+}, 60_000);
