@@ -3,6 +3,7 @@
 import type { Command, Flag } from './command.ts';
 import { ACCOUNT_COMMANDS } from './commands-account.ts';
 import { CONTACT_COMMANDS } from './commands-contacts.ts';
+import { DAEMON_COMMANDS } from './commands-daemon.ts';
 import { FILE_COMMANDS } from './commands-files.ts';
 import { PROGRAM_COMMANDS } from './commands-program.ts';
 import { TALK_COMMANDS } from './commands-talk.ts';
@@ -24,6 +25,7 @@ export const GLOBAL_FLAGS: Readonly<Record<string, Flag>> = {
 /** Every command of this program, in the order of the help. */
 export const COMMANDS: readonly Command[] = [
   ...ACCOUNT_COMMANDS,
+  ...DAEMON_COMMANDS,
   ...CONTACT_COMMANDS,
   ...TALK_COMMANDS,
   ...FILE_COMMANDS,

@@ -42,6 +42,20 @@ export const putSelf = (
   );
 };
 
+/** Whether the store ran last at `place`, a fingerprint of a machine and a folder. */
+export const isAtPlace = (db: Database, place: Uint8Array): boolean =>
+  db.get('SELECT 1 AS here FROM account WHERE place = ?', place) !== undefined;
+
+/** The store is at home at `place` from now on. */
+export const putPlace = (db: Database, place: Uint8Array): void => {
+  db.run('UPDATE account SET place = ?', place);
+};
+
+/** Makes this copy of the store one that contacts can tell from others. */
+export const putInstallId = (db: Database, installId: Uint8Array): void => {
+  db.run('UPDATE account SET install_id = ?', installId);
+};
+
 /** The name that goes with our requests. */
 export const nicknameOf = (db: Database): string =>
   db.get<{ nickname: string }>('SELECT nickname FROM account')?.nickname ?? '';

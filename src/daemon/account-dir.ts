@@ -1,4 +1,5 @@
 // The account's folder on disk: its vault file and its database, made, opened, re-keyed and erased.
+import { createHash } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
@@ -9,8 +10,10 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
+import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import type { AccountPaths } from '../client/paths.ts';
 import { isKeyFile, makeVault, openVault } from '../crypto/vault.ts';
@@ -139,6 +142,22 @@ export const openAccountDatabase = (paths: AccountPaths, key: Uint8Array): Datab
   } catch (error) {
     db[Symbol.dispose]();
     throw error;
+  }
+};
+
+/** Tells this folder on this machine from every copy of it: its inode, and the machine's id. A renamed folder is the same. */
+export const placeOf = (paths: AccountPaths): Uint8Array =>
+  new Uint8Array(
+    createHash('sha256')
+      .update(`${statSync(paths.dir).ino} ${machineId()}`)
+      .digest(),
+  );
+
+const machineId = (): string => {
+  try {
+    return readFileSync('/etc/machine-id', 'utf8');
+  } catch {
+    return hostname();
   }
 };
 

@@ -2,12 +2,13 @@
 import { renameSync, rmSync } from 'node:fs';
 import type { AccountPaths, Places } from '../client/paths.ts';
 import { Account, createAccount, torObject } from '../core/account.ts';
-import { getSelf } from '../core/self.ts';
+import { getSelf, isAtPlace, putInstallId, putPlace } from '../core/self.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
 import { TorNetwork } from '../net/tor-network.ts';
 import type { Log } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { ID_BYTES } from '../protocol/ids.ts';
 import { type Greeting, type Method, type Params, type Result, RPC_VERSION, type Status } from '../protocol/rpc.ts';
 import { takeLock } from '../sqlite/lock.ts';
 import type { Database } from '../sqlite/open.ts';
@@ -17,6 +18,7 @@ import {
   makeAccountDir,
   openAccountDatabase,
   openAccountVault,
+  placeOf,
   rekeyAccountDir,
   rewrapVault,
   settleAccountDir,
@@ -139,9 +141,11 @@ export class Daemon {
     readonly phrase?: string;
   }): Promise<string> {
     const root = wanted.phrase === undefined ? systemRandom.bytes(ROOT_BYTES) : rootOfPhrase(wanted.phrase);
-    await this.#make(wanted.passphrase, (db) =>
-      createAccount(db, { root, nickname: wanted.nickname, random: systemRandom, clock: systemClock }),
-    );
+    await this.#make(wanted.passphrase, (db) => {
+      createAccount(db, { root, nickname: wanted.nickname, random: systemRandom, clock: systemClock });
+      // A new address runs nowhere else.
+      if (wanted.phrase === undefined) putPlace(db, placeOf(this.options.paths));
+    });
     return phraseOf(root);
   }
 
@@ -191,6 +195,16 @@ export class Daemon {
       if (this.#reading > 0)
         throw new SottoError('account.running', { message: 'A backup is being written: try later' });
       await this.#reopen(() => rekeyAccountDir(paths, key, { passphrase: wanted.next, random: systemRandom }), key);
+    });
+  }
+
+  /** Runs the account here, whether or not another copy of it runs: contacts are told if it does. */
+  takeOver(): Promise<void> {
+    return this.#inTurn(async () => {
+      const { db, key } = this.open;
+      putPlace(db, placeOf(this.options.paths));
+      const kept = new Uint8Array(key);
+      await this.#reopen(() => Promise.resolve(kept), kept);
     });
   }
 
@@ -282,6 +296,9 @@ export class Daemon {
     const { paths, pid } = this.options;
     const db = openAccountDatabase(paths, key);
     try {
+      const place = placeOf(paths);
+      const isHome = isAtPlace(db, place);
+      if (!isHome) putInstallId(db, systemRandom.bytes(ID_BYTES));
       const network = new TorNetwork({
         config: this.#config.tor,
         paths: { dataDir: paths.torDir, socketDir: paths.socketDir },
@@ -289,6 +306,7 @@ export class Daemon {
         random: systemRandom,
         log: this.log,
         owner: pid,
+        ...(isHome ? {} : { unclaimed: () => putPlace(db, place) }),
       });
       const account = await Account.open({
         name: paths.name,

@@ -33,6 +33,13 @@ const account = (daemon: Daemon): Check => {
     : bad('account', `there is no account ${name}`, 'sotto init, or sotto restore');
 };
 
+const TOR_FIXES: Readonly<Record<string, string>> = {
+  'tor.missing': 'install tor, or set [tor] binary in config.toml',
+  'tor.tooOld': 'install a newer tor, or set [tor] binary in config.toml',
+  'tor.stuck': 'check the network and the clock; where Tor is blocked, set [tor] bridges in config.toml',
+  'account.elsewhere': 'stop it there, or sotto daemon start --takeover',
+};
+
 const tor = (daemon: Daemon): Check => {
   const { state, lastError, version, bootstrapPercent } = daemon.open.account.network;
   if (state === 'off') return good('tor', 'off by choice');
@@ -40,7 +47,7 @@ const tor = (daemon: Daemon): Check => {
     return bad(
       'tor',
       lastError?.message ?? 'Tor does not run',
-      lastError?.code === 'tor.missing' ? 'install tor, or set [tor] binary in config.toml' : 'see `sotto daemon logs`',
+      TOR_FIXES[lastError?.code ?? ''] ?? 'see `sotto daemon logs`',
     );
   return good('tor', `${version ?? 'starting'}, ${state} ${bootstrapPercent} %`);
 };

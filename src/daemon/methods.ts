@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Account } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { deriveSecrets, rootOfPhrase } from '../crypto/identity.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { type ErrorCode, SottoError } from '../protocol/errors.ts';
 import { LISTEN_PAGE_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import {
   ACCOUNT_METHODS,
@@ -128,6 +128,10 @@ const HANDLERS: Handlers = {
     later(daemon);
     return { stopping: true };
   },
+  'account.takeover': async (daemon) => {
+    await daemon.takeOver();
+    return { taken: true };
+  },
   'daemon.reload': async (daemon) => {
     await daemon.reload();
     return { reloaded: true };
@@ -143,6 +147,9 @@ const HANDLERS: Handlers = {
     return {};
   },
 };
+
+// Waiting mends none of these.
+const HOPELESS: ReadonlySet<string> = new Set(['tor.missing', 'tor.tooOld', 'account.elsewhere']);
 
 // The answer leaves first.
 const later = (daemon: Daemon): void => {
@@ -165,9 +172,9 @@ const waitFor = (daemon: Daemon, until: 'online' | 'reachable', timeoutMs: numbe
       } else if (state === 'off') {
         finish();
         reject(new SottoError('tor.offline'));
-      } else if (lastError?.code === 'tor.missing' || lastError?.code === 'tor.tooOld') {
+      } else if (state === 'failed' && lastError !== undefined && HOPELESS.has(lastError.code)) {
         finish();
-        reject(new SottoError(lastError.code, { message: lastError.message }));
+        reject(new SottoError(lastError.code as ErrorCode, { message: lastError.message }));
       }
     };
     const stop = account.events.subscribe((event) => (event.kind === 'tor.changed' ? look() : undefined));

@@ -20,6 +20,8 @@ import type {
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import {
   DIAL_MS_MAX,
+  PROBE_MS_MAX,
+  PROBE_MS_MIN,
   TOR_RESTART_MS_MAX,
   TOR_RESTART_MS_MIN,
   TOR_STUCK_MS,
@@ -31,6 +33,8 @@ import { socksConnect } from './socks.ts';
 import type { TorConfig, TorPaths } from './tor-config.ts';
 import { TorProcess, type TorProgress } from './tor-process.ts';
 
+const DEAF: LinkEvents = { frame: () => {}, drained: () => {}, closed: () => {} };
+
 export type TorNetworkOptions = {
   readonly config: TorConfig;
   readonly paths: TorPaths;
@@ -39,6 +43,11 @@ export type TorNetworkOptions = {
   readonly log: Log;
   /** Process id that Tor belongs to. */
   readonly owner: number;
+  /**
+   * Given when the account may run elsewhere: our own address is then dialled before it is published, and this is called
+   * when nobody answers there. While somebody does, we stay offline and look again.
+   */
+  readonly unclaimed?: () => void;
 };
 
 /** `Network` of ports.ts over a Tor of our own. */
@@ -55,10 +64,14 @@ export class TorNetwork implements Network {
   #restarts = 0;
   #cancelRestart: Cancel = () => {};
   #cancelStuck: Cancel = () => {};
+  #cancelProbe: Cancel = () => {};
+  #claimed: boolean;
+  #probing = false;
   #closed = false;
 
   constructor(options: TorNetworkOptions) {
     this.#options = options;
+    this.#claimed = options.unclaimed === undefined;
     this.#isolationKey = options.random.bytes(32);
     this.#state = {
       state: 'off',
@@ -82,10 +95,14 @@ export class TorNetwork implements Network {
   }
 
   async dial(address: string, attach: (link: Link) => LinkEvents, options: DialOptions): Promise<Link> {
-    const { clock, random, paths, config } = this.#options;
-    if (config.offline) throw new SottoError('tor.offline');
-    if (this.#keys === undefined || this.#events === undefined || this.#state.state !== 'online')
-      throw new SottoError('tor.failed', { message: 'Tor is not ready yet' });
+    if (this.#options.config.offline) throw new SottoError('tor.offline');
+    if (this.#state.state !== 'online') throw new SottoError('tor.failed', { message: 'Tor is not ready yet' });
+    return await this.#dial(address, attach, options);
+  }
+
+  async #dial(address: string, attach: (link: Link) => LinkEvents, options: DialOptions): Promise<Link> {
+    const { clock, random, paths } = this.#options;
+    if (this.#keys === undefined || this.#events === undefined) throw new Error('the network is not started');
     const abort = new AbortController();
     const cancel = clock.after(DIAL_MS_MAX, () => abort.abort(new SottoError('dial.timeout')));
     const stopped = (): void => abort.abort(new SottoError('dial.unreachable', { message: 'The dial was called off' }));
@@ -111,6 +128,7 @@ export class TorNetwork implements Network {
     this.#closed = true;
     this.#cancelRestart();
     this.#cancelStuck();
+    this.#cancelProbe();
     await this.#starting;
     await this.#tor?.stop();
     for (const socket of this.#unproven) socket.destroy();
@@ -173,6 +191,7 @@ export class TorNetwork implements Network {
         clock,
         random,
         owner,
+        publish: this.#claimed,
         progress: (progress) => this.#progress(progress),
         exited: (lines) => this.#exited(lines),
       });
@@ -187,11 +206,41 @@ export class TorNetwork implements Network {
   #progress(progress: TorProgress): void {
     this.#watchProgress();
     if (progress.kind === 'bootstrap') {
-      const online = progress.percent >= 100;
-      if (online) this.#restarts = 0;
-      this.#update({ state: online ? 'online' : 'bootstrapping', bootstrapPercent: progress.percent });
+      const ready = progress.percent >= 100;
+      if (ready) this.#restarts = 0;
+      this.#update({
+        state: ready && this.#claimed ? 'online' : 'bootstrapping',
+        bootstrapPercent: progress.percent,
+      });
+      if (ready && !this.#claimed && !this.#probing) void this.#probe(1);
     } else this.#update({ descriptorUploads: progress.done, reachable: progress.done > 0 && progress.pending === 0 });
-    if (this.#state.state === 'online') this.#cancelStuck();
+    if (this.#state.bootstrapPercent === 100) this.#cancelStuck();
+  }
+
+  // Who answers at our own address with our own keys is another copy of this account.
+  async #probe(attempt: number): Promise<void> {
+    this.#probing = true;
+    const address = addressOf((this.#keys as LocalKeys).publicKeys.identityKey);
+    const answer = await this.#dial(address, () => DEAF, { attempt }).then(
+      (link) => link.close('probe'),
+      (error: unknown) => errorObject(error),
+    );
+    this.#probing = false;
+    if (this.#closed || this.#tor === undefined) return;
+    if (answer?.details.why === 'ourselves') {
+      this.#failed(new SottoError('account.elsewhere'));
+      const wait = Math.min(PROBE_MS_MAX, PROBE_MS_MIN * attempt);
+      this.#cancelProbe = this.#options.clock.after(wait, () => void this.#probe(attempt + 1));
+      return;
+    }
+    try {
+      await this.#tor.publish();
+      this.#claimed = true;
+      this.#options.unclaimed?.();
+      this.#update({ state: 'online' });
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   #watchProgress(): void {

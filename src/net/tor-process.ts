@@ -27,6 +27,8 @@ type RunOptions = {
   readonly random: Random;
   /** The process whose end ends Tor. */
   readonly owner: number;
+  /** False: the onion service waits for `publish`. */
+  readonly publish: boolean;
   readonly progress: (progress: TorProgress) => void;
   /** Called once when Tor is gone, with its last lines. */
   readonly exited: (lastLines: string) => void;
@@ -38,8 +40,16 @@ export class TorProcess {
   readonly warning: string | undefined;
   readonly #control: TorControl;
   readonly #child: TorChild;
+  readonly #options: RunOptions;
 
-  private constructor(child: TorChild, control: TorControl, version: string, warning: string | undefined) {
+  private constructor(
+    options: RunOptions,
+    child: TorChild,
+    control: TorControl,
+    version: string,
+    warning: string | undefined,
+  ) {
+    this.#options = options;
     this.#child = child;
     this.#control = control;
     this.version = version;
@@ -47,7 +57,7 @@ export class TorProcess {
   }
 
   /**
-   * Starts Tor, publishes the onion service with target `${socketDir}/onion`, and lets it on the network.
+   * Starts Tor, publishes the onion service with target `${socketDir}/onion` unless it shall wait, and lets Tor on the network.
    * Throws `tor.missing`, `tor.tooOld`, `config.invalid`, or `tor.failed` with Tor's own last lines.
    */
   static async start(options: RunOptions): Promise<TorProcess> {
@@ -60,13 +70,18 @@ export class TorProcess {
       await control.command('RESETCONF __OwningControllerProcess');
       watch(control, options);
       await control.command('SETEVENTS STATUS_CLIENT HS_DESC');
-      await publish(control, options);
+      if (options.publish) await publish(control, options);
       await control.command('SETCONF DisableNetwork=0');
-      return new TorProcess(child, control, version, warning);
+      return new TorProcess(options, child, control, version, warning);
     } catch (error) {
       await child.stop();
       throw error;
     }
+  }
+
+  /** Publishes the onion service. */
+  async publish(): Promise<void> {
+    await publish(this.#control, this.#options);
   }
 
   /** Forgets all descriptors and circuits, so that the next dial looks anew. */

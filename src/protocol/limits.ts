@@ -105,6 +105,9 @@ export const NOTIFY_INTERVAL_MS = 10 * SECOND;
 // tor
 export const TOR_VERSION_MIN = '0.4.8';
 export const TOR_VERSION_GOOD = '0.4.9.11';
+/** How soon we look again whether another copy of the account still runs. */
+export const PROBE_MS_MIN = 10 * SECOND;
+export const PROBE_MS_MAX = 5 * MINUTE;
 export const TOR_STUCK_MS = 30 * SECOND;
 export const TOR_RESTART_MS_MIN = 1 * SECOND;
 export const TOR_RESTART_MS_MAX = 60 * SECOND;

@@ -228,6 +228,11 @@ export const DAEMON_METHODS = {
     z.object({ confirm: z.string() }),
     z.object({ removed: z.boolean() }),
   ),
+  'account.takeover': method(
+    'Runs the account here although it may run elsewhere too; contacts are told when two copies take turns.',
+    none,
+    z.object({ taken: z.boolean() }),
+  ),
   'account.rename': method(
     'Renames the account on this machine and ends the daemon.',
     z.object({ name: label }),

@@ -15,6 +15,8 @@ CREATE TABLE account (
   backup_key BLOB NOT NULL,
   servers_key BLOB NOT NULL,
   install_id BLOB NOT NULL,
+  -- where this copy of the store ran last; another place is a copy until shown otherwise
+  place BLOB,
   created_at INTEGER NOT NULL
 ) STRICT;
 

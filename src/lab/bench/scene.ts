@@ -89,6 +89,7 @@ export const bareTor = async (scene: Scene, name: string, serve: (socket: Socket
     clock: systemClock,
     random: systemRandom,
     owner: process.pid,
+    publish: true,
     progress: (progress) => {
       if (progress.kind !== 'bootstrap' && progress.done > 0 && progress.pending === 0) ready.resolve();
     },

@@ -1,0 +1,249 @@
+// Commands about the daemon, how it gets on, and the settings.
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { errorObject, SottoError } from '../protocol/errors.ts';
+import type { Result } from '../protocol/rpc.ts';
+import type { Command, CommandContext } from './command.ts';
+import { checkText, settingText, statusText } from './show.ts';
+import { launchdAgent, systemdUnit } from './units.ts';
+
+const daemonStart: Command = {
+  path: 'daemon start',
+  doc: 'start the daemon',
+  args: [],
+  flags: {
+    wait: { doc: 'online: Tor is ready; reachable: others can dial you', value: 'STATE' },
+    takeover: { doc: 'run the account here although a copy of it answers elsewhere' },
+  },
+  methods: ['status.wait', 'status.show', 'account.takeover'],
+  run: async ({ connect, flags, out }) => {
+    const until = flags.choice('wait', ['online', 'reachable']);
+    const client = await connect();
+    if (flags.has('takeover')) await client.call('account.takeover', {});
+    if (until === undefined) return out.item(await client.call('status.show', {}), statusText);
+    client.onEvent = (event) => {
+      if (event.kind === 'tor.changed')
+        out.progress(`tor ${event.tor?.bootstrapPercent ?? 0} %, ${event.tor?.descriptorUploads ?? 0} uploads`);
+    };
+    await client.call('event.listen', { kinds: ['tor.changed'] });
+    const timeoutMs = flags.duration('timeout');
+    out.item(
+      await client.call('status.wait', { until, ...(timeoutMs === undefined ? {} : { timeoutMs }) }),
+      statusText,
+    );
+  },
+};
+
+const daemonStop: Command = {
+  path: 'daemon stop',
+  doc: 'drain and end the daemon',
+  args: [],
+  methods: ['daemon.stop'],
+  run: async ({ connect, out }) => {
+    const client = await connect({ start: false, unlock: false }).catch((error: unknown) => {
+      if (error instanceof SottoError && error.code === 'daemon.absent') return undefined;
+      throw error;
+    });
+    if (client === undefined) return out.item({ stopped: true }, () => 'The daemon does not run.');
+    const gone = new Promise<void>((resolve) => {
+      client.onClose = resolve;
+    });
+    await client.call('daemon.stop', {});
+    await gone;
+    out.item({ stopped: true }, () => 'stopped');
+  },
+};
+
+const daemonStatus: Command = {
+  path: 'daemon status',
+  doc: 'whether the daemon runs, and where its socket is; never starts it',
+  args: [],
+  run: async ({ connect, account, out }) => {
+    const client = await connect({ start: false, unlock: false }).catch(() => undefined);
+    const value =
+      client === undefined
+        ? { running: false, socket: account.socket }
+        : { running: true, socket: account.socket, ...client.greeting };
+    client?.close();
+    out.item(value, (one) => `${one.running ? 'running' : 'not running'}, ${one.socket}`);
+  },
+};
+
+const daemonReload: Command = {
+  path: 'daemon reload',
+  doc: 'read config.toml again',
+  args: [],
+  methods: ['daemon.reload'],
+  run: async ({ connect, out }) => out.item(await (await connect()).call('daemon.reload', {}), () => 'read'),
+};
+
+const daemonLogs: Command = {
+  path: 'daemon logs',
+  doc: 'the last lines of the daemon’s log',
+  args: [],
+  flags: { follow: { doc: 'and those that come' }, limit: { doc: 'how many lines (50)', value: 'N' } },
+  run: async ({ account, flags, out, interrupted }) => {
+    const lines = flags.number('limit', { min: 1, max: 100_000 }) ?? 50;
+    if (!existsSync(account.log))
+      throw new SottoError('file.unknown', { message: `There is no log yet: ${account.log}` });
+    let at = statSync(account.log).size;
+    out.raw(`${readFileSync(account.log, 'utf8').trimEnd().split('\n').slice(-lines).join('\n')}\n`);
+    if (!flags.has('follow')) return;
+    const timer = setInterval(() => {
+      const { size } = statSync(account.log, { throwIfNoEntry: false }) ?? { size: 0 };
+      if (size < at) at = 0;
+      if (size > at) out.raw(readFileSync(account.log).subarray(at).toString('utf8'));
+      at = size;
+    }, 250);
+    await interrupted;
+    clearInterval(timer);
+  },
+};
+
+const daemonInstall: Command = {
+  path: 'daemon install',
+  doc: 'start the daemon at log-in: writes a systemd user unit or a launchd agent',
+  args: [],
+  flags: { print: { doc: 'only show it' } },
+  run: async ({ account, places, flags, out, daemonCommand }) => {
+    const unit = { program: daemonCommand[0], account: account.name, dataDir: places.dataDir };
+    const mac = process.platform === 'darwin';
+    const text = mac ? launchdAgent(unit) : systemdUnit(unit);
+    if (flags.has('print')) return out.raw(text);
+    const file = mac
+      ? `Library/LaunchAgents/sotto.${account.name}.plist`
+      : `.config/systemd/user/sotto-${account.name}.service`;
+    const path = join(homedir(), file);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text, { mode: 0o600 });
+    const next = mac
+      ? `launchctl load ${path}`
+      : `systemctl --user daemon-reload && systemctl --user enable --now sotto-${account.name}`;
+    out.item({ file: path, next }, (made) => `Written: ${made.file}\nNow run: ${made.next}`);
+  },
+};
+
+const status: Command = {
+  path: 'status',
+  doc: 'network, queue, unread and links on one screen',
+  args: [],
+  run: async ({ connect, out }) => out.item(await (await connect()).call('status.show', {}), statusText),
+};
+
+const doctor: Command = {
+  path: 'doctor',
+  doc: 'look for everything that can be wrong, and say what mends it',
+  args: [],
+  flags: { check: { doc: 'only the checks (as always)' } },
+  methods: ['doctor.check'],
+  run: async ({ connect, out }) => {
+    const checks = await connect({ unlock: false }).then((client) => client.call('doctor.check', {}), unstarted);
+    for (const check of checks) out.item(check, checkText);
+    const bad = checks.filter((check) => !check.ok);
+    if (bad.length > 0)
+      throw new SottoError('check.failed', { message: `${bad.length} of ${checks.length} checks do not hold` });
+  },
+};
+
+// What kept the daemon from starting is what is wrong.
+const unstarted = (error: unknown): Result<'doctor.check'> => {
+  const { message, code } = errorObject(error);
+  return [{ check: 'daemon', ok: false, detail: `does not start: ${message}`, fix: fixOf(code) }];
+};
+
+const fixOf = (code: string): string =>
+  code === 'config.invalid'
+    ? 'correct config.toml'
+    : code === 'account.running'
+      ? 'end the other program that runs this account'
+      : 'sotto daemon run, to see what it says';
+
+const inFlag = {
+  in: { doc: 'only for this conversation', value: 'CONVERSATION' },
+  account: { doc: 'the account to use', value: 'NAME' },
+} as const;
+const scope = (context: CommandContext) => {
+  const conversation = context.flags.text('in');
+  return conversation === undefined ? {} : { conversation };
+};
+
+// What a person types: true, false, a number, or text.
+const settingValue = (text: string): string | number | boolean =>
+  text === 'true' || text === 'on'
+    ? true
+    : text === 'false' || text === 'off'
+      ? false
+      : /^\d{1,15}$/.test(text)
+        ? Number(text)
+        : text;
+
+const CONFIG: readonly Command[] = [
+  {
+    path: 'config list',
+    doc: 'every setting with its value',
+    args: [],
+    flags: inFlag,
+    methods: ['config.list'],
+    run: async (context) => {
+      for (const row of await (await context.connect()).call('config.list', scope(context)))
+        context.out.item(row, settingText);
+    },
+  },
+  {
+    path: 'config get',
+    doc: 'one setting',
+    args: [{ name: 'key', doc: 'a setting', required: true, complete: 'setting' }],
+    flags: inFlag,
+    methods: ['config.get'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('config.get', { key: context.args[0] ?? '', ...scope(context) }),
+        settingText,
+      ),
+  },
+  {
+    path: 'config set',
+    doc: 'change a setting',
+    args: [
+      { name: 'key', doc: 'a setting', required: true, complete: 'setting' },
+      { name: 'value', doc: 'on, off, a number, or text', required: true },
+    ],
+    flags: inFlag,
+    methods: ['config.set'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('config.set', {
+          key: context.args[0] ?? '',
+          value: settingValue(context.args[1] ?? ''),
+          ...scope(context),
+        }),
+        settingText,
+      ),
+  },
+  {
+    path: 'config unset',
+    doc: 'back to the wider scope or the default',
+    args: [{ name: 'key', doc: 'a setting', required: true, complete: 'setting' }],
+    flags: inFlag,
+    methods: ['config.unset'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('config.unset', { key: context.args[0] ?? '', ...scope(context) }),
+        settingText,
+      ),
+  },
+];
+
+/** Commands of this file, in the order of the help. */
+export const DAEMON_COMMANDS: readonly Command[] = [
+  daemonStart,
+  daemonStop,
+  daemonStatus,
+  daemonReload,
+  daemonLogs,
+  daemonInstall,
+  status,
+  doctor,
+  ...CONFIG,
+];

@@ -1,0 +1,48 @@
+// One account in two places: the copy says so and stays away, until it is told to take over or the other one ends.
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Stage, User } from './stage.ts';
+
+let stage: Stage;
+let copies: Stage;
+beforeAll(() => {
+  stage = new Stage();
+  copies = new Stage();
+});
+afterAll(async () => {
+  await copies[Symbol.asyncDispose]();
+  await stage[Symbol.asyncDispose]();
+});
+
+type Checks = { check: string; ok: boolean; fix?: string };
+
+test('a copy of a running account is told so with exit 7; it heals when the other ends, and --takeover does not ask', async () => {
+  const original = await stage.user('nora');
+  await original.ok('daemon', 'stop');
+  cpSync(join(stage.dir, 'accounts'), join(copies.dir, 'accounts'), { recursive: true });
+  await original.ok('daemon', 'start', '--wait', 'reachable');
+  const copy = copies.stranger('nora');
+
+  const refused = await copy.run('daemon', 'start', '--wait', 'online', '--timeout', '60s');
+  expect(refused.error).toMatchObject({ code: 'account.elsewhere', exit: 7 });
+  const checks = (await copy.run<Checks>('doctor')).items.filter((one) => !one.ok);
+  expect(checks).toMatchObject([{ check: 'tor', fix: expect.stringContaining('--takeover') }]);
+  expect(await original.one('status')).toMatchObject({ tor: { state: 'online', reachable: true } });
+
+  await original.ok('daemon', 'stop');
+  await copy.until('its own address', async () => (await copy.one<Online>('status')).tor.reachable);
+  await copy.ok('daemon', 'stop');
+
+  // The original is at home where it is: it does not ask. A third copy does, and takes over.
+  await original.ok('daemon', 'start', '--wait', 'reachable');
+  cpSync(join(copies.dir, 'accounts/nora'), join(copies.dir, 'accounts/third'), { recursive: true });
+  const third = new User(copies.dir, 'third');
+  try {
+    await third.ok('daemon', 'start', '--takeover', '--wait', 'reachable', '--timeout', '60s');
+  } finally {
+    await third.run('daemon', 'stop');
+  }
+}, 150_000);
+
+type Online = { tor: { reachable: boolean } };
