@@ -27,7 +27,7 @@ const code = async (step: Promise<unknown>): Promise<unknown> => {
 describe('two people', () => {
   test('become contacts and exchange texts that arrive once, in order, and are delivered', async () => {
     expect((await alice.contact('bob')).state).toBe('accepted');
-    for (let i = 0; i < 5; i++) await alice.send(bob, `a${i}`);
+    for (let i = 0; i < 5; i++) expect((await alice.send(bob, `a${i}`)).state).toBe('queued');
     await bob.send(alice, 'b0');
     await world.settle();
     expect(await bob.read(alice)).toEqual(expect.arrayContaining(['a0', 'a1', 'a2', 'a3', 'a4', 'b0']));

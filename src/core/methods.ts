@@ -199,7 +199,9 @@ const HANDLERS: Handlers = {
     const now = getMessage(core.db, row);
     if (now === undefined)
       throw new SottoError('message.unknown', { message: 'The message ended while it was waited for' });
-    return { message: messageObject(core, now), reached: reached && now.state !== 'failed' };
+    // Who does not wait is told what is certain: it is in the outbox. Whether the link still lives, nobody knows yet.
+    const told = wanted <= STATE_RANK.queued && now.state === 'sent' ? { ...now, state: 'queued' as const } : now;
+    return { message: messageObject(core, told), reached: reached && now.state !== 'failed' };
   },
   'message.list': ({ core }, params) => {
     const conversation = findConversation(core.db, params.conversation);
