@@ -20,6 +20,7 @@ import { isKeyFile, makeVault, openVault } from '../crypto/vault.ts';
 import type { Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type Database, openDatabase, rekeyDatabase } from '../sqlite/open.ts';
+import { checkDatabase } from '../store/check.ts';
 import { migrate } from '../store/migrations.ts';
 
 const KEY_BYTES = 32;
@@ -131,11 +132,16 @@ export const rewrapVault = async (
   passphrase: string | undefined,
 ): Promise<void> => writeDurably(paths.vault, await makeVault(key, passphrase));
 
-/** Opens and migrates the database. Throws `database.*`, `disk.*`. */
+/**
+ * Opens and migrates the database. The copy from before a migration is kept until the new state has proven whole.
+ * Throws `database.*`, `disk.*`.
+ */
 export const openAccountDatabase = (paths: AccountPaths, key: Uint8Array): Database => {
   const db = openDatabase(paths.database, key);
+  const copy = `${paths.database}.before`;
   try {
-    migrate(db);
+    migrate(db, { copyTo: copy });
+    if (existsSync(copy)) proveWhole(db, copy);
     for (const suffix of ['', '-wal', '-shm'])
       if (existsSync(paths.database + suffix)) chmodSync(paths.database + suffix, 0o600);
     return db;
@@ -143,6 +149,15 @@ export const openAccountDatabase = (paths: AccountPaths, key: Uint8Array): Datab
     db[Symbol.dispose]();
     throw error;
   }
+};
+
+const proveWhole = (db: Database, copy: string): void => {
+  const [wrong] = checkDatabase(db);
+  if (wrong !== undefined)
+    throw new SottoError('database.damaged', {
+      message: `The database is not whole after its update (${wrong}); ${copy} is what it was before`,
+    });
+  rmSync(copy);
 };
 
 /** Tells this folder on this machine from every copy of it: its inode, and the machine's id. A renamed folder is the same. */

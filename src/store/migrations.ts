@@ -1,4 +1,5 @@
 // The account database's migrations, in order; one that was published is never edited.
+import { rmSync } from 'node:fs';
 import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
 import { SCHEMA_1 } from './schema-1.ts';
@@ -9,24 +10,38 @@ const MIGRATIONS: readonly string[] = [SCHEMA_1];
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
 /**
- * Brings a database to SCHEMA_VERSION, each step in a transaction of its own that leaves the file as it was when it
- * throws. Throws `database.newer` for a file that a newer program wrote.
+ * Brings a database to the last of `migrations`, each step in a transaction of its own that leaves the file as it was when
+ * it throws. Before a database with rows is changed, `copyTo` (an absolute path) gets a copy of it. Throws `database.newer`
+ * for a file that a newer program wrote.
  */
-export const migrate = (db: Database): void => {
-  db.exec(
-    'CREATE TABLE IF NOT EXISTS schema_meta (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT',
-  );
-  const current = db.get<{ version: number }>('SELECT version FROM schema_meta')?.version ?? 0;
-  if (current > SCHEMA_VERSION)
+export const migrate = (
+  db: Database,
+  options: { readonly copyTo?: string; readonly migrations?: readonly string[] } = {},
+): void => {
+  const { copyTo, migrations = MIGRATIONS } = options;
+  const current = versionOf(db);
+  if (current > migrations.length)
     throw new SottoError('database.newer', {
-      message: `The database has schema ${current}, this program knows ${SCHEMA_VERSION}: update it`,
+      message: `The database has schema ${current}, this program knows ${migrations.length}: update it`,
     });
-  for (let version = current; version < SCHEMA_VERSION; version++)
+  if (copyTo !== undefined && current > 0 && current < migrations.length) {
+    // One that is there already comes from an attempt that ended before it changed anything.
+    rmSync(copyTo, { force: true });
+    db.copyTo(copyTo);
+  }
+  for (let version = current; version < migrations.length; version++)
     db.transaction(() => {
-      db.exec(MIGRATIONS[version] ?? '');
+      db.exec(migrations[version] ?? '');
       db.run(
         'INSERT INTO schema_meta (id, version) VALUES (1, ?) ON CONFLICT DO UPDATE SET version = excluded.version',
         version + 1,
       );
     });
+};
+
+const versionOf = (db: Database): number => {
+  db.exec(
+    'CREATE TABLE IF NOT EXISTS schema_meta (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT',
+  );
+  return db.get<{ version: number }>('SELECT version FROM schema_meta')?.version ?? 0;
 };

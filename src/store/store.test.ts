@@ -19,8 +19,8 @@ import {
   putMessage,
   removeMessage,
 } from './messages.ts';
+import { migrate } from './migrations.ts';
 import { forgetCiphertexts, listOutbox, putCiphertext, putOutbox, replaceBody } from './outbox.ts';
-import { SCHEMA_1 } from './schema-1.ts';
 import { searchMessages } from './search.ts';
 import { closeRequest, getOpenRequest, putFrameId, putRequest } from './sessions.ts';
 
@@ -33,7 +33,7 @@ const bytes = (fill: number) => new Uint8Array(16).fill(fill);
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'sotto-store-'));
   db = openDatabase(join(dir, 'db'), new Uint8Array(32).fill(7));
-  db.exec(SCHEMA_1);
+  migrate(db);
   contactId = putContact(db, {
     uid: bytes(1),
     address: 'bob.onion',
@@ -74,40 +74,47 @@ describe('erasure, seen without a key', () => {
   const wordsInFiles = (path: string, word: string) =>
     [path, `${path}-wal`].some((file) => existsSync(file) && readFileSync(file).includes(word));
 
-  test('a deleted, an edited and an expired message leave no byte in database, index or WAL', () => {
-    const path = join(dir, 'plain');
-    const plain = openDatabase(path);
-    plain.exec(SCHEMA_1);
+  /** The words that are still in database, index or WAL after their messages were deleted, edited or have expired. */
+  const leftAfterErasure = (name: string, weaken: (plain: Database) => void): string[] => {
+    const path = join(dir, name);
     const keep = db;
-    db = plain;
-    contactId = putContact(db, {
-      uid: bytes(1),
-      address: 'b',
-      name: 'b',
-      nickname: 'b',
-      state: 'accepted',
-      requestNote: '',
-      createdAt: 1,
-    });
-    conversationId = putConversation(db, { uid: bytes(2), contactId, createdAt: 1 });
-    const words = ['quixoticdelete', 'quixoticedit', 'quixoticexpire'] as const;
-    const rows = words.map((word, i) => say(10 + i, `${word} and ${'filler '.repeat(50)}`));
-    for (let i = 0; i < 50; i++) say(30 + i, `other text ${i}`);
-    plain.truncateWal();
-    expect(words.every((word) => wordsInFiles(path, word))).toBe(true);
-    const [one, two, three] = rows.map((id) => getMessage(plain, id));
-    if (one === undefined || two === undefined || three === undefined) throw new Error('three rows');
-    plain.transaction(() => {
-      deleteMessage(plain, one, 99);
-      editMessage(plain, two, 'changed', { number: 1, at: 99 });
-      plain.run('DELETE FROM message_versions WHERE message_row = ?', two.id);
-      removeMessage(plain, three.id);
-    });
-    plain.truncateWal();
-    expect(words.filter((word) => wordsInFiles(path, word))).toEqual([]);
-    expect(hits('other')).toBe(50);
-    db = keep;
-    plain[Symbol.dispose]();
+    db = openDatabase(path);
+    try {
+      migrate(db);
+      weaken(db);
+      const person = { uid: bytes(1), address: 'b', name: 'b', nickname: 'b', requestNote: '', createdAt: 1 };
+      contactId = putContact(db, { ...person, state: 'accepted' });
+      conversationId = putConversation(db, { uid: bytes(2), contactId, createdAt: 1 });
+      const words = ['quixoticdelete', 'quixoticedit', 'quixoticexpire'] as const;
+      const rows = words.map((word, i) => say(10 + i, `${word} and ${'filler '.repeat(50)}`));
+      for (let i = 0; i < 50; i++) say(30 + i, `other text ${i}`);
+      db.truncateWal();
+      expect(words.every((word) => wordsInFiles(path, word))).toBe(true);
+      const [one, two, three] = rows.map((id) => getMessage(db, id));
+      if (one === undefined || two === undefined || three === undefined) throw new Error('three rows');
+      db.transaction(() => {
+        deleteMessage(db, one, 99);
+        editMessage(db, two, 'changed', { number: 1, at: 99 });
+        db.run('DELETE FROM message_versions WHERE message_row = ?', two.id);
+        removeMessage(db, three.id);
+      });
+      db.truncateWal();
+      expect(hits('other')).toBe(50);
+      return words.filter((word) => wordsInFiles(path, word));
+    } finally {
+      db[Symbol.dispose]();
+      db = keep;
+    }
+  };
+
+  test('a deleted, an edited and an expired message leave no byte in database, index or WAL', () => {
+    expect(leftAfterErasure('plain', () => {})).toEqual([]);
+  });
+
+  test('without secure deletion of pages, or of the index, they do', () => {
+    expect(leftAfterErasure('pages', (plain) => plain.exec('PRAGMA secure_delete = OFF'))).not.toEqual([]);
+    const weakIndex = `INSERT INTO messages_fts (messages_fts, rank) VALUES ('secure-delete', 0)`;
+    expect(leftAfterErasure('index', (plain) => plain.exec(weakIndex))).not.toEqual([]);
   });
 });
 

@@ -1,0 +1,96 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Database, openDatabase } from '../sqlite/open.ts';
+import { checkDatabase } from './check.ts';
+import { migrate, SCHEMA_VERSION } from './migrations.ts';
+import { SCHEMA_1 } from './schema-1.ts';
+
+const KEY = new Uint8Array(32).fill(7);
+const frozen = (name: string) => readFileSync(join('test/compat', name), 'utf8');
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'sotto-migrate-'));
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+const open = (name: string) => openDatabase(join(dir, name), KEY);
+const schemaOf = (db: Database) =>
+  db.all('SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name').map((row) => JSON.stringify(row));
+const rowsOf = (db: Database) =>
+  db
+    .all<{ name: string }>(
+      `SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name`,
+    )
+    .map(({ name }) => [name, db.all(`SELECT * FROM "${name}"`).length] as const);
+
+describe('published schemas', () => {
+  test('are never edited', () => {
+    expect(SCHEMA_1).toBe(frozen('schema-1.sql'));
+  });
+
+  test.each(Array.from({ length: SCHEMA_VERSION }, (_, i) => i + 1))(
+    '%i becomes what a fresh one is, rows kept',
+    (version) => {
+      using old = open('old');
+      old.exec('CREATE TABLE schema_meta (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT');
+      old.exec(frozen(`schema-${version}.sql`));
+      old.run('INSERT INTO schema_meta (id, version) VALUES (1, ?)', version);
+      old.exec(frozen(`schema-${version}-rows.sql`));
+      const before = rowsOf(old);
+      migrate(old);
+      using fresh = open('fresh');
+      migrate(fresh);
+      const text = (line: string) => line.replace('IF NOT EXISTS ', '');
+      expect(schemaOf(old).map(text)).toEqual(schemaOf(fresh).map(text));
+      expect(rowsOf(old)).toEqual(before);
+      expect(before.filter(([, count]) => count > 0).length).toBeGreaterThan(8);
+      expect(checkDatabase(old)).toEqual([]);
+    },
+  );
+});
+
+describe('a migration', () => {
+  const next = [SCHEMA_1, 'ALTER TABLE contacts ADD COLUMN extra TEXT'];
+  const old = (): Database => {
+    const db = open('db');
+    migrate(db, { migrations: [SCHEMA_1] });
+    db.exec(frozen('schema-1-rows.sql'));
+    return db;
+  };
+
+  test('that throws in the middle leaves the file as it was', () => {
+    using db = old();
+    const before = [schemaOf(db), rowsOf(db)];
+    const broken = `${next[1]}; DELETE FROM messages; INSERT INTO no_such_table VALUES (1)`;
+    expect(() => migrate(db, { migrations: [SCHEMA_1, broken] })).toThrow('no_such_table');
+    expect([schemaOf(db), rowsOf(db)]).toEqual(before);
+    expect(db.get('SELECT version FROM schema_meta')).toEqual({ version: 1 });
+    migrate(db, { migrations: next });
+    expect(db.get('SELECT version FROM schema_meta')).toEqual({ version: 2 });
+  });
+
+  test('copies the database before it changes rows, under the same key; a fresh one is not copied', () => {
+    const copy = join(dir, 'before');
+    {
+      using fresh = open('fresh');
+      migrate(fresh, { copyTo: copy });
+      expect(existsSync(copy)).toBe(false);
+    }
+    using db = old();
+    migrate(db, { copyTo: copy, migrations: next });
+    using before = openDatabase(copy, KEY);
+    expect(before.get('SELECT version FROM schema_meta')).toEqual({ version: 1 });
+    expect(rowsOf(before)).toEqual(rowsOf(db));
+  });
+
+  test('of a newer program is refused, and nothing is touched', () => {
+    using db = old();
+    migrate(db, { migrations: next });
+    const before = schemaOf(db);
+    expect(() => migrate(db)).toThrow(expect.objectContaining({ code: 'database.newer' }));
+    expect(schemaOf(db)).toEqual(before);
+  });
+});

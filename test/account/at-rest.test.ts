@@ -1,0 +1,45 @@
+// What the daemon does with a database that an update left in doubt, or that a newer program wrote.
+import { copyFileSync, existsSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openDatabase } from '../../src/sqlite/open.ts';
+import { KEY } from '../../src/testing/people.ts';
+import { furnish, pathsOf } from '../daemon/furnished.ts';
+import { Stage, type User } from '../e2e/stage.ts';
+
+let stage: Stage;
+let alice: User;
+beforeAll(async () => {
+  stage = new Stage({ offline: true });
+  alice = await furnish(stage, async (one, two) => {
+    await two.send(one, 'hello');
+  });
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+// Past the checks that the program makes when it opens its database.
+const change = (sql: string): void => {
+  using db = openDatabase(pathsOf(alice).database, KEY);
+  db.exec(sql);
+};
+
+test('the copy from before an update stays until the new state is whole', async () => {
+  const copy = `${pathsOf(alice).database}.before`;
+  change('UPDATE conversations SET unread = unread + 1');
+  copyFileSync(pathsOf(alice).database, copy);
+  const refused = await alice.run('status');
+  expect(refused.error).toMatchObject({ code: 'database.damaged', message: expect.stringContaining(copy) });
+  expect(existsSync(copy)).toBe(true);
+  const [check] = (await alice.run<{ check: string; ok: boolean; detail: string }>('doctor')).items;
+  expect(check).toMatchObject({ check: 'daemon', ok: false, detail: expect.stringContaining('unread') });
+  change('UPDATE conversations SET unread = unread - 1');
+  await alice.ok('status');
+  expect(existsSync(copy)).toBe(false);
+  await alice.ok('daemon', 'stop');
+});
+
+test('a database of a newer program is refused, and works again with that program', async () => {
+  change('UPDATE schema_meta SET version = version + 1000');
+  expect((await alice.run('status')).error).toMatchObject({ code: 'database.newer' });
+  change('UPDATE schema_meta SET version = version - 1000');
+  expect(await alice.bodies('bob')).toContain('hello');
+});
