@@ -35,6 +35,7 @@ export class Hooks implements Disposable {
   readonly #options: HooksOptions;
   readonly #folder: string;
   readonly #running = new Set<string>();
+  readonly #waiting = new Set<string>();
   readonly #stop: Cancel;
   #closed = false;
 
@@ -85,13 +86,23 @@ export class Hooks implements Disposable {
   }
 
   #kick(): void {
-    for (const name of this.#names()) {
+    for (const name of this.#names()) this.#waiting.add(name);
+    this.#next();
+  }
+
+  // Begins waiting hooks while there is room. One that runs stays waiting: something may have come that it has not seen.
+  #next(): void {
+    for (const name of this.#waiting) {
       if (this.#closed || this.#running.size >= HOOKS_RUNNING_MAX) return;
       if (this.#running.has(name)) continue;
+      this.#waiting.delete(name);
       this.#running.add(name);
       this.#work(name)
         .catch((error: unknown) => this.#options.log.error('hook.failed', { message: String(error) }))
-        .finally(() => this.#running.delete(name));
+        .finally(() => {
+          this.#running.delete(name);
+          this.#next();
+        });
     }
   }
 
