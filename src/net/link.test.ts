@@ -215,4 +215,18 @@ describe('a link', () => {
     for (const timer of [...timers]) timer.fire();
     expect(await code(accepted)).toBe('handshake.timeout');
   });
+
+  test('a closed link whose other side takes nothing is gone when its time is over', async () => {
+    const [alice, bob] = [person(), person()];
+    const { ends } = wire();
+    const link = await connect(ends, alice, bob, bob.address).dialled;
+    ends.dial._write = () => {};
+    timers.splice(0);
+    link.send(Buffer.from('never read'));
+    link.close('done');
+    await new Promise((done) => setImmediate(done));
+    expect(ends.dial.destroyed).toBe(false);
+    for (const timer of [...timers]) timer.fire();
+    expect(ends.dial.destroyed).toBe(true);
+  });
 });

@@ -11,6 +11,7 @@ import {
   HANDSHAKE_MESSAGE_BYTES_MAX,
   HANDSHAKE_MS_MAX,
   LINK_BUFFER_BYTES_MAX,
+  LINK_CLOSE_MS_MAX,
   LINK_VERSION,
 } from '../protocol/limits.ts';
 import { decodeRecord, encodeRecords } from './records.ts';
@@ -175,6 +176,7 @@ class StreamLink implements Link {
   readonly peer: LinkPeer;
   readonly dialled: boolean;
   readonly openedAt: number;
+  readonly #clock: Clock;
   readonly #stream: Duplex;
   readonly #send: CipherState;
   readonly #receive: CipherState;
@@ -188,6 +190,7 @@ class StreamLink implements Link {
     this.peer = proven.peer;
     this.dialled = options.role === 'dial';
     this.openedAt = options.clock.now();
+    this.#clock = options.clock;
     this.#stream = options.stream;
     this.#send = proven.send;
     this.#receive = proven.receive;
@@ -227,7 +230,9 @@ class StreamLink implements Link {
     if (this.#closed) return;
     this.#flush();
     this.#closed = true;
-    // What is queued still goes out; a stream that does not end by itself is destroyed by its owner's time-out.
+    // What is queued still goes out, for as long as the other side takes it.
+    const cancel = this.#clock.after(LINK_CLOSE_MS_MAX, () => this.#stream.destroy());
+    this.#stream.on('close', cancel);
     this.#stream.end(() => this.#stream.destroy());
     this.#stream.resume();
     this.#events?.closed(reason);

@@ -30,6 +30,8 @@ export const DIALS_MAX = 8;
 export const DIAL_MS_MAX = 20 * SECOND;
 export const FRAME_BYTES_MAX = 48 * KIB;
 export const LINK_BUFFER_BYTES_MAX = 1 * MIB;
+/** How long a closed link may still send what is queued. */
+export const LINK_CLOSE_MS_MAX = 5 * SECOND;
 export const LINK_IDLE_MS = 10 * MINUTE;
 export const LINK_PING_MS = 30 * SECOND;
 export const LINK_PING_MISSED_MAX = 2;
