@@ -2,11 +2,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
-import type { TorConfig } from '../net/tor-config.ts';
-import { readNetworkFile } from '../net/tor-config.ts';
+import { readNetworkFile, TORRC_LINE, type TorConfig } from '../net/tor-config.ts';
 import { SottoError } from '../protocol/errors.ts';
 
-const line = z.string().min(1).max(1000);
+const line = z.string().regex(TORRC_LINE, 'must be one line of printable ASCII');
 const Schema = z.strictObject({
   tor: z
     .strictObject({

@@ -29,7 +29,8 @@ const NETWORK_KEYS = new Set([
   'CircuitBuildTimeout',
   'ClientUseIPv6',
 ]);
-const LINE = /^[\x20-\x7e]{1,1000}$/;
+/** What may stand on one line of a torrc: printable ASCII, and no backslash at its end, which would take in the next line. */
+export const TORRC_LINE = /^[\x20-\x7e]{0,999}[\x20-\x5b\x5d-\x7e]$/;
 
 /** The lines of a private network's file. Throws `config.invalid` when it cannot be read or says what it may not. */
 export const readNetworkFile = (path: string): string[] => {
@@ -48,7 +49,7 @@ export const readNetworkFile = (path: string): string[] => {
     .filter((line) => line !== '' && !line.startsWith('#'));
   for (const line of lines) {
     const key = line.split(' ', 1)[0] ?? '';
-    if (!LINE.test(line) || !NETWORK_KEYS.has(key))
+    if (!TORRC_LINE.test(line) || !NETWORK_KEYS.has(key))
       throw new SottoError('config.invalid', { message: `${path}: ${key} may not be set for a private network` });
   }
   return lines;
@@ -61,14 +62,9 @@ export type TorPaths = {
   readonly socketDir: string;
 };
 
-/** The torrc: a client with no TCP listener at all, owned by process `owner`. Throws `config.invalid`. */
+/** The torrc: a client with no TCP listener at all, owned by process `owner`. Throws `config.invalid` for the network's file. */
 export const torrcOf = (config: TorConfig, paths: TorPaths, owner: number): string => {
   const quoted = (path: string) => `"${path.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
-  for (const line of [...config.bridges, ...config.transports])
-    if (!LINE.test(line))
-      throw new SottoError('config.invalid', {
-        message: 'A bridge or transport line holds a character that Tor does not take',
-      });
   return [
     `DataDirectory ${quoted(paths.dataDir)}`,
     `ControlPort unix:${quoted(`${paths.socketDir}/control`)}`,

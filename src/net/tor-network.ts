@@ -67,6 +67,8 @@ export class TorNetwork implements Network {
   #cancelProbe: Cancel = () => {};
   #claimed: boolean;
   #probing = false;
+  /** Tor's own words for what holds it up. */
+  #problem = '';
   #closed = false;
 
   constructor(options: TorNetworkOptions) {
@@ -181,7 +183,9 @@ export class TorNetwork implements Network {
   async #run(): Promise<void> {
     const { config, paths, clock, random, owner } = this.#options;
     if (this.#keys === undefined) return;
-    this.#update({ state: 'starting', bootstrapPercent: 0, reachable: false, descriptorUploads: 0 });
+    // After a failure that is what is told, until there is progress.
+    const state = this.#state.state === 'failed' ? 'failed' : 'starting';
+    this.#update({ state, bootstrapPercent: 0, reachable: false, descriptorUploads: 0 });
     this.#watchProgress();
     try {
       const tor = await TorProcess.start({
@@ -204,8 +208,11 @@ export class TorNetwork implements Network {
   }
 
   #progress(progress: TorProgress): void {
-    this.#watchProgress();
     if (progress.kind === 'bootstrap') {
+      this.#problem = progress.problem ?? this.#problem;
+      // Tor tells of each failure with the progress it has made already.
+      if (progress.percent <= this.#state.bootstrapPercent) return;
+      this.#watchProgress();
       const ready = progress.percent >= 100;
       if (ready) this.#restarts = 0;
       this.#update({
@@ -248,7 +255,7 @@ export class TorNetwork implements Network {
     this.#cancelStuck = this.#options.clock.after(TOR_STUCK_MS, () => {
       this.#failed(
         new SottoError('tor.stuck', {
-          message: `Tor makes no progress at ${this.#state.bootstrapPercent} %: check the network, the clock, or configure bridges`,
+          message: `Tor makes no progress at ${this.#state.bootstrapPercent} %${this.#problem === '' ? '' : ` (${this.#problem})`}: check the network, the clock, or configure bridges`,
         }),
       );
       this.#watchProgress();

@@ -16,7 +16,7 @@ const LOG_LINES_KEPT = 20;
 const STOP_MS_MAX = 3000;
 
 export type TorProgress =
-  | { readonly kind: 'bootstrap'; readonly percent: number }
+  | { readonly kind: 'bootstrap'; readonly percent: number; readonly problem?: string }
   | { readonly kind: 'uploads'; readonly done: number; readonly pending: number };
 
 type RunOptions = {
@@ -188,7 +188,13 @@ const watch = (control: TorControl, options: RunOptions): void => {
   control.onEvent = (type, text) => {
     if (type === 'STATUS_CLIENT') {
       const percent = /BOOTSTRAP PROGRESS=(\d+)/.exec(text)?.[1];
-      if (percent !== undefined) options.progress({ kind: 'bootstrap', percent: Number(percent) });
+      const problem = /WARNING="([\x20-\x7e]{1,200}?)"/.exec(text)?.[1];
+      if (percent !== undefined)
+        options.progress({
+          kind: 'bootstrap',
+          percent: Number(percent),
+          ...(problem === undefined ? {} : { problem }),
+        });
       return;
     }
     // HS_DESC Action Address …: one UPLOAD for every directory and descriptor, answered by UPLOADED or FAILED.
