@@ -220,7 +220,11 @@ export class TorNetwork implements Network {
         bootstrapPercent: progress.percent,
       });
       if (ready && !this.#claimed && !this.#probing) void this.#probe(1);
-    } else this.#update({ descriptorUploads: progress.done, reachable: progress.done > 0 && progress.pending === 0 });
+    } else {
+      // Who looks for us asks several directories; one that is down must not count as if nobody could find us.
+      const { done, pending } = progress;
+      this.#update({ descriptorUploads: done, reachable: done > 0 && done >= 2 * pending });
+    }
     if (this.#state.bootstrapPercent === 100) this.#cancelStuck();
   }
 
