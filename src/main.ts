@@ -43,12 +43,27 @@ const run = async (argv: readonly string[]): Promise<number> => {
   return runCli({ argv, environment: process.env, version: VERSION, versions: WIRE_VERSIONS, self: [program] });
 };
 
+const UNSUPPORTED = {
+  code: 'platform.unsupported',
+  message: `There is no ready-made Signal or SQLCipher library for ${process.platform} on ${process.arch} here: use Linux with glibc 2.34 or newer, or macOS`,
+  exit: 1,
+  retry: 'never',
+  details: {},
+};
+
+// What the loader says of a native library that is not there, or is for another system.
+const isMissingLibrary = (error: unknown): boolean =>
+  error instanceof Error &&
+  ((error as NodeJS.ErrnoException).code === 'ERR_DLOPEN_FAILED' || /no native build was found/i.test(error.message));
+
+const stackOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));
+
 run(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code;
   },
   (error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    process.stderr.write(`${isMissingLibrary(error) ? JSON.stringify(UNSUPPORTED) : stackOf(error)}\n`);
     process.exitCode = 1;
   },
 );

@@ -20,6 +20,7 @@ export const programHelp = (): string =>
       (command) => `  ${command.path.padEnd(22)} ${command.doc}`,
     ),
     '  demo                   three people on a private Tor network on this machine',
+    '  bench                  measure speed and memory beside their floors; --list tells the figures',
     '  daemon run             run the daemon in the foreground',
     '',
     'Flags of every command:',

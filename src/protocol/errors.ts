@@ -17,6 +17,7 @@ const ROWS = {
   'params.invalid': [2, 'after-change', 'A parameter is not valid'],
   'time.invalid': [2, 'after-change', 'A time or duration is not valid'],
   'config.invalid': [2, 'after-change', 'The configuration is not valid'],
+  'platform.unsupported': [1, 'never', 'There is no ready-made Signal library for this system'],
   'check.failed': [1, 'after-change', 'Not everything is well'],
   'config.unknown': [3, 'after-change', 'There is no such setting'],
   'text.tooLarge': [2, 'after-change', 'The text is longer than 16 KiB: send it as a file'],
