@@ -343,7 +343,9 @@ const take = (core: Core, peer: Peer, link: Link, bytes: Uint8Array<ArrayBuffer>
     refuse(core, error.code);
     return link.close(error.code);
   }
-  if (peer.inbox.length >= WINDOW_FRAMES_MAX || overRate(core, peer)) link.pause();
+  countFrame(core, peer);
+  if (isOverRate(core, peer)) holdForSecond(core, peer, link);
+  else if (peer.inbox.length >= WINDOW_FRAMES_MAX) link.pause();
   schedule(core, peer);
 };
 
@@ -356,7 +358,7 @@ const schedule = (core: Core, peer: Peer): void => {
     const { link } = peer;
     try {
       if (await handleFrames(core, peer)) schedule(core, peer);
-      else if (!overRate(core, peer)) link?.resume();
+      else if (!isOverRate(core, peer)) link?.resume();
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       refuse(core, error.code);
@@ -365,14 +367,25 @@ const schedule = (core: Core, peer: Peer): void => {
   });
 };
 
-const overRate = (core: Core, peer: Peer): boolean => {
-  const second = Math.floor(core.clock.monotonic() / 1000);
+const secondOf = (core: Core): number => Math.floor(core.clock.monotonic() / 1000);
+
+const countFrame = (core: Core, peer: Peer): void => {
+  const second = secondOf(core);
   if (peer.rate.second !== second) peer.rate = { second, frames: 0 };
   peer.rate.frames++;
-  if (peer.rate.frames <= FRAMES_PER_SECOND_MAX) return false;
-  const { link } = peer;
-  core.clock.after(1000, () => link?.resume());
-  return true;
+};
+
+const isOverRate = (core: Core, peer: Peer): boolean =>
+  peer.rate.second === secondOf(core) && peer.rate.frames >= FRAMES_PER_SECOND_MAX;
+
+// A contact who has used up a second's share is read again in the next one.
+const holdForSecond = (core: Core, peer: Peer, link: Link): void => {
+  link.pause();
+  if (peer.rate.frames > FRAMES_PER_SECOND_MAX) return;
+  const ms = 1000 * (secondOf(core) + 1) - core.clock.monotonic();
+  core.clock.after(ms, () => {
+    if (peer.link === link && peer.inbox.length < WINDOW_FRAMES_MAX) link.resume();
+  });
 };
 
 const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string): void => {
