@@ -54,16 +54,27 @@ export const createAccountDir = async (
 ): Promise<Uint8Array> => {
   if (vaultState(paths) !== 'absent') throw new SottoError('account.exists');
   makeAccountDir(paths);
-  for (const suffix of ['', '-wal', '-shm']) rmSync(paths.database + suffix, { force: true });
+  eraseUnfinished(paths);
   const key = options.random.bytes(KEY_BYTES);
   const vault = await makeVault(key, options.passphrase);
-  {
-    using db = openAccountDatabase(paths, key);
-    await options.fill(db);
-    db.truncateWal();
+  try {
+    {
+      using db = openAccountDatabase(paths, key);
+      await options.fill(db);
+      db.truncateWal();
+    }
+    writeDurably(paths.vault, vault);
+  } catch (error) {
+    eraseUnfinished(paths);
+    throw error;
   }
-  writeDurably(paths.vault, vault);
   return key;
+};
+
+// What an attempt that came to no vault has left.
+const eraseUnfinished = (paths: AccountPaths): void => {
+  for (const left of ['', '-wal', '-shm']) rmSync(paths.database + left, { force: true });
+  rmSync(`${paths.vault}.new`, { force: true });
 };
 
 /**
@@ -197,7 +208,7 @@ export const writeDurably = (path: string, bytes: Uint8Array): void => {
 };
 
 /** Makes a file's bytes, or a folder's names, durable. */
-const syncPath = (path: string): void => {
+export const syncPath = (path: string): void => {
   const file = openSync(path, 'r');
   try {
     fsyncSync(file);

@@ -1,5 +1,6 @@
 // Writes and reads backup files: sealed while it is read, whole or not there at all.
-import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
 import {
   BACKUP_HEADER_BYTES,
   BackupOpener,
@@ -12,6 +13,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import type { Database } from '../sqlite/open.ts';
 import { dumpRows, indexMessages, loadRow } from '../store/dump.ts';
+import { syncPath } from './account-dir.ts';
 
 const LINE_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -40,6 +42,7 @@ export const writeBackup = async (db: Database, path: string, secret: BackupSecr
     writeSync(file, sealer.end());
     fsyncSync(file);
     renameSync(part, path);
+    syncPath(dirname(path));
     return { file: path, sizeBytes: statSync(path).size, messages };
   } catch (error) {
     rmSync(part, { force: true });
@@ -51,7 +54,8 @@ export const writeBackup = async (db: Database, path: string, secret: BackupSecr
 
 /** Opens every chunk once and keeps nothing. Throws what is wrong with the file. */
 export const checkBackup = async (path: string, secret: BackupSecret): Promise<void> => {
-  for await (const _bytes of readChunks(path, secret));
+  using reader = await BackupReader.open(path, secret);
+  for (const _bytes of reader.chunks());
 };
 
 /**
@@ -64,10 +68,10 @@ export const loadBackup = async (
   secret: BackupSecret,
   ports: { readonly random: Random; readonly clock: Clock },
 ): Promise<void> => {
-  db.exec('BEGIN IMMEDIATE');
-  try {
+  using reader = await BackupReader.open(path, secret);
+  db.transaction(() => {
     db.exec('PRAGMA defer_foreign_keys = ON');
-    const madeAt = await loadLines(db, path, secret, ports.random.bytes(ID_BYTES));
+    const madeAt = loadLines(db, reader, ports.random.bytes(ID_BYTES));
     indexMessages(db);
     const since = `messages between ${new Date(madeAt).toISOString()} and ${new Date(ports.clock.now()).toISOString()} may be missing`;
     db.run(
@@ -77,18 +81,14 @@ export const loadBackup = async (
     );
     db.run(`UPDATE contacts SET state = 'removed' WHERE state IN ('outgoing', 'incoming')`);
     db.run(`UPDATE files SET state = 'failed', reason = 'not in the backup' WHERE state <> 'cancelled'`);
-    db.exec('COMMIT');
-  } catch (error) {
-    db.exec('ROLLBACK');
-    throw error;
-  }
+  });
 };
 
-const loadLines = async (db: Database, path: string, secret: BackupSecret, installId: Uint8Array): Promise<number> => {
+const loadLines = (db: Database, reader: BackupReader, installId: Uint8Array): number => {
   let rest = '';
   let madeAt: number | undefined;
   const decoder = new TextDecoder('utf-8', { fatal: true });
-  for await (const bytes of readChunks(path, secret)) {
+  for (const bytes of reader.chunks()) {
     rest += decoder.decode(bytes, { stream: true });
     if (rest.length > LINE_BYTES_MAX) throw new SottoError('backup.damaged');
     const lines = rest.split('\n');
@@ -119,22 +119,43 @@ const withInstall = (line: string, installId: Uint8Array): string => {
   return JSON.stringify([table, { ...row, install_id: { b: Buffer.from(installId).toString('base64') } }]);
 };
 
-async function* readChunks(path: string, secret: BackupSecret): AsyncGenerator<Uint8Array> {
-  const file = openOld(path);
-  try {
-    const size = statSync(path).size;
-    const header = Buffer.alloc(Math.min(BACKUP_HEADER_BYTES, size));
-    readSync(file, header, 0, header.length, 0);
-    const opener = await BackupOpener.create(new Uint8Array(header), secret);
+class BackupReader implements Disposable {
+  readonly #file: number;
+  readonly #size: number;
+  readonly #opener: BackupOpener;
+
+  private constructor(file: number, size: number, opener: BackupOpener) {
+    this.#file = file;
+    this.#size = size;
+    this.#opener = opener;
+  }
+
+  static async open(path: string, secret: BackupSecret): Promise<BackupReader> {
+    const file = openOld(path);
+    try {
+      const { size } = fstatSync(file);
+      const header = new Uint8Array(Math.min(BACKUP_HEADER_BYTES, size));
+      readSync(file, header, 0, header.length, 0);
+      return new BackupReader(file, size, await BackupOpener.create(header, secret));
+    } catch (error) {
+      closeSync(file);
+      throw error;
+    }
+  }
+
+  /** The plaintext of every chunk, once and in order. */
+  *chunks(): Generator<Uint8Array> {
     for (let at = BACKUP_HEADER_BYTES; ; at += SEALED_BACKUP_CHUNK_BYTES) {
-      const sealed = Buffer.alloc(Math.max(0, Math.min(SEALED_BACKUP_CHUNK_BYTES, size - at)));
-      readSync(file, sealed, 0, sealed.length, at);
-      const last = at + SEALED_BACKUP_CHUNK_BYTES >= size;
-      yield opener.read(sealed, last);
+      const sealed = new Uint8Array(Math.max(0, Math.min(SEALED_BACKUP_CHUNK_BYTES, this.#size - at)));
+      readSync(this.#file, sealed, 0, sealed.length, at);
+      const last = at + SEALED_BACKUP_CHUNK_BYTES >= this.#size;
+      yield this.#opener.read(sealed, last);
       if (last) return;
     }
-  } finally {
-    closeSync(file);
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#file);
   }
 }
 

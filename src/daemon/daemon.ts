@@ -59,8 +59,8 @@ export class Daemon {
   #config: Config;
   #open: Open | undefined;
   #ending = false;
-  /** Backups that read the database by a connection of their own. */
-  #reading = 0;
+  /** A backup reads the database by a connection of its own. */
+  #reading = false;
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(options: DaemonOptions, lock: Disposable, config: Config) {
@@ -155,19 +155,23 @@ export class Daemon {
     await this.#make(passphrase, (db) => loadBackup(db, file, secret, { random: systemRandom, clock: systemClock }));
   }
 
-  /** Writes a backup while everything goes on. Without a passphrase the recovery phrase opens it. */
+  /**
+   * Writes a backup while everything goes on, one at a time: two would write to one file. Without a passphrase the recovery
+   * phrase opens it.
+   */
   async backup(file: string, passphrase: string | undefined): Promise<Written> {
     const { key, db } = this.open;
     const self = getSelf(db);
     if (self === undefined) throw new Error('an open account has a row');
     const secret: BackupSecret =
       passphrase === undefined ? { kind: 'account', key: self.backupKey } : { kind: 'passphrase', passphrase };
-    this.#reading++;
+    this.#assertNoBackup();
+    this.#reading = true;
     try {
       using reader = openAccountDatabase(this.options.paths, key);
       return await writeBackup(reader, file, secret, systemClock.now());
     } finally {
-      this.#reading--;
+      this.#reading = false;
     }
   }
 
@@ -192,8 +196,7 @@ export class Daemon {
     return this.#inTurn(async () => {
       const key = await openAccountVault(paths, wanted.present);
       if (!wanted.rekey) return await rewrapVault(paths, key, wanted.next);
-      if (this.#reading > 0)
-        throw new SottoError('account.running', { message: 'A backup is being written: try later' });
+      this.#assertNoBackup();
       await this.#reopen(() => rekeyAccountDir(paths, key, { passphrase: wanted.next, random: systemRandom }), key);
     });
   }
@@ -251,6 +254,10 @@ export class Daemon {
         version: this.options.version,
       },
     };
+  }
+
+  #assertNoBackup(): void {
+    if (this.#reading) throw new SottoError('account.running', { message: 'A backup is being written: try later' });
   }
 
   // What opens and closes the account happens one after the other.
