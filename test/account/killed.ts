@@ -1,23 +1,49 @@
-// Runs a step of another program until its n-th change of the file system, and dies there as by kill -9.
+// Runs a step of another program until its n-th change of the disk, and dies there as by kill -9.
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
+import { join } from 'node:path';
 import { accountPaths, placesOf } from '../../src/client/paths.ts';
-import { systemRandom } from '../../src/daemon/ports.ts';
+import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
+import { Database } from '../../src/sqlite/open.ts';
 
-const [dir = '', dieAt = '0'] = process.argv.slice(2);
+const [what = '', dir = '', dieAt = '0'] = process.argv.slice(2);
 let changes = 0;
 
 const mortal = <F extends (...args: never[]) => unknown>(change: F): F =>
-  ((...args: Parameters<F>) => {
+  function (this: unknown, ...args: Parameters<F>) {
     if (++changes === Number(dieAt)) process.kill(process.pid, 'SIGKILL');
-    return change(...args);
-  }) as F;
+    return change.apply(this, args);
+  } as F;
 
 fs.renameSync = mortal(fs.renameSync);
 fs.fsyncSync = mortal(fs.fsyncSync);
 fs.rmSync = mortal(fs.rmSync);
+fs.writeSync = mortal(fs.writeSync) as typeof fs.writeSync;
+fs.writeFileSync = mortal(fs.writeFileSync);
 syncBuiltinESMExports();
+Database.prototype.exec = mortal(Database.prototype.exec);
 
-const { openAccountVault, rekeyAccountDir } = await import('../../src/daemon/account-dir.ts');
+const { createAccountDir, openAccountDatabase, openAccountVault, rekeyAccountDir } = await import(
+  '../../src/daemon/account-dir.ts'
+);
+const { loadBackup, writeBackup } = await import('../../src/daemon/backup.ts');
 const paths = accountPaths(placesOf(dir, {}), 'alice', {});
-await rekeyAccountDir(paths, await openAccountVault(paths, 'old'), { passphrase: 'new', random: systemRandom });
+const file = join(dir, 'backup');
+const ports = { random: systemRandom, clock: systemClock };
+const secret = { kind: 'account', key: new Uint8Array(32) } as const;
+
+const STEPS: Record<string, () => Promise<unknown>> = {
+  rekey: async () =>
+    rekeyAccountDir(paths, await openAccountVault(paths, 'old'), { passphrase: 'new', random: systemRandom }),
+  backup: async () => {
+    using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
+    await writeBackup(db, file, secret, systemClock.now());
+  },
+  restore: () =>
+    createAccountDir(paths, {
+      passphrase: undefined,
+      random: systemRandom,
+      fill: (db) => loadBackup(db, file, secret, ports),
+    }),
+};
+await STEPS[what]?.();

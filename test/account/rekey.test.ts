@@ -1,8 +1,7 @@
 // A change of the database key that is killed at any of its steps: one passphrase opens the account, and all of it is there.
-import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { accountPaths, placesOf } from '../../src/client/paths.ts';
 import { createAccount } from '../../src/core/account.ts';
@@ -14,8 +13,8 @@ import {
   settleAccountDir,
 } from '../../src/daemon/account-dir.ts';
 import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
+import { dieEverywhere } from './dying.ts';
 
-const STEPS_MAX = 40;
 const base = mkdtempSync(join(tmpdir(), 'sotto-rekey-'));
 const pathsOf = (dir: string) => accountPaths(placesOf(dir, {}), 'alice', {});
 const first = join(base, 'first');
@@ -29,15 +28,6 @@ beforeAll(async () => {
   });
 });
 afterAll(() => rmSync(base, { recursive: true, force: true }));
-
-/** Gives true when the program came to its end before the step. */
-const rekeyUntil = (dir: string, step: number): Promise<boolean> =>
-  new Promise((done, fail) => {
-    const child = spawn(process.execPath, [resolve('test/account/killed.ts'), dir, String(step)], { stdio: 'inherit' });
-    child.on('close', (code, signal) =>
-      signal === 'SIGKILL' ? done(false) : code === 0 ? done(true) : fail(new Error(`exit ${code}`)),
-    );
-  });
 
 /** The passphrases of the two that open the vault and the database behind it. */
 const opening = async (dir: string): Promise<string[]> => {
@@ -56,16 +46,12 @@ const opening = async (dir: string): Promise<string[]> => {
 
 test('killed at any step, exactly one passphrase opens, and nothing of the other key is left', async () => {
   const seen: string[] = [];
-  for (let step = 1; step < STEPS_MAX; step++) {
-    const dir = join(base, `at-${step}`);
-    cpSync(first, dir, { recursive: true });
-    const ended = await rekeyUntil(dir, step);
+  await dieEverywhere('rekey', first, async (dir, { step }) => {
     const open = await opening(dir);
     expect(open, `killed at step ${step}`).toHaveLength(1);
     expect(readdirSync(pathsOf(dir).dir).filter((name) => /next|new/.test(name))).toEqual([]);
     seen.push(open.join());
-    if (ended) break;
-  }
+  });
   // The change counts from one step on, and not before.
   expect(seen.at(0)).toBe('old');
   expect(seen.at(-1)).toBe('new');

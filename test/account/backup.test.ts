@@ -1,0 +1,103 @@
+// Backup and restore that are killed at any of their steps: no half of one counts, and the next attempt works.
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { accountPaths, placesOf } from '../../src/client/paths.ts';
+import { createAccountDir, openAccountDatabase, openAccountVault, vaultState } from '../../src/daemon/account-dir.ts';
+import { checkBackup, loadBackup, writeBackup } from '../../src/daemon/backup.ts';
+import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
+import { makeAccount } from '../../src/lab/bench/fixture.ts';
+import type { Database } from '../../src/sqlite/open.ts';
+import { checkDatabase } from '../../src/store/check.ts';
+import { dieEverywhere } from './dying.ts';
+import { rememberMessages } from './past.ts';
+
+const MESSAGES = 60;
+const LONG = 'y'.repeat(4_000);
+const SECRET = { kind: 'account', key: new Uint8Array(32) } as const;
+const PORTS = { random: systemRandom, clock: systemClock };
+
+const base = mkdtempSync(join(tmpdir(), 'sotto-backup-'));
+const written = join(base, 'written');
+const empty = join(base, 'empty');
+const pathsOf = (dir: string) => accountPaths(placesOf(dir, {}), 'alice', {});
+const fileIn = (dir: string) => join(dir, 'backup');
+
+const openAt = async (dir: string): Promise<Database> =>
+  openAccountDatabase(pathsOf(dir), await openAccountVault(pathsOf(dir), undefined));
+
+/** Every message and contact of an account that is whole. */
+const memoryOf = async (dir: string): Promise<unknown[]> => {
+  using db = await openAt(dir);
+  expect(checkDatabase(db)).toEqual([]);
+  return db.all(
+    `SELECT c.name, m.message_id, m.body FROM messages m JOIN conversations v ON v.id = m.conversation_id
+       JOIN contacts c ON c.id = v.contact_id ORDER BY m.id`,
+  );
+};
+
+const restoreIn = (dir: string) =>
+  createAccountDir(pathsOf(dir), {
+    passphrase: undefined,
+    random: systemRandom,
+    fill: (db) => loadBackup(db, fileIn(dir), SECRET, PORTS),
+  });
+
+let memory: unknown[] = [];
+beforeAll(async () => {
+  await makeAccount(written, 'alice', {
+    contacts: 2,
+    fill: (db, [one = 0, two = 0]) => {
+      rememberMessages(db, one, { count: MESSAGES, text: LONG });
+      rememberMessages(db, two, { count: 1, text: LONG });
+    },
+  });
+  memory = await memoryOf(written);
+  mkdirSync(empty);
+  using db = await openAt(written);
+  await writeBackup(db, fileIn(empty), SECRET, systemClock.now());
+});
+afterAll(() => rmSync(base, { recursive: true, force: true }));
+
+test('a backup that is killed leaves no file under its name, and the next one is whole', async () => {
+  const counted: boolean[] = [];
+  await dieEverywhere('backup', written, async (dir, { step }) => {
+    counted.push(existsSync(fileIn(dir)));
+    if (counted.at(-1)) await checkBackup(fileIn(dir), SECRET);
+    expect(await memoryOf(dir), `killed at step ${step}`).toEqual(memory);
+    rmSync(fileIn(dir), { force: true });
+    using db = await openAt(dir);
+    await writeBackup(db, fileIn(dir), SECRET, systemClock.now());
+    await checkBackup(fileIn(dir), SECRET);
+    expect(existsSync(`${fileIn(dir)}.part`)).toBe(false);
+  });
+  expect(counted.join()).toMatch(/^(false,)+(true,?)+$/);
+  expect(counted.length).toBeGreaterThan(8);
+}, 60_000);
+
+test('a restore that is killed leaves no account, or the whole one; the next attempt works', async () => {
+  const states: string[] = [];
+  await dieEverywhere('restore', empty, async (dir, { step }) => {
+    states.push(vaultState(pathsOf(dir)));
+    if (states.at(-1) === 'absent') await restoreIn(dir);
+    expect(await memoryOf(dir), `killed at step ${step}`).toEqual(memory);
+  });
+  expect(states.join()).toMatch(/^(absent,)+(keyFile,?)+$/);
+  expect(states.length).toBeGreaterThan(12);
+}, 60_000);
+
+test('a restore that finds no room says so and leaves nothing behind', async () => {
+  const dir = join(base, 'full');
+  cpSync(empty, dir, { recursive: true });
+  const fill = async (db: Database): Promise<void> => {
+    db.exec('PRAGMA max_page_count = 60');
+    await loadBackup(db, fileIn(dir), SECRET, PORTS);
+  };
+  await expect(
+    createAccountDir(pathsOf(dir), { passphrase: undefined, random: systemRandom, fill }),
+  ).rejects.toMatchObject({ code: 'disk.full' });
+  expect(readdirSync(pathsOf(dir).dir)).toEqual([]);
+  await restoreIn(dir);
+  expect(await memoryOf(dir)).toEqual(memory);
+});

@@ -1,0 +1,119 @@
+// Backup and restore through the command line: while messages are written, and while the daemon is killed.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeAccount } from '../../src/lab/bench/fixture.ts';
+import { rememberMessages } from '../account/past.ts';
+import { type Ran, Stage, type User } from '../e2e/stage.ts';
+import { pathsOf } from './furnished.ts';
+
+const MESSAGES = 3_000;
+const LONG = 'z'.repeat(3_000);
+const KILLED_AT_BYTES = [0, 100_000, 4_000_000];
+
+let stage: Stage;
+let alice: User;
+let env: Record<string, string>;
+beforeAll(async () => {
+  stage = new Stage({ offline: true });
+  alice = stage.stranger('alice');
+  await makeAccount(stage.dir, 'alice', {
+    contacts: 1,
+    fill: (db, [one = 0]) => rememberMessages(db, one, { count: MESSAGES, text: LONG }),
+  });
+  const secret = join(stage.dir, 'secret');
+  writeFileSync(secret, 'open sesame\n', { mode: 0o600 });
+  env = { SOTTO_PASSPHRASE_FILE: secret };
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+const backup = (file: string) => alice.run<{ messages: number }>('backup', file, { env });
+const restore = (user: User, file: string) => user.run('restore', file, '--no-passphrase', { env });
+const kept = () => join(stage.dir, 'kept.backup');
+
+const bodiesOf = async (user: User): Promise<string[]> =>
+  (await user.items<{ body: string }>('export', 'c1')).map(({ body }) => body);
+
+/** Runs a command on a daemon that is killed once `file` has so many bytes. */
+const killedAt = async <T>(
+  user: User,
+  when: { readonly file: string; readonly bytes: number },
+  command: () => Promise<Ran<T>>,
+): Promise<Ran<T>> => {
+  const { socket } = pathsOf(user);
+  rmSync(socket, { force: true });
+  const args = ['--data-dir', user.dir, '--account', user.name, 'daemon', 'run'];
+  const daemon = spawn(resolve('bin/sotto'), args, { stdio: 'ignore' });
+  const ended = once(daemon, 'exit');
+  try {
+    await user.until('its socket', async () => existsSync(socket), 10_000);
+    let over = false;
+    const ran = command().finally(() => {
+      over = true;
+    });
+    while (!over && (statSync(when.file, { throwIfNoEntry: false })?.size ?? -1) < when.bytes)
+      await new Promise((done) => setTimeout(done, 1));
+    daemon.kill('SIGKILL');
+    return await ran;
+  } finally {
+    daemon.kill('SIGKILL');
+    await ended;
+  }
+};
+
+test('a backup holds what was there when it began, while writing goes on; there is one at a time', async () => {
+  const file = join(stage.dir, 'busy.backup');
+  await alice.ok('daemon', 'start');
+  let writing = true;
+  const making = backup(file).finally(() => {
+    writing = false;
+  });
+  await alice.until('its beginning', async () => existsSync(`${file}.part`));
+  expect((await backup(`${file}.2`)).error).toMatchObject({ code: 'account.running', exit: 7 });
+  let sent = 0;
+  for (; writing; sent++) await alice.ok('send', 'c1', `during ${sent}`, '--wait', 'queued');
+  const [made] = (await making).items;
+  expect(sent).toBeGreaterThan(0);
+
+  const all = await bodiesOf(alice);
+  expect(all.length).toBe(MESSAGES + sent);
+  const copy = stage.stranger('copy');
+  expect((await restore(copy, file)).code).toBe(0);
+  expect(await bodiesOf(copy)).toEqual(all.slice(0, made?.messages));
+  expect((await copy.ok<{ check: string; ok: boolean }>('doctor')).items.filter((one) => !one.ok)).toEqual([]);
+  await alice.ok('daemon', 'stop');
+});
+
+test('a daemon that is killed while it writes a backup leaves none, and the account whole', async () => {
+  const file = join(stage.dir, 'killed.backup');
+  let killed = 0;
+  for (const bytes of KILLED_AT_BYTES) {
+    const ran = await killedAt(alice, { file: `${file}.part`, bytes }, () => backup(file));
+    // The answer can be lost after the end; an answer without a file, or half a file, cannot be.
+    if (ran.code === 0) expect(existsSync(file)).toBe(true);
+    else killed++;
+    rmSync(file, { force: true });
+  }
+  expect(killed).toBeGreaterThan(0);
+  expect((await alice.ok<{ check: string; ok: boolean }>('doctor')).items.filter((one) => !one.ok)).toEqual([]);
+  expect((await backup(kept())).code).toBe(0);
+});
+
+test('a daemon that is killed while it restores leaves no account; the next attempt makes it', async () => {
+  const all = await bodiesOf(alice);
+  await alice.ok('daemon', 'stop');
+  const again = stage.stranger('again');
+  let killed = 0;
+  for (const bytes of KILLED_AT_BYTES) {
+    const ran = await killedAt(again, { file: `${pathsOf(again).database}-wal`, bytes }, () => restore(again, kept()));
+    if (ran.code === 0) break;
+    killed++;
+    expect((await again.run('id')).error).toMatchObject({ code: 'account.unknown' });
+    await again.run('daemon', 'stop');
+  }
+  expect(killed).toBeGreaterThan(0);
+  expect((await restore(again, kept())).code).toBe(0);
+  expect(await bodiesOf(again)).toEqual(all);
+});
