@@ -2,8 +2,10 @@
 import { addressOf } from '../crypto/address.ts';
 import { deriveSecrets, localKeys, type Secrets } from '../crypto/identity.ts';
 import { signalIdentity } from '../crypto/session.ts';
-import type { Clock, Log, Network, NetworkState, Random } from '../ports.ts';
+import type { Cancel, Clock, Log, Network, NetworkState, Random } from '../ports.ts';
+import { expectedError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
+import { DISK_RETRY_MS } from '../protocol/limits.ts';
 import type { AccountMethod, Params, Result, Status } from '../protocol/rpc.ts';
 import type { SettingKey, SettingValue } from '../protocol/settings.ts';
 import type { Database } from '../sqlite/open.ts';
@@ -16,7 +18,7 @@ import type { Changes, Core } from './core.ts';
 import { Events } from './events.ts';
 import { Expiry } from './expire.ts';
 import { Files } from './files.ts';
-import { admit, attachIncoming, unlink, wake } from './links.ts';
+import { admit, attachIncoming, retryNow, unlink, wake } from './links.ts';
 import { callMethod } from './methods.ts';
 import { linkStateOf } from './peer.ts';
 import { AccountQueue } from './queue.ts';
@@ -60,6 +62,7 @@ export class Account implements AsyncDisposable {
   readonly #expiry: Expiry;
   readonly #waits: Waits;
   readonly #files: Files;
+  #cancelRetry: Cancel | undefined;
 
   private constructor(options: AccountOptions) {
     const self = getSelf(options.db);
@@ -71,7 +74,7 @@ export class Account implements AsyncDisposable {
     this.#core = {
       ...options,
       keys,
-      queue: new AccountQueue(options.bug),
+      queue: new AccountQueue((error) => this.#failed(error, options.bug)),
       signal: signalIdentity(self.signalSecret),
       address: addressOf(keys.publicKeys.identityKey),
       peers: new Map(),
@@ -149,11 +152,24 @@ export class Account implements AsyncDisposable {
   /** Ends links, the network and the timers, and finishes what is queued. The database stays open: its owner closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#expiry[Symbol.dispose]();
+    this.#cancelRetry?.();
     this.#files.stop();
     await this.#core.network[Symbol.asyncDispose]();
     for (const contactId of this.#core.peers.keys()) unlink(this.#core, contactId, 'closing');
     await this.#core.queue[Symbol.asyncDispose]();
     this.#waits[Symbol.dispose]();
+  }
+
+  // A full disk is no bug. Every link ends, so that nothing stays half done in memory: what was not committed comes again.
+  #failed(error: unknown, bug: AccountOptions['bug']): void {
+    if (expectedError(error)?.code !== 'disk.full') return bug(error);
+    const core = this.#core;
+    core.log.error('disk.full');
+    for (const contactId of core.peers.keys()) unlink(core, contactId, 'disk.full');
+    this.#cancelRetry ??= core.clock.after(DISK_RETRY_MS, () => {
+      this.#cancelRetry = undefined;
+      core.queue.post(() => retryNow(core));
+    });
   }
 
   #committed(changes: Changes): void {

@@ -54,7 +54,12 @@ export class Expiry implements Disposable {
     this.#cancelErase ??= this.#core.clock.after(Math.min(ERASURE_WAL_MS_MAX, 5_000), () =>
       this.#core.queue.post(() => {
         this.#cancelErase = undefined;
-        this.#core.db.truncateWal();
+        try {
+          this.#core.db.truncateWal();
+        } catch (error) {
+          this.erased();
+          throw error;
+        }
       }),
     );
   }
@@ -84,6 +89,7 @@ export class Expiry implements Disposable {
             closeRequest(db, request.id, 'expired');
             if (side === 'theirs') patchContact(db, request.contactId, { state: 'removed', requestNote: '' });
           });
+    this.schedule();
     retryResets(this.#core);
     commit(this.#core, () => {
       pruneFrameIds(db, now - FRAME_IDS_KEPT_MS);

@@ -3,7 +3,7 @@ import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSy
 import { open } from 'node:fs/promises';
 import { chunkCount, HASH_BYTES, hashChunk, openChunk, rootOf, sealChunk } from '../crypto/file-chunks.ts';
 import type { Link, LinkEvents } from '../ports.ts';
-import { errorObject, ProtocolError, SottoError } from '../protocol/errors.ts';
+import { errorObject, expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import {
   FILE_BYTES_MAX,
@@ -424,9 +424,10 @@ class Receiver {
             link.close('done');
           }
         } catch (error) {
-          if (!(error instanceof ProtocolError)) throw error;
-          refuse(this.#core, error.code);
-          link.close(error.code);
+          const known = expectedError(error);
+          if (known === undefined) throw error;
+          if (known instanceof ProtocolError) refuse(this.#core, known.code);
+          link.close(known.code);
         }
       },
       drained: () => {},

@@ -140,7 +140,12 @@ export const attach = (core: Core, link: Link): LinkEvents => {
   let gone: string | undefined;
   core.queue.post(() => {
     if (gone !== undefined) return;
-    owner = adopt(core, link);
+    try {
+      owner = adopt(core, link);
+    } catch (error) {
+      link.close('not taken');
+      throw error;
+    }
     if (owner === undefined) return link.close('replaced');
     for (const frame of early.splice(0)) take(core, owner, link, frame);
   });

@@ -7,7 +7,7 @@ import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
 import { TorNetwork } from '../net/tor-network.ts';
 import type { Log } from '../ports.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import { type Greeting, type Method, type Params, type Result, RPC_VERSION, type Status } from '../protocol/rpc.ts';
 import { takeLock } from '../sqlite/lock.ts';
@@ -293,9 +293,16 @@ export class Daemon {
     open.hooks[Symbol.dispose]();
     open.notifier[Symbol.dispose]();
     await open.account[Symbol.asyncDispose]();
-    open.db.truncateWal();
-    open.db[Symbol.dispose]();
-    open.key.fill(0);
+    try {
+      open.db.truncateWal();
+    } catch (error) {
+      // What is committed stays in the log until there is room: the account closes all the same.
+      if (expectedError(error)?.code !== 'disk.full') throw error;
+      this.log.warn('disk.full');
+    } finally {
+      open.db[Symbol.dispose]();
+      open.key.fill(0);
+    }
   }
 
   async #openWith(key: Uint8Array): Promise<void> {

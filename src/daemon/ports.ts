@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import type { Clock, Log, LogFields, Random } from '../ports.ts';
 
 const LOG_BYTES_MAX = 8 * 1024 * 1024;
+const LOG_WAITING_BYTES_MAX = 64 * 1024;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -26,10 +27,10 @@ export const fileLog = (path: string, level: 'debug' | 'info' | 'warn' | 'error'
   if (existsSync(path) && statSync(path).size > LOG_BYTES_MAX) renameSync(path, `${path}.1`);
   closeSync(openSync(path, 'a', 0o600));
   chmodSync(path, 0o600);
-  const logger = pino(
-    { level, base: null, redact: ['passphrase', 'text', 'body', 'key'] },
-    pino.destination({ dest: path, sync: true }),
-  );
+  const destination = pino.destination({ dest: path, sync: true, maxLength: LOG_WAITING_BYTES_MAX });
+  // A disk that takes no more lines must not end the program: some wait for room, the rest are dropped.
+  destination.on('error', () => {});
+  const logger = pino({ level, base: null, redact: ['passphrase', 'text', 'body', 'key'] }, destination);
   const write = (to: 'debug' | 'info' | 'warn' | 'error') => (event: string, fields?: LogFields) =>
     logger[to](fields ?? {}, event);
   return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };

@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { errorObject, rpcNumberOf, SottoError } from '../protocol/errors.ts';
+import { errorObject, expectedError, rpcNumberOf, SottoError } from '../protocol/errors.ts';
 import {
   RPC_BATCH_MAX,
   RPC_BUFFER_BYTES_MAX,
@@ -208,7 +208,7 @@ class Session {
       const result = await this.#options.handle(this.connection, method, parsed.data);
       return quiet ? undefined : { jsonrpc: '2.0', id, result };
     } catch (error) {
-      if (!(error instanceof SottoError)) this.#options.bug(error);
+      if (expectedError(error) === undefined) this.#options.bug(error);
       return quiet ? undefined : failure(id, error);
     } finally {
       this.#inFlight--;

@@ -141,6 +141,21 @@ export class SottoError extends Error {
   }
 }
 
+// What the system calls a disk without room, or one that does not do as told.
+const DISK_ERRORS: Readonly<Record<string, ErrorCode>> = {
+  ENOSPC: 'disk.full',
+  EDQUOT: 'disk.full',
+  EIO: 'disk.failed',
+  EROFS: 'disk.failed',
+};
+
+/** An error as the expected one it is, those of the disk among them; undefined for a bug. */
+export const expectedError = (error: unknown): SottoError | undefined => {
+  if (error instanceof SottoError) return error;
+  const code = error instanceof Error && 'code' in error ? DISK_ERRORS[String(error.code)] : undefined;
+  return code === undefined ? undefined : new SottoError(code, { cause: error });
+};
+
 /** Hostile or broken input from another machine: caught once per connection, counted, and closes it. */
 export class ProtocolError extends SottoError {
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
@@ -160,7 +175,7 @@ export type ErrorObject = {
 
 /** The one shape of an error for RPC and `--json`. Anything that is not ours is a bug and says no more than that. */
 export const errorObject = (error: unknown): ErrorObject => {
-  const known = error instanceof SottoError ? error : new SottoError('internal.bug', { cause: error });
+  const known = expectedError(error) ?? new SottoError('internal.bug', { cause: error });
   return {
     code: known.code,
     message: known.message,

@@ -122,8 +122,8 @@ export const rekeyDatabase = (path: string, key: Uint8Array, next: Uint8Array): 
 
 const rawKey = (key: Uint8Array): string => `"x'${Buffer.from(key).toString('hex')}'"`;
 
-// The driver tells SQLite's result in its message only.
-const guarded = <T>(body: () => T): T => {
+/** Runs a step of SQLite: what its disk says is thrown as `disk.*` or `database.damaged`. The driver tells it in words only. */
+export const guarded = <T>(body: () => T): T => {
   try {
     return body();
   } catch (error) {
