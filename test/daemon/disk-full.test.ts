@@ -1,0 +1,23 @@
+// A daemon on a real file system of a few megabytes that is full: `disk.full`, nothing lost, and all goes on once there is room.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+const SIZE = '16m';
+
+test('a full disk is told as such; the daemon goes on, ends when told to, and makes no half account', async () => {
+  const mount = mkdtempSync(join(tmpdir(), 'sotto-disk-'));
+  const script = `mount -t tmpfs -o size=${SIZE} none "$1" && TMPDIR=$1 exec "$2" "$3"`;
+  const args = ['-rm', 'sh', '-c', script, 'sh', mount, process.execPath, resolve('test/daemon/small-disk.ts')];
+  const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => {
+      said += chunk;
+    });
+  await new Promise((done) => child.on('close', done));
+  rmdirSync(mount);
+  expect(said).toBe('goesOn\nends\nisNotMade\n');
+}, 30_000);
