@@ -8,7 +8,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'test/*.test.ts', 'test/{account,daemon,sim,attacks,fuzz}/**/*.test.ts'],
+          include: ['src/**/*.test.ts', 'test/*.test.ts', 'test/{account,cli,daemon,sim,attacks,fuzz}/**/*.test.ts'],
           testTimeout: 30_000,
         },
       },

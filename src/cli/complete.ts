@@ -1,22 +1,25 @@
 // Completion for shells: the scripts, and what could stand next, with names from a running daemon only.
+import { listAccounts } from '../client/paths.ts';
 import type { Argument, CommandContext } from './command.ts';
+import { findCommand, wordsOf } from './parse.ts';
 import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
 
 const LOOK_MS = 500;
 
 /** Words that may follow those of the command line; the last word is the one being typed. */
 export const offer = async (context: CommandContext): Promise<string[]> => {
-  const words = context.args.filter((word) => !word.startsWith('-') || word === context.args.at(-1));
   const typed = context.args.at(-1) ?? '';
-  const before = words.slice(0, -1);
-  const command =
-    COMMANDS.find((one) => one.path === before.slice(0, 2).join(' ')) ?? COMMANDS.find((one) => one.path === before[0]);
-  if (typed.startsWith('--')) {
-    const flags = { ...GLOBAL_FLAGS, ...command?.flags };
+  const line = context.args.slice(0, -1);
+  const command = findCommand(wordsOf(line, GLOBAL_FLAGS));
+  const flags = { ...GLOBAL_FLAGS, ...command?.flags };
+  const before = wordsOf(line, flags);
+  const last = line.at(-1) ?? '';
+  if (last.startsWith('--') && flags[last.slice(2)]?.value !== undefined)
+    return last === '--account' ? listAccounts(context.places).filter((name) => name.startsWith(typed)) : [];
+  if (typed.startsWith('--'))
     return Object.keys(flags)
       .map((name) => `--${name}`)
       .filter((name) => name.startsWith(typed));
-  }
   if (command === undefined) {
     const depth = before.length;
     const fits = COMMANDS.map((one) => one.path.split(' ')).filter((path) =>
@@ -77,7 +80,7 @@ export const zshCompletion = (): string => `#compdef sotto
 # Names of contacts come from a running daemon; completing never starts or unlocks one.
 _sotto() {
   local -a found
-  found=("\${(@f)$(command sotto complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  found=("\${(@f)$(command sotto complete -- "\${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
   if [[ \${#found} -gt 0 && -n "\${found[1]}" ]]; then
     compadd -a found
   else
@@ -101,6 +104,6 @@ end
 complete -c sotto -f -a '(__sotto_complete)'
 complete -c sotto -n '__fish_seen_subcommand_from send save' -F
 complete -c sotto -l json -d 'one JSON object a line'
-complete -c sotto -l account -x -d 'the account to use'
+complete -c sotto -l account -x -a '(__sotto_complete)' -d 'the account to use'
 complete -c sotto -l data-dir -r -d 'everything of sotto lies below this folder'
 `;

@@ -12,7 +12,7 @@ export type Parsed = {
 
 /** The command that `argv` asks for. Global flags may stand anywhere. Throws `usage.invalid`. */
 export const parseCommandLine = (argv: readonly string[]): Parsed => {
-  const words = positionals(argv);
+  const words = wordsOf(argv, GLOBAL_FLAGS);
   const command = findCommand(words);
   if (command === undefined && words.length > 0) throw unknownCommand(words);
   const flags = { ...GLOBAL_FLAGS, ...(command?.flags ?? {}) };
@@ -23,7 +23,8 @@ export const parseCommandLine = (argv: readonly string[]): Parsed => {
     throw usage(error instanceof Error ? (error.message.split('. ')[0] ?? '') : 'not understood', command);
   }
   const args = parsed.positionals.slice(command?.path.split(' ').length ?? 0);
-  const given = parsed.values as Record<string, string | boolean | undefined>;
+  const own = parsed.values as Parsed['flags'];
+  const given = command?.path === 'complete' ? { ...placeOf(args), ...own } : own;
   if (command !== undefined && given.help !== true) checkArgs(command, args);
   return { command, args, flags: given };
 };
@@ -60,11 +61,21 @@ const optionsOf = (flags: Readonly<Record<string, Flag>>) =>
     ]),
   );
 
-// The words before any flag of the command itself: global flags with values are known, so their values are not words.
-const positionals = (argv: readonly string[]): string[] =>
-  parseArgs({ args: [...argv], options: optionsOf(GLOBAL_FLAGS), allowPositionals: true, strict: false }).positionals;
+const lenient = (argv: readonly string[], flags: Readonly<Record<string, Flag>>) =>
+  parseArgs({ args: [...argv], options: optionsOf(flags), allowPositionals: true, strict: false });
 
-const findCommand = (words: readonly string[]): Command | undefined => {
+/** The words that are neither flags nor values of these flags. */
+export const wordsOf = (argv: readonly string[], flags: Readonly<Record<string, Flag>>): string[] =>
+  lenient(argv, flags).positionals;
+
+// A line that is being completed is about the account that it names.
+const placeOf = (line: readonly string[]): Parsed['flags'] => {
+  const { account, 'data-dir': dataDir } = lenient(line, GLOBAL_FLAGS).values as Parsed['flags'];
+  return { ...(account === undefined ? {} : { account }), ...(dataDir === undefined ? {} : { 'data-dir': dataDir }) };
+};
+
+/** The command that the first one or two words name. */
+export const findCommand = (words: readonly string[]): Command | undefined => {
   const two = words.slice(0, 2).join(' ');
   return COMMANDS.find((command) => command.path === two) ?? COMMANDS.find((command) => command.path === words[0]);
 };

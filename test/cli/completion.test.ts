@@ -1,0 +1,97 @@
+// Completion in the real shells: names come from the daemon that runs, whole, and none is started or opened for it.
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { furnish, pathsOf } from '../daemon/furnished.ts';
+import { Stage, type User } from '../e2e/stage.ts';
+import { onTerminal } from './terminal.ts';
+
+// What a shell would take apart, or run.
+const NAME = `Berta $(touch pwned) O'Neil`;
+
+let stage: Stage;
+let alice: User;
+
+beforeAll(async () => {
+  stage = new Stage({ offline: true });
+  alice = await furnish(stage, async (one) => {
+    await one.call('contact.rename', { contact: 'bob', name: NAME });
+  });
+  await alice.ok('daemon', 'start');
+  mkdirSync(join(stage.dir, 'bin'));
+  symlinkSync(resolve('bin/sotto'), join(stage.dir, 'bin/sotto'));
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+/** Types a line with a tab in it into a shell, after `load`; gives what the completed command wrote. */
+const typed = async (shell: string, load: string, line: string, account = 'alice'): Promise<string> => {
+  const out = join(stage.dir, 'out');
+  rmSync(out, { force: true });
+  await onTerminal(
+    shell,
+    [
+      { on: /./, type: `cd ${stage.dir}; ${load}; echo loa''ded\r` },
+      { on: /loaded\r/, type: `${line} > out; exit\r` },
+    ],
+    {
+      PATH: `${join(stage.dir, 'bin')}:${process.env.PATH}`,
+      HOME: stage.dir,
+      SOTTO_DATA_DIR: stage.dir,
+      SOTTO_ACCOUNT: account,
+    },
+  );
+  return existsSync(out) ? readFileSync(out, 'utf8') : '';
+};
+
+const SHELLS = [
+  ['bash', 'bash --norc --noprofile -i', 'source <(sotto completion bash)'],
+  ['zsh', 'zsh -f -i', 'autoload -Uz compinit; compinit -u -D; source <(sotto completion zsh)'],
+  ['fish', 'fish --no-config -i', 'sotto completion fish | source'],
+] as const;
+
+describe.each(SHELLS)('%s', (_name, shell, load) => {
+  test('completes the name of a contact, whole, and runs nothing that is in it', async () => {
+    const out = await typed(shell, load, 'sotto --json contact show B\t');
+    expect(JSON.parse(out)).toMatchObject({ name: NAME });
+    expect(existsSync(join(stage.dir, 'pwned'))).toBe(false);
+  });
+
+  test('completes commands and flags, and takes the account from the line', async () => {
+    const out = await typed(shell, load, 'sotto --account al\tcont\tsho\tB\t --js\t', 'nobody');
+    expect(JSON.parse(out)).toMatchObject({ name: NAME });
+  });
+});
+
+describe('sotto complete', () => {
+  const offered = async (user: User, ...words: string[]) =>
+    (await user.ok('complete', '--', ...words, { json: false })).out.split('\n').filter((line) => line !== '');
+
+  test('knows where the line is: flags with values are no words', async () => {
+    expect(await offered(alice, 'send', '--wait', 'sent', 'B')).toEqual([NAME]);
+    expect(await offered(alice, '--timeout', '5s', 'config', 'get', 'notify.q')).toEqual(['notify.quietHours']);
+    expect(await offered(alice, 'send', 'bob', 'B')).toEqual([]);
+    expect(await offered(alice, 'daemon', 'sta')).toEqual(['start', 'status']);
+    expect(await offered(alice, 'send', '--rep')).toEqual(['--reply']);
+    expect(await offered(alice, 'comp')).toEqual(['completion']);
+  });
+
+  test('starts no daemon', async () => {
+    const idle = stage.stranger('idle');
+    await idle.ok('init', '--nickname', 'idle', '--no-passphrase');
+    await idle.ok('daemon', 'stop');
+    expect(await offered(idle, 'contact', 'show', '')).toEqual([]);
+    expect(await idle.one('daemon', 'status')).toMatchObject({ running: false });
+    expect(existsSync(pathsOf(idle).socket)).toBe(false);
+  });
+
+  test('opens no locked account, even where the passphrase is at hand', async () => {
+    const locked = stage.stranger('locked');
+    const file = join(stage.dir, 'secret');
+    writeFileSync(file, 'one\n', { mode: 0o600 });
+    const secret = { env: { SOTTO_PASSPHRASE_FILE: file }, json: false };
+    await locked.ok('init', '--nickname', 'locked', secret);
+    await locked.ok('account', 'lock');
+    expect((await locked.ok('complete', '--', 'config', 'get', '', secret)).out).toBe('');
+    expect(await locked.one('daemon', 'status')).toMatchObject({ running: true, locked: true });
+  });
+});
