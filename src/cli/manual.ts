@@ -4,21 +4,23 @@ import type { Flag } from './command.ts';
 import { usageLine } from './parse.ts';
 import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
 
-const LINE_CHARS = 76;
+const LINE_CHARS_MAX = 80;
 
 /** Text as roff, in short lines, which roff fills again. */
 const roff = (text: string): string =>
-  wrap(text)
-    .replaceAll('\\', '\\\\')
-    .replaceAll('-', '\\-')
-    .replace(/^([.'])/gm, '\\&$1');
+  wrap(
+    text
+      .replaceAll('\\', '\\e')
+      .replaceAll('-', '\\-')
+      .replace(/[^ -~]/gu, (char) => `\\[u${char.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0')}]`),
+  ).replace(/^([.'])/gm, '\\&$1');
 
 const wrap = (text: string): string => {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + word.length + 1 > LINE_CHARS) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
+    const longer = `${lines.at(-1)} ${word}`;
+    if (lines.length === 0 || longer.length > LINE_CHARS_MAX) lines.push(word);
+    else lines[lines.length - 1] = longer;
   }
   return lines.join('\n');
 };
@@ -57,9 +59,7 @@ export const manualPage = (version: string): string =>
     ...Object.entries(GLOBAL_FLAGS).flatMap(flagEntry),
     '.SH EXIT STATUS',
     roff(
-      roff(
-        '0 done, 1 our fault, 2 usage, 3 no such thing, 4 not reachable now, 5 timed out, 6 not allowed or locked, 7 conflict, 8 bad data from outside.',
-      ),
+      '0 done, 1 our fault, 2 usage, 3 no such thing, 4 not reachable now, 5 timed out, 6 not allowed or locked, 7 conflict, 8 bad data from outside.',
     ),
     '.SH ENVIRONMENT',
     '.TP',
