@@ -21,6 +21,8 @@ export type TorLabOptions = {
   readonly binary?: string;
   /** True: the network outlives this process, until `stopTorLab`. */
   readonly detached?: boolean;
+  /** A node that ends is started again after so long; without it, it stays away. */
+  readonly reviveMs?: number;
   /** Tells how far the start is. */
   readonly progress?: (step: string) => void;
   readonly timeoutMs?: number;
@@ -40,8 +42,6 @@ export type TorLab = {
   readonly networkFile: string;
   /** Names and process ids of the relays, the authority first. */
   readonly nodes: readonly { readonly name: string; readonly pid: number }[];
-  /** Starts a relay that was killed again. */
-  restart(name: string): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -79,6 +79,7 @@ class Lab implements TorLab {
   readonly #options: TorLabOptions;
   readonly #endAt: number;
   #nodes: Node[] = [];
+  #stopping = false;
 
   constructor(options: TorLabOptions) {
     this.#options = options;
@@ -107,14 +108,8 @@ class Lab implements TorLab {
     await this.#relaysReady();
   }
 
-  async restart(name: string): Promise<void> {
-    const node = this.#nodes.find((candidate) => candidate.name === name);
-    if (node === undefined) throw new Error(`no relay ${name}`);
-    this.#spawn(node);
-    await this.#control(node).then((control) => control.close());
-  }
-
   async stop(): Promise<void> {
+    this.#stopping = true;
     await Promise.all(
       this.#nodes.map(async ({ process: child }) => {
         if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -213,6 +208,8 @@ class Lab implements TorLab {
     child.on('error', () => {});
     if (detached) child.unref();
     node.process = child;
+    const { reviveMs } = this.#options;
+    if (reviveMs !== undefined) child.once('exit', () => setTimeout(() => this.#stopping || this.#spawn(node), reviveMs));
   }
 
   /** Waits for all descriptors, then lets the authority vote within two seconds instead of half an hour. */

@@ -8,16 +8,14 @@ import { startTorLab } from '../../src/lab/tor-lab.ts';
 declare module 'vitest' {
   export interface ProvidedContext {
     torNetworkFile: string;
-    torNetworkNodes: readonly { readonly name: string; readonly pid: number }[];
   }
 }
 
 /** Starts the network; gives what ends it. */
 const setup = async (project: TestProject): Promise<() => Promise<void>> => {
   const dir = mkdtempSync(join(tmpdir(), 'sotto-tor-'));
-  const lab = await startTorLab({ dir, cacheDir: resolve('.cache') });
+  const lab = await startTorLab({ dir, cacheDir: resolve('.cache'), reviveMs: 3_000 });
   project.provide('torNetworkFile', lab.networkFile);
-  project.provide('torNetworkNodes', lab.nodes);
   return async () => {
     await lab.stop();
     rmSync(dir, { recursive: true, force: true });

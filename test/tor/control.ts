@@ -1,0 +1,36 @@
+// What a running Tor says of itself on its control socket.
+import { dirname, join } from 'node:path';
+import { inject } from 'vitest';
+import { systemRandom } from '../../src/daemon/ports.ts';
+import { TorControl } from '../../src/net/tor-control.ts';
+import type { User } from '../e2e/stage.ts';
+
+/** Asks the Tor whose control socket is in `dir`. */
+const askTor = async (dir: string, key: string): Promise<string> => {
+  const control = await TorControl.open(join(dir, 'control'), systemRandom);
+  try {
+    return await control.info(key);
+  } finally {
+    control.close();
+  }
+};
+
+/** Asks a user's own Tor; see control-spec, GETINFO. */
+export const ask = async (user: User, key: string): Promise<string> => {
+  const { socket } = await user.one<{ socket: string }>('daemon', 'status');
+  return await askTor(dirname(socket), key);
+};
+
+/** Process id of a user's own Tor. */
+export const torPid = async (user: User): Promise<number> => Number(await ask(user, 'process/pid'));
+
+/** Process id of a relay of the shared private network. */
+export const relayPid = async (name: string): Promise<number> =>
+  Number(await askTor(join(dirname(inject('torNetworkFile')), name), 'process/pid'));
+
+/** The relays of each circuit that carries a link of the user's, the guard first. */
+export const linkCircuits = async (user: User): Promise<string[][]> =>
+  (await ask(user, 'circuit-status'))
+    .split('\n')
+    .filter((line) => line.includes(' BUILT ') && /PURPOSE=HS_(CLIENT|SERVICE)_REND/.test(line))
+    .map((line) => [...line.matchAll(/~(\w+)/g)].map(([, name = '']) => name));

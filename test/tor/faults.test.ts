@@ -1,0 +1,63 @@
+// Parts of Tor are killed while two people write to each other: what was sent arrives, once and in order.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Stage, type User } from '../e2e/stage.ts';
+import { linkCircuits, relayPid, torPid } from './control.ts';
+
+// The product aims at 6 s on an idle machine; this one may be busy.
+const HEAL_MS_MAX = 30_000;
+
+let stage: Stage;
+let alice: User;
+let bob: User;
+const texts: string[] = [];
+
+beforeAll(async () => {
+  stage = new Stage();
+  ({ alice, bob } = await stage.friends());
+});
+afterAll(async () => {
+  await stage[Symbol.asyncDispose]();
+});
+
+const write = async (text: string): Promise<void> => {
+  texts.push(text);
+  await alice.ok('send', 'bob', text, '--wait', 'delivered', '--timeout', `${HEAL_MS_MAX}ms`);
+};
+
+const tell = (what: string, ms: number): void => console.info(`${what}: delivered after ${(ms / 1000).toFixed(1)} s`);
+
+// The authority has nothing to stand in for it, so it is spared.
+const killRelay = async (at: 'guard' | 'behind'): Promise<string> => {
+  const circuits = [...(await linkCircuits(alice)), ...(await linkCircuits(bob))];
+  const guards = new Set(circuits.map(([guard]) => guard));
+  const names = circuits.flatMap(([guard, ...behind]) =>
+    at === 'guard' ? [guard] : behind.filter((name) => !guards.has(name)),
+  );
+  const [victim = 'relay0'] = names.filter((name) => name !== 'auth');
+  process.kill(await relayPid(victim), 'SIGKILL');
+  return victim;
+};
+
+test.for(['behind', 'guard'] as const)('a relay of the link is killed: %s', async (at) => {
+  await write(`before ${at}`);
+  const victim = await killRelay(at);
+  const killedAt = performance.now();
+  await write(`after ${at}`);
+  tell(`${victim} (${at}) killed`, performance.now() - killedAt);
+});
+
+test('the other side’s Tor is killed: it starts again by itself, and what was written meanwhile comes', async () => {
+  await write('before the end of Tor');
+  process.kill(await torPid(bob), 'SIGKILL');
+  const delivered = write('after the end of Tor').then(() => performance.now());
+  await bob.until('its end', async () => !(await bob.one<Online>('status')).tor.reachable, 5_000);
+  await bob.ok('daemon', 'start', '--wait', 'reachable', '--timeout', '60s');
+  const reachableAt = performance.now();
+  tell('reachable again', (await delivered) - reachableAt);
+});
+
+test('nothing came twice or out of order', async () => {
+  expect(await bob.bodies('alice')).toEqual(texts);
+});
+
+type Online = { tor: { reachable: boolean } };
