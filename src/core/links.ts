@@ -8,6 +8,7 @@ import {
   FRAMES_PER_SECOND_MAX,
   HANDSHAKE_MS_MAX,
   LINK_CROSSED_MS,
+  LINK_DOUBT_MS,
   LINK_IDLE_MS,
   LINK_PING_MISSED_MAX,
   LINK_PING_MS,
@@ -39,6 +40,8 @@ import { sendReset, sendResume } from './sessions.ts';
 // After a link broke, a few quick tries: most breaks heal within seconds. Then the long back-off.
 const QUICK_RETRIES_MS = [250, 1_000, 2_000, 4_000, 8_000] as const;
 const HEARTBEAT_MS = 5_000;
+// Links end a moment before the news that Tor has.
+const LOST_TOGETHER_MS = 1_000;
 
 /** The live state of a contact, made when first asked for. */
 export const peerOf = (core: Core, contactId: number): Peer | undefined => {
@@ -186,6 +189,12 @@ export const retryNow = (core: Core, contactId?: number): void => {
   }
 };
 
+/** Our own Tor ended: who was linked is dialled when it is back. */
+export const linksLost = (core: Core): void => {
+  for (const peer of core.peers.values())
+    if (peer.link !== undefined || core.clock.now() - peer.sinceAt < LOST_TOGETHER_MS) peer.relink = true;
+};
+
 /** Ends a contact's link and its dials. */
 export const unlink = (core: Core, contactId: number, reason: string): void => {
   const peer = core.peers.get(contactId);
@@ -201,6 +210,7 @@ const needsLink = (core: Core, contactId: number): boolean => {
   if (contact === undefined || contact.blocked === 1) return false;
   if (contact.state === 'outgoing') return getOpenRequest(core.db, contactId, 'mine')?.acknowledged === 0;
   if (contact.state !== 'accepted' || contact.paused !== '') return false;
+  if (core.peers.get(contactId)?.relink === true) return true;
   return depthOfOutbox(core.db, contactId).depth > 0 || getSession(core.db, contactId)?.resetPending === 1;
 };
 
@@ -235,6 +245,7 @@ const dialFailed = (core: Core, peer: Peer, error: unknown, contact: ContactRow 
   const quick = QUICK_RETRIES_MS[peer.failures];
   const slow = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.max(0, peer.failures - QUICK_RETRIES_MS.length));
   peer.failures++;
+  if (quick === undefined) peer.relink = false;
   if (needsLink(core, peer.contactId)) retryLater(core, peer, (quick ?? slow) * (0.75 + core.random.fraction() / 2));
 };
 
@@ -255,7 +266,10 @@ const adopt = (core: Core, link: Link): Peer | undefined => {
   const peer = peerOf(core, contactId);
   // Blocked since the link was admitted: it ends, and the next one is ignored.
   if (peer === undefined || getContact(core.db, contactId)?.blocked === 1) return undefined;
-  if (peer.link !== undefined && staysWith(core, peer.link, link)) return undefined;
+  if (peer.link !== undefined && staysWith(core, peer.link, link)) {
+    doubt(core, peer);
+    return undefined;
+  }
   const old = peer.link;
   reset(core, peer);
   peer.link = link;
@@ -265,6 +279,7 @@ const adopt = (core: Core, link: Link): Peer | undefined => {
   peer.cancelRetry();
   peer.nextRetryAt = undefined;
   peer.failures = 0;
+  peer.relink = false;
   peer.sinceAt = core.clock.now();
   peer.descriptorFound = link.dialled ? true : peer.descriptorFound;
   peer.busyAt = core.clock.monotonic();
@@ -438,6 +453,17 @@ export const sendPing = (core: Core, peer: Peer): void => {
   peer.pingsMissed++;
   peer.pingSentAt = core.clock.monotonic();
   sendFrame(peer, { kind: 'ping', n: peer.pingsMissed });
+};
+
+// Who dials although we have a link may have lost it: it must answer soon.
+const doubt = (core: Core, peer: Peer): void => {
+  const { link } = peer;
+  sendPing(core, peer);
+  core.clock.after(LINK_DOUBT_MS, () =>
+    core.queue.post(() => {
+      if (peer.link === link && peer.pingsMissed > 0) link?.close('no answer');
+    }),
+  );
 };
 
 // Every few seconds: a frame nobody acknowledged, a ping nobody answered, or ten quiet minutes end the link.

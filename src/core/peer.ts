@@ -32,6 +32,8 @@ export type Peer = {
   pongWaiters: (() => void)[];
   cancelHeartbeat: Cancel;
   dialling: AbortController | undefined;
+  /** True when our own Tor ended under the link: the other side may not notice for long, so we dial. */
+  relink: boolean;
   attempts: number;
   /** Failed dials since the last link. */
   failures: number;
@@ -68,6 +70,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   pongWaiters: [],
   cancelHeartbeat: () => {},
   dialling: undefined,
+  relink: false,
   attempts: 0,
   failures: 0,
   nextRetryAt: undefined,

@@ -209,7 +209,8 @@ class Lab implements TorLab {
     if (detached) child.unref();
     node.process = child;
     const { reviveMs } = this.#options;
-    if (reviveMs !== undefined) child.once('exit', () => setTimeout(() => this.#stopping || this.#spawn(node), reviveMs));
+    if (reviveMs !== undefined)
+      child.once('exit', () => setTimeout(() => this.#stopping || this.#spawn(node), reviveMs));
   }
 
   /** Waits for all descriptors, then lets the authority vote within two seconds instead of half an hour. */

@@ -36,6 +36,8 @@ export const LINK_IDLE_MS = 10 * MINUTE;
 export const LINK_PING_MS = 30 * SECOND;
 export const LINK_PING_MISSED_MAX = 2;
 export const LINK_CROSSED_MS = 30 * SECOND;
+/** How soon a link must answer after the other side has dialled another. */
+export const LINK_DOUBT_MS = 4 * SECOND;
 export const VIRTUAL_PORT = 9871;
 export const ONION_STREAMS_MAX = 32;
 

@@ -46,15 +46,28 @@ test.for(['behind', 'guard'] as const)('a relay of the link is killed: %s', asyn
   tell(`${victim} (${at}) killed`, performance.now() - killedAt);
 });
 
-test('the other side’s Tor is killed: it starts again by itself, and what was written meanwhile comes', async () => {
-  await write('before the end of Tor');
+test('the sender’s own Tor is killed', async () => {
+  await write('before the end of our Tor');
+  process.kill(await torPid(alice), 'SIGKILL');
+  const killedAt = performance.now();
+  await write('after the end of our Tor');
+  tell('own Tor killed', performance.now() - killedAt);
+});
+
+test('the other side’s Tor is killed: it dials as soon as it is back, for who writes may not notice', async () => {
+  await write('before the end of their Tor');
+  const attempts = await dialsOf(bob);
   process.kill(await torPid(bob), 'SIGKILL');
-  const delivered = write('after the end of Tor').then(() => performance.now());
+  const delivered = write('after the end of their Tor').then(() => performance.now());
   await bob.until('its end', async () => !(await bob.one<Online>('status')).tor.reachable, 5_000);
   await bob.ok('daemon', 'start', '--wait', 'reachable', '--timeout', '60s');
   const reachableAt = performance.now();
-  tell('reachable again', (await delivered) - reachableAt);
+  tell('the other side reachable again', Math.max(0, (await delivered) - reachableAt));
+  expect(await dialsOf(bob)).toBeGreaterThan(attempts);
 });
+
+const dialsOf = async (user: User): Promise<number> =>
+  (await user.one<{ link: { attempts: number } }>('why', 'alice')).link.attempts;
 
 test('nothing came twice or out of order', async () => {
   expect(await bob.bodies('alice')).toEqual(texts);
