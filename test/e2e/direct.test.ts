@@ -65,24 +65,6 @@ describe('two people over real Tor', () => {
     ]);
   });
 
-  test('kill -9 of either daemon in the middle loses nothing, doubles nothing, and keeps the order', async () => {
-    const texts = Array.from({ length: 40 }, (_, i) => `kill ${i}`);
-    for (const [i, text] of texts.entries()) {
-      await alice.ok('send', 'bob', text);
-      if (i % 10 === 4) process.kill(await bob.pid(), 'SIGKILL');
-      if (i % 10 === 9) process.kill(await alice.pid(), 'SIGKILL');
-    }
-    await alice.one('status');
-    await bob.until(
-      'all of it',
-      async () => (await bob.bodies('alice')).filter((body) => body.startsWith('kill')).length >= 40,
-      90_000,
-    );
-    expect((await bob.bodies('alice')).filter((body) => body.startsWith('kill'))).toEqual(texts);
-    for (const user of [alice, bob])
-      expect((await user.run('doctor', '--check')).items.filter((check) => check.ok !== true)).toEqual([]);
-  });
-
   test('a file goes through stdin and stdout', async () => {
     const content = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7) & 255));
     writeFileSync(join(stage.dir, 'source'), content);
