@@ -96,6 +96,8 @@ export type LocalKeys = {
 export type DialOptions = {
   /** Rises with every redial of this peer, for a fresh Tor circuit. */
   readonly attempt: number;
+  /** How long it may take at most; DIAL_MS_MAX without it. */
+  readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 };
 

@@ -4,6 +4,8 @@ import { errorObject, ProtocolError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import {
   ACK_MS_MAX,
+  DIAL_MS_MAX,
+  DIAL_MS_MIN,
   DIALS_MAX,
   FRAMES_PER_SECOND_MAX,
   HANDSHAKE_MS_MAX,
@@ -222,8 +224,9 @@ const dial = (core: Core, peer: Peer): void => {
   peer.dialling = abort;
   peer.attempts++;
   const contact = getContact(core.db, peer.contactId);
+  const timeoutMs = Math.min(DIAL_MS_MAX, DIAL_MS_MIN * 2 ** peer.failures);
   core.network
-    .dial(peer.address, (link) => attach(core, link), { attempt: peer.attempts, signal: abort.signal })
+    .dial(peer.address, (link) => attach(core, link), { attempt: peer.attempts, timeoutMs, signal: abort.signal })
     .then(
       () => core.queue.post(() => dialled(peer)),
       (error: unknown) => core.queue.post(() => dialFailed(core, peer, error, contact)),

@@ -106,7 +106,7 @@ export class TorNetwork implements Network {
     const { clock, random, paths } = this.#options;
     if (this.#keys === undefined || this.#events === undefined) throw new Error('the network is not started');
     const abort = new AbortController();
-    const cancel = clock.after(DIAL_MS_MAX, () => abort.abort(new SottoError('dial.timeout')));
+    const cancel = clock.after(options.timeoutMs ?? DIAL_MS_MAX, () => abort.abort(new SottoError('dial.timeout')));
     const stopped = (): void => abort.abort(new SottoError('dial.unreachable', { message: 'The dial was called off' }));
     options.signal?.addEventListener('abort', stopped);
     try {

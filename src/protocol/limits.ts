@@ -27,6 +27,8 @@ export const HANDSHAKE_MS_MAX = 10 * SECOND;
 export const UNPROVEN_STREAMS_MAX = 64;
 export const LINKS_MAX = 128;
 export const DIALS_MAX = 8;
+/** A first dial gets so long, each further one twice as long: some circuits hang where a fresh one does not. */
+export const DIAL_MS_MIN = 5 * SECOND;
 export const DIAL_MS_MAX = 20 * SECOND;
 export const FRAME_BYTES_MAX = 48 * KIB;
 export const LINK_BUFFER_BYTES_MAX = 1 * MIB;

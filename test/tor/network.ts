@@ -14,7 +14,7 @@ declare module 'vitest' {
 /** Starts the network; gives what ends it. */
 const setup = async (project: TestProject): Promise<() => Promise<void>> => {
   const dir = mkdtempSync(join(tmpdir(), 'sotto-tor-'));
-  const lab = await startTorLab({ dir, cacheDir: resolve('.cache'), reviveMs: 3_000 });
+  const lab = await startTorLab({ dir, cacheDir: resolve('.cache'), reviveMs: 500 });
   project.provide('torNetworkFile', lab.networkFile);
   return async () => {
     await lab.stop();
