@@ -89,6 +89,7 @@ export class Person {
   #account: Account | undefined;
   #crash: { commits: number; when: 'before' | 'after' } | undefined;
   #dead = false;
+  #death = Promise.withResolvers<void>();
   #generation = 0;
   #db: Database | undefined;
   #address = '';
@@ -130,6 +131,7 @@ export class Person {
     migrate(db);
     this.#db = db;
     this.#dead = false;
+    this.#death = Promise.withResolvers();
     this.#mortal(db);
     const generation = ++this.#generation;
     this.#account = await Account.open({
@@ -160,6 +162,7 @@ export class Person {
   /** Dies now: no goodbye, nothing finished. What was committed is there when it opens again. */
   die(): void {
     this.#dead = true;
+    this.#death.resolve();
     this.#world.hub.drop(this.#address);
     this.#account = undefined;
     this.#db?.[Symbol.dispose]();
@@ -221,13 +224,14 @@ export class Person {
   }
 
   settled(): Promise<void> {
-    return this.#account?.settled() ?? Promise.resolve();
+    return Promise.race([this.#account?.settled(), this.#death.promise]);
   }
 
   /** Calls a method with defaults filled in, as the daemon does. */
   call<M extends AccountMethod>(method: M, params: ParamsIn<M>): Promise<Result<M>> {
     const parsed = ACCOUNT_METHODS[method].params.parse(params);
-    return this.account.call(method, parsed as never);
+    const died = this.#death.promise.then(() => Promise.reject(new Error(`${this.name} died`)));
+    return Promise.race([this.account.call(method, parsed as never), died]);
   }
 
   async send(to: Person | string, text: string, more: Partial<ParamsIn<'message.send'>> = {}): Promise<Message> {
