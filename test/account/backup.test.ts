@@ -1,4 +1,4 @@
-// Backup and restore that are killed at any of their steps: no half of one counts, and the next attempt works.
+// Backup, restore and migration that are killed at any of their steps: no half of one counts, and the next attempt works.
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,15 +8,19 @@ import { createAccountDir, openAccountDatabase, openAccountVault, vaultState } f
 import { checkBackup, loadBackup, writeBackup } from '../../src/daemon/backup.ts';
 import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
 import { makeAccount } from '../../src/lab/bench/fixture.ts';
-import type { Database } from '../../src/sqlite/open.ts';
+import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { checkDatabase } from '../../src/store/check.ts';
+import { migrate } from '../../src/store/migrations.ts';
 import { dieEverywhere } from './dying.ts';
 import { rememberMessages } from './past.ts';
+import { TWO_SCHEMAS } from './two-schemas.ts';
 
 const MESSAGES = 60;
 const LONG = 'y'.repeat(4_000);
 const SECRET = { kind: 'account', key: new Uint8Array(32) } as const;
 const PORTS = { random: systemRandom, clock: systemClock };
+
+type Remembered = { readonly name: string; readonly body: string };
 
 const base = mkdtempSync(join(tmpdir(), 'sotto-backup-'));
 const written = join(base, 'written');
@@ -28,7 +32,7 @@ const openAt = async (dir: string): Promise<Database> =>
   openAccountDatabase(pathsOf(dir), await openAccountVault(pathsOf(dir), undefined));
 
 /** Every message and contact of an account that is whole. */
-const memoryOf = async (dir: string): Promise<unknown[]> => {
+const memoryOf = async (dir: string): Promise<Remembered[]> => {
   using db = await openAt(dir);
   expect(checkDatabase(db)).toEqual([]);
   return db.all(
@@ -44,7 +48,7 @@ const restoreIn = (dir: string) =>
     fill: (db) => loadBackup(db, fileIn(dir), SECRET, PORTS),
   });
 
-let memory: unknown[] = [];
+let memory: Remembered[] = [];
 beforeAll(async () => {
   await makeAccount(written, 'alice', {
     contacts: 2,
@@ -85,6 +89,26 @@ test('a restore that is killed leaves no account, or the whole one; the next att
   });
   expect(states.join()).toMatch(/^(absent,)+(keyFile,?)+$/);
   expect(states.length).toBeGreaterThan(12);
+}, 60_000);
+
+test('a migration that is killed has changed all or nothing, and is made once by the next attempt', async () => {
+  const changed: boolean[] = [];
+  await dieEverywhere('migrate', written, async (dir, { step }) => {
+    const { database } = pathsOf(dir);
+    using db = openDatabase(database, await openAccountVault(pathsOf(dir), undefined));
+    const bodies = () => db.all<{ body: string }>('SELECT body FROM messages ORDER BY id').map(({ body }) => body);
+    const hasColour = () => db.all(`SELECT 1 FROM pragma_table_info('contacts') WHERE name = 'colour'`).length === 1;
+    const before = memory.map(({ body }) => body);
+    const after = before.map((body) => `${body} again`);
+    changed.push(hasColour());
+    expect(bodies(), `killed at step ${step}`).toEqual(changed.at(-1) ? after : before);
+    migrate(db, { copyTo: `${database}.before`, migrations: TWO_SCHEMAS });
+    expect(bodies()).toEqual(after);
+    using copy = openDatabase(`${database}.before`, await openAccountVault(pathsOf(dir), undefined));
+    expect(copy.all('SELECT body FROM messages ORDER BY id')).toEqual(before.map((body) => ({ body })));
+  });
+  expect(changed.join()).toMatch(/^(false,)+(true,?)+$/);
+  expect(changed.length).toBeGreaterThan(6);
 }, 60_000);
 
 test('a restore that finds no room says so and leaves nothing behind', async () => {

@@ -7,7 +7,7 @@ const STEPS_MAX = 60;
 
 /** Runs `what` of killed.ts on copies of `first` until it ends before it is killed; `look` sees each folder afterwards. */
 export const dieEverywhere = async (
-  what: 'rekey' | 'backup' | 'restore',
+  what: 'rekey' | 'migrate' | 'backup' | 'restore',
   first: string,
   look: (dir: string, at: { readonly step: number; readonly ended: boolean }) => Promise<void>,
 ): Promise<void> => {

@@ -4,7 +4,9 @@ import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { accountPaths, placesOf } from '../../src/client/paths.ts';
 import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
-import { Database } from '../../src/sqlite/open.ts';
+import { Database, openDatabase } from '../../src/sqlite/open.ts';
+import { migrate } from '../../src/store/migrations.ts';
+import { TWO_SCHEMAS } from './two-schemas.ts';
 
 const [what = '', dir = '', dieAt = '0'] = process.argv.slice(2);
 let changes = 0;
@@ -22,6 +24,8 @@ fs.writeSync = mortal(fs.writeSync) as typeof fs.writeSync;
 fs.writeFileSync = mortal(fs.writeFileSync);
 syncBuiltinESMExports();
 Database.prototype.exec = mortal(Database.prototype.exec);
+// The rows of a restore are too many to die at each.
+if (what === 'migrate') Database.prototype.run = mortal(Database.prototype.run);
 
 const { createAccountDir, openAccountDatabase, openAccountVault, rekeyAccountDir } = await import(
   '../../src/daemon/account-dir.ts'
@@ -35,6 +39,10 @@ const secret = { kind: 'account', key: new Uint8Array(32) } as const;
 const STEPS: Record<string, () => Promise<unknown>> = {
   rekey: async () =>
     rekeyAccountDir(paths, await openAccountVault(paths, 'old'), { passphrase: 'new', random: systemRandom }),
+  migrate: async () => {
+    using db = openDatabase(paths.database, await openAccountVault(paths, undefined));
+    migrate(db, { copyTo: `${paths.database}.before`, migrations: TWO_SCHEMAS });
+  },
   backup: async () => {
     using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
     await writeBackup(db, file, secret, systemClock.now());
