@@ -29,6 +29,7 @@ import {
   patchContact,
   putContact,
   putHistory,
+  removeStranger,
 } from '../store/contacts.ts';
 import { depthOfOutbox } from '../store/outbox.ts';
 import { getOpenRequest, getSession } from '../store/sessions.ts';
@@ -424,16 +425,9 @@ const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string
 
 // A stranger who linked and did not ask leaves no row behind.
 const forgetStranger = (core: Core, peer: Peer): void => {
-  const contact = getContact(core.db, peer.contactId);
-  if (contact?.state !== 'removed') return;
+  if (getContact(core.db, peer.contactId)?.state !== 'removed') return;
   core.peers.delete(peer.contactId);
-  core.db.run(
-    `DELETE FROM contacts WHERE id = ? AND state = 'removed' AND blocked = 0
-       AND NOT EXISTS (SELECT 1 FROM requests WHERE contact_id = contacts.id)
-       AND NOT EXISTS (SELECT 1 FROM contact_history WHERE contact_id = contacts.id)
-       AND NOT EXISTS (SELECT 1 FROM conversations WHERE contact_id = contacts.id)`,
-    peer.contactId,
-  );
+  removeStranger(core.db, peer.contactId);
 };
 
 const reset = (core: Core, peer: Peer): void => {

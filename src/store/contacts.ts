@@ -87,6 +87,17 @@ export const removeContact = (db: Database, id: number): void => {
   db.run('DELETE FROM contacts WHERE id = ?', id);
 };
 
+/** Erases the row of someone who linked and left nothing: no request, no history, no conversation. */
+export const removeStranger = (db: Database, id: number): void => {
+  db.run(
+    `DELETE FROM contacts WHERE id = ? AND state = 'removed' AND blocked = 0
+       AND NOT EXISTS (SELECT 1 FROM requests WHERE contact_id = contacts.id)
+       AND NOT EXISTS (SELECT 1 FROM contact_history WHERE contact_id = contacts.id)
+       AND NOT EXISTS (SELECT 1 FROM conversations WHERE contact_id = contacts.id)`,
+    id,
+  );
+};
+
 /** Remembers what happened to a contact's keys or session. */
 export const putHistory = (db: Database, contactId: number, row: HistoryRow): void => {
   db.run(
