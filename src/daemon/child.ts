@@ -4,7 +4,10 @@ import type { Clock } from '../ports.ts';
 
 export type ChildResult = { readonly ok: boolean; readonly detail: string; readonly output: string };
 
-/** Runs `file` to its end; killed after `ms`, its output cut at `outputBytes`. Never throws. */
+/**
+ * Runs `file` to its end; killed with all that it started after `ms`, or when `signal` says so. Its output is cut at
+ * `outputBytes`. Never throws.
+ */
 export const runChild = (
   file: string,
   args: readonly string[],
@@ -14,19 +17,29 @@ export const runChild = (
     readonly outputBytes: number;
     readonly clock: Clock;
     readonly cwd: string;
+    readonly signal?: AbortSignal;
   },
 ): Promise<ChildResult> =>
   new Promise((resolve) => {
     const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], cwd: options.cwd, detached: true });
-    let output = '';
+    const output: Buffer[] = [];
+    let size = 0;
     let late = false;
+    const kill = (): void => {
+      killGroup(child.pid);
+      // What left the group may hold these open for ever.
+      child.stdout.destroy();
+      child.stderr.destroy();
+    };
     const cancel = options.clock.after(options.ms, () => {
       late = true;
-      killGroup(child.pid);
+      kill();
     });
+    options.signal?.addEventListener('abort', kill);
     const take = (chunk: Buffer): void => {
-      if (output.length < options.outputBytes)
-        output += chunk.toString('utf8').slice(0, options.outputBytes - output.length);
+      const part = chunk.subarray(0, options.outputBytes - size);
+      output.push(part);
+      size += part.length;
     };
     child.stdout.on('data', take);
     child.stderr.on('data', take);
@@ -34,15 +47,16 @@ export const runChild = (
     child.stdin.end(options.input);
     const finish = (ok: boolean, detail: string): void => {
       cancel();
-      resolve({ ok, detail, output });
+      options.signal?.removeEventListener('abort', kill);
+      resolve({ ok, detail, output: Buffer.concat(output).toString('utf8') });
     };
     child.on('error', (error: NodeJS.ErrnoException) =>
       finish(false, `cannot be run: ${error.code ?? 'unknown reason'}`),
     );
-    child.on('close', (code) =>
+    child.on('close', (code, signal) =>
       late
         ? finish(false, `took longer than ${options.ms / 1000} s`)
-        : finish(code === 0, code === 0 ? 'ok' : `exit ${code}`),
+        : finish(code === 0, code === 0 ? 'ok' : `exit ${code ?? signal}`),
     );
   });
 

@@ -1,5 +1,5 @@
 // Hooks: executables that get each incoming event as JSON on stdin, at least once and in order, from a durable cursor.
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Account } from '../core/account.ts';
 import type { Cancel, Clock, Log } from '../ports.ts';
@@ -35,15 +35,18 @@ export class Hooks implements Disposable {
   readonly #options: HooksOptions;
   readonly #folder: string;
   readonly #running = new Set<string>();
-  readonly #waiting = new Set<string>();
+  /** Hooks that failed and wait for their next try. */
+  readonly #resting = new Set<string>();
   readonly #stop: Cancel;
-  #closed = false;
+  readonly #end = new AbortController();
 
   constructor(options: HooksOptions) {
+    const { events } = options.account;
     this.#options = options;
     this.#folder = join(options.dir, HOOK_FOLDER);
-    this.#stop = options.account.events.subscribe((event) => (event.cursor === undefined ? undefined : this.#kick()));
-    for (const name of this.#names()) this.#row(name);
+    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    this.#stop = events.subscribe(({ cursor }) => (cursor === undefined ? undefined : this.#event(Number(cursor))));
+    this.#meet(Number(events.head()));
     this.#kick();
   }
 
@@ -51,15 +54,15 @@ export class Hooks implements Disposable {
   list(): Result<'hook.list'> {
     return this.#names().map((name) => {
       const row = getHook(this.#options.db, name);
-      const problem = hookProblem(join(this.#folder, name), process.getuid?.() ?? 0);
+      const problem = this.#problem(name);
       const detail = problem ?? (row?.failure ? row.failure : 'ok');
       return { name, ok: detail === 'ok', detail, ...(row?.lastRunAt == null ? {} : { lastRunAt: row.lastRunAt }) };
     });
   }
 
   [Symbol.dispose](): void {
-    this.#closed = true;
     this.#stop();
+    this.#end.abort();
   }
 
   #names(): string[] {
@@ -70,54 +73,67 @@ export class Hooks implements Disposable {
       : [];
   }
 
-  // A hook that is new begins with what comes next, not with the whole history.
-  #row(name: string): HookRow {
-    const known = getHook(this.#options.db, name);
-    if (known !== undefined) return known;
-    const made = {
-      hook: name,
-      cursor: Number(this.#options.account.events.head()),
-      tries: 0,
-      lastRunAt: null,
-      failure: '',
-    };
-    putHook(this.#options.db, made);
-    return made;
+  #problem(name: string): string | undefined {
+    return hookProblem(join(this.#folder, name), process.getuid?.() ?? 0);
   }
 
+  #event(cursor: number): void {
+    this.#meet(cursor - 1);
+    this.#kick();
+  }
+
+  // A hook that is new begins with what comes after `cursor`, not with the whole history.
+  #meet(cursor: number): void {
+    const { db } = this.#options;
+    for (const name of this.#names())
+      if (getHook(db, name) === undefined) putHook(db, { hook: name, cursor, tries: 0, lastRunAt: null, failure: '' });
+  }
+
+  // Lets as many hooks run as may; one that ends makes place for the next. A refused one is looked at again each time.
   #kick(): void {
-    for (const name of this.#names()) this.#waiting.add(name);
-    this.#next();
-  }
-
-  // Begins waiting hooks while there is room. One that runs stays waiting: something may have come that it has not seen.
-  #next(): void {
-    for (const name of this.#waiting) {
-      if (this.#closed || this.#running.size >= HOOKS_RUNNING_MAX) return;
-      if (this.#running.has(name)) continue;
-      this.#waiting.delete(name);
+    if (this.#end.signal.aborted) return;
+    for (const name of this.#names()) {
+      if (this.#running.size >= HOOKS_RUNNING_MAX) return;
+      if (this.#running.has(name) || this.#resting.has(name) || !this.#isBehind(name)) continue;
+      if (this.#problem(name) !== undefined) continue;
       this.#running.add(name);
       this.#work(name)
-        .catch((error: unknown) => this.#options.log.error('hook.failed', { message: String(error) }))
+        .catch((error: unknown) => {
+          this.#options.log.error('hook.failed', { hook: name, message: String(error) });
+          this.#rest(name);
+        })
         .finally(() => {
           this.#running.delete(name);
-          this.#next();
+          this.#kick();
         });
     }
   }
 
+  #isBehind(name: string): boolean {
+    const row = getHook(this.#options.db, name);
+    return row !== undefined && row.cursor < Number(this.#options.account.events.head());
+  }
+
+  #rest(name: string): void {
+    this.#resting.add(name);
+    this.#options.clock.after(RETRY_MS, () => {
+      this.#resting.delete(name);
+      this.#kick();
+    });
+  }
+
   /** Gives a hook everything it has not had yet. */
   async #work(name: string): Promise<void> {
-    const { account } = this.#options;
-    for (;;) {
-      const row = this.#row(name);
+    const { account, db } = this.#options;
+    while (!this.#end.signal.aborted) {
+      const row = getHook(db, name);
+      if (row === undefined) return;
       const { events } = account.events.since(String(row.cursor));
       const next = events.find((event) => this.#wanted(event));
       const skipped = next === undefined ? events.at(-1)?.cursor : undefined;
-      if (skipped !== undefined) putHook(this.#options.db, { ...row, cursor: Number(skipped) });
+      if (skipped !== undefined) putHook(db, { ...row, cursor: Number(skipped) });
       if (next === undefined && events.length === 0) return;
       if (next !== undefined && !(await this.#run(name, row, next))) return;
-      if (this.#closed) return;
     }
   }
 
@@ -129,34 +145,32 @@ export class Hooks implements Disposable {
   /** One run; false when this hook rests before its next try. */
   async #run(name: string, row: HookRow, event: Event): Promise<boolean> {
     const { db, clock, log, dir } = this.#options;
-    const path = join(this.#folder, name);
-    const problem = hookProblem(path, process.getuid?.() ?? 0);
-    if (problem !== undefined) {
-      putHook(db, { ...row, failure: problem });
-      return false;
-    }
-    const result = await runChild(path, [], {
+    const { signal } = this.#end;
+    const result = await runChild(join(this.#folder, name), [], {
       input: `${JSON.stringify(event)}\n`,
       ms: HOOK_MS_MAX,
       outputBytes: HOOK_OUTPUT_BYTES_MAX,
       clock,
       cwd: dir,
+      signal,
     });
-    if (this.#closed) return false;
-    log.info('hook.ran', { hook: name, ok: result.ok, output: result.output });
+    if (signal.aborted) return false;
+    log.info('hook.ran', { hook: name, ok: result.ok, detail: result.detail, output: result.output });
     const tries = result.ok ? 0 : row.tries + 1;
-    const moves = result.ok || tries >= HOOK_TRIES_MAX;
+    const isGivenUp = tries >= HOOK_TRIES_MAX;
+    const moves = result.ok || isGivenUp;
     putHook(db, {
       hook: name,
       cursor: moves ? Number(event.cursor) : row.cursor,
       tries: moves ? 0 : tries,
       lastRunAt: clock.now(),
-      failure: result.ok
-        ? ''
-        : `${result.detail}${moves ? `; gave up on event ${event.cursor} after ${HOOK_TRIES_MAX} tries` : ''}`,
+      failure: isGivenUp
+        ? `${result.detail}; gave up on event ${event.cursor} after ${HOOK_TRIES_MAX} tries`
+        : result.ok
+          ? ''
+          : row.failure,
     });
-    if (moves) return true;
-    clock.after(RETRY_MS, () => this.#kick());
-    return false;
+    if (!moves) this.#rest(name);
+    return moves;
   }
 }
