@@ -32,7 +32,7 @@ export const inQuietHours = (hours: string, now: number): boolean => {
 export class Notifier implements Disposable {
   readonly #options: NotifyOptions;
   readonly #stop: Cancel;
-  #waiting = new Map<string, { count: number; named: boolean }>();
+  readonly #waiting = new Map<string, { count: number; named: boolean }>();
   #shownAt = Number.NEGATIVE_INFINITY;
   #cancel: Cancel | undefined;
 
@@ -67,9 +67,10 @@ export class Notifier implements Disposable {
   #show(): void {
     const { clock, log, account, cwd, platform } = this.#options;
     this.#cancel = undefined;
+    if (this.#options.focused()) return this.#waiting.clear();
     this.#shownAt = clock.monotonic();
     const entries = [...this.#waiting.entries()];
-    this.#waiting = new Map();
+    this.#waiting.clear();
     const total = entries.reduce((sum, [, { count }]) => sum + count, 0);
     const names = entries.filter(([, { named }]) => named).map(([name]) => safeName(name));
     const body = `${total} new ${total === 1 ? 'message' : 'messages'}${names.length > 0 ? ` from ${names.join(', ')}` : ''}`;

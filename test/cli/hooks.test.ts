@@ -13,8 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Hooks, hookProblem } from '../../src/daemon/hooks.ts';
-import type { LogFields } from '../../src/ports.ts';
-import { TestLog } from '../../src/testing/log.ts';
+import type { Log, LogFields } from '../../src/ports.ts';
 import { World } from '../../src/testing/people.ts';
 import { databaseOf, furnish, pathsOf } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
@@ -148,11 +147,12 @@ describe('hooks of an account under a manual clock', () => {
     rmSync(dir, { recursive: true });
   });
 
-  class Log extends TestLog {
-    override info(_event: string, fields: LogFields = {}): void {
-      logged.push(fields);
-    }
-  }
+  const log: Log = {
+    debug: () => {},
+    info: (_event, fields = {}) => logged.push(fields),
+    warn: () => {},
+    error: (_event, fields = {}) => logged.push(fields),
+  };
 
   /** Waits for real processes; the world's time stands still. */
   const until = async (look: () => boolean): Promise<void> => {
@@ -163,7 +163,7 @@ describe('hooks of an account under a manual clock', () => {
     existsSync(`/proc/${pid}/stat`) && readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[2] !== 'Z';
   const friends = async () => {
     const { alice, bob } = await world.friends();
-    const hooks = () => new Hooks({ account: alice.account, db: alice.db, dir, clock: world.clock, log: new Log() });
+    const hooks = () => new Hooks({ account: alice.account, db: alice.db, dir, clock: world.clock, log });
     return { alice, bob, hooks };
   };
 

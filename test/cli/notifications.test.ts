@@ -1,0 +1,138 @@
+// Desktop notifications: when one is shown and what it tells, by a real command that is run under a manual clock.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Notifier } from '../../src/daemon/notify.ts';
+import { TestLog } from '../../src/testing/log.ts';
+import { type Person, World } from '../../src/testing/people.ts';
+
+let world: World;
+let alice: Person;
+let bob: Person;
+let dir: string;
+let focused: boolean;
+let notifier: Notifier;
+const log = new TestLog();
+
+beforeEach(async () => {
+  world = new World();
+  dir = mkdtempSync(join(tmpdir(), 'sotto-notify-'));
+  focused = false;
+  ({ alice, bob } = await world.friends());
+  const { account } = alice;
+  notifier = new Notifier({
+    account,
+    clock: world.clock,
+    log,
+    focused: () => focused,
+    platform: process.platform,
+    cwd: dir,
+  });
+  await set('notify.command', 'echo "$# $(cat)" >> shown; env >> env');
+});
+afterEach(async () => {
+  notifier[Symbol.dispose]();
+  await world[Symbol.asyncDispose]();
+  rmSync(dir, { recursive: true });
+});
+
+const set = (key: string, value: string | number, conversation?: string) =>
+  alice.call('config.set', { key, value, ...(conversation === undefined ? {} : { conversation }) });
+
+const say = async (text: string): Promise<void> => {
+  await bob.send('alice', text);
+  await world.settle(1_000);
+};
+
+/** What was shown once `count` notifications came, each as it stood on stdin; a moment more for one too many. */
+const shown = async (count: number): Promise<string[]> => {
+  const lines = () =>
+    existsSync(join(dir, 'shown')) ? readFileSync(join(dir, 'shown'), 'utf8').trimEnd().split('\n') : [];
+  for (let tries = 0; tries < 400 && lines().length < count; tries++) await new Promise((done) => setTimeout(done, 5));
+  await new Promise((done) => setTimeout(done, 60));
+  return lines().map((line) => (JSON.parse(line.slice(2)) as { body: string }).body);
+};
+
+describe('notifications', () => {
+  test('are off until set', async () => {
+    await say('hello');
+    expect(await shown(0)).toEqual([]);
+  });
+
+  test('tell how many, or who, and never a text', async () => {
+    await set('notify.level', 'count');
+    await say('canary');
+    expect(await shown(1)).toEqual(['1 new message']);
+    await set('notify.level', 'name');
+    await world.settle(10_000);
+    await say('canary');
+    expect(await shown(2)).toEqual(['1 new message', '1 new message from bob']);
+    for (const file of ['shown', 'env']) expect(readFileSync(join(dir, file), 'utf8')).not.toContain('canary');
+    expect(readFileSync(join(dir, 'shown'), 'utf8')).toMatch(/^0 \{/);
+  });
+
+  test('are set for one conversation, and silent for one that is muted', async () => {
+    const carol = await world.person('carol');
+    await world.befriend(carol, alice);
+    await set('notify.level', 'name', 'carol');
+    await say('from bob');
+    await carol.send('alice', 'from carol');
+    await world.settle(1_000);
+    expect(await shown(1)).toEqual(['1 new message from carol']);
+    await alice.call('conversation.mute', { conversation: 'carol', until: world.clock.now() + 60_000 });
+    await world.settle(20_000);
+    await carol.send('alice', 'muted');
+    await world.settle(20_000);
+    expect(await shown(1)).toHaveLength(1);
+    await world.settle(60_000);
+    await carol.send('alice', 'heard again');
+    await world.settle(1_000);
+    expect(await shown(2)).toHaveLength(2);
+  });
+
+  test('come at most once in ten seconds; what came in between is told together', async () => {
+    await set('notify.level', 'count');
+    await say('one');
+    expect(await shown(1)).toHaveLength(1);
+    for (const text of ['two', 'three', 'four']) await say(text);
+    await world.settle(5_000);
+    expect(await shown(1)).toHaveLength(1);
+    await world.settle(1_500);
+    expect(await shown(2)).toEqual(['1 new message', '3 new messages']);
+  });
+
+  test('do not come while a front end has the eyes of the user', async () => {
+    await set('notify.level', 'count');
+    focused = true;
+    await say('seen');
+    await world.settle(20_000);
+    expect(await shown(0)).toEqual([]);
+    focused = false;
+    await say('unseen');
+    expect(await shown(1)).toEqual(['1 new message']);
+    await say('waits for its turn');
+    focused = true;
+    await world.settle(20_000);
+    expect(await shown(1)).toHaveLength(1);
+  });
+
+  test('do not come in quiet hours, also over midnight', async () => {
+    await set('notify.level', 'count');
+    const hour = (offset: number) => {
+      const date = new Date(world.clock.now() + offset * 3_600_000);
+      return `${String(date.getHours()).padStart(2, '0')}:00`;
+    };
+    await set('notify.quietHours', `${hour(-10)}-${hour(2)}`);
+    await say('quiet');
+    await world.settle(20_000);
+    expect(await shown(0)).toEqual([]);
+    await set('notify.quietHours', `${hour(2)}-${hour(12)}`);
+    await say('loud');
+    expect(await shown(1)).toEqual(['1 new message']);
+    await set('notify.quietHours', `${hour(-1)}-${hour(1)}`);
+    await world.settle(20_000);
+    await say('quiet again');
+    expect(await shown(1)).toHaveLength(1);
+  });
+});
