@@ -65,6 +65,6 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
   if (peer?.descriptorFound === false)
     advice.push('their address is not published: they are offline, or their clock is wrong');
   if (depth > 0 && peer?.link === undefined && peer?.nextRetryAt !== undefined)
-    advice.push('it is tried again by itself; `sotto rpc contact.retry` tries now');
+    advice.push(`it is tried again by itself; \`sotto why ${name} --retry\` tries now`);
   return advice;
 };

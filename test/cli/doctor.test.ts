@@ -1,0 +1,138 @@
+// doctor and why: each check broken alone is the one line that turns bad, and its fix mends it.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { World } from '../../src/testing/people.ts';
+import { databaseOf, furnish, pathsOf } from '../daemon/furnished.ts';
+import { Stage, type User } from '../e2e/stage.ts';
+
+type Check = { check: string; ok: boolean; detail: string; fix?: string };
+
+const OFFLINE = '[tor]\noffline = true\n';
+const HOUR_MS = 3_600_000;
+
+describe('doctor', () => {
+  let stage: Stage;
+  let alice: User;
+  beforeAll(async () => {
+    stage = new Stage({ offline: true });
+    alice = await furnish(stage, async (_alice, bob) => {
+      await bob.send('alice', 'hello');
+    });
+    await alice.ok('daemon', 'start');
+  });
+  afterAll(() => stage[Symbol.asyncDispose]());
+
+  const bad = async (): Promise<Check[]> => {
+    const { code, items } = await alice.run<Check>('doctor');
+    const wrong = items.filter((one) => !one.ok);
+    expect([code, items.length]).toEqual([wrong.length === 0 ? 0 : 1, 9]);
+    return wrong;
+  };
+  const edit = (sql: string): void => {
+    using db = databaseOf(alice);
+    db.exec(sql);
+  };
+
+  test('finds nothing on an account that is well', async () => {
+    expect(await bad()).toEqual([]);
+  });
+
+  test('tor: one that is missing; the fix is a line of config.toml', async () => {
+    stage.configure('[tor]\nbinary = "/nowhere/tor"\n');
+    await alice.ok('daemon', 'reload');
+    const wrong = await alice.until('a failure', async () => [await bad()].find((checks) => checks.length > 0));
+    expect(wrong).toMatchObject([{ check: 'tor', fix: expect.stringContaining('[tor] binary in config.toml') }]);
+    stage.configure(OFFLINE);
+    await alice.ok('daemon', 'reload');
+    expect(await bad()).toEqual([]);
+  });
+
+  /** Opens a file to others, sees the one check, and runs the fix that it names. */
+  const opened = async (check: string, path: string): Promise<void> => {
+    chmodSync(path, statSync(path).mode | 0o044);
+    const [wrong, ...more] = await bad();
+    expect([wrong?.check, more]).toEqual([check, []]);
+    expect(wrong?.detail).toContain(path);
+    expect(spawnSync('sh', ['-c', wrong?.fix ?? 'false']).status).toBe(0);
+    expect(await bad()).toEqual([]);
+  };
+
+  test('socket: open to others, or its folder is', async () => {
+    await opened('socket', pathsOf(alice).socket);
+    await opened('socket', dirname(pathsOf(alice).socket));
+  });
+
+  test('permissions: a file of the account, or its folder, is open to others', async () => {
+    await opened('permissions', pathsOf(alice).vault);
+    await opened('permissions', pathsOf(alice).dir);
+  });
+
+  test('clock: what was committed lies in the future', async () => {
+    edit(`UPDATE events SET at = at + ${HOUR_MS} WHERE id = (SELECT max(id) FROM events)`);
+    expect(await bad()).toMatchObject([{ check: 'clock', fix: expect.stringContaining('set the clock') }]);
+    edit(`UPDATE events SET at = at - ${HOUR_MS} WHERE id = (SELECT max(id) FROM events)`);
+    expect(await bad()).toEqual([]);
+  });
+
+  test('database: a rule of its tables does not hold', async () => {
+    edit('UPDATE conversations SET unread = unread + 1');
+    expect(await bad()).toMatchObject([{ check: 'database', detail: expect.stringContaining('unread counts') }]);
+    edit('UPDATE conversations SET unread = unread - 1');
+    expect(await bad()).toEqual([]);
+  });
+
+  test('hooks: one that others may change', async () => {
+    const hook = join(pathsOf(alice).hooksDir, 'on-message.d', 'log');
+    writeFileSync(hook, '#!/bin/sh\n', { mode: 0o700 });
+    chmodSync(hook, 0o770);
+    expect(await bad()).toMatchObject([{ check: 'hooks', detail: 'log can be changed by others: chmod go-w' }]);
+    chmodSync(hook, 0o700);
+    expect(await bad()).toEqual([]);
+  });
+
+  test('daemon: one that does not start, because of its configuration', async () => {
+    await alice.ok('daemon', 'stop');
+    stage.configure('[tor]\noffline = "perhaps"\n');
+    const { code, items } = await alice.run<Check>('doctor');
+    expect([code, items]).toMatchObject([1, [{ check: 'daemon', fix: 'correct config.toml' }]]);
+    stage.configure(OFFLINE);
+    expect(await bad()).toEqual([]);
+  });
+});
+
+describe('why', () => {
+  let world: World;
+  beforeEach(() => {
+    world = new World();
+  });
+  afterEach(() => world[Symbol.asyncDispose]());
+
+  test('tells link, last error, next retry, outbox and descriptor of somebody offline, and of somebody who is linked', async () => {
+    const { alice, bob } = await world.friends();
+    expect(await alice.call('contact.why', { contact: 'bob' })).toMatchObject({
+      summary: 'linked with bob, nothing waits',
+      link: { state: 'up' },
+      outbox: { depth: 0 },
+      advice: [],
+    });
+    await bob.close();
+    await world.settle();
+    const since = world.clock.now();
+    await alice.send('bob', 'one');
+    await alice.send('bob', 'two');
+    await world.settle(40_000);
+    const why = await alice.call('contact.why', { contact: 'bob' });
+    expect(why).toMatchObject({
+      summary: '2 wait for bob, who is not linked',
+      link: { state: 'waiting', lastError: 'The address is not published: the other side is offline' },
+      outbox: { depth: 2, oldestAt: since },
+      descriptor: { found: false, checkedAt: why.link.lastErrorAt },
+    });
+    expect(why.link.attempts).toBeGreaterThan(0);
+    expect(why.link.lastErrorAt).toBeGreaterThan(since);
+    expect(why.link.nextRetryAt).toBeGreaterThan(world.clock.now());
+    expect(why.advice.join()).toMatch(/not published.*sotto why bob --retry/);
+  });
+});
