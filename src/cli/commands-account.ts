@@ -247,8 +247,9 @@ const unlock: Command = {
   args: [],
   methods: ['account.unlock'],
   run: async ({ connect, out }) => {
-    const client = await connect();
-    client.close();
+    const client = await connect({ unlock: false });
+    if (client.greeting.passphrase || !client.greeting.locked) await connect();
+    else await client.call('account.unlock', { passphrase: '' });
     out.item({ locked: false }, () => 'unlocked');
   },
 };

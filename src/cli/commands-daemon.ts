@@ -88,17 +88,29 @@ const daemonLogs: Command = {
     if (!existsSync(account.log))
       throw new SottoError('file.unknown', { message: `There is no log yet: ${account.log}` });
     let at = statSync(account.log).size;
-    out.raw(`${readFileSync(account.log, 'utf8').trimEnd().split('\n').slice(-lines).join('\n')}\n`);
+    const tell = (text: readonly string[]): void => {
+      for (const line of text) if (line !== '') out.line(logLine(line));
+    };
+    tell(readFileSync(account.log, 'utf8').trimEnd().split('\n').slice(-lines));
     if (!flags.has('follow')) return;
     const timer = setInterval(() => {
       const { size } = statSync(account.log, { throwIfNoEntry: false }) ?? { size: 0 };
       if (size < at) at = 0;
-      if (size > at) out.raw(readFileSync(account.log).subarray(at).toString('utf8'));
+      if (size > at) tell(readFileSync(account.log).subarray(at).toString('utf8').split('\n'));
       at = size;
     }, 250);
     await interrupted;
     clearInterval(timer);
   },
+};
+
+// What a hook said is in the log as well: it reaches a terminal escaped.
+const logLine = (line: string): object => {
+  try {
+    return JSON.parse(line) as object;
+  } catch {
+    return { text: line };
+  }
 };
 
 const daemonInstall: Command = {

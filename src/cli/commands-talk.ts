@@ -358,7 +358,8 @@ const exportHistory: Command = {
           after: after ?? '000000000000',
         });
         for (const message of page.messages)
-          context.out.raw(format === 'jsonl' ? `${JSON.stringify(message)}\n` : markdown(message));
+          if (format === 'jsonl') context.out.line(message);
+          else context.out.raw(markdown(message));
         after = page.messages.at(-1)?.id;
         more = page.more && after !== undefined;
       }

@@ -29,7 +29,12 @@ export class Output {
 
   /** Text that is the result itself: a script, a page. */
   raw(text: string): void {
-    this.#write('out', text);
+    this.#write('out', this.json ? jsonLine({ text }) : text);
+  }
+
+  /** A result that is a line of JSON for people too. */
+  line(value: object): void {
+    this.#write('out', jsonLine(value));
   }
 
   /** Bytes that are the result itself: a file on stdout. */

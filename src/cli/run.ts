@@ -23,10 +23,11 @@ export type Program = {
 
 /** Runs the command line; gives the exit code of the contract. */
 export const runCli = async (program: Program): Promise<number> => {
-  const json = program.argv.includes('--json');
+  const words = program.argv.includes('--') ? program.argv.slice(0, program.argv.indexOf('--')) : program.argv;
+  const json = words.includes('--json');
   const out = new Output({
     json,
-    quiet: program.argv.includes('--quiet') || program.argv.includes('-q'),
+    quiet: words.includes('--quiet') || words.includes('-q'),
     colour: process.stderr.isTTY === true && program.environment.NO_COLOR === undefined,
     errIsTerminal: process.stderr.isTTY === true,
     writeBytes: (data) => void process.stdout.write(data),
@@ -130,6 +131,8 @@ const unlock = async (
       message: `There is no account ${account.name}: make one with sotto init`,
     });
   if (!client.greeting.locked) return;
+  // Locked by its owner's word, and nothing to ask for: only `account unlock` opens it again.
+  if (!client.greeting.passphrase) throw new SottoError('account.locked');
   const secret = await passphrase({ prompt: `Passphrase of ${account.name}` });
   if (secret === undefined) throw new SottoError('passphrase.needed');
   await client.call('account.unlock', { passphrase: secret });

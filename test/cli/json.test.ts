@@ -1,0 +1,147 @@
+// Every command with --json: stdout is one JSON object a line and nothing else, an error is one on stderr.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { COMMANDS } from '../../src/cli/table.ts';
+import { furnish } from '../daemon/furnished.ts';
+import { Stage, type User } from '../e2e/stage.ts';
+import { onTerminal } from './terminal.ts';
+
+// A text with what a terminal must not get: C1 controls and an override of the direction of writing.
+const EVIL = 'evil \u009b31m \u202e txet';
+
+type Row = { readonly args?: readonly string[]; readonly exit?: number; readonly empty?: true };
+
+let stage: Stage;
+let alice: User;
+let theirs = '';
+let mine = '';
+let alina: User;
+
+beforeAll(async () => {
+  stage = new Stage({ offline: true });
+  alice = await furnish(stage, async (one, bob, world) => {
+    mine = (await one.send('bob', 'mine')).id;
+    theirs = (await bob.send('alice', EVIL)).id;
+    for (const name of ['carol', 'dave']) {
+      const other = await world.person(name);
+      await other.call('contact.add', { address: one.address, name: 'alice' });
+    }
+  });
+  writeFileSync(join(stage.dir, 'source'), 'content');
+  alina = stage.stranger('alina');
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+/** What each command is tried with, in this order; those that end something come last. */
+const rows = (): Record<string, Row | readonly Row[]> => ({
+  init: { exit: 7 },
+  restore: { args: ['nothing'], exit: 7 },
+  backup: { args: [join(stage.dir, 'backup')] },
+  passwd: { args: ['--no-passphrase'] },
+  id: [{}, { args: ['--qr'] }, { args: ['--words'] }],
+  nickname: { args: ['Alice'] },
+  'account list': {},
+  'daemon start': {},
+  'daemon status': {},
+  'daemon reload': {},
+  'daemon logs': {},
+  'daemon install': { args: ['--print'] },
+  status: {},
+  doctor: {},
+  'config list': {},
+  'config get': [{ args: ['privacy.typing'] }, { args: ['no.such'], exit: 3 }],
+  'config set': [{ args: ['privacy.typing', 'on'] }, { args: ['privacy.typing', '7'], exit: 2 }],
+  'config unset': { args: ['privacy.typing'] },
+  'contact add': [
+    { args: [`${'a'.repeat(56)}.onion`], exit: 8 },
+    { args: ['abandon '.repeat(12).trim()], exit: 8 },
+  ],
+  'contact list': { args: ['--all'] },
+  'contact requests': {},
+  'contact accept': { args: ['carol'] },
+  'contact reject': { args: ['dave'] },
+  'contact show': [{ args: ['bob'] }, { args: ['nobody'], exit: 3 }],
+  'contact verify': { args: ['bob', '--same'] },
+  'contact rename': [{ args: ['carol', 'caro'] }, { args: ['caro', 'bob'], exit: 7 }],
+  'contact note': { args: ['bob', 'a', 'note'] },
+  'contact ping': { args: ['bob'], exit: 4 },
+  'contact block': { args: ['caro'] },
+  'contact unblock': { args: ['caro'] },
+  why: [{ args: ['bob'] }, { args: ['bob', '--retry'] }],
+  send: [
+    { args: ['bob', 'one'] },
+    { args: ['bob', 'two', '--wait', 'sent', '--timeout', '50ms'], exit: 5 },
+    { args: ['caro', 'x'.repeat(20_000)], exit: 2 },
+  ],
+  read: { args: ['bob'] },
+  unread: {},
+  search: { args: ['evil'] },
+  show: { args: [theirs] },
+  edit: [{ args: [mine, 'changed'] }, { args: [theirs, 'changed'], exit: 6 }],
+  react: { args: [theirs, '👍'] },
+  unreact: { args: [theirs, '👍'] },
+  pin: { args: [theirs] },
+  unpin: { args: [theirs] },
+  resend: { args: [mine], exit: 6 },
+  cancel: { args: [mine], exit: 6 },
+  conversations: {},
+  'conversation show': { args: ['bob'] },
+  'conversation mute': { args: ['bob', '--for', '1h'] },
+  'conversation unmute': { args: ['bob'] },
+  'conversation archive': { args: ['bob'] },
+  'mark-read': { args: ['bob'] },
+  draft: { args: ['bob', 'later'] },
+  expire: { args: ['bob', 'read+30s'] },
+  export: [{}, { args: ['--format', 'markdown'] }],
+  'file send': { args: ['bob', join(stage.dir, 'source')] },
+  'file list': {},
+  'file show': { args: ['ffffff'], exit: 3 },
+  'file save': { args: ['ffffff'], exit: 3 },
+  'file pause': { args: ['ffffff'], exit: 3 },
+  'file cancel': { args: ['ffffff'], exit: 3 },
+  rpc: [{ args: ['--methods'] }, { args: ['no.such'], exit: 3 }],
+  completion: { args: ['bash'] },
+  complete: { args: ['contact', 'show', ''] },
+  man: {},
+  delete: { args: [mine] },
+  'conversation clear': { args: ['bob'] },
+  'contact remove': { args: ['caro'] },
+  'account lock': [{}, { exit: 6 }],
+  'account unlock': {},
+  'daemon stop': {},
+  'account rename': { args: ['alina'] },
+  'account remove': { args: ['--confirm', 'nobody'], exit: 2 },
+});
+
+describe('--json', () => {
+  test('is understood by every command of the table', async () => {
+    // `listen` does not end by itself: it has a test of its own.
+    const untried = COMMANDS.filter(({ path }) => rows()[path] === undefined && path !== 'listen');
+    expect(untried.map(({ path }) => path)).toEqual([]);
+    for (const [path, tries] of Object.entries(rows()))
+      for (const { args = [], exit = 0 } of [tries].flat() as Row[]) {
+        const { code, out, err } = await alice.run(...path.split(' '), ...args);
+        const what = `${path} ${args.join(' ').slice(0, 60)}`;
+        expect([what, code, exit === 0 ? err : '']).toEqual([what, exit, '']);
+        const lines = out.split('\n').slice(0, -1);
+        for (const line of lines) expect(JSON.parse(line), what).toBeTypeOf('object');
+        if (exit === 0) expect(lines.length, what).toBeGreaterThan(0);
+        else expect(JSON.parse(err), what).toMatchObject({ exit, code: expect.any(String), retry: expect.any(String) });
+        expect(`${out}${err}`, what).not.toMatch(/[\u0080-\u009f\u202e]/);
+      }
+  }, 40_000);
+
+  test('of a stream goes on until it is interrupted, which is exit 130', async () => {
+    const program = `bin/sotto --data-dir ${stage.dir} --account alina --json listen --since 0 2>&1`;
+    const { code, shown } = await onTerminal(program, [{ on: /"cursor"[^]*\n/, type: '\u0003' }]);
+    expect(code).toBe(130);
+    const first = JSON.parse(shown.split('\r\n')[0] ?? '') as { kind: string; cursor: string };
+    expect(first.cursor).toBe('1');
+  });
+
+  test('stands for itself before --, and is a text after it', async () => {
+    const { out } = await alina.ok('draft', 'bob', '--', '--json', { json: false });
+    expect(out).toContain('has a draft');
+  });
+});
