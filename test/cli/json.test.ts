@@ -134,7 +134,7 @@ describe('--json', () => {
 
   test('of a stream goes on until it is interrupted, which is exit 130', async () => {
     const program = `bin/sotto --data-dir ${stage.dir} --account alina --json listen --since 0 2>&1`;
-    const { code, shown } = await onTerminal(program, [{ on: /"cursor"[^]*\n/, type: '\u0003' }]);
+    const { code, shown } = await onTerminal(program, [{ on: /"cursor"[\s\S]*\n/, type: '\u0003' }]);
     expect(code).toBe(130);
     const first = JSON.parse(shown.split('\r\n')[0] ?? '') as { kind: string; cursor: string };
     expect(first.cursor).toBe('1');
