@@ -18,7 +18,7 @@ import type { Changes, Core } from './core.ts';
 import { Events } from './events.ts';
 import { Expiry } from './expire.ts';
 import { Files } from './files.ts';
-import { admit, attachIncoming, linksLost, retryNow, unlink, wake } from './links.ts';
+import { admit, attachIncoming, retryNow, unlink, wake } from './links.ts';
 import { callMethod } from './methods.ts';
 import { linkStateOf } from './peer.ts';
 import { AccountQueue } from './queue.ts';
@@ -184,7 +184,6 @@ export class Account implements AsyncDisposable {
   #networkChanged(state: NetworkState): void {
     this.events.tell({ kind: 'tor.changed', at: this.#core.clock.now(), tor: torObject(state) });
     this.#waits.wake();
-    if (state.state === 'failed') return this.#core.queue.post(() => linksLost(this.#core));
     if (state.state !== 'online') return;
     this.#core.queue.post(() => {
       const waiting = new Set([

@@ -43,8 +43,8 @@ import { sendReset, sendResume } from './sessions.ts';
 // After a link broke, a few quick tries: most breaks heal within seconds. Then the long back-off.
 const QUICK_RETRIES_MS = [250, 1_000, 2_000, 4_000, 8_000] as const;
 const HEARTBEAT_MS = 5_000;
-// Links end a moment before the news that Tor has.
-const LOST_TOGETHER_MS = 1_000;
+// A link that ends sooner is not dialled again without need.
+const RELINK_MS_MIN = 2_000;
 
 /** The live state of a contact, made when first asked for. */
 export const peerOf = (core: Core, contactId: number): Peer | undefined => {
@@ -190,12 +190,6 @@ export const retryNow = (core: Core, contactId?: number): void => {
     peer.nextRetryAt = undefined;
     if (contactId !== undefined || needsLink(core, id)) dial(core, peer);
   }
-};
-
-/** Our own Tor ended: who was linked is dialled when it is back. */
-export const linksLost = (core: Core): void => {
-  for (const peer of core.peers.values())
-    if (peer.link !== undefined || core.clock.now() - peer.sinceAt < LOST_TOGETHER_MS) peer.relink = true;
 };
 
 /** Ends a contact's link and its dials. */
@@ -414,6 +408,7 @@ const holdForSecond = (core: Core, peer: Peer, link: Link): void => {
 
 const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string): void => {
   if (peer?.link !== link) return;
+  peer.relink = reason === 'peer closed' && inUse(core, peer);
   reset(core, peer);
   peer.lastError = `the link ended: ${reason}`;
   peer.lastErrorAt = core.clock.now();
@@ -422,6 +417,10 @@ const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string
   forgetStranger(core, peer);
   if (needsLink(core, peer.contactId)) retryLater(core, peer, QUICK_RETRIES_MS[0]);
 };
+
+// A link in use that breaks is dialled by both sides: one of them may not notice, or its address may be out of reach with it.
+const inUse = (core: Core, peer: Peer): boolean =>
+  core.clock.now() - peer.sinceAt >= RELINK_MS_MIN && core.clock.monotonic() - peer.busyAt < LINK_IDLE_MS / 2;
 
 // A stranger who linked and did not ask leaves no row behind.
 const forgetStranger = (core: Core, peer: Peer): void => {

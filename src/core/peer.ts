@@ -32,7 +32,7 @@ export type Peer = {
   pongWaiters: (() => void)[];
   cancelHeartbeat: Cancel;
   dialling: AbortController | undefined;
-  /** True when our own Tor ended under the link: the other side may not notice for long, so we dial. */
+  /** True when a link in use broke, until there is another or the quick tries have failed. */
   relink: boolean;
   attempts: number;
   /** Failed dials since the last link. */

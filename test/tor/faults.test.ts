@@ -5,6 +5,8 @@ import { linkCircuits, relayPid, torPid } from './control.ts';
 
 // The product aims at 6 s on an idle machine; this one may be busy.
 const HEAL_MS_MAX = 30_000;
+// A link that is younger is not missed when it breaks.
+const LINK_AGE_MS = 2_500;
 
 let stage: Stage;
 let alice: User;
@@ -18,6 +20,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await stage[Symbol.asyncDispose]();
 });
+
+const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
 const write = async (text: string): Promise<void> => {
   texts.push(text);
@@ -40,6 +44,7 @@ const killRelay = async (at: 'guard' | 'behind'): Promise<string> => {
 
 test.for(['behind', 'guard'] as const)('a relay of the link is killed: %s', async (at) => {
   await write(`before ${at}`);
+  await pause(LINK_AGE_MS);
   const victim = await killRelay(at);
   const killedAt = performance.now();
   await write(`after ${at}`);
@@ -48,6 +53,7 @@ test.for(['behind', 'guard'] as const)('a relay of the link is killed: %s', asyn
 
 test('the sender’s own Tor is killed', async () => {
   await write('before the end of our Tor');
+  await pause(LINK_AGE_MS);
   process.kill(await torPid(alice), 'SIGKILL');
   const killedAt = performance.now();
   await write('after the end of our Tor');
@@ -57,6 +63,7 @@ test('the sender’s own Tor is killed', async () => {
 test('the other side’s Tor is killed: it dials as soon as it is back, for who writes may not notice', async () => {
   await write('before the end of their Tor');
   const attempts = await dialsOf(bob);
+  await pause(LINK_AGE_MS);
   process.kill(await torPid(bob), 'SIGKILL');
   const delivered = write('after the end of their Tor').then(() => performance.now());
   await bob.until('its end', async () => !(await bob.one<Online>('status')).tor.reachable, 5_000);
