@@ -50,11 +50,13 @@ const summaryOf = (core: Core, contact: ContactRow, state: string, depth: number
 const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => {
   const advice: string[] = [];
   const name = asWord(contact.name);
-  const { state, reachable } = core.network.state;
+  const { state, reachable, bootstrapPercent, descriptorUploads, lastError } = core.network.state;
   const peer = core.peers.get(contact.id);
   if (state === 'off') advice.push('Tor is off: set `offline = false` under `[tor]` in config.toml');
-  else if (state !== 'online') advice.push('Tor is not ready: `sotto status` shows how far it is');
-  else if (!reachable) advice.push('your own address is not published yet: others cannot dial you');
+  else if (state === 'failed' && lastError !== undefined) advice.push(lastError.message);
+  else if (state !== 'online') advice.push(`Tor is not ready: it is at ${bootstrapPercent} %`);
+  else if (!reachable)
+    advice.push(`your own address is not published yet, ${descriptorUploads} uploads done: others cannot dial you`);
   if (contact.blocked === 1) advice.push(`sotto contact unblock ${name}`);
   if (contact.state === 'incoming') advice.push(`sotto contact accept ${name}`);
   if (contact.paused === 'notContact')

@@ -41,7 +41,7 @@ const TOR_FIXES: Readonly<Record<string, string>> = {
 };
 
 const tor = (daemon: Daemon): Check => {
-  const { state, lastError, version, bootstrapPercent } = daemon.open.account.network;
+  const { state, lastError, version, warning, bootstrapPercent } = daemon.open.account.network;
   if (state === 'off') return good('tor', 'off by choice');
   if (state === 'failed')
     return bad(
@@ -49,7 +49,8 @@ const tor = (daemon: Daemon): Check => {
       lastError?.message ?? 'Tor does not run',
       TOR_FIXES[lastError?.code ?? ''] ?? 'see `sotto daemon logs`',
     );
-  return good('tor', `${version ?? 'starting'}, ${state} ${bootstrapPercent} %`);
+  const how = `${version ?? 'starting'}, ${state} ${bootstrapPercent} %`;
+  return good('tor', warning === undefined ? how : `${how}; ${warning}`);
 };
 
 const reachable = (daemon: Daemon): Check => {

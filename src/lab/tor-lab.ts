@@ -305,7 +305,8 @@ const rsaIdentity = async (dir: string): Promise<string> => {
   return createHash('sha1').update(publicKey).digest('hex').toUpperCase();
 };
 
-const freePorts = async (count: number): Promise<number[]> => {
+/** TCP ports of loopback that nobody uses now. */
+export const freePorts = async (count: number): Promise<number[]> => {
   const servers = await Promise.all(
     Array.from(
       { length: count },

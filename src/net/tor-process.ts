@@ -139,7 +139,7 @@ class TorChild {
     const { clock, random, paths } = this.#options;
     for (let tries = 0; tries < CONTROL_TRIES_MAX; tries++) {
       if (this.#exited)
-        throw this.#error ?? new SottoError('tor.failed', { message: `Tor ended: ${this.#lines.at(-1) ?? 'no word'}` });
+        throw this.#error ?? new SottoError('tor.failed', { message: `Tor ended: ${reasonOf(this.#lines)}` });
       try {
         return await TorControl.open(join(paths.socketDir, 'control'), random);
       } catch {
@@ -168,6 +168,10 @@ class TorChild {
     this.#lines = this.#lines.slice(-LOG_LINES_KEPT);
   }
 }
+
+// The last line only says that there was a warning.
+const reasonOf = (lines: readonly string[]): string =>
+  lines.findLast((line) => line.includes('[warn]')) ?? lines.at(-1) ?? 'no word';
 
 // Source: control-spec, "ADD_ONION". The proof-of-work keywords are new in 0.4.9; an older Tor answers 512.
 const publish = async (control: TorControl, { keys, paths }: RunOptions): Promise<void> => {

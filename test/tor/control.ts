@@ -6,7 +6,7 @@ import { TorControl } from '../../src/net/tor-control.ts';
 import type { User } from '../e2e/stage.ts';
 
 /** Asks the Tor whose control socket is in `dir`. */
-const askTor = async (dir: string, key: string): Promise<string> => {
+export const askTor = async (dir: string, key: string): Promise<string> => {
   const control = await TorControl.open(join(dir, 'control'), systemRandom);
   try {
     return await control.info(key);
