@@ -1,6 +1,6 @@
 // Which links there are: dials what is needed, admits and replaces, keeps alive, and lets go of the idle.
 import type { Admission, Link, LinkEvents, LinkPeer } from '../ports.ts';
-import { errorObject, ProtocolError } from '../protocol/errors.ts';
+import { errorObject, isErrorCode, ProtocolError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import {
   ACK_MS_MAX,
@@ -358,7 +358,6 @@ const take = (core: Core, peer: Peer, link: Link, bytes: Uint8Array<ArrayBuffer>
     if (frame.kind !== 'ping' && frame.kind !== 'pong') peer.busyAt = core.clock.monotonic();
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
-    refuse(core, error.code);
     return link.close(error.code);
   }
   countFrame(core, peer);
@@ -379,7 +378,6 @@ const schedule = (core: Core, peer: Peer): void => {
       else if (!isOverRate(core, peer)) link?.resume();
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      refuse(core, error.code);
       link?.close(error.code);
     }
   });
@@ -407,6 +405,8 @@ const holdForSecond = (core: Core, peer: Peer, link: Link): void => {
 };
 
 const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string): void => {
+  // What was not valid ended the link by its code.
+  if (isErrorCode(reason)) refuse(core, reason);
   if (peer?.link !== link) return;
   peer.relink = reason === 'peer closed' && inUse(core, peer);
   reset(core, peer);
