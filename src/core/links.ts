@@ -1,19 +1,15 @@
 // Which links there are: dials what is needed, admits and replaces, keeps alive, and lets go of the idle.
 import type { Admission, Link, LinkEvents, LinkPeer } from '../ports.ts';
-import { errorObject, isErrorCode, ProtocolError } from '../protocol/errors.ts';
+import { errorObject, ProtocolError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import {
-  ACK_MS_MAX,
   DIAL_MS_MAX,
   DIAL_MS_MIN,
   DIALS_MAX,
   FRAMES_PER_SECOND_MAX,
   HANDSHAKE_MS_MAX,
   LINK_CROSSED_MS,
-  LINK_DOUBT_MS,
   LINK_IDLE_MS,
-  LINK_PING_MISSED_MAX,
-  LINK_PING_MS,
   LINKS_MAX,
   RETRY_MS_MAX,
   RETRY_MS_MIN,
@@ -36,13 +32,13 @@ import { getOpenRequest, getSession } from '../store/sessions.ts';
 import { type Core, commit, refuse } from './core.ts';
 import { deliver } from './deliver.ts';
 import { handleFrames } from './frames.ts';
-import { newPeer, type Peer, sendFrame } from './peer.ts';
+import { doubt, heartbeat } from './heartbeat.ts';
+import { newPeer, type Peer } from './peer.ts';
 import { newContact, sendRequest } from './requests.ts';
 import { sendReset, sendResume } from './sessions.ts';
 
 // After a link broke, a few quick tries: most breaks heal within seconds. Then the long back-off.
 const QUICK_RETRIES_MS = [250, 1_000, 2_000, 4_000, 8_000] as const;
-const HEARTBEAT_MS = 5_000;
 // A link that ends sooner is not dialled again without need.
 const RELINK_MS_MIN = 2_000;
 
@@ -406,7 +402,7 @@ const holdForSecond = (core: Core, peer: Peer, link: Link): void => {
 
 const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string): void => {
   // What was not valid ended the link by its code.
-  if (isErrorCode(reason)) refuse(core, reason);
+  if (/^(frame|handshake)\./.test(reason)) refuse(core, reason);
   if (peer?.link !== link) return;
   peer.relink = reason === 'peer closed' && inUse(core, peer);
   reset(core, peer);
@@ -442,46 +438,6 @@ const reset = (core: Core, peer: Peer): void => {
   peer.rttMs = undefined;
   for (const tell of peer.pongWaiters.splice(0)) tell();
   peer.sinceAt = core.clock.now();
-};
-
-/** Asks the other end for a pong; two that stay out end the link. */
-export const sendPing = (core: Core, peer: Peer): void => {
-  peer.pingsMissed++;
-  peer.pingSentAt = core.clock.monotonic();
-  sendFrame(peer, { kind: 'ping', n: peer.pingsMissed });
-};
-
-// Who dials although we have a link may have lost it: it must answer soon.
-const doubt = (core: Core, peer: Peer): void => {
-  const { link } = peer;
-  sendPing(core, peer);
-  core.clock.after(LINK_DOUBT_MS, () =>
-    core.queue.post(() => {
-      if (peer.link === link && peer.pingsMissed > 0) link?.close('no answer');
-    }),
-  );
-};
-
-// Every few seconds: a frame nobody acknowledged, a ping nobody answered, or ten quiet minutes end the link.
-const heartbeat = (core: Core, peer: Peer): void => {
-  const { link } = peer;
-  const pingMs = LINK_PING_MS * (0.75 + core.random.fraction() / 2);
-  let pingAt = core.clock.monotonic() + pingMs;
-  const beat = (): void => {
-    if (peer.link !== link || link === undefined) return;
-    const now = core.clock.monotonic();
-    if (peer.unansweredAt !== undefined && now - peer.unansweredAt > ACK_MS_MAX)
-      return link.close('no acknowledgement');
-    if (peer.pingsMissed >= LINK_PING_MISSED_MAX) return link.close('no answer');
-    if (now - peer.busyAt > LINK_IDLE_MS && depthOfOutbox(core.db, peer.contactId).depth === 0)
-      return link.close('idle');
-    if (now >= pingAt) {
-      pingAt = now + pingMs;
-      sendPing(core, peer);
-    }
-    peer.cancelHeartbeat = core.clock.after(HEARTBEAT_MS, beat);
-  };
-  peer.cancelHeartbeat = core.clock.after(HEARTBEAT_MS, beat);
 };
 
 const refuseKey = (core: Core, contact: ContactRow): void => {

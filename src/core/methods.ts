@@ -23,7 +23,8 @@ import { getMessage, listUnread, type MessageRow } from '../store/messages.ts';
 import { removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { checkTarget, type Files } from './files.ts';
-import { retryNow, sendPing, stopIgnoring } from './links.ts';
+import { sendPing } from './heartbeat.ts';
+import { retryNow, stopIgnoring } from './links.ts';
 import { cancel, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
 import { asWord, findContact, findConversation, findFile, findMessage } from './names.ts';
 import {

@@ -185,7 +185,7 @@ export class TorNetwork implements Network {
     if (this.#keys === undefined) return;
     // After a failure that is what is told, until there is progress.
     const state = this.#state.state === 'failed' ? 'failed' : 'starting';
-    this.#update(state, bootstrapPercent: 0, reachable: false, descriptorUploads: 0 );
+    this.#update({ state, bootstrapPercent: 0, reachable: false, descriptorUploads: 0 });
     this.#watchProgress();
     try {
       const tor = await TorProcess.start({
