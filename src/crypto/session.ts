@@ -160,7 +160,10 @@ export class SignalSession {
     this.#stores.preKeys.length = 0;
   }
 
-  /** Begins a session from the contact's bundle; the one before it is archived. Throws ProtocolError `frame.invalid`. */
+  /**
+   * Begins a session from the contact's bundle; the one before it is archived. Throws ProtocolError `frame.invalid`, or
+   * `frame.undecryptable` when a signature in it is wrong.
+   */
   async start(bundle: Uint8Array<ArrayBuffer>, now: number): Promise<void> {
     const parsed = parseBundle(bundle, this.#parties.pinned);
     await guarded(() =>

@@ -34,7 +34,7 @@ export type LinkOptions = {
 };
 
 /**
- * Proves both sides to each other and gives the link. Rejects with `handshake.timeout`, `handshake.failed`,
+ * Proves both sides to each other and gives the link. Rejects with `handshake.timeout`, `handshake.failed`, `frame.tooLarge`,
  * `certificate.invalid`, `key.invalid` or `contact.keyRefused`; the stream is destroyed then, without a word to the other side.
  */
 export const openLink = async (options: LinkOptions): Promise<Link> => {
@@ -130,6 +130,7 @@ class MessageReader {
     stream.on('error', this.#ended);
     stream.on('close', this.#ended);
     stream.on('end', this.#ended);
+    stream.resume();
   }
 
   /** The next message. Throws ProtocolError when it is too large, late, or the stream ends. */

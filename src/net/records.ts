@@ -42,7 +42,7 @@ const encodeRecord = (cipher: CipherState, content: readonly Uint8Array[], size:
   return Buffer.concat([u16(ciphertext.length), ciphertext]);
 };
 
-/** The frames in one record's ciphertext. Throws ProtocolError `frame.invalid` or `frame.tooLarge`. */
+/** The frames in one record's ciphertext. Throws ProtocolError `handshake.failed`, `frame.invalid` or `frame.tooLarge`. */
 export const decodeRecord = (cipher: CipherState, ciphertext: Uint8Array): Uint8Array<ArrayBuffer>[] => {
   const plaintext = cipher.decrypt(ciphertext);
   const view = Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.length);

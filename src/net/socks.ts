@@ -30,7 +30,7 @@ const REPLIES: Readonly<Record<number, readonly [ErrorCode, string]>> = {
 
 /**
  * A connected stream to `host:port`, paused. Rejects with `dial.noDescriptor`, `dial.unreachable`, `dial.timeout`,
- * `tor.failed` when the SOCKS port itself is gone, or the signal's reason.
+ * `address.invalid`, `tor.failed` when the SOCKS port itself is gone, or the signal's reason.
  */
 export const socksConnect = (target: SocksTarget): Promise<Socket> =>
   new Promise((resolve, reject) => {
@@ -47,20 +47,22 @@ export const socksConnect = (target: SocksTarget): Promise<Socket> =>
     socket.on('error', (error) => fail(new SottoError('tor.failed', { cause: error })));
     socket.on('close', () => fail(new SottoError('dial.unreachable', { message: 'Tor closed the connection' })));
     socket.on('connect', () => socket.write(negotiation.greeting()));
-    socket.on('data', (chunk) => {
+    const take = (chunk: Buffer): void => {
       try {
         const step = negotiation.take(chunk);
         if (step.write !== undefined) socket.write(step.write);
         if (!step.done) return;
         target.signal.removeEventListener('abort', aborted);
-        socket.removeAllListeners();
+        // Not all listeners: without the stream's own ones, what is put back would be lost.
+        socket.off('data', take);
         socket.pause();
         if (step.rest !== undefined && step.rest.length > 0) socket.unshift(step.rest);
         resolve(socket);
       } catch (error) {
         fail(error);
       }
-    });
+    };
+    socket.on('data', take);
   });
 
 type Step = { readonly write?: Buffer; readonly done: boolean; readonly rest?: Buffer };

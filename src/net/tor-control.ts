@@ -93,7 +93,7 @@ export class TorControl {
     const protocol = await this.command('PROTOCOLINFO 1');
     const cookieFile = /COOKIEFILE="((?:[^"\\]|\\.)*)"/.exec(protocol.map((line) => line.text).join('\n'))?.[1];
     if (cookieFile === undefined) throw new SottoError('tor.failed', { message: 'Tor offers no cookie login' });
-    const cookie = readFileSync(cookieFile.replace(/\\(.)/g, '$1'));
+    const cookie = readCookie(cookieFile.replace(/\\(.)/g, '$1'));
     const nonce = Buffer.from(random.bytes(32));
     const challenge = (await this.command(`AUTHCHALLENGE SAFECOOKIE ${nonce.toString('hex')}`))[0]?.text ?? '';
     const theirs = Buffer.from(/SERVERHASH=(\w+)/.exec(challenge)?.[1] ?? '', 'hex');
@@ -115,6 +115,14 @@ export class TorControl {
     if (this.#parser.overflowed) this.close();
   }
 }
+
+const readCookie = (path: string): Buffer => {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new SottoError('tor.failed', { message: `Tor's cookie cannot be read: ${path}`, cause: error });
+  }
+};
 
 /** Splits the control port's bytes into whole replies; knows nothing of sockets. */
 export class ReplyParser {
