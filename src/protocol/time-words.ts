@@ -13,12 +13,12 @@ const UNITS: Readonly<Record<string, number>> = {
 /** Milliseconds of `90s`, `15m`, `1h`, `7d`, `2w`, `500ms`. Throws `time.invalid`. */
 export const parseDuration = (text: string): number => {
   const match = /^(\d{1,9})(ms|[smhdw])$/.exec(text.trim());
-  const unit = UNITS[match?.[2] ?? ''];
-  if (match === null || unit === undefined)
+  const ms = Number(match?.[1]) * (UNITS[match?.[2] ?? ''] ?? 0);
+  if (!Number.isSafeInteger(ms))
     throw new SottoError('time.invalid', {
       message: `${JSON.stringify(text)} is no duration: write 90s, 15m, 1h, 7d or 2w`,
     });
-  return Number(match[1]) * unit;
+  return ms;
 };
 
 /**
@@ -29,13 +29,17 @@ export const parseTime = (text: string, now: number): number => {
   const words = text.trim().toLowerCase();
   if (words === 'now') return now;
   const ago = /^(\S+)\s+ago$/.exec(words);
-  if (ago !== null) return now - parseDuration(ago[1] ?? '');
+  if (ago !== null) return notBeforeEpoch(text, now - parseDuration(ago[1] ?? ''));
   const day = /^(?:(yesterday|today|tomorrow)\s*)?(?:(\d{1,2}):(\d{2}))?$/.exec(words);
   if (day !== null && words !== '') return onDay(text, now, day);
   const iso = /^\d{4}-\d{2}-\d{2}([t ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(z|[+-]\d{2}:?\d{2})?)?$/.test(words);
   const at = iso
     ? Date.parse(words.length === 10 ? `${words}T00:00` : words.replace(' ', 'T').toUpperCase())
     : Number.NaN;
+  return notBeforeEpoch(text, at);
+};
+
+const notBeforeEpoch = (text: string, at: number): number => {
   if (Number.isNaN(at) || at < 0) throw invalid(text);
   return at;
 };
