@@ -55,7 +55,8 @@ const parseWords = (words: string): Term[] =>
     .filter(({ text }) => /[\p{L}\p{N}]/u.test(text))
     .slice(0, 32);
 
-const quote = ({ text, prefix }: Term): string => `"${text.replaceAll('"', ' ')}"${prefix ? '*' : ''}`;
+// The index reads a query up to its first NUL.
+const quote = ({ text, prefix }: Term): string => `"${text.replace(/["\0]/g, ' ')}"${prefix ? '*' : ''}`;
 
 /** The part of a body around its first hit. */
 const snippetOf = (body: string, terms: readonly Term[]): string => {
