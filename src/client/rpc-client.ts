@@ -57,8 +57,10 @@ export class RpcClient {
         buffer += chunk;
         const end = buffer.indexOf('\n');
         if (end < 0) return;
+        const greeting = parse(buffer.slice(0, end));
+        if (greeting === undefined) return fail();
         socket.removeAllListeners();
-        resolve(new RpcClient(socket, JSON.parse(buffer.slice(0, end)) as Greeting, buffer.slice(end + 1)));
+        resolve(new RpcClient(socket, greeting as Greeting, buffer.slice(end + 1)));
       });
     });
   }
@@ -89,7 +91,10 @@ export class RpcClient {
     for (let end = this.#buffer.indexOf('\n'); end >= 0; end = this.#buffer.indexOf('\n')) {
       const line = this.#buffer.slice(0, end);
       this.#buffer = this.#buffer.slice(end + 1);
-      this.#reply(JSON.parse(line) as Reply);
+      const reply = parse(line) as Reply | undefined;
+      // Whoever answers like this is no daemon of ours.
+      if (reply === undefined || !isAnswer(reply)) this.close();
+      else this.#reply(reply);
     }
   }
 
@@ -100,7 +105,19 @@ export class RpcClient {
     this.#waiting.delete(reply.id);
     if (reply.error === undefined) return waiting.resolve(reply.result);
     const { message, data } = reply.error;
-    const code = data?.code !== undefined && isErrorCode(data.code) ? data.code : 'internal.bug';
+    const code = typeof data?.code === 'string' && isErrorCode(data.code) ? data.code : 'internal.bug';
     waiting.reject(new SottoError(code, { message, details: data?.details ?? {} }));
   }
 }
+
+const isAnswer = ({ error }: Reply): boolean => error === undefined || typeof error?.message === 'string';
+
+/** The object on a line; undefined for anything else. */
+const parse = (line: string): object | undefined => {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+};
