@@ -18,7 +18,11 @@ const time = z.number().int().min(0);
 const bytes = z.number().int().min(0);
 const milliseconds = z.number().int().min(0);
 const reference = z.string().min(1).max(4096);
-const label = z.string().min(1).max(NAME_CHARS_MAX);
+// Half a surrogate pair has no UTF-8: the other side would refuse the frame.
+const wellFormed = (text: string) => text.isWellFormed();
+const label = z.string().min(1).max(NAME_CHARS_MAX).refine(wellFormed);
+const note = z.string().max(NOTE_CHARS_MAX).refine(wellFormed);
+const emoji = z.string().min(1).max(REACTION_CHARS_MAX).refine(wellFormed);
 const passphrase = z.string().max(4096);
 const none = z.object({});
 
@@ -293,7 +297,7 @@ export const ACCOUNT_METHODS = {
     z.object({
       address: z.string().min(1).max(4096),
       name: label.optional(),
-      note: z.string().max(NOTE_CHARS_MAX).optional(),
+      note: note.optional(),
       wait: z.enum(['accepted']).optional(),
       ...wait,
     }),
@@ -314,11 +318,7 @@ export const ACCOUNT_METHODS = {
     contact,
   ),
   'contact.rename': method('Changes the name a contact has here.', ofContact.extend({ name: label }), contact),
-  'contact.note': method(
-    'Keeps a note about a contact; empty removes it.',
-    ofContact.extend({ note: z.string().max(NOTE_CHARS_MAX) }),
-    contact,
-  ),
+  'contact.note': method('Keeps a note about a contact; empty removes it.', ofContact.extend({ note }), contact),
   'contact.block': method('Lets nothing from a contact in, and says nothing.', ofContact, contact),
   'contact.unblock': method('Lets a blocked contact in again.', ofContact, contact),
   'contact.remove': method(
@@ -361,16 +361,8 @@ export const ACCOUNT_METHODS = {
     ofMessage.extend({ local: z.boolean().optional() }),
     message,
   ),
-  'message.react': method(
-    'Adds a reaction.',
-    ofMessage.extend({ emoji: z.string().min(1).max(REACTION_CHARS_MAX) }),
-    message,
-  ),
-  'message.unreact': method(
-    'Takes a reaction back.',
-    ofMessage.extend({ emoji: z.string().min(1).max(REACTION_CHARS_MAX) }),
-    message,
-  ),
+  'message.react': method('Adds a reaction.', ofMessage.extend({ emoji }), message),
+  'message.unreact': method('Takes a reaction back.', ofMessage.extend({ emoji }), message),
   'message.pin': method('Pins a message for both sides.', ofMessage, message),
   'message.unpin': method('Takes a pin back.', ofMessage, message),
   'message.resend': method('Puts a failed message into the outbox again.', ofMessage, message),
