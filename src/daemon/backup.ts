@@ -81,15 +81,16 @@ export const loadBackup = async (
     );
     db.run(`UPDATE contacts SET state = 'removed' WHERE state IN ('outgoing', 'incoming')`);
     db.run(`UPDATE files SET state = 'failed', reason = 'not in the backup' WHERE state <> 'cancelled'`);
+    if (db.get('PRAGMA foreign_key_check') !== undefined) throw new SottoError('backup.damaged');
   });
 };
 
 const loadLines = (db: Database, reader: BackupReader, installId: Uint8Array): number => {
   let rest = '';
   let madeAt: number | undefined;
-  const decoder = new TextDecoder('utf-8', { fatal: true });
+  const decode = textReader();
   for (const bytes of reader.chunks()) {
-    rest += decoder.decode(bytes, { stream: true });
+    rest += decode(bytes);
     if (rest.length > LINE_BYTES_MAX) throw new SottoError('backup.damaged');
     const lines = rest.split('\n');
     rest = lines.pop() ?? '';
@@ -102,21 +103,38 @@ const loadLines = (db: Database, reader: BackupReader, installId: Uint8Array): n
   return madeAt;
 };
 
+// UTF-8 whose characters may be cut by the end of a chunk.
+const textReader = (): ((bytes: Uint8Array) => string) => {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  return (bytes) => {
+    try {
+      return decoder.decode(bytes, { stream: true });
+    } catch (error) {
+      throw new SottoError('backup.damaged', { cause: error });
+    }
+  };
+};
+
 const headOf = (line: string): number => {
-  try {
-    const { sotto, at } = JSON.parse(line) as { sotto: number; at: number };
-    if (sotto > 1) throw new SottoError('backup.version');
-    return at;
-  } catch (error) {
-    if (error instanceof SottoError) throw error;
+  const { sotto, at } = (parsed(line) ?? {}) as { sotto?: unknown; at?: unknown };
+  if (typeof sotto !== 'number' || typeof at !== 'number' || Number.isNaN(new Date(at).getTime()))
     throw new SottoError('backup.damaged');
-  }
+  if (sotto > 1) throw new SottoError('backup.version');
+  return at;
 };
 
 // The account's row alone has a column that does not come from the file.
 const withInstall = (line: string, installId: Uint8Array): string => {
-  const [table, row] = JSON.parse(line) as [string, object];
+  const [table, row] = parsed(line) as [string, object];
   return JSON.stringify([table, { ...row, install_id: { b: Buffer.from(installId).toString('base64') } }]);
+};
+
+const parsed = (line: string): unknown => {
+  try {
+    return JSON.parse(line);
+  } catch (error) {
+    throw new SottoError('backup.damaged', { cause: error });
+  }
 };
 
 class BackupReader implements Disposable {

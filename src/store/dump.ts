@@ -37,17 +37,22 @@ export function* dumpRows(db: Database): Generator<string> {
   }
 }
 
-/** Writes one line's row. Throws `backup.damaged` for a table or column that is none of ours. */
+/** Writes one line's row. Throws `backup.damaged` for a table or column that is none of ours, and a row that does not fit. */
 export const loadRow = (db: Database, line: string): void => {
   const [table, row] = parseLine(line);
-  const columns = TABLES[table]?.split(', ');
+  const columns = Object.hasOwn(TABLES, table) ? TABLES[table]?.split(', ') : undefined;
   const names = Object.keys(row);
   if (columns === undefined || names.some((name) => !columns.includes(name) && name !== 'install_id'))
     throw new SottoError('backup.damaged', { message: 'The backup holds a table or column that is unknown' });
-  db.run(
-    `INSERT INTO ${table} (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')})`,
-    ...Object.values(row),
-  );
+  try {
+    db.run(
+      `INSERT INTO ${table} (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')})`,
+      ...Object.values(row),
+    );
+  } catch (error) {
+    if (error instanceof SottoError) throw error;
+    throw new SottoError('backup.damaged', { cause: error });
+  }
 };
 
 const encode = (row: Row): Record<string, unknown> =>
@@ -60,7 +65,8 @@ const encode = (row: Row): Record<string, unknown> =>
 
 const parseLine = (line: string): [string, Row] => {
   try {
-    const [table, row] = JSON.parse(line) as [string, Record<string, string | number | null | { b: string }>];
+    const [table, row] = JSON.parse(line) as [unknown, Record<string, string | number | null | { b: string }>];
+    if (typeof table !== 'string') throw new SottoError('backup.damaged');
     return [
       table,
       Object.fromEntries(
