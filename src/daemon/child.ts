@@ -1,5 +1,5 @@
 // Runs a program of the user's with something on its stdin, within a time and an amount of output.
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import type { Clock } from '../ports.ts';
 
 export type ChildResult = { readonly ok: boolean; readonly detail: string; readonly output: string };
@@ -21,7 +21,9 @@ export const runChild = (
   },
 ): Promise<ChildResult> =>
   new Promise((resolve) => {
-    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], cwd: options.cwd, detached: true });
+    const child = begin(file, args, options.cwd);
+    if (child === undefined)
+      return resolve({ ok: false, detail: 'cannot be run: not a name of a program', output: '' });
     const output: Buffer[] = [];
     let size = 0;
     let late = false;
@@ -59,6 +61,15 @@ export const runChild = (
         : finish(code === 0, code === 0 ? 'ok' : `exit ${code ?? signal}`),
     );
   });
+
+// A name or an argument that no system call takes is thrown, everything else is told by an event.
+const begin = (file: string, args: readonly string[], cwd: string): ChildProcessWithoutNullStreams | undefined => {
+  try {
+    return spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], cwd, detached: true });
+  } catch {
+    return undefined;
+  }
+};
 
 const killGroup = (pid: number | undefined): void => {
   if (pid === undefined) return;
