@@ -39,12 +39,16 @@ const playFor = async (target: Target, ms: number): Promise<void> => {
   let cases = 0;
   // A target that has yet to see a code goes on for a while: on a busy machine its share of time is small.
   const missing = () => [...target.codes, 'taken' as const].some((code) => !seen.has(code));
+  let slowest = { ms: 0, seed: 0 };
   while (cases < CASES_MIN || performance.now() < endAt || (missing() && performance.now() < endAt + 10_000)) {
+    const startedAt = performance.now();
     const result = await playCase(target, ++cases);
+    const took = performance.now() - startedAt;
+    if (took > slowest.ms) slowest = { ms: took, seed: cases };
     seen.set(result, (seen.get(result) ?? 0) + 1);
   }
   const found = [...seen].map(([code, count]) => `${code} ${count}`).join(', ');
-  process.stderr.write(`fuzz ${target.name}: ${cases} cases: ${found}\n`);
+  process.stderr.write(`fuzz ${target.name}: ${cases} cases, the slowest ${slowest.ms.toFixed(0)} ms (${slowest.seed}): ${found}\n`);
   const codes = [...seen.keys()].filter((code) => !target.others?.includes(code as ErrorCode));
   expect(codes.sort()).toEqual([...target.codes, 'taken'].sort());
   expect(process.memoryUsage().rss - before).toBeLessThan(GROWTH_BYTES_MAX);
