@@ -60,7 +60,8 @@ const databases: Target = {
   play: (dice) => {
     for (const end of ['', '-wal', '-shm']) rmSync(databasePath + end, { force: true });
     const changed = Buffer.from(DATABASE);
-    if (dice.chance(0.7)) changed[dice.int(dice.chance(0.5) ? 4096 : changed.length)] ^= 1 + dice.int(255);
+    const at = dice.int(dice.chance(0.5) ? 4096 : changed.length);
+    if (dice.chance(0.7)) changed.writeUInt8((changed[at] ?? 0) ^ (1 + dice.int(255)), at);
     writeFileSync(databasePath, dice.chance(0.2) ? mutateBytes(dice, DATABASE) : changed);
     using db = openDatabase(databasePath, dice.chance(0.1) ? dice.bytes(32) : KEY);
     if (dice.chance(0.1)) db.exec('UPDATE schema_meta SET version = 1000');
@@ -201,7 +202,13 @@ const hookOutput: Target = {
     const { ok, output } = await runChild(program, [outputPath], options);
     holds(ok === (program === '/bin/cat'), 'it is known whether it ran');
     holds(Buffer.byteLength(output) <= 3 * OUTPUT_BYTES, 'output has an end');
-    if (ok) holds(Buffer.from(bytes).toString('utf8').startsWith(output.replace(/\ufffd+$/, '')), 'output is what it printed');
+    if (ok)
+      holds(
+        Buffer.from(bytes)
+          .toString('utf8')
+          .startsWith(output.replace(/\ufffd+$/, '')),
+        'output is what it printed',
+      );
   },
 };
 

@@ -11,7 +11,7 @@ import { openLink } from '../../src/net/link.ts';
 import { decodeRecord, encodeRecords } from '../../src/net/records.ts';
 import type { Link, LocalKeys } from '../../src/ports.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
-import { idOf } from '../../src/protocol/ids.ts';
+import { idOf, type MessageId } from '../../src/protocol/ids.ts';
 import { FRAME_BYTES_MAX } from '../../src/protocol/limits.ts';
 import {
   decodeBody,
@@ -36,7 +36,7 @@ const same = (one: Uint8Array, other: Uint8Array): boolean => Buffer.from(one).e
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
 
 const anyFrame = (dice: Dice): PeerFrame => {
-  const id = idOf(dice.bytes(16));
+  const id = idOf<MessageId>(dice.bytes(16));
   const index = dice.int(2 ** 32);
   return dice.pick<() => PeerFrame>([
     () => ({ kind: 'resume', session: id, sent: dice.int(1e9), received: dice.int(1e9) }),
@@ -109,7 +109,9 @@ const bodies: Target = {
   codes: ['frame.invalid'],
   play: (dice) => {
     const body = anyBody(dice);
-    const bytes = dice.chance(0.7) ? padded(dice.chance(0.1) ? JSON.stringify(body) : mutateJson(dice, body)) : undefined;
+    const bytes = dice.chance(0.7)
+      ? padded(dice.chance(0.1) ? JSON.stringify(body) : mutateJson(dice, body))
+      : undefined;
     const taken = decodeBody(bytes ?? mutateBytes(dice, encodeBody(body)));
     if (taken.kind === 'unknown') return;
     holds(isDeepStrictEqual(decodeBody(encodeBody(taken)), JSON.parse(JSON.stringify(taken))), 'the body comes back');
@@ -122,7 +124,9 @@ const strictJson: Target = {
   codes: ['frame.invalid'],
   play: (dice) => {
     const value = { a: [1, -2.5e3, 'x\\"\u00e9', null, true], b: { c: { d: [] } }, 'e"': dice.text(5) };
-    const text = dice.chance(0.5) ? mutateJson(dice, value) : mutateText(dice, JSON.stringify(value, null, dice.int(3)));
+    const text = dice.chance(0.5)
+      ? mutateJson(dice, value)
+      : mutateText(dice, JSON.stringify(value, null, dice.int(3)));
     holds(isDeepStrictEqual(parseStrictJson(text), JSON.parse(text)), 'a strict parser reads what any parser reads');
   },
 };
@@ -163,7 +167,12 @@ const noise: Target = {
   codes: ['handshake.failed'],
   play: (dice) => {
     const side = (role: 'initiator' | 'responder') =>
-      new Handshake({ role, prologue: Buffer.from('p'), staticSecret: dice.bytes(32), ephemeralSecret: dice.bytes(32) });
+      new Handshake({
+        role,
+        prologue: Buffer.from('p'),
+        staticSecret: dice.bytes(32),
+        ephemeralSecret: dice.bytes(32),
+      });
     const [one, two] = [side('initiator'), side('responder')];
     const wrong = dice.int(5);
     const low = dice.chance(0.1);
@@ -268,7 +277,10 @@ const links: Target = {
     far.destroy();
     await theirs;
     if (result instanceof Error) throw result;
-    holds(got.every((frame, at) => same(frame, said[at] ?? new Uint8Array())), 'frames arrive as they were sent, in order');
+    holds(
+      got.every((frame, at) => same(frame, said[at] ?? new Uint8Array())),
+      'frames arrive as they were sent, in order',
+    );
     const [why] = ended;
     if (why === 'handshake.failed') throw new SottoError(why);
   },
@@ -317,7 +329,8 @@ const bundles: Target = {
   play: async (dice) => {
     const session = signal.make();
     const bundle = Uint8Array.from(BUNDLE);
-    if (dice.chance(0.6)) bundle[dice.int(bundle.length)] ^= 1 + dice.int(255);
+    const at = dice.int(bundle.length);
+    if (dice.chance(0.6)) bundle.set([(bundle[at] ?? 0) ^ (1 + dice.int(255))], at);
     const given = dice.chance(0.3) ? mutateBytes(dice, bundle) : bundle;
     try {
       await session.start(given, signal.NOW);

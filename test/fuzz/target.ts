@@ -29,7 +29,11 @@ const GROWTH_BYTES_MAX = 400 * 1024 * 1024;
 export const fuzz = (targets: readonly Target[], all: number): void => {
   const ms = (SECONDS * 1000) / all;
   for (const target of targets)
-    test(target.name, () => (SEED === undefined ? playFor(target, ms) : playCase(target, Number(SEED))), 60_000 + 3 * ms);
+    test(
+      target.name,
+      () => (SEED === undefined ? playFor(target, ms) : playCase(target, Number(SEED))),
+      60_000 + 3 * ms,
+    );
 };
 
 const playFor = async (target: Target, ms: number): Promise<void> => {
@@ -48,7 +52,9 @@ const playFor = async (target: Target, ms: number): Promise<void> => {
     seen.set(result, (seen.get(result) ?? 0) + 1);
   }
   const found = [...seen].map(([code, count]) => `${code} ${count}`).join(', ');
-  process.stderr.write(`fuzz ${target.name}: ${cases} cases, the slowest ${slowest.ms.toFixed(0)} ms (${slowest.seed}): ${found}\n`);
+  process.stderr.write(
+    `fuzz ${target.name}: ${cases} cases, the slowest ${slowest.ms.toFixed(0)} ms (${slowest.seed}): ${found}\n`,
+  );
   const codes = [...seen.keys()].filter((code) => !target.others?.includes(code as ErrorCode));
   expect(codes.sort()).toEqual([...target.codes, 'taken'].sort());
   expect(process.memoryUsage().rss - before).toBeLessThan(GROWTH_BYTES_MAX);
@@ -74,6 +80,9 @@ const outcomeOf = async (target: Target, seed: number): Promise<ErrorCode | 'tak
 };
 
 const failure = ({ name }: Target, seed: number, cause: unknown): Error =>
-  new Error(`seed ${seed} fails: SOTTO_FUZZ_SEED=${seed} npx vitest run --project unit test/fuzz -t "${name}": ${cause}`, {
-    cause,
-  });
+  new Error(
+    `seed ${seed} fails: SOTTO_FUZZ_SEED=${seed} npx vitest run --project unit test/fuzz -t "${name}": ${cause}`,
+    {
+      cause,
+    },
+  );

@@ -10,7 +10,7 @@ import { checkVersion, compareVersions, readNetworkFile, torrcOf } from '../../s
 import { type ControlLine, ReplyParser, TorControl } from '../../src/net/tor-control.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { TOR_CONTROL_LINE_BYTES_MAX, TOR_VERSION_MIN } from '../../src/protocol/limits.ts';
-import { type Dice, mutateBytes, mutateText } from './dice.ts';
+import { mutateBytes, mutateText } from './dice.ts';
 import { holds } from './peers.ts';
 import type { Target } from './target.ts';
 
@@ -121,8 +121,14 @@ const socksReplies: Target = {
   play: async (dice) => {
     await socks.ready;
     const rest = dice.bytes(dice.int(20));
-    const code = dice.chance(0.3) ? 0 : dice.pick([1, 2, 4, 5, 6, 240, 241, 242, 243, 244, 245, 246, 247, dice.int(256)]);
-    const steps = [[5, 2], [1, 0], [5, code, 0, 1, 0, 0, 0, 0, 0, 0, ...rest]].map((bytes) => Uint8Array.from(bytes));
+    const code = dice.chance(0.3)
+      ? 0
+      : dice.pick([1, 2, 4, 5, 6, 240, 241, 242, 243, 244, 245, 246, 247, dice.int(256)]);
+    const steps = [
+      [5, 2],
+      [1, 0],
+      [5, code, 0, 1, 0, 0, 0, 0, 0, 0, ...rest],
+    ].map((bytes) => Uint8Array.from(bytes));
     const wrong = dice.int(6);
     let nth = 0;
     socks.answer = (socket) =>
@@ -183,7 +189,10 @@ const networks: Target = {
     const text = '# private\nTestingTorNetwork 1\nDirAuthority a orport=1 no-v2 127.0.0.1:2 0123\n\nClientUseIPv6 0\n';
     writeFileSync(networkFile, dice.chance(0.7) ? mutateText(dice, text) : text);
     const lines = readNetworkFile(dice.chance(0.02) ? FOLDER : networkFile);
-    holds(lines.every((line) => /^[A-Z]\w+( [\x20-\x7e]*)?$/.test(line)), 'every line is one option');
+    holds(
+      lines.every((line) => /^[A-Z]\w+( [\x20-\x7e]*)?$/.test(line)),
+      'every line is one option',
+    );
   },
 };
 

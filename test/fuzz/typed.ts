@@ -118,7 +118,8 @@ const screen: Target = {
   codes: [],
   play: (dice) => {
     const long = dice.chance(0.01) ? dice.char().repeat(dice.int(20_000)) : '';
-    const text = mutateText(dice, dice.text(40)) + long + Array.from({ length: dice.int(20) }, () => dice.char()).join('');
+    const text =
+      mutateText(dice, dice.text(40)) + long + Array.from({ length: dice.int(20) }, () => dice.char()).join('');
     for (const clean of [safeText, safeLine, safeName, safeFileName]) {
       const once = clean(text);
       holds(clean(once) === once, `what is safe stays as it is: ${JSON.stringify(text)}`);
@@ -150,12 +151,22 @@ const commandLines: Target = {
     const line = [...dice.pick(LINES)];
     for (let faults = dice.int(3); faults > 0; faults--) {
       const at = dice.int(line.length + 1);
-      line.splice(at, dice.int(2), dice.pick([mutateText(dice, line[at] ?? ''), '--', '-', '--x', '-xyz', '--json=1', '']));
+      line.splice(
+        at,
+        dice.int(2),
+        dice.pick([mutateText(dice, line[at] ?? ''), '--', '-', '--x', '-xyz', '--json=1', '']),
+      );
     }
     const { command, args, flags } = parseCommandLine(line);
-    holds(args.every((arg) => line.includes(arg)), 'no argument is made up');
+    holds(
+      args.every((arg) => line.includes(arg)),
+      'no argument is made up',
+    );
     const text = Object.values(flags).filter((value) => typeof value === 'string');
-    holds(text.every((value) => line.some((word) => word.endsWith(value))), 'no value is made up');
+    holds(
+      text.every((value) => line.some((word) => word.endsWith(value))),
+      'no value is made up',
+    );
     holds(command !== undefined || args.length === 0, 'words without a command are refused');
   },
 };
@@ -183,11 +194,23 @@ const searches: Target = {
   parsers: ['src/store/search.ts searchMessages'],
   codes: ['params.invalid'],
   play: (dice) => {
-    const query = dice.pick(['first text', 'text', '"first text"', 'ans*', 'NEAR(a b)', 'body : x', 'a AND b OR NOT c', '']);
+    const query = dice.pick([
+      'first text',
+      'text',
+      '"first text"',
+      'ans*',
+      'NEAR(a b)',
+      'body : x',
+      'a AND b OR NOT c',
+      '',
+    ]);
     const words = dice.chance(0.7) ? mutateText(dice, query) : query;
     const options = { afterRow: 0, beforeRow: Number.MAX_SAFE_INTEGER, limit: 3 };
     const hits = searchMessages(store, { words, ...options, ...(dice.chance(0.3) ? { side: 'me' as const } : {}) });
-    holds(hits.length <= 3 && hits.every(({ row }) => row.deletedAt === null), 'only messages that are there are found');
+    holds(
+      hits.length <= 3 && hits.every(({ row }) => row.deletedAt === null),
+      'only messages that are there are found',
+    );
     if (words === 'first text') holds(hits.length > 0, 'what is there is found');
   },
 };
@@ -213,7 +236,16 @@ const references: Target = {
     const { name: asking = '', uid = new Uint8Array() } =
       store.get<{ name: string; uid: Uint8Array }>('SELECT name, uid FROM contacts WHERE id = 2') ?? {};
     const hex = Buffer.from(uid).toString('hex');
-    const text = dice.pick([known, asking, hex, hex.slice(0, 8), '1066bc34dfc7', '1066bc34dfc7182f', '0ba78cfacd63', '']);
+    const text = dice.pick([
+      known,
+      asking,
+      hex,
+      hex.slice(0, 8),
+      '1066bc34dfc7',
+      '1066bc34dfc7182f',
+      '0ba78cfacd63',
+      '',
+    ]);
     const given = dice.chance(0.4) ? mutateText(dice, text) : text;
     // A contact that was removed has no conversation any more.
     if (dice.chance(0.1)) store.exec(`UPDATE contacts SET state = 'removed' WHERE id = 2`);
@@ -343,7 +375,11 @@ const rpcAnswers: Target = {
   play: async (dice) => {
     const manners = await answering;
     const greeting = { sotto: '0', rpc: 1 };
-    const error = { code: -32003, message: 'no', data: { code: dice.pick(['contact.unknown', 'x']), details: { a: 1 } } };
+    const error = {
+      code: -32003,
+      message: 'no',
+      data: { code: dice.pick(['contact.unknown', 'x']), details: { a: 1 } },
+    };
     const reply = dice.pick<object>([
       { jsonrpc: '2.0', id: 1, result: { a: 1 } },
       { jsonrpc: '2.0', id: 1, error },
@@ -400,7 +436,10 @@ const calls: Target = {
     const last = await callAll(dice, world, alice, done);
     await world.settle(60_000);
     for (const person of [alice, bob]) {
-      holds(Object.keys(person.account.status().refused).length === 0, `${person.name} takes what the other one sends: ${JSON.stringify(done)}`);
+      holds(
+        Object.keys(person.account.status().refused).length === 0,
+        `${person.name} takes what the other one sends: ${JSON.stringify(done)}`,
+      );
       holds(person.log.unclaimed().length === 0, `${person.name} warns of ${person.log.unclaimed()[0]?.event}`);
     }
     if (last !== undefined) throw last;

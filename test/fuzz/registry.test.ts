@@ -1,0 +1,89 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { ErrorCode } from '../../src/protocol/errors.ts';
+import { TARGETS } from './all.ts';
+
+// What looks like a parser of bytes from outside and is none, or is played by a target through what calls it.
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  'src/cli/terminal.ts': 'bytes of a descriptor up to a limit, taken as UTF-8 or refused: text.notUtf8 in test/e2e',
+  'src/cli/terminal.ts readSecret': 'the first line, whatever it is',
+  'src/cli/terminal.ts readStdin': 'UTF-8 or text.notUtf8',
+  'src/cli/commands-daemon.ts': 'shows the log as it is',
+  'src/cli/commands-program.ts': 'JSON of the command line that goes to the daemon, where `lines of JSON-RPC` plays it',
+  'src/client/launch.ts': 'the last line of our own daemon; what is no error object is shown as text',
+  'src/core/outbox.ts': 'what was put there by `enqueue`; a damaged row is in test/attacks/frames.test.ts',
+  'src/core/sessions.ts': 'the first bytes of an id',
+  'src/core/sessions.ts loadSession': 'reads the encrypted store only',
+  'src/daemon/account-dir.ts': 'hands the files to `vault files` and `database files`',
+  'src/daemon/account-dir.ts openAccountVault': 'openVault of the file',
+  'src/daemon/account-dir.ts openAccountDatabase': 'openDatabase and migrate of the file',
+  'src/daemon/ports.ts': 'makes random numbers',
+  'src/net/tor-process.ts': 'words of events, whose lines `replies of the control port` plays',
+};
+
+const sources = (readdirSync('src', { recursive: true }) as string[])
+  .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts') && !/^(testing|lab)\//.test(name))
+  .map((name) => join('src', name));
+const textOf = new Map(sources.map((name) => [name, readFileSync(name, 'utf8')]));
+
+const EXPORTED = /^export (?:async )?(?:const|function\*?|class) (\w+)/gm;
+const NAMED = /^(?:parse|decode|read|open|load|safe)[A-Z]|(?:Parser|Opener)$/;
+const RAW =
+  /JSON\.parse\(|new TextDecoder\(|\.safeParse\(|parseArgs\(|\.readU?Int|from 'smol-toml'|\.exec\(\w*[Tt]ext|readFileSync\(/;
+
+const exportsOf = (file: string): string[] =>
+  [...(textOf.get(file) ?? '').matchAll(EXPORTED)].map((match) => match[1] ?? '');
+const played = new Set(TARGETS.flatMap((target) => target.parsers));
+const playedFiles = new Set([...played].map((parser) => parser.split(' ')[0] ?? ''));
+const isKnown = (name: string) => played.has(name) || Object.hasOwn(ELSEWHERE, name);
+
+describe('every parser has a fuzz target', () => {
+  test('by its name', () => {
+    const parsers = sources.flatMap((file) =>
+      exportsOf(file)
+        .filter((name) => NAMED.test(name))
+        .map((name) => `${file} ${name}`),
+    );
+    expect(parsers.length).toBeGreaterThan(20);
+    expect(parsers.filter((name) => !isKnown(name))).toEqual([]);
+  });
+
+  test('by what its file does with bytes', () => {
+    const files = sources.filter((file) => RAW.test(textOf.get(file) ?? ''));
+    expect(files.filter((file) => !playedFiles.has(file) && !Object.hasOwn(ELSEWHERE, file))).toEqual([]);
+  });
+
+  test('and every target plays one that is there', () => {
+    const missing = [...played].filter((parser) => {
+      const [file = '', name = ''] = parser.split(' ');
+      return !exportsOf(file).includes(name.split('.')[0] ?? '');
+    });
+    expect(missing).toEqual([]);
+    const stale = Object.keys(ELSEWHERE).filter((name) => {
+      const [file = '', exported] = name.split(' ');
+      return exported === undefined ? !textOf.has(file) : !exportsOf(file).includes(exported);
+    });
+    expect(stale).toEqual([]);
+    expect(new Set(TARGETS.map((target) => target.name)).size).toBe(TARGETS.length);
+  });
+});
+
+// Codes that a file with a parser gives for other reasons than its input.
+const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
+  'src/client/rpc-client.ts': ['rpc.tooLarge'],
+  'src/crypto/vault.ts': ['passphrase.empty'],
+  'src/sqlite/open.ts': ['disk.full', 'disk.failed'],
+  'src/daemon/backup.ts': ['file.exists', 'disk.failed'],
+};
+
+test('every code that the file of a parser throws is one that a target must see', () => {
+  const wrong: string[] = [];
+  for (const file of playedFiles) {
+    const targets = TARGETS.filter((target) => target.parsers.some((parser) => parser.startsWith(`${file} `)));
+    const seen = new Set<string>(targets.flatMap((target) => [...target.codes, ...(target.others ?? [])]));
+    for (const [, code = ''] of (textOf.get(file) ?? '').matchAll(/new (?:Sotto|Protocol)Error\('([\w.]+)'/g))
+      if (!seen.has(code) && NOT_PARSED[file]?.includes(code as ErrorCode) !== true) wrong.push(`${file}: ${code}`);
+  }
+  expect(wrong).toEqual([]);
+});
