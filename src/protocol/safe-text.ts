@@ -21,6 +21,8 @@ const HIDDEN = /^[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]$/u;
 // U+10EEEE is the place where kitty draws an image.
 const REPLACED = /^[\p{Noncharacter_Code_Point}\p{Surrogate}\u{10eeee}\u{e0000}-\u{e007f}]$/u;
 const MARK = /^\p{M}$/u;
+// What shows nothing, or nothing of its own, at the end of a name.
+const UNSEEN = /^[\s\u2800\ufffd]$/;
 const EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Modifier}]$/u;
 // Scripts whose letters change shape at a joiner (UTS 46, ContextJ).
 const JOINING =
@@ -73,8 +75,11 @@ const normalLine = (text: string): string => safeLine(safeLine(text.normalize('N
 
 // A cut may have left half a pair or a joiner without its other side.
 const ended = (line: string, nothing: string): SafeText => {
-  const end = clean(line.toWellFormed(), '').replace(/[\s\u2800\ufffd]+$/u, '');
-  return (end === '' ? nothing : end) as SafeText;
+  const end = clean(line.toWellFormed(), '');
+  // A pattern with `+$` would try again from every character of a run that something follows.
+  let size = end.length;
+  while (size > 0 && UNSEEN.test(end[size - 1] ?? '')) size--;
+  return (size === 0 ? nothing : end.slice(0, size)) as SafeText;
 };
 
 type Cluster = { base: string; last: string; marks: number; joiner: string };
