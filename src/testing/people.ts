@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Account, createAccount } from '../core/account.ts';
 import { MemoryHub } from '../net/memory-network.ts';
+import type { Clock } from '../ports.ts';
 import type { AccountMethod, Contact, Message, ParamsIn, Result } from '../protocol/rpc.ts';
 import { ACCOUNT_METHODS } from '../protocol/rpc.ts';
 import { type Database, openDatabase } from '../sqlite/open.ts';
@@ -138,7 +139,7 @@ export class Person {
       name: this.name,
       db,
       network: this.#world.hub.join(),
-      clock: this.#world.clock,
+      clock: this.#mortalClock(generation),
       random: this.#world.random,
       log: this.log,
       filesDir: join(this.#dir, 'files'),
@@ -220,6 +221,19 @@ export class Person {
       } finally {
         depth--;
       }
+    };
+  }
+
+  // A program that died has no timers any more.
+  #mortalClock(generation: number): Clock {
+    const { clock } = this.#world;
+    return {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+      after: (ms, fire) =>
+        clock.after(ms, () => {
+          if (!this.#dead && generation === this.#generation) fire();
+        }),
     };
   }
 

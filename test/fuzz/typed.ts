@@ -117,7 +117,7 @@ const screen: Target = {
   ],
   codes: [],
   play: (dice) => {
-    const long = dice.chance(0.01) ? dice.char().repeat(dice.int(20_000)) : '';
+    const long = dice.chance(0.01) ? dice.char().repeat(dice.int(60_000)) : '';
     const text =
       mutateText(dice, dice.text(40)) + long + Array.from({ length: dice.int(20) }, () => dice.char()).join('');
     for (const clean of [safeText, safeLine, safeName, safeFileName]) {

@@ -6,7 +6,7 @@ const STEPS = 390;
 const WORLDS = Number(process.env.SOTTO_SIM_WORLDS ?? 75);
 const FIRST_SEED = Number(process.env.SOTTO_SIM_SEED ?? 1);
 
-/** Plays this share's worlds; `npm run sim -- SEED` plays one again. */
+/** Plays this share's worlds, SOTTO_SIM_WORLDS of them; `npm run sim -- SEED` plays one again. */
 export const simulate = (share: number): void => {
   test(
     `share ${share}: ${WORLDS} worlds of four people keep every invariant`,
@@ -16,7 +16,7 @@ export const simulate = (share: number): void => {
       for (let i = 0; i < WORLDS; i++) {
         const seed = FIRST_SEED + share * 1_000_000 + i;
         const outcome = await playWorld(seed, STEPS);
-        expect(outcome.wrong, `seed ${seed}`).toEqual([]);
+        expect(outcome.wrong, `npm run sim -- ${seed}`).toEqual([]);
         messages += outcome.messages;
         crashes += outcome.crashes;
       }

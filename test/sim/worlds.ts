@@ -20,8 +20,11 @@ const NAMES = ['alice', 'bob', 'carol', 'dave'] as const;
 const MINUTE = 60_000;
 const REST_ROUNDS_MAX = 300;
 
-/** Plays one world of three friends and a fourth person to its end; the same seed gives the same trace. */
-export const playWorld = async (seed: number, steps: number): Promise<Outcome> => {
+/**
+ * Plays one world of three friends and a fourth person to its end; the same seed gives the same trace. `restMs` is how long
+ * nothing new happens after each step.
+ */
+export const playWorld = async (seed: number, steps: number, restMs = 0): Promise<Outcome> => {
   await using world = new World(seed);
   const dice = seededRandom(seed ^ 0x5eed);
   const people = await Promise.all(NAMES.map((name) => world.person(name)));
@@ -31,7 +34,10 @@ export const playWorld = async (seed: number, steps: number): Promise<Outcome> =
   await world.befriend(bob, carol);
   await world.befriend(carol, alice);
   const play = new Play(world, people, dice);
-  for (let step = 0; step < steps; step++) await play.step();
+  for (let step = 0; step < steps; step++) {
+    await play.step();
+    if (restMs > 0) await world.settle(restMs);
+  }
   await play.rest();
   return await play.outcome();
 };
