@@ -12,7 +12,7 @@ import { decodeRecord, encodeRecords } from '../../src/net/records.ts';
 import type { Link, LocalKeys } from '../../src/ports.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { idOf, type MessageId } from '../../src/protocol/ids.ts';
-import { FRAME_BYTES_MAX } from '../../src/protocol/limits.ts';
+import { FRAME_BYTES_MAX, JSON_DEPTH_MAX } from '../../src/protocol/limits.ts';
 import {
   decodeBody,
   decodeFrame,
@@ -109,13 +109,26 @@ const bodies: Target = {
   codes: ['frame.invalid'],
   play: (dice) => {
     const body = anyBody(dice);
-    const bytes = dice.chance(0.7)
-      ? padded(dice.chance(0.1) ? JSON.stringify(body) : mutateJson(dice, body))
-      : undefined;
-    const taken = decodeBody(bytes ?? mutateBytes(dice, encodeBody(body)));
+    const text = dice.chance(0.1) ? JSON.stringify(body) : mutateJson(dice, body);
+    const bytes = dice.chance(0.7) ? padded(text) : mutateBytes(dice, encodeBody(body));
+    const taken = decodeBody(bytes);
+    const json = Buffer.from(bytes).readUInt32BE();
+    holds(
+      bytes.subarray(4 + json).every((byte) => byte === 0),
+      'nothing hides in the padding',
+    );
     if (taken.kind === 'unknown') return;
     holds(isDeepStrictEqual(decodeBody(encodeBody(taken)), JSON.parse(JSON.stringify(taken))), 'the body comes back');
   },
+};
+
+const measure = (value: unknown): { readonly depth: number; readonly keys: string[] } => {
+  if (typeof value !== 'object' || value === null) return { depth: 0, keys: [] };
+  const below = Object.values(value).map(measure);
+  return {
+    depth: 1 + Math.max(0, ...below.map(({ depth }) => depth)),
+    keys: [...(Array.isArray(value) ? [] : Object.keys(value)), ...below.flatMap(({ keys }) => keys)],
+  };
 };
 
 const strictJson: Target = {
@@ -127,7 +140,11 @@ const strictJson: Target = {
     const text = dice.chance(0.5)
       ? mutateJson(dice, value)
       : mutateText(dice, JSON.stringify(value, null, dice.int(3)));
-    holds(isDeepStrictEqual(parseStrictJson(text), JSON.parse(text)), 'a strict parser reads what any parser reads');
+    const taken = parseStrictJson(text);
+    holds(isDeepStrictEqual(taken, JSON.parse(text)), 'a strict parser reads what any parser reads');
+    const { depth, keys } = measure(taken);
+    holds(depth <= JSON_DEPTH_MAX && !keys.includes('__proto__'), 'no deep nesting, no prototype');
+    holds([...text.matchAll(/"(?:[^"\\]|\\.)*"\s*:/g)].length === keys.length, 'no key is given twice');
   },
 };
 
