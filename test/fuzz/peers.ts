@@ -396,11 +396,12 @@ const chunks: Target = {
     const plaintext = dice.bytes(dice.int(200));
     const [index, last] = [dice.int(1000), dice.chance(0.5)];
     const sealed = sealChunk(key, index, last, plaintext);
-    const moved = dice.chance(0.2);
     const given = dice.chance(0.6) ? mutateBytes(dice, sealed) : sealed;
-    const opened = openChunk(key, moved ? index + 1 : index, dice.chance(0.9) ? last : !last, given);
+    const [atIndex, atEnd] = [dice.chance(0.2) ? index + 1 : index, dice.chance(0.9) ? last : !last];
+    const opened = openChunk(key, atIndex, atEnd, given);
     if (opened === undefined) throw new SottoError('file.damaged');
     holds(same(opened, plaintext), 'a chunk opens as it was, or not at all');
+    holds(atIndex === index && atEnd === last, 'a chunk opens in its place only');
   },
 };
 

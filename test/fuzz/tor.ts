@@ -5,6 +5,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { readConfig } from '../../src/daemon/config.ts';
 import { socksConnect } from '../../src/net/socks.ts';
 import { checkVersion, compareVersions, readNetworkFile, torrcOf } from '../../src/net/tor-config.ts';
 import { type ControlLine, ReplyParser, TorControl } from '../../src/net/tor-control.ts';
@@ -160,22 +161,24 @@ const versions: Target = {
 
 const PATHS = { dataDir: '/d/"q\\', socketDir: '/s' };
 
+const linesFile = scratch('lines.toml');
+
 const bridges: Target = {
   name: 'bridge and transport lines',
-  parsers: ['src/net/tor-config.ts torrcOf'],
+  parsers: ['src/net/tor-config.ts torrcOf', 'src/daemon/config.ts readConfig'],
   codes: ['config.invalid'],
   play: (dice) => {
-    const line = (text: string) => (dice.chance(0.6) ? mutateText(dice, text) : text);
-    const config = {
-      binary: 'tor',
-      offline: false,
-      bridges: [line('obfs4 192.0.2.1:443 0123456789ABCDEF0123456789ABCDEF01234567 cert=abc iat-mode=0')],
-      transports: [line('obfs4 exec /usr/bin/lyrebird')],
+    const line = (text: string) => {
+      const end = dice.chance(0.2) ? dice.pick(['\n', '\\', '\nLog debug file /tmp/x', '\r', '\u2028']) : '';
+      return JSON.stringify((dice.chance(0.4) ? mutateText(dice, text) : text) + end);
     };
-    const torrc = torrcOf(config, PATHS, 1);
-    const plain = torrcOf({ ...config, bridges: ['x'], transports: ['y'] }, PATHS, 1);
+    const bridge = line('obfs4 192.0.2.1:443 0123456789ABCDEF0123456789ABCDEF01234567 cert=abc iat-mode=0');
+    writeFileSync(linesFile, `tor.bridges = [${bridge}]\ntor.transports = [${line('obfs4 exec /usr/bin/lyrebird')}]\n`);
+    const { tor } = readConfig(linesFile);
+    const torrc = torrcOf(tor, PATHS, 1);
+    const plain = torrcOf({ ...tor, bridges: ['x'], transports: ['y'] }, PATHS, 1);
     holds(torrc.split('\n').length === plain.split('\n').length, 'a line stays one line');
-    holds(/^[\n\x20-\x7e]*$/.test(torrc), 'only what Tor reads is written');
+    holds(/^[\n\x20-\x7e]*$/.test(torrc) && !/\\\n/.test(torrc), 'only what Tor reads is written, line by line');
   },
 };
 
