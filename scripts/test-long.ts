@@ -21,7 +21,7 @@ const PARTS: readonly Part[] = [
   { name: 'soak', project: 'unit', files: ['test/sim/soak.test.ts'], size: ['SOTTO_SOAK_HOURS', '24'] },
 ];
 
-// What the tests write to stderr about themselves.
+// What the tests write about themselves.
 const FIGURE = /^(share \d|fuzz |\d+ kills, |soak: )/;
 
 type Outcome = {
@@ -37,20 +37,15 @@ const run = (part: Part): Promise<Outcome> =>
     const startedAt = performance.now();
     const child = spawn(
       process.execPath,
-      [
-        'node_modules/vitest/vitest.mjs',
-        'run',
-        '--project',
-        part.project,
-        ...part.files,
-      ],
-      { stdio: ['ignore', 'inherit', 'pipe'], env: { ...process.env, [variable]: process.env[variable] ?? value } },
+      ['node_modules/vitest/vitest.mjs', 'run', '--project', part.project, ...part.files],
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, [variable]: process.env[variable] ?? value } },
     );
     let said = '';
-    child.stderr.on('data', (chunk: Buffer) => {
-      said += chunk.toString();
-      process.stderr.write(chunk);
-    });
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => {
+        said += chunk.toString();
+        process.stdout.write(chunk);
+      });
     child.on('close', (code) => {
       const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
       done({ part, code: code ?? 1, minutes, figures: said.split('\n').filter((line) => FIGURE.test(line)) });
