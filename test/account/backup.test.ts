@@ -78,7 +78,7 @@ test('a backup that is killed leaves no file under its name, and the next one is
   });
   expect(counted.join()).toMatch(/^(false,)+(true,?)+$/);
   expect(counted.length).toBeGreaterThan(8);
-}, 60_000);
+});
 
 test('a restore that is killed leaves no account, or the whole one; the next attempt works', async () => {
   const states: string[] = [];
@@ -89,7 +89,7 @@ test('a restore that is killed leaves no account, or the whole one; the next att
   });
   expect(states.join()).toMatch(/^(absent,)+(keyFile,?)+$/);
   expect(states.length).toBeGreaterThan(12);
-}, 60_000);
+});
 
 test('a migration that is killed has changed all or nothing, and is made once by the next attempt', async () => {
   const changed: boolean[] = [];
@@ -109,7 +109,7 @@ test('a migration that is killed has changed all or nothing, and is made once by
   });
   expect(changed.join()).toMatch(/^(false,)+(true,?)+$/);
   expect(changed.length).toBeGreaterThan(6);
-}, 60_000);
+});
 
 test('a restore that finds no room says so and leaves nothing behind', async () => {
   const dir = join(base, 'full');

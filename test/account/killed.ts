@@ -23,7 +23,8 @@ fs.rmSync = mortal(fs.rmSync);
 fs.writeSync = mortal(fs.writeSync) as typeof fs.writeSync;
 fs.writeFileSync = mortal(fs.writeFileSync);
 syncBuiltinESMExports();
-Database.prototype.exec = mortal(Database.prototype.exec);
+// Each attempt at a new key stretches passphrases: it dies at its files only.
+if (what !== 'rekey') Database.prototype.exec = mortal(Database.prototype.exec);
 // The rows of a restore are too many to die at each.
 if (what === 'migrate') Database.prototype.run = mortal(Database.prototype.run);
 

@@ -57,4 +57,4 @@ test('killed at any step, exactly one passphrase opens, and nothing of the other
   expect(seen.at(-1)).toBe('new');
   expect(seen.join()).toMatch(/^(old,)+(new,?)+$/);
   expect(seen.length).toBeGreaterThan(6);
-}, 60_000);
+});

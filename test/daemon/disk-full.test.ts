@@ -20,4 +20,4 @@ test('a full disk is told as such; the daemon goes on, ends when told to, and ma
   await new Promise((done) => child.on('close', done));
   rmdirSync(mount);
   expect(said).toBe('goesOn\nends\nisNotMade\n');
-}, 30_000);
+});
