@@ -1,4 +1,4 @@
-// Hooks of real daemons: what they get, how often, how many at a time, and what becomes of those that do not behave.
+// Hooks of a daemon that dies, hooks that do not behave, and hooks that are new.
 import {
   appendFileSync,
   chmodSync,
@@ -56,23 +56,6 @@ describe('hooks of a daemon', () => {
     alice.until(`${count} lines in ${name}`, async () => lines(name).length >= count, 20_000);
   const doctor = async () => (await alice.run<Check>('doctor')).items.find((one) => one.check === 'hooks') as Check;
 
-  test('get each incoming event as JSON on stdin, in order; argv and environment hold nothing of it', async () => {
-    hook('take', 'echo "$# arguments" >> around; env >> around; cat >> seen');
-    await alice.ok('daemon', 'start');
-    await until('seen', 3);
-    const events = lines('seen').map((line) => JSON.parse(line) as Received);
-    expect(events.map((event) => [event.kind, event.message.from, event.message.body])).toEqual([
-      ['message.received', 'bob', 'first canary'],
-      ['message.received', 'bob', 'second canary'],
-      ['message.received', 'bob', 'third canary'],
-    ]);
-    const around = lines('around');
-    expect(around.filter((line) => line === '0 arguments')).toHaveLength(3);
-    for (const { message } of events)
-      expect(around.filter((line) => line.includes('canary') || line.includes(message.id))).toEqual([]);
-    expect(await doctor()).toMatchObject({ ok: true, detail: '1, all well' });
-  });
-
   test('get an event again when the daemon died over it, and none that was done', async () => {
     hook('slow', 'cat >> seen; [ "$(wc -l < seen)" != 2 ] || while [ ! -e go ]; do sleep 0.05; done');
     await alice.ok('daemon', 'start');
@@ -90,15 +73,6 @@ describe('hooks of a daemon', () => {
     ]);
   });
 
-  test('run four at a time, and each has its turn', async () => {
-    for (let i = 0; i < 7; i++) hook(`hook${i}`, 'echo + >> turns; sleep 0.1; echo - >> turns');
-    await alice.ok('daemon', 'start');
-    await until('turns', 42);
-    let running = 0;
-    const most = Math.max(...lines('turns').map((line) => (line === '+' ? ++running : --running)));
-    expect([most, running, lines('turns').length]).toEqual([4, 0, 42]);
-  });
-
   test('are tried three times with one event, and then shown by doctor', async () => {
     hook('fails', 'cat > last; cat last >> tries; ! grep -q third last');
     await alice.ok('daemon', 'start');
@@ -114,21 +88,6 @@ describe('hooks of a daemon', () => {
       'third',
       'third',
     ]);
-  });
-
-  test('that anybody else may change are refused, said by doctor with the fix, and then get all they missed', async () => {
-    hook('wide', 'cat >> seen', 0o720);
-    hook('plain', 'cat >> seen', 0o600);
-    await alice.ok('daemon', 'start');
-    const check = await doctor();
-    expect(check.ok).toBe(false);
-    expect(check.detail).toContain('wide can be changed by others: chmod go-w');
-    expect(check.detail).toContain('plain is not executable: chmod u+x');
-    expect(existsSync(join(dir, 'seen'))).toBe(false);
-    chmodSync(join(dir, FOLDER, 'wide'), 0o700);
-    await alice.ok('config', 'set', 'privacy.typing', 'off');
-    await until('seen', 3);
-    expect((await doctor()).detail).not.toContain('wide');
   });
 });
 
@@ -186,17 +145,6 @@ describe('hooks of an account under a manual clock', () => {
       await world.settle(1_000);
     }
     expect(running.list()[0]?.detail).toMatch(/^took longer than 10 s; gave up/);
-  });
-
-  test('have 64 KiB of what they say in the log, and not more; a mistake is said with its exit code', async () => {
-    const { bob, hooks } = await friends();
-    write(dir, 'talks', 'cat > /dev/null; head -c 300000 /dev/zero | tr "\\0" x; echo end >&2; echo >> done; exit 3');
-    using _running = hooks();
-    await bob.send('alice', 'one');
-    await world.settle(ARRIVES_MS);
-    await until(() => logged.length === 1);
-    expect(logged[0]).toEqual({ hook: 'talks', ok: false, detail: 'exit 3', output: 'x'.repeat(64 * 1024) });
-    expect(file('done')).toBe('\n');
   });
 
   test('that are new begin with the first message after they were put there', async () => {
