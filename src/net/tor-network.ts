@@ -230,6 +230,7 @@ export class TorNetwork implements Network {
 
   // Who answers at our own address with our own keys is another copy of this account.
   async #probe(attempt: number): Promise<void> {
+    this.#cancelProbe();
     this.#probing = true;
     const address = addressOf((this.#keys as LocalKeys).publicKeys.identityKey);
     const answer = await this.#dial(address, () => DEAF, { attempt }).then(

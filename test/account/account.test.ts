@@ -1,8 +1,8 @@
 // Accounts as their owner handles them: passphrases, locks, several side by side, names, the end.
-import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { onTerminal } from '../cli/terminal.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 
 let stage: Stage;
@@ -18,23 +18,12 @@ const secret = (passphrase: string) => {
   return { env: { SOTTO_PASSPHRASE_FILE: file } };
 };
 
-const onTerminal = (user: User, words: readonly string[], typed: readonly string[]): Promise<string> =>
-  new Promise((done, fail) => {
-    const program = [resolve('bin/sotto'), '--data-dir', user.dir, '--account', user.name, ...words].join(' ');
-    const child = spawn('script', ['-qefc', program, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const left = [...typed];
-    let seen = '';
-    child.stdout.on('data', (chunk: Buffer) => {
-      seen += chunk.toString();
-      // One answer for each question, when it is asked.
-      if (/: (\u001b\[\d*[A-Z])*$/.test(seen) && left.length > 0) {
-        seen += '\n';
-        child.stdin.write(`${left.shift()}\r`);
-      }
-    });
-    child.on('error', fail);
-    child.on('close', () => done(seen));
-  });
+/** Runs a command on a terminal and gives one answer to each of its questions; all that was shown. */
+const asked = async (user: User, words: readonly string[], answers: readonly string[]): Promise<string> => {
+  const command = [resolve('bin/sotto'), '--data-dir', user.dir, '--account', user.name, ...words].join(' ');
+  const steps = answers.map((answer) => ({ on: /: (\u001b\[\d*[A-Z])*$/, type: `${answer}\r` }));
+  return (await onTerminal(command, steps)).shown;
+};
 
 describe('a passphrase', () => {
   test('opens the account, is changed with the present one only, and is removed; --rekey keeps everything', async () => {
@@ -65,10 +54,10 @@ describe('a passphrase', () => {
 
   test('is asked twice on a terminal and not shown; the phrase is shown once, and words of it are asked back', async () => {
     const user = stage.stranger('tess');
-    const mismatch = await onTerminal(user, ['init', '--nickname', 'tess'], ['apple', 'pear']);
+    const mismatch = await asked(user, ['init', '--nickname', 'tess'], ['apple', 'pear']);
     expect(mismatch).toContain('The two passphrases differ');
     expect(existsSync(join(stage.dir, 'accounts/tess/vault'))).toBe(false);
-    const made = await onTerminal(
+    const made = await asked(
       user,
       ['init', '--nickname', 'tess'],
       ['apple', 'apple', 'wrong', 'wrong', 'wrong', 'x', 'x', 'x'],
@@ -76,7 +65,7 @@ describe('a passphrase', () => {
     expect(made).not.toContain('apple');
     expect(made).toMatch(/Recovery phrase[\s\S]*\n(\w+ ){11}\w+\r?\n/);
     expect(made).toContain('That is not word 3');
-    const changed = await onTerminal(user, ['passwd'], ['apple', 'plum', 'plum']);
+    const changed = await asked(user, ['passwd'], ['apple', 'plum', 'plum']);
     expect(changed).toContain('The passphrase is changed.');
     expect(changed).not.toContain('plum');
     await user.ok('daemon', 'stop');
