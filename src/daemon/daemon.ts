@@ -25,6 +25,7 @@ import {
   vaultState,
 } from './account-dir.ts';
 import { checkBackup, loadBackup, type Written, writeBackup } from './backup.ts';
+import { Checker } from './checker.ts';
 import { type Config, readConfig } from './config.ts';
 import { Hooks } from './hooks.ts';
 import { callDaemon } from './methods.ts';
@@ -44,6 +45,7 @@ type Open = {
   readonly account: Account;
   readonly db: Database;
   readonly key: Uint8Array;
+  readonly checker: Checker;
   readonly hooks: Hooks;
   readonly notifier: Notifier;
 };
@@ -293,6 +295,7 @@ export class Daemon {
     open.hooks[Symbol.dispose]();
     open.notifier[Symbol.dispose]();
     await open.account[Symbol.asyncDispose]();
+    await open.checker[Symbol.asyncDispose]();
     try {
       open.db.truncateWal();
     } catch (error) {
@@ -342,7 +345,8 @@ export class Daemon {
         platform: process.platform,
         cwd: paths.dir,
       });
-      this.#open = { account, db, key, hooks, notifier };
+      const checker = new Checker(paths.database, key);
+      this.#open = { account, db, key, checker, hooks, notifier };
     } catch (error) {
       db[Symbol.dispose]();
       throw error;

@@ -136,7 +136,7 @@ const HANDLERS: Handlers = {
     await daemon.reload();
     return { reloaded: true };
   },
-  'doctor.check': (daemon) => checkDoctor(daemon),
+  'doctor.check': (daemon, _params, { signal }) => checkDoctor(daemon, signal),
   'hook.list': (daemon) => daemon.open.hooks.list(),
   'rpc.methods': () => Object.entries(METHODS).map(([method, { doc }]) => ({ method, doc })),
   'status.show': (daemon) => daemon.status(),
@@ -213,7 +213,7 @@ const listen = async (
     cursor = last;
     await connection.drained();
   }
-  if (!connection.gone())
+  if (!connection.signal.aborted)
     connection.stopListening = account.events.subscribe((event) =>
       wanted(event) ? connection.event(event) : undefined,
     );

@@ -20,8 +20,8 @@ export type Connection = {
   readonly drained: () => Promise<void>;
   /** Ends the connection: what it listened to is over. */
   readonly end: () => void;
-  /** Whether the front end is gone. */
-  readonly gone: () => boolean;
+  /** Aborted once the front end is gone. */
+  readonly signal: AbortSignal;
   /** Ends what the connection listens to; undefined while it does not listen. */
   stopListening: (() => void) | undefined;
   focused: boolean;
@@ -89,6 +89,7 @@ export class RpcSocket implements AsyncDisposable {
     socket.on('error', () => {});
     socket.on('close', () => {
       this.#sockets.delete(socket);
+      session.gone();
       session.connection.stopListening?.();
     });
     socket.on('data', (chunk) => session.data(chunk));
@@ -99,6 +100,7 @@ class Session {
   readonly connection: Connection;
   readonly #socket: Socket;
   readonly #options: SocketOptions;
+  readonly #gone = new AbortController();
   #buffer: Buffer<ArrayBufferLike> = Buffer.alloc(0);
   #inFlight = 0;
   #deaf = false;
@@ -115,11 +117,16 @@ class Session {
           else socket.write('', () => resolve());
         }),
       end: () => void socket.end(),
-      gone: () => socket.destroyed,
+      signal: this.#gone.signal,
       stopListening: undefined,
       focused: false,
     };
     this.#write(options.greeting());
+  }
+
+  /** Nobody waits for answers any more. */
+  gone(): void {
+    this.#gone.abort();
   }
 
   data(chunk: Buffer): void {

@@ -128,5 +128,7 @@ export const ARGON2_PASSES_MAX = 10;
 export const ARGON2_LANES = 4;
 export const ARGON2_LANES_MAX = 16;
 export const BACKUP_CHUNK_BYTES = 64 * KIB;
+export const CHECK_MS_MAX = 1 * HOUR;
+export const CHECK_OUTPUT_BYTES_MAX = 64 * KIB;
 export const DISK_RETRY_MS = 10 * SECOND;
 export const ERASURE_WAL_MS_MAX = 1 * MINUTE;

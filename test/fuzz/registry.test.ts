@@ -18,6 +18,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/daemon/account-dir.ts': 'hands the files to `vault files` and `database files`',
   'src/daemon/account-dir.ts openAccountVault': 'openVault of the file',
   'src/daemon/account-dir.ts openAccountDatabase': 'openDatabase and migrate of the file',
+  'src/daemon/check.ts': 'what the daemon tells a process of its own',
+  'src/daemon/checker.ts': 'what that process answers',
   'src/daemon/ports.ts': 'makes random numbers',
   'src/net/tor-process.ts': 'words of events, whose lines `replies of the control port` plays',
 };
