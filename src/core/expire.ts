@@ -49,16 +49,16 @@ export class Expiry implements Disposable {
     );
   }
 
-  /** Something was erased: within a minute the WAL holds none of it. */
+  /** Something was erased: within a minute the WAL holds none of it, or as soon as nobody reads it any more. */
   erased(): void {
     this.#cancelErase ??= this.#core.clock.after(Math.min(ERASURE_WAL_MS_MAX, 5_000), () =>
       this.#core.queue.post(() => {
         this.#cancelErase = undefined;
+        let done = false;
         try {
-          this.#core.db.truncateWal();
-        } catch (error) {
-          this.erased();
-          throw error;
+          done = this.#core.db.truncateWal();
+        } finally {
+          if (!done) this.erased();
         }
       }),
     );

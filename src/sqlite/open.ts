@@ -55,9 +55,12 @@ export class Database implements Disposable {
     }
   }
 
-  /** Moves everything from the write-ahead log into the file and empties the log, overwritten pages included. */
-  truncateWal(): void {
-    this.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  /**
+   * Moves everything from the write-ahead log into the file and empties the log, overwritten pages included. False when
+   * another connection still reads from it.
+   */
+  truncateWal(): boolean {
+    return this.get<{ busy: number }>('PRAGMA wal_checkpoint(TRUNCATE)')?.busy === 0;
   }
 
   /** Writes a whole copy, under the same key, into a file that must not exist. Throws `disk.*`. */
