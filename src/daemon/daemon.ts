@@ -46,6 +46,8 @@ type Open = {
   readonly db: Database;
   readonly key: Uint8Array;
   readonly checker: Checker;
+  /** Aborted when the account closes. */
+  readonly closing: AbortController;
   readonly hooks: Hooks;
   readonly notifier: Notifier;
 };
@@ -62,7 +64,7 @@ export class Daemon {
   #open: Open | undefined;
   #ending = false;
   /** A backup reads the database by a connection of its own. */
-  #reading = false;
+  #backup: Promise<Written> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(options: DaemonOptions, lock: Disposable, config: Config) {
@@ -159,21 +161,21 @@ export class Daemon {
 
   /**
    * Writes a backup while everything goes on, one at a time: two would write to one file. Without a passphrase the recovery
-   * phrase opens it.
+   * phrase opens it. It ends, and leaves nothing, with `signal` and when the account closes.
    */
-  async backup(file: string, passphrase: string | undefined): Promise<Written> {
-    const { key, db } = this.open;
+  async backup(file: string, passphrase: string | undefined, signal: AbortSignal): Promise<Written> {
+    const { key, db, closing } = this.open;
     const self = getSelf(db);
     if (self === undefined) throw new Error('an open account has a row');
     const secret: BackupSecret =
       passphrase === undefined ? { kind: 'account', key: self.backupKey } : { kind: 'passphrase', passphrase };
     this.#assertNoBackup();
-    this.#reading = true;
+    using reader = openAccountDatabase(this.options.paths, key);
+    this.#backup = writeBackup(reader, file, secret, systemClock.now(), AbortSignal.any([signal, closing.signal]));
     try {
-      using reader = openAccountDatabase(this.options.paths, key);
-      return await writeBackup(reader, file, secret, systemClock.now());
+      return await this.#backup;
     } finally {
-      this.#reading = false;
+      this.#backup = undefined;
     }
   }
 
@@ -259,7 +261,8 @@ export class Daemon {
   }
 
   #assertNoBackup(): void {
-    if (this.#reading) throw new SottoError('account.running', { message: 'A backup is being written: try later' });
+    if (this.#backup !== undefined)
+      throw new SottoError('account.running', { message: 'A backup is being written: try later' });
   }
 
   // What opens and closes the account happens one after the other.
@@ -295,7 +298,8 @@ export class Daemon {
     open.hooks[Symbol.dispose]();
     open.notifier[Symbol.dispose]();
     await open.account[Symbol.asyncDispose]();
-    await open.checker[Symbol.asyncDispose]();
+    open.closing.abort();
+    await Promise.allSettled([open.checker[Symbol.asyncDispose](), this.#backup]);
     try {
       open.db.truncateWal();
     } catch (error) {
@@ -346,7 +350,7 @@ export class Daemon {
         cwd: paths.dir,
       });
       const checker = new Checker(paths.database, key);
-      this.#open = { account, db, key, checker, hooks, notifier };
+      this.#open = { account, db, key, checker, closing: new AbortController(), hooks, notifier };
     } catch (error) {
       db[Symbol.dispose]();
       throw error;

@@ -120,9 +120,9 @@ const HANDLERS: Handlers = {
     later(daemon);
     return { account: name };
   },
-  'backup.create': (daemon, { file, passphrase }) => {
+  'backup.create': (daemon, { file, passphrase }, { signal }) => {
     if (!file.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
-    return daemon.backup(file, passphrase);
+    return daemon.backup(file, passphrase, signal);
   },
   'daemon.stop': (daemon) => {
     later(daemon);

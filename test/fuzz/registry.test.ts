@@ -76,7 +76,7 @@ const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/client/rpc-client.ts': ['rpc.tooLarge'],
   'src/crypto/vault.ts': ['passphrase.empty'],
   'src/sqlite/open.ts': ['disk.full', 'disk.failed'],
-  'src/daemon/backup.ts': ['file.exists', 'disk.failed'],
+  'src/daemon/backup.ts': ['file.exists', 'disk.failed', 'account.locked'],
 };
 
 test('every code that the file of a parser throws is one that a target must see', () => {
