@@ -1,5 +1,5 @@
 // Runs one command: parses, connects, prints, and gives the exit code.
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { connectOrStart } from '../client/launch.ts';
 import { type AccountPaths, accountPaths, chooseAccount, type Environment, placesOf } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
@@ -33,15 +33,21 @@ export const runCli = async (program: Program): Promise<number> => {
     writeBytes: (data) => void process.stdout.write(data),
     write: (to, text) => void (to === 'out' ? process.stdout : process.stderr).write(text),
   });
+  const broken = new Promise<never>((_resolve, reject) => process.stdout.on('error', reject));
+  broken.catch(() => {});
   try {
     const parsed = parseCommandLine(program.argv);
     if (parsed.flags.version === true) out.item({ ...program.versions }, () => `sotto ${program.version}`);
     else if (parsed.command === undefined) out.raw(programHelp());
     else if (parsed.flags.help === true) out.raw(commandHelp(parsed.command));
-    else await runCommand(program, parsed.command, parsed, out);
+    else await Promise.race([runCommand(program, parsed.command, parsed, out), broken]);
+    // What a file or a pipe does not take is said later than it is written.
+    await Promise.race([written(), broken]);
     return 0;
   } catch (error) {
     if (error === INTERRUPTED) return 130;
+    // As by the signal that ends programs whose reader has seen enough.
+    if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return 141;
     out.error(error);
     const { code } = errorObject(error);
     if (code === 'internal.bug' && !(error instanceof SottoError))
@@ -49,6 +55,10 @@ export const runCli = async (program: Program): Promise<number> => {
     return exitOf(code);
   }
 };
+
+/** Resolves when stdout has taken everything; when it fails that is an event of its own. */
+const written = (): Promise<void> =>
+  new Promise((done) => process.stdout.write('', (error) => (error instanceof Error ? undefined : done())));
 
 const INTERRUPTED = Symbol('interrupted');
 
@@ -80,7 +90,7 @@ const contextOf = (
   const { environment, version, self } = program;
   const flags = flagsOf(parsed, command);
   const dataDir = flags.text('data-dir') ?? environment.SOTTO_DATA_DIR;
-  const places = placesOf(dataDir === undefined ? undefined : absolute(dataDir), environment);
+  const places = placesOf(dataDir === undefined ? undefined : resolve(dataDir), environment);
   const name = chooseAccount(places, flags.text('account') ?? environment.SOTTO_ACCOUNT);
   const account = accountPaths(places, name, environment);
   const daemonCommand = [
@@ -118,8 +128,6 @@ const contextOf = (
     interrupted,
   };
 };
-
-const absolute = (path: string): string => (path.startsWith('/') ? path : join(process.cwd(), path));
 
 const unlock = async (
   client: RpcClient,

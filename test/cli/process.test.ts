@@ -77,6 +77,18 @@ describe('a command', () => {
     for (const name of ['one', 'two']) await stage.stranger(name).ok('daemon', 'stop');
   });
 
+  test('says that the disk of its stdout is full, and ends in silence when nobody reads on', async () => {
+    const shell = async (line: string) =>
+      onTerminal(`${line.replace('sotto', `bin/sotto --data-dir ${stage.dir} --account alice`)}`, []);
+    const full = await shell('sotto config list > /dev/full');
+    expect(full.code).toBe(1);
+    expect(full.shown).toMatch(/^sotto: The disk is full/);
+    const { shown } = await shell(
+      '(code=0; while [ $code = 0 ]; do sotto config list; code=$?; done; echo "exit $code" >&2) | head -n 1',
+    );
+    expect(shown).toMatch(/^privacy\.readReceipts.*\r\nexit 141\r\n$/);
+  });
+
   test('exits as the contract says', async () => {
     const exits = async (...words: string[]) => (await alice.run(...words)).code;
     expect(await exits('status')).toBe(0);
