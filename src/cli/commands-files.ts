@@ -1,5 +1,5 @@
 // Commands about files.
-import { basename, isAbsolute, join } from 'node:path';
+import { basename, resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
@@ -17,7 +17,6 @@ const fileArg = {
 } as const;
 const WAIT_FLAG = { wait: { doc: 'done: until the other side has it all', value: 'STATE' } } as const;
 
-const absolute = (path: string): string => (isAbsolute(path) ? path : join(process.cwd(), path));
 const timeout = (context: CommandContext) => {
   const ms = context.flags.duration('timeout');
   return ms === undefined ? {} : { timeoutMs: ms };
@@ -93,7 +92,7 @@ export const FILE_COMMANDS: readonly Command[] = [
       const name = flags.text('name') ?? basename(path);
       finish(
         context,
-        await client.call('file.send', { conversation, path: absolute(path), name, wait, ...timeout(context) }),
+        await client.call('file.send', { conversation, path: resolve(path), name, wait, ...timeout(context) }),
       );
     },
   },
@@ -139,7 +138,7 @@ export const FILE_COMMANDS: readonly Command[] = [
       await follow(context, client);
       if (path === '-') return toStdout(context, client, id);
       const file = await client.call('file.show', { id });
-      const target = absolute(path ?? fileName(file.name));
+      const target = resolve(path ?? fileName(file.name));
       const wait = context.flags.choice('wait', ['active', 'done']) ?? 'done';
       finish(
         context,

@@ -93,7 +93,7 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
   'mark-read': { args: ['bob'] },
   draft: { args: ['bob', 'later'] },
   expire: { args: ['bob', 'read+30s'] },
-  export: [{}, { args: ['--format', 'markdown'] }],
+  export: [{}, { args: ['--format', 'markdown'] }, { args: ['--output', join(stage.dir, 'history')] }],
   'file send': { args: ['bob', join(stage.dir, 'source')] },
   'file list': {},
   'file show': { args: ['ffffff'], exit: 3 },

@@ -1,6 +1,6 @@
 // What disk-full.test.ts runs on a disk of its own, which TMPDIR names: a daemon there, driven through the command line.
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, openSync, rmSync, statfsSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, rmSync, statfsSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeAccount } from '../../src/lab/bench/fixture.ts';
@@ -24,6 +24,7 @@ const secret = join(stage.dir, 'secret');
 writeFileSync(secret, 'open sesame\n', { mode: 0o600 });
 const env = { SOTTO_PASSPHRASE_FILE: secret };
 const file = join(stage.dir, 'kept.backup');
+const history = join(stage.dir, 'kept.history');
 const ballast = join(tmpdir(), 'ballast');
 const sent: string[] = [];
 
@@ -89,7 +90,11 @@ const goesOn = async (): Promise<void> => {
   const pid = await alice.pid();
   await sendUntilFull();
   isFull(await alice.run('backup', file, { env }));
-  assert.deepEqual([existsSync(file), existsSync(`${file}.part`)], [false, false]);
+  isFull(await alice.run('export', '--output', history));
+  assert.deepEqual(
+    readdirSync(stage.dir).filter((name) => name.startsWith('kept')),
+    [],
+  );
   assert.deepEqual(await keptIn(alice), sent);
   const low = { check: 'disk', ok: false, detail: 'only 0 MiB free', fix: 'free some space' };
   assert.deepEqual(await wrong(), [low]);
@@ -97,6 +102,7 @@ const goesOn = async (): Promise<void> => {
   free();
   assert.equal((await send('there is room again')).code, 0);
   await alice.ok('backup', file, { env });
+  await alice.ok('export', '--output', history);
   assert.deepEqual(await keptIn(alice), sent);
   assert.equal(await alice.pid(), pid);
 };
