@@ -153,10 +153,10 @@ export class Account implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#expiry[Symbol.dispose]();
     this.#cancelRetry?.();
-    this.#files.stop();
     await this.#core.network[Symbol.asyncDispose]();
     for (const contactId of this.#core.peers.keys()) unlink(this.#core, contactId, 'closing');
     await this.#core.queue[Symbol.asyncDispose]();
+    this.#files.stop();
     this.#waits[Symbol.dispose]();
   }
 
