@@ -106,7 +106,8 @@ export class Daemon {
   /** The open account. Throws `account.unknown` or `account.locked`. */
   get open(): Open {
     if (this.#open !== undefined) return this.#open;
-    throw new SottoError(vaultState(this.options.paths) === 'absent' ? 'account.unknown' : 'account.locked');
+    this.#assertExists();
+    throw new SottoError('account.locked');
   }
 
   get isOpen(): boolean {
@@ -228,17 +229,19 @@ export class Daemon {
     });
   }
 
-  /** Erases the account; the daemon is to end. */
+  /** Erases the account; the daemon is to end. Throws `account.unknown`. */
   remove(): Promise<void> {
     return this.#inTurn(async () => {
+      this.#assertExists();
       await this.#close();
       eraseAccountDir(this.options.paths);
     });
   }
 
-  /** Moves the account's folder; the daemon is to end. */
+  /** Moves the account's folder; the daemon is to end. Throws `account.unknown`. */
   move(dir: string): Promise<void> {
     return this.#inTurn(async () => {
+      this.#assertExists();
       await this.#close();
       renameSync(this.options.paths.dir, dir);
     });
@@ -258,6 +261,10 @@ export class Daemon {
         version: this.options.version,
       },
     };
+  }
+
+  #assertExists(): void {
+    if (vaultState(this.options.paths) === 'absent') throw new SottoError('account.unknown');
   }
 
   #assertNoBackup(): void {
@@ -309,6 +316,8 @@ export class Daemon {
     } finally {
       open.db[Symbol.dispose]();
       open.key.fill(0);
+      // An account that opens again has other events: whoever listened resumes from its cursor.
+      for (const connection of this.#socket.connections) if (connection.stopListening !== undefined) connection.end();
     }
   }
 
@@ -316,6 +325,7 @@ export class Daemon {
     if (this.#ending) throw new SottoError('account.locked', { message: 'The daemon ends' });
     const { paths, pid } = this.options;
     const db = openAccountDatabase(paths, key);
+    let account: Account | undefined;
     try {
       const place = placeOf(paths);
       const isHome = isAtPlace(db, place);
@@ -329,7 +339,7 @@ export class Daemon {
         owner: pid,
         ...(isHome ? {} : { unclaimed: () => putPlace(db, place) }),
       });
-      const account = await Account.open({
+      account = await Account.open({
         name: paths.name,
         db,
         network,
@@ -352,6 +362,7 @@ export class Daemon {
       const checker = new Checker(paths.database, key);
       this.#open = { account, db, key, checker, closing: new AbortController(), hooks, notifier };
     } catch (error) {
+      await account?.[Symbol.asyncDispose]();
       db[Symbol.dispose]();
       throw error;
     }

@@ -18,7 +18,7 @@ export type Connection = {
   readonly event: (event: Event | GapEvent) => boolean;
   /** Resolves once what was sent has left, or the front end is gone. */
   readonly drained: () => Promise<void>;
-  /** Ends the connection: what it listened to is over. */
+  /** Ends the connection once the answers of this moment have left: what it listened to is over. */
   readonly end: () => void;
   /** Aborted once the front end is gone. */
   readonly signal: AbortSignal;
@@ -116,7 +116,7 @@ class Session {
           if (socket.destroyed) resolve();
           else socket.write('', () => resolve());
         }),
-      end: () => void socket.end(),
+      end: () => void setImmediate(() => socket.end()),
       signal: this.#gone.signal,
       stopListening: undefined,
       focused: false,
