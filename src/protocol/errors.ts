@@ -55,7 +55,7 @@ const ROWS = {
   ],
   'message.notYours': [6, 'never', 'Only its author can change a message'],
   'message.notEditable': [6, 'never', 'This message cannot be changed any more'],
-  'path.notAllowed': [6, 'after-change', 'The path is not owned by you, or is open to others'],
+  'path.notAllowed': [6, 'after-change', 'A file or folder does not let you: look at its owner and mode'],
   'account.exists': [7, 'after-change', 'This account exists already'],
   'account.running': [7, 'after-change', 'Another program runs this account'],
   'account.elsewhere': [
@@ -141,19 +141,29 @@ export class SottoError extends Error {
   }
 }
 
-// What the system calls a disk without room, or one that does not do as told.
+// What the system calls a disk without room, one that does not do as told, and a path where something else is.
 const DISK_ERRORS: Readonly<Record<string, ErrorCode>> = {
   ENOSPC: 'disk.full',
   EDQUOT: 'disk.full',
   EIO: 'disk.failed',
   EROFS: 'disk.failed',
+  EEXIST: 'disk.failed',
+  ENOTDIR: 'disk.failed',
+  EISDIR: 'disk.failed',
+  EACCES: 'path.notAllowed',
+  EPERM: 'path.notAllowed',
 };
 
-/** An error as the expected one it is, those of the disk among them; undefined for a bug. */
+/** An error as the expected one it is, those of the disk among them, with their path; undefined for a bug. */
 export const expectedError = (error: unknown): SottoError | undefined => {
   if (error instanceof SottoError) return error;
-  const code = error instanceof Error && 'code' in error ? DISK_ERRORS[String(error.code)] : undefined;
-  return code === undefined ? undefined : new SottoError(code, { cause: error });
+  const { code: name = '', path } = (error instanceof Error ? error : {}) as { code?: string; path?: string };
+  const code = DISK_ERRORS[name];
+  if (code === undefined) return undefined;
+  return new SottoError(code, {
+    ...(path === undefined ? {} : { message: `${textOf(code)} (${name} ${path})` }),
+    cause: error,
+  });
 };
 
 /** Hostile or broken input from another machine: caught once per connection, counted, and closes it. */
