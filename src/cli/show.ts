@@ -65,7 +65,9 @@ export const contactText = (contact: Contact): string =>
     contact.state,
     contact.address,
     contact.id.slice(0, 8),
-    ...(contact.requestNote === undefined ? [] : [`“${safeLine(contact.requestNote)}”`]),
+    ...(contact.requestNote === undefined || contact.state === 'accepted'
+      ? []
+      : [`“${safeLine(contact.requestNote)}”`]),
     ...(contact.note === undefined ? [] : [`(${safeLine(contact.note)})`]),
     ...(contact.paused === undefined ? [] : [`paused: ${contact.paused}`]),
   ].join('  ');

@@ -51,7 +51,12 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
   doctor: {},
   'config list': {},
   'config get': [{ args: ['privacy.typing'] }, { args: ['no.such'], exit: 3 }],
-  'config set': [{ args: ['privacy.typing', 'on'] }, { args: ['privacy.typing', '7'], exit: 2 }],
+  'config set': [
+    { args: ['privacy.typing', 'on'] },
+    { args: ['privacy.typing', '7'], exit: 2 },
+    { args: ['outbox.expiresMs', '30d'] },
+    { args: ['outbox.expiresMs', 'long'], exit: 2 },
+  ],
   'config unset': { args: ['privacy.typing'] },
   'contact add': [
     { args: [`${'a'.repeat(56)}.onion`], exit: 8 },
@@ -110,8 +115,8 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
   'account lock': [{}, { exit: 6 }],
   'account unlock': {},
   'daemon stop': {},
-  'account rename': { args: ['alina'] },
   'account remove': { args: ['--confirm', 'nobody'], exit: 2 },
+  'account rename': { args: ['alina'] },
 });
 
 describe('--json', () => {
