@@ -16,7 +16,7 @@ import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/o
 import { closeRequest, listOpenRequests, pruneFrameIds } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { giveUp } from './outbox.ts';
-import { retryResets } from './sessions.ts';
+import { dropBundles, retryResets } from './sessions.ts';
 
 const PAGE = 500;
 const SWEEP_MS = 60_000;
@@ -85,9 +85,10 @@ export class Expiry implements Disposable {
     for (const side of ['mine', 'theirs'] as const)
       for (const request of listOpenRequests(db, side))
         if (request.createdAt <= now - REQUEST_EXPIRY_MS)
-          commit(this.#core, () => {
+          commit(this.#core, (changes) => {
             closeRequest(db, request.id, 'expired');
             if (side === 'theirs') patchContact(db, request.contactId, { state: 'removed', requestNote: '' });
+            else dropBundles(this.#core, changes, request.contactId);
           });
     this.schedule();
     retryResets(this.#core);

@@ -20,6 +20,7 @@ import {
 } from '../store/conversations.ts';
 import { type FileRow, getFile, listFiles } from '../store/files.ts';
 import { getMessage, listUnread, type MessageRow } from '../store/messages.ts';
+import { listOutbox } from '../store/outbox.ts';
 import { removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { checkTarget, type Files } from './files.ts';
@@ -35,9 +36,10 @@ import {
   messageObject,
   messageWithVersions,
 } from './objects.ts';
+import { giveUp } from './outbox.ts';
 import { pageOf, rowBound, search } from './pages.ts';
 import { sendFrame } from './peer.ts';
-import { accept, ask, freeName, refuseTaken, reject } from './requests.ts';
+import { accept, ask, closeOpen, freeName, refuseTaken, reject } from './requests.ts';
 import { putNickname, selfObject } from './self.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
@@ -414,11 +416,8 @@ const removeOne = (core: Core, contact: ContactRow, erase: boolean): Contact => 
   commit(core, (changes) => {
     changes.unlink.set(contact.id, 'removed');
     changes.event({ kind: 'contact.removed', contactId: contact.id, detail: contact.name });
-    core.db.run('DELETE FROM outbox WHERE contact_id = ?', contact.id);
-    core.db.run(
-      `UPDATE requests SET state = 'expired', bundle = x'' WHERE contact_id = ? AND state = 'open'`,
-      contact.id,
-    );
+    for (const row of listOutbox(core.db, contact.id, 0, LAST_ROW)) giveUp(core, changes, row, 'contactRemoved');
+    closeOpen(core, contact.id);
     removeSession(core.db, contact.id);
     patchContact(core.db, contact.id, {
       state: 'removed',
