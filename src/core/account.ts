@@ -14,7 +14,7 @@ import { countUnread } from '../store/conversations.ts';
 import { eventRange } from '../store/events.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
 import { listOpenRequests } from '../store/sessions.ts';
-import type { Changes, Core } from './core.ts';
+import type { Changes, Core, VolatileEvent } from './core.ts';
 import { Events } from './events.ts';
 import { Expiry } from './expire.ts';
 import { Files } from './files.ts';
@@ -80,9 +80,10 @@ export class Account implements AsyncDisposable {
       peers: new Map(),
       ignored: new Set(),
       silent: new Set(),
+      fileTroubles: new Map(),
       refused: new Map(),
       committed: (changes) => this.#committed(changes),
-      volatile: (event) => this.events.volatile(event),
+      volatile: (event) => this.#volatile(event),
     };
     this.events = new Events(() => this.#core, eventRange(options.db).last);
     this.#expiry = new Expiry(this.#core);
@@ -176,9 +177,21 @@ export class Account implements AsyncDisposable {
     if (changes.events > 0) this.events.flush();
     if (changes.expiry) this.#expiry.schedule();
     if (changes.erased) this.#expiry.erased();
-    for (const [contactId, reason] of changes.unlink) unlink(this.#core, contactId, reason);
+    for (const [row, fileId] of changes.endedFiles) this.#files.ended(row, fileId);
+    for (const [contactId, reason] of changes.unlink) {
+      unlink(this.#core, contactId, reason);
+      this.#files.unlink(contactId, reason);
+    }
     for (const contactId of changes.wake) this.#core.queue.post(() => wake(this.#core, contactId));
     this.#waits.wake();
+  }
+
+  #volatile(event: VolatileEvent): void {
+    this.events.volatile(event);
+    this.#waits.wake();
+    // Who is there can be asked for their files.
+    const { kind, contactId } = event;
+    if (kind === 'link.up') this.#core.queue.post(() => this.#files.retry(contactId));
   }
 
   #networkChanged(state: NetworkState): void {
@@ -186,6 +199,7 @@ export class Account implements AsyncDisposable {
     this.#waits.wake();
     if (state.state !== 'online') return;
     this.#core.queue.post(() => {
+      this.#files.retry();
       const waiting = new Set([
         ...listOutboxContacts(this.#core.db),
         ...listOpenRequests(this.#core.db, 'mine').map((one) => one.contactId),

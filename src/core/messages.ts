@@ -11,6 +11,7 @@ import {
 import type { Params } from '../protocol/rpc.ts';
 import type { ContactRow } from '../store/contacts.ts';
 import { addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
+import { getFile, listFiles } from '../store/files.ts';
 import {
   countPins,
   deleteMessage,
@@ -28,6 +29,7 @@ import {
 import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { sealAhead } from './deliver.ts';
+import { endFile, eraseFile, offerBody } from './files-rows.ts';
 import { contactOf, conversationOf, findConversation, findMessage } from './names.ts';
 import { bodyOf, enqueue } from './outbox.ts';
 import { settingOf } from './settings.ts';
@@ -143,6 +145,7 @@ export const deleteText = (core: Core, params: Params<'message.delete'>): Messag
     dropOutbox(core, row.id);
     if (row.unread === 1) addUnread(core.db, conversation.id, -1);
     deleteMessage(core.db, row, changes.at);
+    eraseFile(core, changes, row.fileId);
     changes.erased = true;
     const tell = row.mine === 1 && params.local !== true && !isUnsent(row) && contact.state === 'accepted';
     if (tell) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
@@ -189,9 +192,12 @@ export const resend = (core: Core, id: string): MessageRow => {
   checkMaySend(contact);
   if (row.state !== 'failed' || row.deletedAt !== null)
     throw new SottoError('message.notEditable', { message: 'Only a failed message can be sent again' });
+  const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
+  if (row.fileId !== null && file?.state !== 'offered')
+    throw new SottoError('message.notEditable', { message: 'The file is not kept any more: send it again' });
   commit(core, (changes) => {
     patchMessage(core.db, row.id, { state: 'queued', reason: '' });
-    const body = {
+    const text = {
       kind: 'text',
       id: idOf(row.messageId),
       text: row.body,
@@ -199,7 +205,7 @@ export const resend = (core: Core, id: string): MessageRow => {
       ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
       ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs, expiresFrom: row.expiresFrom }),
     } as const;
-    enqueue(core, changes, contact.id, body, row.id);
+    enqueue(core, changes, contact.id, file === undefined ? text : offerBody(file, row.sentAt), row.id);
     changes.event({ kind: 'message.queued', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);
@@ -214,6 +220,8 @@ export const cancel = (core: Core, id: string): MessageRow => {
     dropOutbox(core, row.id);
     if (!isUnsent(row)) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
     patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
+    const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
+    if (file !== undefined) endFile(core, changes, file, { state: 'cancelled', reason: 'cancelled' });
     changes.event({ kind: 'message.failed', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);
@@ -235,7 +243,7 @@ export const markRead = (core: Core, conversation: ConversationRow, upToRow = Nu
     });
 };
 
-/** Erases every message of a conversation here. */
+/** Erases every message and every file of a conversation here. */
 export const clear = (core: Core, conversation: ConversationRow): void => {
   const rows = () =>
     core.db.all<{ id: number }>('SELECT id FROM messages WHERE conversation_id = ? LIMIT ?', conversation.id, PAGE);
@@ -247,6 +255,11 @@ export const clear = (core: Core, conversation: ConversationRow): void => {
       }
       core.db.run('UPDATE conversations SET unread = 0, last_at = NULL WHERE id = ?', conversation.id);
       changes.erased = true;
+    });
+  const files = () => listFiles(core.db, conversation.id, Number.MAX_SAFE_INTEGER, PAGE);
+  for (let page = files(); page.length > 0; page = files())
+    commit(core, (changes) => {
+      for (const { id } of page) eraseFile(core, changes, id);
     });
 };
 

@@ -69,7 +69,11 @@ const ROWS = {
   'file.exists': [7, 'after-change', 'A file of this name exists already'],
   'outbox.full': [7, 'later', 'The outbox of this contact is full'],
   'request.tooMany': [7, 'later', 'Too many open requests'],
-  'quota.exceeded': [7, 'after-change', 'The files kept for sending and receiving are over their quota'],
+  'quota.exceeded': [
+    7,
+    'after-change',
+    'The files kept for sending and receiving would be over their quota: `sotto file cancel` erases one',
+  ],
   'address.invalid': [8, 'after-change', 'This is not an address'],
   'words.count': [8, 'after-change', 'An address has 24 words'],
   'words.recovery': [8, 'never', 'This is a recovery phrase: give it to nobody'],
@@ -91,7 +95,7 @@ const ROWS = {
   'database.newer': [8, 'after-change', 'The database was written by a newer sotto: update this program'],
   'backup.damaged': [8, 'never', 'The backup is cut or was changed: nothing was imported'],
   'backup.version': [8, 'after-change', 'The backup was written by a newer sotto: update this program'],
-  'file.damaged': [8, 'later', 'A piece of the file does not fit its hash'],
+  'file.damaged': [8, 'never', 'A piece of the file does not fit its hash'],
   'tor.missing': [
     1,
     'after-change',
@@ -145,6 +149,7 @@ export class SottoError extends Error {
 const DISK_ERRORS: Readonly<Record<string, ErrorCode>> = {
   ENOSPC: 'disk.full',
   EDQUOT: 'disk.full',
+  EFBIG: 'disk.failed',
   EIO: 'disk.failed',
   EROFS: 'disk.failed',
   EEXIST: 'disk.failed',
