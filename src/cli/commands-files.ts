@@ -4,8 +4,9 @@ import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
 import type { FileObject } from '../protocol/rpc.ts';
-import { safeName } from '../protocol/safe-text.ts';
+import { safeFileName } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
+import { usage } from './parse.ts';
 import { fileText, sizeText } from './show.ts';
 
 const WRITE_BYTES = 512 * 1024;
@@ -25,7 +26,7 @@ const timeout = (context: CommandContext) => {
 const bar = (file: FileObject): string => {
   const part = file.sizeBytes === 0 ? 1 : file.transferredBytes / file.sizeBytes;
   const width = Math.round(part * 30);
-  return `${safeName(file.name)} ${'█'.repeat(width)}${'░'.repeat(30 - width)} ${Math.round(part * 100)} %  ${sizeText(file.transferredBytes)}`;
+  return `${safeFileName(file.name)} ${'█'.repeat(width)}${'░'.repeat(30 - width)} ${Math.round(part * 100)} %  ${sizeText(file.transferredBytes)}`;
 };
 
 /** Draws a bar while a transfer goes on. */
@@ -39,16 +40,24 @@ const follow = async (context: CommandContext, client: RpcClient): Promise<void>
 
 const finish = (context: CommandContext, { file, reached }: { file: FileObject; reached: boolean }): void => {
   context.out.item(file, fileText);
-  if (reached) return;
-  if (file.state === 'cancelled' || file.state === 'failed')
-    throw new SottoError('file.unknown', {
-      message: `The transfer was ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
-    });
-  throw new SottoError('wait.timeout', { message: 'The transfer is not done yet; it goes on' });
+  if (!reached) throw unfinished(file);
 };
 
+const unfinished = (file: FileObject): SottoError =>
+  file.state === 'cancelled' || file.state === 'failed' || file.state === 'paused'
+    ? new SottoError('file.unknown', {
+        message: `The transfer was ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
+      })
+    : new SottoError('wait.timeout', { message: 'The transfer is not done yet; it goes on' });
+
+// Whatever ends this before stdin does, also Ctrl-C, ends the file.
 const spool = async (context: CommandContext, client: RpcClient, conversation: string): Promise<string> => {
   const { id } = await client.call('file.open', { conversation, name: context.flags.text('name') ?? 'stdin' });
+  let whole = false;
+  const cancel = async (): Promise<void> => {
+    if (!whole) await client.call('file.cancel', { id }).catch(() => undefined);
+  };
+  void context.interrupted.then(cancel);
   try {
     for await (const chunk of process.stdin) {
       const bytes = chunk as Buffer;
@@ -60,11 +69,40 @@ const spool = async (context: CommandContext, client: RpcClient, conversation: s
         context.out.progress(`reading stdin: ${sizeText(sizeBytes)}`);
       }
     }
+    whole = true;
     return id;
-  } catch (error) {
-    await client.call('file.cancel', { id }).catch(() => undefined);
-    throw error;
+  } finally {
+    await cancel();
   }
+};
+
+const FILE_SAVE: Command = {
+  path: 'file save',
+  doc: 'fetch a file and write it to a path, or to stdout with -',
+  args: [fileArg, { name: 'path', doc: 'where to; its own name here when absent' }],
+  flags: { ...WAIT_FLAG, overwrite: { doc: 'replace what is there' } },
+  methods: ['file.save', 'file.fetch', 'file.read'],
+  run: async (context) => {
+    const [id = '', path] = context.args;
+    if (path === '-' && !context.out.takesBytes)
+      throw usage('- writes the file itself to stdout: neither with --json nor to a terminal', FILE_SAVE);
+    const client = await context.connect();
+    await follow(context, client);
+    if (path === '-') return toStdout(context, client, id);
+    const file = await client.call('file.show', { id });
+    const target = absolute(path ?? safeFileName(file.name));
+    const wait = context.flags.choice('wait', ['active', 'done']) ?? 'done';
+    finish(
+      context,
+      await client.call('file.save', {
+        id,
+        path: target,
+        overwrite: context.flags.has('overwrite'),
+        wait,
+        ...timeout(context),
+      }),
+    );
+  },
 };
 
 /** Commands of this file, in the order of the help. */
@@ -126,32 +164,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     run: async (context) =>
       context.out.item(await (await context.connect()).call('file.show', { id: context.args[0] ?? '' }), fileText),
   },
-  {
-    path: 'file save',
-    doc: 'fetch a file and write it to a path, or to stdout with -',
-    args: [fileArg, { name: 'path', doc: 'where to; its own name here when absent' }],
-    flags: { ...WAIT_FLAG, overwrite: { doc: 'replace what is there' } },
-    methods: ['file.save', 'file.fetch', 'file.read'],
-    run: async (context) => {
-      const [id = '', path] = context.args;
-      const client = await context.connect();
-      await follow(context, client);
-      if (path === '-') return toStdout(context, client, id);
-      const file = await client.call('file.show', { id });
-      const target = resolve(path ?? fileName(file.name));
-      const wait = context.flags.choice('wait', ['active', 'done']) ?? 'done';
-      finish(
-        context,
-        await client.call('file.save', {
-          id,
-          path: target,
-          overwrite: context.flags.has('overwrite'),
-          wait,
-          ...timeout(context),
-        }),
-      );
-    },
-  },
+  FILE_SAVE,
   {
     path: 'file pause',
     doc: 'pause a transfer; file save goes on with it',
@@ -172,18 +185,10 @@ export const FILE_COMMANDS: readonly Command[] = [
 
 const toStdout = async (context: CommandContext, client: RpcClient, id: string): Promise<void> => {
   const { file, reached } = await client.call('file.fetch', { id, wait: 'done', ...timeout(context) });
-  if (!reached) return finish(context, { file, reached });
+  if (!reached) throw unfinished(file);
   for (let index = 0, last = false; !last; index++) {
     const chunk = await client.call('file.read', { id: file.id, index });
     context.out.bytes(Buffer.from(chunk.data, 'base64'));
     last = chunk.last;
   }
-};
-
-// What a stranger called a file, as a name that is safe in this folder.
-const fileName = (name: string): string => {
-  const plain = safeName(name)
-    .replaceAll(/[/\\:*?"<>|]/g, '_')
-    .replace(/^[.-]+/, '');
-  return plain === '' ? 'file' : plain;
 };

@@ -9,6 +9,7 @@ export type OutputOptions = {
   readonly write: (to: 'out' | 'err', text: string) => void;
   readonly writeBytes: (data: Uint8Array) => void;
   readonly errIsTerminal: boolean;
+  readonly outIsTerminal: boolean;
 };
 
 /** Prints results, progress and errors of one command. */
@@ -35,6 +36,11 @@ export class Output {
   /** A result that is a line of JSON for people too. */
   line(value: object): void {
     this.#write('out', jsonLine(value));
+  }
+
+  /** Whether bytes may be the result: not among JSON, and not on a terminal, which would obey them. */
+  get takesBytes(): boolean {
+    return !this.json && !this.#options.outIsTerminal;
   }
 
   /** Bytes that are the result itself: a file on stdout. */

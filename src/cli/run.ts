@@ -30,17 +30,19 @@ export const runCli = async (program: Program): Promise<number> => {
     quiet: words.includes('--quiet') || words.includes('-q'),
     colour: process.stderr.isTTY === true && program.environment.NO_COLOR === undefined,
     errIsTerminal: process.stderr.isTTY === true,
+    outIsTerminal: process.stdout.isTTY === true,
     writeBytes: (data) => void process.stdout.write(data),
     write: (to, text) => void (to === 'out' ? process.stdout : process.stderr).write(text),
   });
-  const broken = new Promise<never>((_resolve, reject) => process.stdout.on('error', reject));
+  // Whoever reads stdout has gone, or its disk is full.
+  const broken = new Promise<never>((_done, fail) => process.stdout.on('error', fail));
   broken.catch(() => {});
   try {
     const parsed = parseCommandLine(program.argv);
     if (parsed.flags.version === true) out.item({ ...program.versions }, () => `sotto ${program.version}`);
     else if (parsed.command === undefined) out.raw(programHelp());
     else if (parsed.flags.help === true) out.raw(commandHelp(parsed.command));
-    else await Promise.race([runCommand(program, parsed.command, parsed, out), broken]);
+    else await runCommand(program, parsed.command, parsed, { out, broken });
     // What a file or a pipe does not take is said later than it is written.
     await Promise.race([written(), broken]);
     return 0;
@@ -62,7 +64,14 @@ const written = (): Promise<void> =>
 
 const INTERRUPTED = Symbol('interrupted');
 
-const runCommand = async (program: Program, command: Command, parsed: Parsed, out: Output): Promise<void> => {
+type Outcome = { readonly out: Output; readonly broken: Promise<never> };
+
+const runCommand = async (
+  program: Program,
+  command: Command,
+  parsed: Parsed,
+  { out, broken }: Outcome,
+): Promise<void> => {
   const clients: RpcClient[] = [];
   const interrupted = new Promise<void>((resolve) => {
     process.once('SIGINT', resolve);
@@ -73,7 +82,7 @@ const runCommand = async (program: Program, command: Command, parsed: Parsed, ou
     throw INTERRUPTED;
   });
   try {
-    await Promise.race([command.run(context), stopped]);
+    await Promise.race([command.run(context), stopped, broken]);
   } finally {
     for (const client of clients) client.close();
   }

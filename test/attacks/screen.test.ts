@@ -31,6 +31,7 @@ const printed = <T extends object>(value: T, text: (value: T) => string) => {
       quiet: false,
       colour: false,
       errIsTerminal: false,
+      outIsTerminal: false,
       write: (_to, words) => {
         said += words;
       },
