@@ -196,9 +196,10 @@ class Receiver implements Disposable {
     this.finished.catch(() => {});
     const known = Buffer.from(this.#blob.hashes(0, this.#count));
     const whole = known.length === this.#count * HASH_BYTES && Buffer.from(rootOf(known)).equals(row.root);
-    this.#hashes = whole ? known : Buffer.alloc(this.#count * HASH_BYTES);
-    this.#hashed = whole ? this.#count : 0;
     this.#next = whole ? Math.min(row.chunks, this.#count) : 0;
+    // Who asks from the first chunk on is sent the list first, known or not.
+    this.#hashes = this.#next > 0 ? known : Buffer.alloc(this.#count * HASH_BYTES);
+    this.#hashed = this.#next > 0 ? this.#count : 0;
     this.#kept = { chunks: this.#next, at: core.clock.monotonic() };
     this.from = this.#next;
   }
