@@ -90,7 +90,7 @@ const FILE_SAVE: Command = {
     await follow(context, client);
     if (path === '-') return toStdout(context, client, id);
     const file = await client.call('file.show', { id });
-    const target = absolute(path ?? safeFileName(file.name));
+    const target = resolve(path ?? safeFileName(file.name));
     const wait = context.flags.choice('wait', ['active', 'done']) ?? 'done';
     finish(
       context,
