@@ -110,7 +110,7 @@ export const statusText = (status: Status): string => {
   const network = [
     tor.state,
     `${tor.bootstrapPercent} %`,
-    tor.reachable ? 'reachable' : 'not reachable yet',
+    tor.reachable ? 'reachable' : 'not reachable now',
     `${tor.descriptorUploads} uploads`,
   ];
   return [

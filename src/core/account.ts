@@ -63,6 +63,8 @@ export class Account implements AsyncDisposable {
   readonly #waits: Waits;
   readonly #files: Files;
   #cancelRetry: Cancel | undefined;
+  /** The network's state when it last changed. */
+  #network: NetworkState | undefined;
 
   private constructor(options: AccountOptions) {
     const self = getSelf(options.db);
@@ -197,7 +199,11 @@ export class Account implements AsyncDisposable {
   #networkChanged(state: NetworkState): void {
     this.events.tell({ kind: 'tor.changed', at: this.#core.clock.now(), tor: torObject(state) });
     this.#waits.wake();
-    if (state.state !== 'online') return;
+    const before = this.#network;
+    this.#network = state;
+    // Tor came up, or it has found relays again.
+    const isBack = before?.state !== 'online' || (state.reachable && !before.reachable);
+    if (state.state !== 'online' || !isBack) return;
     this.#core.queue.post(() => {
       this.#files.retry();
       const waiting = new Set([
@@ -218,7 +224,7 @@ export const torObject = (state: NetworkState): Status['tor'] => {
     : { ...rest, lastError: { code: lastError.code, message: lastError.message, at: lastError.at } };
 };
 
-// Tor came up: whoever waits for a retry is tried at once, by the same rule as any other time.
+// Whoever waits for a retry is tried at once, by the same rule as any other time.
 const retryOnce = (core: Core, contactId: number): void => {
   const peer = core.peers.get(contactId);
   if (peer !== undefined) {

@@ -61,7 +61,7 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
   else if (state === 'failed' && lastError !== undefined) advice.push(lastError.message);
   else if (state !== 'online') advice.push(`Tor is not ready: it is at ${bootstrapPercent} %`);
   else if (!reachable)
-    advice.push(`your own address is not published yet, ${descriptorUploads} uploads done: others cannot dial you`);
+    advice.push(`others cannot dial you now: your own address is being published, ${descriptorUploads} uploads done`);
   if (contact.blocked === 1) advice.push(`sotto contact unblock ${name}`);
   if (contact.state === 'incoming') advice.push(`sotto contact accept ${name}`);
   const again = `sotto contact add ${contact.address} --name ${name}`;
