@@ -87,3 +87,8 @@ export const commit = <T>(core: Core, body: (changes: Changes) => T): T => {
 export const refuse = (core: Core, code: string): void => {
   core.refused.set(code, (core.refused.get(code) ?? 0) + 1);
 };
+
+/** Counts a link that ended by a code: by what came on it, and was not valid. Other reasons are no codes. */
+export const refuseLink = (core: Core, reason: string): void => {
+  if (/^(frame|handshake|file)\./.test(reason)) refuse(core, reason);
+};
