@@ -68,6 +68,12 @@ export class MemoryHub {
     for (const link of [...this.#links]) if (link.owner === member.network) link.sever();
   }
 
+  /** The member's links end at its side; the other sides hear nothing, and what they send is lost. */
+  loseHalf(address: string): void {
+    const member = this.#members.get(address);
+    for (const link of [...this.#links]) if (link.owner === member?.network) link.endAlone();
+  }
+
   find(address: string): Member | undefined {
     return this.#members.get(address);
   }
@@ -250,6 +256,12 @@ class MemoryLink implements Link {
   #tell(frame: Uint8Array<ArrayBuffer>): void {
     this.#other?.taken(frame.length);
     this.#events.frame(frame);
+  }
+
+  /** Ends without telling the other side. */
+  endAlone(): void {
+    this.#other = undefined;
+    this.close('peer closed');
   }
 
   /** Ends without telling its own side. */
