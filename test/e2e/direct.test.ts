@@ -1,6 +1,8 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RpcClient } from '../../src/client/rpc-client.ts';
+import { pathsOf } from '../daemon/furnished.ts';
 import { Stage, type User } from './stage.ts';
 
 let stage: Stage;
@@ -74,6 +76,27 @@ describe('two people over real Tor', () => {
     );
     await bob.ok('file', 'save', file?.id ?? '', join(stage.dir, 'target'), '--timeout', '60s');
     expect(readFileSync(join(stage.dir, 'target')).equals(content)).toBe(true);
+  });
+
+  test('no notification comes while a front end has the focus, until it loses it or is gone', async () => {
+    const shown = join(stage.dir, 'shown');
+    await bob.ok('config', 'set', 'notify.command', `cat > ${shown}`);
+    const level = (value: string) => bob.ok('config', 'set', 'notify.level', value);
+    const focused = async () => {
+      const frontEnd = await RpcClient.open(pathsOf(bob).socket);
+      await frontEnd.call('session.focus', { focused: true });
+      return frontEnd;
+    };
+    (await focused()).close();
+    const frontEnd = await focused();
+    await level('name');
+    await alice.ok('send', 'bob', 'seen', '--wait', 'delivered');
+    await level('count');
+    await frontEnd.call('session.focus', { focused: false });
+    await alice.ok('send', 'bob', 'not seen', '--wait', 'delivered');
+    const told = await bob.until('a notification', async () => existsSync(shown) && readFileSync(shown, 'utf8'));
+    expect(JSON.parse(told)).toEqual({ title: 'sotto', body: '1 new message' });
+    frontEnd.close();
   });
 
   test('a third person is refused, sees the request pending, and is nowhere', async () => {
