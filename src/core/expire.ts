@@ -8,12 +8,12 @@ import {
   FRAME_IDS_KEPT_MS,
   REQUEST_EXPIRY_MS,
 } from '../protocol/limits.ts';
-import { patchContact } from '../store/contacts.ts';
+import { listStrangers, patchContact, removeStranger } from '../store/contacts.ts';
 import { addUnread } from '../store/conversations.ts';
 import { pruneEvents } from '../store/events.ts';
 import { listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
 import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
-import { closeRequest, listOpenRequests, pruneFrameIds } from '../store/sessions.ts';
+import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { giveUp } from './outbox.ts';
 import { dropBundles, retryResets } from './sessions.ts';
@@ -94,6 +94,9 @@ export class Expiry implements Disposable {
     retryResets(this.#core);
     commit(this.#core, () => {
       pruneFrameIds(db, now - FRAME_IDS_KEPT_MS);
+      pruneRequests(db, now - FRAME_IDS_KEPT_MS);
+      // Who is linked still goes when the link ends.
+      for (const id of listStrangers(db)) if (!this.#core.peers.has(id)) removeStranger(db, id);
       pruneEvents(db, now - EVENTS_KEPT_MS, EVENTS_KEPT_MAX);
     });
   }

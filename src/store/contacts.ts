@@ -87,15 +87,18 @@ export const removeContact = (db: Database, id: number): void => {
   db.run('DELETE FROM contacts WHERE id = ?', id);
 };
 
-/** Erases the row of someone who linked and left nothing: no request, no history, no conversation. */
+const LEFT_NOTHING = `state = 'removed' AND blocked = 0
+  AND NOT EXISTS (SELECT 1 FROM requests WHERE contact_id = contacts.id)
+  AND NOT EXISTS (SELECT 1 FROM contact_history WHERE contact_id = contacts.id)
+  AND NOT EXISTS (SELECT 1 FROM conversations WHERE contact_id = contacts.id)`;
+
+/** Row ids of those who linked or asked once and left nothing: no request, no history, no conversation. */
+export const listStrangers = (db: Database): number[] =>
+  db.all<{ id: number }>(`SELECT id FROM contacts WHERE ${LEFT_NOTHING}`).map(({ id }) => id);
+
+/** Erases the row of someone who left nothing. */
 export const removeStranger = (db: Database, id: number): void => {
-  db.run(
-    `DELETE FROM contacts WHERE id = ? AND state = 'removed' AND blocked = 0
-       AND NOT EXISTS (SELECT 1 FROM requests WHERE contact_id = contacts.id)
-       AND NOT EXISTS (SELECT 1 FROM contact_history WHERE contact_id = contacts.id)
-       AND NOT EXISTS (SELECT 1 FROM conversations WHERE contact_id = contacts.id)`,
-    id,
-  );
+  db.run(`DELETE FROM contacts WHERE id = ? AND ${LEFT_NOTHING}`, id);
 };
 
 /** Remembers what happened to a contact's keys or session. */

@@ -123,6 +123,15 @@ export const removeClosedRequests = (db: Database, contactId: number): void => {
   db.run(`DELETE FROM requests WHERE contact_id = ? AND state <> 'open'`, contactId);
 };
 
+/** Forgets closed requests from before `before` of those who are no contacts. */
+export const pruneRequests = (db: Database, before: number): void => {
+  db.run(
+    `DELETE FROM requests WHERE state <> 'open' AND created_at < ?
+       AND contact_id IN (SELECT id FROM contacts WHERE state = 'removed')`,
+    before,
+  );
+};
+
 /** Remembers that the other side has our request. */
 export const acknowledgeRequest = (db: Database, id: number): void => {
   db.run('UPDATE requests SET acknowledged = 1 WHERE id = ?', id);
