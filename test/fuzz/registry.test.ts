@@ -75,7 +75,7 @@ describe('every parser has a fuzz target', () => {
 const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/client/rpc-client.ts': ['rpc.tooLarge'],
   'src/crypto/vault.ts': ['passphrase.empty'],
-  'src/sqlite/open.ts': ['disk.full', 'disk.failed'],
+  'src/sqlite/open.ts': ['disk.full', 'disk.failed', 'account.locked'],
   'src/daemon/backup.ts': ['file.exists', 'disk.failed', 'account.locked'],
 };
 
