@@ -13,8 +13,9 @@ import {
 } from '../../src/protocol/limits.ts';
 import type { PeerFrame } from '../../src/protocol/peer.ts';
 import type { FileObject } from '../../src/protocol/rpc.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import { type Person, World } from '../../src/testing/people.ts';
-import { codeOf, Hostile } from './hostile.ts';
+import { Hostile } from './hostile.ts';
 
 /** More than a link holds of what is not read. */
 const LARGE = 3_000_000;

@@ -3,8 +3,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FRAME_BYTES_MAX, FRAMES_PER_SECOND_MAX, OUTBOX_FRAMES_MAX } from '../../src/protocol/limits.ts';
 import { encodeBody, encodeFrame, type PeerFrame, type SealedBody } from '../../src/protocol/peer.ts';
 import { checkDatabase } from '../../src/store/check.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import { type Person, World } from '../../src/testing/people.ts';
-import { codeOf, Hostile, rowsOf } from './hostile.ts';
+import { Hostile, rowsOf } from './hostile.ts';
 
 let world: World;
 let alice: Person;

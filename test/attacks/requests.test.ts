@@ -10,8 +10,9 @@ import {
   UNPROVEN_STREAMS_MAX,
 } from '../../src/protocol/limits.ts';
 import { checkDatabase } from '../../src/store/check.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import { type Person, World } from '../../src/testing/people.ts';
-import { codeOf, Hostile, rowsOf } from './hostile.ts';
+import { Hostile, rowsOf } from './hostile.ts';
 
 const DAY_MS = 86_400_000;
 
