@@ -1,4 +1,5 @@
 // Commands about contacts.
+import { asWord } from '../protocol/safe-text.ts';
 import type { Argument, Command } from './command.ts';
 import { each, first, optional } from './give.ts';
 import { contactDetailText, contactText, whyText } from './show.ts';
@@ -47,7 +48,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
         ...optional('timeoutMs', flags.duration('timeout')),
       });
       out.item(contact, contactText);
-      if (contact.state === 'outgoing') out.say(`They have to accept: watch it with sotto why ${contact.name}`);
+      if (contact.state === 'outgoing') out.say(`They have to accept: watch it with sotto why ${asWord(contact.name)}`);
     },
   },
   {

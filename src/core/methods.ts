@@ -4,6 +4,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { NAME_CHARS_MAX, TEXT_BYTES_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { AccountMethod, Contact, MessageState, Params, Result } from '../protocol/rpc.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import {
   type ContactRow,
   getContact,
@@ -27,7 +28,7 @@ import { type Files, fileOf } from './files.ts';
 import { sendPing } from './heartbeat.ts';
 import { retryNow, stopIgnoring } from './links.ts';
 import { cancel, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
-import { asWord, findContact, findConversation, findFile, findMessage } from './names.ts';
+import { findContact, findConversation, findFile, findMessage } from './names.ts';
 import {
   contactDetail,
   contactObject,

@@ -106,6 +106,21 @@ describe('a command', () => {
     expect(shown).toMatch(/^privacy\.readReceipts.*\r\nexit 141\r\n$/);
   });
 
+  test('says what it did and what comes next; a name that is a command is none there', async () => {
+    const two = stage.stranger('two');
+    const { link } = await two.one<{ link: string }>('id');
+    const evil = link.replace(/=.*/, `=${encodeURIComponent("x'; reboot #")}`);
+    const asked = await alice.ok('contact', 'add', evil, { json: false });
+    expect(asked.err).toContain(`sotto why 'x'\\''; reboot #'`);
+    const expire = async (duration: string) => (await alice.ok('expire', 'bob', duration, { json: false })).out;
+    expect(await expire('read+30s')).toBe('New messages with bob end 30s after they are read.\n');
+    expect(await expire('never')).toBe('New messages with bob do not end.\n');
+    expect((await alice.ok('send', 'bob', '-', { input: 'a line\n', json: false })).out).toMatch(
+      /a line {2}\[queued\]\n$/,
+    );
+    await two.ok('daemon', 'stop');
+  });
+
   test('exits as the contract says', async () => {
     const exits = async (...words: string[]) => (await alice.run(...words)).code;
     expect(await exits('status')).toBe(0);
