@@ -17,12 +17,12 @@ export const RPC_VERSION = 1;
 const time = z.number().int().min(0);
 const bytes = z.number().int().min(0);
 const milliseconds = z.number().int().min(0);
-const reference = z.string().min(1).max(4096);
+const reference = z.string().min(1, 'is empty').max(4096);
 // Half a surrogate pair has no UTF-8: the other side would refuse the frame.
 const wellFormed = (text: string) => text.isWellFormed();
-const label = z.string().min(1).max(NAME_CHARS_MAX).refine(wellFormed);
+const label = z.string().min(1, 'is empty').max(NAME_CHARS_MAX).refine(wellFormed);
 const note = z.string().max(NOTE_CHARS_MAX).refine(wellFormed);
-const emoji = z.string().min(1).max(REACTION_CHARS_MAX).refine(wellFormed);
+const emoji = z.string().min(1, 'is empty').max(REACTION_CHARS_MAX).refine(wellFormed);
 const passphrase = z.string().max(4096);
 const none = z.object({});
 
@@ -370,7 +370,7 @@ export const ACCOUNT_METHODS = {
   'message.search': method(
     'Full text over the history, newest first, with snippets.',
     z.object({
-      query: z.string().min(1).max(QUERY_CHARS_MAX),
+      query: z.string().min(1, 'is empty').max(QUERY_CHARS_MAX),
       conversation: reference.optional(),
       from: reference.optional(),
       ...page,
