@@ -1,6 +1,6 @@
 // The local program: owns one account, its database and its network, and answers front ends until it is told to end.
 import { renameSync, rmSync } from 'node:fs';
-import type { AccountPaths, Places } from '../client/paths.ts';
+import { type AccountPaths, checkSocketDir, type Places } from '../client/paths.ts';
 import { Account, createAccount, torObject } from '../core/account.ts';
 import { getSelf, isAtPlace, putInstallId, putPlace } from '../core/self.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
@@ -83,6 +83,7 @@ export class Daemon {
   /** Takes the account's lock, opens it when it needs no passphrase, and listens. Throws what stands in the way. */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const config = readConfig(options.places.configFile);
+    checkSocketDir(options.paths.socketDir);
     makeAccountDir(options.paths);
     const lock = takeLock(options.paths.lock);
     settleAccountDir(options.paths);
