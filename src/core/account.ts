@@ -14,6 +14,7 @@ import { countUnread } from '../store/conversations.ts';
 import { eventRange } from '../store/events.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
 import { listOpenRequests } from '../store/sessions.ts';
+import { ClockWatch } from './clock-watch.ts';
 import type { Changes, Core, VolatileEvent } from './core.ts';
 import { Events } from './events.ts';
 import { Expiry } from './expire.ts';
@@ -80,6 +81,7 @@ export class Account implements AsyncDisposable {
       signal: signalIdentity(self.signalSecret),
       address: addressOf(keys.publicKeys.identityKey),
       peers: new Map(),
+      clockWatch: new ClockWatch(options.db, options.clock),
       ignored: new Set(),
       silent: new Set(),
       fileTroubles: new Map(),

@@ -83,3 +83,21 @@ test('a request that nobody answers ends after 30 days with the keys that went w
   await world.settle(60_000);
   expect(await carol.call('contact.requests', {})).toMatchObject([{ nickname: 'alice' }]);
 });
+
+test('MSG-2: a clock that is set back lengthens no message’s life, over a restart too, and shortens none', async () => {
+  const MINUTE = 60_000;
+  const lives = (text: string) => alice.send(bob, text, { expiresMs: 10 * MINUTE });
+  await lives('first');
+  await world.settle(4 * MINUTE);
+  world.clock.jump(-DAY);
+  await lives('second');
+  await world.settle(4 * MINUTE);
+  expect(await bob.read(alice)).toEqual(['first', 'second']);
+  await world.settle(3 * MINUTE);
+  for (const one of [alice.read(bob), bob.read(alice)]) expect(await one).toEqual(['second']);
+  await bob.close();
+  world.clock.jump(-DAY);
+  await bob.open();
+  await world.settle(4 * MINUTE);
+  for (const one of [alice.read(bob), bob.read(alice)]) expect(await one).toEqual([]);
+});

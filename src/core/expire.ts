@@ -38,6 +38,7 @@ export class Expiry implements Disposable {
   /** A message may end earlier than any known before. */
   schedule(): void {
     this.#cancelNext();
+    this.#core.clockWatch.look();
     const at = nextExpiry(this.#core.db);
     if (at === undefined) return;
     const wait = Math.min(SWEEP_MS, Math.max(EARLY_MS, at - this.#core.clock.now()));
@@ -102,7 +103,8 @@ export class Expiry implements Disposable {
   }
 
   #endMessages(): void {
-    const { db, clock } = this.#core;
+    const { db, clock, clockWatch } = this.#core;
+    clockWatch.look();
     for (let rows = listExpired(db, clock.now(), PAGE); rows.length > 0; rows = listExpired(db, clock.now(), PAGE))
       commit(this.#core, (changes) => {
         for (const row of rows) {
