@@ -5,6 +5,7 @@ import type { PeerFrame, PlainFrame, SealedFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact, patchContact, putHistory } from '../store/contacts.ts';
 import { type Core, commit, refuse } from './core.ts';
 import { deliver, onAck } from './deliver.ts';
+import { DUPLICATE, onDuplicate } from './duplicate.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { receive } from './receive.ts';
 import { onNoRequest, onRequest, sendRequest } from './requests.ts';
@@ -85,7 +86,7 @@ const takePlain = async (
     case 'hashes':
       return refuse(core, 'frame.unexpected');
     case 'error':
-      core.log.info('link.error', { code: frame.code });
+      if (contact.state === 'accepted' && frame.code === DUPLICATE) onDuplicate(core, contact.id);
       return;
   }
 };

@@ -112,6 +112,14 @@ export const putHistory = (db: Database, contactId: number, row: HistoryRow): vo
   );
 };
 
+/** When something of a kind last happened to a contact; 0 when it never did. */
+export const lastHistoryAt = (db: Database, contactId: number, kind: string): number =>
+  db.get<{ at: number }>(
+    'SELECT at FROM contact_history WHERE contact_id = ? AND kind = ? ORDER BY id DESC LIMIT 1',
+    contactId,
+    kind,
+  )?.at ?? 0;
+
 /** Oldest first. */
 export const listHistory = (db: Database, contactId: number): HistoryRow[] =>
   db.all<HistoryRow>('SELECT at, kind, detail FROM contact_history WHERE contact_id = ? ORDER BY id', contactId);
