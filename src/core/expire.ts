@@ -13,7 +13,7 @@ import { addUnread } from '../store/conversations.ts';
 import { pruneEvents } from '../store/events.ts';
 import { listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
 import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
-import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests } from '../store/sessions.ts';
+import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests, pruneResets } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { giveUp } from './outbox.ts';
 import { dropBundles, retryResets } from './sessions.ts';
@@ -98,6 +98,7 @@ export class Expiry implements Disposable {
       pruneRequests(db, now - FRAME_IDS_KEPT_MS);
       // Who is linked still goes when the link ends.
       for (const id of listStrangers(db)) if (!this.#core.peers.has(id)) removeStranger(db, id);
+      pruneResets(db, now - EVENTS_KEPT_MS);
       pruneEvents(db, now - EVENTS_KEPT_MS, EVENTS_KEPT_MAX);
     });
   }

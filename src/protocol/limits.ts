@@ -70,6 +70,8 @@ export const RESETS_PER_DAY_MAX = 5;
 
 // contacts and conversations
 export const CONTACTS_MAX = 5_000;
+/** What happened to one contact is kept so far back. */
+export const CONTACT_HISTORY_MAX = 500;
 export const PINS_PER_CONVERSATION_MAX = 100;
 export const EXPIRY_MS_MIN = 1 * SECOND;
 export const EXPIRY_MS_MAX = 365 * DAY;

@@ -1,4 +1,5 @@
 // Rows of contacts and of what happened to their keys.
+import { CONTACT_HISTORY_MAX } from '../protocol/limits.ts';
 import type { Database } from '../sqlite/open.ts';
 
 export type ContactRow = {
@@ -101,7 +102,7 @@ export const removeStranger = (db: Database, id: number): void => {
   db.run(`DELETE FROM contacts WHERE id = ? AND ${LEFT_NOTHING}`, id);
 };
 
-/** Remembers what happened to a contact's keys or session. */
+/** Remembers what happened to a contact's keys or session; the oldest beyond CONTACT_HISTORY_MAX is forgotten. */
 export const putHistory = (db: Database, contactId: number, row: HistoryRow): void => {
   db.run(
     'INSERT INTO contact_history (contact_id, at, kind, detail) VALUES (?, ?, ?, ?)',
@@ -109,6 +110,13 @@ export const putHistory = (db: Database, contactId: number, row: HistoryRow): vo
     row.at,
     row.kind,
     row.detail,
+  );
+  db.run(
+    `DELETE FROM contact_history WHERE contact_id = ? AND id <=
+       (SELECT id FROM contact_history WHERE contact_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?)`,
+    contactId,
+    contactId,
+    CONTACT_HISTORY_MAX,
   );
 };
 

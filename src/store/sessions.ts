@@ -152,6 +152,11 @@ export const putFrameId = (db: Database, contactId: number, frameId: Uint8Array,
 export const hasFrameId = (db: Database, contactId: number, frameId: Uint8Array): boolean =>
   db.get('SELECT 1 AS one FROM frame_ids WHERE contact_id = ? AND frame_id = ?', contactId, frameId) !== undefined;
 
+/** Forgets resets from before `before`: they count no more. */
+export const pruneResets = (db: Database, before: number): void => {
+  db.run('DELETE FROM resets WHERE at < ?', before);
+};
+
 /** Forgets frame ids and tombstones from before `before`. */
 export const pruneFrameIds = (db: Database, before: number): void => {
   db.run('DELETE FROM frame_ids WHERE at < ?', before);
