@@ -13,6 +13,7 @@ import { getContact, listContacts } from '../store/contacts.ts';
 import { countUnread } from '../store/conversations.ts';
 import { eventRange } from '../store/events.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
+import { getSelf, nicknameOf, putSelf } from '../store/self.ts';
 import { listOpenRequests } from '../store/sessions.ts';
 import { ClockWatch } from './clock-watch.ts';
 import type { Changes, Core, VolatileEvent } from './core.ts';
@@ -23,7 +24,6 @@ import { admit, attachIncoming, retryNow, unlink, wake } from './links.ts';
 import { callMethod } from './methods.ts';
 import { linkStateOf } from './peer.ts';
 import { AccountQueue } from './queue.ts';
-import { getSelf, nicknameOf, putSelf } from './self.ts';
 import { settingOf } from './settings.ts';
 import { Waits } from './waits.ts';
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { putInstallId } from '../store/self.ts';
 import { type Person, World } from '../testing/people.ts';
-import { putInstallId } from './self.ts';
 
 test('LINK-5: two copies of an account that take turns are told to both sides, once a day', async () => {
   await using world = new World();

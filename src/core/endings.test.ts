@@ -101,3 +101,28 @@ test('MSG-2: a clock that is set back lengthens no message’s life, over a rest
   await world.settle(4 * MINUTE);
   for (const one of [alice.read(bob), bob.read(alice)]) expect(await one).toEqual([]);
 });
+
+test('of a contact who is erased nothing stays in any table', async () => {
+  await alice.call('contact.rename', { contact: 'bob', name: 'Bartholomew' });
+  await alice.call('contact.note', { contact: 'Bartholomew', note: 'a note of him' });
+  await alice.call('config.set', { key: 'notify.level', value: 'name', conversation: 'Bartholomew' });
+  await alice.send('Bartholomew', 'a word to him');
+  await world.settle();
+  const { id } = await alice.call('conversation.show', { conversation: 'Bartholomew' });
+  await bob.close();
+  const traces = ['Bartholomew', 'of him', 'to him', bob.address];
+  const kept = (): string[] => {
+    const tables = alice.db.all<{ name: string }>(`SELECT name FROM sqlite_schema WHERE type = 'table'`);
+    const rows = tables.flatMap(({ name }) => alice.db.all<Record<string, unknown>>(`SELECT * FROM ${name}`));
+    const text = rows
+      .flatMap((row) => Object.values(row))
+      .map((cell) => (cell instanceof Uint8Array ? Buffer.from(cell).toString('latin1') : String(cell)))
+      .join('\n');
+    return traces.filter((trace) => text.includes(trace));
+  };
+  expect(kept()).toEqual(traces);
+  await alice.call('contact.remove', { contact: 'Bartholomew', erase: true });
+  await world.settle();
+  expect(kept()).toEqual([]);
+  expect(alice.db.get('SELECT 1 AS one FROM settings WHERE scope = ?', id)).toBeUndefined();
+});

@@ -17,6 +17,7 @@ import {
   deleteMessage,
   editMessage,
   getMessage,
+  listMessagesAfter,
   listReactions,
   listUnreadUpTo,
   type MessageRow,
@@ -245,15 +246,14 @@ export const markRead = (core: Core, conversation: ConversationRow, upToRow = Nu
 
 /** Erases every message and every file of a conversation here. */
 export const clear = (core: Core, conversation: ConversationRow): void => {
-  const rows = () =>
-    core.db.all<{ id: number }>('SELECT id FROM messages WHERE conversation_id = ? LIMIT ?', conversation.id, PAGE);
+  const rows = () => listMessagesAfter(core.db, conversation.id, 0, PAGE);
   for (let page = rows(); page.length > 0; page = rows())
     commit(core, (changes) => {
       for (const { id } of page) {
         dropOutbox(core, id);
         removeMessage(core.db, id);
       }
-      core.db.run('UPDATE conversations SET unread = 0, last_at = NULL WHERE id = ?', conversation.id);
+      patchConversation(core.db, conversation.id, { unread: 0, lastAt: null });
       changes.erased = true;
     });
   const files = () => listFiles(core.db, conversation.id, Number.MAX_SAFE_INTEGER, PAGE);

@@ -14,6 +14,7 @@ import {
   putContact,
   putHistory,
 } from '../store/contacts.ts';
+import { nicknameOf } from '../store/self.ts';
 import {
   closeRequest,
   getOpenRequest,
@@ -28,7 +29,6 @@ import { ensureConversation } from './accepting.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
-import { nicknameOf } from './self.ts';
 import { bundleIdOf, emptySession, loadSession, resetsLeft, startSession } from './sessions.ts';
 
 type RequestFrame = Extract<PlainFrame, { kind: 'request' }>;

@@ -2,7 +2,6 @@
 import { renameSync, rmSync } from 'node:fs';
 import { type AccountPaths, checkSocketDir, type Places } from '../client/paths.ts';
 import { Account, createAccount, torObject } from '../core/account.ts';
-import { getSelf, isAtPlace, putInstallId, putPlace } from '../core/self.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
 import { TorNetwork } from '../net/tor-network.ts';
@@ -12,6 +11,7 @@ import { ID_BYTES } from '../protocol/ids.ts';
 import { type Greeting, type Method, type Params, type Result, RPC_VERSION, type Status } from '../protocol/rpc.ts';
 import { takeLock } from '../sqlite/lock.ts';
 import type { Database } from '../sqlite/open.ts';
+import { getSelf, isAtPlace, putInstallId, putPlace } from '../store/self.ts';
 import {
   createAccountDir,
   eraseAccountDir,
