@@ -1,5 +1,4 @@
 // What each frame of a link means, by who sent it: a stranger, someone who was asked, an accepted contact.
-import type { MessageId } from '../protocol/ids.ts';
 import { BATCH_FRAMES_MAX, VOLATILE_PER_SECOND_MAX } from '../protocol/limits.ts';
 import type { PeerFrame, PlainFrame, SealedFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact, patchContact, putHistory } from '../store/contacts.ts';
@@ -75,7 +74,7 @@ const takePlain = async (
       for (const tell of peer.pongWaiters.splice(0)) tell();
       return;
     case 'no_request':
-      return onNoRequest(core, contact, frame.id as MessageId);
+      return onNoRequest(core, contact);
     case 'not_contact':
       return onNotContact(core, contact);
     case 'typing':

@@ -9,6 +9,7 @@ import {
   REQUESTS_PENDING_MAX,
   UNPROVEN_STREAMS_MAX,
 } from '../../src/protocol/limits.ts';
+import { safeName } from '../../src/protocol/safe-text.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { codeOf } from '../../src/testing/code.ts';
 import { type Person, World } from '../../src/testing/people.ts';
@@ -113,6 +114,19 @@ describe('LESSON 3: contacts are named by ids, never by place or look', () => {
     await mallory.say(mallory.request(bob, { nickname: 'alice' }));
     expect((await bob.call('contact.requests', {})).map((one) => one.name)).toEqual(['alice-2']);
     expect((await bob.contact('alice')).address).toBe(alice.address);
+  });
+
+  test('a stranger whose name looks like that of a contact gets one that looks otherwise, and can be typed', async () => {
+    for (const nickname of ['al\u200bice', ' alice\u202e', 'alice\n', '\u{1f600}'.repeat(32), '\u{1f600}'.repeat(32)]) {
+      const mallory = await Hostile.join(world);
+      await mallory.dial(bob);
+      await mallory.say(mallory.request(bob, { nickname }));
+    }
+    const names = (await bob.call('contact.requests', {})).map((one) => one.name).sort();
+    expect(names).toEqual(
+      ['alice-2', 'alice-3', 'alice␊', '\u{1f600}'.repeat(32), `${'\u{1f600}'.repeat(29)}-2`].sort(),
+    );
+    for (const name of names) expect(safeName(name)).toBe(name);
   });
 });
 
