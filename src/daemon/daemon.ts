@@ -52,6 +52,16 @@ type Open = {
   readonly notifier: Notifier;
 };
 
+// The lines of a stack without the message above them, which may hold a text and have lines of its own.
+const framesOf = (error: unknown): string =>
+  error instanceof Error
+    ? (error.stack ?? '')
+        .split('\n')
+        .filter((line) => /^ {4}at /.test(line))
+        .slice(0, 8)
+        .join('\n')
+    : 'no stack';
+
 /** A running daemon. */
 export class Daemon {
   readonly options: DaemonOptions;
@@ -134,8 +144,9 @@ export class Daemon {
   /** Something that must never happen: told to the log with its stack, and the process ends. */
   bug(error: unknown): void {
     this.log.error('bug', {
-      stack: error instanceof Error ? (error.stack ?? '').split('\n').slice(1, 8).join('\n') : 'no stack',
+      stack: framesOf(error),
       name: error instanceof Error ? error.name : typeof error,
+      version: this.options.version,
     });
     this.stop(1).catch(() => this.#end.resolve(1));
   }

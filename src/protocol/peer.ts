@@ -40,7 +40,6 @@ const PlainFrame = z.discriminatedUnion('kind', [
     bundle,
     nickname: name,
     note: z.string().max(NOTE_CHARS_MAX).refine(wellFormed).optional(),
-    token: id.optional(),
   }),
   z.object({ kind: z.literal('no_request'), id }),
   z.object({ kind: z.literal('not_contact') }),

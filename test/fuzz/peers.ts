@@ -40,7 +40,7 @@ const anyFrame = (dice: Dice): PeerFrame => {
   const index = dice.int(2 ** 32);
   return dice.pick<() => PeerFrame>([
     () => ({ kind: 'resume', session: id, sent: dice.int(1e9), received: dice.int(1e9) }),
-    () => ({ kind: 'request', id, bundle: base64(dice.bytes(99)), nickname: 'n', note: 'note', token: id }),
+    () => ({ kind: 'request', id, bundle: base64(dice.bytes(99)), nickname: 'n', note: 'note' }),
     () => ({ kind: 'no_request', id }),
     () => ({ kind: 'not_contact' }),
     () => ({ kind: 'reset', session: id, bundle: base64(dice.bytes(99)) }),
