@@ -385,13 +385,14 @@ const countFrame = (core: Core, peer: Peer): void => {
 const isOverRate = (core: Core, peer: Peer): boolean =>
   peer.rate.second === secondOf(core) && peer.rate.frames >= FRAMES_PER_SECOND_MAX;
 
-// A contact who has used up a second's share is read again in the next one.
+// A contact who has used up a second's share is read again in the next one. A timer may be early by a part of a millisecond.
 const holdForSecond = (core: Core, peer: Peer, link: Link): void => {
   link.pause();
-  if (peer.rate.frames > FRAMES_PER_SECOND_MAX) return;
   const ms = 1000 * (secondOf(core) + 1) - core.clock.monotonic();
-  core.clock.after(ms, () => {
-    if (peer.link === link && peer.inbox.length < WINDOW_FRAMES_MAX) link.resume();
+  peer.cancelHold();
+  peer.cancelHold = core.clock.after(ms, () => {
+    if (isOverRate(core, peer)) holdForSecond(core, peer, link);
+    else if (peer.inbox.length < WINDOW_FRAMES_MAX) link.resume();
   });
 };
 
@@ -420,6 +421,7 @@ const forgetStranger = (core: Core, peer: Peer): void => {
 
 const reset = (core: Core, peer: Peer): void => {
   peer.cancelHeartbeat();
+  peer.cancelHold();
   peer.link = undefined;
   peer.ready = false;
   peer.inbox = [];
