@@ -17,7 +17,12 @@ export type Ran<T> = {
   readonly error: { readonly code: string; readonly message: string; readonly exit: number } | undefined;
 };
 
-type RunOptions = { readonly input?: string | Buffer; readonly env?: Record<string, string>; readonly json?: boolean };
+type RunOptions = {
+  readonly input?: string | Buffer;
+  readonly env?: Record<string, string>;
+  readonly json?: boolean;
+  readonly cwd?: string;
+};
 
 /** Runs a program to its end. */
 export const run = (
@@ -25,7 +30,11 @@ export const run = (
   options: RunOptions = {},
 ): Promise<{ code: number; out: Buffer; err: string }> =>
   new Promise((done, fail) => {
-    const child = spawn(PROGRAM, args, { env: { ...process.env, ...options.env }, stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(PROGRAM, args, {
+      env: { ...process.env, ...options.env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
@@ -107,6 +116,11 @@ export class User {
   constructor(dir: string, name: string) {
     this.dir = dir;
     this.name = name;
+  }
+
+  /** A shell's words for a command of this user. */
+  words(command: string): string {
+    return `${PROGRAM} --data-dir ${this.dir} --account ${this.name} ${command}`;
   }
 
   async run<T = Record<string, unknown>>(...args: (string | RunOptions)[]): Promise<Ran<T>> {
