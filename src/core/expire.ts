@@ -15,6 +15,7 @@ import { listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
 import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
 import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests, pruneResets } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
+import { eraseFile } from './files-rows.ts';
 import { giveUp } from './outbox.ts';
 import { dropBundles, retryResets } from './sessions.ts';
 
@@ -112,6 +113,7 @@ export class Expiry implements Disposable {
           for (const waiting of listOutboxOfMessage(db, row.id)) removeOutbox(db, waiting.id);
           if (row.unread === 1) addUnread(db, row.conversationId, -1);
           removeMessage(db, row.id);
+          eraseFile(this.#core, changes, row.fileId);
           changes.event({ kind: 'message.expired', subject: idOf(row.messageId) });
         }
         changes.erased = true;

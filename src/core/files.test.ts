@@ -54,6 +54,8 @@ const kept = (person: Person): string[] => {
   return existsSync(dir) ? readdirSync(dir) : [];
 };
 
+const rows = (person: Person) => person.db.get<{ n: number }>('SELECT count(*) AS n FROM messages')?.n;
+
 const isSaved = (size: number, path = target()): boolean => readFileSync(path).equals(content(size));
 
 /** Bob has begun to save a large file, and a part of it is noted. */
@@ -310,6 +312,19 @@ describe('a file', () => {
       expect(JSON.stringify(person.account.events.since('0'))).not.toContain('secret plan');
     }
     expect(isSaved(50_000)).toBe(true);
+  });
+
+  test('ends with its message where messages end by themselves, fetched or not', async () => {
+    await alice.call('config.set', { key: 'messages.expiresMs', value: 60 * MINUTE, conversation: 'bob' });
+    const [saved, waits] = [await offer(1000), await offer(1000)];
+    await save(saved.id);
+    expect((await bob.messages(alice)).every(({ expiresAt }) => expiresAt !== undefined)).toBe(true);
+    expect([kept(alice).length, kept(bob).length]).toEqual([2, 2]);
+    await world.settle(61 * MINUTE);
+    for (const person of [alice, bob])
+      expect([await person.call('file.list', {}), kept(person), rows(person)]).toEqual([[], [], 0]);
+    expect(isSaved(1000)).toBe(true);
+    await expect(save(waits.id)).rejects.toMatchObject({ code: 'file.unknown' });
   });
 
   test('is erased with its conversation, also while it goes', async () => {

@@ -206,7 +206,7 @@ export const resend = (core: Core, id: string): MessageRow => {
       ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
       ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs, expiresFrom: row.expiresFrom }),
     } as const;
-    enqueue(core, changes, contact.id, file === undefined ? text : offerBody(file, row.sentAt), row.id);
+    enqueue(core, changes, contact.id, file === undefined ? text : offerBody(file, row), row.id);
     changes.event({ kind: 'message.queued', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);

@@ -53,6 +53,12 @@ const PlainFrame = z.discriminatedUnion('kind', [
 ]);
 export type PlainFrame = z.infer<typeof PlainFrame>;
 
+// A message that ends by itself says when: so long after it came, or was read.
+const expiry = {
+  expiresMs: z.number().int().min(EXPIRY_MS_MIN).max(EXPIRY_MS_MAX).optional(),
+  expiresFrom: z.enum(['delivery', 'read']).optional(),
+};
+
 /** What `sealed` frames carry. An unknown kind is acknowledged and answered with `unsupported`. */
 const SealedBody = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('accept'), id, request: id, nickname: name }),
@@ -62,8 +68,7 @@ const SealedBody = z.discriminatedUnion('kind', [
     text,
     sentAt: count,
     replyTo: id.optional(),
-    expiresMs: z.number().int().min(EXPIRY_MS_MIN).max(EXPIRY_MS_MAX).optional(),
-    expiresFrom: z.enum(['delivery', 'read']).optional(),
+    ...expiry,
   }),
   z.object({ kind: z.literal('edit'), id, target: id, number: z.number().int().min(1).max(1_000_000), text }),
   z.object({ kind: z.literal('delete'), id, target: id }),
@@ -84,6 +89,7 @@ const SealedBody = z.discriminatedUnion('kind', [
     key: key32,
     root: key32,
     sentAt: count,
+    ...expiry,
   }),
   z.object({ kind: z.literal('file.cancel'), id, target: id }),
   z.object({ kind: z.literal('file.done'), id, target: id }),

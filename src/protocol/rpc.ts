@@ -447,7 +447,7 @@ export const ACCOUNT_METHODS = {
     z.object({ id: z.string() }),
   ),
   'file.write': method(
-    'Appends bytes (base64, at most 512 KiB) to a spooled file.',
+    'Appends bytes (base64, at most 512 KiB) to a spooled file; an error ends it.',
     ofFile.extend({ data: z.string().max(700_000) }),
     z.object({ sizeBytes: bytes }),
   ),
@@ -463,7 +463,7 @@ export const ACCOUNT_METHODS = {
   ),
   'file.show': method('One file.', ofFile, file),
   'file.save': method(
-    'Fetches a file and writes it to an absolute path that does not exist yet.',
+    'Fetches a file and writes it to an absolute path that does not exist yet. Without `timeoutMs` the wait ends after a minute in which nothing came.',
     ofFile.extend({
       path: z.string().max(4096),
       overwrite: z.boolean().optional(),
@@ -482,7 +482,7 @@ export const ACCOUNT_METHODS = {
     ofFile.extend({ wait: z.enum(['active', 'done']).optional(), ...wait }),
     z.object({ file, reached: z.boolean() }),
   ),
-  'file.pause': method('Pauses a transfer.', ofFile, file),
+  'file.pause': method('Pauses what is being fetched; `file.fetch` or `file.save` goes on with it.', ofFile, file),
   'file.cancel': method('Ends a transfer and erases what is kept of it.', ofFile, file),
 } as const;
 
