@@ -4,7 +4,6 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hashChunk, rootOf, sealChunk } from '../../src/crypto/file-chunks.ts';
-import type { FileObject } from '../../src/protocol/rpc.ts';
 import { Hostile } from '../attacks/hostile.ts';
 import { furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
@@ -52,12 +51,11 @@ beforeAll(async () => {
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
-const files = (): Promise<FileObject[]> => alice.items<FileObject>('file', 'list');
-const firstId = async (): Promise<string> => (await files())[0]?.id ?? '';
+const firstId = async (): Promise<string> => (await alice.files())[0]?.id ?? '';
 
 describe('a name that a contact gave a file', () => {
   test('is told as it is in JSON, and harmless on a terminal', async () => {
-    const list = await files();
+    const list = await alice.files();
     expect(list.map(({ name }) => name)).toEqual(Object.keys(NAMES));
     for (const file of list)
       expect(file).toMatchObject({
@@ -80,7 +78,7 @@ describe('a name that a contact gave a file', () => {
     const cwd = join(stage.dir, 'here');
     mkdirSync(cwd);
     const above = readdirSync(stage.dir);
-    for (const { id } of await files()) await alice.ok('file', 'save', id, { cwd });
+    for (const { id } of await alice.files()) await alice.ok('file', 'save', id, { cwd });
     expect(readdirSync(cwd).sort()).toEqual(Object.values(NAMES).sort());
     expect(readdirSync(stage.dir)).toEqual(above);
     for (const name of readdirSync(cwd)) expect(readFileSync(join(cwd, name)).equals(CONTENT)).toBe(true);
@@ -123,7 +121,7 @@ test('a file whose reading is interrupted is not offered, and nothing of it is k
   const child = spawn('sh', ['-c', `exec ${alice.words('file send bob - --name stream')}`], { stdio: 'pipe' });
   const ended = new Promise((done) => child.on('close', done));
   child.stdin.write(Buffer.alloc(100_000));
-  const named = async () => (await files()).find(({ name }) => name === 'stream');
+  const named = async () => (await alice.files()).find(({ name }) => name === 'stream');
   await alice.until('the spool', named);
   child.kill('SIGINT');
   expect(await ended).toBe(130);

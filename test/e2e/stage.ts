@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { inject } from 'vitest';
+import type { FileObject } from '../../src/protocol/rpc.ts';
 
 const PROGRAM = resolve('bin/sotto');
 
@@ -22,6 +23,8 @@ type RunOptions = {
   readonly env?: Record<string, string>;
   readonly json?: boolean;
   readonly cwd?: string;
+  /** Another program than sotto. */
+  readonly program?: string;
 };
 
 /** Runs a program to its end. */
@@ -30,7 +33,7 @@ export const run = (
   options: RunOptions = {},
 ): Promise<{ code: number; out: Buffer; err: string }> =>
   new Promise((done, fail) => {
-    const child = spawn(PROGRAM, args, {
+    const child = spawn(options.program ?? PROGRAM, args, {
       env: { ...process.env, ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -165,6 +168,10 @@ export class User {
 
   async bodies(conversation: string): Promise<string[]> {
     return (await this.items<{ body: string }>('read', conversation, '--limit', '2000')).map((message) => message.body);
+  }
+
+  files(): Promise<FileObject[]> {
+    return this.items<FileObject>('file', 'list');
   }
 
   async pid(): Promise<number> {
