@@ -167,6 +167,18 @@ describe('a file', () => {
     expect(readdirSync(world.dir)).not.toContain(`.sotto-${id}`);
   });
 
+  test('is saved after the account was closed while it was saved', async () => {
+    const { id } = await offer(LARGE);
+    await bob.call('file.fetch', { id });
+    await world.settle(MINUTE);
+    const saving = bob.call('file.save', { id, path: target(), wait: 'active' });
+    await Promise.all([saving, bob.close()]);
+    expect(readdirSync(world.dir).filter((name) => name === 'saved' || name.startsWith('.sotto-'))).toEqual([]);
+    await bob.open();
+    await world.settle();
+    expect(isSaved(LARGE)).toBe(true);
+  });
+
   test('of a contact who comes back is asked for at once, and one who is away costs nothing', async () => {
     const { id } = await offer(1000);
     await alice.close();

@@ -219,6 +219,12 @@ describe('FILE-4: a contact who offers files', () => {
     expect(await codeOf(alice.call('file.fetch', { id: second }))).toBe('done');
   });
 
+  test('under a name longer than any file has is not understood', async () => {
+    const [named, long] = [await lure({ name: 'ü'.repeat(127) }), await lure({ name: 'ü'.repeat(128) })];
+    expect([named, long].map((id) => mallory.acknowledged(id as MessageId))).toEqual([true, false]);
+    expect((await alice.call('file.list', {})).map(({ name }) => name)).toEqual(['ü'.repeat(127)]);
+  });
+
   test('under the id of a file of somebody else has it ignored', async () => {
     const id = (await offer('bob', 1000)) as MessageId;
     const kept = readdirSync(join(world.dir, 'alice', 'files'));

@@ -1,6 +1,6 @@
 // Files at the command line: on stdout, in the folder where one is, read from stdin; what a contact calls them does no harm.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hashChunk, rootOf, sealChunk } from '../../src/crypto/file-chunks.ts';
@@ -115,6 +115,22 @@ describe('a file on stdout', () => {
     expect(full.status).toBe(1);
     expect(full.stderr.toString()).toBe('sotto: The disk is full: free some space and try again\n');
   });
+});
+
+test('a file that is read while the account is locked is not offered, and the daemon stays', async () => {
+  const source = join(stage.dir, 'source');
+  writeFileSync(source, '');
+  truncateSync(source, 1024 ** 3);
+  const pid = await alice.pid();
+  const sending = alice.run('file', 'send', 'bob', source);
+  await alice.until('the spool', async () => (await alice.files()).at(-1)?.name === 'source');
+  await alice.ok('account', 'lock');
+  const { code, error } = await sending;
+  expect([code, error?.code]).toEqual([6, 'account.locked']);
+  await alice.ok('account', 'unlock');
+  await alice.until('its end', async () => (await alice.files()).at(-1)?.state === 'failed');
+  expect(await alice.pid()).toBe(pid);
+  expect(readdirSync(join(stage.dir, 'accounts', 'alice', 'files'))).toHaveLength(2 * Object.keys(NAMES).length);
 });
 
 test('a file whose reading is interrupted is not offered, and nothing of it is kept', async () => {
