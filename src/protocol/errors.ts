@@ -107,6 +107,20 @@ const ROWS = {
   'dial.noDescriptor': [4, 'later', 'The address is not published: the other side is offline'],
   'dial.unreachable': [4, 'later', 'The other side cannot be reached'],
   'dial.timeout': [4, 'later', 'The other side did not answer in time'],
+  'server.unreachable': [4, 'later', 'The server cannot be reached'],
+  'server.timeout': [4, 'later', 'The server did not answer in time'],
+  'server.refused': [4, 'later', 'The server takes no connection now'],
+  'server.certificateChanged': [
+    6,
+    'after-change',
+    'The server shows another key than the one of its invite: nothing was sent to it',
+  ],
+  'server.certificateRefused': [
+    6,
+    'after-change',
+    'The certificate of the server is not valid: nothing was sent to it',
+  ],
+  'server.invalid': [8, 'after-change', 'What answers there is no sotto server'],
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ROWS;

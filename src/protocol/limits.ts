@@ -131,6 +131,24 @@ export const TOR_RESTART_MS_MIN = 1 * SECOND;
 export const TOR_RESTART_MS_MAX = 60 * SECOND;
 export const TOR_CONTROL_LINE_BYTES_MAX = 1 * MIB;
 
+// connections to a server
+export const SERVER_CONNECTIONS_MAX = 10_000;
+export const SERVER_UNPROVEN_PER_SOURCE_MAX = 20;
+/** From the connection to the end of its upgrade, and from there to the first message. */
+export const SERVER_FIRST_FRAME_MS_MAX = 5 * SECOND;
+export const SERVER_LOGIN_MS_MAX = 10 * SECOND;
+export const SERVER_PING_MS = 30 * SECOND;
+export const SERVER_PINGS_MISSED_MAX = 2;
+/** The largest message that a server takes. */
+export const SERVER_MESSAGE_BYTES_MAX = 64 * KIB;
+/** What may wait for one reader, and so the largest message that a client takes. */
+export const SERVER_UNSENT_BYTES_MAX = 256 * KIB;
+/** How long a closed connection may still send what is queued. */
+export const SERVER_CLOSE_MS_MAX = 5 * SECOND;
+export const SERVER_DIAL_MS_MAX = 20 * SECOND;
+export const UPGRADE_BYTES_MAX = 8 * KIB;
+export const UPGRADE_HEADERS_MAX = 64;
+
 // at rest
 export const ARGON2_MEMORY_KIB = 64 * KIB;
 export const ARGON2_MEMORY_KIB_MIN = 16 * KIB;
