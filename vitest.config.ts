@@ -25,7 +25,11 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'test/*.test.ts', 'test/{account,cli,daemon,sim,attacks,fuzz}/**/*.test.ts'],
+          include: [
+            'src/**/*.test.ts',
+            'test/*.test.ts',
+            'test/{account,cli,daemon,sim,attacks,fuzz,server}/**/*.test.ts',
+          ],
           testTimeout: 90_000,
           hookTimeout: 90_000,
         },

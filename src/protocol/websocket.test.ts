@@ -258,6 +258,6 @@ test('a frame that trickles in keeps no more than twice of what has come', () =>
   const header = hex('82 ff 0000000000010000 00000000');
   expect([...parser.take(header)]).toEqual([]);
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * 1024);
-  for (let sent = 0; sent < MAX - 1; sent++) expect([...parser.take(Buffer.alloc(1))]).toEqual([]);
-  expect([...parser.take(Buffer.alloc(1))]).toHaveLength(1);
+  const counts = Array.from({ length: MAX }, () => [...parser.take(Buffer.alloc(1))].length);
+  expect(counts.indexOf(1)).toBe(MAX - 1);
 });

@@ -74,6 +74,14 @@ describe('every parser has a fuzz target', () => {
 // Codes that a file with a parser gives for other reasons than its input.
 const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/client/rpc-client.ts': ['rpc.tooLarge'],
+  'src/net/server-dial.ts': [
+    'server.timeout',
+    'server.unreachable',
+    'server.invalid',
+    'server.certificateChanged',
+    'server.certificateRefused',
+    'tor.offline',
+  ],
   'src/crypto/vault.ts': ['passphrase.empty'],
   'src/sqlite/open.ts': ['disk.full', 'disk.failed', 'account.locked'],
   'src/daemon/backup.ts': ['file.exists', 'disk.failed', 'account.locked'],

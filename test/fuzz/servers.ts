@@ -1,5 +1,7 @@
-// Targets for what passes between servers and their clients before it means anything: upgrades and frames.
+// Targets for what passes between servers and their clients before it means anything: upgrades, frames, origins, sources.
+import { isIP } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
+import { parseOrigin } from '../../src/net/server-dial.ts';
 import { ProtocolError, type SottoError } from '../../src/protocol/errors.ts';
 import { UPGRADE_BYTES_MAX } from '../../src/protocol/limits.ts';
 import {
@@ -20,6 +22,7 @@ import {
   parseUpgradeRequest,
   parseUpgradeResponse,
 } from '../../src/protocol/websocket-upgrade.ts';
+import { Proxies, parseCircuitLine, sourceOf } from '../../src/server/sources.ts';
 import { type Dice, mutateBytes, mutateText } from './dice.ts';
 import { holds } from './peers.ts';
 import type { Target } from './target.ts';
@@ -119,15 +122,25 @@ const headOf = (dice: Dice, text: string): string => {
   return found?.text ?? '';
 };
 
+const CIRCUIT = 'PROXY TCP6 fc00:dead:beef:4dad::0:29 ::1 666 80\r\n';
+
 const requests: Target = {
   name: 'WebSocket requests',
-  parsers: ['src/protocol/websocket-upgrade.ts parseUpgradeRequest', 'src/protocol/websocket-upgrade.ts HeadReader'],
+  parsers: [
+    'src/protocol/websocket-upgrade.ts parseUpgradeRequest',
+    'src/protocol/websocket-upgrade.ts HeadReader',
+    'src/server/sources.ts parseCircuitLine',
+  ],
   codes: ['handshake.failed', 'frame.tooLarge'],
   play: (dice) => {
     const path = dice.pick(['/v1', '/v1/call'] as const);
     const forwarded = dice.chance(0.3) ? '\r\nX-Forwarded-For: 192.0.2.1, ::1' : '';
     const request = buildUpgradeRequest({ ...OFFER, path }).slice(0, -END.length) + forwarded;
-    const parsed = parseUpgradeRequest(headOf(dice, request));
+    const isTor = dice.chance(0.3);
+    const head = headOf(dice, isTor ? CIRCUIT + request : request);
+    const line = isTor ? parseCircuitLine(head) : { circuit: '', head };
+    holds(/^[0-9a-f:]*$/i.test(line.circuit), 'a circuit is an address');
+    const parsed = parseUpgradeRequest(line.head);
     holds(Buffer.from(parsed.key, 'base64').length === 16, 'a key has 16 bytes');
     const response = buildUpgradeResponse(parsed).slice(0, -END.length);
     parseUpgradeResponse(response, { ...OFFER, path: parsed.path, key: parsed.key });
@@ -147,5 +160,55 @@ const answers: Target = {
   },
 };
 
+const origins: Target = {
+  name: 'origins of servers',
+  parsers: ['src/net/server-dial.ts parseOrigin'],
+  codes: ['link.invalid'],
+  play: (dice) => {
+    const text = dice.pick(['wss://chat.example.net:7443', 'ws://127.0.0.1', 'wss://[2001:db8::1]:1', 'ws://a.onion']);
+    const origin = dice.chance(0.7) ? mutateText(dice, text) : text;
+    const { host, port, isTls, isOnion } = parseOrigin(origin);
+    const url = new URL(origin);
+    holds(url.hostname.replace(/^\[|\]$/g, '') === host || isIP(host) === 6, 'others read the same host');
+    holds(url.port === '' || Number(url.port) === port, 'and the same port');
+    holds(
+      isTls || isOnion || /^(localhost|::1|127\.)/.test(host),
+      'only this machine and onions are dialled in the clear',
+    );
+  },
+};
+
+const sources: Target = {
+  name: 'addresses of clients and proxies',
+  parsers: ['src/server/sources.ts sourceOf', 'src/server/sources.ts Proxies'],
+  codes: ['config.invalid'],
+  // From `requests`, which plays the circuits of the same file.
+  others: ['handshake.failed'],
+  play: (dice) => {
+    const groups = Array.from({ length: 8 }, () => dice.int(0x10000).toString(16));
+    const address = dice.pick([
+      groups.join(':'),
+      `${groups.slice(0, 4).join(':')}::1`,
+      '192.0.2.9',
+      '::ffff:192.0.2.9',
+    ]);
+    const given = (dice.chance(0.5) ? mutateText(dice, address) : address).replaceAll('/', '');
+    const proxies = new Proxies([dice.chance(0.5) ? given : `${given}/${dice.int(140)}`]);
+    holds(isIP(given) !== 0, 'only addresses are taken');
+    holds(proxies.has(given), 'an address is in its own network');
+    holds(
+      proxies.clientOf(['192.0.2.77', 'x', given]) === undefined,
+      'what is told before something else is not believed',
+    );
+    const source = sourceOf(given);
+    holds(
+      source.endsWith('::/64') === (isIP(given) === 6 && isIP(source) !== 4),
+      'a source is an address or a network',
+    );
+    if (given === groups.join(':'))
+      holds(source === sourceOf(`${groups.slice(0, 4).join(':')}::1`), 'one network, one source');
+  },
+};
+
 /** What comes over connections to servers. */
-export const SERVER_TARGETS: readonly Target[] = [frames, requests, answers];
+export const SERVER_TARGETS: readonly Target[] = [frames, requests, answers, origins, sources];
