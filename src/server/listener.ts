@@ -122,10 +122,12 @@ export class Listener<State> implements AsyncDisposable {
     const server = createServer({ noDelay: true }, (socket) => this.#accept(socket, place));
     if (place.kind === 'unix') rmSync(place.path, { force: true });
     const where: ListenOptions = place.kind === 'unix' ? { path: place.path } : { host: place.host, port: place.port };
-    await new Promise<void>((resolve, reject) => {
+    await new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ ...where, backlog: BACKLOG }, resolve);
+      server.listen({ ...where, backlog: BACKLOG }, () => resolve(server.off('error', reject)));
     });
+    // The system has no descriptor left: whoever came is turned away, the others stay.
+    server.on('error', () => this.#options.events.refused('no descriptor'));
     if (place.kind === 'unix') chmodSync(place.path, 0o600);
     this.#servers.push(server);
     this.#closed.push(new Promise((resolve) => server.once('close', resolve)));
@@ -161,6 +163,7 @@ export class Listener<State> implements AsyncDisposable {
   #request(connection: Connection<State>, head: Head): ReturnType<ConnectionHost<State>['request']> {
     const told = this.#told.get(connection);
     if (told === undefined) return { request: parseUpgradeRequest(head.text), source: connection.source };
+    this.#told.delete(connection);
     const line = told === true ? parseCircuitLine(head.text) : undefined;
     const request = parseUpgradeRequest(line?.head ?? head.text);
     const source = line?.circuit ?? sourceOf(this.#proxies.clientOf(request.forwarded) ?? String(told));

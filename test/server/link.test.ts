@@ -313,6 +313,24 @@ describe('a link', () => {
     expect(heard.lines).toEqual([]);
     link.resume();
     await heard.line('text later');
+    // From the beginning, too.
+    const told = new Heard();
+    const quiet = await dial(
+      { origin: `ws://127.0.0.1:${serving.port}` },
+      {
+        attach: (one) => {
+          one.pause();
+          one.text('echo early');
+          return { text: (text) => told.add(text), binary: () => {}, drained: () => {}, closed: () => {} };
+        },
+      },
+    );
+    await serving.heard.line('c2 text echo early');
+    link.text('echo x');
+    await heard.line('text x');
+    expect(told.lines).toEqual([]);
+    quiet.link.resume();
+    await told.line('early');
   });
 
   test('says when enough waits, and when there is room again', async () => {

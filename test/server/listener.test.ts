@@ -1,5 +1,7 @@
+import { statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { connect as tlsConnect } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { ProtocolError } from '../../src/protocol/errors.ts';
 import {
@@ -253,6 +255,7 @@ describe('limits', () => {
   test('at a Unix socket Tor tells the circuit, and has to', async () => {
     const path = join(folder(), 'onion');
     const serving = await Serving.at([{ kind: 'unix', path, circuits: true }]);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
     const line = 'PROXY TCP6 fc00:dead:beef:4dad::0:29 ::1 666 80\r\n';
     const raw = await Raw.to(connect({ path }));
     raw.write(line, REQUEST);
@@ -344,6 +347,47 @@ describe('what is sent', () => {
     await serving.heard.line('c1 text later');
     expect(raw.heard.lines.some((line) => line.startsWith('ping'))).toBe(false);
   });
+});
+
+test('a connection that is not read any more still ends well', async () => {
+  const serving = await Serving.plain();
+  const raw = await serving.rawOpen();
+  serving.opened[0]?.pause();
+  raw.write(masked(binaryFrame(Buffer.alloc(1000))));
+  serving.opened[0]?.close(1008, 'enough');
+  await raw.heard.line('gone');
+  await serving.empty();
+  expect(raw.heard.lines.slice(2)).toEqual(['close 1008 enough', 'end', 'gone']);
+});
+
+test('with TLS: no TLS at all, a handshake that breaks off, one that never ends', async () => {
+  const serving = await Serving.tls();
+  const plain = await serving.raw();
+  plain.write(REQUEST);
+  const silent = await serving.raw();
+  const cut = await serving.raw();
+  const hello = tlsConnect({ socket: (await serving.raw()).socket, rejectUnauthorized: false });
+  await new Promise((resolve) => hello.once('secureConnect', resolve));
+  hello.on('error', () => {});
+  cut.write(hex('16030100c8010000c4'));
+  cut.socket.resetAndDestroy();
+  await plain.heard.line('gone');
+  hello.write(REQUEST.slice(0, 10));
+  serving.pass(5000);
+  await silent.heard.line('gone');
+  await serving.empty();
+  expect(serving.heard.lines.filter((line) => line.startsWith('c'))).toEqual([]);
+  const slow = tlsConnect({ port: serving.port, host: '127.0.0.1', rejectUnauthorized: false });
+  const raw = await Raw.to(slow);
+  raw.write(REQUEST, masked(textFrame('echo up')));
+  await raw.heard.line('text up');
+  slow.pause();
+  for (const frame = binaryFrame(Buffer.alloc(SERVER_UNSENT_BYTES_MAX)); serving.opened[0]?.isOpen === true; ) {
+    serving.opened[0].send(frame);
+    await new Promise(setImmediate);
+  }
+  slow.resume();
+  await raw.heard.line('close 4000 slow');
 });
 
 test('at the end everybody is told, and nobody new is taken', async () => {
