@@ -129,6 +129,8 @@ describe('control frames', () => {
         expect(take(wire, 'server', piece)).toEqual([`ping ${payload}`, `pong ${payload}`]);
       }
     expect(refusal(hex(`89 7e 007e ${'00'.repeat(126)}`))).toBe(CLOSE.protocol);
+    expect(() => pingFrame(Buffer.alloc(126))).toThrow('126 bytes');
+    expect(() => closeFrame(CLOSE.normal, 'x'.repeat(124))).toThrow('126 bytes');
   });
 
   test('3.*: reserved bits are refused, in any frame, after what came before', () => {

@@ -252,6 +252,7 @@ const emptyFrame = (opcode: number, size: number): Buffer<ArrayBuffer> => {
 
 const frameOf = (opcode: number, parts: readonly Uint8Array[]): Buffer<ArrayBuffer> => {
   const size = parts.reduce((sum, part) => sum + part.length, 0);
+  if (isControl(opcode) && size > CONTROL_BYTES_MAX) throw new Error(`a control frame of ${size} bytes`);
   const frame = emptyFrame(opcode, size);
   let at = frame.length - size;
   for (const part of parts) {

@@ -3,7 +3,7 @@ import { chmodSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
 import type { Cancel, Clock, Random } from '../ports.ts';
-import { ProtocolError } from '../protocol/errors.ts';
+import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { SERVER_CONNECTIONS_MAX } from '../protocol/limits.ts';
 import { CLOSE } from '../protocol/websocket.ts';
 import { type Head, parseUpgradeRequest } from '../protocol/websocket-upgrade.ts';
@@ -68,7 +68,7 @@ export class Listener<State> implements AsyncDisposable {
     };
   }
 
-  /** Begins to accept at every place. Throws `config.invalid` for proxies, and what the system says of a place (EADDRINUSE…). */
+  /** Begins to accept at every place. Throws `config.invalid` for proxies and certificates, and what the system says of a place (EADDRINUSE…). */
   static async open<State>(options: ListenerOptions<State>): Promise<Listener<State>> {
     const listener = new Listener(options);
     try {
@@ -95,9 +95,16 @@ export class Listener<State> implements AsyncDisposable {
     return this.#unproven.size;
   }
 
-  /** Takes another certificate for the connections to come. */
+  /** Takes another certificate for the connections to come. Throws `config.invalid`, and keeps the one before. */
   setTls(keys: TlsKeys): void {
-    this.#context = createSecureContext({ ...keys, minVersion: 'TLSv1.3' });
+    try {
+      this.#context = createSecureContext({ ...keys, minVersion: 'TLSv1.3' });
+    } catch (cause) {
+      throw new SottoError('config.invalid', {
+        message: `Certificate and key cannot be used: ${cause instanceof Error ? cause.message : ''}`,
+        cause,
+      });
+    }
   }
 
   /** Accepts nobody any more; who is there stays. */
@@ -126,8 +133,8 @@ export class Listener<State> implements AsyncDisposable {
       server.once('error', reject);
       server.listen({ ...where, backlog: BACKLOG }, () => resolve(server.off('error', reject)));
     });
-    // The system has no descriptor left: whoever came is turned away, the others stay.
-    server.on('error', () => this.#options.events.refused('no descriptor'));
+    // Somebody could not be accepted: the others stay.
+    server.on('error', () => this.#options.events.refused('not accepted'));
     if (place.kind === 'unix') chmodSync(place.path, 0o600);
     this.#servers.push(server);
     this.#closed.push(new Promise((resolve) => server.once('close', resolve)));

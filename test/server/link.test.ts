@@ -11,7 +11,7 @@ import { LINK_BUFFER_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX, SERVER_UNSENT_BYTES_MA
 import { binaryFrame, maskedFrame, textFrame } from '../../src/protocol/websocket.ts';
 import { buildRefusal, buildUpgradeResponse, parseUpgradeRequest } from '../../src/protocol/websocket-upgrade.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
-import { dial, folder, Heard, listenWith, SERVER_KEY, Serving, socksTo } from './ends.ts';
+import { dial, folder, Heard, listenWith, SEED, SERVER_KEY, Serving, socksTo } from './ends.ts';
 
 const CA_SIGNED = {
   cert: readFileSync(join(import.meta.dirname, 'localhost.pem')),
@@ -61,8 +61,11 @@ describe('both ends', () => {
     const serving = await Serving.at([{ kind: 'tcp', host: '127.0.0.1', port: 0, tls: CA_SIGNED }]);
     const client = await dial({ origin: `wss://localhost:${serving.port}`, trust: 'authorities' });
     await talk(serving, client);
-    // After a new certificate of the server's: only for connections to come.
-    serving.listener.setTls(serverCertificate(Buffer.alloc(32, 7)));
+    // What cannot be used changes nothing; another certificate is for connections to come.
+    const mixed = { cert: CA_SIGNED.cert, key: serverCertificate(SEED).key };
+    expect(() => serving.listener.setTls(mixed)).toThrow(expect.objectContaining({ code: 'config.invalid' }));
+    await dial({ origin: `wss://localhost:${serving.port}`, trust: 'authorities' });
+    serving.listener.setTls(serverCertificate(SEED));
     await dial({ origin: `wss://localhost:${serving.port}` });
   });
 
@@ -83,7 +86,7 @@ describe('both ends', () => {
 
   test('with TLS through SOCKS', async () => {
     const path = join(folder(), 'inner');
-    const inner = createTlsServer(serverCertificate(Buffer.alloc(32, 7)), (socket) => {
+    const inner = createTlsServer(serverCertificate(SEED), (socket) => {
       socket.once('data', (request: Buffer) => {
         const head = request.toString().trimEnd();
         socket.write(
@@ -160,7 +163,7 @@ describe('a server that is not the right one is told nothing', () => {
   });
 
   test('an old TLS, none at all, something that is no server of ours', async () => {
-    const old = await listen({ ...serverCertificate(Buffer.alloc(32, 7)), maxVersion: 'TLSv1.2' });
+    const old = await listen({ ...serverCertificate(SEED), maxVersion: 'TLSv1.2' });
     await expect(dial({ origin: `wss://localhost:${old.port}` })).rejects.toMatchObject({ code: 'server.invalid' });
     const answering = (answer: string | Buffer) =>
       listenWith(createTcpServer((socket) => socket.once('data', () => socket.end(answer))));
