@@ -91,16 +91,7 @@ export class SocketServerLink implements ServerLink {
   }
 
   close(code: number, reason: string): void {
-    if (this.#closed) return;
-    this.#send(closeFrame(code, reason));
-    this.#flush();
-    const { socket, clock } = this.#parts;
-    // What is queued still goes out, for as long as the server takes it.
-    const cancel = clock.after(SERVER_CLOSE_MS_MAX, () => socket.destroy());
-    socket.once('close', cancel);
-    socket.end();
-    socket.resume();
-    this.#over(code, reason);
+    this.#end(closeFrame(code, reason), code, reason);
   }
 
   #message(frame: Buffer): boolean {
@@ -169,15 +160,20 @@ export class SocketServerLink implements ServerLink {
         if (message.bytes.equals(numberOf(this.#pings))) this.rttMs = this.#parts.clock.monotonic() - this.#pingedAt;
         return;
       case 'close':
-        return this.#answerClose(message.code, message.reason);
+        return this.#end(closeFrame(message.code), message.code, message.reason);
     }
   }
 
-  #answerClose(code: number, reason: string): void {
-    const { socket } = this.#parts;
-    this.#send(closeFrame(code));
+  /** Sends our last frame; what is queued still goes out, for as long as the server takes it. */
+  #end(last: Buffer, code: number, reason: string): void {
+    if (this.#closed) return;
+    this.#send(last);
     this.#flush();
+    const { socket, clock } = this.#parts;
+    const cancel = clock.after(SERVER_CLOSE_MS_MAX, () => socket.destroy());
+    socket.once('close', cancel);
     socket.end();
+    socket.resume();
     this.#over(code, reason);
   }
 

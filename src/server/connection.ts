@@ -177,6 +177,7 @@ export class Connection<State> {
   resume(): void {
     // What could not be read was no silence.
     this.#heardAt = this.#host.now;
+    this.#pingsMissed = 0;
     this.#socket.resume();
   }
 
@@ -195,7 +196,8 @@ export class Connection<State> {
   /** For the host, once a second: deadlines, pings. */
   tick(): void {
     const { now } = this.#host;
-    const lasted = (now - this.#since) * SECOND;
+    // At least so long: deadlines are up to a second late, never early.
+    const lasted = (now - this.#since - 1) * SECOND;
     if (this.#phase === GREETING) {
       if (lasted >= SERVER_FIRST_FRAME_MS_MAX) this.#refuse('late');
     } else if (this.#phase === CLOSING) {

@@ -8,7 +8,7 @@ import { ed25519Public } from '../../src/crypto/primitives.ts';
 import { serverCertificate } from '../../src/crypto/server-certificate.ts';
 import { parseOrigin } from '../../src/net/server-dial.ts';
 import { LINK_BUFFER_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX, SERVER_UNSENT_BYTES_MAX } from '../../src/protocol/limits.ts';
-import { binaryFrame, maskedFrame, textFrame } from '../../src/protocol/websocket.ts';
+import { binaryFrame, closeFrame, maskedFrame, textFrame } from '../../src/protocol/websocket.ts';
 import { buildRefusal, buildUpgradeResponse, parseUpgradeRequest } from '../../src/protocol/websocket-upgrade.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { dial, folder, Heard, listenWith, SEED, SERVER_KEY, Serving, socksTo } from './ends.ts';
@@ -279,6 +279,25 @@ describe('a link', () => {
     const { heard } = await dial({ origin });
     await heard.line('closed');
     expect(heard.lines).toEqual(['text before', `closed ${told}`]);
+  });
+
+  test('does not wait for a server that says goodbye and stays', async () => {
+    const held: Socket[] = [];
+    const server = createTcpServer({ allowHalfOpen: true }, (socket) => {
+      socket.once('data', (request: Buffer) => {
+        held.push(socket);
+        socket.write(buildUpgradeResponse(parseUpgradeRequest(request.toString().trimEnd())));
+        socket.write(closeFrame(1012, 'restart'));
+      });
+    });
+    const { heard, clock } = await dial({ origin: `ws://127.0.0.1:${await listenWith(server)}` });
+    await heard.line('closed 1012 restart');
+    while (clock.step());
+    // What nobody reads any more is answered with a reset.
+    while (held[0]?.destroyed === false) {
+      held[0].write('x');
+      await new Promise(setImmediate);
+    }
   });
 
   test('takes what a server may leave unsent at most', async () => {
