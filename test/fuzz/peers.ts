@@ -105,7 +105,11 @@ const padded = (text: string): Uint8Array<ArrayBuffer> => {
 
 const bodies: Target = {
   name: 'sealed bodies and their padding',
-  parsers: ['src/protocol/peer.ts decodeBody'],
+  parsers: [
+    'src/protocol/peer.ts decodeBody',
+    'src/protocol/padding.ts unpadded',
+    'src/protocol/strict-json.ts parseJsonBytes',
+  ],
   codes: ['frame.invalid'],
   play: (dice) => {
     const body = anyBody(dice);
