@@ -14,6 +14,7 @@ const AWAITING = {
   'src/core/sessions.ts': 'all',
   'src/crypto/backup.ts': 'all',
   'src/crypto/session.ts': 'all',
+  'src/crypto/signal-stores.ts': 'all',
   'src/daemon/account-dir.ts': ['createAccountDir'],
   'src/daemon/backup.ts': 'all',
 } as const;

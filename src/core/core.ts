@@ -1,5 +1,5 @@
 // What every part of the messenger works with: store, ports, keys, live peers, and the facts a transaction leaves behind.
-import type { SignalIdentity } from '../crypto/session.ts';
+import type { SignalIdentity } from '../crypto/signal-stores.ts';
 import type { Clock, Link, LocalKeys, Log, Network, Random } from '../ports.ts';
 import type { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';

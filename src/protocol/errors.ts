@@ -88,6 +88,8 @@ const ROWS = {
   'frame.invalid': [8, 'never', 'A frame from the other side was not valid'],
   'frame.tooLarge': [8, 'never', 'A frame was larger than allowed'],
   'frame.undecryptable': [8, 'later', 'A message could not be decrypted'],
+  'event.invalid': [8, 'never', 'An event of a channel is not valid'],
+  'event.forged': [8, 'never', 'An event of a channel is not signed by a device of its sender'],
   'rpc.invalid': [8, 'after-change', 'The request is not valid JSON-RPC'],
   'rpc.tooLarge': [8, 'after-change', 'A request line is at most 1 MiB'],
   'vault.damaged': [8, 'never', 'The key file of this account is damaged'],

@@ -162,3 +162,44 @@ export const CHECK_MS_MAX = 1 * HOUR;
 export const CHECK_OUTPUT_BYTES_MAX = 64 * KIB;
 export const DISK_RETRY_MS = 10 * SECOND;
 export const ERASURE_WAL_MS_MAX = 1 * MINUTE;
+
+// rooms: events and channels
+/** The JSON of an event, so that it fits into the largest bucket with its header and signature. */
+export const EVENT_CONTENT_BYTES_MAX = 32 * KIB - 256;
+export const CHANNEL_NAME_CHARS_MAX = 32;
+export const TOPIC_CHARS_MAX = 500;
+export const MENTIONS_MAX = 32;
+export const FILE_BLOBS_MAX = 256;
+/** Members of a channel whose messages are sealed for each of them. */
+export const SEALED_MEMBERS_MAX = 256;
+export const CHANNEL_MEMBERS_MAX = 20_000;
+export const CHANNEL_INVITED_MAX = 1_000;
+export const CHANNEL_BANNED_MAX = 10_000;
+/** Those that a channel begins with. */
+export const CHANNEL_FIRST_MEMBERS_MAX = 64;
+/** How many control events a removal may not have seen. */
+export const UNSEEN_CONTROLS_MAX = 64;
+export const SLOW_MS_MAX = 6 * HOUR;
+export const RETENTION_MS_MIN = 1 * HOUR;
+export const RETENTION_MS_MAX = 3_650 * DAY;
+
+// rooms: keys
+export const CHANNEL_ARGON2_MEMORY_KIB = 256 * KIB;
+export const CHANNEL_ARGON2_MEMORY_KIB_MIN = 64 * KIB;
+export const CHANNEL_ARGON2_PASSES_MIN = 3;
+export const PASSPHRASE_WORDS = 6;
+export const SENDER_KEY_MESSAGES_MAX = 1_000;
+export const SENDER_KEY_MS_MAX = 7 * DAY;
+/** No chain is longer: what asks to be wound further forward does not open. */
+export const SENDER_KEY_STEPS_MAX = 2_000;
+/** One-time keys of each kind that a device keeps on a server. */
+export const PREKEYS_PUBLISHED = 100;
+/** With fewer left there, a device uploads more. */
+export const PREKEYS_LOW = 50;
+/** One-time keys of each kind whose private half is kept: beyond, the oldest go. */
+export const PREKEYS_KEPT_MAX = 300;
+export const PREKEY_ROTATE_MS = 7 * DAY;
+/** How long a signed or last-resort key still opens first messages after its week. */
+export const PREKEY_LATE_MS = 30 * DAY;
+/** Uses of last-resort keys that are remembered; with half of them a new key is due. */
+export const LAST_RESORT_USES_MAX = 4_096;

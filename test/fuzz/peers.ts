@@ -349,7 +349,7 @@ const BUNDLE = signal.makeOther().makeBundle(7, signal.NOW);
 
 const bundles: Target = {
   name: 'Signal bundles',
-  parsers: ['src/crypto/session.ts SignalSession.start'],
+  parsers: ['src/crypto/session.ts SignalSession.start', 'src/crypto/bundles.ts parseBundle'],
   codes: ['frame.invalid', 'frame.undecryptable'],
   play: async (dice) => {
     const session = signal.make();

@@ -82,6 +82,8 @@ const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
     'server.certificateRefused',
     'tor.offline',
   ],
+  'src/crypto/channel-key.ts': ['passphrase.empty'],
+  'src/crypto/room-event.ts': ['frame.tooLarge'],
   'src/crypto/vault.ts': ['passphrase.empty'],
   'src/protocol/padding.ts': ['frame.tooLarge'],
   'src/sqlite/open.ts': ['disk.full', 'disk.failed', 'account.locked'],
