@@ -101,7 +101,12 @@ describe('a session between devices of members', () => {
     const { set, shelf } = bobs();
     const bundle = shelf.hand();
     const [one, two] = [await begin(bundle, 'one'), await begin(bundle, 'two')];
+    const { ec, kyber } = splitBundle(bundle);
+    set.recordOf(prekeyIdOf(ec as Uint8Array), 'ec');
+    set.recordOf(prekeyIdOf(kyber), 'kyber');
     await new SignalSession(toAlice, undefined, set).decrypt(one.first);
+    expect(() => set.recordOf(prekeyIdOf(ec as Uint8Array), 'ec')).toThrow(SottoError);
+    expect(() => set.recordOf(prekeyIdOf(kyber), 'kyber')).toThrow(SottoError);
     for (const sealed of [one.first, two.first])
       expect(await outcome(new SignalSession(toAlice, undefined, set).decrypt(sealed))).toMatch(/^frame.undecryptable/);
   });
@@ -225,6 +230,9 @@ test('a bundle has one form only', () => {
   expect(splitBundle(joinBundle(entries))).toEqual(entries);
   const { ec: _, ...without } = entries;
   expect(splitBundle(joinBundle(without))).toEqual({ ...without, ec: undefined });
+  const odd = joinBundle(without);
+  odd[1] = 2;
+  expect(() => splitBundle(odd)).toThrow('not valid');
   for (const [at, byte] of [
     [0, 2],
     [1, 2],

@@ -101,15 +101,6 @@ export class PreKeySet implements PreKeyStores {
     return { ec: ec.map(entryOf), kyber: kyber.map(entryOf), ...changed };
   }
 
-  /** Remembers the set as it is; what is given puts it back. */
-  mark(): () => void {
-    const [rows, uses] = [this.#rows, this.#uses];
-    return () => {
-      this.#rows = rows;
-      this.#uses = uses;
-    };
-  }
-
   /** The private half of a key. What is thrown the library turns into an undecryptable message. */
   recordOf(id: number, ...kinds: readonly Kind[]): Bytes {
     const row = this.#rows.find((candidate) => candidate.id === id && kinds.includes(candidate.kind));

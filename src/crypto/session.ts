@@ -159,8 +159,8 @@ export class SignalSession {
    * those keys.
    */
   async decrypt({ type, ciphertext }: Sealed): Promise<Bytes> {
-    if (type === CiphertextMessageType.PreKey) return this.#decryptFirst(ciphertext);
     return guarded(() => {
+      if (type === CiphertextMessageType.PreKey) return this.#decryptFirst(ciphertext);
       if (type !== CiphertextMessageType.Whisper)
         throw new ProtocolError('frame.undecryptable', { details: { why: 'type' } });
       const message = SignalMessage.deserialize(ciphertext);
@@ -183,28 +183,18 @@ export class SignalSession {
     );
   }
 
-  async #decryptFirst(ciphertext: Bytes): Promise<Bytes> {
+  #decryptFirst(ciphertext: Bytes): Promise<Bytes> {
     const keys: PreKeyStores = this.#published ?? this.#bundles;
-    const [record, undo] = [this.#sessions.record, this.#published?.mark()];
-    try {
-      return await guarded(() =>
-        signalDecryptPreKey(
-          PreKeySignalMessage.deserialize(ciphertext),
-          this.#address,
-          this.#local,
-          this.#sessions,
-          this.#identities,
-          keys.preKeys,
-          keys.signedPreKeys,
-          keys.kyberPreKeys,
-        ),
-      );
-    } catch (error) {
-      // The library asks whether a key was used before it is done: what it had put down until then does not count.
-      this.#sessions.record = record;
-      undo?.();
-      throw error;
-    }
+    return signalDecryptPreKey(
+      PreKeySignalMessage.deserialize(ciphertext),
+      this.#address,
+      this.#local,
+      this.#sessions,
+      this.#identities,
+      keys.preKeys,
+      keys.signedPreKeys,
+      keys.kyberPreKeys,
+    );
   }
 }
 

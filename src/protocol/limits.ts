@@ -203,3 +203,8 @@ export const PREKEY_ROTATE_MS = 7 * DAY;
 export const PREKEY_LATE_MS = 30 * DAY;
 /** Uses of last-resort keys that are remembered; with half of them a new key is due. */
 export const LAST_RESORT_USES_MAX = 4_096;
+
+// calls
+/** Somebody who joins moves every stream one step on: so many are tried for an id that is not known. */
+export const STREAM_STEPS_MAX = 8;
+export const STREAM_FRAMES_MAX = 2 ** 24;
