@@ -1,8 +1,8 @@
 import { createDecipheriv, createPublicKey, hkdfSync, verify } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, MemberId } from '../protocol/ids.ts';
 import { STREAM_FRAMES_MAX } from '../protocol/limits.ts';
+import { outcome } from '../testing/code.ts';
 import { SERVER_ID, testMember } from '../testing/rooms.ts';
 import {
   announceStream,
@@ -17,13 +17,6 @@ import {
 } from './call-keys.ts';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
-const outcome = (step: () => unknown): unknown => {
-  try {
-    return step();
-  } catch (error) {
-    return error instanceof SottoError ? `${error.code} ${error.details.why ?? ''}`.trim() : error;
-  }
-};
 const alice = testMember(1);
 const place = {
   channel: 'cc'.repeat(16) as ChannelId,

@@ -1,10 +1,10 @@
 import { argon2Sync, createDecipheriv, createHmac, hkdfSync } from 'node:crypto';
 import { wordlist } from '@scure/bip39/wordlists/english.js';
 import { describe, expect, test } from 'vitest';
-import { SottoError } from '../protocol/errors.ts';
 import type { DeviceId, EventId, MemberId } from '../protocol/ids.ts';
 import { SEALED_BUCKETS_BYTES } from '../protocol/limits.ts';
 import type { KeyWrap } from '../protocol/room-content.ts';
+import { outcome } from '../testing/code.ts';
 import {
   generatePassphrase,
   type KeyPlace,
@@ -18,14 +18,6 @@ import {
 
 const fill = (n: number, size = 32) => new Uint8Array(size).fill(n);
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
-const outcome = async (step: () => unknown): Promise<unknown> => {
-  try {
-    return await step();
-  } catch (error) {
-    return error instanceof SottoError ? `${error.code} ${error.details.why ?? ''}`.trim() : error;
-  }
-};
-
 /** The cheapest that is taken. */
 const cost = { memoryKib: 64 * 1024, passes: 3, lanes: 1 };
 const event = '0190a0a0a0a070008000000000000001' as EventId;

@@ -185,6 +185,7 @@ const judgeOperation = (
     case 'leave':
       return state.members.size > 1 ? judgeLastOwner(state, sender) : undefined;
     case 'rotate':
+      if (state.encryption === 'open') return 'key';
       return (state.encryption === 'passphrase') === (control.key !== undefined) ? undefined : 'key';
     default:
       return undefined;

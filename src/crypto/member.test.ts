@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, hkdfSync, verify } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { SottoError } from '../protocol/errors.ts';
+import { outcome } from '../testing/code.ts';
 import { SERVER_ID, SERVER_SEED, testMember } from '../testing/rooms.ts';
 import {
   compareCertificate,
@@ -28,13 +28,6 @@ const hash = (...parts: readonly (string | Uint8Array)[]) => {
 };
 const raw = (key: Uint8Array) =>
   createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(key).toString('base64url') }, format: 'jwk' });
-const outcome = (step: () => unknown): unknown => {
-  try {
-    return step();
-  } catch (error) {
-    return error instanceof SottoError ? `${error.code} ${error.details.why ?? ''}`.trim() : error;
-  }
-};
 const bytes = (n: number) => new Uint8Array(32).fill(n);
 
 const servers = bytes(7);

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { SottoError } from '../protocol/errors.ts';
 import { LAST_RESORT_USES_MAX, PREKEY_LATE_MS, PREKEY_ROTATE_MS, PREKEYS_KEPT_MAX } from '../protocol/limits.ts';
 import { joinBundle, PREKEY_ENTRY_BYTES, prekeyIdOf, splitBundle } from '../protocol/prekeys.ts';
+import { outcome } from '../testing/code.ts';
 import { testMember } from '../testing/rooms.ts';
 import { PreKeySet, type PublishedState, type Upload } from './prekeys.ts';
 import { sha256 } from './primitives.ts';
@@ -13,14 +14,6 @@ const NOTHING: PublishedState = { ec: 0, kyber: 0 };
 const text = (words: string) => new Uint8Array(Buffer.from(words));
 const words = (bytes: Uint8Array) => Buffer.from(bytes).toString();
 const [alice, bob] = [testMember(1), testMember(2)];
-const outcome = async (step: Promise<unknown>): Promise<unknown> => {
-  try {
-    return await step;
-  } catch (error) {
-    return error instanceof SottoError ? `${error.code} ${error.details.why ?? ''}`.trim() : error;
-  }
-};
-
 const hashOf = (kept: { serialize(): Uint8Array }) => Buffer.from(sha256(kept.serialize())).toString('hex');
 
 /** What a server keeps of uploads, and hands out: one-time keys once, then the last-resort key. */
@@ -108,7 +101,9 @@ describe('a session between devices of members', () => {
     expect(() => set.recordOf(prekeyIdOf(ec as Uint8Array), 'ec')).toThrow(SottoError);
     expect(() => set.recordOf(prekeyIdOf(kyber), 'kyber')).toThrow(SottoError);
     for (const sealed of [one.first, two.first])
-      expect(await outcome(new SignalSession(toAlice, undefined, set).decrypt(sealed))).toMatch(/^frame.undecryptable/);
+      expect(await outcome(() => new SignalSession(toAlice, undefined, set).decrypt(sealed))).toMatch(
+        /^frame.undecryptable/,
+      );
   });
 
   test('with a last-resort key begins as often as there are askers, but no first message opens twice', async () => {
@@ -120,7 +115,7 @@ describe('a session between devices of members', () => {
     const reloaded = new PreKeySet(set.serialize());
     const again = new SignalSession(toAlice, undefined, reloaded);
     const before = [again, reloaded].map(hashOf);
-    expect(await outcome(again.decrypt(one.first))).toMatch(/^frame.undecryptable/);
+    expect(await outcome(() => again.decrypt(one.first))).toMatch(/^frame.undecryptable/);
     expect([again, reloaded].map(hashOf)).toEqual(before);
     expect(again.hasCurrent(NOW)).toBe(false);
     expect(words(await again.decrypt(two.first))).toBe('two');
@@ -131,13 +126,13 @@ describe('a session between devices of members', () => {
     const bundle = shelf.hand();
     const mallory = testMember(3);
     const session = new SignalSession({ ...toBob, pinned: mallory.certified.signalKey });
-    expect(await outcome(session.startPublished(bundle, NOW))).toMatch(/^frame.undecryptable/);
+    expect(await outcome(() => session.startPublished(bundle, NOW))).toMatch(/^frame.undecryptable/);
     for (const at of [10, 60, 300]) {
       const changed = bundle.slice();
       changed[at] = (changed[at] ?? 0) ^ 1;
-      expect(await outcome(new SignalSession(toBob).startPublished(changed, NOW))).toMatch(/^frame\./);
+      expect(await outcome(() => new SignalSession(toBob).startPublished(changed, NOW))).toMatch(/^frame\./);
     }
-    expect(await outcome(new SignalSession(toBob).startPublished(bundle.subarray(1), NOW))).toBe(
+    expect(await outcome(() => new SignalSession(toBob).startPublished(bundle.subarray(1), NOW))).toBe(
       'frame.invalid bundle',
     );
   });
@@ -187,7 +182,7 @@ describe('what is uploaded', () => {
     const size = set.serialize().length;
     set.refill(bob.signal, enough, NOW + PREKEY_ROTATE_MS + PREKEY_LATE_MS);
     expect(set.serialize().length).toBeLessThan(size + 10_000);
-    expect(await outcome(new SignalSession(toAlice, undefined, set).decrypt(late.first))).toMatch(
+    expect(await outcome(() => new SignalSession(toAlice, undefined, set).decrypt(late.first))).toMatch(
       /^frame.undecryptable/,
     );
   });

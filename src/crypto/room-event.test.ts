@@ -1,9 +1,9 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { SottoError } from '../protocol/errors.ts';
 import type { EventId } from '../protocol/ids.ts';
 import { EVENT_CONTENT_BYTES_MAX } from '../protocol/limits.ts';
 import { decodeContent, EVENT_KIND } from '../protocol/room-content.ts';
+import { outcome } from '../testing/code.ts';
 import { keysOf, SERVER_ID, testMember } from '../testing/rooms.ts';
 import {
   agreesWith,
@@ -25,14 +25,6 @@ import {
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const fill = (n: number, size = 32) => new Uint8Array(size).fill(n);
-const outcome = (step: () => unknown): unknown => {
-  try {
-    return step();
-  } catch (error) {
-    return error instanceof SottoError ? `${error.code} ${error.details.why ?? ''}`.trim() : error;
-  }
-};
-
 const [alice, bob] = [testMember(1), testMember(2)];
 const scope: Scope = { serverId: SERVER_ID, channelHash: fill(0xcc) };
 const header: EventHeader = {

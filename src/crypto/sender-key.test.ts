@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId } from '../protocol/ids.ts';
 import { SENDER_KEY_MESSAGES_MAX, SENDER_KEY_MS_MAX, SENDER_KEY_STEPS_MAX } from '../protocol/limits.ts';
+import { outcome } from '../testing/code.ts';
 import {
   type ChainPlace,
   devicesWithoutKey,
@@ -18,14 +18,6 @@ const id = (n: number) => n.toString(16).padStart(2, '0').repeat(16);
 const place: ChainPlace = { channel: id(1) as ChannelId, epoch: 1, device: id(2) as DeviceId };
 const text = (words: string) => new Uint8Array(Buffer.from(words));
 const words = (bytes: Uint8Array) => Buffer.from(bytes).toString();
-const outcome = async (step: Promise<unknown>): Promise<unknown> => {
-  try {
-    return await step;
-  } catch (error) {
-    return error instanceof SottoError ? `${error.code} ${error.details.why ?? ''}`.trim() : error;
-  }
-};
-
 /** A sender, and a reader who has the key from the start. */
 const pair = async () => {
   const own = new OwnChain(place, { now: NOW });
@@ -72,16 +64,17 @@ describe('a sender key', () => {
     const bodies = [];
     for (let i = 0; i < 20; i++) bodies.push(await own.seal(text(String(i))));
     for (const [i, body] of [...bodies.entries()].reverse()) expect(words(await theirs.open(body))).toBe(String(i));
-    for (const body of bodies) expect(await outcome(theirs.open(body))).toBe('frame.undecryptable DuplicatedMessage');
+    for (const body of bodies)
+      expect(await outcome(() => theirs.open(body))).toBe('frame.undecryptable DuplicatedMessage');
   });
 
   test('opens nothing for who never got it, or got it later, before that', async () => {
     const { own } = await pair();
     const early = await own.seal(text('early'));
     const newcomer = new TheirChain(place);
-    expect(await outcome(newcomer.open(early))).toBe('frame.undecryptable Generic');
+    expect(await outcome(() => newcomer.open(early))).toBe('frame.undecryptable Generic');
     await newcomer.take(await own.share());
-    expect(await outcome(newcomer.open(early))).toBe('frame.undecryptable DuplicatedMessage');
+    expect(await outcome(() => newcomer.open(early))).toBe('frame.undecryptable DuplicatedMessage');
     expect(words(await newcomer.open(await own.seal(text('late'))))).toBe('late');
   });
 
@@ -94,8 +87,8 @@ describe('a sender key', () => {
       { ...place, device: id(3) as DeviceId },
     ]) {
       const chain = new TheirChain(other);
-      expect(await outcome(chain.take(share))).toBe('frame.undecryptable chain');
-      expect(await outcome(chain.open(body))).toBe('frame.undecryptable chain');
+      expect(await outcome(() => chain.take(share))).toBe('frame.undecryptable chain');
+      expect(await outcome(() => chain.open(body))).toBe('frame.undecryptable chain');
       expect(chain.serialize().length).toBe(0);
     }
   });
@@ -104,11 +97,13 @@ describe('a sender key', () => {
     const { own, theirs } = await pair();
     const body = await own.seal(text('x'));
     const forger = new OwnChain(place, { now: NOW });
-    expect(await outcome(theirs.open(await forger.seal(text('forged'))))).toBe('frame.undecryptable Generic');
+    expect(await outcome(async () => theirs.open(await forger.seal(text('forged'))))).toBe(
+      'frame.undecryptable Generic',
+    );
     for (let at = 0; at < body.length; at += 7) {
       const changed = body.slice();
       changed[at] = (changed[at] ?? 0) ^ 1;
-      expect(await outcome(theirs.open(changed))).toMatch(/^frame.undecryptable/);
+      expect(await outcome(() => theirs.open(changed))).toMatch(/^frame.undecryptable/);
     }
     expect(words(await theirs.open(body))).toBe('x');
   });
@@ -122,7 +117,7 @@ describe('a sender key', () => {
     const body = await next.seal(text('after'));
     expect(words(await reader.open(body))).toBe('after');
     expect(words(await reader.open(late))).toBe('late');
-    expect(await outcome(theirs.open(body))).toBe('frame.undecryptable Generic');
+    expect(await outcome(() => theirs.open(body))).toBe('frame.undecryptable Generic');
   });
 });
 
@@ -147,10 +142,10 @@ describe('the length of a chain', () => {
     for (let i = 0; i < 2; i++) {
       const body = await wild.seal(text('far'));
       const last = i === 0 ? 'far' : 'frame.undecryptable steps';
-      const result = await outcome(new TheirChain(place, before).open(body));
+      const result = await outcome(() => new TheirChain(place, before).open(body));
       expect(result instanceof Uint8Array ? words(result) : result).toBe(last);
     }
-    expect(await outcome(new TheirChain(place).take(await wild.share()))).toBe('frame.undecryptable steps');
+    expect(await outcome(async () => new TheirChain(place).take(await wild.share()))).toBe('frame.undecryptable steps');
   });
 });
 

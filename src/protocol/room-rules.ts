@@ -77,5 +77,5 @@ export type Refusal =
   | 'epoch'
   | 'full'
   | 'lastOwner'
-  /** A rotation brings a wrapped key in a passphrase channel, and only there. */
+  /** A rotation brings a wrapped key in a passphrase channel, and only there; an open channel has no key. */
   | 'key';
