@@ -28,7 +28,7 @@ const stream = streamOf(Uint8Array.from({ length: 40 }, (_, i) => i));
 const opus = new Uint8Array(65).fill(7);
 const voice = (counter: number) => sealFrame(place, stream, { type: FRAME_TYPE.voice, counter }, opus);
 
-describe('a frame of a call', () => {
+describe('CALL-2: a frame of a call', () => {
   test('is sealed as it is written down, opened without us: 94 bytes for 20 ms', () => {
     const frame = voice(258);
     expect(hex(frame.subarray(0, 13))).toBe('01000102030405060700000102');
@@ -66,7 +66,7 @@ describe('a frame of a call', () => {
   });
 });
 
-describe('a stream', () => {
+describe('CALL-1: a stream', () => {
   test('steps forward when somebody joins, and never back', () => {
     const next = stepStream(stream, place.call);
     const info = Buffer.concat([Buffer.from('sotto voice step 1'), Buffer.from(place.call, 'hex')]);

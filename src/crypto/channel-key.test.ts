@@ -34,7 +34,7 @@ const aead = (secret: Uint8Array, nonce: Uint8Array, sealed: Uint8Array, aad: Ui
   return hex(Buffer.concat([cipher.update(sealed.subarray(0, -16)), cipher.final()]));
 };
 
-describe('the key of a passphrase channel', () => {
+describe('KEY-1: the key of a passphrase channel', () => {
   test('is wrapped as it is written down, computed without us', async () => {
     const wrap = await wrapped;
     const stretched = argon2Sync('argon2id', {
@@ -110,7 +110,7 @@ const body = { ...said, epoch: 2, device: 'dd'.repeat(16) as DeviceId };
 const signed = new Uint8Array(Buffer.from('a signed event'));
 const sealed = sealBody(key, body, signed);
 
-describe('a sealed body', () => {
+describe('KEY-2: a sealed body', () => {
   test('is made as it is written down, computed without us', () => {
     expect(hex(sealed.subarray(0, 21))).toBe(`0100000002${body.device}`);
     const info = Buffer.concat([

@@ -33,7 +33,7 @@ const bytes = (n: number) => new Uint8Array(32).fill(n);
 const servers = bytes(7);
 const other = ed25519Public(bytes(0x52));
 
-describe('who a member is', () => {
+describe('MEMBER-1: who a member is', () => {
   test('the keys are HKDF of the account’s servers key and the server id, as computed without us', () => {
     const secrets = memberSecrets(servers, SERVER_ID);
     const derive = (label: string) => {
@@ -57,7 +57,7 @@ describe('who a member is', () => {
   });
 });
 
-describe('a device certificate', () => {
+describe('MEMBER-2: a device certificate', () => {
   const alice = testMember(1);
   const { signingKey, signalKey } = alice.certified;
 
@@ -115,7 +115,7 @@ const elsewhere: readonly Greeting[] = [
   { ...greeting, serverNonce: bytes(3) },
 ];
 
-describe('the proof of a greeting', () => {
+describe('MEMBER-3: the proof of a greeting', () => {
   test('is the server key’s over label, nonces and origin', () => {
     const signature = signHello(SERVER_SEED, greeting);
     const signed = `sotto hello 1${'\x01'.repeat(32)}${'\x02'.repeat(32)}\0\x18wss://rooms.example:7443`;
@@ -131,7 +131,7 @@ describe('the proof of a greeting', () => {
   });
 });
 
-describe('the proof of a log-in', () => {
+describe('MEMBER-4: the proof of a log-in', () => {
   const { deviceSeed, certified } = testMember(1);
   const login = { ...greeting, serverId: SERVER_ID, binding: bytes(9) };
 

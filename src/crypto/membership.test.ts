@@ -59,7 +59,7 @@ const channel = (encryption: Encryption = 'members', given: object = {}): TestCh
 };
 const rolesOf = ({ now }: TestChannel) => new Map([...now.members].map(([id, { role }]) => [id, role]));
 
-describe('a channel', () => {
+describe('ROOM-1, ROOM-4 and ROOM-5: a channel', () => {
   test('begins with its creation, whose hash is its name, and nothing else', () => {
     const made = new TestChannel();
     expect(made.do(bob, { op: 'join' })).toBe('notCreated');
@@ -240,7 +240,7 @@ describe('a channel', () => {
   });
 });
 
-describe('order and what its author had seen', () => {
+describe('ROOM-2 and ROOM-3: order and what its author had seen', () => {
   test('what gives rights counts only in the state it was signed for', () => {
     const made = channel();
     const late = [
@@ -352,7 +352,7 @@ describe('order and what its author had seen', () => {
   });
 });
 
-describe('contents', () => {
+describe('ROOM-4: contents', () => {
   test('are of members who are not muted, in the present epoch, and pins and topics of moderators', () => {
     const made = channel();
     const judge = (who: Person, kind: 'text' | 'pin' | 'topic' = 'text', epoch = made.now.epoch, at = 100) =>

@@ -62,7 +62,7 @@ const begin = async (bundle: Uint8Array, said = 'hello') => {
   return { session, first: await session.encrypt(text(said), NOW) };
 };
 
-describe('a session between devices of members', () => {
+describe('MEMBER-5: a session between devices of members', () => {
   test('begins with what the server hands out and goes on both ways, reloaded at every step', async () => {
     const { set, shelf } = bobs();
     const { session, first: hello } = await begin(shelf.hand());
@@ -138,7 +138,7 @@ describe('a session between devices of members', () => {
   });
 });
 
-describe('what is uploaded', () => {
+describe('MEMBER-5: what is uploaded', () => {
   test('at first is 100 one-time keys of each kind, a signed one and one of last resort, in fixed sizes', () => {
     expect([first.ec.length, first.kyber.length]).toEqual([100, 100]);
     for (const entry of first.ec) expect(entry.length).toBe(PREKEY_ENTRY_BYTES.ec);

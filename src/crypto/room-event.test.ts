@@ -44,7 +44,7 @@ const signed = signEvent(scope, header, content, alice.deviceSeed);
 const open = (bytes = signed, given: Partial<Parameters<typeof openEvent>[0]> = {}) =>
   outcome(() => openEvent({ scope, outer, keyOf: keysOf(alice, bob), ...given }, bytes, decodeContent));
 
-describe('a signed event', () => {
+describe('EVENT-1 and EVENT-3: a signed event', () => {
   test('has the layout that is written down, and a signature over label, server, channel and bytes', () => {
     const expected = [
       '01',
@@ -138,7 +138,7 @@ describe('a signed event', () => {
   });
 });
 
-describe('the chains', () => {
+describe('EVENT-2, EVENT-4 and ROOM-2: the chains', () => {
   test('are the hashes that are written down', () => {
     const body = createHash('sha256').update('body').digest();
     const h1 = createHash('sha256')

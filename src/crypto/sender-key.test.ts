@@ -26,7 +26,7 @@ const pair = async () => {
   return { own, theirs };
 };
 
-describe('a sender key', () => {
+describe('KEY-3: a sender key', () => {
   test('carries messages, both ends reloaded from their bytes at every step', async () => {
     let { own, theirs } = await pair();
     for (let i = 0; i < 50; i++) {
@@ -121,7 +121,7 @@ describe('a sender key', () => {
   });
 });
 
-describe('the length of a chain', () => {
+describe('KEY-3: the length of a chain', () => {
   let own: OwnChain;
   let theirs: TheirChain;
   beforeAll(async () => {
@@ -149,7 +149,7 @@ describe('the length of a chain', () => {
   });
 });
 
-describe('when a key is made anew', () => {
+describe('KEY-3: when a key is made anew', () => {
   const devices = [id(5), id(6)] as DeviceId[];
   const present = { epoch: 1, devices: new Set(devices), now: NOW + 1 };
   const own = { epoch: 1, chain: { madeAt: NOW, sent: 5 }, readers: devices.slice(0, 1) };

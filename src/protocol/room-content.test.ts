@@ -25,7 +25,7 @@ const said = (decode: (bytes: Uint8Array) => unknown) => (value: unknown) => {
 const content = said(decodeContent);
 const control = said(decodeControl);
 
-describe('contents', () => {
+describe('EVENT-5: contents', () => {
   test('of every kind come back without what is unknown in them', () => {
     const all = [
       {
@@ -68,7 +68,7 @@ describe('contents', () => {
   });
 });
 
-describe('controls', () => {
+describe('ROOM-1: controls', () => {
   test('of every operation come back', () => {
     const all = [
       create,
