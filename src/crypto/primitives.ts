@@ -6,6 +6,7 @@ import {
   createPrivateKey,
   createPublicKey,
   diffieHellman,
+  hash,
   hkdfSync,
   type KeyObject,
   sign as nodeSign,
@@ -22,9 +23,11 @@ const TAG_BYTES = 16;
 
 /** SHA-256 of the parts, one after another. */
 export const sha256 = (...parts: readonly Uint8Array[]): Bytes => {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return new Uint8Array(hash.digest());
+  const [only] = parts;
+  if (only !== undefined && parts.length === 1) return new Uint8Array(hash('sha256', only, 'buffer'));
+  const digest = createHash('sha256');
+  for (const part of parts) digest.update(part);
+  return new Uint8Array(digest.digest());
 };
 
 /** HKDF-SHA-256 with an empty salt unless one is given. RFC 5869. */

@@ -1,24 +1,12 @@
 // The account's folder on disk: its vault file and its database, made, opened, re-keyed and erased.
 import { createHash } from 'node:crypto';
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { dirname } from 'node:path';
 import type { AccountPaths } from '../client/paths.ts';
 import { isKeyFile, makeVault, openVault } from '../crypto/vault.ts';
 import type { Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { syncPath, writeDurably } from '../sqlite/durable.ts';
 import { type Database, openDatabase, rekeyDatabase } from '../sqlite/open.ts';
 import { checkDatabase } from '../store/check.ts';
 import { migrate } from '../store/migrations.ts';
@@ -194,28 +182,4 @@ const machineId = (): string => {
 export const eraseAccountDir = (paths: AccountPaths): void => {
   rmSync(paths.vault, { force: true });
   rmSync(paths.dir, { recursive: true, force: true });
-};
-
-/** Writes a file so that after a crash there is the old one or the new one, never half of it. */
-export const writeDurably = (path: string, bytes: Uint8Array): void => {
-  const temporary = `${path}.new`;
-  const file = openSync(temporary, 'w', 0o600);
-  try {
-    writeFileSync(file, bytes);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(temporary, path);
-  syncPath(dirname(path));
-};
-
-/** Makes a file's bytes, or a folder's names, durable. */
-export const syncPath = (path: string): void => {
-  const file = openSync(path, 'r');
-  try {
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
 };

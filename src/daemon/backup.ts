@@ -21,9 +21,9 @@ import {
 import type { Clock, Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
+import { syncPath } from '../sqlite/durable.ts';
 import type { Database } from '../sqlite/open.ts';
 import { dumpRows, indexMessages, loadRow } from '../store/dump.ts';
-import { syncPath } from './account-dir.ts';
 
 const LINE_BYTES_MAX = 4 * 1024 * 1024;
 

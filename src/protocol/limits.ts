@@ -208,3 +208,25 @@ export const LAST_RESORT_USES_MAX = 4_096;
 /** Somebody who joins moves every stream one step on: so many are tried for an id that is not known. */
 export const STREAM_STEPS_MAX = 8;
 export const STREAM_FRAMES_MAX = 2 ** 24;
+// rooms: the log and its readers
+export const LOG_BATCH_EVENTS_MAX = 1_000;
+export const LOG_BATCH_BYTES_MAX = 1 * MIB;
+/** Events that wait for their commit, and their bytes: more are answered `unavailable` at once. */
+export const LOG_WAITING_EVENTS_MAX = 20_000;
+export const LOG_WAITING_BYTES_MAX = 32 * MIB;
+/** How long a publish waits for its commit. */
+export const LOG_WAIT_MS_MAX = 5 * SECOND;
+export const LOG_RETRY_MS_MIN = 50;
+export const LOG_RETRY_MS_MAX = 1 * SECOND;
+/** How soon after an erasure the write-ahead log holds nothing of it; within ERASURE_WAL_MS_MAX. */
+export const ERASURE_WAL_MS = 5 * SECOND;
+export const RING_EVENTS_MAX = 200;
+export const RING_BYTES_MAX = 256 * KIB;
+export const RINGS_BYTES_MAX = 64 * MIB;
+export const HELD_BATCHES_MAX = 256;
+export const HELD_BYTES_MAX = 1 * MIB;
+/** How long a reader waits for what is missing before it asks the log. */
+export const GAP_MS = 25;
+
+// rooms: files
+export const BLOB_PART_BYTES_MAX = 1 * MIB;

@@ -1,10 +1,10 @@
-// One program per account: a small SQLite file held exclusively for as long as the program lives; the system frees it.
+// One program per account or server: a small SQLite file held exclusively for as long as the program lives; the system frees it.
 import { Database as Driver } from '@signalapp/sqlcipher';
 import { SottoError } from '../protocol/errors.ts';
 import { guarded } from './open.ts';
 
-/** Takes the lock at `path`. Throws `account.running` when another program has it. Disposing gives it back. */
-export const takeLock = (path: string): Disposable => {
+/** Takes the lock at `path`. Throws `taken` when another program has it. Disposing gives it back. */
+export const takeLock = (path: string, taken: 'account.running' | 'server.running' = 'account.running'): Disposable => {
   const driver = new Driver(path);
   try {
     guarded(() => {
@@ -15,7 +15,7 @@ export const takeLock = (path: string): Disposable => {
     });
   } catch (error) {
     driver.close();
-    if (error instanceof Error && /lock|busy/i.test(error.message)) throw new SottoError('account.running');
+    if (error instanceof Error && /lock|busy/i.test(error.message)) throw new SottoError(taken);
     throw error;
   }
   return { [Symbol.dispose]: () => driver.close() };

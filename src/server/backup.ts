@@ -1,0 +1,114 @@
+// A copy of a server's folder made while it runs, and a server made from one.
+import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { SottoError } from '../protocol/errors.ts';
+import { writeDurably } from '../sqlite/durable.ts';
+import { takeLock } from '../sqlite/lock.ts';
+import type { Database } from '../sqlite/open.ts';
+import { syncFolder, UPLOADS } from './blob-store.ts';
+import type { Millis } from './event-log.ts';
+import { readKeyFile } from './key-file.ts';
+import { migrateServer } from './migrations.ts';
+import {
+  buildDatabase,
+  epochAfter,
+  isServer,
+  makePrivate,
+  openServerDatabase,
+  type ServerPaths,
+  type ServerPorts,
+  serverPaths,
+} from './server-dir.ts';
+
+const TOTP_STEP_MS = 30_000;
+
+/**
+ * Copies the database file, which its owner holds as it is, then the key file and every blob, into the folder `to`, which
+ * must not exist. Blobs of the same disk are linked: they never change. Throws `file.exists`, and codes of the system.
+ */
+export const copyServer = async (paths: ServerPaths, to: string): Promise<void> => {
+  if (existsSync(to)) throw new SottoError('file.exists');
+  const copy = serverPaths(`${to}.new`);
+  await rm(copy.dir, { recursive: true, force: true });
+  await mkdir(copy.dir, { recursive: true, mode: 0o700 });
+  try {
+    await copyDurably(paths.database, copy.database);
+    await copyDurably(paths.keyFile, copy.keyFile);
+    await copyBlobs(paths.blobs, copy.blobs);
+    await syncFolder(copy.dir);
+    await rename(copy.dir, to);
+  } catch (error) {
+    await rm(copy.dir, { recursive: true, force: true });
+    throw error;
+  }
+  await syncFolder(dirname(to));
+};
+
+/**
+ * Makes a server of a backup, in a folder without one. Its clients' cursors are of another epoch: they are told that they
+ * begin anew. The database comes last: after a crash it can be tried again. Throws `server.unknown` when `from` is no
+ * backup, `server.exists`, `server.running`, `database.*`, `disk.*`.
+ */
+export const restoreServer = async (from: string, paths: ServerPaths, { clock }: ServerPorts): Promise<void> => {
+  const backup = serverPaths(from);
+  if (!isServer(backup)) throw new SottoError('server.unknown');
+  makePrivate(paths.dir);
+  using _lock = takeLock(paths.lock, 'server.running');
+  if (isServer(paths)) throw new SottoError('server.exists');
+  const key = readKeyFile(backup.keyFile);
+  writeDurably(paths.keyFile, readFileSync(backup.keyFile));
+  await copyBlobs(backup.blobs, paths.blobs);
+  buildDatabase(paths, (building) => {
+    copyFileSync(backup.database, building);
+    using db = openServerDatabase(building, key);
+    migrateServer(db);
+    db.transaction(() => beginAnew(db, clock.now()));
+  });
+};
+
+// What was handed out or used once since the backup was made must not be so again.
+const beginAnew = (db: Database, now: Millis): void => {
+  const { epoch = 0 } = db.get<{ epoch: number }>('SELECT epoch FROM server') ?? {};
+  const next = epochAfter(epoch, now);
+  db.run('UPDATE server SET epoch = ?', next);
+  db.run('UPDATE channel_head SET epoch = ?', next);
+  db.run(`DELETE FROM prekey WHERE kind IN ('ec', 'kyber')`);
+  const step = Math.floor(now / TOTP_STEP_MS);
+  db.run('UPDATE second_factor SET last_step = ? WHERE last_step < ?', step, step);
+  db.run('DELETE FROM upload');
+  db.run('UPDATE job SET lease_until = 0');
+};
+
+/** Everything but uploads. What is there already, of an attempt that did not end, has the same name and so the same bytes. */
+const copyBlobs = async (from: string, to: string): Promise<void> => {
+  await mkdir(to, { recursive: true, mode: 0o700 });
+  for (const folder of existsSync(from) ? await readdir(from) : []) {
+    if (folder === UPLOADS) continue;
+    await mkdir(join(to, folder), { recursive: true, mode: 0o700 });
+    for (const name of await readdir(join(from, folder)))
+      await linkBlob(join(from, folder, name), join(to, folder, name));
+    await syncFolder(join(to, folder));
+  }
+  await syncFolder(to);
+};
+
+// A blob that collection has just taken away was one that nobody needs.
+const linkBlob = async (from: string, to: string): Promise<void> => {
+  try {
+    await link(from, to);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : '';
+    if (code === 'EEXIST' || code === 'ENOENT') return;
+    const half = `${to}.new`;
+    await copyDurably(from, half);
+    await rename(half, to);
+  }
+};
+
+const copyDurably = async (from: string, to: string): Promise<void> => {
+  await copyFile(from, to);
+  await using file = await open(to, 'r');
+  await file.chmod(0o600);
+  await file.sync();
+};

@@ -1,0 +1,192 @@
+// What an event may change beside itself, and the statements that do it in the event's transaction.
+import { type BlobHash, type ChannelId, type DeviceId, idBytes, type MemberId, type RowId } from '../protocol/ids.ts';
+import type { Draft, Millis, RefusedCode, Seq } from './event-log.ts';
+import {
+  AUDIT,
+  type AuditRow,
+  BLOB_REF,
+  CHANNEL,
+  type ChannelRow,
+  DEVICE,
+  type DeviceRow,
+  MEMBER,
+  MEMBERSHIP,
+  type MemberRow,
+  type MembershipRow,
+} from './rows.ts';
+import type { Statement } from './table.ts';
+
+/** Changes of rights and what they rest on: an event with one of these moves the channel's `authoritySeq`. */
+type AuthorityChange =
+  /** A new member, whose inbox is a channel. Refused `taken`. */
+  | { readonly kind: 'member'; readonly row: MemberRow }
+  /** Refused `taken` when the new name looks like another's, or `gone`. */
+  | { readonly kind: 'memberSet'; readonly member: MemberId; readonly set: MemberSet }
+  /** A device whose serial is above all of its member's. Refused `taken`. */
+  | { readonly kind: 'device'; readonly row: DeviceRow }
+  /** Revoked for good, its prekeys with it. Refused `gone`. */
+  | { readonly kind: 'deviceRevoked'; readonly device: DeviceId }
+  /** The channel of the event itself, which it makes: the event is its first. Refused `taken`. */
+  | { readonly kind: 'channel'; readonly row: ChannelRow }
+  | { readonly kind: 'channelSet'; readonly set: ChannelSet }
+  /** What a member is in the event's channel; `joinedSeq` is set by the log when `state` becomes `joined`. */
+  | { readonly kind: 'membership'; readonly row: Omit<MembershipRow, 'channel' | 'joinedSeq'> };
+
+type OtherChange =
+  /** Empties the body of an earlier event of the channel. */
+  | { readonly kind: 'erase'; readonly seq: Seq }
+  /** The event's own body is due for erasure then. */
+  | { readonly kind: 'expire'; readonly at: Millis }
+  /** Refused `slow_mode` when the member's last event with this change is not so long ago. */
+  | { readonly kind: 'slow'; readonly intervalMs: number }
+  /** Takes one use of an invite. Refused `spent`. */
+  | { readonly kind: 'inviteUsed'; readonly invite: RowId }
+  /** The channel's members may fetch a blob that is whole. Refused `gone`. */
+  | { readonly kind: 'file'; readonly hash: BlobHash; readonly expiresAt: Millis }
+  | { readonly kind: 'audit'; readonly row: AuditRow };
+
+export type Change = AuthorityChange | OtherChange;
+
+type MemberSet = Partial<Pick<MemberRow, 'name' | 'skeleton' | 'role' | 'status' | 'banned' | 'erasedAt'>>;
+type ChannelSet = Partial<
+  Pick<ChannelRow, 'name' | 'skeleton' | 'isPrivate' | 'slowMs' | 'retentionMs' | 'archivedAt'>
+>;
+
+/** A statement that must change a row, or the event is refused with `needs`. */
+export type ChangeStatement = Statement & { readonly needs?: RefusedCode };
+
+const OTHERS: ReadonlySet<Change['kind']> = new Set<OtherChange['kind']>([
+  'erase',
+  'expire',
+  'slow',
+  'inviteUsed',
+  'file',
+  'audit',
+]);
+
+/** Whether an event with these changes may make a permission that was checked before it wrong. */
+export const changesAuthority = (changes: readonly Change[]): boolean => changes.some(({ kind }) => !OTHERS.has(kind));
+
+/** Whether an archived channel takes an event with these changes: it takes what administers it, and erasure. */
+export const entersArchive = (changes: readonly Change[]): boolean =>
+  changesAuthority(changes) || changes.some(({ kind }) => kind === 'erase');
+
+/** A head without events, for a new channel or inbox. */
+export const newHead = (channel: ChannelId | MemberId, now: Millis): Statement => ({
+  sql: `INSERT INTO channel_head (channel, epoch, seq, at, authority_seq, pruned_to)
+    SELECT ?, epoch, 0, ?, 0, 0 FROM server`,
+  values: [idBytes(channel), now],
+});
+
+/** The statements of one change of `draft`, which has got `seq` at `at`. `erase` is the log's own and has none here. */
+export const changeStatements = (
+  change: Exclude<Change, { kind: 'erase' }>,
+  draft: Draft,
+  { seq, at }: { readonly seq: Seq; readonly at: Millis },
+): readonly ChangeStatement[] => {
+  const channel = idBytes(draft.channel);
+  switch (change.kind) {
+    case 'member':
+      return [{ ...MEMBER.insert(change.row, 'ON CONFLICT DO NOTHING'), needs: 'taken' }, newHead(change.row.id, at)];
+    case 'memberSet':
+      return setMember(change.member, change.set);
+    case 'device':
+      return [{ ...putDevice(change.row), needs: 'taken' }];
+    case 'deviceRevoked':
+      return revokeDevice(change.device, at);
+    case 'channel':
+      return [{ ...CHANNEL.insert(change.row, 'ON CONFLICT DO NOTHING'), needs: 'taken' }];
+    case 'channelSet':
+      return setChannel(draft.channel, change.set);
+    case 'membership':
+      return [putMembership(draft.channel, change.row, seq)];
+    case 'expire':
+      return [
+        {
+          sql: 'INSERT INTO expiry (channel, seq, at) VALUES (?, ?, ?)',
+          values: [channel, seq, change.at],
+        },
+      ];
+    case 'slow':
+      return [slow(draft, change.intervalMs, at)];
+    case 'inviteUsed':
+      return [useInvite(change.invite, at)];
+    case 'file':
+      return [refer(draft, change, at)];
+    case 'audit':
+      return [AUDIT.insert(change.row)];
+  }
+};
+
+// A name that looks like another's changes no row; whether the row or the name was the reason is asked by no caller.
+const setMember = (member: MemberId, set: MemberSet): ChangeStatement[] => {
+  const bytes = idBytes(member);
+  if (set.skeleton === undefined || set.skeleton === null)
+    return [{ ...MEMBER.update(set, 'id = ?', bytes), needs: 'gone' }];
+  const free = 'id = ? AND NOT EXISTS (SELECT 1 FROM member o WHERE o.skeleton = ? AND o.id <> ?)';
+  return [{ ...MEMBER.update(set, free, bytes, set.skeleton, bytes), needs: 'taken' }];
+};
+
+const setChannel = (channel: ChannelId, set: ChannelSet): ChangeStatement[] => {
+  const bytes = idBytes(channel);
+  if (set.skeleton === undefined) return [{ ...CHANNEL.update(set, 'id = ?', bytes), needs: 'gone' }];
+  const free = 'id = ? AND NOT EXISTS (SELECT 1 FROM channel o WHERE o.skeleton = ? AND o.id <> ?)';
+  return [{ ...CHANNEL.update(set, free, bytes, set.skeleton, bytes), needs: 'taken' }];
+};
+
+const putDevice = (row: DeviceRow): Statement => ({
+  sql: `INSERT INTO device (${DEVICE.columns}) SELECT ${DEVICE.columns.replace(/\w+/g, '?')}
+    WHERE NOT EXISTS (SELECT 1 FROM device d WHERE d.member = ? AND d.serial >= ?)
+    ON CONFLICT DO NOTHING`,
+  values: [...DEVICE.values(row), idBytes(row.member), row.serial],
+});
+
+const revokeDevice = (device: DeviceId, at: Millis): ChangeStatement[] => [
+  { ...DEVICE.update({ revokedAt: at }, 'id = ? AND revoked_at IS NULL', idBytes(device)), needs: 'gone' },
+  { sql: 'DELETE FROM prekey WHERE device = ?', values: [idBytes(device)] },
+];
+
+const putMembership = (
+  channel: ChannelId,
+  row: Omit<MembershipRow, 'channel' | 'joinedSeq'>,
+  seq: Seq,
+): ChangeStatement => {
+  const joinedSeq = row.state === 'joined' ? seq : 0;
+  return MEMBERSHIP.insert(
+    { ...row, channel, joinedSeq },
+    // Who was in already has joined where it did.
+    `ON CONFLICT (channel, member) DO UPDATE SET state = excluded.state, role = excluded.role,
+      muted_until = excluded.muted_until,
+      joined_seq = CASE WHEN membership.state = 'joined' AND excluded.state = 'joined' THEN membership.joined_seq
+        WHEN excluded.state = 'joined' THEN excluded.joined_seq ELSE membership.joined_seq END`,
+  );
+};
+
+const slow = (draft: Draft, intervalMs: number, at: Millis): ChangeStatement => ({
+  sql: `INSERT INTO slow (channel, member, at) VALUES (?, ?, ?)
+    ON CONFLICT (channel, member) DO UPDATE SET at = excluded.at WHERE slow.at <= excluded.at - ?`,
+  values: [idBytes(draft.channel), idBytes(draft.member), at, intervalMs],
+  needs: 'slow_mode',
+});
+
+const useInvite = (invite: RowId, at: Millis): ChangeStatement => ({
+  sql: `UPDATE invite SET uses_left = uses_left - 1
+    WHERE id = ? AND uses_left > 0 AND revoked_at IS NULL AND expires_at > ?`,
+  values: [idBytes(invite), at],
+  needs: 'spent',
+});
+
+const refer = (
+  draft: Draft,
+  { hash, expiresAt }: { readonly hash: BlobHash; readonly expiresAt: Millis },
+  at: Millis,
+): ChangeStatement => {
+  const row = { channel: draft.channel, hash, member: draft.member, createdAt: at, expiresAt };
+  return {
+    sql: `INSERT INTO blob_ref (${BLOB_REF.columns}) SELECT ${BLOB_REF.columns.replace(/\w+/g, '?')}
+      WHERE EXISTS (SELECT 1 FROM blob WHERE hash = ? AND is_whole = 1)
+      ON CONFLICT (channel, hash) DO UPDATE SET expires_at = excluded.expires_at`,
+    values: [...BLOB_REF.values(row), idBytes(hash)],
+    needs: 'gone',
+  };
+};

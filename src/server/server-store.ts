@@ -1,0 +1,102 @@
+// A server's data while its program runs: log, state and blobs, opened by one program at a time.
+import { SottoError } from '../protocol/errors.ts';
+import { takeLock } from '../sqlite/lock.ts';
+import type { Database } from '../sqlite/open.ts';
+import { copyServer } from './backup.ts';
+import { type BlobStore, directoryBlobStore } from './blob-store.ts';
+import { checkServer, type ServerCheck } from './check.ts';
+import type { EventLog } from './event-log.ts';
+import { readKeyFile, type Sealer } from './key-file.ts';
+import { migrateServer } from './migrations.ts';
+import {
+  isServer,
+  openServerDatabase,
+  SERVER_KEY_LABEL,
+  type ServerPaths,
+  type ServerPorts,
+  sealerOf,
+} from './server-dir.ts';
+import { sqliteSql } from './sql.ts';
+import { sqlStateStore } from './sql-state-store.ts';
+import { SqliteEventLog } from './sqlite-event-log.ts';
+import type { StateStore } from './state-store.ts';
+import type { Turn } from './turn.ts';
+import { Wal } from './wal.ts';
+
+/** Everything a server keeps. */
+export class ServerStore implements AsyncDisposable {
+  readonly paths: ServerPaths;
+  readonly log: EventLog;
+  readonly state: StateStore;
+  readonly blobs: BlobStore;
+  readonly sealer: Sealer;
+  readonly #db: Database;
+  readonly #wal: Wal;
+  readonly #turn: Turn;
+  readonly #lock: Disposable;
+
+  private constructor(
+    paths: ServerPaths,
+    db: Database,
+    lock: Disposable,
+    sealer: Sealer,
+    { clock, turn }: ServerPorts,
+  ) {
+    this.paths = paths;
+    this.#db = db;
+    this.#lock = lock;
+    this.#turn = turn;
+    this.#wal = new Wal(db, clock);
+    this.sealer = sealer;
+    this.log = new SqliteEventLog({ db, wal: this.#wal, clock, turn });
+    this.state = sqlStateStore(sqliteSql(db));
+    this.blobs = directoryBlobStore(paths.blobs);
+  }
+
+  /** Throws `server.unknown`, `server.running`, `keyFile.*`, `database.*`, `disk.*`. */
+  static open(paths: ServerPaths, ports: ServerPorts): ServerStore {
+    if (!isServer(paths)) throw new SottoError('server.unknown');
+    const lock = takeLock(paths.lock, 'server.running');
+    try {
+      const key = readKeyFile(paths.keyFile);
+      const db = openServerDatabase(paths.database, key);
+      try {
+        // A statement that would replace a row is stopped by the triggers too.
+        db.exec('PRAGMA recursive_triggers = ON');
+        migrateServer(db);
+        return new ServerStore(paths, db, lock, sealerOf(key, ports.random), ports);
+      } catch (error) {
+        db[Symbol.dispose]();
+        throw error;
+      }
+    } catch (error) {
+      lock[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** The seed of the server's key. Throws `keyFile.wrong` when the key file is another server's. */
+  async serverKey(): Promise<Uint8Array> {
+    return this.sealer.open(SERVER_KEY_LABEL, (await this.state.getServer()).sealedKey);
+  }
+
+  /**
+   * Writes a copy of the whole server, as it is at one moment, into the folder `to`, which must not exist, while everything
+   * goes on. It holds the key file: whoever has it can be this server. Throws `file.exists`, `disk.*`.
+   */
+  backup(to: string): Promise<void> {
+    return this.#wal.hold(() => copyServer(this.paths, to));
+  }
+
+  /** Whether everything is whole; `deep` also reads every page of the file at once, and nothing else runs meanwhile. */
+  check(options: { readonly deep: boolean }): Promise<ServerCheck> {
+    return checkServer({ db: this.#db, blobs: this.blobs, turn: this.#turn }, options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.log[Symbol.asyncDispose]();
+    this.#wal[Symbol.dispose]();
+    this.#db[Symbol.dispose]();
+    this.#lock[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,145 @@
+// All that a server keeps beside its log, as an interface. Rights are read here and changed by events alone (`changes.ts`).
+import type { BlobHash, ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
+import type { Millis, Seq, Stored } from './event-log.ts';
+import type {
+  AuditRow,
+  BlobRefRow,
+  ChannelRow,
+  DeviceRow,
+  InviteRow,
+  JobRow,
+  MemberRow,
+  MembershipRow,
+  PrekeyRow,
+  ReadMarkerRow,
+  SecondFactorRow,
+  ServerRow,
+  UploadRow,
+} from './rows.ts';
+
+/** What somebody starts a session with a device with: each one-time key is given to one asker. */
+export type PrekeyBundle = {
+  readonly signed: PrekeyRow;
+  /** Absent once all are handed out. */
+  readonly ec: PrekeyRow | undefined;
+  /** A one-time key, or the one of last resort. */
+  readonly kyber: PrekeyRow;
+};
+
+export type AuditFilter = {
+  /** Null: the administration. */
+  readonly actor?: MemberId | null;
+  readonly target?: string;
+  readonly kind?: string;
+  readonly since?: Millis;
+  /** Lines older than this one. */
+  readonly before?: RowId;
+  readonly limit: number;
+};
+
+/**
+ * One verb per statement: `get` gives a row or undefined, `list` pages in order of their keys (`after`: the last key seen,
+ * undefined for the first page), `put` adds or replaces, `take` gives something to one caller only, `remove` is idempotent,
+ * `count` adds up. Every answer is of what has been committed, and what resolves is committed. Rejects with `disk.*`.
+ */
+export interface StateStore {
+  getServer(): Promise<ServerRow>;
+  putServer(set: Partial<Pick<ServerRow, 'name' | 'registration'>>): Promise<void>;
+
+  getMember(id: MemberId): Promise<MemberRow | undefined>;
+  getMemberByName(skeleton: string): Promise<MemberRow | undefined>;
+  /** Without erased ones. */
+  listMembers(after: MemberId | undefined, limit: number): Promise<readonly MemberRow[]>;
+  countMembers(): Promise<number>;
+  /** Prekeys, second factor, read markers and uploads of a member who goes. */
+  removeBelongings(member: MemberId): Promise<void>;
+
+  getDevice(id: DeviceId): Promise<DeviceRow | undefined>;
+  /** Revoked ones too, by serial. */
+  listDevices(member: MemberId): Promise<readonly DeviceRow[]>;
+
+  /** Adds one-time keys (an id that is there already stays as it is) and replaces `signed` and `last` keys. */
+  putPrekeys(device: DeviceId, keys: readonly Omit<PrekeyRow, 'device'>[]): Promise<void>;
+  /** Undefined when the device has no signed key, or no Kyber key at all. */
+  takePrekeys(device: DeviceId): Promise<PrekeyBundle | undefined>;
+  /** One-time keys that are left. */
+  countPrekeys(device: DeviceId): Promise<{ readonly ec: number; readonly kyber: number }>;
+
+  putInvite(row: InviteRow): Promise<void>;
+  getInvite(tokenHash: Uint8Array<ArrayBuffer>): Promise<InviteRow | undefined>;
+  listInvites(after: RowId | undefined, limit: number): Promise<readonly InviteRow[]>;
+  /** Revokes it; false when there is no such invite, or it is revoked. */
+  removeInvite(id: RowId, now: Millis): Promise<boolean>;
+
+  getChannel(id: ChannelId): Promise<ChannelRow | undefined>;
+  getChannelByName(skeleton: string): Promise<ChannelRow | undefined>;
+  listChannels(after: ChannelId | undefined, limit: number): Promise<readonly ChannelRow[]>;
+  /** The events that say who may do what, from after+1 on: they outlive retention. */
+  listAuthority(channel: ChannelId, after: Seq, limit: number): Promise<readonly Stored[]>;
+
+  getMembership(channel: ChannelId, member: MemberId): Promise<MembershipRow | undefined>;
+  listMemberships(channel: ChannelId, after: MemberId | undefined, limit: number): Promise<readonly MembershipRow[]>;
+  listMembershipsOf(member: MemberId, after: ChannelId | undefined, limit: number): Promise<readonly MembershipRow[]>;
+
+  getSecondFactor(member: MemberId): Promise<SecondFactorRow | undefined>;
+  /** Replaces the password, the secret and all recovery codes (hashes). */
+  putSecondFactor(row: SecondFactorRow, recoveryCodes: readonly Uint8Array<ArrayBuffer>[]): Promise<void>;
+  removeSecondFactor(member: MemberId): Promise<void>;
+  /** True once for a step and every earlier one. */
+  takeTotpStep(member: MemberId, step: number): Promise<boolean>;
+  /** True once for each code. */
+  takeRecoveryCode(member: MemberId, hash: Uint8Array<ArrayBuffer>): Promise<boolean>;
+  countRecoveryCodes(member: MemberId): Promise<number>;
+
+  /** Counts a try; a window begins with the first one after the last window's end. */
+  putAttempt(
+    kind: string,
+    subject: string,
+    options: { readonly now: Millis; readonly windowMs: number },
+  ): Promise<{ readonly tries: number; readonly since: Millis }>;
+  /** Those whose window began before. */
+  removeAttempts(before: Millis): Promise<void>;
+
+  listReadMarkers(member: MemberId): Promise<readonly ReadMarkerRow[]>;
+  /** Never moves back; false when it is there already or further on. */
+  putReadMarker(row: ReadMarkerRow): Promise<boolean>;
+
+  getUpload(id: RowId): Promise<UploadRow | undefined>;
+  putUpload(row: UploadRow): Promise<void>;
+  putUploadReceived(id: RowId, received: number): Promise<void>;
+  removeUpload(id: RowId): Promise<void>;
+  listUploadsExpired(now: Millis, limit: number): Promise<readonly UploadRow[]>;
+
+  /**
+   * Said before a blob is made whole, so that collection leaves it alone; `isWhole` says so once it is. Only then an event
+   * can refer to it.
+   */
+  putBlob(
+    hash: BlobHash,
+    blob: { readonly size: number; readonly isWhole: boolean; readonly now: Millis },
+  ): Promise<void>;
+  getBlobRef(channel: ChannelId, hash: BlobHash): Promise<BlobRefRow | undefined>;
+  removeBlobRef(channel: ChannelId, hash: BlobHash): Promise<void>;
+  /** Those that have expired. */
+  removeBlobRefs(now: Millis): Promise<void>;
+  /** Blobs that nobody refers to and nobody touched since `before`. */
+  listBlobsUnused(before: Millis, limit: number): Promise<readonly BlobHash[]>;
+  /** True when it is still unused: its bytes may go. */
+  removeBlob(hash: BlobHash, before: Millis): Promise<boolean>;
+  /** Bytes of what a member has in channels and on its way up. */
+  countFileBytes(member: MemberId): Promise<number>;
+
+  /** Events whose bodies are due: `erase` of the log takes them off the list. */
+  listExpired(now: Millis, limit: number): Promise<readonly { readonly channel: ChannelId; readonly seq: Seq }[]>;
+
+  putAudit(row: AuditRow): Promise<void>;
+  /** Newest first. */
+  listAudit(filter: AuditFilter): Promise<readonly AuditRow[]>;
+  removeAudit(before: Millis): Promise<void>;
+
+  /** A lease on a job, unless somebody has one: at most one runs, and what it does carries its fencing number. */
+  takeJob(name: string, lease: { readonly now: Millis; readonly leaseMs: number }): Promise<JobRow | undefined>;
+  /** False when the lease was lost to another. */
+  putJobDone(name: string, fencing: number, now: Millis): Promise<boolean>;
+  listJobs(): Promise<readonly JobRow[]>;
+}

@@ -1,0 +1,62 @@
+// When a server's write-ahead log is emptied: soon after an erasure, and never while the file is being copied.
+import type { Cancel, Clock } from '../ports.ts';
+import { ERASURE_WAL_MS } from '../protocol/limits.ts';
+import type { Database } from '../sqlite/open.ts';
+
+// Fewer, larger checkpoints cost an append less; 16 MiB are read in no time at a start.
+const CHECKPOINT_PAGES = 4000;
+
+/** The one place that moves pages from the log into the file, but for SQLite's own checkpoints. */
+export class Wal implements Disposable {
+  readonly #db: Database;
+  readonly #clock: Clock;
+  #held = false;
+  #due = false;
+  #cancel: Cancel | undefined;
+
+  constructor(db: Database, clock: Clock) {
+    this.#db = db;
+    this.#clock = clock;
+    this.#db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+  }
+
+  /** Something was erased: ERASURE_WAL_MS later the log holds nothing of it, or after the copy that is being made. */
+  erased(): void {
+    if (this.#held) this.#due = true;
+    else this.#cancel ??= this.#clock.after(ERASURE_WAL_MS, () => this.#truncate());
+  }
+
+  /** While `body` runs the database file is whole as it was at the beginning, and nobody writes it. Throws `disk.*`. */
+  async hold<T>(body: () => Promise<T>): Promise<T> {
+    if (this.#held) throw new Error('the file is held already');
+    this.#held = true;
+    try {
+      this.#db.exec('PRAGMA wal_autocheckpoint = 0');
+      this.#db.truncateWal();
+      return await body();
+    } finally {
+      this.#held = false;
+      this.#db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+      if (this.#due) this.erased();
+      this.#due = false;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#cancel?.();
+  }
+
+  #truncate(): void {
+    this.#cancel = undefined;
+    if (this.#held) {
+      this.#due = true;
+      return;
+    }
+    try {
+      this.#db.truncateWal();
+    } catch (error) {
+      this.erased();
+      throw error;
+    }
+  }
+}

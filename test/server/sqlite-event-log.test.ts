@@ -1,0 +1,111 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { hkdf } from '../../src/crypto/primitives.ts';
+import { readKeyFile } from '../../src/server/key-file.ts';
+import { openServerDatabase } from '../../src/server/server-dir.ts';
+import { ServerStore } from '../../src/server/server-store.ts';
+import { eventLogContract } from './event-log-contract.ts';
+import {
+  ALL,
+  change,
+  channelId,
+  channelRow,
+  draft,
+  freshServer,
+  furnish,
+  makeServer,
+  put,
+  quietPorts,
+  tempDir,
+  textsIn,
+} from './server.ts';
+
+eventLogContract('SQLite', freshServer);
+
+let dir: string;
+let remove: () => void;
+beforeEach(() => {
+  ({ dir, remove } = tempDir());
+});
+afterEach(() => remove());
+
+describe('the file of the log', () => {
+  const filesHold = (word: string) =>
+    readdirSync(join(dir, 'server'), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile() && readFileSync(join(entry.parentPath, entry.name)).includes(word))
+      .map((entry) => entry.name);
+
+  test('takes no change of an event but the loss of its body, no removal but by retention, and heads that go on only', async () => {
+    const paths = makeServer(join(dir, 'server'));
+    {
+      await using store = ServerStore.open(paths, quietPorts());
+      await furnish(store.log);
+      await store.log.append([draft(), draft()]);
+    }
+    using db = openServerDatabase(paths.database, readKeyFile(paths.keyFile));
+    db.exec('PRAGMA recursive_triggers = ON');
+    const copied = 'channel, seq, id, member, kind, at, hash, body';
+    for (const [statement, says] of [
+      [`UPDATE event SET body = x'00'`, 'never changed'],
+      ['UPDATE event SET body = NULL, kind = kind + 1', 'never changed'],
+      [`UPDATE event SET hash = zeroblob(32), body = NULL`, 'never changed'],
+      ['UPDATE event SET seq = seq + 10, body = NULL', 'never changed'],
+      ['DELETE FROM event WHERE seq = 1', 'by retention only'],
+      [`INSERT OR REPLACE INTO event (${copied}) SELECT ${copied} FROM event LIMIT 1`, 'by retention only'],
+      ['UPDATE channel_head SET seq = seq - 1', 'never goes back'],
+      ['UPDATE channel_head SET epoch = epoch - 1', 'never goes back'],
+      ['DELETE FROM channel_head', 'never removed'],
+      ['UPDATE authority SET body = NULL', 'never changed'],
+      ['DELETE FROM authority', 'never removed'],
+    ] as const)
+      expect(() => db.run(statement), statement).toThrow(says);
+  });
+
+  test.each([false, true])('holds what was erased nowhere a moment later; encrypted: %s', async (encryptAtRest) => {
+    const ports = quietPorts();
+    const paths = makeServer(join(dir, 'server'), { ports, encryptAtRest });
+    await using store = ServerStore.open(paths, ports);
+    await furnish(store.log);
+    const words = ['quixoticerase', 'quixoticdelete', 'quixoticprune'] as const;
+    for (const word of words) await put(store.log, draft({ text: `${word} `.repeat(60) }));
+    await store.log.append(Array.from({ length: 50 }, () => draft()));
+    expect(words.flatMap(filesHold).length > 0).toBe(!encryptAtRest);
+    await store.log.erase(channelId(1), [2]);
+    await put(store.log, draft({ changes: [{ kind: 'erase', seq: 3 }] }));
+    await store.log.prune(channelId(1), 4);
+    while (ports.clock.step(ports.clock.monotonic() + 60_000));
+    expect(words.flatMap(filesHold)).toEqual([]);
+    expect(filesHold('event').length > 0).toBe(!encryptAtRest);
+  });
+
+  test('is opened by one program, with its own key file, and reads what was written', async () => {
+    const ports = quietPorts();
+    const paths = makeServer(join(dir, 'server'), { ports, encryptAtRest: true });
+    {
+      await using store = ServerStore.open(paths, ports);
+      expect(() => ServerStore.open(paths, ports)).toThrow(expect.objectContaining({ code: 'server.running' }));
+      await furnish(store.log);
+      await put(store.log, change([{ kind: 'channelSet', set: { archivedAt: 1 } }], { channel: channelId(1) }));
+    }
+    await using store = ServerStore.open(paths, ports);
+    expect(await store.serverKey()).toEqual(new Uint8Array(32).fill(9));
+    expect(await put(store.log, draft())).toMatchObject({ code: 'archived' });
+    expect(await textsIn(store.log)).toHaveLength(2);
+    expect(() => openServerDatabase(paths.database, hkdf(new Uint8Array(32), 'another'))).toThrow(
+      expect.objectContaining({ code: 'database.damaged' }),
+    );
+    expect(() => makeServer(join(dir, 'server'))).toThrow(expect.objectContaining({ code: 'server.running' }));
+  });
+
+  test('serves ten thousand channels and more, whose heads are not all in memory', async () => {
+    await using server = await freshServer();
+    const numbers = Array.from({ length: 10_500 }, (_, i) => i + 1);
+    const creation = (n: number) => change([{ kind: 'channel', row: channelRow(n) }], { channel: channelId(n) });
+    for (let at = 0; at < numbers.length; at += 1000)
+      await server.log.append(numbers.slice(at, at + 1000).map(creation));
+    const outcomes = await server.log.append([1, 10_500, 1].map((n) => draft({ channel: channelId(n) })));
+    expect(outcomes).toMatchObject([{ seq: 2 }, { seq: 2 }, { seq: 3 }]);
+    expect(await server.log.read(channelId(1), 0, ALL)).toHaveLength(3);
+  });
+});
