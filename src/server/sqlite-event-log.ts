@@ -57,6 +57,8 @@ export type SqliteEventLogPorts = {
   readonly wal: Wal;
   readonly clock: Clock;
   readonly turn: Turn;
+  /** How many heads stay in memory between batches. */
+  readonly headsMax?: number;
 };
 
 /** The embedded log. Its owner closes the database. Nobody else writes channel_head, event, authority or expiry. */
@@ -65,13 +67,15 @@ export class SqliteEventLog implements EventLog {
   readonly #wal: Wal;
   readonly #clock: Clock;
   readonly #turn: Turn;
+  readonly #headsMax: number;
   readonly #heads = new Map<ChannelId, HeadState>();
 
-  constructor({ db, wal, clock, turn }: SqliteEventLogPorts) {
+  constructor({ db, wal, clock, turn, headsMax = HEADS_CACHED_MAX }: SqliteEventLogPorts) {
     this.#db = db;
     this.#wal = wal;
     this.#clock = clock;
     this.#turn = turn;
+    this.#headsMax = headsMax;
   }
 
   async append(batch: readonly Draft[]): Promise<readonly Outcome[]> {
@@ -382,8 +386,8 @@ export class SqliteEventLog implements EventLog {
 
   // Between batches only: within one, a head that has moved is known here alone.
   #forgetSome(): void {
-    if (this.#heads.size > HEADS_CACHED_MAX)
-      for (const channel of [...this.#heads.keys()].slice(0, HEADS_CACHED_MAX / 2)) this.#heads.delete(channel);
+    if (this.#heads.size > this.#headsMax)
+      for (const channel of [...this.#heads.keys()].slice(this.#headsMax / 2)) this.#heads.delete(channel);
   }
 
   // A commit that fails may be on the disk all the same: only what failed before it surely is not.

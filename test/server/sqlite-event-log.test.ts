@@ -7,10 +7,8 @@ import { openServerDatabase } from '../../src/server/server-dir.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
 import { eventLogContract } from './event-log-contract.ts';
 import {
-  ALL,
   change,
   channelId,
-  channelRow,
   draft,
   freshServer,
   furnish,
@@ -96,16 +94,5 @@ describe('the file of the log', () => {
       expect.objectContaining({ code: 'database.damaged' }),
     );
     expect(() => makeServer(join(dir, 'server'))).toThrow(expect.objectContaining({ code: 'server.running' }));
-  });
-
-  test('serves ten thousand channels and more, whose heads are not all in memory', async () => {
-    await using server = await freshServer();
-    const numbers = Array.from({ length: 10_500 }, (_, i) => i + 1);
-    const creation = (n: number) => change([{ kind: 'channel', row: channelRow(n) }], { channel: channelId(n) });
-    for (let at = 0; at < numbers.length; at += 1000)
-      await server.log.append(numbers.slice(at, at + 1000).map(creation));
-    const outcomes = await server.log.append([1, 10_500, 1].map((n) => draft({ channel: channelId(n) })));
-    expect(outcomes).toMatchObject([{ seq: 2 }, { seq: 2 }, { seq: 3 }]);
-    expect(await server.log.read(channelId(1), 0, ALL)).toHaveLength(3);
   });
 });
