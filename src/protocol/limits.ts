@@ -212,7 +212,7 @@ export const STREAM_FRAMES_MAX = 2 ** 24;
 export const LOG_BATCH_EVENTS_MAX = 1_000;
 export const LOG_BATCH_BYTES_MAX = 1 * MIB;
 /** Events that wait for their commit, and their bytes: more are answered `unavailable` at once. */
-export const LOG_WAITING_EVENTS_MAX = 20_000;
+export const LOG_WAITING_EVENTS_MAX = 10_000;
 export const LOG_WAITING_BYTES_MAX = 32 * MIB;
 /** How long a publish waits for its commit. */
 export const LOG_WAIT_MS_MAX = 5 * SECOND;

@@ -76,7 +76,7 @@ export const directoryBlobStore = (dir: string): BlobStore => {
     },
     get: async (hash, range) => {
       await using file = await openThere(blobPath(hash));
-      return file && readAll(file, range.from, Math.min(range.size, BLOB_PART_BYTES_MAX));
+      return file && (await readAll(file, range.from, Math.min(range.size, BLOB_PART_BYTES_MAX)));
     },
     sizeOf: (hash) => sizeOf(blobPath(hash)),
     complete: async (upload, { hash, size }) => {

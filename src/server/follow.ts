@@ -23,15 +23,21 @@ export type Batch = {
   readonly frames: readonly Frame[];
 };
 
-/** What the log answered to a `resume` step. `batch` is absent when it has nothing more yet. */
-export type Caught = { readonly head: Head; readonly recovered: boolean; readonly batch: Batch | undefined };
+/** What the log answered to a `resume` step's cursor. `batch` is absent when it has nothing more yet. */
+export type Caught = {
+  readonly cursor: ChannelCursor;
+  readonly head: Head;
+  readonly recovered: boolean;
+  readonly batch: Batch | undefined;
+};
+export type ChannelCursor = Cursor & { readonly channel: ChannelId };
 
 /** What its owner is to do, in this order. */
 export type Step =
   /** To every reader of the channel, each event once and in order. */
   | { readonly kind: 'deliver'; readonly channel: ChannelId; readonly first: Seq; readonly frames: readonly Frame[] }
   /** Ask the log's `resume`, and answer with `caught` or `failed`. */
-  | { readonly kind: 'resume'; readonly cursor: Cursor & { readonly channel: ChannelId } }
+  | { readonly kind: 'resume'; readonly cursor: ChannelCursor }
   /** Ask the log's `heads`, and answer with `head`; a channel that is not there: `unfollow`. */
   | { readonly kind: 'check'; readonly channel: ChannelId }
   /** Every reader of the channel is told `recovered: false`, and begins after this head. */
@@ -125,16 +131,17 @@ export class Follow {
   }
 
   /** The answer to a `resume`. */
-  caught({ head, recovered, batch }: Caught, now: number): Step[] {
-    const followed = this.#channels.get(head.channel);
+  caught({ cursor, head, recovered, batch }: Caught, now: number): Step[] {
+    const followed = this.#asker(cursor);
     const place = followed?.place;
     if (followed === undefined || place === undefined) return [];
     followed.isReading = false;
     if (head.epoch !== place.epoch) return this.#beginAt(followed, head, now);
-    if (!recovered)
-      return head.prunedTo >= place.next
-        ? this.#beginAt(followed, head, now)
-        : [{ kind: 'lost', channel: head.channel, head }];
+    if (!recovered) {
+      if (head.prunedTo <= cursor.seq) return [{ kind: 'lost', channel: head.channel, head }];
+      // Retention has overtaken the question, but not necessarily what was told since.
+      return head.prunedTo < place.next ? this.head(head, now) : this.#beginAt(followed, head, now);
+    }
     followed.seen = Math.max(followed.seen, head.seq);
     const before = place.next;
     const steps = batch === undefined || batch.first > before ? [] : this.#enter(followed, place, batch);
@@ -143,8 +150,8 @@ export class Follow {
   }
 
   /** A `resume` got no answer: it is asked again a moment later. */
-  failed(channel: ChannelId, now: number): Step[] {
-    const followed = this.#channels.get(channel);
+  failed(cursor: ChannelCursor, now: number): Step[] {
+    const followed = this.#asker(cursor);
     if (followed === undefined) return [];
     followed.isReading = false;
     return this.#level(followed, now, []);
@@ -197,6 +204,12 @@ export class Follow {
     if (followed.ring.size === 0) this.#rings.delete(channel);
   }
 
+  // A question of an epoch that has ended meanwhile is nobody's any more.
+  #asker({ channel, epoch }: ChannelCursor): Followed | undefined {
+    const followed = this.#channels.get(channel);
+    return followed?.place?.epoch === epoch && followed.isReading ? followed : undefined;
+  }
+
   /** Delivers what of a batch is new, and after it whatever was held for then. */
   #enter(followed: Followed, place: Place, batch: Batch): Step[] {
     const { channel } = followed;
@@ -239,6 +252,7 @@ export class Follow {
   #beginAt(followed: Followed, head: Head, now: number): Step[] {
     followed.place = { epoch: head.epoch, next: head.seq + 1, lastId: head.id };
     followed.seen = head.seq;
+    followed.isReading = false;
     this.#empty(followed);
     return this.#level(followed, now, [{ kind: 'begin', channel: head.channel, head }]);
   }

@@ -36,7 +36,8 @@ export class MemoryNode implements Bus {
   }
 
   publish(subject: Subject, message: Uint8Array): void {
-    if (this.#link === 'up') this.#leaving = Promise.all([this.#leaving, ...this.#send(subject, message.slice())]);
+    if (this.#link === 'up')
+      this.#leaving = Promise.all([this.#leaving, ...this.#send(subject, new Uint8Array(message))]);
   }
 
   subscribe(subject: Subject, receive: Receive): { readonly ready: Promise<void>; stop(): void } {
