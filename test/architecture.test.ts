@@ -13,6 +13,7 @@ const ALL = [
   'store',
   'core',
   'net',
+  'server',
   'client',
   'daemon',
   'server',
@@ -24,7 +25,7 @@ const ALL = [
 /** The table of ARCHITECTURE.md: folder → what it may import. */
 const layers = (): Map<string, ReadonlySet<string>> => {
   const rows = [...readFileSync('ARCHITECTURE.md', 'utf8').matchAll(/^\| (\w+) \| \d \| [^|]+ \| ([^|]+) \|$/gm)];
-  const below = ['protocol', 'sqlite', 'ports', 'crypto', 'store', 'core', 'net', 'client'];
+  const below = ['protocol', 'sqlite', 'ports', 'crypto', 'store', 'core', 'net', 'server', 'client'];
   return new Map(
     rows.map(([, name = '', list = '']) => {
       const text = list.trim();

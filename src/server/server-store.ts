@@ -34,6 +34,7 @@ export class ServerStore implements AsyncDisposable {
   readonly #wal: Wal;
   readonly #turn: Turn;
   readonly #lock: Disposable;
+  #isClosed = false;
 
   private constructor(
     paths: ServerPaths,
@@ -94,6 +95,8 @@ export class ServerStore implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     await this.log[Symbol.asyncDispose]();
     this.#wal[Symbol.dispose]();
     this.#db[Symbol.dispose]();

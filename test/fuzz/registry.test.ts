@@ -21,6 +21,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/daemon/check.ts': 'what the daemon tells a process of its own',
   'src/daemon/checker.ts': 'what that process answers',
   'src/daemon/ports.ts': 'makes random numbers',
+  'src/server/backup.ts': 'copies files; what opens them is played by `files of a server`',
   'src/net/tor-process.ts': 'words of events, whose lines `replies of the control port` plays',
 };
 
@@ -88,6 +89,9 @@ const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/protocol/padding.ts': ['frame.tooLarge'],
   'src/sqlite/open.ts': ['disk.full', 'disk.failed', 'account.locked'],
   'src/daemon/backup.ts': ['file.exists', 'disk.failed', 'account.locked'],
+  'src/sqlite/open.ts': ['disk.full', 'disk.failed'],
+  'src/daemon/backup.ts': ['file.exists', 'disk.failed'],
+  'src/server/server-dir.ts': ['server.exists'],
 };
 
 test('every code that the file of a parser throws is one that a target must see', () => {

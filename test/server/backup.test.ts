@@ -1,0 +1,227 @@
+import { readdirSync, rmSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { restoreServer } from '../../src/server/backup.ts';
+import { directoryBlobStore } from '../../src/server/blob-store.ts';
+import { checkServer } from '../../src/server/check.ts';
+import { readKeyFile } from '../../src/server/key-file.ts';
+import { openServerDatabase, type ServerPaths, serverPaths } from '../../src/server/server-dir.ts';
+import { ServerStore } from '../../src/server/server-store.ts';
+import type { Database } from '../../src/sqlite/open.ts';
+import { hashOf } from './blob-store-contract.ts';
+import {
+  ALL,
+  bytesOf,
+  change,
+  channelId,
+  deviceId,
+  deviceRow,
+  draft,
+  furnish,
+  makeServer,
+  memberId,
+  put,
+  quietPorts,
+  rowId,
+  SERVER_KEY,
+  tempDir,
+  textsIn,
+} from './server.ts';
+
+const CHANNEL = channelId(1);
+const BLOB = bytesOf('ciphertext of a file');
+
+let dir: string;
+let remove: () => void;
+let paths: ServerPaths;
+let ports: ReturnType<typeof quietPorts>;
+beforeEach(() => {
+  ({ dir, remove } = tempDir());
+  ports = quietPorts();
+  paths = makeServer(join(dir, 'server'), { ports, encryptAtRest: true });
+});
+afterEach(() => remove());
+
+/** A server with some of everything. */
+const filled = async (): Promise<ServerStore> => {
+  const store = ServerStore.open(paths, ports);
+  await furnish(store.log, 2);
+  await store.log.append([
+    change([{ kind: 'device', row: deviceRow(1) }]),
+    ...['one', 'two', 'three'].map((text) => draft({ text })),
+  ]);
+  await store.state.putPrekeys(deviceId(1), [
+    { kind: 'ec', keyId: 1, body: bytesOf('ec') },
+    { kind: 'signed', keyId: 1, body: bytesOf('signed') },
+    { kind: 'last', keyId: 1, body: bytesOf('last') },
+  ]);
+  const factor = {
+    member: memberId(1),
+    passwordHash: bytesOf('p'),
+    sealedTotp: bytesOf('t'),
+    lastStep: 5,
+    updatedAt: 1,
+  };
+  await store.state.putSecondFactor(factor, []);
+  await store.blobs.put(hashOf(BLOB), BLOB);
+  await store.state.putBlob(hashOf(BLOB), { size: BLOB.length, isWhole: true, now: 1 });
+  await put(store.log, draft({ text: 'file', changes: [{ kind: 'file', hash: hashOf(BLOB), expiresAt: 0 }] }));
+  return store;
+};
+
+describe('a backup', () => {
+  const backup = () => join(dir, 'backup');
+
+  test('made while the server goes on is the server as it was at one moment, and begins a new epoch', async () => {
+    await using store = await filled();
+    let isDone = false;
+    const making = store.backup(backup()).finally(() => {
+      isDone = true;
+    });
+    // What is published and erased meanwhile waits for nothing.
+    let meanwhile = 0;
+    while (!isDone || meanwhile < 20) {
+      expect(await put(store.log, draft({ text: `meanwhile ${meanwhile++}` }))).toMatchObject({ kind: 'committed' });
+      await store.log.erase(CHANNEL, [2]);
+      await ports.turn();
+    }
+    await making;
+    while (ports.clock.step(ports.clock.monotonic() + 60_000));
+    const [before] = await store.log.heads([CHANNEL]);
+    const restored = serverPaths(join(dir, 'restored'));
+    await restoreServer(backup(), restored, ports);
+    await using other = ServerStore.open(restored, ports);
+    expect(await textsIn(other.log)).toEqual(['made 1', 'one', 'two', 'three', 'file']);
+    expect(await other.check({ deep: true })).toEqual({ wrong: [], events: 9, blobs: 1, leftOver: 0 });
+    expect(await other.serverKey()).toEqual(SERVER_KEY);
+    const [after] = await other.log.heads([CHANNEL]);
+    expect(after?.epoch).toBeGreaterThan(before?.epoch ?? 0);
+    const last = (await other.log.read(CHANNEL, 4, ALL))[0]?.id ?? null;
+    const cursor = { channel: CHANNEL, epoch: before?.epoch ?? 0, seq: 5, id: last };
+    expect((await other.log.resume([cursor], ALL))[0]?.recovered).toBe(false);
+    expect((await other.log.resume([{ ...cursor, epoch: after?.epoch ?? 0 }], ALL))[0]?.recovered).toBe(true);
+    expect((await store.check({ deep: true })).wrong).toEqual([]);
+  });
+
+  test('restored hands out nothing that was handed out since: one-time keys, codes of the second factor', async () => {
+    {
+      await using store = await filled();
+      await store.backup(backup());
+    }
+    const restored = serverPaths(join(dir, 'restored'));
+    await restoreServer(backup(), restored, ports);
+    await using store = ServerStore.open(restored, ports);
+    expect(await store.state.countPrekeys(deviceId(1))).toEqual({ ec: 0, kyber: 0 });
+    expect((await store.state.takePrekeys(deviceId(1)))?.kyber.kind).toBe('last');
+    const step = Math.floor(ports.clock.now() / 30_000);
+    expect(await store.state.takeTotpStep(memberId(1), step)).toBe(false);
+    expect(await store.state.takeTotpStep(memberId(1), step + 1)).toBe(true);
+  });
+
+  test('is not written over anything, and not restored over a server', async () => {
+    await using store = await filled();
+    await store.backup(backup());
+    await expect(store.backup(backup())).rejects.toMatchObject({ code: 'file.exists' });
+    await expect(store.backup(join(dir, 'no', 'such'))).resolves.toBeUndefined();
+    await expect(restoreServer(join(dir, 'nothing'), paths, ports)).rejects.toMatchObject({ code: 'server.unknown' });
+    await expect(restoreServer(backup(), paths, ports)).rejects.toMatchObject({ code: 'server.running' });
+    await store[Symbol.asyncDispose]();
+    await expect(restoreServer(backup(), paths, ports)).rejects.toMatchObject({ code: 'server.exists' });
+    rmSync(join(backup(), 'server.key'));
+    const other = serverPaths(join(dir, 'other'));
+    await expect(restoreServer(backup(), other, ports)).rejects.toMatchObject({ code: 'keyFile.missing' });
+  });
+});
+
+describe('the check', () => {
+  const broken: readonly [what: string, says: RegExp, harm: (db: Database) => void][] = [
+    ['a hole', /hole from 3 to 3/, (db) => db.exec('DROP TRIGGER event_removed; DELETE FROM event WHERE seq = 3')],
+    [
+      'a cut end',
+      /ends with event 4 and its head with 5/,
+      (db) => db.exec('DROP TRIGGER event_removed; DELETE FROM event WHERE seq = 5'),
+    ],
+    [
+      'a changed body',
+      /body of event 2 does not fit/,
+      (db) => db.exec(`DROP TRIGGER event_changed; UPDATE event SET body = x'00' WHERE seq = 2`),
+    ],
+    [
+      'time that goes back',
+      /event 5 is earlier/,
+      (db) => db.exec('DROP TRIGGER event_changed; UPDATE event SET at = 1 WHERE seq = 5'),
+    ],
+    [
+      'a head of another event',
+      /names another event/,
+      (db) => db.exec('UPDATE channel_head SET last_id = zeroblob(16)'),
+    ],
+    [
+      'a lost head',
+      /has events and no head|has a head/,
+      (db) => db.exec('PRAGMA foreign_keys = OFF; DROP TRIGGER head_removed; DELETE FROM channel_head'),
+    ],
+    ['another epoch', /epoch of the server/, (db) => db.exec('UPDATE server SET epoch = epoch + 1')],
+    [
+      'authority nobody names',
+      /last event of authority/,
+      (db) => db.exec('UPDATE channel_head SET authority_seq = seq'),
+    ],
+    [
+      'authority that differs',
+      /outlives retention/,
+      (db) => db.exec('DROP TRIGGER authority_changed; UPDATE authority SET hash = zeroblob(32)'),
+    ],
+    [
+      'a membership of the future',
+      /began in the channel/,
+      (db) =>
+        db.exec(`INSERT INTO membership SELECT channel.id, member.id, 'joined', 'member', 0, 99 FROM channel, member`),
+    ],
+    [
+      'a marker of nothing',
+      /read marker/,
+      (db) => db.exec('INSERT INTO read_marker SELECT id, zeroblob(16), 99 FROM member LIMIT 1'),
+    ],
+    ['an expiry of nothing', /due for erasure/, (db) => db.exec('INSERT INTO expiry VALUES (zeroblob(16), 99, 1)')],
+    ['a reference to nothing', /whole blob/, (db) => db.exec('UPDATE blob SET is_whole = 0')],
+    [
+      'a row that points to nothing',
+      /points to nothing/,
+      (db) => db.exec('PRAGMA foreign_keys = OFF; INSERT INTO read_marker VALUES (zeroblob(16), zeroblob(16), 0)'),
+    ],
+  ];
+
+  test('finds each of these, and nothing in what is whole', async () => {
+    await (await filled())[Symbol.asyncDispose]();
+    const look = async () => {
+      await using store = ServerStore.open(paths, ports);
+      return await store.check({ deep: true });
+    };
+    const whole = { wrong: [], events: 9, blobs: 1, leftOver: 0 };
+    expect(await look()).toEqual(whole);
+    for (const [what, says, harm] of broken) {
+      using db = openServerDatabase(paths.database, readKeyFile(paths.keyFile));
+      // Undone afterwards: the store looks through this very connection.
+      db.exec('PRAGMA foreign_keys = OFF; BEGIN');
+      harm(db);
+      const parts = { db, blobs: directoryBlobStore(paths.blobs), turn: ports.turn };
+      expect((await checkServer(parts, { deep: true })).wrong.join('\n'), what).toMatch(says);
+      db.exec('ROLLBACK');
+    }
+    expect(await look()).toEqual(whole);
+  });
+
+  test('finds blobs that are missing or cut, and counts what is left over', async () => {
+    await using store = await filled();
+    const [folder = ''] = readdirSync(paths.blobs).filter((name) => name !== 'uploads');
+    const file = join(paths.blobs, folder, hashOf(BLOB));
+    await store.blobs.part(rowId(7), 0, bytesOf('part'));
+    await store.blobs.put(hashOf(bytesOf('other')), bytesOf('other'));
+    expect(await store.check({ deep: false })).toMatchObject({ wrong: [], blobs: 1, leftOver: 2 });
+    truncateSync(file, 3);
+    expect((await store.check({ deep: false })).wrong).toEqual([`blob ${hashOf(BLOB)} is cut`]);
+    rmSync(file);
+    expect((await store.check({ deep: false })).wrong).toEqual([`blob ${hashOf(BLOB)} is missing`]);
+  });
+});
