@@ -32,6 +32,8 @@ const PRUNE_ROWS = 1_000;
 // What is known of a channel's end: as committed, except within an append.
 type HeadState = {
   readonly channel: ChannelId;
+  /** The channel's id as bytes. */
+  readonly key: Uint8Array<ArrayBuffer>;
   readonly epoch: Epoch;
   seq: Seq;
   lastId: EventId | null;
@@ -161,7 +163,8 @@ export class SqliteEventLog implements EventLog {
     if (head === undefined) return refused('no_such_channel');
     const barred = bar(draft, head);
     const [seq, at] = [head.seq + 1, Math.max(head.at, now)];
-    if (barred !== undefined || !this.#putEvent(draft, seq, at)) return this.#known(draft, head) ?? barred ?? lost();
+    if (barred !== undefined || !this.#putEvent(head, draft, seq, at))
+      return this.#known(draft, head) ?? barred ?? lost();
     const isAuthority = changesAuthority(draft.changes);
     const code = this.#applyChanges(draft, seq, at);
     if (code === 'slow_mode') return this.#tooSoon(draft, at);
@@ -198,11 +201,11 @@ export class SqliteEventLog implements EventLog {
   }
 
   /** False when the id is in the channel already. */
-  #putEvent({ channel, id, member, kind, body }: Draft, seq: Seq, at: Millis): boolean {
+  #putEvent({ key }: HeadState, { id, member, kind, body }: Draft, seq: Seq, at: Millis): boolean {
     const { changes } = this.#db.run(
       `INSERT INTO event (channel, seq, id, member, kind, at, hash, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id, channel) DO NOTHING`,
-      idBytes(channel),
+      key,
       seq,
       idBytes(id),
       idBytes(member),
@@ -354,14 +357,16 @@ export class SqliteEventLog implements EventLog {
   }
 
   #readHead(channel: ChannelId): HeadState | undefined {
+    const key = idBytes(channel);
     const row = this.#db.get<HeadRow>(
       `SELECT h.epoch, h.seq, h.last_id, h.at, h.authority_seq, h.pruned_to, h.pruned_id, c.archived_at
         FROM channel_head h LEFT JOIN channel c ON c.id = h.channel WHERE h.channel = ?`,
-      idBytes(channel),
+      key,
     );
     if (row === undefined) return undefined;
     return {
       channel,
+      key,
       epoch: row.epoch,
       seq: row.seq,
       lastId: row.last_id === null ? null : idOf(row.last_id),
@@ -373,14 +378,14 @@ export class SqliteEventLog implements EventLog {
     };
   }
 
-  #putHead({ channel, seq, lastId, at, authoritySeq }: HeadState): void {
+  #putHead({ key, seq, lastId, at, authoritySeq }: HeadState): void {
     this.#db.run(
       'UPDATE channel_head SET seq = ?, last_id = ?, at = ?, authority_seq = ? WHERE channel = ?',
       seq,
       lastId === null ? null : idBytes(lastId),
       at,
       authoritySeq,
-      idBytes(channel),
+      key,
     );
   }
 

@@ -9,11 +9,19 @@ import { cacheDir } from '../actor.ts';
 import { CLI_FIGURES } from './cli-figures.ts';
 import { CORE_FIGURES } from './core-figures.ts';
 import { type Bench, type Figure, type FigureResult, judge, short } from './figure.ts';
+import { LOG_FIGURES } from './log-figures.ts';
 import { STORE_FIGURES } from './store-figures.ts';
 import { TOR_FIGURES } from './tor-figures.ts';
 import { WIRE_FIGURES } from './wire-figures.ts';
 
-const FIGURES: readonly Figure[] = [...CLI_FIGURES, ...CORE_FIGURES, ...STORE_FIGURES, ...WIRE_FIGURES, ...TOR_FIGURES];
+const FIGURES: readonly Figure[] = [
+  ...CLI_FIGURES,
+  ...CORE_FIGURES,
+  ...STORE_FIGURES,
+  ...LOG_FIGURES,
+  ...WIRE_FIGURES,
+  ...TOR_FIGURES,
+];
 
 const RUNS = 9;
 const RUNS_QUICK = 3;
