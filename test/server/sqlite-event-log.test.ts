@@ -1,10 +1,14 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { hkdf } from '../../src/crypto/primitives.ts';
+import { SottoError } from '../../src/protocol/errors.ts';
 import { readKeyFile } from '../../src/server/key-file.ts';
 import { openServerDatabase } from '../../src/server/server-dir.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
+import { SqliteEventLog } from '../../src/server/sqlite-event-log.ts';
+import { Wal } from '../../src/server/wal.ts';
+import { Database } from '../../src/sqlite/open.ts';
 import { eventLogContract } from './event-log-contract.ts';
 import {
   change,
@@ -17,6 +21,7 @@ import {
   quietPorts,
   tempDir,
   textsIn,
+  turn,
 } from './server.ts';
 
 eventLogContract('SQLite', freshServer);
@@ -94,5 +99,67 @@ describe('the file of the log', () => {
       expect.objectContaining({ code: 'database.damaged' }),
     );
     expect(() => makeServer(join(dir, 'server'))).toThrow(expect.objectContaining({ code: 'server.running' }));
+  });
+});
+
+describe('when the disk fails', () => {
+  const open = () => {
+    const ports = quietPorts();
+    const paths = makeServer(join(dir, 'server'), { ports });
+    const db = openServerDatabase(paths.database, readKeyFile(paths.keyFile));
+    const wal = new Wal(db, ports.clock);
+    const log = new SqliteEventLog({ db, wal, clock: ports.clock, turn });
+    return { ports, paths, db, wal, log, [Symbol.dispose]: () => db[Symbol.dispose]() };
+  };
+
+  test('a full one takes nothing of a batch, and all of it when there is room again', async () => {
+    using server = open();
+    await furnish(server.log);
+    const { pages = 0 } = server.db.get<{ pages: number }>('SELECT page_count AS pages FROM pragma_page_count') ?? {};
+    server.db.exec(`PRAGMA max_page_count = ${pages + 5}`);
+    const batch = [
+      draft({ text: 'small' }),
+      ...Array.from({ length: 9 }, () => draft({ body: new Uint8Array(9000).fill(1) })),
+    ];
+    await expect(server.log.append(batch)).rejects.toMatchObject({ code: 'unavailable' });
+    expect(await textsIn(server.log)).toEqual(['made 1']);
+    server.db.exec(`PRAGMA max_page_count = ${pages + 500}`);
+    expect((await server.log.append(batch)).map((one) => 'seq' in one && one.seq)).toEqual(batch.map((_, i) => i + 2));
+  });
+
+  test('a commit that failed may have happened; a statement that failed surely changed nothing', async () => {
+    using server = open();
+    await furnish(server.log);
+    const fails = (statement: string) => {
+      server.db.exec = function (this: Database, sql: string) {
+        Database.prototype.exec.call(this, sql);
+        if (sql === statement) throw new SottoError('disk.failed');
+      };
+    };
+    const event = draft();
+    fails('COMMIT');
+    await expect(server.log.append([event])).rejects.toMatchObject({ code: 'unknown' });
+    fails('BEGIN IMMEDIATE');
+    await expect(server.log.append([draft()])).rejects.toMatchObject({ code: 'unavailable' });
+    fails('none');
+    server.db.exec('ROLLBACK');
+    expect(await put(server.log, event)).toMatchObject({ kind: 'duplicate', seq: 2 });
+  });
+
+  test('while the file is held nothing writes to it, however much is appended and erased', async () => {
+    using server = open();
+    await furnish(server.log);
+    const { wal, paths, ports, log } = server;
+    const body = () => draft({ body: new Uint8Array(16_000).fill(7) });
+    await wal.hold(async () => {
+      const before = readFileSync(paths.database);
+      for (let i = 0; i < 3; i++) await log.append(Array.from({ length: 500 }, body));
+      await log.erase(channelId(1), [2]);
+      while (ports.clock.step(ports.clock.monotonic() + 60_000));
+      expect(statSync(`${paths.database}-wal`).size).toBeGreaterThan(20_000_000);
+      expect(readFileSync(paths.database).equals(before)).toBe(true);
+    });
+    while (ports.clock.step(ports.clock.monotonic() + 60_000));
+    expect(statSync(`${paths.database}-wal`).size).toBe(0);
   });
 });
