@@ -91,6 +91,8 @@ export interface EventLog extends AsyncDisposable {
   resume(cursors: readonly (Cursor & { readonly channel: ChannelId })[], limit: PageLimit): Promise<readonly Resumed[]>;
   /** Unknown channels are absent. */
   heads(channels: readonly ChannelId[]): Promise<readonly Head[]>;
+  /** The place of an event by its id; 0 when it is not there. */
+  seqOf(channel: ChannelId, id: EventId): Promise<Seq>;
   /** The last event not later than `at`, 0 if none that is still there. */
   seqAt(channel: ChannelId, at: Millis): Promise<Seq>;
   /** Retention: removes the events up to and including `upTo`. Head and seq stay. */

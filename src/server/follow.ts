@@ -312,7 +312,6 @@ class Ring {
   /** Gives by how many bytes the ring has grown; negative when it has shrunk. */
   add(first: Seq, frames: readonly Frame[]): number {
     const before = this.#bytes;
-    if (first !== this.#first + this.#frames.length) this.clear();
     if (this.#frames.length === 0) this.#first = first;
     for (const frame of frames) {
       this.#frames.push(frame);

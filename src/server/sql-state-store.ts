@@ -245,8 +245,12 @@ const markerVerbs = (sql: Sql): Verbs<'listReadMarkers' | 'putReadMarker'> => ({
 
 const uploadVerbs = (
   sql: Sql,
-): Verbs<'getUpload' | 'putUpload' | 'putUploadReceived' | 'removeUpload' | 'listUploadsExpired'> => ({
+): Verbs<'getUpload' | 'getUploadOf' | 'putUpload' | 'putUploadReceived' | 'removeUpload' | 'listUploadsExpired'> => ({
   getUpload: (id) => one(sql, UPLOAD, UPLOAD.select('WHERE id = ?', idBytes(id))),
+  getUploadOf: (member, channel, hash) => {
+    const rest = 'WHERE member = ? AND channel = ? AND hash = ?';
+    return one(sql, UPLOAD, UPLOAD.select(rest, idBytes(member), idBytes(channel), idBytes(hash)));
+  },
   putUpload: async (row) => void (await sql.run(UPLOAD.insert(row))),
   putUploadReceived: async (id, received) => void (await sql.run(UPLOAD.update({ received }, 'id = ?', idBytes(id)))),
   removeUpload: async (id) => void (await changed(sql, 'DELETE FROM upload WHERE id = ?', idBytes(id))),

@@ -128,6 +128,13 @@ export class SqliteEventLog implements EventLog {
     );
   }
 
+  async seqOf(channel: ChannelId, id: EventId): Promise<Seq> {
+    return this.#ask(() => {
+      const sql = 'SELECT seq FROM event WHERE id = ? AND channel = ?';
+      return this.#db.get<{ seq: number }>(sql, idBytes(id), idBytes(channel))?.seq ?? 0;
+    });
+  }
+
   async seqAt(channel: ChannelId, at: Millis): Promise<Seq> {
     return this.#ask(() => {
       const head = this.#head(channel);

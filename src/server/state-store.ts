@@ -105,6 +105,8 @@ export interface StateStore {
   putReadMarker(row: ReadMarkerRow): Promise<boolean>;
 
   getUpload(id: RowId): Promise<UploadRow | undefined>;
+  /** The upload of these bytes that a member has begun for a channel. */
+  getUploadOf(member: MemberId, channel: ChannelId, hash: BlobHash): Promise<UploadRow | undefined>;
   putUpload(row: UploadRow): Promise<void>;
   putUploadReceived(id: RowId, received: number): Promise<void>;
   removeUpload(id: RowId): Promise<void>;

@@ -22,8 +22,7 @@ export class Wal implements Disposable {
 
   /** Something was erased: ERASURE_WAL_MS later the log holds nothing of it, or after the copy that is being made. */
   erased(): void {
-    if (this.#held) this.#due = true;
-    else this.#cancel ??= this.#clock.after(ERASURE_WAL_MS, () => this.#truncate());
+    this.#cancel ??= this.#clock.after(ERASURE_WAL_MS, () => this.#truncate());
   }
 
   /** While `body` runs the database file is whole as it was at the beginning, and nobody writes it. Throws `disk.*`. */

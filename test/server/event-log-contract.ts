@@ -303,6 +303,14 @@ export const eventLogContract = (name: string, make: () => Promise<LogUnderTest>
         expect(await log.seqAt(CHANNEL, time)).toBe(last(time, 30));
     });
 
+    test('an event is found by its id, in its channel', async () => {
+      const [one, two] = [draft(), draft()];
+      await log.append([one, two]);
+      const found = [one, two, draft()].map(({ id }) => log.seqOf(CHANNEL, id));
+      expect(await Promise.all(found)).toEqual([2, 3, 0]);
+      expect(await log.seqOf(channelId(2), two.id)).toBe(0);
+    });
+
     test('a body may be empty, or large', async () => {
       await log.append([draft({ text: '' }), draft({ body: new Uint8Array(16 * 1024).fill(3) })]);
       expect((await log.read(CHANNEL, 1, ALL)).map(({ body }) => body?.length)).toEqual([0, 16 * 1024]);

@@ -109,6 +109,7 @@ describe('what comes', () => {
     const follow = new Follow(idOf);
     follow.follow(CHANNEL);
     expect(follow.take(batch(3, 6), 0)).toEqual([]);
+    follow.take(batch(5, 9, { epoch: 2 }), 0);
     expect(words(follow.head(head(4), 0))).toEqual(['deliver 5-6']);
     expect(follow.follow(CHANNEL)).toEqual([]);
     follow.unfollow(CHANNEL);

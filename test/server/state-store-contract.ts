@@ -239,6 +239,8 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       await state.putUpload(upload(2));
       await state.putUploadReceived(rowId(1), 60);
       expect(await state.getUpload(rowId(1))).toEqual(upload(1, { received: 60 }));
+      expect(await state.getUploadOf(ALICE, CHANNEL, hash(2))).toEqual(upload(2));
+      expect(await state.getUploadOf(ALICE, channelId(2), hash(2))).toBeUndefined();
       expect(await state.countFileBytes(ALICE)).toBe(200);
       expect((await state.listUploadsExpired(51, 9)).map(({ id }) => id)).toEqual([rowId(1)]);
       await state.removeUpload(rowId(1));
