@@ -98,7 +98,6 @@ const ROWS = {
   'backup.damaged': [8, 'never', 'The backup is cut or was changed: nothing was imported'],
   'backup.version': [8, 'after-change', 'The backup was written by a newer sotto: update this program'],
   'file.damaged': [8, 'never', 'A piece of the file does not fit its hash'],
-  'file.damaged': [8, 'later', 'A piece of the file does not fit its hash'],
   'server.unknown': [3, 'after-change', 'There is no server in this folder'],
   'server.running': [7, 'after-change', 'Another program runs this server'],
   'server.exists': [7, 'after-change', 'There is a server in this folder already'],

@@ -2,8 +2,8 @@
 import { DISK_TARGETS } from './disk.ts';
 import { PEER_TARGETS } from './peers.ts';
 import { ROOM_TARGETS } from './rooms.ts';
+import { STORE_TARGETS } from './server.ts';
 import { SERVER_TARGETS } from './servers.ts';
-import { SERVER_TARGETS } from './server.ts';
 import type { Target } from './target.ts';
 import { TOR_TARGETS } from './tor.ts';
 import { TYPED_TARGETS } from './typed.ts';
@@ -15,8 +15,5 @@ export const TARGETS: readonly Target[] = [
   ...TOR_TARGETS,
   ...TYPED_TARGETS,
   ...DISK_TARGETS,
-  ...TOR_TARGETS,
-  ...TYPED_TARGETS,
-  ...DISK_TARGETS,
-  ...SERVER_TARGETS,
+  ...STORE_TARGETS,
 ];

@@ -89,8 +89,6 @@ const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/protocol/padding.ts': ['frame.tooLarge'],
   'src/sqlite/open.ts': ['disk.full', 'disk.failed', 'account.locked'],
   'src/daemon/backup.ts': ['file.exists', 'disk.failed', 'account.locked'],
-  'src/sqlite/open.ts': ['disk.full', 'disk.failed'],
-  'src/daemon/backup.ts': ['file.exists', 'disk.failed'],
   'src/server/server-dir.ts': ['server.exists'],
 };
 

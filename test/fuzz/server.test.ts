@@ -1,5 +1,5 @@
 import { TARGETS } from './all.ts';
-import { SERVER_TARGETS } from './server.ts';
+import { STORE_TARGETS } from './server.ts';
 import { fuzz } from './target.ts';
 
-fuzz(SERVER_TARGETS, TARGETS.length);
+fuzz(STORE_TARGETS, TARGETS.length);

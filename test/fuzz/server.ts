@@ -44,4 +44,4 @@ const files: Target = {
 };
 
 /** Targets of this file. */
-export const SERVER_TARGETS: readonly Target[] = [files];
+export const STORE_TARGETS: readonly Target[] = [files];
