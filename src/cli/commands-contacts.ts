@@ -1,5 +1,6 @@
 // Commands about contacts.
-import type { Argument, Command } from './command.ts';
+import { SottoError } from '../protocol/errors.ts';
+import type { Argument, Command, CommandContext } from './command.ts';
 import { each, first, optional } from './give.ts';
 import { contactDetailText, contactText, whyText } from './show.ts';
 
@@ -24,23 +25,38 @@ const contactCommand = (
   },
 });
 
+// An address stands on the command line or in a picture, as `sotto id --qr` draws it.
+const addressGiven = async ({ args, flags }: CommandContext): Promise<string> => {
+  const picture = flags.text('qr');
+  if ((picture === undefined) === (args.length === 0))
+    throw new SottoError('usage.invalid', { message: 'Give an address, 24 words or a link, or a picture with --qr' });
+  if (picture === undefined) return args.join(' ');
+  const { readQr } = await import('./picture.ts');
+  const text = await readQr(picture);
+  if (!text.startsWith('sotto:'))
+    throw new SottoError('qr.invalid', { message: 'The QR code in the picture holds no sotto link' });
+  return text;
+};
+
 /** Commands of this file, in the order of the help. */
 export const CONTACT_COMMANDS: readonly Command[] = [
   {
     path: 'contact add',
     doc: 'ask somebody to be your contact',
-    args: [{ name: 'address', doc: 'an address, 24 words, or a sotto: link', required: true, many: true }],
+    args: [{ name: 'address', doc: 'an address, 24 words, or a sotto: link', many: true }],
     flags: {
+      qr: { doc: 'the address is the QR code in this picture, PNG or JPEG', value: 'FILE' },
       name: { doc: 'what you call them', value: 'NAME' },
       note: { doc: 'a line for them, with the request', value: 'TEXT' },
       wait: { doc: 'accepted: wait until they accept', value: 'STATE' },
     },
     methods: ['contact.add'],
     run: async (context) => {
-      const { flags, out, args } = context;
+      const { flags, out } = context;
+      const address = await addressGiven(context);
       const client = await context.connect();
       const contact = await client.call('contact.add', {
-        address: args.join(' '),
+        address,
         ...optional('name', flags.text('name')),
         ...optional('note', flags.text('note')),
         ...optional('wait', flags.choice('wait', ['accepted'])),
