@@ -28,6 +28,8 @@ export type Command = {
   readonly flags?: Readonly<Record<string, Flag>>;
   /** RPC methods that this command is the way to. */
   readonly methods?: readonly Method[];
+  /** The daemon ends its wait at `--timeout`, and tells how far it came; any other command ends then with `wait.timeout`. */
+  readonly waits?: true;
   readonly run: (context: CommandContext) => Promise<void>;
 };
 
@@ -66,6 +68,8 @@ export type ConnectOptions = {
   readonly start?: boolean;
   /** False: a locked account is fine. */
   readonly unlock?: boolean;
+  /** True: a daemon is started although there is no account yet. */
+  readonly create?: boolean;
 };
 
 /** Typed access to flag values. */

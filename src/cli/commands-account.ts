@@ -38,7 +38,7 @@ const init: Command = {
     if (existsSync(account.vault))
       throw new SottoError('account.exists', { message: `The account ${account.name} exists already` });
     const secret = await newPassphrase(context);
-    const client = await context.connect({ unlock: false });
+    const client = await context.connect({ unlock: false, create: true });
     const made = await client.call('account.init', { nickname: flags.text('nickname') ?? account.name, ...secret });
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, ({ recoveryPhrase, ...self }) =>
@@ -78,7 +78,7 @@ const restore: Command = {
     const [file] = args;
     const nickname = flags.text('nickname');
     const from = file === undefined || file === '-' ? await fromPhrase(context, file) : await fromFile(context, file);
-    const client = await context.connect({ unlock: false });
+    const client = await context.connect({ unlock: false, create: true });
     const made = await client.call('account.restore', { ...from, ...(nickname === undefined ? {} : { nickname }) });
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, selfText);

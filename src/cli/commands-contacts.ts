@@ -51,6 +51,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
       wait: { doc: 'accepted: wait until they accept', value: 'STATE' },
     },
     methods: ['contact.add'],
+    waits: true,
     run: async (context) => {
       const { flags, out } = context;
       const address = await addressGiven(context);
@@ -165,6 +166,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     doc: 'time the way to a linked contact and back',
     args: [contactArg],
     methods: ['contact.ping'],
+    waits: true,
     run: async (context) => {
       const timeoutMs = context.flags.duration('timeout');
       const client = await context.connect();

@@ -2,10 +2,11 @@
 import { basename, isAbsolute, join } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { PAGE_MAX } from '../protocol/limits.ts';
+import { PAGE_DEFAULT, PAGE_MAX } from '../protocol/limits.ts';
 import type { FileObject } from '../protocol/rpc.ts';
 import { safeName } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
+import { each, optional } from './give.ts';
 import { fileText, sizeText } from './show.ts';
 
 const WRITE_BYTES = 512 * 1024;
@@ -79,6 +80,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     ],
     flags: { ...WAIT_FLAG, name: { doc: 'the name the other side sees', value: 'NAME' } },
     methods: ['file.send', 'file.open', 'file.write', 'file.offer'],
+    waits: true,
     run: async (context) => {
       const { args, flags } = context;
       const [conversation = '', path = ''] = args;
@@ -108,15 +110,15 @@ export const FILE_COMMANDS: readonly Command[] = [
     methods: ['file.list'],
     run: async (context) => {
       const [conversation] = context.args;
-      const limit = context.flags.number('limit', { min: 1, max: PAGE_MAX });
-      const before = context.flags.text('before');
-      const files = await (await context.connect()).call('file.list', {
-        ...(conversation === undefined ? {} : { conversation }),
-        ...(limit === undefined ? {} : { limit }),
-        ...(before === undefined ? {} : { before }),
-      });
-      for (const file of files) context.out.item(file, fileText);
-      if (files.length === 0) context.out.say('No files.');
+      const limit = context.flags.number('limit', { min: 1, max: PAGE_MAX }) ?? PAGE_DEFAULT;
+      const client = await context.connect();
+      const page = { limit, ...optional('conversation', conversation) };
+      const files = await client.call('file.list', { ...page, ...optional('before', context.flags.text('before')) });
+      each(context, files, fileText, 'No files.');
+      const [oldest] = files;
+      if (oldest === undefined || files.length < limit) return;
+      const older = await client.call('file.list', { ...page, limit: 1, before: oldest.id });
+      if (older.length > 0) context.out.more(`--before ${oldest.id}`);
     },
   },
   {
@@ -133,6 +135,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     args: [fileArg, { name: 'path', doc: 'where to; its own name here when absent' }],
     flags: { ...WAIT_FLAG, overwrite: { doc: 'replace what is there' } },
     methods: ['file.save', 'file.fetch', 'file.read'],
+    waits: true,
     run: async (context) => {
       const [id = '', path] = context.args;
       const client = await context.connect();

@@ -55,6 +55,7 @@ const send: Command = {
     expires: { doc: 'ends on both sides after 30s, 1h, 7d …, or read+30s', value: 'DURATION' },
   },
   methods: ['message.send'],
+  waits: true,
   run: async (context) => {
     const { flags, out } = context;
     const wait = flags.choice('wait', WAIT_WORDS);
@@ -117,7 +118,8 @@ const MESSAGES: readonly Command[] = [
         ...paging(context),
         ...optional('at', context.flags.time('at')),
       });
-      page(context, messages, more, messages[0]);
+      page(context, messages);
+      if (more) goOn(context, messages);
     },
   },
   {
@@ -132,8 +134,8 @@ const MESSAGES: readonly Command[] = [
         ...paging(context),
         ...(context.flags.has('mark-read') ? { markRead: true } : {}),
       });
-      for (const message of messages) context.out.item(message, messageText);
-      if (more) context.out.say(`More: --after ${messages.at(-1)?.id}`);
+      page(context, messages);
+      if (more) context.out.more(`--after ${messages.at(-1)?.id}`);
     },
   },
   {
@@ -178,7 +180,8 @@ const MESSAGES: readonly Command[] = [
         ...optional('from', context.flags.text('from')),
         ...paging(context),
       });
-      page(context, messages, more, messages.at(-1));
+      page(context, messages);
+      if (more) context.out.more(`--before ${messages.at(-1)?.id}`);
     },
   },
   {
@@ -372,17 +375,12 @@ const EXPORT_PAGE = 500;
 const markdown = (message: Message): string =>
   `**${safeName(message.from)}** ${timeText(message.sentAt)}${message.editedAt === undefined ? '' : ' (edited)'}\n\n${safeText(message.deletedAt === undefined ? message.body : '(deleted)').replace(/^(?=.)/gm, '> ')}\n\n`;
 
-// The last line on stderr says how a cut page goes on.
-const page = (
-  { out }: CommandContext,
-  messages: readonly Message[],
-  more: boolean,
-  last: Message | undefined,
-): void => {
-  for (const message of messages) out.item(message, messageText);
-  if (more && last !== undefined) out.say(`More: --before ${last.id}`);
-  if (messages.length === 0) out.say('Nothing.');
-};
+const page = (context: CommandContext, messages: readonly Message[]): void =>
+  each(context, messages, messageText, 'Nothing.');
+
+// A page after something goes on forwards, any other one backwards.
+const goOn = ({ flags, out }: CommandContext, messages: readonly Message[]): void =>
+  out.more(flags.text('after') === undefined ? `--before ${messages[0]?.id}` : `--after ${messages.at(-1)?.id}`);
 
 /** Commands of this file, in the order of the help. */
 export const TALK_COMMANDS: readonly Command[] = [...MESSAGES, ...CONVERSATIONS, exportHistory];

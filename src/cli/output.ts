@@ -5,6 +5,7 @@ import { safeLine, safeText } from '../protocol/safe-text.ts';
 export type OutputOptions = {
   readonly json: boolean;
   readonly quiet: boolean;
+  readonly verbose: boolean;
   readonly colour: boolean;
   readonly write: (to: 'out' | 'err', text: string) => void;
   readonly writeBytes: (data: Uint8Array) => void;
@@ -46,6 +47,16 @@ export class Output {
   say(text: string): void {
     if (this.json || this.#options.quiet) return;
     this.#write('err', `${safeText(text)}\n`);
+  }
+
+  /** What is tried, when that was asked for. */
+  explain(text: string): void {
+    if (this.#options.verbose) this.#write('err', `${safeText(text)}\n`);
+  }
+
+  /** How a cut result goes on: on stderr, whatever the mode. */
+  more(flags: string): void {
+    this.#write('err', `More: ${safeLine(flags)}\n`);
   }
 
   /** A sentence that must be seen, also when quiet. */

@@ -1,4 +1,5 @@
 // Runs one command: parses, connects, prints, and gives the exit code.
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectOrStart } from '../client/launch.ts';
 import { type AccountPaths, accountPaths, chooseAccount, type Environment, placesOf } from '../client/paths.ts';
@@ -28,11 +29,14 @@ export const runCli = async (program: Program): Promise<number> => {
   const out = new Output({
     json,
     quiet: words.includes('--quiet') || words.includes('-q'),
+    verbose: words.includes('--verbose') || words.includes('-v'),
     colour: process.stderr.isTTY === true && program.environment.NO_COLOR === undefined,
     errIsTerminal: process.stderr.isTTY === true,
     writeBytes: (data) => void process.stdout.write(data),
     write: (to, text) => void (to === 'out' ? process.stdout : process.stderr).write(text),
   });
+  // A reader who is gone is no fault of ours.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   try {
     const parsed = parseCommandLine(program.argv);
     if (parsed.flags.version === true) out.item({ ...program.versions }, () => `sotto ${program.version}`);
@@ -42,6 +46,7 @@ export const runCli = async (program: Program): Promise<number> => {
     return 0;
   } catch (error) {
     if (error === INTERRUPTED) return 130;
+    if (error === UNREAD) return 141;
     out.error(error);
     const { code } = errorObject(error);
     if (code === 'internal.bug' && !(error instanceof SottoError))
@@ -51,6 +56,8 @@ export const runCli = async (program: Program): Promise<number> => {
 };
 
 const INTERRUPTED = Symbol('interrupted');
+// Whoever read our output is gone, as in `sotto read bob | head -1`: 128 and the number of SIGPIPE.
+const UNREAD = Symbol('unread');
 
 const runCommand = async (program: Program, command: Command, parsed: Parsed, out: Output): Promise<void> => {
   const clients: RpcClient[] = [];
@@ -59,15 +66,27 @@ const runCommand = async (program: Program, command: Command, parsed: Parsed, ou
     process.once('SIGTERM', resolve);
   });
   const context = contextOf(program, command, parsed, { out, clients, interrupted });
-  const stopped = interrupted.then(() => {
-    throw INTERRUPTED;
-  });
+  const timeoutMs = context.flags.duration('timeout');
+  const ends = endsOf(interrupted, command.waits === true ? undefined : timeoutMs);
   try {
-    await Promise.race([command.run(context), stopped]);
+    await Promise.race([command.run(context), ends.ended]);
   } finally {
+    ends.forget();
     for (const client of clients) client.close();
   }
 };
+
+// What ends a command from outside: the user, its time, or a reader who is gone.
+const endsOf = (interrupted: Promise<void>, timeoutMs: number | undefined) => {
+  const { promise: ended, reject } = Promise.withResolvers<never>();
+  void interrupted.then(() => reject(INTERRUPTED));
+  process.stdout.on('error', () => reject(UNREAD));
+  const late = () => reject(new SottoError('wait.timeout', { message: 'It was not done in time' }));
+  const timer = timeoutMs === undefined ? undefined : setTimeout(late, Math.min(timeoutMs, TIMER_MS_MAX));
+  return { ended, forget: () => clearTimeout(timer) };
+};
+
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 type Running = { readonly out: Output; readonly clients: RpcClient[]; readonly interrupted: Promise<void> };
 
@@ -93,11 +112,16 @@ const contextOf = (
   ] as const;
   const passphrase = (options: PassphraseOptions) => passphraseOf(flags, environment, options);
   const connect = async (options: ConnectOptions = {}) => {
-    if (flags.has('verbose')) out.say(`connecting to ${account.socket}`);
+    out.explain(`connecting to ${account.socket}`);
     const start = options.start !== false && !flags.has('no-start');
+    const starting = (): void => {
+      if (options.create !== true && !existsSync(account.vault)) throw noAccount(name);
+      out.explain(`nobody answers: starting ${daemonCommand.join(' ')}`);
+    };
     const client = await (start
-      ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]] })
+      ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]], starting })
       : RpcClient.open(account.socket));
+    client.onCall = (method) => out.explain(`calling ${method}`);
     clients.push(client);
     if (options.unlock !== false) await unlock(client, account, passphrase);
     return client;
@@ -121,15 +145,15 @@ const contextOf = (
 
 const absolute = (path: string): string => (path.startsWith('/') ? path : join(process.cwd(), path));
 
+const noAccount = (name: string): SottoError =>
+  new SottoError('account.unknown', { message: `There is no account ${name}: make one with sotto init` });
+
 const unlock = async (
   client: RpcClient,
   account: AccountPaths,
   passphrase: CommandContext['passphrase'],
 ): Promise<void> => {
-  if (!client.greeting.exists)
-    throw new SottoError('account.unknown', {
-      message: `There is no account ${account.name}: make one with sotto init`,
-    });
+  if (!client.greeting.exists) throw noAccount(account.name);
   if (!client.greeting.locked) return;
   // Locked by its owner's word, and nothing to ask for: only `account unlock` opens it again.
   if (!client.greeting.passphrase) throw new SottoError('account.locked');

@@ -35,7 +35,7 @@ import {
   messageObject,
   messageWithVersions,
 } from './objects.ts';
-import { pageOf, rowBound, search } from './pages.ts';
+import { pageOf, rangeOf, search } from './pages.ts';
 import { sendFrame } from './peer.ts';
 import { accept, ask, freeName, refuseTaken, reject } from './requests.ts';
 import { putNickname, selfObject } from './self.ts';
@@ -220,8 +220,7 @@ const HANDLERS: Handlers = {
       const { core } = context;
       const conversation =
         params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
-      const after = params.after === undefined ? 0 : rowBound(core, params.after);
-      const rows = listUnread(core.db, conversation?.id, after, params.limit + 1);
+      const rows = listUnread(core.db, conversation?.id, rangeOf(core, params), params.limit + 1);
       const messages = rows.slice(0, params.limit).map((row) => messageObject(core, row));
       if (params.markRead === true) markRows(core, rows.slice(0, params.limit));
       return { messages, more: rows.length > params.limit };

@@ -458,7 +458,7 @@ export const ACCOUNT_METHODS = {
   ),
   'file.list': method(
     'Files of all conversations or one, the latest last.',
-    z.object({ conversation: reference.optional(), ...page }),
+    z.object({ conversation: reference.optional(), limit: page.limit, before: page.before }),
     z.array(file),
   ),
   'file.show': method('One file.', ofFile, file),
