@@ -24,8 +24,12 @@ const selfText = (self: Result<'account.show'>): string =>
 const newPassphrase = async (context: CommandContext): Promise<{ passphrase?: string; noPassphrase?: boolean }> => {
   if (context.flags.has('no-passphrase')) return { noPassphrase: true };
   const passphrase = await context.passphrase({ prompt: 'Passphrase for this account', twice: true });
-  return passphrase === undefined ? {} : { passphrase };
+  if (passphrase === undefined)
+    throw new SottoError('passphrase.needed', { message: 'Give a passphrase, or say --no-passphrase' });
+  return { passphrase };
 };
+
+const PHRASE_HEAD = 'Recovery phrase. Write it down: it is shown once and kept nowhere.';
 
 const init: Command = {
   path: 'init',
@@ -42,15 +46,11 @@ const init: Command = {
     const made = await client.call('account.init', { nickname: flags.text('nickname') ?? account.name, ...secret });
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, ({ recoveryPhrase, ...self }) =>
-      [
-        selfText(self),
-        '',
-        'Recovery phrase. Write it down: it is shown once and kept nowhere.',
-        '',
-        recoveryPhrase,
-      ].join('\n'),
+      out.showsSecrets ? `${selfText(self)}\n\n${PHRASE_HEAD}\n\n${recoveryPhrase}` : selfText(self),
     );
-    if (!out.json) await checkPhrase(context, made.recoveryPhrase);
+    if (!out.showsSecrets)
+      out.warn('The recovery phrase is shown on a terminal or with --json only: remove this account and make it there');
+    else if (!out.json) await checkPhrase(context, made.recoveryPhrase);
   },
 };
 

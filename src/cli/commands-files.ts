@@ -1,9 +1,9 @@
 // Commands about files.
 import { basename, isAbsolute, join } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { SottoError, textOf } from '../protocol/errors.ts';
 import { PAGE_DEFAULT, PAGE_MAX } from '../protocol/limits.ts';
-import type { FileObject } from '../protocol/rpc.ts';
+import type { FileObject, Result } from '../protocol/rpc.ts';
 import { safeName } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
 import { each, optional } from './give.ts';
@@ -39,9 +39,10 @@ const follow = async (context: CommandContext, client: RpcClient): Promise<void>
   await client.call('event.listen', { kinds: ['file.progressed'] });
 };
 
-const finish = (context: CommandContext, { file, reached }: { file: FileObject; reached: boolean }): void => {
+const finish = (context: CommandContext, { file, reached, useless }: Result<'file.offer'>): void => {
   context.out.item(file, fileText);
   if (reached) return;
+  if (useless !== undefined) throw new SottoError(useless, { message: `${textOf(useless)}. The transfer stays open` });
   if (file.state === 'cancelled' || file.state === 'failed')
     throw new SottoError('file.unknown', {
       message: `The transfer was ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
@@ -175,8 +176,9 @@ export const FILE_COMMANDS: readonly Command[] = [
 ];
 
 const toStdout = async (context: CommandContext, client: RpcClient, id: string): Promise<void> => {
-  const { file, reached } = await client.call('file.fetch', { id, wait: 'done', ...timeout(context) });
-  if (!reached) return finish(context, { file, reached });
+  const fetched = await client.call('file.fetch', { id, wait: 'done', ...timeout(context) });
+  if (!fetched.reached) return finish(context, fetched);
+  const { file } = fetched;
   for (let index = 0, last = false; !last; index++) {
     const chunk = await client.call('file.read', { id: file.id, index });
     context.out.bytes(Buffer.from(chunk.data, 'base64'));

@@ -10,6 +10,7 @@ export type OutputOptions = {
   readonly write: (to: 'out' | 'err', text: string) => void;
   readonly writeBytes: (data: Uint8Array) => void;
   readonly errIsTerminal: boolean;
+  readonly outIsTerminal: boolean;
 };
 
 /** Prints results, progress and errors of one command. */
@@ -75,6 +76,11 @@ export class Output {
   error(error: unknown): void {
     const told = errorObject(error);
     this.#write('err', this.json ? jsonLine(told) : `sotto: ${safeLine(told.message)}\n`);
+  }
+
+  /** Whether a secret that is shown once is seen by who asked: on a terminal, or by a program that wants JSON. */
+  get showsSecrets(): boolean {
+    return this.json || this.#options.outIsTerminal;
   }
 
   dim(text: string): string {

@@ -32,6 +32,7 @@ export const runCli = async (program: Program): Promise<number> => {
     verbose: words.includes('--verbose') || words.includes('-v'),
     colour: process.stderr.isTTY === true && program.environment.NO_COLOR === undefined,
     errIsTerminal: process.stderr.isTTY === true,
+    outIsTerminal: process.stdout.isTTY === true,
     writeBytes: (data) => void process.stdout.write(data),
     write: (to, text) => void (to === 'out' ? process.stdout : process.stderr).write(text),
   });

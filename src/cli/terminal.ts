@@ -1,6 +1,7 @@
 // Asking on the terminal, and reading secrets and texts from descriptors, files and stdin.
 import { closeSync, openSync, readSync } from 'node:fs';
 import { SottoError } from '../protocol/errors.ts';
+import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 
 const SECRET_BYTES_MAX = 4096;
 
@@ -56,10 +57,15 @@ export const askTerminal = async (
   }
 };
 
-/** Everything on stdin, as UTF-8. Throws `text.notUtf8`. */
+/** Everything on stdin, as UTF-8. Throws `text.notUtf8`, and `text.tooLarge` over what fits a request. */
 export const readStdin = async (): Promise<string> => {
   const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  let size = 0;
+  for await (const chunk of process.stdin) {
+    size += (chunk as Buffer).length;
+    if (size > RPC_LINE_BYTES_MAX) throw new SottoError('text.tooLarge');
+    chunks.push(chunk as Buffer);
+  }
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
   } catch {

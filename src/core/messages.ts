@@ -28,7 +28,7 @@ import {
 import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { sealAhead } from './deliver.ts';
-import { contactOf, conversationOf, findConversation, findMessage } from './names.ts';
+import { contactOf, conversationOf, findConversation, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue } from './outbox.ts';
 import { settingOf } from './settings.ts';
 
@@ -59,9 +59,7 @@ export const sendText = async (core: Core, params: Params<'message.send'>): Prom
   const conversation = findConversation(core.db, params.conversation);
   const contact = contactOf(core.db, conversation);
   checkMaySend(contact);
-  const replyTo = params.replyTo === undefined ? undefined : findMessage(core.db, params.replyTo);
-  if (replyTo !== undefined && replyTo.conversationId !== conversation.id)
-    throw new SottoError('message.unknown', { message: 'The message to reply to is in another conversation' });
+  const replyTo = params.replyTo === undefined ? undefined : messageIn(core.db, conversation, params.replyTo);
   const scope = idOf(conversation.uid);
   const expiresMs = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', scope);
   const expiresFrom = params.expiresFrom ?? settingOf(core.db, 'messages.expiresFrom', scope);
@@ -187,6 +185,10 @@ export const pin = (core: Core, params: Params<'message.pin'>, on: boolean): Mes
 export const resend = (core: Core, id: string): MessageRow => {
   const { row, contact } = mine(core, id);
   checkMaySend(contact);
+  if (row.fileId !== null)
+    throw new SottoError('message.notEditable', {
+      message: 'This message is a file: offer it again with sotto file send',
+    });
   if (row.state !== 'failed' || row.deletedAt !== null)
     throw new SottoError('message.notEditable', { message: 'Only a failed message can be sent again' });
   commit(core, (changes) => {
@@ -208,6 +210,8 @@ export const resend = (core: Core, id: string): MessageRow => {
 /** Takes a message back that nobody has acknowledged; one that already left is also deleted at the other side. */
 export const cancel = (core: Core, id: string): MessageRow => {
   const { row, contact } = mine(core, id);
+  if (row.fileId !== null)
+    throw new SottoError('message.notEditable', { message: `This message is a file: sotto file cancel ${id}` });
   if (row.state !== 'queued' && row.state !== 'sent')
     throw new SottoError('message.notEditable', { message: 'Only a message that was not delivered can be taken back' });
   commit(core, (changes) => {

@@ -19,6 +19,9 @@ const when = <Key extends string>(key: Key, value: number | null | undefined) =>
   value == null ? {} : { [key]: value };
 const said = <Key extends string>(key: Key, value: string) => (value === '' ? {} : { [key]: value });
 
+/** The end of what does not end by itself. */
+export const FOREVER = Number.MAX_SAFE_INTEGER;
+
 /** A message as `read`, `send` and events show it. */
 export const messageObject = (core: Core, row: MessageRow): Message => {
   const conversation = conversationOf(core.db, row.conversationId);
@@ -97,6 +100,7 @@ export const contactDetail = (core: Core, row: ContactRow): Contact => {
 export const conversationObject = (core: Core, row: ConversationRow): Conversation => {
   const contact = contactOf(core.db, row);
   const mutedUntil = settingOf(core.db, 'conversation.mutedUntil', idOf(row.uid));
+  const muted = mutedUntil > core.clock.now();
   return {
     id: idOf(row.uid),
     name: contact.name,
@@ -108,7 +112,8 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
     archived: row.archived === 1,
     ...when('lastAt', row.lastAt),
     ...said('draft', row.draft),
-    ...(mutedUntil > core.clock.now() ? { mutedUntil } : {}),
+    muted,
+    ...(muted && mutedUntil !== FOREVER ? { mutedUntilAt: mutedUntil } : {}),
   };
 };
 

@@ -30,7 +30,8 @@ export const fileLog = (path: string, level: 'debug' | 'info' | 'warn' | 'error'
   const destination = pino.destination({ dest: path, sync: true, maxLength: LOG_WAITING_BYTES_MAX });
   // A disk that takes no more lines must not end the program: some wait for room, the rest are dropped.
   destination.on('error', () => {});
-  const logger = pino({ level, base: null, redact: ['passphrase', 'text', 'body', 'key'] }, destination);
+  const redact = ['passphrase', 'text', 'body', 'key'];
+  const logger = pino({ level, base: null, redact, timestamp: () => `,"at":${Date.now()}` }, destination);
   const write = (to: 'debug' | 'info' | 'warn' | 'error') => (event: string, fields?: LogFields) =>
     logger[to](fields ?? {}, event);
   return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };

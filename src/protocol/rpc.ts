@@ -1,6 +1,8 @@
 // The local wire between the daemon and its front ends: every object, method and event, declared once.
 import { z } from 'zod';
 import {
+  EXPIRY_MS_MAX,
+  EXPIRY_MS_MIN,
   FILE_NAME_BYTES_MAX,
   NAME_CHARS_MAX,
   NOTE_CHARS_MAX,
@@ -94,7 +96,9 @@ const conversation = z.object({
   mentions: z.number().int(),
   lastAt: time.optional(),
   draft: z.string().optional(),
-  mutedUntil: time.optional(),
+  muted: z.boolean(),
+  /** Absent while it is muted for ever. */
+  mutedUntilAt: time.optional(),
   archived: z.boolean(),
 });
 
@@ -179,14 +183,61 @@ const page = {
   after: reference.optional(),
 };
 const wait = { timeoutMs: z.number().int().min(0).max(WAIT_MS_MAX).optional() };
+// Whether a wait reached what it was for, and the error that made waiting useless.
+const waited = { reached: z.boolean(), useless: z.enum(['tor.offline', 'contact.paused']).optional() };
 const inConversation = z.object({ conversation: reference });
 const ofContact = z.object({ contact: reference });
 const ofMessage = z.object({ id: reference });
 const ofFile = z.object({ id: reference });
 const expiry = {
-  expiresMs: milliseconds.optional(),
+  expiresMs: milliseconds
+    .refine(
+      (ms) => ms === 0 || (ms >= EXPIRY_MS_MIN && ms <= EXPIRY_MS_MAX),
+      'a message lives 1 s to 365 days; 0 = for ever',
+    )
+    .optional(),
   expiresFrom: z.enum(['delivery', 'read']).optional(),
 };
+
+// kinds of events
+
+/** Kinds with a cursor: committed, replayed by `listen --since`. */
+export const EVENT_KINDS = [
+  'message.received',
+  'message.queued',
+  'message.sent',
+  'message.delivered',
+  'message.read',
+  'message.edited',
+  'message.deleted',
+  'message.reacted',
+  'message.pinned',
+  'message.expired',
+  'message.failed',
+  'request.received',
+  'request.accepted',
+  'request.rejected',
+  'contact.keyChanged',
+  'contact.verified',
+  'contact.renamed',
+  'contact.blocked',
+  'contact.removed',
+  'session.healed',
+  'config.changed',
+  'account.duplicate',
+  'file.offered',
+  'file.completed',
+  'file.failed',
+] as const;
+/** Kinds without a cursor: told while they happen, never replayed. */
+export const VOLATILE_KINDS = [
+  'link.up',
+  'link.down',
+  'tor.changed',
+  'typing.changed',
+  'presence.changed',
+  'file.progressed',
+] as const;
 
 // methods
 
@@ -277,7 +328,10 @@ export const DAEMON_METHODS = {
         .string()
         .regex(/^\d{1,15}$/)
         .optional(),
-      kinds: z.array(z.string().max(64)).max(64).optional(),
+      kinds: z
+        .array(z.enum([...EVENT_KINDS, ...VOLATILE_KINDS]))
+        .max(64)
+        .optional(),
     }),
     z.object({ cursor: z.string() }),
   ),
@@ -342,7 +396,7 @@ export const ACCOUNT_METHODS = {
       ...expiry,
       ...wait,
     }),
-    z.object({ message, reached: z.boolean() }),
+    z.object({ message, ...waited }),
   ),
   'message.list': method(
     'A page of a conversation, oldest first; the newest page without a bound.',
@@ -439,7 +493,7 @@ export const ACCOUNT_METHODS = {
       wait: z.enum(['offered', 'done']).optional(),
       ...wait,
     }),
-    z.object({ file, reached: z.boolean() }),
+    z.object({ file, ...waited }),
   ),
   'file.open': method(
     'Begins a spooled file for `file.write`.',
@@ -454,7 +508,7 @@ export const ACCOUNT_METHODS = {
   'file.offer': method(
     'Offers a spooled file.',
     ofFile.extend({ wait: z.enum(['offered', 'done']).optional(), ...wait }),
-    z.object({ file, reached: z.boolean() }),
+    z.object({ file, ...waited }),
   ),
   'file.list': method(
     'Files of all conversations or one, the latest last.',
@@ -470,7 +524,7 @@ export const ACCOUNT_METHODS = {
       wait: z.enum(['active', 'done']).optional(),
       ...wait,
     }),
-    z.object({ file, reached: z.boolean() }),
+    z.object({ file, ...waited }),
   ),
   'file.read': method(
     'A chunk of a fetched file, decrypted (base64); empty at its end.',
@@ -480,7 +534,7 @@ export const ACCOUNT_METHODS = {
   'file.fetch': method(
     'Fetches a file without saving it.',
     ofFile.extend({ wait: z.enum(['active', 'done']).optional(), ...wait }),
-    z.object({ file, reached: z.boolean() }),
+    z.object({ file, ...waited }),
   ),
   'file.pause': method('Pauses a transfer.', ofFile, file),
   'file.cancel': method('Ends a transfer and erases what is kept of it.', ofFile, file),
@@ -509,44 +563,6 @@ export type Check = z.infer<typeof check>;
 export type SettingRow = z.infer<typeof settingRow>;
 
 // events
-
-/** Kinds with a cursor: committed, replayed by `listen --since`. */
-export const EVENT_KINDS = [
-  'message.received',
-  'message.queued',
-  'message.sent',
-  'message.delivered',
-  'message.read',
-  'message.edited',
-  'message.deleted',
-  'message.reacted',
-  'message.pinned',
-  'message.expired',
-  'message.failed',
-  'request.received',
-  'request.accepted',
-  'request.rejected',
-  'contact.keyChanged',
-  'contact.verified',
-  'contact.renamed',
-  'contact.blocked',
-  'contact.removed',
-  'session.healed',
-  'config.changed',
-  'account.duplicate',
-  'file.offered',
-  'file.completed',
-  'file.failed',
-] as const;
-/** Kinds without a cursor: told while they happen, never replayed. */
-export const VOLATILE_KINDS = [
-  'link.up',
-  'link.down',
-  'tor.changed',
-  'typing.changed',
-  'presence.changed',
-  'file.progressed',
-] as const;
 
 export type EventKind = (typeof EVENT_KINDS)[number];
 export type VolatileKind = (typeof VOLATILE_KINDS)[number];

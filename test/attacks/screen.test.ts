@@ -32,6 +32,7 @@ const printed = <T extends object>(value: T, text: (value: T) => string) => {
       verbose: false,
       colour: false,
       errIsTerminal: false,
+      outIsTerminal: false,
       write: (_to, words) => {
         said += words;
       },

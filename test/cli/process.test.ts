@@ -83,7 +83,8 @@ describe('a command', () => {
     expect(await exits('nonsense')).toBe(2);
     expect(await exits('contact', 'show', 'nobody')).toBe(3);
     expect(await exits('contact', 'ping', 'bob')).toBe(4);
-    expect(await exits('send', 'bob', 'late', '--wait', 'sent', '--timeout', '50ms')).toBe(5);
+    expect(await exits('send', 'bob', 'late', '--wait', 'sent')).toBe(4);
+    expect(await exits('listen', '--timeout', '50ms')).toBe(5);
     expect(await exits('contact', 'rename', 'bob', '')).toBe(2);
     expect(await exits('contact', 'add', 'sotto:nonsense')).toBe(8);
   });

@@ -14,7 +14,14 @@ export type Ran<T> = {
   /** The JSON objects on stdout. */
   readonly items: T[];
   /** The error object on stderr. */
-  readonly error: { readonly code: string; readonly message: string; readonly exit: number } | undefined;
+  readonly error: RanError | undefined;
+};
+
+type RanError = {
+  readonly code: string;
+  readonly message: string;
+  readonly exit: number;
+  readonly details: { readonly candidates?: readonly string[] };
 };
 
 type RunOptions = { readonly input?: string | Buffer; readonly env?: Record<string, string>; readonly json?: boolean };
