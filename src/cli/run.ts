@@ -10,7 +10,7 @@ import type { Command, CommandContext, ConnectOptions, Flags, PassphraseOptions 
 import { commandHelp, programHelp } from './help.ts';
 import { Output } from './output.ts';
 import { type Parsed, parseCommandLine, usage } from './parse.ts';
-import { askTerminal, readSecret, readStdin } from './terminal.ts';
+import { askTerminal, INTERRUPTED, readSecret, readStdin } from './terminal.ts';
 
 export type Program = {
   readonly argv: readonly string[];
@@ -56,7 +56,6 @@ export const runCli = async (program: Program): Promise<number> => {
   }
 };
 
-const INTERRUPTED = Symbol('interrupted');
 // Whoever read our output is gone, as in `sotto read bob | head -1`: 128 and the number of SIGPIPE.
 const UNREAD = Symbol('unread');
 

@@ -32,7 +32,13 @@ const open = (path: string): number => {
   }
 };
 
-/** Asks on the controlling terminal; undefined when there is none. A secret is not echoed. */
+/** Thrown when the user interrupts a command. */
+export const INTERRUPTED = Symbol('interrupted');
+
+/**
+ * Asks on the controlling terminal; undefined when there is none, and at Ctrl-D. A secret is not echoed. Throws INTERRUPTED
+ * at Ctrl-C, which is a key like any other here.
+ */
 export const askTerminal = async (
   prompt: string,
   options: { readonly secret: boolean },
@@ -45,11 +51,17 @@ export const askTerminal = async (
   ]);
   const input = new ReadStream(openSync('/dev/tty', 'r'));
   const quiet = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const interrupt = new AbortController();
   const lines = createInterface({ input, output: options.secret ? quiet : process.stderr, terminal: true });
   try {
     // The terminal echoes no more by now.
     if (options.secret) process.stderr.write(prompt);
-    return await lines.question(options.secret ? '' : prompt);
+    lines.once('SIGINT', () => interrupt.abort());
+    return await lines.question(options.secret ? '' : prompt, { signal: interrupt.signal });
+  } catch (error) {
+    if (interrupt.signal.aborted) throw INTERRUPTED;
+    if (error instanceof Error && error.name === 'AbortError') return undefined;
+    throw error;
   } finally {
     lines.close();
     input.destroy();
