@@ -6,6 +6,7 @@ import { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
 import type { Command, CommandContext } from './command.ts';
+import { drawn } from './give.ts';
 import { sizeText } from './show.ts';
 
 const PASSPHRASE_FLAGS = {
@@ -195,10 +196,7 @@ const id: Command = {
   methods: ['account.show'],
   run: async ({ connect, flags, out }) => {
     const self = await (await connect()).call('account.show', {});
-    if (flags.has('qr') && !out.json) {
-      const { default: encodeQR } = await import('qr');
-      return out.raw(`${encodeQR(self.link, 'ascii')}\n`);
-    }
+    if (flags.has('qr') && !out.json) return out.raw(await drawn(self.link));
     out.item(self, () => (flags.has('words') ? self.words : flags.has('link') ? self.link : selfText(self)));
   },
 };

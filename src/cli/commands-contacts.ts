@@ -1,7 +1,7 @@
 // Commands about contacts.
 import { SottoError } from '../protocol/errors.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
-import { each, first, optional } from './give.ts';
+import { drawn, each, first, optional } from './give.ts';
 import { contactDetailText, contactText, whyText } from './show.ts';
 
 const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
@@ -106,14 +106,25 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     path: 'contact verify',
     doc: 'show the safety number; --same once you have compared it',
     args: [contactArg],
-    flags: { same: { doc: 'both of you read the same 60 digits' }, undo: { doc: 'take that back' } },
+    flags: {
+      same: { doc: 'both of you read the same 60 digits' },
+      scan: { doc: 'compare with the QR code that they show, in this picture, PNG or JPEG', value: 'FILE' },
+      qr: { doc: 'draw the QR code for them to scan' },
+      undo: { doc: 'take that back' },
+    },
     methods: ['contact.verify'],
     run: async (context) => {
+      const { flags, out } = context;
+      const picture = flags.text('scan');
+      const scanned = picture === undefined ? undefined : await (await import('./picture.ts')).readQr(picture);
       const client = await context.connect();
       const contact = first(context);
-      if (context.flags.has('same') || context.flags.has('undo'))
-        await client.call('contact.verify', { contact, verified: context.flags.has('same') });
-      context.out.item(await client.call('contact.show', { contact }), contactDetailText);
+      const verified = flags.has('same') || scanned !== undefined;
+      if (verified || flags.has('undo'))
+        await client.call('contact.verify', { contact, verified, ...optional('scanned', scanned) });
+      const shown = await client.call('contact.show', { contact });
+      if (!flags.has('qr') || shown.safetyQr === undefined || out.json) return out.item(shown, contactDetailText);
+      out.raw(await drawn(shown.safetyQr));
     },
   },
   {

@@ -35,6 +35,7 @@ import {
   fileObject,
   messageObject,
   messageWithVersions,
+  safetyOf,
 } from './objects.ts';
 import { pageOf, rangeOf, search } from './pages.ts';
 import { sendFrame } from './peer.ts';
@@ -130,10 +131,12 @@ const HANDLERS: Handlers = {
       await accept(context.core, row, name ?? row.name);
     }),
   'contact.reject': (context, { contact }) => change(context, contact, (row) => reject(context.core, row)),
-  'contact.verify': (context, { contact, verified }) =>
+  'contact.verify': (context, { contact, verified, scanned }) =>
     change(context, contact, (row) => {
-      if (row.signalKey === null)
+      const safety = safetyOf(context.core, row);
+      if (safety === undefined)
         throw new SottoError('contact.notAccepted', { message: 'There is no safety number before the first link' });
+      if (scanned !== undefined && scanned !== safety.theirQr()) throw new SottoError('safety.mismatch');
       commit(context.core, (changes) => {
         patchContact(context.core.db, row.id, { verifiedAt: verified ? changes.at : null });
         putHistory(context.core.db, row.id, {

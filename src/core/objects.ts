@@ -82,18 +82,24 @@ export const contactObject = (row: ContactRow): Contact => ({
 /** A contact with its safety number and the history of its keys. */
 export const contactDetail = (core: Core, row: ContactRow): Contact => {
   const history = listHistory(core.db, row.id).map(({ at, kind, detail }) => ({ at, kind, ...said('detail', detail) }));
-  if (row.signalKey === null) return { ...contactObject(row), history };
-  const { identityKey, signalKey } = core.keys.publicKeys;
-  const number = safetyNumber(
-    { identityKey, signalKey },
-    { identityKey: keyOfAddress(row.address), signalKey: row.signalKey },
-  );
+  const safety = safetyOf(core, row);
+  if (safety === undefined) return { ...contactObject(row), history };
   return {
     ...contactObject(row),
     history,
-    safetyNumber: number.digits.replace(/(\d{5})(?=\d)/g, '$1 '),
-    safetyQr: Buffer.from(number.scannable).toString('base64'),
+    safetyNumber: safety.digits.replace(/(\d{5})(?=\d)/g, '$1 '),
+    safetyQr: safety.myQr,
   };
+};
+
+/** The safety number with a contact, and the texts of the QR codes that both sides show; undefined before the first link. */
+export const safetyOf = (core: Core, row: ContactRow) => {
+  if (row.signalKey === null) return undefined;
+  const mine = core.keys.publicKeys;
+  const theirs = { identityKey: keyOfAddress(row.address), signalKey: row.signalKey };
+  const { digits, scannable } = safetyNumber(mine, theirs);
+  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+  return { digits, myQr: base64(scannable), theirQr: () => base64(safetyNumber(theirs, mine).scannable) };
 };
 
 /** A conversation as lists show it. */

@@ -367,8 +367,8 @@ export const ACCOUNT_METHODS = {
   'contact.accept': method('Accepts a request.', ofContact.extend({ name: label.optional() }), contact),
   'contact.reject': method('Closes a request; the other side is told nothing.', ofContact, contact),
   'contact.verify': method(
-    'Marks the safety number as compared, or takes that back.',
-    ofContact.extend({ verified: z.boolean() }),
+    'Marks the safety number as compared, or takes that back; `scanned`, the text of their QR code, is compared first.',
+    ofContact.extend({ verified: z.boolean(), scanned: z.string().max(1024).optional() }),
     contact,
   ),
   'contact.rename': method('Changes the name a contact has here.', ofContact.extend({ name: label }), contact),
