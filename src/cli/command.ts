@@ -51,7 +51,7 @@ export type CommandContext = {
   readonly ask: (prompt: string) => Promise<string | undefined>;
   /** Program and arguments that run this account's daemon. */
   readonly daemonCommand: readonly [string, ...string[]];
-  /** Ends the wait of a command that streams, when the user interrupts. */
+  /** Ends the wait of a command that streams: the user interrupts, its time is over, or nobody reads on. */
   readonly interrupted: Promise<void>;
 };
 

@@ -61,29 +61,21 @@ const UNREAD = Symbol('unread');
 
 const runCommand = async (program: Program, command: Command, parsed: Parsed, out: Output): Promise<void> => {
   const clients: RpcClient[] = [];
-  const interrupted = new Promise<void>((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-  });
+  const { promise: ended, reject } = Promise.withResolvers<never>();
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(INTERRUPTED));
+  process.stdout.on('error', () => reject(UNREAD));
+  const interrupted = ended.catch(() => {});
   const context = contextOf(program, command, parsed, { out, clients, interrupted });
   const timeoutMs = context.flags.duration('timeout');
-  const ends = endsOf(interrupted, command.waits === true ? undefined : timeoutMs);
+  const late = () => reject(new SottoError('wait.timeout', { message: 'It was not done in time' }));
+  const timer =
+    timeoutMs === undefined || command.waits === true ? undefined : setTimeout(late, Math.min(timeoutMs, TIMER_MS_MAX));
   try {
-    await Promise.race([command.run(context), ends.ended]);
+    await Promise.race([command.run(context), ended]);
   } finally {
-    ends.forget();
+    clearTimeout(timer);
     for (const client of clients) client.close();
   }
-};
-
-// What ends a command from outside: the user, its time, or a reader who is gone.
-const endsOf = (interrupted: Promise<void>, timeoutMs: number | undefined) => {
-  const { promise: ended, reject } = Promise.withResolvers<never>();
-  void interrupted.then(() => reject(INTERRUPTED));
-  process.stdout.on('error', () => reject(UNREAD));
-  const late = () => reject(new SottoError('wait.timeout', { message: 'It was not done in time' }));
-  const timer = timeoutMs === undefined ? undefined : setTimeout(late, Math.min(timeoutMs, TIMER_MS_MAX));
-  return { ended, forget: () => clearTimeout(timer) };
 };
 
 const TIMER_MS_MAX = 2 ** 31 - 1;
