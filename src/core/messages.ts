@@ -32,6 +32,8 @@ import { contactOf, conversationOf, findConversation, findMessage, messageIn } f
 import { bodyOf, enqueue } from './outbox.ts';
 import { settingOf } from './settings.ts';
 
+// Why a message failed that was taken back after it had left.
+const RECALLED = 'recalled';
 const READ_TARGETS_MAX = 256;
 const PAGE = 500;
 
@@ -181,7 +183,10 @@ export const pin = (core: Core, params: Params<'message.pin'>, on: boolean): Mes
   return again(core, row);
 };
 
-/** Puts a failed message into the outbox again, under the same id. */
+/**
+ * Puts a failed message into the outbox again, under the same id; one that was taken back after it left gets another, for
+ * the other side has deleted that id for good.
+ */
 export const resend = (core: Core, id: string): MessageRow => {
   const { row, contact } = mine(core, id);
   checkMaySend(contact);
@@ -191,11 +196,12 @@ export const resend = (core: Core, id: string): MessageRow => {
     });
   if (row.state !== 'failed' || row.deletedAt !== null)
     throw new SottoError('message.notEditable', { message: 'Only a failed message can be sent again' });
+  const messageId = row.reason === RECALLED ? core.random.bytes(ID_BYTES) : row.messageId;
   commit(core, (changes) => {
-    patchMessage(core.db, row.id, { state: 'queued', reason: '' });
+    patchMessage(core.db, row.id, { messageId, state: 'queued', reason: '' });
     const body = {
       kind: 'text',
-      id: idOf(row.messageId),
+      id: idOf(messageId),
       text: row.body,
       sentAt: row.sentAt,
       ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
@@ -217,7 +223,7 @@ export const cancel = (core: Core, id: string): MessageRow => {
   commit(core, (changes) => {
     dropOutbox(core, row.id);
     if (!isUnsent(row)) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
-    patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
+    patchMessage(core.db, row.id, { state: 'failed', reason: isUnsent(row) ? 'cancelled' : RECALLED });
     changes.event({ kind: 'message.failed', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);

@@ -419,8 +419,16 @@ export const ACCOUNT_METHODS = {
   'message.unreact': method('Takes a reaction back.', ofMessage.extend({ emoji }), message),
   'message.pin': method('Pins a message for both sides.', ofMessage, message),
   'message.unpin': method('Takes a pin back.', ofMessage, message),
-  'message.resend': method('Puts a failed message into the outbox again.', ofMessage, message),
-  'message.cancel': method('Takes a message back that was not delivered yet.', ofMessage, message),
+  'message.resend': method(
+    'Puts a failed message into the outbox again; one that was recalled gets another id.',
+    ofMessage,
+    message,
+  ),
+  'message.cancel': method(
+    'Takes a message back that was not delivered yet: it has failed, `cancelled`; or `recalled`, when it had left already.',
+    ofMessage,
+    message,
+  ),
   'message.search': method(
     'Full text over the history, newest first, with snippets.',
     z.object({

@@ -173,6 +173,7 @@ export const listUnreadUpTo = (db: Database, conversationId: number, upTo: numbe
   );
 
 const FIELDS = {
+  messageId: 'message_id',
   state: 'state',
   reason: 'reason',
   deliveredAt: 'delivered_at',
