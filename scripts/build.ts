@@ -3,10 +3,11 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { basename } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 
-const PROGRAMS = ['main', 'daemon', 'demo', 'bench', 'cli'] as const;
+const PROGRAMS = ['main', 'daemon', 'check', 'demo', 'bench', 'cli'] as const;
 const ENTRIES: Record<(typeof PROGRAMS)[number], string> = {
   main: 'src/main.ts',
   daemon: 'src/daemon/main.ts',
+  check: 'src/daemon/check.ts',
   demo: 'src/lab/demo.ts',
   bench: 'src/lab/bench/bench.ts',
   cli: 'src/cli/run.ts',

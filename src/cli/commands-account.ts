@@ -1,6 +1,6 @@
 // Commands about the account itself.
 import { existsSync } from 'node:fs';
-import { isAbsolute, join } from 'node:path';
+import { resolve } from 'node:path';
 import { listAccounts } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
@@ -111,7 +111,7 @@ const fromPhrase = async (context: CommandContext, file: string | undefined): Pr
 // The passphrase that opens the backup also becomes the account's, unless it shall have none.
 const fromFile = async (context: CommandContext, file: string): Promise<Source> => {
   const opens = await context.passphrase({ prompt: 'Passphrase of the backup (empty: the recovery phrase opens it)' });
-  const path = { file: absolute(file) };
+  const path = { file: resolve(file) };
   if (opens !== undefined && opens !== '')
     return {
       ...path,
@@ -126,8 +126,6 @@ const fromFile = async (context: CommandContext, file: string): Promise<Source> 
   return { ...path, phrase, ...(await newPassphrase(context)) };
 };
 
-const absolute = (path: string): string => (isAbsolute(path) ? path : join(process.cwd(), path));
-
 const backup: Command = {
   path: 'backup',
   doc: 'write an encrypted backup while running; with a passphrase, or opened by the recovery phrase',
@@ -139,7 +137,7 @@ const backup: Command = {
       prompt: 'Passphrase for the backup (empty: the recovery phrase opens it)',
     });
     const written = await client.call('backup.create', {
-      file: absolute(context.args[0] ?? ''),
+      file: resolve(context.args[0] ?? ''),
       ...(passphrase === undefined || passphrase === '' ? {} : { passphrase }),
     });
     context.out.item(

@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
+import { parseDuration } from '../protocol/time-words.ts';
 import type { Command, CommandContext } from './command.ts';
 import { checkText, settingText, statusText } from './show.ts';
 import { launchdAgent, systemdUnit } from './units.ts';
@@ -172,7 +173,9 @@ const fixOf = (code: string): string =>
       ? 'correct config.toml'
       : code === 'account.running'
         ? 'end the other program that runs this account'
-        : 'sotto daemon run, to see what it says';
+        : code === 'path.notAllowed' || code === 'disk.failed'
+          ? 'look at what is there, its owner and mode'
+          : 'sotto daemon run, to see what it says';
 
 const inFlag = {
   in: { doc: 'only for this conversation', value: 'CONVERSATION' },
@@ -183,15 +186,13 @@ const scope = (context: CommandContext) => {
   return conversation === undefined ? {} : { conversation };
 };
 
-// What a person types: true, false, a number, or text.
-const settingValue = (text: string): string | number | boolean =>
-  text === 'true' || text === 'on'
-    ? true
-    : text === 'false' || text === 'off'
-      ? false
-      : /^\d{1,15}$/.test(text)
-        ? Number(text)
-        : text;
+// What a person types: on, off, a number, a duration where milliseconds are wanted, or text.
+const settingValue = (key: string, text: string): string | number | boolean => {
+  if (text === 'true' || text === 'on') return true;
+  if (text === 'false' || text === 'off') return false;
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  return key.endsWith('Ms') ? parseDuration(text) : text;
+};
 
 const CONFIG: readonly Command[] = [
   {
@@ -222,7 +223,7 @@ const CONFIG: readonly Command[] = [
     doc: 'change a setting',
     args: [
       { name: 'key', doc: 'a setting', required: true, complete: 'setting' },
-      { name: 'value', doc: 'on, off, a number, or text', required: true },
+      { name: 'value', doc: 'on, off, a number, a duration, or text', required: true },
     ],
     flags: inFlag,
     methods: ['config.set'],
@@ -230,7 +231,7 @@ const CONFIG: readonly Command[] = [
       context.out.item(
         await (await context.connect()).call('config.set', {
           key: context.args[0] ?? '',
-          value: settingValue(context.args[1] ?? ''),
+          value: settingValue(context.args[0] ?? '', context.args[1] ?? ''),
           ...scope(context),
         }),
         settingText,

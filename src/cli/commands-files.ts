@@ -1,12 +1,13 @@
 // Commands about files.
-import { basename, isAbsolute, join } from 'node:path';
+import { basename, resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError, textOf } from '../protocol/errors.ts';
 import { PAGE_DEFAULT, PAGE_MAX } from '../protocol/limits.ts';
 import type { FileObject, Result } from '../protocol/rpc.ts';
-import { safeName } from '../protocol/safe-text.ts';
+import { safeFileName } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
 import { each, optional } from './give.ts';
+import { usage } from './parse.ts';
 import { fileText, sizeText } from './show.ts';
 
 const WRITE_BYTES = 512 * 1024;
@@ -18,7 +19,6 @@ const fileArg = {
 } as const;
 const WAIT_FLAG = { wait: { doc: 'done: until the other side has it all', value: 'STATE' } } as const;
 
-const absolute = (path: string): string => (isAbsolute(path) ? path : join(process.cwd(), path));
 const timeout = (context: CommandContext) => {
   const ms = context.flags.duration('timeout');
   return ms === undefined ? {} : { timeoutMs: ms };
@@ -27,7 +27,7 @@ const timeout = (context: CommandContext) => {
 const bar = (file: FileObject): string => {
   const part = file.sizeBytes === 0 ? 1 : file.transferredBytes / file.sizeBytes;
   const width = Math.round(part * 30);
-  return `${safeName(file.name)} ${'█'.repeat(width)}${'░'.repeat(30 - width)} ${Math.round(part * 100)} %  ${sizeText(file.transferredBytes)}`;
+  return `${safeFileName(file.name)} ${'█'.repeat(width)}${'░'.repeat(30 - width)} ${Math.round(part * 100)} %  ${sizeText(file.transferredBytes)}`;
 };
 
 /** Draws a bar while a transfer goes on. */
@@ -41,17 +41,26 @@ const follow = async (context: CommandContext, client: RpcClient): Promise<void>
 
 const finish = (context: CommandContext, { file, reached, useless }: Result<'file.offer'>): void => {
   context.out.item(file, fileText);
-  if (reached) return;
-  if (useless !== undefined) throw new SottoError(useless, { message: `${textOf(useless)}. The transfer stays open` });
-  if (file.state === 'cancelled' || file.state === 'failed')
-    throw new SottoError('file.unknown', {
-      message: `The transfer was ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
-    });
-  throw new SottoError('wait.timeout', { message: 'The transfer is not done yet; it goes on' });
+  if (!reached) throw unfinished(file, useless);
 };
 
+const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']): SottoError => {
+  if (useless !== undefined) return new SottoError(useless, { message: `${textOf(useless)}. The transfer stays open` });
+  if (file.state === 'cancelled' || file.state === 'failed' || file.state === 'paused')
+    return new SottoError('file.unknown', {
+      message: `The transfer was ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
+    });
+  return new SottoError('wait.timeout', { message: 'The transfer is not done yet; it goes on' });
+};
+
+// Whatever ends this before stdin does, also Ctrl-C, ends the file.
 const spool = async (context: CommandContext, client: RpcClient, conversation: string): Promise<string> => {
   const { id } = await client.call('file.open', { conversation, name: context.flags.text('name') ?? 'stdin' });
+  let whole = false;
+  const cancel = async (): Promise<void> => {
+    if (!whole) await client.call('file.cancel', { id }).catch(() => undefined);
+  };
+  void context.interrupted.then(cancel);
   try {
     for await (const chunk of process.stdin) {
       const bytes = chunk as Buffer;
@@ -63,11 +72,41 @@ const spool = async (context: CommandContext, client: RpcClient, conversation: s
         context.out.progress(`reading stdin: ${sizeText(sizeBytes)}`);
       }
     }
+    whole = true;
     return id;
-  } catch (error) {
-    await client.call('file.cancel', { id }).catch(() => undefined);
-    throw error;
+  } finally {
+    await cancel();
   }
+};
+
+const FILE_SAVE: Command = {
+  path: 'file save',
+  doc: 'fetch a file and write it to a path, or to stdout with -',
+  args: [fileArg, { name: 'path', doc: 'where to; its own name here when absent' }],
+  flags: { ...WAIT_FLAG, overwrite: { doc: 'replace what is there' } },
+  methods: ['file.save', 'file.fetch', 'file.read'],
+  waits: true,
+  run: async (context) => {
+    const [id = '', path] = context.args;
+    if (path === '-' && !context.out.takesBytes)
+      throw usage('- writes the file itself to stdout: neither with --json nor to a terminal', FILE_SAVE);
+    const client = await context.connect();
+    await follow(context, client);
+    if (path === '-') return toStdout(context, client, id);
+    const file = await client.call('file.show', { id });
+    const target = resolve(path ?? safeFileName(file.name));
+    const wait = context.flags.choice('wait', ['active', 'done']) ?? 'done';
+    finish(
+      context,
+      await client.call('file.save', {
+        id,
+        path: target,
+        overwrite: context.flags.has('overwrite'),
+        wait,
+        ...timeout(context),
+      }),
+    );
+  },
 };
 
 /** Commands of this file, in the order of the help. */
@@ -96,7 +135,7 @@ export const FILE_COMMANDS: readonly Command[] = [
       const name = flags.text('name') ?? basename(path);
       finish(
         context,
-        await client.call('file.send', { conversation, path: absolute(path), name, wait, ...timeout(context) }),
+        await client.call('file.send', { conversation, path: resolve(path), name, wait, ...timeout(context) }),
       );
     },
   },
@@ -130,33 +169,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     run: async (context) =>
       context.out.item(await (await context.connect()).call('file.show', { id: context.args[0] ?? '' }), fileText),
   },
-  {
-    path: 'file save',
-    doc: 'fetch a file and write it to a path, or to stdout with -',
-    args: [fileArg, { name: 'path', doc: 'where to; its own name here when absent' }],
-    flags: { ...WAIT_FLAG, overwrite: { doc: 'replace what is there' } },
-    methods: ['file.save', 'file.fetch', 'file.read'],
-    waits: true,
-    run: async (context) => {
-      const [id = '', path] = context.args;
-      const client = await context.connect();
-      await follow(context, client);
-      if (path === '-') return toStdout(context, client, id);
-      const file = await client.call('file.show', { id });
-      const target = absolute(path ?? fileName(file.name));
-      const wait = context.flags.choice('wait', ['active', 'done']) ?? 'done';
-      finish(
-        context,
-        await client.call('file.save', {
-          id,
-          path: target,
-          overwrite: context.flags.has('overwrite'),
-          wait,
-          ...timeout(context),
-        }),
-      );
-    },
-  },
+  FILE_SAVE,
   {
     path: 'file pause',
     doc: 'pause a transfer; file save goes on with it',
@@ -176,20 +189,11 @@ export const FILE_COMMANDS: readonly Command[] = [
 ];
 
 const toStdout = async (context: CommandContext, client: RpcClient, id: string): Promise<void> => {
-  const fetched = await client.call('file.fetch', { id, wait: 'done', ...timeout(context) });
-  if (!fetched.reached) return finish(context, fetched);
-  const { file } = fetched;
+  const { file, reached, useless } = await client.call('file.fetch', { id, wait: 'done', ...timeout(context) });
+  if (!reached) throw unfinished(file, useless);
   for (let index = 0, last = false; !last; index++) {
     const chunk = await client.call('file.read', { id: file.id, index });
     context.out.bytes(Buffer.from(chunk.data, 'base64'));
     last = chunk.last;
   }
-};
-
-// What a stranger called a file, as a name that is safe in this folder.
-const fileName = (name: string): string => {
-  const plain = safeName(name)
-    .replaceAll(/[/\\:*?"<>|]/g, '_')
-    .replace(/^[.-]+/, '');
-  return plain === '' ? 'file' : plain;
 };

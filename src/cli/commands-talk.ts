@@ -2,11 +2,10 @@
 import { SottoError, textOf } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
 import type { Conversation, EventKind, Message, MessageState } from '../protocol/rpc.ts';
-import { safeName, safeText } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { each, first, optional } from './give.ts';
-import { conversationText, eventText, messageText, timeText } from './show.ts';
+import { block, conversationText, eventText, messageText } from './show.ts';
 
 const conversationArg: Argument = {
   name: 'conversation',
@@ -193,7 +192,7 @@ const MESSAGES: readonly Command[] = [
     methods: ['message.show'],
     run: async (context) =>
       context.out.item(await (await context.connect()).call('message.show', { id: first(context) }), (message) =>
-        [messageText(message), ...(message.versions ?? []).map((one) => `  before: ${one.body}`)].join('\n'),
+        [messageText(message), ...(message.versions ?? []).map((one) => `  before: ${block(one.body)}`)].join('\n'),
       ),
   },
   {
@@ -341,43 +340,6 @@ const CONVERSATIONS: readonly Command[] = [
   },
 ];
 
-const exportHistory: Command = {
-  path: 'export',
-  doc: 'write the history in clear to stdout, as JSON lines or Markdown; oldest first',
-  args: [{ ...conversationArg, required: false }],
-  flags: { format: { doc: 'jsonl or markdown', value: 'FORMAT' } },
-  run: async (context) => {
-    const format = context.flags.choice('format', ['jsonl', 'markdown']) ?? 'jsonl';
-    const client = await context.connect();
-    const [only] = context.args;
-    const conversations =
-      only === undefined
-        ? await client.call('conversation.list', { archived: true })
-        : [await client.call('conversation.show', { conversation: only })];
-    for (const { id, name } of conversations) {
-      if (format === 'markdown') context.out.raw(`# ${safeName(name)}\n\n`);
-      let after: string | undefined;
-      for (let more = true; more; ) {
-        const page = await client.call('message.list', {
-          conversation: id,
-          limit: EXPORT_PAGE,
-          after: after ?? '000000000000',
-        });
-        for (const message of page.messages)
-          if (format === 'jsonl') context.out.line(message);
-          else context.out.raw(markdown(message));
-        after = page.messages.at(-1)?.id;
-        more = page.more && after !== undefined;
-      }
-    }
-  },
-};
-
-const EXPORT_PAGE = 500;
-
-const markdown = (message: Message): string =>
-  `**${safeName(message.from)}** ${timeText(message.sentAt)}${message.editedAt === undefined ? '' : ' (edited)'}\n\n${safeText(message.deletedAt === undefined ? message.body : '(deleted)').replace(/^(?=.)/gm, '> ')}\n\n`;
-
 const page = (context: CommandContext, messages: readonly Message[]): void =>
   each(context, messages, messageText, 'Nothing.');
 
@@ -386,4 +348,4 @@ const goOn = ({ flags, out }: CommandContext, messages: readonly Message[]): voi
   out.more(flags.text('after') === undefined ? `--before ${messages[0]?.id}` : `--after ${messages.at(-1)?.id}`);
 
 /** Commands of this file, in the order of the help. */
-export const TALK_COMMANDS: readonly Command[] = [...MESSAGES, ...CONVERSATIONS, exportHistory];
+export const TALK_COMMANDS: readonly Command[] = [...MESSAGES, ...CONVERSATIONS];

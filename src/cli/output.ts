@@ -39,6 +39,11 @@ export class Output {
     this.#write('out', jsonLine(value));
   }
 
+  /** Whether bytes may be the result: not among JSON, and not on a terminal, which would obey them. */
+  get takesBytes(): boolean {
+    return !this.json && !this.#options.outIsTerminal;
+  }
+
   /** Bytes that are the result itself: a file on stdout. */
   bytes(data: Uint8Array): void {
     this.#options.writeBytes(data);
@@ -97,7 +102,8 @@ export class Output {
 // What JSON.stringify leaves as it is and a terminal must not get: DEL, C1, bidi controls, and all that is drawn as nothing.
 const UNSEEN = /[\u007f-\u009f\u2028\u2029\ufff9-\ufffb\p{Bidi_Control}\p{Default_Ignorable_Code_Point}]/gu;
 
-const jsonLine = (value: object): string => `${JSON.stringify(value).replace(UNSEEN, escaped)}\n`;
+/** An object as one line that a terminal may get. */
+export const jsonLine = (value: object): string => `${JSON.stringify(value).replace(UNSEEN, escaped)}\n`;
 
 const escaped = (char: string): string =>
   Array.from({ length: char.length }, (_, at) => `\\u${char.charCodeAt(at).toString(16).padStart(4, '0')}`).join('');

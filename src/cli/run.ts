@@ -1,6 +1,6 @@
 // Runs one command: parses, connects, prints, and gives the exit code.
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { connectOrStart } from '../client/launch.ts';
 import { type AccountPaths, accountPaths, chooseAccount, type Environment, placesOf } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
@@ -36,18 +36,23 @@ export const runCli = async (program: Program): Promise<number> => {
     writeBytes: (data) => void process.stdout.write(data),
     write: (to, text) => void (to === 'out' ? process.stdout : process.stderr).write(text),
   });
-  // A reader who is gone is no fault of ours.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  // Whoever reads stdout has gone, or its disk is full. What is said goes on without a reader.
+  const broken = new Promise<never>((_done, fail) => process.stdout.on('error', fail));
+  broken.catch(() => {});
+  process.stderr.on('error', () => {});
   try {
     const parsed = parseCommandLine(program.argv);
     if (parsed.flags.version === true) out.item({ ...program.versions }, () => `sotto ${program.version}`);
     else if (parsed.command === undefined) out.raw(programHelp());
     else if (parsed.flags.help === true) out.raw(commandHelp(parsed.command));
-    else await runCommand(program, parsed.command, parsed, out);
+    else await runCommand(program, parsed.command, parsed, { out, broken });
+    // What a file or a pipe does not take is said later than it is written.
+    await Promise.race([written(), broken]);
     return 0;
   } catch (error) {
     if (error === INTERRUPTED) return 130;
-    if (error === UNREAD) return 141;
+    // As by the signal that ends programs whose reader has seen enough.
+    if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return 141;
     out.error(error);
     const { code } = errorObject(error);
     if (code === 'internal.bug' && !(error instanceof SottoError))
@@ -56,14 +61,22 @@ export const runCli = async (program: Program): Promise<number> => {
   }
 };
 
-// Whoever read our output is gone, as in `sotto read bob | head -1`: 128 and the number of SIGPIPE.
-const UNREAD = Symbol('unread');
+/** Resolves when stdout has taken everything; when it fails that is an event of its own. */
+const written = (): Promise<void> =>
+  new Promise((done) => process.stdout.write('', (error) => (error instanceof Error ? undefined : done())));
 
-const runCommand = async (program: Program, command: Command, parsed: Parsed, out: Output): Promise<void> => {
+type Outcome = { readonly out: Output; readonly broken: Promise<never> };
+
+const runCommand = async (
+  program: Program,
+  command: Command,
+  parsed: Parsed,
+  { out, broken }: Outcome,
+): Promise<void> => {
   const clients: RpcClient[] = [];
   const { promise: ended, reject } = Promise.withResolvers<never>();
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(INTERRUPTED));
-  process.stdout.on('error', () => reject(UNREAD));
+  broken.catch(reject);
   const interrupted = ended.catch(() => {});
   const context = contextOf(program, command, parsed, { out, clients, interrupted });
   const timeoutMs = context.flags.duration('timeout');
@@ -91,7 +104,7 @@ const contextOf = (
   const { environment, version, self } = program;
   const flags = flagsOf(parsed, command);
   const dataDir = flags.text('data-dir') ?? environment.SOTTO_DATA_DIR;
-  const places = placesOf(dataDir === undefined ? undefined : absolute(dataDir), environment);
+  const places = placesOf(dataDir === undefined ? undefined : resolve(dataDir), environment);
   const name = chooseAccount(places, flags.text('account') ?? environment.SOTTO_ACCOUNT);
   const account = accountPaths(places, name, environment);
   const daemonCommand = [
@@ -134,8 +147,6 @@ const contextOf = (
     interrupted,
   };
 };
-
-const absolute = (path: string): string => (path.startsWith('/') ? path : join(process.cwd(), path));
 
 const noAccount = (name: string): SottoError =>
   new SottoError('account.unknown', { message: `There is no account ${name}: make one with sotto init` });

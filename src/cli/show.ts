@@ -36,17 +36,20 @@ export const sizeText = (bytes: number): string => {
 };
 
 /** Text of several lines, the later ones indented: none of them looks like the beginning of another entry. */
-const block = (text: string): string => safeText(text).replaceAll('\n', '\n    ');
+export const block = (text: string): string => safeText(text).replaceAll('\n', '\n    ');
+
+/** What has become of a message, in words. */
+export const messageFlags = (message: Message): string[] => [
+  ...(message.mine ? [message.state] : []),
+  ...(message.reason === undefined ? [] : [message.reason]),
+  ...(message.editedAt === undefined ? [] : ['edited']),
+  ...(message.pinnedAt === undefined ? [] : ['pinned']),
+  ...(message.expiresAt === undefined ? [] : [`ends ${timeText(message.expiresAt)}`]),
+];
 
 /** A message on one line, or on as many as its text has. */
 export const messageText = (message: Message): string => {
-  const flags = [
-    ...(message.mine ? [message.state] : []),
-    ...(message.reason === undefined ? [] : [message.reason]),
-    ...(message.editedAt === undefined ? [] : ['edited']),
-    ...(message.pinnedAt === undefined ? [] : ['pinned']),
-    ...(message.expiresAt === undefined ? [] : [`ends ${timeText(message.expiresAt)}`]),
-  ];
+  const flags = messageFlags(message);
   const body = message.deletedAt === undefined ? message.body : '(deleted)';
   const reply = message.replyTo === undefined ? '' : `↳ ${message.replyTo.slice(0, 8)} `;
   const reactions =
@@ -62,7 +65,9 @@ export const contactText = (contact: Contact): string =>
     contact.state,
     contact.address,
     contact.id.slice(0, 8),
-    ...(contact.requestNote === undefined ? [] : [`“${safeLine(contact.requestNote)}”`]),
+    ...(contact.requestNote === undefined || contact.state === 'accepted'
+      ? []
+      : [`“${safeLine(contact.requestNote)}”`]),
     ...(contact.note === undefined ? [] : [`(${safeLine(contact.note)})`]),
     ...(contact.paused === undefined ? [] : [`paused: ${contact.paused}`]),
   ].join('  ');
@@ -105,7 +110,7 @@ export const statusText = (status: Status): string => {
   const network = [
     tor.state,
     `${tor.bootstrapPercent} %`,
-    tor.reachable ? 'reachable' : 'not reachable yet',
+    tor.reachable ? 'reachable' : 'not reachable now',
     `${tor.descriptorUploads} uploads`,
   ];
   return [

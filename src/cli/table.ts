@@ -4,6 +4,7 @@ import type { Command, Flag } from './command.ts';
 import { ACCOUNT_COMMANDS } from './commands-account.ts';
 import { CONTACT_COMMANDS } from './commands-contacts.ts';
 import { DAEMON_COMMANDS } from './commands-daemon.ts';
+import { EXPORT_COMMANDS } from './commands-export.ts';
 import { FILE_COMMANDS } from './commands-files.ts';
 import { PROGRAM_COMMANDS } from './commands-program.ts';
 import { TALK_COMMANDS } from './commands-talk.ts';
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   ...DAEMON_COMMANDS,
   ...CONTACT_COMMANDS,
   ...TALK_COMMANDS,
+  ...EXPORT_COMMANDS,
   ...FILE_COMMANDS,
   ...PROGRAM_COMMANDS,
 ];

@@ -14,7 +14,7 @@ import { countUnread } from '../store/conversations.ts';
 import { eventRange } from '../store/events.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
 import { listOpenRequests } from '../store/sessions.ts';
-import type { Changes, Core } from './core.ts';
+import type { Changes, Core, VolatileEvent } from './core.ts';
 import { Events } from './events.ts';
 import { Expiry } from './expire.ts';
 import { Files } from './files.ts';
@@ -63,6 +63,8 @@ export class Account implements AsyncDisposable {
   readonly #waits: Waits;
   readonly #files: Files;
   #cancelRetry: Cancel | undefined;
+  /** The network's state when it last changed. */
+  #network: NetworkState | undefined;
 
   private constructor(options: AccountOptions) {
     const self = getSelf(options.db);
@@ -80,9 +82,10 @@ export class Account implements AsyncDisposable {
       peers: new Map(),
       ignored: new Set(),
       silent: new Set(),
+      fileTroubles: new Map(),
       refused: new Map(),
       committed: (changes) => this.#committed(changes),
-      volatile: (event) => this.events.volatile(event),
+      volatile: (event) => this.#volatile(event),
     };
     this.events = new Events(() => this.#core, eventRange(options.db).last);
     this.#expiry = new Expiry(this.#core);
@@ -153,10 +156,10 @@ export class Account implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#expiry[Symbol.dispose]();
     this.#cancelRetry?.();
-    this.#files.stop();
     await this.#core.network[Symbol.asyncDispose]();
     for (const contactId of this.#core.peers.keys()) unlink(this.#core, contactId, 'closing');
     await this.#core.queue[Symbol.asyncDispose]();
+    this.#files.stop();
     this.#waits[Symbol.dispose]();
   }
 
@@ -176,16 +179,33 @@ export class Account implements AsyncDisposable {
     if (changes.events > 0) this.events.flush();
     if (changes.expiry) this.#expiry.schedule();
     if (changes.erased) this.#expiry.erased();
-    for (const [contactId, reason] of changes.unlink) unlink(this.#core, contactId, reason);
+    for (const [row, fileId] of changes.endedFiles) this.#files.ended(row, fileId);
+    for (const [contactId, reason] of changes.unlink) {
+      unlink(this.#core, contactId, reason);
+      this.#files.unlink(contactId, reason);
+    }
     for (const contactId of changes.wake) this.#core.queue.post(() => wake(this.#core, contactId));
     this.#waits.wake();
+  }
+
+  #volatile(event: VolatileEvent): void {
+    this.events.volatile(event);
+    this.#waits.wake();
+    // Who is there can be asked for their files.
+    const { kind, contactId } = event;
+    if (kind === 'link.up') this.#core.queue.post(() => this.#files.retry(contactId));
   }
 
   #networkChanged(state: NetworkState): void {
     this.events.tell({ kind: 'tor.changed', at: this.#core.clock.now(), tor: torObject(state) });
     this.#waits.wake();
-    if (state.state !== 'online') return;
+    const before = this.#network;
+    this.#network = state;
+    // Tor came up, or it has found relays again.
+    const isBack = before?.state !== 'online' || (state.reachable && !before.reachable);
+    if (state.state !== 'online' || !isBack) return;
     this.#core.queue.post(() => {
+      this.#files.retry();
       const waiting = new Set([
         ...listOutboxContacts(this.#core.db),
         ...listOpenRequests(this.#core.db, 'mine').map((one) => one.contactId),
@@ -204,7 +224,7 @@ export const torObject = (state: NetworkState): Status['tor'] => {
     : { ...rest, lastError: { code: lastError.code, message: lastError.message, at: lastError.at } };
 };
 
-// Tor came up: whoever waits for a retry is tried at once, by the same rule as any other time.
+// Whoever waits for a retry is tried at once, by the same rule as any other time.
 const retryOnce = (core: Core, contactId: number): void => {
   const peer = core.peers.get(contactId);
   if (peer !== undefined) {

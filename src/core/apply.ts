@@ -1,5 +1,6 @@
 // What each sealed body from a contact changes in the store. Runs inside the transaction of `receive`.
-import { idBytes, type MessageId } from '../protocol/ids.ts';
+import { chunkCount } from '../crypto/file-chunks.ts';
+import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
 import {
   EDITS_PER_MESSAGE_MAX,
   EXPIRY_MS_MAX,
@@ -9,7 +10,7 @@ import {
 import type { SealedBody, UnknownBody } from '../protocol/peer.ts';
 import type { ContactRow } from '../store/contacts.ts';
 import { addUnread, type ConversationRow, countArrival } from '../store/conversations.ts';
-import { getFileById, patchFile, putFile } from '../store/files.ts';
+import { getFileById, listFilesByIdRange, patchFile, putFile } from '../store/files.ts';
 import {
   countPins,
   deleteMessage,
@@ -24,6 +25,7 @@ import {
 } from '../store/messages.ts';
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
+import { endFile, eraseFile } from './files-rows.ts';
 import { acknowledge, enqueue, hasRoom } from './outbox.ts';
 
 type Scene = {
@@ -129,6 +131,7 @@ const applyDelete = (scene: Scene, target: string): void => {
   if (known.mine === 1 || known.deletedAt !== null) return;
   if (known.unread === 1) addUnread(core.db, conversation.id, -1);
   deleteMessage(core.db, known, changes.at);
+  eraseFile(core, changes, known.fileId);
   changes.erased = true;
   changes.event({ kind: 'message.deleted', messageRow: known.id, contactId: contact.id, subject: target });
 };
@@ -165,6 +168,8 @@ const applyOffer = (scene: Scene, body: Extract<SealedBody, { kind: 'file.offer'
   const { core, conversation, changes, contact } = scene;
   const fileId = idBytes(body.id);
   if (hasTombstone(core.db, contact.id, fileId) || getMessageById(core.db, conversation.id, fileId)) return;
+  // What is kept lies under this id: it is nobody else's.
+  if (listFilesByIdRange(core.db, fileId, fileId, 1).length > 0) return;
   const fileRow = putFile(core.db, {
     fileId,
     conversationId: conversation.id,
@@ -197,15 +202,15 @@ const applyOffer = (scene: Scene, body: Extract<SealedBody, { kind: 'file.offer'
 
 const applyCancel = (scene: Scene, target: string): void => {
   const file = getFileById(scene.core.db, scene.conversation.id, idBytes(target));
-  if (file === undefined || file.state === 'done' || file.state === 'cancelled') return;
-  patchFile(scene.core.db, file.id, { state: 'cancelled', reason: 'cancelled by the other side' });
-  scene.changes.event({ kind: 'file.failed', fileRow: file.id, contactId: scene.contact.id });
+  if (file === undefined || ['spooling', 'done', 'cancelled', 'failed'].includes(file.state)) return;
+  endFile(scene.core, scene.changes, file, { state: 'cancelled', reason: 'cancelled by the other side' });
 };
 
 const applyDone = (scene: Scene, target: string): void => {
   const file = getFileById(scene.core.db, scene.conversation.id, idBytes(target));
-  if (file === undefined || file.mine === 0 || file.state === 'done' || file.state === 'cancelled') return;
-  patchFile(scene.core.db, file.id, { state: 'done', chunks: Math.max(file.chunks, file.chunks) });
+  if (file === undefined || file.mine === 0 || (file.state !== 'offered' && file.state !== 'active')) return;
+  patchFile(scene.core.db, file.id, { state: 'done', chunks: chunkCount(file.size) });
+  scene.changes.endedFiles.set(file.id, idOf(file.fileId));
   scene.changes.event({ kind: 'file.completed', fileRow: file.id, contactId: scene.contact.id });
 };
 

@@ -1,6 +1,9 @@
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SottoError } from '../protocol/errors.ts';
-import { type Person, World } from '../testing/people.ts';
+import { openDatabase } from '../sqlite/open.ts';
+import { KEY, type Person, World } from '../testing/people.ts';
 
 let world: World;
 let alice: Person;
@@ -48,6 +51,24 @@ describe('two people', () => {
     await world.settle(120_000);
     expect(await bob.read(alice)).toEqual(Array.from({ length: 20 }, (_, i) => `wait ${i}`));
     expect(new Set((await alice.messages(bob)).map((one) => one.state))).toEqual(new Set(['delivered']));
+  });
+
+  test('what is erased leaves the write-ahead log in a minute, or when nobody reads it any more', async () => {
+    const sizeOfLog = () => statSync(join(world.dir, 'alice', 'db-wal')).size;
+    const erase = async () => alice.call('message.delete', { id: (await alice.send(bob, 'gone soon')).id });
+    await erase();
+    await world.settle(60_000);
+    expect(sizeOfLog()).toBe(0);
+    {
+      using reader = openDatabase(join(world.dir, 'alice', 'db'), KEY);
+      reader.exec('BEGIN');
+      reader.get('SELECT id FROM messages');
+      await erase();
+      await world.settle(60_000);
+      expect(sizeOfLog()).toBeGreaterThan(0);
+    }
+    await world.settle(60_000);
+    expect(sizeOfLog()).toBe(0);
   });
 
   test('reply, edit, react, pin and delete reach the other side', async () => {

@@ -1,6 +1,7 @@
 // What every part of the messenger works with: store, ports, keys, live peers, and the facts a transaction leaves behind.
 import type { SignalIdentity } from '../crypto/session.ts';
 import type { Clock, Link, LocalKeys, Log, Network, Random } from '../ports.ts';
+import type { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type NewEvent, putEvent } from '../store/events.ts';
 import type { Peer } from './peer.ts';
@@ -25,6 +26,8 @@ export type Core = {
   readonly ignored: Set<Link>;
   /** Links that strangers opened and have said nothing on, oldest first. */
   readonly silent: Set<Link>;
+  /** What keeps a file from being fetched or saved now, by file row id. */
+  readonly fileTroubles: Map<number, SottoError>;
   /** Counts what was refused from outside, by error code. */
   readonly refused: Map<string, number>;
   /** Acts on what a committed transaction left behind. */
@@ -51,6 +54,8 @@ export class Changes {
   readonly wake = new Set<number>();
   /** Contacts whose link must end, with the reason. */
   readonly unlink = new Map<number, string>();
+  /** Files whose transfer is over, row id → file id in hex: nothing of it goes on or is kept. */
+  readonly endedFiles = new Map<number, string>();
   /** True when something was erased: the WAL must not keep it. */
   erased = false;
   /** True when an expiry was set that may be the next one. */
@@ -81,4 +86,9 @@ export const commit = <T>(core: Core, body: (changes: Changes) => T): T => {
 /** Counts input from outside that was refused. */
 export const refuse = (core: Core, code: string): void => {
   core.refused.set(code, (core.refused.get(code) ?? 0) + 1);
+};
+
+/** Counts a link that ended by a code: by what came on it, and was not valid. Other reasons are no codes. */
+export const refuseLink = (core: Core, reason: string): void => {
+  if (/^(frame|handshake|file)\./.test(reason)) refuse(core, reason);
 };

@@ -108,7 +108,7 @@ test('every kind comes, committed ones with a growing cursor, each with its obje
   await part();
   await beForged();
   const seen = new Set<string>(told.map((event) => event.kind));
-  // `tor.changed` is the network's own: test/cli/contract.test.ts sees it.
+  // `tor.changed` is the network's own: test/e2e/direct.test.ts sees it.
   expect([...EVENT_KINDS, ...VOLATILE_KINDS].filter((kind) => !seen.has(kind))).toEqual(['tor.changed']);
   for (const event of told) {
     expect(event, event.kind).toHaveProperty(objectOf(event.kind));

@@ -16,7 +16,7 @@ import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/o
 import { closeRequest, listOpenRequests, pruneFrameIds } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { giveUp } from './outbox.ts';
-import { retryResets } from './sessions.ts';
+import { dropBundles, retryResets } from './sessions.ts';
 
 const PAGE = 500;
 const SWEEP_MS = 60_000;
@@ -49,16 +49,16 @@ export class Expiry implements Disposable {
     );
   }
 
-  /** Something was erased: within a minute the WAL holds none of it. */
+  /** Something was erased: within a minute the WAL holds none of it, or as soon as nobody reads it any more. */
   erased(): void {
     this.#cancelErase ??= this.#core.clock.after(Math.min(ERASURE_WAL_MS_MAX, 5_000), () =>
       this.#core.queue.post(() => {
         this.#cancelErase = undefined;
+        let done = false;
         try {
-          this.#core.db.truncateWal();
-        } catch (error) {
-          this.erased();
-          throw error;
+          done = this.#core.db.truncateWal();
+        } finally {
+          if (!done) this.erased();
         }
       }),
     );
@@ -85,9 +85,10 @@ export class Expiry implements Disposable {
     for (const side of ['mine', 'theirs'] as const)
       for (const request of listOpenRequests(db, side))
         if (request.createdAt <= now - REQUEST_EXPIRY_MS)
-          commit(this.#core, () => {
+          commit(this.#core, (changes) => {
             closeRequest(db, request.id, 'expired');
             if (side === 'theirs') patchContact(db, request.contactId, { state: 'removed', requestNote: '' });
+            else dropBundles(this.#core, changes, request.contactId);
           });
     this.schedule();
     retryResets(this.#core);

@@ -1,8 +1,14 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { SottoError } from '../protocol/errors.ts';
+import { chunkCount } from '../crypto/file-chunks.ts';
+import { FILE_QUOTA_BYTES, FILE_SPOOL_IDLE_MS, FILE_SPOOLS_MAX } from '../protocol/limits.ts';
+import type { FileObject } from '../protocol/rpc.ts';
 import { type Person, World } from '../testing/people.ts';
+
+const MINUTE = 60_000;
+/** So large that it takes several round trips, and is noted before its end. */
+const LARGE = 4_000_000;
 
 let world: World;
 let alice: Person;
@@ -19,7 +25,7 @@ afterEach(async () => {
 
 const content = (size: number) => Buffer.from(Uint8Array.from({ length: size }, (_, i) => (i * 31 + (i >> 8)) & 255));
 
-const offer = async (size: number, name = 'photo.jpg') => {
+const offer = async (size: number, name = 'photo.jpg'): Promise<FileObject> => {
   const path = join(world.dir, 'source');
   writeFileSync(path, content(size));
   const sending = alice.call('file.send', { conversation: 'bob', path, name });
@@ -29,41 +35,132 @@ const offer = async (size: number, name = 'photo.jpg') => {
   return file;
 };
 
-const save = async (id: string, target: string) => {
-  const saving = bob.call('file.save', { id, path: target, wait: 'active' });
-  await world.settle(30_000);
-  await saving;
+const target = (name = 'saved'): string => join(world.dir, name);
+
+/** Bob saves a file while `ms` pass; gives what came of it. */
+const save = async (id: string, path = target(), { overwrite = false, ms = 30_000 } = {}) => {
+  const saving = bob.call('file.save', { id, path, overwrite, wait: 'done', timeoutMs: ms });
+  saving.catch(() => {});
+  await world.settle(ms);
+  return saving;
+};
+
+const show = (person: Person, id: string): Promise<FileObject> => person.call('file.show', { id });
+
+const kept = (person: Person): string[] => {
+  const dir = join(world.dir, person.name, 'files');
+  return existsSync(dir) ? readdirSync(dir) : [];
+};
+
+const isSaved = (size: number, path = target()): boolean => readFileSync(path).equals(content(size));
+
+/** Bob has begun to save a large file, and a part of it is noted. */
+const halfway = async (): Promise<string> => {
+  const { id } = await offer(LARGE);
+  world.hub.weather = { ...world.hub.weather, delayMs: [5, 5] };
+  await bob.call('file.save', { id, path: target(), wait: 'active' });
+  while ((await show(bob, id)).transferredBytes === 0) await world.settle(1);
+  expect((await show(bob, id)).transferredBytes).toBeLessThan(LARGE);
+  return id;
+};
+
+/** Changes a chunk of a file as its author keeps it: whoever is sent that chunk notices. */
+const spoil = (id: string, chunk: number): void => {
+  const path = join(world.dir, 'alice', 'files', id);
+  const bytes = readFileSync(path);
+  const at = chunk * Math.ceil(bytes.length / chunkCount(bytes.length)) + 100;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+};
+
+/** What a person is told of files from now on. */
+const eventsOf = (person: Person): { readonly kind: string; readonly file: FileObject }[] => {
+  const told: { kind: string; file: FileObject }[] = [];
+  person.account.events.subscribe(({ kind, file }) => file !== undefined && told.push({ kind, file }));
+  return told;
 };
 
 describe('a file', () => {
-  test('of any size arrives whole, both sides see it done, and only ciphertext is kept', async () => {
+  test('of any size arrives whole; ciphertext is kept by who has it to save, and by who has it to send', async () => {
     for (const size of [0, 1, 32 * 1024, 32 * 1024 + 1, 700_000]) {
       const file = await offer(size, `f${size}`);
-      const target = join(world.dir, `saved${size}`);
-      await save(file.id, target);
-      expect(readFileSync(target).equals(content(size))).toBe(true);
-      expect((await bob.call('file.show', { id: file.id })).state).toBe('done');
-      expect((await alice.call('file.show', { id: file.id })).state).toBe('done');
+      expect(kept(alice)).toEqual([file.id, `${file.id}.hashes`]);
+      expect(await save(file.id, target(`saved${size}`))).toMatchObject({ reached: true });
+      expect(isSaved(size, target(`saved${size}`))).toBe(true);
+      for (const person of [alice, bob])
+        expect(await show(person, file.id)).toMatchObject({
+          state: 'done',
+          sizeBytes: size,
+          transferredBytes: size,
+          name: `f${size}`,
+          hash: file.hash,
+          direction: person === alice ? 'out' : 'in',
+          conversation: person === alice ? 'bob' : 'alice',
+        });
+      expect(kept(alice)).toEqual([]);
     }
-    const kept = join(world.dir, 'alice', 'files');
-    for (const name of readdirSync(kept)) expect(readFileSync(join(kept, name)).includes(content(200))).toBe(false);
+    for (const name of kept(bob))
+      expect(readFileSync(join(world.dir, 'bob', 'files', name)).includes(content(200))).toBe(false);
   });
 
-  test('goes on where it was after the sender was away and both were opened again', async () => {
-    const file = await offer(3_000_000);
-    world.hub.weather = { ...world.hub.weather, delayMs: [5, 5] };
-    const target = join(world.dir, 'saved');
-    const saving = bob.call('file.save', { id: file.id, path: target, wait: 'active' });
-    await world.settle(8);
-    await saving;
-    await alice.close();
+  test('is told of on both sides while it goes, and at its end', async () => {
+    const [told, toldAlice] = [eventsOf(bob), eventsOf(alice)];
+    const { id } = await offer(LARGE);
+    await save(id);
+    expect(told.map(({ kind }) => kind)).toEqual([
+      'file.offered',
+      ...told.slice(2).map(() => 'file.progressed'),
+      'file.completed',
+    ]);
+    expect(toldAlice.at(-1)?.kind).toBe('file.completed');
+    for (const events of [told, toldAlice]) {
+      const steps = events.filter(({ kind }) => kind === 'file.progressed').map(({ file }) => file.transferredBytes);
+      expect(steps.length).toBeGreaterThan(1);
+      expect(steps).toEqual([...steps].sort((a, b) => a - b));
+      expect(steps.at(-1)).toBe(LARGE);
+    }
+  });
+
+  test.each(['bob', 'alice', 'both'])('goes on where it was after %s died', async (who) => {
+    const id = await halfway();
+    if (who !== 'alice') bob.die();
+    if (who !== 'bob') alice.die();
     await world.settle(5_000);
-    expect(existsSync(target)).toBe(false);
-    await bob.close();
+    expect(existsSync(target())).toBe(false);
+    // Nobody is sent the first piece again.
+    spoil(id, 0);
+    for (const person of [alice, bob]) if (!person.isOpen) await person.open();
+    await world.settle(2 * MINUTE);
+    expect(isSaved(LARGE)).toBe(true);
+    expect(await show(alice, id)).toMatchObject({ state: 'done' });
+  });
+
+  test('is saved after a death between its last piece and its saving, whatever lies there from before', async () => {
+    const { id } = await offer(100_000);
+    writeFileSync(join(world.dir, `.sotto-${id}`), 'half of it');
+    bob.account.events.subscribe(({ kind }) => (kind === 'file.completed' ? bob.die() : undefined));
+    await bob.call('file.save', { id, path: target(), wait: 'active' });
+    await world.settle(5_000);
+    expect([bob.isOpen, existsSync(target())]).toEqual([false, false]);
     await bob.open();
+    await world.settle();
+    expect(isSaved(100_000)).toBe(true);
+    expect(await show(bob, id)).toMatchObject({ state: 'done', savedTo: target() });
+    expect(readdirSync(world.dir)).not.toContain(`.sotto-${id}`);
+  });
+
+  test('of a contact who comes back is asked for at once, and one who is away costs nothing', async () => {
+    const { id } = await offer(1000);
+    await alice.close();
+    await bob.call('file.save', { id, path: target(), wait: 'active' });
+    await world.settle(MINUTE);
+    const descriptors = readdirSync('/proc/self/fd').length;
+    await world.settle(60 * MINUTE);
+    expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(descriptors);
     await alice.open();
-    await world.settle(120_000);
-    expect(readFileSync(target).equals(content(3_000_000))).toBe(true);
+    await alice.send(bob, 'I am back');
+    await world.settle(1_000);
+    expect(isSaved(1000)).toBe(true);
   });
 
   test('is served to the contact who owns it, and to nobody else', async () => {
@@ -71,34 +168,200 @@ describe('a file', () => {
     const carol = await world.person('carol');
     await world.befriend(alice, carol);
     alice.db.run('UPDATE files SET conversation_id = (SELECT id FROM conversations ORDER BY id DESC LIMIT 1)');
-    const target = join(world.dir, 'stolen');
-    const saving = bob.call('file.save', { id: file.id, path: target, wait: 'active' });
-    await world.settle(60_000);
-    await saving;
-    expect(existsSync(target)).toBe(false);
+    await expect(save(file.id)).resolves.toMatchObject({ reached: false });
+    expect(existsSync(target())).toBe(false);
   });
 
-  test('with a chunk that was changed at the sender is never saved', async () => {
+  test('with a piece that was changed by its author has failed on both sides, says so, and leaves nothing', async () => {
     const file = await offer(300_000);
-    const path = join(world.dir, 'alice', 'files', file.id);
-    const bytes = readFileSync(path);
-    bytes[100_000] = (bytes[100_000] ?? 0) ^ 1;
-    writeFileSync(path, bytes);
-    const target = join(world.dir, 'saved');
-    await save(file.id, target);
-    expect(existsSync(target)).toBe(false);
-    expect((await bob.call('file.show', { id: file.id })).state).toBe('active');
+    spoil(file.id, 3);
+    await expect(save(file.id)).rejects.toMatchObject({ code: 'file.damaged' });
+    const reason = 'A piece of the file does not fit its hash';
+    expect(await show(bob, file.id)).toMatchObject({ state: 'failed', reason });
+    expect(await show(alice, file.id)).toMatchObject({ state: 'cancelled', reason: 'cancelled by the other side' });
+    expect([existsSync(target()), kept(alice), kept(bob)]).toEqual([false, [], []]);
+    await expect(save(file.id)).rejects.toMatchObject({ code: 'file.unknown' });
   });
 
-  test('does not replace what is there, and a cancelled one is gone on both sides', async () => {
-    const file = await offer(1000);
-    const target = join(world.dir, 'there');
-    writeFileSync(target, 'mine');
-    await expect(bob.call('file.save', { id: file.id, path: target })).rejects.toThrow(SottoError);
-    await alice.call('file.cancel', { id: file.id });
+  test('replaces nothing that is there or comes there, unless it may', async () => {
+    const { id } = await offer(1000);
+    writeFileSync(target(), 'mine');
+    await expect(save(id)).rejects.toMatchObject({ code: 'file.exists' });
+    expect(await show(bob, id)).toMatchObject({ state: 'offered' });
+
+    const late = target('late');
+    const saving = bob.call('file.save', { id, path: late, wait: 'done' });
+    saving.catch(() => {});
+    await world.settle(1);
+    writeFileSync(late, 'mine');
     await world.settle();
-    expect((await bob.call('file.show', { id: file.id })).state).toBe('cancelled');
-    expect(existsSync(join(world.dir, 'alice', 'files', file.id))).toBe(false);
-    expect(readFileSync(target, 'utf8')).toBe('mine');
+    await expect(saving).rejects.toMatchObject({ code: 'file.exists' });
+    expect(await show(bob, id)).toMatchObject({ state: 'done', reason: expect.stringContaining('--overwrite') });
+    expect([target(), late].map((path) => readFileSync(path, 'utf8'))).toEqual(['mine', 'mine']);
+
+    expect(await save(id, late, { overwrite: true })).toMatchObject({ reached: true });
+    expect(isSaved(1000, late)).toBe(true);
+    expect((await show(bob, id)).reason).toBeUndefined();
+  });
+
+  test('that cannot be written where it shall be says so, and can be saved elsewhere; a name may have 255 bytes', async () => {
+    const name = `${'n'.repeat(251)}.txt`;
+    const { id } = await offer(100_000, name);
+    mkdirSync(target('folder'));
+    await expect(save(id, target('none/x'))).rejects.toMatchObject({ code: 'disk.failed' });
+    await expect(save(id, target('folder'), { overwrite: true })).rejects.toMatchObject({ code: 'disk.failed' });
+    expect(await save(id, target(name))).toMatchObject({ reached: true });
+    expect(isSaved(100_000, target(name))).toBe(true);
+    expect(readdirSync(world.dir).filter((one) => one.startsWith('.sotto-'))).toEqual([]);
+  });
+
+  test.each(['alice', 'bob'])('that %s cancels on the way ends on both sides, and leaves nothing', async (who) => {
+    const id = await halfway();
+    const told = [eventsOf(alice), eventsOf(bob)];
+    const [one, other] = who === 'alice' ? [alice, bob] : [bob, alice];
+    expect(await one.call('file.cancel', { id })).toMatchObject({ state: 'cancelled', reason: 'cancelled' });
+    await world.settle(MINUTE);
+    expect(await show(other, id)).toMatchObject({ state: 'cancelled', reason: 'cancelled by the other side' });
+    expect([existsSync(target()), kept(alice), kept(bob)]).toEqual([false, [], []]);
+    for (const events of told) expect(events.filter(({ kind }) => kind === 'file.failed')).toHaveLength(1);
+    await one.call('file.cancel', { id });
+    await expect(save(id)).rejects.toMatchObject({ code: 'file.unknown' });
+  });
+
+  test('that is paused stops, also for who waits for it, and goes on from there', async () => {
+    const id = await halfway();
+    const waiting = bob.call('file.fetch', { id, wait: 'done' });
+    expect(await bob.call('file.pause', { id })).toMatchObject({ state: 'paused' });
+    expect(await waiting).toMatchObject({ reached: false, file: { state: 'paused' } });
+    await world.settle(10 * MINUTE);
+    const { transferredBytes } = await show(bob, id);
+    expect(transferredBytes).toBeLessThan(LARGE);
+    spoil(id, 0);
+    // Where it shall be saved is still known.
+    await bob.call('file.fetch', { id });
+    await world.settle(MINUTE);
+    expect(isSaved(LARGE)).toBe(true);
+  });
+
+  test('that is paused while its author is dialled is not fetched', async () => {
+    const { id } = await offer(LARGE);
+    await bob.call('file.save', { id, path: target(), wait: 'active' });
+    await bob.call('file.pause', { id });
+    await world.settle(MINUTE);
+    expect(await show(bob, id)).toMatchObject({ state: 'paused', transferredBytes: 0 });
+  });
+
+  test('does not go on to who was blocked or removed', async () => {
+    const id = await halfway();
+    await alice.call('contact.block', { contact: 'bob' });
+    const { transferredBytes } = await show(bob, id);
+    await world.settle(5 * MINUTE);
+    expect((await show(bob, id)).transferredBytes - transferredBytes).toBeLessThan(LARGE / 2);
+    await alice.call('contact.unblock', { contact: 'bob' });
+    await world.settle(5 * MINUTE);
+    expect(isSaved(LARGE)).toBe(true);
+  });
+
+  test('among many waits for its turn: all come, without a refused dial', async () => {
+    const files: FileObject[] = [];
+    for (let i = 0; i < 7; i++) files.push(await offer(50_000, `f${i}`));
+    for (const { id } of files) await bob.call('file.save', { id, path: target(id), wait: 'active' });
+    await world.settle(500);
+    expect(files.map(({ id }) => existsSync(target(id)))).toEqual(files.map(() => true));
+  });
+
+  test('is erased with its message, for both sides', async () => {
+    const { id } = await offer(50_000, 'secret plan');
+    await save(id);
+    await alice.call('message.delete', { id });
+    await world.settle();
+    for (const person of [alice, bob]) {
+      expect(await person.call('file.list', {})).toEqual([]);
+      expect(kept(person)).toEqual([]);
+      expect(JSON.stringify(person.account.events.since('0'))).not.toContain('secret plan');
+    }
+    expect(isSaved(50_000)).toBe(true);
+  });
+
+  test('is erased with its conversation, also while it goes', async () => {
+    await halfway();
+    await bob.call('conversation.clear', { conversation: 'alice' });
+    await world.settle(MINUTE);
+    expect([await bob.call('file.list', {}), kept(bob), existsSync(target())]).toEqual([[], [], false]);
+  });
+
+  test('whose offer ran out of time is offered again, as the file it is; a message taken back takes it back', async () => {
+    await bob.close();
+    await alice.call('config.set', { key: 'outbox.expiresMs', value: 60 * MINUTE });
+    const { id } = await offer(1000);
+    await world.settle(62 * MINUTE);
+    expect((await alice.messages(bob)).at(-1)).toMatchObject({ state: 'failed', reason: 'outboxExpired' });
+    await alice.call('message.resend', { id });
+    const taken = await offer(1000, 'never mind');
+    await alice.call('message.cancel', { id: taken.id });
+    expect(await show(alice, taken.id)).toMatchObject({ state: 'cancelled' });
+    await expect(alice.call('message.resend', { id: taken.id })).rejects.toMatchObject({ code: 'message.notEditable' });
+    await bob.open();
+    await world.settle(30 * MINUTE);
+    expect((await bob.call('file.list', {})).map(({ name }) => name)).toEqual(['photo.jpg']);
+    expect(await save(id)).toMatchObject({ reached: true });
+  });
+});
+
+describe('a spooled file', () => {
+  const open = (name = 'stdin') => alice.call('file.open', { conversation: 'bob', name });
+  const write = (id: string, bytes: Buffer) => alice.call('file.write', { id, data: bytes.toString('base64') });
+
+  test('arrives as it was written, in pieces of any size', async () => {
+    const { id } = await open();
+    const bytes = content(200_000);
+    for (let at = 0, size = 1; at < bytes.length; at += size, size = (size * 7) % 65_521)
+      await write(id, bytes.subarray(at, at + size));
+    await alice.call('file.offer', { id });
+    await world.settle();
+    expect(await save(id)).toMatchObject({ reached: true });
+    expect(isSaved(200_000)).toBe(true);
+  });
+
+  test('that a death cut, or that nobody goes on with, has failed and leaves nothing', async () => {
+    const cut = await open();
+    await write(cut.id, content(100_000));
+    alice.die();
+    await alice.open();
+    await world.settle();
+    const idle = await open();
+    await write(idle.id, content(100_000));
+    await world.settle(FILE_SPOOL_IDLE_MS + 1_000);
+    for (const { id } of [cut, idle]) {
+      expect(await show(alice, id)).toMatchObject({ state: 'failed', reason: 'it was not read to its end' });
+      await expect(write(id, content(1))).rejects.toMatchObject({ code: 'file.unknown' });
+    }
+    expect([kept(alice), await bob.call('file.list', {})]).toEqual([[], []]);
+  });
+
+  test('is one of a few, and has a name', async () => {
+    for (const name of ['', '.', '..', '/', 'a/..', 'ü'.repeat(128), '\ud800'])
+      await expect(open(name)).rejects.toMatchObject({ code: 'params.invalid' });
+    const ids: string[] = [];
+    for (let i = 0; i < FILE_SPOOLS_MAX; i++) ids.push((await open()).id);
+    await expect(open()).rejects.toMatchObject({ code: 'quota.exceeded' });
+    await alice.call('file.cancel', { id: ids[0] ?? '' });
+    await open('/some/where/x.txt');
+    expect((await alice.call('file.list', {})).at(-1)?.name).toBe('x.txt');
+  });
+
+  test('above the quota ends, leaves nothing, and there is room again for smaller ones', async () => {
+    const first = await open();
+    await write(first.id, content(1000));
+    await alice.call('file.offer', { id: first.id });
+    alice.db.run('UPDATE files SET size = ?', FILE_QUOTA_BYTES - 50_000);
+    const { id } = await open();
+    await write(id, content(40_000));
+    await expect(write(id, content(20_000))).rejects.toMatchObject({ code: 'quota.exceeded' });
+    expect(await show(alice, id)).toMatchObject({ state: 'failed', reason: expect.stringContaining('quota') });
+    expect(kept(alice)).toEqual([first.id, `${first.id}.hashes`]);
+    const small = await open();
+    await write(small.id, content(20_000));
+    await alice.call('file.offer', { id: small.id });
   });
 });

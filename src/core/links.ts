@@ -29,7 +29,7 @@ import {
 } from '../store/contacts.ts';
 import { depthOfOutbox } from '../store/outbox.ts';
 import { getOpenRequest, getSession } from '../store/sessions.ts';
-import { type Core, commit, refuse } from './core.ts';
+import { type Core, commit, refuseLink } from './core.ts';
 import { deliver } from './deliver.ts';
 import { handleFrames } from './frames.ts';
 import { doubt, heartbeat } from './heartbeat.ts';
@@ -77,7 +77,8 @@ export const attachIncoming = (
 ): LinkEvents => {
   const contact = getContactByAddress(core.db, link.peer.address);
   if (contact?.blocked === 1) return ignore(core, link);
-  let events: LinkEvents | undefined;
+  let talk: LinkEvents | undefined;
+  let file: LinkEvents | undefined;
   const cancelTimeout = core.clock.after(HANDSHAKE_MS_MAX, () => link.close('handshake.timeout'));
   const cancel = (): void => {
     cancelTimeout();
@@ -88,16 +89,23 @@ export const attachIncoming = (
   if (core.silent.size > UNPROVEN_STREAMS_MAX) oldest?.close('too many links');
   return {
     frame: (bytes) => {
-      if (events !== undefined) return events.frame(bytes);
+      const spoken = talk ?? file;
+      if (spoken !== undefined) return spoken.frame(bytes);
       cancel();
       const first = streamFrame(bytes);
-      events = first === undefined ? attach(core, link) : serve(link, first);
-      if (first === undefined) events.frame(bytes);
+      if (first !== undefined) {
+        file = serve(link, first);
+        return;
+      }
+      talk = attach(core, link);
+      talk.frame(bytes);
     },
-    drained: () => events?.drained(),
+    drained: () => (talk ?? file)?.drained(),
     closed: (reason) => {
       cancel();
-      events?.closed(reason);
+      if (talk !== undefined) return talk.closed(reason);
+      refuseLink(core, reason);
+      file?.closed(reason);
     },
   };
 };
@@ -160,6 +168,7 @@ export const attach = (core: Core, link: Link): LinkEvents => {
     drained: () => core.queue.post(() => (owner === undefined ? undefined : deliver(core, owner.contactId))),
     closed: (reason) => {
       gone = reason;
+      refuseLink(core, reason);
       core.queue.post(() => detached(core, owner, link, reason));
     },
   };
@@ -401,8 +410,6 @@ const holdForSecond = (core: Core, peer: Peer, link: Link): void => {
 };
 
 const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string): void => {
-  // What was not valid ended the link by its code.
-  if (/^(frame|handshake)\./.test(reason)) refuse(core, reason);
   if (peer?.link !== link) return;
   peer.relink = reason === 'peer closed' && inUse(core, peer);
   reset(core, peer);

@@ -11,6 +11,7 @@ import {
 import type { Params } from '../protocol/rpc.ts';
 import type { ContactRow } from '../store/contacts.ts';
 import { addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
+import { getFile, listFiles } from '../store/files.ts';
 import {
   countPins,
   deleteMessage,
@@ -28,6 +29,7 @@ import {
 import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { sealAhead } from './deliver.ts';
+import { endFile, eraseFile, offerBody } from './files-rows.ts';
 import { contactOf, conversationOf, findConversation, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue } from './outbox.ts';
 import { settingOf } from './settings.ts';
@@ -143,6 +145,7 @@ export const deleteText = (core: Core, params: Params<'message.delete'>): Messag
     dropOutbox(core, row.id);
     if (row.unread === 1) addUnread(core.db, conversation.id, -1);
     deleteMessage(core.db, row, changes.at);
+    eraseFile(core, changes, row.fileId);
     changes.erased = true;
     const tell = row.mine === 1 && params.local !== true && !isUnsent(row) && contact.state === 'accepted';
     if (tell) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
@@ -190,16 +193,15 @@ export const pin = (core: Core, params: Params<'message.pin'>, on: boolean): Mes
 export const resend = (core: Core, id: string): MessageRow => {
   const { row, contact } = mine(core, id);
   checkMaySend(contact);
-  if (row.fileId !== null)
-    throw new SottoError('message.notEditable', {
-      message: 'This message is a file: offer it again with sotto file send',
-    });
   if (row.state !== 'failed' || row.deletedAt !== null)
     throw new SottoError('message.notEditable', { message: 'Only a failed message can be sent again' });
+  const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
+  if (row.fileId !== null && file?.state !== 'offered')
+    throw new SottoError('message.notEditable', { message: 'The file is not kept any more: send it again' });
   const messageId = row.reason === RECALLED ? core.random.bytes(ID_BYTES) : row.messageId;
   commit(core, (changes) => {
     patchMessage(core.db, row.id, { messageId, state: 'queued', reason: '' });
-    const body = {
+    const text = {
       kind: 'text',
       id: idOf(messageId),
       text: row.body,
@@ -207,7 +209,7 @@ export const resend = (core: Core, id: string): MessageRow => {
       ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
       ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs, expiresFrom: row.expiresFrom }),
     } as const;
-    enqueue(core, changes, contact.id, body, row.id);
+    enqueue(core, changes, contact.id, file === undefined ? text : offerBody(file, row.sentAt), row.id);
     changes.event({ kind: 'message.queued', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);
@@ -216,14 +218,14 @@ export const resend = (core: Core, id: string): MessageRow => {
 /** Takes a message back that nobody has acknowledged; one that already left is also deleted at the other side. */
 export const cancel = (core: Core, id: string): MessageRow => {
   const { row, contact } = mine(core, id);
-  if (row.fileId !== null)
-    throw new SottoError('message.notEditable', { message: `This message is a file: sotto file cancel ${id}` });
   if (row.state !== 'queued' && row.state !== 'sent')
     throw new SottoError('message.notEditable', { message: 'Only a message that was not delivered can be taken back' });
   commit(core, (changes) => {
     dropOutbox(core, row.id);
     if (!isUnsent(row)) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
     patchMessage(core.db, row.id, { state: 'failed', reason: isUnsent(row) ? 'cancelled' : RECALLED });
+    const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
+    if (file !== undefined) endFile(core, changes, file, { state: 'cancelled', reason: 'cancelled' });
     changes.event({ kind: 'message.failed', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);
@@ -245,7 +247,7 @@ export const markRead = (core: Core, conversation: ConversationRow, upToRow = Nu
     });
 };
 
-/** Erases every message of a conversation here. */
+/** Erases every message and every file of a conversation here. */
 export const clear = (core: Core, conversation: ConversationRow): void => {
   const rows = () =>
     core.db.all<{ id: number }>('SELECT id FROM messages WHERE conversation_id = ? LIMIT ?', conversation.id, PAGE);
@@ -257,6 +259,11 @@ export const clear = (core: Core, conversation: ConversationRow): void => {
       }
       core.db.run('UPDATE conversations SET unread = 0, last_at = NULL WHERE id = ?', conversation.id);
       changes.erased = true;
+    });
+  const files = () => listFiles(core.db, conversation.id, Number.MAX_SAFE_INTEGER, PAGE);
+  for (let page = files(); page.length > 0; page = files())
+    commit(core, (changes) => {
+      for (const { id } of page) eraseFile(core, changes, id);
     });
 };
 

@@ -18,11 +18,12 @@ import {
   listConversations,
   patchConversation,
 } from '../store/conversations.ts';
-import { type FileRow, getFile, listFiles } from '../store/files.ts';
+import { getFile, listFiles } from '../store/files.ts';
 import { getMessage, listUnread, type MessageRow } from '../store/messages.ts';
+import { listOutbox } from '../store/outbox.ts';
 import { removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
-import { checkTarget, type Files } from './files.ts';
+import { type Files, fileOf } from './files.ts';
 import { sendPing } from './heartbeat.ts';
 import { retryNow, stopIgnoring } from './links.ts';
 import { cancel, checkText, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
@@ -37,9 +38,10 @@ import {
   messageWithVersions,
   safetyOf,
 } from './objects.ts';
+import { giveUp } from './outbox.ts';
 import { pageOf, rangeOf, search } from './pages.ts';
 import { sendFrame } from './peer.ts';
-import { accept, ask, freeName, refuseTaken, reject } from './requests.ts';
+import { accept, ask, closeOpen, freeName, refuseTaken, reject } from './requests.ts';
 import { putNickname, selfObject } from './self.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
@@ -329,37 +331,36 @@ const HANDLERS: Handlers = {
     );
     await files.sendPath(params.path, row, (task) => inQueue(context, task));
     await inQueue(context, () => files.offer(row));
-    return waitForFile(context, row, params.wait === 'done', params.timeoutMs);
+    return waitForFile(context, row, params);
   },
   'file.open': (context, { conversation, name }) =>
     inQueue(context, () => {
       const row = context.files.begin(findConversation(context.core.db, conversation), name);
-      return { id: fileObject(context.core, fileRow(context.core, row)).id };
+      return { id: fileObject(context.core, fileOf(context.core, row)).id };
     }),
   'file.write': (context, { id, data }) =>
     inQueue(context, () => ({
       sizeBytes: context.files.write(findFile(context.core.db, id).id, Buffer.from(data, 'base64')),
     })),
-  'file.offer': async (context, { id, wait, timeoutMs }) => {
-    const row = await inQueue(context, () => context.files.offer(findFile(context.core.db, id).id));
-    return waitForFile(context, row, wait === 'done', timeoutMs);
+  'file.offer': async (context, params) => {
+    const row = await inQueue(context, () => context.files.offer(findFile(context.core.db, params.id).id));
+    return waitForFile(context, row, params);
   },
-  'file.save': async (context, { id, path, overwrite, wait, timeoutMs }) => {
+  'file.save': async (context, params) => {
     const row = await inQueue(context, () => {
-      const file = findFile(context.core.db, id);
-      checkTarget(path, overwrite === true);
-      context.files.fetch(file, path);
+      const file = findFile(context.core.db, params.id);
+      context.files.fetch(file, params.path, { overwrite: params.overwrite === true });
       return file.id;
     });
-    return waitForFile(context, row, wait === 'done', timeoutMs);
+    return waitForFile(context, row, params);
   },
-  'file.fetch': async (context, { id, wait, timeoutMs }) => {
+  'file.fetch': async (context, params) => {
     const row = await inQueue(context, () => {
-      const file = findFile(context.core.db, id);
-      context.files.fetch(file, '');
+      const file = findFile(context.core.db, params.id);
+      context.files.fetch(file);
       return file.id;
     });
-    return waitForFile(context, row, wait === 'done', timeoutMs);
+    return waitForFile(context, row, params);
   },
   'file.read': ({ core, files }, { id, index }) => {
     const { data, last } = files.read(findFile(core.db, id), index);
@@ -369,20 +370,14 @@ const HANDLERS: Handlers = {
     inQueue(context, () => {
       const file = findFile(context.core.db, id);
       context.files.pause(file);
-      return fileObject(context.core, fileRow(context.core, file.id));
+      return fileObject(context.core, fileOf(context.core, file.id));
     }),
   'file.cancel': (context, { id }) =>
     inQueue(context, () => {
       const file = findFile(context.core.db, id);
-      context.files.cancel(file.id);
-      return fileObject(context.core, fileRow(context.core, file.id));
+      context.files.cancel(file);
+      return fileObject(context.core, fileOf(context.core, file.id));
     }),
-};
-
-const fileRow = (core: Core, id: number): FileRow => {
-  const row = getFile(core.db, id);
-  if (row === undefined) throw new SottoError('file.unknown');
-  return row;
 };
 
 type Waited = { readonly reached: boolean; readonly useless?: ReturnType<typeof uselessWait> };
@@ -400,16 +395,32 @@ const waitFor = async (
   return { reached, useless: reached ? undefined : uselessWait(core, contactId) };
 };
 
-const waitForFile = async (context: Context, row: number, done: boolean, timeoutMs: number | undefined) => {
-  const { core } = context;
-  const over = () => ['done', 'cancelled', 'failed'].includes(fileRow(core, row).state);
-  const { contactId } = conversationOf(core.db, fileRow(core, row).conversationId);
-  const { reached, useless } = done ? await waitFor(context, contactId, over, timeoutMs) : QUEUED;
-  const file = fileRow(core, row);
+// Without a time of its own the wait ends after a minute in which nothing came.
+const waitForFile = async (
+  { core, waits }: Context,
+  row: number,
+  { wait, timeoutMs }: { readonly wait?: string | undefined; readonly timeoutMs?: number | undefined },
+) => {
+  const isOver = (): boolean => {
+    const file = getFile(core.db, row);
+    if (file === undefined || core.fileTroubles.has(row)) return true;
+    return ['paused', 'cancelled', 'failed'].includes(file.state) || (file.state === 'done' && file.saveTo === '');
+  };
+  const { contactId } = conversationOf(core.db, fileOf(core, row).conversationId);
+  const useless = () => (wait === 'done' && !isOver() ? uselessWait(core, contactId) : undefined);
+  for (let patient = wait === 'done'; patient && !isOver() && useless() === undefined; ) {
+    const { chunks } = fileOf(core, row);
+    const moved = (): boolean => timeoutMs === undefined && fileOf(core, row).chunks !== chunks;
+    patient = await waits.until(() => isOver() || moved() || useless() !== undefined, timeoutMs);
+  }
+  const trouble = core.fileTroubles.get(row);
+  if (wait === 'done' && trouble !== undefined) throw trouble;
+  const file = fileOf(core, row);
+  const reason = useless();
   return {
     file: fileObject(core, file),
-    reached: reached && (!done || file.state === 'done'),
-    ...(useless === undefined ? {} : { useless }),
+    reached: wait !== 'done' || (file.state === 'done' && file.saveTo === ''),
+    ...(reason === undefined ? {} : { useless: reason }),
   };
 };
 
@@ -444,11 +455,8 @@ const removeOne = (core: Core, contact: ContactRow, erase: boolean): Contact => 
   commit(core, (changes) => {
     changes.unlink.set(contact.id, 'removed');
     changes.event({ kind: 'contact.removed', contactId: contact.id, detail: contact.name });
-    core.db.run('DELETE FROM outbox WHERE contact_id = ?', contact.id);
-    core.db.run(
-      `UPDATE requests SET state = 'expired', bundle = x'' WHERE contact_id = ? AND state = 'open'`,
-      contact.id,
-    );
+    for (const row of listOutbox(core.db, contact.id, 0, LAST_ROW)) giveUp(core, changes, row, 'contactRemoved');
+    closeOpen(core, contact.id);
     removeSession(core.db, contact.id);
     patchContact(core.db, contact.id, {
       state: 'removed',

@@ -136,7 +136,7 @@ export const fileObject = (core: Core, row: FileRow): FileObject => ({
   createdAt: row.createdAt,
   message: idOf(row.fileId),
   ...said('savedTo', row.savedTo),
-  ...said('reason', row.reason),
+  ...said('reason', core.fileTroubles.get(row.id)?.message ?? row.reason),
 });
 
 /** An event with the object it is about, as that is now; an object that is gone leaves its id. */

@@ -1,4 +1,5 @@
 // The account's one queue: everything that touches its state runs here, one task at a time, in order of arrival.
+import { SottoError } from '../protocol/errors.ts';
 
 type Task = { readonly run: () => Promise<void> };
 
@@ -19,11 +20,11 @@ export class AccountQueue implements AsyncDisposable {
     return this.#tasks.length + (this.#running === undefined ? 0 : 1);
   }
 
-  /** Runs `task` after all that was queued before it, and gives its result or error. */
+  /** Runs `task` after all that was queued before it, and gives its result or error; `account.locked` after closing. */
   call<T>(task: () => Promise<T> | T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#closed) {
-        reject(new Error('the account is closed'));
+        reject(new SottoError('account.locked', { message: 'The account was closed meanwhile' }));
         return;
       }
       this.#push({

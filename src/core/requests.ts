@@ -263,7 +263,8 @@ const renew = async (
   });
 };
 
-const closeOpen = (core: Core, contactId: number, state: 'expired' | 'accepted' = 'expired'): void => {
+/** Closes what is open between us and a contact, asked by either side. */
+export const closeOpen = (core: Core, contactId: number, state: 'expired' | 'accepted' = 'expired'): void => {
   for (const side of ['mine', 'theirs'] as const) {
     const open = getOpenRequest(core.db, contactId, side);
     if (open !== undefined) closeRequest(core.db, open.id, state);

@@ -75,6 +75,16 @@ const sealAnew = (core: Core, contactId: number): void => {
   peer.unansweredAt = undefined;
 };
 
+/** Erases the keys of the bundles that a contact has got and did not use. */
+export const dropBundles = (core: Core, changes: Changes, contactId: number): void => {
+  const contact = getContact(core.db, contactId);
+  if (contact === undefined) return;
+  const { row, session } = loadSession(core, contact);
+  if (row === undefined) return;
+  session.dropBundles();
+  putSession(core.db, { ...row, state: session.serialize(), updatedAt: changes.at });
+};
+
 /** What both sides say first on a link: how far each remembers the session. */
 export const sendResume = (core: Core, peer: Peer): void => {
   const row = getSession(core.db, peer.contactId);

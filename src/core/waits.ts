@@ -1,8 +1,9 @@
 // Callers who wait until something is so, each with a limit.
 import type { Cancel, Clock } from '../ports.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 
-type Waiter = { readonly look: () => void };
+type Waiter = { readonly look: () => void; readonly end: () => void };
 
 /** Wakes every waiter after each commit; a waiter whose look is true is done. */
 export class Waits implements Disposable {
@@ -13,18 +14,30 @@ export class Waits implements Disposable {
     this.#clock = clock;
   }
 
-  /** True as soon as `look` gives true, false after `timeoutMs` (a minute when absent) or when the account closes. */
+  /**
+   * True as soon as `look` gives true, false after `timeoutMs` (a minute when absent). Rejects with `account.locked` when the
+   * account closes before.
+   */
   until(look: () => boolean, timeoutMs = WAIT_MS_DEFAULT): Promise<boolean> {
-    return new Promise((resolve) => {
-      let cancel: Cancel = () => {};
-      const finish = (result: boolean): void => {
-        this.#waiters.delete(waiter);
-        cancel();
-        resolve(result);
-      };
-      const waiter: Waiter = { look: () => (look() ? finish(true) : undefined) };
+    return new Promise((resolve, reject) => {
       if (look()) return resolve(true);
       if (timeoutMs === 0) return resolve(false);
+      let cancel: Cancel = () => {};
+      const over = (): void => {
+        this.#waiters.delete(waiter);
+        cancel();
+      };
+      const finish = (result: boolean): void => {
+        over();
+        resolve(result);
+      };
+      const waiter: Waiter = {
+        look: () => (look() ? finish(true) : undefined),
+        end: () => {
+          over();
+          reject(new SottoError('account.locked', { message: 'The account was closed meanwhile' }));
+        },
+      };
       this.#waiters.add(waiter);
       cancel = this.#clock.after(timeoutMs, () => finish(look()));
     });
@@ -36,6 +49,6 @@ export class Waits implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#waiters.clear();
+    for (const waiter of this.#waiters) waiter.end();
   }
 }

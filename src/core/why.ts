@@ -41,9 +41,14 @@ export const uselessWait = (core: Core, contactId: number): 'tor.offline' | 'con
 const summaryOf = (core: Core, contact: ContactRow, state: string, depth: number): string => {
   if (contact.blocked === 1) return `${contact.name} is blocked`;
   if (contact.state === 'outgoing')
-    return getOpenRequest(core.db, contact.id, 'mine')?.acknowledged === 1
-      ? `${contact.name} has your request and has not answered`
-      : `your request to ${contact.name} is not delivered yet`;
+    switch (getOpenRequest(core.db, contact.id, 'mine')?.acknowledged) {
+      case 1:
+        return `${contact.name} has your request and has not answered`;
+      case 0:
+        return `your request to ${contact.name} is not delivered yet`;
+      default:
+        return `your request to ${contact.name} was not answered in 30 days: it has ended`;
+    }
   if (contact.state === 'incoming') return `${contact.name} waits for your answer`;
   if (contact.paused !== '') return `sending to ${contact.name} is paused: ${contact.paused}`;
   if (state === 'up')
@@ -62,11 +67,13 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
   else if (state === 'failed' && lastError !== undefined) advice.push(lastError.message);
   else if (state !== 'online') advice.push(`Tor is not ready: it is at ${bootstrapPercent} %`);
   else if (!reachable)
-    advice.push(`your own address is not published yet, ${descriptorUploads} uploads done: others cannot dial you`);
+    advice.push(`others cannot dial you now: your own address is being published, ${descriptorUploads} uploads done`);
   if (contact.blocked === 1) advice.push(`sotto contact unblock ${name}`);
   if (contact.state === 'incoming') advice.push(`sotto contact accept ${name}`);
-  if (contact.paused === 'notContact')
-    advice.push(`they do not know you any more: sotto contact add ${contact.address} --name ${name}`);
+  const again = `sotto contact add ${contact.address} --name ${name}`;
+  if (contact.state === 'outgoing' && getOpenRequest(core.db, contact.id, 'mine') === undefined)
+    advice.push(`ask again: ${again}`);
+  if (contact.paused === 'notContact') advice.push(`they do not know you any more: ${again}`);
   if (contact.paused === 'keyChanged')
     advice.push(`another key was shown: sotto contact remove ${name}, add it again, compare the safety number`);
   if (contact.paused === 'tooManyResets') advice.push('the session was reset too often today: it goes on tomorrow');

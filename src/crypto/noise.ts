@@ -22,11 +22,9 @@ export class CipherState {
     return seal(this.#key, this.#nonce(), plaintext, aad);
   }
 
-  /** The next message; throws ProtocolError `handshake.failed` when it is not authentic. */
-  decrypt(ciphertext: Uint8Array, aad: Uint8Array = EMPTY): Bytes {
-    const plaintext = unseal(this.#key, this.#nonce(), ciphertext, aad);
-    if (plaintext === undefined) throw new ProtocolError('handshake.failed', { details: { why: 'not authentic' } });
-    return plaintext;
+  /** The next message; undefined when it is not authentic. */
+  decrypt(ciphertext: Uint8Array, aad: Uint8Array = EMPTY): Bytes | undefined {
+    return unseal(this.#key, this.#nonce(), ciphertext, aad);
   }
 
   #nonce(): Uint8Array {
@@ -155,7 +153,8 @@ export class Handshake {
   }
 
   #decryptAndHash(data: Bytes): Bytes {
-    const out = this.#cipher?.decrypt(data, this.#hash) ?? data;
+    const out = this.#cipher === undefined ? data : this.#cipher.decrypt(data, this.#hash);
+    if (out === undefined) throw new ProtocolError('handshake.failed', { details: { why: 'not authentic' } });
     this.#mixHash(data);
     return out;
   }

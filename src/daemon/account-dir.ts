@@ -80,6 +80,7 @@ const eraseUnfinished = (paths: AccountPaths): void => {
 /**
  * Puts the database under a new key, wrapped under a passphrase or none. The database must be closed, and open nowhere
  * else. The renaming of the new database is the moment at which it counts: `settleAccountDir` finishes or undoes the rest.
+ * Throws `account.running` when the database is read by another program, and `disk.*`.
  */
 export const rekeyAccountDir = async (
   paths: AccountPaths,
@@ -93,7 +94,9 @@ export const rekeyAccountDir = async (
   try {
     {
       using db = openDatabase(paths.database, key);
-      db.truncateWal();
+      // A log of the old key beside the new file would be the end of it.
+      if (!db.truncateWal())
+        throw new SottoError('account.running', { message: 'Another program still reads the database: try later' });
       db.copyTo(next.database);
     }
     rekeyDatabase(next.database, key, newKey);

@@ -1,5 +1,15 @@
 // Writes and reads backup files: sealed while it is read, whole or not there at all.
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import {
   BACKUP_HEADER_BYTES,
@@ -20,17 +30,23 @@ const LINE_BYTES_MAX = 4 * 1024 * 1024;
 export type Written = { readonly file: string; readonly sizeBytes: number; readonly messages: number };
 
 /**
- * Writes a backup of `db`, a connection of its own, to `path`; the running account is not waited for. Throws `file.exists`
- * and `disk.*`, and leaves no half file.
+ * Writes a backup of `db`, a connection of its own, to `path`; the running account is not waited for. Throws `file.exists`,
+ * `disk.*`, and `account.locked` once `signal` says so, and leaves no half file.
  */
-export const writeBackup = async (db: Database, path: string, secret: BackupSecret, at: number): Promise<Written> => {
+export const writeBackup = async (
+  db: Database,
+  path: string,
+  secret: BackupSecret,
+  at: number,
+  signal?: AbortSignal,
+): Promise<Written> => {
   const part = `${path}.part`;
   const file = openNew(path, part);
   try {
     const sealer = await BackupSealer.create(secret);
-    writeSync(file, sealer.header);
+    writeFileSync(file, sealer.header);
     const put = (text: string): void => {
-      for (const chunk of sealer.write(Buffer.from(text))) writeSync(file, chunk);
+      for (const chunk of sealer.write(Buffer.from(text))) writeFileSync(file, chunk);
     };
     db.exec('BEGIN');
     const messages = db.get<{ n: number }>('SELECT count(*) AS n FROM messages')?.n ?? 0;
@@ -38,8 +54,9 @@ export const writeBackup = async (db: Database, path: string, secret: BackupSecr
     for (const lines of dumpRows(db)) {
       put(lines);
       await new Promise((resolve) => setImmediate(resolve));
+      if (signal?.aborted) throw new SottoError('account.locked', { message: 'The backup was ended before its end' });
     }
-    writeSync(file, sealer.end());
+    writeFileSync(file, sealer.end());
     fsyncSync(file);
     renameSync(part, path);
     syncPath(dirname(path));

@@ -25,6 +25,7 @@ import {
   vaultState,
 } from './account-dir.ts';
 import { checkBackup, loadBackup, type Written, writeBackup } from './backup.ts';
+import { Checker } from './checker.ts';
 import { type Config, readConfig } from './config.ts';
 import { Hooks } from './hooks.ts';
 import { callDaemon } from './methods.ts';
@@ -44,6 +45,9 @@ type Open = {
   readonly account: Account;
   readonly db: Database;
   readonly key: Uint8Array;
+  readonly checker: Checker;
+  /** Aborted when the account closes. */
+  readonly closing: AbortController;
   readonly hooks: Hooks;
   readonly notifier: Notifier;
 };
@@ -60,7 +64,7 @@ export class Daemon {
   #open: Open | undefined;
   #ending = false;
   /** A backup reads the database by a connection of its own. */
-  #reading = false;
+  #backup: Promise<Written> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(options: DaemonOptions, lock: Disposable, config: Config) {
@@ -102,7 +106,8 @@ export class Daemon {
   /** The open account. Throws `account.unknown` or `account.locked`. */
   get open(): Open {
     if (this.#open !== undefined) return this.#open;
-    throw new SottoError(vaultState(this.options.paths) === 'absent' ? 'account.unknown' : 'account.locked');
+    this.#assertExists();
+    throw new SottoError('account.locked');
   }
 
   get isOpen(): boolean {
@@ -157,21 +162,21 @@ export class Daemon {
 
   /**
    * Writes a backup while everything goes on, one at a time: two would write to one file. Without a passphrase the recovery
-   * phrase opens it.
+   * phrase opens it. It ends, and leaves nothing, with `signal` and when the account closes.
    */
-  async backup(file: string, passphrase: string | undefined): Promise<Written> {
-    const { key, db } = this.open;
+  async backup(file: string, passphrase: string | undefined, signal: AbortSignal): Promise<Written> {
+    const { key, db, closing } = this.open;
     const self = getSelf(db);
     if (self === undefined) throw new Error('an open account has a row');
     const secret: BackupSecret =
       passphrase === undefined ? { kind: 'account', key: self.backupKey } : { kind: 'passphrase', passphrase };
     this.#assertNoBackup();
-    this.#reading = true;
+    using reader = openAccountDatabase(this.options.paths, key);
+    this.#backup = writeBackup(reader, file, secret, systemClock.now(), AbortSignal.any([signal, closing.signal]));
     try {
-      using reader = openAccountDatabase(this.options.paths, key);
-      return await writeBackup(reader, file, secret, systemClock.now());
+      return await this.#backup;
     } finally {
-      this.#reading = false;
+      this.#backup = undefined;
     }
   }
 
@@ -224,17 +229,19 @@ export class Daemon {
     });
   }
 
-  /** Erases the account; the daemon is to end. */
+  /** Erases the account; the daemon is to end. Throws `account.unknown`. */
   remove(): Promise<void> {
     return this.#inTurn(async () => {
+      this.#assertExists();
       await this.#close();
       eraseAccountDir(this.options.paths);
     });
   }
 
-  /** Moves the account's folder; the daemon is to end. */
+  /** Moves the account's folder; the daemon is to end. Throws `account.unknown`. */
   move(dir: string): Promise<void> {
     return this.#inTurn(async () => {
+      this.#assertExists();
       await this.#close();
       renameSync(this.options.paths.dir, dir);
     });
@@ -256,8 +263,13 @@ export class Daemon {
     };
   }
 
+  #assertExists(): void {
+    if (vaultState(this.options.paths) === 'absent') throw new SottoError('account.unknown');
+  }
+
   #assertNoBackup(): void {
-    if (this.#reading) throw new SottoError('account.running', { message: 'A backup is being written: try later' });
+    if (this.#backup !== undefined)
+      throw new SottoError('account.running', { message: 'A backup is being written: try later' });
   }
 
   // What opens and closes the account happens one after the other.
@@ -293,6 +305,8 @@ export class Daemon {
     open.hooks[Symbol.dispose]();
     open.notifier[Symbol.dispose]();
     await open.account[Symbol.asyncDispose]();
+    open.closing.abort();
+    await Promise.allSettled([open.checker[Symbol.asyncDispose](), this.#backup]);
     try {
       open.db.truncateWal();
     } catch (error) {
@@ -302,6 +316,8 @@ export class Daemon {
     } finally {
       open.db[Symbol.dispose]();
       open.key.fill(0);
+      // An account that opens again has other events: whoever listened resumes from its cursor.
+      for (const connection of this.#socket.connections) if (connection.stopListening !== undefined) connection.end();
     }
   }
 
@@ -309,6 +325,7 @@ export class Daemon {
     if (this.#ending) throw new SottoError('account.locked', { message: 'The daemon ends' });
     const { paths, pid } = this.options;
     const db = openAccountDatabase(paths, key);
+    let account: Account | undefined;
     try {
       const place = placeOf(paths);
       const isHome = isAtPlace(db, place);
@@ -322,7 +339,7 @@ export class Daemon {
         owner: pid,
         ...(isHome ? {} : { unclaimed: () => putPlace(db, place) }),
       });
-      const account = await Account.open({
+      account = await Account.open({
         name: paths.name,
         db,
         network,
@@ -342,8 +359,10 @@ export class Daemon {
         platform: process.platform,
         cwd: paths.dir,
       });
-      this.#open = { account, db, key, hooks, notifier };
+      const checker = new Checker(paths.database, key);
+      this.#open = { account, db, key, checker, closing: new AbortController(), hooks, notifier };
     } catch (error) {
+      await account?.[Symbol.asyncDispose]();
       db[Symbol.dispose]();
       throw error;
     }

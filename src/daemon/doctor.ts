@@ -2,7 +2,6 @@
 import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Check } from '../protocol/rpc.ts';
-import { checkDatabase } from '../store/check.ts';
 import { latestEventAt } from '../store/events.ts';
 import type { Daemon } from './daemon.ts';
 
@@ -10,17 +9,23 @@ const FREE_BYTES_MIN = 64 * 1024 * 1024;
 const YEAR_2025_MS = 1_735_689_600_000;
 const CLOCK_BACK_MS = 10 * 60_000;
 
-/** Every check, in a fixed order; of a locked account only those that need no key. */
-export const checkDoctor = (daemon: Daemon): Check[] => [
-  account(daemon),
-  ...(daemon.isOpen ? [tor(daemon), reachable(daemon)] : []),
-  socket(daemon),
-  permissions(daemon),
-  clock(daemon),
-  ...(daemon.isOpen ? [database(daemon)] : []),
-  disk(daemon),
-  ...(daemon.isOpen ? [hooks(daemon)] : []),
-];
+/**
+ * Every check, in a fixed order; of a locked account only those that need no key. What takes long ends with `signal`. Throws
+ * `account.locked` when the account is locked meanwhile.
+ */
+export const checkDoctor = async (daemon: Daemon, signal: AbortSignal): Promise<Check[]> => {
+  const wrong = daemon.isOpen ? await daemon.open.checker.check(signal) : [];
+  return [
+    account(daemon),
+    ...(daemon.isOpen ? [tor(daemon), reachable(daemon)] : []),
+    socket(daemon),
+    permissions(daemon),
+    clock(daemon),
+    ...(daemon.isOpen ? [database(wrong)] : []),
+    disk(daemon),
+    ...(daemon.isOpen ? [hooks(daemon)] : []),
+  ];
+};
 
 const good = (check: string, detail: string): Check => ({ check, ok: true, detail });
 const bad = (check: string, detail: string, fix: string): Check => ({ check, ok: false, detail, fix });
@@ -94,12 +99,10 @@ const clock = (daemon: Daemon): Check => {
       );
 };
 
-const database = (daemon: Daemon): Check => {
-  const wrong = checkDatabase(daemon.open.db);
-  return wrong.length === 0
+const database = (wrong: readonly string[]): Check =>
+  wrong.length === 0
     ? good('database', 'whole')
     : bad('database', wrong.join('; '), 'sotto backup, then sotto restore into a new account');
-};
 
 const disk = (daemon: Daemon): Check => {
   const { dir } = daemon.options.paths;

@@ -1,6 +1,6 @@
 // The methods the daemon answers itself; all others go to the open account.
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { accountPaths } from '../client/paths.ts';
 import type { Account } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { deriveSecrets, rootOfPhrase } from '../crypto/identity.ts';
@@ -92,7 +92,8 @@ const HANDLERS: Handlers = {
     return { locked: false };
   },
   'account.lock': async (daemon) => {
-    if (!daemon.isOpen) daemon.open;
+    // Throws when there is nothing to lock.
+    void daemon.open;
     await daemon.lock();
     return { locked: true };
   },
@@ -111,18 +112,15 @@ const HANDLERS: Handlers = {
     return { removed: true };
   },
   'account.rename': async (daemon, { name }) => {
-    const { places } = daemon.options;
-    const target = join(places.accountsDir, name);
-    if (!/^[a-z0-9][a-z0-9_-]{0,31}$/.test(name))
-      throw new SottoError('params.invalid', { message: 'An account is named by lower-case letters, digits, - and _' });
+    const target = accountPaths(daemon.options.places, name, {}).dir;
     if (existsSync(target)) throw new SottoError('account.exists');
     await daemon.move(target);
     later(daemon);
     return { account: name };
   },
-  'backup.create': (daemon, { file, passphrase }) => {
+  'backup.create': (daemon, { file, passphrase }, { signal }) => {
     if (!file.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
-    return daemon.backup(file, passphrase);
+    return daemon.backup(file, passphrase, signal);
   },
   'daemon.stop': (daemon) => {
     later(daemon);
@@ -136,7 +134,7 @@ const HANDLERS: Handlers = {
     await daemon.reload();
     return { reloaded: true };
   },
-  'doctor.check': (daemon) => checkDoctor(daemon),
+  'doctor.check': (daemon, _params, { signal }) => checkDoctor(daemon, signal),
   'hook.list': (daemon) => daemon.open.hooks.list(),
   'rpc.methods': () => Object.entries(METHODS).map(([method, { doc }]) => ({ method, doc })),
   'status.show': (daemon) => daemon.status(),
@@ -213,7 +211,7 @@ const listen = async (
     cursor = last;
     await connection.drained();
   }
-  if (!connection.gone())
+  if (!connection.signal.aborted)
     connection.stopListening = account.events.subscribe((event) =>
       wanted(event) ? connection.event(event) : undefined,
     );

@@ -18,10 +18,10 @@ export type Connection = {
   readonly event: (event: Event | GapEvent) => boolean;
   /** Resolves once what was sent has left, or the front end is gone. */
   readonly drained: () => Promise<void>;
-  /** Ends the connection: what it listened to is over. */
+  /** Ends the connection once the answers of this moment have left: what it listened to is over. */
   readonly end: () => void;
-  /** Whether the front end is gone. */
-  readonly gone: () => boolean;
+  /** Aborted once the front end is gone. */
+  readonly signal: AbortSignal;
   /** Ends what the connection listens to; undefined while it does not listen. */
   stopListening: (() => void) | undefined;
   focused: boolean;
@@ -89,6 +89,7 @@ export class RpcSocket implements AsyncDisposable {
     socket.on('error', () => {});
     socket.on('close', () => {
       this.#sockets.delete(socket);
+      session.gone();
       session.connection.stopListening?.();
     });
     socket.on('data', (chunk) => session.data(chunk));
@@ -99,6 +100,7 @@ class Session {
   readonly connection: Connection;
   readonly #socket: Socket;
   readonly #options: SocketOptions;
+  readonly #gone = new AbortController();
   #buffer: Buffer<ArrayBufferLike> = Buffer.alloc(0);
   #inFlight = 0;
   #deaf = false;
@@ -114,12 +116,17 @@ class Session {
           if (socket.destroyed) resolve();
           else socket.write('', () => resolve());
         }),
-      end: () => void socket.end(),
-      gone: () => socket.destroyed,
+      end: () => void setImmediate(() => socket.end()),
+      signal: this.#gone.signal,
       stopListening: undefined,
       focused: false,
     };
     this.#write(options.greeting());
+  }
+
+  /** Nobody waits for answers any more. */
+  gone(): void {
+    this.#gone.abort();
   }
 
   data(chunk: Buffer): void {

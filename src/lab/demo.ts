@@ -83,6 +83,7 @@ class Stage {
     await this.#offline(alice, bob);
     await this.#reject(bob, carol);
     this.#tell(this.#keep ? `All of it goes on: bin/sotto --data-dir ${this.#dir} --account alice status` : 'Done.');
+    if (this.#keep) this.#tell(`This ends it: npm run demo -- --stop --dir ${this.#dir}`);
   }
 
   /** Ends everything that was started. */

@@ -196,7 +196,7 @@ describe('a link', () => {
     const [link] = await Promise.all([dialled, accepted]);
     link.send(Buffer.from('hello'));
     await b.until(() => b.reasons.length > 0);
-    expect([b.frames, b.reasons]).toEqual([[], ['handshake.failed']]);
+    expect([b.frames, b.reasons]).toEqual([[], ['frame.invalid']]);
   });
 
   test('LINK-8: a peer that is not admitted is closed without a record', async () => {

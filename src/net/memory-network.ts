@@ -13,6 +13,7 @@ import type {
   Random,
 } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { LINK_BUFFER_BYTES_MAX } from '../protocol/limits.ts';
 
 /** How bad the network is; chances in [0, 1], delays in milliseconds. */
 export type Weather = {
@@ -65,6 +66,12 @@ export class MemoryHub {
     if (member === undefined) return;
     this.#members.delete(address);
     for (const link of [...this.#links]) if (link.owner === member.network) link.sever();
+  }
+
+  /** The member's links end at its side; the other sides hear nothing, and what they send is lost. */
+  loseHalf(address: string): void {
+    const member = this.#members.get(address);
+    for (const link of [...this.#links]) if (link.owner === member?.network) link.endAlone();
   }
 
   find(address: string): Member | undefined {
@@ -175,6 +182,9 @@ class MemoryLink implements Link {
   #paused = false;
   #held: Uint8Array<ArrayBuffer>[] = [];
   #closed = false;
+  /** Bytes that the other side has not taken yet. */
+  #waiting = 0;
+  #full = false;
 
   constructor(
     hub: MemoryHub,
@@ -210,15 +220,25 @@ class MemoryLink implements Link {
       const at = random.fraction() < weather.reorder ? due : Math.max(due, this.#arrivesAt);
       this.#arrivesAt = Math.max(this.#arrivesAt, at);
       const bytes = new Uint8Array(frame);
+      this.#waiting += bytes.length;
       clock.after(at - clock.monotonic(), () => this.#other?.arrive(bytes));
     }
-    return true;
+    this.#full ||= this.#waiting > LINK_BUFFER_BYTES_MAX;
+    return !this.#full;
   }
 
   arrive(frame: Uint8Array<ArrayBuffer>): void {
     if (this.#closed) return;
     if (this.#paused) this.#held.push(frame);
-    else this.#events.frame(frame);
+    else this.#tell(frame);
+  }
+
+  /** The other side took so many bytes. */
+  taken(bytes: number): void {
+    this.#waiting -= bytes;
+    if (!this.#full || this.#waiting > 0) return;
+    this.#full = false;
+    this.#hub.clock.after(0, () => (this.#closed ? undefined : this.#events.drained()));
   }
 
   pause(): void {
@@ -229,8 +249,19 @@ class MemoryLink implements Link {
     this.#paused = false;
     while (!this.#paused && this.#held.length > 0) {
       const next = this.#held.shift();
-      if (next !== undefined && !this.#closed) this.#events.frame(next);
+      if (next !== undefined && !this.#closed) this.#tell(next);
     }
+  }
+
+  #tell(frame: Uint8Array<ArrayBuffer>): void {
+    this.#other?.taken(frame.length);
+    this.#events.frame(frame);
+  }
+
+  /** Ends without telling the other side. */
+  endAlone(): void {
+    this.#other = undefined;
+    this.close('peer closed');
   }
 
   /** Ends without telling its own side. */

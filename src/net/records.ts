@@ -42,9 +42,10 @@ const encodeRecord = (cipher: CipherState, content: readonly Uint8Array[], size:
   return Buffer.concat([u16(ciphertext.length), ciphertext]);
 };
 
-/** The frames in one record's ciphertext. Throws ProtocolError `handshake.failed`, `frame.invalid` or `frame.tooLarge`. */
+/** The frames in one record's ciphertext. Throws ProtocolError `frame.invalid` or `frame.tooLarge`. */
 export const decodeRecord = (cipher: CipherState, ciphertext: Uint8Array): Uint8Array<ArrayBuffer>[] => {
   const plaintext = cipher.decrypt(ciphertext);
+  if (plaintext === undefined) throw new ProtocolError('frame.invalid', { details: { why: 'not authentic' } });
   const view = Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.length);
   const frames: Uint8Array<ArrayBuffer>[] = [];
   let at = 0;

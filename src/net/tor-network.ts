@@ -120,10 +120,22 @@ export class TorNetwork implements Network {
       });
       const { admit } = this.#events;
       return await openLink({ stream, role: 'dial', keys: this.#keys, address, admit, clock, random, attach });
+    } catch (error) {
+      if (options.signal?.aborted !== true) this.#refresh(address, error);
+      throw error;
     } finally {
       cancel();
       options.signal?.removeEventListener('abort', stopped);
     }
+  }
+
+  // Nobody answered where Tor was told that somebody is: the other side may have come back elsewhere since.
+  #refresh(address: string, error: unknown): void {
+    const { code } = errorObject(error);
+    if (code !== 'dial.timeout' && code !== 'dial.unreachable') return;
+    this.#tor?.fetchDescriptor(address).catch((refused: unknown) => {
+      this.#options.log.debug('tor.notFetched', { message: errorObject(refused).message });
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -222,8 +234,10 @@ export class TorNetwork implements Network {
       if (ready && !this.#claimed && !this.#probing) void this.#probe(1);
     } else {
       // Who looks for us asks several directories; one that is down must not count as if nobody could find us.
-      const { done, pending } = progress;
-      this.#update({ descriptorUploads: done, reachable: done > 0 && done >= 2 * pending });
+      const { done, pending, introductions } = progress;
+      const reachable = introductions > 0 && done > 0 && done >= 2 * pending;
+      if (reachable !== this.#state.reachable || done !== this.#state.descriptorUploads)
+        this.#update({ descriptorUploads: done, reachable });
     }
     if (this.#state.bootstrapPercent === 100) this.#cancelStuck();
   }

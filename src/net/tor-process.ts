@@ -17,7 +17,14 @@ const STOP_MS_MAX = 3000;
 
 export type TorProgress =
   | { readonly kind: 'bootstrap'; readonly percent: number; readonly problem?: string }
-  | { readonly kind: 'uploads'; readonly done: number; readonly pending: number };
+  | {
+      readonly kind: 'service';
+      /** Uploads of our descriptor that succeeded, and those that are under way. */
+      readonly done: number;
+      readonly pending: number;
+      /** Relays that would tell us of a dial now. */
+      readonly introductions: number;
+    };
 
 type RunOptions = {
   readonly config: TorConfig;
@@ -69,7 +76,7 @@ export class TorProcess {
       await control.command('TAKEOWNERSHIP');
       await control.command('RESETCONF __OwningControllerProcess');
       watch(control, options);
-      await control.command('SETEVENTS STATUS_CLIENT HS_DESC');
+      await control.command('SETEVENTS STATUS_CLIENT HS_DESC CIRC CIRC_MINOR');
       if (options.publish) await publish(control, options);
       await control.command('SETCONF DisableNetwork=0');
       return new TorProcess(options, child, control, version, warning);
@@ -84,9 +91,15 @@ export class TorProcess {
     await publish(this.#control, this.#options);
   }
 
-  /** Forgets all descriptors and circuits, so that the next dial looks anew. */
-  async forget(): Promise<void> {
-    await this.#control.command('SIGNAL NEWNYM');
+  /**
+   * Asks a directory for the descriptor of `….onion`, whether or not Tor holds one; a newer one takes the place of the one it
+   * holds, and links stay. Tor itself asks again only once no introduction point of the old one takes a cell, which those of
+   * a service that froze or lost its network do for minutes. Asks no directory twice within 15 minutes. Source:
+   * control-spec, "HSFETCH". (NEWNYM would do it too, but drop what is known of all others and choose new vanguards, which
+   * a peer that does not answer could make us do at will.)
+   */
+  async fetchDescriptor(address: string): Promise<void> {
+    await this.#control.command(`HSFETCH ${address.replace('.onion', '')}`);
   }
 
   async stop(): Promise<void> {
@@ -186,9 +199,10 @@ const publish = async (control: TorControl, { keys, paths }: RunOptions): Promis
   }
 };
 
+// Events of circuits are counted and go nowhere else: they name who talks with whom.
 const watch = (control: TorControl, options: RunOptions): void => {
   const ours = addressOf(options.keys.publicKeys.identityKey).replace('.onion', '');
-  let [started, done, failed] = [0, 0, 0];
+  const service = new ServiceWatch(ours);
   control.onEvent = (type, text) => {
     if (type === 'STATUS_CLIENT') {
       const percent = /BOOTSTRAP PROGRESS=(\d+)/.exec(text)?.[1];
@@ -199,15 +213,45 @@ const watch = (control: TorControl, options: RunOptions): void => {
           percent: Number(percent),
           ...(problem === undefined ? {} : { problem }),
         });
-      return;
-    }
-    // HS_DESC Action Address …: one UPLOAD for every directory and descriptor, answered by UPLOADED or FAILED.
-    const [, action, address] = text.split(' ');
-    if (address !== ours) return;
-    if (action === 'UPLOAD') started++;
-    else if (action === 'UPLOADED') done++;
-    else if (action === 'FAILED' && done + failed < started) failed++;
-    else return;
-    options.progress({ kind: 'uploads', done, pending: started - done - failed });
+    } else if (type === 'HS_DESC' ? service.descriptor(text) : service.circuit(text))
+      options.progress(service.progress);
   };
 };
+
+// How far our onion service is published, from Tor's events. Both verbs give true when that changed.
+class ServiceWatch {
+  readonly #address: string;
+  readonly #introductions = new Set<string>();
+  #started = 0;
+  #done = 0;
+  #failed = 0;
+
+  constructor(address: string) {
+    this.#address = address;
+  }
+
+  get progress(): TorProgress {
+    const pending = this.#started - this.#done - this.#failed;
+    return { kind: 'service', done: this.#done, pending, introductions: this.#introductions.size };
+  }
+
+  /** HS_DESC Action Address …: one UPLOAD for every directory and descriptor, answered by UPLOADED or FAILED. */
+  descriptor(text: string): boolean {
+    const [, action, address] = text.split(' ');
+    if (address !== this.#address) return false;
+    if (action === 'UPLOAD') this.#started++;
+    else if (action === 'UPLOADED') this.#done++;
+    else if (action === 'FAILED' && this.#done + this.#failed < this.#started) this.#failed++;
+    else return false;
+    return true;
+  }
+
+  /** CIRC and CIRC_MINOR: Type CircuitID Status …; an introduction point that has taken us in says HSSI_ESTABLISHED. */
+  circuit(text: string): boolean {
+    const [, id = '', status] = text.split(' ', 3);
+    if (status === 'CLOSED' || status === 'FAILED') return this.#introductions.delete(id);
+    if (this.#introductions.has(id) || !text.includes(' HS_STATE=HSSI_ESTABLISHED')) return false;
+    this.#introductions.add(id);
+    return true;
+  }
+}

@@ -27,6 +27,17 @@ describe('the error table', () => {
     expect(JSON.stringify(told)).not.toContain('secret');
   });
 
+  test('what the disk says is told with its path', () => {
+    const refused = (name: string, path?: string) => Object.assign(new Error('secret text'), { code: name, path });
+    const told = errorObject(refused('EACCES', '/some/place'));
+    expect(told).toMatchObject({
+      code: 'path.notAllowed',
+      message: `${textOf('path.notAllowed')} (EACCES /some/place)`,
+    });
+    expect(errorObject(refused('ENOSPC')).message).toBe(textOf('disk.full'));
+    expect(errorObject(refused('ENOENT', '/some/place')).code).toBe('internal.bug');
+  });
+
   test('the table sentence is used when none is given', () => {
     expect(new SottoError('contact.unknown').message).toBe(textOf('contact.unknown'));
   });

@@ -60,7 +60,7 @@ const ROWS = {
   ],
   'message.notYours': [6, 'never', 'Only its author can change a message'],
   'message.notEditable': [6, 'never', 'This message cannot be changed any more'],
-  'path.notAllowed': [6, 'after-change', 'The path is not owned by you, or is open to others'],
+  'path.notAllowed': [6, 'after-change', 'A file or folder does not let you: look at its owner and mode'],
   'account.exists': [7, 'after-change', 'This account exists already'],
   'account.running': [7, 'after-change', 'Another program runs this account'],
   'account.elsewhere': [
@@ -74,7 +74,11 @@ const ROWS = {
   'file.exists': [7, 'after-change', 'A file of this name exists already'],
   'outbox.full': [7, 'later', 'The outbox of this contact is full'],
   'request.tooMany': [7, 'later', 'Too many open requests'],
-  'quota.exceeded': [7, 'after-change', 'The files kept for sending and receiving are over their quota'],
+  'quota.exceeded': [
+    7,
+    'after-change',
+    'The files kept for sending and receiving would be over their quota: `sotto file cancel` erases one',
+  ],
   'address.invalid': [8, 'after-change', 'This is not an address'],
   'words.count': [8, 'after-change', 'An address has 24 words'],
   'words.recovery': [8, 'never', 'This is a recovery phrase: give it to nobody'],
@@ -96,7 +100,7 @@ const ROWS = {
   'database.newer': [8, 'after-change', 'The database was written by a newer sotto: update this program'],
   'backup.damaged': [8, 'never', 'The backup is cut or was changed: nothing was imported'],
   'backup.version': [8, 'after-change', 'The backup was written by a newer sotto: update this program'],
-  'file.damaged': [8, 'later', 'A piece of the file does not fit its hash'],
+  'file.damaged': [8, 'never', 'A piece of the file does not fit its hash'],
   'tor.missing': [
     1,
     'after-change',
@@ -146,19 +150,30 @@ export class SottoError extends Error {
   }
 }
 
-// What the system calls a disk without room, or one that does not do as told.
+// What the system calls a disk without room, one that does not do as told, and a path where something else is.
 const DISK_ERRORS: Readonly<Record<string, ErrorCode>> = {
   ENOSPC: 'disk.full',
   EDQUOT: 'disk.full',
+  EFBIG: 'disk.failed',
   EIO: 'disk.failed',
   EROFS: 'disk.failed',
+  EEXIST: 'disk.failed',
+  ENOTDIR: 'disk.failed',
+  EISDIR: 'disk.failed',
+  EACCES: 'path.notAllowed',
+  EPERM: 'path.notAllowed',
 };
 
-/** An error as the expected one it is, those of the disk among them; undefined for a bug. */
+/** An error as the expected one it is, those of the disk among them, with their path; undefined for a bug. */
 export const expectedError = (error: unknown): SottoError | undefined => {
   if (error instanceof SottoError) return error;
-  const code = error instanceof Error && 'code' in error ? DISK_ERRORS[String(error.code)] : undefined;
-  return code === undefined ? undefined : new SottoError(code, { cause: error });
+  const { code: name = '', path } = (error instanceof Error ? error : {}) as { code?: string; path?: string };
+  const code = DISK_ERRORS[name];
+  if (code === undefined) return undefined;
+  return new SottoError(code, {
+    ...(path === undefined ? {} : { message: `${textOf(code)} (${name} ${path})` }),
+    cause: error,
+  });
 };
 
 /** Hostile or broken input from another machine: caught once per connection, counted, and closes it. */

@@ -78,8 +78,18 @@ export const EXPIRY_MS_MAX = 365 * DAY;
 export const FILE_CHUNK_BYTES = 32 * KIB;
 export const FILE_BYTES_MAX = 64 * 1024 * MIB;
 export const FILE_NAME_BYTES_MAX = 255;
-export const FILE_TRANSFERS_MAX = 4;
 export const FILE_QUOTA_BYTES = 16 * 1024 * MIB;
+/** Files that are served at once, and files that are fetched at once; of one contact fewer. */
+export const FILE_TRANSFERS_MAX = 4;
+export const FILE_TRANSFERS_PER_CONTACT_MAX = 2;
+/** A link for a file on which nothing moves for so long ends. */
+export const FILE_STALL_MS = 2 * MINUTE;
+/** How much of a transfer may have to go again after a crash: so many chunks, or what came in so long. */
+export const FILE_UNKEPT_CHUNKS_MAX = 64;
+export const FILE_UNKEPT_MS_MAX = 1 * SECOND;
+/** Files that front ends write at once, and how long one may wait for its next bytes. */
+export const FILE_SPOOLS_MAX = 8;
+export const FILE_SPOOL_IDLE_MS = 1 * HOUR;
 
 // events for front ends
 export const EVENTS_KEPT_MS = 30 * DAY;
@@ -134,5 +144,7 @@ export const ARGON2_PASSES_MAX = 10;
 export const ARGON2_LANES = 4;
 export const ARGON2_LANES_MAX = 16;
 export const BACKUP_CHUNK_BYTES = 64 * KIB;
+export const CHECK_MS_MAX = 1 * HOUR;
+export const CHECK_OUTPUT_BYTES_MAX = 64 * KIB;
 export const DISK_RETRY_MS = 10 * SECOND;
 export const ERASURE_WAL_MS_MAX = 1 * MINUTE;

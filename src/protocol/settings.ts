@@ -23,7 +23,8 @@ const setting = <Schema extends z.ZodType>(schema: Schema, rest: Omit<Setting<Sc
 const both = ['account', 'conversation'] as const;
 const account = ['account'] as const;
 const hours = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$/);
-const switched = z.boolean();
+const expiry = z.number().int().min(EXPIRY_MS_MIN).max(EXPIRY_MS_MAX);
+const switched = z.boolean('on or off');
 
 export const SETTINGS = {
   'privacy.readReceipts': setting(switched, {
@@ -37,7 +38,7 @@ export const SETTINGS = {
     scopes: both,
     doc: 'tell contacts when you are online or away',
   }),
-  'messages.expiresMs': setting(z.union([z.literal(0), z.number().int().min(EXPIRY_MS_MIN).max(EXPIRY_MS_MAX)]), {
+  'messages.expiresMs': setting(z.union([z.literal(0), expiry], '0, or a second to a year'), {
     default: 0,
     scopes: both,
     doc: 'milliseconds after which new messages end on both sides; 0 = never',
@@ -62,7 +63,7 @@ export const SETTINGS = {
     scopes: account,
     doc: 'program that shows a notification; empty = notify-send or osascript',
   }),
-  'notify.quietHours': setting(z.union([z.literal(''), hours]), {
+  'notify.quietHours': setting(z.union([z.literal(''), hours], 'empty, or as 22:00-07:00'), {
     default: '',
     scopes: account,
     doc: 'local hours without notifications, as 22:00-07:00',

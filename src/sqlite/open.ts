@@ -4,11 +4,12 @@ import { SottoError } from '../protocol/errors.ts';
 
 type Value = SqliteValue<object> | Uint8Array;
 
-/** One connection to one SQLite file. Synchronous; statements are prepared once. */
+/** One connection to one SQLite file. Synchronous; statements are prepared once. Once closed it throws `account.locked`. */
 export class Database implements Disposable {
   readonly #driver: Driver;
   readonly #statements = new Map<string, Statement>();
   #depth = 0;
+  #closed = false;
 
   constructor(driver: Driver) {
     this.#driver = driver;
@@ -55,9 +56,12 @@ export class Database implements Disposable {
     }
   }
 
-  /** Moves everything from the write-ahead log into the file and empties the log, overwritten pages included. */
-  truncateWal(): void {
-    this.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  /**
+   * Moves everything from the write-ahead log into the file and empties the log, overwritten pages included. False when
+   * another connection still reads from it.
+   */
+  truncateWal(): boolean {
+    return this.get<{ busy: number }>('PRAGMA wal_checkpoint(TRUNCATE)')?.busy === 0;
   }
 
   /** Writes a whole copy, under the same key, into a file that must not exist. Throws `disk.*`. */
@@ -66,12 +70,15 @@ export class Database implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#closed = true;
     for (const statement of this.#statements.values()) statement.close();
     this.#statements.clear();
     this.#driver.close();
   }
 
   #statement(sql: string): Statement {
+    // Who read in pages, and was between two of them when the account closed.
+    if (this.#closed) throw new SottoError('account.locked', { message: 'The account was closed meanwhile' });
     const known = this.#statements.get(sql);
     if (known !== undefined) return known;
     const made = this.#driver.prepare(sql);

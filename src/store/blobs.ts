@@ -1,5 +1,15 @@
 // The ciphertext of files beside the database: one file of sealed chunks and one of their hashes, by file id.
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { HASH_BYTES, SEALED_CHUNK_BYTES } from '../crypto/file-chunks.ts';
 
@@ -14,11 +24,16 @@ export class Blob implements Disposable {
   }
 
   /** Opens the chunks of file `id` (hex) below `dir`, making both files when there are none. */
-  static open(dir: string, id: string): Blob {
+  static make(dir: string, id: string): Blob {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     const path = join(dir, id);
-    const open = (name: string) => openSync(name, existsSync(name) ? 'r+' : 'w+', 0o600);
+    const open = (name: string) => openSync(name, existsSync(name) ? 'r+' : 'wx+', 0o600);
     return new Blob(open(path), open(`${path}.hashes`));
+  }
+
+  /** Opens what is kept of file `id` below `dir`; undefined when there is nothing. */
+  static open(dir: string, id: string): Blob | undefined {
+    return existsSync(join(dir, id)) ? Blob.make(dir, id) : undefined;
   }
 
   /** Sealed chunk `index`, as much of it as is there. */
@@ -27,7 +42,7 @@ export class Blob implements Disposable {
   }
 
   putChunk(index: number, sealed: Uint8Array): void {
-    writeSync(this.#chunks, sealed, 0, sealed.length, index * SEALED_CHUNK_BYTES);
+    write(this.#chunks, sealed, index * SEALED_CHUNK_BYTES);
   }
 
   /** `count` hashes from number `index` on. */
@@ -36,7 +51,7 @@ export class Blob implements Disposable {
   }
 
   putHashes(index: number, hashes: Uint8Array): void {
-    writeSync(this.#hashes, hashes, 0, hashes.length, index * HASH_BYTES);
+    write(this.#hashes, hashes, index * HASH_BYTES);
   }
 
   /** Everything written so far survives a crash after this. */
@@ -57,10 +72,14 @@ export const removeBlob = (dir: string, id: string): void => {
   rmSync(join(dir, `${id}.hashes`), { force: true });
 };
 
-/** Bytes that the chunks of a file take on disk now. */
-export const blobBytes = (dir: string, id: string): number => {
-  const path = join(dir, id);
-  return existsSync(path) ? statSync(path).size : 0;
+/** The ids of all files of which something is kept. */
+export const listBlobs = (dir: string): string[] =>
+  existsSync(dir) ? [...new Set(readdirSync(dir).map((name) => name.replace(/\.hashes$/, '')))] : [];
+
+/** Writes all of `bytes` at byte `at`, or where the last write ended: on a disk that is nearly full one write takes a part. */
+export const write = (fd: number, bytes: Uint8Array, at?: number): void => {
+  for (let done = 0; done < bytes.length; )
+    done += writeSync(fd, bytes, done, bytes.length - done, at === undefined ? null : at + done);
 };
 
 const read = (fd: number, at: number, size: number): Uint8Array<ArrayBuffer> => {

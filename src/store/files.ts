@@ -45,9 +45,20 @@ export const listFiles = (db: Database, conversationId: number | undefined, befo
       )
   ).reverse();
 
-/** Files in one of two states, oldest first: what goes on after a restart. */
+/** Files in one state, oldest first. */
 export const listFilesInState = (db: Database, state: FileState): FileRow[] =>
   db.all<FileRow>(`SELECT ${COLUMNS} FROM files WHERE state = ? ORDER BY id`, state);
+
+// Ciphertext is there, or room for it is promised: what others may still fetch, and what was asked for or came.
+const KEPT = `(mine = 1 AND state IN ('offered', 'active') OR mine = 0 AND state IN ('active', 'paused', 'done'))`;
+
+/** Ids of the files of which ciphertext is kept. */
+export const listKeptFiles = (db: Database): Uint8Array[] =>
+  db.all<{ id: Uint8Array }>(`SELECT file_id AS id FROM files WHERE ${KEPT}`).map(({ id }) => id);
+
+/** Bytes of all files of which ciphertext is kept, each with all of its size. */
+export const keptBytes = (db: Database): number =>
+  db.get<{ sum: number }>(`SELECT coalesce(sum(size), 0) AS sum FROM files WHERE ${KEPT}`)?.sum ?? 0;
 
 /** Adds a transfer and gives its row id. */
 export const putFile = (db: Database, row: Omit<FileRow, 'id' | 'reason' | 'chunks' | 'saveTo' | 'savedTo'>): number =>
@@ -78,4 +89,9 @@ const FIELDS = {
 export const patchFile = (db: Database, id: number, patch: Partial<Pick<FileRow, keyof typeof FIELDS>>): void => {
   for (const [field, value] of Object.entries(patch))
     db.run(`UPDATE files SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+};
+
+/** Erases a transfer: its name and key are nowhere any more. */
+export const removeFile = (db: Database, id: number): void => {
+  db.run('DELETE FROM files WHERE id = ?', id);
 };

@@ -1,6 +1,7 @@
 // Accounts as their owner handles them: passphrases, locks, several side by side, names, the end.
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { wordlist } from '@scure/bip39/wordlists/english.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { onTerminal } from '../cli/terminal.ts';
 import { Stage, type User } from '../e2e/stage.ts';
@@ -110,6 +111,32 @@ describe('accounts side by side', () => {
     await ben.ok('id');
   }, 30_000);
 
+  test('one that is not there is neither renamed nor erased', async () => {
+    const nobody = stage.stranger('nobody');
+    for (const [method, params] of [
+      ['account.rename', '{"name":"other"}'],
+      ['account.remove', '{"confirm":"nobody"}'],
+    ] as const)
+      expect((await nobody.run('rpc', method, params)).error, method).toMatchObject({ code: 'account.unknown' });
+  }, 30_000);
+
+  test('tell what is in the way of their folder, and go on once it is not', async () => {
+    const [ben, hooks] = [stage.stranger('ben'), join(stage.dir, 'accounts/ben/hooks')];
+    await ben.ok('daemon', 'stop');
+    rmSync(hooks, { recursive: true });
+    writeFileSync(hooks, '');
+    const failed = { code: 'disk.failed', exit: 1, message: expect.stringContaining(hooks) };
+    expect((await ben.run('status')).error).toMatchObject(failed);
+    rmSync(hooks);
+    await ben.ok('status');
+    rmSync(hooks, { recursive: true });
+    await ben.ok('account', 'lock');
+    writeFileSync(hooks, '');
+    expect((await ben.run('account', 'unlock')).error).toMatchObject(failed);
+    rmSync(hooks);
+    await ben.ok('account', 'unlock');
+  }, 30_000);
+
   test('keep folders and files that only their owner can read', async () => {
     const dir = join(stage.dir, 'accounts/ben');
     expect(statSync(dir).mode & 0o777).toBe(0o700);
@@ -130,9 +157,9 @@ describe('a recovery phrase', () => {
     expect(JSON.stringify(await rosa.one('id'))).not.toContain(made.recoveryPhrase);
     const refused = await rosa.run('contact', 'add', made.recoveryPhrase);
     expect(refused.error).toMatchObject({ code: 'words.recovery', exit: 8 });
-    const bad = await again.run('restore', '-', '--no-passphrase', {
-      input: made.recoveryPhrase.replace(/ \w+$/, ' zoo'),
-    });
+    // The last bit of the last word is the checksum's: one other phrase in sixteen would be right.
+    const wrong = made.recoveryPhrase.replace(/\w+$/, (last) => wordlist[wordlist.indexOf(last) ^ 1] ?? '');
+    const bad = await again.run('restore', '-', '--no-passphrase', { input: wrong });
     expect(bad.code).toBe(8);
     expect(existsSync(join(stage.dir, 'accounts/rosa-again/vault'))).toBe(false);
     const restored = await again.ok<{ address: string }>('restore', '-', '--no-passphrase', {

@@ -10,6 +10,7 @@ import {
   createAccountDir,
   openAccountDatabase,
   openAccountVault,
+  rekeyAccountDir,
   settleAccountDir,
 } from '../../src/daemon/account-dir.ts';
 import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
@@ -43,6 +44,22 @@ const opening = async (dir: string): Promise<string[]> => {
   }
   return open;
 };
+
+test('is not begun while another program reads the database', async () => {
+  const paths = pathsOf(first);
+  const key = await openAccountVault(paths, 'old');
+  {
+    using db = openAccountDatabase(paths, key);
+    using reader = openAccountDatabase(paths, key);
+    reader.exec('BEGIN');
+    reader.get('SELECT id FROM account');
+    db.run("UPDATE account SET nickname = 'Alice'");
+    await expect(rekeyAccountDir(paths, key, { passphrase: 'new', random: systemRandom })).rejects.toMatchObject({
+      code: 'account.running',
+    });
+  }
+  expect(await opening(first)).toEqual(['old']);
+});
 
 test('killed at any step, exactly one passphrase opens, and nothing of the other key is left', async () => {
   const seen: string[] = [];

@@ -26,6 +26,8 @@ export class Hostile {
   readonly world: World;
   /** Frames it heard, oldest first. */
   readonly heard: PeerFrame[] = [];
+  /** True: on links that it dials from now on it never reads what comes. */
+  deaf = false;
   /** Why its links ended. */
   readonly ended: string[] = [];
   readonly #secrets: Secrets;
@@ -66,6 +68,7 @@ export class Hostile {
   /** Begins a dial that ends when time passes, and sends `frames` at once when it is through. */
   async ring(person: Person, ...frames: readonly PeerFrame[]): Promise<void> {
     const link = await this.#network.dial(person.address, (made) => this.#attach(made), { attempt: 1 });
+    if (this.deaf) link.pause();
     for (const frame of frames) link.send(encodeFrame(frame));
   }
 

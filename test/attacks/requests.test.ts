@@ -350,6 +350,7 @@ describe('LESSON 14: requests from fresh keys', () => {
     expect((await bob.contact('carol')).state).toBe('accepted');
     await world.settle(HANDSHAKE_MS_MAX);
     expect(silent.filter((one) => one.linked)).toEqual([]);
+    expect(bob.account.status().refused).toEqual({ 'handshake.timeout': UNPROVEN_STREAMS_MAX - 1 });
     expect(rowsOf(bob, 'contacts')).toBe(2);
   });
 });

@@ -1,8 +1,9 @@
 // doctor and why: each check broken alone is the one line that turns bad, and its fix mends it.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { RpcClient } from '../../src/client/rpc-client.ts';
 import { World } from '../../src/testing/people.ts';
 import { databaseOf, furnish, pathsOf } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
@@ -80,6 +81,46 @@ describe('doctor', () => {
     edit('UPDATE conversations SET unread = unread + 1');
     expect(await bad()).toMatchObject([{ check: 'database', detail: expect.stringContaining('unread counts') }]);
     edit('UPDATE conversations SET unread = unread - 1');
+    expect(await bad()).toEqual([]);
+  });
+
+  const open = () => RpcClient.open(pathsOf(alice).socket);
+  /** The process that reads the database, if there is one. */
+  const readerOf = (daemon: number): number | undefined => {
+    const [pid] = readFileSync(`/proc/${daemon}/task/${daemon}/children`, 'utf8').split(' ');
+    // Before it runs its own program the daemon waits for it.
+    return pid !== '' && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('check.cjs') ? Number(pid) : undefined;
+  };
+
+  test('database: everything goes on while it is read; the reading ends with its request, and with the account', async () => {
+    const daemon = await alice.pid();
+    /** Asks, and stops the process that reads before it is done. */
+    const stopped = async (client: RpcClient) => {
+      const answer = client.call('doctor.check', {}).catch((error: { code: string }) => error.code);
+      let pid: number | undefined;
+      while (pid === undefined) {
+        await new Promise(setImmediate);
+        pid = readerOf(daemon);
+      }
+      process.kill(pid, 'SIGSTOP');
+      return { answer, pid };
+    };
+    const client = await open();
+    const { pid, answer } = await stopped(client);
+    await alice.ok('draft', 'bob', 'meanwhile');
+    expect(readerOf(daemon)).toBe(pid);
+    process.kill(pid, 'SIGCONT');
+    expect(await answer).toHaveLength(9);
+
+    const asked = await stopped(client);
+    client.close();
+    await alice.until('its end', async () => !existsSync(`/proc/${asked.pid}`));
+
+    const late = await stopped(await open());
+    await alice.ok('account', 'lock');
+    expect(existsSync(`/proc/${late.pid}`)).toBe(false);
+    expect(await late.answer).toBe('account.locked');
+    await alice.ok('account', 'unlock');
     expect(await bad()).toEqual([]);
   });
 

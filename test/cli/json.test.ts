@@ -51,7 +51,12 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
   doctor: {},
   'config list': {},
   'config get': [{ args: ['privacy.typing'] }, { args: ['no.such'], exit: 3 }],
-  'config set': [{ args: ['privacy.typing', 'on'] }, { args: ['privacy.typing', '7'], exit: 2 }],
+  'config set': [
+    { args: ['privacy.typing', 'on'] },
+    { args: ['privacy.typing', '7'], exit: 2 },
+    { args: ['outbox.expiresMs', '30d'] },
+    { args: ['outbox.expiresMs', 'long'], exit: 2 },
+  ],
   'config unset': { args: ['privacy.typing'] },
   'contact add': [
     { args: [`${'a'.repeat(56)}.onion`], exit: 8 },
@@ -93,7 +98,7 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
   'mark-read': { args: ['bob'] },
   draft: { args: ['bob', 'later'] },
   expire: { args: ['bob', 'read+30s'] },
-  export: [{}, { args: ['--format', 'markdown'] }],
+  export: [{}, { args: ['--format', 'markdown'] }, { args: ['--output', join(stage.dir, 'history')] }],
   'file send': { args: ['bob', join(stage.dir, 'source')] },
   'file list': {},
   'file show': { args: ['ffffff'], exit: 3 },

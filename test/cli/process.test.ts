@@ -61,28 +61,6 @@ describe('a daemon', () => {
   });
 });
 
-/** What `listen` tells until it is enough; then it is interrupted. `meanwhile` makes things happen, again and again. */
-const heard = async (
-  words: readonly string[],
-  enough: (events: readonly Event[]) => boolean,
-  meanwhile?: () => Promise<void>,
-): Promise<Event[]> => {
-  const child = spawn('bin/sotto', ['--data-dir', stage.dir, '--account', 'alice', '--json', 'listen', ...words]);
-  let said = '';
-  child.stdout.on('data', (chunk) => {
-    said += chunk;
-  });
-  const events = () =>
-    said
-      .split('\n')
-      .slice(0, -1)
-      .map((line) => JSON.parse(line) as Event);
-  while (!enough(events())) await (meanwhile?.() ?? once(child.stdout, 'data'));
-  child.kill('SIGINT');
-  expect(await once(child, 'close')).toEqual([130, null]);
-  return events();
-};
-
 describe('a command', () => {
   test('shows progress on stderr of a terminal only, and never on stdout', async () => {
     const send = `head -c 100000 /dev/zero | bin/sotto --data-dir ${stage.dir} file send bob - --name zeros`;
@@ -155,25 +133,17 @@ describe('a command', () => {
     expect((await piped(`${sotto} daemon logs --limit 5000 | head -n 1`).said)[1]).toBe('');
   });
 
-  test('listens to kinds that exist, replays after a cursor, and tells what happens now', async () => {
+  test('listens to kinds that exist, replays after a cursor, and tells of a gap', async () => {
     expect((await alice.run('listen', '--kinds', 'message.received,nonsense')).error).toMatchObject({
       code: 'params.invalid',
     });
     expect((await alice.run('listen', '--since', 'now')).error).toMatchObject({ code: 'usage.invalid' });
-    const all = await heard(['--since', '0'], (events) => events.length > 3);
-    expect((await heard(['--since', all[1]?.cursor ?? ''], (events) => events.length > 1)).slice(0, 2)).toEqual(
-      all.slice(2, 4),
-    );
-    const [gap] = await heard(['--since', '999999'], (events) => events.length > 0);
+    for (const hours of [22, 23, 20]) await alice.ok('config', 'set', 'notify.quietHours', `${hours}:00-07:00`);
+    const all = await alice.hears<Event>(['--since', '0'], (events) => events.length > 3);
+    const again = await alice.hears<Event>(['--since', all[1]?.cursor ?? ''], (events) => events.length > 1);
+    expect(again.slice(0, 2)).toEqual(all.slice(2, 4));
+    const [gap] = await alice.hears(['--since', '999999'], (events) => events.length > 0);
     expect(gap).toEqual({ kind: 'gap', fromCursor: '999999', toCursor: expect.stringMatching(/^\d+$/) });
-    const reload = async (): Promise<void> => {
-      stage.configure('[tor]\nbinary = "/nowhere/tor"\n');
-      await alice.ok('daemon', 'reload');
-      stage.configure(OFFLINE);
-      await alice.ok('daemon', 'reload');
-    };
-    const [tor] = await heard(['--kinds', 'tor.changed'], (events) => events.length > 0, reload);
-    expect(tor).toEqual({ kind: 'tor.changed', at: expect.any(Number), tor: expect.any(Object) });
   });
 
   test('shows the recovery phrase once, on a terminal or in JSON only', async () => {
@@ -198,6 +168,18 @@ describe('a command', () => {
     expect(coloured.shown).toMatch(/\u001b\[2mwarning:/);
     expect(plain.shown).toMatch(/^warning:/);
     for (const name of ['one', 'two']) await stage.stranger(name).ok('daemon', 'stop');
+  });
+
+  test('says that the disk of its stdout is full, and ends in silence when nobody reads on', async () => {
+    const shell = async (line: string) =>
+      onTerminal(`${line.replace('sotto', `bin/sotto --data-dir ${stage.dir} --account alice`)}`, []);
+    const full = await shell('sotto config list > /dev/full');
+    expect(full.code).toBe(1);
+    expect(full.shown).toMatch(/^sotto: The disk is full/);
+    const { shown } = await shell(
+      '(code=0; while [ $code = 0 ]; do sotto config list; code=$?; done; echo "exit $code" >&2) | head -n 1',
+    );
+    expect(shown).toMatch(/^privacy\.readReceipts.*\r\nexit 141\r\n$/);
   });
 
   test('exits as the contract says', async () => {

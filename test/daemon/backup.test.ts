@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeAccount } from '../../src/lab/bench/fixture.ts';
 import { rememberMessages } from '../account/past.ts';
+import { interrupt } from '../cli/interrupt.ts';
 import { type Ran, Stage, type User } from '../e2e/stage.ts';
 import { pathsOf } from './furnished.ts';
 
@@ -98,10 +99,24 @@ test('a daemon that is killed while it writes a backup leaves none, and the acco
   }
   expect(killed).toBeGreaterThan(0);
   expect((await alice.ok<{ check: string; ok: boolean }>('doctor')).items.filter((one) => !one.ok)).toEqual([]);
+});
+
+test('a backup ends, and leaves nothing, with its command and with the account; the next one is whole', async () => {
+  const begun = () => existsSync(`${kept()}.part`);
+  const nothing = async () => !begun() && !existsSync(kept());
+  const signals = { signal: 'SIGINT', when: begun, env } as const;
+  expect(await interrupt(alice, ['backup', kept()], signals)).toBe(130);
+  await alice.until('its end', nothing, 10_000);
+  const making = backup(kept());
+  await alice.until('its beginning', async () => begun());
+  await alice.ok('account', 'lock');
+  expect(await nothing()).toBe(true);
+  expect((await making).error).toMatchObject({ code: 'account.locked' });
+  await alice.ok('account', 'unlock');
   expect((await backup(kept())).code).toBe(0);
 });
 
-test('a daemon that is killed while it restores leaves no account; the next attempt makes it', async () => {
+test('a daemon that is killed while it restores leaves no account; the next attempt makes it, even one that is interrupted', async () => {
   const all = await bodiesOf(alice);
   await alice.ok('daemon', 'stop');
   const again = stage.stranger('again');
@@ -114,6 +129,10 @@ test('a daemon that is killed while it restores leaves no account; the next atte
     await again.run('daemon', 'stop');
   }
   expect(killed).toBeGreaterThan(0);
-  expect((await restore(again, kept())).code).toBe(0);
+  // The daemon does what it was told, whole, although nobody waits for it any more.
+  const when = () => (statSync(`${pathsOf(again).database}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  const words = ['restore', kept(), '--no-passphrase'];
+  expect(await interrupt(again, words, { signal: 'SIGINT', when, env })).toBe(130);
+  await again.until('the account', async () => (await again.run('id')).code === 0);
   expect(await bodiesOf(again)).toEqual(all);
 });

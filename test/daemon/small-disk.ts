@@ -1,6 +1,6 @@
 // What disk-full.test.ts runs on a disk of its own, which TMPDIR names: a daemon there, driven through the command line.
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, rmSync, statfsSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeAccount } from '../../src/lab/bench/fixture.ts';
@@ -12,6 +12,7 @@ const LONG = 'x'.repeat(8_000);
 const SENDS_MAX = 200;
 const LINES = 100;
 const PIECE = Buffer.alloc(4096);
+const DOCTOR_FREE_BYTES_MIN = 64 * 1024 * 1024;
 
 await using stage = new Stage({ offline: true });
 const alice = stage.stranger('alice');
@@ -23,6 +24,7 @@ const secret = join(stage.dir, 'secret');
 writeFileSync(secret, 'open sesame\n', { mode: 0o600 });
 const env = { SOTTO_PASSPHRASE_FILE: secret };
 const file = join(stage.dir, 'kept.backup');
+const history = join(stage.dir, 'kept.history');
 const ballast = join(tmpdir(), 'ballast');
 const sent: string[] = [];
 
@@ -39,6 +41,12 @@ const fill = (): void => {
 };
 
 const free = (): void => rmSync(ballast);
+
+/** What `doctor` finds wrong. */
+const wrong = async () =>
+  (await alice.run<{ check: string; ok: boolean; detail: string; fix?: string }>('doctor')).items.filter(
+    ({ ok }) => !ok,
+  );
 
 const isFull = ({ error }: Ran<unknown>): void => assert.deepEqual([error?.code, error?.exit], ['disk.full', 1]);
 
@@ -68,22 +76,33 @@ const logMuch = async (pid: number): Promise<void> => {
   }
 };
 
+const isLow = async (): Promise<void> => {
+  assert.deepEqual(await wrong(), []);
+  const { bavail, bsize } = statfsSync(tmpdir());
+  writeFileSync(ballast, Buffer.alloc(bavail * bsize - DOCTOR_FREE_BYTES_MIN + PIECE.length));
+  assert.deepEqual(await wrong(), [{ check: 'disk', ok: false, detail: 'only 63 MiB free', fix: 'free some space' }]);
+  truncateSync(ballast);
+  assert.deepEqual(await wrong(), []);
+};
+
 const goesOn = async (): Promise<void> => {
   await send('there is room');
   const pid = await alice.pid();
   await sendUntilFull();
   isFull(await alice.run('backup', file, { env }));
-  assert.deepEqual([existsSync(file), existsSync(`${file}.part`)], [false, false]);
-  assert.deepEqual(await keptIn(alice), sent);
-  const checks = (await alice.run<{ check: string; ok: boolean }>('doctor')).items;
+  isFull(await alice.run('export', '--output', history));
   assert.deepEqual(
-    checks.filter(({ ok }) => !ok).map(({ check }) => check),
-    ['disk'],
+    readdirSync(stage.dir).filter((name) => name.startsWith('kept')),
+    [],
   );
+  assert.deepEqual(await keptIn(alice), sent);
+  const low = { check: 'disk', ok: false, detail: 'only 0 MiB free', fix: 'free some space' };
+  assert.deepEqual(await wrong(), [low]);
   await logMuch(pid);
   free();
   assert.equal((await send('there is room again')).code, 0);
   await alice.ok('backup', file, { env });
+  await alice.ok('export', '--output', history);
   assert.deepEqual(await keptIn(alice), sent);
   assert.equal(await alice.pid(), pid);
 };
@@ -107,7 +126,7 @@ const isNotMade = async (): Promise<void> => {
   assert.equal((await keptIn(copy)).at(-1), 'there is room again');
 };
 
-for (const step of [goesOn, ends, isNotMade]) {
+for (const step of [isLow, goesOn, ends, isNotMade]) {
   await step();
   process.stdout.write(`${step.name}\n`);
 }

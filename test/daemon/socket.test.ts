@@ -206,6 +206,18 @@ describe('events', () => {
     wire.close();
   });
 
+  test('a lock ends what was listened to, after its own answer', async () => {
+    const wire = new Wire();
+    wire.send(request(1, 'event.listen'));
+    wire.send(request(2, 'account.lock'));
+    await wire.closed;
+    expect(wire.lines.at(-1)).toMatchObject({ id: 2, result: { locked: true } });
+    const again = new Wire();
+    const unlocked = await again.ask(request(1, 'account.unlock', { passphrase: '' }));
+    expect(unlocked.result).toEqual({ locked: false });
+    again.close();
+  });
+
   test('a cursor that was pruned, or is of another store, gives one gap, then what there is', async () => {
     {
       using db = databaseOf(alice);

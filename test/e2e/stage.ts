@@ -1,8 +1,10 @@
 // Real people for end-to-end tests: daemons of their own driven through bin/sotto only, on one private Tor network.
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { inject } from 'vitest';
 
 const PROGRAM = resolve('bin/sotto');
@@ -158,6 +160,20 @@ export class User {
 
   async bodies(conversation: string): Promise<string[]> {
     return (await this.items<{ body: string }>('read', conversation, '--limit', '2000')).map((message) => message.body);
+  }
+
+  /** What `listen` tells until that is enough; then it is interrupted, which must be exit 130. */
+  async hears<T>(words: readonly string[], enough: (events: readonly T[]) => boolean): Promise<T[]> {
+    const flags = ['--data-dir', this.dir, '--account', this.name, '--json', 'listen', ...words];
+    const child = spawn(PROGRAM, flags, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const events: T[] = [];
+    for await (const line of createInterface(child.stdout)) {
+      events.push(JSON.parse(line) as T);
+      if (!child.killed && enough(events)) child.kill('SIGINT');
+    }
+    const [code] = child.exitCode === null ? await once(child, 'exit') : [child.exitCode];
+    if (code !== 130) throw new Error(`${this.name} listen ${words.join(' ')}: exit ${code}`);
+    return events;
   }
 
   async pid(): Promise<number> {

@@ -19,6 +19,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/daemon/account-dir.ts': 'hands the files to `vault files` and `database files`',
   'src/daemon/account-dir.ts openAccountVault': 'openVault of the file',
   'src/daemon/account-dir.ts openAccountDatabase': 'openDatabase and migrate of the file',
+  'src/daemon/check.ts': 'what the daemon tells a process of its own',
+  'src/daemon/checker.ts': 'what that process answers',
   'src/daemon/ports.ts': 'makes random numbers',
   'src/net/tor-process.ts': 'words of events, whose lines `replies of the control port` plays',
 };
@@ -75,8 +77,8 @@ const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/cli/picture.ts': ['file.unknown'],
   'src/client/rpc-client.ts': ['rpc.tooLarge'],
   'src/crypto/vault.ts': ['passphrase.empty'],
-  'src/sqlite/open.ts': ['disk.full', 'disk.failed'],
-  'src/daemon/backup.ts': ['file.exists', 'disk.failed'],
+  'src/sqlite/open.ts': ['disk.full', 'disk.failed', 'account.locked'],
+  'src/daemon/backup.ts': ['file.exists', 'disk.failed', 'account.locked'],
 };
 
 test('every code that the file of a parser throws is one that a target must see', () => {

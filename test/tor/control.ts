@@ -5,20 +5,27 @@ import { systemRandom } from '../../src/daemon/ports.ts';
 import { TorControl } from '../../src/net/tor-control.ts';
 import type { User } from '../e2e/stage.ts';
 
-/** Asks the Tor whose control socket is in `dir`. */
-export const askTor = async (dir: string, key: string): Promise<string> => {
+const withTor = async <T>(dir: string, step: (control: TorControl) => Promise<T>): Promise<T> => {
   const control = await TorControl.open(join(dir, 'control'), systemRandom);
   try {
-    return await control.info(key);
+    return await step(control);
   } finally {
     control.close();
   }
 };
 
+const torDir = async (user: User): Promise<string> =>
+  dirname((await user.one<{ socket: string }>('daemon', 'status')).socket);
+
+/** Asks the Tor whose control socket is in `dir`. */
+export const askTor = (dir: string, key: string): Promise<string> => withTor(dir, (control) => control.info(key));
+
 /** Asks a user's own Tor; see control-spec, GETINFO. */
-export const ask = async (user: User, key: string): Promise<string> => {
-  const { socket } = await user.one<{ socket: string }>('daemon', 'status');
-  return await askTor(dirname(socket), key);
+export const ask = async (user: User, key: string): Promise<string> => askTor(await torDir(user), key);
+
+/** Gives a user's own Tor a command; see control-spec. */
+export const tellTor = async (user: User, command: string): Promise<void> => {
+  await withTor(await torDir(user), (control) => control.command(command));
 };
 
 /** Process id of a user's own Tor. */

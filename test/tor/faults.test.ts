@@ -1,7 +1,9 @@
 // Parts of Tor are killed while two people write to each other: what was sent arrives, once and in order.
+import { renameSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Stage, type User } from '../e2e/stage.ts';
-import { linkCircuits, relayPid, torPid } from './control.ts';
+import { linkCircuits, relayPid, tellTor, torPid } from './control.ts';
 
 // The product aims at 6 s on an idle machine; this one may be busy.
 const HEAL_MS_MAX = 30_000;
@@ -42,6 +44,25 @@ const killRelay = async (at: 'guard' | 'behind'): Promise<string> => {
   return victim;
 };
 
+test('the other side comes back elsewhere, while the relays that spoke for it still do: it is found by its new ones', async () => {
+  await write('before they slept');
+  const [frozen, daemon] = [await torPid(bob), await bob.pid()];
+  process.kill(frozen, 'SIGSTOP');
+  process.kill(daemon, 'SIGKILL');
+  // A frozen Tor keeps the lock of its folder.
+  renameSync(join(stage.dir, 'accounts/bob/tor'), join(stage.dir, 'frozen'));
+  try {
+    await bob.ok('daemon', 'start', '--wait', 'reachable', '--timeout', '60s');
+    await alice.ok('contact', 'block', 'bob');
+    await alice.ok('contact', 'unblock', 'bob');
+    const startedAt = performance.now();
+    await write('after they woke');
+    tell('their old relays still speak for them', performance.now() - startedAt);
+  } finally {
+    process.kill(frozen, 'SIGKILL');
+  }
+});
+
 test.for(['behind', 'guard'] as const)('a relay of the link is killed: %s', async (at) => {
   await write(`before ${at}`);
   await pause(LINK_AGE_MS);
@@ -75,6 +96,18 @@ test('the other side’s Tor is killed: it dials as soon as it is back, for who 
 
 const dialsOf = async (user: User): Promise<number> =>
   (await user.one<{ link: { attempts: number } }>('why', 'alice')).link.attempts;
+
+test('a Tor that no introduction point takes in is not reachable, and says so until one does', async () => {
+  await bob.ok('daemon', 'start', '--wait', 'reachable', '--timeout', '60s');
+  await tellTor(bob, 'SETCONF DisableNetwork=1');
+  await bob.until('the loss', async () => !(await bob.one<Online>('status')).tor.reachable);
+  expect((await bob.one<{ advice: string[] }>('why', 'alice')).advice).toContainEqual(
+    expect.stringContaining('others cannot dial you'),
+  );
+  await tellTor(bob, 'SETCONF DisableNetwork=0');
+  await bob.ok('daemon', 'start', '--wait', 'reachable', '--timeout', '60s');
+  await write('after the loss of all relays');
+});
 
 test('nothing came twice or out of order', async () => {
   expect(await bob.bodies('alice')).toEqual(texts);

@@ -91,6 +91,7 @@ const receiver = async (bench: Bench, count: number) => {
     peers: new Map(),
     ignored: new Set(),
     silent: new Set(),
+    fileTroubles: new Map(),
     refused: new Map(),
     committed: silent,
     volatile: silent,

@@ -1,0 +1,139 @@
+// The command that writes the history in clear.
+import { resolve } from 'node:path';
+import type { RpcClient } from '../client/rpc-client.ts';
+import type { Conversation, Message } from '../protocol/rpc.ts';
+import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
+import type { Command, CommandContext } from './command.ts';
+import { writeWhole } from './new-file.ts';
+import { jsonLine } from './output.ts';
+import { messageFlags, sizeText, timeText } from './show.ts';
+
+const PAGE = 500;
+// Before the first message of anybody: a time, and not an id.
+const BEGINNING = '000000000000';
+
+/** Commands of this file, in the order of the help. */
+export const EXPORT_COMMANDS: readonly Command[] = [
+  {
+    path: 'export',
+    doc: 'write the history in clear, as JSON lines or Markdown, to stdout or into a file; oldest first',
+    args: [{ name: 'conversation', doc: 'a contact’s name or an id', complete: 'conversation' }],
+    flags: {
+      format: { doc: 'jsonl or markdown', value: 'FORMAT' },
+      output: { doc: 'a file, which is there once all of it is written', value: 'PATH' },
+      overwrite: { doc: 'replace what is there' },
+    },
+    run: async (context) => {
+      const { out, flags } = context;
+      const format = flags.choice('format', ['jsonl', 'markdown']) ?? 'jsonl';
+      const history = new History(await context.connect(), context.args[0]);
+      const path = flags.text('output');
+      if (path !== undefined) return intoFile(context, FORMATS[format], history, resolve(path));
+      for await (const entry of history.entries())
+        if (format === 'markdown') out.raw(FORMATS.markdown(entry));
+        else if ('message' in entry) out.line(entry.message);
+    },
+  },
+];
+
+const intoFile = async (
+  { out, flags }: CommandContext,
+  textOf: (entry: Entry) => string,
+  history: History,
+  file: string,
+): Promise<void> => {
+  let messages = 0;
+  const pieces = async function* () {
+    for await (const entry of history.entries()) {
+      if ('message' in entry) messages++;
+      if (messages % PAGE === 0) out.progress(`${messages} messages`);
+      yield textOf(entry);
+    }
+  };
+  const sizeBytes = await writeWhole(file, pieces(), { overwrite: flags.has('overwrite') });
+  out.item({ file, sizeBytes, messages }, () => `${file}: ${messages} messages, ${sizeText(sizeBytes)}`);
+};
+
+type Entry = { readonly conversation: Conversation } | { readonly message: Message; readonly file: string };
+
+/** Everything that was said, conversation by conversation, as the daemon tells it. */
+class History {
+  readonly #client: RpcClient;
+  readonly #only: string | undefined;
+
+  constructor(client: RpcClient, only: string | undefined) {
+    this.#client = client;
+    this.#only = only;
+  }
+
+  async *entries(): AsyncGenerator<Entry> {
+    const client = this.#client;
+    const conversations =
+      this.#only === undefined
+        ? await client.call('conversation.list', { archived: true })
+        : [await client.call('conversation.show', { conversation: this.#only })];
+    for (const conversation of conversations) {
+      yield { conversation };
+      for await (const message of this.#messages(conversation.id)) yield await this.#whole(message);
+    }
+  }
+
+  async *#messages(conversation: string): AsyncGenerator<Message> {
+    let after: string | undefined = BEGINNING;
+    while (after !== undefined) {
+      const page: { messages: Message[]; more: boolean } = await this.#client.call('message.list', {
+        conversation,
+        limit: PAGE,
+        after,
+      });
+      yield* page.messages;
+      after = page.more ? page.messages.at(-1)?.id : undefined;
+    }
+  }
+
+  // A page has neither the earlier texts nor what a file is.
+  async #whole(message: Message): Promise<Entry> {
+    const client = this.#client;
+    const whole = message.editedAt === undefined ? message : await client.call('message.show', { id: message.id });
+    if (message.file === undefined) return { message: whole, file: '' };
+    const { name, sizeBytes, state } = await client.call('file.show', { id: message.file });
+    return { message: whole, file: `${safeFileName(name)}, ${sizeText(sizeBytes)}, ${state}` };
+  }
+}
+
+const FORMATS = {
+  jsonl: (entry: Entry) => ('message' in entry ? jsonLine(entry.message) : ''),
+  markdown: (entry: Entry) =>
+    'message' in entry ? markdown(entry.message, entry.file) : `# ${escaped(safeName(entry.conversation.name))}\n\n`,
+};
+
+const markdown = (message: Message, file: string): string => {
+  const marks = [
+    ...(message.replyTo === undefined ? [] : [`reply to ${message.replyTo.slice(0, 8)}`]),
+    ...messageFlags(message),
+  ];
+  const head = `**${escaped(safeName(message.from))}** ${timeText(message.sentAt)} ${message.id.slice(0, 8)}`;
+  const said = escaped(safeText(file === '' ? message.body : `File: ${file}`));
+  return [
+    marks.length === 0 ? head : `${head} (${marks.join(', ')})`,
+    quote(message.deletedAt === undefined ? said : '*deleted*'),
+    ...(message.versions ?? []).flatMap((one) => [
+      `Before, ${timeText(one.editedAt)}:`,
+      quote(escaped(safeText(one.body))),
+    ]),
+    ...(message.reactions.length === 0 ? [] : [`Reactions: ${message.reactions.map(reaction).join(', ')}`]),
+    '',
+  ].join('\n\n');
+};
+
+const reaction = ({ emoji, from }: Message['reactions'][number]): string =>
+  `${escaped(safeLine(emoji))} ${escaped(safeName(from))}`;
+
+// What others wrote is text and never Markdown: a picture in it would tell its server who reads it.
+const escaped = (text: SafeText): string =>
+  text
+    .replace(/[\\`*_[\]<&~|]/g, '\\$&')
+    .replace(/^( *)([#>+=-])/gm, '$1\\$2')
+    .replace(/^( *\d+)([.)])/gm, '$1\\$2');
+
+const quote = (text: string): string => text.replace(/^/gm, '> ').replaceAll('\n', '  \n');

@@ -1,0 +1,58 @@
+// A file that a command writes: whole under its name, or not there at all.
+import { closeSync, existsSync, fstatSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { expectedError, SottoError } from '../protocol/errors.ts';
+
+/**
+ * Writes the pieces, in order, to a file that only the user can read, and gives its size in bytes. It gets its name when all
+ * of it is on the disk. Throws `file.exists`, unless it may replace what is there, `path.notAllowed` and `disk.*`, and what
+ * the pieces throw.
+ */
+export const writeWhole = async (
+  path: string,
+  pieces: AsyncIterable<string>,
+  options: { readonly overwrite: boolean },
+): Promise<number> => {
+  const assertFree = (): void => {
+    if (!options.overwrite && existsSync(path))
+      throw new SottoError('file.exists', { message: `There is something at ${path} already` });
+  };
+  assertFree();
+  const part = `${path}.part`;
+  const file = openNew(part);
+  try {
+    for await (const piece of pieces) writeFileSync(file, piece);
+    const { size } = fstatSync(file);
+    fsyncSync(file);
+    assertFree();
+    renameSync(part, path);
+    syncDir(dirname(path));
+    return size;
+  } catch (error) {
+    rmSync(part, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+};
+
+const openNew = (path: string): number => {
+  try {
+    rmSync(path, { force: true });
+    return openSync(path, 'wx', 0o600);
+  } catch (error) {
+    throw (
+      expectedError(error) ??
+      new SottoError('path.notAllowed', { message: `Nothing can be written to ${path}`, cause: error })
+    );
+  }
+};
+
+const syncDir = (path: string): void => {
+  const dir = openSync(path, 'r');
+  try {
+    fsyncSync(dir);
+  } finally {
+    closeSync(dir);
+  }
+};

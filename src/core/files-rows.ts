@@ -1,0 +1,52 @@
+// What transactions do to transfers: how one is offered, ends, or is erased. What is kept of it goes after the commit.
+import { errorObject, expectedError } from '../protocol/errors.ts';
+import { idOf } from '../protocol/ids.ts';
+import type { SealedBody } from '../protocol/peer.ts';
+import { type FileRow, getFile, patchFile, removeFile } from '../store/files.ts';
+import { type Changes, type Core, commit } from './core.ts';
+
+/** The body that offers a file of ours to the other side. */
+export const offerBody = (file: FileRow, sentAt: number): Extract<SealedBody, { kind: 'file.offer' }> => ({
+  kind: 'file.offer',
+  id: idOf(file.fileId),
+  name: file.name,
+  sizeBytes: file.size,
+  key: Buffer.from(file.key).toString('base64'),
+  root: Buffer.from(file.root).toString('base64'),
+  sentAt,
+});
+
+/** A transfer ended without success: it says why, and nothing of it is kept. */
+export const endFile = (
+  core: Core,
+  changes: Changes,
+  file: FileRow,
+  end: { readonly state: 'failed' | 'cancelled'; readonly reason: string },
+): void => {
+  patchFile(core.db, file.id, { ...end, saveTo: '' });
+  changes.endedFiles.set(file.id, idOf(file.fileId));
+  changes.event({ kind: 'file.failed', fileRow: file.id });
+};
+
+/** Erases a transfer with the message that showed it: neither its name nor its key stays. */
+export const eraseFile = (core: Core, changes: Changes, rowId: number | null): void => {
+  const file = rowId === null ? undefined : getFile(core.db, rowId);
+  if (file === undefined) return;
+  removeFile(core.db, file.id);
+  changes.endedFiles.set(file.id, idOf(file.fileId));
+  changes.erased = true;
+};
+
+/** Notes how many chunks the other side was sent, or are here. On a full disk it is not noted: they go again if need be. */
+export const noteProgress = (core: Core, rowId: number, chunks: number): void => {
+  const row = getFile(core.db, rowId);
+  if (row === undefined || !['offered', 'active', 'paused'].includes(row.state)) return;
+  if (row.mine === 0 && chunks <= row.chunks) return;
+  try {
+    commit(core, () => patchFile(core.db, rowId, { chunks, ...(row.state === 'offered' ? { state: 'active' } : {}) }));
+  } catch (error) {
+    if (expectedError(error) === undefined) throw error;
+    core.log.warn('file.notNoted', { code: errorObject(error).code });
+  }
+  core.volatile({ kind: 'file.progressed', fileRow: rowId });
+};

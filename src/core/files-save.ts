@@ -1,0 +1,169 @@
+// Fetched files on their way to a path of the user's: decrypted in steps of the queue, and there whole or not at all.
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { chunkCount, openChunk } from '../crypto/file-chunks.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
+import { idOf } from '../protocol/ids.ts';
+import { Blob, write } from '../store/blobs.ts';
+import { type FileRow, getFile, patchFile } from '../store/files.ts';
+import { type Core, commit } from './core.ts';
+
+// About a megabyte: what else waits in the queue waits for milliseconds.
+const CHUNKS_A_STEP = 32;
+
+type Save = { readonly path: string; readonly overwrite: boolean; readonly target: Target; next: number };
+
+/** The files that are being saved, by row id. All of it runs in the account's queue. */
+export class Saving {
+  readonly #core: Core;
+  readonly #saves = new Map<number, Save>();
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** Saves a whole file to its `saveTo`. What stands in the way is kept as its trouble, and it is not tried again. */
+  start(row: FileRow, { overwrite }: { readonly overwrite: boolean }): void {
+    this.stop(row.id);
+    this.#guard(row.id, () => {
+      const target = new Target(row.saveTo, idOf(row.fileId));
+      const save: Save = { path: row.saveTo, overwrite, target, next: 0 };
+      this.#saves.set(row.id, save);
+      this.#later(row.id, save);
+    });
+  }
+
+  /** Gives up saving a file; nothing stays at its path. */
+  stop(row: number): void {
+    this.#saves.get(row)?.target[Symbol.dispose]();
+    this.#saves.delete(row);
+  }
+
+  stopAll(): void {
+    for (const row of [...this.#saves.keys()]) this.stop(row);
+  }
+
+  #later(rowId: number, save: Save): void {
+    this.#core.queue.post(() => {
+      if (this.#saves.get(rowId) === save) this.#guard(rowId, () => this.#step(rowId, save));
+    });
+  }
+
+  #step(rowId: number, save: Save): void {
+    const row = getFile(this.#core.db, rowId);
+    if (row === undefined) return this.stop(rowId);
+    const count = chunkCount(row.size);
+    const end = Math.min(count, save.next + CHUNKS_A_STEP);
+    using blob = keptOf(this.#core, row);
+    for (; save.next < end; save.next++) save.target.write(clearChunk(row, blob, save.next));
+    if (save.next < count) return this.#later(rowId, save);
+    save.target.finish(save);
+    this.stop(rowId);
+    commit(this.#core, () => patchFile(this.#core.db, rowId, { savedTo: save.path, saveTo: '', reason: '' }));
+  }
+
+  #guard(rowId: number, step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      const known = expectedError(error);
+      if (known === undefined) throw error;
+      this.stop(rowId);
+      this.#failed(rowId, known);
+    }
+  }
+
+  // Saving again is the user's word: the disk may be full, and then not even that can be noted.
+  #failed(rowId: number, error: SottoError): void {
+    const core = this.#core;
+    core.log.warn('file.notSaved', { code: error.code });
+    core.fileTroubles.set(rowId, error);
+    try {
+      commit(core, () => patchFile(core.db, rowId, { saveTo: '', reason: error.message }));
+    } catch (caught) {
+      if (expectedError(caught) === undefined) throw caught;
+    }
+    core.volatile({ kind: 'file.progressed', fileRow: rowId });
+  }
+}
+
+/** What is kept of a file. Throws `file.unknown` when that is nothing. */
+export const keptOf = (core: Core, row: FileRow): Blob => {
+  const blob = Blob.open(core.filesDir, idOf(row.fileId));
+  if (blob === undefined) throw new SottoError('file.unknown', { message: 'Nothing of this file is kept any more' });
+  return blob;
+};
+
+/** Chunk `index` of a whole file, in clear. Throws `file.damaged`. */
+export const clearChunk = (row: FileRow, blob: Blob, index: number): Uint8Array => {
+  const data = openChunk(row.key, index, index === chunkCount(row.size) - 1, blob.chunk(index));
+  if (data === undefined) throw new SottoError('file.damaged');
+  return data;
+};
+
+/** Throws `params.invalid` for a path that is not absolute, and `file.exists` when something is there and may not be replaced. */
+export const checkTarget = (path: string, { overwrite }: { readonly overwrite: boolean }): void => {
+  if (!path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
+  if (!overwrite && existsSync(path)) throw exists(path);
+};
+
+const exists = (path: string): SottoError =>
+  new SottoError('file.exists', { message: `There is something at ${path} already: --overwrite replaces it` });
+
+// A file under another name, in the folder where it shall be: that name is short, whatever the file's own is.
+class Target implements Disposable {
+  readonly #path: string;
+  readonly #temporary: string;
+  readonly #fd: number;
+  #open = true;
+
+  constructor(path: string, id: string) {
+    this.#path = path;
+    this.#temporary = join(dirname(path), `.sotto-${id}`);
+    this.#fd = this.#try(() => {
+      // One that is there comes from a program that died.
+      rmSync(this.#temporary, { force: true });
+      return openSync(this.#temporary, 'wx', 0o600);
+    });
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#try(() => write(this.#fd, bytes));
+  }
+
+  /** All is written: it gets its name. Throws `file.exists` when something came there in the meantime. */
+  finish({ overwrite }: { readonly overwrite: boolean }): void {
+    this.#try(() => {
+      fsyncSync(this.#fd);
+      if (overwrite || !this.#link()) renameSync(this.#temporary, this.#path);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    closeSync(this.#fd);
+    rmSync(this.#temporary, { force: true });
+  }
+
+  // A second name replaces nothing, not even what came just now. False where a file has one name only.
+  #link(): boolean {
+    try {
+      linkSync(this.#temporary, this.#path);
+      return true;
+    } catch {
+      if (existsSync(this.#path)) throw exists(this.#path);
+      return false;
+    }
+  }
+
+  #try<T>(step: () => T): T {
+    try {
+      return step();
+    } catch (error) {
+      const known = expectedError(error);
+      if (known !== undefined) throw known;
+      throw new SottoError('disk.failed', { message: `The file cannot be written: ${this.#path}`, cause: error });
+    }
+  }
+}

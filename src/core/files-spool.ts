@@ -1,0 +1,171 @@
+// Files on their way in: what is read from a path or a front end is sealed chunk by chunk, and kept until it is offered.
+import { open } from 'node:fs/promises';
+import { HASH_BYTES, hashChunk, rootOf, sealChunk } from '../crypto/file-chunks.ts';
+import type { Cancel } from '../ports.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { ID_BYTES, idOf } from '../protocol/ids.ts';
+import {
+  FILE_BYTES_MAX,
+  FILE_CHUNK_BYTES,
+  FILE_NAME_BYTES_MAX,
+  FILE_QUOTA_BYTES,
+  FILE_SPOOL_IDLE_MS,
+  FILE_SPOOLS_MAX,
+} from '../protocol/limits.ts';
+import { Blob } from '../store/blobs.ts';
+import type { ConversationRow } from '../store/conversations.ts';
+import { keptBytes, putFile } from '../store/files.ts';
+import { type Core, commit } from './core.ts';
+
+const READ_CHUNKS = 16;
+
+type Spool = {
+  readonly key: Uint8Array;
+  readonly blob: Blob;
+  readonly hashes: Uint8Array[];
+  rest: Buffer;
+  size: number;
+  cancelIdle: Cancel;
+};
+
+/** Files that are being written, by row id. All of it runs in the account's queue. */
+export class Spools {
+  readonly #core: Core;
+  readonly #idle: (row: number) => void;
+  readonly #spools = new Map<number, Spool>();
+
+  /** `idle` hears of one that got no byte for FILE_SPOOL_IDLE_MS. */
+  constructor(core: Core, idle: (row: number) => void) {
+    this.#core = core;
+    this.#idle = idle;
+  }
+
+  /** Bytes taken so far, of all. */
+  get bytes(): number {
+    return [...this.#spools.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** Begins one; gives its row id. Throws `params.invalid` for a name that is none, and `quota.exceeded` at FILE_SPOOLS_MAX. */
+  begin(conversation: ConversationRow, name: string): number {
+    if (this.#spools.size >= FILE_SPOOLS_MAX)
+      throw new SottoError('quota.exceeded', {
+        message: `${FILE_SPOOLS_MAX} files are being read already: wait, or cancel one with sotto file cancel`,
+      });
+    const { random, db, filesDir } = this.#core;
+    const fileId = random.bytes(ID_BYTES);
+    const key = random.bytes(32);
+    const wanted = {
+      fileId,
+      conversationId: conversation.id,
+      mine: 1,
+      name: checkFileName(name),
+      size: 0,
+      key,
+    } as const;
+    const row = commit(this.#core, (changes) =>
+      putFile(db, { ...wanted, root: new Uint8Array(HASH_BYTES), state: 'spooling', createdAt: changes.at }),
+    );
+    const blob = Blob.make(filesDir, idOf(fileId));
+    const spool: Spool = { key, blob, hashes: [], rest: Buffer.alloc(0), size: 0, cancelIdle: () => {} };
+    this.#spools.set(row, spool);
+    this.#watch(row, spool);
+    return row;
+  }
+
+  /** Seals more bytes; gives the size so far. Throws `quota.exceeded`, `file.unknown`, `disk.*`: then it cannot go on. */
+  write(row: number, bytes: Uint8Array): number {
+    const spool = this.#get(row);
+    const room = FILE_QUOTA_BYTES - keptBytes(this.#core.db) - this.bytes;
+    if (bytes.length > Math.min(room, FILE_BYTES_MAX - spool.size)) throw new SottoError('quota.exceeded');
+    spool.size += bytes.length;
+    spool.rest = Buffer.concat([spool.rest, bytes]);
+    // The last chunk is sealed as the last: one whole chunk stays back until it is known that more follows.
+    while (spool.rest.length > FILE_CHUNK_BYTES) {
+      seal(spool, spool.rest.subarray(0, FILE_CHUNK_BYTES), false);
+      spool.rest = spool.rest.subarray(FILE_CHUNK_BYTES);
+    }
+    this.#watch(row, spool);
+    return spool.size;
+  }
+
+  /** Ends one: all of it is on disk. Gives its size and the root of its hashes. Throws like `write`. */
+  end(row: number): { readonly size: number; readonly root: Uint8Array<ArrayBuffer> } {
+    const spool = this.#get(row);
+    seal(spool, spool.rest, true);
+    const hashes = Buffer.concat(spool.hashes);
+    spool.blob.putHashes(0, hashes);
+    spool.blob.sync();
+    this.drop(row);
+    return { size: spool.size, root: rootOf(hashes) };
+  }
+
+  /** Lets go of one; what is kept of it stays. */
+  drop(row: number): void {
+    const spool = this.#spools.get(row);
+    spool?.cancelIdle();
+    spool?.blob[Symbol.dispose]();
+    this.#spools.delete(row);
+  }
+
+  stop(): void {
+    for (const row of this.#spools.keys()) this.drop(row);
+  }
+
+  #get(row: number): Spool {
+    const spool = this.#spools.get(row);
+    if (spool === undefined) throw new SottoError('file.unknown', { message: 'This file is not being spooled' });
+    return spool;
+  }
+
+  #watch(row: number, spool: Spool): void {
+    const { clock, queue } = this.#core;
+    spool.cancelIdle();
+    spool.cancelIdle = clock.after(FILE_SPOOL_IDLE_MS, () => queue.post(() => this.#idle(row)));
+  }
+}
+
+/** Gives `take` the bytes of the regular file at an absolute path, in order. Throws `file.unknown`, and what `take` throws. */
+export const takePieces = async (path: string, take: (bytes: Uint8Array) => Promise<unknown>): Promise<void> => {
+  const source = await openSource(path);
+  try {
+    const buffer = Buffer.alloc(FILE_CHUNK_BYTES * READ_CHUNKS);
+    for (;;) {
+      const { bytesRead } = await source.read(buffer, 0, buffer.length, null);
+      if (bytesRead === 0) return;
+      await take(buffer.subarray(0, bytesRead));
+    }
+  } finally {
+    await source.close();
+  }
+};
+
+const seal = (spool: Spool, plaintext: Uint8Array, last: boolean): void => {
+  const index = spool.hashes.length;
+  const sealed = sealChunk(spool.key, index, last, plaintext);
+  spool.blob.putChunk(index, sealed);
+  spool.hashes.push(hashChunk(sealed));
+};
+
+const checkFileName = (name: string): string => {
+  const base = name.split(/[/\\]/).at(-1) ?? '';
+  if (
+    base === '' ||
+    base === '.' ||
+    base === '..' ||
+    Buffer.byteLength(base) > FILE_NAME_BYTES_MAX ||
+    !base.isWellFormed()
+  )
+    throw new SottoError('params.invalid', { message: 'The file has no usable name: give one' });
+  return base;
+};
+
+const openSource = async (path: string) => {
+  try {
+    const source = await open(path, 'r');
+    if ((await source.stat()).isFile()) return source;
+    await source.close();
+  } catch (error) {
+    throw new SottoError('file.unknown', { message: `The file cannot be read: ${path}`, cause: error });
+  }
+  throw new SottoError('file.unknown', { message: `This is no regular file: ${path}` });
+};

@@ -1,0 +1,17 @@
+// Entry of the process that checks a database: an order on stdin, what is wrong on stdout.
+import { text } from 'node:stream/consumers';
+import { errorObject } from '../protocol/errors.ts';
+import { openDatabase } from '../sqlite/open.ts';
+import { checkDatabase } from '../store/check.ts';
+import type { CheckOrder } from './checker.ts';
+
+const wrongIn = ({ path, key }: CheckOrder): string[] => {
+  try {
+    using db = openDatabase(path, new Uint8Array(Buffer.from(key, 'base64')));
+    return checkDatabase(db);
+  } catch (error) {
+    return [errorObject(error).message];
+  }
+};
+
+text(process.stdin).then((order) => process.stdout.write(JSON.stringify(wrongIn(JSON.parse(order)))));
