@@ -121,3 +121,38 @@ export interface Network extends AsyncDisposable {
   /** Opens a link and proves the other side to be `address`. Throws SottoError `dial.*`, `tor.*`, `handshake.*`, `contact.keyRefused`. */
   dial(address: string, events: (link: Link) => LinkEvents, options: DialOptions): Promise<Link>;
 }
+
+/** How a server is reached, and how it is known to be itself. */
+export type ServerTarget = {
+  /** `wss://host:port`; `ws://host:port` only for an onion service and for this machine. */
+  readonly origin: string;
+  /** The server's id: an Ed25519 public key, 32 bytes. */
+  readonly serverKey: Uint8Array;
+  /** `pinned`: its certificate carries the server key, or its onion address is it. `authorities`: the usual ones vouch for its name. */
+  readonly trust: 'pinned' | 'authorities';
+};
+
+/** A connection to a server: whole messages both ways, in order and without loss while it lives. */
+export interface ServerLink {
+  /** 32 bytes that only the two ends of the TLS connection know; undefined without TLS. */
+  readonly binding: Uint8Array | undefined;
+  /** How long the last ping took, in milliseconds; undefined before its answer. */
+  readonly rttMs: number | undefined;
+  /** Queues one message, at most SERVER_MESSAGE_BYTES_MAX. False once more than LINK_BUFFER_BYTES_MAX wait: stop until `drained`. */
+  text(text: string): boolean;
+  binary(bytes: Uint8Array): boolean;
+  /** Stops reading from the server until `resume`; what was read already still comes. */
+  pause(): void;
+  resume(): void;
+  /** Says why (RFC 6455 section 7.4, reason ≤ 123 bytes) and ends; `closed` follows once. Safe to call again. */
+  close(code: number, reason: string): void;
+}
+
+/** What a connection to a server tells its owner. Called in order, never after `closed`. */
+export interface ServerLinkEvents {
+  text(text: string): void;
+  binary(bytes: Uint8Array): void;
+  drained(): void;
+  /** `code` is CLOSE.broken when the connection was lost without a word, CLOSE.dead when the server fell silent. */
+  closed(code: number, reason: string): void;
+}

@@ -15,6 +15,7 @@ const ALL = [
   'net',
   'client',
   'daemon',
+  'server',
   'cli',
   'lab',
   'testing',

@@ -1,5 +1,6 @@
 // Commands about contacts.
 import { SottoError } from '../protocol/errors.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { drawn, each, first, optional } from './give.ts';
 import { contactDetailText, contactText, whyText } from './show.ts';
@@ -64,7 +65,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
         ...optional('timeoutMs', flags.duration('timeout')),
       });
       out.item(contact, contactText);
-      if (contact.state === 'outgoing') out.say(`They have to accept: watch it with sotto why ${contact.name}`);
+      if (contact.state === 'outgoing') out.say(`They have to accept: watch it with sotto why ${asWord(contact.name)}`);
     },
   },
   {

@@ -83,7 +83,10 @@ const FILE_SAVE: Command = {
   path: 'file save',
   doc: 'fetch a file and write it to a path, or to stdout with -',
   args: [fileArg, { name: 'path', doc: 'where to; its own name here when absent' }],
-  flags: { ...WAIT_FLAG, overwrite: { doc: 'replace what is there' } },
+  flags: {
+    wait: { doc: 'active: until it is asked for; done (as without): until it is saved', value: 'STATE' },
+    overwrite: { doc: 'replace what is there' },
+  },
   methods: ['file.save', 'file.fetch', 'file.read'],
   waits: true,
   run: async (context) => {

@@ -2,6 +2,7 @@
 import { SottoError, textOf } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
 import type { Conversation, EventKind, Message, MessageState } from '../protocol/rpc.ts';
+import { asWord, safeName } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { each, first, optional } from './give.ts';
@@ -74,7 +75,7 @@ const send: Command = {
     if (message.state === 'failed')
       throw new SottoError('contact.paused', { message: `The message failed: ${message.reason ?? 'unknown reason'}` });
     throw new SottoError('wait.timeout', {
-      message: `It is ${message.state}, not ${wait ?? 'queued'} yet; it stays in the outbox. sotto why ${first(context)} explains`,
+      message: `It is ${message.state}, not ${wait ?? 'queued'} yet; it stays in the outbox. sotto why ${asWord(first(context))} explains`,
     });
   },
 };
@@ -335,7 +336,11 @@ const CONVERSATIONS: readonly Command[] = [
         value: fromRead ? 'read' : 'delivery',
         conversation,
       });
-      context.out.item(await client.call('conversation.show', { conversation }), conversationText);
+      const ends = `end ${fromRead ? `${asked.slice(5)} after they are read` : `${asked} after they are delivered`}`;
+      context.out.item(
+        await client.call('conversation.show', { conversation }),
+        ({ name }) => `New messages with ${safeName(name)} ${asked === 'never' ? 'do not end' : ends}.`,
+      );
     },
   },
 ];

@@ -70,10 +70,11 @@ export class Output {
     this.#write('err', this.json ? '' : `${this.dim('warning:')} ${safeText(text)}\n`);
   }
 
-  /** One line that is drawn over; nothing when stderr is no terminal. */
+  /** One line that is drawn over, cut at the edge of a narrow terminal; nothing when stderr is no terminal. */
   progress(text: string): void {
     if (this.json || this.#options.quiet || !this.#options.errIsTerminal) return;
-    this.#options.write('err', `\r\u001b[2K${safeText(text)}`);
+    // Without automatic margins: a line that wrapped would not be drawn over.
+    this.#options.write('err', `\r\u001b[2K\u001b[?7l${safeText(text)}\u001b[?7h`);
     this.#progressShown = true;
   }
 

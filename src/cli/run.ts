@@ -1,5 +1,5 @@
 // Runs one command: parses, connects, prints, and gives the exit code.
-import { existsSync } from 'node:fs';
+import { existsSync, fstatSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { connectOrStart } from '../client/launch.ts';
 import { type AccountPaths, accountPaths, chooseAccount, type Environment, placesOf } from '../client/paths.ts';
@@ -33,8 +33,8 @@ export const runCli = async (program: Program): Promise<number> => {
     colour: process.stderr.isTTY === true && program.environment.NO_COLOR === undefined,
     errIsTerminal: process.stderr.isTTY === true,
     outIsTerminal: process.stdout.isTTY === true,
-    writeBytes: (data) => void process.stdout.write(data),
-    write: (to, text) => void (to === 'out' ? process.stdout : process.stderr).write(text),
+    writeBytes: toStdout,
+    write: (to, text) => (to === 'out' ? toStdout(text) : void process.stderr.write(text)),
   });
   // Whoever reads stdout has gone, or its disk is full. What is said goes on without a reader.
   const broken = new Promise<never>((_done, fail) => process.stdout.on('error', fail));
@@ -50,6 +50,8 @@ export const runCli = async (program: Program): Promise<number> => {
     await Promise.race([written(), broken]);
     return 0;
   } catch (error) {
+    // What is still read from a pipe that stays open keeps nobody.
+    if (error === INTERRUPTED) process.stdin.destroy();
     if (error === INTERRUPTED) return 130;
     // As by the signal that ends programs whose reader has seen enough.
     if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return 141;
@@ -64,6 +66,16 @@ export const runCli = async (program: Program): Promise<number> => {
 /** Resolves when stdout has taken everything; when it fails that is an event of its own. */
 const written = (): Promise<void> =>
   new Promise((done) => process.stdout.write('', (error) => (error instanceof Error ? undefined : done())));
+
+const STDOUT = 1;
+
+// Node takes a short write to a file, as the last one to a full disk is, for a whole one.
+const toStdout = (data: string | Uint8Array): void => {
+  const kind = fstatSync(STDOUT);
+  if (kind.isFIFO() || kind.isSocket() || process.stdout.isTTY) return void process.stdout.write(data);
+  const bytes = Buffer.from(data);
+  for (let done = 0; done < bytes.length; ) done += writeSync(STDOUT, bytes, done);
+};
 
 type Outcome = { readonly out: Output; readonly broken: Promise<never> };
 

@@ -35,8 +35,8 @@ export const sizeText = (bytes: number): string => {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 };
 
-/** Text of several lines, the later ones indented: none of them looks like the beginning of another entry. */
-export const block = (text: string): string => safeText(text).replaceAll('\n', '\n    ');
+/** Text of several lines, without the empty ones at its end, the later ones indented: none looks like another entry. */
+export const block = (text: string): string => safeText(text).trimEnd().replaceAll('\n', '\n    ');
 
 /** What has become of a message, in words. */
 export const messageFlags = (message: Message): string[] => [
@@ -65,9 +65,9 @@ export const contactText = (contact: Contact): string =>
     contact.state,
     contact.address,
     contact.id.slice(0, 8),
-    ...(contact.requestNote === undefined || contact.state === 'accepted'
-      ? []
-      : [`“${safeLine(contact.requestNote)}”`]),
+    ...(contact.requestNote !== undefined && ['incoming', 'outgoing'].includes(contact.state)
+      ? [`“${safeLine(contact.requestNote)}”`]
+      : []),
     ...(contact.note === undefined ? [] : [`(${safeLine(contact.note)})`]),
     ...(contact.paused === undefined ? [] : [`paused: ${contact.paused}`]),
   ].join('  ');

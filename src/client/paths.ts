@@ -1,5 +1,5 @@
 // Where things are: data, configuration and sockets, by XDG or below one `--data-dir`.
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
 import { SOCKET_PATH_BYTES_MAX } from '../protocol/limits.ts';
@@ -78,6 +78,16 @@ export const accountPaths = (places: Places, name: string, environment: Environm
     socketDir,
     socket: join(socketDir, 'rpc'),
   };
+};
+
+/**
+ * Throws `path.notAllowed` when the folder of the sockets is there and is somebody else's: one in a shared place such as
+ * /tmp could listen there for passphrases.
+ */
+export const checkSocketDir = (dir: string): void => {
+  const stat = lstatSync(dir, { throwIfNoEntry: false });
+  if (stat === undefined || (stat.isDirectory() && stat.uid === process.getuid?.())) return;
+  throw new SottoError('path.notAllowed', { message: `${dir} is no folder of yours: who made it could pose as sotto` });
 };
 
 /** Accounts that exist, by name. */

@@ -1,8 +1,10 @@
 // A front end's end of the RPC socket: calls that are answered once, and events as they come.
 import { connect, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { isErrorCode, SottoError } from '../protocol/errors.ts';
 import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 import type { Event, GapEvent, Greeting, Method, ParamsIn, Result } from '../protocol/rpc.ts';
+import { checkSocketDir } from './paths.ts';
 
 type Waiting = { readonly resolve: (result: unknown) => void; readonly reject: (error: Error) => void };
 type Reply = {
@@ -43,9 +45,10 @@ export class RpcClient {
     this.#data(rest);
   }
 
-  /** Connects and waits for the greeting. Throws `daemon.absent` when nobody listens at `path`. */
+  /** Connects and waits for the greeting. Throws `daemon.absent` when nobody listens at `path`, and `path.notAllowed`. */
   static open(path: string): Promise<RpcClient> {
     return new Promise((resolve, reject) => {
+      checkSocketDir(dirname(path));
       const socket = connect({ path });
       let buffer = '';
       const fail = (error?: Error): void => {

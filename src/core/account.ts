@@ -13,7 +13,9 @@ import { getContact, listContacts } from '../store/contacts.ts';
 import { countUnread } from '../store/conversations.ts';
 import { eventRange } from '../store/events.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
+import { getSelf, nicknameOf, putSelf } from '../store/self.ts';
 import { listOpenRequests } from '../store/sessions.ts';
+import { ClockWatch } from './clock-watch.ts';
 import type { Changes, Core, VolatileEvent } from './core.ts';
 import { Events } from './events.ts';
 import { Expiry } from './expire.ts';
@@ -22,7 +24,6 @@ import { admit, attachIncoming, retryNow, unlink, wake } from './links.ts';
 import { callMethod } from './methods.ts';
 import { linkStateOf } from './peer.ts';
 import { AccountQueue } from './queue.ts';
-import { getSelf, nicknameOf, putSelf } from './self.ts';
 import { settingOf } from './settings.ts';
 import { Waits } from './waits.ts';
 
@@ -80,6 +81,7 @@ export class Account implements AsyncDisposable {
       signal: signalIdentity(self.signalSecret),
       address: addressOf(keys.publicKeys.identityKey),
       peers: new Map(),
+      clockWatch: new ClockWatch(options.db, options.clock),
       ignored: new Set(),
       silent: new Set(),
       fileTroubles: new Map(),

@@ -72,12 +72,12 @@ export const applyBody = (scene: Scene, body: SealedBody | UnknownBody): void =>
   }
 };
 
-const applyText = (scene: Scene, body: Extract<SealedBody, { kind: 'text' }>): void => {
+type TextBody = Extract<SealedBody, { kind: 'text' }>;
+
+const applyText = (scene: Scene, body: TextBody): void => {
   const { core, conversation, changes, contact } = scene;
   const messageId = idBytes(body.id);
   if (hasTombstone(core.db, contact.id, messageId) || getMessageById(core.db, conversation.id, messageId)) return;
-  const expiresMs = body.expiresMs === undefined ? null : Math.min(body.expiresMs, EXPIRY_MS_MAX);
-  const expiresFrom = body.expiresFrom ?? 'delivery';
   const row = putMessage(core.db, {
     conversationId: conversation.id,
     messageId,
@@ -88,13 +88,22 @@ const applyText = (scene: Scene, body: Extract<SealedBody, { kind: 'text' }>): v
     receivedAt: changes.at,
     unread: 1,
     replyTo: body.replyTo === undefined ? null : idBytes(body.replyTo),
+    ...expiryOf(scene, body),
+    fileId: null,
+  });
+  arrived(scene, row);
+};
+
+/** When a message ends that came just now. */
+const expiryOf = ({ changes }: Scene, body: Pick<TextBody, 'expiresMs' | 'expiresFrom'>) => {
+  const expiresMs = body.expiresMs === undefined ? null : Math.min(body.expiresMs, EXPIRY_MS_MAX);
+  const expiresFrom = body.expiresFrom ?? 'delivery';
+  if (expiresMs !== null) changes.expiry = true;
+  return {
     expiresMs,
     expiresFrom,
     expiresAt: expiresMs !== null && expiresFrom === 'delivery' ? changes.at + expiresMs : null,
-    fileId: null,
-  });
-  if (expiresMs !== null) changes.expiry = true;
-  arrived(scene, row);
+  };
 };
 
 /** A new row that a person should see. */
@@ -191,9 +200,7 @@ const applyOffer = (scene: Scene, body: Extract<SealedBody, { kind: 'file.offer'
     receivedAt: changes.at,
     unread: 1,
     replyTo: null,
-    expiresMs: null,
-    expiresFrom: 'delivery',
-    expiresAt: null,
+    ...expiryOf(scene, body),
     fileId: fileRow,
   });
   arrived(scene, row);

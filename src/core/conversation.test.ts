@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { SottoError } from '../protocol/errors.ts';
 import { openDatabase } from '../sqlite/open.ts';
+import { codeOf } from '../testing/code.ts';
 import { KEY, type Person, World } from '../testing/people.ts';
 
 let world: World;
@@ -17,15 +17,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await world[Symbol.asyncDispose]();
 });
-
-const code = async (step: Promise<unknown>): Promise<unknown> => {
-  try {
-    await step;
-    return 'done';
-  } catch (error) {
-    return error instanceof SottoError ? error.code : error;
-  }
-};
 
 describe('two people', () => {
   test('become contacts and exchange texts that arrive once, in order, and are delivered', async () => {
@@ -90,7 +81,7 @@ describe('two people', () => {
     await world.settle();
     expect((await bob.messages(alice))[0]).toMatchObject({ body: '' });
     expect((await bob.call('message.search', { query: 'first' })).messages).toEqual([]);
-    expect(await code(bob.call('message.delete', { id: sent.id }))).toBe('message.notYours');
+    expect(await codeOf(bob.call('message.delete', { id: sent.id }))).toBe('message.notYours');
   });
 
   test('a message that expires ends on both sides without anybody looking', async () => {
@@ -124,7 +115,7 @@ describe('two people', () => {
     await bob.call('contact.reject', { contact: request?.id ?? '' });
     await world.settle();
     expect((await carol.contact('bob')).state).toBe('outgoing');
-    expect(await code(carol.send('bob', 'hello'))).toBe('contact.notAccepted');
+    expect(await codeOf(carol.send('bob', 'hello'))).toBe('contact.notAccepted');
     expect((await bob.call('conversation.list', {})).map((one) => one.name)).toEqual(['alice']);
   });
 

@@ -1,15 +1,17 @@
 // What every part of the messenger works with: store, ports, keys, live peers, and the facts a transaction leaves behind.
-import type { SignalIdentity } from '../crypto/session.ts';
+import type { SignalIdentity } from '../crypto/signal-stores.ts';
 import type { Clock, Link, LocalKeys, Log, Network, Random } from '../ports.ts';
 import type { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type NewEvent, putEvent } from '../store/events.ts';
+import type { ClockWatch } from './clock-watch.ts';
 import type { Peer } from './peer.ts';
 import type { AccountQueue } from './queue.ts';
 
 export type Core = {
   readonly db: Database;
   readonly clock: Clock;
+  readonly clockWatch: ClockWatch;
   readonly random: Random;
   readonly log: Log;
   readonly network: Network;
@@ -77,7 +79,9 @@ export class Changes {
 
 /** Runs `body` in one transaction; what it told `changes` happens after the commit, and not at all when it throws. */
 export const commit = <T>(core: Core, body: (changes: Changes) => T): T => {
+  const isMoved = core.clockWatch.look();
   const changes = new Changes(core.db, core.clock.now());
+  changes.expiry = isMoved;
   const result = core.db.transaction(() => body(changes));
   core.committed(changes);
   return result;

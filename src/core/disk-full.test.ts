@@ -1,4 +1,6 @@
 // A full disk at one end or the other: one typed error, nothing lost, nothing doubled, and all goes on once there is room.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { DISK_RETRY_MS } from '../protocol/limits.ts';
 import { checkDatabase } from '../store/check.ts';
@@ -102,6 +104,27 @@ test('what waits goes by itself once there is room', async () => {
   allow(alice);
   await world.settle(DISK_RETRY_MS + 2_000);
   expect(await bob.read(alice)).toEqual(['waits']);
+});
+
+test('a file whose progress finds no room goes on, texts pass, and it is saved once there is room', async () => {
+  await using world = new World();
+  const { alice, bob } = await world.friends();
+  const [source, target] = [join(world.dir, 'source'), join(world.dir, 'target')];
+  writeFileSync(source, LONG.repeat(300));
+  const { file } = await alice.call('file.send', { conversation: 'bob', path: source });
+  await world.settle();
+  await bob.call('file.save', { id: file.id, path: target, wait: 'active' });
+  refuse(bob, 'UPDATE ON files');
+  const waiting = bob.call('file.fetch', { id: file.id, wait: 'done' });
+  await expect(Promise.all([waiting, world.settle(MINUTE)])).rejects.toMatchObject({ code: 'disk.full' });
+  await alice.send(bob, 'meanwhile');
+  await world.settle();
+  expect(await bob.read(alice)).toContain('meanwhile');
+  expect(bob.log.claim('file.notNoted')).toBeGreaterThan(0);
+  allow(bob);
+  await world.settle(MINUTE);
+  expect(readFileSync(target, 'utf8')).toBe(LONG.repeat(300));
+  expect(bob.log.unclaimed()).toEqual([]);
 });
 
 test('a link that finds no room ends', async () => {

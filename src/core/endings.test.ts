@@ -84,3 +84,46 @@ test('a request that nobody answers ends after 30 days with the keys that went w
   await world.settle(60_000);
   expect(await carol.call('contact.requests', {})).toMatchObject([{ nickname: 'alice' }]);
 });
+
+test('MSG-2: a clock that is set back lengthens no message’s life, over a restart too, and shortens none', async () => {
+  const MINUTE = 60_000;
+  const lives = (text: string) => alice.send(bob, text, { expiresMs: 10 * MINUTE });
+  await lives('first');
+  await world.settle(4 * MINUTE);
+  world.clock.jump(-DAY);
+  await lives('second');
+  await world.settle(4 * MINUTE);
+  expect(await bob.read(alice)).toEqual(['first', 'second']);
+  await world.settle(3 * MINUTE);
+  for (const one of [alice.read(bob), bob.read(alice)]) expect(await one).toEqual(['second']);
+  await bob.close();
+  world.clock.jump(-DAY);
+  await bob.open();
+  await world.settle(4 * MINUTE);
+  for (const one of [alice.read(bob), bob.read(alice)]) expect(await one).toEqual([]);
+});
+
+test('of a contact who is erased nothing stays in any table', async () => {
+  await alice.call('contact.rename', { contact: 'bob', name: 'Bartholomew' });
+  await alice.call('contact.note', { contact: 'Bartholomew', note: 'a note of him' });
+  await alice.call('config.set', { key: 'notify.level', value: 'name', conversation: 'Bartholomew' });
+  await alice.send('Bartholomew', 'a word to him');
+  await world.settle();
+  const { id } = await alice.call('conversation.show', { conversation: 'Bartholomew' });
+  await bob.close();
+  const traces = ['Bartholomew', 'of him', 'to him', bob.address];
+  const kept = (): string[] => {
+    const tables = alice.db.all<{ name: string }>(`SELECT name FROM sqlite_schema WHERE type = 'table'`);
+    const rows = tables.flatMap(({ name }) => alice.db.all<Record<string, unknown>>(`SELECT * FROM ${name}`));
+    const text = rows
+      .flatMap((row) => Object.values(row))
+      .map((cell) => (cell instanceof Uint8Array ? Buffer.from(cell).toString('latin1') : String(cell)))
+      .join('\n');
+    return traces.filter((trace) => text.includes(trace));
+  };
+  expect(kept()).toEqual(traces);
+  await alice.call('contact.remove', { contact: 'Bartholomew', erase: true });
+  await world.settle();
+  expect(kept()).toEqual([]);
+  expect(alice.db.get('SELECT 1 AS one FROM settings WHERE scope = ?', id)).toBeUndefined();
+});

@@ -8,13 +8,14 @@ import {
   FRAME_IDS_KEPT_MS,
   REQUEST_EXPIRY_MS,
 } from '../protocol/limits.ts';
-import { patchContact } from '../store/contacts.ts';
+import { listStrangers, patchContact, removeStranger } from '../store/contacts.ts';
 import { addUnread } from '../store/conversations.ts';
 import { pruneEvents } from '../store/events.ts';
 import { listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
 import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
-import { closeRequest, listOpenRequests, pruneFrameIds } from '../store/sessions.ts';
+import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests, pruneResets } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
+import { eraseFile } from './files-rows.ts';
 import { giveUp } from './outbox.ts';
 import { dropBundles, retryResets } from './sessions.ts';
 
@@ -38,6 +39,7 @@ export class Expiry implements Disposable {
   /** A message may end earlier than any known before. */
   schedule(): void {
     this.#cancelNext();
+    this.#core.clockWatch.look();
     const at = nextExpiry(this.#core.db);
     if (at === undefined) return;
     const wait = Math.min(SWEEP_MS, Math.max(EARLY_MS, at - this.#core.clock.now()));
@@ -94,18 +96,24 @@ export class Expiry implements Disposable {
     retryResets(this.#core);
     commit(this.#core, () => {
       pruneFrameIds(db, now - FRAME_IDS_KEPT_MS);
+      pruneRequests(db, now - FRAME_IDS_KEPT_MS);
+      // Who is linked still goes when the link ends.
+      for (const id of listStrangers(db)) if (!this.#core.peers.has(id)) removeStranger(db, id);
+      pruneResets(db, now - EVENTS_KEPT_MS);
       pruneEvents(db, now - EVENTS_KEPT_MS, EVENTS_KEPT_MAX);
     });
   }
 
   #endMessages(): void {
-    const { db, clock } = this.#core;
+    const { db, clock, clockWatch } = this.#core;
+    clockWatch.look();
     for (let rows = listExpired(db, clock.now(), PAGE); rows.length > 0; rows = listExpired(db, clock.now(), PAGE))
       commit(this.#core, (changes) => {
         for (const row of rows) {
           for (const waiting of listOutboxOfMessage(db, row.id)) removeOutbox(db, waiting.id);
           if (row.unread === 1) addUnread(db, row.conversationId, -1);
           removeMessage(db, row.id);
+          eraseFile(this.#core, changes, row.fileId);
           changes.event({ kind: 'message.expired', subject: idOf(row.messageId) });
         }
         changes.erased = true;

@@ -160,9 +160,11 @@ const fetchRest = async (core: Core, row: FileRow, { attempt, signal, progressed
   checkMaySend(contact);
   using receiver = new Receiver(core, row, progressed);
   if (receiver.isWhole) return;
-  const link = await core.network.dial(contact.address, (made) => receiver.attach(made), { attempt, signal });
-  signal.addEventListener('abort', () => link.close('stopped'));
-  if (signal.aborted) link.close('stopped');
+  const attach = (made: Link): LinkEvents => {
+    signal.addEventListener('abort', () => made.close('stopped'));
+    return receiver.attach(made);
+  };
+  const link = await core.network.dial(contact.address, attach, { attempt, signal });
   link.send(encodeFrame({ kind: 'stream', transfer: idOf(row.fileId), from: receiver.from }));
   await receiver.finished;
 };

@@ -3,17 +3,21 @@ import { errorObject, expectedError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import type { SealedBody } from '../protocol/peer.ts';
 import { type FileRow, getFile, patchFile, removeFile } from '../store/files.ts';
+import type { MessageRow } from '../store/messages.ts';
 import { type Changes, type Core, commit } from './core.ts';
 
-/** The body that offers a file of ours to the other side. */
-export const offerBody = (file: FileRow, sentAt: number): Extract<SealedBody, { kind: 'file.offer' }> => ({
+type Shown = Pick<MessageRow, 'sentAt' | 'expiresMs' | 'expiresFrom'>;
+
+/** The body that offers a file of ours to the other side, as the message shows it. */
+export const offerBody = (file: FileRow, message: Shown): Extract<SealedBody, { kind: 'file.offer' }> => ({
   kind: 'file.offer',
   id: idOf(file.fileId),
   name: file.name,
   sizeBytes: file.size,
   key: Buffer.from(file.key).toString('base64'),
   root: Buffer.from(file.root).toString('base64'),
-  sentAt,
+  sentAt: message.sentAt,
+  ...(message.expiresMs === null ? {} : { expiresMs: message.expiresMs, expiresFrom: message.expiresFrom }),
 });
 
 /** A transfer ended without success: it says why, and nothing of it is kept. */

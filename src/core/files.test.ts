@@ -23,7 +23,9 @@ afterEach(async () => {
   await world[Symbol.asyncDispose]();
 });
 
-const content = (size: number) => Buffer.from(Uint8Array.from({ length: size }, (_, i) => (i * 31 + (i >> 8)) & 255));
+const BYTES = Buffer.alloc(LARGE);
+for (let i = 0; i < LARGE; i++) BYTES[i] = (i * 31 + (i >> 8)) & 255;
+const content = (size: number) => BYTES.subarray(0, size);
 
 const offer = async (size: number, name = 'photo.jpg'): Promise<FileObject> => {
   const path = join(world.dir, 'source');
@@ -51,6 +53,8 @@ const kept = (person: Person): string[] => {
   const dir = join(world.dir, person.name, 'files');
   return existsSync(dir) ? readdirSync(dir) : [];
 };
+
+const rows = (person: Person) => person.db.get<{ n: number }>('SELECT count(*) AS n FROM messages')?.n;
 
 const isSaved = (size: number, path = target()): boolean => readFileSync(path).equals(content(size));
 
@@ -135,10 +139,24 @@ describe('a file', () => {
     expect(await show(alice, id)).toMatchObject({ state: 'done' });
   });
 
-  test('is saved after a death between its last piece and its saving, whatever lies there from before', async () => {
+  test('keeps what came by a link that soon broke', async () => {
+    const { id } = await offer(LARGE);
+    world.hub.weather = { ...world.hub.weather, delayMs: [5, 5] };
+    await bob.call('file.save', { id, path: target(), wait: 'active' });
+    await world.settle(17);
+    expect((await show(bob, id)).transferredBytes).toBe(0);
+    world.hub.partition(alice.address, bob.address);
+    await world.settle();
+    expect((await show(bob, id)).transferredBytes).toBeGreaterThan(500_000);
+  });
+
+  test.each([
+    ['last piece', 'file.progressed'],
+    ['end', 'file.completed'],
+  ])('is saved after a death at its %s, whatever lies there from before', async (_when, last) => {
     const { id } = await offer(100_000);
     writeFileSync(join(world.dir, `.sotto-${id}`), 'half of it');
-    bob.account.events.subscribe(({ kind }) => (kind === 'file.completed' ? bob.die() : undefined));
+    bob.account.events.subscribe(({ kind }) => (kind === last ? bob.die() : undefined));
     await bob.call('file.save', { id, path: target(), wait: 'active' });
     await world.settle(5_000);
     expect([bob.isOpen, existsSync(target())]).toEqual([false, false]);
@@ -149,13 +167,25 @@ describe('a file', () => {
     expect(readdirSync(world.dir)).not.toContain(`.sotto-${id}`);
   });
 
+  test('is saved after the account was closed while it was saved', async () => {
+    const { id } = await offer(LARGE);
+    await bob.call('file.fetch', { id });
+    await world.settle(MINUTE);
+    const saving = bob.call('file.save', { id, path: target(), wait: 'active' });
+    await Promise.all([saving, bob.close()]);
+    expect(readdirSync(world.dir).filter((name) => name === 'saved' || name.startsWith('.sotto-'))).toEqual([]);
+    await bob.open();
+    await world.settle();
+    expect(isSaved(LARGE)).toBe(true);
+  });
+
   test('of a contact who comes back is asked for at once, and one who is away costs nothing', async () => {
     const { id } = await offer(1000);
     await alice.close();
     await bob.call('file.save', { id, path: target(), wait: 'active' });
     await world.settle(MINUTE);
     const descriptors = readdirSync('/proc/self/fd').length;
-    await world.settle(60 * MINUTE);
+    await world.settle(60.4 * MINUTE);
     expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(descriptors);
     await alice.open();
     await alice.send(bob, 'I am back');
@@ -228,6 +258,20 @@ describe('a file', () => {
     await expect(save(id)).rejects.toMatchObject({ code: 'file.unknown' });
   });
 
+  test('whose end was the last that happened before a death leaves nothing after it', async () => {
+    const id = await halfway();
+    await bob.call('file.pause', { id });
+    await world.settle();
+    bob.crashAt(1, 'after');
+    await alice.call('file.cancel', { id });
+    await world.settle();
+    expect([bob.isOpen, kept(bob).length]).toEqual([false, 2]);
+    await bob.open();
+    await world.settle();
+    expect(await show(bob, id)).toMatchObject({ state: 'cancelled' });
+    expect(kept(bob)).toEqual([]);
+  });
+
   test('that is paused stops, also for who waits for it, and goes on from there', async () => {
     const id = await halfway();
     const waiting = bob.call('file.fetch', { id, wait: 'done' });
@@ -254,9 +298,8 @@ describe('a file', () => {
   test('does not go on to who was blocked or removed', async () => {
     const id = await halfway();
     await alice.call('contact.block', { contact: 'bob' });
-    const { transferredBytes } = await show(bob, id);
     await world.settle(5 * MINUTE);
-    expect((await show(bob, id)).transferredBytes - transferredBytes).toBeLessThan(LARGE / 2);
+    expect((await show(bob, id)).transferredBytes).toBeLessThan(LARGE);
     await alice.call('contact.unblock', { contact: 'bob' });
     await world.settle(5 * MINUTE);
     expect(isSaved(LARGE)).toBe(true);
@@ -281,6 +324,19 @@ describe('a file', () => {
       expect(JSON.stringify(person.account.events.since('0'))).not.toContain('secret plan');
     }
     expect(isSaved(50_000)).toBe(true);
+  });
+
+  test('ends with its message where messages end by themselves, fetched or not', async () => {
+    await alice.call('config.set', { key: 'messages.expiresMs', value: 60 * MINUTE, conversation: 'bob' });
+    const [saved, waits] = [await offer(1000), await offer(1000)];
+    await save(saved.id);
+    expect((await bob.messages(alice)).every(({ expiresAt }) => expiresAt !== undefined)).toBe(true);
+    expect([kept(alice).length, kept(bob).length]).toEqual([2, 2]);
+    await world.settle(61 * MINUTE);
+    for (const person of [alice, bob])
+      expect([await person.call('file.list', {}), kept(person), rows(person)]).toEqual([[], [], 0]);
+    expect(isSaved(1000)).toBe(true);
+    await expect(save(waits.id)).rejects.toMatchObject({ code: 'file.unknown' });
   });
 
   test('is erased with its conversation, also while it goes', async () => {

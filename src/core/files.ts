@@ -18,6 +18,7 @@ import { Spools, takePieces } from './files-spool.ts';
 import { checkMaySend } from './messages.ts';
 import { contactOf, conversationOf } from './names.ts';
 import { enqueue, hasRoom } from './outbox.ts';
+import { settingOf } from './settings.ts';
 
 /** Transfers of one account that are under way. Methods that change the store run in the account's queue. */
 export class Files {
@@ -169,8 +170,10 @@ export class Files {
     const { db } = this.#core;
     const conversation = conversationOf(db, file.conversationId);
     checkMaySend(contactOf(db, conversation));
+    const scope = idOf(conversation.uid);
+    const expiresMs = settingOf(db, 'messages.expiresMs', scope);
     patchFile(db, file.id, { size: file.size, root: file.root, state: 'offered' });
-    const messageRow = putMessage(db, {
+    const message = {
       conversationId: conversation.id,
       messageId: file.fileId,
       mine: 1,
@@ -180,12 +183,13 @@ export class Files {
       receivedAt: null,
       unread: 0,
       replyTo: null,
-      expiresMs: null,
-      expiresFrom: 'delivery',
+      expiresMs: expiresMs === 0 ? null : expiresMs,
+      expiresFrom: settingOf(db, 'messages.expiresFrom', scope),
       expiresAt: null,
       fileId: file.id,
-    });
-    enqueue(this.#core, changes, conversation.contactId, offerBody(file, changes.at), messageRow);
+    } as const;
+    const messageRow = putMessage(db, message);
+    enqueue(this.#core, changes, conversation.contactId, offerBody(file, message), messageRow);
     patchConversation(db, conversation.id, { lastAt: changes.at, archived: 0 });
     changes.event({ kind: 'message.queued', messageRow, contactId: conversation.contactId });
   }

@@ -1,10 +1,10 @@
 // What each frame of a link means, by who sent it: a stranger, someone who was asked, an accepted contact.
-import type { MessageId } from '../protocol/ids.ts';
 import { BATCH_FRAMES_MAX, VOLATILE_PER_SECOND_MAX } from '../protocol/limits.ts';
 import type { PeerFrame, PlainFrame, SealedFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact, patchContact, putHistory } from '../store/contacts.ts';
 import { type Core, commit, refuse } from './core.ts';
 import { deliver, onAck } from './deliver.ts';
+import { DUPLICATE, onDuplicate } from './duplicate.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { receive } from './receive.ts';
 import { onNoRequest, onRequest, sendRequest } from './requests.ts';
@@ -74,7 +74,7 @@ const takePlain = async (
       for (const tell of peer.pongWaiters.splice(0)) tell();
       return;
     case 'no_request':
-      return onNoRequest(core, contact, frame.id as MessageId);
+      return onNoRequest(core, contact);
     case 'not_contact':
       return onNotContact(core, contact);
     case 'typing':
@@ -85,7 +85,7 @@ const takePlain = async (
     case 'hashes':
       return refuse(core, 'frame.unexpected');
     case 'error':
-      core.log.info('link.error', { code: frame.code });
+      if (contact.state === 'accepted' && frame.code === DUPLICATE) onDuplicate(core, contact.id);
       return;
   }
 };

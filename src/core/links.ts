@@ -1,7 +1,6 @@
 // Which links there are: dials what is needed, admits and replaces, keeps alive, and lets go of the idle.
 import type { Admission, Link, LinkEvents, LinkPeer } from '../ports.ts';
 import { errorObject, ProtocolError } from '../protocol/errors.ts';
-import { ID_BYTES } from '../protocol/ids.ts';
 import {
   DIAL_MS_MAX,
   DIAL_MS_MIN,
@@ -31,9 +30,10 @@ import { depthOfOutbox } from '../store/outbox.ts';
 import { getOpenRequest, getSession } from '../store/sessions.ts';
 import { type Core, commit, refuseLink } from './core.ts';
 import { deliver } from './deliver.ts';
+import { DUPLICATE, noteInstall } from './duplicate.ts';
 import { handleFrames } from './frames.ts';
 import { doubt, heartbeat } from './heartbeat.ts';
-import { newPeer, type Peer } from './peer.ts';
+import { newPeer, type Peer, sendFrame } from './peer.ts';
 import { newContact, sendRequest } from './requests.ts';
 import { sendReset, sendResume } from './sessions.ts';
 
@@ -265,7 +265,7 @@ const retryLater = (core: Core, peer: Peer, ms: number): void => {
 
 /** Gives a proven link to its contact; undefined when the link it has stays. Strangers get a row without a name. */
 const adopt = (core: Core, link: Link): Peer | undefined => {
-  const contactId = contactOf(core, link);
+  const { contactId, isTwice } = contactOf(core, link);
   const peer = peerOf(core, contactId);
   // Blocked since the link was admitted: it ends, and the next one is ignored.
   if (peer === undefined || getContact(core.db, contactId)?.blocked === 1) return undefined;
@@ -288,6 +288,7 @@ const adopt = (core: Core, link: Link): Peer | undefined => {
   peer.busyAt = core.clock.monotonic();
   heartbeat(core, peer);
   greet(core, peer);
+  if (isTwice) sendFrame(peer, { kind: 'error', code: DUPLICATE });
   closeIdlest(core, peer);
   core.volatile({ kind: 'link.up', contactId });
   return peer;
@@ -317,7 +318,7 @@ const sendRequestOnce = (core: Core, peer: Peer): void => {
 };
 
 // Pins the keys of a contact that had none, and notes which copy of the account speaks.
-const contactOf = (core: Core, link: Link): number => {
+const contactOf = (core: Core, link: Link): { readonly contactId: number; readonly isTwice: boolean } => {
   const { address, linkKey, signalKey, installId } = link.peer;
   return commit(core, (changes) => {
     const known = getContactByAddress(core.db, address);
@@ -327,25 +328,10 @@ const contactOf = (core: Core, link: Link): number => {
     if (known?.linkKey == null || known.signalKey == null) patchContact(core.db, id, { linkKey, signalKey });
     if (known?.state === 'accepted' || known?.state === 'outgoing')
       patchContact(core.db, id, { lastSeenAt: changes.at });
-    if (installId !== undefined && known !== undefined) noteInstall(core, known, installId, changes.at, changes);
-    return id;
+    const isTwice =
+      known?.state === 'accepted' && installId !== undefined && noteInstall(core, changes, known, installId);
+    return { contactId: id, isTwice };
   });
-};
-
-const noteInstall = (
-  core: Core,
-  contact: ContactRow,
-  installId: Uint8Array<ArrayBuffer>,
-  at: number,
-  changes: { event: (event: { kind: string; contactId: number; detail: string }) => void },
-): void => {
-  const current = contact.installId === null ? undefined : Buffer.from(contact.installId);
-  if (current?.equals(installId) === true || installId.length !== ID_BYTES) return;
-  const returns = contact.previousInstallId !== null && Buffer.from(contact.previousInstallId).equals(installId);
-  patchContact(core.db, contact.id, { installId, previousInstallId: contact.installId });
-  if (!returns) return;
-  putHistory(core.db, contact.id, { at, kind: 'account.duplicate', detail: 'two copies of this account take turns' });
-  changes.event({ kind: 'account.duplicate', contactId: contact.id, detail: 'two copies of this account take turns' });
 };
 
 // Two links dialled across each other: the lower address's dial stays. Otherwise the newer one is the living one.
@@ -399,13 +385,14 @@ const countFrame = (core: Core, peer: Peer): void => {
 const isOverRate = (core: Core, peer: Peer): boolean =>
   peer.rate.second === secondOf(core) && peer.rate.frames >= FRAMES_PER_SECOND_MAX;
 
-// A contact who has used up a second's share is read again in the next one.
+// A contact who has used up a second's share is read again in the next one. A timer may be early by a part of a millisecond.
 const holdForSecond = (core: Core, peer: Peer, link: Link): void => {
   link.pause();
-  if (peer.rate.frames > FRAMES_PER_SECOND_MAX) return;
   const ms = 1000 * (secondOf(core) + 1) - core.clock.monotonic();
-  core.clock.after(ms, () => {
-    if (peer.link === link && peer.inbox.length < WINDOW_FRAMES_MAX) link.resume();
+  peer.cancelHold();
+  peer.cancelHold = core.clock.after(ms, () => {
+    if (isOverRate(core, peer)) holdForSecond(core, peer, link);
+    else if (peer.inbox.length < WINDOW_FRAMES_MAX) link.resume();
   });
 };
 
@@ -434,6 +421,7 @@ const forgetStranger = (core: Core, peer: Peer): void => {
 
 const reset = (core: Core, peer: Peer): void => {
   peer.cancelHeartbeat();
+  peer.cancelHold();
   peer.link = undefined;
   peer.ready = false;
   peer.inbox = [];

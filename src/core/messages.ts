@@ -17,6 +17,7 @@ import {
   deleteMessage,
   editMessage,
   getMessage,
+  listMessagesBetween,
   listReactions,
   listUnreadUpTo,
   type MessageRow,
@@ -38,6 +39,7 @@ import { settingOf } from './settings.ts';
 const RECALLED = 'recalled';
 const READ_TARGETS_MAX = 256;
 const PAGE = 500;
+const ALL_ROWS = { after: 0, before: Number.MAX_SAFE_INTEGER };
 
 /** Throws `text.empty`, `text.tooLarge` or `text.notUtf8` for what is no message. */
 export const checkText = (text: string): void => {
@@ -209,7 +211,7 @@ export const resend = (core: Core, id: string): MessageRow => {
       ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
       ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs, expiresFrom: row.expiresFrom }),
     } as const;
-    enqueue(core, changes, contact.id, file === undefined ? text : offerBody(file, row.sentAt), row.id);
+    enqueue(core, changes, contact.id, file === undefined ? text : offerBody(file, row), row.id);
     changes.event({ kind: 'message.queued', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);
@@ -249,15 +251,14 @@ export const markRead = (core: Core, conversation: ConversationRow, upToRow = Nu
 
 /** Erases every message and every file of a conversation here. */
 export const clear = (core: Core, conversation: ConversationRow): void => {
-  const rows = () =>
-    core.db.all<{ id: number }>('SELECT id FROM messages WHERE conversation_id = ? LIMIT ?', conversation.id, PAGE);
+  const rows = () => listMessagesBetween(core.db, conversation.id, ALL_ROWS, PAGE);
   for (let page = rows(); page.length > 0; page = rows())
     commit(core, (changes) => {
       for (const { id } of page) {
         dropOutbox(core, id);
         removeMessage(core.db, id);
       }
-      core.db.run('UPDATE conversations SET unread = 0, last_at = NULL WHERE id = ?', conversation.id);
+      patchConversation(core.db, conversation.id, { unread: 0, lastAt: null });
       changes.erased = true;
     });
   const files = () => listFiles(core.db, conversation.id, Number.MAX_SAFE_INTEGER, PAGE);

@@ -4,6 +4,7 @@ import { SottoError, textOf } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { NAME_CHARS_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { AccountMethod, Contact, MessageState, Params, Result } from '../protocol/rpc.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import {
   type ContactRow,
   getContact,
@@ -18,16 +19,18 @@ import {
   listConversations,
   patchConversation,
 } from '../store/conversations.ts';
+import { removeSettings } from '../store/events.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { getMessage, listUnread, type MessageRow } from '../store/messages.ts';
 import { listOutbox } from '../store/outbox.ts';
+import { putNickname } from '../store/self.ts';
 import { removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { type Files, fileOf } from './files.ts';
 import { sendPing } from './heartbeat.ts';
 import { retryNow, stopIgnoring } from './links.ts';
 import { cancel, checkText, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
-import { asWord, conversationOf, findContact, findConversation, findFile, findMessage, messageIn } from './names.ts';
+import { conversationOf, findContact, findConversation, findFile, findMessage, messageIn } from './names.ts';
 import {
   contactDetail,
   contactObject,
@@ -37,12 +40,12 @@ import {
   messageObject,
   messageWithVersions,
   safetyOf,
+  selfObject,
 } from './objects.ts';
 import { giveUp } from './outbox.ts';
 import { pageOf, rangeOf, search } from './pages.ts';
 import { sendFrame } from './peer.ts';
 import { accept, ask, closeOpen, freeName, refuseTaken, reject } from './requests.ts';
-import { putNickname, selfObject } from './self.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
 import { uselessWait, why } from './why.ts';
@@ -454,7 +457,8 @@ const block = (core: Core, contact: ContactRow, on: boolean): void => {
 const removeOne = (core: Core, contact: ContactRow, erase: boolean): Contact => {
   commit(core, (changes) => {
     changes.unlink.set(contact.id, 'removed');
-    changes.event({ kind: 'contact.removed', contactId: contact.id, detail: contact.name });
+    // The name of who is erased lives on in no event.
+    changes.event({ kind: 'contact.removed', contactId: contact.id, detail: erase ? '' : contact.name });
     for (const row of listOutbox(core.db, contact.id, 0, LAST_ROW)) giveUp(core, changes, row, 'contactRemoved');
     closeOpen(core, contact.id);
     removeSession(core.db, contact.id);
@@ -472,7 +476,11 @@ const removeOne = (core: Core, contact: ContactRow, erase: boolean): Contact => 
   const conversation = getConversationOfContact(core.db, contact.id);
   if (erase && conversation !== undefined) clear(core, conversation);
   const shown = show(core, contact.id);
-  if (erase) commit(core, () => removeContact(core.db, contact.id));
+  if (erase)
+    commit(core, () => {
+      if (conversation !== undefined) removeSettings(core.db, idOf(conversation.uid));
+      removeContact(core.db, contact.id);
+    });
   return shown;
 };
 

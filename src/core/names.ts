@@ -1,6 +1,7 @@
 // What the user's words mean: contacts by name, address or id, conversations, messages and files by id or prefix.
 import { SottoError } from '../protocol/errors.ts';
 import { ID_PREFIX_MIN, idOf } from '../protocol/ids.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type ContactRow, getContact, getContactByAddress, getContactByName, listContacts } from '../store/contacts.ts';
 import {
@@ -87,10 +88,6 @@ export const findFile = (db: Database, reference: string): FileRow => {
     (file) => `${file.name} (${idOf(file.fileId)})`,
   );
 };
-
-/** A name as one word of a command line that a person may paste into a shell. */
-export const asWord = (name: string): string =>
-  /^[\p{L}\p{N}._]+[\p{L}\p{N}._-]*$/u.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`;
 
 const isPrefix = (text: string): boolean =>
   text.length >= ID_PREFIX_MIN && text.length <= 32 && /^[0-9a-f]+$/.test(text);

@@ -1,18 +1,19 @@
 // Rows as the objects that front ends see.
 
 import { keyOfAddress } from '../crypto/address.ts';
+import { linkOf, wordsOf } from '../crypto/identity.ts';
 import { safetyNumber } from '../crypto/session.ts';
 import { idOf } from '../protocol/ids.ts';
 import { FILE_CHUNK_BYTES } from '../protocol/limits.ts';
-import type { Contact, Conversation, Event, FileObject, Message } from '../protocol/rpc.ts';
+import type { AccountObject, Contact, Conversation, Event, FileObject, Message } from '../protocol/rpc.ts';
 import { type ContactRow, getContact, listHistory } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import type { EventRow } from '../store/events.ts';
 import { type FileRow, getFile } from '../store/files.ts';
 import { getMessage, listReactions, listVersions, type MessageRow } from '../store/messages.ts';
+import { nicknameOf } from '../store/self.ts';
 import type { Core } from './core.ts';
 import { contactOf, conversationOf } from './names.ts';
-import { nicknameOf } from './self.ts';
 import { settingOf, showSetting } from './settings.ts';
 
 const when = <Key extends string>(key: Key, value: number | null | undefined) =>
@@ -21,6 +22,17 @@ const said = <Key extends string>(key: Key, value: string) => (value === '' ? {}
 
 /** The end of what does not end by itself. */
 export const FOREVER = Number.MAX_SAFE_INTEGER;
+/** My address in every form; `name` is what this machine calls the account. */
+export const selfObject = (core: Core, name: string): AccountObject => {
+  const nickname = nicknameOf(core.db);
+  return {
+    account: name,
+    address: core.address,
+    words: wordsOf(core.keys.publicKeys.identityKey),
+    link: linkOf(core.address, nickname),
+    nickname,
+  };
+};
 
 /** A message as `read`, `send` and events show it. */
 export const messageObject = (core: Core, row: MessageRow): Message => {

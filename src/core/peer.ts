@@ -31,6 +31,8 @@ export type Peer = {
   /** Told at the next pong. */
   pongWaiters: (() => void)[];
   cancelHeartbeat: Cancel;
+  /** Ends the wait for the next second, in which a peer that was too fast is read again. */
+  cancelHold: Cancel;
   dialling: AbortController | undefined;
   /** True when a link in use broke, until there is another or the quick tries have failed. */
   relink: boolean;
@@ -69,6 +71,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   rttMs: undefined,
   pongWaiters: [],
   cancelHeartbeat: () => {},
+  cancelHold: () => {},
   dialling: undefined,
   relink: false,
   attempts: 0,

@@ -4,6 +4,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes, idOf, type MessageId } from '../protocol/ids.ts';
 import { CONTACTS_MAX, NAME_CHARS_MAX, REQUESTS_PENDING_MAX } from '../protocol/limits.ts';
 import type { PlainFrame } from '../protocol/peer.ts';
+import { safeName } from '../protocol/safe-text.ts';
 import {
   type ContactRow,
   getContact,
@@ -14,6 +15,7 @@ import {
   putContact,
   putHistory,
 } from '../store/contacts.ts';
+import { nicknameOf } from '../store/self.ts';
 import {
   closeRequest,
   getOpenRequest,
@@ -28,7 +30,6 @@ import { ensureConversation } from './accepting.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
-import { nicknameOf } from './self.ts';
 import { bundleIdOf, emptySession, loadSession, resetsLeft, startSession } from './sessions.ts';
 
 type RequestFrame = Extract<PlainFrame, { kind: 'request' }>;
@@ -43,7 +44,8 @@ export const ask = async (
   if (known !== undefined && isAskedOrAccepted(core, known))
     throw new SottoError('contact.exists', { message: `You have this contact already: ${known.name}` });
   if (known?.state === 'incoming' && known.blocked === 0) return accept(core, known, wanted.name);
-  if (listOpenRequests(core.db, 'mine').length >= REQUESTS_PENDING_MAX || listContacts(core.db).length >= CONTACTS_MAX)
+  const contacts = listContacts(core.db).filter(({ state }) => state !== 'removed');
+  if (listOpenRequests(core.db, 'mine').length >= REQUESTS_PENDING_MAX || contacts.length >= CONTACTS_MAX)
     throw new SottoError('request.tooMany');
   refuseTaken(core, wanted.name, known?.id);
   const requestId = core.random.bytes(ID_BYTES);
@@ -142,7 +144,7 @@ export const reject = (core: Core, contact: ContactRow): void => {
 };
 
 /** Our accept came to someone who has no open request: they do not know us. */
-export const onNoRequest = (core: Core, contact: ContactRow, _frameId: MessageId): void => {
+export const onNoRequest = (core: Core, contact: ContactRow): void => {
   if (contact.state !== 'accepted' || contact.paused === 'notContact') return;
   commit(core, (changes) => {
     patchContact(core.db, contact.id, { paused: 'notContact' });
@@ -154,11 +156,11 @@ export const onNoRequest = (core: Core, contact: ContactRow, _frameId: MessageId
   });
 };
 
-/** A name that no contact has: `wanted`, or with a number behind it. */
+/** A name that no contact has and everybody can type: what others call themselves, or that with a number behind it. */
 export const freeName = (core: Core, wanted: string, exceptId?: number): string => {
-  const base = wanted.slice(0, NAME_CHARS_MAX - 5);
+  const base = safeName(wanted);
   for (let n = 1; ; n++) {
-    const name = n === 1 ? base : `${base}-${n}`;
+    const name = n === 1 ? base : `${safeName(base.slice(0, NAME_CHARS_MAX - 5))}-${n}`;
     const holder = getContactByName(core.db, name);
     if (holder === undefined || holder.id === exceptId) return name;
   }

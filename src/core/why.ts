@@ -1,10 +1,10 @@
 // Explains what is in the way of a contact: link, outbox, descriptor, and advice.
 import type { Why } from '../protocol/rpc.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
 import { depthOfOutbox } from '../store/outbox.ts';
 import { getOpenRequest } from '../store/sessions.ts';
 import type { Core } from './core.ts';
-import { asWord } from './names.ts';
 import { linkStateOf } from './peer.ts';
 
 /** What is in the way of a contact, and what to do about it. */

@@ -98,10 +98,18 @@ export const x25519 = (secret: Uint8Array, theirs: Uint8Array): Bytes | undefine
   }
 };
 
+/** A 32-byte secret in the DER form of private keys. RFC 5958, RFC 8410. */
+export const pkcs8Of = (curve: Curve, secret: Uint8Array): Buffer<ArrayBuffer> =>
+  Buffer.concat([Buffer.from(PKCS8[curve], 'hex'), secret]);
+
+/** A 32-byte public key in the DER form of certificates. RFC 5280, RFC 8410. */
+export const spkiOf = (curve: Curve, key: Uint8Array): Buffer<ArrayBuffer> =>
+  Buffer.concat([Buffer.from(SPKI[curve], 'hex'), key]);
+
 const privateKey = (curve: Curve, secret: Uint8Array): KeyObject =>
-  createPrivateKey({ key: Buffer.concat([Buffer.from(PKCS8[curve], 'hex'), secret]), format: 'der', type: 'pkcs8' });
+  createPrivateKey({ key: pkcs8Of(curve, secret), format: 'der', type: 'pkcs8' });
 
 const publicKey = (curve: Curve, key: Uint8Array): KeyObject =>
-  createPublicKey({ key: Buffer.concat([Buffer.from(SPKI[curve], 'hex'), key]), format: 'der', type: 'spki' });
+  createPublicKey({ key: spkiOf(curve, key), format: 'der', type: 'spki' });
 
 const rawPublic = (key: KeyObject): Bytes => new Uint8Array(key.export({ format: 'der', type: 'spki' }).subarray(-32));

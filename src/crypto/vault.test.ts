@@ -1,24 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import type { SottoError } from '../protocol/errors.ts';
+import { codeOf } from '../testing/code.ts';
 import { isKeyFile, makeVault, openVault } from './vault.ts';
 
 const KEY = new Uint8Array(32).fill(9);
-
-const code = async (step: Promise<unknown>): Promise<unknown> => {
-  try {
-    await step;
-    return 'opened';
-  } catch (error) {
-    return (error as SottoError).code;
-  }
-};
 
 describe('the vault', () => {
   test('opens with its passphrase, in any normal form of it, and with no other', async () => {
     const vault = await makeVault(KEY, 'caf\u00e9 au lait');
     expect(await openVault(vault, 'cafe\u0301 au lait')).toEqual(KEY);
-    expect(await code(openVault(vault, 'cafe au lait'))).toBe('passphrase.wrong');
-    expect(await code(openVault(vault))).toBe('passphrase.needed');
+    expect(await codeOf(openVault(vault, 'cafe au lait'))).toBe('passphrase.wrong');
+    expect(await codeOf(openVault(vault))).toBe('passphrase.needed');
     expect(isKeyFile(vault)).toBe(false);
   });
 
@@ -26,7 +17,7 @@ describe('the vault', () => {
     const vault = await makeVault(KEY);
     expect(isKeyFile(vault)).toBe(true);
     expect(await openVault(vault)).toEqual(KEY);
-    expect(await code(makeVault(KEY, ''))).toBe('passphrase.empty');
+    expect(await codeOf(makeVault(KEY, ''))).toBe('passphrase.empty');
   });
 
   test('that was cut, changed, or asks for too little or too much work is damaged or does not open', async () => {
@@ -46,9 +37,9 @@ describe('the vault', () => {
       cost(65536, 0),
       cost(65536, 200),
     ])
-      expect(await code(openVault(bad, 'p'))).toBe('vault.damaged');
+      expect(await codeOf(openVault(bad, 'p'))).toBe('vault.damaged');
     const flipped = vault.slice();
     flipped[vault.length - 1] = (flipped[vault.length - 1] ?? 0) ^ 1;
-    expect(await code(openVault(flipped, 'p'))).toBe('passphrase.wrong');
+    expect(await codeOf(openVault(flipped, 'p'))).toBe('passphrase.wrong');
   });
 });

@@ -1,8 +1,7 @@
 // The local program: owns one account, its database and its network, and answers front ends until it is told to end.
 import { renameSync, rmSync } from 'node:fs';
-import type { AccountPaths, Places } from '../client/paths.ts';
+import { type AccountPaths, checkSocketDir, type Places } from '../client/paths.ts';
 import { Account, createAccount, torObject } from '../core/account.ts';
-import { getSelf, isAtPlace, putInstallId, putPlace } from '../core/self.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
 import { TorNetwork } from '../net/tor-network.ts';
@@ -12,6 +11,7 @@ import { ID_BYTES } from '../protocol/ids.ts';
 import { type Greeting, type Method, type Params, type Result, RPC_VERSION, type Status } from '../protocol/rpc.ts';
 import { takeLock } from '../sqlite/lock.ts';
 import type { Database } from '../sqlite/open.ts';
+import { getSelf, isAtPlace, putInstallId, putPlace } from '../store/self.ts';
 import {
   createAccountDir,
   eraseAccountDir,
@@ -52,6 +52,16 @@ type Open = {
   readonly notifier: Notifier;
 };
 
+// The lines of a stack without the message above them, which may hold a text and have lines of its own.
+const framesOf = (error: unknown): string =>
+  error instanceof Error
+    ? (error.stack ?? '')
+        .split('\n')
+        .filter((line) => /^ {4}at /.test(line))
+        .slice(0, 8)
+        .join('\n')
+    : 'no stack';
+
 /** A running daemon. */
 export class Daemon {
   readonly options: DaemonOptions;
@@ -83,6 +93,7 @@ export class Daemon {
   /** Takes the account's lock, opens it when it needs no passphrase, and listens. Throws what stands in the way. */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const config = readConfig(options.places.configFile);
+    checkSocketDir(options.paths.socketDir);
     makeAccountDir(options.paths);
     const lock = takeLock(options.paths.lock);
     settleAccountDir(options.paths);
@@ -133,8 +144,9 @@ export class Daemon {
   /** Something that must never happen: told to the log with its stack, and the process ends. */
   bug(error: unknown): void {
     this.log.error('bug', {
-      stack: error instanceof Error ? (error.stack ?? '').split('\n').slice(1, 8).join('\n') : 'no stack',
+      stack: framesOf(error),
       name: error instanceof Error ? error.name : typeof error,
+      version: this.options.version,
     });
     this.stop(1).catch(() => this.#end.resolve(1));
   }

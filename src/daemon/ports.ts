@@ -1,11 +1,12 @@
 // The real ports: the machine's clock and randomness, and a log file.
 import { randomBytes } from 'node:crypto';
-import { chmodSync, closeSync, existsSync, openSync, renameSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, renameSync, statSync } from 'node:fs';
 import { pino } from 'pino';
 import type { Clock, Log, LogFields, Random } from '../ports.ts';
 
 const LOG_BYTES_MAX = 8 * 1024 * 1024;
-const LOG_WAITING_BYTES_MAX = 64 * 1024;
+// More than one line with all that a hook said, escaped: a longer one would be dropped.
+const LOG_WAITING_BYTES_MAX = 1024 * 1024;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -22,14 +23,28 @@ export const systemRandom: Random = {
   fraction: () => randomBytes(4).readUInt32BE() / 2 ** 32,
 };
 
-/** A log to `path` (mode 0600), one JSON object per line; the file before is kept once when it has grown too large. */
+/** A log to `path` (mode 0600), one JSON object per line; what has grown too large is kept once, as `path.1`. */
 export const fileLog = (path: string, level: 'debug' | 'info' | 'warn' | 'error'): Log => {
-  if (existsSync(path) && statSync(path).size > LOG_BYTES_MAX) renameSync(path, `${path}.1`);
   closeSync(openSync(path, 'a', 0o600));
   chmodSync(path, 0o600);
-  const destination = pino.destination({ dest: path, sync: true, maxLength: LOG_WAITING_BYTES_MAX });
+  let size = statSync(path).size;
+  const file = pino.destination({ dest: path, sync: true, maxLength: LOG_WAITING_BYTES_MAX, mode: 0o600 });
   // A disk that takes no more lines must not end the program: some wait for room, the rest are dropped.
-  destination.on('error', () => {});
+  file.on('error', () => {});
+  const destination = {
+    write: (line: string): void => {
+      file.write(line);
+      size += line.length;
+      if (size < LOG_BYTES_MAX) return;
+      size = 0;
+      try {
+        renameSync(path, `${path}.1`);
+      } catch {
+        // Where nothing can be renamed the log goes on as it is, and one that is gone is made again.
+      }
+      file.reopen();
+    },
+  };
   const redact = ['passphrase', 'text', 'body', 'key'];
   const logger = pino({ level, base: null, redact, timestamp: () => `,"at":${Date.now()}` }, destination);
   const write = (to: 'debug' | 'info' | 'warn' | 'error') => (event: string, fields?: LogFields) =>

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { addressOf } from '../crypto/address.ts';
 import { deriveSecrets, localKeys } from '../crypto/identity.ts';
 import type { Admission, Clock, Link, LinkEvents, LocalKeys } from '../ports.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { codeOf } from '../testing/code.ts';
 import { openLink } from './link.ts';
 
 const person = () => {
@@ -98,15 +98,6 @@ const connect = (
   return { dialled, accepted, a, b };
 };
 
-const code = async (step: Promise<unknown>): Promise<unknown> => {
-  try {
-    await step;
-    return 'linked';
-  } catch (error) {
-    return error instanceof SottoError ? error.code : error;
-  }
-};
-
 describe('a link', () => {
   test('proves both sides and carries frames in order, both ways', async () => {
     const [alice, bob] = [person(), person()];
@@ -142,7 +133,7 @@ describe('a link', () => {
     const [alice, bob, mallory] = [person(), person(), person()];
     const { ends } = wire();
     const { dialled } = connect(ends, alice, mallory, bob.address, bob.address);
-    expect(await code(dialled)).toBe('handshake.failed');
+    expect(await codeOf(dialled)).toBe('handshake.failed');
   });
 
   test('LINK-3: a contact who relays the handshake to another contact proves nothing', async () => {
@@ -150,14 +141,14 @@ describe('a link', () => {
     // Alice dials Mallory, who passes every byte to Bob: Bob's prologue is his own address.
     const { ends } = wire();
     const { dialled, accepted } = connect(ends, alice, bob, mallory.address, bob.address);
-    expect([await code(dialled), await code(accepted)]).toEqual(['handshake.failed', 'handshake.failed']);
+    expect([await codeOf(dialled), await codeOf(accepted)]).toEqual(['handshake.failed', 'handshake.failed']);
   });
 
   test('LINK-5: our own handshake sent back to us is refused', async () => {
     const alice = person();
     const { ends } = wire();
     const { dialled } = connect(ends, alice, alice, alice.address);
-    expect(await code(dialled)).toBe('handshake.failed');
+    expect(await codeOf(dialled)).toBe('handshake.failed');
   });
 
   test('LINK-6: an edited version list, a flipped or a cut message ends it on both sides', async () => {
@@ -178,10 +169,10 @@ describe('a link', () => {
       const { dialled, accepted, a, b } = connect(ends, alice, bob, bob.address);
       // The dialler has spoken last: it learns from the closed stream that its third message was not taken.
       await Promise.race([
-        code(dialled).then((result) => (result === 'linked' ? accepted : result)),
-        code(accepted),
+        codeOf(dialled).then((result) => (result === 'done' ? accepted : result)),
+        codeOf(accepted),
       ]).catch(() => {});
-      expect(await code(accepted)).toBe('handshake.failed');
+      expect(await codeOf(accepted)).toBe('handshake.failed');
       expect([...a.frames, ...b.frames]).toEqual([]);
     }
   });
@@ -203,7 +194,7 @@ describe('a link', () => {
     const [alice, bob] = [person(), person()];
     const { ends, writes } = wire();
     const refused = connect(ends, alice, { ...bob, admit: () => 'close' }, bob.address);
-    expect(await code(refused.accepted)).toBe('contact.keyRefused');
+    expect(await codeOf(refused.accepted)).toBe('contact.keyRefused');
     expect(writes.accept).toHaveLength(1);
   });
 
@@ -213,7 +204,7 @@ describe('a link', () => {
     const { accepted } = connect(ends, alice, bob, bob.address);
     timers.find((timer) => timer.at === 5000)?.fire();
     for (const timer of [...timers]) timer.fire();
-    expect(await code(accepted)).toBe('handshake.timeout');
+    expect(await codeOf(accepted)).toBe('handshake.timeout');
   });
 
   test('a closed link whose other side takes nothing is gone when its time is over', async () => {

@@ -19,6 +19,9 @@ import { decodeRecord, encodeRecords } from './records.ts';
 const INSTALL_ID_BYTES = 16;
 const LABEL = 'sotto link 1';
 
+/** For a link that nobody listens to. */
+export const DEAF: LinkEvents = { frame: () => {}, drained: () => {}, closed: () => {} };
+
 export type LinkOptions = {
   readonly stream: Duplex;
   /** `dial`: we opened the stream and speak first. */

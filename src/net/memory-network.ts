@@ -14,6 +14,7 @@ import type {
 } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { LINK_BUFFER_BYTES_MAX } from '../protocol/limits.ts';
+import { DEAF } from './link.ts';
 
 /** How bad the network is; chances in [0, 1], delays in milliseconds. */
 export type Weather = {
@@ -166,8 +167,6 @@ export class MemoryNetwork implements Network {
     this.#hub.leave(this.#address, this);
   }
 }
-
-const DEAF: LinkEvents = { frame: () => {}, drained: () => {}, closed: () => {} };
 
 class MemoryLink implements Link {
   readonly peer: LinkPeer;

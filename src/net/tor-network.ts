@@ -28,12 +28,10 @@ import {
   UNPROVEN_STREAMS_MAX,
   VIRTUAL_PORT,
 } from '../protocol/limits.ts';
-import { openLink } from './link.ts';
+import { DEAF, openLink } from './link.ts';
 import { socksConnect } from './socks.ts';
 import type { TorConfig, TorPaths } from './tor-config.ts';
 import { TorProcess, type TorProgress } from './tor-process.ts';
-
-const DEAF: LinkEvents = { frame: () => {}, drained: () => {}, closed: () => {} };
 
 export type TorNetworkOptions = {
   readonly config: TorConfig;

@@ -93,6 +93,8 @@ const ROWS = {
   'frame.invalid': [8, 'never', 'A frame from the other side was not valid'],
   'frame.tooLarge': [8, 'never', 'A frame was larger than allowed'],
   'frame.undecryptable': [8, 'later', 'A message could not be decrypted'],
+  'event.invalid': [8, 'never', 'An event of a channel is not valid'],
+  'event.forged': [8, 'never', 'An event of a channel is not signed by a device of its sender'],
   'rpc.invalid': [8, 'after-change', 'The request is not valid JSON-RPC'],
   'rpc.tooLarge': [8, 'after-change', 'A request line is at most 1 MiB'],
   'vault.damaged': [8, 'never', 'The key file of this account is damaged'],
@@ -112,6 +114,20 @@ const ROWS = {
   'dial.noDescriptor': [4, 'later', 'The address is not published: the other side is offline'],
   'dial.unreachable': [4, 'later', 'The other side cannot be reached'],
   'dial.timeout': [4, 'later', 'The other side did not answer in time'],
+  'server.unreachable': [4, 'later', 'The server cannot be reached'],
+  'server.timeout': [4, 'later', 'The server did not answer in time'],
+  'server.refused': [4, 'later', 'The server takes no connection now'],
+  'server.certificateChanged': [
+    6,
+    'after-change',
+    'The server shows another key than the one of its invite: nothing was sent to it',
+  ],
+  'server.certificateRefused': [
+    6,
+    'after-change',
+    'The certificate of the server is not valid: nothing was sent to it',
+  ],
+  'server.invalid': [8, 'after-change', 'What answers there is no sotto server'],
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ROWS;

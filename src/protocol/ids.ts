@@ -5,6 +5,14 @@ type Branded<Name extends string> = string & { readonly [brand]: Name };
 
 /** 32 hex digits: names a message and the frame that carries it; made by its author. */
 export type MessageId = Branded<'MessageId'>;
+/** 32 hex digits: the first 16 bytes of the hash of a channel's creation event. */
+export type ChannelId = Branded<'ChannelId'>;
+/** 32 hex digits: the first 16 bytes of a hash over server id and member key. */
+export type MemberId = Branded<'MemberId'>;
+/** 32 hex digits: the first 16 bytes of a hash over a device's signing key. */
+export type DeviceId = Branded<'DeviceId'>;
+/** 32 hex digits of the layout of UUIDv7: names an event; made by its author. */
+export type EventId = Branded<'EventId'>;
 
 export const ID_BYTES = 16;
 export const ID_PATTERN = /^[0-9a-f]{32}$/;

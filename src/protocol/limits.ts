@@ -70,6 +70,8 @@ export const RESETS_PER_DAY_MAX = 5;
 
 // contacts and conversations
 export const CONTACTS_MAX = 5_000;
+/** What happened to one contact is kept so far back. */
+export const CONTACT_HISTORY_MAX = 500;
 export const PINS_PER_CONVERSATION_MAX = 100;
 export const EXPIRY_MS_MIN = 1 * SECOND;
 export const EXPIRY_MS_MAX = 365 * DAY;
@@ -135,6 +137,24 @@ export const TOR_RESTART_MS_MIN = 1 * SECOND;
 export const TOR_RESTART_MS_MAX = 60 * SECOND;
 export const TOR_CONTROL_LINE_BYTES_MAX = 1 * MIB;
 
+// connections to a server
+export const SERVER_CONNECTIONS_MAX = 10_000;
+export const SERVER_UNPROVEN_PER_SOURCE_MAX = 20;
+/** From the connection to the end of its upgrade, and from there to the first message. */
+export const SERVER_FIRST_FRAME_MS_MAX = 5 * SECOND;
+export const SERVER_LOGIN_MS_MAX = 10 * SECOND;
+export const SERVER_PING_MS = 30 * SECOND;
+export const SERVER_PINGS_MISSED_MAX = 2;
+/** The largest message that a server takes. */
+export const SERVER_MESSAGE_BYTES_MAX = 64 * KIB;
+/** What may wait for one reader, and so the largest message that a client takes. */
+export const SERVER_UNSENT_BYTES_MAX = 256 * KIB;
+/** How long a closed connection may still send what is queued. */
+export const SERVER_CLOSE_MS_MAX = 5 * SECOND;
+export const SERVER_DIAL_MS_MAX = 20 * SECOND;
+export const UPGRADE_BYTES_MAX = 8 * KIB;
+export const UPGRADE_HEADERS_MAX = 64;
+
 // at rest
 export const ARGON2_MEMORY_KIB = 64 * KIB;
 export const ARGON2_MEMORY_KIB_MIN = 16 * KIB;
@@ -148,3 +168,49 @@ export const CHECK_MS_MAX = 1 * HOUR;
 export const CHECK_OUTPUT_BYTES_MAX = 64 * KIB;
 export const DISK_RETRY_MS = 10 * SECOND;
 export const ERASURE_WAL_MS_MAX = 1 * MINUTE;
+
+// rooms: events and channels
+/** The JSON of an event, so that it fits into the largest bucket with its header and signature. */
+export const EVENT_CONTENT_BYTES_MAX = 32 * KIB - 256;
+export const CHANNEL_NAME_CHARS_MAX = 32;
+export const TOPIC_CHARS_MAX = 500;
+export const MENTIONS_MAX = 32;
+export const FILE_BLOBS_MAX = 256;
+/** Members of a channel whose messages are sealed for each of them. */
+export const SEALED_MEMBERS_MAX = 256;
+export const CHANNEL_MEMBERS_MAX = 20_000;
+export const CHANNEL_INVITED_MAX = 1_000;
+export const CHANNEL_BANNED_MAX = 10_000;
+/** Those that a channel begins with. */
+export const CHANNEL_FIRST_MEMBERS_MAX = 64;
+/** How many control events a removal may not have seen. */
+export const UNSEEN_CONTROLS_MAX = 64;
+export const SLOW_MS_MAX = 6 * HOUR;
+export const RETENTION_MS_MIN = 1 * HOUR;
+export const RETENTION_MS_MAX = 3_650 * DAY;
+
+// rooms: keys
+export const CHANNEL_ARGON2_MEMORY_KIB = 256 * KIB;
+export const CHANNEL_ARGON2_MEMORY_KIB_MIN = 64 * KIB;
+export const CHANNEL_ARGON2_PASSES_MIN = 3;
+export const PASSPHRASE_WORDS = 6;
+export const SENDER_KEY_MESSAGES_MAX = 1_000;
+export const SENDER_KEY_MS_MAX = 7 * DAY;
+/** No chain is longer: what asks to be wound further forward does not open. */
+export const SENDER_KEY_STEPS_MAX = 2_000;
+/** One-time keys of each kind that a device keeps on a server. */
+export const PREKEYS_PUBLISHED = 100;
+/** With fewer left there, a device uploads more. */
+export const PREKEYS_LOW = 50;
+/** One-time keys of each kind whose private half is kept: beyond, the oldest go. */
+export const PREKEYS_KEPT_MAX = 300;
+export const PREKEY_ROTATE_MS = 7 * DAY;
+/** How long a signed or last-resort key still opens first messages after its week. */
+export const PREKEY_LATE_MS = 30 * DAY;
+/** Uses of last-resort keys that are remembered; with half of them a new key is due. */
+export const LAST_RESORT_USES_MAX = 4_096;
+
+// calls
+/** Somebody who joins moves every stream one step on: so many are tried for an id that is not known. */
+export const STREAM_STEPS_MAX = 8;
+export const STREAM_FRAMES_MAX = 2 ** 24;

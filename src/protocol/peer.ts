@@ -1,35 +1,14 @@
 // The wire between two accounts: every link frame and every sealed body, their schemas and their bytes.
 import { z } from 'zod';
 import { ProtocolError } from './errors.ts';
-import { ID_BYTES, ID_PATTERN, idBytes, idOf, type MessageId } from './ids.ts';
-import {
-  ACK_IDS_MAX,
-  EXPIRY_MS_MAX,
-  EXPIRY_MS_MIN,
-  FILE_BYTES_MAX,
-  FILE_NAME_BYTES_MAX,
-  FRAME_BYTES_MAX,
-  NAME_CHARS_MAX,
-  NOTE_CHARS_MAX,
-  REACTION_CHARS_MAX,
-  SEALED_BUCKETS_BYTES,
-  TEXT_BYTES_MAX,
-} from './limits.ts';
-import { parseStrictJson } from './strict-json.ts';
+import { base64, count, editNumber, emoji, expiresMs, fileName, id, key32, text, wellFormed } from './fields.ts';
+import { ID_BYTES, idBytes, idOf, type MessageId } from './ids.ts';
+import { ACK_IDS_MAX, FILE_BYTES_MAX, FRAME_BYTES_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX } from './limits.ts';
+import { padded, unpadded } from './padding.ts';
+import { parseJsonBytes } from './strict-json.ts';
 
-const id = z.string().regex(ID_PATTERN);
-const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-const base64 = (bytesMax: number) =>
-  z
-    .string()
-    .max(Math.ceil(bytesMax / 3) * 4)
-    .regex(/^[A-Za-z0-9+/]*={0,2}$/);
-const bytesAtMost = (max: number) => (text: string) => Buffer.byteLength(text) <= max;
-const wellFormed = (text: string) => text.isWellFormed();
 const bundle = base64(8 * 1024).min(4);
-const key32 = base64(32).length(44);
 const name = z.string().min(1).max(NAME_CHARS_MAX).refine(wellFormed);
-const text = z.string().min(1).refine(bytesAtMost(TEXT_BYTES_MAX)).refine(wellFormed);
 
 /** Frames that travel as JSON, outside the Signal session. Their sender is whom the link proved, never a field. */
 const PlainFrame = z.discriminatedUnion('kind', [
@@ -40,7 +19,6 @@ const PlainFrame = z.discriminatedUnion('kind', [
     bundle,
     nickname: name,
     note: z.string().max(NOTE_CHARS_MAX).refine(wellFormed).optional(),
-    token: id.optional(),
   }),
   z.object({ kind: z.literal('no_request'), id }),
   z.object({ kind: z.literal('not_contact') }),
@@ -54,6 +32,12 @@ const PlainFrame = z.discriminatedUnion('kind', [
 ]);
 export type PlainFrame = z.infer<typeof PlainFrame>;
 
+// A message that ends by itself says when: so long after it came, or was read.
+const expiry = {
+  expiresMs: expiresMs.optional(),
+  expiresFrom: z.enum(['delivery', 'read']).optional(),
+};
+
 /** What `sealed` frames carry. An unknown kind is acknowledged and answered with `unsupported`. */
 const SealedBody = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('accept'), id, request: id, nickname: name }),
@@ -63,16 +47,15 @@ const SealedBody = z.discriminatedUnion('kind', [
     text,
     sentAt: count,
     replyTo: id.optional(),
-    expiresMs: z.number().int().min(EXPIRY_MS_MIN).max(EXPIRY_MS_MAX).optional(),
-    expiresFrom: z.enum(['delivery', 'read']).optional(),
+    ...expiry,
   }),
-  z.object({ kind: z.literal('edit'), id, target: id, number: z.number().int().min(1).max(1_000_000), text }),
+  z.object({ kind: z.literal('edit'), id, target: id, number: editNumber, text }),
   z.object({ kind: z.literal('delete'), id, target: id }),
   z.object({
     kind: z.literal('react'),
     id,
     target: id,
-    emoji: z.string().min(1).max(REACTION_CHARS_MAX).refine(wellFormed),
+    emoji,
     on: z.boolean(),
   }),
   z.object({ kind: z.literal('pin'), id, target: id, on: z.boolean() }),
@@ -80,11 +63,12 @@ const SealedBody = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('file.offer'),
     id,
-    name: z.string().min(1).refine(bytesAtMost(FILE_NAME_BYTES_MAX)).refine(wellFormed),
+    name: fileName,
     sizeBytes: z.number().int().min(0).max(FILE_BYTES_MAX),
     key: key32,
     root: key32,
     sentAt: count,
+    ...expiry,
   }),
   z.object({ kind: z.literal('file.cancel'), id, target: id }),
   z.object({ kind: z.literal('file.done'), id, target: id }),
@@ -156,23 +140,12 @@ export const decodeFrame = (bytes: Uint8Array<ArrayBuffer>): PeerFrame => {
   }
 };
 
-/** u32 length ‖ JSON ‖ zeros, up to the next bucket. Throws `frame.tooLarge` above the largest one. */
-export const encodeBody = (body: SealedBody): Uint8Array<ArrayBuffer> => {
-  const json = Buffer.from(JSON.stringify(body));
-  const bucket = SEALED_BUCKETS_BYTES.find((size) => size >= json.length + 4);
-  if (bucket === undefined) throw new ProtocolError('frame.tooLarge');
-  const out = new Uint8Array(bucket);
-  out.set(u32(json.length));
-  out.set(json, 4);
-  return out;
-};
+/** The body as JSON, padded to a bucket. Throws `frame.tooLarge` above the largest one. */
+export const encodeBody = (body: SealedBody): Uint8Array<ArrayBuffer> => padded(Buffer.from(JSON.stringify(body)));
 
 /** The body in a decrypted plaintext. Throws ProtocolError `frame.invalid`; unknown kinds are a value, not an error. */
 export const decodeBody = (bytes: Uint8Array): SealedBody | UnknownBody => {
-  if (!SEALED_BUCKETS_BYTES.some((size) => size === bytes.length)) throw invalid('bucket');
-  const length = Buffer.from(bytes.buffer, bytes.byteOffset, 4).readUInt32BE();
-  if (length > bytes.length - 4 || bytes.subarray(4 + length).some((byte) => byte !== 0)) throw invalid('padding');
-  const value = json(bytes.subarray(4, 4 + length));
+  const value = parseJsonBytes(unpadded(bytes));
   const head = BodyHead.safeParse(value);
   if (!head.success) throw invalid('body');
   if (!BODY_KINDS.has(head.data.kind)) return { kind: 'unknown', id: head.data.id as MessageId };
@@ -195,21 +168,9 @@ const indexed = (rest: Uint8Array<ArrayBuffer>): { index: number; bytes: Uint8Ar
 };
 
 const parse = (schema: typeof PlainFrame, bytes: Uint8Array): PlainFrame => {
-  const parsed = schema.safeParse(json(bytes));
+  const parsed = schema.safeParse(parseJsonBytes(bytes));
   if (!parsed.success) throw invalid('fields');
   return parsed.data;
-};
-
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-const json = (bytes: Uint8Array): unknown => {
-  let decoded: string;
-  try {
-    decoded = UTF8.decode(bytes);
-  } catch {
-    throw invalid('utf-8');
-  }
-  return parseStrictJson(decoded);
 };
 
 const invalid = (why: string) => new ProtocolError('frame.invalid', { details: { why } });

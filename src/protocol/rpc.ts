@@ -19,12 +19,12 @@ export const RPC_VERSION = 1;
 const time = z.number().int().min(0);
 const bytes = z.number().int().min(0);
 const milliseconds = z.number().int().min(0);
-const reference = z.string().min(1).max(4096);
+const reference = z.string().min(1, 'is empty').max(4096);
 // Half a surrogate pair has no UTF-8: the other side would refuse the frame.
 const wellFormed = (text: string) => text.isWellFormed();
-const label = z.string().min(1).max(NAME_CHARS_MAX).refine(wellFormed);
+const label = z.string().min(1, 'is empty').max(NAME_CHARS_MAX).refine(wellFormed);
 const note = z.string().max(NOTE_CHARS_MAX).refine(wellFormed);
-const emoji = z.string().min(1).max(REACTION_CHARS_MAX).refine(wellFormed);
+const emoji = z.string().min(1, 'is empty').max(REACTION_CHARS_MAX).refine(wellFormed);
 const passphrase = z.string().max(4096);
 const none = z.object({});
 
@@ -432,7 +432,7 @@ export const ACCOUNT_METHODS = {
   'message.search': method(
     'Full text over the history, newest first, with snippets.',
     z.object({
-      query: z.string().min(1).max(QUERY_CHARS_MAX),
+      query: z.string().min(1, 'is empty').max(QUERY_CHARS_MAX),
       conversation: reference.optional(),
       from: reference.optional(),
       ...page,
@@ -509,7 +509,7 @@ export const ACCOUNT_METHODS = {
     z.object({ id: z.string() }),
   ),
   'file.write': method(
-    'Appends bytes (base64, at most 512 KiB) to a spooled file.',
+    'Appends bytes (base64, at most 512 KiB) to a spooled file; an error ends it.',
     ofFile.extend({ data: z.string().max(700_000) }),
     z.object({ sizeBytes: bytes }),
   ),
@@ -525,7 +525,7 @@ export const ACCOUNT_METHODS = {
   ),
   'file.show': method('One file.', ofFile, file),
   'file.save': method(
-    'Fetches a file and writes it to an absolute path that does not exist yet.',
+    'Fetches a file and writes it to an absolute path that does not exist yet. Without `timeoutMs` the wait ends after a minute in which nothing came.',
     ofFile.extend({
       path: z.string().max(4096),
       overwrite: z.boolean().optional(),
@@ -544,7 +544,7 @@ export const ACCOUNT_METHODS = {
     ofFile.extend({ wait: z.enum(['active', 'done']).optional(), ...wait }),
     z.object({ file, ...waited }),
   ),
-  'file.pause': method('Pauses a transfer.', ofFile, file),
+  'file.pause': method('Pauses what is being fetched; `file.fetch` or `file.save` goes on with it.', ofFile, file),
   'file.cancel': method('Ends a transfer and erases what is kept of it.', ofFile, file),
 } as const;
 

@@ -68,6 +68,10 @@ export const safeFileName = (name: string): SafeText => {
   return ended(kept.toWellFormed().replace(/\ufffd$/, '') + extension, 'file');
 };
 
+/** A name as one word of a command line that a person may paste into a shell. */
+export const asWord = (name: string): string =>
+  /^[\p{L}\p{N}._]+[\p{L}\p{N}._-]*$/u.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`;
+
 const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
 
 // NFC before cleaning takes apart what may not stay composed; after it, it composes over what was removed between.

@@ -19,6 +19,19 @@ export const parseStrictJson = (text: string): unknown => {
   return value;
 };
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The value of UTF-8 `bytes`, as `parseStrictJson`. Throws ProtocolError `frame.invalid`. */
+export const parseJsonBytes = (bytes: Uint8Array): unknown => {
+  let decoded: string;
+  try {
+    decoded = UTF8.decode(bytes);
+  } catch {
+    throw new ProtocolError('frame.invalid', { details: { why: 'utf-8' } });
+  }
+  return parseStrictJson(decoded);
+};
+
 // The text is known to be valid JSON here: the scan only walks it, to see keys before JSON.parse merged them.
 const scanValue = (cursor: Cursor, depth: number): void => {
   skipSpace(cursor);

@@ -1,4 +1,5 @@
 // Rows of contacts and of what happened to their keys.
+import { CONTACT_HISTORY_MAX } from '../protocol/limits.ts';
 import type { Database } from '../sqlite/open.ts';
 
 export type ContactRow = {
@@ -87,18 +88,21 @@ export const removeContact = (db: Database, id: number): void => {
   db.run('DELETE FROM contacts WHERE id = ?', id);
 };
 
-/** Erases the row of someone who linked and left nothing: no request, no history, no conversation. */
+const LEFT_NOTHING = `state = 'removed' AND blocked = 0
+  AND NOT EXISTS (SELECT 1 FROM requests WHERE contact_id = contacts.id)
+  AND NOT EXISTS (SELECT 1 FROM contact_history WHERE contact_id = contacts.id)
+  AND NOT EXISTS (SELECT 1 FROM conversations WHERE contact_id = contacts.id)`;
+
+/** Row ids of those who linked or asked once and left nothing: no request, no history, no conversation. */
+export const listStrangers = (db: Database): number[] =>
+  db.all<{ id: number }>(`SELECT id FROM contacts WHERE ${LEFT_NOTHING}`).map(({ id }) => id);
+
+/** Erases the row of someone who left nothing. */
 export const removeStranger = (db: Database, id: number): void => {
-  db.run(
-    `DELETE FROM contacts WHERE id = ? AND state = 'removed' AND blocked = 0
-       AND NOT EXISTS (SELECT 1 FROM requests WHERE contact_id = contacts.id)
-       AND NOT EXISTS (SELECT 1 FROM contact_history WHERE contact_id = contacts.id)
-       AND NOT EXISTS (SELECT 1 FROM conversations WHERE contact_id = contacts.id)`,
-    id,
-  );
+  db.run(`DELETE FROM contacts WHERE id = ? AND ${LEFT_NOTHING}`, id);
 };
 
-/** Remembers what happened to a contact's keys or session. */
+/** Remembers what happened to a contact's keys or session; the oldest beyond CONTACT_HISTORY_MAX is forgotten. */
 export const putHistory = (db: Database, contactId: number, row: HistoryRow): void => {
   db.run(
     'INSERT INTO contact_history (contact_id, at, kind, detail) VALUES (?, ?, ?, ?)',
@@ -107,7 +111,22 @@ export const putHistory = (db: Database, contactId: number, row: HistoryRow): vo
     row.kind,
     row.detail,
   );
+  db.run(
+    `DELETE FROM contact_history WHERE contact_id = ? AND id <=
+       (SELECT id FROM contact_history WHERE contact_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?)`,
+    contactId,
+    contactId,
+    CONTACT_HISTORY_MAX,
+  );
 };
+
+/** When something of a kind last happened to a contact; 0 when it never did. */
+export const lastHistoryAt = (db: Database, contactId: number, kind: string): number =>
+  db.get<{ at: number }>(
+    'SELECT at FROM contact_history WHERE contact_id = ? AND kind = ? ORDER BY id DESC LIMIT 1',
+    contactId,
+    kind,
+  )?.at ?? 0;
 
 /** Oldest first. */
 export const listHistory = (db: Database, contactId: number): HistoryRow[] =>

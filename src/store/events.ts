@@ -68,6 +68,11 @@ export const putSetting = (db: Database, scope: string, key: string, value: stri
   );
 };
 
+/** Erases every setting of a scope. */
+export const removeSettings = (db: Database, scope: string): void => {
+  db.run('DELETE FROM settings WHERE scope = ?', scope);
+};
+
 export const removeSetting = (db: Database, scope: string, key: string): void => {
   db.run('DELETE FROM settings WHERE scope = ? AND key = ?', scope, key);
 };

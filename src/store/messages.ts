@@ -249,6 +249,11 @@ export const nextExpiry = (db: Database): number | undefined =>
   db.get<{ at: number | null }>('SELECT min(expires_at) AS at FROM messages WHERE expires_at IS NOT NULL')?.at ??
   undefined;
 
+/** Every message that ends, ends `ms` earlier. */
+export const moveExpiries = (db: Database, ms: number): void => {
+  db.run('UPDATE messages SET expires_at = expires_at - ? WHERE expires_at IS NOT NULL', ms);
+};
+
 export type VersionRow = { readonly body: string; readonly at: number };
 
 /** Earlier texts, the first first. */

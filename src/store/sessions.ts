@@ -123,6 +123,15 @@ export const removeClosedRequests = (db: Database, contactId: number): void => {
   db.run(`DELETE FROM requests WHERE contact_id = ? AND state <> 'open'`, contactId);
 };
 
+/** Forgets closed requests from before `before` of those who are no contacts. */
+export const pruneRequests = (db: Database, before: number): void => {
+  db.run(
+    `DELETE FROM requests WHERE state <> 'open' AND created_at < ?
+       AND contact_id IN (SELECT id FROM contacts WHERE state = 'removed')`,
+    before,
+  );
+};
+
 /** Remembers that the other side has our request. */
 export const acknowledgeRequest = (db: Database, id: number): void => {
   db.run('UPDATE requests SET acknowledged = 1 WHERE id = ?', id);
@@ -142,6 +151,11 @@ export const putFrameId = (db: Database, contactId: number, frameId: Uint8Array,
 
 export const hasFrameId = (db: Database, contactId: number, frameId: Uint8Array): boolean =>
   db.get('SELECT 1 AS one FROM frame_ids WHERE contact_id = ? AND frame_id = ?', contactId, frameId) !== undefined;
+
+/** Forgets resets from before `before`: they count no more. */
+export const pruneResets = (db: Database, before: number): void => {
+  db.run('DELETE FROM resets WHERE at < ?', before);
+};
 
 /** Forgets frame ids and tombstones from before `before`. */
 export const pruneFrameIds = (db: Database, before: number): void => {

@@ -1,10 +1,21 @@
 // Accounts as their owner handles them: passphrases, locks, several side by side, names, the end.
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
 import { wordlist } from '@scure/bip39/wordlists/english.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { onTerminal } from '../cli/terminal.ts';
-import { Stage, type User } from '../e2e/stage.ts';
+import { Stage, User } from '../e2e/stage.ts';
 
 let stage: Stage;
 beforeAll(() => {
@@ -135,6 +146,34 @@ describe('accounts side by side', () => {
     expect((await ben.run('account', 'unlock')).error).toMatchObject(failed);
     rmSync(hooks);
     await ben.ok('account', 'unlock');
+  }, 30_000);
+
+  test('have their sockets in a short folder when theirs is too long, and in no folder of somebody else', async () => {
+    const dir = join(stage.dir, 'long'.repeat(30));
+    mkdirSync(dir);
+    writeFileSync(join(dir, 'config.toml'), '[tor]\noffline = true\n');
+    const user = new User(dir, 'lena');
+    await user.ok('init', '--nickname', 'lena', '--no-passphrase');
+    const { socket } = await user.one<{ socket: string }>('daemon', 'status');
+    expect(Buffer.byteLength(socket)).toBeLessThan(108);
+    expect(statSync(dirname(socket)).mode & 0o777).toBe(0o700);
+    await user.ok('daemon', 'stop');
+    await user.until('the end', async () => !existsSync(dirname(socket)));
+
+    // Whoever is first in a shared folder could listen there, and ask for a passphrase.
+    const theirs = join(stage.dir, 'theirs');
+    mkdirSync(theirs);
+    symlinkSync(theirs, dirname(socket));
+    let heard = 0;
+    const impostor = createServer(() => heard++).listen(join(theirs, 'rpc'));
+    await once(impostor, 'listening');
+    const refused = { code: 'path.notAllowed', exit: 6, message: expect.stringContaining(dirname(socket)) };
+    expect((await user.run('status')).error).toMatchObject(refused);
+    expect((await user.run('--no-start', 'status')).error).toMatchObject(refused);
+    expect((await user.run('daemon', 'run')).error).toMatchObject(refused);
+    expect(heard).toBe(0);
+    impostor.close();
+    rmSync(dirname(socket));
   }, 30_000);
 
   test('keep folders and files that only their owner can read', async () => {

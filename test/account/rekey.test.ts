@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { accountPaths, placesOf } from '../../src/client/paths.ts';
 import { createAccount } from '../../src/core/account.ts';
-import { getSelf } from '../../src/core/self.ts';
 import {
   createAccountDir,
   openAccountDatabase,
@@ -14,6 +13,7 @@ import {
   settleAccountDir,
 } from '../../src/daemon/account-dir.ts';
 import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
+import { getSelf } from '../../src/store/self.ts';
 import { dieEverywhere } from './dying.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'sotto-rekey-'));

@@ -13,8 +13,9 @@ import {
 } from '../../src/protocol/limits.ts';
 import type { PeerFrame } from '../../src/protocol/peer.ts';
 import type { FileObject } from '../../src/protocol/rpc.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import { type Person, World } from '../../src/testing/people.ts';
-import { codeOf, Hostile } from './hostile.ts';
+import { Hostile } from './hostile.ts';
 
 /** More than a link holds of what is not read. */
 const LARGE = 3_000_000;
@@ -216,6 +217,12 @@ describe('FILE-4: a contact who offers files', () => {
     expect(await codeOf(alice.call('file.send', { conversation: 'bob', path: source() }))).toBe('done');
     await alice.call('file.cancel', { id: first });
     expect(await codeOf(alice.call('file.fetch', { id: second }))).toBe('done');
+  });
+
+  test('under a name longer than any file has is not understood', async () => {
+    const [named, long] = [await lure({ name: 'ü'.repeat(127) }), await lure({ name: 'ü'.repeat(128) })];
+    expect([named, long].map((id) => mallory.acknowledged(id as MessageId))).toEqual([true, false]);
+    expect((await alice.call('file.list', {})).map(({ name }) => name)).toEqual(['ü'.repeat(127)]);
   });
 
   test('under the id of a file of somebody else has it ignored', async () => {

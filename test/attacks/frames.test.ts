@@ -1,10 +1,16 @@
 // Attacks with frames on a proven link: forged, replayed, reordered, oversized, unknown, or simply too many.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FRAME_BYTES_MAX, FRAMES_PER_SECOND_MAX, OUTBOX_FRAMES_MAX } from '../../src/protocol/limits.ts';
+import {
+  CONTACT_HISTORY_MAX,
+  FRAME_BYTES_MAX,
+  FRAMES_PER_SECOND_MAX,
+  OUTBOX_FRAMES_MAX,
+} from '../../src/protocol/limits.ts';
 import { encodeBody, encodeFrame, type PeerFrame, type SealedBody } from '../../src/protocol/peer.ts';
 import { checkDatabase } from '../../src/store/check.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import { type Person, World } from '../../src/testing/people.ts';
-import { codeOf, Hostile, rowsOf } from './hostile.ts';
+import { Hostile, rowsOf } from './hostile.ts';
 
 let world: World;
 let alice: Person;
@@ -307,6 +313,29 @@ describe('FRAME-6: floods', () => {
     await world.settle(500);
     expect(await bob.read(alice)).toEqual(['between']);
     expect(mallory.heardOf('pong').length).toBeLessThanOrEqual(2 * FRAMES_PER_SECOND_MAX);
+    await world.settle(30_000);
+    expect(mallory.heardOf('pong').length).toBeGreaterThanOrEqual(1_500);
+  });
+
+  test('one that forgets and remembers us in turns writes no history without end', async () => {
+    const resume = { kind: 'resume', sent: 0, received: 0 } as const;
+    for (let second = 0; second < 7; second++)
+      await mallory.say(
+        ...Array.from({ length: 180 }, (_, n) => (n % 2 === 0 ? ({ kind: 'not_contact' } as const) : resume)),
+      );
+    await world.settle(10_000);
+    expect(bob.account.status().refused).toEqual({});
+    const { history = [] } = await bob.contact('mallory');
+    expect(history).toHaveLength(CONTACT_HISTORY_MAX);
+    expect(history.at(-1)?.kind).toBe('contact.unknown');
+  });
+
+  test('the reader goes on although its timer is early, as timers of a machine are by up to a millisecond', async () => {
+    const { clock } = world;
+    const after = clock.after.bind(clock);
+    clock.after = (ms, fire) => after(ms > 1 ? ms - 0.9 : ms, fire);
+    const pings: PeerFrame[] = Array.from({ length: 1_500 }, (_, n) => ({ kind: 'ping', n }));
+    await mallory.say(...pings);
     await world.settle(30_000);
     expect(mallory.heardOf('pong').length).toBeGreaterThanOrEqual(1_500);
   });

@@ -3,7 +3,6 @@ import { addressOf } from '../../src/crypto/address.ts';
 import { deriveSecrets, localKeys, type Secrets } from '../../src/crypto/identity.ts';
 import { SignalSession, signalIdentity } from '../../src/crypto/session.ts';
 import type { Link, LinkEvents, LocalKeys, Network } from '../../src/ports.ts';
-import { SottoError } from '../../src/protocol/errors.ts';
 import { idBytes, idOf, type MessageId } from '../../src/protocol/ids.ts';
 import {
   decodeBody,
@@ -197,16 +196,6 @@ export class Hostile {
     };
   }
 }
-
-/** The code a call fails with, or `done`. */
-export const codeOf = async (call: Promise<unknown>): Promise<unknown> => {
-  try {
-    await call;
-    return 'done';
-  } catch (error) {
-    return error instanceof SottoError ? error.code : error;
-  }
-};
 
 /** Rows of a table in a person's store. */
 export const rowsOf = (person: Person, table: string): number =>

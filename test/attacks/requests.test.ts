@@ -2,10 +2,20 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { addressOf } from '../../src/crypto/address.ts';
 import { phraseOf } from '../../src/crypto/identity.ts';
-import { HANDSHAKE_MS_MAX, LINKS_MAX, REQUESTS_PENDING_MAX, UNPROVEN_STREAMS_MAX } from '../../src/protocol/limits.ts';
+import {
+  CONTACTS_MAX,
+  HANDSHAKE_MS_MAX,
+  LINKS_MAX,
+  REQUESTS_PENDING_MAX,
+  UNPROVEN_STREAMS_MAX,
+} from '../../src/protocol/limits.ts';
+import { safeName } from '../../src/protocol/safe-text.ts';
 import { checkDatabase } from '../../src/store/check.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import { type Person, World } from '../../src/testing/people.ts';
-import { codeOf, Hostile, rowsOf } from './hostile.ts';
+import { Hostile, rowsOf } from './hostile.ts';
+
+const DAY_MS = 86_400_000;
 
 let world: World;
 let alice: Person;
@@ -105,6 +115,19 @@ describe('LESSON 3: contacts are named by ids, never by place or look', () => {
     expect((await bob.call('contact.requests', {})).map((one) => one.name)).toEqual(['alice-2']);
     expect((await bob.contact('alice')).address).toBe(alice.address);
   });
+
+  test('a stranger whose name looks like that of a contact gets one that looks otherwise, and can be typed', async () => {
+    for (const nickname of ['al\u200bice', ' alice\u202e', 'alice\n', '\u{1f600}'.repeat(32), '\u{1f600}'.repeat(32)]) {
+      const mallory = await Hostile.join(world);
+      await mallory.dial(bob);
+      await mallory.say(mallory.request(bob, { nickname }));
+    }
+    const names = (await bob.call('contact.requests', {})).map((one) => one.name).sort();
+    expect(names).toEqual(
+      ['alice-2', 'alice-3', 'alice␊', '\u{1f600}'.repeat(32), `${'\u{1f600}'.repeat(29)}-2`].sort(),
+    );
+    for (const name of names) expect(safeName(name)).toBe(name);
+  });
 });
 
 describe('SESSION-2: a request is acknowledged alike whatever becomes of it, and grows nothing', () => {
@@ -140,6 +163,35 @@ describe('SESSION-2: a request is acknowledged alike whatever becomes of it, and
     }
     expect(await bob.call('contact.requests', {})).toHaveLength(1);
     expect(rowsOf(bob, 'requests')).toBeLessThanOrEqual(3);
+  });
+
+  test('from rejected contacts: a request stays rejected for 100 days, then nothing is left of who asked', async () => {
+    const [mallory, linked] = [await Hostile.join(world), await Hostile.join(world)];
+    const request = mallory.request(bob);
+    await mallory.dial(bob);
+    await mallory.say(request);
+    await linked.dial(bob);
+    await linked.say(linked.request(bob));
+    for (const { id } of await bob.call('contact.requests', {})) await bob.call('contact.reject', { contact: id });
+    await world.settle();
+
+    world.clock.jump(100 * DAY_MS - 3_600_000);
+    await world.settle(60_000);
+    mallory.heard.length = 0;
+    await mallory.dial(bob);
+    await mallory.say(request);
+    expect([mallory.acknowledged(request.id), await bob.call('contact.requests', {})]).toEqual([true, []]);
+    mallory.hangUp();
+
+    world.clock.jump(3_600_000);
+    await world.settle(50_000);
+    await linked.dial(bob);
+    await linked.say({ kind: 'ping', n: 1 });
+    await world.settle(10_000);
+    expect([rowsOf(bob, 'contacts'), rowsOf(bob, 'requests')]).toEqual([2, 1]);
+    linked.hangUp();
+    await world.settle();
+    expect(bob.db.all('SELECT name FROM contacts')).toEqual([{ name: 'alice' }]);
   });
 
   test('from a blocked contact: no record comes back, nothing is written', async () => {
@@ -337,6 +389,19 @@ describe('LESSON 14: requests from fresh keys', () => {
     for (const one of linked) one.hangUp();
     await world.settle(1_000);
     expect(rowsOf(bob, 'contacts')).toBe(1 + REQUESTS_PENDING_MAX);
+  });
+
+  test('5,000 contacts are the most there can be; who was rejected is none of them', async () => {
+    const { address } = await world.person('carol');
+    const add = () => codeOf(bob.call('contact.add', { address, name: 'carol' }));
+    bob.db.run(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+         INSERT INTO contacts (uid, address, name, state, created_at) SELECT randomblob(16), i, i, 'outgoing', 1 FROM n`,
+      CONTACTS_MAX - 1,
+    );
+    expect(await add()).toBe('request.tooMany');
+    bob.db.run(`UPDATE contacts SET state = 'removed' WHERE state = 'outgoing'`);
+    expect(await add()).toBe('done');
   });
 
   test('links on which nobody speaks end, the oldest first, and do not keep others out', async () => {

@@ -4,8 +4,9 @@ import { deriveSecrets, localKeys } from '../../src/crypto/identity.ts';
 import { RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../../src/protocol/limits.ts';
 import { encodeBody } from '../../src/protocol/peer.ts';
 import { checkDatabase } from '../../src/store/check.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import { type Person, World } from '../../src/testing/people.ts';
-import { codeOf, Hostile, rowsOf } from './hostile.ts';
+import { Hostile, rowsOf } from './hostile.ts';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { addressOf } from '../../src/crypto/address.ts';
 import { deriveSecrets, localKeys } from '../../src/crypto/identity.ts';
-import { openLink } from '../../src/net/link.ts';
+import { DEAF, openLink } from '../../src/net/link.ts';
 import { TorNetwork } from '../../src/net/tor-network.ts';
-import type { Link, LinkEvents } from '../../src/ports.ts';
+import type { Link } from '../../src/ports.ts';
 import {
   HANDSHAKE_FIRST_MS_MAX,
   HANDSHAKE_MESSAGE_BYTES_MAX,
@@ -32,8 +32,6 @@ let network: TorNetwork;
 let sockets: Socket[];
 /** What Bob's end of one test has seen: streams of the test before end late, and count there. */
 let seen: { readonly refused: string[]; readonly heard: string[]; readonly ended: string[]; readonly links: Link[] };
-
-const DEAF: LinkEvents = { frame: () => {}, drained: () => {}, closed: () => {} };
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'sotto-streams-'));

@@ -1,7 +1,7 @@
 // Stops a program at an await of a given name: it never goes on from there. A person's program dies with it.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { AccountQueue } from '../../src/core/queue.ts';
-import type { Person } from '../../src/testing/people.ts';
+import { Person } from '../../src/testing/people.ts';
 
 /** Before the step that is waited for, or after it. */
 export type Moment = 'before' | 'after';
@@ -15,6 +15,7 @@ declare global {
 const never = <T>(): Promise<T> => new Promise<T>(() => {});
 
 const running = new AsyncLocalStorage<AccountQueue>();
+const calling = new AsyncLocalStorage<Person>();
 const owners = new WeakMap<AccountQueue, Person>();
 let newest: AccountQueue | undefined;
 let stop: { readonly name: string; readonly moments: Moment[] } | undefined;
@@ -27,6 +28,12 @@ AccountQueue.prototype.call = function <T>(task: () => Promise<T> | T): Promise<
 };
 AccountQueue.prototype.post = function (task: () => Promise<void> | void): void {
   post.call(this, known(this, task));
+};
+
+// A method waits outside of the queue too.
+const { call: callMethod } = Person.prototype;
+Person.prototype.call = function (...args) {
+  return calling.run(this, () => callMethod.apply(this, args)) as never;
 };
 
 const known = <T>(queue: AccountQueue, task: () => T): (() => T) => {
@@ -44,9 +51,9 @@ globalThis.atAwait = async (name, step) => {
 const dies = (name: string, moment: Moment): boolean => {
   if (stop?.name !== name || stop.moments[0] !== moment) return false;
   const queue = running.getStore();
-  const person = queue === undefined ? undefined : owners.get(queue);
+  const person = queue === undefined ? calling.getStore() : owners.get(queue);
   // Not while an account opens, nor what is left of one that is dead.
-  if (queue !== undefined && person?.isOpen !== true) return false;
+  if ((queue ?? person) !== undefined && person?.isOpen !== true) return false;
   stop.moments.shift();
   person?.die();
   stopped();

@@ -5,6 +5,7 @@ import { isOpenedBy } from './stop.ts';
 
 const TRIES_MAX = 5;
 const SETTLE_MS = 30_000;
+const WAIT_MS = 1_000;
 const RESET_PAUSE_MS = 10 * 60_000;
 
 /** Tells the story in a world of its own; gives what is wrong at its end. */
@@ -106,7 +107,9 @@ class Talk {
   }
 
   async ask(one: Person, two: Person): Promise<void> {
-    await this.attempt(one, () => one.call('contact.add', { address: two.address, name: two.name }));
+    const { address, name } = two;
+    const waiting = { wait: 'accepted', timeoutMs: WAIT_MS } as const;
+    await this.attempt(one, () => this.#meanwhile(one.call('contact.add', { address, name, ...waiting })));
     if (!one.isOpen) await this.rise();
   }
 
@@ -128,18 +131,27 @@ class Talk {
   }
 
   async say(from: Person, to: Person, texts: readonly string[]): Promise<void> {
+    const isAway = !to.isOpen;
     for (const text of texts) {
       this.#said.push({ from, to, text });
       const isThere = () => from.db.get('SELECT 1 FROM messages WHERE mine = 1 AND body = ?', text) !== undefined;
       for (let tries = 0; tries < TRIES_MAX && !isThere(); tries++) {
-        await this.attempt(from, () => from.send(to, text));
+        const waiting = { wait: 'delivered', timeoutMs: WAIT_MS } as const;
+        await this.attempt(from, () => this.#meanwhile(from.send(to, text, waiting)));
         if (!from.isOpen) {
           await from.open();
           isOpenedBy(from);
         }
       }
     }
-    if (to.isOpen) await this.rise();
+    if (!isAway) await this.rise();
+  }
+
+  /** Time passes for a call that waits. */
+  async #meanwhile(call: Promise<unknown>): Promise<unknown> {
+    call.catch(() => {});
+    await this.#world.settle(WAIT_MS);
+    return call;
   }
 
   async forget(who: Person): Promise<void> {

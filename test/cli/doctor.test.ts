@@ -84,6 +84,7 @@ describe('doctor', () => {
     expect(await bad()).toEqual([]);
   });
 
+  const stateOf = (pid: number) => readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[2];
   const open = () => RpcClient.open(pathsOf(alice).socket);
   /** The process that reads the database, if there is one. */
   const readerOf = (daemon: number): number | undefined => {
@@ -96,14 +97,20 @@ describe('doctor', () => {
     const daemon = await alice.pid();
     /** Asks, and stops the process that reads before it is done. */
     const stopped = async (client: RpcClient) => {
-      const answer = client.call('doctor.check', {}).catch((error: { code: string }) => error.code);
-      let pid: number | undefined;
-      while (pid === undefined) {
-        await new Promise(setImmediate);
-        pid = readerOf(daemon);
+      for (;;) {
+        let over = false;
+        const call = client.call('doctor.check', {}).finally(() => {
+          over = true;
+        });
+        const answer = call.catch((error: { code: string }) => error.code);
+        while (!over) {
+          await new Promise(setImmediate);
+          const pid = readerOf(daemon);
+          if (pid === undefined) continue;
+          process.kill(pid, 'SIGSTOP');
+          if (stateOf(pid) === 'T') return { answer, pid };
+        }
       }
-      process.kill(pid, 'SIGSTOP');
-      return { answer, pid };
     };
     const client = await open();
     const { pid, answer } = await stopped(client);
@@ -111,6 +118,12 @@ describe('doctor', () => {
     expect(readerOf(daemon)).toBe(pid);
     process.kill(pid, 'SIGCONT');
     expect(await answer).toHaveLength(9);
+
+    const dead = await stopped(client);
+    process.kill(dead.pid, 'SIGKILL');
+    expect((await dead.answer) as Check[]).toContainEqual(
+      expect.objectContaining({ check: 'database', ok: false, detail: 'its check came to no end: exit SIGKILL' }),
+    );
 
     const asked = await stopped(client);
     client.close();

@@ -8,10 +8,11 @@ import { expect, test } from 'vitest';
 // More than `doctor` wants to be free.
 const SIZE = '96m';
 
-test('a full disk is told as such; the daemon goes on, ends when told to, and makes no half account', async () => {
+/** What a script says in a place of its own, where it may mount, with a small disk at TMPDIR. */
+const saidBy = async (script: string): Promise<string> => {
   const mount = mkdtempSync(join(tmpdir(), 'sotto-disk-'));
-  const script = `mount -t tmpfs -o size=${SIZE} none "$1" && TMPDIR=$1 exec "$2" "$3"`;
-  const args = ['-rm', 'sh', '-c', script, 'sh', mount, process.execPath, resolve('test/daemon/small-disk.ts')];
+  const start = `mount -t tmpfs -o size=${SIZE} none "$1" && TMPDIR=$1 exec "$2" "$3"`;
+  const args = ['-rm', 'sh', '-c', start, 'sh', mount, process.execPath, resolve('test/daemon', script)];
   const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   for (const stream of [child.stdout, child.stderr])
@@ -20,5 +21,13 @@ test('a full disk is told as such; the daemon goes on, ends when told to, and ma
     });
   await new Promise((done) => child.on('close', done));
   rmdirSync(mount);
-  expect(said).toBe('isLow\ngoesOn\nends\nisNotMade\n');
+  return said;
+};
+
+test('a full disk is told as such; the daemon goes on, ends when told to, and makes no half account', async () => {
+  expect(await saidBy('small-disk.ts')).toBe('isLow\ngoesOn\nends\nisNotMade\n');
+});
+
+test('a file that finds no room is told as such, texts flow, and it goes on once there is room', async () => {
+  expect(await saidBy('small-files.ts')).toBe('spools\nreceives\nsaves\n');
 });

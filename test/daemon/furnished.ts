@@ -1,5 +1,5 @@
 // Accounts with a past, for daemons without a network: two people talk in memory, then a daemon opens one of their stores.
-import { copyFileSync, mkdirSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { accountPaths, placesOf } from '../../src/client/paths.ts';
 import { makeVault } from '../../src/crypto/vault.ts';
@@ -23,6 +23,8 @@ export const furnish = async (stage: Stage, past: Past = async () => {}): Promis
   const paths = pathsOf(user);
   mkdirSync(paths.dir, { recursive: true, mode: 0o700 });
   copyFileSync(join(world.dir, 'alice', 'db'), paths.database);
+  const files = join(world.dir, 'alice', 'files');
+  if (existsSync(files)) cpSync(files, paths.filesDir, { recursive: true });
   writeDurably(paths.vault, await makeVault(KEY, undefined));
   return user;
 };

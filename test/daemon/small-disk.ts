@@ -100,6 +100,11 @@ const goesOn = async (): Promise<void> => {
   assert.deepEqual(await wrong(), [low]);
   await logMuch(pid);
   free();
+  isFull(await alice.run('file', 'send', 'c1', '-', { input: Buffer.alloc(20 * 1024 * 1024) }));
+  assert.deepEqual(
+    (await alice.items<{ name: string; state: string }>('file', 'list')).map(({ name, state }) => [name, state]),
+    [['stdin', 'failed']],
+  );
   assert.equal((await send('there is room again')).code, 0);
   await alice.ok('backup', file, { env });
   await alice.ok('export', '--output', history);

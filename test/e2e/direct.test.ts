@@ -1,9 +1,11 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RpcClient } from '../../src/client/rpc-client.ts';
 import { modulesOf, pngOf } from '../cli/drawings.ts';
 import { onTerminal } from '../cli/terminal.ts';
-import { Stage, type User } from './stage.ts';
+import { pathsOf } from '../daemon/furnished.ts';
+import { run, Stage, type User } from './stage.ts';
 
 let stage: Stage;
 let alice: User;
@@ -101,15 +103,88 @@ describe('two people over real Tor', () => {
     expect((await bob.bodies('alice')).slice(-10)).toEqual([...texts.slice(2), 'late', 'wait 1']);
   });
 
-  test('a file goes through stdin and stdout', async () => {
-    const content = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7) & 255));
-    writeFileSync(join(stage.dir, 'source'), content);
-    const [file] = (await alice.ok<{ id: string }>('file', 'send', 'bob', join(stage.dir, 'source'))).items;
-    await bob.until('the offer', async () =>
-      (await bob.items<{ id: string }>('file', 'list')).some((one) => one.id === file?.id),
-    );
-    await bob.ok('file', 'save', file?.id ?? '', join(stage.dir, 'target'), '--timeout', '60s');
-    expect(readFileSync(join(stage.dir, 'target')).equals(content)).toBe(true);
+  test('a folder goes from tar to tar, byte for byte, and nothing of it stays at its author', async () => {
+    const folder = join(stage.dir, 'folder');
+    mkdirSync(folder);
+    for (const size of [0, 1, 100_000, 300_000])
+      writeFileSync(
+        join(folder, `f${size}`),
+        Uint8Array.from({ length: size }, (_, i) => (i * 7) & 255),
+      );
+    const tar = `tar c -C ${folder} --sort=name .`;
+    const sh = (command: string) => run(['-o', 'pipefail', '-c', command], { program: 'bash' });
+    const sent = await sh(`${tar} | ${alice.words('--json file send bob - --name all.tar')}`);
+    expect([sent.code, sent.err]).toEqual([0, '']);
+    const { id, name } = JSON.parse(sent.out.toString()) as { id: string; name: string };
+    expect(name).toBe('all.tar');
+    await bob.until('the offer', async () => (await bob.files()).some((one) => one.id === id));
+    const listed = await sh(`${bob.words(`file save ${id} - --timeout 60s`)} | tar t`);
+    expect([listed.code, listed.err]).toEqual([0, '']);
+    expect(listed.out.toString()).toBe('./\n./f0\n./f1\n./f100000\n./f300000\n');
+    const [got, made] = [await sh(bob.words(`file save ${id} -`)), await sh(tar)];
+    expect(got.out.equals(made.out)).toBe(true);
+    await alice.until('that it is there', async () => (await alice.files()).some((one) => one.state === 'done'));
+    expect(readdirSync(join(stage.dir, 'accounts', 'alice', 'files'))).toEqual([]);
+  });
+
+  test('a file goes on after pause, and after both daemons were killed; a cancelled one is gone at both ends', async () => {
+    const content = Buffer.alloc(24 * 1024 * 1024, 'a part of it');
+    const [source, target] = [join(stage.dir, 'large'), join(stage.dir, 'saved')];
+    writeFileSync(source, content);
+    const offer = async (): Promise<string> => {
+      const { id } = await alice.one<{ id: string }>('file', 'send', 'bob', source);
+      await bob.until('the offer', async () => (await bob.files()).some((one) => one.id === id));
+      return id;
+    };
+    const fileOf = async (user: User, id: string) => (await user.files()).find((one) => one.id === id);
+    const begun = async (id: string): Promise<number> => {
+      await bob.ok('file', 'save', id, target, '--wait', 'active');
+      return bob.until('a part', async () => (await fileOf(bob, id))?.transferredBytes);
+    };
+    const id = await offer();
+    await begun(id);
+    await bob.ok('file', 'pause', id);
+    const paused = await fileOf(bob, id);
+    expect(paused?.state).toBe('paused');
+    expect(paused?.transferredBytes).toBeLessThan(content.length);
+    expect(await begun(id)).toBeGreaterThanOrEqual(paused?.transferredBytes ?? 0);
+    for (const user of [alice, bob]) process.kill(await user.pid(), 'SIGKILL');
+    await Promise.all([alice, bob].map((user) => user.ok('daemon', 'start', '--wait', 'reachable')));
+    const saved = await bob.ok('file', 'save', id, target, '--overwrite', '--timeout', '90s');
+    expect(saved.items).toMatchObject([{ state: 'done', savedTo: target, transferredBytes: content.length }]);
+    expect(readFileSync(target).equals(content)).toBe(true);
+    rmSync(target);
+    for (const [one, other] of [
+      [alice, bob],
+      [bob, alice],
+    ] as const) {
+      const next = await offer();
+      await begun(next);
+      await one.ok('file', 'cancel', next);
+      await other.until('the end', async () => (await fileOf(other, next))?.state === 'cancelled');
+      expect(existsSync(target)).toBe(false);
+    }
+  });
+
+  test('no notification comes while a front end has the focus, until it loses it or is gone', async () => {
+    const shown = join(stage.dir, 'shown');
+    await bob.ok('config', 'set', 'notify.command', `cat > ${shown}`);
+    const level = (value: string) => bob.ok('config', 'set', 'notify.level', value);
+    const focused = async () => {
+      const frontEnd = await RpcClient.open(pathsOf(bob).socket);
+      await frontEnd.call('session.focus', { focused: true });
+      return frontEnd;
+    };
+    (await focused()).close();
+    const frontEnd = await focused();
+    await level('name');
+    await alice.ok('send', 'bob', 'seen', '--wait', 'delivered');
+    await level('count');
+    await frontEnd.call('session.focus', { focused: false });
+    await alice.ok('send', 'bob', 'not seen', '--wait', 'delivered');
+    const told = await bob.until('a notification', async () => existsSync(shown) && readFileSync(shown, 'utf8'));
+    expect(JSON.parse(told)).toEqual({ title: 'sotto', body: '1 new message' });
+    frontEnd.close();
   });
 
   test('a third person is refused, sees the request pending, and is nowhere', async () => {

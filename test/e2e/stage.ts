@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { inject } from 'vitest';
+import type { FileObject } from '../../src/protocol/rpc.ts';
 
 const PROGRAM = resolve('bin/sotto');
 
@@ -26,7 +27,14 @@ type RanError = {
   readonly details: { readonly candidates?: readonly string[] };
 };
 
-type RunOptions = { readonly input?: string | Buffer; readonly env?: Record<string, string>; readonly json?: boolean };
+type RunOptions = {
+  readonly input?: string | Buffer;
+  readonly env?: Record<string, string>;
+  readonly json?: boolean;
+  readonly cwd?: string;
+  /** Another program than sotto. */
+  readonly program?: string;
+};
 
 /** Runs a program to its end. */
 export const run = (
@@ -34,7 +42,11 @@ export const run = (
   options: RunOptions = {},
 ): Promise<{ code: number; out: Buffer; err: string }> =>
   new Promise((done, fail) => {
-    const child = spawn(PROGRAM, args, { env: { ...process.env, ...options.env }, stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(options.program ?? PROGRAM, args, {
+      env: { ...process.env, ...options.env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
@@ -118,6 +130,11 @@ export class User {
     this.name = name;
   }
 
+  /** A shell's words for a command of this user. */
+  words(command: string): string {
+    return `${PROGRAM} --data-dir ${this.dir} --account ${this.name} ${command}`;
+  }
+
   async run<T = Record<string, unknown>>(...args: (string | RunOptions)[]): Promise<Ran<T>> {
     const last = args.at(-1);
     const options = typeof last === 'object' ? last : {};
@@ -174,6 +191,10 @@ export class User {
     const [code] = child.exitCode === null ? await once(child, 'exit') : [child.exitCode];
     if (code !== 130) throw new Error(`${this.name} listen ${words.join(' ')}: exit ${code}`);
     return events;
+  }
+
+  files(): Promise<FileObject[]> {
+    return this.items<FileObject>('file', 'list');
   }
 
   async pid(): Promise<number> {

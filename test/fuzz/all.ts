@@ -1,8 +1,17 @@
 // Every fuzz target.
 import { DISK_TARGETS } from './disk.ts';
 import { PEER_TARGETS } from './peers.ts';
+import { ROOM_TARGETS } from './rooms.ts';
+import { SERVER_TARGETS } from './servers.ts';
 import type { Target } from './target.ts';
 import { TOR_TARGETS } from './tor.ts';
 import { TYPED_TARGETS } from './typed.ts';
 
-export const TARGETS: readonly Target[] = [...PEER_TARGETS, ...TOR_TARGETS, ...TYPED_TARGETS, ...DISK_TARGETS];
+export const TARGETS: readonly Target[] = [
+  ...PEER_TARGETS,
+  ...SERVER_TARGETS,
+  ...ROOM_TARGETS,
+  ...TOR_TARGETS,
+  ...TYPED_TARGETS,
+  ...DISK_TARGETS,
+];

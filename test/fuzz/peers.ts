@@ -40,7 +40,7 @@ const anyFrame = (dice: Dice): PeerFrame => {
   const index = dice.int(2 ** 32);
   return dice.pick<() => PeerFrame>([
     () => ({ kind: 'resume', session: id, sent: dice.int(1e9), received: dice.int(1e9) }),
-    () => ({ kind: 'request', id, bundle: base64(dice.bytes(99)), nickname: 'n', note: 'note', token: id }),
+    () => ({ kind: 'request', id, bundle: base64(dice.bytes(99)), nickname: 'n', note: 'note' }),
     () => ({ kind: 'no_request', id }),
     () => ({ kind: 'not_contact' }),
     () => ({ kind: 'reset', session: id, bundle: base64(dice.bytes(99)) }),
@@ -105,7 +105,11 @@ const padded = (text: string): Uint8Array<ArrayBuffer> => {
 
 const bodies: Target = {
   name: 'sealed bodies and their padding',
-  parsers: ['src/protocol/peer.ts decodeBody'],
+  parsers: [
+    'src/protocol/peer.ts decodeBody',
+    'src/protocol/padding.ts unpadded',
+    'src/protocol/strict-json.ts parseJsonBytes',
+  ],
   codes: ['frame.invalid'],
   play: (dice) => {
     const body = anyBody(dice);
@@ -345,7 +349,7 @@ const BUNDLE = signal.makeOther().makeBundle(7, signal.NOW);
 
 const bundles: Target = {
   name: 'Signal bundles',
-  parsers: ['src/crypto/session.ts SignalSession.start'],
+  parsers: ['src/crypto/session.ts SignalSession.start', 'src/crypto/bundles.ts parseBundle'],
   codes: ['frame.invalid', 'frame.undecryptable'],
   play: async (dice) => {
     const session = signal.make();

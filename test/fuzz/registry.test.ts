@@ -76,7 +76,18 @@ describe('every parser has a fuzz target', () => {
 const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/cli/picture.ts': ['file.unknown'],
   'src/client/rpc-client.ts': ['rpc.tooLarge'],
+  'src/net/server-dial.ts': [
+    'server.timeout',
+    'server.unreachable',
+    'server.invalid',
+    'server.certificateChanged',
+    'server.certificateRefused',
+    'tor.offline',
+  ],
+  'src/crypto/channel-key.ts': ['passphrase.empty'],
+  'src/crypto/room-event.ts': ['frame.tooLarge'],
   'src/crypto/vault.ts': ['passphrase.empty'],
+  'src/protocol/padding.ts': ['frame.tooLarge'],
   'src/sqlite/open.ts': ['disk.full', 'disk.failed', 'account.locked'],
   'src/daemon/backup.ts': ['file.exists', 'disk.failed', 'account.locked'],
 };

@@ -1,5 +1,6 @@
 // Figures of the receive path, without a network: real libsignal, real SQLCipher, one contact's frames one after another.
 import { join } from 'node:path';
+import { ClockWatch } from '../../core/clock-watch.ts';
 import type { Core } from '../../core/core.ts';
 import { AccountQueue } from '../../core/queue.ts';
 import { receive } from '../../core/receive.ts';
@@ -89,6 +90,7 @@ const receiver = async (bench: Bench, count: number) => {
     address: me.address,
     filesDir: bench.dir,
     peers: new Map(),
+    clockWatch: new ClockWatch(db, systemClock),
     ignored: new Set(),
     silent: new Set(),
     fileTroubles: new Map(),

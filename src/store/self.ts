@@ -1,8 +1,6 @@
-// The account's own row: nickname, derived keys, and every form of its address.
-import { linkOf, type Secrets, wordsOf } from '../crypto/identity.ts';
-import type { AccountObject } from '../protocol/rpc.ts';
+// The account's own row: nickname, derived keys, and where this copy of the store ran last.
+import type { Secrets } from '../crypto/identity.ts';
 import type { Database } from '../sqlite/open.ts';
-import type { Core } from './core.ts';
 
 export type SelfRow = {
   readonly nickname: string;
@@ -63,16 +61,4 @@ export const nicknameOf = (db: Database): string =>
 /** Changes the name that goes with our requests. */
 export const putNickname = (db: Database, nickname: string): void => {
   db.run('UPDATE account SET nickname = ?', nickname);
-};
-
-/** My address in every form; `name` is what this machine calls the account. */
-export const selfObject = (core: Core, name: string): AccountObject => {
-  const nickname = nicknameOf(core.db);
-  return {
-    account: name,
-    address: core.address,
-    words: wordsOf(core.keys.publicKeys.identityKey),
-    link: linkOf(core.address, nickname),
-    nickname,
-  };
 };

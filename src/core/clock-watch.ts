@@ -1,0 +1,34 @@
+// Notices a clock that was set back: messages that end by the clock keep the time they had left.
+import type { Clock } from '../ports.ts';
+import type { Database } from '../sqlite/open.ts';
+import { latestEventAt } from '../store/events.ts';
+import { moveExpiries } from '../store/messages.ts';
+
+// A clock that is only slewed or read a moment late is none that was set back.
+const BACK_MS_MIN = 1_000;
+
+/** Compares the clock with the time that has passed; after a start, with the latest thing that was committed. */
+export class ClockWatch {
+  readonly #db: Database;
+  readonly #clock: Clock;
+  #now: number;
+  #monotonic: number;
+
+  constructor(db: Database, clock: Clock) {
+    this.#db = db;
+    this.#clock = clock;
+    this.#now = Math.max(clock.now(), latestEventAt(db));
+    this.#monotonic = clock.monotonic();
+  }
+
+  /** True when the clock went back since the last look: what ends was moved with it. Call it before a time is written. */
+  look(): boolean {
+    const [now, monotonic] = [this.#clock.now(), this.#clock.monotonic()];
+    const back = Math.round(this.#now + monotonic - this.#monotonic - now);
+    this.#now = now;
+    this.#monotonic = monotonic;
+    if (back < BACK_MS_MIN) return false;
+    moveExpiries(this.#db, back);
+    return true;
+  }
+}

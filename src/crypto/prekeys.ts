@@ -1,0 +1,283 @@
+// The keys a device publishes on a server, so that others begin sessions with it: made, topped up, used once, renewed weekly.
+import {
+  KEMKeyPair,
+  KEMPublicKey,
+  KyberPreKeyRecord,
+  KyberPreKeyStore,
+  PreKeyBundle,
+  PreKeyRecord,
+  PreKeyStore,
+  PrivateKey,
+  PublicKey,
+  SignedPreKeyRecord,
+  SignedPreKeyStore,
+} from '@signalapp/libsignal-client';
+import { ProtocolError } from '../protocol/errors.ts';
+import {
+  LAST_RESORT_USES_MAX,
+  PREKEY_LATE_MS,
+  PREKEY_ROTATE_MS,
+  PREKEYS_KEPT_MAX,
+  PREKEYS_LOW,
+  PREKEYS_PUBLISHED,
+} from '../protocol/limits.ts';
+import { prekeyIdOf, splitBundle } from '../protocol/prekeys.ts';
+import { type Bytes, sha256 } from './primitives.ts';
+import { DEVICE, invalidBundle, type PreKeyStores, REGISTRATION, type SignalIdentity } from './signal-stores.ts';
+
+const KINDS = ['ec', 'kyber', 'signed', 'lastResort'] as const;
+type Kind = (typeof KINDS)[number];
+/** A key with its private half. */
+type Row = { readonly kind: Kind; readonly id: number; readonly madeAt: number; readonly record: Bytes };
+/** A first message with a last-resort key: `hash` is 16 bytes over Kyber id, signed id and base key. */
+type Use = { readonly kyberId: number; readonly hash: string };
+
+const VERSION = 1;
+const HASH_BYTES = 16;
+
+/** What the server says it still has of ours: how many one-time keys, and the ids of the two others (absent: none). */
+export type PublishedState = {
+  readonly ec: number;
+  readonly kyber: number;
+  readonly signed?: number | undefined;
+  readonly lastResort?: number | undefined;
+};
+
+/** Entries to upload, in the layouts of PREKEY_ENTRY_BYTES. `signed` and `lastResort` replace what is there. */
+export type Upload = {
+  readonly ec: readonly Bytes[];
+  readonly kyber: readonly Bytes[];
+  readonly signed?: Bytes;
+  readonly lastResort?: Bytes;
+};
+
+/**
+ * A device's whole set, private halves included, held in memory for one step of the account's queue; empty bytes are a set
+ * without a key. Write `serialize` in the transaction that keeps what the step was about.
+ */
+export class PreKeySet implements PreKeyStores {
+  #rows: readonly Row[];
+  #uses: readonly Use[];
+  #lastId: number;
+  readonly preKeys: PreKeyStore;
+  readonly signedPreKeys: SignedPreKeyStore;
+  readonly kyberPreKeys: KyberPreKeyStore;
+
+  /** Throws when the bytes are not what `serialize` gave. */
+  constructor(state: Uint8Array = new Uint8Array()) {
+    const { rows, uses, lastId } = parseState(state);
+    this.#rows = rows;
+    this.#uses = uses;
+    this.#lastId = lastId;
+    this.preKeys = new OneTimeKeys(this);
+    this.signedPreKeys = new SignedKeys(this);
+    this.kyberPreKeys = new KyberKeys(this);
+  }
+
+  /**
+   * What to upload now; undefined when the server has all it needs. Tops one-time keys up to 100 of each kind once there are
+   * fewer than 50, makes the signed and the last-resort key weekly (and when half the uses that can be remembered are), gives
+   * again what the server does not have, and forgets what nobody can use any more. Keep the set before the upload is sent.
+   */
+  refill({ privateKey }: SignalIdentity, published: PublishedState, now: number): Upload | undefined {
+    const make = (kind: Kind): Row => this.#add(kind, privateKey, now);
+    const several = (kind: 'ec' | 'kyber'): Row[] => {
+      const left = published[kind];
+      return left >= PREKEYS_LOW ? [] : Array.from({ length: PREKEYS_PUBLISHED - left }, () => make(kind));
+    };
+    const [ec, kyber] = [several('ec'), several('kyber')];
+    const newest = this.#newest('signed');
+    const isDue = newest === undefined || Math.abs(now - newest.madeAt) >= PREKEY_ROTATE_MS;
+    const signed = isDue ? make('signed') : newest;
+    const isWorn = this.#uses.length >= LAST_RESORT_USES_MAX / 2;
+    const last = this.#newest('lastResort');
+    const lastResort = isDue || isWorn || last === undefined ? make('lastResort') : last;
+    this.#forget(now);
+    const changed = {
+      ...(signed.id === published.signed ? {} : { signed: entryOf(signed) }),
+      ...(lastResort.id === published.lastResort ? {} : { lastResort: entryOf(lastResort) }),
+    };
+    if (ec.length + kyber.length === 0 && Object.keys(changed).length === 0) return undefined;
+    return { ec: ec.map(entryOf), kyber: kyber.map(entryOf), ...changed };
+  }
+
+  /** The private half of a key. What is thrown the library turns into an undecryptable message. */
+  recordOf(id: number, ...kinds: readonly Kind[]): Bytes {
+    const row = this.#rows.find((candidate) => candidate.id === id && kinds.includes(candidate.kind));
+    if (row === undefined) throw used('prekey');
+    return row.record;
+  }
+
+  /** Drops a one-time key that was used. */
+  drop(kind: 'ec' | 'kyber', id: number): void {
+    this.#rows = this.#rows.filter((row) => row.kind !== kind || row.id !== id);
+  }
+
+  /** A first message used this Kyber key. Throws when it is a last-resort key and the message came before. */
+  use(kyberId: number, signedId: number, baseKey: Uint8Array): void {
+    if (!this.#rows.some((row) => row.kind === 'lastResort' && row.id === kyberId)) return this.drop('kyber', kyberId);
+    const hash = hex(sha256(u32(kyberId), u32(signedId), baseKey).subarray(0, HASH_BYTES));
+    if (this.#uses.length >= LAST_RESORT_USES_MAX || this.#uses.some((use) => use.hash === hash)) throw used('again');
+    this.#uses = [...this.#uses, { kyberId, hash }];
+  }
+
+  /**
+   * u8 1 ‖ u32 last id ‖ u32 keys ‖ (u8 kind ‖ u32 id ‖ u48 made at ‖ u32 length ‖ record)* ‖ u32 uses ‖ (u32 Kyber id ‖
+   * hash 16)*. A full set is about 500 KiB.
+   */
+  serialize(): Bytes {
+    const rows = this.#rows.flatMap(({ kind, id, madeAt, record }) => {
+      const head = Buffer.alloc(15);
+      head.writeUInt8(KINDS.indexOf(kind));
+      head.writeUInt32BE(id, 1);
+      head.writeUIntBE(madeAt, 5, 6);
+      head.writeUInt32BE(record.length, 11);
+      return [head, record];
+    });
+    const uses = this.#uses.flatMap(({ kyberId, hash }) => [u32(kyberId), Buffer.from(hash, 'hex')]);
+    const head = [Uint8Array.of(VERSION), u32(this.#lastId), u32(this.#rows.length)];
+    return new Uint8Array(Buffer.concat([...head, ...rows, u32(this.#uses.length), ...uses]));
+  }
+
+  #newest(kind: Kind): Row | undefined {
+    return this.#rows.findLast((row) => row.kind === kind);
+  }
+
+  #add(kind: Kind, identity: PrivateKey, madeAt: number): Row {
+    const id = ++this.#lastId;
+    const row = { kind, id, madeAt, record: makeRecord(kind, id, identity, madeAt) };
+    this.#rows = [...this.#rows, row];
+    return row;
+  }
+
+  // One-time keys by number, the oldest first: a server that lost count makes us make more. The others by age.
+  #forget(now: number): void {
+    const kept = new Set<Row>();
+    for (const kind of ['ec', 'kyber'] as const)
+      for (const row of this.#rows.filter((one) => one.kind === kind).slice(-PREKEYS_KEPT_MAX)) kept.add(row);
+    for (const kind of ['signed', 'lastResort'] as const)
+      for (const row of this.#rows.filter((one) => one.kind === kind))
+        if (row === this.#newest(kind) || now - row.madeAt < PREKEY_ROTATE_MS + PREKEY_LATE_MS) kept.add(row);
+    this.#rows = this.#rows.filter((row) => kept.has(row));
+    const ids = new Set(this.#rows.filter((row) => row.kind === 'lastResort').map((row) => row.id));
+    this.#uses = this.#uses.filter((use) => ids.has(use.kyberId));
+  }
+}
+
+class OneTimeKeys extends PreKeyStore {
+  readonly #set: PreKeySet;
+  constructor(set: PreKeySet) {
+    super();
+    this.#set = set;
+  }
+  override async savePreKey(): Promise<void> {}
+  override async getPreKey(id: number): Promise<PreKeyRecord> {
+    return PreKeyRecord.deserialize(this.#set.recordOf(id, 'ec'));
+  }
+  override async removePreKey(id: number): Promise<void> {
+    this.#set.drop('ec', id);
+  }
+}
+
+class SignedKeys extends SignedPreKeyStore {
+  readonly #set: PreKeySet;
+  constructor(set: PreKeySet) {
+    super();
+    this.#set = set;
+  }
+  override async saveSignedPreKey(): Promise<void> {}
+  override async getSignedPreKey(id: number): Promise<SignedPreKeyRecord> {
+    return SignedPreKeyRecord.deserialize(this.#set.recordOf(id, 'signed'));
+  }
+}
+
+class KyberKeys extends KyberPreKeyStore {
+  readonly #set: PreKeySet;
+  constructor(set: PreKeySet) {
+    super();
+    this.#set = set;
+  }
+  override async saveKyberPreKey(): Promise<void> {}
+  override async getKyberPreKey(id: number): Promise<KyberPreKeyRecord> {
+    return KyberPreKeyRecord.deserialize(this.#set.recordOf(id, 'kyber', 'lastResort'));
+  }
+  override async markKyberPreKeyUsed(id: number, signedId: number, baseKey: PublicKey): Promise<void> {
+    this.#set.use(id, signedId, baseKey.serialize());
+  }
+}
+
+/** The bundle a server handed out, under the member's pinned Signal key. Throws ProtocolError `frame.invalid`. */
+export const parsePublishedBundle = (bundle: Uint8Array, pinned: Uint8Array): PreKeyBundle => {
+  const { signed, kyber, ec } = splitBundle(bundle);
+  const key = (entry: Uint8Array) => new Uint8Array(entry.subarray(4, entry.length - 64));
+  const signature = (entry: Uint8Array) => new Uint8Array(entry.subarray(-64));
+  try {
+    return PreKeyBundle.new(
+      REGISTRATION,
+      DEVICE,
+      ec === undefined ? null : prekeyIdOf(ec),
+      ec === undefined ? null : PublicKey.deserialize(new Uint8Array(ec.subarray(4))),
+      prekeyIdOf(signed),
+      PublicKey.deserialize(key(signed)),
+      signature(signed),
+      PublicKey.deserialize(new Uint8Array(pinned)),
+      prekeyIdOf(kyber),
+      KEMPublicKey.deserialize(key(kyber)),
+      signature(kyber),
+    );
+  } catch {
+    throw invalidBundle();
+  }
+};
+
+const makeRecord = (kind: Kind, id: number, identity: PrivateKey, now: number): Bytes => {
+  if (kind === 'kyber' || kind === 'lastResort') {
+    const pair = KEMKeyPair.generate();
+    return KyberPreKeyRecord.new(id, now, pair, identity.sign(pair.getPublicKey().serialize())).serialize();
+  }
+  const secret = PrivateKey.generate();
+  const key = secret.getPublicKey();
+  if (kind === 'ec') return PreKeyRecord.new(id, key, secret).serialize();
+  return SignedPreKeyRecord.new(id, now, key, secret, identity.sign(key.serialize())).serialize();
+};
+
+const entryOf = ({ kind, id, record }: Row): Bytes => {
+  if (kind === 'ec') return concat(u32(id), PreKeyRecord.deserialize(record).publicKey().serialize());
+  const key = kind === 'signed' ? SignedPreKeyRecord.deserialize(record) : KyberPreKeyRecord.deserialize(record);
+  return concat(u32(id), key.publicKey().serialize(), key.signature());
+};
+
+const parseState = (state: Uint8Array): { rows: Row[]; uses: Use[]; lastId: number } => {
+  if (state.length === 0) return { rows: [], uses: [], lastId: 0 };
+  const view = Buffer.from(state);
+  if (view.readUInt8(0) !== VERSION) throw new Error('the prekeys are of another version');
+  let at = 9;
+  const rows = Array.from({ length: view.readUInt32BE(5) }, (): Row => {
+    const size = view.readUInt32BE(at + 11);
+    const record = new Uint8Array(view.subarray(at + 15, at + 15 + size));
+    const kind = KINDS[view.readUInt8(at)];
+    if (kind === undefined) throw new Error('there is no such kind of prekey');
+    const row = { kind, id: view.readUInt32BE(at + 1), madeAt: view.readUIntBE(at + 5, 6), record };
+    at += 15 + size;
+    return row;
+  });
+  const count = view.readUInt32BE(at);
+  if (view.length !== at + 4 + count * (4 + HASH_BYTES)) throw new Error('the prekeys have another length');
+  const uses = Array.from({ length: count }, (_, i): Use => {
+    const from = at + 4 + i * (4 + HASH_BYTES);
+    return { kyberId: view.readUInt32BE(from), hash: hex(view.subarray(from + 4, from + 4 + HASH_BYTES)) };
+  });
+  return { rows, uses, lastId: view.readUInt32BE(1) };
+};
+
+const u32 = (value: number): Uint8Array => {
+  const out = Buffer.alloc(4);
+  out.writeUInt32BE(value);
+  return out;
+};
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+const concat = (...parts: readonly Uint8Array[]): Bytes => new Uint8Array(Buffer.concat(parts));
+
+const used = (why: string) => new ProtocolError('frame.undecryptable', { details: { why } });

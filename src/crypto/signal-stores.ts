@@ -1,0 +1,105 @@
+// What every use of libsignal shares: our identity, addresses, the stores it asks, and its errors as ours.
+import {
+  type Direction,
+  ErrorCode,
+  IdentityChange,
+  IdentityKeyStore,
+  type KyberPreKeyStore,
+  LibSignalErrorBase,
+  type PreKeyStore,
+  type PrivateKey,
+  ProtocolAddress,
+  PublicKey,
+  type SessionRecord,
+  SessionStore,
+  type SignedPreKeyStore,
+} from '@signalapp/libsignal-client';
+import { ProtocolError } from '../protocol/errors.ts';
+import { type Bytes, sha256 } from './primitives.ts';
+
+export const DEVICE = 1;
+export const REGISTRATION = 1;
+
+/** Our Signal identity: an X25519 key pair in the library's form. */
+export type SignalIdentity = { readonly privateKey: PrivateKey; readonly publicKey: Bytes };
+
+/** Where the library finds the keys that a first message used. */
+export interface PreKeyStores {
+  readonly preKeys: PreKeyStore;
+  readonly signedPreKeys: SignedPreKeyStore;
+  readonly kyberPreKeys: KyberPreKeyStore;
+}
+
+/** The library's address of who has this name: an onion address, or the id of a device. */
+export const protocolAddress = (name: string): ProtocolAddress =>
+  ProtocolAddress.new(uuidOf(sha256(Buffer.from(`sotto protocol address ${name}`))), DEVICE);
+
+/** The first 16 bytes of a hash in the form of a UUID, its version and variant set. */
+export const uuidOf = (hash: Uint8Array): string => {
+  const hex = Buffer.from(hash).toString('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+};
+
+/** The one session with a peer. */
+export class OneSession extends SessionStore {
+  record: SessionRecord | undefined;
+  constructor(record: SessionRecord | undefined) {
+    super();
+    this.record = record;
+  }
+  override async saveSession(_name: ProtocolAddress, record: SessionRecord): Promise<void> {
+    this.record = record;
+  }
+  override async getSession(): Promise<SessionRecord | null> {
+    return this.record ?? null;
+  }
+  override async getExistingSessions(): Promise<SessionRecord[]> {
+    return this.record === undefined ? [] : [this.record];
+  }
+}
+
+/** Trusts the pinned key only, in both directions, and never learns another. */
+export class PinnedIdentity extends IdentityKeyStore {
+  readonly #identity: SignalIdentity;
+  readonly #key: Uint8Array;
+  #parsed: PublicKey | undefined;
+  constructor({ identity, pinned }: { readonly identity: SignalIdentity; readonly pinned: Uint8Array }) {
+    super();
+    this.#identity = identity;
+    this.#key = pinned;
+  }
+  get #pinned(): PublicKey {
+    this.#parsed ??= PublicKey.deserialize(new Uint8Array(this.#key));
+    return this.#parsed;
+  }
+  override async getIdentityKey(): Promise<PrivateKey> {
+    return this.#identity.privateKey;
+  }
+  override async getLocalRegistrationId(): Promise<number> {
+    return REGISTRATION;
+  }
+  override async saveIdentity(_name: ProtocolAddress, key: PublicKey): Promise<IdentityChange> {
+    if (!key.equals(this.#pinned)) throw new Error('only the pinned Signal key may be saved');
+    return IdentityChange.NewOrUnchanged;
+  }
+  override async isTrustedIdentity(_name: ProtocolAddress, key: PublicKey, _direction: Direction): Promise<boolean> {
+    return key.equals(this.#pinned);
+  }
+  override async getIdentity(): Promise<PublicKey | null> {
+    return this.#pinned;
+  }
+}
+
+/** Runs a step of the library: its errors become ProtocolError `frame.undecryptable` with its code in `details`. */
+export const guarded = async <T>(step: () => Promise<T>): Promise<T> => {
+  try {
+    return await step();
+  } catch (error) {
+    if (error instanceof ProtocolError) throw error;
+    if (!(error instanceof LibSignalErrorBase)) throw error;
+    throw new ProtocolError('frame.undecryptable', { details: { why: ErrorCode[error.code] ?? String(error.code) } });
+  }
+};
+
+/** A bundle that is none. */
+export const invalidBundle = () => new ProtocolError('frame.invalid', { details: { why: 'bundle' } });

@@ -1,0 +1,23 @@
+// Padding of what is sealed: sizes fall into a few buckets, the same in every network.
+import { ProtocolError } from './errors.ts';
+import { SEALED_BUCKETS_BYTES } from './limits.ts';
+
+/** u32 length ‖ content ‖ zeros, up to the next bucket. Throws `frame.tooLarge` above the largest one. */
+export const padded = (content: Uint8Array): Uint8Array<ArrayBuffer> => {
+  const bucket = SEALED_BUCKETS_BYTES.find((size) => size >= content.length + 4);
+  if (bucket === undefined) throw new ProtocolError('frame.tooLarge');
+  const out = Buffer.alloc(bucket);
+  out.writeUInt32BE(content.length);
+  out.set(content, 4);
+  return new Uint8Array(out.buffer, out.byteOffset, bucket);
+};
+
+/** The content of `padded`. Throws `frame.invalid` for another size than a bucket's, or anything but zeros after it. */
+export const unpadded = (bytes: Uint8Array): Uint8Array => {
+  if (!SEALED_BUCKETS_BYTES.some((size) => size === bytes.length)) throw invalid('bucket');
+  const length = Buffer.from(bytes.buffer, bytes.byteOffset, 4).readUInt32BE();
+  if (length > bytes.length - 4 || bytes.subarray(4 + length).some((byte) => byte !== 0)) throw invalid('padding');
+  return bytes.subarray(4, 4 + length);
+};
+
+const invalid = (why: string) => new ProtocolError('frame.invalid', { details: { why } });

@@ -1,0 +1,145 @@
+// Files at the command line: on stdout, in the folder where one is, read from stdin; what a contact calls them does no harm.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { hashChunk, rootOf, sealChunk } from '../../src/crypto/file-chunks.ts';
+import { Hostile } from '../attacks/hostile.ts';
+import { furnish } from '../daemon/furnished.ts';
+import { Stage, type User } from '../e2e/stage.ts';
+import { onTerminal } from './terminal.ts';
+
+const KEY = Buffer.alloc(32, 9);
+const CONTENT = Buffer.from('\u001b[2J content \u0000\u009b31m\r\n');
+/** What a contact calls a file → what it is called here. */
+const NAMES: Readonly<Record<string, string>> = {
+  '../../.bashrc': '_.._.bashrc',
+  '/etc/passwd': '_etc_passwd',
+  '..': 'file',
+  '-rf': 'rf',
+  '.profile': 'profile',
+  'a\u0000b': 'a␀b',
+  'clear\u001b[2J\u009b31m\n.txt': 'clear␛[2J�31m␊.txt',
+  'photo\u202egpj.exe': 'photogpj.exe',
+  'c:\\autoexec': 'c__autoexec',
+  [`${'ü'.repeat(125)}.jpeg`]: `${'ü'.repeat(125)}.jpeg`,
+  [`${'\u0007'.repeat(250)}.txt`]: `${'␇'.repeat(83)}.txt`,
+};
+
+let stage: Stage;
+let alice: User;
+
+beforeAll(async () => {
+  stage = new Stage({ offline: true });
+  alice = await furnish(stage, async (one, _bob, world) => {
+    const mallory = await Hostile.join(world);
+    await mallory.befriend(one);
+    const bytes = sealChunk(KEY, 0, true, CONTENT);
+    const hashes = hashChunk(bytes);
+    const [key = '', root = ''] = [KEY, rootOf(hashes)].map((value) => Buffer.from(value).toString('base64'));
+    const ids = await mallory.tell(
+      ...Object.keys(NAMES).map(
+        (name) => ({ kind: 'file.offer', name, sizeBytes: CONTENT.length, key, root, sentAt: 1 }) as const,
+      ),
+    );
+    for (const id of ids) {
+      await one.call('file.fetch', { id });
+      await world.settle(50);
+      await mallory.say({ kind: 'hashes', index: 0, bytes: hashes }, { kind: 'chunk', index: 0, bytes });
+    }
+  });
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+const firstId = async (): Promise<string> => (await alice.files())[0]?.id ?? '';
+
+describe('a name that a contact gave a file', () => {
+  test('is told as it is in JSON, and harmless on a terminal', async () => {
+    const list = await alice.files();
+    expect(list.map(({ name }) => name)).toEqual(Object.keys(NAMES));
+    for (const file of list)
+      expect(file).toMatchObject({
+        id: expect.stringMatching(/^[0-9a-f]{32}$/),
+        conversation: 'mallory',
+        sizeBytes: CONTENT.length,
+        transferredBytes: CONTENT.length,
+        state: 'done',
+        hash: expect.stringMatching(/^[0-9a-f]{64}$/),
+        direction: 'in',
+        createdAt: expect.any(Number),
+      });
+    const { out } = await alice.ok('file', 'list', { json: false });
+    expect(out.split('\n')).toHaveLength(list.length + 1);
+    expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+    for (const name of Object.values(NAMES)) expect(out).toContain(name);
+  });
+
+  test('saves it in the folder where one is, under a name that is safe there', async () => {
+    const cwd = join(stage.dir, 'here');
+    mkdirSync(cwd);
+    const above = readdirSync(stage.dir);
+    for (const { id } of await alice.files()) await alice.ok('file', 'save', id, { cwd });
+    expect(readdirSync(cwd).sort()).toEqual(Object.values(NAMES).sort());
+    expect(readdirSync(stage.dir)).toEqual(above);
+    for (const name of readdirSync(cwd)) expect(readFileSync(join(cwd, name)).equals(CONTENT)).toBe(true);
+    const again = await alice.run('file', 'save', await firstId(), { cwd });
+    expect([again.code, again.error?.code]).toEqual([7, 'file.exists']);
+  });
+});
+
+describe('a file on stdout', () => {
+  const sh = (command: string) => spawnSync('bash', ['-c', command], { env: process.env });
+
+  test('is its bytes and nothing else', async () => {
+    const { status, stdout, stderr } = sh(alice.words(`file save ${await firstId()} -`));
+    expect([status, stderr.toString()]).toEqual([0, '']);
+    expect(stdout.equals(CONTENT)).toBe(true);
+  });
+
+  test('is nothing among JSON, and nothing on a terminal', async () => {
+    const id = await firstId();
+    const json = await alice.run('file', 'save', id, '-');
+    expect([json.code, json.out, json.error?.code]).toEqual([2, '', 'usage.invalid']);
+    expect(json.err.trimEnd().split('\n')).toHaveLength(1);
+    const { code, shown } = await onTerminal(alice.words(`file save ${id} -`), []);
+    expect(code).toBe(2);
+    expect(shown).not.toContain('content');
+  });
+
+  test('that nobody reads ends the program as a pipe does, and a full disk behind it is told', async () => {
+    const id = await firstId();
+    const gone = sh(`${alice.words(`file save ${id} -`)} | true; echo "\${PIPESTATUS[0]}"`);
+    expect(['141\n', '0\n']).toContain(gone.stdout.toString());
+    expect(gone.stderr.toString()).toBe('');
+    const full = sh(`${alice.words(`file save ${id} -`)} > /dev/full`);
+    expect(full.status).toBe(1);
+    expect(full.stderr.toString()).toBe('sotto: The disk is full: free some space and try again\n');
+  });
+});
+
+test('a file that is read while the account is locked is not offered, and the daemon stays', async () => {
+  const source = join(stage.dir, 'source');
+  writeFileSync(source, '');
+  truncateSync(source, 1024 ** 3);
+  const pid = await alice.pid();
+  const sending = alice.run('file', 'send', 'bob', source);
+  await alice.until('the spool', async () => (await alice.files()).at(-1)?.name === 'source');
+  await alice.ok('account', 'lock');
+  const { code, error } = await sending;
+  expect([code, error?.code]).toEqual([6, 'account.locked']);
+  await alice.ok('account', 'unlock');
+  await alice.until('its end', async () => (await alice.files()).at(-1)?.state === 'failed');
+  expect(await alice.pid()).toBe(pid);
+  expect(readdirSync(join(stage.dir, 'accounts', 'alice', 'files'))).toHaveLength(2 * Object.keys(NAMES).length);
+});
+
+test('a file whose reading is interrupted is not offered, and nothing of it is kept', async () => {
+  const child = spawn('sh', ['-c', `exec ${alice.words('file send bob - --name stream')}`], { stdio: 'pipe' });
+  const ended = new Promise((done) => child.on('close', done));
+  child.stdin.write(Buffer.alloc(100_000));
+  const named = async () => (await alice.files()).find(({ name }) => name === 'stream');
+  await alice.until('the spool', named);
+  child.kill('SIGINT');
+  expect(await ended).toBe(130);
+  await alice.until('its end', async () => (await named())?.state === 'cancelled');
+});
