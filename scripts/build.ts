@@ -35,7 +35,7 @@ for (const name of PROGRAMS) {
     target: 'node24',
     format: 'cjs',
     define: { 'import.meta.dirname': '__dirname' },
-    external: ['@signalapp/*', 'qr'],
+    external: ['@signalapp/*', 'qr', 'pngjs', 'jpeg-js'],
     plugins: name === 'main' ? [otherPrograms] : [],
     metafile: true,
     logLevel: 'warning',

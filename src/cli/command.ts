@@ -28,6 +28,8 @@ export type Command = {
   readonly flags?: Readonly<Record<string, Flag>>;
   /** RPC methods that this command is the way to. */
   readonly methods?: readonly Method[];
+  /** The daemon ends its wait at `--timeout`, and tells how far it came; any other command ends then with `wait.timeout`. */
+  readonly waits?: true;
   readonly run: (context: CommandContext) => Promise<void>;
 };
 
@@ -49,7 +51,7 @@ export type CommandContext = {
   readonly ask: (prompt: string) => Promise<string | undefined>;
   /** Program and arguments that run this account's daemon. */
   readonly daemonCommand: readonly [string, ...string[]];
-  /** Ends the wait of a command that streams, when the user interrupts. */
+  /** Ends the wait of a command that streams: the user interrupts, its time is over, or nobody reads on. */
   readonly interrupted: Promise<void>;
 };
 
@@ -66,6 +68,8 @@ export type ConnectOptions = {
   readonly start?: boolean;
   /** False: a locked account is fine. */
   readonly unlock?: boolean;
+  /** True: a daemon is started although there is no account yet. */
+  readonly create?: boolean;
 };
 
 /** Typed access to flag values. */

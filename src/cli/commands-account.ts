@@ -6,6 +6,7 @@ import { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
 import type { Command, CommandContext } from './command.ts';
+import { drawn } from './give.ts';
 import { sizeText } from './show.ts';
 
 const PASSPHRASE_FLAGS = {
@@ -24,8 +25,12 @@ const selfText = (self: Result<'account.show'>): string =>
 const newPassphrase = async (context: CommandContext): Promise<{ passphrase?: string; noPassphrase?: boolean }> => {
   if (context.flags.has('no-passphrase')) return { noPassphrase: true };
   const passphrase = await context.passphrase({ prompt: 'Passphrase for this account', twice: true });
-  return passphrase === undefined ? {} : { passphrase };
+  if (passphrase === undefined)
+    throw new SottoError('passphrase.needed', { message: 'Give a passphrase, or say --no-passphrase' });
+  return { passphrase };
 };
+
+const PHRASE_HEAD = 'Recovery phrase. Write it down: it is shown once and kept nowhere.';
 
 const init: Command = {
   path: 'init',
@@ -38,19 +43,15 @@ const init: Command = {
     if (existsSync(account.vault))
       throw new SottoError('account.exists', { message: `The account ${account.name} exists already` });
     const secret = await newPassphrase(context);
-    const client = await context.connect({ unlock: false });
+    const client = await context.connect({ unlock: false, create: true });
     const made = await client.call('account.init', { nickname: flags.text('nickname') ?? account.name, ...secret });
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, ({ recoveryPhrase, ...self }) =>
-      [
-        selfText(self),
-        '',
-        'Recovery phrase. Write it down: it is shown once and kept nowhere.',
-        '',
-        recoveryPhrase,
-      ].join('\n'),
+      out.showsSecrets ? `${selfText(self)}\n\n${PHRASE_HEAD}\n\n${recoveryPhrase}` : selfText(self),
     );
-    if (!out.json) await checkPhrase(context, made.recoveryPhrase);
+    if (!out.showsSecrets)
+      out.warn('The recovery phrase is shown on a terminal or with --json only: remove this account and make it there');
+    else if (!out.json) await checkPhrase(context, made.recoveryPhrase);
   },
 };
 
@@ -78,7 +79,7 @@ const restore: Command = {
     const [file] = args;
     const nickname = flags.text('nickname');
     const from = file === undefined || file === '-' ? await fromPhrase(context, file) : await fromFile(context, file);
-    const client = await context.connect({ unlock: false });
+    const client = await context.connect({ unlock: false, create: true });
     const made = await client.call('account.restore', { ...from, ...(nickname === undefined ? {} : { nickname }) });
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, selfText);
@@ -193,10 +194,7 @@ const id: Command = {
   methods: ['account.show'],
   run: async ({ connect, flags, out }) => {
     const self = await (await connect()).call('account.show', {});
-    if (flags.has('qr') && !out.json) {
-      const { default: encodeQR } = await import('qr');
-      return out.raw(`${encodeQR(self.link, 'ascii')}\n`);
-    }
+    if (flags.has('qr') && !out.json) return out.raw(await drawn(self.link));
     out.item(self, () => (flags.has('words') ? self.words : flags.has('link') ? self.link : selfText(self)));
   },
 };

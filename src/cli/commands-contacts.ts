@@ -1,7 +1,8 @@
 // Commands about contacts.
+import { SottoError } from '../protocol/errors.ts';
 import { asWord } from '../protocol/safe-text.ts';
-import type { Argument, Command } from './command.ts';
-import { each, first, optional } from './give.ts';
+import type { Argument, Command, CommandContext } from './command.ts';
+import { drawn, each, first, optional } from './give.ts';
 import { contactDetailText, contactText, whyText } from './show.ts';
 
 const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
@@ -25,23 +26,39 @@ const contactCommand = (
   },
 });
 
+// An address stands on the command line or in a picture, as `sotto id --qr` draws it.
+const addressGiven = async ({ args, flags }: CommandContext): Promise<string> => {
+  const picture = flags.text('qr');
+  if ((picture === undefined) === (args.length === 0))
+    throw new SottoError('usage.invalid', { message: 'Give an address, 24 words or a link, or a picture with --qr' });
+  if (picture === undefined) return args.join(' ');
+  const { readQr } = await import('./picture.ts');
+  const text = await readQr(picture);
+  if (!text.startsWith('sotto:'))
+    throw new SottoError('qr.invalid', { message: 'The QR code in the picture holds no sotto link' });
+  return text;
+};
+
 /** Commands of this file, in the order of the help. */
 export const CONTACT_COMMANDS: readonly Command[] = [
   {
     path: 'contact add',
     doc: 'ask somebody to be your contact',
-    args: [{ name: 'address', doc: 'an address, 24 words, or a sotto: link', required: true, many: true }],
+    args: [{ name: 'address', doc: 'an address, 24 words, or a sotto: link', many: true }],
     flags: {
+      qr: { doc: 'the address is the QR code in this picture, PNG or JPEG', value: 'FILE' },
       name: { doc: 'what you call them', value: 'NAME' },
       note: { doc: 'a line for them, with the request', value: 'TEXT' },
       wait: { doc: 'accepted: wait until they accept', value: 'STATE' },
     },
     methods: ['contact.add'],
+    waits: true,
     run: async (context) => {
-      const { flags, out, args } = context;
+      const { flags, out } = context;
+      const address = await addressGiven(context);
       const client = await context.connect();
       const contact = await client.call('contact.add', {
-        address: args.join(' '),
+        address,
         ...optional('name', flags.text('name')),
         ...optional('note', flags.text('note')),
         ...optional('wait', flags.choice('wait', ['accepted'])),
@@ -90,14 +107,25 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     path: 'contact verify',
     doc: 'show the safety number; --same once you have compared it',
     args: [contactArg],
-    flags: { same: { doc: 'both of you read the same 60 digits' }, undo: { doc: 'take that back' } },
+    flags: {
+      same: { doc: 'both of you read the same 60 digits' },
+      scan: { doc: 'compare with the QR code that they show, in this picture, PNG or JPEG', value: 'FILE' },
+      qr: { doc: 'draw the QR code for them to scan' },
+      undo: { doc: 'take that back' },
+    },
     methods: ['contact.verify'],
     run: async (context) => {
+      const { flags, out } = context;
+      const picture = flags.text('scan');
+      const scanned = picture === undefined ? undefined : await (await import('./picture.ts')).readQr(picture);
       const client = await context.connect();
       const contact = first(context);
-      if (context.flags.has('same') || context.flags.has('undo'))
-        await client.call('contact.verify', { contact, verified: context.flags.has('same') });
-      context.out.item(await client.call('contact.show', { contact }), contactDetailText);
+      const verified = flags.has('same') || scanned !== undefined;
+      if (verified || flags.has('undo'))
+        await client.call('contact.verify', { contact, verified, ...optional('scanned', scanned) });
+      const shown = await client.call('contact.show', { contact });
+      if (!flags.has('qr') || shown.safetyQr === undefined || out.json) return out.item(shown, contactDetailText);
+      out.raw(await drawn(shown.safetyQr));
     },
   },
   {
@@ -150,6 +178,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     doc: 'time the way to a linked contact and back',
     args: [contactArg],
     methods: ['contact.ping'],
+    waits: true,
     run: async (context) => {
       const timeoutMs = context.flags.duration('timeout');
       const client = await context.connect();

@@ -18,6 +18,7 @@ const daemonStart: Command = {
     takeover: { doc: 'run the account here although a copy of it answers elsewhere' },
   },
   methods: ['status.wait', 'status.show', 'account.takeover'],
+  waits: true,
   run: async ({ connect, flags, out }) => {
     const until = flags.choice('wait', ['online', 'reachable']);
     const client = await connect();
@@ -166,13 +167,15 @@ const unstarted = (error: unknown): Result<'doctor.check'> => {
 };
 
 const fixOf = (code: string): string =>
-  code === 'config.invalid'
-    ? 'correct config.toml'
-    : code === 'account.running'
-      ? 'end the other program that runs this account'
-      : code === 'path.notAllowed' || code === 'disk.failed'
-        ? 'look at what is there, its owner and mode'
-        : 'sotto daemon run, to see what it says';
+  code === 'account.unknown'
+    ? 'sotto init'
+    : code === 'config.invalid'
+      ? 'correct config.toml'
+      : code === 'account.running'
+        ? 'end the other program that runs this account'
+        : code === 'path.notAllowed' || code === 'disk.failed'
+          ? 'look at what is there, its owner and mode'
+          : 'sotto daemon run, to see what it says';
 
 const inFlag = {
   in: { doc: 'only for this conversation', value: 'CONVERSATION' },

@@ -1,11 +1,12 @@
 // Commands about files.
 import { basename, resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
-import { SottoError } from '../protocol/errors.ts';
-import { PAGE_MAX } from '../protocol/limits.ts';
-import type { FileObject } from '../protocol/rpc.ts';
+import { SottoError, textOf } from '../protocol/errors.ts';
+import { PAGE_DEFAULT, PAGE_MAX } from '../protocol/limits.ts';
+import type { FileObject, Result } from '../protocol/rpc.ts';
 import { safeFileName } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
+import { each, optional } from './give.ts';
 import { usage } from './parse.ts';
 import { fileText, sizeText } from './show.ts';
 
@@ -38,17 +39,19 @@ const follow = async (context: CommandContext, client: RpcClient): Promise<void>
   await client.call('event.listen', { kinds: ['file.progressed'] });
 };
 
-const finish = (context: CommandContext, { file, reached }: { file: FileObject; reached: boolean }): void => {
+const finish = (context: CommandContext, { file, reached, useless }: Result<'file.offer'>): void => {
   context.out.item(file, fileText);
-  if (!reached) throw unfinished(file);
+  if (!reached) throw unfinished(file, useless);
 };
 
-const unfinished = (file: FileObject): SottoError =>
-  file.state === 'cancelled' || file.state === 'failed' || file.state === 'paused'
-    ? new SottoError('file.unknown', {
-        message: `The transfer was ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
-      })
-    : new SottoError('wait.timeout', { message: 'The transfer is not done yet; it goes on' });
+const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']): SottoError => {
+  if (useless !== undefined) return new SottoError(useless, { message: `${textOf(useless)}. The transfer stays open` });
+  if (file.state === 'cancelled' || file.state === 'failed' || file.state === 'paused')
+    return new SottoError('file.unknown', {
+      message: `The transfer was ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
+    });
+  return new SottoError('wait.timeout', { message: 'The transfer is not done yet; it goes on' });
+};
 
 // Whatever ends this before stdin does, also Ctrl-C, ends the file.
 const spool = async (context: CommandContext, client: RpcClient, conversation: string): Promise<string> => {
@@ -85,6 +88,7 @@ const FILE_SAVE: Command = {
     overwrite: { doc: 'replace what is there' },
   },
   methods: ['file.save', 'file.fetch', 'file.read'],
+  waits: true,
   run: async (context) => {
     const [id = '', path] = context.args;
     if (path === '-' && !context.out.takesBytes)
@@ -119,6 +123,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     ],
     flags: { ...WAIT_FLAG, name: { doc: 'the name the other side sees', value: 'NAME' } },
     methods: ['file.send', 'file.open', 'file.write', 'file.offer'],
+    waits: true,
     run: async (context) => {
       const { args, flags } = context;
       const [conversation = '', path = ''] = args;
@@ -148,15 +153,15 @@ export const FILE_COMMANDS: readonly Command[] = [
     methods: ['file.list'],
     run: async (context) => {
       const [conversation] = context.args;
-      const limit = context.flags.number('limit', { min: 1, max: PAGE_MAX });
-      const before = context.flags.text('before');
-      const files = await (await context.connect()).call('file.list', {
-        ...(conversation === undefined ? {} : { conversation }),
-        ...(limit === undefined ? {} : { limit }),
-        ...(before === undefined ? {} : { before }),
-      });
-      for (const file of files) context.out.item(file, fileText);
-      if (files.length === 0) context.out.say('No files.');
+      const limit = context.flags.number('limit', { min: 1, max: PAGE_MAX }) ?? PAGE_DEFAULT;
+      const client = await context.connect();
+      const page = { limit, ...optional('conversation', conversation) };
+      const files = await client.call('file.list', { ...page, ...optional('before', context.flags.text('before')) });
+      each(context, files, fileText, 'No files.');
+      const [oldest] = files;
+      if (oldest === undefined || files.length < limit) return;
+      const older = await client.call('file.list', { ...page, limit: 1, before: oldest.id });
+      if (older.length > 0) context.out.more(`--before ${oldest.id}`);
     },
   },
   {
@@ -187,8 +192,8 @@ export const FILE_COMMANDS: readonly Command[] = [
 ];
 
 const toStdout = async (context: CommandContext, client: RpcClient, id: string): Promise<void> => {
-  const { file, reached } = await client.call('file.fetch', { id, wait: 'done', ...timeout(context) });
-  if (!reached) throw unfinished(file);
+  const { file, reached, useless } = await client.call('file.fetch', { id, wait: 'done', ...timeout(context) });
+  if (!reached) throw unfinished(file, useless);
   for (let index = 0, last = false; !last; index++) {
     const chunk = await client.call('file.read', { id: file.id, index });
     context.out.bytes(Buffer.from(chunk.data, 'base64'));

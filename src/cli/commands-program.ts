@@ -16,7 +16,7 @@ const rpc: Command = {
   run: async ({ args, flags, connect, out }) => {
     const [method, json] = args;
     if (flags.has('methods')) {
-      for (const one of await (await connect({ unlock: false })).call('rpc.methods', {}))
+      for (const one of await (await connect({ unlock: false, create: true })).call('rpc.methods', {}))
         out.item(one, ({ method: name, doc }) => `${name}  ${doc}`);
       return;
     }
@@ -28,7 +28,7 @@ const rpc: Command = {
     } catch {
       throw new SottoError('usage.invalid', { message: 'The parameters are not JSON' });
     }
-    const result = await (await connect({ unlock: false })).request(method, params);
+    const result = await (await connect({ unlock: false, create: true })).request(method, params);
     for (const one of Array.isArray(result) ? result : [result])
       out.item(one as object, (value) => JSON.stringify(value, null, 2));
   },

@@ -1,7 +1,7 @@
 // Commands about messages and conversations.
-import { SottoError } from '../protocol/errors.ts';
+import { SottoError, textOf } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
-import type { Conversation, Message, MessageState } from '../protocol/rpc.ts';
+import type { Conversation, EventKind, Message, MessageState } from '../protocol/rpc.ts';
 import { asWord, safeName } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
@@ -27,8 +27,8 @@ const paging = ({ flags }: CommandContext) => ({
   ...optional('after', flags.bound('after')),
 });
 
-const textOf = async (context: CommandContext, from: number): Promise<string> => {
-  const words = context.args.slice(from);
+const bodyGiven = async (context: CommandContext): Promise<string> => {
+  const words = context.args.slice(1);
   if (words.length === 0 || (words.length === 1 && words[0] === '-')) return context.stdinText();
   return words.join(' ');
 };
@@ -55,20 +55,23 @@ const send: Command = {
     expires: { doc: 'ends on both sides after 30s, 1h, 7d …, or read+30s', value: 'DURATION' },
   },
   methods: ['message.send'],
+  waits: true,
   run: async (context) => {
     const { flags, out } = context;
     const wait = flags.choice('wait', WAIT_WORDS);
     const params = {
       conversation: first(context),
-      text: await textOf(context, 1),
+      text: await bodyGiven(context),
       ...optional('replyTo', flags.text('reply')),
       ...optional('wait', wait),
       ...optional('timeoutMs', flags.duration('timeout')),
       ...expiry(context),
     };
-    const { message, reached } = await (await context.connect()).call('message.send', params);
+    const { message, reached, useless } = await (await context.connect()).call('message.send', params);
     out.item(message, messageText);
     if (reached) return;
+    if (useless !== undefined)
+      throw new SottoError(useless, { message: `${textOf(useless)}. The message stays in the outbox` });
     if (message.state === 'failed')
       throw new SottoError('contact.paused', { message: `The message failed: ${message.reason ?? 'unknown reason'}` });
     throw new SottoError('wait.timeout', {
@@ -117,7 +120,8 @@ const MESSAGES: readonly Command[] = [
         ...paging(context),
         ...optional('at', context.flags.time('at')),
       });
-      page(context, messages, more, messages[0]);
+      page(context, messages);
+      if (more) goOn(context, messages);
     },
   },
   {
@@ -132,8 +136,8 @@ const MESSAGES: readonly Command[] = [
         ...paging(context),
         ...(context.flags.has('mark-read') ? { markRead: true } : {}),
       });
-      for (const message of messages) context.out.item(message, messageText);
-      if (more) context.out.say(`More: --after ${messages.at(-1)?.id}`);
+      page(context, messages);
+      if (more) context.out.more(`--after ${messages.at(-1)?.id}`);
     },
   },
   {
@@ -156,7 +160,7 @@ const MESSAGES: readonly Command[] = [
       });
       await client.call('event.listen', {
         ...optional('since', since),
-        ...optional('kinds', context.flags.text('kinds')?.split(',')),
+        ...optional('kinds', context.flags.text('kinds')?.split(',') as EventKind[] | undefined),
       });
       if ((await Promise.race([gone, context.interrupted])) === 'gone') throw new SottoError('daemon.gone');
     },
@@ -178,7 +182,8 @@ const MESSAGES: readonly Command[] = [
         ...optional('from', context.flags.text('from')),
         ...paging(context),
       });
-      page(context, messages, more, messages.at(-1));
+      page(context, messages);
+      if (more) context.out.more(`--before ${messages.at(-1)?.id}`);
     },
   },
   {
@@ -198,7 +203,7 @@ const MESSAGES: readonly Command[] = [
     methods: ['message.edit'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('message.edit', { id: first(context), text: await textOf(context, 1) }),
+        await (await context.connect()).call('message.edit', { id: first(context), text: await bodyGiven(context) }),
         messageText,
       ),
   },
@@ -298,19 +303,20 @@ const CONVERSATIONS: readonly Command[] = [
       (await connect()).call('conversation.markRead', { conversation, ...optional('to', flags.text('to')) }),
     { methods: ['conversation.markRead'], flags: { to: { doc: 'only up to this message', value: 'ID' } } },
   ),
-  conversationCommand(
-    'draft',
-    'keep a text for later; without text show it',
-    async ({ connect, args, flags }, conversation) => {
-      const text = flags.has('clear') ? '' : args.length > 1 ? args.slice(1).join(' ') : undefined;
-      return (await connect()).call('conversation.draft', { conversation, ...optional('text', text) });
+  {
+    path: 'draft',
+    doc: 'keep a text for later; without text show it',
+    args: [conversationArg, { name: 'text', doc: 'the draft, or -', many: true }],
+    flags: { clear: { doc: 'drop it' } },
+    methods: ['conversation.draft'],
+    run: async (context) => {
+      const text = context.flags.has('clear') ? '' : context.args.length > 1 ? await bodyGiven(context) : undefined;
+      const client = await context.connect();
+      const kept = await client.call('conversation.draft', { conversation: first(context), ...optional('text', text) });
+      if (!context.out.json && kept.draft === undefined) return context.out.say('There is no draft.');
+      context.out.item(kept, ({ draft }) => draft ?? '');
     },
-    {
-      methods: ['conversation.draft'],
-      flags: { clear: { doc: 'drop it' } },
-      args: [conversationArg, { name: 'text', doc: 'the draft', many: true }],
-    },
-  ),
+  },
   {
     path: 'expire',
     doc: 'how long new messages of a conversation live: 1h, 7d …, read+30s, or never',
@@ -339,17 +345,12 @@ const CONVERSATIONS: readonly Command[] = [
   },
 ];
 
-// The last line on stderr says how a cut page goes on.
-const page = (
-  { out }: CommandContext,
-  messages: readonly Message[],
-  more: boolean,
-  last: Message | undefined,
-): void => {
-  for (const message of messages) out.item(message, messageText);
-  if (more && last !== undefined) out.say(`More: --before ${last.id}`);
-  if (messages.length === 0) out.say('Nothing.');
-};
+const page = (context: CommandContext, messages: readonly Message[]): void =>
+  each(context, messages, messageText, 'Nothing.');
+
+// A page after something goes on forwards, any other one backwards.
+const goOn = ({ flags, out }: CommandContext, messages: readonly Message[]): void =>
+  out.more(flags.text('after') === undefined ? `--before ${messages[0]?.id}` : `--after ${messages.at(-1)?.id}`);
 
 /** Commands of this file, in the order of the help. */
 export const TALK_COMMANDS: readonly Command[] = [...MESSAGES, ...CONVERSATIONS];

@@ -8,6 +8,12 @@ export const first = (context: CommandContext): string => context.args[0] ?? '';
 export const optional = <Key extends string, Value>(key: Key, value: Value | undefined) =>
   value === undefined ? {} : ({ [key]: value } as Record<Key, Value>);
 
+/** A QR code of half blocks, two rows of it a line. */
+export const drawn = async (text: string): Promise<string> => {
+  const { default: encodeQr } = await import('qr');
+  return `${encodeQr(text, 'ascii')}\n`;
+};
+
 /** Prints every item, or says that there is none. */
 export const each = <T extends object>(
   { out }: CommandContext,

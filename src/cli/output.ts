@@ -5,6 +5,7 @@ import { safeLine, safeText } from '../protocol/safe-text.ts';
 export type OutputOptions = {
   readonly json: boolean;
   readonly quiet: boolean;
+  readonly verbose: boolean;
   readonly colour: boolean;
   readonly write: (to: 'out' | 'err', text: string) => void;
   readonly writeBytes: (data: Uint8Array) => void;
@@ -54,6 +55,16 @@ export class Output {
     this.#write('err', `${safeText(text)}\n`);
   }
 
+  /** What is tried, when that was asked for. */
+  explain(text: string): void {
+    if (this.#options.verbose) this.#write('err', `${safeText(text)}\n`);
+  }
+
+  /** How a cut result goes on: on stderr, whatever the mode. */
+  more(flags: string): void {
+    this.#write('err', `More: ${safeLine(flags)}\n`);
+  }
+
   /** A sentence that must be seen, also when quiet. */
   warn(text: string): void {
     this.#write('err', this.json ? '' : `${this.dim('warning:')} ${safeText(text)}\n`);
@@ -71,6 +82,11 @@ export class Output {
   error(error: unknown): void {
     const told = errorObject(error);
     this.#write('err', this.json ? jsonLine(told) : `sotto: ${safeLine(told.message)}\n`);
+  }
+
+  /** Whether a secret that is shown once is seen by who asked: on a terminal, or by a program that wants JSON. */
+  get showsSecrets(): boolean {
+    return this.json || this.#options.outIsTerminal;
   }
 
   dim(text: string): string {

@@ -1,5 +1,5 @@
 // Runs one command: parses, connects, prints, and gives the exit code.
-import { fstatSync, writeSync } from 'node:fs';
+import { existsSync, fstatSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { connectOrStart } from '../client/launch.ts';
 import { type AccountPaths, accountPaths, chooseAccount, type Environment, placesOf } from '../client/paths.ts';
@@ -10,7 +10,7 @@ import type { Command, CommandContext, ConnectOptions, Flags, PassphraseOptions 
 import { commandHelp, programHelp } from './help.ts';
 import { Output } from './output.ts';
 import { type Parsed, parseCommandLine, usage } from './parse.ts';
-import { askTerminal, readSecret, readStdin } from './terminal.ts';
+import { askTerminal, INTERRUPTED, readSecret, readStdin } from './terminal.ts';
 
 export type Program = {
   readonly argv: readonly string[];
@@ -29,15 +29,17 @@ export const runCli = async (program: Program): Promise<number> => {
   const out = new Output({
     json,
     quiet: words.includes('--quiet') || words.includes('-q'),
+    verbose: words.includes('--verbose') || words.includes('-v'),
     colour: process.stderr.isTTY === true && program.environment.NO_COLOR === undefined,
     errIsTerminal: process.stderr.isTTY === true,
     outIsTerminal: process.stdout.isTTY === true,
     writeBytes: toStdout,
     write: (to, text) => (to === 'out' ? toStdout(text) : void process.stderr.write(text)),
   });
-  // Whoever reads stdout has gone, or its disk is full.
+  // Whoever reads stdout has gone, or its disk is full. What is said goes on without a reader.
   const broken = new Promise<never>((_done, fail) => process.stdout.on('error', fail));
   broken.catch(() => {});
+  process.stderr.on('error', () => {});
   try {
     const parsed = parseCommandLine(program.argv);
     if (parsed.flags.version === true) out.item({ ...program.versions }, () => `sotto ${program.version}`);
@@ -65,8 +67,6 @@ export const runCli = async (program: Program): Promise<number> => {
 const written = (): Promise<void> =>
   new Promise((done) => process.stdout.write('', (error) => (error instanceof Error ? undefined : done())));
 
-const INTERRUPTED = Symbol('interrupted');
-
 const STDOUT = 1;
 
 // Node takes a short write to a file, as the last one to a full disk is, for a whole one.
@@ -86,20 +86,24 @@ const runCommand = async (
   { out, broken }: Outcome,
 ): Promise<void> => {
   const clients: RpcClient[] = [];
-  const interrupted = new Promise<void>((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-  });
+  const { promise: ended, reject } = Promise.withResolvers<never>();
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(INTERRUPTED));
+  broken.catch(reject);
+  const interrupted = ended.catch(() => {});
   const context = contextOf(program, command, parsed, { out, clients, interrupted });
-  const stopped = interrupted.then(() => {
-    throw INTERRUPTED;
-  });
+  const timeoutMs = context.flags.duration('timeout');
+  const late = () => reject(new SottoError('wait.timeout', { message: 'It was not done in time' }));
+  const timer =
+    timeoutMs === undefined || command.waits === true ? undefined : setTimeout(late, Math.min(timeoutMs, TIMER_MS_MAX));
   try {
-    await Promise.race([command.run(context), stopped, broken]);
+    await Promise.race([command.run(context), ended]);
   } finally {
+    clearTimeout(timer);
     for (const client of clients) client.close();
   }
 };
+
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 type Running = { readonly out: Output; readonly clients: RpcClient[]; readonly interrupted: Promise<void> };
 
@@ -125,11 +129,16 @@ const contextOf = (
   ] as const;
   const passphrase = (options: PassphraseOptions) => passphraseOf(flags, environment, options);
   const connect = async (options: ConnectOptions = {}) => {
-    if (flags.has('verbose')) out.say(`connecting to ${account.socket}`);
+    out.explain(`connecting to ${account.socket}`);
     const start = options.start !== false && !flags.has('no-start');
+    const starting = (): void => {
+      if (options.create !== true && !existsSync(account.vault)) throw noAccount(name);
+      out.explain(`nobody answers: starting ${daemonCommand.join(' ')}`);
+    };
     const client = await (start
-      ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]] })
+      ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]], starting })
       : RpcClient.open(account.socket));
+    client.onCall = (method) => out.explain(`calling ${method}`);
     clients.push(client);
     if (options.unlock !== false) await unlock(client, account, passphrase);
     return client;
@@ -151,15 +160,15 @@ const contextOf = (
   };
 };
 
+const noAccount = (name: string): SottoError =>
+  new SottoError('account.unknown', { message: `There is no account ${name}: make one with sotto init` });
+
 const unlock = async (
   client: RpcClient,
   account: AccountPaths,
   passphrase: CommandContext['passphrase'],
 ): Promise<void> => {
-  if (!client.greeting.exists)
-    throw new SottoError('account.unknown', {
-      message: `There is no account ${account.name}: make one with sotto init`,
-    });
+  if (!client.greeting.exists) throw noAccount(account.name);
   if (!client.greeting.locked) return;
   // Locked by its owner's word, and nothing to ask for: only `account unlock` opens it again.
   if (!client.greeting.passphrase) throw new SottoError('account.locked');

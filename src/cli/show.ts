@@ -96,7 +96,7 @@ export const conversationText = (one: Conversation): string =>
     one.unread === 0 ? 'nothing new' : `${one.unread} unread`,
     ...(one.lastAt === undefined ? [] : [timeText(one.lastAt)]),
     ...(one.draft === undefined ? [] : ['has a draft']),
-    ...(one.mutedUntil === undefined ? [] : ['muted']),
+    ...(one.muted ? [`muted${one.mutedUntilAt === undefined ? '' : ` until ${timeText(one.mutedUntilAt)}`}`] : []),
     ...(one.archived ? ['archived'] : []),
   ].join('  ');
 

@@ -1,6 +1,7 @@
 // Asking on the terminal, and reading secrets and texts from descriptors, files and stdin.
 import { closeSync, openSync, readSync } from 'node:fs';
 import { SottoError } from '../protocol/errors.ts';
+import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 
 const SECRET_BYTES_MAX = 4096;
 
@@ -31,7 +32,13 @@ const open = (path: string): number => {
   }
 };
 
-/** Asks on the controlling terminal; undefined when there is none. A secret is not echoed. */
+/** Thrown when the user interrupts a command. */
+export const INTERRUPTED = Symbol('interrupted');
+
+/**
+ * Asks on the controlling terminal; undefined when there is none, and at Ctrl-D. A secret is not echoed. Throws INTERRUPTED
+ * at Ctrl-C, which is a key like any other here.
+ */
 export const askTerminal = async (
   prompt: string,
   options: { readonly secret: boolean },
@@ -44,11 +51,17 @@ export const askTerminal = async (
   ]);
   const input = new ReadStream(openSync('/dev/tty', 'r'));
   const quiet = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const interrupt = new AbortController();
   const lines = createInterface({ input, output: options.secret ? quiet : process.stderr, terminal: true });
   try {
     // The terminal echoes no more by now.
     if (options.secret) process.stderr.write(prompt);
-    return await lines.question(options.secret ? '' : prompt);
+    lines.once('SIGINT', () => interrupt.abort());
+    return await lines.question(options.secret ? '' : prompt, { signal: interrupt.signal });
+  } catch (error) {
+    if (interrupt.signal.aborted) throw INTERRUPTED;
+    if (error instanceof Error && error.name === 'AbortError') return undefined;
+    throw error;
   } finally {
     lines.close();
     input.destroy();
@@ -56,10 +69,15 @@ export const askTerminal = async (
   }
 };
 
-/** Everything on stdin, as UTF-8. Throws `text.notUtf8`. */
+/** Everything on stdin, as UTF-8. Throws `text.notUtf8`, and `text.tooLarge` over what fits a request. */
 export const readStdin = async (): Promise<string> => {
   const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  let size = 0;
+  for await (const chunk of process.stdin) {
+    size += (chunk as Buffer).length;
+    if (size > RPC_LINE_BYTES_MAX) throw new SottoError('text.tooLarge');
+    chunks.push(chunk as Buffer);
+  }
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
   } catch {

@@ -11,6 +11,8 @@ export type Launch = {
   readonly account: AccountPaths;
   /** Program and arguments that run the daemon in the foreground. */
   readonly command: readonly [string, ...string[]];
+  /** Called before it is started; what it throws keeps it from that. */
+  readonly starting?: () => void;
 };
 
 /** A client of the account's daemon, which is started when none runs. Throws what the daemon says when it cannot start. */
@@ -18,6 +20,7 @@ export const connectOrStart = async (launch: Launch): Promise<RpcClient> => {
   try {
     return await RpcClient.open(launch.account.socket);
   } catch {
+    launch.starting?.();
     return start(launch);
   }
 };

@@ -27,6 +27,8 @@ export class RpcClient {
   #buffer = '';
   /** Gets every event after a call of `event.listen`. */
   onEvent: (event: Event | GapEvent) => void = () => {};
+  /** Gets the name of every method that is called. */
+  onCall: (method: string) => void = () => {};
   /** Called once when the daemon is gone. */
   onClose: () => void = () => {};
 
@@ -77,6 +79,7 @@ export class RpcClient {
   request(method: string, params: unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = this.#nextId++;
+      this.onCall(method);
       const line = JSON.stringify({ jsonrpc: '2.0', id, method, params });
       if (Buffer.byteLength(line) > RPC_LINE_BYTES_MAX) return reject(new SottoError('rpc.tooLarge'));
       if (this.#socket.destroyed) return reject(new SottoError('daemon.gone'));

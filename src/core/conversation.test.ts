@@ -130,6 +130,27 @@ describe('two people', () => {
     expect(await bob.read(alice)).toEqual(['blocked']);
   });
 
+  test('a text that is taken back never left, or is deleted there; sent again it arrives once', async () => {
+    const { id } = await alice.send(bob, 'too soon');
+    expect(await alice.call('message.cancel', { id })).toMatchObject({ state: 'failed', reason: 'recalled' });
+    await world.settle();
+    expect(await bob.read(alice)).toEqual(['']);
+    const again = await alice.call('message.resend', { id });
+    expect([again.id === id, again.state, again.reason]).toEqual([false, 'queued', undefined]);
+    await world.settle();
+    expect(await bob.read(alice)).toEqual(['', 'too soon']);
+    expect((await alice.messages(bob)).map((one) => [one.id, one.state])).toEqual([[again.id, 'delivered']]);
+
+    world.hub.partition(alice.address, bob.address);
+    await world.settle();
+    const kept = await alice.send(bob, 'later');
+    expect(await alice.call('message.cancel', { id: kept.id })).toMatchObject({ state: 'failed', reason: 'cancelled' });
+    expect((await alice.call('message.resend', { id: kept.id })).id).toBe(kept.id);
+    world.hub.heal();
+    await world.settle(3_600_000);
+    expect(await bob.read(alice)).toEqual(['', 'too soon', 'later']);
+  });
+
   test('crossed requests accept each other', async () => {
     const [carol, dave] = [await world.person('carol'), await world.person('dave')];
     await Promise.all([

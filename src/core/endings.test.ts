@@ -37,6 +37,7 @@ test('what nobody fetched in its time has failed, and goes again on the user’s
 
 test('what is taken back before it left never arrives', async () => {
   await bob.close();
+  await world.settle();
   const { id } = await alice.send(bob, 'not this');
   await alice.send(bob, 'but this');
   await alice.call('message.cancel', { id });

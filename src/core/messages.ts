@@ -17,7 +17,7 @@ import {
   deleteMessage,
   editMessage,
   getMessage,
-  listMessagesAfter,
+  listMessagesBetween,
   listReactions,
   listUnreadUpTo,
   type MessageRow,
@@ -31,12 +31,15 @@ import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.
 import { type Changes, type Core, commit } from './core.ts';
 import { sealAhead } from './deliver.ts';
 import { endFile, eraseFile, offerBody } from './files-rows.ts';
-import { contactOf, conversationOf, findConversation, findMessage } from './names.ts';
+import { contactOf, conversationOf, findConversation, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue } from './outbox.ts';
 import { settingOf } from './settings.ts';
 
+// Why a message failed that was taken back after it had left.
+const RECALLED = 'recalled';
 const READ_TARGETS_MAX = 256;
 const PAGE = 500;
+const ALL_ROWS = { after: 0, before: Number.MAX_SAFE_INTEGER };
 
 /** Throws `text.empty`, `text.tooLarge` or `text.notUtf8` for what is no message. */
 export const checkText = (text: string): void => {
@@ -62,9 +65,7 @@ export const sendText = async (core: Core, params: Params<'message.send'>): Prom
   const conversation = findConversation(core.db, params.conversation);
   const contact = contactOf(core.db, conversation);
   checkMaySend(contact);
-  const replyTo = params.replyTo === undefined ? undefined : findMessage(core.db, params.replyTo);
-  if (replyTo !== undefined && replyTo.conversationId !== conversation.id)
-    throw new SottoError('message.unknown', { message: 'The message to reply to is in another conversation' });
+  const replyTo = params.replyTo === undefined ? undefined : messageIn(core.db, conversation, params.replyTo);
   const scope = idOf(conversation.uid);
   const expiresMs = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', scope);
   const expiresFrom = params.expiresFrom ?? settingOf(core.db, 'messages.expiresFrom', scope);
@@ -187,7 +188,10 @@ export const pin = (core: Core, params: Params<'message.pin'>, on: boolean): Mes
   return again(core, row);
 };
 
-/** Puts a failed message into the outbox again, under the same id. */
+/**
+ * Puts a failed message into the outbox again, under the same id; one that was taken back after it left gets another, for
+ * the other side has deleted that id for good.
+ */
 export const resend = (core: Core, id: string): MessageRow => {
   const { row, contact } = mine(core, id);
   checkMaySend(contact);
@@ -196,11 +200,12 @@ export const resend = (core: Core, id: string): MessageRow => {
   const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
   if (row.fileId !== null && file?.state !== 'offered')
     throw new SottoError('message.notEditable', { message: 'The file is not kept any more: send it again' });
+  const messageId = row.reason === RECALLED ? core.random.bytes(ID_BYTES) : row.messageId;
   commit(core, (changes) => {
-    patchMessage(core.db, row.id, { state: 'queued', reason: '' });
+    patchMessage(core.db, row.id, { messageId, state: 'queued', reason: '' });
     const text = {
       kind: 'text',
-      id: idOf(row.messageId),
+      id: idOf(messageId),
       text: row.body,
       sentAt: row.sentAt,
       ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
@@ -220,7 +225,7 @@ export const cancel = (core: Core, id: string): MessageRow => {
   commit(core, (changes) => {
     dropOutbox(core, row.id);
     if (!isUnsent(row)) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
-    patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
+    patchMessage(core.db, row.id, { state: 'failed', reason: isUnsent(row) ? 'cancelled' : RECALLED });
     const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
     if (file !== undefined) endFile(core, changes, file, { state: 'cancelled', reason: 'cancelled' });
     changes.event({ kind: 'message.failed', messageRow: row.id, contactId: contact.id });
@@ -246,7 +251,7 @@ export const markRead = (core: Core, conversation: ConversationRow, upToRow = Nu
 
 /** Erases every message and every file of a conversation here. */
 export const clear = (core: Core, conversation: ConversationRow): void => {
-  const rows = () => listMessagesAfter(core.db, conversation.id, 0, PAGE);
+  const rows = () => listMessagesBetween(core.db, conversation.id, ALL_ROWS, PAGE);
   for (let page = rows(); page.length > 0; page = rows())
     commit(core, (changes) => {
       for (const { id } of page) {

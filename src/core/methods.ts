@@ -1,8 +1,8 @@
 // The methods of an open account: each checks what is meant, does it in the queue, and gives the objects of the wire.
 import { parseAddress } from '../crypto/identity.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { SottoError, textOf } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
-import { NAME_CHARS_MAX, TEXT_BYTES_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
+import { NAME_CHARS_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { AccountMethod, Contact, MessageState, Params, Result } from '../protocol/rpc.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import {
@@ -29,24 +29,26 @@ import { type Core, commit } from './core.ts';
 import { type Files, fileOf } from './files.ts';
 import { sendPing } from './heartbeat.ts';
 import { retryNow, stopIgnoring } from './links.ts';
-import { cancel, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
-import { findContact, findConversation, findFile, findMessage } from './names.ts';
+import { cancel, checkText, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
+import { conversationOf, findContact, findConversation, findFile, findMessage, messageIn } from './names.ts';
 import {
   contactDetail,
   contactObject,
   conversationObject,
+  FOREVER,
   fileObject,
   messageObject,
   messageWithVersions,
+  safetyOf,
   selfObject,
 } from './objects.ts';
 import { giveUp } from './outbox.ts';
-import { pageOf, rowBound, search } from './pages.ts';
+import { pageOf, rangeOf, search } from './pages.ts';
 import { sendFrame } from './peer.ts';
 import { accept, ask, closeOpen, freeName, refuseTaken, reject } from './requests.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
-import { why } from './why.ts';
+import { uselessWait, why } from './why.ts';
 
 export type Context = { readonly core: Core; readonly name: string; readonly waits: Waits; readonly files: Files };
 type Handlers = {
@@ -106,16 +108,17 @@ const HANDLERS: Handlers = {
     }),
 
   'contact.add': async (context, params) => {
-    const { core, waits } = context;
+    const { core } = context;
     const parsed = parseAddress(params.address);
     const id = await inQueue(context, () => {
       const name = params.name ?? freeName(core, parsed.nickname ?? parsed.address.slice(0, 8));
       return ask(core, { address: parsed.address, name, ...(params.note === undefined ? {} : { note: params.note }) });
     });
-    if (
-      params.wait === 'accepted' &&
-      !(await waits.until(() => getContact(core.db, id)?.state === 'accepted', params.timeoutMs))
-    )
+    if (params.wait !== 'accepted') return show(core, id);
+    const accepted = () => getContact(core.db, id)?.state === 'accepted';
+    const { reached, useless } = await waitFor(context, id, accepted, params.timeoutMs);
+    if (useless !== undefined) throw new SottoError(useless, { message: `${textOf(useless)}; the request stays open` });
+    if (!reached)
       throw new SottoError('wait.timeout', { message: 'The request was not accepted in time; it stays open' });
     return show(core, id);
   },
@@ -133,10 +136,12 @@ const HANDLERS: Handlers = {
       await accept(context.core, row, name ?? row.name);
     }),
   'contact.reject': (context, { contact }) => change(context, contact, (row) => reject(context.core, row)),
-  'contact.verify': (context, { contact, verified }) =>
+  'contact.verify': (context, { contact, verified, scanned }) =>
     change(context, contact, (row) => {
-      if (row.signalKey === null)
+      const safety = safetyOf(context.core, row);
+      if (safety === undefined)
         throw new SottoError('contact.notAccepted', { message: 'There is no safety number before the first link' });
+      if (scanned !== undefined && scanned !== safety.theirQr()) throw new SottoError('safety.mismatch');
       commit(context.core, (changes) => {
         patchContact(context.core.db, row.id, { verifiedAt: verified ? changes.at : null });
         putHistory(context.core.db, row.id, {
@@ -194,20 +199,26 @@ const HANDLERS: Handlers = {
   },
 
   'message.send': async (context, params) => {
-    const { core, waits } = context;
+    const { core } = context;
     const row = await inQueue(context, () => sendText(core, params));
     const wanted = STATE_RANK[params.wait ?? 'queued'];
     const look = () => {
       const now = getMessage(core.db, row);
       return now === undefined || now.state === 'failed' || STATE_RANK[now.state] >= wanted;
     };
-    const reached = wanted <= STATE_RANK.queued || (await waits.until(look, params.timeoutMs));
+    const { contactId } = findConversation(core.db, params.conversation);
+    const { reached, useless } =
+      wanted <= STATE_RANK.queued ? QUEUED : await waitFor(context, contactId, look, params.timeoutMs);
     const now = getMessage(core.db, row);
     if (now === undefined)
       throw new SottoError('message.unknown', { message: 'The message ended while it was waited for' });
     // Who does not wait is told what is certain: it is in the outbox. Whether the link still lives, nobody knows yet.
     const told = wanted <= STATE_RANK.queued && now.state === 'sent' ? { ...now, state: 'queued' as const } : now;
-    return { message: messageObject(core, told), reached: reached && now.state !== 'failed' };
+    return {
+      message: messageObject(core, told),
+      reached: reached && now.state !== 'failed',
+      ...(useless === undefined ? {} : { useless }),
+    };
   },
   'message.list': ({ core }, params) => {
     const conversation = findConversation(core.db, params.conversation);
@@ -225,8 +236,7 @@ const HANDLERS: Handlers = {
       const { core } = context;
       const conversation =
         params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
-      const after = params.after === undefined ? 0 : rowBound(core, params.after);
-      const rows = listUnread(core.db, conversation?.id, after, params.limit + 1);
+      const rows = listUnread(core.db, conversation?.id, rangeOf(core, params), params.limit + 1);
       const messages = rows.slice(0, params.limit).map((row) => messageObject(core, row));
       if (params.markRead === true) markRows(core, rows.slice(0, params.limit));
       return { messages, more: rows.length > params.limit };
@@ -250,13 +260,13 @@ const HANDLERS: Handlers = {
     conversationObject(core, findConversation(core.db, conversation)),
   'conversation.markRead': (context, { conversation, to }) =>
     inConversation(context, conversation, (core, row) =>
-      markRead(core, row, to === undefined ? undefined : findMessage(core.db, to).id),
+      markRead(core, row, to === undefined ? undefined : messageIn(core.db, row, to).id),
     ),
   'conversation.mute': (context, { conversation, until }) =>
     inConversation(context, conversation, (core, row) =>
       commit(
         core,
-        (changes) => void setSetting(core.db, changes, 'conversation.mutedUntil', until ?? LAST_ROW, idOf(row.uid)),
+        (changes) => void setSetting(core.db, changes, 'conversation.mutedUntil', until ?? FOREVER, idOf(row.uid)),
       ),
     ),
   'conversation.unmute': (context, { conversation }) =>
@@ -271,7 +281,7 @@ const HANDLERS: Handlers = {
   'conversation.draft': (context, { conversation, text }) =>
     inConversation(context, conversation, (core, row) => {
       if (text === undefined) return;
-      if (Buffer.byteLength(text) > TEXT_BYTES_MAX) throw new SottoError('text.tooLarge');
+      if (text !== '') checkText(text);
       commit(core, () => patchConversation(core.db, row.id, { draft: text }));
     }),
   'conversation.typing': (context, { conversation, on }) =>
@@ -373,6 +383,21 @@ const HANDLERS: Handlers = {
     }),
 };
 
+type Waited = { readonly reached: boolean; readonly useless?: ReturnType<typeof uselessWait> };
+const QUEUED: Waited = { reached: true };
+
+/** Waits for what a contact should do, no longer than that makes sense. */
+const waitFor = async (
+  { core, waits }: Context,
+  contactId: number,
+  look: () => boolean,
+  timeoutMs: number | undefined,
+): Promise<Waited> => {
+  await waits.until(() => look() || uselessWait(core, contactId) !== undefined, timeoutMs);
+  const reached = look();
+  return { reached, useless: reached ? undefined : uselessWait(core, contactId) };
+};
+
 // Without a time of its own the wait ends after a minute in which nothing came.
 const waitForFile = async (
   { core, waits }: Context,
@@ -384,15 +409,22 @@ const waitForFile = async (
     if (file === undefined || core.fileTroubles.has(row)) return true;
     return ['paused', 'cancelled', 'failed'].includes(file.state) || (file.state === 'done' && file.saveTo === '');
   };
-  for (let patient = wait === 'done'; patient && !isOver(); ) {
+  const { contactId } = conversationOf(core.db, fileOf(core, row).conversationId);
+  const useless = () => (wait === 'done' && !isOver() ? uselessWait(core, contactId) : undefined);
+  for (let patient = wait === 'done'; patient && !isOver() && useless() === undefined; ) {
     const { chunks } = fileOf(core, row);
     const moved = (): boolean => timeoutMs === undefined && fileOf(core, row).chunks !== chunks;
-    patient = await waits.until(() => isOver() || moved(), timeoutMs);
+    patient = await waits.until(() => isOver() || moved() || useless() !== undefined, timeoutMs);
   }
   const trouble = core.fileTroubles.get(row);
   if (wait === 'done' && trouble !== undefined) throw trouble;
   const file = fileOf(core, row);
-  return { file: fileObject(core, file), reached: wait !== 'done' || (file.state === 'done' && file.saveTo === '') };
+  const reason = useless();
+  return {
+    file: fileObject(core, file),
+    reached: wait !== 'done' || (file.state === 'done' && file.saveTo === ''),
+    ...(reason === undefined ? {} : { useless: reason }),
+  };
 };
 
 const inConversation = (

@@ -35,6 +35,8 @@ export const findContact = (db: Database, reference: string): ContactRow => {
 export const findConversation = (db: Database, reference: string): ConversationRow => {
   const byId = isPrefix(reference) ? listConversations(db).filter((one) => idOf(one.uid).startsWith(reference)) : [];
   if (byId.length === 1 && byId[0] !== undefined) return byId[0];
+  if (byId.length > 1 && getContactByName(db, reference) === undefined)
+    throw ambiguous(byId.map((one) => nameOf(db, one)));
   const contact = findContact(db, reference);
   const conversation = getConversationOfContact(db, contact.id);
   if (conversation !== undefined) return conversation;
@@ -68,6 +70,14 @@ export const findMessage = (db: Database, reference: string): MessageRow => {
   return only(fit, 'message.unknown', `There is no message ${quoted(reference)}`, (message) => idOf(message.messageId));
 };
 
+/** A message of this conversation. Throws like `findMessage`; one of another conversation is `message.unknown`. */
+export const messageIn = (db: Database, conversation: ConversationRow, reference: string): MessageRow => {
+  const message = findMessage(db, reference);
+  if (message.conversationId !== conversation.id)
+    throw new SottoError('message.unknown', { message: `The message ${quoted(reference)} is in another conversation` });
+  return message;
+};
+
 /** The file with this id or prefix. Throws `file.unknown` or `name.ambiguous`. */
 export const findFile = (db: Database, reference: string): FileRow => {
   const fit = isPrefix(reference) ? listFilesByIdRange(db, ...rangeOf(reference), 5) : [];
@@ -96,10 +106,16 @@ const only = <T>(
   const [first] = fit;
   if (first === undefined) throw new SottoError(code, { message });
   if (fit.length === 1) return first;
-  throw new SottoError('name.ambiguous', {
-    message: `More than one fits: ${fit.map(name).join(', ')}`,
-    details: { candidates: fit.map(name) },
-  });
+  throw ambiguous(fit.map(name));
 };
+
+const ambiguous = (candidates: readonly string[]): SottoError =>
+  new SottoError('name.ambiguous', {
+    message: `More than one fits: ${candidates.join(', ')}`,
+    details: { candidates },
+  });
+
+const nameOf = (db: Database, conversation: ConversationRow): string =>
+  `${contactOf(db, conversation).name} (${idOf(conversation.uid)})`;
 
 const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));

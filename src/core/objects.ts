@@ -20,6 +20,8 @@ const when = <Key extends string>(key: Key, value: number | null | undefined) =>
   value == null ? {} : { [key]: value };
 const said = <Key extends string>(key: Key, value: string) => (value === '' ? {} : { [key]: value });
 
+/** The end of what does not end by itself. */
+export const FOREVER = Number.MAX_SAFE_INTEGER;
 /** My address in every form; `name` is what this machine calls the account. */
 export const selfObject = (core: Core, name: string): AccountObject => {
   const nickname = nicknameOf(core.db);
@@ -92,24 +94,31 @@ export const contactObject = (row: ContactRow): Contact => ({
 /** A contact with its safety number and the history of its keys. */
 export const contactDetail = (core: Core, row: ContactRow): Contact => {
   const history = listHistory(core.db, row.id).map(({ at, kind, detail }) => ({ at, kind, ...said('detail', detail) }));
-  if (row.signalKey === null) return { ...contactObject(row), history };
-  const { identityKey, signalKey } = core.keys.publicKeys;
-  const number = safetyNumber(
-    { identityKey, signalKey },
-    { identityKey: keyOfAddress(row.address), signalKey: row.signalKey },
-  );
+  const safety = safetyOf(core, row);
+  if (safety === undefined) return { ...contactObject(row), history };
   return {
     ...contactObject(row),
     history,
-    safetyNumber: number.digits.replace(/(\d{5})(?=\d)/g, '$1 '),
-    safetyQr: Buffer.from(number.scannable).toString('base64'),
+    safetyNumber: safety.digits.replace(/(\d{5})(?=\d)/g, '$1 '),
+    safetyQr: safety.myQr,
   };
+};
+
+/** The safety number with a contact, and the texts of the QR codes that both sides show; undefined before the first link. */
+export const safetyOf = (core: Core, row: ContactRow) => {
+  if (row.signalKey === null) return undefined;
+  const mine = core.keys.publicKeys;
+  const theirs = { identityKey: keyOfAddress(row.address), signalKey: row.signalKey };
+  const { digits, scannable } = safetyNumber(mine, theirs);
+  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+  return { digits, myQr: base64(scannable), theirQr: () => base64(safetyNumber(theirs, mine).scannable) };
 };
 
 /** A conversation as lists show it. */
 export const conversationObject = (core: Core, row: ConversationRow): Conversation => {
   const contact = contactOf(core.db, row);
   const mutedUntil = settingOf(core.db, 'conversation.mutedUntil', idOf(row.uid));
+  const muted = mutedUntil > core.clock.now();
   return {
     id: idOf(row.uid),
     name: contact.name,
@@ -121,7 +130,8 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
     archived: row.archived === 1,
     ...when('lastAt', row.lastAt),
     ...said('draft', row.draft),
-    ...(mutedUntil > core.clock.now() ? { mutedUntil } : {}),
+    muted,
+    ...(muted && mutedUntil !== FOREVER ? { mutedUntilAt: mutedUntil } : {}),
   };
 };
 

@@ -2,7 +2,13 @@
 import { SottoError } from '../protocol/errors.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
 import { getConversationOfContact } from '../store/conversations.ts';
-import { firstRowAt, listMessagesAfter, listMessagesBefore, type MessageRow } from '../store/messages.ts';
+import {
+  firstRowAt,
+  listMessagesBefore,
+  listMessagesBetween,
+  type MessageRow,
+  type RowRange,
+} from '../store/messages.ts';
 import { searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
 import { findContact, findConversation, findMessage } from './names.ts';
@@ -10,24 +16,27 @@ import { messageObject } from './objects.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 
-/** The row a page bound means: a message id, or a time in milliseconds. */
-export const rowBound = (core: Core, bound: string): number =>
-  /^\d{12,14}$/.test(bound) ? (firstRowAt(core.db, Number(bound)) ?? LAST_ROW) : findMessage(core.db, bound).id;
+type Bounds = { readonly before?: string | undefined; readonly after?: string | undefined };
 
-/** A page of a conversation and one row more, oldest first: before or after a bound, or at a time. */
+const isTime = (bound: string): boolean => /^\d{12,14}$/.test(bound);
+
+/** The row a page bound means: a message id, or a time in milliseconds. */
+const rowBound = (core: Core, bound: string): number =>
+  isTime(bound) ? (firstRowAt(core.db, Number(bound)) ?? LAST_ROW) : findMessage(core.db, bound).id;
+
+/** The rows between two bounds: neither message, and from the later bound's time on up to the other one's. */
+export const rangeOf = (core: Core, { before, after }: Bounds): RowRange => ({
+  after: after === undefined ? 0 : rowBound(core, after) - (isTime(after) ? 1 : 0),
+  before: before === undefined ? LAST_ROW : rowBound(core, before),
+});
+
+/** A page of a conversation and one row more, oldest first: the first one after a bound, else the last one. */
 export const pageOf = (core: Core, conversationId: number, params: Params<'message.list'>): MessageRow[] => {
-  const isTime = params.after !== undefined && /^\d{12,14}$/.test(params.after);
-  if (params.after !== undefined) {
-    const bound = rowBound(core, params.after);
-    return listMessagesAfter(core.db, conversationId, isTime ? bound - 1 : bound, params.limit + 1);
-  }
-  const before =
-    params.before === undefined
-      ? params.at === undefined
-        ? LAST_ROW
-        : rowBound(core, String(params.at))
-      : rowBound(core, params.before);
-  return listMessagesBefore(core.db, conversationId, before, params.limit + 1);
+  const at = params.at === undefined ? undefined : String(params.at);
+  const range = rangeOf(core, { before: params.before ?? at, after: params.after });
+  return params.after === undefined
+    ? listMessagesBefore(core.db, conversationId, range.before, params.limit + 1)
+    : listMessagesBetween(core.db, conversationId, range, params.limit + 1);
 };
 
 /** Full text with its filters and page bounds, newest first. Throws `params.invalid` without a word. */
@@ -42,9 +51,7 @@ export const search = (core: Core, params: Params<'message.search'>): Result<'me
     words: params.query,
     ...(conversation === undefined ? {} : { conversationId: conversation }),
     ...(from === undefined ? {} : { side: from.side }),
-    afterRow:
-      params.after === undefined ? 0 : rowBound(core, params.after) - (/^\d{12,14}$/.test(params.after) ? 1 : 0),
-    beforeRow: params.before === undefined ? LAST_ROW : rowBound(core, params.before),
+    ...rangeOf(core, params),
     limit: params.limit + 1,
   });
   return {

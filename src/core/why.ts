@@ -1,7 +1,7 @@
 // Explains what is in the way of a contact: link, outbox, descriptor, and advice.
 import type { Why } from '../protocol/rpc.ts';
 import { asWord } from '../protocol/safe-text.ts';
-import type { ContactRow } from '../store/contacts.ts';
+import { type ContactRow, getContact } from '../store/contacts.ts';
 import { depthOfOutbox } from '../store/outbox.ts';
 import { getOpenRequest } from '../store/sessions.ts';
 import type { Core } from './core.ts';
@@ -30,6 +30,12 @@ export const why = (core: Core, contact: ContactRow): Why => {
     },
     advice,
   };
+};
+
+/** Why nothing that a contact should do will happen by itself, however long one waits; undefined when it may. */
+export const uselessWait = (core: Core, contactId: number): 'tor.offline' | 'contact.paused' | undefined => {
+  if (core.network.state.state === 'off') return 'tor.offline';
+  return getContact(core.db, contactId)?.paused === '' ? undefined : 'contact.paused';
 };
 
 const summaryOf = (core: Core, contact: ContactRow, state: string, depth: number): string => {

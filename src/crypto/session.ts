@@ -54,8 +54,9 @@ export const isSignalKey = (key: Uint8Array): boolean => {
 };
 
 /**
- * 60 digits and the bytes of a QR code that both sides compute alike from the identity and Signal keys of both:
- * libsignal's numeric fingerprint, version 2, 5,200 iterations, with the identity key as the stable identifier.
+ * 60 digits that both sides compute alike from the identity and Signal keys of both, and the bytes of a QR code in which
+ * one's own part stands first: libsignal's numeric fingerprint, version 2, 5,200 iterations, with the identity key as the
+ * stable identifier.
  */
 export const safetyNumber = (
   mine: { readonly identityKey: Uint8Array; readonly signalKey: Uint8Array },

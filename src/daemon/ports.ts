@@ -45,7 +45,8 @@ export const fileLog = (path: string, level: 'debug' | 'info' | 'warn' | 'error'
       file.reopen();
     },
   };
-  const logger = pino({ level, base: null, redact: ['passphrase', 'text', 'body', 'key'] }, destination);
+  const redact = ['passphrase', 'text', 'body', 'key'];
+  const logger = pino({ level, base: null, redact, timestamp: () => `,"at":${Date.now()}` }, destination);
   const write = (to: 'debug' | 'info' | 'warn' | 'error') => (event: string, fields?: LogFields) =>
     logger[to](fields ?? {}, event);
   return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };

@@ -53,6 +53,11 @@ const ROWS = {
     'after-change',
     'This contact showed another key: remove the contact, add it again and compare the safety number',
   ],
+  'safety.mismatch': [
+    6,
+    'never',
+    'This is not the code of your safety number: you see another key than they have, or it is another person’s code',
+  ],
   'message.notYours': [6, 'never', 'Only its author can change a message'],
   'message.notEditable': [6, 'never', 'This message cannot be changed any more'],
   'path.notAllowed': [6, 'after-change', 'A file or folder does not let you: look at its owner and mode'],

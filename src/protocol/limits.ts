@@ -113,6 +113,12 @@ export const WAIT_MS_DEFAULT = 60 * SECOND;
 export const WAIT_MS_MAX = 24 * HOUR;
 export const SOCKET_PATH_BYTES_MAX = 107;
 
+// pictures with a QR code
+export const PICTURE_BYTES_MAX = 16 * MIB;
+export const PICTURE_PIXELS_MAX = 13_000_000;
+export const PICTURE_SCANS_MAX = 64;
+export const QR_SEARCH_MS_MAX = 3 * SECOND;
+
 // hooks and notifications
 export const HOOKS_RUNNING_MAX = 4;
 export const HOOK_MS_MAX = 10 * SECOND;

@@ -1,6 +1,8 @@
 // The local wire between the daemon and its front ends: every object, method and event, declared once.
 import { z } from 'zod';
 import {
+  EXPIRY_MS_MAX,
+  EXPIRY_MS_MIN,
   FILE_NAME_BYTES_MAX,
   NAME_CHARS_MAX,
   NOTE_CHARS_MAX,
@@ -94,7 +96,9 @@ const conversation = z.object({
   mentions: z.number().int(),
   lastAt: time.optional(),
   draft: z.string().optional(),
-  mutedUntil: time.optional(),
+  muted: z.boolean(),
+  /** Absent while it is muted for ever. */
+  mutedUntilAt: time.optional(),
   archived: z.boolean(),
 });
 
@@ -179,14 +183,61 @@ const page = {
   after: reference.optional(),
 };
 const wait = { timeoutMs: z.number().int().min(0).max(WAIT_MS_MAX).optional() };
+// Whether a wait reached what it was for, and the error that made waiting useless.
+const waited = { reached: z.boolean(), useless: z.enum(['tor.offline', 'contact.paused']).optional() };
 const inConversation = z.object({ conversation: reference });
 const ofContact = z.object({ contact: reference });
 const ofMessage = z.object({ id: reference });
 const ofFile = z.object({ id: reference });
 const expiry = {
-  expiresMs: milliseconds.optional(),
+  expiresMs: milliseconds
+    .refine(
+      (ms) => ms === 0 || (ms >= EXPIRY_MS_MIN && ms <= EXPIRY_MS_MAX),
+      'a message lives 1 s to 365 days; 0 = for ever',
+    )
+    .optional(),
   expiresFrom: z.enum(['delivery', 'read']).optional(),
 };
+
+// kinds of events
+
+/** Kinds with a cursor: committed, replayed by `listen --since`. */
+export const EVENT_KINDS = [
+  'message.received',
+  'message.queued',
+  'message.sent',
+  'message.delivered',
+  'message.read',
+  'message.edited',
+  'message.deleted',
+  'message.reacted',
+  'message.pinned',
+  'message.expired',
+  'message.failed',
+  'request.received',
+  'request.accepted',
+  'request.rejected',
+  'contact.keyChanged',
+  'contact.verified',
+  'contact.renamed',
+  'contact.blocked',
+  'contact.removed',
+  'session.healed',
+  'config.changed',
+  'account.duplicate',
+  'file.offered',
+  'file.completed',
+  'file.failed',
+] as const;
+/** Kinds without a cursor: told while they happen, never replayed. */
+export const VOLATILE_KINDS = [
+  'link.up',
+  'link.down',
+  'tor.changed',
+  'typing.changed',
+  'presence.changed',
+  'file.progressed',
+] as const;
 
 // methods
 
@@ -277,7 +328,10 @@ export const DAEMON_METHODS = {
         .string()
         .regex(/^\d{1,15}$/)
         .optional(),
-      kinds: z.array(z.string().max(64)).max(64).optional(),
+      kinds: z
+        .array(z.enum([...EVENT_KINDS, ...VOLATILE_KINDS]))
+        .max(64)
+        .optional(),
     }),
     z.object({ cursor: z.string() }),
   ),
@@ -313,8 +367,8 @@ export const ACCOUNT_METHODS = {
   'contact.accept': method('Accepts a request.', ofContact.extend({ name: label.optional() }), contact),
   'contact.reject': method('Closes a request; the other side is told nothing.', ofContact, contact),
   'contact.verify': method(
-    'Marks the safety number as compared, or takes that back.',
-    ofContact.extend({ verified: z.boolean() }),
+    'Marks the safety number as compared, or takes that back; `scanned`, the text of their QR code, is compared first.',
+    ofContact.extend({ verified: z.boolean(), scanned: z.string().max(1024).optional() }),
     contact,
   ),
   'contact.rename': method('Changes the name a contact has here.', ofContact.extend({ name: label }), contact),
@@ -342,7 +396,7 @@ export const ACCOUNT_METHODS = {
       ...expiry,
       ...wait,
     }),
-    z.object({ message, reached: z.boolean() }),
+    z.object({ message, ...waited }),
   ),
   'message.list': method(
     'A page of a conversation, oldest first; the newest page without a bound.',
@@ -365,8 +419,16 @@ export const ACCOUNT_METHODS = {
   'message.unreact': method('Takes a reaction back.', ofMessage.extend({ emoji }), message),
   'message.pin': method('Pins a message for both sides.', ofMessage, message),
   'message.unpin': method('Takes a pin back.', ofMessage, message),
-  'message.resend': method('Puts a failed message into the outbox again.', ofMessage, message),
-  'message.cancel': method('Takes a message back that was not delivered yet.', ofMessage, message),
+  'message.resend': method(
+    'Puts a failed message into the outbox again; one that was recalled gets another id.',
+    ofMessage,
+    message,
+  ),
+  'message.cancel': method(
+    'Takes a message back that was not delivered yet: it has failed, `cancelled`; or `recalled`, when it had left already.',
+    ofMessage,
+    message,
+  ),
   'message.search': method(
     'Full text over the history, newest first, with snippets.',
     z.object({
@@ -439,7 +501,7 @@ export const ACCOUNT_METHODS = {
       wait: z.enum(['offered', 'done']).optional(),
       ...wait,
     }),
-    z.object({ file, reached: z.boolean() }),
+    z.object({ file, ...waited }),
   ),
   'file.open': method(
     'Begins a spooled file for `file.write`.',
@@ -454,11 +516,11 @@ export const ACCOUNT_METHODS = {
   'file.offer': method(
     'Offers a spooled file.',
     ofFile.extend({ wait: z.enum(['offered', 'done']).optional(), ...wait }),
-    z.object({ file, reached: z.boolean() }),
+    z.object({ file, ...waited }),
   ),
   'file.list': method(
     'Files of all conversations or one, the latest last.',
-    z.object({ conversation: reference.optional(), ...page }),
+    z.object({ conversation: reference.optional(), limit: page.limit, before: page.before }),
     z.array(file),
   ),
   'file.show': method('One file.', ofFile, file),
@@ -470,7 +532,7 @@ export const ACCOUNT_METHODS = {
       wait: z.enum(['active', 'done']).optional(),
       ...wait,
     }),
-    z.object({ file, reached: z.boolean() }),
+    z.object({ file, ...waited }),
   ),
   'file.read': method(
     'A chunk of a fetched file, decrypted (base64); empty at its end.',
@@ -480,7 +542,7 @@ export const ACCOUNT_METHODS = {
   'file.fetch': method(
     'Fetches a file without saving it.',
     ofFile.extend({ wait: z.enum(['active', 'done']).optional(), ...wait }),
-    z.object({ file, reached: z.boolean() }),
+    z.object({ file, ...waited }),
   ),
   'file.pause': method('Pauses what is being fetched; `file.fetch` or `file.save` goes on with it.', ofFile, file),
   'file.cancel': method('Ends a transfer and erases what is kept of it.', ofFile, file),
@@ -509,44 +571,6 @@ export type Check = z.infer<typeof check>;
 export type SettingRow = z.infer<typeof settingRow>;
 
 // events
-
-/** Kinds with a cursor: committed, replayed by `listen --since`. */
-export const EVENT_KINDS = [
-  'message.received',
-  'message.queued',
-  'message.sent',
-  'message.delivered',
-  'message.read',
-  'message.edited',
-  'message.deleted',
-  'message.reacted',
-  'message.pinned',
-  'message.expired',
-  'message.failed',
-  'request.received',
-  'request.accepted',
-  'request.rejected',
-  'contact.keyChanged',
-  'contact.verified',
-  'contact.renamed',
-  'contact.blocked',
-  'contact.removed',
-  'session.healed',
-  'config.changed',
-  'account.duplicate',
-  'file.offered',
-  'file.completed',
-  'file.failed',
-] as const;
-/** Kinds without a cursor: told while they happen, never replayed. */
-export const VOLATILE_KINDS = [
-  'link.up',
-  'link.down',
-  'tor.changed',
-  'typing.changed',
-  'presence.changed',
-  'file.progressed',
-] as const;
 
 export type EventKind = (typeof EVENT_KINDS)[number];
 export type VolatileKind = (typeof VOLATILE_KINDS)[number];

@@ -10,9 +10,11 @@ const UNITS: Readonly<Record<string, number>> = {
   w: 604_800_000,
 };
 
-/** Milliseconds of `90s`, `15m`, `1h`, `7d`, `2w`, `500ms`. Throws `time.invalid`. */
+/** Milliseconds of `90s`, `15m`, `1h`, `7d`, `2w`, `500ms`, `0`. Throws `time.invalid`. */
 export const parseDuration = (text: string): number => {
-  const match = /^(\d{1,9})(ms|[smhdw])$/.exec(text.trim());
+  const words = text.trim();
+  if (words === '0') return 0;
+  const match = /^(\d{1,9})(ms|[smhdw])$/.exec(words);
   const ms = Number(match?.[1]) * (UNITS[match?.[2] ?? ''] ?? 0);
   if (!Number.isSafeInteger(ms))
     throw new SottoError('time.invalid', {

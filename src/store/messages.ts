@@ -102,12 +102,21 @@ export const listMessagesBefore = (db: Database, conversationId: number, before:
     )
     .reverse();
 
-/** Up to `limit` rows after row `after`, oldest first. */
-export const listMessagesAfter = (db: Database, conversationId: number, after: number, limit: number): MessageRow[] =>
+/** Rows between two, both left out. */
+export type RowRange = { readonly after: number; readonly before: number };
+
+/** The first `limit` rows of a range, oldest first. */
+export const listMessagesBetween = (
+  db: Database,
+  conversationId: number,
+  { after, before }: RowRange,
+  limit: number,
+): MessageRow[] =>
   db.all<MessageRow>(
-    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id > ? ORDER BY m.id LIMIT ?`,
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id > ? AND m.id < ? ORDER BY m.id LIMIT ?`,
     conversationId,
     after,
+    before,
     limit,
   );
 
@@ -132,23 +141,25 @@ export const firstRowAt = (db: Database, at: number): number | undefined => {
   return next(low)?.id;
 };
 
-/** Unread rows after row `after`, oldest first, of one conversation or all. */
+/** The first `limit` unread rows of a range, oldest first, of one conversation or all. */
 export const listUnread = (
   db: Database,
   conversationId: number | undefined,
-  after: number,
+  { after, before }: RowRange,
   limit: number,
 ): MessageRow[] =>
   conversationId === undefined
     ? db.all<MessageRow>(
-        `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.unread = 1 AND m.id > ? ORDER BY m.id LIMIT ?`,
+        `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.unread = 1 AND m.id > ? AND m.id < ? ORDER BY m.id LIMIT ?`,
         after,
+        before,
         limit,
       )
     : db.all<MessageRow>(
-        `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.id > ? ORDER BY m.id LIMIT ?`,
+        `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.id > ? AND m.id < ? ORDER BY m.id LIMIT ?`,
         conversationId,
         after,
+        before,
         limit,
       );
 
@@ -162,6 +173,7 @@ export const listUnreadUpTo = (db: Database, conversationId: number, upTo: numbe
   );
 
 const FIELDS = {
+  messageId: 'message_id',
   state: 'state',
   reason: 'reason',
   deliveredAt: 'delivered_at',

@@ -1,7 +1,7 @@
 // Full text over the history: the filters are part of the index query, so that a rare word and a common one cost alike.
 import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
-import { getMessage, type MessageRow } from './messages.ts';
+import { getMessage, type MessageRow, type RowRange } from './messages.ts';
 
 const SNIPPET_CHARS = 80;
 
@@ -10,11 +10,8 @@ export type SearchOptions = {
   readonly conversationId?: number;
   /** Whose messages: mine, the other side's, or both. */
   readonly side?: 'me' | 'them';
-  /** Only rows in this open range. */
-  readonly afterRow: number;
-  readonly beforeRow: number;
   readonly limit: number;
-};
+} & RowRange;
 
 export type SearchHit = { readonly row: MessageRow; readonly snippet: string };
 
@@ -33,8 +30,8 @@ export const searchMessages = (db: Database, options: SearchOptions): SearchHit[
       `SELECT rowid AS id FROM messages_fts WHERE messages_fts MATCH ? AND rowid > CAST(? AS INTEGER)
          AND rowid < CAST(? AS INTEGER) ORDER BY rowid DESC LIMIT ?`,
       query,
-      options.afterRow,
-      options.beforeRow,
+      options.after,
+      options.before,
       options.limit,
     )
     .flatMap(({ id }) => {

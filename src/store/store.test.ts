@@ -154,7 +154,7 @@ describe('the store', () => {
   test('search finds by word, side, conversation and rows, newest first, and the same after the index was made anew', () => {
     const rows = [say(1, 'early tide'), say(2, 'no such'), say(3, 'late tide')];
     const find = (more: Partial<Parameters<typeof searchMessages>[1]> = {}) =>
-      searchMessages(db, { words: 'tide', afterRow: 0, beforeRow: Number.MAX_SAFE_INTEGER, limit: 10, ...more }).map(
+      searchMessages(db, { words: 'tide', after: 0, before: Number.MAX_SAFE_INTEGER, limit: 10, ...more }).map(
         ({ row }) => row.id,
       );
     const all = () => [
@@ -163,8 +163,8 @@ describe('the store', () => {
       find({ side: 'me' }),
       find({ conversationId, side: 'me' }),
       find({ conversationId: conversationId + 1 }),
-      find({ beforeRow: rows[2] ?? 0 }),
-      find({ afterRow: rows[0] ?? 0 }),
+      find({ before: rows[2] ?? 0 }),
+      find({ after: rows[0] ?? 0 }),
       find({ limit: 1 }),
     ];
     const both = [rows[2], rows[0]];

@@ -241,11 +241,15 @@ export class Person {
     return Promise.race([this.#account?.settled(), this.#death.promise]);
   }
 
-  /** Calls a method with defaults filled in, as the daemon does. */
+  /** Calls a method with defaults filled in, as the daemon does. Throws when what comes back is not what its table says. */
   call<M extends AccountMethod>(method: M, params: ParamsIn<M>): Promise<Result<M>> {
     const parsed = ACCOUNT_METHODS[method].params.parse(params);
     const died = this.#death.promise.then(() => Promise.reject(new Error(`${this.name} died`)));
-    return Promise.race([this.account.call(method, parsed as never), died]);
+    const done = this.account.call(method, parsed as never).then((result) => {
+      ACCOUNT_METHODS[method].result.parse(result);
+      return result;
+    });
+    return Promise.race([done, died]);
   }
 
   async send(to: Person | string, text: string, more: Partial<ParamsIn<'message.send'>> = {}): Promise<Message> {

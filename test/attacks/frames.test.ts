@@ -175,7 +175,7 @@ describe('PRODUCT 3: nothing is shown as delivered that was not acknowledged', (
     const taken = await bob.send('mallory', 'taken back');
     await bob.call('message.cancel', { id: taken.id });
     await mallory.tell({ kind: 'read', targets: [taken.id] });
-    expect((await bob.messages('mallory'))[1]).toMatchObject({ state: 'failed', reason: 'cancelled' });
+    expect((await bob.messages('mallory'))[1]).toMatchObject({ state: 'failed', reason: 'recalled' });
     await world.settle(100);
     await mallory.acknowledge();
   });

@@ -29,6 +29,7 @@ const printed = <T extends object>(value: T, text: (value: T) => string) => {
     const out = new Output({
       json,
       quiet: false,
+      verbose: false,
       colour: false,
       errIsTerminal: false,
       outIsTerminal: false,

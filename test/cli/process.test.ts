@@ -1,5 +1,9 @@
 // How commands and daemons behave as processes: signals, races, streams and the terminal.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { furnish } from '../daemon/furnished.ts';
 import { run, Stage, type User } from '../e2e/stage.ts';
@@ -15,6 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
+type Event = { kind: string; cursor?: string };
 type Line = { msg: string; changed?: boolean; message?: string };
 
 /** The daemons of this stage that run, whether or not their socket can be found. */
@@ -84,6 +89,93 @@ describe('a command', () => {
     expect(piped.out.toString()).not.toMatch(/reading|\u001b/);
   });
 
+  test('finds its place by flags anywhere, or by the environment; the flag wins', async () => {
+    const whose = async (words: string[], env = {}) =>
+      JSON.parse((await run(words, { env })).out.toString()) as { account?: string; version?: string };
+    const env = { SOTTO_DATA_DIR: stage.dir, SOTTO_ACCOUNT: 'nobody' };
+    expect((await whose(['--json', '--account', 'alice', 'id', `--data-dir=${stage.dir}`])).account).toBe('alice');
+    expect((await whose(['id', '--account', 'alice', '--json'], env)).account).toBe('alice');
+    expect((await whose(['id', '--json'], { ...env, SOTTO_ACCOUNT: 'alice' })).account).toBe('alice');
+    const versions = { version: expect.stringMatching(/^\d+\.\d+\.\d+$/), rpc: 1, wire: 1, schema: expect.any(Number) };
+    expect(await whose(['--version', '--json'])).toEqual(versions);
+  });
+
+  test('about an account that is not there starts no daemon and leaves no folder', async () => {
+    for (const words of [['status'], ['send', 'bob', 'x'], ['account', 'unlock'], ['passwd'], ['daemon', 'start']])
+      expect((await stage.stranger('nobody').run(...words)).error).toMatchObject({ code: 'account.unknown', exit: 3 });
+    const checks = (await stage.stranger('nobody').run('doctor')).items;
+    expect(checks).toMatchObject([{ check: 'daemon', ok: false, fix: 'sotto init' }]);
+    expect(readdirSync(join(stage.dir, 'accounts'))).toEqual(['alice']);
+    expect((await alice.items<{ account: string }>('account', 'list')).map(({ account }) => account)).toEqual([
+      'alice',
+    ]);
+  });
+
+  test('explains with -v what it tries, in JSON too, and says nothing more with --quiet', async () => {
+    await alice.ok('daemon', 'stop');
+    const { err } = await alice.ok('-v', 'status');
+    expect(err).toMatch(/^connecting to \S+\/rpc\nnobody answers: starting .*daemon run\ncalling status.show\n$/);
+    expect((await alice.ok('search', 'nothing', { json: false })).err).toBe('Nothing.\n');
+    expect((await alice.ok('search', 'nothing', '--quiet', { json: false })).err).toBe('');
+  });
+
+  test('ends when its time is over, when it is interrupted, and when nobody reads on', async () => {
+    for (const wrong of ['5', '1h30m'])
+      expect((await alice.run('status', `--timeout=${wrong}`)).error).toMatchObject({ code: 'time.invalid', exit: 2 });
+    expect((await alice.run('status', '--timeout', '1m')).code).toBe(0);
+    for (const words of [['listen'], ['daemon', 'logs', '--follow']])
+      expect((await alice.run(...words, '--timeout', '100ms')).error).toMatchObject({ code: 'wait.timeout', exit: 5 });
+    expect((await alice.run('contact', 'ping', 'bob', '--timeout', '0')).code).toBe(4);
+    const sotto = `bin/sotto --data-dir ${stage.dir} --account`;
+    const prompts = [{ on: /Passphrase/, type: '\u0003' }];
+    expect(await onTerminal(`${sotto} tess init`, prompts)).toMatchObject({
+      code: 130,
+      shown: expect.not.stringContaining('Error'),
+    });
+  });
+
+  test('whose reader is gone ends without a word', async () => {
+    const piped = (command: string) => {
+      const child = spawn('bash', ['-c', `set -o pipefail; ${command}`], { stdio: ['ignore', 'pipe', 'pipe'] });
+      const said = Promise.all([child.stdout, child.stderr].map((stream) => text(stream)));
+      return { child, ended: once(child, 'close'), said };
+    };
+    const sotto = `bin/sotto --data-dir ${stage.dir} --account alice --json`;
+    const { child, ended, said } = piped(`${sotto} listen --since 0 | head -n 1`);
+    // It hears of that when it writes again.
+    for (let i = 0; child.exitCode === null; i++) await alice.ok('config', 'set', 'notify.command', `show${i}`);
+    const [out = '', err] = await said;
+    expect([JSON.parse(out).cursor, err, await ended]).toEqual(['1', '', [141, null]]);
+    expect((await piped(`${sotto} daemon logs --limit 5000 | head -n 1`).said)[1]).toBe('');
+  });
+
+  test('listens to kinds that exist, replays after a cursor, and tells of a gap', async () => {
+    expect((await alice.run('listen', '--kinds', 'message.received,nonsense')).error).toMatchObject({
+      code: 'params.invalid',
+    });
+    expect((await alice.run('listen', '--since', 'now')).error).toMatchObject({ code: 'usage.invalid' });
+    for (const hours of [22, 23, 20]) await alice.ok('config', 'set', 'notify.quietHours', `${hours}:00-07:00`);
+    const all = await alice.hears<Event>(['--since', '0'], (events) => events.length > 3);
+    const again = await alice.hears<Event>(['--since', all[1]?.cursor ?? ''], (events) => events.length > 1);
+    expect(again.slice(0, 2)).toEqual(all.slice(2, 4));
+    const [gap] = await alice.hears(['--since', '999999'], (events) => events.length > 0);
+    expect(gap).toEqual({ kind: 'gap', fromCursor: '999999', toCursor: expect.stringMatching(/^\d+$/) });
+  });
+
+  test('shows the recovery phrase once, on a terminal or in JSON only', async () => {
+    const words = /^(\w+ ){11}\w+$/m;
+    const piped = await run(['--data-dir', stage.dir, '--account', 'pia', 'init', '--no-passphrase']);
+    expect([piped.code, words.test(`${piped.out}${piped.err}`)]).toEqual([0, false]);
+    expect(piped.err).toContain('--json');
+    const max = stage.stranger('max');
+    const [made] = (await max.ok<{ recoveryPhrase: string }>('init', '--no-passphrase')).items;
+    expect(made?.recoveryPhrase).toMatch(words);
+    expect(await max.one('id')).not.toHaveProperty('recoveryPhrase');
+    expect((await max.run('init', '--no-passphrase')).error).toMatchObject({ code: 'account.exists', exit: 7 });
+    expect((await stage.stranger('eve').run('init')).error).toMatchObject({ code: 'passphrase.needed', exit: 6 });
+    await stage.stranger('pia').ok('daemon', 'stop');
+  });
+
   test('uses colour on a terminal, and none with NO_COLOR', async () => {
     const make = (name: string) =>
       `bin/sotto --data-dir ${stage.dir} --account ${name} init --no-passphrase > /dev/null < /dev/null`;
@@ -127,7 +219,8 @@ describe('a command', () => {
     expect(await exits('nonsense')).toBe(2);
     expect(await exits('contact', 'show', 'nobody')).toBe(3);
     expect(await exits('contact', 'ping', 'bob')).toBe(4);
-    expect(await exits('send', 'bob', 'late', '--wait', 'sent', '--timeout', '50ms')).toBe(5);
+    expect(await exits('send', 'bob', 'late', '--wait', 'sent')).toBe(4);
+    expect(await exits('listen', '--timeout', '50ms')).toBe(5);
     expect(await exits('contact', 'rename', 'bob', '')).toBe(2);
     expect(await exits('contact', 'add', 'sotto:nonsense')).toBe(8);
   });

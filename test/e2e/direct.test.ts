@@ -2,6 +2,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RpcClient } from '../../src/client/rpc-client.ts';
+import { modulesOf, pngOf } from '../cli/drawings.ts';
+import { onTerminal } from '../cli/terminal.ts';
 import { pathsOf } from '../daemon/furnished.ts';
 import { run, Stage, type User } from './stage.ts';
 
@@ -22,7 +24,8 @@ type Message = {
   id: string;
   body: string;
   state: string;
-  reactions: { emoji: string }[];
+  reactions: { emoji: string; from: string; mine: boolean }[];
+  pinnedAt?: number;
   replyTo?: string;
   editedAt?: number;
 };
@@ -45,26 +48,59 @@ describe('two people over real Tor', () => {
     await bob.ok('pin', id);
     await bob.ok('send', 'alice', 'yes', '--reply', id.slice(0, 8), '--wait', 'delivered');
     const mine = await alice.items<Message>('read', 'bob');
-    expect(mine.find((message) => message.id === id)?.reactions[0]?.emoji).toBe('👍');
+    const marked = mine.find((message) => message.id === id);
+    expect(marked?.reactions).toEqual([{ emoji: '👍', from: 'bob', mine: false }]);
+    expect(marked?.pinnedAt).toBeGreaterThan(1e12);
     expect(mine.find((message) => message.body === 'yes')?.replyTo).toBe(id);
+    await bob.ok('unreact', id, '👍');
+    await alice.ok('unpin', id);
+    for (const user of [alice, bob])
+      await user.until('neither reaction nor pin', async () => {
+        const { reactions, pinnedAt } = await user.one<Message>('show', id);
+        return reactions.length === 0 && pinnedAt === undefined;
+      });
     await alice.ok('delete', id);
     await bob.until('the deletion', async () => !(await bob.bodies('alice')).includes('first'));
     expect(await bob.items('search', 'first')).toEqual([]);
   });
 
+  test('a message that was read says so, where its reader lets it; one up to which was read leaves the later ones', async () => {
+    await bob.ok('config', 'set', 'privacy.readReceipts', 'on');
+    await bob.ok('mark-read', 'alice');
+    const [first, second] = [
+      await alice.one<Message>('send', 'bob', 'one', '--wait', 'delivered'),
+      await alice.one<Message>('send', 'bob', 'two', '--wait', 'delivered'),
+    ];
+    const read = alice.one<Message>('send', 'bob', 'three', '--wait', 'read');
+    await bob.until('three', async () => (await bob.bodies('alice')).includes('three'));
+    await bob.ok('mark-read', 'alice', '--to', first.id);
+    await alice.until('one to be read', async () => (await alice.one<Message>('show', first.id)).state === 'read');
+    expect((await alice.one<Message>('show', second.id)).state).toBe('delivered');
+    expect((await bob.items<Message>('unread', '--mark-read')).map(({ body }) => body)).toEqual(['two', 'three']);
+    expect((await read).state).toBe('read');
+  });
+
   test('what is written while the other is offline waits, then comes once and in order', async () => {
     await bob.ok('daemon', 'stop');
     const texts = Array.from({ length: 10 }, (_, i) => `wait ${i}`);
-    for (const text of texts) expect((await alice.one<Message>('send', 'bob', text)).state).toBe('queued');
+    const sent: Message[] = [];
+    for (const text of texts) sent.push(await alice.one<Message>('send', 'bob', text));
+    expect(sent.every(({ state }) => state === 'queued')).toBe(true);
     const late = await alice.run('send', 'bob', 'late', '--wait', 'delivered', '--timeout', '1s');
     expect([late.code, late.error?.code]).toEqual([5, 'wait.timeout']);
     expect((await alice.one<{ outbox: { depth: number } }>('why', 'bob')).outbox.depth).toBe(11);
+    const wait = `bin/sotto --data-dir ${stage.dir} --account alice -v send bob impatient --wait delivered`;
+    expect((await onTerminal(wait, [{ on: /calling message.send/, type: '\u0003' }])).code).toBe(130);
+    const [impatient] = await alice.items<Message>('search', 'impatient');
+    expect((await alice.one<Message>('cancel', impatient?.id ?? '')).state).toBe('failed');
+    const [taken = '', again = ''] = [texts[0], texts[1]].map((body) => sent.find((one) => one.body === body)?.id);
+    for (const id of [taken, again]) await alice.ok('cancel', id);
+    expect((await alice.one<Message>('resend', again)).state).toBe('queued');
     await bob.ok('daemon', 'start');
-    await bob.until('all of it', async () => (await bob.bodies('alice')).includes('late'), 90_000);
-    expect((await bob.bodies('alice')).filter((body) => body.startsWith('wait') || body === 'late')).toEqual([
-      ...texts,
-      'late',
-    ]);
+    const [tor] = await bob.hears(['--kinds', 'tor.changed'], (events) => events.length > 0);
+    expect(tor).toEqual({ kind: 'tor.changed', at: expect.any(Number), tor: expect.any(Object) });
+    await bob.until('all of it', async () => (await bob.bodies('alice')).includes('wait 1'), 90_000);
+    expect((await bob.bodies('alice')).slice(-10)).toEqual([...texts.slice(2), 'late', 'wait 1']);
   });
 
   test('a folder goes from tar to tar, byte for byte, and nothing of it stays at its author', async () => {
@@ -153,8 +189,9 @@ describe('two people over real Tor', () => {
 
   test('a third person is refused, sees the request pending, and is nowhere', async () => {
     const carol = await stage.user('carol');
-    const { words } = await bob.one<{ words: string }>('id');
-    await carol.ok('contact', 'add', words, '--name', 'bob');
+    const drawn = pngOf(modulesOf((await bob.ok('id', '--qr', { json: false })).out));
+    writeFileSync(join(stage.dir, 'bob.png'), drawn);
+    await carol.ok('contact', 'add', '--qr', join(stage.dir, 'bob.png'), '--name', 'bob');
     const request = await bob.until(
       'a request',
       async () => (await bob.items<{ id: string }>('contact', 'requests'))[0],

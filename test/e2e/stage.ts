@@ -1,8 +1,10 @@
 // Real people for end-to-end tests: daemons of their own driven through bin/sotto only, on one private Tor network.
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { inject } from 'vitest';
 import type { FileObject } from '../../src/protocol/rpc.ts';
 
@@ -15,7 +17,14 @@ export type Ran<T> = {
   /** The JSON objects on stdout. */
   readonly items: T[];
   /** The error object on stderr. */
-  readonly error: { readonly code: string; readonly message: string; readonly exit: number } | undefined;
+  readonly error: RanError | undefined;
+};
+
+type RanError = {
+  readonly code: string;
+  readonly message: string;
+  readonly exit: number;
+  readonly details: { readonly candidates?: readonly string[] };
 };
 
 type RunOptions = {
@@ -168,6 +177,20 @@ export class User {
 
   async bodies(conversation: string): Promise<string[]> {
     return (await this.items<{ body: string }>('read', conversation, '--limit', '2000')).map((message) => message.body);
+  }
+
+  /** What `listen` tells until that is enough; then it is interrupted, which must be exit 130. */
+  async hears<T>(words: readonly string[], enough: (events: readonly T[]) => boolean): Promise<T[]> {
+    const flags = ['--data-dir', this.dir, '--account', this.name, '--json', 'listen', ...words];
+    const child = spawn(PROGRAM, flags, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const events: T[] = [];
+    for await (const line of createInterface(child.stdout)) {
+      events.push(JSON.parse(line) as T);
+      if (!child.killed && enough(events)) child.kill('SIGINT');
+    }
+    const [code] = child.exitCode === null ? await once(child, 'exit') : [child.exitCode];
+    if (code !== 130) throw new Error(`${this.name} listen ${words.join(' ')}: exit ${code}`);
+    return events;
   }
 
   files(): Promise<FileObject[]> {

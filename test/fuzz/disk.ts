@@ -1,5 +1,9 @@
-// Targets for files that may be damaged or made by others: vault, database, backup, config.toml, and what hooks print.
+// Targets for files that may be damaged or made by others: vault, database, backup, config.toml, pictures, and what hooks print.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { crc32, deflateSync } from 'node:zlib';
+import jpeg from 'jpeg-js';
+import encodeQR from 'qr';
+import { decodeQr } from '../../src/cli/picture.ts';
 import { BackupOpener, BackupSealer, type BackupSecret } from '../../src/crypto/backup.ts';
 import { isKeyFile, makeVault, openVault } from '../../src/crypto/vault.ts';
 import { loadBackup } from '../../src/daemon/backup.ts';
@@ -218,5 +222,69 @@ const hookOutput: Target = {
   },
 };
 
+const QR_TEXT = 'sotto:t2uh7vyb45dqmn5f4dfbtg6kzxwzsdafz4nfkwyxamdpbmnm4me4wsqd.onion?name=bob';
+const MODULES = encodeQR(QR_TEXT, 'raw');
+
+const isWhite = (x: number, y: number): boolean => MODULES[Math.floor(y)]?.[Math.floor(x)] === false;
+
+const chunk = (name: string, data: Uint8Array): Buffer => {
+  const body = Buffer.concat([Buffer.from(name), data]);
+  const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+  length.writeUInt32BE(data.length);
+  sum.writeUInt32BE(crc32(body));
+  return Buffer.concat([length, body, sum]);
+};
+
+// Grey of one bit, whose checksums are right whatever its chunks hold.
+const pngWith = (dice: Dice, faults: boolean): Buffer => {
+  const size = MODULES.length * PNG_SCALE;
+  const rowBytes = Math.ceil(size / 8);
+  const rows = Buffer.alloc(size * (rowBytes + 1));
+  for (let at = 0; at < size * size; at++) {
+    const [x, y] = [at % size, Math.floor(at / size)];
+    const place = y * (rowBytes + 1) + 1 + (x >> 3);
+    if (isWhite(x / PNG_SCALE, y / PNG_SCALE)) rows[place] = (rows[place] ?? 0) | (0x80 >> (x & 7));
+  }
+  const head = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+  head.writeUInt32BE(size, 0);
+  head.writeUInt32BE(size, 4);
+  const parts: [string, Uint8Array][] = [
+    ['IHDR', head],
+    ['IDAT', deflateSync(rows)],
+    ['IEND', Buffer.alloc(0)],
+  ];
+  if (faults) {
+    const at = dice.int(3);
+    const [name, data] = parts[at] ?? ['', head];
+    const changed: [string, Uint8Array] =
+      name === 'IDAT' && dice.chance(0.7)
+        ? [name, deflateSync(mutateBytes(dice, rows))]
+        : [name, mutateBytes(dice, data)];
+    parts.splice(at, dice.int(2), changed, ...((dice.chance(0.2) ? [['PLTE', dice.bytes(6)] as const] : []) as []));
+  }
+  const start = Buffer.from('89504e470d0a1a0a', 'hex');
+  return Buffer.concat([start, ...parts.map(([name, data]) => chunk(name, data))]);
+};
+
+const PNG_SCALE = 3;
+const JPEG = (() => {
+  const size = MODULES.length * 4;
+  const data = Buffer.alloc(size * size * 4, 255);
+  for (let at = 0; at < size * size; at++)
+    if (!isWhite((at % size) / 4, Math.floor(at / size) / 4)) data.fill(0, at * 4, at * 4 + 3);
+  return jpeg.encode({ width: size, height: size, data }, 60).data;
+})();
+
+const pictures: Target = {
+  name: 'pictures with a QR code',
+  parsers: ['src/cli/picture.ts decodeQr'],
+  codes: ['qr.invalid'],
+  play: async (dice) => {
+    const bytes = dice.chance(0.5) ? JPEG : pngWith(dice, dice.chance(0.7));
+    const text = await decodeQr(Buffer.from(dice.chance(0.5) ? mutateBytes(dice, bytes) : bytes));
+    holds(text === QR_TEXT, `what is found is what was drawn: ${text}`);
+  },
+};
+
 /** Everything that is read from files and from programs of the user's. */
-export const DISK_TARGETS: readonly Target[] = [vault, databases, dump, backups, headers, config, hookOutput];
+export const DISK_TARGETS: readonly Target[] = [vault, databases, dump, backups, headers, config, hookOutput, pictures];

@@ -11,6 +11,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/cli/terminal.ts readStdin': 'UTF-8 or text.notUtf8',
   'src/cli/commands-daemon.ts': 'shows the log as it is',
   'src/cli/commands-program.ts': 'JSON of the command line that goes to the daemon, where `lines of JSON-RPC` plays it',
+  'src/cli/picture.ts readQr': 'decodeQr of the file, up to a limit',
   'src/client/launch.ts': 'the last line of our own daemon; what is no error object is shown as text',
   'src/core/outbox.ts': 'what was put there by `enqueue`; a damaged row is in test/attacks/frames.test.ts',
   'src/core/sessions.ts': 'the first bytes of an id',
@@ -74,6 +75,7 @@ describe('every parser has a fuzz target', () => {
 
 // Codes that a file with a parser gives for other reasons than its input.
 const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
+  'src/cli/picture.ts': ['file.unknown'],
   'src/client/rpc-client.ts': ['rpc.tooLarge'],
   'src/net/server-dial.ts': [
     'server.timeout',

@@ -205,7 +205,7 @@ const searches: Target = {
       '',
     ]);
     const words = dice.chance(0.7) ? mutateText(dice, query) : query;
-    const options = { afterRow: 0, beforeRow: Number.MAX_SAFE_INTEGER, limit: 3 };
+    const options = { after: 0, before: Number.MAX_SAFE_INTEGER, limit: 3 };
     const hits = searchMessages(store, { words, ...options, ...(dice.chance(0.3) ? { side: 'me' as const } : {}) });
     holds(
       hits.length <= 3 && hits.every(({ row }) => row.deletedAt === null),

@@ -93,8 +93,8 @@ const searchCold: Figure = {
             words: query,
             ...(conversationId === undefined ? {} : { conversationId }),
             ...(from === 'me' ? { side: 'me' } : from === undefined ? {} : { side: 'them', conversationId: 3 }),
-            afterRow: 0,
-            beforeRow: Number.MAX_SAFE_INTEGER,
+            after: 0,
+            before: Number.MAX_SAFE_INTEGER,
             limit: LIMIT,
           }),
         );

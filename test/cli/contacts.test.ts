@@ -1,0 +1,178 @@
+// Contacts through the command line: QR codes drawn and read, verification, names, notes, and what is remembered of keys.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { AccountObject, Contact } from '../../src/protocol/rpc.ts';
+import { furnish } from '../daemon/furnished.ts';
+import { Stage, type User } from '../e2e/stage.ts';
+import { jpegOf, modulesFor, modulesOf, pngOf } from './drawings.ts';
+
+let stage: Stage;
+let alice: User;
+let theirQr = '';
+
+beforeAll(async () => {
+  stage = new Stage({ offline: true });
+  alice = await furnish(stage, async (one, bob, world) => {
+    theirQr = (await bob.contact('alice')).safetyQr ?? '';
+    await world.befriend(one, await world.person('carol'));
+    const dave = await world.person('dave');
+    await dave.call('contact.add', { address: one.address, name: 'alice', note: 'it is me' });
+  });
+  await alice.ok('daemon', 'start');
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+const file = (name: string, content: string | Buffer): string => {
+  writeFileSync(join(stage.dir, name), content);
+  return join(stage.dir, name);
+};
+const drawing = async (...words: string[]): Promise<string> => (await alice.ok(...words, { json: false })).out;
+const bob = () => alice.one<Contact>('contact', 'show', 'bob');
+
+describe('a picture of a QR code', () => {
+  const LINK = 'sotto:t2uh7vyb45dqmn5f4dfbtg6kzxwzsdafz4nfkwyxamdpbmnm4me4wsqd.onion?name=zoe';
+
+  test('gives the address to add, as PNG, on nothing, and as JPEG', async () => {
+    const code = modulesFor(LINK);
+    for (const [name, picture] of Object.entries({
+      png: pngOf(code),
+      clear: pngOf(code, { clear: true }),
+      jpeg: jpegOf(code),
+    })) {
+      const added = await alice.one<Contact>('contact', 'add', '--qr', file(name, picture), '--name', name);
+      expect(added).toMatchObject({ name, state: 'outgoing', address: LINK.slice(6, -9) });
+      await alice.ok('contact', 'remove', name, '--erase');
+    }
+  });
+
+  test('that is none, holds no link of ours, is too large or is missing gives one typed error', async () => {
+    const huge = pngOf(modulesFor(LINK));
+    huge.writeUInt32BE(100_000, 16);
+    for (const [name, content, reason] of [
+      ['text', 'no picture', 'neither PNG nor JPEG'],
+      ['white', pngOf([Array(30).fill(false), ...Array(29).fill([])]), 'No QR code'],
+      ['web', pngOf(modulesFor('https://example.org/')), 'no sotto link'],
+      ['huge', huge, 'million pixels'],
+      ['heavy', Buffer.alloc(17 * 1024 * 1024), 'MiB'],
+      ['cut', pngOf(modulesFor(LINK)).subarray(0, 200), 'damaged'],
+    ] as const) {
+      const { code, error } = await alice.run('contact', 'add', '--qr', file(name, content));
+      expect([name, code, error?.code, error?.message]).toEqual([
+        name,
+        8,
+        'qr.invalid',
+        expect.stringContaining(reason),
+      ]);
+    }
+    expect((await alice.run('contact', 'add', '--qr', '/nowhere')).error).toMatchObject({
+      code: 'file.unknown',
+      exit: 3,
+    });
+    expect((await alice.run('contact', 'add', '--qr', stage.dir)).error).toMatchObject({ code: 'file.unknown' });
+    const mine = file('mine', pngOf(modulesOf(await drawing('id', '--qr'))));
+    expect((await alice.run('contact', 'add', '--qr', mine)).error?.code).toBe('contact.self');
+    expect((await alice.run('contact', 'add')).code).toBe(2);
+    expect((await alice.run('contact', 'add', LINK, '--qr', mine)).code).toBe(2);
+    expect((await alice.items<Contact>('contact', 'list')).map(({ name }) => name)).toEqual(['bob', 'carol']);
+  });
+});
+
+describe('my address', () => {
+  test('is the same in every form', async () => {
+    const me = await alice.one<AccountObject>('id');
+    expect(me).toMatchObject({
+      account: 'alice',
+      nickname: 'alice',
+      address: expect.stringMatching(/^[a-z2-7]{56}\.onion$/),
+    });
+    expect(await drawing('id', '--words')).toBe(`${me.words}\n`);
+    expect(await drawing('id', '--link')).toBe(`${me.link}\n`);
+    for (const form of [me.address, me.link, me.words, me.words.toUpperCase()])
+      expect((await alice.run('contact', 'add', ...form.split(' '))).error?.code).toBe('contact.self');
+  });
+});
+
+describe('verification', () => {
+  test('compares the picture of the code that the other side shows, and nothing else will do', async () => {
+    const { safetyNumber, safetyQr = '', verified } = await bob();
+    expect([safetyNumber, verified]).toEqual([expect.stringMatching(/^(\d{5} ){11}\d{5}$/), false]);
+    const drawn = pngOf(modulesOf(await drawing('contact', 'verify', 'bob', '--qr')));
+    expect(drawn.equals(pngOf(modulesFor(safetyQr)))).toBe(true);
+    for (const wrong of [drawn, pngOf(modulesFor('something else'))]) {
+      const { error } = await alice.run('contact', 'verify', 'bob', '--scan', file('wrong', wrong));
+      expect(error).toMatchObject({ code: 'safety.mismatch', exit: 6 });
+    }
+    expect((await bob()).verified).toBe(false);
+    const theirs = file('theirs', jpegOf(modulesFor(theirQr)));
+    expect((await alice.run('contact', 'verify', 'carol', '--scan', theirs)).error?.code).toBe('safety.mismatch');
+    expect((await alice.one<Contact>('contact', 'verify', 'bob', '--scan', theirs)).verified).toBe(true);
+  });
+
+  test('by reading the digits is noted with its time, and is taken back', async () => {
+    expect((await alice.one<Contact>('contact', 'verify', 'bob', '--undo')).verifiedAt).toBeUndefined();
+    expect((await alice.one<Contact>('contact', 'verify', 'bob', '--same')).verifiedAt).toBeGreaterThan(1e12);
+    expect((await alice.one<{ verified: boolean }>('conversation', 'show', 'bob')).verified).toBe(true);
+  });
+});
+
+describe('a contact', () => {
+  test('is found by name, address and id; a request is listed apart, with its note', async () => {
+    const { id, address } = await bob();
+    for (const reference of ['bob', address, address.replace('.onion', ''), id, id.slice(0, 6)])
+      expect((await alice.one<Contact>('contact', 'show', reference)).id).toBe(id);
+    const [request, ...more] = await alice.items<Contact>('contact', 'requests');
+    expect([request?.state, request?.requestNote, more]).toEqual(['incoming', 'it is me', []]);
+    expect((await alice.items<Contact>('contact', 'list', '--all')).map(({ name }) => name)).toEqual([
+      'bob',
+      'carol',
+      'dave',
+    ]);
+  });
+
+  test('is renamed and noted; a name that is taken or none is refused', async () => {
+    expect((await alice.one<Contact>('contact', 'rename', 'bob', 'Robert B')).name).toBe('Robert B');
+    expect((await alice.one<Contact>('contact', 'note', 'Robert B', 'met', 'in', 'Bern')).note).toBe('met in Bern');
+    expect(await alice.one('contact', 'note', 'Robert B')).not.toHaveProperty('note');
+    await alice.ok('contact', 'rename', 'Robert B', 'bob');
+    for (const [name, code] of [
+      ['carol', 'name.taken'],
+      [' ', 'nickname.invalid'],
+      ['two\nlines', 'nickname.invalid'],
+      ['x'.repeat(65), 'params.invalid'],
+    ] as const)
+      expect((await alice.run('contact', 'rename', 'bob', name)).error?.code).toBe(code);
+    expect((await alice.run('contact', 'note', 'bob', 'x'.repeat(501))).error?.code).toBe('params.invalid');
+  });
+
+  test('is blocked and let in again, and is not written to meanwhile; its history tells what became of its keys', async () => {
+    expect((await alice.one<Contact>('contact', 'block', 'bob')).state).toBe('blocked');
+    expect((await alice.run('send', 'bob', 'x')).error).toMatchObject({ code: 'contact.blocked', exit: 6 });
+    expect((await alice.one<Contact>('contact', 'unblock', 'bob')).state).toBe('accepted');
+    const { history = [] } = await bob();
+    expect(history.map(({ kind }) => kind)).toEqual([
+      'contact.asked',
+      'contact.accepted',
+      'key.verified',
+      'key.unverified',
+      'key.verified',
+      'contact.blocked',
+      'contact.unblocked',
+    ]);
+    expect(history.every(({ at }, i) => at >= (history[i - 1]?.at ?? 0))).toBe(true);
+  });
+
+  test('that is removed has no keys and is written to no more; its history stays until it is erased', async () => {
+    await alice.ok('send', 'carol', 'goodbye');
+    const { id, state } = await alice.one<Contact>('contact', 'remove', 'carol');
+    expect(state).toBe('removed');
+    expect(await alice.one('contact', 'show', id)).not.toHaveProperty('safetyNumber');
+    expect((await alice.run('send', id, 'x')).error?.exit).toBe(6);
+    expect((await alice.run('send', 'carol', 'x')).error?.exit).toBe(3);
+    expect(await alice.bodies(id)).toEqual(['goodbye']);
+    expect((await alice.items<Contact>('contact', 'list')).map(({ name }) => name)).toEqual(['bob']);
+    await alice.ok('contact', 'remove', id, '--erase');
+    expect((await alice.run('contact', 'show', id)).error).toMatchObject({ code: 'contact.unknown', exit: 3 });
+    expect(await alice.items('search', 'goodbye')).toEqual([]);
+  });
+});
