@@ -127,3 +127,21 @@ test('of a contact who is erased nothing stays in any table', async () => {
   expect(kept()).toEqual([]);
   expect(alice.db.get('SELECT 1 AS one FROM settings WHERE scope = ?', id)).toBeUndefined();
 });
+
+test('SESSION-7: what waits for somebody who does not know us any more pauses, says why, and goes after a new request', async () => {
+  await bob.call('contact.remove', { contact: 'alice', erase: true });
+  await alice.send(bob, 'still here?');
+  await world.settle(60_000);
+  expect(await bob.call('contact.list', {})).toEqual([]);
+  expect(await mine()).toEqual([['still here?', 'sent', undefined]]);
+  const why = await alice.call('contact.why', { contact: 'bob' });
+  const next = `they do not know you any more: sotto contact add ${bob.address} --name bob`;
+  expect(why).toMatchObject({ link: { state: 'paused' }, outbox: { depth: 1 }, advice: [next] });
+  await alice.call('contact.add', { address: bob.address, name: 'bob' });
+  await world.settle(60_000);
+  const [request] = await bob.call('contact.requests', {});
+  await bob.call('contact.accept', { contact: request?.id ?? '', name: 'alice' });
+  await world.settle(60_000);
+  expect(await bob.read(alice)).toEqual(['still here?']);
+  expect(await mine()).toEqual([['still here?', 'delivered', undefined]]);
+});

@@ -85,7 +85,7 @@ const eventsOf = (person: Person): { readonly kind: string; readonly file: FileO
 };
 
 describe('a file', () => {
-  test('of any size arrives whole; ciphertext is kept by who has it to save, and by who has it to send', async () => {
+  test('FILE-1: of any size arrives whole; ciphertext is kept by who has it to save, and by who has it to send', async () => {
     for (const size of [0, 1, 32 * 1024, 32 * 1024 + 1, 700_000]) {
       const file = await offer(size, `f${size}`);
       expect(kept(alice)).toEqual([file.id, `${file.id}.hashes`]);
@@ -193,7 +193,7 @@ describe('a file', () => {
     expect(isSaved(1000)).toBe(true);
   });
 
-  test('is served to the contact who owns it, and to nobody else', async () => {
+  test('FILE-2: is served to the contact who owns it, and to nobody else', async () => {
     const file = await offer(100_000);
     const carol = await world.person('carol');
     await world.befriend(alice, carol);

@@ -23,14 +23,14 @@ const key = keys.publicKeys.identityKey;
 const address = addressOf(key);
 
 describe('identity', () => {
-  test('the same phrase gives the same keys, no two of them alike', () => {
+  test('ID-1: the same phrase gives the same keys, no two of them alike', () => {
     const root = new Uint8Array(randomBytes(16));
     expect(rootOfPhrase(` ${phraseOf(root).toUpperCase()} `)).toEqual(root);
     const all = Object.values(deriveSecrets(root)).map((bytes) => Buffer.from(bytes).toString('hex'));
     expect(new Set(all).size).toBe(5);
   });
 
-  test('every form of an address gives the same address', () => {
+  test('ID-2: every form of an address gives the same address', () => {
     expect(parseAddress(address).address).toBe(address);
     expect(parseAddress(wordsOf(key)).address).toBe(address);
     expect(parseAddress(linkOf(address, 'Bob & Co'))).toMatchObject({ address, nickname: 'Bob & Co' });
@@ -93,7 +93,7 @@ describe('public keys', () => {
   });
 });
 
-describe('the certificate', () => {
+describe('ID-4: the certificate', () => {
   const certificate = makeCertificate(keys.publicKeys, keys.identitySeed);
 
   test('gives back the three keys', () => {

@@ -93,7 +93,7 @@ describe('a Signal session', () => {
     expect(await why(honest.decrypt(await forger.encrypt(text('hi'), NOW)))).toBe('UntrustedIdentity');
   });
 
-  test('a bundle that was changed, cut or used once begins no session', async () => {
+  test('SESSION-1: a bundle that was changed, cut or used once begins no session', async () => {
     const { alice, bob } = people();
     const a = new SignalSession(alice);
     const bundle = a.makeBundle(1, NOW);
@@ -123,7 +123,7 @@ describe('a Signal session', () => {
   });
 });
 
-test('the safety number is the same on both sides and changes with either key', () => {
+test('ID-5: the safety number is the same on both sides and changes with either key', () => {
   const [mine, theirs, other] = [1, 2, 3].map((n) => ({
     identityKey: new Uint8Array(32).fill(n),
     signalKey: signalIdentity(new Uint8Array(32).fill(n)).publicKey,

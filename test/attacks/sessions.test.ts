@@ -144,7 +144,7 @@ describe('SESSION-4: a reset storm', () => {
     bob.log.claim('frame.refused');
   });
 
-  test('by requests from a contact: they count as resets, and the honest one comes again', async () => {
+  test('SESSION-6: by requests from a contact: they count as resets, and the honest one comes again', async () => {
     const mallory = await Hostile.join(world);
     await mallory.befriend(bob);
     const before = rowsOf(bob, 'contact_history');

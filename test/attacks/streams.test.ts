@@ -102,7 +102,7 @@ const until = async (ready: () => boolean): Promise<void> => {
 };
 
 describe('LESSON 14: streams that come in', () => {
-  test('50 that say nothing keep nobody out, and end after 5 s', async () => {
+  test('LINK-1: 50 that say nothing keep nobody out, and end after 5 s', async () => {
     for (let i = 0; i < 50; i++) await stream();
     const link = await dialOver(await stream());
     link.send(Buffer.from('hello'));
