@@ -136,6 +136,15 @@ describe('a link', () => {
     expect(await codeOf(dialled)).toBe('handshake.failed');
   });
 
+  test('LINK-4: the certificate of somebody else, which everybody has who linked with them, proves nothing', async () => {
+    const [alice, bob, mallory] = [person(), person(), person()];
+    const posesAs = ({ keys }: Side): Side => ({ keys: { ...keys, linkSecret: mallory.keys.linkSecret } });
+    const asAlice = connect(wire().ends, posesAs(alice), bob, bob.address);
+    expect(await code(asAlice.accepted)).toBe('handshake.failed');
+    const asBob = connect(wire().ends, alice, posesAs(bob), bob.address);
+    expect(await code(asBob.dialled)).toBe('handshake.failed');
+  });
+
   test('LINK-3: a contact who relays the handshake to another contact proves nothing', async () => {
     const [alice, bob, mallory] = [person(), person(), person()];
     // Alice dials Mallory, who passes every byte to Bob: Bob's prologue is his own address.
