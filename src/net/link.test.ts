@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { Duplex } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { addressOf } from '../crypto/address.ts';
 import { deriveSecrets, localKeys } from '../crypto/identity.ts';
+import { Handshake } from '../crypto/noise.ts';
 import type { Admission, Clock, Link, LinkEvents, LocalKeys } from '../ports.ts';
 import { codeOf } from '../testing/code.ts';
 import { openLink } from './link.ts';
@@ -151,6 +153,36 @@ describe('a link', () => {
     const { ends } = wire();
     const { dialled, accepted } = connect(ends, alice, bob, mallory.address, bob.address);
     expect([await codeOf(dialled), await codeOf(accepted)]).toEqual(['handshake.failed', 'handshake.failed']);
+  });
+
+  test('LINK-3: who accepts has its own address in the prologue: a handshake for another one does not open there', async () => {
+    const [alice, bob, mallory] = [person(), person(), person()];
+    const answerTo = async (dialled: string) => {
+      const { ends } = wire();
+      const noBody = { admit: (): Admission => 'accept', attach: () => collector().events };
+      openLink({
+        stream: ends.accept,
+        role: 'accept',
+        keys: bob.keys,
+        address: bob.address,
+        clock,
+        random,
+        ...noBody,
+      }).catch(() => {});
+      const handshake = new Handshake({
+        role: 'initiator',
+        prologue: Buffer.from(`sotto link 1${dialled}`),
+        staticSecret: alice.keys.linkSecret,
+        ephemeralSecret: new Uint8Array(randomBytes(32)),
+      });
+      const hello = handshake.write(Uint8Array.of(1));
+      ends.dial.write(Buffer.from([0, hello.length, ...hello]));
+      const [answer] = (await once(ends.dial, 'data')) as [Buffer];
+      ends.dial.destroy();
+      return handshake.read(new Uint8Array(answer.subarray(2)));
+    };
+    expect((await answerTo(bob.address))[0]).toBe(1);
+    expect(await code(answerTo(mallory.address))).toBe('handshake.failed');
   });
 
   test('LINK-5: our own handshake sent back to us is refused', async () => {

@@ -145,19 +145,9 @@ describe('text for a terminal', () => {
     );
   });
 
-  test('is linear: ten times the text takes about ten times as long, not a hundred', () => {
-    const took = (size: number): number => {
-      const text = '\u06a9\u200d\u0301 \x1b\u{e0067}'.repeat(size);
-      return Math.min(
-        ...[1, 2, 3].map(() => {
-          const from = performance.now();
-          safeText(text);
-          return performance.now() - from;
-        }),
-      );
-    };
-    took(5000);
-    expect(took(50_000)).toBeLessThan(60 * Math.max(took(5000), 1));
+  test('is linear: with a million characters it ends in the time of a test, which a square of them does not', () => {
+    const part = '\u06a9\u200d\u0301 \x1b\u{e0067}';
+    expect(safeText(part.repeat(150_000))).toBe(safeText(part).repeat(150_000));
     expect(safeText('\u200d'.repeat(1_000_000))).toBe('');
     expect(safeText('\u0301'.repeat(1_000_000))).toBe(`◌${'\u0301'.repeat(4)}`);
   });

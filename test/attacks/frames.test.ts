@@ -1,6 +1,7 @@
 // Attacks with frames on a proven link: forged, replayed, reordered, oversized, unknown, or simply too many.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
+  CONTACT_BYTES_PER_DAY_MAX,
   CONTACT_HISTORY_MAX,
   FRAME_BYTES_MAX,
   FRAMES_PER_SECOND_MAX,
@@ -315,6 +316,29 @@ describe('FRAME-6: floods', () => {
     expect(mallory.heardOf('pong').length).toBeLessThanOrEqual(2 * FRAMES_PER_SECOND_MAX);
     await world.settle(30_000);
     expect(mallory.heardOf('pong').length).toBeGreaterThanOrEqual(1_500);
+  });
+
+  test('more than a day allows is not acknowledged and told once; the next day takes it', async () => {
+    // The largest frames there are, under an id that was taken already: only their number and size count.
+    const taken = await mallory.seal(text('taken'));
+    await mallory.say(taken);
+    const large = { ...taken, ciphertext: world.random.bytes(FRAME_BYTES_MAX - 18) };
+    const times = Math.ceil(CONTACT_BYTES_PER_DAY_MAX / large.ciphertext.length / 200);
+    for (let second = 0; second < times; second++) {
+      await mallory.say(...Array.from({ length: 200 }, () => large));
+      await world.settle(1_000);
+    }
+    const late = await mallory.seal(text('too much'));
+    await mallory.say(late, late);
+    expect([mallory.acknowledged(taken.id), mallory.acknowledged(late.id)]).toEqual([true, false]);
+    const told = async () =>
+      (await bob.contact('mallory')).history?.filter(({ kind }) => kind === 'quota.exceeded') ?? [];
+    expect(await told()).toHaveLength(1);
+    world.clock.jump(24 * 3_600_000);
+    await mallory.say(late);
+    expect(mallory.acknowledged(late.id)).toBe(true);
+    expect((await bob.read('mallory')).at(-1)).toBe('too much');
+    expect(await told()).toHaveLength(1);
   });
 
   test('one that forgets and remembers us in turns writes no history without end', async () => {
