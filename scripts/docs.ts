@@ -107,7 +107,7 @@ const errorPage = (): string =>
     '',
     GENERATED,
     '',
-    'Exit codes: 0 done · 1 our fault · 2 usage · 3 no such thing · 4 not reachable now · 5 timed out · 6 not allowed or locked · 7 conflict · 8 bad data from outside.',
+    'Exit codes: 0 done · 1 our fault · 2 usage · 3 no such thing · 4 not reachable now · 5 timed out · 6 not allowed or locked · 7 conflict · 8 bad data from outside · 130 interrupted · 141 nobody reads stdout any more.',
     '',
     '| code | exit | RPC | retry | text |',
     '|---|---|---|---|---|',

@@ -30,11 +30,12 @@ const bar = (file: FileObject): string => {
   return `${safeFileName(file.name)} ${'█'.repeat(width)}${'░'.repeat(30 - width)} ${Math.round(part * 100)} %  ${sizeText(file.transferredBytes)}`;
 };
 
-/** Draws a bar while a transfer goes on. */
-const follow = async (context: CommandContext, client: RpcClient): Promise<void> => {
+/** Draws a bar while a transfer goes on: that of one file by its id or the beginning of it, or of what is being sent. */
+const follow = async (context: CommandContext, client: RpcClient, id?: string): Promise<void> => {
   if (context.out.json) return;
+  const isOurs = (file: FileObject): boolean => (id === undefined ? file.direction === 'out' : file.id.startsWith(id));
   client.onEvent = (event) => {
-    if (event.kind === 'file.progressed' && event.file !== undefined) context.out.progress(bar(event.file));
+    if (event.kind !== 'gap' && event.file !== undefined && isOurs(event.file)) context.out.progress(bar(event.file));
   };
   await client.call('event.listen', { kinds: ['file.progressed'] });
 };
@@ -94,7 +95,7 @@ const FILE_SAVE: Command = {
     if (path === '-' && !context.out.takesBytes)
       throw usage('- writes the file itself to stdout: neither with --json nor to a terminal', FILE_SAVE);
     const client = await context.connect();
-    await follow(context, client);
+    await follow(context, client, id);
     if (path === '-') return toStdout(context, client, id);
     const file = await client.call('file.show', { id });
     const target = resolve(path ?? safeFileName(file.name));
@@ -131,7 +132,7 @@ export const FILE_COMMANDS: readonly Command[] = [
       const client = await context.connect();
       if (path === '-') {
         const id = await spool(context, client, conversation);
-        await follow(context, client);
+        await follow(context, client, id);
         return finish(context, await client.call('file.offer', { id, wait, ...timeout(context) }));
       }
       await follow(context, client);

@@ -59,7 +59,7 @@ export const manualPage = (version: string): string =>
     ...Object.entries(GLOBAL_FLAGS).flatMap(flagEntry),
     '.SH EXIT STATUS',
     roff(
-      '0 done, 1 our fault, 2 usage, 3 no such thing, 4 not reachable now, 5 timed out, 6 not allowed or locked, 7 conflict, 8 bad data from outside.',
+      '0 done, 1 our fault, 2 usage, 3 no such thing, 4 not reachable now, 5 timed out, 6 not allowed or locked, 7 conflict, 8 bad data from outside, 130 interrupted, 141 nobody reads stdout any more.',
     ),
     '.SH ENVIRONMENT',
     '.TP',

@@ -118,11 +118,13 @@ describe('two people over real Tor', () => {
     const { id, name } = JSON.parse(sent.out.toString()) as { id: string; name: string };
     expect(name).toBe('all.tar');
     await bob.until('the offer', async () => (await bob.files()).some((one) => one.id === id));
-    const listed = await sh(`${bob.words(`file save ${id} - --timeout 60s`)} | tar t`);
+    const copy = join(stage.dir, 'copy.tar');
+    const { code, shown } = await onTerminal(`${bob.words(`file save ${id} -`)} > ${copy}`, []);
+    expect([code, shown]).toEqual([0, expect.stringMatching(/all\.tar █{30} 100 %/)]);
+    const listed = await sh(`${bob.words(`file save ${id} -`)} | tar t`);
     expect([listed.code, listed.err]).toEqual([0, '']);
     expect(listed.out.toString()).toBe('./\n./f0\n./f1\n./f100000\n./f300000\n');
-    const [got, made] = [await sh(bob.words(`file save ${id} -`)), await sh(tar)];
-    expect(got.out.equals(made.out)).toBe(true);
+    expect(readFileSync(copy).equals((await sh(tar)).out)).toBe(true);
     await alice.until('that it is there', async () => (await alice.files()).some((one) => one.state === 'done'));
     expect(readdirSync(join(stage.dir, 'accounts', 'alice', 'files'))).toEqual([]);
   });
