@@ -12,7 +12,7 @@ const SIZE = '96m';
 const saidBy = async (script: string): Promise<string> => {
   const mount = mkdtempSync(join(tmpdir(), 'sotto-disk-'));
   const start = `mount -t tmpfs -o size=${SIZE} none "$1" && TMPDIR=$1 exec "$2" "$3"`;
-  const args = ['-rm', 'sh', '-c', start, 'sh', mount, process.execPath, resolve('test/daemon', script)];
+  const args = ['-rm', 'sh', '-c', start, 'sh', mount, process.execPath, resolve(script)];
   const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   for (const stream of [child.stdout, child.stderr])
@@ -25,9 +25,9 @@ const saidBy = async (script: string): Promise<string> => {
 };
 
 test('a full disk is told as such; the daemon goes on, ends when told to, and makes no half account', async () => {
-  expect(await saidBy('small-disk.ts')).toBe('isLow\ngoesOn\nends\nisNotMade\n');
+  expect(await saidBy('test/daemon/small-disk.ts')).toBe('isLow\ngoesOn\nends\nisNotMade\n');
 });
 
 test('a file that finds no room is told as such, texts flow, and it goes on once there is room', async () => {
-  expect(await saidBy('small-files.ts')).toBe('spools\nreceives\nsaves\n');
+  expect(await saidBy('test/daemon/small-files.ts')).toBe('spools\nreceives\nsaves\n');
 });
