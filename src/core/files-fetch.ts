@@ -4,6 +4,8 @@ import type { Cancel, Link, LinkEvents } from '../ports.ts';
 import { expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import {
+  DIAL_MS_MAX,
+  DIAL_MS_MIN,
   FILE_STALL_MS,
   FILE_TRANSFERS_MAX,
   FILE_TRANSFERS_PER_CONTACT_MAX,
@@ -113,11 +115,15 @@ export class Fetching {
       fetch.failures = 0;
       this.#core.fileTroubles.delete(rowId);
     };
+    const timeoutMs = Math.min(DIAL_MS_MAX, DIAL_MS_MIN * 2 ** fetch.failures);
     const over = (error?: unknown): void =>
       this.#core.queue.post(() => {
         if (fetch.run === run && this.#fetches.get(rowId) === fetch) this.#over(rowId, fetch, error);
       });
-    fetchRest(this.#core, row, { attempt: ++this.#attempts, signal: run.signal, progressed }).then(() => over(), over);
+    fetchRest(this.#core, row, { attempt: ++this.#attempts, timeoutMs, signal: run.signal, progressed }).then(
+      () => over(),
+      over,
+    );
   }
 
   #over(row: number, fetch: Fetch, error: unknown): void {
@@ -152,19 +158,24 @@ export class Fetching {
   }
 }
 
-type Attempt = { readonly attempt: number; readonly signal: AbortSignal; readonly progressed: () => void };
+type Attempt = {
+  readonly attempt: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  readonly progressed: () => void;
+};
 
 /** One attempt to fetch the rest of a file: all of it is here when this returns. Throws what stands in the way. */
-const fetchRest = async (core: Core, row: FileRow, { attempt, signal, progressed }: Attempt): Promise<void> => {
+const fetchRest = async (core: Core, row: FileRow, { progressed, ...how }: Attempt): Promise<void> => {
   const contact = contactOf(core.db, conversationOf(core.db, row.conversationId));
   checkMaySend(contact);
   using receiver = new Receiver(core, row, progressed);
   if (receiver.isWhole) return;
   const attach = (made: Link): LinkEvents => {
-    signal.addEventListener('abort', () => made.close('stopped'));
+    how.signal.addEventListener('abort', () => made.close('stopped'));
     return receiver.attach(made);
   };
-  const link = await core.network.dial(contact.address, attach, { attempt, signal });
+  const link = await core.network.dial(contact.address, attach, how);
   link.send(encodeFrame({ kind: 'stream', transfer: idOf(row.fileId), from: receiver.from }));
   await receiver.finished;
 };

@@ -89,6 +89,7 @@ describe('a file', () => {
     for (const size of [0, 1, 32 * 1024, 32 * 1024 + 1, 700_000]) {
       const file = await offer(size, `f${size}`);
       expect(kept(alice)).toEqual([file.id, `${file.id}.hashes`]);
+      expect(size > 100 && readFileSync(join(world.dir, 'alice', 'files', file.id)).includes(content(100))).toBe(false);
       expect(await save(file.id, target(`saved${size}`))).toMatchObject({ reached: true });
       expect(isSaved(size, target(`saved${size}`))).toBe(true);
       for (const person of [alice, bob])
@@ -339,9 +340,10 @@ describe('a file', () => {
     await expect(save(waits.id)).rejects.toMatchObject({ code: 'file.unknown' });
   });
 
-  test('is erased with its conversation, also while it goes', async () => {
+  test.each(['conversation', 'contact'])('is erased with its %s, also while it goes', async (what) => {
     await halfway();
-    await bob.call('conversation.clear', { conversation: 'alice' });
+    if (what === 'contact') await bob.call('contact.remove', { contact: 'alice', erase: true });
+    else await bob.call('conversation.clear', { conversation: 'alice' });
     await world.settle(MINUTE);
     expect([await bob.call('file.list', {}), kept(bob), existsSync(target())]).toEqual([[], [], false]);
   });

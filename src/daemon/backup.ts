@@ -97,7 +97,12 @@ export const loadBackup = async (
       since,
     );
     db.run(`UPDATE contacts SET state = 'removed' WHERE state IN ('outgoing', 'incoming')`);
-    db.run(`UPDATE files SET state = 'failed', reason = 'not in the backup' WHERE state <> 'cancelled'`);
+    // Ciphertext is not in the backup: what others have still can be fetched, from its beginning.
+    db.run(`UPDATE files SET state = 'offered', chunks = 0 WHERE mine = 0 AND state IN ('active', 'paused')`);
+    db.run(
+      `UPDATE files SET state = 'failed', reason = 'not in the backup'
+       WHERE (mine = 1 AND state IN ('spooling', 'offered', 'active')) OR (mine = 0 AND state = 'done')`,
+    );
     if (db.get('PRAGMA foreign_key_check') !== undefined) throw new SottoError('backup.damaged');
   });
 };

@@ -130,7 +130,7 @@ describe('two people over real Tor', () => {
   });
 
   test('a file goes on after pause, and after both daemons were killed; a cancelled one is gone at both ends', async () => {
-    const content = Buffer.alloc(24 * 1024 * 1024, 'a part of it');
+    const content = Buffer.alloc(16 * 1024 * 1024, 'a part of it');
     const [source, target] = [join(stage.dir, 'large'), join(stage.dir, 'saved')];
     writeFileSync(source, content);
     const offer = async (): Promise<string> => {
@@ -149,8 +149,9 @@ describe('two people over real Tor', () => {
     const paused = await fileOf(bob, id);
     expect(paused?.state).toBe('paused');
     expect(paused?.transferredBytes).toBeLessThan(content.length);
+    const pids = [await alice.pid(), await bob.pid()];
     expect(await begun(id)).toBeGreaterThanOrEqual(paused?.transferredBytes ?? 0);
-    for (const user of [alice, bob]) process.kill(await user.pid(), 'SIGKILL');
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
     await Promise.all([alice, bob].map((user) => user.ok('daemon', 'start', '--wait', 'reachable')));
     const saved = await bob.ok('file', 'save', id, target, '--overwrite', '--timeout', '90s');
     expect(saved.items).toMatchObject([{ state: 'done', savedTo: target, transferredBytes: content.length }]);
@@ -208,6 +209,8 @@ describe('two people over real Tor', () => {
     const secret = join(stage.dir, 'secret');
     writeFileSync(secret, 'correct horse battery staple\n', { mode: 0o600 });
     const env = { SOTTO_PASSPHRASE_FILE: secret };
+    const { id } = await bob.one<{ id: string }>('file', 'send', 'alice', secret);
+    await alice.until('the offer', async () => (await alice.files()).some((one) => one.id === id));
     await alice.ok('backup', join(stage.dir, 'alice.backup'), { env });
     await alice.ok('daemon', 'stop');
     const other = new Stage();
@@ -216,6 +219,9 @@ describe('two people over real Tor', () => {
     expect(await again.bodies('bob')).toContain('hello over tor');
     await again.ok('send', 'bob', 'restored', '--wait', 'delivered', '--timeout', '90s');
     expect(await bob.bodies('alice')).toContain('restored');
+    await again.ok('file', 'save', id, join(other.dir, 'saved'), '--timeout', '60s');
+    expect(readFileSync(join(other.dir, 'saved'))).toEqual(readFileSync(secret));
+    expect((await again.files()).map(({ state }) => state)).toEqual(['done', 'done', 'cancelled', 'cancelled', 'done']);
     await other[Symbol.asyncDispose]();
   });
 });
