@@ -162,6 +162,7 @@ export class Account implements AsyncDisposable {
     for (const contactId of this.#core.peers.keys()) unlink(this.#core, contactId, 'closing');
     await this.#core.queue[Symbol.asyncDispose]();
     this.#files.stop();
+    this.events.flush();
     this.#waits[Symbol.dispose]();
   }
 
@@ -178,7 +179,7 @@ export class Account implements AsyncDisposable {
   }
 
   #committed(changes: Changes): void {
-    if (changes.events > 0) this.events.flush();
+    if (changes.events > 0) this.events.committed();
     if (changes.expiry) this.#expiry.schedule();
     if (changes.erased) this.#expiry.erased();
     for (const [row, fileId] of changes.endedFiles) this.#files.ended(row, fileId);

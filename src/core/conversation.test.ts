@@ -182,6 +182,14 @@ describe('two people', () => {
     expect(events.map((event) => event.cursor)).toEqual(seen);
   });
 
+  test('who begins to listen is told of what comes, and not of what was committed before', async () => {
+    await alice.send(bob, 'before');
+    const seen: string[] = [];
+    alice.account.events.subscribe((event) => seen.push(event.kind));
+    await world.settle();
+    expect(seen).toEqual(['message.delivered']);
+  });
+
   test('the safety number is the same on both sides', async () => {
     const [a, b] = [await alice.contact('bob'), await bob.contact('alice')];
     expect(a.safetyNumber).toMatch(/^(\d{5} ){11}\d{5}$/);

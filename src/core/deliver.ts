@@ -20,12 +20,12 @@ type Ready = { readonly row: OutboxRow; readonly frame: SealedFrame };
  * same bytes are sent again on the next link. Does nothing without a ready link or a session.
  */
 export const deliver = async (core: Core, contactId: number): Promise<void> => {
-  const contact = getContact(core.db, contactId);
-  const open = contact === undefined ? undefined : openFor(core, contact);
-  if (contact === undefined || open === undefined) return;
-  const { peer, row, session } = open;
-  const waiting = nextRows(core, peer);
-  if (waiting.length === 0) return;
+  const peer = core.peers.get(contactId);
+  const waiting = peer?.link === undefined || !peer.ready ? [] : nextRows(core, peer);
+  const contact = waiting.length === 0 ? undefined : getContact(core.db, contactId);
+  const open = contact === undefined || !maySeal(contact) ? undefined : openSession(core, contact);
+  if (peer === undefined || contact === undefined || open === undefined) return;
+  const { row, session } = open;
   if (waiting.some((one) => one.ciphertext === null) && !session.hasCurrent(core.clock.now())) {
     beginReset(core, contactId, 'the session was not answered for 30 days');
     return;
@@ -49,13 +49,14 @@ export const sealAhead = async (
   contact: ContactRow,
   body: SealedBody,
 ): Promise<SealedAhead | undefined> => {
-  const open = openFor(core, contact);
-  if (open === undefined) return undefined;
-  const { peer, row, session } = open;
-  const { sessionId } = row;
+  const peer = core.peers.get(contact.id);
+  if (peer?.link === undefined || !peer.ready || !maySeal(contact)) return undefined;
+  if (room(peer) === 0 || listOutbox(core.db, contact.id, peer.sentRow, 1).length > 0) return undefined;
+  const open = openSession(core, contact);
   const now = core.clock.now();
-  if (room(peer) === 0 || listOutbox(core.db, contact.id, peer.sentRow, 1).length > 0 || !session.hasCurrent(now))
-    return undefined;
+  if (open?.session.hasCurrent(now) !== true) return undefined;
+  const { row, session } = open;
+  const { sessionId } = row;
   const { type, ciphertext } = await session.encrypt(encodeBody(body), now);
   return {
     keep: (changes, outboxRow) => {
@@ -79,18 +80,18 @@ export const onAck = (core: Core, peer: Peer, ids: readonly MessageId[]): void =
   peer.unansweredAt = peer.inFlight.size === 0 ? undefined : core.clock.monotonic();
 };
 
-type Open = { readonly peer: Peer; readonly row: OpenSession; readonly session: SignalSession };
+/** Whether sealed frames may go to a contact. */
+const maySeal = ({ state, blocked, paused }: ContactRow): boolean =>
+  state === 'accepted' && blocked === 0 && (paused === '' || paused === 'notContact');
+
+type Open = { readonly row: OpenSession; readonly session: SignalSession };
 type OpenSession = SessionRow & { readonly sessionId: Uint8Array<ArrayBuffer> };
 
-/** What sending to a contact needs now: a ready link and a session that no reset waits for. */
-const openFor = (core: Core, contact: ContactRow): Open | undefined => {
-  const peer = core.peers.get(contact.id);
-  if (peer?.link === undefined || !peer.ready || contact.state !== 'accepted' || contact.blocked === 1)
-    return undefined;
-  if (contact.paused !== '' && contact.paused !== 'notContact') return undefined;
+/** The session with a contact, unless there is none or a reset waits for it. */
+const openSession = (core: Core, contact: ContactRow): Open | undefined => {
   const { row, session } = loadSession(core, contact);
   if (row === undefined || row.sessionId === null || row.resetPending === 1) return undefined;
-  return { peer, row: { ...row, sessionId: row.sessionId }, session };
+  return { row: { ...row, sessionId: row.sessionId }, session };
 };
 
 /** How many frames the window still takes. */
@@ -109,12 +110,10 @@ const nextRows = (core: Core, peer: Peer): OutboxRow[] => {
   });
 };
 
-type Loaded = Pick<Open, 'row' | 'session'>;
-
 const encryptAll = async (
   core: Core,
   contact: ContactRow,
-  { row, session }: Loaded,
+  { row, session }: Open,
   waiting: readonly OutboxRow[],
 ): Promise<Ready[]> => {
   const sealed: { readonly row: OutboxRow; readonly type: number; readonly ciphertext: Uint8Array<ArrayBuffer> }[] = [];

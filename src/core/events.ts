@@ -15,6 +15,8 @@ export class Events {
   readonly #core: () => Core;
   readonly #subscribers = new Set<(event: Event) => void>();
   #told: number;
+  /** Set while there are events that nobody was told of. */
+  #cancel: Cancel | undefined;
 
   constructor(core: () => Core, told: number) {
     this.#core = core;
@@ -38,14 +40,24 @@ export class Events {
     return { events, gap: { kind: 'gap', fromCursor: cursor, toCursor: String(first - 1) } };
   }
 
-  /** Every event from now on, in commit order, after its commit. */
+  /** Every event from now on, in commit order, after its commit and after what else its commit was for has left. */
   subscribe(tell: (event: Event) => void): Cancel {
+    this.flush();
     this.#subscribers.add(tell);
     return () => this.#subscribers.delete(tell);
   }
 
+  /** Events were committed: they are told as soon as frames, acknowledgements and answers have left. */
+  committed(): void {
+    const { clock, queue } = this.#core();
+    this.#cancel ??= clock.after(0, () => queue.post(() => this.flush()));
+  }
+
   /** Tells what was committed since the last time. */
   flush(): void {
+    if (this.#cancel === undefined) return;
+    this.#cancel();
+    this.#cancel = undefined;
     const core = this.#core();
     if (this.#subscribers.size === 0) {
       this.#told = eventRange(core.db).last;
@@ -64,6 +76,7 @@ export class Events {
 
   /** Tells something that is not kept. */
   volatile(event: VolatileEvent): void {
+    this.flush();
     if (this.#subscribers.size === 0) return;
     const core = this.#core();
     const contact = event.contactId === undefined ? undefined : getContact(core.db, event.contactId);

@@ -158,6 +158,13 @@ describe('a file', () => {
     const { id } = await offer(100_000);
     writeFileSync(join(world.dir, `.sotto-${id}`), 'half of it');
     bob.account.events.subscribe(({ kind }) => (kind === last ? bob.die() : undefined));
+    const run = bob.db.transaction.bind(bob.db);
+    bob.db.transaction = (body) => {
+      const result = run(body);
+      if (bob.db.get<{ kind: string }>('SELECT kind FROM events ORDER BY id DESC')?.kind !== last) return result;
+      bob.die();
+      throw new Error(`died after ${last}`);
+    };
     await bob.call('file.save', { id, path: target(), wait: 'active' });
     await world.settle(5_000);
     expect([bob.isOpen, existsSync(target())]).toEqual([false, false]);

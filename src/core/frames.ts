@@ -18,7 +18,7 @@ export const handleFrames = async (core: Core, peer: Peer): Promise<boolean> => 
   const contact = getContact(core.db, peer.contactId);
   const first = peer.inbox[0];
   if (contact === undefined || first === undefined) return false;
-  if (first.kind === 'sealed') await takeSealed(core, peer);
+  if (first.kind === 'sealed') await takeSealed(core, peer, contact);
   else {
     peer.inbox.shift();
     await takePlain(core, peer, contact, first);
@@ -26,13 +26,13 @@ export const handleFrames = async (core: Core, peer: Peer): Promise<boolean> => 
   return peer.inbox.length > 0;
 };
 
-const takeSealed = async (core: Core, peer: Peer): Promise<void> => {
+const takeSealed = async (core: Core, peer: Peer, contact: ContactRow): Promise<void> => {
   const batch: SealedFrame[] = [];
   for (let next = peer.inbox[0]; next?.kind === 'sealed' && batch.length < BATCH_FRAMES_MAX; next = peer.inbox[0]) {
     batch.push(next);
     peer.inbox.shift();
   }
-  const { acknowledge, unasked, undecryptable } = await receive(core, peer.contactId, batch);
+  const { acknowledge, unasked, undecryptable } = await receive(core, contact, batch);
   if (acknowledge.length > 0) {
     sendFrame(peer, { kind: 'ack', ids: acknowledge });
     if (!peer.ready) await ready(core, peer);

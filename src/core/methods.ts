@@ -202,14 +202,14 @@ const HANDLERS: Handlers = {
     const { core } = context;
     const row = await inQueue(context, () => sendText(core, params));
     const wanted = STATE_RANK[params.wait ?? 'queued'];
+    let now = getMessage(core.db, row);
     const look = () => {
-      const now = getMessage(core.db, row);
+      now = getMessage(core.db, row);
       return now === undefined || now.state === 'failed' || STATE_RANK[now.state] >= wanted;
     };
     const { contactId } = findConversation(core.db, params.conversation);
     const { reached, useless } =
       wanted <= STATE_RANK.queued ? QUEUED : await waitFor(context, contactId, look, params.timeoutMs);
-    const now = getMessage(core.db, row);
     if (now === undefined)
       throw new SottoError('message.unknown', { message: 'The message ended while it was waited for' });
     // Who does not wait is told what is certain: it is in the outbox. Whether the link still lives, nobody knows yet.

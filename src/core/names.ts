@@ -18,7 +18,8 @@ import { listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
  * Throws `contact.unknown`, or `name.ambiguous` with the candidates.
  */
 export const findContact = (db: Database, reference: string): ContactRow => {
-  const byAddress = getContactByAddress(db, reference.endsWith('.onion') ? reference : `${reference}.onion`);
+  const [, address] = /^([a-z2-7]{56})(\.onion)?$/.exec(reference) ?? [];
+  const byAddress = address === undefined ? undefined : getContactByAddress(db, `${address}.onion`);
   if (byAddress !== undefined) return byAddress;
   const byName = getContactByName(db, reference);
   if (byName !== undefined) return byName;

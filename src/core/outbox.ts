@@ -4,7 +4,7 @@ import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
 import { encodeBody, type SealedBody } from '../protocol/peer.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
-import { depthOfOutbox, getOutbox, type OutboxRow, putOutbox, removeOutbox } from '../store/outbox.ts';
+import { countOutbox, getOutbox, type OutboxRow, putOutbox, removeOutbox } from '../store/outbox.ts';
 import { acknowledgeRequest, type RequestRow } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
 import { settingOf } from './settings.ts';
@@ -15,8 +15,7 @@ type WithoutId<Body> = Body extends SealedBody ? Omit<Body, 'id'> & { readonly i
 const ANSWERS: ReadonlySet<SealedBody['kind']> = new Set(['accept', 'hello', 'file.done', 'file.cancel']);
 
 /** Whether a contact's outbox takes another frame. */
-export const hasRoom = (core: Core, contactId: number): boolean =>
-  depthOfOutbox(core.db, contactId).depth < OUTBOX_FRAMES_MAX;
+export const hasRoom = (core: Core, contactId: number): boolean => countOutbox(core.db, contactId) < OUTBOX_FRAMES_MAX;
 
 /**
  * Appends a body to the outbox of a contact and wakes its delivery after the commit. Without an id it gets a random one.

@@ -1,10 +1,10 @@
-// Takes sealed frames of one contact: admit → deduplicate → decrypt → rows and ratchet in one transaction → tell → acknowledge.
+// Takes sealed frames of one contact: admit → deduplicate → decrypt → rows and ratchet in one transaction → acknowledge → tell.
 import type { SignalSession } from '../crypto/session.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
 import { CONTACT_BYTES_PER_DAY_MAX, CONTACT_MESSAGES_PER_DAY_MAX } from '../protocol/limits.ts';
 import { decodeBody, type SealedBody, type SealedFrame, type UnknownBody } from '../protocol/peer.ts';
-import { type ContactRow, getContact, putHistory } from '../store/contacts.ts';
+import { type ContactRow, putHistory } from '../store/contacts.ts';
 import { getConversationOfContact } from '../store/conversations.ts';
 import { getOpenRequest, hasFrameId, putFrameId, putSession, type SessionRow } from '../store/sessions.ts';
 import { becomeAccepted } from './accepting.ts';
@@ -29,11 +29,9 @@ const NOTHING: Received = { acknowledge: [], unasked: [], undecryptable: false }
  * is committed when this returns. A repeat is acknowledged again and changes nothing. A frame that does not open is not
  * acknowledged, changes nothing and ends the batch; the frames before it are kept.
  */
-export const receive = async (core: Core, contactId: number, frames: readonly SealedFrame[]): Promise<Received> => {
+export const receive = async (core: Core, contact: ContactRow, frames: readonly SealedFrame[]): Promise<Received> => {
   // 1. admit: an accepted contact, or one whose answer to our request this may be
-  const contact = getContact(core.db, contactId);
-  if (contact === undefined || contact.blocked === 1 || !['accepted', 'outgoing'].includes(contact.state))
-    return NOTHING;
+  if (contact.blocked === 1 || !['accepted', 'outgoing'].includes(contact.state)) return NOTHING;
   const { row, session } = loadSession(core, contact);
   if (row === undefined) return { ...NOTHING, undecryptable: contact.state === 'accepted' };
 
@@ -44,7 +42,7 @@ export const receive = async (core: Core, contactId: number, frames: readonly Se
   const repeats: MessageId[] = [];
   const fresh = new Map<MessageId, SealedFrame>();
   for (const frame of frames)
-    if (hasFrameId(core.db, contactId, idBytes(frame.id))) repeats.push(frame.id);
+    if (hasFrameId(core.db, contact.id, idBytes(frame.id))) repeats.push(frame.id);
     else fresh.set(frame.id, frame);
 
   // 3. decrypt: on the state in memory; nothing is written yet
@@ -60,7 +58,7 @@ export const receive = async (core: Core, contactId: number, frames: readonly Se
       store(core, changes, contact, taken);
     });
 
-  // 6. subscribers were told by the commit; 7. the caller acknowledges last
+  // 6. the caller acknowledges; 7. subscribers are told when that has left
   return { acknowledge: [...repeats, ...taken.map(({ frame }) => frame.id)], unasked, undecryptable };
 };
 

@@ -8,7 +8,9 @@ import type { Changes } from './core.ts';
 
 /** The value in force; `scope` is a conversation's uid in hex, or absent for the account. */
 export const settingOf = <Key extends SettingKey>(db: Database, key: Key, scope = ''): SettingValue<Key> =>
-  (read(db, key, scope) ?? read(db, key, '') ?? SETTINGS[key].default) as SettingValue<Key>;
+  ((scope === '' ? undefined : read(db, key, scope)) ??
+    read(db, key, '') ??
+    SETTINGS[key].default) as SettingValue<Key>;
 
 /** One setting as `config` shows it. Throws `config.unknown`. */
 export const showSetting = (db: Database, key: string, scope = ''): SettingRow => {

@@ -1,5 +1,5 @@
 // The handshake Noise_XX_25519_ChaChaPoly_SHA256 and the ciphers it ends in; bytes in, bytes out, no I/O.
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type Bytes, seal, sha256, unseal, x25519, x25519Public } from './primitives.ts';
 
@@ -10,11 +10,11 @@ const EMPTY = new Uint8Array();
 
 /** One direction of an encrypted stream: a key and the number of messages it has handled. Noise, section 5.1. */
 export class CipherState {
-  readonly #key: Bytes;
+  readonly #key: KeyObject;
   #count = 0;
 
   constructor(key: Bytes) {
-    this.#key = key;
+    this.#key = createSecretKey(key);
   }
 
   /** Ciphertext and tag of the next message. */

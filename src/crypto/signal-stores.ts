@@ -30,9 +30,18 @@ export interface PreKeyStores {
   readonly kyberPreKeys: KyberPreKeyStore;
 }
 
-/** The library's address of who has this name: an onion address, or the id of a device. */
-export const protocolAddress = (name: string): ProtocolAddress =>
-  ProtocolAddress.new(uuidOf(sha256(Buffer.from(`sotto protocol address ${name}`))), DEVICE);
+const ADDRESSES_KEPT_MAX = 256;
+const addresses = new Map<string, ProtocolAddress>();
+
+/** The library's address of who has this name: an onion address, or the id of a device. Made once for those who talk. */
+export const protocolAddress = (name: string): ProtocolAddress => {
+  const known = addresses.get(name);
+  if (known !== undefined) return known;
+  if (addresses.size >= ADDRESSES_KEPT_MAX) addresses.clear();
+  const made = ProtocolAddress.new(uuidOf(sha256(Buffer.from(`sotto protocol address ${name}`))), DEVICE);
+  addresses.set(name, made);
+  return made;
+};
 
 /** The first 16 bytes of a hash in the form of a UUID, its version and variant set. */
 export const uuidOf = (hash: Uint8Array): string => {

@@ -41,6 +41,8 @@ type Request = { readonly id?: Id; readonly method: string; readonly params: unk
 // How long a front end has to read the last words.
 const GOODBYE_MS = 200;
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
 const isMethod = (name: string): name is Method => Object.hasOwn(METHODS, name);
 
 /** Listens for front ends at a Unix socket that only the user can reach. */
@@ -153,7 +155,7 @@ class Session {
   async #line(line: Buffer): Promise<void> {
     let value: unknown;
     try {
-      value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line));
+      value = JSON.parse(UTF8.decode(line));
     } catch {
       return void this.#write({
         ...failure(null, new SottoError('rpc.invalid')),

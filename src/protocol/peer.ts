@@ -146,12 +146,11 @@ export const encodeBody = (body: SealedBody): Uint8Array<ArrayBuffer> => padded(
 /** The body in a decrypted plaintext. Throws ProtocolError `frame.invalid`; unknown kinds are a value, not an error. */
 export const decodeBody = (bytes: Uint8Array): SealedBody | UnknownBody => {
   const value = parseJsonBytes(unpadded(bytes));
-  const head = BodyHead.safeParse(value);
-  if (!head.success) throw invalid('body');
-  if (!BODY_KINDS.has(head.data.kind)) return { kind: 'unknown', id: head.data.id as MessageId };
   const body = SealedBody.safeParse(value);
-  if (!body.success) throw invalid('body');
-  return body.data;
+  if (body.success) return body.data;
+  const head = BodyHead.safeParse(value);
+  if (!head.success || BODY_KINDS.has(head.data.kind)) throw invalid('body');
+  return { kind: 'unknown', id: head.data.id as MessageId };
 };
 
 const decodeIds = (bytes: Uint8Array): MessageId[] => {

@@ -30,6 +30,23 @@ export class Database implements Disposable {
     return guarded(() => this.#statement(sql).run(params as SqliteValue<object>[]));
   }
 
+  /** Sets fields of the row `id` in one statement; `columns` names the column of each field that may be set. */
+  patch(
+    table: string,
+    columns: Readonly<Record<string, string>>,
+    id: number,
+    fields: Readonly<Record<string, unknown>>,
+  ) {
+    const names = Object.keys(fields);
+    if (names.length === 0) return;
+    const values = names.map((name) => (fields[name] ?? null) as Value);
+    this.run(
+      `UPDATE ${table} SET ${names.map((name) => `${columns[name]} = ?`).join(', ')} WHERE id = ?`,
+      ...values,
+      id,
+    );
+  }
+
   /** Runs statements without parameters. */
   exec(sql: string): void {
     guarded(() => this.#driver.exec(sql));

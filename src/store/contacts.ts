@@ -79,8 +79,7 @@ const FIELDS = {
 
 /** Changes the given fields of a contact. */
 export const patchContact = (db: Database, id: number, patch: Partial<Pick<ContactRow, keyof typeof FIELDS>>): void => {
-  for (const [field, value] of Object.entries(patch))
-    db.run(`UPDATE contacts SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+  db.patch('contacts', FIELDS, id, patch);
 };
 
 /** Erases a contact with all that hangs on it: sessions, requests, outbox, conversation. */

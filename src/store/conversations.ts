@@ -42,8 +42,7 @@ export const patchConversation = (
   id: number,
   patch: Partial<Pick<ConversationRow, keyof typeof FIELDS>>,
 ): void => {
-  for (const [field, value] of Object.entries(patch))
-    db.run(`UPDATE conversations SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+  db.patch('conversations', FIELDS, id, patch);
 };
 
 /** A message came: one more is unread, and the conversation is in sight and the latest. */

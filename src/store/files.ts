@@ -87,8 +87,7 @@ const FIELDS = {
 
 /** Changes the given fields of a transfer. */
 export const patchFile = (db: Database, id: number, patch: Partial<Pick<FileRow, keyof typeof FIELDS>>): void => {
-  for (const [field, value] of Object.entries(patch))
-    db.run(`UPDATE files SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+  db.patch('files', FIELDS, id, patch);
 };
 
 /** Erases a transfer: its name and key are nowhere any more. */

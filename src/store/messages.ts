@@ -187,8 +187,7 @@ const FIELDS = {
 
 /** Changes the given fields of a message; its body has functions of its own. */
 export const patchMessage = (db: Database, id: number, patch: Partial<Pick<MessageRow, keyof typeof FIELDS>>): void => {
-  for (const [field, value] of Object.entries(patch))
-    db.run(`UPDATE messages SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+  db.patch('messages', FIELDS, id, patch);
 };
 
 /** Replaces the text, keeps the one before as a version, and indexes the new words. */

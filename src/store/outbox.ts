@@ -101,6 +101,10 @@ export const depthOfOutbox = (db: Database, contactId: number): OutboxDepth =>
     oldestAt: null,
   };
 
+/** How many frames wait for a contact: of an index only, as it is asked before each that is added. */
+export const countOutbox = (db: Database, contactId: number): number =>
+  db.get<{ n: number }>('SELECT count(*) AS n FROM outbox WHERE contact_id = ?', contactId)?.n ?? 0;
+
 /** Depth of all outboxes together. */
 export const depthOfAllOutboxes = (db: Database): number =>
   db.get<{ depth: number }>('SELECT count(*) AS depth FROM outbox')?.depth ?? 0;

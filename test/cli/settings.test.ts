@@ -84,6 +84,7 @@ describe('a setting that is turned on at one end is seen at the other', () => {
       'notify.level': 'none',
     });
     await alice.call('config.set', { key: 'privacy.typing', value: true });
+    await world.settle(1);
     expect(kinds('config.changed')).toMatchObject([{ setting: { key: 'privacy.typing', value: true } }]);
   });
 });

@@ -184,9 +184,11 @@ describe('events', () => {
     wire.send(request(1, 'event.listen'));
     wire.send(request(2, 'event.listen'));
     await wire.until((lines) => lines.some((line) => line.id === 2));
-    wire.send(request(3, 'config.set', { key: 'notify.level', value: 'count' }));
-    const lines = await wire.until((all) => all.some((line) => line.id === 3));
-    expect(lines.filter((line) => line.params?.kind === 'config.changed')).toHaveLength(1);
+    const changed = (lines: readonly Line[]) => lines.filter((line) => line.params?.kind === 'config.changed');
+    for (const value of ['count', 'name']) wire.send(request(3, 'config.set', { key: 'notify.level', value }));
+    await wire.until((lines) => changed(lines).length >= 2);
+    wire.send(request(4, 'event.listen'));
+    expect(changed(await wire.until((lines) => lines.some((line) => line.id === 4)))).toHaveLength(2);
     wire.close();
   });
 

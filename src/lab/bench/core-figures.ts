@@ -13,7 +13,7 @@ import { ID_BYTES, idOf, type MessageId } from '../../protocol/ids.ts';
 import { BATCH_FRAMES_MAX } from '../../protocol/limits.ts';
 import { encodeBody, type SealedFrame } from '../../protocol/peer.ts';
 import { openDatabase } from '../../sqlite/open.ts';
-import { patchContact, putContact } from '../../store/contacts.ts';
+import { getContact, patchContact, putContact } from '../../store/contacts.ts';
 import { putConversation } from '../../store/conversations.ts';
 import { migrate } from '../../store/migrations.ts';
 import { putSession } from '../../store/sessions.ts';
@@ -98,20 +98,22 @@ const receiver = async (bench: Bench, count: number) => {
     committed: silent,
     volatile: silent,
   };
-  return { core, contactId, frames, alone: new SignalSession(partiesOf(me, them), state) };
+  const contact = getContact(db, contactId);
+  if (contact === undefined) throw new Error('the contact is gone');
+  return { core, contact, frames, alone: new SignalSession(partiesOf(me, them), state) };
 };
 
 // A sample is long enough to hold a garbage collection of the library's many small objects: both sides pay for theirs.
 /** Frames per second, `batch` of them in one transaction, beside libsignal alone on the same frames. */
 const rates = async (bench: Bench, batch: number, perSample: number) => {
-  const { core, contactId, frames, alone } = await receiver(bench, SAMPLES * perSample);
+  const { core, contact, frames, alone } = await receiver(bench, SAMPLES * perSample);
   const values: number[] = [];
   const floor: number[] = [];
   for (let sample = 0; sample < SAMPLES; sample++) {
     const mine = frames.slice(sample * perSample, (sample + 1) * perSample);
     const ours = await timed(async () => {
       for (let i = 0; i < mine.length; i += batch) {
-        const { acknowledge } = await receive(core, contactId, mine.slice(i, i + batch));
+        const { acknowledge } = await receive(core, contact, mine.slice(i, i + batch));
         if (acknowledge.length !== Math.min(batch, mine.length - i)) throw new Error('a frame was not taken');
       }
     });
