@@ -142,9 +142,9 @@ describe('a link', () => {
     const [alice, bob, mallory] = [person(), person(), person()];
     const posesAs = ({ keys }: Side): Side => ({ keys: { ...keys, linkSecret: mallory.keys.linkSecret } });
     const asAlice = connect(wire().ends, posesAs(alice), bob, bob.address);
-    expect(await code(asAlice.accepted)).toBe('handshake.failed');
+    expect(await codeOf(asAlice.accepted)).toBe('handshake.failed');
     const asBob = connect(wire().ends, alice, posesAs(bob), bob.address);
-    expect(await code(asBob.dialled)).toBe('handshake.failed');
+    expect(await codeOf(asBob.dialled)).toBe('handshake.failed');
   });
 
   test('LINK-3: a contact who relays the handshake to another contact proves nothing', async () => {
@@ -182,7 +182,7 @@ describe('a link', () => {
       return handshake.read(new Uint8Array(answer.subarray(2)));
     };
     expect((await answerTo(bob.address))[0]).toBe(1);
-    expect(await code(answerTo(mallory.address))).toBe('handshake.failed');
+    expect(await codeOf(answerTo(mallory.address))).toBe('handshake.failed');
   });
 
   test('LINK-5: our own handshake sent back to us is refused', async () => {
