@@ -15,7 +15,7 @@ import {
 import { decodeFrame, encodeFrame } from '../protocol/peer.ts';
 import { Blob } from '../store/blobs.ts';
 import { type FileRow, getFile } from '../store/files.ts';
-import { type Core, refuse } from './core.ts';
+import { type Core, refuseLink } from './core.ts';
 import { noteProgress } from './files-rows.ts';
 import { checkMaySend } from './messages.ts';
 import { contactOf, conversationOf } from './names.ts';
@@ -233,13 +233,15 @@ class Receiver implements Disposable {
         } catch (error) {
           const known = expectedError(error);
           if (known === undefined) throw error;
-          if (known instanceof ProtocolError) refuse(this.#core, known.code);
           this.#end(known);
           link.close(known.code);
         }
       },
       drained: () => {},
-      closed: (reason) => this.#end(new SottoError('dial.unreachable', { message: `the link ended: ${reason}` })),
+      closed: (reason) => {
+        refuseLink(this.#core, reason);
+        this.#end(new SottoError('dial.unreachable', { message: `the link ended: ${reason}` }));
+      },
     };
   }
 

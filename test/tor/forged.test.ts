@@ -1,5 +1,5 @@
 // Somebody between the two Tors who reads every record and changes one: the link ends by a typed error, nothing is lost.
-import { renameSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -88,8 +88,9 @@ const relay = (from: Socket, to: Socket, handshakeMessages: number): void => {
   });
 };
 
-const refusals = async (): Promise<number> => {
-  const all = await Promise.all([alice, bob].map((user) => user.one<Refused>('status')));
+const refusals = async (...users: readonly User[]): Promise<number> => {
+  const asked = users.length === 0 ? [alice, bob] : users;
+  const all = await Promise.all(asked.map((user) => user.one<Refused>('status')));
   return all.reduce((sum, { refused }) => sum + (refused['frame.invalid'] ?? 0), 0);
 };
 
@@ -106,6 +107,23 @@ test.for(Object.keys(ATTACKS))('%s', async (name) => {
 test('everything came, once and in order', async () => {
   const texts = Object.keys(ATTACKS).flatMap((name) => [0, 1, 2].map((i) => `${name} ${i}`));
   expect(await bob.bodies('alice')).toEqual(texts);
+});
+
+test.for(['a bit changed', 'a record sent back'])('on the link of a file: %s', async (name) => {
+  const source = join(stage.dir, name);
+  writeFileSync(source, name.repeat(10_000));
+  await alice.ok('file', 'send', 'bob', source);
+  const { id } = await bob.until('the offer', async () =>
+    (await bob.items<{ id: string; state: string }>('file', 'list')).find(({ state }) => state === 'offered'),
+  );
+  const [before, atBob] = [await refusals(), await refusals(bob)];
+  attack = ATTACKS[name];
+  const saved = `${source}.saved`;
+  await bob.ok('file', 'save', id, saved);
+  expect([attack, readFileSync(saved).equals(readFileSync(source))]).toEqual([undefined, true]);
+  expect(await refusals()).toBeGreaterThan(before);
+  // What was sent back came to Bob, who had dialled.
+  if (name === 'a record sent back') expect(await refusals(bob)).toBeGreaterThan(atBob);
 });
 
 type Refused = { refused: Record<string, number> };
