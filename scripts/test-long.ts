@@ -13,7 +13,7 @@ const PARTS: readonly Part[] = [
   {
     name: 'sim',
     project: 'unit',
-    files: ['test/sim/first.test.ts', 'test/sim/second.test.ts'],
+    files: ['test/sim/first.test.ts', 'test/sim/second.test.ts', 'test/sim/files.test.ts'],
     size: ['SOTTO_SIM_WORLDS', '5000'],
   },
   { name: 'fuzz', project: 'unit', files: ['test/fuzz'], size: ['SOTTO_FUZZ_SECONDS', '3600'] },

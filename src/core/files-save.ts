@@ -1,9 +1,10 @@
 // Fetched files on their way to a path of the user's: decrypted in steps of the queue, and there whole or not at all.
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, linkSync, lstatSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { chunkCount, openChunk } from '../crypto/file-chunks.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
+import { FILE_CHUNK_BYTES } from '../protocol/limits.ts';
 import { Blob, write } from '../store/blobs.ts';
 import { type FileRow, getFile, patchFile } from '../store/files.ts';
 import { type Core, commit } from './core.ts';
@@ -110,6 +111,21 @@ export const checkTarget = (path: string, { overwrite }: { readonly overwrite: b
 const exists = (path: string): SottoError =>
   new SottoError('file.exists', { message: `There is something at ${path} already: --overwrite replaces it` });
 
+const isSame = (one: string, other: string): boolean => {
+  const [a, b] = [one, other].map((path) => lstatSync(path));
+  if (a?.isFile() !== true || b?.isFile() !== true || a.size !== b.size) return false;
+  const [left, right] = [openSync(one, 'r'), openSync(other, 'r')];
+  try {
+    const [here, there] = [Buffer.alloc(FILE_CHUNK_BYTES), Buffer.alloc(FILE_CHUNK_BYTES)];
+    for (let size = readSync(left, here); size > 0; size = readSync(left, here))
+      if (readSync(right, there) !== size || !here.subarray(0, size).equals(there.subarray(0, size))) return false;
+    return true;
+  } finally {
+    closeSync(left);
+    closeSync(right);
+  }
+};
+
 // A file under another name, in the folder where it shall be: that name is short, whatever the file's own is.
 class Target implements Disposable {
   readonly #path: string;
@@ -146,14 +162,16 @@ class Target implements Disposable {
     rmSync(this.#temporary, { force: true });
   }
 
-  // A second name replaces nothing, not even what came just now. False where a file has one name only.
+  // A second name replaces nothing, not even what came just now; if that is the same it was saved before a death that came
+  // before it was noted. False where a file has one name only.
   #link(): boolean {
     try {
       linkSync(this.#temporary, this.#path);
       return true;
     } catch {
-      if (existsSync(this.#path)) throw exists(this.#path);
-      return false;
+      if (!existsSync(this.#path)) return false;
+      if (!isSame(this.#temporary, this.#path)) throw exists(this.#path);
+      return true;
     }
   }
 

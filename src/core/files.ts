@@ -46,9 +46,12 @@ export class Files {
     const { db, filesDir } = this.#core;
     for (const row of listFilesInState(db, 'active')) if (row.mine === 0) this.#fetching.start(row);
     for (const row of listFilesInState(db, 'done')) if (row.saveTo !== '') this.#save(row);
-    const kept = new Set(listKeptFiles(db).map(idOf));
-    for (const id of listBlobs(filesDir)) if (!kept.has(id)) removeBlob(filesDir, id);
+    const [kept, there] = [new Set(listKeptFiles(db).map(idOf)), new Set(listBlobs(filesDir))];
+    for (const id of there) if (!kept.has(id)) removeBlob(filesDir, id);
     for (const row of listFilesInState(db, 'spooling')) this.#fail(row.id, 'it was not read to its end');
+    // A death may have come between the two halves of a cancellation.
+    for (const row of [...listFilesInState(db, 'offered'), ...listFilesInState(db, 'active')])
+      if (row.mine === 1 && !there.has(idOf(row.fileId))) this.cancel(row);
   }
 
   stop(): void {
