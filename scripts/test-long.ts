@@ -22,7 +22,7 @@ const PARTS: readonly Part[] = [
 ];
 
 // What the tests write about themselves.
-const FIGURE = /^(share \d|fuzz |\d+ kills, |soak: )/;
+const FIGURE = /^(share \d|files: |fuzz |\d+ kills, |soak: )/;
 
 type Outcome = {
   readonly part: Part;

@@ -1,6 +1,16 @@
 // What disk-full.test.ts runs on a disk of its own, which TMPDIR names: a daemon there, driven through the command line.
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readdirSync, rmSync, statfsSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeAccount } from '../../src/lab/bench/fixture.ts';
@@ -10,6 +20,7 @@ import { type Ran, Stage } from '../e2e/stage.ts';
 const MESSAGES = 200;
 const LONG = 'x'.repeat(8_000);
 const SENDS_MAX = 200;
+const SPOOL_BYTES = 8 * 1024 * 1024;
 const LINES = 100;
 const PIECE = Buffer.alloc(4096);
 const DOCTOR_FREE_BYTES_MIN = 64 * 1024 * 1024;
@@ -99,12 +110,14 @@ const goesOn = async (): Promise<void> => {
   const low = { check: 'disk', ok: false, detail: 'only 0 MiB free', fix: 'free some space' };
   assert.deepEqual(await wrong(), [low]);
   await logMuch(pid);
-  free();
-  isFull(await alice.run('file', 'send', 'c1', '-', { input: Buffer.alloc(20 * 1024 * 1024) }));
+  // There is room for a part of a file.
+  truncateSync(ballast, statSync(ballast).size - SPOOL_BYTES / 2);
+  isFull(await alice.run('file', 'send', 'c1', '-', { input: Buffer.alloc(SPOOL_BYTES) }));
   assert.deepEqual(
     (await alice.items<{ name: string; state: string }>('file', 'list')).map(({ name, state }) => [name, state]),
     [['stdin', 'failed']],
   );
+  free();
   assert.equal((await send('there is room again')).code, 0);
   await alice.ok('backup', file, { env });
   await alice.ok('export', '--output', history);
