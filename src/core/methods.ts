@@ -410,7 +410,9 @@ const waitForFile = async (
     return ['paused', 'cancelled', 'failed'].includes(file.state) || (file.state === 'done' && file.saveTo === '');
   };
   const { contactId } = conversationOf(core.db, fileOf(core, row).conversationId);
-  const useless = () => (wait === 'done' && !isOver() ? uselessWait(core, contactId) : undefined);
+  // What is here already and is only being saved needs nobody.
+  const needsThem = (): boolean => wait === 'done' && !isOver() && fileOf(core, row).state !== 'done';
+  const useless = () => (needsThem() ? uselessWait(core, contactId) : undefined);
   for (let patient = wait === 'done'; patient && !isOver() && useless() === undefined; ) {
     const { chunks } = fileOf(core, row);
     const moved = (): boolean => timeoutMs === undefined && fileOf(core, row).chunks !== chunks;
