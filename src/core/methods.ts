@@ -20,23 +20,22 @@ import {
   patchConversation,
 } from '../store/conversations.ts';
 import { removeSettings } from '../store/events.ts';
-import { getFile, listFiles } from '../store/files.ts';
 import { getMessage, listUnread, type MessageRow } from '../store/messages.ts';
 import { listOutbox } from '../store/outbox.ts';
 import { putNickname } from '../store/self.ts';
 import { removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
-import { type Files, fileOf } from './files.ts';
+import type { Files } from './files.ts';
+import { FILE_METHODS } from './files-methods.ts';
 import { sendPing } from './heartbeat.ts';
 import { retryNow, stopIgnoring } from './links.ts';
 import { cancel, checkText, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
-import { conversationOf, findContact, findConversation, findFile, findMessage, messageIn } from './names.ts';
+import { findContact, findConversation, findMessage, messageIn } from './names.ts';
 import {
   contactDetail,
   contactObject,
   conversationObject,
   FOREVER,
-  fileObject,
   messageObject,
   messageWithVersions,
   safetyOf,
@@ -51,7 +50,8 @@ import type { Waits } from './waits.ts';
 import { uselessWait, why } from './why.ts';
 
 export type Context = { readonly core: Core; readonly name: string; readonly waits: Waits; readonly files: Files };
-type Handlers = {
+/** Answers of an account, by method. */
+export type Handlers = {
   readonly [M in AccountMethod]?: (context: Context, params: Params<M>) => Promise<Result<M>> | Result<M>;
 };
 
@@ -319,68 +319,7 @@ const HANDLERS: Handlers = {
       ),
     ),
 
-  'file.list': ({ core }, params) => {
-    const conversation =
-      params.conversation === undefined ? undefined : findConversation(core.db, params.conversation).id;
-    const before = params.before === undefined ? LAST_ROW : findFile(core.db, params.before).id;
-    return listFiles(core.db, conversation, before, params.limit).map((row) => fileObject(core, row));
-  },
-  'file.show': ({ core }, { id }) => fileObject(core, findFile(core.db, id)),
-  'file.send': async (context, params) => {
-    const { core, files } = context;
-    if (!params.path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
-    const row = await inQueue(context, () =>
-      files.begin(findConversation(core.db, params.conversation), params.name ?? params.path),
-    );
-    await files.sendPath(params.path, row, (task) => inQueue(context, task));
-    await inQueue(context, () => files.offer(row));
-    return waitForFile(context, row, params);
-  },
-  'file.open': (context, { conversation, name }) =>
-    inQueue(context, () => {
-      const row = context.files.begin(findConversation(context.core.db, conversation), name);
-      return { id: fileObject(context.core, fileOf(context.core, row)).id };
-    }),
-  'file.write': (context, { id, data }) =>
-    inQueue(context, () => ({
-      sizeBytes: context.files.write(findFile(context.core.db, id).id, Buffer.from(data, 'base64')),
-    })),
-  'file.offer': async (context, params) => {
-    const row = await inQueue(context, () => context.files.offer(findFile(context.core.db, params.id).id));
-    return waitForFile(context, row, params);
-  },
-  'file.save': async (context, params) => {
-    const row = await inQueue(context, () => {
-      const file = findFile(context.core.db, params.id);
-      context.files.fetch(file, params.path, { overwrite: params.overwrite === true });
-      return file.id;
-    });
-    return waitForFile(context, row, params);
-  },
-  'file.fetch': async (context, params) => {
-    const row = await inQueue(context, () => {
-      const file = findFile(context.core.db, params.id);
-      context.files.fetch(file);
-      return file.id;
-    });
-    return waitForFile(context, row, params);
-  },
-  'file.read': ({ core, files }, { id, index }) => {
-    const { data, last } = files.read(findFile(core.db, id), index);
-    return { data: Buffer.from(data).toString('base64'), last };
-  },
-  'file.pause': (context, { id }) =>
-    inQueue(context, () => {
-      const file = findFile(context.core.db, id);
-      context.files.pause(file);
-      return fileObject(context.core, fileOf(context.core, file.id));
-    }),
-  'file.cancel': (context, { id }) =>
-    inQueue(context, () => {
-      const file = findFile(context.core.db, id);
-      context.files.cancel(file);
-      return fileObject(context.core, fileOf(context.core, file.id));
-    }),
+  ...FILE_METHODS,
 };
 
 type Waited = { readonly reached: boolean; readonly useless?: ReturnType<typeof uselessWait> };
@@ -396,37 +335,6 @@ const waitFor = async (
   await waits.until(() => look() || uselessWait(core, contactId) !== undefined, timeoutMs);
   const reached = look();
   return { reached, useless: reached ? undefined : uselessWait(core, contactId) };
-};
-
-// Without a time of its own the wait ends after a minute in which nothing came.
-const waitForFile = async (
-  { core, waits }: Context,
-  row: number,
-  { wait, timeoutMs }: { readonly wait?: string | undefined; readonly timeoutMs?: number | undefined },
-) => {
-  const isOver = (): boolean => {
-    const file = getFile(core.db, row);
-    if (file === undefined || core.fileTroubles.has(row)) return true;
-    return ['paused', 'cancelled', 'failed'].includes(file.state) || (file.state === 'done' && file.saveTo === '');
-  };
-  const { contactId } = conversationOf(core.db, fileOf(core, row).conversationId);
-  // What is here already and is only being saved needs nobody.
-  const needsThem = (): boolean => wait === 'done' && !isOver() && fileOf(core, row).state !== 'done';
-  const useless = () => (needsThem() ? uselessWait(core, contactId) : undefined);
-  for (let patient = wait === 'done'; patient && !isOver() && useless() === undefined; ) {
-    const { chunks } = fileOf(core, row);
-    const moved = (): boolean => timeoutMs === undefined && fileOf(core, row).chunks !== chunks;
-    patient = await waits.until(() => isOver() || moved() || useless() !== undefined, timeoutMs);
-  }
-  const trouble = core.fileTroubles.get(row);
-  if (wait === 'done' && trouble !== undefined) throw trouble;
-  const file = fileOf(core, row);
-  const reason = useless();
-  return {
-    file: fileObject(core, file),
-    reached: wait !== 'done' || (file.state === 'done' && file.saveTo === ''),
-    ...(reason === undefined ? {} : { useless: reason }),
-  };
 };
 
 const inConversation = (

@@ -1,0 +1,110 @@
+// The methods about files: each names a transfer, does one thing with it in the queue, and may wait for its end.
+import { SottoError } from '../protocol/errors.ts';
+import { getFile, listFiles } from '../store/files.ts';
+import { fileOf } from './files.ts';
+import type { Context, Handlers } from './methods.ts';
+import { conversationOf, findConversation, findFile } from './names.ts';
+import { fileObject } from './objects.ts';
+import { uselessWait } from './why.ts';
+
+const LAST_ROW = Number.MAX_SAFE_INTEGER;
+
+/** Answers about files. */
+export const FILE_METHODS = {
+  'file.list': ({ core }, params) => {
+    const conversation =
+      params.conversation === undefined ? undefined : findConversation(core.db, params.conversation).id;
+    const before = params.before === undefined ? LAST_ROW : findFile(core.db, params.before).id;
+    return listFiles(core.db, conversation, before, params.limit).map((row) => fileObject(core, row));
+  },
+  'file.show': ({ core }, { id }) => fileObject(core, findFile(core.db, id)),
+  'file.send': async (context, params) => {
+    const { core, files } = context;
+    if (!params.path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
+    const row = await core.queue.call(() =>
+      files.begin(findConversation(core.db, params.conversation), params.name ?? params.path),
+    );
+    await files.sendPath(params.path, row, (task) => core.queue.call(task));
+    await core.queue.call(() => files.offer(row));
+    return waitForFile(context, row, params);
+  },
+  'file.open': ({ core, files }, { conversation, name }) =>
+    core.queue.call(() => {
+      const row = files.begin(findConversation(core.db, conversation), name);
+      return { id: fileObject(core, fileOf(core, row)).id };
+    }),
+  'file.write': ({ core, files }, { id, data }) =>
+    core.queue.call(() => ({
+      sizeBytes: files.write(findFile(core.db, id).id, Buffer.from(data, 'base64')),
+    })),
+  'file.offer': async (context, params) => {
+    const { core, files } = context;
+    const row = await core.queue.call(() => files.offer(findFile(core.db, params.id).id));
+    return waitForFile(context, row, params);
+  },
+  'file.save': async (context, params) => {
+    const { core, files } = context;
+    const row = await core.queue.call(() => {
+      const file = findFile(core.db, params.id);
+      files.fetch(file, params.path, { overwrite: params.overwrite === true });
+      return file.id;
+    });
+    return waitForFile(context, row, params);
+  },
+  'file.fetch': async (context, params) => {
+    const { core, files } = context;
+    const row = await core.queue.call(() => {
+      const file = findFile(core.db, params.id);
+      files.fetch(file);
+      return file.id;
+    });
+    return waitForFile(context, row, params);
+  },
+  'file.read': ({ core, files }, { id, index }) => {
+    const { data, last } = files.read(findFile(core.db, id), index);
+    return { data: Buffer.from(data).toString('base64'), last };
+  },
+  'file.pause': ({ core, files }, { id }) =>
+    core.queue.call(() => {
+      const file = findFile(core.db, id);
+      files.pause(file);
+      return fileObject(core, fileOf(core, file.id));
+    }),
+  'file.cancel': ({ core, files }, { id }) =>
+    core.queue.call(() => {
+      const file = findFile(core.db, id);
+      files.cancel(file);
+      return fileObject(core, fileOf(core, file.id));
+    }),
+} satisfies Handlers;
+
+// Without a time of its own the wait ends after a minute in which nothing came.
+const waitForFile = async (
+  { core, waits }: Context,
+  row: number,
+  { wait, timeoutMs }: { readonly wait?: string | undefined; readonly timeoutMs?: number | undefined },
+) => {
+  const isOver = (): boolean => {
+    const file = getFile(core.db, row);
+    if (file === undefined || core.fileTroubles.has(row)) return true;
+    return ['paused', 'cancelled', 'failed'].includes(file.state) || (file.state === 'done' && file.saveTo === '');
+  };
+  const { contactId } = conversationOf(core.db, fileOf(core, row).conversationId);
+  // What is here already and is only being saved needs nobody.
+  const needsThem = (): boolean => wait === 'done' && !isOver() && fileOf(core, row).state !== 'done';
+  const useless = () => (needsThem() ? uselessWait(core, contactId) : undefined);
+  for (let patient = wait === 'done'; patient && !isOver() && useless() === undefined; ) {
+    const { chunks } = fileOf(core, row);
+    const moved = (): boolean => timeoutMs === undefined && fileOf(core, row).chunks !== chunks;
+    patient = await waits.until(() => isOver() || moved() || useless() !== undefined, timeoutMs);
+  }
+  const trouble = core.fileTroubles.get(row);
+  if (wait === 'done' && trouble !== undefined) throw trouble;
+  const file = fileOf(core, row);
+  const reason = useless();
+  return {
+    file: fileObject(core, file),
+    reached: wait !== 'done' || (file.state === 'done' && file.saveTo === ''),
+    ...(reason === undefined ? {} : { useless: reason }),
+  };
+};
