@@ -2,7 +2,15 @@
 import { existsSync, fstatSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { connectOrStart } from '../client/launch.ts';
-import { type AccountPaths, accountPaths, chooseAccount, type Environment, placesOf } from '../client/paths.ts';
+import {
+  type AccountPaths,
+  accountPaths,
+  chooseAccount,
+  type Environment,
+  listAccounts,
+  type Places,
+  placesOf,
+} from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
 import { parseDuration, parseTime } from '../protocol/time-words.ts';
@@ -132,7 +140,7 @@ const contextOf = (
     out.explain(`connecting to ${account.socket}`);
     const start = options.start !== false && !flags.has('no-start');
     const starting = (): void => {
-      if (options.create !== true && !existsSync(account.vault)) throw noAccount(name);
+      if (options.create !== true && !existsSync(account.vault)) throw noAccount(name, places);
       out.explain(`nobody answers: starting ${daemonCommand.join(' ')}`);
     };
     const client = await (start
@@ -140,6 +148,7 @@ const contextOf = (
       : RpcClient.open(account.socket));
     client.onCall = (method) => out.explain(`calling ${method}`);
     clients.push(client);
+    if (options.unlock !== false && !client.greeting.exists) throw noAccount(name, places);
     if (options.unlock !== false) await unlock(client, account, passphrase);
     return client;
   };
@@ -160,15 +169,17 @@ const contextOf = (
   };
 };
 
-const noAccount = (name: string): SottoError =>
-  new SottoError('account.unknown', { message: `There is no account ${name}: make one with sotto init` });
+const noAccount = (name: string, places: Places): SottoError => {
+  const others = listAccounts(places);
+  const next = others.length === 0 ? 'make one with sotto init' : `choose one with --account (${others.join(', ')})`;
+  return new SottoError('account.unknown', { message: `There is no account ${name}: ${next}` });
+};
 
 const unlock = async (
   client: RpcClient,
   account: AccountPaths,
   passphrase: CommandContext['passphrase'],
 ): Promise<void> => {
-  if (!client.greeting.exists) throw noAccount(account.name);
   if (!client.greeting.locked) return;
   // Locked by its owner's word, and nothing to ask for: only `account unlock` opens it again.
   if (!client.greeting.passphrase) throw new SottoError('account.locked');

@@ -22,6 +22,7 @@ import { Expiry } from './expire.ts';
 import { Files } from './files.ts';
 import { admit, attachIncoming, retryNow, unlink, wake } from './links.ts';
 import { callMethod } from './methods.ts';
+import { checkName } from './names.ts';
 import { linkStateOf } from './peer.ts';
 import { AccountQueue } from './queue.ts';
 import { settingOf } from './settings.ts';
@@ -40,11 +41,12 @@ export type AccountOptions = {
   readonly bug: (error: unknown) => void;
 };
 
-/** Writes a new account into an empty, migrated database. `root` is the secret behind the recovery phrase; it is not kept. */
+/** Writes a new account into an empty, migrated database. `root`, the secret behind the phrase, is not kept. Throws `nickname.invalid`. */
 export const createAccount = (
   db: Database,
   wanted: { readonly root: Uint8Array; readonly nickname: string; readonly random: Random; readonly clock: Clock },
 ): void => {
+  checkName(wanted.nickname);
   const secrets = deriveSecrets(wanted.root);
   db.transaction(() =>
     putSelf(db, secrets, {

@@ -2,7 +2,7 @@
 import { parseAddress } from '../crypto/identity.ts';
 import { SottoError, textOf } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
-import { NAME_CHARS_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
+import { WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { AccountMethod, Contact, MessageState, Params, Result } from '../protocol/rpc.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import {
@@ -30,7 +30,7 @@ import { FILE_METHODS } from './files-methods.ts';
 import { sendPing } from './heartbeat.ts';
 import { retryNow, stopIgnoring } from './links.ts';
 import { cancel, checkText, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
-import { findContact, findConversation, findMessage, messageIn } from './names.ts';
+import { checkName, findContact, findConversation, findMessage, messageIn } from './names.ts';
 import {
   contactDetail,
   contactObject,
@@ -103,6 +103,7 @@ const HANDLERS: Handlers = {
   'account.show': ({ core, name }) => selfObject(core, name),
   'account.nickname': (context, { nickname }) =>
     inQueue(context, () => {
+      checkName(nickname);
       commit(context.core, () => putNickname(context.core.db, nickname));
       return selfObject(context.core, context.name);
     }),
@@ -347,11 +348,6 @@ const inConversation = (
     step(context.core, row);
     return conversationObject(context.core, getConversation(context.core.db, row.id) ?? row);
   });
-
-const checkName = (name: string): void => {
-  if (name.trim() === '' || name.length > NAME_CHARS_MAX || /[\p{Cc}\n]/u.test(name))
-    throw new SottoError('nickname.invalid');
-};
 
 const block = (core: Core, contact: ContactRow, on: boolean): void => {
   commit(core, (changes) => {

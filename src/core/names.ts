@@ -1,6 +1,7 @@
 // What the user's words mean: contacts by name, address or id, conversations, messages and files by id or prefix.
 import { SottoError } from '../protocol/errors.ts';
 import { ID_PREFIX_MIN, idOf } from '../protocol/ids.ts';
+import { NAME_CHARS_MAX } from '../protocol/limits.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type ContactRow, getContact, getContactByAddress, getContactByName, listContacts } from '../store/contacts.ts';
@@ -88,6 +89,12 @@ export const findFile = (db: Database, reference: string): FileRow => {
     `There is no file ${quoted(reference)}`,
     (file) => `${file.name} (${idOf(file.fileId)})`,
   );
+};
+
+/** Throws `nickname.invalid` for what is no name: empty, longer than 64 characters, or with line breaks or other controls. */
+export const checkName = (name: string): void => {
+  if (name.trim() === '' || name.length > NAME_CHARS_MAX || /\p{Cc}/u.test(name))
+    throw new SottoError('nickname.invalid');
 };
 
 const isPrefix = (text: string): boolean =>

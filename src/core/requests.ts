@@ -28,17 +28,19 @@ import {
 } from '../store/sessions.ts';
 import { ensureConversation } from './accepting.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
+import { checkName } from './names.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { bundleIdOf, emptySession, loadSession, resetsLeft, startSession } from './sessions.ts';
 
 type RequestFrame = Extract<PlainFrame, { kind: 'request' }>;
 
-/** Asks the person at `address`. Throws `contact.self`, `contact.exists`, `name.taken`, `request.tooMany`. Gives the contact's row id. */
+/** Asks the person at `address`. Throws `nickname.invalid`, `contact.self`, `contact.exists`, `name.taken`, `request.tooMany`. Gives the contact's row id. */
 export const ask = async (
   core: Core,
   wanted: { readonly address: string; readonly name: string; readonly note?: string },
 ): Promise<number> => {
+  checkName(wanted.name);
   if (wanted.address === core.address) throw new SottoError('contact.self');
   const known = getContactByAddress(core.db, wanted.address);
   if (known !== undefined && isAskedOrAccepted(core, known))
@@ -119,6 +121,7 @@ export const onRequest = async (core: Core, peer: Peer, contact: ContactRow, fra
 export const accept = async (core: Core, contact: ContactRow, name: string): Promise<number> => {
   const request = getOpenRequest(core.db, contact.id, 'theirs');
   if (request === undefined) throw new SottoError('request.unknown');
+  checkName(name);
   refuseTaken(core, name, contact.id);
   const started = await startSession(core, contact, request.requestId, request.bundle);
   commit(core, (changes) => {

@@ -62,19 +62,19 @@ describe('identity', () => {
   });
 });
 
-describe('public keys', () => {
-  // The eight points of small order, in their canonical encodings.
-  const SMALL = [
-    '0100000000000000000000000000000000000000000000000000000000000000',
-    'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
-    '0000000000000000000000000000000000000000000000000000000000000080',
-    '0000000000000000000000000000000000000000000000000000000000000000',
-    'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
-    'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa',
-    '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
-    '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85',
-  ];
+// The eight points of small order, in their canonical encodings.
+const SMALL = [
+  '0100000000000000000000000000000000000000000000000000000000000000',
+  'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+  '0000000000000000000000000000000000000000000000000000000000000080',
+  '0000000000000000000000000000000000000000000000000000000000000000',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa',
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85',
+];
 
+describe('public keys', () => {
   test('of small order are refused as keys and as addresses', () => {
     for (const hex of SMALL) {
       const small = new Uint8Array(Buffer.from(hex, 'hex'));
@@ -95,6 +95,14 @@ describe('public keys', () => {
 
 describe('ID-4: the certificate', () => {
   const certificate = makeCertificate(keys.publicKeys, keys.identitySeed);
+
+  test('of a key that signs for everybody is refused for its key', () => {
+    for (const hex of SMALL) {
+      const identityKey = new Uint8Array(Buffer.from(hex, 'hex'));
+      const forged = makeCertificate({ ...keys.publicKeys, identityKey }, keys.identitySeed);
+      expect(() => readCertificate(forged)).toThrow(expect.objectContaining({ code: 'key.invalid' }));
+    }
+  });
 
   test('gives back the three keys', () => {
     expect(readCertificate(certificate)).toEqual(keys.publicKeys);

@@ -122,8 +122,12 @@ describe('accounts side by side', () => {
     await ben.ok('id');
   }, 30_000);
 
-  test('one that is not there is neither renamed nor erased', async () => {
+  test('one that is not there is neither renamed nor erased, and the others are named', async () => {
     const nobody = stage.stranger('nobody');
+    const unknown = { code: 'account.unknown', exit: 3, message: expect.stringMatching(/--account \(.*ben/) };
+    for (const words of [['status'], ['account', 'rename', 'other'], ['account', 'remove', '--confirm', 'nobody']])
+      expect((await nobody.run(...words)).error, words.join(' ')).toMatchObject(unknown);
+    expect((await nobody.one<{ running: boolean }>('daemon', 'status')).running).toBe(false);
     for (const [method, params] of [
       ['account.rename', '{"name":"other"}'],
       ['account.remove', '{"confirm":"nobody"}'],

@@ -142,6 +142,13 @@ describe('a contact', () => {
       ['x'.repeat(65), 'params.invalid'],
     ] as const)
       expect((await alice.run('contact', 'rename', 'bob', name)).error?.code).toBe(code);
+    const { link } = await alice.one<{ link: string }>('id');
+    for (const words of [
+      ['nickname', 'two\nlines'],
+      ['contact', 'add', link, '--name', 'two\nlines'],
+      ['--account', 'nobody', 'init', '--no-passphrase', '--nickname', 'two\nlines'],
+    ])
+      expect((await alice.run(...words)).error?.code, words.join(' ')).toBe('nickname.invalid');
     expect((await alice.run('contact', 'note', 'bob', 'x'.repeat(501))).error?.code).toBe('params.invalid');
   });
 
