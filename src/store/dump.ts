@@ -23,19 +23,34 @@ const TABLES: Readonly<Record<string, string>> = {
   frame_ids: 'contact_id, frame_id, at',
   outbox: 'id, contact_id, frame_id, kind, body, message_row, created_at, expires_at',
 };
+// Where that is not the id.
+const KEYS: Readonly<Record<string, readonly string[]>> = {
+  settings: ['scope', 'key'],
+  reactions: ['message_row', 'mine', 'emoji'],
+  tombstones: ['contact_id', 'message_id'],
+  frame_ids: ['contact_id', 'frame_id'],
+};
 const PAGE = 500;
 
 /** Lines of every row, table by table, in pages; the caller may rest between two of them. Read inside one transaction. */
 export function* dumpRows(db: Database): Generator<string> {
-  for (const [table, columns] of Object.entries(TABLES)) {
-    // A page by offset over a primary key order is stable: nothing changes inside the read transaction.
-    for (let offset = 0; ; offset += PAGE) {
-      const rows = db.all<Row>(`SELECT ${columns} FROM ${table} ORDER BY 1, 2 LIMIT ? OFFSET ?`, PAGE, offset);
-      if (rows.length > 0) yield rows.map((row) => `${JSON.stringify([table, encode(row)])}\n`).join('');
-      if (rows.length < PAGE) break;
+  for (const table of Object.keys(TABLES)) {
+    let rows = page(db, table, undefined);
+    while (rows.length > 0) {
+      yield rows.map((row) => `${JSON.stringify([table, encode(row)])}\n`).join('');
+      rows = page(db, table, rows.at(-1));
     }
   }
 }
+
+// The rows of a table behind `last`, by its primary key: a page costs the same wherever it begins.
+const page = (db: Database, table: string, last: Row | undefined): Row[] => {
+  const columns = TABLES[table] ?? '';
+  const key = KEYS[table] ?? ['id'];
+  const behind = last === undefined ? '' : `WHERE (${key.join(', ')}) > (${key.map(() => '?').join(', ')})`;
+  const from = last === undefined ? [] : key.map((name) => last[name] ?? null);
+  return db.all<Row>(`SELECT ${columns} FROM ${table} ${behind} ORDER BY ${key.join(', ')} LIMIT ?`, ...from, PAGE);
+};
 
 /** Writes one line's row. Throws `backup.damaged` for a table or column that is none of ours, and a row that does not fit. */
 export const loadRow = (db: Database, line: string): void => {

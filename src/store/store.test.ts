@@ -7,7 +7,7 @@ import { type Database, openDatabase } from '../sqlite/open.ts';
 import { checkDatabase } from './check.ts';
 import { getContactByAddress, getContactByName, patchContact, putContact } from './contacts.ts';
 import { addUnread, countUnread, getConversationOfContact, putConversation } from './conversations.ts';
-import { indexMessages } from './dump.ts';
+import { dumpRows, indexMessages, loadRow } from './dump.ts';
 import { listEvents, putEvent } from './events.ts';
 import {
   deleteMessage,
@@ -239,4 +239,25 @@ describe('the store', () => {
     putEvent(db, { at: 1, kind: 'message.received', contactId });
     expect(listEvents(db, 0, 10)).toHaveLength(1);
   });
+});
+
+test('the lines of a backup are all rows of its tables, page by page, and make the same rows again', () => {
+  const ROWS = 1_200;
+  const many = (sql: string) =>
+    db.run(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${ROWS}) ${sql}`);
+  many(`INSERT INTO messages (conversation_id, message_id, mine, body, state, sent_at)
+    SELECT ${conversationId}, randomblob(16), 0, 'text ' || i, 'received', i FROM n`);
+  many(`INSERT INTO frame_ids (contact_id, frame_id, at) SELECT ${contactId}, randomblob(16), i FROM n`);
+  many(`INSERT INTO tombstones (contact_id, message_id, at) SELECT ${contactId}, randomblob(16), i FROM n`);
+  many(`INSERT INTO reactions (message_row, mine, emoji, at) SELECT i / 3 + 1, i % 2, 'x' || i, i FROM n`);
+  many(`INSERT INTO settings (scope, key, value) SELECT i / 9, 'key ' || i, 'x' FROM n`);
+  using again = openDatabase(':memory:');
+  migrate(again);
+  again.exec('PRAGMA foreign_keys = OFF');
+  for (const lines of dumpRows(db)) for (const line of lines.trimEnd().split('\n')) loadRow(again, line);
+  for (const table of ['contacts', 'messages', 'frame_ids', 'tombstones', 'reactions', 'settings']) {
+    const rows = (from: Database) => from.all(`SELECT * FROM ${table} ORDER BY 1, 2, 3`);
+    expect(rows(again).length, table).toBe(table === 'contacts' ? 1 : ROWS);
+    expect(rows(again)).toEqual(rows(db));
+  }
 });

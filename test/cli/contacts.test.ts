@@ -146,9 +146,10 @@ describe('a contact', () => {
     for (const words of [
       ['nickname', 'two\nlines'],
       ['contact', 'add', link, '--name', 'two\nlines'],
-      ['--account', 'nobody', 'init', '--no-passphrase', '--nickname', 'two\nlines'],
     ])
       expect((await alice.run(...words)).error?.code, words.join(' ')).toBe('nickname.invalid');
+    const made = await stage.stranger('nobody').run('init', '--no-passphrase', '--nickname', 'two\nlines');
+    expect(made.error?.code).toBe('nickname.invalid');
     expect((await alice.run('contact', 'note', 'bob', 'x'.repeat(501))).error?.code).toBe('params.invalid');
   });
 
