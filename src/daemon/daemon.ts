@@ -1,5 +1,5 @@
 // The local program: owns one account, its database and its network, and answers front ends until it is told to end.
-import { renameSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { type AccountPaths, checkSocketDir, type Places } from '../client/paths.ts';
 import { Account, createAccount, torObject } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
@@ -86,6 +86,8 @@ export class Daemon {
       path: options.paths.socket,
       greeting: () => this.#greeting(),
       handle: (connection, method, params) => this.#handle(connection, method, params),
+      // Whoever wanted an account here has none: nobody would come back to this daemon.
+      left: () => void (!existsSync(options.paths.vault) && this.stop().catch((error) => this.bug(error))),
       bug: (error) => this.bug(error),
     });
   }

@@ -32,6 +32,8 @@ export type SocketOptions = {
   readonly greeting: () => Greeting;
   /** Answers a validated call. */
   readonly handle: (connection: Connection, method: Method, params: unknown) => Promise<unknown>;
+  /** The last front end is gone. */
+  readonly left: () => void;
   readonly bug: (error: unknown) => void;
 };
 
@@ -93,6 +95,7 @@ export class RpcSocket implements AsyncDisposable {
       this.#sockets.delete(socket);
       session.gone();
       session.connection.stopListening?.();
+      if (this.#sockets.size === 0) this.#options.left();
     });
     socket.on('data', (chunk) => session.data(chunk));
   }

@@ -128,6 +128,9 @@ describe('accounts side by side', () => {
     for (const words of [['status'], ['account', 'rename', 'other'], ['account', 'remove', '--confirm', 'nobody']])
       expect((await nobody.run(...words)).error, words.join(' ')).toMatchObject(unknown);
     expect((await nobody.one<{ running: boolean }>('daemon', 'status')).running).toBe(false);
+    // A daemon that an account was wanted of, and came to none, does not stay.
+    expect((await nobody.run('init', '--no-passphrase', '--nickname', 'two\nlines')).code).toBe(2);
+    await nobody.until('the end', async () => !(await nobody.one<{ running: boolean }>('daemon', 'status')).running);
     for (const [method, params] of [
       ['account.rename', '{"name":"other"}'],
       ['account.remove', '{"confirm":"nobody"}'],

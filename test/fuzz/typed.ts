@@ -264,6 +264,7 @@ const rpc = (async () => {
     path: rpcPath,
     greeting: () => ({ sotto: '0', rpc: 1, account: 'a', locked: false, cursor: '0' }) as never,
     handle: async (_connection, method, params) => ({ method, params }),
+    left: () => {},
     bug: (error) => bugs.push(error),
   });
   await socket.listen();
