@@ -26,3 +26,17 @@ test('a changed letter, a cut address and foreign text are refused', () => {
   for (const bad of [changed, address.slice(1), 'hello', '', `${'1'.repeat(56)}.onion`])
     expect(() => keyOfAddress(bad)).toThrow(SottoError);
 });
+
+test('a letter outside the alphabet is named, with what it looks like', () => {
+  const told = (text: string) => {
+    try {
+      return keyOfAddress(text);
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  const address = addressOf(new Uint8Array(32).fill(7));
+  expect(told(`${address.slice(0, 4)}0${address.slice(5)}`)).toBe('Letter 5, "0", is none of a–z and 2–7: perhaps o');
+  expect(told(`é${address.slice(1)}`)).toBe('Letter 1, "é", is none of a–z and 2–7');
+  expect(told(address.slice(1))).toContain('56 letters');
+});

@@ -15,8 +15,7 @@ export const keyOfAddress = (address: string): Uint8Array<ArrayBuffer> => {
     .trim()
     .toLowerCase()
     .replace(/\.onion$/, '');
-  if (!/^[a-z2-7]{56}$/.test(text))
-    throw new SottoError('address.invalid', { message: 'An address has 56 letters a–z and digits 2–7, then .onion' });
+  refuseForeign(text);
   const bytes = unbase32(text);
   const key = bytes.slice(0, 32);
   if (bytes[34] !== VERSION || !checksum(key).equals(bytes.subarray(32, 34)))
@@ -24,6 +23,22 @@ export const keyOfAddress = (address: string): Uint8Array<ArrayBuffer> => {
       message: 'The checksum of the address does not match: a letter is wrong',
     });
   return key;
+};
+
+// What is easily taken for a letter of the alphabet, and is none.
+const LOOK_ALIKES: Readonly<Record<string, string>> = { 0: 'o', 1: 'l', 8: 'b', 9: 'g' };
+
+const refuseForeign = (text: string): void => {
+  const letters = [...text];
+  if (letters.length !== 56)
+    throw new SottoError('address.invalid', { message: 'An address has 56 letters a–z and digits 2–7, then .onion' });
+  const at = letters.findIndex((letter) => !ALPHABET.includes(letter));
+  if (at < 0) return;
+  const [letter = '', near] = [letters[at], LOOK_ALIKES[letters[at] ?? '']];
+  throw new SottoError('address.invalid', {
+    message: `Letter ${at + 1}, ${JSON.stringify(letter)}, is none of a–z and 2–7${near === undefined ? '' : `: perhaps ${near}`}`,
+    details: { position: at + 1, letter, near: near === undefined ? [] : [near] },
+  });
 };
 
 const checksum = (key: Uint8Array): Buffer =>
