@@ -62,11 +62,14 @@ export const receive = async (core: Core, contact: ContactRow, frames: readonly 
   return { acknowledge: [...repeats, ...taken.map(({ frame }) => frame.id)], unasked, undecryptable };
 };
 
+/** The number of the day, in UTC. */
+export const dayOf = (core: Core): number => Math.floor(core.clock.now() / DAY_MS);
+
 // Counted in memory, by day: what a restart forgives is one day's worth.
 const overQuota = (core: Core, contact: ContactRow, frames: readonly SealedFrame[]): boolean => {
   const peer = core.peers.get(contact.id);
   if (peer === undefined) return false;
-  const day = Math.floor(core.clock.now() / DAY_MS);
+  const day = dayOf(core);
   if (peer.quota.day !== day) peer.quota = { day, frames: 0, bytes: 0, told: false };
   peer.quota.frames += frames.length;
   peer.quota.bytes += frames.reduce((sum, frame) => sum + frame.ciphertext.length, 0);

@@ -6,6 +6,7 @@ import { depthOfOutbox } from '../store/outbox.ts';
 import { getOpenRequest } from '../store/sessions.ts';
 import type { Core } from './core.ts';
 import { linkStateOf } from './peer.ts';
+import { dayOf } from './receive.ts';
 
 /** What is in the way of a contact, and what to do about it. */
 export const why = (core: Core, contact: ContactRow): Why => {
@@ -76,6 +77,8 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
   if (contact.paused === 'notContact') advice.push(`they do not know you any more: ${again}`);
   if (contact.paused === 'keyChanged')
     advice.push(`another key was shown: sotto contact remove ${name}, add it again, compare the safety number`);
+  if (peer?.quota.told === true && peer.quota.day === dayOf(core))
+    advice.push('they sent more than a day allows: the rest waits until tomorrow');
   if (contact.paused === 'tooManyResets') advice.push('the session was reset too often today: it goes on tomorrow');
   if (peer?.descriptorFound === false)
     advice.push('their address is not published: they are offline, or their clock is wrong');

@@ -334,10 +334,13 @@ describe('FRAME-6: floods', () => {
     const told = async () =>
       (await bob.contact('mallory')).history?.filter(({ kind }) => kind === 'quota.exceeded') ?? [];
     expect(await told()).toHaveLength(1);
+    const advice = async () => (await bob.call('contact.why', { contact: 'mallory' })).advice;
+    expect(await advice()).toEqual(['they sent more than a day allows: the rest waits until tomorrow']);
     world.clock.jump(24 * 3_600_000);
     await mallory.say(late);
     expect(mallory.acknowledged(late.id)).toBe(true);
     expect((await bob.read('mallory')).at(-1)).toBe('too much');
+    expect(await advice()).toEqual([]);
     expect(await told()).toHaveLength(1);
   });
 
