@@ -47,6 +47,16 @@ describe('the command table', () => {
     }
   });
 
+  test('takes --account without a name where it says for what a setting is', () => {
+    for (const argv of [
+      ['config', 'set', 'privacy.typing', 'on', '--account'],
+      ['config', 'set', '--account', '--json', 'privacy.typing', 'on'],
+    ])
+      expect(parseCommandLine(argv)).toMatchObject({ args: ['privacy.typing', 'on'] });
+    expect(parseCommandLine(['config', 'list', '--account', 'a']).flags.account).toBe('a');
+    expect(code('status', '--account')).toBe('usage.invalid');
+  });
+
   test('refuses what it does not know with a usage error', () => {
     expect(code('nonsense')).toBe('usage.invalid');
     expect(code('contact')).toBe('usage.invalid');

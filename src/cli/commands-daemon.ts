@@ -179,7 +179,7 @@ const fixOf = (code: string): string =>
 
 const inFlag = {
   in: { doc: 'only for this conversation', value: 'CONVERSATION' },
-  account: { doc: 'the account to use', value: 'NAME' },
+  account: { doc: 'for the whole account, as without it; with a name, the account to use', value: 'NAME' },
 } as const;
 const scope = (context: CommandContext) => {
   const conversation = context.flags.text('in');

@@ -18,7 +18,8 @@ export const parseCommandLine = (argv: readonly string[]): Parsed => {
   const flags = { ...GLOBAL_FLAGS, ...(command?.flags ?? {}) };
   let parsed: ReturnType<typeof parseArgs>;
   try {
-    parsed = parseArgs({ args: [...argv], options: optionsOf(flags), allowPositionals: true, strict: true });
+    const args = command?.path.startsWith('config ') === true ? withoutScope(argv) : [...argv];
+    parsed = parseArgs({ args, options: optionsOf(flags), allowPositionals: true, strict: true });
   } catch (error) {
     throw usage(error instanceof Error ? (error.message.split('. ')[0] ?? '') : 'not understood', command);
   }
@@ -28,6 +29,10 @@ export const parseCommandLine = (argv: readonly string[]): Parsed => {
   if (command !== undefined && given.help !== true) checkArgs(command, args);
   return { command, args, flags: given };
 };
+
+// `--account` of a setting, without a name: the whole account, which is meant anyway.
+const withoutScope = (argv: readonly string[]): string[] =>
+  argv.filter((word, i) => word !== '--account' || argv[i + 1]?.startsWith('-') === false);
 
 /** An error that says how the command is used. */
 export const usage = (message: string, command: Command | undefined): SottoError =>

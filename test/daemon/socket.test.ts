@@ -4,6 +4,7 @@ import { statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { VERSION } from '../../src/protocol/version.ts';
 import { pruneEvents } from '../../src/store/events.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 import { databaseOf, furnish, pathsOf } from './furnished.ts';
@@ -102,7 +103,14 @@ describe('the socket', () => {
   test('greets first, then answers', async () => {
     const wire = new Wire();
     await wire.ask(request(7, 'rpc.methods'));
-    expect(wire.lines[0]).toMatchObject({ account: 'alice', locked: false, exists: true, rpc: 1 });
+    expect(wire.lines[0]).toEqual({
+      sotto: VERSION,
+      rpc: 1,
+      account: 'alice',
+      locked: false,
+      exists: true,
+      passphrase: false,
+    });
     expect(wire.lines[1]).toMatchObject({ jsonrpc: '2.0', id: 7 });
     wire.close();
   });

@@ -203,6 +203,23 @@ describe('two people over real Tor', () => {
     expect((await carol.run('send', 'bob', 'intruder')).code).toBe(6);
     expect(await bob.items('search', 'intruder')).toEqual([]);
     expect((await bob.items<{ name: string }>('conversations')).map((one) => one.name)).toEqual(['alice']);
+    const { words } = await alice.one<{ words: string }>('id');
+    const asked = carol.one<{ state: string }>(
+      'contact',
+      'add',
+      ...words.split(' '),
+      '--name',
+      'alice',
+      '--wait',
+      'accepted',
+    );
+    const { id } = await alice.until(
+      'a request',
+      async () => (await alice.items<{ id: string }>('contact', 'requests'))[0],
+    );
+    await alice.ok('contact', 'accept', id, '--name', 'carol');
+    expect((await asked).state).toBe('accepted');
+    expect(['sent', 'delivered']).toContain((await carol.one<Message>('send', 'alice', 'hi', '--wait', 'sent')).state);
   });
 
   test('a backup made while running comes back in another folder, and the sessions heal', async () => {
