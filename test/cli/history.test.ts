@@ -220,6 +220,29 @@ describe('a conversation', () => {
   });
 });
 
+test('status, why and doctor have the fields that scripts rely on', async () => {
+  const number = expect.any(Number);
+  const text = expect.any(String);
+  expect(await alice.one('status')).toMatchObject({
+    tor: { state: 'off', bootstrapPercent: 0, reachable: false, descriptorUploads: 0 },
+    outboxDepth: number,
+    unread: number,
+    links: expect.any(Array),
+    daemon: { pid: number, uptimeMs: number, rssBytes: number, socket: text, version: text },
+  });
+  expect(await alice.one('why', 'bob')).toMatchObject({
+    contact: 'bob',
+    summary: text,
+    link: { state: 'none', attempts: 0 },
+    outbox: { depth: number },
+    descriptor: {},
+    advice: [expect.stringContaining('offline = false')],
+  });
+  const checks = await alice.items('doctor');
+  expect(checks.length).toBeGreaterThan(5);
+  for (const check of checks) expect(check).toEqual({ check: text, ok: true, detail: text });
+});
+
 describe('a text', () => {
   test('of the outbox is taken back and sent again; its state says so', async () => {
     const { id } = await alice.one<Message>('send', 'bob', 'second thoughts');
