@@ -92,6 +92,7 @@ const beForged = async (): Promise<void> => {
   await (await Hostile.join(world, forged)).dial(bob).catch(() => {});
   await world.settle();
   await bob.call('contact.remove', { contact: 'alice' });
+  await world.settle();
 };
 
 /** What an event of this kind must have. */
