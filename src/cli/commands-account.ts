@@ -6,7 +6,7 @@ import { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
 import type { Command, CommandContext } from './command.ts';
-import { drawn } from './give.ts';
+import { drawn, endDaemon, optional } from './give.ts';
 import { sizeText } from './show.ts';
 
 const PASSPHRASE_FLAGS = {
@@ -44,7 +44,8 @@ const init: Command = {
       throw new SottoError('account.exists', { message: `The account ${account.name} exists already` });
     const secret = await newPassphrase(context);
     const client = await context.connect({ unlock: false, create: true });
-    const made = await client.call('account.init', { nickname: flags.text('nickname') ?? account.name, ...secret });
+    const params = { nickname: flags.text('nickname') ?? account.name, ...secret };
+    const made = await orNoDaemon(client, client.call('account.init', params));
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, ({ recoveryPhrase, ...self }) =>
       out.showsSecrets ? `${selfText(self)}\n\n${PHRASE_HEAD}\n\n${recoveryPhrase}` : selfText(self),
@@ -53,6 +54,16 @@ const init: Command = {
       out.warn('The recovery phrase is shown on a terminal or with --json only: remove this account and make it there');
     else if (!out.json) await checkPhrase(context, made.recoveryPhrase);
   },
+};
+
+// An account that could not be made needs no daemon.
+const orNoDaemon = async <T>(client: RpcClient, made: Promise<T>): Promise<T> => {
+  try {
+    return await made;
+  } catch (error) {
+    if (!client.greeting.exists) await endDaemon(client).catch(() => undefined);
+    throw error;
+  }
 };
 
 // On a terminal the phrase counts as written down once two of its words were typed.
@@ -80,7 +91,8 @@ const restore: Command = {
     const nickname = flags.text('nickname');
     const from = file === undefined || file === '-' ? await fromPhrase(context, file) : await fromFile(context, file);
     const client = await context.connect({ unlock: false, create: true });
-    const made = await client.call('account.restore', { ...from, ...(nickname === undefined ? {} : { nickname }) });
+    const params = { ...from, ...optional('nickname', nickname) };
+    const made = await orNoDaemon(client, client.call('account.restore', params));
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, selfText);
     if (from.file === undefined) out.say('Contacts and history are not in the phrase: ask your contacts again.');

@@ -6,6 +6,7 @@ import { errorObject, SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { Command, CommandContext } from './command.ts';
+import { endDaemon } from './give.ts';
 import { checkText, settingText, statusText } from './show.ts';
 import { launchdAgent, systemdUnit } from './units.ts';
 
@@ -48,11 +49,7 @@ const daemonStop: Command = {
       throw error;
     });
     if (client === undefined) return out.item({ stopped: true }, () => 'The daemon does not run.');
-    const gone = new Promise<void>((resolve) => {
-      client.onClose = resolve;
-    });
-    await client.call('daemon.stop', {});
-    await gone;
+    await endDaemon(client);
     out.item({ stopped: true }, () => 'stopped');
   },
 };

@@ -1,4 +1,5 @@
 // Small steps that many commands share: the first argument, an absent parameter, a list.
+import type { RpcClient } from '../client/rpc-client.ts';
 import type { CommandContext } from './command.ts';
 
 /** The first argument. */
@@ -7,6 +8,15 @@ export const first = (context: CommandContext): string => context.args[0] ?? '';
 /** An object with the key, or without it when there is no value. */
 export const optional = <Key extends string, Value>(key: Key, value: Value | undefined) =>
   value === undefined ? {} : ({ [key]: value } as Record<Key, Value>);
+
+/** Ends the daemon; resolves when it is gone. */
+export const endDaemon = async (client: RpcClient): Promise<void> => {
+  const gone = new Promise<void>((resolve) => {
+    client.onClose = resolve;
+  });
+  await client.call('daemon.stop', {});
+  await gone;
+};
 
 /** A QR code of half blocks, two rows of it a line. */
 export const drawn = async (text: string): Promise<string> => {

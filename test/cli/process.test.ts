@@ -105,6 +105,14 @@ describe('a command', () => {
       expect((await stage.stranger('nobody').run(...words)).error).toMatchObject({ code: 'account.unknown', exit: 3 });
     const checks = (await stage.stranger('nobody').run('doctor')).items;
     expect(checks).toMatchObject([{ check: 'daemon', ok: false, fix: 'sotto init' }]);
+    const env = { SOTTO_PASSPHRASE_FILE: '/dev/null' };
+    for (const words of [
+      ['init', '--nickname', ''],
+      ['restore', '-', '--no-passphrase'],
+    ])
+      expect((await stage.stranger('nobody').run(...words, { env })).error?.exit).toBeGreaterThan(1);
+    const pid = await alice.pid();
+    await alice.until('no other daemon', async () => daemons().every((one) => one === pid));
     expect(readdirSync(join(stage.dir, 'accounts'))).toEqual(['alice']);
     expect((await alice.items<{ account: string }>('account', 'list')).map(({ account }) => account)).toEqual([
       'alice',
