@@ -134,6 +134,7 @@ test('a daemon that is killed while it restores leaves no account; the next atte
   await again.ok('daemon', 'stop');
   // The daemon does what it was told, whole, although nobody waits for it any more.
   const when = () => (statSync(`${pathsOf(again).database}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  await again.until('an empty place', async () => !when());
   const words = ['restore', kept(), '--no-passphrase'];
   expect(await interrupt(again, words, { signal: 'SIGINT', when, env })).toBe(130);
   await again.until('the account', async () => (await again.run('id')).code === 0);
