@@ -32,7 +32,7 @@ export type SocketOptions = {
   readonly greeting: () => Greeting;
   /** Answers a validated call. */
   readonly handle: (connection: Connection, method: Method, params: unknown) => Promise<unknown>;
-  /** The last front end is gone. */
+  /** The last front end is gone, and what it asked for is done. */
   readonly left: () => void;
   readonly bug: (error: unknown) => void;
 };
@@ -52,9 +52,10 @@ export class RpcSocket implements AsyncDisposable {
   readonly #options: SocketOptions;
   readonly #server: Server;
   readonly #sockets = new Map<Socket, Connection>();
+  #calls = 0;
 
   constructor(options: SocketOptions) {
-    this.#options = options;
+    this.#options = { ...options, handle: (...call) => this.#handle(options.handle(...call)) };
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
@@ -86,6 +87,21 @@ export class RpcSocket implements AsyncDisposable {
     rmSync(this.#options.path, { force: true });
   }
 
+  async #handle(call: Promise<unknown>): Promise<unknown> {
+    this.#calls++;
+    try {
+      return await call;
+    } finally {
+      this.#calls--;
+      this.#lookAround();
+    }
+  }
+
+  // What a front end asked for before it went is done to its end.
+  #lookAround(): void {
+    if (this.#sockets.size === 0 && this.#calls === 0) this.#options.left();
+  }
+
   #accept(socket: Socket): void {
     if (this.#sockets.size >= RPC_CONNECTIONS_MAX) return void socket.destroy();
     const session = new Session(socket, this.#options);
@@ -95,7 +111,7 @@ export class RpcSocket implements AsyncDisposable {
       this.#sockets.delete(socket);
       session.gone();
       session.connection.stopListening?.();
-      if (this.#sockets.size === 0) this.#options.left();
+      this.#lookAround();
     });
     socket.on('data', (chunk) => session.data(chunk));
   }
