@@ -29,7 +29,7 @@ export default defineConfig({
           include: [
             'src/**/*.test.ts',
             'test/*.test.ts',
-            'test/{account,cli,daemon,sim,attacks,fuzz,server}/**/*.test.ts',
+            'test/{account,cli,daemon,sim,attacks,fuzz,server,rooms}/**/*.test.ts',
           ],
           testTimeout: 90_000,
           hookTimeout: 90_000,

@@ -3,11 +3,12 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { basename } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 
-const PROGRAMS = ['main', 'daemon', 'check', 'demo', 'bench', 'cli'] as const;
+const PROGRAMS = ['main', 'daemon', 'check', 'server', 'demo', 'bench', 'cli'] as const;
 const ENTRIES: Record<(typeof PROGRAMS)[number], string> = {
   main: 'src/main.ts',
   daemon: 'src/daemon/main.ts',
   check: 'src/daemon/check.ts',
+  server: 'src/server/main.ts',
   demo: 'src/lab/demo.ts',
   bench: 'src/lab/bench/bench.ts',
   cli: 'src/cli/run.ts',
@@ -17,10 +18,13 @@ const ENTRIES: Record<(typeof PROGRAMS)[number], string> = {
 const otherPrograms: Plugin = {
   name: 'other-programs',
   setup(setup) {
-    setup.onResolve({ filter: /^\.\/(daemon\/main|lab\/demo|lab\/bench\/bench|cli\/run)\.ts$/ }, ({ path, kind }) => {
-      const name = PROGRAMS.find((program) => ENTRIES[program] === `src/${path.slice(2)}`);
-      return kind === 'dynamic-import' && name !== undefined ? { path: `./${name}.cjs`, external: true } : undefined;
-    });
+    setup.onResolve(
+      { filter: /^\.\/(daemon\/main|server\/main|lab\/demo|lab\/bench\/bench|cli\/run)\.ts$/ },
+      ({ path, kind }) => {
+        const name = PROGRAMS.find((program) => ENTRIES[program] === `src/${path.slice(2)}`);
+        return kind === 'dynamic-import' && name !== undefined ? { path: `./${name}.cjs`, external: true } : undefined;
+      },
+    );
   },
 };
 

@@ -34,6 +34,10 @@ const run = async (argv: readonly string[]): Promise<number> => {
     const { runDemo } = await import('./lab/demo.ts');
     return runDemo(argv.slice(argv.indexOf('demo') + 1));
   }
+  if (first === 'serve') {
+    const { runServe } = await import('./server/main.ts');
+    return runServe([...argv.slice(0, argv.indexOf('serve')), ...argv.slice(argv.indexOf('serve') + 1)]);
+  }
   if (first === 'bench') {
     const { runBench } = await import('./lab/bench/bench.ts');
     return runBench(argv.slice(argv.indexOf('bench') + 1));

@@ -130,6 +130,8 @@ export type ServerTarget = {
   readonly serverKey: Uint8Array;
   /** `pinned`: its certificate carries the server key, or its onion address is it. `authorities`: the usual ones vouch for its name. */
   readonly trust: 'pinned' | 'authorities';
+  /** True when the user allows a way beside Tor. */
+  readonly clearnet?: boolean;
 };
 
 /** A connection to a server: whole messages both ways, in order and without loss while it lives. */
@@ -155,4 +157,13 @@ export interface ServerLinkEvents {
   drained(): void;
   /** `code` is CLOSE.broken when the connection was lost without a word, CLOSE.dead when the server fell silent. */
   closed(code: number, reason: string): void;
+}
+
+export interface ServerNetwork {
+  /** Opens a connection; `attach` is called once, when the server has taken it. Throws SottoError `server.*`, `tor.*`, `dial.*`. */
+  dialServer(
+    target: ServerTarget,
+    attach: (link: ServerLink) => ServerLinkEvents,
+    signal?: AbortSignal,
+  ): Promise<ServerLink>;
 }

@@ -17,7 +17,7 @@ export type Argument = {
   readonly required?: boolean;
   readonly many?: boolean;
   /** What completion offers here. */
-  readonly complete?: 'contact' | 'conversation' | 'request' | 'file' | 'setting';
+  readonly complete?: 'contact' | 'conversation' | 'request' | 'file' | 'setting' | 'server' | 'channel' | 'member';
 };
 
 export type Command = {

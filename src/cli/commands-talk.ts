@@ -1,5 +1,5 @@
 // Commands about messages and conversations.
-import { SottoError, textOf } from '../protocol/errors.ts';
+import { isErrorCode, SottoError, textOf } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
 import type { Conversation, EventKind, Message, MessageState } from '../protocol/rpc.ts';
 import { asWord, safeName } from '../protocol/safe-text.ts';
@@ -42,6 +42,12 @@ const expiry = ({ flags }: CommandContext): { expiresMs?: number; expiresFrom?: 
 
 const WAIT_WORDS = ['queued', 'sent', 'delivered', 'read'] as const satisfies readonly MessageState[];
 
+// What a server refuses is a code of the table; what ended here is a word.
+const failure = (reason: string): SottoError =>
+  isErrorCode(reason)
+    ? new SottoError(reason)
+    : new SottoError('contact.paused', { message: `The message failed: ${reason}` });
+
 const send: Command = {
   path: 'send',
   doc: 'send a text; - or nothing reads it from stdin',
@@ -52,6 +58,7 @@ const send: Command = {
   flags: {
     wait: { doc: 'until it is queued, sent, delivered or read', value: 'STATE' },
     reply: { doc: 'the message this answers', value: 'ID' },
+    thread: { doc: 'the message whose thread this belongs to', value: 'ID' },
     expires: { doc: 'ends on both sides after 30s, 1h, 7d …, or read+30s', value: 'DURATION' },
   },
   methods: ['message.send'],
@@ -63,6 +70,7 @@ const send: Command = {
       conversation: first(context),
       text: await bodyGiven(context),
       ...optional('replyTo', flags.text('reply')),
+      ...optional('thread', flags.text('thread')),
       ...optional('wait', wait),
       ...optional('timeoutMs', flags.duration('timeout')),
       ...expiry(context),
@@ -72,8 +80,7 @@ const send: Command = {
     if (reached) return;
     if (useless !== undefined)
       throw new SottoError(useless, { message: `${textOf(useless)}. The message stays in the outbox` });
-    if (message.state === 'failed')
-      throw new SottoError('contact.paused', { message: `The message failed: ${message.reason ?? 'unknown reason'}` });
+    if (message.state === 'failed') throw failure(message.reason ?? 'unknown reason');
     throw new SottoError('wait.timeout', {
       message: `It is ${message.state}, not ${wait ?? 'queued'} yet; it stays in the outbox. sotto why ${asWord(first(context))} explains`,
     });

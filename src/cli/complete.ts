@@ -51,6 +51,12 @@ const ask = async (context: CommandContext, what: NonNullable<Argument['complete
         return (await client.call('contact.requests', {})).map((contact) => contact.name);
       case 'file':
         return (await client.call('file.list', {})).map((file) => file.id.slice(0, 8));
+      case 'server':
+        return (await client.call('server.list', {})).map(({ label }) => label);
+      case 'channel':
+        return (await client.call('channel.list', {})).map(({ name }) => name);
+      case 'member':
+        return (await client.call('member.list', {})).map(({ name, server }) => `${name}@${server}`);
       case 'setting':
         return (await client.call('config.list', {})).map((row) => row.key);
     }

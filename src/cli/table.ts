@@ -7,6 +7,7 @@ import { DAEMON_COMMANDS } from './commands-daemon.ts';
 import { EXPORT_COMMANDS } from './commands-export.ts';
 import { FILE_COMMANDS } from './commands-files.ts';
 import { PROGRAM_COMMANDS } from './commands-program.ts';
+import { ROOM_COMMANDS } from './commands-rooms.ts';
 import { TALK_COMMANDS } from './commands-talk.ts';
 
 /** Flags of every command, before or after its name. */
@@ -31,5 +32,6 @@ export const COMMANDS: readonly Command[] = [
   ...TALK_COMMANDS,
   ...EXPORT_COMMANDS,
   ...FILE_COMMANDS,
+  ...ROOM_COMMANDS,
   ...PROGRAM_COMMANDS,
 ];

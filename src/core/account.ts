@@ -2,7 +2,7 @@
 import { addressOf } from '../crypto/address.ts';
 import { deriveSecrets, localKeys, type Secrets } from '../crypto/identity.ts';
 import { signalIdentity } from '../crypto/session.ts';
-import type { Cancel, Clock, Log, Network, NetworkState, Random } from '../ports.ts';
+import type { Cancel, Clock, Log, Network, NetworkState, Random, ServerNetwork } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import { DISK_RETRY_MS } from '../protocol/limits.ts';
@@ -14,6 +14,7 @@ import { countUnread } from '../store/conversations.ts';
 import { eventRange } from '../store/events.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
 import { getSelf, nicknameOf, putSelf } from '../store/self.ts';
+import { listServers } from '../store/servers.ts';
 import { listOpenRequests } from '../store/sessions.ts';
 import { ClockWatch } from './clock-watch.ts';
 import type { Changes, Core, VolatileEvent } from './core.ts';
@@ -25,6 +26,8 @@ import { callMethod } from './methods.ts';
 import { checkName } from './names.ts';
 import { linkStateOf } from './peer.ts';
 import { AccountQueue } from './queue.ts';
+import { serverObject } from './room-objects.ts';
+import { Rooms } from './rooms.ts';
 import { settingOf } from './settings.ts';
 import { Waits } from './waits.ts';
 
@@ -33,6 +36,7 @@ export type AccountOptions = {
   readonly name: string;
   readonly db: Database;
   readonly network: Network;
+  readonly servers: ServerNetwork;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -65,6 +69,7 @@ export class Account implements AsyncDisposable {
   readonly #expiry: Expiry;
   readonly #waits: Waits;
   readonly #files: Files;
+  readonly #rooms: Rooms;
   #cancelRetry: Cancel | undefined;
   /** The network's state when it last changed. */
   #network: NetworkState | undefined;
@@ -76,8 +81,13 @@ export class Account implements AsyncDisposable {
     const keys = localKeys(secrets, self.installId);
     this.#name = options.name;
     this.#waits = new Waits(options.clock);
+    this.#rooms = new Rooms(() => this.#core);
     this.#core = {
       ...options,
+      rooms: this.#rooms,
+      waits: this.#waits,
+      serversKey: self.serversKey,
+      changed: () => this.#waits.wake(),
       keys,
       queue: new AccountQueue((error) => this.#failed(error, options.bug)),
       signal: signalIdentity(self.signalSecret),
@@ -107,6 +117,7 @@ export class Account implements AsyncDisposable {
       refused: (code) => core.refused.set(code, (core.refused.get(code) ?? 0) + 1),
     });
     core.queue.post(() => account.#files.resume());
+    account.#rooms.start();
     return account;
   }
 
@@ -124,6 +135,7 @@ export class Account implements AsyncDisposable {
       outboxDepth: depthOfAllOutboxes(db),
       unread: countUnread(db),
       requests: listOpenRequests(db, 'theirs').length,
+      servers: listServers(db).map((row) => serverObject(this.#core, row)),
       refused: Object.fromEntries(refused),
       links: [...peers.values()].flatMap((peer) => {
         const contact = getContact(db, peer.contactId);
@@ -165,6 +177,7 @@ export class Account implements AsyncDisposable {
     await this.#core.queue[Symbol.asyncDispose]();
     this.#files.stop();
     this.events.flush();
+    this.#rooms.stop();
     this.#waits[Symbol.dispose]();
   }
 
@@ -189,6 +202,7 @@ export class Account implements AsyncDisposable {
       unlink(this.#core, contactId, reason);
       this.#files.unlink(contactId, reason);
     }
+    this.#rooms.flush(changes.flush);
     for (const contactId of changes.wake) this.#core.queue.post(() => wake(this.#core, contactId));
     this.#waits.wake();
   }

@@ -1,12 +1,14 @@
 // What every part of the messenger works with: store, ports, keys, live peers, and the facts a transaction leaves behind.
 import type { SignalIdentity } from '../crypto/signal-stores.ts';
-import type { Clock, Link, LocalKeys, Log, Network, Random } from '../ports.ts';
+import type { Clock, Link, LocalKeys, Log, Network, Random, ServerNetwork } from '../ports.ts';
 import type { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type NewEvent, putEvent } from '../store/events.ts';
 import type { ClockWatch } from './clock-watch.ts';
 import type { Peer } from './peer.ts';
 import type { AccountQueue } from './queue.ts';
+import type { Rooms } from './rooms.ts';
+import type { Waits } from './waits.ts';
 
 export type Core = {
   readonly db: Database;
@@ -15,6 +17,12 @@ export type Core = {
   readonly random: Random;
   readonly log: Log;
   readonly network: Network;
+  /** The way to servers of rooms. */
+  readonly servers: ServerNetwork;
+  readonly rooms: Rooms;
+  readonly waits: Waits;
+  /** What the keys of this account on servers are derived from. */
+  readonly serversKey: Uint8Array<ArrayBuffer>;
   readonly queue: AccountQueue;
   readonly keys: LocalKeys;
   readonly signal: SignalIdentity;
@@ -34,6 +42,8 @@ export type Core = {
   readonly refused: Map<string, number>;
   /** Acts on what a committed transaction left behind. */
   readonly committed: (changes: Changes) => void;
+  /** Something that is not kept has changed: who waits looks again. */
+  readonly changed: () => void;
   /** Tells front ends something that is not kept. */
   readonly volatile: (event: VolatileEvent) => void;
 };
@@ -42,6 +52,8 @@ export type VolatileEvent = {
   readonly kind: 'link.up' | 'link.down' | 'typing.changed' | 'presence.changed' | 'file.progressed';
 } & {
   readonly contactId?: number;
+  readonly channelRow?: number;
+  readonly memberRow?: number;
   readonly fileRow?: number;
   readonly state?: string;
   readonly detail?: string;
@@ -58,6 +70,8 @@ export class Changes {
   readonly unlink = new Map<number, string>();
   /** Files whose transfer is over, row id → file id in hex: nothing of it goes on or is kept. */
   readonly endedFiles = new Map<number, string>();
+  /** Servers whose outbox needs a look. */
+  readonly flush = new Set<number>();
   /** True when something was erased: the WAL must not keep it. */
   erased = false;
   /** True when an expiry was set that may be the next one. */

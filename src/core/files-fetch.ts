@@ -52,7 +52,7 @@ export class Fetching {
 
   /** Fetches an active file, at once when there is a place; one that waits for its next try is tried at once. */
   start(row: FileRow): void {
-    const { contactId } = conversationOf(this.#core.db, row.conversationId);
+    const contactId = contactOf(this.#core.db, conversationOf(this.#core.db, row.conversationId)).id;
     const fetch = this.#fetches.get(row.id) ?? { contactId, failures: 0, run: undefined, cancelRetry: undefined };
     this.#fetches.set(row.id, fetch);
     this.#atOnce(fetch);

@@ -1,6 +1,7 @@
 // Files on their way in: what is read from a path or a front end is sealed chunk by chunk, and kept until it is offered.
 import { open } from 'node:fs/promises';
 import { HASH_BYTES, hashChunk, rootOf, sealChunk } from '../crypto/file-chunks.ts';
+import { type RunningHash, runningHash } from '../crypto/primitives.ts';
 import type { Cancel } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idOf } from '../protocol/ids.ts';
@@ -16,6 +17,7 @@ import { Blob } from '../store/blobs.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import { keptBytes, putFile } from '../store/files.ts';
 import { type Core, commit } from './core.ts';
+import { newEventId } from './room-outbox.ts';
 
 const READ_CHUNKS = 16;
 
@@ -23,9 +25,18 @@ type Spool = {
   readonly key: Uint8Array;
   readonly blob: Blob;
   readonly hashes: Uint8Array[];
+  /** Of all sealed bytes so far. */
+  readonly whole: RunningHash;
   rest: Buffer;
   size: number;
   cancelIdle: Cancel;
+};
+
+/** A spooled file: its size, the root of its chunks' hashes, and the hash of its ciphertext. */
+export type Spooled = {
+  readonly size: number;
+  readonly root: Uint8Array<ArrayBuffer>;
+  readonly blob: Uint8Array<ArrayBuffer>;
 };
 
 /** Files that are being written, by row id. All of it runs in the account's queue. */
@@ -52,7 +63,8 @@ export class Spools {
         message: `${FILE_SPOOLS_MAX} files are being read already: wait, or cancel one with sotto file cancel`,
       });
     const { random, db, filesDir } = this.#core;
-    const fileId = random.bytes(ID_BYTES);
+    // In a room the file's message is an event, whose id tells when it was made.
+    const fileId = conversation.kind === 'contact' ? random.bytes(ID_BYTES) : newEventId(this.#core);
     const key = random.bytes(32);
     const wanted = {
       fileId,
@@ -66,7 +78,15 @@ export class Spools {
       putFile(db, { ...wanted, root: new Uint8Array(HASH_BYTES), state: 'spooling', createdAt: changes.at }),
     );
     const blob = Blob.make(filesDir, idOf(fileId));
-    const spool: Spool = { key, blob, hashes: [], rest: Buffer.alloc(0), size: 0, cancelIdle: () => {} };
+    const spool: Spool = {
+      key,
+      blob,
+      hashes: [],
+      whole: runningHash(),
+      rest: Buffer.alloc(0),
+      size: 0,
+      cancelIdle: () => {},
+    };
     this.#spools.set(row, spool);
     this.#watch(row, spool);
     return row;
@@ -88,15 +108,15 @@ export class Spools {
     return spool.size;
   }
 
-  /** Ends one: all of it is on disk. Gives its size and the root of its hashes. Throws like `write`. */
-  end(row: number): { readonly size: number; readonly root: Uint8Array<ArrayBuffer> } {
+  /** Ends one: all of it is on disk. Throws like `write`. */
+  end(row: number): Spooled {
     const spool = this.#get(row);
     seal(spool, spool.rest, true);
     const hashes = Buffer.concat(spool.hashes);
     spool.blob.putHashes(0, hashes);
     spool.blob.sync();
     this.drop(row);
-    return { size: spool.size, root: rootOf(hashes) };
+    return { size: spool.size, root: rootOf(hashes), blob: spool.whole.end() };
   }
 
   /** Lets go of one; what is kept of it stays. */
@@ -144,6 +164,7 @@ const seal = (spool: Spool, plaintext: Uint8Array, last: boolean): void => {
   const sealed = sealChunk(spool.key, index, last, plaintext);
   spool.blob.putChunk(index, sealed);
   spool.hashes.push(hashChunk(sealed));
+  spool.whole.add(sealed);
 };
 
 const checkFileName = (name: string): string => {

@@ -18,6 +18,8 @@ import { Spools, takePieces } from './files-spool.ts';
 import { checkMaySend } from './messages.ts';
 import { contactOf, conversationOf } from './names.ts';
 import { enqueue, hasRoom } from './outbox.ts';
+import { RoomFiles } from './room-files.ts';
+import { checkRoomFile } from './room-messages.ts';
 import { settingOf } from './settings.ts';
 
 /** Transfers of one account that are under way. Methods that change the store run in the account's queue. */
@@ -26,6 +28,7 @@ export class Files {
   readonly #spools: Spools;
   readonly #fetching: Fetching;
   readonly #saving: Saving;
+  readonly #rooms: RoomFiles;
   readonly #serving: Serving;
   /** Files that may replace what is at their path; after a restart none does. */
   readonly #overwrite = new Set<number>();
@@ -37,6 +40,10 @@ export class Files {
       whole: (row) => this.#complete(row),
       damaged: (row, error) => this.#damaged(row, error),
     });
+    this.#rooms = new RoomFiles(core, {
+      whole: (row) => this.#complete(row),
+      damaged: (row, error) => this.#damaged(row, error),
+    });
     this.#saving = new Saving(core);
     this.#serving = new Serving(core);
   }
@@ -44,7 +51,9 @@ export class Files {
   /** What was under way goes on; what a crash left that nothing needs is erased; spools that it cut have failed. */
   resume(): void {
     const { db, filesDir } = this.#core;
-    for (const row of listFilesInState(db, 'active')) if (row.mine === 0) this.#fetching.start(row);
+    for (const row of listFilesInState(db, 'active'))
+      if (row.mine === 0 && row.blob === null) this.#fetching.start(row);
+    this.#rooms.resume();
     for (const row of listFilesInState(db, 'done')) if (row.saveTo !== '') this.#save(row);
     const [kept, there] = [new Set(listKeptFiles(db).map(idOf)), new Set(listBlobs(filesDir))];
     for (const id of there) if (!kept.has(id)) removeBlob(filesDir, id);
@@ -56,6 +65,7 @@ export class Files {
 
   stop(): void {
     this.#fetching.stopAll();
+    this.#rooms.stopAll();
     this.#saving.stopAll();
     this.#spools.stop();
   }
@@ -75,6 +85,7 @@ export class Files {
   ended(row: number, fileId: string): void {
     this.#spools.drop(row);
     this.#fetching.stop(row);
+    this.#rooms.stop(row);
     this.#saving.stop(row);
     this.#serving.end(row, 'no such stream');
     this.#overwrite.delete(row);
@@ -83,8 +94,12 @@ export class Files {
 
   /** Begins a spooled file. Throws what `checkMaySend` and `Spools.begin` throw, and `outbox.full`. Gives its row id. */
   begin(conversation: ConversationRow, name: string): number {
-    checkMaySend(contactOf(this.#core.db, conversation));
-    if (!hasRoom(this.#core, conversation.contactId)) throw new SottoError('outbox.full');
+    if (conversation.kind !== 'contact') checkRoomFile(this.#core, conversation);
+    else {
+      const contact = contactOf(this.#core.db, conversation);
+      checkMaySend(contact);
+      if (!hasRoom(this.#core, contact.id)) throw new SottoError('outbox.full');
+    }
     return this.#spools.begin(conversation, name);
   }
 
@@ -96,8 +111,11 @@ export class Files {
   /** Ends a spooled file and offers it to the other side; gives its row id. Throws like `begin` and `write`. */
   offer(row: number): number {
     return this.#orFail(row, () => {
-      const { size, root } = this.#spools.end(row);
-      commit(this.#core, (changes) => this.#offer(changes, { ...fileOf(this.#core, row), size, root }));
+      const { size, root, blob } = this.#spools.end(row);
+      const file = { ...fileOf(this.#core, row), size, root };
+      const inRoom = conversationOf(this.#core.db, file.conversationId).kind !== 'contact';
+      commit(this.#core, (changes) => (inRoom ? this.#rooms.offer(changes, file, blob) : this.#offer(changes, file)));
+      if (inRoom) this.#rooms.start(row);
       return row;
     });
   }
@@ -130,7 +148,8 @@ export class Files {
     this.#core.fileTroubles.delete(row.id);
     if (saveTo !== '' && options.overwrite) this.#overwrite.add(row.id);
     else if (saveTo !== '') this.#overwrite.delete(row.id);
-    if (state === 'active') this.#fetching.start(asked);
+    if (state === 'active' && row.blob !== null) this.#rooms.start(row.id);
+    else if (state === 'active') this.#fetching.start(asked);
     else if (saveTo !== '') this.#save(asked);
   }
 
@@ -141,6 +160,7 @@ export class Files {
     commit(this.#core, () => patchFile(this.#core.db, row.id, { state: 'paused' }));
     this.#core.fileTroubles.delete(row.id);
     this.#fetching.stop(row.id);
+    this.#rooms.stop(row.id);
   }
 
   /** Ends a transfer on both sides and erases what is kept here; one that has ended stays as it is. */
@@ -192,9 +212,10 @@ export class Files {
       fileId: file.id,
     } as const;
     const messageRow = putMessage(db, message);
-    enqueue(this.#core, changes, conversation.contactId, offerBody(file, message), messageRow);
+    const { id: contactId } = contactOf(db, conversation);
+    enqueue(this.#core, changes, contactId, offerBody(file, message), messageRow);
     patchConversation(db, conversation.id, { lastAt: changes.at, archived: 0 });
-    changes.event({ kind: 'message.queued', messageRow, contactId: conversation.contactId });
+    changes.event({ kind: 'message.queued', messageRow, contactId });
   }
 
   #complete(rowId: number): void {
@@ -204,7 +225,7 @@ export class Files {
     commit(this.#core, (changes) => {
       patchFile(this.#core.db, rowId, { state: 'done', chunks: chunkCount(row.size) });
       this.#tell(changes, row, 'file.done');
-      changes.event({ kind: 'file.completed', fileRow: rowId, contactId });
+      changes.event({ kind: 'file.completed', fileRow: rowId, ...(contactId === null ? {} : { contactId }) });
     });
     if (row.saveTo !== '') this.#save(row);
   }
@@ -225,6 +246,7 @@ export class Files {
   }
 
   #tell(changes: Changes, row: FileRow, kind: 'file.done' | 'file.cancel'): void {
+    if (row.blob !== null) return;
     const contact = contactOf(this.#core.db, conversationOf(this.#core.db, row.conversationId));
     if (contact.state !== 'accepted') return;
     enqueue(this.#core, changes, contact.id, { kind, target: idOf(row.fileId) });

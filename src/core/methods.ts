@@ -5,6 +5,7 @@ import { idOf } from '../protocol/ids.ts';
 import { WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { AccountMethod, Contact, MessageState, Params, Result } from '../protocol/rpc.ts';
 import { asWord } from '../protocol/safe-text.ts';
+import { getChannel } from '../store/channels.ts';
 import {
   type ContactRow,
   getContact,
@@ -14,13 +15,14 @@ import {
   removeContact,
 } from '../store/contacts.ts';
 import {
+  type ConversationRow,
   getConversation,
   getConversationOfContact,
   listConversations,
   patchConversation,
 } from '../store/conversations.ts';
 import { removeSettings } from '../store/events.ts';
-import { getMessage, listUnread, type MessageRow } from '../store/messages.ts';
+import { getMessage, getMessageById, listUnread, type MessageRow } from '../store/messages.ts';
 import { listOutbox } from '../store/outbox.ts';
 import { putNickname } from '../store/self.ts';
 import { removeSession } from '../store/sessions.ts';
@@ -45,6 +47,20 @@ import { giveUp } from './outbox.ts';
 import { pageOf, rangeOf, search } from './pages.ts';
 import { sendFrame } from './peer.ts';
 import { accept, ask, closeOpen, freeName, refuseTaken, reject } from './requests.ts';
+import {
+  cancelRoom,
+  deleteRoomText,
+  editRoomText,
+  markRoomRead,
+  pinRoom,
+  reactRoom,
+  resendRoom,
+  roomMessage,
+  sendRoomText,
+  typeInChannel,
+} from './room-messages.ts';
+import { openConversation, ROOM_HANDLERS } from './room-methods.ts';
+import { rewind } from './room-rewind.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
 import { uselessWait, why } from './why.ts';
@@ -99,7 +115,19 @@ const message = (context: Context, step: () => MessageRow) =>
 const scopeOf = (core: Core, conversation: string | undefined): string =>
   conversation === undefined ? '' : idOf(findConversation(core.db, conversation).uid);
 
+const reactAnywhere = (core: Core, params: Params<'message.react'>, on: boolean): MessageRow => {
+  const room = roomMessage(core, params.id);
+  if (room === undefined) return react(core, params, on);
+  return reactRoom(core, room.row, room.conversation, { emoji: params.emoji, on });
+};
+
+const pinAnywhere = (core: Core, params: Params<'message.pin'>, on: boolean): MessageRow => {
+  const room = roomMessage(core, params.id);
+  return room === undefined ? pin(core, params, on) : pinRoom(core, room.row, room.conversation, on);
+};
+
 const HANDLERS: Handlers = {
+  ...ROOM_HANDLERS,
   'account.show': ({ core, name }) => selfObject(core, name),
   'account.nickname': (context, { nickname }) =>
     inQueue(context, () => {
@@ -201,16 +229,23 @@ const HANDLERS: Handlers = {
 
   'message.send': async (context, params) => {
     const { core } = context;
-    const row = await inQueue(context, () => sendText(core, params));
-    const wanted = STATE_RANK[params.wait ?? 'queued'];
-    let now = getMessage(core.db, row);
+    await openConversation(context, params.conversation);
+    const conversation = findConversation(core.db, params.conversation);
+    const row = await inQueue(context, () =>
+      conversation.kind === 'contact' ? sendText(core, params) : sendRoomText(core, conversation, params),
+    );
+    const sent = getMessage(core.db, row);
+    if (sent === undefined) throw new SottoError('message.unknown');
+    // In a channel there is nobody's receipt: what the server has committed is delivered.
+    const most = conversation.kind === 'channel' ? STATE_RANK.sent : STATE_RANK.read;
+    const wanted = Math.min(STATE_RANK[params.wait ?? 'queued'], most);
+    let now: MessageRow | undefined = sent;
     const look = () => {
-      now = getMessage(core.db, row);
+      now = messageNow(core, sent);
       return now === undefined || now.state === 'failed' || STATE_RANK[now.state] >= wanted;
     };
-    const { contactId } = findConversation(core.db, params.conversation);
     const { reached, useless } =
-      wanted <= STATE_RANK.queued ? QUEUED : await waitFor(context, contactId, look, params.timeoutMs);
+      wanted <= STATE_RANK.queued ? QUEUED : await waitFor(context, conversation.contactId, look, params.timeoutMs);
     if (now === undefined)
       throw new SottoError('message.unknown', { message: 'The message ended while it was waited for' });
     // Who does not wait is told what is certain: it is in the outbox. Whether the link still lives, nobody knows yet.
@@ -223,6 +258,15 @@ const HANDLERS: Handlers = {
   },
   'message.list': ({ core }, params) => {
     const conversation = findConversation(core.db, params.conversation);
+    const channel =
+      conversation.channelRow === null || params.at === undefined
+        ? undefined
+        : getChannel(core.db, conversation.channelRow);
+    if (channel !== undefined && params.at !== undefined) {
+      const beforeRow = rangeOf(core, { before: params.before, after: undefined }).before;
+      const messages = rewind(core, channel, { at: params.at, beforeRow, limit: params.limit + 1 });
+      return { messages: messages.slice(-params.limit), more: messages.length > params.limit };
+    }
     const rows = pageOf(core, conversation.id, params);
     return {
       messages: rows
@@ -243,14 +287,36 @@ const HANDLERS: Handlers = {
       return { messages, more: rows.length > params.limit };
     }),
   'message.show': ({ core }, { id }) => messageWithVersions(core, findMessage(core.db, id)),
-  'message.edit': (context, params) => message(context, () => editText(context.core, params)),
-  'message.delete': (context, params) => message(context, () => deleteText(context.core, params)),
-  'message.react': (context, params) => message(context, () => react(context.core, params, true)),
-  'message.unreact': (context, params) => message(context, () => react(context.core, params, false)),
-  'message.pin': (context, params) => message(context, () => pin(context.core, params, true)),
-  'message.unpin': (context, params) => message(context, () => pin(context.core, params, false)),
-  'message.resend': (context, { id }) => message(context, () => resend(context.core, id)),
-  'message.cancel': (context, { id }) => message(context, () => cancel(context.core, id)),
+  'message.edit': (context, params) =>
+    message(context, () => {
+      const room = roomMessage(context.core, params.id);
+      if (room === undefined) return editText(context.core, params);
+      if (room.row.mine === 0) throw new SottoError('message.notYours');
+      return editRoomText(context.core, room.row, room.conversation, params.text);
+    }),
+  'message.delete': async (context, params) => {
+    const room = roomMessage(context.core, params.id);
+    if (room === undefined) return message(context, () => deleteText(context.core, params));
+    // The server's answer is waited for outside the queue, which would wait with it.
+    return messageObject(
+      context.core,
+      await deleteRoomText(context.core, room.row, room.conversation, params.local === true),
+    );
+  },
+  'message.react': (context, params) => message(context, () => reactAnywhere(context.core, params, true)),
+  'message.unreact': (context, params) => message(context, () => reactAnywhere(context.core, params, false)),
+  'message.pin': (context, params) => message(context, () => pinAnywhere(context.core, params, true)),
+  'message.unpin': (context, params) => message(context, () => pinAnywhere(context.core, params, false)),
+  'message.resend': (context, { id }) =>
+    message(context, () => {
+      const room = roomMessage(context.core, id);
+      return room === undefined ? resend(context.core, id) : resendRoom(context.core, room.row, room.conversation);
+    }),
+  'message.cancel': (context, { id }) =>
+    message(context, () => {
+      const room = roomMessage(context.core, id);
+      return room === undefined ? cancel(context.core, id) : cancelRoom(context.core, room.row);
+    }),
   'message.search': ({ core }, params) => search(core, params),
 
   'conversation.list': ({ core }, { archived }) =>
@@ -261,7 +327,7 @@ const HANDLERS: Handlers = {
     conversationObject(core, findConversation(core.db, conversation)),
   'conversation.markRead': (context, { conversation, to }) =>
     inConversation(context, conversation, (core, row) =>
-      markRead(core, row, to === undefined ? undefined : messageIn(core.db, row, to).id),
+      markAnywhere(core, row, to === undefined ? LAST_ROW : messageIn(core.db, row, to).id),
     ),
   'conversation.mute': (context, { conversation, until }) =>
     inConversation(context, conversation, (core, row) =>
@@ -289,16 +355,17 @@ const HANDLERS: Handlers = {
     inQueue(context, () => {
       const { core } = context;
       const row = findConversation(core.db, conversation);
-      const peer = core.peers.get(row.contactId);
-      if (peer?.ready === true && settingOf(core.db, 'privacy.typing', idOf(row.uid)))
-        sendFrame(peer, { kind: 'typing', on });
+      if (!settingOf(core.db, 'privacy.typing', idOf(row.uid))) return {};
+      const peer = core.peers.get(row.contactId ?? 0);
+      if (row.kind === 'channel') typeInChannel(core, row, on);
+      else if (peer?.ready === true) sendFrame(peer, { kind: 'typing', on });
       return {};
     }),
   'presence.set': (context, { state }) =>
     inQueue(context, () => {
       const { core } = context;
       for (const row of listConversations(core.db)) {
-        const peer = core.peers.get(row.contactId);
+        const peer = core.peers.get(row.contactId ?? 0);
         if (peer?.ready === true && settingOf(core.db, 'privacy.presence', idOf(row.uid)))
           sendFrame(peer, { kind: 'presence', state });
       }
@@ -326,10 +393,10 @@ const HANDLERS: Handlers = {
 type Waited = { readonly reached: boolean; readonly useless?: ReturnType<typeof uselessWait> };
 const QUEUED: Waited = { reached: true };
 
-/** Waits for what a contact should do, no longer than that makes sense. */
+/** Waits for what a contact, or a server (null), should do, no longer than that makes sense. */
 const waitFor = async (
   { core, waits }: Context,
-  contactId: number,
+  contactId: number | null,
   look: () => boolean,
   timeoutMs: number | undefined,
 ): Promise<Waited> => {
@@ -348,6 +415,13 @@ const inConversation = (
     step(context.core, row);
     return conversationObject(context.core, getConversation(context.core.db, row.id) ?? row);
   });
+
+/** A message by its id: its row moves when the server gives it a place behind others. */
+const messageNow = (core: Core, { conversationId, messageId }: MessageRow): MessageRow | undefined =>
+  getMessageById(core.db, conversationId, messageId);
+
+const markAnywhere = (core: Core, conversation: ConversationRow, upToRow: number): void =>
+  conversation.kind === 'contact' ? markRead(core, conversation, upToRow) : markRoomRead(core, conversation, upToRow);
 
 const block = (core: Core, contact: ContactRow, on: boolean): void => {
   commit(core, (changes) => {
@@ -395,6 +469,6 @@ const markRows = (core: Core, rows: readonly MessageRow[]): void => {
   for (const row of rows) last.set(row.conversationId, row.id);
   for (const [id, upTo] of last) {
     const conversation = getConversation(core.db, id);
-    if (conversation !== undefined) markRead(core, conversation, upTo);
+    if (conversation !== undefined) markAnywhere(core, conversation, upTo);
   }
 };

@@ -4,15 +4,28 @@ import { ID_PREFIX_MIN, idOf } from '../protocol/ids.ts';
 import { NAME_CHARS_MAX } from '../protocol/limits.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import type { Database } from '../sqlite/open.ts';
+import { getChannel } from '../store/channels.ts';
 import { type ContactRow, getContact, getContactByAddress, getContactByName, listContacts } from '../store/contacts.ts';
 import {
   type ConversationRow,
   getConversation,
+  getConversationOfChannel,
   getConversationOfContact,
+  getConversationOfMember,
   listConversations,
 } from '../store/conversations.ts';
 import { type FileRow, listFilesByIdRange } from '../store/files.ts';
+import { getMember } from '../store/members.ts';
 import { listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
+import {
+  findChannel,
+  findKnownMember,
+  isChannelReference,
+  isMemberReference,
+  labelOf,
+  memberName,
+  splitMember,
+} from './room-names.ts';
 
 /**
  * The contact that `reference` names: an address before a name, so that nobody can be called like the address of another.
@@ -33,12 +46,22 @@ export const findContact = (db: Database, reference: string): ContactRow => {
   );
 };
 
-/** The conversation that `reference` names: by its contact, or by id. Throws like `findContact`, or `conversation.unknown`. */
+/**
+ * The conversation that `reference` names: by its contact, `#channel`, `member@server`, or by id. Throws like `findContact`,
+ * `channel.unknown`, `member.unknown`, or `conversation.unknown`.
+ */
 export const findConversation = (db: Database, reference: string): ConversationRow => {
+  if (isChannelReference(reference))
+    return conversationOfRoom(getConversationOfChannel(db, findChannel(db, reference).id));
   const byId = isPrefix(reference) ? listConversations(db).filter((one) => idOf(one.uid).startsWith(reference)) : [];
   if (byId.length === 1 && byId[0] !== undefined) return byId[0];
   if (byId.length > 1 && getContactByName(db, reference) === undefined)
-    throw ambiguous(byId.map((one) => nameOf(db, one)));
+    throw ambiguous(byId.map((one) => `${conversationName(db, one)} (${idOf(one.uid)})`));
+  if (isMemberReference(reference) && getContactByName(db, reference) === undefined) {
+    const { name, server } = splitMember(db, reference);
+    const member = findKnownMember(db, server, name);
+    return conversationOfRoom(member === undefined ? undefined : getConversationOfMember(db, member.id));
+  }
   const contact = findContact(db, reference);
   const conversation = getConversationOfContact(db, contact.id);
   if (conversation !== undefined) return conversation;
@@ -52,11 +75,32 @@ export const findConversation = (db: Database, reference: string): ConversationR
   });
 };
 
-/** The contact of a conversation. */
+const conversationOfRoom = (conversation: ConversationRow | undefined): ConversationRow => {
+  if (conversation === undefined)
+    throw new SottoError('conversation.unknown', { message: 'There is no conversation with them yet' });
+  return conversation;
+};
+
+/** The contact of a conversation with one. Throws `params.invalid` for a room: what is asked is of contacts only. */
 export const contactOf = (db: Database, conversation: ConversationRow): ContactRow => {
+  if (conversation.contactId === null)
+    throw new SottoError('params.invalid', { message: 'This is possible with contacts only' });
   const contact = getContact(db, conversation.contactId);
   if (contact === undefined) throw new Error('a conversation has a contact');
   return contact;
+};
+
+/** A contact's name, `#channel@server`, or `member@server`. */
+export const conversationName = (db: Database, conversation: ConversationRow): string => {
+  if (conversation.channelRow !== null) {
+    const channel = getChannel(db, conversation.channelRow);
+    return `#${channel?.name}@${labelOf(db, channel?.serverId ?? 0) ?? 'left'}`;
+  }
+  if (conversation.memberRow !== null) {
+    const member = getMember(db, conversation.memberRow);
+    return `${memberName(db, conversation.memberRow)}@${labelOf(db, member?.serverId ?? 0) ?? 'left'}`;
+  }
+  return contactOf(db, conversation).name;
 };
 
 /** The conversation of a message or file. */
@@ -122,8 +166,5 @@ const ambiguous = (candidates: readonly string[]): SottoError =>
     message: `More than one fits: ${candidates.join(', ')}`,
     details: { candidates },
   });
-
-const nameOf = (db: Database, conversation: ConversationRow): string =>
-  `${contactOf(db, conversation).name} (${idOf(conversation.uid)})`;
 
 const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));

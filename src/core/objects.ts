@@ -6,14 +6,18 @@ import { safetyNumber } from '../crypto/session.ts';
 import { idOf } from '../protocol/ids.ts';
 import { FILE_CHUNK_BYTES } from '../protocol/limits.ts';
 import type { AccountObject, Contact, Conversation, Event, FileObject, Message } from '../protocol/rpc.ts';
+import { getChannel } from '../store/channels.ts';
 import { type ContactRow, getContact, listHistory } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import type { EventRow } from '../store/events.ts';
 import { type FileRow, getFile } from '../store/files.ts';
-import { getMessage, listReactions, listVersions, type MessageRow } from '../store/messages.ts';
+import { getMember } from '../store/members.ts';
+import { countThread, getMessage, listReactions, listVersions, type MessageRow } from '../store/messages.ts';
 import { nicknameOf } from '../store/self.ts';
 import type { Core } from './core.ts';
-import { contactOf, conversationOf } from './names.ts';
+import { contactOf, conversationName, conversationOf } from './names.ts';
+import { memberName } from './room-names.ts';
+import { channelObject, memberObject } from './room-objects.ts';
 import { settingOf, showSetting } from './settings.ts';
 
 const when = <Key extends string>(key: Key, value: number | null | undefined) =>
@@ -37,21 +41,20 @@ export const selfObject = (core: Core, name: string): AccountObject => {
 /** A message as `read`, `send` and events show it. */
 export const messageObject = (core: Core, row: MessageRow): Message => {
   const conversation = conversationOf(core.db, row.conversationId);
-  const contact = contactOf(core.db, conversation);
-  const me = nicknameOf(core.db);
+  const { name, me, from } = namesIn(core, conversation, row);
   const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
   return {
     id: idOf(row.messageId),
-    conversation: contact.name,
+    conversation: name,
     conversationId: idOf(conversation.uid),
-    from: row.mine === 1 ? me : contact.name,
+    from,
     body: row.body,
     sentAt: row.sentAt,
     state: row.state,
     mine: row.mine === 1,
-    reactions: listReactions(core.db, row.id).map(({ emoji, mine }) => ({
+    reactions: listReactions(core.db, row.id).map(({ emoji, mine, memberRow }) => ({
       emoji,
-      from: mine === 1 ? me : contact.name,
+      from: mine === 1 ? me : (memberRow ?? 0) > 0 ? memberName(core.db, memberRow ?? 0) : name,
       mine: mine === 1,
     })),
     ...when('receivedAt', row.receivedAt),
@@ -66,7 +69,27 @@ export const messageObject = (core: Core, row: MessageRow): Message => {
     ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
     ...(row.unread === 1 ? { unread: true } : {}),
     ...(file === undefined ? {} : { file: idOf(file.fileId) }),
+    ...when('seq', row.seq),
+    ...(row.mention === 1 ? { mention: true } : {}),
+    ...(row.thread === null ? {} : { thread: idOf(row.thread) }),
+    ...(conversation.kind === 'channel' ? answersOf(core, row) : {}),
   };
+};
+
+const answersOf = (core: Core, row: MessageRow) => {
+  const answers = row.thread === null ? countThread(core.db, row.conversationId, row.messageId) : 0;
+  return answers === 0 ? {} : { answers };
+};
+
+/** What a conversation, I in it, and the author of a message are called. */
+const namesIn = (core: Core, conversation: ConversationRow, row: MessageRow) => {
+  const name = conversationName(core.db, conversation);
+  if (conversation.kind === 'contact') {
+    const me = nicknameOf(core.db);
+    return { name, me, from: row.mine === 1 ? me : name };
+  }
+  const from = memberName(core.db, row.memberRow);
+  return { name, me: row.mine === 1 ? from : nicknameOf(core.db), from };
 };
 
 /** A message with its earlier texts. */
@@ -116,17 +139,16 @@ export const safetyOf = (core: Core, row: ContactRow) => {
 
 /** A conversation as lists show it. */
 export const conversationObject = (core: Core, row: ConversationRow): Conversation => {
-  const contact = contactOf(core.db, row);
   const mutedUntil = settingOf(core.db, 'conversation.mutedUntil', idOf(row.uid));
   const muted = mutedUntil > core.clock.now();
   return {
     id: idOf(row.uid),
-    name: contact.name,
-    kind: 'contact',
-    encryption: 'signal',
-    verified: contact.verifiedAt !== null,
+    name: conversationName(core.db, row),
+    kind: row.kind,
+    encryption: row.channelRow === null ? 'signal' : (getChannel(core.db, row.channelRow)?.encryption ?? 'open'),
+    verified: isVerified(core, row),
     unread: row.unread,
-    mentions: 0,
+    mentions: row.mentions,
     archived: row.archived === 1,
     ...when('lastAt', row.lastAt),
     ...said('draft', row.draft),
@@ -135,10 +157,15 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
   };
 };
 
+const isVerified = (core: Core, row: ConversationRow): boolean => {
+  if (row.contactId !== null) return contactOf(core.db, row).verifiedAt !== null;
+  return row.memberRow !== null && getMember(core.db, row.memberRow)?.verifiedAt != null;
+};
+
 /** A file transfer. */
 export const fileObject = (core: Core, row: FileRow): FileObject => ({
   id: idOf(row.fileId),
-  conversation: contactOf(core.db, conversationOf(core.db, row.conversationId)).name,
+  conversation: conversationName(core.db, conversationOf(core.db, row.conversationId)),
   name: row.name,
   sizeBytes: row.size,
   transferredBytes: Math.min(row.size, row.chunks * FILE_CHUNK_BYTES),
@@ -158,6 +185,8 @@ export const eventObject = (core: Core, row: EventRow): Event => {
   const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
   const contact = row.contactId === null ? undefined : getContact(core.db, row.contactId);
   const file = row.fileRow === null ? undefined : getFile(core.db, row.fileRow);
+  const channel = row.channelRow === null ? undefined : getChannel(core.db, row.channelRow);
+  const member = row.memberRow === null ? undefined : getMember(core.db, row.memberRow);
   return {
     ...base,
     ...(message !== undefined
@@ -166,6 +195,8 @@ export const eventObject = (core: Core, row: EventRow): Event => {
         ? {}
         : { message: { id: row.subject } }),
     ...(contact === undefined ? {} : { contact: contactObject(contact) }),
+    ...(channel === undefined ? {} : { channel: channelObject(core, channel) }),
+    ...(member === undefined ? {} : { member: memberObject(core, member) }),
     ...(file === undefined ? {} : { file: fileObject(core, file) }),
   };
 };

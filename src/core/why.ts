@@ -33,8 +33,9 @@ export const why = (core: Core, contact: ContactRow): Why => {
   };
 };
 
-/** Why nothing that a contact should do will happen by itself, however long one waits; undefined when it may. */
-export const uselessWait = (core: Core, contactId: number): 'tor.offline' | 'contact.paused' | undefined => {
+/** Why nothing that a contact should do will happen by itself, however long one waits; undefined when it may, as for a server (null). */
+export const uselessWait = (core: Core, contactId: number | null): 'tor.offline' | 'contact.paused' | undefined => {
+  if (contactId === null) return undefined;
   if (core.network.state.state === 'off') return 'tor.offline';
   return getContact(core.db, contactId)?.paused === '' ? undefined : 'contact.paused';
 };

@@ -30,6 +30,14 @@ export const sha256 = (...parts: readonly Uint8Array[]): Bytes => {
   return new Uint8Array(digest.digest());
 };
 
+/** SHA-256 of bytes that come one after another. */
+export type RunningHash = { readonly add: (part: Uint8Array) => void; readonly end: () => Bytes };
+
+export const runningHash = (): RunningHash => {
+  const hash = createHash('sha256');
+  return { add: (part) => void hash.update(part), end: () => new Uint8Array(hash.digest()) };
+};
+
 /** HKDF-SHA-256 with an empty salt unless one is given. RFC 5869. */
 export const hkdf = (
   secret: Uint8Array,

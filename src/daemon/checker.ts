@@ -1,10 +1,10 @@
 // Reads the whole database in a process of its own while the daemon goes on: a thread that is ended inside a statement takes
 // the whole program with it.
 import { dirname, join } from 'node:path';
+import { systemClock } from '../machine.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { CHECK_MS_MAX, CHECK_OUTPUT_BYTES_MAX } from '../protocol/limits.ts';
 import { runChild } from './child.ts';
-import { systemClock } from './ports.ts';
 
 /** What the process reads from its stdin; the key, in base64, is in no argument that others can see. */
 export type CheckOrder = { readonly path: string; readonly key: string };

@@ -4,6 +4,8 @@ import { type AccountPaths, checkSocketDir, type Places } from '../client/paths.
 import { Account, createAccount, torObject } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
+import { fileLog, systemClock, systemRandom } from '../machine.ts';
+import { serverNetwork } from '../net/server-network.ts';
 import { TorNetwork } from '../net/tor-network.ts';
 import type { Log } from '../ports.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
@@ -30,7 +32,6 @@ import { type Config, readConfig } from './config.ts';
 import { Hooks } from './hooks.ts';
 import { callDaemon } from './methods.ts';
 import { Notifier } from './notify.ts';
-import { fileLog, systemClock, systemRandom } from './ports.ts';
 import { type Connection, RpcSocket } from './socket.ts';
 
 export type DaemonOptions = {
@@ -357,6 +358,14 @@ export class Daemon {
         name: paths.name,
         db,
         network,
+        servers: serverNetwork({
+          clock: systemClock,
+          random: systemRandom,
+          tor: () => {
+            if (this.#config.tor.offline) return false;
+            return network.state.state === 'online' ? { socksPath: network.socksPath } : undefined;
+          },
+        }),
         clock: systemClock,
         random: systemRandom,
         log: this.log,

@@ -4,6 +4,7 @@ import { accountPaths } from '../client/paths.ts';
 import type { Account } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { deriveSecrets, rootOfPhrase } from '../crypto/identity.ts';
+import { systemClock } from '../machine.ts';
 import { type ErrorCode, SottoError } from '../protocol/errors.ts';
 import { LISTEN_PAGE_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import {
@@ -19,7 +20,6 @@ import {
 } from '../protocol/rpc.ts';
 import type { Daemon } from './daemon.ts';
 import { checkDoctor } from './doctor.ts';
-import { systemClock } from './ports.ts';
 import type { Connection } from './socket.ts';
 
 type Handlers = {

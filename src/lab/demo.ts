@@ -1,11 +1,12 @@
 // `sotto demo`: three people on a private Tor network on this machine do the main job, for real, step by step.
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { accountPaths, type Places, placesOf } from '../client/paths.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { Actor, cacheDir, stopDaemons } from './actor.ts';
+import { ServerProcess } from './server-process.ts';
 import { startTorLab, stopTorLab, type TorLab } from './tor-lab.ts';
 
 const NAMES = ['alice', 'bob', 'carol'] as const;
@@ -48,8 +49,29 @@ export const runDemo = async (argv: readonly string[]): Promise<number> => {
   }
 };
 
+const PID_FILE = 'demo.pid';
+
+/** Ends the server of a demo that was kept; one that is gone is no error. */
+const stopServer = async (dir: string): Promise<void> => {
+  const path = join(dir, PID_FILE);
+  if (!existsSync(path)) return;
+  const pid = Number(readFileSync(path, 'utf8'));
+  rmSync(path, { force: true });
+  const lives = (): boolean => {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  };
+  if (!existsSync(join(dir, 'admin.sock')) || !lives()) return;
+  process.kill(pid, 'SIGTERM');
+  for (let i = 0; i < 100 && lives(); i++) await new Promise((done) => setTimeout(done, 100));
+};
+
 const stopDemo = async (dir: string): Promise<number> => {
   await stopDaemons(placesOf(dir, process.env));
+  await stopServer(join(dir, 'server'));
   const found = await stopTorLab(join(dir, 'tor-network'));
   return say(found ? `The demo in ${dir} has ended.` : `No demo runs in ${dir}.`, 0);
 };
@@ -66,6 +88,7 @@ class Stage {
   readonly #startedAt = performance.now();
   readonly #actors = new Map<string, Actor>();
   #lab: TorLab | undefined;
+  #server: ServerProcess | undefined;
 
   constructor(dir: string, keep: boolean) {
     this.#dir = dir;
@@ -82,6 +105,7 @@ class Stage {
     await this.#talk(alice, bob);
     await this.#offline(alice, bob);
     await this.#reject(bob, carol);
+    await this.#room(alice, bob, carol);
     this.#tell(this.#keep ? `All of it goes on: bin/sotto --data-dir ${this.#dir} --account alice status` : 'Done.');
     if (this.#keep) this.#tell(`This ends it: npm run demo -- --stop --dir ${this.#dir}`);
   }
@@ -90,6 +114,8 @@ class Stage {
   async clear(): Promise<void> {
     for (const actor of this.#actors.values()) actor.close();
     await stopDaemons(this.#places);
+    await this.#server?.stop();
+    await stopServer(join(this.#dir, 'server'));
     await this.#lab?.stop();
     await stopTorLab(join(this.#dir, 'tor-network'));
     if (!this.#keep) rmSync(this.#dir, { recursive: true, force: true });
@@ -207,6 +233,48 @@ class Stage {
     if (found.messages.length > 0 || conversations.some((one) => one.name === 'carol'))
       throw new Error('something of Carol’s is with Bob');
     this.#tell('She sees it pending, cannot send (exit 6), and nothing of hers is in Bob’s conversations or search');
+  }
+
+  /** The second act: a server of one's own, with a channel that it cannot read. */
+  async #room(alice: Actor, bob: Actor, carol: Actor): Promise<void> {
+    const dir = join(this.#dir, 'server');
+    const server = await ServerProcess.start(dir, { detached: this.#keep });
+    this.#server = server;
+    writeFileSync(join(dir, PID_FILE), String(server.pid), { mode: 0o600 });
+    await alice.call('server.join', { link: server.ready.invite ?? '', name: 'alice', label: 'home' });
+    this.#tell(`Alice hosts a server with one command, at ${server.ready.url}, and is its owner`);
+    const { link = '' } = await alice.call('server.invite', { uses: 2 });
+    await bob.call('server.join', { link, name: 'bob', label: 'home' });
+    await carol.call('server.join', { link, name: 'carol', label: 'home' });
+    this.#tell('Bob and Carol join it by an invite for two');
+    await alice.call('channel.create', { name: '#ops', encryption: 'members' });
+    await alice.call('channel.invite', { channel: '#ops', member: 'bob' });
+    await bob.call('channel.join', { channel: '#ops' });
+    const secret = 'The second key is under the stone.';
+    const sent = await alice.call('message.send', {
+      conversation: '#ops',
+      text: secret,
+      wait: 'sent',
+      timeoutMs: WAIT_MS,
+    });
+    await bob.until('the message', async () =>
+      (await bob.call('message.list', { conversation: '#ops' })).messages.some(({ body }) => body === secret),
+    );
+    this.#tell('In #ops, a channel for its members only, Alice writes and Bob reads');
+    const before = Date.now() + 1_100;
+    await new Promise((done) => setTimeout(done, 2_200));
+    await alice.call('message.edit', { id: sent.message.id, text: 'The second key is gone.' });
+    await bob.until('the edit', async () =>
+      (await bob.call('message.search', { query: 'gone' })).messages.some(({ mine }) => !mine),
+    );
+    const { messages } = await bob.call('message.list', { conversation: '#ops', at: before });
+    if (messages.at(-1)?.body !== secret) throw new Error('the channel was not rewound');
+    this.#tell('She edits it; Bob finds the new text by search, and the old one by looking at the channel as it was');
+    const known = await carol.call('channel.list', {});
+    const kept = Buffer.concat(['server.db', 'server.db-wal'].map((name) => readFileSync(join(dir, name))));
+    if (known.length > 0 || kept.includes(secret)) throw new Error('somebody else has the message');
+    this.#tell('Carol sees no such channel, and no byte of the text is in the files of the server');
+    if (!this.#keep) await server.stop();
   }
 
   #tell(line: string): void {

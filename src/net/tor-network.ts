@@ -94,6 +94,11 @@ export class TorNetwork implements Network {
     this.#starting = this.#run();
   }
 
+  /** Where Tor takes streams while it runs. */
+  get socksPath(): string {
+    return join(this.#options.paths.socketDir, 'socks');
+  }
+
   async dial(address: string, attach: (link: Link) => LinkEvents, options: DialOptions): Promise<Link> {
     if (this.#options.config.offline) throw new SottoError('tor.offline');
     if (this.#state.state !== 'online') throw new SottoError('tor.failed', { message: 'Tor is not ready yet' });
@@ -101,7 +106,7 @@ export class TorNetwork implements Network {
   }
 
   async #dial(address: string, attach: (link: Link) => LinkEvents, options: DialOptions): Promise<Link> {
-    const { clock, random, paths } = this.#options;
+    const { clock, random } = this.#options;
     if (this.#keys === undefined || this.#events === undefined) throw new Error('the network is not started');
     const abort = new AbortController();
     const cancel = clock.after(options.timeoutMs ?? DIAL_MS_MAX, () => abort.abort(new SottoError('dial.timeout')));
@@ -110,7 +115,7 @@ export class TorNetwork implements Network {
     try {
       const isolation = createHmac('sha256', this.#isolationKey).update(address).digest('hex').slice(0, 32);
       const stream = await socksConnect({
-        socksPath: join(paths.socketDir, 'socks'),
+        socksPath: this.socksPath,
         host: address,
         port: VIRTUAL_PORT,
         isolation: `${isolation}-${options.attempt}`,

@@ -236,3 +236,35 @@ export const GAP_MS = 25;
 
 // rooms: files
 export const BLOB_PART_BYTES_MAX = 1 * MIB;
+// rooms
+export const MEMBER_NAME_CHARS_MAX = 32;
+export const STATUS_TEXT_CHARS_MAX = 140;
+export const SERVER_FRAME_BYTES_MAX = 64 * KIB;
+export const ROOM_PAGE_MAX = 500;
+export const ONE_TIME_PREKEYS_MAX = 100;
+export const BLOB_BYTES_MAX = FILE_BYTES_MAX;
+export const EVENT_BODY_BYTES_MAX = 36 * KIB;
+export const ROOM_PAGE_BYTES_MAX = 128 * KIB;
+export const RESUME_CHANNELS_MAX = 1_000;
+export const INVITE_MS = 7 * DAY;
+export const PASSWORD_HASHES_MAX = 2;
+export const RECOVERY_CODES = 10;
+export const SECOND_TRIES_MAX = 10;
+export const SECOND_WINDOW_MS = 1 * HOUR;
+export const TOTP_STEP_MS = 30 * SECOND;
+export const MEMBER_FILES_BYTES_MAX = 4 * 1024 * MIB;
+export const UPLOAD_MS = 1 * DAY;
+/** Bytes of a file in one message. */
+export const WIRE_PART_BYTES = 32 * KIB;
+/** What one request for a file gives at most: the next one says how far the reader is. */
+export const BLOB_PARTS_AHEAD_BYTES = 1 * MIB;
+/** Events of a channel that are taken in one transaction. */
+export const ROOM_BATCH_EVENTS_MAX = 64;
+/** Events that came and were not taken yet: more, and the connection ends and resumes later. */
+export const ROOM_INCOMING_MAX = 20_000;
+export const SERVER_RETRY_MS_MIN = 1 * SECOND;
+export const SERVER_RETRY_MS_MAX = 60 * SECOND;
+export const ROOM_OUTBOX_PAGE = 500;
+export const DEVICES_MAX = 64;
+export const REQUESTS_IN_FLIGHT_MAX = 256;
+export const REQUEST_MS_MAX = 30 * SECOND;

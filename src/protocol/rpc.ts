@@ -12,6 +12,7 @@ import {
   REACTION_CHARS_MAX,
   WAIT_MS_MAX,
 } from './limits.ts';
+import { type ChannelObject, type MemberObject, ROOM_EVENT_KINDS, ROOM_METHODS, serverObject } from './rpc-rooms.ts';
 
 /** Rises when a method or a field is removed or renamed. */
 export const RPC_VERSION = 1;
@@ -62,6 +63,10 @@ const message = z.object({
   versions: z.array(z.object({ body: z.string(), editedAt: time })).optional(),
   file: z.string().optional(),
   unread: z.boolean().optional(),
+  seq: z.number().int().optional(),
+  thread: z.string().optional(),
+  answers: z.number().int().optional(),
+  mention: z.boolean().optional(),
   mine: z.boolean(),
   snippet: z.string().optional(),
 });
@@ -140,6 +145,7 @@ const status = z.object({
   links: z.array(
     z.object({ contact: z.string(), state: linkState, sinceAt: time.optional(), rttMs: z.number().optional() }),
   ),
+  servers: z.array(serverObject),
   refused: z.record(z.string(), z.number().int()),
   daemon: z.object({
     pid: z.number().int(),
@@ -228,6 +234,7 @@ export const EVENT_KINDS = [
   'file.offered',
   'file.completed',
   'file.failed',
+  ...ROOM_EVENT_KINDS,
 ] as const;
 /** Kinds without a cursor: told while they happen, never replayed. */
 export const VOLATILE_KINDS = [
@@ -392,6 +399,7 @@ export const ACCOUNT_METHODS = {
     inConversation.extend({
       text: z.string(),
       replyTo: reference.optional(),
+      thread: reference.optional(),
       wait: z.enum(['queued', 'sent', 'delivered', 'read']).optional(),
       ...expiry,
       ...wait,
@@ -400,7 +408,7 @@ export const ACCOUNT_METHODS = {
   ),
   'message.list': method(
     'A page of a conversation, oldest first; the newest page without a bound.',
-    inConversation.extend({ ...page, at: time.optional() }),
+    inConversation.extend({ ...page, at: time.optional(), thread: reference.optional() }),
     z.object({ messages: z.array(message), more: z.boolean() }),
   ),
   'message.unread': method(
@@ -546,6 +554,7 @@ export const ACCOUNT_METHODS = {
   ),
   'file.pause': method('Pauses what is being fetched; `file.fetch` or `file.save` goes on with it.', ofFile, file),
   'file.cancel': method('Ends a transfer and erases what is kept of it.', ofFile, file),
+  ...ROOM_METHODS,
 } as const;
 
 export const METHODS = { ...DAEMON_METHODS, ...ACCOUNT_METHODS } as const;
@@ -583,6 +592,8 @@ export type Event = {
   readonly at: number;
   readonly message?: Message | { readonly id: string };
   readonly contact?: Contact;
+  readonly channel?: ChannelObject;
+  readonly member?: MemberObject;
   readonly file?: FileObject;
   readonly setting?: SettingRow;
   readonly tor?: Status['tor'];

@@ -8,6 +8,8 @@ export type EventRow = {
   readonly messageRow: number | null;
   readonly contactId: number | null;
   readonly fileRow: number | null;
+  readonly channelRow: number | null;
+  readonly memberRow: number | null;
   /** What the event names when its object is gone: an id. */
   readonly subject: string;
   readonly detail: string;
@@ -18,12 +20,15 @@ export type NewEvent = { readonly at: number; readonly kind: string } & Partial<
 /** Appends an event; gives its cursor. */
 export const putEvent = (db: Database, row: NewEvent): number =>
   db.run(
-    `INSERT INTO events (at, kind, message_row, contact_id, file_row, subject, detail) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO events (at, kind, message_row, contact_id, file_row, channel_row, member_row, subject, detail)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     row.at,
     row.kind,
     row.messageRow ?? null,
     row.contactId ?? null,
     row.fileRow ?? null,
+    row.channelRow ?? null,
+    row.memberRow ?? null,
     row.subject ?? '',
     row.detail ?? '',
   ).lastInsertRowid;
@@ -31,7 +36,8 @@ export const putEvent = (db: Database, row: NewEvent): number =>
 /** Events after a cursor, in commit order. */
 export const listEvents = (db: Database, after: number, limit: number): EventRow[] =>
   db.all<EventRow>(
-    `SELECT id, at, kind, message_row AS messageRow, contact_id AS contactId, file_row AS fileRow, subject, detail
+    `SELECT id, at, kind, message_row AS messageRow, contact_id AS contactId, file_row AS fileRow,
+       channel_row AS channelRow, member_row AS memberRow, subject, detail
        FROM events WHERE id > ? ORDER BY id LIMIT ?`,
     after,
     limit,

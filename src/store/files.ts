@@ -18,10 +18,12 @@ export type FileRow = {
   readonly saveTo: string;
   readonly savedTo: string;
   readonly createdAt: number;
+  /** Of a file in a channel: SHA-256 of its ciphertext. */
+  readonly blob: Uint8Array<ArrayBuffer> | null;
 };
 
 const COLUMNS = `id, file_id AS fileId, conversation_id AS conversationId, mine, name, size, key, root, state, reason, chunks,
-  save_to AS saveTo, saved_to AS savedTo, created_at AS createdAt`;
+  save_to AS saveTo, saved_to AS savedTo, created_at AS createdAt, blob`;
 
 export const getFile = (db: Database, id: number): FileRow | undefined =>
   db.get<FileRow>(`SELECT ${COLUMNS} FROM files WHERE id = ?`, id);
@@ -61,9 +63,13 @@ export const keptBytes = (db: Database): number =>
   db.get<{ sum: number }>(`SELECT coalesce(sum(size), 0) AS sum FROM files WHERE ${KEPT}`)?.sum ?? 0;
 
 /** Adds a transfer and gives its row id. */
-export const putFile = (db: Database, row: Omit<FileRow, 'id' | 'reason' | 'chunks' | 'saveTo' | 'savedTo'>): number =>
+export const putFile = (
+  db: Database,
+  row: Omit<FileRow, 'id' | 'reason' | 'chunks' | 'saveTo' | 'savedTo' | 'blob'> & Partial<Pick<FileRow, 'blob'>>,
+): number =>
   db.run(
-    'INSERT INTO files (file_id, conversation_id, mine, name, size, key, root, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    `INSERT INTO files (file_id, conversation_id, mine, name, size, key, root, state, created_at, blob)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     row.fileId,
     row.conversationId,
     row.mine,
@@ -73,6 +79,7 @@ export const putFile = (db: Database, row: Omit<FileRow, 'id' | 'reason' | 'chun
     row.root,
     row.state,
     row.createdAt,
+    row.blob ?? null,
   ).lastInsertRowid;
 
 const FIELDS = {
@@ -83,6 +90,7 @@ const FIELDS = {
   chunks: 'chunks',
   saveTo: 'save_to',
   savedTo: 'saved_to',
+  blob: 'blob',
 } as const;
 
 /** Changes the given fields of a transfer. */

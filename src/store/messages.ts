@@ -25,12 +25,21 @@ export type MessageRow = {
   readonly expiresAt: number | null;
   readonly pinnedAt: number | null;
   readonly fileId: number | null;
+  /** Who wrote it in a room; null in a conversation with a contact. */
+  readonly memberRow: number | null;
+  /** Its place in the server's log; null before the server has answered, and outside channels. */
+  readonly seq: number | null;
+  /** The root of its thread. */
+  readonly thread: Uint8Array<ArrayBuffer> | null;
+  /** Whether it names me. */
+  readonly mention: number;
 };
 
 export const MESSAGE_COLUMNS = `m.id, m.conversation_id AS conversationId, m.message_id AS messageId, m.mine, m.body, m.state, m.reason,
   m.sent_at AS sentAt, m.received_at AS receivedAt, m.delivered_at AS deliveredAt, m.read_at AS readAt, m.unread,
   m.reply_to AS replyTo, m.edit_number AS editNumber, m.edited_at AS editedAt, m.deleted_at AS deletedAt,
-  m.expires_ms AS expiresMs, m.expires_from AS expiresFrom, m.expires_at AS expiresAt, m.pinned_at AS pinnedAt, m.file_id AS fileId`;
+  m.expires_ms AS expiresMs, m.expires_from AS expiresFrom, m.expires_at AS expiresAt, m.pinned_at AS pinnedAt, m.file_id AS fileId,
+  m.member_row AS memberRow, m.seq, m.thread, m.mention`;
 
 export type NewMessage = Pick<
   MessageRow,
@@ -47,13 +56,15 @@ export type NewMessage = Pick<
   | 'expiresFrom'
   | 'expiresAt'
   | 'fileId'
->;
+> &
+  Partial<Pick<MessageRow, 'memberRow' | 'seq' | 'thread' | 'mention'>>;
 
 /** Appends a message and indexes its words; gives its row id. */
 export const putMessage = (db: Database, row: NewMessage): number => {
   const id = db.run(
     `INSERT INTO messages (conversation_id, message_id, mine, body, state, sent_at, received_at, unread, reply_to,
-       expires_ms, expires_from, expires_at, file_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       expires_ms, expires_from, expires_at, file_id, member_row, seq, thread, mention)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     row.conversationId,
     row.messageId,
     row.mine,
@@ -67,8 +78,12 @@ export const putMessage = (db: Database, row: NewMessage): number => {
     row.expiresFrom,
     row.expiresAt,
     row.fileId,
+    row.memberRow ?? null,
+    row.seq ?? null,
+    row.thread ?? null,
+    row.mention ?? 0,
   ).lastInsertRowid;
-  putIndex(db, { id, conversationId: row.conversationId, mine: row.mine }, row.body);
+  putIndex(db, { id, conversationId: row.conversationId, mine: row.mine, memberRow: row.memberRow ?? null }, row.body);
   return id;
 };
 
@@ -183,6 +198,9 @@ const FIELDS = {
   editedAt: 'edited_at',
   expiresAt: 'expires_at',
   pinnedAt: 'pinned_at',
+  sentAt: 'sent_at',
+  seq: 'seq',
+  mention: 'mention',
 } as const;
 
 /** Changes the given fields of a message; its body has functions of its own. */
@@ -214,6 +232,47 @@ export const editMessage = (
   removeIndex(db, row);
   putIndex(db, row, text);
 };
+
+/**
+ * Moves a message behind all others, with everything that points at it: the order of rows is the order of every screen, and a
+ * message of mine stands where the server has put it.
+ */
+export const moveToEnd = (db: Database, row: MessageRow): number => {
+  const last = db.get<{ id: number }>('SELECT max(id) AS id FROM messages')?.id ?? row.id;
+  if (last === row.id) return row.id;
+  const copy = putMessage(db, { ...row, messageId: new Uint8Array(16) });
+  for (const table of ['message_versions', 'reactions', 'room_outbox', 'room_events', 'events'])
+    db.run(`UPDATE ${table} SET message_row = ? WHERE message_row = ?`, copy, row.id);
+  if (row.deletedAt === null) removeIndex(db, row);
+  db.run('DELETE FROM messages WHERE id = ?', row.id);
+  db.run(
+    `UPDATE messages SET message_id = ?, reason = ?, delivered_at = ?, read_at = ?, edit_number = ?, edited_at = ?, deleted_at = ?,
+       pinned_at = ? WHERE id = ?`,
+    row.messageId,
+    row.reason,
+    row.deliveredAt,
+    row.readAt,
+    row.editNumber,
+    row.editedAt,
+    row.deletedAt,
+    row.pinnedAt,
+    copy,
+  );
+  return copy;
+};
+
+/** Whether another message of the conversation came after this row. */
+export const hasLater = (db: Database, row: MessageRow): boolean =>
+  db.get('SELECT 1 AS found FROM messages WHERE conversation_id = ? AND id > ? LIMIT 1', row.conversationId, row.id) !==
+  undefined;
+
+/** Answers in the thread of a message. */
+export const countThread = (db: Database, conversationId: number, root: Uint8Array): number =>
+  db.get<{ n: number }>(
+    'SELECT count(*) AS n FROM messages WHERE conversation_id = ? AND thread = ?',
+    conversationId,
+    root,
+  )?.n ?? 0;
 
 /** Empties a message on its author's word: text, versions, reactions and index go, the row tells that there was one. */
 export const deleteMessage = (db: Database, row: MessageRow, at: number): void => {
@@ -259,25 +318,40 @@ export type VersionRow = { readonly body: string; readonly at: number };
 export const listVersions = (db: Database, messageRow: number): VersionRow[] =>
   db.all<VersionRow>('SELECT body, at FROM message_versions WHERE message_row = ? ORDER BY number', messageRow);
 
-export type ReactionRow = { readonly mine: number; readonly emoji: string };
+export type ReactionRow = {
+  readonly mine: number;
+  /** Whose it is in a room; 0 in a conversation with a contact. */
+  readonly memberRow?: number;
+  readonly emoji: string;
+};
 
 /** Oldest first. */
 export const listReactions = (db: Database, messageRow: number): ReactionRow[] =>
-  db.all<ReactionRow>('SELECT mine, emoji FROM reactions WHERE message_row = ? ORDER BY at, emoji', messageRow);
+  db.all<ReactionRow>(
+    'SELECT mine, member_row AS memberRow, emoji FROM reactions WHERE message_row = ? ORDER BY at, emoji',
+    messageRow,
+  );
 
 /** Adds a reaction; the same one twice changes nothing. */
 export const putReaction = (db: Database, messageRow: number, row: ReactionRow & { readonly at: number }): void => {
   db.run(
-    'INSERT OR IGNORE INTO reactions (message_row, mine, emoji, at) VALUES (?, ?, ?, ?)',
+    'INSERT OR IGNORE INTO reactions (message_row, mine, member_row, emoji, at) VALUES (?, ?, ?, ?, ?)',
     messageRow,
     row.mine,
+    row.memberRow ?? 0,
     row.emoji,
     row.at,
   );
 };
 
 export const removeReaction = (db: Database, messageRow: number, row: ReactionRow): void => {
-  db.run('DELETE FROM reactions WHERE message_row = ? AND mine = ? AND emoji = ?', messageRow, row.mine, row.emoji);
+  db.run(
+    'DELETE FROM reactions WHERE message_row = ? AND mine = ? AND member_row = ? AND emoji = ?',
+    messageRow,
+    row.mine,
+    row.memberRow ?? 0,
+    row.emoji,
+  );
 };
 
 export const countPins = (db: Database, conversationId: number): number =>
@@ -286,15 +360,16 @@ export const countPins = (db: Database, conversationId: number): number =>
     conversationId,
   )?.n ?? 0;
 
-type Indexed = Pick<MessageRow, 'id' | 'conversationId' | 'mine'>;
+type Indexed = Pick<MessageRow, 'id' | 'conversationId' | 'mine'> & Partial<Pick<MessageRow, 'memberRow'>>;
 
 /** What the full-text index holds of a message. */
 export type IndexedMessage = Indexed & { readonly body: string };
 
 /** The tokens by which a search filters: the conversation, which side wrote it, and both as one, for the rarest wins. */
-const whoTokens = ({ conversationId, mine }: Omit<Indexed, 'id'>): string => {
+const whoTokens = ({ conversationId, mine, memberRow }: Omit<Indexed, 'id'>): string => {
   const side = mine === 1 ? 'me' : 'them';
-  return `c${conversationId} ${side} c${conversationId}${side}`;
+  const member = memberRow == null ? '' : ` m${memberRow} c${conversationId}m${memberRow}`;
+  return `c${conversationId} ${side} c${conversationId}${side}${member}`;
 };
 
 /** Puts the words of a message into the full-text index. */

@@ -3,8 +3,9 @@ import { rmSync } from 'node:fs';
 import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
 import { SCHEMA_1 } from './schema-1.ts';
+import { SCHEMA_2 } from './schema-2.ts';
 
-const MIGRATIONS: readonly string[] = [SCHEMA_1];
+const MIGRATIONS: readonly string[] = [SCHEMA_1, SCHEMA_2];
 
 /** The schema this program writes; `sotto --version --json` tells it. */
 export const SCHEMA_VERSION = MIGRATIONS.length;
@@ -29,14 +30,23 @@ export const migrate = (
     rmSync(copyTo, { force: true });
     db.copyTo(copyTo);
   }
-  for (let version = current; version < migrations.length; version++)
-    db.transaction(() => {
-      db.exec(migrations[version] ?? '');
-      db.run(
-        'INSERT INTO schema_meta (id, version) VALUES (1, ?) ON CONFLICT DO UPDATE SET version = excluded.version',
-        version + 1,
-      );
-    });
+  // A table that others point at is made anew under another name: SQLite asks that nothing cascades meanwhile.
+  db.exec('PRAGMA foreign_keys = OFF');
+  try {
+    for (let version = current; version < migrations.length; version++)
+      db.transaction(() => {
+        db.exec(migrations[version] ?? '');
+        const [broken] = db.all<{ table: string }>('PRAGMA foreign_key_check');
+        if (broken !== undefined)
+          throw new Error(`migration ${version + 1} leaves ${broken.table} pointing at nothing`);
+        db.run(
+          'INSERT INTO schema_meta (id, version) VALUES (1, ?) ON CONFLICT DO UPDATE SET version = excluded.version',
+          version + 1,
+        );
+      });
+  } finally {
+    db.exec('PRAGMA foreign_keys = ON');
+  }
 };
 
 const versionOf = (db: Database): number => {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Account, createAccount } from '../core/account.ts';
 import { MemoryHub } from '../net/memory-network.ts';
+import { noServers } from '../net/server-network.ts';
 import type { Clock } from '../ports.ts';
 import type { AccountMethod, Contact, Message, ParamsIn, Result } from '../protocol/rpc.ts';
 import { ACCOUNT_METHODS } from '../protocol/rpc.ts';
@@ -138,6 +139,7 @@ export class Person {
     this.#account = await Account.open({
       name: this.name,
       db,
+      servers: noServers,
       network: this.#world.hub.join(),
       clock: this.#mortalClock(generation),
       random: this.#world.random,

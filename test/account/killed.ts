@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { accountPaths, placesOf } from '../../src/client/paths.ts';
-import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
+import { systemClock, systemRandom } from '../../src/machine.ts';
 import { Database, openDatabase } from '../../src/sqlite/open.ts';
 import { migrate } from '../../src/store/migrations.ts';
 import { TWO_SCHEMAS } from './two-schemas.ts';

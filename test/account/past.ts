@@ -1,5 +1,5 @@
 // A long past for an account that nobody writes to.
-import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
+import { systemClock, systemRandom } from '../../src/machine.ts';
 import { ID_BYTES } from '../../src/protocol/ids.ts';
 import type { Database } from '../../src/sqlite/open.ts';
 import { putMessage } from '../../src/store/messages.ts';

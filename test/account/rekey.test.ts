@@ -12,7 +12,7 @@ import {
   rekeyAccountDir,
   settleAccountDir,
 } from '../../src/daemon/account-dir.ts';
-import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
+import { systemClock, systemRandom } from '../../src/machine.ts';
 import { getSelf } from '../../src/store/self.ts';
 import { dieEverywhere } from './dying.ts';
 

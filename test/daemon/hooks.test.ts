@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Hooks } from '../../src/daemon/hooks.ts';
-import { systemClock } from '../../src/daemon/ports.ts';
+import { systemClock } from '../../src/machine.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 
 let world: World;

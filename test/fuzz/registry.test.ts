@@ -21,7 +21,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/daemon/account-dir.ts openAccountDatabase': 'openDatabase and migrate of the file',
   'src/daemon/check.ts': 'what the daemon tells a process of its own',
   'src/daemon/checker.ts': 'what that process answers',
-  'src/daemon/ports.ts': 'makes random numbers',
+  'src/machine.ts': 'makes random numbers',
   'src/server/backup.ts': 'copies files; what opens them is played by `files of a server`',
   'src/net/tor-process.ts': 'words of events, whose lines `replies of the control port` plays',
 };

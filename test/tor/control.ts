@@ -1,7 +1,7 @@
 // What a running Tor says of itself on its control socket.
 import { dirname, join } from 'node:path';
 import { inject } from 'vitest';
-import { systemRandom } from '../../src/daemon/ports.ts';
+import { systemRandom } from '../../src/machine.ts';
 import { TorControl } from '../../src/net/tor-control.ts';
 import type { User } from '../e2e/stage.ts';
 

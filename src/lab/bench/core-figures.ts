@@ -4,10 +4,13 @@ import { ClockWatch } from '../../core/clock-watch.ts';
 import type { Core } from '../../core/core.ts';
 import { AccountQueue } from '../../core/queue.ts';
 import { receive } from '../../core/receive.ts';
+import { Rooms } from '../../core/rooms.ts';
+import { Waits } from '../../core/waits.ts';
 import { addressOf } from '../../crypto/address.ts';
 import { deriveSecrets, localKeys } from '../../crypto/identity.ts';
 import { type Parties, SignalSession, signalIdentity } from '../../crypto/session.ts';
-import { systemClock, systemRandom } from '../../daemon/ports.ts';
+import { systemClock, systemRandom } from '../../machine.ts';
+import { noServers } from '../../net/server-network.ts';
 import type { Network } from '../../ports.ts';
 import { ID_BYTES, idOf, type MessageId } from '../../protocol/ids.ts';
 import { BATCH_FRAMES_MAX } from '../../protocol/limits.ts';
@@ -84,6 +87,11 @@ const receiver = async (bench: Bench, count: number) => {
     random: systemRandom,
     log: { debug: silent, info: silent, warn: silent, error: silent },
     network: undefined as unknown as Network,
+    servers: noServers,
+    rooms: new Rooms(() => core),
+    waits: new Waits(systemClock),
+    serversKey: new Uint8Array(32),
+    changed: silent,
     queue: new AccountQueue(silent),
     keys: me.keys,
     signal: me.signal,

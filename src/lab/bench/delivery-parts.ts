@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { addressOf } from '../../crypto/address.ts';
 import { deriveSecrets, localKeys } from '../../crypto/identity.ts';
 import { SignalSession, signalIdentity } from '../../crypto/session.ts';
-import { systemClock, systemRandom } from '../../daemon/ports.ts';
+import { systemClock, systemRandom } from '../../machine.ts';
 import { ID_BYTES } from '../../protocol/ids.ts';
 import { encodeBody } from '../../protocol/peer.ts';
 import { type Database, openDatabase } from '../../sqlite/open.ts';

@@ -6,7 +6,7 @@ import { createAccount } from '../../core/account.ts';
 import { addressOf } from '../../crypto/address.ts';
 import { deriveSecrets, localKeys } from '../../crypto/identity.ts';
 import { createAccountDir } from '../../daemon/account-dir.ts';
-import { systemClock, systemRandom } from '../../daemon/ports.ts';
+import { systemClock, systemRandom } from '../../machine.ts';
 import { ID_BYTES } from '../../protocol/ids.ts';
 import type { Database } from '../../sqlite/open.ts';
 import { patchContact, putContact } from '../../store/contacts.ts';

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '../../crypto/primitives.ts';
-import { systemClock, systemRandom } from '../../daemon/ports.ts';
+import { systemClock, systemRandom } from '../../machine.ts';
 import { type ChannelId, type EventId, idBytes, idOf, type MemberId, timedId } from '../../protocol/ids.ts';
 import type { Draft, EventLog } from '../../server/event-log.ts';
 import { SERVER_SCHEMA } from '../../server/migrations.ts';

@@ -4,8 +4,9 @@ import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { Account, createAccount } from '../../core/account.ts';
 import { addressOf } from '../../crypto/address.ts';
-import { systemClock, systemRandom } from '../../daemon/ports.ts';
+import { systemClock, systemRandom } from '../../machine.ts';
 import { openLink } from '../../net/link.ts';
+import { noServers } from '../../net/server-network.ts';
 import type { DialOptions, Link, LinkEvents, LocalKeys, Network, NetworkEvents, NetworkState } from '../../ports.ts';
 import { ACCOUNT_METHODS, type AccountMethod, type ParamsIn, type Result } from '../../protocol/rpc.ts';
 import { openDatabase } from '../../sqlite/open.ts';
@@ -98,6 +99,7 @@ export class Neighbour implements AsyncDisposable {
     const network = new LocalNetwork(route, wrote);
     const silent = (): void => {};
     const account = await Account.open({
+      servers: noServers,
       name,
       db,
       network,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { accountPaths, placesOf } from '../../client/paths.ts';
 import { addressOf } from '../../crypto/address.ts';
 import { deriveSecrets, localKeys } from '../../crypto/identity.ts';
-import { systemClock, systemRandom } from '../../daemon/ports.ts';
+import { systemClock, systemRandom } from '../../machine.ts';
 import type { TorConfig } from '../../net/tor-config.ts';
 import { TorProcess } from '../../net/tor-process.ts';
 import { ID_BYTES } from '../../protocol/ids.ts';

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, closeSync, openSync, renameSync, statSync } from 'node:fs';
 import { pino } from 'pino';
-import type { Clock, Log, LogFields, Random } from '../ports.ts';
+import type { Clock, Log, LogFields, Random } from './ports.ts';
 
 const LOG_BYTES_MAX = 8 * 1024 * 1024;
 // More than one line with all that a hook said, escaped: a longer one would be dropped.

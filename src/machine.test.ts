@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { fileLog } from './ports.ts';
+import { fileLog } from './machine.ts';
 
 test('a log that has grown is kept once and begins anew, while the program runs and over a start', () => {
   const dir = mkdtempSync(join(tmpdir(), 'sotto-log-'));

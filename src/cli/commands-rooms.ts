@@ -1,0 +1,372 @@
+// Commands about servers, channels and members.
+import { SottoError } from '../protocol/errors.ts';
+import type { Method, ParamsIn } from '../protocol/rpc.ts';
+import type { ChannelObject } from '../protocol/rpc-rooms.ts';
+import type { Argument, Command, CommandContext, Flag } from './command.ts';
+import { each, first, optional } from './give.ts';
+import { channelDetailText, channelText, deviceText, inviteText, memberText, serverText } from './show-rooms.ts';
+
+const serverArg: Argument = { name: 'server', doc: 'a label or an id', complete: 'server' };
+const channelArg: Argument = {
+  name: 'channel',
+  doc: '#name, #name@server or an id',
+  required: true,
+  complete: 'channel',
+};
+const memberArg: Argument = { name: 'member', doc: 'a name, name@server or an id', required: true, complete: 'member' };
+const SERVER_FLAG = { server: { doc: 'which server, where there are several', value: 'SERVER' } } as const;
+const ROLES = ['member', 'moderator', 'admin', 'owner'] as const;
+
+/** A passphrase of a channel: from `--passphrase-fd` or the terminal; SOTTO_PASSPHRASE_FILE is the account's. */
+const channelPassphrase = (context: CommandContext, twice: boolean): Promise<string | undefined> =>
+  context.passphrase({ prompt: 'Passphrase of the channel: ', twice, flag: 'passphrase-fd' });
+
+const SERVERS: readonly Command[] = [
+  {
+    path: 'server join',
+    doc: 'become a member of the server of an invite link; - reads it from stdin',
+    args: [{ name: 'link', doc: 'an invite link, or -', required: true }],
+    flags: {
+      as: { doc: 'your name there', value: 'NAME' },
+      label: { doc: 'what you call the server', value: 'LABEL' },
+      clearnet: { doc: 'reach it beside Tor: it sees your address' },
+    },
+    methods: ['server.join'],
+    run: async (context) => {
+      const { flags, out } = context;
+      const link = first(context) === '-' ? (await context.stdinText()).trim() : first(context);
+      const client = await context.connect();
+      out.item(
+        await client.call('server.join', {
+          link,
+          ...optional('name', flags.text('as')),
+          ...optional('label', flags.text('label')),
+          ...(flags.has('clearnet') ? { clearnet: true } : {}),
+          ...optional('timeoutMs', flags.duration('timeout')),
+        }),
+        serverText,
+      );
+    },
+  },
+  {
+    path: 'server list',
+    doc: 'the servers you are a member of',
+    args: [],
+    methods: ['server.list'],
+    run: async (context) =>
+      each(
+        context,
+        await (await context.connect()).call('server.list', {}),
+        serverText,
+        'No servers yet: sotto server join LINK, or host one: sotto serve',
+      ),
+  },
+  {
+    path: 'server leave',
+    doc: 'end your membership here; the history stays',
+    args: [{ ...serverArg, required: true }],
+    flags: { erase: { doc: 'the server forgets you, too' } },
+    methods: ['server.leave'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('server.leave', {
+          server: first(context),
+          erase: context.flags.has('erase'),
+        }),
+        serverText,
+      ),
+  },
+  {
+    path: 'server invite',
+    doc: 'make an invite link',
+    args: [serverArg],
+    flags: {
+      uses: { doc: 'how many may use it (1)', value: 'N' },
+      expires: { doc: 'until when: 1d, 7d … (7d)', value: 'DURATION' },
+      role: { doc: 'member or admin', value: 'ROLE' },
+    },
+    methods: ['server.invite'],
+    run: async (context) => {
+      const { flags } = context;
+      context.out.item(
+        await (await context.connect()).call('server.invite', {
+          ...optional('server', context.args[0]),
+          ...optional('uses', flags.number('uses', { min: 1, max: 10_000 })),
+          ...optional('expiresMs', flags.duration('expires')),
+          ...optional('role', flags.choice('role', ['member', 'admin'])),
+        }),
+        inviteText,
+      );
+    },
+  },
+  {
+    path: 'server invites',
+    doc: 'invites that still work',
+    args: [serverArg],
+    methods: ['server.invites'],
+    run: async (context) =>
+      each(
+        context,
+        await (await context.connect()).call('server.invites', { ...optional('server', context.args[0]) }),
+        inviteText,
+        'No invites.',
+      ),
+  },
+  {
+    path: 'server revoke',
+    doc: 'end an invite',
+    args: [{ name: 'id', doc: 'of the invite', required: true }],
+    flags: SERVER_FLAG,
+    methods: ['server.revoke'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('server.revoke', {
+          id: first(context),
+          ...optional('server', context.flags.text('server')),
+        }),
+        inviteText,
+      ),
+  },
+  {
+    path: 'server devices',
+    doc: 'your devices on a server; --revoke ends one',
+    args: [serverArg],
+    flags: { revoke: { doc: 'the id of a device to end', value: 'ID' } },
+    methods: ['server.devices', 'server.revokeDevice'],
+    run: async (context) => {
+      const server = optional('server', context.args[0]);
+      const client = await context.connect();
+      const id = context.flags.text('revoke');
+      if (id !== undefined) context.out.item(await client.call('server.revokeDevice', { ...server, id }), deviceText);
+      else each(context, await client.call('server.devices', server), deviceText, 'No devices.');
+    },
+  },
+  {
+    path: 'server profile',
+    doc: 'change your name or status text on a server',
+    args: [serverArg],
+    flags: {
+      name: { doc: 'your name there', value: 'NAME' },
+      status: { doc: 'a line that all members see; empty removes it', value: 'TEXT' },
+    },
+    methods: ['server.profile'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('server.profile', {
+          ...optional('server', context.args[0]),
+          ...optional('name', context.flags.text('name')),
+          ...optional('status', context.flags.text('status')),
+        }),
+        serverText,
+      ),
+  },
+];
+
+const memberCommand = (
+  path: string,
+  doc: string,
+  method: 'member.show' | 'member.accept' | 'member.reject',
+): Command => ({
+  path: `member ${path}`,
+  doc,
+  args: [memberArg],
+  methods: [method],
+  run: async (context) =>
+    context.out.item(await (await context.connect()).call(method, { member: first(context) }), memberText),
+});
+
+const MEMBERS: readonly Command[] = [
+  {
+    path: 'member list',
+    doc: 'the members of a server',
+    args: [serverArg],
+    methods: ['member.list'],
+    run: async (context) =>
+      each(
+        context,
+        await (await context.connect()).call('member.list', { ...optional('server', context.args[0]) }),
+        memberText,
+        'No members.',
+      ),
+  },
+  memberCommand('show', 'one member, with the safety number', 'member.show'),
+  memberCommand('accept', 'let a member write to you', 'member.accept'),
+  memberCommand('reject', 'let nothing more of a member in; they are told nothing', 'member.reject'),
+  {
+    path: 'member verify',
+    doc: 'show the safety number; --same once you have compared it',
+    args: [memberArg],
+    flags: { same: { doc: 'both of you read the same 60 digits' }, undo: { doc: 'take that back' } },
+    methods: ['member.verify'],
+    run: async (context) => {
+      const client = await context.connect();
+      const member = first(context);
+      if (context.flags.has('same') || context.flags.has('undo'))
+        await client.call('member.verify', { member, verified: context.flags.has('same') });
+      context.out.item(await client.call('member.show', { member }), memberText);
+    },
+  },
+];
+
+type ChannelMethod = Extract<Method, `channel.${string}`>;
+
+/** A command that calls one method about a channel and shows the channel. */
+const channelCommand = <M extends ChannelMethod>(
+  path: string,
+  doc: string,
+  method: M,
+  rest: {
+    readonly args?: readonly Argument[];
+    readonly flags?: Readonly<Record<string, Flag>>;
+    readonly params?: (context: CommandContext) => Promise<object> | object;
+    readonly text?: (channel: ChannelObject) => string;
+  } = {},
+): Command => ({
+  path: `channel ${path}`,
+  doc,
+  args: [channelArg, ...(rest.args ?? [])],
+  ...(rest.flags === undefined ? {} : { flags: rest.flags }),
+  methods: [method],
+  run: async (context) => {
+    const more = (await rest.params?.(context)) ?? {};
+    const client = await context.connect();
+    const channel = await client.call(method, { channel: first(context), ...more } as ParamsIn<M>);
+    context.out.item(channel as ChannelObject, rest.text ?? channelText);
+  },
+});
+
+const theMember = (context: CommandContext) => ({ member: context.args[1] ?? '' });
+
+const CHANNELS: readonly Command[] = [
+  {
+    path: 'channel create',
+    doc: 'make a channel',
+    args: [{ name: 'channel', doc: '#name', required: true }],
+    flags: {
+      encryption: { doc: 'members, passphrase or open (not encrypted)', value: 'KIND' },
+      private: { doc: 'only who is invited sees and joins it' },
+      history: { doc: 'joined: from when they join; all: everything', value: 'RULE' },
+      ...SERVER_FLAG,
+    },
+    methods: ['channel.create'],
+    run: async (context) => {
+      const { flags, out } = context;
+      const encryption = flags.choice('encryption', ['members', 'passphrase', 'open']) ?? 'members';
+      const history = flags.choice('history', ['joined', 'all']);
+      if (encryption === 'members' && history === 'all')
+        throw new SottoError('usage.invalid', {
+          message:
+            'Nobody can give a newcomer the keys of what was said before: use --history joined, and share it with sotto channel share-history',
+        });
+      const passphrase = encryption === 'passphrase' ? await channelPassphrase(context, true) : undefined;
+      const client = await context.connect();
+      out.item(
+        await client.call('channel.create', {
+          name: first(context),
+          encryption,
+          ...(flags.has('private') ? { private: true } : {}),
+          ...optional('history', history),
+          ...optional('passphrase', passphrase),
+          ...optional('server', flags.text('server')),
+          ...optional('timeoutMs', flags.duration('timeout')),
+        }),
+        channelText,
+      );
+    },
+  },
+  {
+    path: 'channel join',
+    doc: 'join a channel',
+    args: [channelArg],
+    methods: ['channel.join'],
+    run: async (context) => {
+      const timeout = optional('timeoutMs', context.flags.duration('timeout'));
+      const client = await context.connect();
+      const channel = first(context);
+      const passphrase = context.flags.has('passphrase-fd') ? await channelPassphrase(context, false) : undefined;
+      const join = (passphrase: string | undefined) =>
+        client.call('channel.join', { channel, ...timeout, ...optional('passphrase', passphrase) });
+      try {
+        context.out.item(await join(passphrase), channelText);
+      } catch (error) {
+        if (!(error instanceof SottoError) || error.code !== 'passphrase.needed' || passphrase !== undefined)
+          throw error;
+        context.out.item(await join(await channelPassphrase(context, false)), channelText);
+      }
+    },
+  },
+  channelCommand('leave', 'leave a channel; its history stays here', 'channel.leave'),
+  {
+    path: 'channel list',
+    doc: 'channels you are in',
+    args: [serverArg],
+    flags: { all: { doc: 'also those that you may join' } },
+    methods: ['channel.list'],
+    run: async (context) =>
+      each(
+        context,
+        await (await context.connect()).call('channel.list', {
+          ...optional('server', context.args[0]),
+          all: context.flags.has('all'),
+        }),
+        channelText,
+        'No channels: sotto channel list --all shows what may be joined',
+      ),
+  },
+  channelCommand('show', 'one channel with its members', 'channel.show', { text: channelDetailText }),
+  channelCommand('topic', 'change the topic; without text it is removed', 'channel.topic', {
+    args: [{ name: 'text', doc: 'one line', many: true }],
+    params: (context) => ({ topic: context.args.slice(1).join(' ') }),
+  }),
+  channelCommand('invite', 'let a member join', 'channel.invite', { args: [memberArg], params: theMember }),
+  channelCommand('kick', 'remove a member; the key changes', 'channel.kick', { args: [memberArg], params: theMember }),
+  channelCommand('ban', 'remove a member for good', 'channel.ban', { args: [memberArg], params: theMember }),
+  channelCommand('unban', 'let a banned member join again', 'channel.unban', { args: [memberArg], params: theMember }),
+  channelCommand('mute', 'let a member read but not write; --undo takes it back', 'channel.mute', {
+    args: [memberArg],
+    flags: { for: { doc: 'for so long', value: 'DURATION' }, undo: { doc: 'let them write again' } },
+    params: (context) => {
+      const ms = context.flags.duration('for');
+      return {
+        ...theMember(context),
+        muted: !context.flags.has('undo'),
+        ...optional('until', ms === undefined ? undefined : Date.now() + ms),
+      };
+    },
+  }),
+  channelCommand('role', 'change what a member may do', 'channel.role', {
+    args: [memberArg, { name: 'role', doc: ROLES.join(', '), required: true }],
+    params: (context) => {
+      const role = ROLES.find((one) => one === context.args[2]);
+      if (role === undefined) throw new SottoError('usage.invalid', { message: `A role is ${ROLES.join(', ')}` });
+      return { ...theMember(context), role };
+    },
+  }),
+  channelCommand('rotate', 'change the key now', 'channel.rotate', {
+    params: async (context) =>
+      optional('passphrase', context.flags.has('passphrase-fd') ? await channelPassphrase(context, true) : undefined),
+  }),
+  channelCommand('archive', 'end writing in a channel; --undo takes it back', 'channel.archive', {
+    flags: { undo: { doc: 'let people write again' } },
+    params: (context) => ({ archived: !context.flags.has('undo') }),
+  }),
+  channelCommand('share-history', 'send a member what was said before they came', 'channel.shareHistory', {
+    args: [memberArg],
+    params: theMember,
+  }),
+  channelCommand('set', 'slow mode, retention, and your notifications', 'channel.set', {
+    flags: {
+      slow: { doc: 'at most one message of each member in this time; 0s ends it', value: 'DURATION' },
+      retention: { doc: 'how long the server keeps what is said; 0s keeps it', value: 'DURATION' },
+      notify: { doc: 'all, mentions or none', value: 'WHAT' },
+    },
+    params: ({ flags }) => ({
+      ...optional('slowMs', flags.duration('slow')),
+      ...optional('retentionMs', flags.duration('retention')),
+      ...optional('notify', flags.choice('notify', ['all', 'mentions', 'none'])),
+    }),
+  }),
+];
+
+/** Commands of this file, in the order of the help. */
+export const ROOM_COMMANDS: readonly Command[] = [...SERVERS, ...CHANNELS, ...MEMBERS];

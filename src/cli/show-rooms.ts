@@ -1,0 +1,82 @@
+// Servers, channels, members and invites as lines for people.
+import type { ChannelObject, DeviceObject, InviteObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
+import { safeLine, safeName } from '../protocol/safe-text.ts';
+import { timeText } from './show.ts';
+
+/** A server on one line. */
+export const serverText = (server: ServerObject): string =>
+  [
+    safeName(server.label),
+    server.state,
+    server.url,
+    `as ${safeName(server.memberName)}${server.role === 'member' ? '' : ` (${server.role})`}`,
+    `through ${server.through}`,
+    ...(server.rttMs === undefined ? [] : [`${server.rttMs} ms`]),
+    ...(server.outboxDepth === 0 ? [] : [`${server.outboxDepth} waiting`]),
+    ...(server.lastError === undefined || server.state === 'online' ? [] : [safeLine(server.lastError)]),
+  ].join('  ');
+
+/** An invite: the link alone when it was just made, so that it can be copied. */
+export const inviteText = (invite: InviteObject): string =>
+  [
+    ...(invite.link === undefined ? [] : [invite.link]),
+    `${invite.id.slice(0, 8)}  ${invite.role}, ${invite.uses} ${invite.uses === 1 ? 'use' : 'uses'} left${invite.expiresAt === undefined ? '' : `, until ${timeText(invite.expiresAt)}`}`,
+  ].join('\n');
+
+/** A device on one line. */
+export const deviceText = (device: DeviceObject): string =>
+  `${device.id.slice(0, 8)}  since ${timeText(device.addedAt)}${device.this ? '  this one' : ''}${device.revoked ? '  revoked' : ''}`;
+
+/** A member, with the safety number when there is one. */
+export const memberText = (member: MemberObject): string =>
+  [
+    [
+      `${member.verified ? '◆' : '◇'} ${safeName(member.name)}@${safeName(member.server)}`,
+      ...(member.role === 'member' ? [] : [member.role]),
+      ...(member.presence === undefined ? [] : [member.presence]),
+      ...(member.status === undefined ? [] : [`“${safeLine(member.status)}”`]),
+      ...(member.request === 'open' ? ['wants to write to you: sotto member accept'] : []),
+      ...(member.blocked ? ['blocked'] : []),
+      ...(member.contact === undefined ? [] : [`is your contact ${safeName(member.contact)}`]),
+      member.id.slice(0, 8),
+    ].join('  '),
+    ...(member.safetyNumber === undefined
+      ? []
+      : ['Compare these 60 digits with them, face to face or by voice:', `  ${member.safetyNumber}`]),
+  ].join('\n');
+
+/** Whether a channel is encrypted is said wherever it is named. */
+const encryptionText = ({ encryption }: ChannelObject): string =>
+  encryption === 'open' ? 'NOT ENCRYPTED' : encryption === 'passphrase' ? 'passphrase' : 'members only';
+
+/** A channel on one line. */
+export const channelText = (channel: ChannelObject): string =>
+  [
+    `${channel.encryption === 'open' ? '!' : '#'} ${safeName(channel.name)}@${safeName(channel.server)}`,
+    encryptionText(channel),
+    channel.state,
+    `${channel.memberCount} members`,
+    ...(channel.topic === undefined ? [] : [`“${safeLine(channel.topic)}”`]),
+    ...(channel.archived ? ['archived'] : []),
+    ...(channel.mayStillRead === undefined || channel.mayStillRead.length === 0
+      ? []
+      : [
+          `${channel.mayStillRead.map(safeName).join(', ')} may still read: change the passphrase (sotto channel rotate)`,
+        ]),
+  ].join('  ');
+
+/** A channel with its members and gaps. */
+export const channelDetailText = (channel: ChannelObject): string =>
+  [
+    channelText(channel),
+    `key      ${channel.keyEpoch}, history from ${channel.history === 'all' ? 'the beginning' : 'when one joins'}`,
+    ...(channel.slowMs === undefined || channel.slowMs === 0 ? [] : [`slow     ${channel.slowMs / 1000} s`]),
+    ...(channel.retentionMs === undefined || channel.retentionMs === 0
+      ? []
+      : [`kept     ${Math.round(channel.retentionMs / 86_400_000)} days on the server`]),
+    ...(channel.gaps ?? []).map((gap) => `gap      ${gap.fromSeq} to ${gap.toSeq}: ${safeLine(gap.reason)}`),
+    ...(channel.members ?? []).map(
+      (member) =>
+        `${member.verified ? '◆' : '◇'} ${safeName(member.name)}  ${member.role}${member.mutedUntil === undefined ? '' : '  muted'}`,
+    ),
+  ].join('\n');

@@ -1,0 +1,24 @@
+// The replayed state of a channel as text for its row, and back.
+import type { ChannelState } from '../crypto/channel-state.ts';
+
+const TAG = '$';
+
+/** JSON with maps, sets and bytes marked. */
+export const stateToJson = (state: ChannelState): string =>
+  JSON.stringify(state, (_key, value: unknown) => {
+    if (value instanceof Map) return { [TAG]: 'map', of: [...value] };
+    if (value instanceof Set) return { [TAG]: 'set', of: [...value] };
+    if (value instanceof Uint8Array) return { [TAG]: 'bytes', of: Buffer.from(value).toString('base64') };
+    return value;
+  });
+
+/** The state that `stateToJson` was given; undefined for empty text. */
+export const stateOfJson = (json: string): ChannelState | undefined =>
+  json === ''
+    ? undefined
+    : (JSON.parse(json, (_key, value: unknown) => {
+        if (typeof value !== 'object' || value === null || !(TAG in value) || !('of' in value)) return value;
+        if (value[TAG] === 'map') return new Map(value.of as [unknown, unknown][]);
+        if (value[TAG] === 'set') return new Set(value.of as unknown[]);
+        return new Uint8Array(Buffer.from(value.of as string, 'base64'));
+      }) as ChannelState);

@@ -1,0 +1,267 @@
+// What each verified content of a channel changes in the store. Runs inside the transaction of `receiveRoom`.
+import type { ChannelState } from '../crypto/channel-state.ts';
+import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
+import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
+import type { LogEvent } from '../protocol/server.ts';
+import { type ChannelRow, patchChannel } from '../store/channels.ts';
+import {
+  addMentions,
+  addUnread,
+  type ConversationRow,
+  countArrival,
+  getConversationOfChannel,
+  patchConversation,
+} from '../store/conversations.ts';
+import { patchFile } from '../store/files.ts';
+import type { MemberRow } from '../store/members.ts';
+import {
+  countPins,
+  deleteMessage,
+  editMessage,
+  getMessageById,
+  hasLater,
+  listReactions,
+  type MessageRow,
+  moveToEnd,
+  patchMessage,
+  putMessage,
+  putReaction,
+  removeReaction,
+} from '../store/messages.ts';
+import type { ServerRow } from '../store/servers.ts';
+import type { Changes, Core } from './core.ts';
+import { putRoomFile } from './room-files.ts';
+
+/** Where something happens in a room. */
+export type RoomScene = {
+  readonly core: Core;
+  readonly server: ServerRow;
+  readonly channel: ChannelRow;
+  readonly state: ChannelState | undefined;
+  readonly changes: Changes;
+};
+
+/** What is kept of an event for rewinding. */
+export type Applied = { readonly kind: string; readonly value: string; readonly messageRow: number | null };
+
+type Given = {
+  readonly event: LogEvent;
+  readonly member: MemberRow;
+  readonly content: Content | UnknownContent;
+  readonly isMine: boolean;
+};
+
+const NOTHING = { value: '', messageRow: null } as const;
+
+/** Applies one content that its author was allowed to write. What points at nothing, or at what is not its author's, changes nothing. */
+export const applyContent = (scene: RoomScene, given: Given): Applied => {
+  const { content } = given;
+  switch (content.kind) {
+    case 'text':
+      return applyText(scene, given, content);
+    case 'edit':
+      return applyEdit(scene, given, content);
+    case 'react':
+      return applyReaction(scene, given, content);
+    case 'pin':
+      return applyPin(scene, given, content);
+    case 'topic':
+      patchChannel(scene.core.db, scene.channel.id, { topic: content.text });
+      scene.changes.event({ kind: 'channel.topic', channelRow: scene.channel.id, memberRow: given.member.id });
+      return { kind: 'topic', value: content.text, messageRow: null };
+    case 'file':
+      return applyFile(scene, given, content);
+    case 'call.started':
+      return { kind: 'call.started', value: content.call, messageRow: null };
+    case 'unknown':
+      return { kind: 'unknown', ...NOTHING };
+  }
+};
+
+/** The conversation of a channel: made when it is joined. */
+export const conversationOfChannel = (core: Core, channel: ChannelRow): ConversationRow => {
+  const conversation = getConversationOfChannel(core.db, channel.id);
+  if (conversation === undefined) throw new Error('a channel that is held has a conversation');
+  return conversation;
+};
+
+const applyText = (
+  scene: RoomScene,
+  { event, member, isMine }: Given,
+  content: Extract<Content, { kind: 'text' }>,
+): Applied => {
+  const { core, changes } = scene;
+  const conversation = conversationOfChannel(core, scene.channel);
+  const messageId = idBytes(event.id);
+  const known = getMessageById(core.db, conversation.id, messageId);
+  const expiresAt = content.expiresMs === undefined ? null : changes.at + content.expiresMs;
+  if (expiresAt !== null) changes.expiry = true;
+  if (known !== undefined) {
+    // Mine, as the server has placed it: before nothing that came after it, behind all that came before.
+    const row = hasLater(core.db, known) ? moveToEnd(core.db, known) : known.id;
+    patchMessage(core.db, row, {
+      seq: event.seq,
+      sentAt: event.at,
+      state: 'sent',
+      reason: '',
+      ...(expiresAt === null ? {} : { expiresAt }),
+    });
+    patchConversation(core.db, conversation.id, { lastAt: event.at });
+    if (known.state === 'queued') changes.event({ kind: 'message.sent', messageRow: row });
+    return { kind: 'text', value: '', messageRow: row };
+  }
+  const mention = isMine ? 0 : mentions(scene, content) ? 1 : 0;
+  const isRead = isMine || event.seq <= scene.channel.readSeq;
+  const row = putMessage(core.db, {
+    conversationId: conversation.id,
+    messageId,
+    mine: isMine ? 1 : 0,
+    body: content.text,
+    state: isMine ? 'sent' : 'received',
+    sentAt: event.at,
+    receivedAt: isMine ? null : changes.at,
+    unread: isRead ? 0 : 1,
+    replyTo: content.replyTo === undefined ? null : idBytes(content.replyTo),
+    expiresMs: content.expiresMs ?? null,
+    expiresFrom: 'delivery',
+    expiresAt,
+    fileId: null,
+    memberRow: member.id,
+    seq: event.seq,
+    thread: content.thread === undefined ? null : idBytes(content.thread),
+    mention,
+  });
+  if (isRead) patchConversation(core.db, conversation.id, { lastAt: event.at });
+  else countArrival(core.db, conversation.id, event.at);
+  if (mention === 1 && !isRead) addMentions(core.db, conversation.id, 1);
+  changes.event({ kind: isMine ? 'message.sent' : 'message.received', messageRow: row });
+  return { kind: 'text', value: '', messageRow: row };
+};
+
+const applyFile = (
+  { core, channel, changes }: RoomScene,
+  { event, member, isMine }: Given,
+  content: Extract<Content, { kind: 'file' }>,
+): Applied => {
+  const conversation = conversationOfChannel(core, channel);
+  const known = getMessageById(core.db, conversation.id, idBytes(event.id));
+  if (known !== undefined) {
+    const row = hasLater(core.db, known) ? moveToEnd(core.db, known) : known.id;
+    patchMessage(core.db, row, { seq: event.seq, sentAt: event.at, state: 'sent', reason: '' });
+    patchConversation(core.db, conversation.id, { lastAt: event.at });
+    if (known.fileId !== null) {
+      patchFile(core.db, known.fileId, { state: 'done' });
+      changes.endedFiles.set(known.fileId, event.id);
+      changes.event({ kind: 'file.completed', fileRow: known.fileId });
+    }
+    return { kind: 'file', value: '', messageRow: row };
+  }
+  const fileId = putRoomFile(core, changes, conversation, { id: event.id, content });
+  if (fileId === undefined) return { kind: 'file', ...NOTHING };
+  const row = putMessage(core.db, {
+    conversationId: conversation.id,
+    messageId: idBytes(event.id),
+    mine: isMine ? 1 : 0,
+    body: content.name,
+    state: isMine ? 'sent' : 'received',
+    sentAt: event.at,
+    receivedAt: isMine ? null : changes.at,
+    unread: isMine ? 0 : 1,
+    replyTo: content.replyTo === undefined ? null : idBytes(content.replyTo),
+    expiresMs: null,
+    expiresFrom: 'delivery',
+    expiresAt: null,
+    fileId,
+    memberRow: member.id,
+    seq: event.seq,
+  });
+  if (!isMine) countArrival(core.db, conversation.id, event.at);
+  changes.event({ kind: 'message.received', messageRow: row });
+  changes.event({ kind: 'file.offered', fileRow: fileId });
+  return { kind: 'file', value: '', messageRow: row };
+};
+
+/** Whether a text names me: by id, by my role, or everybody who is here. */
+const mentions = ({ server, state }: RoomScene, { mentions: named }: Extract<Content, { kind: 'text' }>): boolean => {
+  if (named === undefined) return false;
+  const me = idOf<MemberId>(server.memberId);
+  const role: Role = state?.members.get(me)?.role ?? 'member';
+  return named.here === true || named.members?.includes(me) === true || named.roles?.includes(role) === true;
+};
+
+const applyEdit = (
+  { core, channel, changes }: RoomScene,
+  { event, member }: Given,
+  { target, number, text }: Extract<Content, { kind: 'edit' }>,
+): Applied => {
+  const row = find(core, channel, target);
+  const fits = row !== undefined && row.memberRow === member.id && row.deletedAt === null && row.fileId === null;
+  if (!fits || number > EDITS_PER_MESSAGE_MAX) return { kind: 'edit', value: '', messageRow: row?.id ?? null };
+  // Mine was changed here when I said so; the server has given it its place.
+  if (number > row.editNumber) {
+    editMessage(core.db, row, text, { number, at: event.at });
+    changes.erased = true;
+    changes.event({ kind: 'message.edited', messageRow: row.id });
+  }
+  return { kind: 'edit', value: String(number), messageRow: row.id };
+};
+
+const applyReaction = (
+  { core, channel, changes }: RoomScene,
+  { event, member, isMine }: Given,
+  { target, emoji, on }: Extract<Content, { kind: 'react' }>,
+): Applied => {
+  const row = find(core, channel, target);
+  const kind = on ? 'react' : 'unreact';
+  if (row === undefined || row.deletedAt !== null) return { kind, ...NOTHING };
+  const reaction = { mine: isMine ? 1 : 0, memberRow: member.id, emoji };
+  const theirs = listReactions(core.db, row.id).filter((one) => one.memberRow === member.id);
+  const has = theirs.some((one) => one.emoji === emoji);
+  if (on && !has && theirs.length >= REACTIONS_PER_MESSAGE_MAX) return { kind, ...NOTHING };
+  if (on) putReaction(core.db, row.id, { ...reaction, at: event.at });
+  else removeReaction(core.db, row.id, reaction);
+  if (has !== on) changes.event({ kind: 'message.reacted', messageRow: row.id });
+  return { kind, value: emoji, messageRow: row.id };
+};
+
+const applyPin = (
+  { core, channel, changes }: RoomScene,
+  { event }: Given,
+  { target, on }: Extract<Content, { kind: 'pin' }>,
+): Applied => {
+  const row = find(core, channel, target);
+  const kind = on ? 'pin' : 'unpin';
+  if (row === undefined || row.deletedAt !== null) return { kind, ...NOTHING };
+  if (on && row.pinnedAt === null && countPins(core.db, row.conversationId) >= PINS_PER_CONVERSATION_MAX)
+    return { kind, ...NOTHING };
+  if ((row.pinnedAt !== null) !== on) {
+    patchMessage(core.db, row.id, { pinnedAt: on ? event.at : null });
+    changes.event({ kind: 'message.pinned', messageRow: row.id });
+  }
+  return { kind, value: '', messageRow: row.id };
+};
+
+/** Empties a message on the word of its author or a moderator; gives its row. */
+export const applyErasure = (
+  { core, channel, changes }: RoomScene,
+  target: string,
+  may: (author: MemberId) => boolean,
+): number | undefined => {
+  const row = find(core, channel, target);
+  if (row === undefined || row.deletedAt !== null) return row?.id;
+  const author = core.db.get<{ id: Uint8Array }>(
+    'SELECT member_id AS id FROM members WHERE id = ?',
+    row.memberRow ?? 0,
+  );
+  if (author === undefined || !may(idOf(author.id))) return undefined;
+  if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
+  if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);
+  deleteMessage(core.db, row, changes.at);
+  changes.erased = true;
+  changes.event({ kind: 'message.deleted', messageRow: row.id, subject: target });
+  return row.id;
+};
+
+const find = (core: Core, channel: ChannelRow, id: string): MessageRow | undefined =>
+  getMessageById(core.db, conversationOfChannel(core, channel).id, idBytes(id));

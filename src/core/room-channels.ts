@@ -1,0 +1,319 @@
+// What a person does with channels: create, join, leave, and everything that a control event says.
+import { makeKeyWrap, openKeyWrap, openPreviousKey } from '../crypto/channel-key.ts';
+import { judgeControl } from '../crypto/channel-state.ts';
+import { sha256 } from '../crypto/primitives.ts';
+import { channelOf, creationScope, type EventHeader, headOf, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
+import { type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { type Control, channelNameOf, isChannelName } from '../protocol/room-content.ts';
+import { EVENT, type ServerChannel } from '../protocol/server.ts';
+import {
+  type ChannelRow,
+  getChannel,
+  getChannelById,
+  patchChannel,
+  putChannel,
+  putChannelKey,
+} from '../store/channels.ts';
+import { getConversationOfChannel, putConversation } from '../store/conversations.ts';
+import type { ServerRow } from '../store/servers.ts';
+import { stateOfJson } from './channel-json.ts';
+import { type Changes, type Core, commit } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { newEventId } from './room-outbox.ts';
+import { replayControls } from './room-receive.ts';
+
+const STALE_TRIES_MAX = 5;
+
+export type NewChannel = {
+  readonly name: string;
+  readonly encryption: 'open' | 'passphrase' | 'members';
+  readonly private: boolean;
+  readonly history: 'joined' | 'all';
+  readonly passphrase: string | undefined;
+};
+
+const REACH_MS_MAX = 15_000;
+
+/**
+ * The connection of a server, waited for a while when it is being dialled, and dialled at once when it waits for its next
+ * try. Throws `server.unreachable`, or what stands in the way.
+ */
+export const connectionOf = async (core: Core, server: ServerRow): Promise<RoomConnection> => {
+  if (server.state === 'banned') throw new SottoError('server.banned');
+  const connection = core.rooms.connect(server.id);
+  if (connection.state === 'off' || connection.state === 'waiting') connection.start();
+  await core.waits.until(() => connection.state !== 'dialling', REACH_MS_MAX);
+  void connection.client;
+  return connection;
+};
+
+/** Makes a channel and gives its row. Throws `name.invalid`, `name.taken`, `passphrase.needed`, `server.*`. */
+export const createChannel = async (core: Core, server: ServerRow, wanted: NewChannel): Promise<number> => {
+  const name = channelNameOf(wanted.name.replace(/^#/, ''));
+  if (!isChannelName(name)) throw new SottoError('name.invalid');
+  if (wanted.encryption === 'passphrase' && (wanted.passphrase ?? '') === '')
+    throw new SottoError('passphrase.needed', { message: 'This channel needs a passphrase: --passphrase-fd' });
+  const connection = await connectionOf(core, server);
+  const id = newEventId(core);
+  const header = { ...baseHeader(server, id), epoch: 0, n: 1, membersHead: ZERO_HASH.slice(0, 16) };
+  const key = wanted.encryption === 'passphrase' ? core.random.bytes(32) : undefined;
+  const wrap =
+    key === undefined
+      ? undefined
+      : await makeKeyWrap({ serverId: server.serverKey, event: header.id, epoch: 1 }, wanted.passphrase ?? '', {
+          key,
+          salt: core.random.bytes(16),
+        });
+  const control: Control = {
+    op: 'create',
+    name,
+    encryption: wanted.encryption,
+    private: wanted.private,
+    history: wanted.encryption === 'members' ? 'joined' : wanted.history,
+    ...(wrap === undefined ? {} : { key: wrap }),
+  };
+  const body = signEvent(creationScope(server.serverKey), header, control, server.deviceSeed);
+  const { channel, hash } = channelOf(body);
+  await connection.client.publish({
+    channel,
+    id: idOf(id),
+    kind: EVENT.control,
+    checkedAt: 0,
+    ttlSeconds: 0,
+    body,
+  });
+  const row = await core.queue.call(() =>
+    commit(core, (changes) => {
+      const row = keepChannel(core, changes, server, {
+        channelId: idBytes(channel),
+        hash,
+        name,
+        encryption: control.encryption,
+        isPrivate: control.private,
+        history: control.history,
+        state: 'joined',
+      });
+      if (key !== undefined) putChannelKey(core.db, row, 1, key);
+      return row;
+    }),
+  );
+  await connection.open(row);
+  return row;
+};
+
+/** Joins a channel and fetches what there is to read. Throws `channel.*`, `event.refused`, `passphrase.*`, `server.*`. */
+export const joinChannel = async (
+  core: Core,
+  server: ServerRow,
+  wanted: { readonly name: string; readonly passphrase: string | undefined },
+): Promise<number> => {
+  const connection = await connectionOf(core, server);
+  const { channel } = await connection.request('channel.find', { name: wanted.name });
+  const rowId = await meetChannel(core, connection, server, channel);
+  const row = mustHave(core, rowId);
+  if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, wanted.passphrase);
+  if (!channel.joined) {
+    await publishControl(core, rowId, { op: 'join' });
+    await core.queue.call(() => commit(core, () => patchChannel(core.db, rowId, { state: 'joining', lastSeq: 0 })));
+  }
+  await connection.open(rowId);
+  await core.queue.call(() =>
+    commit(core, () => {
+      if (mustHave(core, rowId).state === 'joining') patchChannel(core.db, rowId, { state: 'joined' });
+    }),
+  );
+  return rowId;
+};
+
+/** Learns a channel's control events, from the creation that its id is the hash of; gives its row. */
+const meetChannel = async (
+  core: Core,
+  connection: RoomConnection,
+  server: ServerRow,
+  said: ServerChannel,
+): Promise<number> => {
+  const known = getChannelById(core.db, server.id, idBytes(said.id));
+  const after = known === undefined ? 0 : (stateOfJson(known.membership)?.seq ?? 0);
+  const held = known !== undefined && known.lastSeq > 0 && known.state === 'joined';
+  if (held) return known.id;
+  const { events } = await connection.client.events('log.control', { channel: said.id, after });
+  const rowId =
+    known?.id ??
+    (await core.queue.call(() => {
+      const [creation] = events;
+      const hash = creation === undefined ? undefined : sha256(creation.body);
+      if (hash === undefined || idOf(hash.subarray(0, 16)) !== said.id)
+        throw new SottoError('event.forged', { message: 'The server shows a channel that is not the one it names' });
+      return commit(core, (changes) =>
+        keepChannel(core, changes, server, {
+          channelId: idBytes(said.id),
+          hash,
+          name: said.name,
+          encryption: said.encryption,
+          isPrivate: said.private,
+          history: said.history,
+          state: 'invited',
+        }),
+      );
+    }));
+  await replayControls(core, connection, rowId, events);
+  const state = stateOfJson(mustHave(core, rowId).membership);
+  // What a channel is comes from its signed creation; a server that says otherwise is not believed.
+  if (state === undefined || state.name !== said.name || state.encryption !== said.encryption)
+    throw new SottoError('event.forged', {
+      message: 'The server tells of this channel what its creation does not say',
+    });
+  return rowId;
+};
+
+/** Unwraps the keys of a passphrase channel: that of now, and where newcomers may read everything those before. */
+const takePassphrase = async (
+  core: Core,
+  server: ServerRow,
+  channelRow: number,
+  passphrase: string | undefined,
+): Promise<void> => {
+  const state = stateOfJson(mustHave(core, channelRow).membership);
+  const wrapped = state?.keys.at(-1);
+  if (state === undefined || wrapped === undefined) throw new SottoError('event.forged');
+  if (passphrase === undefined || passphrase === '')
+    throw new SottoError('passphrase.needed', { message: 'This channel has a passphrase: --passphrase-fd' });
+  const place = { serverId: server.serverKey, event: wrapped.event, epoch: wrapped.epoch };
+  let key = await openKeyWrap(place, wrapped.key, passphrase);
+  const keys = [{ epoch: wrapped.epoch, key }];
+  for (let i = state.keys.length - 1; i > 0; i--) {
+    const [now, before] = [state.keys[i], state.keys[i - 1]];
+    if (now === undefined || before === undefined) break;
+    const previous = openPreviousKey({ ...place, event: now.event, epoch: now.epoch }, now.key, key);
+    if (previous === undefined) break;
+    key = previous;
+    keys.push({ epoch: before.epoch, key });
+  }
+  await core.queue.call(() =>
+    commit(core, () => {
+      for (const one of keys) putChannelKey(core.db, channelRow, one.epoch, one.key);
+    }),
+  );
+};
+
+/** Changes the key of a channel now. */
+export const rotateChannel = async (core: Core, channelRow: number, passphrase: string | undefined): Promise<void> => {
+  const row = mustHave(core, channelRow);
+  if (row.encryption !== 'passphrase') return publishControl(core, channelRow, { op: 'rotate' });
+  if (passphrase === undefined || passphrase === '')
+    throw new SottoError('passphrase.needed', { message: 'The new passphrase comes by --passphrase-fd' });
+  const server = serverRowOf(core, row);
+  const key = core.random.bytes(32);
+  await publishControl(core, channelRow, async (header, epoch) => ({
+    op: 'rotate',
+    key: await makeKeyWrap({ serverId: server.serverKey, event: header.id, epoch: epoch + 1 }, passphrase, {
+      key,
+      salt: core.random.bytes(16),
+    }),
+  }));
+  await core.queue.call(() =>
+    commit(core, () => {
+      const epoch = stateOfJson(mustHave(core, channelRow).membership)?.epoch ?? 1;
+      putChannelKey(core.db, channelRow, epoch, key);
+    }),
+  );
+};
+
+type Wanted = Control | ((header: EventHeader, epoch: number) => Promise<Control>);
+
+/**
+ * Signs and publishes a control event on the state that is known, and takes it when it comes back. A channel that changed
+ * meanwhile is looked at again. Throws `event.refused` with the rule that forbids it, `channel.*`, `server.*`.
+ */
+export const publishControl = async (core: Core, channelRow: number, wanted: Wanted): Promise<void> => {
+  for (let tries = 0; ; tries++) {
+    const row = mustHave(core, channelRow);
+    const server = serverRowOf(core, row);
+    const connection = await connectionOf(core, server);
+    const state = stateOfJson(row.membership);
+    if (state === undefined) throw new SottoError('channel.notMember');
+    const header: EventHeader = {
+      ...baseHeader(server, newEventId(core)),
+      epoch: state.epoch,
+      n: Math.max(row.sent, state.counted.get(idOf<DeviceId>(server.deviceId)) ?? 0) + 1,
+      seenSeq: row.chain === null ? 0 : row.lastSeq,
+      seenHash: headOf(row.chain ?? ZERO_HASH),
+      membersHead: headOf(state.head),
+    };
+    const control = typeof wanted === 'function' ? await wanted(header, state.epoch) : wanted;
+    const why = judgeControl(state, { seq: state.seq + 1, header, control, bodyHash: ZERO_HASH });
+    if (why !== undefined) throw refusal(why);
+    const body = signEvent({ serverId: server.serverKey, channelHash: row.hash }, header, control, server.deviceSeed);
+    try {
+      await connection.client.publish({
+        channel: idOf(row.channelId),
+        id: header.id,
+        kind: EVENT.control,
+        checkedAt: state.seq,
+        ttlSeconds: 0,
+        body,
+      });
+    } catch (error) {
+      const known = expectedError(error);
+      const changed =
+        known?.code === 'event.stale' || known?.details.why === 'stale' || known?.details.why === 'repeated';
+      if (!changed || tries >= STALE_TRIES_MAX || row.state !== 'joined') throw error;
+      await connection.open(channelRow);
+      continue;
+    }
+    if (row.state === 'joined')
+      await core.waits.until(() => (getChannel(core.db, channelRow)?.sent ?? 0) >= header.n, 10_000);
+    return;
+  }
+};
+
+const REASONS: Readonly<Record<string, string>> = {
+  role: 'Your role in the channel does not allow this',
+  target: 'It does not concern anybody this may be done to',
+  notMember: 'You are not in this channel',
+  alreadyMember: 'They are in the channel already',
+  banned: 'They are banned from the channel',
+  notInvited: 'You need an invitation to this channel',
+  archived: 'The channel is archived',
+  full: 'The channel is full',
+  lastOwner: 'The last owner cannot leave: make somebody else one first',
+};
+
+const refusal = (why: string): SottoError =>
+  new SottoError(why === 'alreadyMember' ? 'name.taken' : 'event.refused', {
+    message: REASONS[why] ?? 'The channel does not allow this',
+    details: { why },
+  });
+
+const baseHeader = (server: ServerRow, id: Uint8Array): Omit<EventHeader, 'epoch' | 'n' | 'membersHead'> => ({
+  id: idOf<EventId>(id),
+  sender: idOf<MemberId>(server.memberId),
+  device: idOf<DeviceId>(server.deviceId),
+  seenSeq: 0,
+  seenHash: ZERO_HASH.slice(0, 16),
+  kind: EVENT.control,
+});
+
+type Kept = Pick<ChannelRow, 'channelId' | 'hash' | 'name' | 'encryption' | 'history' | 'state'> & {
+  readonly isPrivate: boolean;
+};
+
+const keepChannel = (core: Core, changes: Changes, server: ServerRow, kept: Kept): number => {
+  const { isPrivate, ...row } = kept;
+  const id =
+    getChannelById(core.db, server.id, kept.channelId)?.id ??
+    putChannel(core.db, { ...row, serverId: server.id, private: isPrivate ? 1 : 0, createdAt: changes.at });
+  if (getConversationOfChannel(core.db, id) === undefined)
+    putConversation(core.db, { uid: core.random.bytes(16), channelRow: id, createdAt: changes.at });
+  changes.event({ kind: 'channel.changed', channelRow: id });
+  return id;
+};
+
+const mustHave = (core: Core, id: number): ChannelRow => {
+  const row = getChannel(core.db, id);
+  if (row === undefined) throw new SottoError('channel.unknown');
+  return row;
+};
+
+const serverRowOf = (core: Core, row: ChannelRow): ServerRow => core.rooms.connect(row.serverId).row;

@@ -1,0 +1,274 @@
+// The connection to one server: dialled and kept, logged in, resumed from what is held; events go to the queue in order.
+import { isPrimeOrderKey } from '../crypto/subgroup.ts';
+import type { Cancel } from '../ports.ts';
+import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
+import { idOf } from '../protocol/ids.ts';
+import {
+  ROOM_BATCH_EVENTS_MAX,
+  ROOM_INCOMING_MAX,
+  SERVER_RETRY_MS_MAX,
+  SERVER_RETRY_MS_MIN,
+} from '../protocol/limits.ts';
+import type { Answer, LogEvent, Notice, RequestName, RequestParamsIn } from '../protocol/server.ts';
+import { listChannels } from '../store/channels.ts';
+import { getServer, patchServer, type ServerRow } from '../store/servers.ts';
+import { type Core, commit } from './core.ts';
+import { openChannel } from './room-history.ts';
+import { receiveInbox } from './room-inbox.ts';
+import { loggedIn, prepareKeys } from './room-login.ts';
+import { onNotice } from './room-notices.ts';
+import { knowSenders } from './room-people.ts';
+import { Receipts } from './room-receipts.ts';
+import { receiveRoom } from './room-receive.ts';
+import { RoomSender } from './room-send.ts';
+import { ServerClient } from './server-client.ts';
+
+export type ConnectionState = 'off' | 'dialling' | 'online' | 'waiting' | 'banned';
+
+// After these a server will say the same again: only the user can change something.
+const FINAL: ReadonlySet<ErrorCode> = new Set([
+  'server.banned',
+  'server.keyChanged',
+  'server.certificateChanged',
+  'login.refused',
+  'login.second',
+  'registration.closed',
+  'invite.invalid',
+  'name.taken',
+  'name.invalid',
+  'version.unsupported',
+]);
+
+/** One server's connection. Made for a server row; ends with `stop`. */
+export class RoomConnection {
+  readonly serverId: number;
+  readonly sender: RoomSender;
+  readonly receipts: Receipts;
+  /** What members are, as the server tells while we are connected. */
+  readonly presence = new Map<string, 'online' | 'away' | 'offline'>();
+  state: ConnectionState = 'off';
+  nextRetryAt: number | undefined;
+  lastError: SottoError | undefined;
+  readonly #core: Core;
+  #client: ServerClient | undefined;
+  #abort: AbortController | undefined;
+  #attempts = 0;
+  #cancelRetry: Cancel = () => {};
+  #incoming: LogEvent[] = [];
+  #taking = false;
+  /** Channels whose history is being fetched: live events of them wait for it. */
+  readonly #opening = new Map<string, Promise<void>>();
+
+  constructor(core: Core, serverId: number) {
+    this.#core = core;
+    this.serverId = serverId;
+    this.sender = new RoomSender(core, this);
+    this.receipts = new Receipts(core, serverId);
+  }
+
+  /** The spoken connection. Throws `server.unreachable`, or what stands in the way. */
+  get client(): ServerClient {
+    if (this.state === 'online' && this.#client !== undefined) return this.#client;
+    throw (
+      this.lastError ?? new SottoError('server.unreachable', { message: 'The server is not connected: try again soon' })
+    );
+  }
+
+  get rttMs(): number | undefined {
+    return this.#client?.rttMs;
+  }
+
+  get row(): ServerRow {
+    const row = getServer(this.#core.db, this.serverId);
+    if (row === undefined) throw new Error('a connection has a server');
+    return row;
+  }
+
+  request<Name extends RequestName>(name: Name, params: RequestParamsIn<Name>): Promise<Answer<Name>> {
+    return this.client.request(name, params);
+  }
+
+  /** Dials unless it is connected or being dialled. */
+  start(second?: { readonly password: string; readonly code: string }): void {
+    if (this.state === 'online' || this.state === 'dialling') return;
+    this.#cancelRetry();
+    this.state = 'dialling';
+    this.nextRetryAt = undefined;
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.#open(abort.signal, second).then(
+      () => undefined,
+      (error: unknown) => this.#failed(error),
+    );
+  }
+
+  stop(): void {
+    this.state = 'off';
+    this.#cancelRetry();
+    this.receipts[Symbol.dispose]();
+    this.#abort?.abort();
+    this.#client?.close('closing');
+    this.#client = undefined;
+  }
+
+  /** Fetches what is not held of a channel and is told live of it; again while it goes on is the same. */
+  open(channelRow: number): Promise<void> {
+    const key = String(channelRow);
+    const going = this.#opening.get(key);
+    if (going !== undefined) return going;
+    const opening = openChannel(this.#core, this, channelRow).finally(() => this.#opening.delete(key));
+    this.#opening.set(key, opening);
+    return opening;
+  }
+
+  /** Takes events as if the server had told them: those of a page. Resolves when they are committed. */
+  async take(events: readonly LogEvent[]): Promise<void> {
+    for (let at = 0; at < events.length; at += ROOM_BATCH_EVENTS_MAX)
+      await this.#takeBatch(events.slice(at, at + ROOM_BATCH_EVENTS_MAX));
+  }
+
+  async #open(
+    signal: AbortSignal,
+    second: { readonly password: string; readonly code: string } | undefined,
+  ): Promise<void> {
+    const core = this.#core;
+    const row = this.row;
+    if (!isPrimeOrderKey(row.serverKey)) throw new SottoError('key.invalid');
+    const client = await ServerClient.open({
+      network: core.servers,
+      target: {
+        origin: row.origin,
+        serverKey: row.serverKey,
+        trust: row.trust === 'authority' ? 'authorities' : 'pinned',
+        clearnet: row.clearnet === 1,
+      },
+      clock: core.clock,
+      random: core.random,
+      signal,
+      events: {
+        event: (event) => this.#event(event),
+        notice: (notice) => this.#notice(notice),
+        closed: (error) => this.#closed(client, error),
+      },
+    });
+    if (signal.aborted) return client.close('closing');
+    this.#client = client;
+    const answer = await client.login(
+      { seed: row.deviceSeed, certificate: row.certificate },
+      {
+        register: { name: row.memberName, ...(row.invite === '' ? {} : { invite: row.invite }) },
+        ...(second === undefined ? {} : { second }),
+      },
+    );
+    await core.queue.call(() => loggedIn(core, this.serverId, client.hello, answer));
+    this.state = 'online';
+    this.lastError = undefined;
+    this.#attempts = 0;
+    core.changed();
+    await prepareKeys(core, this, answer.oneTimeKeys);
+    await this.#resume(answer);
+    this.sender.flush();
+  }
+
+  async #resume(answer: Answer<'login'>): Promise<void> {
+    const { memberId, epoch, inboxSeq, inboxId } = this.row;
+    const inbox = idOf(memberId);
+    const cursor: [number, number, string | null] =
+      inboxSeq === 0 ? [answer.inbox.epoch, 0, null] : [epoch, inboxSeq, inboxId === null ? null : idOf(inboxId)];
+    const { channels } = await this.request('resume', { cursors: { [inbox]: cursor } });
+    const resumed = channels[inbox];
+    if (resumed !== undefined && !resumed.recovered)
+      await this.#core.queue.call(() =>
+        commit(this.#core, () =>
+          patchServer(this.#core.db, this.serverId, {
+            epoch: resumed.head.epoch,
+            inboxSeq: resumed.head.seq,
+            inboxId: resumed.head.id === null ? null : Buffer.from(resumed.head.id, 'hex'),
+          }),
+        ),
+      );
+    for (const channel of listChannels(this.#core.db, this.serverId))
+      if (channel.state === 'joined' || channel.state === 'joining') await this.open(channel.id);
+  }
+
+  #event(event: LogEvent): void {
+    this.#incoming.push(event);
+    if (this.#incoming.length > ROOM_INCOMING_MAX) return this.#client?.close('behind');
+    if (this.#taking) return;
+    this.#taking = true;
+    this.#takeAll().then(
+      () => {
+        this.#taking = false;
+      },
+      (error: unknown) => {
+        this.#taking = false;
+        this.#incoming = [];
+        if (expectedError(error) === undefined) this.#core.queue.post(() => Promise.reject(error));
+        else this.#client?.close('intake');
+      },
+    );
+  }
+
+  async #takeAll(): Promise<void> {
+    while (this.#incoming.length > 0) {
+      const channel = this.#incoming[0]?.channel;
+      let length = 0;
+      while (length < ROOM_BATCH_EVENTS_MAX && this.#incoming[length]?.channel === channel) length++;
+      await this.#takeBatch(this.#incoming.splice(0, length));
+    }
+  }
+
+  async #takeBatch(events: readonly LogEvent[]): Promise<void> {
+    const core = this.#core;
+    await knowSenders(core, this, events);
+    const isInbox = events[0]?.channel === idOf(this.row.memberId);
+    if (isInbox) await core.queue.call(() => receiveInbox(core, this, events));
+    else {
+      const missing = await core.queue.call(() => receiveRoom(core, this, events));
+      // An event further on came: what lies between is fetched, unless it is being fetched already.
+      if (missing !== undefined && !this.#opening.has(String(missing))) void this.open(missing).catch(() => {});
+    }
+  }
+
+  #notice(notice: Notice): void {
+    this.#core.queue.post(() => onNotice(this.#core, this, notice));
+  }
+
+  #closed(client: ServerClient, error: SottoError): void {
+    if (this.#client !== client) return;
+    this.#client = undefined;
+    this.#incoming = [];
+    if (this.state === 'online') this.#failed(error);
+  }
+
+  #failed(error: unknown): void {
+    const known = expectedError(error);
+    if (known === undefined) return this.#core.queue.post(() => Promise.reject(error));
+    if (this.state === 'off') return;
+    const client = this.#client;
+    this.#client = undefined;
+    client?.close('failed');
+    const core = this.#core;
+    this.lastError = known;
+    const at = core.clock.now();
+    core.queue.post(() =>
+      commit(core, () =>
+        patchServer(core.db, this.serverId, {
+          lastError: known.message,
+          lastErrorAt: at,
+          ...(known.code === 'server.banned' ? { state: 'banned' } : {}),
+        }),
+      ),
+    );
+    this.state = FINAL.has(known.code) ? 'banned' : 'waiting';
+    core.changed();
+    if (this.state === 'banned') return;
+    const most = Math.min(SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN * 2 ** this.#attempts);
+    this.#attempts++;
+    const wait = Math.max(SERVER_RETRY_MS_MIN / 4, core.random.fraction() * most);
+    this.nextRetryAt = at + wait;
+    this.#cancelRetry = core.clock.after(wait, () => {
+      if (this.state === 'waiting') this.start();
+    });
+  }
+}

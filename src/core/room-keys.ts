@@ -1,0 +1,178 @@
+// Sender keys of members channels: ours, made anew when it must be, and given to every device before the next message.
+import { devicesWithoutKey, OwnChain, rotationDue, TheirChain } from '../crypto/sender-key.ts';
+import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId, timedId } from '../protocol/ids.ts';
+import type { Direct } from '../protocol/room-direct.ts';
+import { EVENT } from '../protocol/server.ts';
+import {
+  type ChannelRow,
+  forgetOurKey,
+  getChannel,
+  getChannelById,
+  getChannelDevice,
+  listChannelDevices,
+  patchChannel,
+  patchChannelDevice,
+} from '../store/channels.ts';
+import { type DeviceRow, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
+import type { ServerRow } from '../store/servers.ts';
+import { stateOfJson } from './channel-json.ts';
+import { type Core, commit } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { learnMembers } from './room-people.ts';
+import { beginSessions, otherDevices, sealDirect } from './room-sessions.ts';
+
+type Own = { readonly epoch: number; readonly chain: OwnChain; readonly readers: readonly DeviceId[] };
+
+/** Makes sure that every device in a members channel can read what we send next. Does nothing in other channels. */
+export const shareKeys = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
+  const channel = getChannel(core.db, channelRow);
+  if (channel === undefined || channel.encryption !== 'members' || channel.state !== 'joined') return;
+  await learnPresent(core, connection, channel);
+  const members = await core.queue.call(() => withoutKey(core, connection.row, channelRow));
+  for (const member of members) {
+    await beginSessions(core, connection, member.id);
+    await share(core, connection, channelRow, member);
+  }
+};
+
+/** Seals a signed event with our chain; what is given must be written in the transaction that keeps the body. */
+export const sealForMembers = async (
+  core: Core,
+  server: ServerRow,
+  channel: ChannelRow,
+  signed: Uint8Array,
+): Promise<{ readonly body: Uint8Array<ArrayBuffer>; readonly keep: () => void }> => {
+  const own = ownChain(core, server, channel);
+  if (own === undefined) throw new Error('our key was made before');
+  const body = await own.chain.seal(signed);
+  return { body, keep: () => patchChannel(core.db, channel.id, { senderKey: own.chain.serialize() }) };
+};
+
+/** Takes another device's key, out of a Signal session with it; gives whether it fits a channel we are in. */
+export const takeKey = async (
+  core: Core,
+  server: ServerRow,
+  device: DeviceRow,
+  { channel, epoch, share: bytes }: Extract<Direct, { kind: 'sender.key' }>,
+): Promise<ChannelRow | undefined> => {
+  const row = getChannelById(core.db, server.id, idBytes(channel));
+  if (row === undefined || row.encryption !== 'members') return undefined;
+  const place = { channel: channel as ChannelId, epoch, device: idOf<DeviceId>(device.deviceId) };
+  const known = getChannelDevice(core.db, row.id, device.deviceId)?.senderKey ?? undefined;
+  const chain = await taken(place, known, new Uint8Array(Buffer.from(bytes, 'base64')));
+  commit(core, () => patchChannelDevice(core.db, row.id, device.deviceId, { senderKey: chain.serialize() }));
+  return row;
+};
+
+// A chain of another epoch has another id: what we hold of the one before opens nothing of this one.
+const taken = async (
+  place: { readonly channel: ChannelId; readonly epoch: number; readonly device: DeviceId },
+  known: Uint8Array | undefined,
+  share: Uint8Array,
+): Promise<TheirChain> => {
+  const chain = new TheirChain(place, known);
+  await chain.take(share);
+  return chain;
+};
+
+const ownChain = (core: Core, server: ServerRow, channel: ChannelRow): Own | undefined => {
+  const epoch = stateOfJson(channel.membership)?.epoch ?? 0;
+  if (channel.senderKey === null) return undefined;
+  const device = idOf<DeviceId>(server.deviceId);
+  const place = { channel: idOf<ChannelId>(channel.channelId), epoch: channel.senderKeyEpoch, device };
+  const readers = listChannelDevices(core.db, channel.id)
+    .filter(({ hasOurs }) => hasOurs === 1)
+    .map(({ deviceId }) => idOf<DeviceId>(deviceId));
+  return {
+    epoch: channel.senderKeyEpoch,
+    chain: new OwnChain({ ...place, epoch: channel.senderKeyEpoch }, { state: channel.senderKey }),
+    readers: epoch === channel.senderKeyEpoch ? readers : [],
+  };
+};
+
+/** Devices that must be able to read: those of everybody in the replayed list, but for this one. */
+const presentDevices = (core: Core, server: ServerRow, channel: ChannelRow): Map<DeviceId, MemberRow> => {
+  const state = stateOfJson(channel.membership);
+  const present = new Map<DeviceId, MemberRow>();
+  for (const id of state?.members.keys() ?? []) {
+    const member = getMemberById(core.db, server.id, idBytes(id));
+    if (member === undefined) continue;
+    for (const device of otherDevices(core, server, member)) present.set(idOf<DeviceId>(device.deviceId), member);
+  }
+  return present;
+};
+
+// Members of whom we know no device are asked for: nobody is left out because we have not met them.
+const learnPresent = async (core: Core, connection: RoomConnection, channel: ChannelRow): Promise<void> => {
+  const me = idOf<MemberId>(connection.row.memberId);
+  const unknown = [...(stateOfJson(channel.membership)?.members.keys() ?? [])].filter((id) => {
+    if (id === me) return false;
+    const row = getMemberById(core.db, connection.serverId, idBytes(id));
+    return row === undefined || listDevices(core.db, row.id).length === 0;
+  });
+  if (unknown.length > 0) await learnMembers(core, connection, unknown);
+};
+
+/** Makes our key anew when it is due; gives the members with a device that does not have it. */
+const withoutKey = async (core: Core, server: ServerRow, channelRow: number): Promise<MemberRow[]> => {
+  const channel = getChannel(core.db, channelRow);
+  const state = stateOfJson(channel?.membership ?? '');
+  if (channel === undefined || state === undefined) return [];
+  const present = presentDevices(core, server, channel);
+  const devices = new Set(present.keys());
+  const own = ownChain(core, server, channel);
+  const now = core.clock.now();
+  if (rotationDue(own, { epoch: state.epoch, devices, now }) !== undefined) {
+    const device = idOf<DeviceId>(server.deviceId);
+    const chain = new OwnChain({ channel: idOf<ChannelId>(channel.channelId), epoch: state.epoch, device }, { now });
+    await chain.share();
+    commit(core, () => {
+      forgetOurKey(core.db, channel.id);
+      patchChannel(core.db, channel.id, {
+        senderKey: chain.serialize(),
+        senderKeyAt: now,
+        senderKeyEpoch: state.epoch,
+      });
+    });
+    return [...new Set(present.values())];
+  }
+  const missing = devicesWithoutKey(own?.readers ?? [], devices);
+  return [...new Set(missing.map((device) => present.get(device)).filter((member) => member !== undefined))];
+};
+
+/** Gives our key to the devices of one member; they have it once the server has committed that. */
+const share = async (core: Core, connection: RoomConnection, channelRow: number, member: MemberRow): Promise<void> => {
+  const sealed = await core.queue.call(async () => {
+    const server = connection.row;
+    const channel = getChannel(core.db, channelRow);
+    const own = channel === undefined ? undefined : ownChain(core, server, channel);
+    if (channel === undefined || own === undefined) return undefined;
+    const without = otherDevices(core, server, member).filter(
+      (device) => !own.readers.includes(idOf<DeviceId>(device.deviceId)),
+    );
+    const direct: Direct = {
+      kind: 'sender.key',
+      channel: idOf(channel.channelId),
+      epoch: own.epoch,
+      share: Buffer.from(await own.chain.share()).toString('base64'),
+    };
+    const one = await sealDirect(core, server, without, direct);
+    if (one.to.length === 0) return undefined;
+    commit(core, one.keep);
+    return one;
+  });
+  if (sealed === undefined) return;
+  await connection.client.publish({
+    channel: idOf(member.memberId),
+    id: timedId<EventId>(core.clock.now(), core.random.bytes(10)),
+    kind: EVENT.direct,
+    checkedAt: 0,
+    ttlSeconds: 0,
+    body: sealed.body,
+  });
+  await core.queue.call(() =>
+    commit(core, () => {
+      for (const device of sealed.to) patchChannelDevice(core.db, channelRow, device.deviceId, { hasOurs: 1 });
+    }),
+  );
+};

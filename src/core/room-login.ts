@@ -1,0 +1,84 @@
+// What follows a log-in: who we are there, and prekeys for those who want to write to us.
+
+import { memberSecrets, readDeviceCertificate } from '../crypto/member.ts';
+import { PreKeySet } from '../crypto/prekeys.ts';
+import { signalIdentity } from '../crypto/session.ts';
+import { idBytes } from '../protocol/ids.ts';
+import type { Answer } from '../protocol/server.ts';
+import { getDevice, getMemberById, patchMember, putDevice, putMember } from '../store/members.ts';
+import { getServer, patchServer } from '../store/servers.ts';
+import { type Core, commit } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+
+/** Keeps what the server says of itself and of us. Our key is ours: what it says of that is not asked. */
+export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, answer: Answer<'login'>): void =>
+  commit(core, (changes) => {
+    const server = getServer(core.db, serverId);
+    if (server === undefined) throw new Error('a connection has a server');
+    patchServer(core.db, serverId, {
+      name: hello.name.slice(0, 64),
+      state: 'joined',
+      invite: '',
+      memberName: answer.member.name,
+      role: answer.member.role,
+      lastError: '',
+      lastErrorAt: null,
+      ...(server.inboxSeq === 0 ? { epoch: answer.inbox.epoch } : {}),
+    });
+    const { memberKey } = memberSecrets(core.serversKey, server.serverKey);
+    const known = getMemberById(core.db, serverId, server.memberId);
+    const { name, role, status } = answer.member;
+    const row =
+      known?.id ??
+      putMember(core.db, {
+        serverId,
+        memberId: server.memberId,
+        memberKey,
+        name,
+        role,
+        status,
+        createdAt: changes.at,
+      });
+    patchMember(core.db, row, { name, role, status });
+    const certificate = readDeviceCertificate(server.certificate, server.serverKey);
+    if (getDevice(core.db, row, server.deviceId) === undefined)
+      putDevice(core.db, {
+        memberRow: row,
+        deviceId: idBytes(certificate.device),
+        certificate: server.certificate,
+        signingKey: certificate.signingKey,
+        signalKey: certificate.signalKey,
+        serial: certificate.serial,
+        createdAt: changes.at,
+      });
+  });
+
+/** Publishes the prekeys that the server needs; the set is kept before anything of it leaves. */
+export const prepareKeys = async (
+  core: Core,
+  connection: RoomConnection,
+  left: { readonly ec: number; readonly kyber: number },
+): Promise<void> => {
+  const upload = await core.queue.call(() => {
+    const { prekeys, serverKey, id } = connection.row;
+    const set = new PreKeySet(prekeys ?? undefined);
+    const identity = signalIdentity(memberSecrets(core.serversKey, serverKey).signalSecret);
+    const wanted = set.refill(identity, left, core.clock.now());
+    if (wanted !== undefined) commit(core, () => patchServer(core.db, id, { prekeys: set.serialize() }));
+    return wanted;
+  });
+  if (upload === undefined) return;
+  const { ec, kyber, signed, lastResort } = upload;
+  // A message has 64 KiB, a Kyber key 2 KiB of them.
+  for (let at = 0; at === 0 || at < Math.max(ec.length, kyber.length); at += KEYS_A_MESSAGE)
+    await connection.request('prekeys.put', {
+      ec: ec.slice(at, at + KEYS_A_MESSAGE).map(base64),
+      kyber: kyber.slice(at, at + KEYS_A_MESSAGE).map(base64),
+      ...(at > 0 || signed === undefined ? {} : { signed: base64(signed) }),
+      ...(at > 0 || lastResort === undefined ? {} : { lastResort: base64(lastResort) }),
+    });
+};
+
+const KEYS_A_MESSAGE = 20;
+
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');

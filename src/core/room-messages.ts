@@ -1,0 +1,304 @@
+// What a person does with messages in channels and with members: the same verbs as with contacts.
+import { SottoError } from '../protocol/errors.ts';
+import { idOf } from '../protocol/ids.ts';
+import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
+import type { Control } from '../protocol/room-content.ts';
+import type { Params } from '../protocol/rpc.ts';
+import { getChannel, patchChannel } from '../store/channels.ts';
+import { type ConversationRow, patchConversation } from '../store/conversations.ts';
+import { getMember, getMemberById, listMembersByName, patchMember } from '../store/members.ts';
+import {
+  countPins,
+  deleteMessage,
+  editMessage,
+  getMessage,
+  listReactions,
+  type MessageRow,
+  patchMessage,
+  putMessage,
+  putReaction,
+  removeReaction,
+} from '../store/messages.ts';
+import { listRoomOutboxOfMessage, removeRoomOutbox, replaceContent } from '../store/room-outbox.ts';
+import { getServer, type ServerRow } from '../store/servers.ts';
+import { stateOfJson } from './channel-json.ts';
+import { type Core, commit } from './core.ts';
+import { checkText } from './messages.ts';
+import { conversationOf, findMessage } from './names.ts';
+import { publishControl } from './room-channels.ts';
+import { enqueueRoom, newEventId } from './room-outbox.ts';
+import { markReadUpTo } from './room-read.ts';
+import { settingOf } from './settings.ts';
+
+/** Where a conversation's messages go. */
+type Place = { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
+
+/** Throws when nobody may write there now, with the reason. */
+const placeOf = (core: Core, conversation: ConversationRow): { readonly to: Place; readonly server: ServerRow } => {
+  const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
+  const member = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
+  const server = getServer(core.db, channel?.serverId ?? member?.serverId ?? 0);
+  if (server === undefined || server.state === 'left') throw new SottoError('server.unknown');
+  if (server.state === 'banned') throw new SottoError('server.banned');
+  if (channel !== undefined) {
+    if (channel.state === 'banned') throw new SottoError('channel.banned');
+    if (channel.state !== 'joined') throw new SottoError('channel.notMember');
+    if (stateOfJson(channel.membership)?.archived === true) throw new SottoError('channel.archived');
+    return { to: { serverId: server.id, channelRow: channel.id }, server };
+  }
+  if (member === undefined) throw new SottoError('member.unknown');
+  if (member.blocked === 1) throw new SottoError('contact.blocked');
+  return { to: { serverId: server.id, memberRow: member.id }, server };
+};
+
+/** Throws when no file may be put there, with the reason. */
+export const checkRoomFile = (core: Core, conversation: ConversationRow): void => {
+  placeOf(core, conversation);
+  if (conversation.channelRow === null)
+    throw new SottoError('params.invalid', { message: 'Files go to contacts and channels' });
+};
+
+/** Puts a text into the outbox of a room; when this returns it is committed there. Gives the message's row id. */
+export const sendRoomText = (core: Core, conversation: ConversationRow, params: Params<'message.send'>): number => {
+  checkText(params.text);
+  const { to, server } = placeOf(core, conversation);
+  const replyTo = params.replyTo === undefined ? undefined : inConversation(core, conversation, params.replyTo);
+  const root = params.thread === undefined ? undefined : inConversation(core, conversation, params.thread);
+  const expiresMs = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', idOf(conversation.uid));
+  const messageId = newEventId(core);
+  const me = getMemberById(core.db, server.id, server.memberId);
+  return commit(core, (changes) => {
+    const row = putMessage(core.db, {
+      conversationId: conversation.id,
+      messageId,
+      mine: 1,
+      body: params.text,
+      state: 'queued',
+      sentAt: changes.at,
+      receivedAt: null,
+      unread: 0,
+      replyTo: replyTo?.messageId ?? null,
+      expiresMs: expiresMs === 0 ? null : expiresMs,
+      expiresFrom: 'delivery',
+      expiresAt: null,
+      fileId: null,
+      memberRow: me?.id ?? null,
+      thread: root === undefined ? null : (root.thread ?? root.messageId),
+    });
+    const rest = {
+      ...(replyTo === undefined ? {} : { replyTo: idOf(replyTo.messageId) }),
+      ...(expiresMs === 0 ? {} : { expiresMs }),
+    };
+    const content =
+      'channelRow' in to
+        ? {
+            kind: 'text' as const,
+            text: params.text,
+            ...rest,
+            ...(root === undefined ? {} : { thread: idOf(root.thread ?? root.messageId) }),
+            ...mentionsIn(core, server, params.text),
+          }
+        : { kind: 'text' as const, text: params.text, sentAt: changes.at, ...rest };
+    enqueueRoom(core, changes, to, content as never, {
+      eventId: messageId,
+      messageRow: row,
+      ...(expiresMs === 0 ? {} : { ttl: Math.ceil(expiresMs / 1000) }),
+    });
+    // To write to somebody is to let them write.
+    if ('memberRow' in to) patchMember(core.db, to.memberRow, { request: 'accepted' });
+    patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0, draft: '' });
+    changes.event({ kind: 'message.queued', messageRow: row });
+    return row;
+  });
+};
+
+const ROLES = ['member', 'moderator', 'admin', 'owner'] as const;
+const MENTIONS_MAX = 32;
+
+/** `@name`, `@role` and `@here` in a text. */
+const mentionsIn = (core: Core, server: ServerRow, text: string) => {
+  const names = [...text.matchAll(/(?:^|[\s(])@([\p{L}\p{N}_-]{1,32})/gu)].map(([, name = '']) => name.toLowerCase());
+  const members = names.flatMap((name) =>
+    listMembersByName(core.db, name)
+      .filter((one) => one.serverId === server.id)
+      .map((one) => idOf(one.memberId)),
+  );
+  const roles = ROLES.filter((role) => names.includes(`${role}s`));
+  const here = names.includes('here');
+  if (members.length + roles.length === 0 && !here) return {};
+  return {
+    mentions: {
+      ...(members.length === 0 ? {} : { members: [...new Set(members)].slice(0, MENTIONS_MAX) }),
+      ...(roles.length === 0 ? {} : { roles }),
+      ...(here ? { here } : {}),
+    },
+  };
+};
+
+/** Changes the text of a message of mine. */
+export const editRoomText = (core: Core, row: MessageRow, conversation: ConversationRow, text: string): MessageRow => {
+  checkText(text);
+  const { to } = placeOf(core, conversation);
+  if (row.deletedAt !== null || row.fileId !== null || row.editNumber >= EDITS_PER_MESSAGE_MAX)
+    throw new SottoError('message.notEditable');
+  commit(core, (changes) => {
+    const number = row.editNumber + 1;
+    editMessage(core.db, row, text, { number, at: changes.at });
+    changes.erased = true;
+    const waiting = listRoomOutboxOfMessage(core.db, row.id).find((one) => one.sealed === null);
+    if (row.state === 'queued' && waiting !== undefined) {
+      const content = JSON.parse(Buffer.from(waiting.content).toString()) as object;
+      replaceContent(core.db, waiting.id, new Uint8Array(Buffer.from(JSON.stringify({ ...content, text }))));
+    } else enqueueRoom(core, changes, to, { kind: 'edit', target: idOf(row.messageId) as never, number, text });
+    changes.event({ kind: 'message.edited', messageRow: row.id });
+  });
+  return again(core, row);
+};
+
+/** Deletes a message: mine, or as a moderator of the channel anyone's; `local` only here. */
+export const deleteRoomText = async (
+  core: Core,
+  row: MessageRow,
+  conversation: ConversationRow,
+  local: boolean,
+): Promise<MessageRow> => {
+  if (row.deletedAt !== null) return row;
+  if (!local && row.state !== 'queued') {
+    const { to } = placeOf(core, conversation);
+    if ('channelRow' in to) {
+      const erase: Control = { op: 'erase', target: idOf(row.messageId) };
+      await publishControl(core, to.channelRow, erase);
+      return again(core, row);
+    }
+    if (row.mine === 0)
+      throw new SottoError('message.notYours', {
+        message: 'Only its author can delete a message for both: --local deletes it here',
+      });
+    commit(core, (changes) => enqueueRoom(core, changes, to, { kind: 'delete', target: idOf(row.messageId) }));
+  }
+  commit(core, (changes) => {
+    for (const waiting of listRoomOutboxOfMessage(core.db, row.id)) removeRoomOutbox(core.db, waiting.id);
+    deleteMessage(core.db, row, changes.at);
+    changes.erased = true;
+    changes.event({ kind: 'message.deleted', messageRow: row.id, subject: idOf(row.messageId) });
+  });
+  return again(core, row);
+};
+
+/** Adds or takes back a reaction of mine. */
+export const reactRoom = (
+  core: Core,
+  row: MessageRow,
+  conversation: ConversationRow,
+  reaction: { readonly emoji: string; readonly on: boolean },
+): MessageRow => {
+  const { to, server } = placeOf(core, conversation);
+  if (row.deletedAt !== null) throw new SottoError('message.notEditable', { message: 'The message was deleted' });
+  const me = getMemberById(core.db, server.id, server.memberId);
+  const mine = listReactions(core.db, row.id).filter((one) => one.mine === 1);
+  if (reaction.on && mine.length >= REACTIONS_PER_MESSAGE_MAX)
+    throw new SottoError('message.notEditable', { message: 'You have reacted often enough' });
+  commit(core, (changes) => {
+    const one = { mine: 1, memberRow: me?.id ?? 0, emoji: reaction.emoji };
+    if (reaction.on) putReaction(core.db, row.id, { ...one, at: changes.at });
+    else removeReaction(core.db, row.id, one);
+    enqueueRoom(core, changes, to, { kind: 'react', target: idOf(row.messageId) as never, ...reaction });
+    changes.event({ kind: 'message.reacted', messageRow: row.id });
+  });
+  return again(core, row);
+};
+
+/** Pins a message, or takes the pin back: in a channel what moderators do. */
+export const pinRoom = (core: Core, row: MessageRow, conversation: ConversationRow, on: boolean): MessageRow => {
+  const { to, server } = placeOf(core, conversation);
+  if (row.deletedAt !== null) throw new SottoError('message.notEditable', { message: 'The message was deleted' });
+  if ('channelRow' in to) {
+    const state = stateOfJson(getChannel(core.db, to.channelRow)?.membership ?? '');
+    const role = state?.members.get(idOf(server.memberId))?.role;
+    if (role === undefined || role === 'member') throw new SottoError('event.refused', { message: 'Moderators pin' });
+  }
+  if (on && countPins(core.db, row.conversationId) >= PINS_PER_CONVERSATION_MAX)
+    throw new SottoError('message.notEditable', {
+      message: `A conversation has at most ${PINS_PER_CONVERSATION_MAX} pins`,
+    });
+  commit(core, (changes) => {
+    patchMessage(core.db, row.id, { pinnedAt: on ? changes.at : null });
+    enqueueRoom(core, changes, to, { kind: 'pin', target: idOf(row.messageId) as never, on });
+    changes.event({ kind: 'message.pinned', messageRow: row.id });
+  });
+  return again(core, row);
+};
+
+/** Takes a message back that the server has not got. */
+export const cancelRoom = (core: Core, row: MessageRow): MessageRow => {
+  const waiting = listRoomOutboxOfMessage(core.db, row.id);
+  if (row.state !== 'queued' || waiting.some((one) => one.sealed !== null))
+    throw new SottoError('message.notEditable', { message: 'Only a message that has not left can be taken back' });
+  commit(core, (changes) => {
+    for (const one of waiting) removeRoomOutbox(core.db, one.id);
+    patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
+    changes.event({ kind: 'message.failed', messageRow: row.id });
+  });
+  return again(core, row);
+};
+
+/** Puts a failed message into the outbox again. */
+export const resendRoom = (core: Core, row: MessageRow, conversation: ConversationRow): MessageRow => {
+  if (row.state !== 'failed' || row.deletedAt !== null)
+    throw new SottoError('message.notEditable', { message: 'Only a failed message can be sent again' });
+  const { to } = placeOf(core, conversation);
+  commit(core, (changes) => {
+    patchMessage(core.db, row.id, { state: 'queued', reason: '' });
+    const content =
+      'channelRow' in to ? { kind: 'text', text: row.body } : { kind: 'text', text: row.body, sentAt: row.sentAt };
+    enqueueRoom(core, changes, to, content as never, { eventId: row.messageId, messageRow: row.id });
+    changes.event({ kind: 'message.queued', messageRow: row.id });
+  });
+  return again(core, row);
+};
+
+/** Marks a room's messages up to a row as read, here and for my other devices. */
+export const markRoomRead = (core: Core, conversation: ConversationRow, upToRow: number): void => {
+  const last = core.db.get<{ seq: number | null }>(
+    'SELECT max(seq) AS seq FROM messages WHERE conversation_id = ? AND id <= ?',
+    conversation.id,
+    upToRow,
+  );
+  const seq = last?.seq ?? 0;
+  if (seq === 0) return;
+  const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
+  commit(core, (changes) => {
+    markReadUpTo(core, changes, conversation, seq);
+    if (channel !== undefined && seq > channel.readSeq) patchChannel(core.db, channel.id, { readSeq: seq });
+  });
+  const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);
+  if (channel === undefined || connection === undefined || connection.state !== 'online' || seq <= channel.readSeq)
+    return;
+  // Another device learns it from the server; one that is away reads it in its own time.
+  connection.request('mark', { channel: idOf(channel.channelId), seq }).catch(() => {});
+};
+
+const inConversation = (core: Core, conversation: ConversationRow, id: string): MessageRow => {
+  const row = findMessage(core.db, id);
+  if (row.conversationId !== conversation.id)
+    throw new SottoError('message.unknown', { message: 'The message is in another conversation' });
+  return row;
+};
+
+/** Tells a channel that I write, or stopped. */
+export const typeInChannel = (core: Core, conversation: ConversationRow, on: boolean): void => {
+  const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
+  const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);
+  if (channel === undefined || connection?.state !== 'online') return;
+  // Nobody waits for it, and a lost one does no harm.
+  connection.request('typing', { channel: idOf(channel.channelId), on }).catch(() => {});
+};
+
+/** The row and conversation of a message in a room; undefined for one with a contact. */
+export const roomMessage = (core: Core, id: string) => {
+  const row = findMessage(core.db, id);
+  const conversation = conversationOf(core.db, row.conversationId);
+  return conversation.kind === 'contact' ? undefined : { row, conversation };
+};
+
+const again = (core: Core, row: MessageRow): MessageRow => getMessage(core.db, row.id) ?? row;

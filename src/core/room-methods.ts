@@ -1,0 +1,289 @@
+// The methods of an open account that are about servers, channels and members.
+import { SottoError } from '../protocol/errors.ts';
+import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { makeInviteLink } from '../protocol/invite-link.ts';
+import type { Control, Role } from '../protocol/room-content.ts';
+import type { AccountMethod, Params, Result } from '../protocol/rpc.ts';
+import type { ChannelObject, ROOM_METHODS } from '../protocol/rpc-rooms.ts';
+import type { Answer } from '../protocol/server.ts';
+import { type ChannelRow, getChannel, listChannels, patchChannel } from '../store/channels.ts';
+import { getContactByName } from '../store/contacts.ts';
+import { getMember, getMemberById, listMembers, type MemberRow, patchMember } from '../store/members.ts';
+import { getServer, listServers, patchServer, type ServerRow } from '../store/servers.ts';
+import { stateOfJson } from './channel-json.ts';
+import { type Core, commit } from './core.ts';
+import type { Context } from './methods.ts';
+import { connectionOf, createChannel, joinChannel, publishControl, rotateChannel } from './room-channels.ts';
+import { ensureConversation } from './room-inbox.ts';
+import {
+  findChannel,
+  findKnownMember,
+  findServer,
+  isMemberReference,
+  splitChannel,
+  splitMember,
+} from './room-names.ts';
+import { channelDetail, channelObject, memberDetail, memberObject, serverObject } from './room-objects.ts';
+import { enqueueRoom } from './room-outbox.ts';
+import { learnAll, learnByName } from './room-people.ts';
+import { joinServer, leaveServer } from './room-servers.ts';
+
+type RoomMethod = keyof typeof ROOM_METHODS;
+type Handlers = {
+  readonly [M in RoomMethod & AccountMethod]: (context: Context, params: Params<M>) => Promise<Result<M>> | Result<M>;
+};
+
+const INVITE_MS = 7 * 24 * 3_600_000;
+
+const shown = (core: Core, id: number): ChannelObject => {
+  const row = getChannel(core.db, id);
+  if (row === undefined) throw new SottoError('channel.unknown');
+  return channelObject(core, row);
+};
+
+const serverShown = (core: Core, id: number) => {
+  const row = getServer(core.db, id);
+  if (row === undefined) throw new SottoError('server.unknown');
+  return serverObject(core, row);
+};
+
+/** A member by `name@server`, by a name on the channel's server, or by id; the server is asked when nobody here is called so. */
+const theMember = async (core: Core, reference: string, inside?: ServerRow): Promise<MemberRow> => {
+  const { name, server } = splitMember(core.db, reference, inside);
+  const known = findKnownMember(core.db, server, name);
+  if (known !== undefined) return known;
+  const byId = /^[0-9a-f]{32}$/.test(reference) ? getMemberById(core.db, server.id, idBytes(reference)) : undefined;
+  return byId ?? learnByName(core, await connectionOf(core, server), name);
+};
+
+/** A channel that is known here, or that its server knows. */
+const anyChannel = async (context: Context, reference: string): Promise<{ server: ServerRow; name: string }> => {
+  const { name, server } = splitChannel(context.core.db, reference);
+  return { name, server: server ?? findServer(context.core.db, undefined) };
+};
+
+/** Publishes a control event about a member of a channel, and shows the channel. */
+const about = async (
+  { core }: Context,
+  { channel, member }: { readonly channel: string; readonly member: string },
+  control: (id: MemberId) => Control,
+): Promise<ChannelObject> => {
+  const row = findChannel(core.db, channel);
+  const server = serverOf(core, row);
+  const who = await theMember(core, member, server);
+  await publishControl(core, row.id, control(idOf<MemberId>(who.memberId)));
+  return shown(core, row.id);
+};
+
+const serverOf = (core: Core, row: ChannelRow): ServerRow => {
+  const server = getServer(core.db, row.serverId);
+  if (server === undefined) throw new SottoError('server.unknown');
+  return server;
+};
+
+const inviteShown = (server: ServerRow, invite: Answer<'invite.create'>['invite'], link?: string) => ({
+  id: invite.id,
+  server: server.label,
+  role: invite.role,
+  uses: invite.usesLeft,
+  createdAt: invite.createdAt,
+  ...(invite.expiresAt === undefined ? {} : { expiresAt: invite.expiresAt }),
+  ...(link === undefined ? {} : { link }),
+});
+
+const changeMember = async (
+  { core }: Context,
+  reference: string,
+  patch: (at: number) => Parameters<typeof patchMember>[2],
+): Promise<ReturnType<typeof memberObject>> => {
+  const row = await theMember(core, reference);
+  await core.queue.call(() => commit(core, (changes) => patchMember(core.db, row.id, patch(changes.at))));
+  const now = getMember(core.db, row.id);
+  if (now === undefined) throw new SottoError('member.unknown');
+  return memberObject(core, now);
+};
+
+export const ROOM_HANDLERS: Handlers = {
+  'server.join': async ({ core, waits }, params) => serverShown(core, await joinServer(core, waits, params)),
+  'server.list': ({ core }) => listServers(core.db).map((row) => serverObject(core, row)),
+  'server.leave': async ({ core }, { server, erase }) => {
+    const row = findServer(core.db, server);
+    await leaveServer(core, row.id, erase === true);
+    return serverShown(core, row.id);
+  },
+  'server.invite': async ({ core }, { server, uses, expiresMs, role }) => {
+    const row = findServer(core.db, server);
+    const { invite, token } = await (await connectionOf(core, row)).request('invite.create', {
+      uses: uses ?? 1,
+      role: role ?? 'member',
+      expiresAt: core.clock.now() + (expiresMs ?? INVITE_MS),
+    });
+    const { origin, serverKey, trust } = row;
+    return inviteShown(row, invite, makeInviteLink({ origin, serverKey, trust, token }));
+  },
+  'server.invites': async ({ core }, { server }) => {
+    const row = findServer(core.db, server);
+    const { invites } = await (await connectionOf(core, row)).request('invite.list', {});
+    return invites.map((invite) => inviteShown(row, invite));
+  },
+  'server.revoke': async ({ core }, { server, id }) => {
+    const row = findServer(core.db, server);
+    const connection = await connectionOf(core, row);
+    const { invites } = await connection.request('invite.list', {});
+    const [found, other] = invites.filter((one) => one.id.startsWith(id));
+    if (found === undefined || other !== undefined) throw new SottoError('invite.unknown');
+    await connection.request('invite.revoke', { invite: found.id });
+    return { ...inviteShown(row, found), uses: 0 };
+  },
+  'server.devices': async ({ core }, { server }) => {
+    const row = findServer(core.db, server);
+    return devicesOf(core, row);
+  },
+  'server.revokeDevice': async ({ core }, { server, id }) => {
+    const row = findServer(core.db, server);
+    const [found, other] = (await devicesOf(core, row)).filter((one) => one.id.startsWith(id));
+    if (found === undefined || other !== undefined) throw new SottoError('device.unknown');
+    await (await connectionOf(core, row)).request('device.revoke', { device: found.id });
+    return { ...found, revoked: true };
+  },
+  'server.profile': async ({ core }, { server, name, status }) => {
+    const row = findServer(core.db, server);
+    const { member } = await (await connectionOf(core, row)).request('member.profile', {
+      ...(name === undefined ? {} : { name }),
+      ...(status === undefined ? {} : { status }),
+    });
+    await core.queue.call(() => commit(core, () => patchServer(core.db, row.id, { memberName: member.name })));
+    return serverShown(core, row.id);
+  },
+  'member.list': async ({ core }, { server }) => {
+    const row = findServer(core.db, server);
+    if (core.rooms.get(row.id)?.state === 'online') await learnAll(core, await connectionOf(core, row));
+    return listMembers(core.db, row.id).map((member) => memberObject(core, member));
+  },
+  'member.show': async ({ core }, { member }) => memberDetail(core, await theMember(core, member)),
+  'member.verify': (context, { member, verified }) =>
+    changeMember(context, member, (at) => ({ verifiedAt: verified ? at : null })),
+  'member.accept': (context, { member }) => changeMember(context, member, () => ({ request: 'accepted', blocked: 0 })),
+  'member.reject': (context, { member }) => changeMember(context, member, () => ({ request: 'rejected', blocked: 1 })),
+  'channel.create': async ({ core }, params) => {
+    const { name, server } = splitChannel(core.db, params.name);
+    const id = await createChannel(core, server ?? findServer(core.db, params.server), {
+      name,
+      encryption: params.encryption,
+      private: params.private === true,
+      history: params.history ?? 'joined',
+      passphrase: params.passphrase,
+    });
+    return shown(core, id);
+  },
+  'channel.join': async (context, { channel, passphrase }) => {
+    const { server, name } = await anyChannel(context, channel);
+    return shown(context.core, await joinChannel(context.core, server, { name, passphrase }));
+  },
+  'channel.leave': async ({ core }, { channel }) => {
+    const row = findChannel(core.db, channel);
+    await publishControl(core, row.id, { op: 'leave' });
+    return shown(core, row.id);
+  },
+  'channel.list': async ({ core }, { server, all }) => {
+    const servers = server === undefined ? listServers(core.db) : [findServer(core.db, server)];
+    const own = servers.flatMap((one) => listChannels(core.db, one.id));
+    const known = own.filter((row) => row.state !== 'left').map((row) => channelObject(core, row));
+    if (all !== true) return known;
+    const others = await Promise.all(servers.map((one) => joinable(core, one, own)));
+    return [...known, ...others.flat()];
+  },
+  'channel.show': ({ core }, { channel }) => channelDetail(core, findChannel(core.db, channel)),
+  'channel.topic': async ({ core }, { channel, topic }) => {
+    const row = findChannel(core.db, channel);
+    const role = stateOfJson(row.membership)?.members.get(idOf(serverOf(core, row).memberId))?.role;
+    if (role === undefined) throw new SottoError('channel.notMember');
+    if (role === 'member') throw new SottoError('event.refused', { message: 'Moderators change the topic' });
+    await core.queue.call(() =>
+      commit(core, (changes) => {
+        patchChannel(core.db, row.id, { topic });
+        enqueueRoom(core, changes, { serverId: row.serverId, channelRow: row.id }, { kind: 'topic', text: topic });
+      }),
+    );
+    return shown(core, row.id);
+  },
+  'channel.invite': (context, params) => about(context, params, (member) => ({ op: 'invite', member })),
+  'channel.kick': (context, params) => about(context, params, (member) => ({ op: 'remove', member })),
+  'channel.ban': (context, params) => about(context, params, (member) => ({ op: 'ban', member })),
+  'channel.unban': (context, params) => about(context, params, (member) => ({ op: 'unban', member })),
+  'channel.mute': (context, params) =>
+    about(context, params, (member) =>
+      params.muted
+        ? { op: 'mute', member, ...(params.until === undefined ? {} : { untilAt: params.until }) }
+        : { op: 'unmute', member },
+    ),
+  'channel.role': (context, params) =>
+    about(context, params, (member) => ({ op: 'role', member, role: params.role as Role })),
+  'channel.rotate': async ({ core }, { channel, passphrase }) => {
+    const row = findChannel(core.db, channel);
+    await rotateChannel(core, row.id, passphrase);
+    return shown(core, row.id);
+  },
+  'channel.archive': async ({ core }, { channel, archived }) => {
+    const row = findChannel(core.db, channel);
+    if (!archived) throw new SottoError('event.refused', { message: 'An archived channel stays archived' });
+    await publishControl(core, row.id, { op: 'archive' });
+    return shown(core, row.id);
+  },
+  'channel.shareHistory': () => {
+    throw new SottoError('method.unknown');
+  },
+  'channel.set': async ({ core }, { channel, slowMs, retentionMs, notify }) => {
+    const row = findChannel(core.db, channel);
+    if (notify !== undefined)
+      await core.queue.call(() => commit(core, () => patchChannel(core.db, row.id, { notify })));
+    if (slowMs !== undefined || retentionMs !== undefined)
+      await publishControl(core, row.id, {
+        op: 'mode',
+        ...(slowMs === undefined ? {} : { slowMs }),
+        ...(retentionMs === undefined ? {} : { retentionMs }),
+      });
+    return shown(core, row.id);
+  },
+};
+
+/** Makes the conversation with a member that a reference names, when there is none yet; others are left alone. */
+export const openConversation = async ({ core }: Context, reference: string): Promise<void> => {
+  if (!isMemberReference(reference) || getContactByName(core.db, reference) !== undefined) return;
+  const { server } = splitMember(core.db, reference);
+  const member = await theMember(core, reference);
+  if (idOf(member.memberId) === idOf(server.memberId)) throw new SottoError('contact.self');
+  await core.queue.call(() => commit(core, (changes) => void ensureConversation(core, changes, member)));
+};
+
+const devicesOf = async (core: Core, server: ServerRow) => {
+  const id = idOf(server.memberId);
+  const { devices } = await (await connectionOf(core, server)).request('member.devices', { members: [id] });
+  return (devices[id] ?? []).map((one) => ({
+    id: one.id,
+    this: one.id === idOf(server.deviceId),
+    addedAt: one.addedAt,
+    revoked: one.revoked,
+  }));
+};
+
+const joinable = async (core: Core, server: ServerRow, own: readonly ChannelRow[]): Promise<ChannelObject[]> => {
+  const connection = core.rooms.get(server.id);
+  if (connection?.state !== 'online') return [];
+  const { channels } = await connection.request('channel.list', { all: true });
+  return channels
+    .filter((one) => !own.some((row) => idOf(row.channelId) === one.id && row.state !== 'left'))
+    .map((one) => ({
+      id: one.id,
+      name: `#${one.name}`,
+      server: server.label,
+      encryption: one.encryption,
+      private: one.private,
+      history: one.history,
+      state: one.invited ? 'invited' : 'joinable',
+      archived: one.archived,
+      keyEpoch: 0,
+      notify: 'all',
+      memberCount: one.members,
+    }));
+};

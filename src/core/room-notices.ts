@@ -1,0 +1,47 @@
+// What a server tells in passing: who writes, who is there, what another device of mine has read.
+import { idBytes, idOf } from '../protocol/ids.ts';
+import type { Notice } from '../protocol/server.ts';
+import { getChannelById, patchChannel } from '../store/channels.ts';
+import { getConversationOfChannel } from '../store/conversations.ts';
+import { getMemberById } from '../store/members.ts';
+import { type Core, commit } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { keepMember } from './room-people.ts';
+import { markReadUpTo } from './room-read.ts';
+
+/** Acts on one notice. Runs in the queue. */
+export const onNotice = (core: Core, connection: RoomConnection, notice: Notice): void => {
+  const memberOf = (id: string) => getMemberById(core.db, connection.serverId, idBytes(id));
+  switch (notice.notice) {
+    case 'typing': {
+      const channel = getChannelById(core.db, connection.serverId, idBytes(notice.channel));
+      const member = memberOf(notice.member);
+      if (channel === undefined || member === undefined) return;
+      return core.volatile({
+        kind: 'typing.changed',
+        channelRow: channel.id,
+        memberRow: member.id,
+        state: notice.on ? 'on' : 'off',
+      });
+    }
+    case 'presence': {
+      const member = memberOf(notice.member);
+      if (member === undefined) return;
+      connection.presence.set(notice.member, notice.state);
+      return core.volatile({ kind: 'presence.changed', memberRow: member.id, state: notice.state });
+    }
+    case 'marked': {
+      const channel = getChannelById(core.db, connection.serverId, idBytes(notice.channel));
+      const conversation = channel === undefined ? undefined : getConversationOfChannel(core.db, channel.id);
+      if (channel === undefined || conversation === undefined || notice.seq <= channel.readSeq) return;
+      return commit(core, (changes) => {
+        patchChannel(core.db, channel.id, { readSeq: notice.seq });
+        markReadUpTo(core, changes, conversation, notice.seq);
+      });
+    }
+    case 'member':
+      return commit(core, (changes) => keepMember(core, changes, connection, notice.member));
+    case 'moved':
+      return core.log.info('server.moved', { server: idOf(connection.row.uid) });
+  }
+};

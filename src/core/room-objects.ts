@@ -1,0 +1,136 @@
+// Servers, channels and members as the objects that front ends see.
+import { memberSecrets } from '../crypto/member.ts';
+import { safetyNumber } from '../crypto/session.ts';
+import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import type { ChannelObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
+import { type ChannelRow, listGaps } from '../store/channels.ts';
+import { getContact } from '../store/contacts.ts';
+import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
+import { countPending } from '../store/room-events.ts';
+import { depthOfRoomOutbox } from '../store/room-outbox.ts';
+import { getServer, type ServerRow } from '../store/servers.ts';
+import { stateOfJson } from './channel-json.ts';
+import type { Core } from './core.ts';
+
+const when = <Key extends string>(key: Key, value: number | null | undefined) =>
+  value == null ? {} : { [key]: value };
+const said = <Key extends string>(key: Key, value: string) => (value === '' ? {} : { [key]: value });
+
+/** How a server is reached: Tor unless the user or the address says otherwise. */
+export const wayOf = (core: Core, { origin, clearnet }: ServerRow): ServerObject['through'] => {
+  const host = new URL(origin).hostname;
+  if (/^(127\.|localhost$|\[::1\]$)/.test(host)) return 'loopback';
+  return clearnet === 1 || (core.network.state.state === 'off' && !host.endsWith('.onion')) ? 'clearnet' : 'tor';
+};
+
+/** A server as `status` and `server list` tell it. */
+export const serverObject = (core: Core, row: ServerRow): ServerObject => {
+  const connection = core.rooms.get(row.id);
+  const state = row.state === 'banned' ? 'banned' : (connection?.state ?? 'off');
+  const error = connection?.lastError;
+  return {
+    id: idOf(row.uid),
+    label: row.label,
+    url: row.origin,
+    name: row.name,
+    state,
+    memberName: row.memberName,
+    memberId: idOf(row.memberId),
+    role: row.role,
+    fingerprint: Buffer.from(row.serverKey).toString('hex'),
+    through: wayOf(core, row),
+    outboxDepth: depthOfRoomOutbox(core.db, row.id).depth,
+    ...(connection?.rttMs === undefined ? {} : { rttMs: Math.round(connection.rttMs * 10) / 10 }),
+    ...(state === 'online' ? {} : said('lastError', error?.message ?? row.lastError)),
+    ...(state === 'online' ? {} : when('lastErrorAt', row.lastErrorAt)),
+    ...when('nextRetryAt', connection?.nextRetryAt),
+  };
+};
+
+/** A member as lists show it. */
+export const memberObject = (core: Core, row: MemberRow): MemberObject => {
+  const server = serverOf(core, row.serverId);
+  const contact = row.contactId === null ? undefined : getContact(core.db, row.contactId);
+  const presence = core.rooms.get(row.serverId)?.presence.get(idOf(row.memberId));
+  return {
+    id: idOf(row.memberId),
+    name: row.name,
+    server: server.label,
+    role: row.role,
+    blocked: row.blocked === 1,
+    verified: row.verifiedAt !== null,
+    ...said('status', row.status),
+    ...(presence === undefined ? {} : { presence }),
+    ...(row.request === '' ? {} : { request: row.request }),
+    ...(contact === undefined ? {} : { contact: contact.name }),
+  };
+};
+
+/** A member with the safety number, which covers the member keys and Signal keys of both. */
+export const memberDetail = (core: Core, row: MemberRow): MemberObject => {
+  const server = serverOf(core, row.serverId);
+  const [device] = listDevices(core.db, row.id);
+  if (device === undefined) return memberObject(core, row);
+  const mine = memberSecrets(core.serversKey, server.serverKey);
+  const { digits } = safetyNumber(
+    { identityKey: mine.memberKey, signalKey: mine.signalKey },
+    { identityKey: row.memberKey, signalKey: device.signalKey },
+  );
+  return { ...memberObject(core, row), safetyNumber: digits.replace(/(\d{5})(?=\d)/g, '$1 ') };
+};
+
+/** A channel as lists show it. */
+export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
+  const server = serverOf(core, row.serverId);
+  const state = stateOfJson(row.membership);
+  const me = state?.members.get(idOf<MemberId>(server.memberId));
+  const nameOf = (id: string) => getMemberById(core.db, server.id, idBytes(id))?.name ?? id.slice(0, 8);
+  const waiting = countPending(core.db, row.id);
+  return {
+    id: idOf(row.channelId),
+    name: `#${row.name}`,
+    server: server.label,
+    encryption: row.encryption,
+    private: row.private === 1,
+    history: row.history,
+    state: row.state,
+    archived: state?.archived ?? false,
+    keyEpoch: state?.epoch ?? 0,
+    notify: row.notify === '' ? (state?.mode.notify ?? 'all') : (row.notify as ChannelObject['notify']),
+    memberCount: state?.members.size ?? 0,
+    ...said('topic', row.topic),
+    ...(me === undefined ? {} : { role: me.role }),
+    ...(state === undefined || state.mode.slowMs === 0 ? {} : { slowMs: state.mode.slowMs }),
+    ...(state === undefined || state.mode.retentionMs === 0 ? {} : { retentionMs: state.mode.retentionMs }),
+    ...(state === undefined || state.exposed.size === 0 ? {} : { mayStillRead: [...state.exposed].map(nameOf) }),
+    ...(row.lastSeq === 0 ? {} : { heldFrom: row.firstSeq, heldTo: row.lastSeq }),
+    gaps: [
+      ...listGaps(core.db, row.id),
+      ...(waiting === 0 ? [] : [{ fromSeq: 0, toSeq: 0, reason: `${waiting} messages wait for their key` }]),
+    ],
+  };
+};
+
+/** A channel with its members, by role and name. */
+export const channelDetail = (core: Core, row: ChannelRow): ChannelObject => {
+  const state = stateOfJson(row.membership);
+  const members = [...(state?.members ?? [])].map(([id, member]) => {
+    const known = getMemberById(core.db, row.serverId, idBytes(id));
+    return {
+      id,
+      name: known?.name ?? id.slice(0, 8),
+      role: member.role,
+      verified: known?.verifiedAt != null,
+      ...(member.mutedUntil === undefined || member.mutedUntil <= core.clock.now()
+        ? {}
+        : { mutedUntil: member.mutedUntil }),
+    };
+  });
+  return { ...channelObject(core, row), members: members.sort((a, b) => a.name.localeCompare(b.name)) };
+};
+
+const serverOf = (core: Core, id: number): ServerRow => {
+  const row = getServer(core.db, id);
+  if (row === undefined) throw new Error('what is on a server has a server');
+  return row;
+};

@@ -1,0 +1,176 @@
+// Members and devices of a server as this account knows them: by key and certificate, never by the server's word alone.
+import { compareCertificate, type DeviceCertificate, memberIdOf, readDeviceCertificate } from '../crypto/member.ts';
+import { isPrimeOrderKey } from '../crypto/subgroup.ts';
+import { ProtocolError, SottoError } from '../protocol/errors.ts';
+import { idBytes, idOf } from '../protocol/ids.ts';
+import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import type { LogEvent, ServerDevice, ServerMember } from '../protocol/server.ts';
+import {
+  type DeviceRow,
+  getMemberById,
+  listDevices,
+  listMembersByName,
+  type MemberRow,
+  patchMember,
+  putDevice,
+  putMember,
+  revokeDevice,
+} from '../store/members.ts';
+import { type Changes, type Core, commit, refuse } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+
+const DEVICES_ASKED_MAX = 64;
+
+/** Asks the server for the members, and their devices, that events name and that are not known yet. */
+export const knowSenders = async (
+  core: Core,
+  connection: RoomConnection,
+  events: readonly LogEvent[],
+): Promise<void> => {
+  const unknown = new Set<string>();
+  for (const { member } of events) {
+    if (Number(`0x${member}`) === 0) continue;
+    const row = getMemberById(core.db, connection.serverId, idBytes(member));
+    if (row === undefined || listDevices(core.db, row.id).length === 0) unknown.add(member);
+  }
+  if (unknown.size > 0) await learnMembers(core, connection, [...unknown]);
+};
+
+/** Fetches members by id with the certificates of their devices, and keeps what is proven. */
+export const learnMembers = async (core: Core, connection: RoomConnection, ids: readonly string[]): Promise<void> => {
+  for (let at = 0; at < ids.length; at += DEVICES_ASKED_MAX) {
+    const some = ids.slice(at, at + DEVICES_ASKED_MAX);
+    const [{ members }, { devices }] = await Promise.all([
+      connection.request('member.list', { ids: some }),
+      connection.request('member.devices', { members: some }),
+    ]);
+    await core.queue.call(() =>
+      commit(core, (changes) => {
+        for (const member of members) keepMember(core, changes, connection, member);
+        for (const id of some) keepDevices(core, changes, connection, id, devices[id] ?? []);
+      }),
+    );
+  }
+};
+
+/** The member of this name now; asks the server when none is known. Throws `member.unknown`. */
+export const learnByName = async (core: Core, connection: RoomConnection, name: string): Promise<MemberRow> => {
+  const { members } = await connection.request('member.list', { names: [name] });
+  const [found] = members;
+  if (found === undefined)
+    throw new SottoError('member.unknown', { message: `There is no member ${JSON.stringify(name)}` });
+  await learnMembers(core, connection, [found.id]);
+  const row = getMemberById(core.db, connection.serverId, idBytes(found.id));
+  if (row === undefined) throw new SottoError('member.unknown');
+  return row;
+};
+
+/** Fetches everybody. */
+export const learnAll = async (core: Core, connection: RoomConnection): Promise<void> => {
+  for (let after: string | undefined; ; ) {
+    const { members, more } = await connection.request('member.list', {
+      limit: ROOM_PAGE_MAX,
+      ...(after === undefined ? {} : { after }),
+    });
+    await core.queue.call(() =>
+      commit(core, (changes) => {
+        for (const member of members) keepMember(core, changes, connection, member);
+      }),
+    );
+    after = members.at(-1)?.id;
+    if (!more || after === undefined) return;
+  }
+};
+
+/**
+ * Keeps what a server says of a member whose id is that of the key it shows; another key is another person. A name that moved
+ * from one person to another is said.
+ */
+export const keepMember = (core: Core, changes: Changes, connection: RoomConnection, said: ServerMember): void => {
+  const { serverKey } = connection.row;
+  const memberKey = new Uint8Array(Buffer.from(said.key, 'base64'));
+  if (memberKey.length !== 32 || memberIdOf(serverKey, memberKey) !== said.id) return refuse(core, 'event.forged');
+  const known = getMemberById(core.db, connection.serverId, idBytes(said.id));
+  const name = said.name.slice(0, 64);
+  if (known === undefined && !isPrimeOrderKey(memberKey)) return refuse(core, 'key.invalid');
+  const namesakes = listMembersByName(core.db, name).filter(
+    (one) => one.serverId === connection.serverId && idOf(one.memberId) !== said.id,
+  );
+  const row =
+    known?.id ??
+    putMember(core.db, {
+      serverId: connection.serverId,
+      memberId: idBytes(said.id),
+      memberKey,
+      name,
+      role: said.role,
+      status: said.status,
+      createdAt: changes.at,
+    });
+  if (known !== undefined) patchMember(core.db, row, { name, role: said.role, status: said.status.slice(0, 512) });
+  for (const other of namesakes) {
+    patchMember(core.db, other.id, { name: '' });
+    changes.event({ kind: 'member.renamed', memberRow: row, detail: `${name} is another person than before` });
+  }
+};
+
+const keepDevices = (
+  core: Core,
+  changes: Changes,
+  connection: RoomConnection,
+  memberId: string,
+  devices: readonly ServerDevice[],
+): void => {
+  const member = getMemberById(core.db, connection.serverId, idBytes(memberId));
+  if (member === undefined) return;
+  for (const said of devices) {
+    try {
+      keepDevice(core, changes, connection, member, said);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      refuse(core, error.code);
+    }
+  }
+};
+
+const keepDevice = (
+  core: Core,
+  changes: Changes,
+  connection: RoomConnection,
+  member: MemberRow,
+  said: ServerDevice,
+): void => {
+  const { serverKey } = connection.row;
+  const rows = listDevices(core.db, member.id);
+  const bytes = new Uint8Array(Buffer.from(said.certificate, 'base64'));
+  const same = rows.find((row) => Buffer.from(row.certificate).equals(bytes));
+  if (same !== undefined) {
+    if (said.revoked && same.revoked === 0) revokeDevice(core.db, same.id);
+    return;
+  }
+  const certificate = readDeviceCertificate(bytes, serverKey);
+  if (certificate.member !== idOf(member.memberId)) throw new ProtocolError('certificate.invalid');
+  const known = rows.map((row) => certificateOf(row, member, serverKey));
+  if (compareCertificate(known, certificate) !== 'newDevice') return;
+  const row = putDevice(core.db, {
+    memberRow: member.id,
+    deviceId: idBytes(certificate.device),
+    certificate: bytes,
+    signingKey: certificate.signingKey,
+    signalKey: certificate.signalKey,
+    serial: certificate.serial,
+    createdAt: changes.at,
+  });
+  if (said.revoked) revokeDevice(core.db, row);
+  if (rows.length > 0 && !said.revoked)
+    changes.event({ kind: 'member.device', memberRow: member.id, detail: 'has another device' });
+};
+
+const certificateOf = (row: DeviceRow, member: MemberRow, _serverKey: Uint8Array): DeviceCertificate => ({
+  memberKey: member.memberKey,
+  signingKey: row.signingKey,
+  signalKey: row.signalKey,
+  serial: row.serial,
+  member: idOf(member.memberId),
+  device: idOf(row.deviceId),
+});

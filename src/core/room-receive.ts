@@ -1,0 +1,413 @@
+// Takes events of a channel: place and chain → open → verify → rules → rows, in one transaction; the cursor moves with them.
+
+import { openBody, readBodyHead } from '../crypto/channel-key.ts';
+import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
+import { judgeContent, mayErase } from '../crypto/channel-state.ts';
+import { replay } from '../crypto/membership.ts';
+import { sha256 } from '../crypto/primitives.ts';
+import {
+  creationScope,
+  type EventHeader,
+  headOf,
+  historyHash,
+  openEvent,
+  type Scope,
+  ZERO_HASH,
+} from '../crypto/room-event.ts';
+import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
+import { ProtocolError, SottoError } from '../protocol/errors.ts';
+import { type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import {
+  type Content,
+  type Control,
+  decodeContent,
+  decodeControl,
+  type UnknownContent,
+  type UnknownControl,
+} from '../protocol/room-content.ts';
+import { EVENT, type LogEvent } from '../protocol/server.ts';
+import {
+  type ChannelRow,
+  getChannel,
+  getChannelById,
+  getChannelDevice,
+  getChannelKey,
+  patchChannel,
+  patchChannelDevice,
+  putGap,
+} from '../store/channels.ts';
+import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
+import { chainAt, putPending, putRoomEvent } from '../store/room-events.ts';
+import { getRoomOutboxByEvent, type RoomOutboxRow } from '../store/room-outbox.ts';
+import type { ServerRow } from '../store/servers.ts';
+import { stateOfJson, stateToJson } from './channel-json.ts';
+import { type Changes, type Core, commit, refuse } from './core.ts';
+import { applyContent, applyErasure, type RoomScene } from './room-apply.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { afterControl } from './room-members.ts';
+import { knowSenders } from './room-people.ts';
+import { ownCommitted } from './room-send.ts';
+
+/** A channel while a batch is taken: the row as it will be, and the replayed state. */
+type Taking = {
+  readonly core: Core;
+  readonly server: ServerRow;
+  readonly row: ChannelRow;
+  state: ChannelState | undefined;
+  lastSeq: number;
+  lastId: Uint8Array<ArrayBuffer> | null;
+  chain: Uint8Array<ArrayBuffer> | null;
+  readonly chains: Map<string, TheirChain>;
+};
+
+type Opened =
+  | { readonly kind: 'content'; readonly header: EventHeader; readonly content: Content | UnknownContent }
+  | { readonly kind: 'control'; readonly header: EventHeader; readonly control: Control | UnknownControl }
+  /** It was sealed here: what it says is in the outbox. */
+  | { readonly kind: 'mine'; readonly header: EventHeader; readonly content: Content; readonly outbox: RoomOutboxRow }
+  | { readonly kind: 'erased' }
+  | { readonly kind: 'notice' }
+  | { readonly kind: 'closed'; readonly why: string };
+
+/**
+ * Handles events of one channel in order; what is held already changes nothing. Gives the channel's row when an event came
+ * whose place is not the next: what lies between must be fetched first. Runs in the queue.
+ */
+export const receiveRoom = async (
+  core: Core,
+  connection: RoomConnection,
+  events: readonly LogEvent[],
+): Promise<number | undefined> => {
+  const [first] = events;
+  if (first === undefined) return undefined;
+  const row = getChannelById(core.db, connection.serverId, idBytes(first.channel));
+  if (row === undefined || (row.lastSeq === 0 && row.firstSeq === 0)) return undefined;
+  const taking: Taking = {
+    core,
+    server: connection.row,
+    row,
+    state: stateOfJson(row.membership),
+    lastSeq: row.lastSeq,
+    lastId: row.lastId,
+    chain: row.chain,
+    chains: new Map(),
+  };
+  const opened: { readonly event: LogEvent; readonly opened: Opened }[] = [];
+  let missing: number | undefined;
+  let next = row.lastSeq + 1;
+  for (const event of events) {
+    if (event.seq < next) continue;
+    if (event.seq > next || event.epoch !== row.epoch) {
+      missing = row.id;
+      break;
+    }
+    next++;
+    opened.push({ event, opened: await open(taking, event) });
+    const last = opened.at(-1)?.opened;
+    // Who may do what in the events behind depends on this one.
+    if (last?.kind === 'control') previewControl(taking, event, last);
+  }
+  if (opened.length === 0) return missing;
+  taking.state = stateOfJson(row.membership);
+  commit(core, (changes) => {
+    for (const one of opened) store(taking, changes, one.event, one.opened);
+    for (const [device, chain] of taking.chains)
+      patchChannelDevice(core.db, row.id, idBytes(device), { senderKey: chain.serialize() });
+    patchChannel(core.db, row.id, {
+      lastSeq: taking.lastSeq,
+      lastId: taking.lastId,
+      chain: taking.chain,
+      membership: taking.state === undefined ? '' : stateToJson(taking.state),
+    });
+  });
+  return missing;
+};
+
+/** Takes control events from before what this account may read: only who is in the channel, and how, follows from them. */
+export const replayControls = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  events: readonly LogEvent[],
+): Promise<void> => {
+  await knowSenders(core, connection, events);
+  await core.queue.call(() => {
+    const row = getChannel(core.db, channelRow);
+    if (row === undefined || events.length === 0) return;
+    let state = stateOfJson(row.membership);
+    for (const event of events) {
+      if (state !== undefined && event.seq <= state.seq) continue;
+      const control = openControl(core, connection.row, row, state, event);
+      state = replay(state, [control]).state ?? state;
+    }
+    commit(core, () =>
+      patchChannel(core.db, channelRow, { membership: state === undefined ? '' : stateToJson(state) }),
+    );
+  });
+};
+
+// Signing keys are those of certificates that the member's own key has signed.
+const signingKeys =
+  (core: Core, serverId: number) =>
+  (member: MemberId, device: DeviceId): Uint8Array | undefined => {
+    const row = getMemberById(core.db, serverId, idBytes(member));
+    if (row === undefined) return undefined;
+    return listDevices(core.db, row.id).find((one) => idOf(one.deviceId) === device)?.signingKey;
+  };
+
+const scopeOf = (server: ServerRow, row: ChannelRow, isCreation: boolean): Scope =>
+  isCreation ? creationScope(server.serverKey) : { serverId: server.serverKey, channelHash: row.hash };
+
+const openControl = (
+  core: Core,
+  server: ServerRow,
+  row: ChannelRow,
+  state: ChannelState | undefined,
+  event: LogEvent,
+): ControlEvent => {
+  const bodyHash = sha256(event.body);
+  const isCreation = Buffer.from(bodyHash).equals(row.hash);
+  if (state === undefined && !isCreation) throw new ProtocolError('event.forged', { details: { why: 'creation' } });
+  const { header, content } = openEvent(
+    {
+      scope: scopeOf(server, row, isCreation),
+      outer: { id: event.id as EventId, sender: event.member as MemberId, kind: event.kind },
+      keyOf: signingKeys(core, server.id),
+    },
+    event.body,
+    decodeControl,
+  );
+  return { seq: event.seq, header, control: content, bodyHash };
+};
+
+const open = async (taking: Taking, event: LogEvent): Promise<Opened> => {
+  const { core, server, row, state } = taking;
+  if (event.erased) return { kind: 'erased' };
+  if (event.kind === EVENT.notice) return { kind: 'notice' };
+  try {
+    if (event.kind === EVENT.control) {
+      const { header, control } = openControl(core, server, row, state, event);
+      return { kind: 'control', header, control };
+    }
+    if (event.kind !== EVENT.content) return { kind: 'closed', why: 'kind' };
+    const outbox = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
+    if (outbox?.sealed != null && Buffer.from(outbox.sealed).equals(event.body)) {
+      const content = JSON.parse(Buffer.from(outbox.content).toString()) as Content;
+      return { kind: 'mine', header: ownHeader(taking, event, outbox), content, outbox };
+    }
+    const signed = await unsealed(taking, event);
+    const { header, content } = openEvent(
+      {
+        scope: scopeOf(server, row, false),
+        outer: { id: event.id as EventId, sender: event.member as MemberId, kind: event.kind },
+        keyOf: signingKeys(core, server.id),
+      },
+      signed,
+      decodeContent,
+    );
+    return { kind: 'content', header, content };
+  } catch (error) {
+    if (!(error instanceof SottoError)) throw error;
+    refuse(core, error.code);
+    return { kind: 'closed', why: error.code };
+  }
+};
+
+// What we sealed ourselves we cannot always open: its place is all that is new.
+const ownHeader = (taking: Taking, event: LogEvent, outbox: RoomOutboxRow): EventHeader => ({
+  epoch: taking.state?.epoch ?? 0,
+  id: event.id as EventId,
+  sender: event.member as MemberId,
+  device: idOf(taking.server.deviceId),
+  n: outbox.n,
+  seenSeq: 0,
+  seenHash: ZERO_HASH.slice(0, 16),
+  membersHead: headOf(taking.state?.head ?? ZERO_HASH),
+  kind: EVENT.content,
+});
+
+const unsealed = async (taking: Taking, event: LogEvent): Promise<Uint8Array> => {
+  const { core, row } = taking;
+  const said = { id: event.id as EventId, sender: event.member as MemberId };
+  switch (row.encryption) {
+    case 'open':
+      return event.body;
+    case 'passphrase': {
+      const key = getChannelKey(core.db, row.id, readBodyHead(event.body).epoch);
+      if (key === undefined) throw new ProtocolError('frame.undecryptable', { details: { why: 'key' } });
+      return openBody(key, said, event.body);
+    }
+    case 'members':
+      return (await chainFor(taking, event)).open(event.body);
+  }
+};
+
+/** The chain of the device that sealed a body: found by the id in it, among the devices of who is said to have sent it. */
+const chainFor = async (taking: Taking, event: LogEvent): Promise<TheirChain> => {
+  const { core, server, row, state } = taking;
+  const id = readDistributionId(event.body);
+  const member = getMemberById(core.db, server.id, idBytes(event.member));
+  const epoch = state?.epoch ?? 0;
+  for (const one of member === undefined ? [] : listDevices(core.db, member.id)) {
+    const device = idOf<DeviceId>(one.deviceId);
+    const place = { channel: idOf(row.channelId), epoch, device } as const;
+    if (distributionIdOf({ ...place, channel: place.channel as never }) !== id) continue;
+    const known = taking.chains.get(device);
+    if (known !== undefined) return known;
+    const stored = getChannelDevice(core.db, row.id, one.deviceId)?.senderKey;
+    const chain = new TheirChain({ ...place, channel: place.channel as never }, stored ?? undefined);
+    taking.chains.set(device, chain);
+    return chain;
+  }
+  throw new ProtocolError('frame.undecryptable', { details: { why: 'chain' } });
+};
+
+const previewControl = (taking: Taking, event: LogEvent, { header, control }: Extract<Opened, { kind: 'control' }>) => {
+  taking.state = replay(taking.state, [{ seq: event.seq, header, control, bodyHash: sha256(event.body) }]).state;
+};
+
+const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened): void => {
+  const { core, row } = taking;
+  const eventId = idBytes(event.id);
+  const bodyHash = event.erased ? event.body : sha256(event.body);
+  taking.chain = taking.chain === null ? null : historyHash(taking.chain, event.seq, event.id as EventId, bodyHash);
+  taking.lastSeq = event.seq;
+  taking.lastId = eventId;
+  const member = getMemberById(core.db, taking.server.id, idBytes(event.member));
+  const place = {
+    seq: event.seq,
+    eventId,
+    memberRow: member?.id ?? null,
+    at: event.at,
+    chain: headOf(taking.chain ?? ZERO_HASH),
+  };
+  const keep = (kind: string, value = '', messageRow: number | null = null): void =>
+    putRoomEvent(core.db, row.id, { ...place, kind, value, messageRow });
+  switch (opened.kind) {
+    case 'erased':
+      return keep('erased');
+    case 'notice':
+      return keep('notice');
+    case 'closed':
+      keep('closed', opened.why);
+      if (opened.why === 'frame.undecryptable' && member !== undefined)
+        return putPending(core.db, row.id, { ...place, memberRow: member.id, body: event.body });
+      return putGap(core.db, row.id, { fromSeq: event.seq, toSeq: event.seq, reason: opened.why });
+    case 'control':
+      return storeControl(taking, changes, event, opened, keep);
+    case 'mine':
+    case 'content':
+      if (member === undefined) throw new Error('what was verified has a member');
+      return storeContent(taking, changes, { event, opened, member, keep });
+  }
+};
+
+type Keep = (kind: string, value?: string, messageRow?: number | null) => void;
+
+const storeControl = (
+  taking: Taking,
+  changes: Changes,
+  event: LogEvent,
+  { header, control }: Extract<Opened, { kind: 'control' }>,
+  keep: Keep,
+): void => {
+  const before = taking.state;
+  // What was replayed when we met the channel is in the list already.
+  if (before !== undefined && event.seq <= before.seq) {
+    count(taking, header);
+    return keep(control.op, JSON.stringify(control));
+  }
+  const control1: ControlEvent = { seq: event.seq, header, control, bodyHash: sha256(event.body) };
+  const { state, outcomes } = replay(before, [control1]);
+  const [outcome] = outcomes;
+  if (outcome?.kind === 'refused') {
+    keep('refused', outcome.why);
+    return refuse(taking.core, 'event.refused');
+  }
+  taking.state = state;
+  count(taking, header);
+  if (control.op === 'erase') {
+    const scene = sceneOf(taking, changes);
+    const erased = applyErasure(
+      scene,
+      control.target,
+      (author) => state !== undefined && mayErase(state, header.sender, author),
+    );
+    return keep('erase', '', erased ?? null);
+  }
+  keep(control.op, JSON.stringify(control));
+  afterControl(taking.core, changes, { server: taking.server, row: taking.row, before, after: state, header, control });
+};
+
+const storeContent = (
+  taking: Taking,
+  changes: Changes,
+  {
+    event,
+    opened,
+    member,
+    keep,
+  }: {
+    readonly event: LogEvent;
+    readonly opened: Extract<Opened, { kind: 'mine' | 'content' }>;
+    readonly member: MemberRow;
+    readonly keep: Keep;
+  },
+): void => {
+  const { core, state } = taking;
+  const { header, content } = opened;
+  if (state === undefined) return keep('refused', 'notCreated');
+  const why = repeated(taking, header) ?? judgeContent(state, { header, kind: content.kind, at: event.at });
+  if (why !== undefined) {
+    keep('refused', why);
+    return refuse(core, 'event.refused');
+  }
+  lookBack(taking, changes, header);
+  count(taking, header);
+  const scene = sceneOf(taking, changes);
+  if (opened.kind === 'mine') ownCommitted(scene, opened.outbox, event);
+  const applied = applyContent(scene, {
+    event,
+    member,
+    content,
+    isMine: Buffer.from(member.memberId).equals(taking.server.memberId),
+  });
+  keep(applied.kind, applied.value, applied.messageRow);
+};
+
+const sceneOf = ({ core, server, row, state }: Taking, changes: Changes): RoomScene => ({
+  core,
+  server,
+  channel: row,
+  state,
+  changes,
+});
+
+const repeated = ({ core, row }: Taking, header: EventHeader): string | undefined => {
+  const known = getChannelDevice(core.db, row.id, idBytes(header.device));
+  return known !== undefined && known.n > 0 && header.n <= known.n ? 'repeated' : undefined;
+};
+
+/** What an event says about those before it: a count that jumps and a history that differs are shown, not hidden. */
+const lookBack = (taking: Taking, changes: Changes, header: EventHeader): void => {
+  const { core, row } = taking;
+  const known = getChannelDevice(core.db, row.id, idBytes(header.device));
+  if (known !== undefined && known.n > 0 && header.n > known.n + 1) {
+    putGap(core.db, row.id, {
+      fromSeq: taking.lastSeq,
+      toSeq: taking.lastSeq,
+      reason: 'the server left something out',
+    });
+    changes.event({ kind: 'channel.gap', channelRow: row.id, detail: 'the server left something out' });
+  }
+  if (taking.chain === null || header.seenSeq === 0 || header.seenSeq < row.firstSeq) return;
+  const ours = chainAt(core.db, row.id, header.seenSeq);
+  if (ours === undefined || Buffer.from(ours).equals(header.seenHash)) return;
+  putGap(core.db, row.id, { fromSeq: header.seenSeq, toSeq: taking.lastSeq, reason: 'history differs' });
+  changes.event({ kind: 'channel.gap', channelRow: row.id, detail: 'somebody was shown another history' });
+};
+
+const count = ({ core, row, server }: Taking, header: EventHeader): void => {
+  patchChannelDevice(core.db, row.id, idBytes(header.device), { n: header.n });
+  if (Buffer.from(server.deviceId).equals(idBytes(header.device))) patchChannel(core.db, row.id, { sent: header.n });
+};

@@ -1,0 +1,265 @@
+// What goes to a server: each conversation's outbox in its order, one at a time, sealed when its turn comes and resent as it was.
+
+import { sealBody } from '../crypto/channel-key.ts';
+import { headOf, type Scope, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
+import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
+import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
+import { ROOM_OUTBOX_PAGE } from '../protocol/limits.ts';
+import type { Direct } from '../protocol/room-direct.ts';
+import { EVENT, type LogEvent } from '../protocol/server.ts';
+import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
+import { getMember, getMemberById } from '../store/members.ts';
+import { getMessage, patchMessage } from '../store/messages.ts';
+import {
+  forgetSealed,
+  getRoomOutbox,
+  listRoomOutbox,
+  putSealed,
+  type RoomOutboxRow,
+  removeRoomOutbox,
+} from '../store/room-outbox.ts';
+import { stateOfJson } from './channel-json.ts';
+import { type Changes, type Core, commit } from './core.ts';
+import type { RoomScene } from './room-apply.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { sealForMembers, shareKeys } from './room-keys.ts';
+import { beginSessions, otherDevices, sealDirect } from './room-sessions.ts';
+import type { Published } from './server-client.ts';
+
+// After these the same bytes may be tried again; after others the message has failed.
+const RETRIED: ReadonlySet<ErrorCode> = new Set([
+  'server.unavailable',
+  'server.unreachable',
+  'server.timeout',
+  'server.busy',
+  'server.moved',
+  'rate.limited',
+  'channel.slow',
+  'event.stale',
+  'member.unreachable',
+  'login.needed',
+]);
+const RESEAL_TRIES_MAX = 5;
+
+/** Sends the outbox of one server. */
+export class RoomSender {
+  readonly #core: Core;
+  readonly #connection: RoomConnection;
+  /** Conversations that are being worked on. */
+  readonly #working = new Set<string>();
+
+  constructor(core: Core, connection: RoomConnection) {
+    this.#core = core;
+    this.#connection = connection;
+  }
+
+  /** Something waits, or the connection is up: every conversation with something goes on. */
+  flush(): void {
+    if (this.#connection.state !== 'online') return;
+    for (const row of listRoomOutbox(this.#core.db, this.#connection.serverId, 0, ROOM_OUTBOX_PAGE)) {
+      const key = conversationKey(row);
+      if (this.#working.has(key)) continue;
+      this.#working.add(key);
+      this.#work(key).then(
+        () => this.#working.delete(key),
+        (error: unknown) => {
+          this.#working.delete(key);
+          this.#core.queue.post(() => Promise.reject(error));
+        },
+      );
+    }
+  }
+
+  async #work(key: string): Promise<void> {
+    for (let resealed = 0; this.#connection.state === 'online'; ) {
+      const row = listRoomOutbox(this.#core.db, this.#connection.serverId, 0, ROOM_OUTBOX_PAGE).find(
+        (one) => conversationKey(one) === key && !this.#isDone(one),
+      );
+      if (row === undefined) return;
+      try {
+        await this.#send(row);
+        resealed = 0;
+      } catch (error) {
+        const known = expectedError(error);
+        if (known === undefined) throw error;
+        if (known.code === 'event.stale' && resealed++ < RESEAL_TRIES_MAX) {
+          await this.#again(row);
+          continue;
+        }
+        if (RETRIED.has(known.code)) return this.#later(known);
+        await this.#core.queue.call(() => failed(this.#core, row.id, known.code));
+      }
+    }
+  }
+
+  // The answer came and the event itself not yet: its row goes when it does.
+  #isDone(row: RoomOutboxRow): boolean {
+    return (
+      row.messageRow !== null && row.sealed !== null && getMessage(this.#core.db, row.messageRow)?.state === 'sent'
+    );
+  }
+
+  async #send(row: RoomOutboxRow): Promise<void> {
+    const core = this.#core;
+    const connection = this.#connection;
+    if (row.channelRow === null) await beginSessions(core, connection, row.memberRow ?? 0);
+    else await shareKeys(core, connection, row.channelRow);
+    const sealed = await core.queue.call(() => this.#seal(row.id));
+    if (sealed === undefined) return;
+    const published = await connection.client.publish({
+      channel: sealed.to,
+      id: idOf(row.eventId),
+      kind: row.kind,
+      checkedAt: sealed.checkedAt,
+      ttlSeconds: row.ttl,
+      body: sealed.body,
+    });
+    await core.queue.call(() => answered(core, row.id, published));
+  }
+
+  // Sealed once and kept: a repeat is the same bytes.
+  async #seal(
+    id: number,
+  ): Promise<{ readonly to: string; readonly checkedAt: number; readonly body: Uint8Array<ArrayBuffer> } | undefined> {
+    const core = this.#core;
+    const row = getRoomOutbox(core.db, id);
+    if (row === undefined) return undefined;
+    if (row.channelRow === null) return this.#sealForMember(row);
+    const channel = getChannel(core.db, row.channelRow);
+    const state = stateOfJson(channel?.membership ?? '');
+    if (channel === undefined || state === undefined) throw new SottoError('channel.notMember');
+    if (channel.state !== 'joined')
+      throw new SottoError(channel.state === 'banned' ? 'channel.banned' : 'channel.notMember');
+    const to = idOf<EventId>(channel.channelId);
+    if (row.sealed !== null) return { to, checkedAt: state.seq, body: row.sealed };
+    const n = channel.sent + 1;
+    const signed = this.#sign(row, channel, n);
+    const { body, keep } = await this.#sealed(channel, row, signed);
+    commit(core, () => {
+      keep();
+      putSealed(core.db, row.id, body, n);
+    });
+    return { to, checkedAt: state.seq, body };
+  }
+
+  #sign(row: RoomOutboxRow, channel: ChannelRow, n: number): Uint8Array<ArrayBuffer> {
+    const server = this.#connection.row;
+    const state = stateOfJson(channel.membership);
+    if (state === undefined) throw new SottoError('channel.notMember');
+    const scope: Scope = { serverId: server.serverKey, channelHash: channel.hash };
+    return signEvent(
+      scope,
+      {
+        epoch: state.epoch,
+        id: idOf<EventId>(row.eventId),
+        sender: idOf<MemberId>(server.memberId),
+        device: idOf<DeviceId>(server.deviceId),
+        n,
+        // Where we know no hash of what came before, we have seen nothing that can be compared.
+        seenSeq: channel.chain === null ? 0 : channel.lastSeq,
+        seenHash: headOf(channel.chain ?? ZERO_HASH),
+        membersHead: headOf(state.head),
+        kind: EVENT.content,
+      },
+      JSON.parse(Buffer.from(row.content).toString()) as object,
+      server.deviceSeed,
+    );
+  }
+
+  async #sealed(
+    channel: ChannelRow,
+    row: RoomOutboxRow,
+    signed: Uint8Array<ArrayBuffer>,
+  ): Promise<{ readonly body: Uint8Array<ArrayBuffer>; readonly keep: () => void }> {
+    const core = this.#core;
+    const server = this.#connection.row;
+    if (channel.encryption === 'open') return { body: signed, keep: () => {} };
+    if (channel.encryption === 'members') return sealForMembers(core, server, channel, signed);
+    const epoch = stateOfJson(channel.membership)?.epoch ?? 0;
+    const key = getChannelKey(core.db, channel.id, epoch);
+    if (key === undefined)
+      throw new SottoError('passphrase.needed', { message: 'The passphrase has changed: join again' });
+    const place = {
+      epoch,
+      id: idOf<EventId>(row.eventId),
+      sender: idOf<MemberId>(server.memberId),
+      device: idOf<DeviceId>(server.deviceId),
+    };
+    return { body: sealBody(key, place, signed), keep: () => {} };
+  }
+
+  async #sealForMember(row: RoomOutboxRow) {
+    const core = this.#core;
+    const server = this.#connection.row;
+    const member = getMember(core.db, row.memberRow ?? 0);
+    if (member === undefined) throw new SottoError('member.unknown');
+    const to = idOf(member.memberId);
+    if (row.sealed !== null) return { to, checkedAt: 0, body: row.sealed };
+    const direct = JSON.parse(Buffer.from(row.content).toString()) as Direct;
+    const { body, keep } = await sealDirect(core, server, otherDevices(core, server, member), direct);
+    commit(core, () => {
+      keep();
+      putSealed(core.db, row.id, body, 0);
+    });
+    return { to, checkedAt: 0, body };
+  }
+
+  // The channel changed under it: what is new is taken first, then it is sealed anew.
+  async #again(row: RoomOutboxRow): Promise<void> {
+    if (row.channelRow !== null) await this.#connection.open(row.channelRow);
+    await this.#core.queue.call(() => commit(this.#core, () => forgetSealed(this.#core.db, row.id)));
+  }
+
+  #later(error: SottoError): void {
+    const { retryAfterMs } = error.details;
+    const wait = typeof retryAfterMs === 'number' ? retryAfterMs : 2_000;
+    this.#core.clock.after(Math.min(60_000, Math.max(100, wait)), () => this.flush());
+  }
+}
+
+const conversationKey = (row: RoomOutboxRow): string =>
+  row.channelRow === null ? `m${row.memberRow}` : `c${row.channelRow}`;
+
+/** The server has committed it. In a channel its row stays until the event itself comes; elsewhere it goes. */
+const answered = (core: Core, id: number, published: Published): void =>
+  commit(core, (changes) => {
+    const row = getRoomOutbox(core.db, id);
+    if (row === undefined) return;
+    const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
+    if (message?.state === 'queued') {
+      patchMessage(core.db, message.id, { state: 'sent', ...(row.channelRow === null ? {} : { seq: published.seq }) });
+      changes.event({ kind: 'message.sent', messageRow: message.id });
+    }
+    if (row.channelRow === null || row.messageRow === null) {
+      if (row.channelRow !== null && row.n > 0) patchChannel(core.db, row.channelRow, { sent: row.n });
+      removeRoomOutbox(core.db, id);
+    } else patchChannel(core.db, row.channelRow, { sent: row.n });
+  });
+
+/** The event that an outbox row became has come: nothing waits any more. */
+export const ownCommitted = ({ core, changes }: RoomScene, outbox: RoomOutboxRow, _event: LogEvent): void => {
+  removeRoomOutbox(core.db, outbox.id);
+  const message = outbox.messageRow === null ? undefined : getMessage(core.db, outbox.messageRow);
+  if (message?.state === 'failed') {
+    patchMessage(core.db, message.id, { state: 'sent', reason: '' });
+    changes.event({ kind: 'message.sent', messageRow: message.id });
+  }
+};
+
+const failed = (core: Core, id: number, code: string): void =>
+  commit(core, (changes) => roomGiveUp(core, changes, id, code));
+
+/** Takes a row out of the outbox that the server will never take; the message it carried has failed. */
+export const roomGiveUp = (core: Core, changes: Changes, id: number, reason: string): void => {
+  const row = getRoomOutbox(core.db, id);
+  if (row === undefined) return;
+  removeRoomOutbox(core.db, id);
+  const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
+  if (message === undefined || message.state !== 'queued') return;
+  patchMessage(core.db, message.id, { state: 'failed', reason });
+  changes.event({ kind: 'message.failed', messageRow: message.id });
+};
+
+/** The member of an id on a server. */
+export const memberRowOf = (core: Core, serverId: number, memberId: Uint8Array): number | undefined =>
+  getMemberById(core.db, serverId, memberId)?.id;

@@ -1,0 +1,99 @@
+// What a person does with servers: join by an invite, leave, invite others.
+import { deviceIdOf, makeDeviceCertificate, memberIdOf, memberSecrets } from '../crypto/member.ts';
+import { ed25519Public } from '../crypto/primitives.ts';
+import { isPrimeOrderKey } from '../crypto/subgroup.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { ID_BYTES, idBytes } from '../protocol/ids.ts';
+import { parseInviteLink } from '../protocol/invite-link.ts';
+import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
+import type { Params } from '../protocol/rpc.ts';
+import { nicknameOf } from '../store/self.ts';
+import { getServer, getServerByKey, getServerByLabel, patchServer, putServer, removeServer } from '../store/servers.ts';
+import { type Core, commit } from './core.ts';
+import type { Waits } from './waits.ts';
+
+const DIAL_MS_DEFAULT = 60_000;
+
+/** Joins the server of an invite and waits for its answer; gives its row. Throws `link.invalid`, `server.*`, `invite.invalid`, … */
+export const joinServer = async (core: Core, waits: Waits, params: Params<'server.join'>): Promise<number> => {
+  const link = parseInviteLink(params.link);
+  if (!isPrimeOrderKey(link.serverKey)) throw new SottoError('key.invalid');
+  const name = params.name ?? channelNameOf(nicknameOf(core.db)).replace(/[^\p{L}\p{N}_-]+/gu, '-');
+  if (!isChannelName(name)) throw new SottoError('name.invalid');
+  const label = params.label ?? freeLabel(core, new URL(link.origin).hostname);
+  const taken = getServerByLabel(core.db, label);
+  const known = getServerByKey(core.db, link.serverKey);
+  if (known?.state === 'joined') throw new SottoError('server.exists.member');
+  if (taken !== undefined && taken.id !== known?.id)
+    throw new SottoError('name.taken', { message: `Another server is called ${label}` });
+  const id = await core.queue.call(() =>
+    commit(core, (changes) => {
+      const { memberSeed, memberKey, signalKey } = memberSecrets(core.serversKey, link.serverKey);
+      const deviceSeed = core.random.bytes(32);
+      const signingKey = ed25519Public(deviceSeed);
+      const certificate = makeDeviceCertificate(link.serverKey, memberSeed, {
+        signingKey,
+        signalKey,
+        serial: changes.at,
+      });
+      const row = {
+        label,
+        origin: link.origin,
+        clearnet: params.clearnet === true ? 1 : 0,
+        state: 'joining' as const,
+        invite: link.token,
+        memberName: name,
+      };
+      if (known !== undefined) {
+        patchServer(core.db, known.id, row);
+        return known.id;
+      }
+      return putServer(core.db, {
+        ...row,
+        uid: core.random.bytes(ID_BYTES),
+        serverKey: link.serverKey,
+        trust: link.trust,
+        memberId: idBytes(memberIdOf(link.serverKey, memberKey)),
+        deviceId: idBytes(deviceIdOf(signingKey)),
+        deviceSeed,
+        certificate,
+        createdAt: changes.at,
+      });
+    }),
+  );
+  const connection = core.rooms.connect(id);
+  const second =
+    params.password === undefined || params.code === undefined
+      ? undefined
+      : { password: params.password, code: params.code };
+  connection.start(second);
+  await waits.until(
+    () => connection.state === 'online' || connection.state === 'banned' || connection.state === 'waiting',
+    params.timeoutMs ?? DIAL_MS_DEFAULT,
+  );
+  if (connection.state === 'online') return id;
+  const error = connection.lastError ?? new SottoError('server.timeout');
+  // Nothing came of it: the next try begins anew, with another link if need be.
+  core.rooms.drop(id);
+  await core.queue.call(() =>
+    commit(core, () => (getServer(core.db, id)?.state === 'joining' ? removeServer(core.db, id) : undefined)),
+  );
+  throw error;
+};
+
+/** Ends a membership here; with `erase` the server forgets the member first. */
+export const leaveServer = async (core: Core, id: number, erase: boolean): Promise<void> => {
+  const row = getServer(core.db, id);
+  if (row === undefined) throw new SottoError('server.unknown');
+  if (erase) await core.rooms.connect(id).request('member.erase', { confirm: row.memberName });
+  core.rooms.drop(id);
+  await core.queue.call(() => commit(core, () => patchServer(core.db, id, { state: 'left' })));
+};
+
+const freeLabel = (core: Core, host: string): string => {
+  const base = /^[\d.[\]:]+$/.test(host) ? 'server' : (host.split('.')[0] ?? 'server').slice(0, 24);
+  for (let n = 1; ; n++) {
+    const label = n === 1 ? base : `${base}-${n}`;
+    if (getServerByLabel(core.db, label) === undefined) return label;
+  }
+};

@@ -1,0 +1,95 @@
+// Signal sessions with devices of members: begun from prekeys the server hands out, kept with each device's row.
+import { memberSecrets } from '../crypto/member.ts';
+import { PreKeySet } from '../crypto/prekeys.ts';
+import { type Parties, SignalSession, signalIdentity } from '../crypto/session.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { type DeviceId, idOf } from '../protocol/ids.ts';
+import { padded } from '../protocol/padding.ts';
+import { type Direct, type Envelope, encodeEnvelopes } from '../protocol/room-direct.ts';
+import { type DeviceRow, getMember, listDevices, type MemberRow, putDeviceSession } from '../store/members.ts';
+import type { ServerRow } from '../store/servers.ts';
+import { type Core, commit } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { learnMembers } from './room-people.ts';
+
+/** Loads the session with a device; `published` is our own set, for first messages to us. */
+export const deviceSession = (core: Core, server: ServerRow, device: DeviceRow, published?: PreKeySet): SignalSession =>
+  new SignalSession(partiesOf(core, server, device), device.session ?? undefined, published);
+
+const partiesOf = (core: Core, server: ServerRow, device: DeviceRow): Parties => ({
+  identity: signalIdentity(memberSecrets(core.serversKey, server.serverKey).signalSecret),
+  ours: idOf(server.deviceId),
+  theirs: idOf(device.deviceId),
+  pinned: device.signalKey,
+});
+
+/** Living devices of a member, without this one. */
+export const otherDevices = (core: Core, server: ServerRow, member: MemberRow): DeviceRow[] =>
+  listDevices(core.db, member.id).filter(
+    (one) => one.revoked === 0 && !Buffer.from(one.deviceId).equals(server.deviceId),
+  );
+
+/**
+ * Begins a session with every device of a member that has none, by the bundles the server hands out; asks anew who the
+ * devices are. Throws `server.*`, `rate.limited`, `member.unreachable` when a device has published nothing.
+ */
+export const beginSessions = async (core: Core, connection: RoomConnection, memberRow: number): Promise<void> => {
+  const member = getMember(core.db, memberRow);
+  if (member === undefined) throw new SottoError('member.unknown');
+  const without = () =>
+    otherDevices(core, connection.row, member).filter(
+      (one) => !deviceSession(core, connection.row, one).hasCurrent(core.clock.now()),
+    );
+  if (without().length === 0) return;
+  const id = idOf(member.memberId);
+  await learnMembers(core, connection, [id]);
+  const { bundles } = await connection.request('prekeys.take', { member: id });
+  await core.queue.call(async () => {
+    for (const device of without()) {
+      const bundle = bundles.find((one) => one.device === idOf(device.deviceId));
+      if (bundle === undefined) continue;
+      const session = deviceSession(core, connection.row, device);
+      await session.startPublished(new Uint8Array(Buffer.from(bundle.bundle, 'base64')), core.clock.now());
+      commit(core, () => putDeviceSession(core.db, device.id, session.serialize()));
+    }
+  });
+  if (otherDevices(core, connection.row, member).length > 0 && without().length > 0)
+    throw new SottoError('member.unreachable', { message: `${member.name} has published no keys yet` });
+};
+
+/**
+ * Seals a direct for devices, and gives the body with what must be written in the same transaction. Sessions must be there:
+ * a device without one is left out.
+ */
+export const sealDirect = async (
+  core: Core,
+  server: ServerRow,
+  devices: readonly DeviceRow[],
+  direct: Direct,
+): Promise<{
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly keep: () => void;
+  readonly to: readonly DeviceRow[];
+}> => {
+  const plaintext = padded(Buffer.from(JSON.stringify(direct)));
+  const now = core.clock.now();
+  const envelopes: Envelope[] = [];
+  const sessions: { readonly device: DeviceRow; readonly session: SignalSession }[] = [];
+  for (const device of devices) {
+    const session = deviceSession(core, server, device);
+    if (!session.hasCurrent(now)) continue;
+    const { type, ciphertext } = await session.encrypt(new Uint8Array(plaintext), now);
+    envelopes.push({ to: idOf<DeviceId>(device.deviceId), type, ciphertext });
+    sessions.push({ device, session });
+  }
+  return {
+    body: encodeEnvelopes(idOf<DeviceId>(server.deviceId), envelopes),
+    keep: () => {
+      for (const { device, session } of sessions) putDeviceSession(core.db, device.id, session.serialize());
+    },
+    to: sessions.map(({ device }) => device),
+  };
+};
+
+/** Our own set of prekeys, as kept. */
+export const ownPreKeys = (server: ServerRow): PreKeySet => new PreKeySet(server.prekeys ?? undefined);

@@ -1,0 +1,49 @@
+// Every server of an account: its connections, from opening the account to closing it.
+import { listServers } from '../store/servers.ts';
+import type { Core } from './core.ts';
+import { RoomConnection } from './room-connection.ts';
+
+/** Connections by server row. */
+export class Rooms {
+  readonly #core: () => Core;
+  readonly #connections = new Map<number, RoomConnection>();
+
+  constructor(core: () => Core) {
+    this.#core = core;
+  }
+
+  get(serverId: number): RoomConnection | undefined {
+    return this.#connections.get(serverId);
+  }
+
+  /** The connection of a server, made and dialled when there is none. */
+  connect(serverId: number): RoomConnection {
+    const known = this.#connections.get(serverId);
+    if (known !== undefined) return known;
+    const connection = new RoomConnection(this.#core(), serverId);
+    this.#connections.set(serverId, connection);
+    return connection;
+  }
+
+  /** Dials every server that we are a member of. */
+  start(): void {
+    for (const server of listServers(this.#core().db))
+      if (server.state === 'joined' || server.state === 'joining') this.connect(server.id).start();
+  }
+
+  /** Something waits for these servers. */
+  flush(serverIds: Iterable<number>): void {
+    for (const id of serverIds) this.#connections.get(id)?.sender.flush();
+  }
+
+  /** Ends one connection for good. */
+  drop(serverId: number): void {
+    this.#connections.get(serverId)?.stop();
+    this.#connections.delete(serverId);
+  }
+
+  stop(): void {
+    for (const connection of this.#connections.values()) connection.stop();
+    this.#connections.clear();
+  }
+}

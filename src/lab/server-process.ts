@@ -1,0 +1,73 @@
+// A `sotto serve` of a lab: started in its folder, ready when it says so, ended by its process.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { SottoError } from '../protocol/errors.ts';
+
+/** What a server says when it is ready. */
+export type Ready = {
+  readonly url: string;
+  readonly fingerprint: string;
+  readonly metrics: string;
+  readonly invite?: string;
+};
+
+const READY_MS = 20_000;
+
+/** A running server. */
+export class ServerProcess {
+  readonly ready: Ready;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, ready: Ready) {
+    this.#child = child;
+    this.ready = ready;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** Starts one at a free port, or at `listen`; `detached` outlives this process. Throws when it does not become ready. */
+  static start(
+    dir: string,
+    options: { readonly listen?: string; readonly detached?: boolean; readonly args?: readonly string[] } = {},
+  ): Promise<ServerProcess> {
+    const program = process.env.SOTTO_PROGRAM ?? resolve('bin/sotto');
+    const words = ['serve', '--data-dir', dir, '--listen', options.listen ?? '127.0.0.1:0', '--json'];
+    const child = spawn(program, [...words, ...(options.args ?? [])], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: options.detached === true,
+    });
+    let said = '';
+    child.stderr?.on('data', (chunk: Buffer) => {
+      said = `${said}${chunk}`.slice(-2_000);
+    });
+    return new Promise((done, fail) => {
+      const failed = () =>
+        fail(new SottoError('server.unreachable', { message: `The server did not start: ${said.trim()}` }));
+      const late = setTimeout(failed, READY_MS);
+      child.once('exit', failed);
+      createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).on('line', (line) => {
+        if (!line.includes('"ready"')) return;
+        clearTimeout(late);
+        child.off('exit', failed);
+        if (options.detached === true) {
+          child.stdout?.destroy();
+          child.stderr?.destroy();
+          child.unref();
+        }
+        done(new ServerProcess(child, JSON.parse(line) as Ready));
+      });
+    });
+  }
+
+  /** Tells it to end and waits until it has; gives its exit code. */
+  stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<number | null> {
+    return new Promise((done) => {
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null) return done(this.#child.exitCode);
+      this.#child.once('exit', (code) => done(code));
+      this.#child.kill(signal);
+    });
+  }
+}

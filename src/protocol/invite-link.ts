@@ -1,0 +1,41 @@
+// An invite to a server as a link: where it is, which key is its own, and the token that lets somebody in.
+import { SottoError } from './errors.ts';
+
+export type InviteLink = {
+  /** `wss://host:port`, or `ws://` for an onion service or this machine. */
+  readonly origin: string;
+  /** The server's Ed25519 key, 32 bytes: pinned for ever. */
+  readonly serverKey: Uint8Array<ArrayBuffer>;
+  /** Empty where registration is open. */
+  readonly token: string;
+  /** `pinned`: its certificate carries the key; `authority`: a public one vouches for its name; `none`: there is no TLS. */
+  readonly trust: 'pinned' | 'authority' | 'none';
+};
+
+const LINK_CHARS_MAX = 1024;
+const ORIGIN = /^wss?:\/\/[a-z0-9.:[\]-]{1,300}$/;
+
+/** `sotto:room?at=…&key=…&token=…`, and `trust=authority` where that is so. */
+export const makeInviteLink = ({ origin, serverKey, token, trust }: InviteLink): string => {
+  const params = new URLSearchParams({ at: origin, key: Buffer.from(serverKey).toString('base64url') });
+  if (token !== '') params.set('token', token);
+  if (trust === 'authority') params.set('trust', trust);
+  return `sotto:room?${params}`;
+};
+
+/** Throws `link.invalid`. */
+export const parseInviteLink = (link: string): InviteLink => {
+  const match = link.length > LINK_CHARS_MAX ? null : /^sotto:room\?([!-~]+)$/i.exec(link.trim());
+  const params = new URLSearchParams(match?.[1] ?? '');
+  const origin = params.get('at') ?? '';
+  const key = params.get('key') ?? '';
+  const token = params.get('token') ?? '';
+  const serverKey = new Uint8Array(Buffer.from(key, 'base64url'));
+  const fits = ORIGIN.test(origin) && /^[\w-]{43}$/.test(key) && serverKey.length === 32 && /^[\w-]{0,64}$/.test(token);
+  if (!fits)
+    throw new SottoError('link.invalid', {
+      message: 'An invite to a server begins with sotto:room? and tells where it is and its key',
+    });
+  const trust = origin.startsWith('ws:') ? 'none' : params.get('trust') === 'authority' ? 'authority' : 'pinned';
+  return { origin, serverKey, token, trust };
+};

@@ -1,0 +1,79 @@
+// What members say to each other's devices inside Signal sessions, and how one event carries it to all devices of a member.
+import { z } from 'zod';
+import { ProtocolError } from './errors.ts';
+import { base64, count, editNumber, emoji, expiresMs, id, text } from './fields.ts';
+import { type DeviceId, ID_BYTES, idBytes, idOf } from './ids.ts';
+import { DEVICES_MAX, EVENT_CONTENT_BYTES_MAX } from './limits.ts';
+import { parseJsonBytes } from './strict-json.ts';
+
+const DirectSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('text'), text, sentAt: count, replyTo: id.optional(), expiresMs: expiresMs.optional() }),
+  z.object({ kind: z.literal('edit'), target: id, number: editNumber, text }),
+  z.object({ kind: z.literal('delete'), target: id }),
+  z.object({ kind: z.literal('react'), target: id, emoji, on: z.boolean() }),
+  z.object({ kind: z.literal('pin'), target: id, on: z.boolean() }),
+  z.object({ kind: z.literal('receipt'), targets: z.array(id).min(1).max(256), state: z.enum(['delivered', 'read']) }),
+  /** A sender key: from the next message on the device that gets it reads this one in the channel. */
+  z.object({ kind: z.literal('sender.key'), channel: id, epoch: count, share: base64(4096) }),
+  /** To my own other devices: what I have said to somebody. */
+  z.object({ kind: z.literal('sent'), to: id, id, content: z.string().max(EVENT_CONTENT_BYTES_MAX) }),
+]);
+export type Direct = z.infer<typeof DirectSchema>;
+const KINDS: ReadonlySet<string> = new Set(DirectSchema.options.map((option) => option.shape.kind.value));
+
+/** A direct in UTF-8 JSON; of an unknown kind a value. Throws ProtocolError `frame.invalid`. */
+export const decodeDirect = (bytes: Uint8Array): Direct | { readonly kind: 'unknown' } => {
+  const value = parseJsonBytes(bytes);
+  const head = z.object({ kind: z.string().max(64) }).safeParse(value);
+  if (!head.success) throw invalid('direct');
+  if (!KINDS.has(head.data.kind)) return { kind: 'unknown' };
+  const direct = DirectSchema.safeParse(value);
+  if (!direct.success) throw invalid('direct');
+  return direct.data;
+};
+
+/** One ciphertext for one device. `type` is libsignal's: 2 whisper, 3 prekey. */
+export type Envelope = { readonly to: DeviceId; readonly type: number; readonly ciphertext: Uint8Array<ArrayBuffer> };
+
+const VERSION = 1;
+const HEAD_BYTES = 2 + ID_BYTES;
+const ENTRY_BYTES = ID_BYTES + 1 + 4;
+
+/** u8 1 ‖ from (device id) ‖ u8 count ‖ (to (device id) ‖ u8 type ‖ u32 length ‖ ciphertext)*. */
+export const encodeEnvelopes = (from: DeviceId, envelopes: readonly Envelope[]): Uint8Array<ArrayBuffer> => {
+  const parts: Uint8Array[] = [Uint8Array.of(VERSION), idBytes(from), Uint8Array.of(envelopes.length)];
+  for (const { to, type, ciphertext } of envelopes) {
+    const head = Buffer.alloc(5);
+    head.writeUInt8(type);
+    head.writeUInt32BE(ciphertext.length, 1);
+    parts.push(idBytes(to), head, ciphertext);
+  }
+  return new Uint8Array(Buffer.concat(parts));
+};
+
+/** Throws ProtocolError `frame.invalid`. */
+export const decodeEnvelopes = (
+  body: Uint8Array,
+): { readonly from: DeviceId; readonly envelopes: readonly Envelope[] } => {
+  const count = body[HEAD_BYTES - 1] ?? 0;
+  if (body.length < HEAD_BYTES || body[0] !== VERSION || count > DEVICES_MAX) throw invalid('envelopes');
+  const view = Buffer.from(body.buffer, body.byteOffset, body.length);
+  const envelopes: Envelope[] = [];
+  let at = HEAD_BYTES;
+  for (let i = 0; i < count; i++) {
+    if (at + ENTRY_BYTES > body.length) throw invalid('envelopes');
+    const length = view.readUInt32BE(at + ID_BYTES + 1);
+    const start = at + ENTRY_BYTES;
+    if (start + length > body.length) throw invalid('envelopes');
+    envelopes.push({
+      to: idOf(view.subarray(at, at + ID_BYTES)),
+      type: view.readUInt8(at + ID_BYTES),
+      ciphertext: new Uint8Array(view.subarray(start, start + length)),
+    });
+    at = start + length;
+  }
+  if (at !== body.length) throw invalid('envelopes');
+  return { from: idOf(view.subarray(1, 1 + ID_BYTES)), envelopes };
+};
+
+const invalid = (why: string) => new ProtocolError('frame.invalid', { details: { why } });

@@ -1,0 +1,256 @@
+// The part of the local wire that is about rooms: servers, channels and members.
+import { z } from 'zod';
+import { MEMBER_NAME_CHARS_MAX, NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX, TEXT_BYTES_MAX, WAIT_MS_MAX } from './limits.ts';
+
+const time = z.number().int().min(0);
+const milliseconds = z.number().int().min(0);
+const reference = z.string().min(1).max(4096);
+const wellFormed = (text: string) => text.isWellFormed();
+const label = z.string().min(1).max(NAME_CHARS_MAX).refine(wellFormed);
+const passphrase = z.string().max(4096);
+const none = z.object({});
+
+// objects
+
+const serverState = z.enum(['off', 'dialling', 'online', 'waiting', 'banned']);
+/** A server as `status` and `server list` tell it. */
+export const serverObject = z.object({
+  id: z.string(),
+  label: z.string(),
+  url: z.string(),
+  name: z.string(),
+  state: serverState,
+  memberName: z.string(),
+  memberId: z.string(),
+  role: z.string(),
+  fingerprint: z.string(),
+  through: z.enum(['tor', 'clearnet', 'loopback']),
+  rttMs: z.number().optional(),
+  lastError: z.string().optional(),
+  lastErrorAt: time.optional(),
+  nextRetryAt: time.optional(),
+  outboxDepth: z.number().int(),
+});
+
+/** A member as lists show it. */
+export const memberObject = z.object({
+  id: z.string(),
+  name: z.string(),
+  server: z.string(),
+  role: z.string(),
+  status: z.string().optional(),
+  presence: z.enum(['online', 'away', 'offline']).optional(),
+  request: z.enum(['open', 'accepted', 'rejected']).optional(),
+  blocked: z.boolean(),
+  verified: z.boolean(),
+  contact: z.string().optional(),
+  safetyNumber: z.string().optional(),
+});
+
+const channelRole = z.enum(['owner', 'admin', 'moderator', 'member']);
+/** Somebody in a channel. */
+const channelMember = z.object({
+  id: z.string(),
+  name: z.string(),
+  role: channelRole,
+  verified: z.boolean(),
+  mutedUntil: time.optional(),
+});
+
+/** A channel as `channel show` and `channel list` tell it. */
+export const channelObject = z.object({
+  id: z.string(),
+  name: z.string(),
+  server: z.string(),
+  encryption: z.enum(['open', 'passphrase', 'members']),
+  private: z.boolean(),
+  history: z.enum(['joined', 'all']),
+  state: z.enum(['joinable', 'invited', 'joining', 'joined', 'left', 'removed', 'banned']),
+  topic: z.string().optional(),
+  role: channelRole.optional(),
+  archived: z.boolean(),
+  slowMs: milliseconds.optional(),
+  retentionMs: milliseconds.optional(),
+  keyEpoch: z.number().int(),
+  /** Of a passphrase channel: people who were removed and may still read until the passphrase changes. */
+  mayStillRead: z.array(z.string()).optional(),
+  notify: z.enum(['all', 'mentions', 'none']),
+  memberCount: z.number().int(),
+  members: z.array(channelMember).optional(),
+  heldFrom: z.number().int().optional(),
+  heldTo: z.number().int().optional(),
+  gaps: z.array(z.object({ fromSeq: z.number().int(), toSeq: z.number().int(), reason: z.string() })).optional(),
+});
+
+const invite = z.object({
+  id: z.string(),
+  server: z.string(),
+  link: z.string().optional(),
+  role: z.string(),
+  uses: z.number().int(),
+  expiresAt: time.optional(),
+  createdAt: time,
+});
+const device = z.object({
+  id: z.string(),
+  this: z.boolean(),
+  addedAt: time,
+  seenAt: time.optional(),
+  revoked: z.boolean(),
+});
+
+const method = <Params extends z.ZodType, Result extends z.ZodType>(doc: string, params: Params, result: Result) => ({
+  doc,
+  params,
+  result,
+});
+const onServer = z.object({ server: reference.optional() });
+const ofChannel = z.object({ channel: reference });
+const ofChannelMember = ofChannel.extend({ member: reference });
+const wait = { timeoutMs: z.number().int().min(0).max(WAIT_MS_MAX).optional() };
+
+/** Methods of an open account about rooms. */
+export const ROOM_METHODS = {
+  'server.join': method(
+    'Becomes a member of the server of an invite link, or logs another device in; waits until the server has answered.',
+    z.object({
+      link: z.string().min(1).max(4096),
+      name: z.string().min(1).max(MEMBER_NAME_CHARS_MAX).refine(wellFormed).optional(),
+      label: label.optional(),
+      clearnet: z.boolean().optional(),
+      password: passphrase.optional(),
+      code: z.string().max(64).optional(),
+      ...wait,
+    }),
+    serverObject,
+  ),
+  'server.list': method('The servers this account is a member of.', none, z.array(serverObject)),
+  'server.leave': method(
+    'Ends this account’s membership here; `erase` also asks the server to forget it.',
+    z.object({ server: reference, erase: z.boolean().optional() }),
+    serverObject,
+  ),
+  'server.invite': method(
+    'Makes an invite link.',
+    onServer.extend({
+      uses: z.number().int().min(1).max(10_000).optional(),
+      expiresMs: milliseconds.optional(),
+      role: z.enum(['member', 'admin']).optional(),
+    }),
+    invite,
+  ),
+  'server.invites': method('Invites that still work.', onServer, z.array(invite)),
+  'server.revoke': method('Ends an invite.', onServer.extend({ id: reference }), invite),
+  'server.devices': method('My devices on a server.', onServer, z.array(device)),
+  'server.revokeDevice': method('Ends a device of mine.', onServer.extend({ id: reference }), device),
+  'server.profile': method(
+    'Changes my name or status text on a server.',
+    onServer.extend({
+      name: z.string().min(1).max(MEMBER_NAME_CHARS_MAX).refine(wellFormed).optional(),
+      status: z.string().max(STATUS_TEXT_CHARS_MAX).refine(wellFormed).optional(),
+    }),
+    serverObject,
+  ),
+  'member.list': method('Members of a server by name.', onServer, z.array(memberObject)),
+  'member.show': method('One member, with the safety number.', z.object({ member: reference }), memberObject),
+  'member.verify': method(
+    'Marks the safety number as compared, or takes that back.',
+    z.object({ member: reference, verified: z.boolean() }),
+    memberObject,
+  ),
+  'member.accept': method('Lets a member write to me.', z.object({ member: reference }), memberObject),
+  'member.reject': method(
+    'Lets nothing more of a member in, and says nothing.',
+    z.object({ member: reference }),
+    memberObject,
+  ),
+  'channel.create': method(
+    'Makes a channel; its creation is signed and decides its encryption for ever.',
+    onServer.extend({
+      name: z.string().min(1).max(64),
+      encryption: z.enum(['open', 'passphrase', 'members']),
+      private: z.boolean().optional(),
+      history: z.enum(['joined', 'all']).optional(),
+      passphrase: passphrase.optional(),
+      ...wait,
+    }),
+    channelObject,
+  ),
+  'channel.join': method(
+    'Joins a channel.',
+    ofChannel.extend({ passphrase: passphrase.optional(), ...wait }),
+    channelObject,
+  ),
+  'channel.leave': method('Leaves a channel; its history stays here.', ofChannel, channelObject),
+  'channel.list': method(
+    'Channels I am in; `all` with those that may be joined.',
+    onServer.extend({ all: z.boolean().optional() }),
+    z.array(channelObject),
+  ),
+  'channel.show': method('One channel with its members.', ofChannel, channelObject),
+  'channel.topic': method(
+    'Changes the topic; it is as secret as the messages.',
+    ofChannel.extend({ topic: z.string().max(TEXT_BYTES_MAX) }),
+    channelObject,
+  ),
+  'channel.invite': method('Lets a member join.', ofChannelMember, channelObject),
+  'channel.kick': method('Removes a member; the key changes before the next message.', ofChannelMember, channelObject),
+  'channel.ban': method('Removes a member for good.', ofChannelMember, channelObject),
+  'channel.unban': method('Lets a banned member join again.', ofChannelMember, channelObject),
+  'channel.mute': method(
+    'Lets a member read but not write, until a time or for good.',
+    ofChannelMember.extend({ until: time.optional(), muted: z.boolean() }),
+    channelObject,
+  ),
+  'channel.role': method('Changes what a member may do.', ofChannelMember.extend({ role: channelRole }), channelObject),
+  'channel.rotate': method(
+    'Changes the key now; a passphrase channel needs the new passphrase.',
+    ofChannel.extend({ passphrase: passphrase.optional() }),
+    channelObject,
+  ),
+  'channel.archive': method(
+    'Ends writing in a channel, or takes that back.',
+    ofChannel.extend({ archived: z.boolean() }),
+    channelObject,
+  ),
+  'channel.shareHistory': method(
+    'Sends a member of a `members` channel what was said before.',
+    ofChannelMember,
+    channelObject,
+  ),
+  'channel.set': method(
+    'Slow mode and retention of the channel; my own notifications of it.',
+    ofChannel.extend({
+      slowMs: milliseconds.optional(),
+      retentionMs: milliseconds.optional(),
+      notify: z.enum(['all', 'mentions', 'none']).optional(),
+    }),
+    channelObject,
+  ),
+} as const;
+
+export type ServerObject = z.infer<typeof serverObject>;
+export type MemberObject = z.infer<typeof memberObject>;
+export type ChannelObject = z.infer<typeof channelObject>;
+export type InviteObject = z.infer<typeof invite>;
+export type DeviceObject = z.infer<typeof device>;
+
+/** Kinds of committed events about rooms. */
+export const ROOM_EVENT_KINDS = [
+  'channel.invited',
+  'channel.joined',
+  'channel.left',
+  'channel.removed',
+  'channel.banned',
+  'channel.unbanned',
+  'channel.muted',
+  'channel.unmuted',
+  'channel.role',
+  'channel.topic',
+  'channel.changed',
+  'channel.rotated',
+  'channel.archived',
+  'channel.gap',
+  'member.renamed',
+  'member.device',
+] as const;

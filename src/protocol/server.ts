@@ -1,0 +1,506 @@
+// The wire between an account and a server: every request, answer and notice, declared once; both ends import it.
+import { z } from 'zod';
+import { ProtocolError } from './errors.ts';
+import { ID_PATTERN } from './ids.ts';
+import {
+  BLOB_BYTES_MAX,
+  MEMBER_NAME_CHARS_MAX,
+  ONE_TIME_PREKEYS_MAX,
+  QUERY_CHARS_MAX,
+  ROOM_PAGE_MAX,
+  SERVER_FRAME_BYTES_MAX,
+  STATUS_TEXT_CHARS_MAX,
+} from './limits.ts';
+import { parseStrictJson } from './strict-json.ts';
+
+/** Versions this program speaks, best first. A server that speaks none of a client's tells its own in the error. */
+export const SERVER_VERSIONS = [1] as const;
+/** What a server offers beyond the version; unknown ones are ignored. */
+export const SERVER_FEATURES = ['channels', 'direct', 'files', 'calls', 'search'] as const;
+
+const id = z.string().regex(ID_PATTERN);
+const time = z.number().int().min(0);
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const base64 = (bytesMax: number) =>
+  z
+    .string()
+    .max(Math.ceil(bytesMax / 3) * 4)
+    .regex(/^[A-Za-z0-9+/]*={0,2}$/);
+const key = base64(32).length(44);
+const blobHash = z.string().regex(/^[0-9a-f]{64}$/);
+const wellFormed = (text: string) => text.isWellFormed();
+const memberName = z.string().min(1).max(MEMBER_NAME_CHARS_MAX).refine(wellFormed);
+const token = z.string().min(16).max(64);
+const code = z.string().min(4).max(64);
+const password = z.string().min(1).max(1024);
+const cursor = z.tuple([count, count, id.nullable()]);
+const none = z.object({});
+
+// objects
+
+const member = z.object({
+  id,
+  key,
+  name: z.string(),
+  role: z.enum(['owner', 'admin', 'member']),
+  status: z.string(),
+  joinedAt: time,
+  banned: z.boolean(),
+});
+const device = z.object({ id, certificate: base64(512), addedAt: time, seenAt: time.optional(), revoked: z.boolean() });
+const head = z.object({ epoch: count, seq: count, id: id.nullable(), prunedTo: count });
+const channel = z.object({
+  id,
+  name: z.string(),
+  encryption: z.enum(['open', 'passphrase', 'members']),
+  private: z.boolean(),
+  history: z.enum(['joined', 'all']),
+  archived: z.boolean(),
+  members: count,
+  joined: z.boolean(),
+  invited: z.boolean(),
+  head,
+});
+const invite = z.object({
+  id,
+  role: z.enum(['owner', 'admin', 'member']),
+  usesLeft: count,
+  expiresAt: time.optional(),
+  createdAt: time,
+  createdBy: id.optional(),
+});
+/** Public prekeys of one device, as crypto/session.ts lays them out. */
+const bundle = z.object({ device: id, certificate: base64(512), bundle: base64(4096) });
+
+// requests
+
+/**
+ * Who may ask. `before`: anyone, before log-in; `member`: any device that logged in; `admin`, `owner`: of the server.
+ * Of the channel named in `channel`: `see`: it is public, or the member is in it; `read`: in it and not banned.
+ */
+export type Needs = { readonly role: 'before' | 'member' | 'admin' | 'owner'; readonly channel?: 'see' | 'read' };
+
+const request = <Params extends z.ZodType, Ok extends z.ZodType>(
+  doc: string,
+  needs: Needs,
+  params: Params,
+  ok: Ok,
+) => ({
+  doc,
+  needs,
+  params,
+  ok,
+});
+
+const BEFORE: Needs = { role: 'before' };
+const MEMBER: Needs = { role: 'member' };
+const ADMIN: Needs = { role: 'admin' };
+const READ: Needs = { role: 'member', channel: 'read' };
+const SEE: Needs = { role: 'member', channel: 'see' };
+const inChannel = z.object({ channel: id });
+
+export const REQUESTS = {
+  hello: request(
+    'First on every connection. The answer is signed by the server key over both nonces and the origin dialled.',
+    BEFORE,
+    z.object({ versions: z.array(count).min(1).max(16), nonce: key, origin: z.string().max(512) }),
+    z.object({
+      version: count,
+      features: z.array(z.string().max(64)).max(64),
+      server: key,
+      node: id,
+      epoch: count,
+      name: z.string(),
+      nonce: key,
+      proof: base64(64),
+      at: time,
+      registration: z.enum(['open', 'invite', 'closed']),
+    }),
+  ),
+  login: request(
+    'Proves a certified device; with `register` it also makes the member. `second` is asked for where a new device needs it.',
+    BEFORE,
+    z.object({
+      certificate: base64(512),
+      proof: base64(64),
+      register: z.object({ name: memberName, invite: token.optional() }).optional(),
+      second: z.object({ password, code }).optional(),
+    }),
+    z.object({ member, device: id, inbox: head, oneTimeKeys: z.object({ ec: count, kyber: count }) }),
+  ),
+  'member.list': request(
+    'Members by id, a page at a time; `names` and `ids` choose.',
+    MEMBER,
+    z.object({
+      after: id.optional(),
+      names: z.array(z.string().max(256)).max(64).optional(),
+      ids: z.array(id).max(ROOM_PAGE_MAX).optional(),
+      limit: count.max(ROOM_PAGE_MAX).default(ROOM_PAGE_MAX),
+    }),
+    z.object({ members: z.array(member), more: z.boolean() }),
+  ),
+  'member.devices': request(
+    'Certificates of the devices of up to 64 members.',
+    MEMBER,
+    z.object({ members: z.array(id).min(1).max(64) }),
+    z.object({ devices: z.record(id, z.array(device)) }),
+  ),
+  'member.profile': request(
+    'Changes my name or status text.',
+    MEMBER,
+    z.object({
+      name: memberName.optional(),
+      status: z.string().max(STATUS_TEXT_CHARS_MAX).refine(wellFormed).optional(),
+    }),
+    z.object({ member }),
+  ),
+  'member.export': request('Everything kept about me, as JSON.', MEMBER, none, z.object({ json: z.string() })),
+  'member.erase': request(
+    'Removes me: my devices, keys, memberships and inbox. My messages stay what their channels made them.',
+    MEMBER,
+    z.object({ confirm: z.string().max(256) }),
+    none,
+  ),
+  'member.ban': request(
+    'Ends all of a member’s connections and log-ins; `banned: false` takes it back.',
+    ADMIN,
+    z.object({ member: id, banned: z.boolean() }),
+    none,
+  ),
+  'member.role': request(
+    'Makes a member an admin, or takes that back.',
+    { role: 'owner' },
+    z.object({ member: id, role: z.enum(['admin', 'member']) }),
+    none,
+  ),
+  'device.revoke': request('Ends a device of mine.', MEMBER, z.object({ device: id }), none),
+  'second.set': request(
+    'Sets or changes password and TOTP; the present ones are asked for where there are some.',
+    MEMBER,
+    z.object({ password, secret: base64(64), code, present: z.object({ password, code }).optional() }),
+    z.object({ recoveryCodes: z.array(z.string()) }),
+  ),
+  'second.remove': request('Removes them.', MEMBER, z.object({ password, code }), none),
+  'prekeys.put': request(
+    'Publishes prekeys of this device: the signed and last-resort ones whole, one-time ones added.',
+    MEMBER,
+    z.object({
+      signed: base64(256).optional(),
+      lastResort: base64(2048).optional(),
+      ec: z.array(base64(64)).max(ONE_TIME_PREKEYS_MAX),
+      kyber: z.array(base64(2048)).max(ONE_TIME_PREKEYS_MAX),
+    }),
+    z.object({ ec: count, kyber: count }),
+  ),
+  'prekeys.take': request(
+    'One bundle of each device of a member, one-time keys used up; five a day of each member for each asker.',
+    MEMBER,
+    z.object({ member: id }),
+    z.object({ bundles: z.array(bundle) }),
+  ),
+  'invite.create': request(
+    'A token that lets people register; the server keeps its hash.',
+    ADMIN,
+    z.object({
+      uses: z.number().int().min(1).max(10_000).default(1),
+      expiresAt: time.optional(),
+      role: z.enum(['admin', 'member']).default('member'),
+    }),
+    z.object({ invite, token }),
+  ),
+  'invite.list': request('Invites that still work.', ADMIN, none, z.object({ invites: z.array(invite) })),
+  'invite.revoke': request('Ends an invite.', ADMIN, z.object({ invite: id }), none),
+  'channel.list': request(
+    'Channels I am in; `all` adds those that may be joined.',
+    MEMBER,
+    z.object({ all: z.boolean().default(false), after: id.optional() }),
+    z.object({ channels: z.array(channel), more: z.boolean() }),
+  ),
+  'channel.find': request(
+    'A channel by its name.',
+    MEMBER,
+    z.object({ name: z.string().max(64) }),
+    z.object({ channel }),
+  ),
+  'log.page': request(
+    'Events of a channel or of my inbox, ascending: before or after a seq, or around a time. They come as binary frames with this request’s id, then the answer.',
+    READ,
+    inChannel.extend({
+      before: count.optional(),
+      after: count.optional(),
+      at: time.optional(),
+      limit: count.max(ROOM_PAGE_MAX).default(ROOM_PAGE_MAX),
+    }),
+    z.object({ events: count, head }),
+  ),
+  'log.control': request(
+    'The control events of a channel after a seq, from its creation on: what membership is replayed from.',
+    SEE,
+    inChannel.extend({ after: count.default(0) }),
+    z.object({ events: count, more: z.boolean(), head }),
+  ),
+  'log.search': request(
+    'Full text of an open channel, newest first: the events as binary frames, then the answer.',
+    READ,
+    inChannel.extend({
+      query: z.string().min(1).max(QUERY_CHARS_MAX),
+      before: count.optional(),
+      limit: count.max(ROOM_PAGE_MAX).default(ROOM_PAGE_MAX),
+    }),
+    z.object({ events: count, more: z.boolean() }),
+  ),
+  resume: request(
+    'From now on these channels are told live. What came after a cursor is sent first, if it is still whole.',
+    MEMBER,
+    z.object({ cursors: z.record(id, cursor) }),
+    z.object({ channels: z.record(id, z.object({ recovered: z.boolean(), head })) }),
+  ),
+  leave: request('Ends live telling.', MEMBER, z.object({ channels: z.array(id).max(10_000) }), none),
+  mark: request('Read up to here; my other devices are told.', READ, inChannel.extend({ seq: count }), none),
+  marks: request('All my read marks.', MEMBER, none, z.object({ marks: z.record(id, count) })),
+  typing: request('I write in a channel, or stopped.', READ, inChannel.extend({ on: z.boolean() }), none),
+  presence: request('What others see of me.', MEMBER, z.object({ state: z.enum(['online', 'away']) }), none),
+  'blob.begin': request(
+    'Begins or goes on with an upload of ciphertext, named by its SHA-256.',
+    READ,
+    inChannel.extend({ hash: blobHash, sizeBytes: count.max(BLOB_BYTES_MAX) }),
+    z.object({ upload: id, receivedBytes: count, done: z.boolean() }),
+  ),
+  'blob.complete': request(
+    'Ends an upload: the bytes are hashed, kept, and may be fetched by who reads the channel.',
+    READ,
+    inChannel.extend({ upload: id }),
+    none,
+  ),
+  'blob.get': request(
+    'Bytes of a blob of a channel, as binary frames with this request’s id, then the answer.',
+    READ,
+    inChannel.extend({ hash: blobHash, from: count.default(0), limit: count.max(BLOB_BYTES_MAX) }),
+    z.object({ sentBytes: count }),
+  ),
+} as const;
+
+export type RequestName = keyof typeof REQUESTS;
+export type RequestParamsIn<Name extends RequestName> = z.input<(typeof REQUESTS)[Name]['params']>;
+export type RequestParams<Name extends RequestName> = z.output<(typeof REQUESTS)[Name]['params']>;
+export type Answer<Name extends RequestName> = z.infer<(typeof REQUESTS)[Name]['ok']>;
+
+/** What a server says unasked, as JSON; log events are binary. */
+export const NOTICES = {
+  typing: z.object({ channel: id, member: id, on: z.boolean() }),
+  presence: z.object({ member: id, state: z.enum(['online', 'away', 'offline']), status: z.string() }),
+  marked: z.object({ channel: id, seq: count }),
+  member: z.object({ member }),
+  moved: z.object({ retryAfterMs: count }),
+} as const;
+export type NoticeName = keyof typeof NOTICES;
+export type Notice = { [Name in NoticeName]: { readonly notice: Name } & z.infer<(typeof NOTICES)[Name]> }[NoticeName];
+
+export type ServerMember = z.infer<typeof member>;
+export type ServerDevice = z.infer<typeof device>;
+export type ServerChannel = z.infer<typeof channel>;
+export type ServerInvite = z.infer<typeof invite>;
+export type WireHead = z.infer<typeof head>;
+/** What this reader holds: epoch, seq, id of the last event; seq 0 and null are nothing. */
+export type WireCursor = z.infer<typeof cursor>;
+
+const RequestHead = z.object({ id: count, do: z.string().max(64) });
+const AnswerHead = z.union([
+  z.object({ id: count, ok: z.unknown() }),
+  z.object({
+    id: count,
+    error: z.object({
+      code: z.string().max(64),
+      retryAfterMs: count.optional(),
+      details: z.record(z.string(), z.unknown()).optional(),
+    }),
+  }),
+  z.object({ notice: z.string().max(64) }),
+]);
+
+export type AnyRequest = {
+  [Name in RequestName]: { readonly id: number; readonly name: Name; readonly params: RequestParams<Name> };
+}[RequestName];
+
+/** One request of a text frame. Throws ProtocolError `frame.invalid`; a request that is not known has its id in details. */
+export const decodeRequest = (text: string): AnyRequest => {
+  const value = parseStrictJson(text);
+  const parsed = RequestHead.safeParse(value);
+  if (!parsed.success) throw invalid('request');
+  const { id, do: name } = parsed.data;
+  if (!Object.hasOwn(REQUESTS, name)) throw invalid('unknown', id);
+  const params = REQUESTS[name as RequestName].params.safeParse(value);
+  if (!params.success) throw invalid('params', id);
+  return { id, name, params: params.data } as AnyRequest;
+};
+
+export const encodeRequest = <Name extends RequestName>(
+  id: number,
+  name: Name,
+  params: RequestParamsIn<Name>,
+): string => JSON.stringify({ ...(params as object), id, do: name });
+
+/** An answer or notice as the client reads it; `ok` is still to be parsed by the request it answers. */
+export type FromServer = z.infer<typeof AnswerHead>;
+
+/** Throws ProtocolError `frame.invalid`. */
+export const decodeFromServer = (text: string): FromServer => {
+  const parsed = AnswerHead.safeParse(parseStrictJson(text));
+  if (!parsed.success) throw invalid('answer');
+  return parsed.data;
+};
+
+// binary frames
+
+/** First byte of a binary message. */
+export const BINARY = { event: 1, publish: 2, part: 3 } as const;
+/** What kind of event it is: the server looks into `control` ones only; `direct` ones are for one inbox. */
+export const EVENT = { content: 1, control: 2, direct: 3, notice: 4 } as const;
+const ERASED = 1;
+
+/** One event of a log. `request` 0 is live. `body` is 32 bytes of hash when it was erased. */
+export type LogEvent = {
+  readonly request: number;
+  readonly channel: string;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly id: string;
+  readonly member: string;
+  readonly at: number;
+  readonly kind: number;
+  readonly erased: boolean;
+  readonly body: Uint8Array<ArrayBuffer>;
+};
+
+const EVENT_HEAD_BYTES = 1 + 4 + 16 + 4 + 6 + 16 + 16 + 6 + 1 + 1;
+
+/** u8 type ‖ u32 request ‖ channel ‖ u32 epoch ‖ u48 seq ‖ id ‖ member ‖ u48 at ‖ u8 kind ‖ u8 flags ‖ body. */
+export const encodeEvent = (event: LogEvent): Buffer<ArrayBuffer> => {
+  const out = Buffer.allocUnsafeSlow(EVENT_HEAD_BYTES + event.body.length);
+  let at = out.writeUInt8(BINARY.event);
+  at = out.writeUInt32BE(event.request, at);
+  at += out.write(event.channel, at, 'hex');
+  at = out.writeUInt32BE(event.epoch, at);
+  at = out.writeUIntBE(event.seq, at, 6);
+  at += out.write(event.id, at, 'hex');
+  at += out.write(event.member, at, 'hex');
+  at = out.writeUIntBE(event.at, at, 6);
+  at = out.writeUInt8(event.kind, at);
+  at = out.writeUInt8(event.erased ? ERASED : 0, at);
+  out.set(event.body, at);
+  return out;
+};
+
+/** What a client wants appended. `ttlSeconds` 0 is for ever; `checkedAt` the seq up to which it knows the channel's rules. */
+export type Publish = {
+  readonly request: number;
+  readonly channel: string;
+  readonly id: string;
+  readonly kind: number;
+  readonly checkedAt: number;
+  readonly ttlSeconds: number;
+  readonly body: Uint8Array<ArrayBuffer>;
+};
+
+const PUBLISH_HEAD_BYTES = 1 + 4 + 16 + 16 + 1 + 6 + 4;
+
+/** u8 type ‖ u32 request ‖ channel ‖ id ‖ u8 kind ‖ u48 checkedAt ‖ u32 ttl ‖ body. */
+export const encodePublish = (publish: Publish): Buffer<ArrayBuffer> => {
+  const out = Buffer.allocUnsafeSlow(PUBLISH_HEAD_BYTES + publish.body.length);
+  let at = out.writeUInt8(BINARY.publish);
+  at = out.writeUInt32BE(publish.request, at);
+  at += out.write(publish.channel, at, 'hex');
+  at += out.write(publish.id, at, 'hex');
+  at = out.writeUInt8(publish.kind, at);
+  at = out.writeUIntBE(publish.checkedAt, at, 6);
+  at = out.writeUInt32BE(publish.ttlSeconds, at);
+  out.set(publish.body, at);
+  return out;
+};
+
+/** Bytes of an upload or a download: `request` names the one it belongs to. */
+export type Part = {
+  readonly request: number;
+  /** The upload's id; of a download the first 16 bytes of the hash. */
+  readonly upload: string;
+  readonly offset: number;
+  readonly body: Uint8Array<ArrayBuffer>;
+};
+
+const PART_HEAD_BYTES = 1 + 4 + 16 + 6;
+
+/** u8 type ‖ u32 request ‖ upload ‖ u48 offset ‖ bytes. */
+export const encodePart = (part: Part): Buffer<ArrayBuffer> => {
+  const out = Buffer.allocUnsafeSlow(PART_HEAD_BYTES + part.body.length);
+  let at = out.writeUInt8(BINARY.part);
+  at = out.writeUInt32BE(part.request, at);
+  at += out.write(part.upload, at, 'hex');
+  at = out.writeUIntBE(part.offset, at, 6);
+  out.set(part.body, at);
+  return out;
+};
+
+export type BinaryMessage =
+  | ({ readonly type: 'event' } & LogEvent)
+  | ({ readonly type: 'publish' } & Publish)
+  | ({ readonly type: 'part' } & Part);
+
+/** The binary message in `bytes`. Throws ProtocolError `frame.invalid` or `frame.tooLarge`. */
+export const decodeBinary = (bytes: Uint8Array<ArrayBuffer>): BinaryMessage => {
+  if (bytes.length > SERVER_FRAME_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  switch (view[0]) {
+    case BINARY.event:
+      return { type: 'event', ...eventOf(view, bytes) };
+    case BINARY.publish:
+      return { type: 'publish', ...publishOf(view, bytes) };
+    case BINARY.part:
+      return { type: 'part', ...partOf(view, bytes) };
+    default:
+      throw invalid('type');
+  }
+};
+
+const eventOf = (view: Buffer, bytes: Uint8Array<ArrayBuffer>): LogEvent => {
+  if (bytes.length < EVENT_HEAD_BYTES) throw invalid('short');
+  const flags = view.readUInt8(70);
+  if ((flags & ~ERASED) !== 0 || (flags === ERASED && bytes.length !== EVENT_HEAD_BYTES + 32)) throw invalid('flags');
+  return {
+    request: view.readUInt32BE(1),
+    channel: view.toString('hex', 5, 21),
+    epoch: view.readUInt32BE(21),
+    seq: view.readUIntBE(25, 6),
+    id: view.toString('hex', 31, 47),
+    member: view.toString('hex', 47, 63),
+    at: view.readUIntBE(63, 6),
+    kind: view.readUInt8(69),
+    erased: flags === ERASED,
+    body: bytes.slice(EVENT_HEAD_BYTES),
+  };
+};
+
+const publishOf = (view: Buffer, bytes: Uint8Array<ArrayBuffer>): Publish => {
+  if (bytes.length <= PUBLISH_HEAD_BYTES) throw invalid('short');
+  return {
+    request: view.readUInt32BE(1),
+    channel: view.toString('hex', 5, 21),
+    id: view.toString('hex', 21, 37),
+    kind: view.readUInt8(37),
+    checkedAt: view.readUIntBE(38, 6),
+    ttlSeconds: view.readUInt32BE(44),
+    body: bytes.slice(PUBLISH_HEAD_BYTES),
+  };
+};
+
+const partOf = (view: Buffer, bytes: Uint8Array<ArrayBuffer>): Part => {
+  if (bytes.length <= PART_HEAD_BYTES) throw invalid('short');
+  return {
+    request: view.readUInt32BE(1),
+    upload: view.toString('hex', 5, 21),
+    offset: view.readUIntBE(21, 6),
+    body: bytes.slice(PART_HEAD_BYTES),
+  };
+};
+
+const invalid = (why: string, request?: number) =>
+  new ProtocolError('frame.invalid', { details: { why, ...(request === undefined ? {} : { request }) } });

@@ -1,0 +1,267 @@
+// The administration of a running server over a local socket: one JSON object a line in, one or more out, the last says `done`.
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { z } from 'zod';
+import { errorObject, SottoError } from '../protocol/errors.ts';
+import type { MemberId, RowId } from '../protocol/ids.ts';
+import { makeInviteLink } from '../protocol/invite-link.ts';
+import { ROOM_PAGE_MAX, RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
+import { channelNameOf } from '../protocol/room-content.ts';
+import { auditRow, banMember } from './handlers.ts';
+import { inviteObject, makeInvite, revokeInvite } from './invites.ts';
+import { appendAuthority, memberObject } from './login.ts';
+import type { MemberRow } from './rows.ts';
+import type { RoomServer } from './server.ts';
+import type { ServerStore } from './server-store.ts';
+import { skeletonOf } from './skeleton.ts';
+
+const Request = z.discriminatedUnion('do', [
+  z.object({ do: z.literal('status') }),
+  z.object({ do: z.literal('members') }),
+  z.object({ do: z.literal('member'), name: z.string() }),
+  z.object({ do: z.literal('role'), name: z.string(), role: z.enum(['admin', 'member', 'owner']) }),
+  z.object({ do: z.literal('ban'), name: z.string() }),
+  z.object({ do: z.literal('unban'), name: z.string() }),
+  z.object({ do: z.literal('invites') }),
+  z.object({
+    do: z.literal('invite'),
+    owner: z.boolean().default(false),
+    role: z.enum(['admin', 'member']).default('member'),
+    uses: z.number().int().min(1).max(10_000).default(1),
+    expiresMs: z.number().int().min(1).optional(),
+  }),
+  z.object({ do: z.literal('revoke'), id: z.string() }),
+  z.object({ do: z.literal('channels') }),
+  z.object({
+    do: z.literal('audit'),
+    actor: z.string().optional(),
+    target: z.string().optional(),
+    kind: z.string().optional(),
+    since: z.number().int().optional(),
+    limit: z.number().int().min(1).max(10_000).default(200),
+  }),
+  z.object({ do: z.literal('backup'), to: z.string().startsWith('/') }),
+  z.object({ do: z.literal('check'), deep: z.boolean().default(false) }),
+]);
+export type AdminRequest = z.input<typeof Request>;
+type Asked = z.output<typeof Request>;
+
+export type AdminOptions = {
+  readonly path: string;
+  readonly server: RoomServer;
+  readonly store: ServerStore;
+  readonly startedAt: number;
+  readonly bug: (error: unknown) => void;
+};
+
+/** Listens at a socket that only the server's user reaches. */
+export class Admin implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async open(options: AdminOptions): Promise<Admin> {
+    rmSync(options.path, { force: true });
+    const server = createServer();
+    const admin = new Admin(server);
+    server.on('connection', (socket) => admin.#serve(socket, options));
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(options.path, resolve);
+    });
+    chmodSync(options.path, 0o600);
+    return admin;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+
+  #serve(socket: Socket, options: AdminOptions): void {
+    this.#sockets.add(socket);
+    socket.on('close', () => this.#sockets.delete(socket));
+    socket.on('error', () => {});
+    const lines = createInterface({ input: socket });
+    const write = (value: object) => socket.write(`${JSON.stringify(value)}\n`);
+    lines.on('line', (line) => {
+      if (line.length > RPC_LINE_BYTES_MAX) return void socket.destroy();
+      answer(options, line).then(
+        (items) => {
+          for (const item of items) write({ item });
+          write({ done: true });
+        },
+        (error: unknown) => {
+          const told = errorObject(error);
+          if (told.code === 'internal.bug') options.bug(error);
+          write({ error: told });
+        },
+      );
+    });
+  }
+}
+
+const answer = async (options: AdminOptions, line: string): Promise<readonly object[]> => {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    throw new SottoError('request.invalid');
+  }
+  const request = Request.safeParse(value);
+  if (!request.success) throw new SottoError('request.invalid');
+  return perform(options, request.data);
+};
+
+const perform = async (options: AdminOptions, request: Asked): Promise<readonly object[]> => {
+  const { server, store } = options;
+  const { context } = server;
+  switch (request.do) {
+    case 'status':
+      return [await statusOf(options)];
+    case 'members':
+      return (await allMembers(server)).map(memberObject);
+    case 'member':
+      return [memberObject(await memberNamed(server, request.name))];
+    case 'role': {
+      const target = await memberNamed(server, request.name);
+      await appendAuthority(context, target.id, { what: 'member.role', member: target.id, role: request.role }, [
+        { kind: 'memberSet', member: target.id, set: { role: request.role } },
+        {
+          kind: 'audit',
+          row: auditRow(context, { actor: null, kind: 'member.role', target: target.name, detail: request.role }),
+        },
+      ]);
+      return [memberObject({ ...target, role: request.role })];
+    }
+    case 'ban':
+    case 'unban': {
+      const target = await memberNamed(server, request.name);
+      const banned = request.do === 'ban';
+      await banMember(context, { by: null, target, banned });
+      return [memberObject({ ...target, banned })];
+    }
+    case 'invites':
+      return (await context.store.listInvites(undefined, ROOM_PAGE_MAX)).map(inviteObject);
+    case 'invite':
+      return [await invite(server, request)];
+    case 'revoke':
+      await revokeInvite(context, null, request.id as RowId);
+      return [{ id: request.id }];
+    case 'channels':
+      return channels(server);
+    case 'audit':
+      return audit(server, request);
+    case 'backup':
+      await store.backup(request.to);
+      return [{ path: request.to }];
+    case 'check': {
+      const found = await store.check({ deep: request.deep });
+      if (found.wrong.length > 0) throw new SottoError('check.failed', { message: JSON.stringify(found) });
+      return [found];
+    }
+  }
+};
+
+const statusOf = async ({ server, startedAt }: AdminOptions): Promise<object> => {
+  const { context } = server;
+  const row = await context.store.getServer();
+  return {
+    name: row.name,
+    epoch: row.epoch,
+    registration: row.registration,
+    urls: server.urls,
+    fingerprint: Buffer.from(context.serverKey).toString('hex'),
+    members: await context.store.countMembers(),
+    online: context.online.size,
+    connections: server.connections,
+    rssBytes: process.memoryUsage.rss(),
+    uptimeMs: context.clock.now() - startedAt,
+  };
+};
+
+const allMembers = async ({ context }: RoomServer): Promise<MemberRow[]> => {
+  const members: MemberRow[] = [];
+  for (let after: MemberId | undefined; ; after = members.at(-1)?.id) {
+    const page = await context.store.listMembers(after, ROOM_PAGE_MAX);
+    members.push(...page);
+    if (page.length < ROOM_PAGE_MAX) return members;
+  }
+};
+
+const memberNamed = async ({ context }: RoomServer, name: string): Promise<MemberRow> => {
+  const row = await context.store.getMemberByName(skeletonOf(channelNameOf(name)));
+  if (row === undefined)
+    throw new SottoError('member.unknown', { message: `There is no member ${JSON.stringify(name)}` });
+  return row;
+};
+
+const invite = async (server: RoomServer, request: Extract<Asked, { do: 'invite' }>): Promise<object> => {
+  const { context } = server;
+  if (request.owner) {
+    const link = await server.ownerInvite();
+    if (link === undefined) throw new SottoError('request.notAllowed', { message: 'The server has an owner already' });
+    return { link, role: 'owner', uses: 1 };
+  }
+  const expiresAt = request.expiresMs === undefined ? undefined : context.clock.now() + request.expiresMs;
+  const { row, token } = await makeInvite(context, { madeBy: null, role: request.role, uses: request.uses, expiresAt });
+  return { ...inviteObject(row), link: linkOf(server, token) };
+};
+
+/** An invite as a link to this server. */
+export const linkOf = (server: RoomServer, token: string): string => {
+  const origin = server.urls[0] ?? '';
+  return makeInviteLink({
+    origin,
+    serverKey: server.context.serverKey,
+    token,
+    trust: origin.startsWith('ws:') ? 'none' : server.isPinned ? 'pinned' : 'authority',
+  });
+};
+
+const channels = async ({ context }: RoomServer): Promise<object[]> => {
+  const rows = await context.store.listChannels(undefined, ROOM_PAGE_MAX);
+  return Promise.all(
+    rows.map(async (row) => {
+      const [head] = await context.log.heads([row.id]);
+      const known = await context.states.get(row.id);
+      return {
+        id: row.id,
+        name: row.name,
+        encryption: row.encryption,
+        private: row.isPrivate,
+        members: known?.state.members.size ?? 0,
+        events: head?.seq ?? 0,
+        archived: row.archivedAt !== null,
+        createdAt: row.createdAt,
+      };
+    }),
+  );
+};
+
+const audit = async (server: RoomServer, request: Extract<Asked, { do: 'audit' }>): Promise<object[]> => {
+  const { context } = server;
+  const actor =
+    request.actor === undefined
+      ? {}
+      : { actor: request.actor === 'admin' ? null : (await memberNamed(server, request.actor)).id };
+  const lines = await context.store.listAudit({
+    ...actor,
+    ...(request.target === undefined ? {} : { target: request.target }),
+    ...(request.kind === undefined ? {} : { kind: request.kind }),
+    ...(request.since === undefined ? {} : { since: request.since }),
+    limit: request.limit,
+  });
+  return lines.map(({ id, at, kind, target, detail, actor: by }) => ({
+    id,
+    at,
+    kind,
+    target,
+    ...(detail === '' ? {} : { detail }),
+    actor: by ?? 'admin',
+  }));
+};

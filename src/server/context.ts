@@ -1,0 +1,58 @@
+// What every part of the server works with: log, tables, files, keys, who is connected, and how often somebody may do what.
+import type { Clock, Log, Random } from '../ports.ts';
+import type { DeviceId, EventId, MemberId, RowId } from '../protocol/ids.ts';
+import type { BlobStore } from './blob-store.ts';
+import type { ChannelStates } from './channel-states.ts';
+import type { Connection } from './connection.ts';
+import type { Draft, EventLog, Outcome } from './event-log.ts';
+import type { Fanout } from './fanout.ts';
+import type { Hub } from './hub.ts';
+import type { Sealer } from './key-file.ts';
+import type { Rates } from './rates.ts';
+import type { StateStore } from './state-store.ts';
+
+/** Who is at the other end of a connection. */
+export type Session =
+  | { readonly phase: 'new' }
+  /** Greeted: the nonces of both and the origin it dialled. */
+  | {
+      readonly phase: 'greeted';
+      readonly clientNonce: Uint8Array<ArrayBuffer>;
+      readonly serverNonce: Uint8Array<ArrayBuffer>;
+      readonly origin: string;
+    }
+  | { readonly phase: 'in'; readonly member: MemberId; readonly device: DeviceId };
+
+export type Peer = Connection<Session>;
+
+export type ServerContext = {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly journal: Log;
+  readonly log: EventLog;
+  readonly store: StateStore;
+  readonly blobs: BlobStore;
+  readonly sealer: Sealer;
+  readonly states: ChannelStates;
+  readonly fanout: Fanout<Peer>;
+  readonly hub: Hub<Peer>;
+  readonly serverSeed: Uint8Array<ArrayBuffer>;
+  readonly serverKey: Uint8Array<ArrayBuffer>;
+  /** Names this process. */
+  readonly node: string;
+  /** Origins that clients may dial; a log-in for another one was meant for somebody else. */
+  readonly origins: ReadonlySet<string>;
+  /** Connections of members that are logged in. */
+  readonly online: Map<MemberId, Set<Peer>>;
+  readonly rates: { readonly [Name in RateName]: Rates };
+  /** Appends one event with the batch of this tick; resolves after its commit, and after it was told. */
+  readonly append: (draft: Draft) => Promise<Outcome>;
+  /** Resolves when a connection takes more, or is gone. */
+  readonly room: (peer: Peer) => Promise<void>;
+  readonly rowId: () => RowId;
+  readonly eventId: () => EventId;
+  /** What must never happen. */
+  readonly bug: (error: unknown) => void;
+};
+
+export type RateName = 'publish' | 'burst' | 'direct' | 'request' | 'signal' | 'register' | 'prekeys';

@@ -1,0 +1,101 @@
+// Files of channels: ciphertext by its hash, uploaded in parts, fetched by who reads the channel.
+import { SottoError } from '../protocol/errors.ts';
+import type { BlobHash, ChannelId, RowId } from '../protocol/ids.ts';
+import { BLOB_PARTS_AHEAD_BYTES, MEMBER_FILES_BYTES_MAX, UPLOAD_MS, WIRE_PART_BYTES } from '../protocol/limits.ts';
+import { type Answer, EVENT, encodePart, type Part, type RequestParams } from '../protocol/server.ts';
+import { binaryFrame } from '../protocol/websocket.ts';
+import type { ServerContext } from './context.ts';
+import { refusedBy } from './login.ts';
+import type { UploadRow } from './rows.ts';
+import type { Asker } from './session.ts';
+
+/** Begins an upload, goes on with one of the same bytes, or says that they are here already. Throws `quota.exceeded`. */
+export const beginBlob = async (
+  { store, blobs, clock, rowId }: ServerContext,
+  { member }: Asker,
+  { channel, hash, sizeBytes }: RequestParams<'blob.begin'>,
+): Promise<Answer<'blob.begin'>> => {
+  const going = await store.getUploadOf(member.id, channel as ChannelId, hash as BlobHash);
+  if (going !== undefined) {
+    const receivedBytes = await blobs.part(going.id, 0, new Uint8Array());
+    return { upload: going.id, receivedBytes, done: false };
+  }
+  if ((await store.countFileBytes(member.id)) + sizeBytes > MEMBER_FILES_BYTES_MAX)
+    throw new SottoError('quota.exceeded');
+  const now = clock.now();
+  const row: UploadRow = {
+    id: rowId(),
+    member: member.id,
+    channel: channel as ChannelId,
+    hash: hash as BlobHash,
+    size: sizeBytes,
+    received: 0,
+    createdAt: now,
+    expiresAt: now + UPLOAD_MS,
+  };
+  await store.putUpload(row);
+  return { upload: row.id, receivedBytes: 0, done: false };
+};
+
+/** Takes the next bytes of an upload of the asker's. Throws `file.unknown`, `file.offset` with what is here. */
+export const takePart = async (
+  { store, blobs }: ServerContext,
+  { member }: Pick<Asker, 'member'>,
+  part: Part,
+): Promise<{ readonly receivedBytes: number }> => {
+  const row = await store.getUpload(part.upload as RowId);
+  if (row === undefined || row.member !== member.id) throw new SottoError('file.unknown');
+  if (part.offset + part.body.length > row.size) throw new SottoError('request.invalid', { details: { why: 'size' } });
+  const receivedBytes = await blobs.part(row.id, part.offset, part.body);
+  return { receivedBytes };
+};
+
+/** The upload is whole: from now on who reads the channel may fetch it. */
+export const completeBlob = async (
+  context: ServerContext,
+  { member }: Asker,
+  { channel, upload }: RequestParams<'blob.complete'>,
+): Promise<Answer<'blob.complete'>> => {
+  const { store, blobs, clock } = context;
+  const row = await store.getUpload(upload as RowId);
+  if (row === undefined || row.member !== member.id || row.channel !== channel) throw new SottoError('file.unknown');
+  const now = clock.now();
+  await store.putBlob(row.hash, { size: row.size, isWhole: false, now });
+  await blobs.complete(row.id, { hash: row.hash, size: row.size });
+  await store.putBlob(row.hash, { size: row.size, isWhole: true, now });
+  const outcome = await context.append({
+    channel: channel as ChannelId,
+    id: context.eventId(),
+    member: member.id,
+    kind: EVENT.notice,
+    body: new Uint8Array(Buffer.from(JSON.stringify({ what: 'file', hash: row.hash }))),
+    checkedAt: Number.MAX_SAFE_INTEGER,
+    changes: [{ kind: 'file', hash: row.hash, expiresAt: 0 }],
+  });
+  if (outcome.kind === 'refused') throw refusedBy(outcome.code);
+  await store.removeUpload(row.id);
+  return {};
+};
+
+/** Sends bytes of a blob that the channel refers to, then the answer. Throws `file.unknown`. */
+export const getBlob = async (
+  context: ServerContext,
+  { peer }: Asker,
+  { channel, hash, from, limit }: RequestParams<'blob.get'>,
+  request: number,
+): Promise<Answer<'blob.get'>> => {
+  const name = hash as BlobHash;
+  const reference = await context.store.getBlobRef(channel as ChannelId, name);
+  if (reference === undefined) throw new SottoError('file.unknown');
+  const end = from + Math.min(limit, BLOB_PARTS_AHEAD_BYTES);
+  let at = from;
+  while (at < end && peer.isOpen) {
+    const bytes = await context.blobs.get(name, { from: at, size: Math.min(WIRE_PART_BYTES, end - at) });
+    if (bytes === undefined) throw new SottoError('file.unknown');
+    if (bytes.length === 0) break;
+    const part = encodePart({ request, upload: hash.slice(0, 32), offset: at, body: new Uint8Array(bytes) });
+    if (!peer.send(binaryFrame(part))) await context.room(peer);
+    at += bytes.length;
+  }
+  return { sentBytes: at - from };
+};

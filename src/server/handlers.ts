@@ -1,0 +1,262 @@
+// What each request does, once the table has let it through.
+import { readDeviceCertificate } from '../crypto/member.ts';
+import { SottoError } from '../protocol/errors.ts';
+import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
+import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
+import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
+import { CLOSE, textFrame } from '../protocol/websocket.ts';
+import type { Peer, ServerContext } from './context.ts';
+import { beginBlob, completeBlob, getBlob } from './files.ts';
+import { createInvite, listInvites, revokeInvite } from './invites.ts';
+import { controls, headObject, page, resume } from './live.ts';
+import { appendAuthority, memberObject, notify } from './login.ts';
+import { putPrekeys, takePrekeys } from './prekeys.ts';
+import type { ChannelRow, DeviceRow, MemberRow } from './rows.ts';
+import { removeSecond, setSecond } from './second.ts';
+import type { Asker } from './session.ts';
+import { skeletonOf } from './skeleton.ts';
+
+type Handled = Exclude<RequestName, 'hello' | 'login'>;
+type Handlers = {
+  readonly [Name in Handled]: (
+    context: ServerContext,
+    asker: Asker,
+    params: RequestParams<Name>,
+    request: number,
+  ) => Promise<Answer<Name>>;
+};
+
+const NOTHING = {};
+
+export const HANDLERS: Handlers = {
+  'member.list': async ({ store }, _asker, { after, names, ids, limit }) => {
+    const rows =
+      names !== undefined
+        ? await Promise.all(names.map((name) => store.getMemberByName(skeletonOf(channelNameOf(name)))))
+        : ids !== undefined
+          ? await Promise.all(ids.map((id) => store.getMember(id as MemberId)))
+          : await store.listMembers(after as MemberId | undefined, limit);
+    const members = rows.filter((row): row is MemberRow => row !== undefined && row.erasedAt === null);
+    const paged = names === undefined && ids === undefined;
+    return { members: members.map(memberObject), more: paged && members.length === limit };
+  },
+  'member.devices': async ({ store }, _asker, { members }) => {
+    const devices: Answer<'member.devices'>['devices'] = {};
+    for (const id of members) devices[id] = (await store.listDevices(id as MemberId)).map(deviceObject);
+    return { devices };
+  },
+  'member.profile': async (context, { member }, { name, status }) => {
+    if (name !== undefined && !isChannelName(name)) throw new SottoError('name.invalid');
+    const set = {
+      ...(name === undefined ? {} : { name, skeleton: skeletonOf(name) }),
+      ...(status === undefined ? {} : { status }),
+    };
+    await appendAuthority(context, member.id, { what: 'member.changed' }, [
+      { kind: 'memberSet', member: member.id, set },
+    ]);
+    const changed = await mustBeMember(context, member.id);
+    tellMembers(context, { notice: 'member', member: memberObject(changed) });
+    return { member: memberObject(changed) };
+  },
+  'member.export': async (context, { member }) => ({ json: JSON.stringify(await exportOf(context, member)) }),
+  'member.erase': async (context, { member }, { confirm }) => {
+    if (confirm !== member.name) throw new SottoError('request.invalid', { details: { why: 'confirm' } });
+    await appendAuthority(context, member.id, { what: 'member.erased' }, [
+      ...(await context.store.listDevices(member.id))
+        .filter(({ revokedAt }) => revokedAt === null)
+        .map(({ id }) => ({ kind: 'deviceRevoked', device: id }) as const),
+      {
+        kind: 'memberSet',
+        member: member.id,
+        set: { name: '', skeleton: null, status: '', erasedAt: context.clock.now() },
+      },
+    ]);
+    await context.store.removeBelongings(member.id);
+    disconnect(context, member.id);
+    return NOTHING;
+  },
+  'member.ban': async (context, { member }, { member: id, banned }) => {
+    const target = await mustBeMember(context, id as MemberId);
+    if (target.role === 'owner' || (target.role === 'admin' && member.role !== 'owner'))
+      throw new SottoError('request.notAllowed');
+    await banMember(context, { by: member.id, target, banned });
+    return NOTHING;
+  },
+  'member.role': async (context, { member }, { member: id, role }) => {
+    const target = await mustBeMember(context, id as MemberId);
+    if (target.role === 'owner') throw new SottoError('request.notAllowed');
+    await appendAuthority(context, member.id, { what: 'member.role', member: id, role }, [
+      { kind: 'memberSet', member: target.id, set: { role } },
+      {
+        kind: 'audit',
+        row: auditRow(context, { actor: member.id, kind: 'member.role', target: target.name, detail: role }),
+      },
+    ]);
+    return NOTHING;
+  },
+  'device.revoke': async (context, { member }, { device }) => {
+    const row = await context.store.getDevice(device as DeviceId);
+    if (row === undefined || row.member !== member.id || row.revokedAt !== null) throw new SottoError('device.unknown');
+    await appendAuthority(context, member.id, { what: 'device.revoked', device }, [
+      { kind: 'deviceRevoked', device: row.id },
+    ]);
+    await notify(context, member.id, { what: 'device.revoked', device });
+    disconnect(context, member.id, row.id);
+    return NOTHING;
+  },
+  'second.set': setSecond,
+  'second.remove': removeSecond,
+  'prekeys.put': putPrekeys,
+  'prekeys.take': takePrekeys,
+  'invite.create': createInvite,
+  'invite.list': listInvites,
+  'invite.revoke': async (context, asker, { invite }) => {
+    await revokeInvite(context, asker.member.id, invite as RowId);
+    return NOTHING;
+  },
+  'channel.list': async (context, { member }, { all, after }) => {
+    const { store } = context;
+    if (all) {
+      const rows = await store.listChannels(after as ChannelId | undefined, ROOM_PAGE_MAX);
+      const channels = await Promise.all(rows.map((row) => visible(context, row, member.id)));
+      return { channels: channels.filter((one) => one !== undefined), more: rows.length === ROOM_PAGE_MAX };
+    }
+    const own = await store.listMembershipsOf(member.id, after as ChannelId | undefined, ROOM_PAGE_MAX);
+    const rows = await Promise.all(
+      own
+        .filter(({ state }) => state === 'joined' || state === 'invited')
+        .map(({ channel }) => store.getChannel(channel)),
+    );
+    const channels = await Promise.all(
+      rows.filter((row) => row !== undefined).map((row) => visible(context, row, member.id)),
+    );
+    return { channels: channels.filter((one) => one !== undefined), more: own.length === ROOM_PAGE_MAX };
+  },
+  'channel.find': async (context, { member }, { name }) => {
+    const row = await context.store.getChannelByName(skeletonOf(channelNameOf(name)));
+    const channel = row === undefined ? undefined : await visible(context, row, member.id);
+    if (channel === undefined) throw new SottoError('channel.unknown');
+    return { channel };
+  },
+  'log.page': page,
+  'log.control': controls,
+  'log.search': async () => {
+    throw new SottoError('server.unavailable');
+  },
+  resume,
+  leave: async ({ fanout }, { peer }, { channels }) => {
+    for (const channel of channels) fanout.unsubscribe(peer, channel);
+    return NOTHING;
+  },
+  mark: async (context, { member, peer }, { channel, seq }) => {
+    const moved = await context.store.putReadMarker({ member: member.id, channel: channel as ChannelId, seq });
+    if (moved)
+      for (const other of context.online.get(member.id) ?? [])
+        if (other !== peer) tell(other, { notice: 'marked', channel, seq });
+    return NOTHING;
+  },
+  marks: async ({ store }, { member }) => ({
+    marks: Object.fromEntries((await store.listReadMarkers(member.id)).map(({ channel, seq }) => [channel, seq])),
+  }),
+  typing: async (context, { member, peer }, { channel, on }) => {
+    if (context.rates.signal.take(member.id, context.clock.monotonic()) > 0) return NOTHING;
+    const notice: Notice = { notice: 'typing', channel, member: member.id, on };
+    if (channel === member.id) throw new SottoError('channel.unknown');
+    for (const reader of context.fanout.readersOf(channel)) if (reader !== peer) tell(reader, notice);
+    return NOTHING;
+  },
+  presence: async (context, { member }, { state }) => {
+    if (context.rates.signal.take(member.id, context.clock.monotonic()) > 0) return NOTHING;
+    tellMembers(context, { notice: 'presence', member: member.id, state, status: member.status });
+    return NOTHING;
+  },
+  'blob.begin': beginBlob,
+  'blob.complete': completeBlob,
+  'blob.get': getBlob,
+};
+
+/** Bans a member, or takes that back: their connections end at once, and every node hears it. */
+export const banMember = async (
+  context: ServerContext,
+  { by, target, banned }: { readonly by: MemberId | null; readonly target: MemberRow; readonly banned: boolean },
+): Promise<void> => {
+  const kind = banned ? 'member.banned' : 'member.unbanned';
+  await appendAuthority(context, by ?? target.id, { what: kind, member: target.id }, [
+    { kind: 'memberSet', member: target.id, set: { banned } },
+    { kind: 'audit', row: auditRow(context, { actor: by, kind, target: target.name, detail: '' }) },
+  ]);
+  if (banned) disconnect(context, target.id);
+};
+
+/** Ends the connections of a member, or of one device. */
+export const disconnect = (context: ServerContext, member: MemberId, device?: DeviceId): void => {
+  for (const peer of [...(context.online.get(member) ?? [])])
+    if (device === undefined || (peer.state?.phase === 'in' && peer.state.device === device))
+      peer.close(CLOSE.policy, 'server.banned');
+};
+
+const mustBeMember = async ({ store }: ServerContext, id: MemberId): Promise<MemberRow> => {
+  const row = await store.getMember(id);
+  if (row === undefined || row.erasedAt !== null) throw new SottoError('member.unknown');
+  return row;
+};
+
+/** A channel as this member sees it; undefined when they may not know of it. */
+const visible = async (
+  context: ServerContext,
+  row: ChannelRow,
+  member: MemberId,
+): Promise<ServerChannel | undefined> => {
+  const membership = await context.store.getMembership(row.id, member);
+  const inside = membership?.state === 'joined' || membership?.state === 'invited';
+  if (membership?.state === 'banned' || (row.isPrivate && !inside)) return undefined;
+  const known = await context.states.get(row.id);
+  return {
+    id: row.id,
+    name: row.name,
+    encryption: row.encryption,
+    private: row.isPrivate,
+    history: row.history,
+    archived: row.archivedAt !== null,
+    members: known?.state.members.size ?? 0,
+    joined: membership?.state === 'joined',
+    invited: membership?.state === 'invited',
+    head: await headObject(context, row.id),
+  };
+};
+
+const deviceObject = (row: DeviceRow) => ({
+  id: row.id,
+  certificate: Buffer.from(row.certificate).toString('base64'),
+  addedAt: row.addedAt,
+  revoked: row.revokedAt !== null,
+});
+
+const exportOf = async (context: ServerContext, member: MemberRow): Promise<object> => ({
+  member: memberObject(member),
+  devices: (await context.store.listDevices(member.id)).map((row) => ({
+    ...deviceObject(row),
+    serial: readDeviceCertificate(row.certificate, context.serverKey).serial,
+  })),
+  memberships: (await context.store.listMembershipsOf(member.id, undefined, ROOM_PAGE_MAX)).map(
+    ({ channel, state, role, mutedUntil, joinedSeq }) => ({ channel, state, role, mutedUntil, joinedSeq }),
+  ),
+  readMarkers: (await context.store.listReadMarkers(member.id)).map(({ channel, seq }) => ({ channel, seq })),
+  fileBytes: await context.store.countFileBytes(member.id),
+});
+
+/** A line of the audit log. */
+export const auditRow = (
+  context: ServerContext,
+  line: { readonly actor: MemberId | null; readonly kind: string; readonly target: string; readonly detail: string },
+) => ({ id: context.rowId(), at: context.clock.now(), ...line });
+
+const tell = (peer: Peer, notice: Notice): void => {
+  peer.send(textFrame(JSON.stringify(notice)));
+};
+
+const tellMembers = (context: ServerContext, notice: Notice): void => {
+  const frame = textFrame(JSON.stringify(notice));
+  for (const peers of context.online.values()) for (const peer of peers) peer.send(frame);
+};

@@ -1,0 +1,75 @@
+// Invites to the server: a token that people register with, of which the server keeps the hash.
+import { sha256 } from '../crypto/primitives.ts';
+import { SottoError } from '../protocol/errors.ts';
+import type { MemberId, RowId } from '../protocol/ids.ts';
+import { INVITE_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import type { Answer, RequestParams, ServerInvite } from '../protocol/server.ts';
+import type { ServerContext } from './context.ts';
+import type { InviteRow, ServerRole } from './rows.ts';
+import type { Asker } from './session.ts';
+
+const TOKEN_BYTES = 16;
+
+/** Makes an invite; `madeBy` null is the administration. The token is told once. */
+export const makeInvite = async (
+  { store, clock, random, rowId }: ServerContext,
+  wanted: {
+    readonly madeBy: MemberId | null;
+    readonly role: ServerRole;
+    readonly uses: number;
+    readonly expiresAt: number | undefined;
+  },
+): Promise<{ readonly row: InviteRow; readonly token: string }> => {
+  const token = Buffer.from(random.bytes(TOKEN_BYTES)).toString('base64url');
+  const now = clock.now();
+  const row: InviteRow = {
+    id: rowId(),
+    tokenHash: sha256(Buffer.from(token)),
+    role: wanted.role,
+    uses: wanted.uses,
+    usesLeft: wanted.uses,
+    madeBy: wanted.madeBy,
+    createdAt: now,
+    expiresAt: wanted.expiresAt ?? now + INVITE_MS,
+    revokedAt: null,
+  };
+  await store.putInvite(row);
+  return { row, token };
+};
+
+export const createInvite = async (
+  context: ServerContext,
+  { member }: Asker,
+  params: RequestParams<'invite.create'>,
+): Promise<Answer<'invite.create'>> => {
+  if (params.role === 'admin' && member.role !== 'owner') throw new SottoError('request.notAllowed');
+  const { row, token } = await makeInvite(context, {
+    madeBy: member.id,
+    role: params.role,
+    uses: params.uses,
+    expiresAt: params.expiresAt,
+  });
+  return { invite: inviteObject(row), token };
+};
+
+export const listInvites = async ({ store, clock }: ServerContext): Promise<Answer<'invite.list'>> => {
+  const rows = await store.listInvites(undefined, ROOM_PAGE_MAX);
+  const now = clock.now();
+  const usable = rows.filter((row) => row.revokedAt === null && row.usesLeft > 0 && row.expiresAt > now);
+  return { invites: usable.map(inviteObject) };
+};
+
+/** Throws `invite.unknown`. */
+export const revokeInvite = async ({ store, clock }: ServerContext, _by: MemberId | null, id: RowId): Promise<void> => {
+  if (!(await store.removeInvite(id, clock.now()))) throw new SottoError('invite.unknown');
+};
+
+/** An invite as the wire tells it, without its token. */
+export const inviteObject = (row: InviteRow): ServerInvite => ({
+  id: row.id,
+  role: row.role,
+  usesLeft: row.usesLeft,
+  expiresAt: row.expiresAt,
+  createdAt: row.createdAt,
+  ...(row.madeBy === null ? {} : { createdBy: row.madeBy }),
+});

@@ -1,0 +1,131 @@
+// History and live telling: pages of a channel, resumption from cursors, and the cut-over between the two.
+import { SottoError } from '../protocol/errors.ts';
+import type { ChannelId, EventId } from '../protocol/ids.ts';
+import { RESUME_CHANNELS_MAX, ROOM_PAGE_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { type Answer, EVENT, type RequestParams, type WireHead } from '../protocol/server.ts';
+import type { Peer, ServerContext } from './context.ts';
+import type { Cursor, Head, PageLimit, Stored } from './event-log.ts';
+import { frameOf } from './frames.ts';
+import type { MembershipRow } from './rows.ts';
+import { type Asker, membershipIn } from './session.ts';
+
+const PAGE: PageLimit = { events: ROOM_PAGE_MAX, bytes: ROOM_PAGE_BYTES_MAX };
+
+/** A channel's head as the wire tells it. Throws `channel.unknown`. */
+export const headObject = async ({ log }: ServerContext, channel: ChannelId): Promise<WireHead> => {
+  const [head] = await log.heads([channel]);
+  if (head === undefined) throw new SottoError('channel.unknown');
+  return wireHead(head);
+};
+
+const wireHead = ({ epoch, seq, id, prunedTo }: Head): WireHead => ({ epoch, seq, id, prunedTo });
+
+/** A page of events, then the answer. Who joined a `joined` channel sees nothing from before. */
+export const page = async (
+  context: ServerContext,
+  { peer, membership }: Asker,
+  params: RequestParams<'log.page'>,
+  request: number,
+): Promise<Answer<'log.page'>> => {
+  const channel = params.channel as ChannelId;
+  const from = await firstVisible(context, channel, membership);
+  const limit: PageLimit = { events: params.limit, bytes: ROOM_PAGE_BYTES_MAX };
+  const before = params.at === undefined ? params.before : (await context.log.seqAt(channel, params.at)) + 1;
+  const events =
+    before === undefined
+      ? await context.log.read(channel, Math.max(params.after ?? 0, from - 1), limit)
+      : [...(await context.log.readBack(channel, before, limit))].reverse().filter((one) => one.seq >= from);
+  const head = await headObject(context, channel);
+  await sendAll(context, peer, { channel, epoch: head.epoch, request }, events);
+  return { events: events.length, head };
+};
+
+/** The control events of a channel after a seq, then the answer. */
+export const controls = async (
+  context: ServerContext,
+  { peer }: Asker,
+  params: RequestParams<'log.control'>,
+  request: number,
+): Promise<Answer<'log.control'>> => {
+  const channel = params.channel as ChannelId;
+  const events = await context.store.listAuthority(channel, params.after, ROOM_PAGE_MAX);
+  const head = await headObject(context, channel);
+  const controls = events.filter(({ kind }) => kind === EVENT.control);
+  await sendAll(context, peer, { channel, epoch: head.epoch, request }, controls);
+  return { events: controls.length, more: events.length === ROOM_PAGE_MAX, head };
+};
+
+/**
+ * From now on the reader is told of these channels. What came after each cursor is sent first, in order, when the log still
+ * holds it whole; then the reader joins the fan-out in the turn in which nothing was missing.
+ */
+export const resume = async (
+  context: ServerContext,
+  { peer, session }: Asker,
+  { cursors }: RequestParams<'resume'>,
+): Promise<Answer<'resume'>> => {
+  const wanted = Object.entries(cursors);
+  if (wanted.length > RESUME_CHANNELS_MAX) throw new SottoError('request.invalid', { details: { why: 'channels' } });
+  const channels: Answer<'resume'>['channels'] = {};
+  for (const [id, [epoch, seq, last]] of wanted) {
+    const channel = id as ChannelId;
+    const membership = await membershipIn(context, session.member, channel, 'read');
+    // Nobody may read from before their own join by a cursor of long ago.
+    const from = await firstVisible(context, channel, membership);
+    const cursor: Cursor = { epoch, seq, id: last as EventId | null };
+    channels[id] = await resumeOne(context, peer, channel, { cursor, from });
+  }
+  return { channels };
+};
+
+const resumeOne = async (
+  context: ServerContext,
+  peer: Peer,
+  channel: ChannelId,
+  { cursor, from }: { readonly cursor: Cursor; readonly from: number },
+): Promise<{ readonly recovered: boolean; readonly head: WireHead }> => {
+  const { hub, fanout, log } = context;
+  await hub.follow(channel);
+  let at = cursor;
+  let first: { readonly recovered: boolean; readonly head: WireHead } | undefined;
+  for (;;) {
+    const frames = at.seq + 1 >= from || at.seq > 0 ? hub.since(channel, at) : undefined;
+    if (frames !== undefined) {
+      for (const frame of frames) peer.send(frame);
+      // In this very turn: nothing can come between the last frame and the subscription.
+      if (peer.isOpen) fanout.subscribe(peer, channel);
+      return first ?? { recovered: true, head: await headObject(context, channel) };
+    }
+    const [resumed] = await log.resume([{ channel, ...at }], PAGE);
+    if (resumed === undefined) throw new SottoError('channel.unknown');
+    const head = wireHead(resumed.head);
+    first ??= { recovered: resumed.recovered, head };
+    const events = resumed.recovered ? resumed.events.filter(({ seq }) => seq >= from) : [];
+    await sendAll(context, peer, { channel, epoch: head.epoch, request: 0 }, events);
+    if (!peer.isOpen) return first;
+    const last = resumed.recovered ? resumed.events.at(-1) : undefined;
+    at = last === undefined ? resumed.head : { epoch: head.epoch, seq: last.seq, id: last.id };
+  }
+};
+
+type Page = { readonly channel: ChannelId; readonly epoch: number; readonly request: number };
+
+const sendAll = async (
+  context: ServerContext,
+  peer: Peer,
+  { channel, epoch, request }: Page,
+  events: readonly Stored[],
+): Promise<void> => {
+  for (const event of events) if (!peer.send(frameOf(channel, epoch, event, request))) await context.room(peer);
+};
+
+/** The first seq a member may read: in a `joined` channel that of their own join. */
+const firstVisible = async (
+  { store }: ServerContext,
+  channel: ChannelId,
+  membership: MembershipRow | undefined,
+): Promise<number> => {
+  if (membership === undefined) return 0;
+  const row = await store.getChannel(channel);
+  return row?.history === 'joined' ? membership.joinedSeq : 0;
+};

@@ -1,0 +1,249 @@
+// Who is there: the greeting that proves the server, and the log-in that proves a device, with registration of new members.
+import {
+  compareCertificate,
+  type DeviceCertificate,
+  readDeviceCertificate,
+  signHello,
+  verifyLogin,
+} from '../crypto/member.ts';
+import { sha256 } from '../crypto/primitives.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { type ChannelId, type EventId, type MemberId, SERVER_CHANNEL, timedId } from '../protocol/ids.ts';
+import { isChannelName } from '../protocol/room-content.ts';
+import { type Answer, EVENT, type RequestParams, SERVER_FEATURES, SERVER_VERSIONS } from '../protocol/server.ts';
+import type { Change } from './changes.ts';
+import type { Peer, ServerContext, Session } from './context.ts';
+import { headObject } from './live.ts';
+import type { DeviceRow, MemberRow } from './rows.ts';
+import { checkSecond } from './second.ts';
+import { skeletonOf } from './skeleton.ts';
+
+type Greeted = Extract<Session, { phase: 'greeted' }>;
+
+/** Answers the greeting. Throws `version.unsupported` with the versions that work, and `server.originRefused`. */
+export const greet = async (
+  context: ServerContext,
+  peer: Peer,
+  params: RequestParams<'hello'>,
+): Promise<Answer<'hello'>> => {
+  const version = SERVER_VERSIONS.find((one) => params.versions.includes(one));
+  if (version === undefined) throw new SottoError('version.unsupported', { details: { versions: SERVER_VERSIONS } });
+  if (!context.origins.has(params.origin)) throw new SottoError('server.originRefused');
+  const clientNonce = bytesOf(params.nonce);
+  const serverNonce = context.random.bytes(32);
+  peer.state = { phase: 'greeted', clientNonce, serverNonce, origin: params.origin };
+  const row = await context.store.getServer();
+  const proof = signHello(context.serverSeed, { origin: params.origin, clientNonce, serverNonce });
+  return {
+    version,
+    features: [...SERVER_FEATURES],
+    server: base64(context.serverKey),
+    node: context.node,
+    epoch: row.epoch,
+    name: row.name,
+    nonce: base64(serverNonce),
+    proof: base64(proof),
+    at: context.clock.now(),
+    registration: row.registration,
+  };
+};
+
+/** Proves a device; registers its member first when asked to. Throws `login.refused`, `login.second`, `server.banned`, `registration.closed`, `invite.invalid`, `name.taken`, `name.invalid`. */
+export const login = async (
+  context: ServerContext,
+  peer: Peer,
+  greeted: Greeted,
+  params: RequestParams<'login'>,
+): Promise<Answer<'login'>> => {
+  const certificate = await certificateOf(context, bytesOf(params.certificate));
+  const proven = verifyLogin(
+    certificate.signingKey,
+    { ...greeted, serverId: context.serverKey, binding: peer.binding() },
+    bytesOf(params.proof),
+  );
+  if (!proven) throw new SottoError('login.refused');
+  const known = await context.store.getMember(certificate.member);
+  if (known === undefined) await register(context, peer, certificate, params);
+  else await admitDevice(context, known, certificate, params);
+  const member = await context.store.getMember(certificate.member);
+  if (member === undefined) throw new Error('a member who was made is there');
+  const session = { phase: 'in', member: member.id, device: certificate.device } as const;
+  // Somebody else may have used this greeting while the store answered: a nonce counts once.
+  if (peer.state !== greeted) throw new SottoError('login.refused');
+  peer.state = session;
+  peer.prove();
+  const peers = context.online.get(member.id) ?? new Set();
+  context.online.set(member.id, peers.add(peer));
+  const inbox = await headObject(context, member.id as string as ChannelId);
+  return {
+    member: memberObject(member),
+    device: certificate.device,
+    inbox,
+    oneTimeKeys: await context.store.countPrekeys(certificate.device),
+  };
+};
+
+/** A connection is gone, or its device is no longer welcome. */
+export const logout = (context: ServerContext, peer: Peer): void => {
+  if (peer.state?.phase !== 'in') return;
+  const { member } = peer.state;
+  const peers = context.online.get(member);
+  peers?.delete(peer);
+  if (peers?.size === 0) context.online.delete(member);
+};
+
+/** A member as the wire tells it. */
+export const memberObject = (row: MemberRow) => ({
+  id: row.id,
+  key: base64(row.memberKey),
+  name: row.name,
+  role: row.role,
+  status: row.status,
+  joinedAt: row.joinedAt,
+  banned: row.banned,
+});
+
+// A device that is known is compared byte by byte: to check a certificate anew takes 7 ms.
+const certificateOf = async ({ store, serverKey }: ServerContext, bytes: Uint8Array): Promise<DeviceCertificate> => {
+  const certificate = readDeviceCertificate(bytes, serverKey);
+  const row = await store.getDevice(certificate.device);
+  if (row !== undefined && row.revokedAt !== null) throw new SottoError('login.refused');
+  return certificate;
+};
+
+const register = async (
+  context: ServerContext,
+  peer: Peer,
+  certificate: DeviceCertificate,
+  { register: wanted, certificate: encoded }: RequestParams<'login'>,
+): Promise<void> => {
+  if (wanted === undefined) throw new SottoError('login.refused');
+  const wait = context.rates.register.take(peer.source ?? '', context.clock.monotonic());
+  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+  const { registration } = await context.store.getServer();
+  const invite =
+    wanted.invite === undefined ? undefined : await context.store.getInvite(sha256(Buffer.from(wanted.invite)));
+  const now = context.clock.now();
+  const usable = invite !== undefined && invite.revokedAt === null && invite.usesLeft > 0 && invite.expiresAt > now;
+  // Without a good invite nobody is told anything about names.
+  if (wanted.invite !== undefined && !usable) throw new SottoError('invite.invalid');
+  if (registration === 'closed' && invite?.role !== 'owner') throw new SottoError('registration.closed');
+  if (registration === 'invite' && !usable) throw new SottoError('registration.closed');
+  if (!isChannelName(wanted.name)) throw new SottoError('name.invalid');
+  const looks = skeletonOf(wanted.name);
+  if ((await context.store.getMemberByName(looks)) !== undefined) throw new SottoError('name.taken');
+  const changes: Change[] = [
+    ...(invite === undefined ? [] : [{ kind: 'inviteUsed', invite: invite.id } as const]),
+    {
+      kind: 'member',
+      row: {
+        id: certificate.member,
+        memberKey: certificate.memberKey,
+        name: wanted.name,
+        skeleton: looks,
+        role: invite?.role ?? 'member',
+        status: '',
+        banned: false,
+        joinedAt: now,
+        erasedAt: null,
+      },
+    },
+    { kind: 'device', row: deviceRow(certificate, bytesOf(encoded), now) },
+  ];
+  await appendAuthority(context, certificate.member, { what: 'member.joined' }, changes);
+};
+
+const admitDevice = async (
+  context: ServerContext,
+  member: MemberRow,
+  certificate: DeviceCertificate,
+  { certificate: encoded, second }: RequestParams<'login'>,
+): Promise<void> => {
+  if (member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
+  const devices = await context.store.listDevices(member.id);
+  if (devices.some((one) => one.id === certificate.device && one.revokedAt === null)) return;
+  const known = devices.map((one) => readDeviceCertificate(one.certificate, context.serverKey));
+  compareCertificate(known, certificate);
+  await checkSecond(context, member.id, second);
+  const now = context.clock.now();
+  await appendAuthority(context, member.id, { what: 'device.added', device: certificate.device }, [
+    { kind: 'device', row: deviceRow(certificate, bytesOf(encoded), now) },
+  ]);
+  await notify(context, member.id, { what: 'device.added', device: certificate.device });
+};
+
+const deviceRow = (certificate: DeviceCertificate, bytes: Uint8Array<ArrayBuffer>, now: number): DeviceRow => ({
+  id: certificate.device,
+  member: certificate.member,
+  signingKey: certificate.signingKey,
+  signalKey: certificate.signalKey,
+  certificate: bytes,
+  serial: certificate.serial,
+  addedAt: now,
+  revokedAt: null,
+});
+
+const AUTHORITY_TRIES_MAX = 8;
+
+/** Appends an event of server-wide authority with its changes. Throws what the log refuses. */
+export const appendAuthority = async (
+  context: ServerContext,
+  by: MemberId,
+  said: object,
+  changes: readonly Change[],
+): Promise<void> => {
+  const id = timedId<EventId>(context.clock.now(), context.random.bytes(10));
+  const body = new Uint8Array(Buffer.from(JSON.stringify(said)));
+  for (let tries = 0; tries < AUTHORITY_TRIES_MAX; tries++) {
+    const [head] = await context.log.heads([SERVER_CHANNEL]);
+    const outcome = await context.append({
+      channel: SERVER_CHANNEL,
+      id,
+      member: by,
+      kind: EVENT.notice,
+      body,
+      checkedAt: head?.authoritySeq ?? 0,
+      changes,
+    });
+    if (outcome.kind === 'committed' || outcome.kind === 'duplicate') return;
+    if (outcome.kind === 'refused') throw refusedBy(outcome.code);
+  }
+  throw new SottoError('server.unavailable');
+};
+
+/** Puts a notice of the server into a member's inbox: all their devices see it. */
+export const notify = async (context: ServerContext, member: MemberId, said: object): Promise<void> => {
+  await context.append({
+    channel: member as string as ChannelId,
+    id: timedId<EventId>(context.clock.now(), context.random.bytes(10)),
+    member,
+    kind: EVENT.notice,
+    body: new Uint8Array(Buffer.from(JSON.stringify(said))),
+    checkedAt: Number.MAX_SAFE_INTEGER,
+    changes: [],
+  });
+};
+
+/** What the log refuses, as an answer. */
+export const refusedBy = (code: string, retryAfterMs?: number): SottoError => {
+  const details = retryAfterMs === undefined ? {} : { retryAfterMs };
+  switch (code) {
+    case 'taken':
+      return new SottoError('name.taken');
+    case 'spent':
+      return new SottoError('invite.invalid');
+    case 'slow_mode':
+      return new SottoError('channel.slow', { details });
+    case 'archived':
+      return new SottoError('channel.archived');
+    case 'no_such_channel':
+      return new SottoError('channel.unknown');
+    case 'id_taken':
+      return new SottoError('request.invalid', { details: { why: 'id' } });
+    default:
+      return new SottoError('file.unknown');
+  }
+};
+
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text, 'base64'));

@@ -1,0 +1,56 @@
+// Prekeys of devices: published by their owner, handed out once each to who wants to write to them.
+import { SottoError } from '../protocol/errors.ts';
+import type { MemberId } from '../protocol/ids.ts';
+import { joinBundle, PREKEY_ENTRY_BYTES, prekeyIdOf } from '../protocol/prekeys.ts';
+import type { Answer, RequestParams } from '../protocol/server.ts';
+import type { ServerContext } from './context.ts';
+import type { PrekeyRow } from './rows.ts';
+import type { Asker } from './session.ts';
+
+type Entry = Omit<PrekeyRow, 'device'>;
+
+/** Keeps what a device publishes; how many one-time keys are left is the answer. Throws `request.invalid`. */
+export const putPrekeys = async (
+  { store }: ServerContext,
+  { session }: Asker,
+  params: RequestParams<'prekeys.put'>,
+): Promise<Answer<'prekeys.put'>> => {
+  const entries: Entry[] = [
+    ...(params.signed === undefined ? [] : [entryOf('signed', 'signed', params.signed)]),
+    ...(params.lastResort === undefined ? [] : [entryOf('last', 'kyber', params.lastResort)]),
+    ...params.ec.map((text) => entryOf('ec', 'ec', text)),
+    ...params.kyber.map((text) => entryOf('kyber', 'kyber', text)),
+  ];
+  await store.putPrekeys(session.device, entries);
+  return store.countPrekeys(session.device);
+};
+
+/** A bundle of each living device of a member. Throws `member.unknown`, `rate.limited`. */
+export const takePrekeys = async (
+  { store, rates, clock }: ServerContext,
+  { member }: Asker,
+  { member: target }: RequestParams<'prekeys.take'>,
+): Promise<Answer<'prekeys.take'>> => {
+  const row = await store.getMember(target as MemberId);
+  if (row === undefined || row.erasedAt !== null || row.banned) throw new SottoError('member.unknown');
+  const wait = rates.prekeys.take(`${member.id} ${target}`, clock.monotonic());
+  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+  const bundles: Answer<'prekeys.take'>['bundles'] = [];
+  for (const device of await store.listDevices(row.id)) {
+    if (device.revokedAt !== null) continue;
+    const taken = await store.takePrekeys(device.id);
+    if (taken === undefined) continue;
+    const bundle = joinBundle({ signed: taken.signed.body, kyber: taken.kyber.body, ec: taken.ec?.body });
+    bundles.push({ device: device.id, certificate: base64(device.certificate), bundle: base64(bundle) });
+  }
+  return { bundles };
+};
+
+const entryOf = (kind: PrekeyRow['kind'], layout: keyof typeof PREKEY_ENTRY_BYTES, text: string): Entry => {
+  const body = new Uint8Array(Buffer.from(text, 'base64'));
+  if (body.length !== PREKEY_ENTRY_BYTES[layout])
+    throw new SottoError('request.invalid', { details: { why: 'prekey' } });
+  return { kind, keyId: prekeyIdOf(body), body };
+};
+
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');

@@ -1,0 +1,245 @@
+// Appends what a member publishes: contents by their place in the channel, controls by the rules of the channel, directs into inboxes.
+import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
+import { judgeControl, mayErase, rankOf } from '../crypto/channel-state.ts';
+import { replay } from '../crypto/membership.ts';
+import { sha256 } from '../crypto/primitives.ts';
+import { channelOf, creationScope, openEvent } from '../crypto/room-event.ts';
+import { SottoError } from '../protocol/errors.ts';
+import type { ChannelId, EventId, MemberId } from '../protocol/ids.ts';
+import { EVENT_BODY_BYTES_MAX } from '../protocol/limits.ts';
+import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
+import { EVENT, type Publish } from '../protocol/server.ts';
+import type { Change } from './changes.ts';
+import type { ServerContext } from './context.ts';
+import type { Outcome } from './event-log.ts';
+import { refusedBy } from './login.ts';
+import type { ChannelRole, MembershipRow } from './rows.ts';
+import type { Asker } from './session.ts';
+import { membershipIn } from './session.ts';
+import { skeletonOf } from './skeleton.ts';
+
+type Publisher = Pick<Asker, 'peer' | 'session' | 'member'>;
+type Ok = { readonly seq: number; readonly epoch: number; readonly at: number };
+
+const STALE_TRIES_MAX = 4;
+
+/** Appends one event and gives its place. Throws `channel.*`, `event.*`, `rate.limited`, `name.taken`, `server.unavailable`. */
+export const publish = async (context: ServerContext, who: Publisher, wanted: Publish): Promise<Ok> => {
+  if (wanted.body.length > EVENT_BODY_BYTES_MAX) throw new SottoError('frame.tooLarge');
+  switch (wanted.kind) {
+    case EVENT.content:
+      checkRate(context, who.member.id, 'publish');
+      return publishContent(context, who, wanted);
+    case EVENT.control:
+      checkRate(context, who.member.id, 'publish');
+      return publishControl(context, who, wanted);
+    case EVENT.direct:
+      checkRate(context, who.member.id, 'direct');
+      return publishDirect(context, who, wanted);
+    default:
+      throw new SottoError('request.invalid', { details: { why: 'kind' } });
+  }
+};
+
+const checkRate = (context: ServerContext, member: MemberId, rate: 'publish' | 'direct'): void => {
+  const now = context.clock.monotonic();
+  const wait = context.rates.burst.take(member, now) || context.rates[rate].take(member, now);
+  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+};
+
+const publishContent = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Ok> => {
+  const channel = wanted.channel as ChannelId;
+  const [membership, row] = await Promise.all([
+    membershipIn(context, member.id, channel, 'read'),
+    context.store.getChannel(channel),
+  ]);
+  if (membership === undefined || row === undefined) throw new SottoError('channel.unknown');
+  if (membership.mutedUntil > context.clock.now()) throw new SottoError('channel.muted');
+  const changes: Change[] = [];
+  const isModerator = membership.role !== 'member';
+  if (row.slowMs > 0 && !isModerator) changes.push({ kind: 'slow', intervalMs: row.slowMs });
+  if (wanted.ttlSeconds > 0) changes.push({ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 });
+  return placed(
+    await context.append({
+      channel,
+      id: wanted.id as EventId,
+      member: member.id,
+      kind: EVENT.content,
+      body: wanted.body,
+      checkedAt: wanted.checkedAt,
+      changes,
+    }),
+  );
+};
+
+const publishDirect = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Ok> => {
+  const to = await context.store.getMember(wanted.channel as string as MemberId);
+  if (to === undefined || to.erasedAt !== null || to.banned) throw new SottoError('member.unknown');
+  return placed(
+    await context.append({
+      channel: wanted.channel as ChannelId,
+      id: wanted.id as EventId,
+      member: member.id,
+      kind: EVENT.direct,
+      body: wanted.body,
+      checkedAt: Number.MAX_SAFE_INTEGER,
+      changes: wanted.ttlSeconds > 0 ? [{ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 }] : [],
+    }),
+  );
+};
+
+// The server verifies what it must enforce: the signature of a control event, and the rules of the channel.
+const publishControl = async (context: ServerContext, who: Publisher, wanted: Publish): Promise<Ok> => {
+  const channel = wanted.channel as ChannelId;
+  for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
+    const known = await context.states.get(channel);
+    const event = await openControl(context, who, wanted, known?.state);
+    const why = judgeControl(known?.state, event);
+    if (why !== undefined) throw new SottoError('event.refused', { details: { why } });
+    const outcome = await context.append({
+      channel,
+      id: event.header.id,
+      member: who.member.id,
+      kind: EVENT.control,
+      body: wanted.body,
+      checkedAt: known?.authoritySeq ?? 0,
+      changes: await changesOf(context, who, wanted, event, known?.state),
+    });
+    if (outcome.kind !== 'stale') return placed(outcome);
+    context.states.forget(channel);
+  }
+  throw new SottoError('server.unavailable');
+};
+
+const openControl = async (
+  context: ServerContext,
+  { session, member }: Publisher,
+  wanted: Publish,
+  state: ChannelState | undefined,
+): Promise<ControlEvent> => {
+  const device = await context.store.getDevice(session.device);
+  const creates = state === undefined;
+  if (creates && channelOf(wanted.body).channel !== wanted.channel) throw new SottoError('channel.unknown');
+  const { header, content } = openEvent(
+    {
+      scope: creates ? creationScope(context.serverKey) : { serverId: context.serverKey, channelHash: state.hash },
+      outer: { id: wanted.id as EventId, sender: member.id, kind: EVENT.control },
+      // A device signs for itself only: another one of the member sends its own events.
+      keyOf: (sender, id) => (sender === member.id && id === device?.id ? device.signingKey : undefined),
+    },
+    wanted.body,
+    decodeControl,
+  );
+  const seq = (state?.seq ?? 0) + 1;
+  return { seq, header, control: content, bodyHash: sha256(wanted.body) };
+};
+
+/** The rows that go with a control event, and with what follows from it. */
+const changesOf = async (
+  context: ServerContext,
+  { member }: Publisher,
+  wanted: Publish,
+  event: ControlEvent,
+  before: ChannelState | undefined,
+): Promise<Change[]> => {
+  const { control } = event;
+  if (control.op === 'erase') return erasure(context, wanted, control, member.id, before);
+  const { state } = replay(before, [event]);
+  if (state === undefined) throw new Error('the event was judged');
+  const changes: Change[] = before === undefined ? [creation(context, wanted, control, member.id, state)] : [];
+  changes.push(...memberships(before, state));
+  if (control.op === 'mode')
+    changes.push({ kind: 'channelSet', set: { slowMs: state.mode.slowMs, retentionMs: state.mode.retentionMs } });
+  if (control.op === 'archive') changes.push({ kind: 'channelSet', set: { archivedAt: context.clock.now() } });
+  // What changes no row still moves who may do what: readers of older states must look again.
+  if (changes.length === 0) changes.push({ kind: 'channelSet', set: { isPrivate: state.private } });
+  return changes;
+};
+
+const creation = (
+  context: ServerContext,
+  wanted: Publish,
+  control: Control | UnknownControl,
+  creator: MemberId,
+  state: ChannelState,
+): Change => {
+  if (control.op !== 'create') throw new Error('the first event was judged to be a creation');
+  return {
+    kind: 'channel',
+    row: {
+      id: state.channel,
+      name: state.name,
+      skeleton: skeletonOf(state.name),
+      encryption: state.encryption,
+      isPrivate: state.private,
+      history: state.history,
+      slowMs: 0,
+      retentionMs: 0,
+      archivedAt: null,
+      createdBy: creator,
+      createdAt: context.clock.now(),
+      creation: wanted.body,
+    },
+  };
+};
+
+/** Rows of everybody whose place in the channel is another now. */
+const memberships = (before: ChannelState | undefined, after: ChannelState): Change[] => {
+  const ids = new Set([
+    ...(before?.members.keys() ?? []),
+    ...(before?.invited.keys() ?? []),
+    ...(before?.banned ?? []),
+    ...after.members.keys(),
+    ...after.invited.keys(),
+    ...after.banned,
+  ]);
+  return [...ids].flatMap((id): Change[] => {
+    const [was, is] = [placeOf(before, id), placeOf(after, id)];
+    const same =
+      was !== undefined && was.state === is.state && was.role === is.role && was.mutedUntil === is.mutedUntil;
+    return same ? [] : [{ kind: 'membership', row: { member: id, ...is } }];
+  });
+};
+
+type PlaceIn = Pick<MembershipRow, 'state' | 'role' | 'mutedUntil'>;
+
+const placeOf = (state: ChannelState | undefined, id: MemberId): PlaceIn => {
+  const member = state?.members.get(id);
+  if (member !== undefined)
+    return { state: 'joined', role: roleOf(rankOf(member.role)), mutedUntil: member.mutedUntil ?? 0 };
+  const absent = { role: 'member', mutedUntil: 0 } as const;
+  if (state?.banned.has(id) === true) return { state: 'banned', ...absent };
+  return { state: state?.invited.has(id) === true ? 'invited' : 'left', ...absent };
+};
+
+// The server knows three: what it enforces does not tell admins from moderators.
+const roleOf = (rank: number): ChannelRole => (rank >= 3 ? 'owner' : rank >= 1 ? 'moderator' : 'member');
+
+const ERASE_LOOK = 1;
+
+const erasure = async (
+  context: ServerContext,
+  wanted: Publish,
+  control: Extract<Control, { op: 'erase' }>,
+  by: MemberId,
+  state: ChannelState | undefined,
+): Promise<Change[]> => {
+  const target = await context.log.seqOf(wanted.channel as ChannelId, control.target);
+  if (target === 0 || state === undefined) return [];
+  const [stored] = await context.log.read(wanted.channel as ChannelId, target - 1, { events: ERASE_LOOK, bytes: 1 });
+  if (stored === undefined || stored.kind !== EVENT.content || !mayErase(state, by, stored.member))
+    throw new SottoError('event.refused', { details: { why: 'role' } });
+  return [{ kind: 'erase', seq: target }];
+};
+
+const placed = (outcome: Outcome): Ok => {
+  switch (outcome.kind) {
+    case 'committed':
+    case 'duplicate':
+      return { seq: outcome.seq, epoch: outcome.epoch, at: outcome.at };
+    case 'stale':
+      throw new SottoError('event.stale', { details: { authoritySeq: outcome.authoritySeq } });
+    case 'refused':
+      throw refusedBy(outcome.code, outcome.retryAfterMs);
+  }
+};

@@ -1,0 +1,144 @@
+// The server's second check for another device: a password and a TOTP or recovery code, changed only with the present ones.
+import { argon2, createHmac, timingSafeEqual } from 'node:crypto';
+import { sha256 } from '../crypto/primitives.ts';
+import { SottoError } from '../protocol/errors.ts';
+import type { MemberId } from '../protocol/ids.ts';
+import {
+  ARGON2_LANES,
+  ARGON2_MEMORY_KIB,
+  ARGON2_PASSES,
+  PASSWORD_HASHES_MAX,
+  RECOVERY_CODES,
+  SECOND_TRIES_MAX,
+  SECOND_WINDOW_MS,
+  TOTP_STEP_MS,
+} from '../protocol/limits.ts';
+import type { Answer, RequestParams } from '../protocol/server.ts';
+import type { ServerContext } from './context.ts';
+import type { SecondFactorRow } from './rows.ts';
+import type { Asker } from './session.ts';
+
+type Second = { readonly password: string; readonly code: string };
+
+const SALT_BYTES = 16;
+const HASH_BYTES = 32;
+const TOTP_DIGITS = 6;
+const SECRET_BYTES_MIN = 16;
+const RECOVERY_BYTES = 10;
+
+/** Sets or changes both; where there are some, the present ones are asked for. Throws `login.second`, `rate.limited`, `server.busy`. */
+export const setSecond = async (
+  context: ServerContext,
+  { member }: Asker,
+  params: RequestParams<'second.set'>,
+): Promise<Answer<'second.set'>> => {
+  await checkSecond(context, member.id, params.present);
+  const secret = new Uint8Array(Buffer.from(params.secret, 'base64'));
+  if (secret.length < SECRET_BYTES_MIN) throw new SottoError('request.invalid', { details: { why: 'secret' } });
+  const step = stepOf(secret, params.code, context.clock.now());
+  if (step === undefined) throw new SottoError('login.second');
+  const recoveryCodes = Array.from({ length: RECOVERY_CODES }, () =>
+    Buffer.from(context.random.bytes(RECOVERY_BYTES))
+      .toString('hex')
+      .replace(/(.{5})(?=.)/g, '$1-'),
+  );
+  const row: SecondFactorRow = {
+    member: member.id,
+    passwordHash: await hashPassword(params.password, context.random.bytes(SALT_BYTES)),
+    sealedTotp: context.sealer.seal(labelOf(member.id), secret),
+    lastStep: step,
+    updatedAt: context.clock.now(),
+  };
+  await context.store.putSecondFactor(
+    row,
+    recoveryCodes.map((code) => sha256(Buffer.from(code))),
+  );
+  return { recoveryCodes };
+};
+
+export const removeSecond = async (
+  context: ServerContext,
+  { member }: Asker,
+  params: RequestParams<'second.remove'>,
+): Promise<Answer<'second.remove'>> => {
+  await checkSecond(context, member.id, params);
+  await context.store.removeSecondFactor(member.id);
+  return {};
+};
+
+/**
+ * Lets pass who has no second factor, or shows the right ones: the password, and a TOTP step or a recovery code that was not
+ * used before. Tries are counted for the member and only here: log-ins of known devices are never locked. Throws
+ * `login.second`, `rate.limited`, `server.busy`.
+ */
+export const checkSecond = async (
+  context: ServerContext,
+  member: MemberId,
+  shown: Second | undefined,
+): Promise<void> => {
+  const row = await context.store.getSecondFactor(member);
+  if (row === undefined) return;
+  if (shown === undefined) throw new SottoError('login.second');
+  const now = context.clock.now();
+  const { tries, since } = await context.store.putAttempt('second', member, { now, windowMs: SECOND_WINDOW_MS });
+  if (tries > SECOND_TRIES_MAX)
+    throw new SottoError('rate.limited', { details: { retryAfterMs: since + SECOND_WINDOW_MS - now } });
+  const salt = row.passwordHash.subarray(0, SALT_BYTES);
+  const right = timingSafeEqual(await hashPassword(shown.password, salt), row.passwordHash);
+  const used = right && (await useCode(context, row, shown.code));
+  if (!used) throw new SottoError('login.second');
+};
+
+const useCode = async (context: ServerContext, row: SecondFactorRow, code: string): Promise<boolean> => {
+  const secret = context.sealer.open(labelOf(row.member), row.sealedTotp);
+  const step = stepOf(secret, code, context.clock.now());
+  if (step !== undefined) return context.store.takeTotpStep(row.member, step);
+  return context.store.takeRecoveryCode(row.member, sha256(Buffer.from(code.toLowerCase())));
+};
+
+/** The step whose code this is, now or one beside it; RFC 6238 with SHA-1, 30 s, 6 digits. */
+const stepOf = (secret: Uint8Array, code: string, now: number): number | undefined => {
+  const present = Math.floor(now / TOTP_STEP_MS);
+  return [present, present - 1, present + 1].find((step) => same(totp(secret, step), code));
+};
+
+/** RFC 4226 section 5.3. */
+export const totp = (secret: Uint8Array, step: number): string => {
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(step));
+  const mac = createHmac('sha1', secret).update(counter).digest();
+  const offset = (mac.at(-1) ?? 0) & 15;
+  return String((mac.readUInt32BE(offset) & 0x7fff_ffff) % 10 ** TOTP_DIGITS).padStart(TOTP_DIGITS, '0');
+};
+
+const same = (a: string, b: string): boolean =>
+  a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b.padEnd(a.length).slice(0, a.length)));
+
+let hashing = 0;
+
+/** Salt ‖ Argon2id, on another thread, a few at once: more are told to come later. */
+const hashPassword = async (password: string, salt: Uint8Array): Promise<Uint8Array<ArrayBuffer>> => {
+  if (hashing >= PASSWORD_HASHES_MAX) throw new SottoError('server.busy');
+  hashing++;
+  try {
+    const hash = await new Promise<Buffer>((resolve, reject) =>
+      argon2(
+        'argon2id',
+        {
+          message: password.normalize('NFKC'),
+          nonce: salt,
+          parallelism: ARGON2_LANES,
+          tagLength: HASH_BYTES,
+          memory: ARGON2_MEMORY_KIB,
+          passes: ARGON2_PASSES,
+        },
+        (error, tag) => (error === null ? resolve(tag) : reject(error)),
+      ),
+    );
+    return new Uint8Array(Buffer.concat([salt, hash]));
+  } finally {
+    hashing--;
+  }
+};
+
+const labelOf = (member: MemberId): string => `totp ${member}`;

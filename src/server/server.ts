@@ -1,0 +1,190 @@
+// A running server: its data, its connections, and everything between them, from start to drain.
+import { ed25519Public } from '../crypto/primitives.ts';
+import { serverCertificate } from '../crypto/server-certificate.ts';
+import type { Clock, Log, Random } from '../ports.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { type EventId, idOf, type RowId, timedId } from '../protocol/ids.ts';
+import { ChannelStates } from './channel-states.ts';
+import type { Peer, ServerContext, Session } from './context.ts';
+import { LogError } from './event-log.ts';
+import { Fanout } from './fanout.ts';
+import { Hub } from './hub.ts';
+import { makeInvite } from './invites.ts';
+import { Listener, type Place, type TlsKeys } from './listener.ts';
+import { Rates } from './rates.ts';
+import type { ServerStore } from './server-store.ts';
+import { onBinary, onClosed, onText } from './session.ts';
+import type { Turn } from './turn.ts';
+
+export type ServerOptions = {
+  readonly store: ServerStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly turn: Turn;
+  readonly journal: Log;
+  /** Where to listen; TLS keys of `pinned` are the server's own. */
+  readonly listen: readonly (
+    | { readonly kind: 'tcp'; readonly host: string; readonly port: number; readonly tls: 'pinned' | 'none' | TlsKeys }
+    | { readonly kind: 'unix'; readonly path: string; readonly circuits: boolean }
+  )[];
+  /** Origins that clients dial beside those it listens at: a name, a proxy's address, an onion service. */
+  readonly origins: readonly string[];
+  readonly proxies: readonly string[];
+  /** Gets what must never happen: the owner ends the process. */
+  readonly bug: (error: unknown) => void;
+};
+
+const MINUTE = 60;
+
+/** Connections are accepted once this resolves. */
+export class RoomServer implements AsyncDisposable {
+  readonly context: ServerContext;
+  /** Whether its certificate carries the server key, so that invites pin it. */
+  readonly isPinned: boolean;
+  /** What clients dial, the first place first. */
+  readonly urls: readonly string[];
+  readonly #listener: Listener<Session>;
+  readonly #hub: Hub<Peer>;
+  readonly #waiting: Map<Peer, (() => void)[]>;
+
+  private constructor(
+    context: ServerContext,
+    listener: Listener<Session>,
+    hub: Hub<Peer>,
+    waiting: Map<Peer, (() => void)[]>,
+    urls: readonly string[],
+    isPinned: boolean,
+  ) {
+    this.context = context;
+    this.#listener = listener;
+    this.#hub = hub;
+    this.#waiting = waiting;
+    this.urls = urls;
+    this.isPinned = isPinned;
+  }
+
+  static async start(options: ServerOptions): Promise<RoomServer> {
+    const { store, clock, random, turn, journal, bug } = options;
+    const serverSeed = new Uint8Array(await store.serverKey());
+    const states = new ChannelStates(store.state);
+    const fanout = new Fanout<Peer>(queueMicrotask);
+    const hub = new Hub<Peer>({ log: store.log, states, fanout, clock, turn, journal, bug });
+    const waiting = new Map<Peer, (() => void)[]>();
+    const origins = new Set(options.origins);
+    const context: ServerContext = {
+      clock,
+      random,
+      journal,
+      log: store.log,
+      store: store.state,
+      blobs: store.blobs,
+      sealer: store.sealer,
+      states,
+      fanout,
+      hub,
+      serverSeed,
+      serverKey: ed25519Public(serverSeed),
+      node: idOf(random.bytes(16)),
+      origins,
+      online: new Map(),
+      rates: {
+        publish: new Rates({ burst: 60, perSecond: 60 / MINUTE }),
+        burst: new Rates({ burst: 10, perSecond: 10 }),
+        direct: new Rates({ burst: 600, perSecond: 600 / MINUTE }),
+        request: new Rates({ burst: 200, perSecond: 50 }),
+        signal: new Rates({ burst: 10, perSecond: 2 }),
+        register: new Rates({ burst: 20, perSecond: 20 / MINUTE }),
+        prekeys: new Rates({ burst: 5, perSecond: 5 / (24 * 60 * MINUTE) }),
+      },
+      append: async (draft) => {
+        try {
+          return await hub.append(draft);
+        } catch (error) {
+          if (error instanceof LogError) throw new SottoError('server.unavailable', { cause: error });
+          throw error;
+        }
+      },
+      room: (peer) =>
+        new Promise((resolve) => {
+          if (!peer.isOpen) return resolve();
+          waiting.set(peer, [...(waiting.get(peer) ?? []), resolve]);
+        }),
+      rowId: () => timedId<RowId>(clock.now(), random.bytes(10)),
+      eventId: () => timedId<EventId>(clock.now(), random.bytes(10)),
+      bug,
+    };
+    const wake = (peer: Peer): void => {
+      const resolves = waiting.get(peer) ?? [];
+      waiting.delete(peer);
+      for (const resolve of resolves) resolve();
+    };
+    const listener = await Listener.open<Session>({
+      places: options.listen.map((place) => placeOf(place, serverSeed)),
+      proxies: options.proxies,
+      clock,
+      random,
+      events: {
+        opened: (peer) => {
+          peer.state = { phase: 'new' };
+        },
+        text: (peer, text) => onText(context, peer, text),
+        binary: (peer, bytes) => onBinary(context, peer, new Uint8Array(bytes)),
+        drained: wake,
+        closed: (peer) => {
+          wake(peer);
+          onClosed(context, peer);
+        },
+        refused: (why) => journal.debug('connection.refused', { why }),
+      },
+    });
+    const urls = options.listen.flatMap((place, i) => urlOf(place, listener.addresses[i]));
+    for (const url of urls) origins.add(url);
+    return new RoomServer(
+      context,
+      listener,
+      hub,
+      waiting,
+      [...options.origins, ...urls],
+      options.listen.every((place) => place.kind === 'unix' || place.tls === 'pinned'),
+    );
+  }
+
+  /** Connections that hold a socket. */
+  get connections(): number {
+    return this.#listener.connections.size;
+  }
+
+  /** An invite for the first owner; undefined when there is an owner already. */
+  async ownerInvite(): Promise<string | undefined> {
+    const members = await this.context.store.listMembers(undefined, OWNER_LOOK);
+    if (members.some(({ role }) => role === 'owner')) return undefined;
+    const { token } = await makeInvite(this.context, { madeBy: null, role: 'owner', uses: 1, expiresAt: undefined });
+    return token;
+  }
+
+  /** Takes nobody new, tells those who are there to come back later, commits what waits, and ends. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.stopAccepting();
+    await this.#hub[Symbol.asyncDispose]();
+    await this.#listener[Symbol.asyncDispose]();
+    this.#waiting.clear();
+  }
+}
+
+const OWNER_LOOK = 500;
+
+const placeOf = (place: ServerOptions['listen'][number], seed: Uint8Array): Place => {
+  if (place.kind === 'unix') return place;
+  const { kind, host, port, tls } = place;
+  if (tls === 'none') return { kind, host, port };
+  return { kind, host, port, tls: tls === 'pinned' ? serverCertificate(seed) : tls };
+};
+
+const urlOf = (
+  place: ServerOptions['listen'][number],
+  address: ReturnType<Listener<Session>['addresses']['at']>,
+): string[] => {
+  if (place.kind === 'unix' || address === null || address === undefined || typeof address === 'string') return [];
+  const host = place.host.includes(':') ? `[${place.host}]` : place.host;
+  return [`${place.tls === 'none' ? 'ws' : 'wss'}://${host}:${address.port}`];
+};

@@ -1,0 +1,139 @@
+// One connection's conversation: greeting, log-in, then requests, each checked against the table of protocol/server.ts.
+
+import { type ErrorCode, expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
+import type { ChannelId, MemberId } from '../protocol/ids.ts';
+import { type AnyRequest, decodeBinary, decodeRequest, type Needs, REQUESTS } from '../protocol/server.ts';
+import { CLOSE, textFrame } from '../protocol/websocket.ts';
+import type { Peer, ServerContext, Session } from './context.ts';
+import { takePart } from './files.ts';
+import { HANDLERS } from './handlers.ts';
+import { greet, login, logout } from './login.ts';
+import { publish } from './publish.ts';
+import type { MemberRow, MembershipRow } from './rows.ts';
+
+/** Who asks, and what they are in the channel that they ask about. */
+export type Asker = {
+  readonly peer: Peer;
+  readonly session: Extract<Session, { phase: 'in' }>;
+  readonly member: MemberRow;
+  readonly membership: MembershipRow | undefined;
+};
+
+/** A text message of a connection: a request. A bug ends the process; everything else is an answer, or ends the connection. */
+export const onText = (context: ServerContext, peer: Peer, text: string): void => {
+  let request: AnyRequest;
+  try {
+    request = decodeRequest(text);
+  } catch (error) {
+    return refuseMessage(peer, error);
+  }
+  answer(context, peer, request.id, () => ask(context, peer, request));
+};
+
+/** A binary message of a connection: a publish, or bytes of an upload. */
+export const onBinary = (context: ServerContext, peer: Peer, bytes: Uint8Array<ArrayBuffer>): void => {
+  const message = decodeBinary(bytes);
+  if (message.type === 'event') throw new ProtocolError('frame.invalid', { details: { why: 'event' } });
+  answer(context, peer, message.request, async () => {
+    const { session, member } = await present(context, peer);
+    const asker = { peer, session, member };
+    return message.type === 'publish' ? publish(context, asker, message) : takePart(context, asker, message);
+  });
+};
+
+/** A connection is gone. */
+export const onClosed = (context: ServerContext, peer: Peer): void => {
+  context.fanout.drop(peer);
+  logout(context, peer);
+};
+
+const ask = async (context: ServerContext, peer: Peer, request: AnyRequest): Promise<object> => {
+  const session = peer.state ?? { phase: 'new' };
+  if (request.name === 'hello') {
+    if (session.phase !== 'new') throw new SottoError('request.refused');
+    return greet(context, peer, request.params);
+  }
+  if (request.name === 'login') {
+    if (session.phase !== 'greeted') throw new SottoError('request.refused');
+    return login(context, peer, session, request.params);
+  }
+  const { needs } = REQUESTS[request.name];
+  const asker = await admit(context, peer, needs, 'channel' in request.params ? request.params.channel : undefined);
+  const wait = context.rates.request.take(asker.session.member, context.clock.monotonic());
+  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+  const handler = HANDLERS[request.name] as (
+    context: ServerContext,
+    asker: Asker,
+    params: unknown,
+    id: number,
+  ) => Promise<object>;
+  return handler(context, asker, request.params, request.id);
+};
+
+/** The member at the other end, as they are now. Throws `login.needed` or `server.banned`. */
+const present = async (context: ServerContext, peer: Peer) => {
+  const session = peer.state;
+  if (session?.phase !== 'in') throw new SottoError('login.needed');
+  const member = await context.store.getMember(session.member);
+  if (member === undefined || member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
+  return { session, member };
+};
+
+const admit = async (context: ServerContext, peer: Peer, needs: Needs, channel: string | undefined): Promise<Asker> => {
+  const { session, member } = await present(context, peer);
+  if (needs.role === 'admin' && member.role === 'member') throw new SottoError('request.notAllowed');
+  if (needs.role === 'owner' && member.role !== 'owner') throw new SottoError('request.notAllowed');
+  if (needs.channel === undefined || channel === undefined) return { peer, session, member, membership: undefined };
+  const membership = await membershipIn(context, member.id, channel as ChannelId, needs.channel);
+  return { peer, session, member, membership };
+};
+
+/** What a member is in a channel they may `see` or `read`; nothing in their own inbox. Throws `channel.unknown`, `channel.notMember`, `channel.banned`. */
+export const membershipIn = async (
+  { store }: ServerContext,
+  member: MemberId,
+  channel: ChannelId,
+  needs: 'see' | 'read',
+): Promise<MembershipRow | undefined> => {
+  if ((channel as string) === member) return undefined;
+  const [row, membership] = await Promise.all([store.getChannel(channel), store.getMembership(channel, member)]);
+  const invisible = row === undefined || (row.isPrivate && (membership === undefined || membership.state === 'left'));
+  if (invisible) throw new SottoError('channel.unknown');
+  if (membership?.state === 'banned') throw new SottoError('channel.banned');
+  if (needs === 'read' && membership?.state !== 'joined') throw new SottoError('channel.notMember');
+  return membership;
+};
+
+const answer = (context: ServerContext, peer: Peer, id: number, ask: () => Promise<object>): void => {
+  ask().then(
+    (ok) => send(peer, { id, ok }),
+    (error: unknown) => {
+      const known = expectedError(error);
+      if (known === undefined) return context.bug(error);
+      if (known instanceof ProtocolError && known.details.close === true) return peer.close(CLOSE.policy, known.code);
+      send(peer, { id, error: wireError(known) });
+    },
+  );
+};
+
+const refuseMessage = (peer: Peer, error: unknown): void => {
+  if (!(error instanceof ProtocolError)) throw error;
+  const { request } = error.details;
+  if (typeof request !== 'number') throw error;
+  const code: ErrorCode = error.details.why === 'unknown' ? 'request.unknownKind' : 'request.invalid';
+  send(peer, { id: request, error: { code } });
+};
+
+const wireError = (error: SottoError): object => {
+  const { retryAfterMs, ...details } = error.details;
+  return {
+    code: error.code,
+    ...(typeof retryAfterMs === 'number' ? { retryAfterMs: Math.ceil(retryAfterMs) } : {}),
+    ...(Object.keys(details).length === 0 ? {} : { details }),
+  };
+};
+
+/** Sends one JSON message. */
+export const send = (peer: Peer, message: object): void => {
+  peer.send(textFrame(JSON.stringify(message)));
+};

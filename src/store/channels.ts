@@ -1,0 +1,205 @@
+// Rows of channels, their keys, what is known of the devices that write there, and the gaps in what is held.
+import type { Database } from '../sqlite/open.ts';
+
+export type ChannelState = 'invited' | 'joining' | 'joined' | 'left' | 'removed' | 'banned';
+export type Encryption = 'open' | 'passphrase' | 'members';
+
+export type ChannelRow = {
+  readonly id: number;
+  readonly serverId: number;
+  readonly channelId: Uint8Array<ArrayBuffer>;
+  readonly hash: Uint8Array<ArrayBuffer>;
+  /** Without its `#`. */
+  readonly name: string;
+  readonly encryption: Encryption;
+  readonly private: number;
+  readonly history: 'joined' | 'all';
+  readonly state: ChannelState;
+  readonly topic: string;
+  /** The replayed list of members, as JSON; empty before the first control event. */
+  readonly membership: string;
+  readonly membersHead: Uint8Array<ArrayBuffer>;
+  readonly controlSeq: number;
+  readonly keyEpoch: number;
+  readonly epoch: number;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly lastId: Uint8Array<ArrayBuffer> | null;
+  readonly chain: Uint8Array<ArrayBuffer> | null;
+  readonly readSeq: number;
+  /** How many events this device has sent here. */
+  readonly sent: number;
+  readonly senderKey: Uint8Array<ArrayBuffer> | null;
+  readonly senderKeyAt: number | null;
+  /** Of the key epoch that our key was made in. */
+  readonly senderKeyEpoch: number;
+  readonly notify: string;
+  readonly createdAt: number;
+};
+
+const COLUMNS = `id, server_id AS serverId, channel_id AS channelId, hash, name, encryption, private, history, state, topic, membership,
+  members_head AS membersHead, control_seq AS controlSeq, key_epoch AS keyEpoch, epoch, first_seq AS firstSeq,
+  last_seq AS lastSeq, last_id AS lastId, chain, read_seq AS readSeq, sent, sender_key AS senderKey,
+  sender_key_at AS senderKeyAt, sender_key_epoch AS senderKeyEpoch, notify, created_at AS createdAt`;
+
+export const getChannel = (db: Database, id: number): ChannelRow | undefined =>
+  db.get<ChannelRow>(`SELECT ${COLUMNS} FROM channels WHERE id = ?`, id);
+
+export const getChannelById = (db: Database, serverId: number, channelId: Uint8Array): ChannelRow | undefined =>
+  db.get<ChannelRow>(`SELECT ${COLUMNS} FROM channels WHERE server_id = ? AND channel_id = ?`, serverId, channelId);
+
+/** Channels of this name, on whatever server. */
+export const listChannelsByName = (db: Database, name: string): ChannelRow[] =>
+  db.all<ChannelRow>(`SELECT ${COLUMNS} FROM channels WHERE name = ? ORDER BY id`, name);
+
+/** By name; of one server or all. */
+export const listChannels = (db: Database, serverId?: number): ChannelRow[] =>
+  serverId === undefined
+    ? db.all<ChannelRow>(`SELECT ${COLUMNS} FROM channels ORDER BY name, id`)
+    : db.all<ChannelRow>(`SELECT ${COLUMNS} FROM channels WHERE server_id = ? ORDER BY name, id`, serverId);
+
+export type NewChannel = Pick<
+  ChannelRow,
+  'serverId' | 'channelId' | 'hash' | 'name' | 'encryption' | 'private' | 'history' | 'state' | 'createdAt'
+>;
+
+/** Adds a channel and gives its row id. */
+export const putChannel = (db: Database, row: NewChannel): number =>
+  db.run(
+    `INSERT INTO channels (server_id, channel_id, hash, name, encryption, private, history, state, created_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    row.serverId,
+    row.channelId,
+    row.hash,
+    row.name,
+    row.encryption,
+    row.private,
+    row.history,
+    row.state,
+    row.createdAt,
+  ).lastInsertRowid;
+
+const FIELDS = {
+  name: 'name',
+  state: 'state',
+  topic: 'topic',
+  membership: 'membership',
+  membersHead: 'members_head',
+  controlSeq: 'control_seq',
+  keyEpoch: 'key_epoch',
+  epoch: 'epoch',
+  firstSeq: 'first_seq',
+  lastSeq: 'last_seq',
+  lastId: 'last_id',
+  chain: 'chain',
+  readSeq: 'read_seq',
+  sent: 'sent',
+  senderKey: 'sender_key',
+  senderKeyAt: 'sender_key_at',
+  senderKeyEpoch: 'sender_key_epoch',
+  notify: 'notify',
+} as const;
+
+/** Changes the given fields of a channel, in one statement. */
+export const patchChannel = (db: Database, id: number, patch: Partial<Pick<ChannelRow, keyof typeof FIELDS>>): void => {
+  const fields = Object.keys(patch) as (keyof typeof FIELDS)[];
+  if (fields.length === 0) return;
+  db.run(
+    `UPDATE channels SET ${fields.map((field) => `${FIELDS[field]} = ?`).join(', ')} WHERE id = ?`,
+    ...fields.map((field) => patch[field] ?? null),
+    id,
+  );
+};
+
+/** The channel's key of an epoch, of a passphrase channel. */
+export const getChannelKey = (
+  db: Database,
+  channelRow: number,
+  keyEpoch: number,
+): Uint8Array<ArrayBuffer> | undefined =>
+  db.get<{ key: Uint8Array<ArrayBuffer> }>(
+    'SELECT key FROM channel_keys WHERE channel_row = ? AND key_epoch = ?',
+    channelRow,
+    keyEpoch,
+  )?.key;
+
+export const putChannelKey = (db: Database, channelRow: number, keyEpoch: number, key: Uint8Array): void => {
+  db.run(
+    'INSERT INTO channel_keys (channel_row, key_epoch, key) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET key = excluded.key',
+    channelRow,
+    keyEpoch,
+    key,
+  );
+};
+
+/** What is known of a device in a channel. */
+export type ChannelDeviceRow = {
+  readonly deviceId: Uint8Array<ArrayBuffer>;
+  /** Of its last event here. */
+  readonly n: number;
+  readonly senderKey: Uint8Array<ArrayBuffer> | null;
+  readonly hasOurs: number;
+};
+
+const DEVICE_COLUMNS = 'device_id AS deviceId, n, sender_key AS senderKey, has_ours AS hasOurs';
+
+export const getChannelDevice = (
+  db: Database,
+  channelRow: number,
+  deviceId: Uint8Array,
+): ChannelDeviceRow | undefined =>
+  db.get<ChannelDeviceRow>(
+    `SELECT ${DEVICE_COLUMNS} FROM channel_devices WHERE channel_row = ? AND device_id = ?`,
+    channelRow,
+    deviceId,
+  );
+
+export const listChannelDevices = (db: Database, channelRow: number): ChannelDeviceRow[] =>
+  db.all<ChannelDeviceRow>(`SELECT ${DEVICE_COLUMNS} FROM channel_devices WHERE channel_row = ?`, channelRow);
+
+const DEVICE_FIELDS = { n: 'n', senderKey: 'sender_key', hasOurs: 'has_ours' } as const;
+
+/** Changes what is known of a device in a channel; a first mention adds it. */
+export const patchChannelDevice = (
+  db: Database,
+  channelRow: number,
+  deviceId: Uint8Array,
+  patch: Partial<Omit<ChannelDeviceRow, 'deviceId'>>,
+): void => {
+  db.run('INSERT OR IGNORE INTO channel_devices (channel_row, device_id) VALUES (?, ?)', channelRow, deviceId);
+  for (const [field, value] of Object.entries(patch))
+    db.run(
+      `UPDATE channel_devices SET ${DEVICE_FIELDS[field as keyof typeof DEVICE_FIELDS]} = ? WHERE channel_row = ? AND device_id = ?`,
+      value ?? null,
+      channelRow,
+      deviceId,
+    );
+};
+
+/** Our sender key is a new one: nobody has it yet. */
+export const forgetOurKey = (db: Database, channelRow: number): void => {
+  db.run('UPDATE channel_devices SET has_ours = 0 WHERE channel_row = ?', channelRow);
+};
+
+export type GapRow = { readonly fromSeq: number; readonly toSeq: number; readonly reason: string };
+
+/** Stretches that are missing here, the first first. */
+export const listGaps = (db: Database, channelRow: number): GapRow[] =>
+  db.all<GapRow>(
+    'SELECT from_seq AS fromSeq, to_seq AS toSeq, reason FROM room_gaps WHERE channel_row = ? ORDER BY from_seq',
+    channelRow,
+  );
+
+export const putGap = (db: Database, channelRow: number, gap: GapRow): void => {
+  db.run(
+    'INSERT OR REPLACE INTO room_gaps (channel_row, from_seq, to_seq, reason) VALUES (?, ?, ?, ?)',
+    channelRow,
+    gap.fromSeq,
+    gap.toSeq,
+    gap.reason,
+  );
+};
+
+export const removeGap = (db: Database, channelRow: number, fromSeq: number): void => {
+  db.run('DELETE FROM room_gaps WHERE channel_row = ? AND from_seq = ?', channelRow, fromSeq);
+};

@@ -1,0 +1,118 @@
+// Rows of the people on servers, and of their devices with the Signal session of each.
+import type { Database } from '../sqlite/open.ts';
+
+export type MemberRow = {
+  readonly id: number;
+  readonly serverId: number;
+  readonly memberId: Uint8Array<ArrayBuffer>;
+  readonly memberKey: Uint8Array<ArrayBuffer>;
+  readonly name: string;
+  readonly role: string;
+  readonly status: string;
+  readonly request: '' | 'open' | 'accepted' | 'rejected';
+  readonly blocked: number;
+  readonly verifiedAt: number | null;
+  readonly contactId: number | null;
+  readonly createdAt: number;
+};
+
+const COLUMNS = `id, server_id AS serverId, member_id AS memberId, member_key AS memberKey, name, role, status, request, blocked,
+  verified_at AS verifiedAt, contact_id AS contactId, created_at AS createdAt`;
+
+export const getMember = (db: Database, id: number): MemberRow | undefined =>
+  db.get<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE id = ?`, id);
+
+export const getMemberById = (db: Database, serverId: number, memberId: Uint8Array): MemberRow | undefined =>
+  db.get<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE server_id = ? AND member_id = ?`, serverId, memberId);
+
+/** Members that carry this name now: a name is a label, and a server may have moved it. */
+export const listMembersByName = (db: Database, name: string): MemberRow[] =>
+  db.all<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE name = ? ORDER BY id`, name);
+
+/** By name. */
+export const listMembers = (db: Database, serverId: number): MemberRow[] =>
+  db.all<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE server_id = ? ORDER BY name, id`, serverId);
+
+/** Adds a member and gives its row id. */
+export const putMember = (
+  db: Database,
+  row: Pick<MemberRow, 'serverId' | 'memberId' | 'memberKey' | 'name' | 'role' | 'status' | 'createdAt'>,
+): number =>
+  db.run(
+    'INSERT INTO members (server_id, member_id, member_key, name, role, status, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    row.serverId,
+    row.memberId,
+    row.memberKey,
+    row.name,
+    row.role,
+    row.status,
+    row.createdAt,
+  ).lastInsertRowid;
+
+const FIELDS = {
+  name: 'name',
+  role: 'role',
+  status: 'status',
+  request: 'request',
+  blocked: 'blocked',
+  verifiedAt: 'verified_at',
+  contactId: 'contact_id',
+} as const;
+
+/** Changes the given fields of a member. */
+export const patchMember = (db: Database, id: number, patch: Partial<Pick<MemberRow, keyof typeof FIELDS>>): void => {
+  for (const [field, value] of Object.entries(patch))
+    db.run(`UPDATE members SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+};
+
+export type DeviceRow = {
+  readonly id: number;
+  readonly memberRow: number;
+  readonly deviceId: Uint8Array<ArrayBuffer>;
+  readonly certificate: Uint8Array<ArrayBuffer>;
+  readonly signingKey: Uint8Array<ArrayBuffer>;
+  readonly signalKey: Uint8Array<ArrayBuffer>;
+  readonly serial: number;
+  readonly revoked: number;
+  readonly session: Uint8Array<ArrayBuffer> | null;
+};
+
+const DEVICE_COLUMNS = `id, member_row AS memberRow, device_id AS deviceId, certificate, signing_key AS signingKey,
+  signal_key AS signalKey, serial, revoked, session`;
+
+/** Devices of a member, the first known first. */
+export const listDevices = (db: Database, memberRow: number): DeviceRow[] =>
+  db.all<DeviceRow>(`SELECT ${DEVICE_COLUMNS} FROM devices WHERE member_row = ? ORDER BY id`, memberRow);
+
+export const getDevice = (db: Database, memberRow: number, deviceId: Uint8Array): DeviceRow | undefined =>
+  db.get<DeviceRow>(
+    `SELECT ${DEVICE_COLUMNS} FROM devices WHERE member_row = ? AND device_id = ?`,
+    memberRow,
+    deviceId,
+  );
+
+/** Adds a device whose certificate was checked; gives its row id. */
+export const putDevice = (
+  db: Database,
+  row: Omit<DeviceRow, 'id' | 'session' | 'revoked'> & { readonly createdAt: number },
+): number =>
+  db.run(
+    `INSERT INTO devices (member_row, device_id, certificate, signing_key, signal_key, serial, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    row.memberRow,
+    row.deviceId,
+    row.certificate,
+    row.signingKey,
+    row.signalKey,
+    row.serial,
+    row.createdAt,
+  ).lastInsertRowid;
+
+/** Keeps the Signal state of the session with a device. */
+export const putDeviceSession = (db: Database, id: number, session: Uint8Array): void => {
+  db.run('UPDATE devices SET session = ? WHERE id = ?', session, id);
+};
+
+/** A revoked device neither counts nor gets anything any more. */
+export const revokeDevice = (db: Database, id: number): void => {
+  db.run('UPDATE devices SET revoked = 1, session = NULL WHERE id = ?', id);
+};

@@ -1,0 +1,125 @@
+// Verified events of channels in the order of their log: what a channel was at a time is computed from them.
+import type { Database } from '../sqlite/open.ts';
+
+export type RoomEventRow = {
+  readonly seq: number;
+  readonly eventId: Uint8Array<ArrayBuffer>;
+  readonly memberRow: number | null;
+  /** The server's clock, never going back within a channel. */
+  readonly at: number;
+  /** `text`, `edit`, `react`, `unreact`, `pin`, `unpin`, `topic`, `erase`, `file`, or a control op. */
+  readonly kind: string;
+  /** The message it is, or is about. */
+  readonly messageRow: number | null;
+  /** Of an edit its number, of a reaction the emoji, of a topic its text, of a control op its JSON. */
+  readonly value: string;
+  /** The first 16 bytes of the hash chain here. */
+  readonly chain: Uint8Array<ArrayBuffer>;
+};
+
+const COLUMNS = 'seq, event_id AS eventId, member_row AS memberRow, at, kind, message_row AS messageRow, value, chain';
+
+/** Adds an event; one that is there already changes nothing. */
+export const putRoomEvent = (db: Database, channelRow: number, row: RoomEventRow): void => {
+  db.run(
+    `INSERT OR IGNORE INTO room_events (channel_row, seq, event_id, member_row, at, kind, message_row, value, chain)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    channelRow,
+    row.seq,
+    row.eventId,
+    row.memberRow,
+    row.at,
+    row.kind,
+    row.messageRow,
+    row.value,
+    row.chain,
+  );
+};
+
+/** The last event not later than `at`; 0 when there is none. */
+export const roomSeqAt = (db: Database, channelRow: number, at: number): number =>
+  db.get<{ seq: number | null }>(
+    'SELECT max(seq) AS seq FROM room_events WHERE channel_row = ? AND at <= ?',
+    channelRow,
+    at,
+  )?.seq ?? 0;
+
+/** The events about a message up to a seq, in order. */
+export const listRoomEventsOfMessage = (db: Database, messageRow: number, upToSeq: number): RoomEventRow[] =>
+  db.all<RoomEventRow>(
+    `SELECT ${COLUMNS} FROM room_events WHERE message_row = ? AND seq <= ? ORDER BY seq`,
+    messageRow,
+    upToSeq,
+  );
+
+/** The last event of a kind up to a seq. */
+export const lastRoomEventOf = (
+  db: Database,
+  channelRow: number,
+  kind: string,
+  upToSeq: number,
+): RoomEventRow | undefined =>
+  db.get<RoomEventRow>(
+    `SELECT ${COLUMNS} FROM room_events WHERE channel_row = ? AND kind = ? AND seq <= ? ORDER BY seq DESC LIMIT 1`,
+    channelRow,
+    kind,
+    upToSeq,
+  );
+
+/** Events without a message up to a seq, in order: control and topics. */
+export const listChannelEvents = (
+  db: Database,
+  channelRow: number,
+  range: { readonly after: number; readonly upTo: number; readonly limit: number },
+): RoomEventRow[] =>
+  db.all<RoomEventRow>(
+    `SELECT ${COLUMNS} FROM room_events WHERE channel_row = ? AND message_row IS NULL AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`,
+    channelRow,
+    range.after,
+    range.upTo,
+    range.limit,
+  );
+
+/** The hash chain at a seq; undefined where nothing is held. */
+export const chainAt = (db: Database, channelRow: number, seq: number): Uint8Array<ArrayBuffer> | undefined =>
+  db.get<{ chain: Uint8Array<ArrayBuffer> }>(
+    'SELECT chain FROM room_events WHERE channel_row = ? AND seq = ?',
+    channelRow,
+    seq,
+  )?.chain;
+
+/** An event that did not open yet. */
+export type PendingRow = Pick<RoomEventRow, 'seq' | 'eventId' | 'at'> & {
+  readonly memberRow: number;
+  readonly body: Uint8Array<ArrayBuffer>;
+};
+
+export const putPending = (db: Database, channelRow: number, row: PendingRow): void => {
+  db.run(
+    'INSERT OR IGNORE INTO room_pending (channel_row, seq, event_id, member_row, at, body) VALUES (?, ?, ?, ?, ?, ?)',
+    channelRow,
+    row.seq,
+    row.eventId,
+    row.memberRow,
+    row.at,
+    row.body,
+  );
+};
+
+/** What of a member did not open yet, in order. */
+export const listPending = (db: Database, channelRow: number, memberRow: number, limit: number): PendingRow[] =>
+  db.all<PendingRow>(
+    `SELECT seq, event_id AS eventId, member_row AS memberRow, at, body FROM room_pending
+       WHERE channel_row = ? AND member_row = ? ORDER BY seq LIMIT ?`,
+    channelRow,
+    memberRow,
+    limit,
+  );
+
+export const removePending = (db: Database, channelRow: number, seq: number): void => {
+  db.run('DELETE FROM room_pending WHERE channel_row = ? AND seq = ?', channelRow, seq);
+};
+
+/** How many events did not open yet. */
+export const countPending = (db: Database, channelRow: number): number =>
+  db.get<{ n: number }>('SELECT count(*) AS n FROM room_pending WHERE channel_row = ?', channelRow)?.n ?? 0;

@@ -1,0 +1,96 @@
+// What waits for a server's answer, in the order in which it was written.
+import type { Database } from '../sqlite/open.ts';
+
+export type RoomOutboxRow = {
+  readonly id: number;
+  readonly serverId: number;
+  /** One of the two says where it goes. */
+  readonly channelRow: number | null;
+  readonly memberRow: number | null;
+  readonly eventId: Uint8Array<ArrayBuffer>;
+  /** `EVENT` of protocol/server.ts. */
+  readonly kind: number;
+  /** The content as JSON, before it is signed and sealed. */
+  readonly content: Uint8Array<ArrayBuffer>;
+  readonly messageRow: number | null;
+  /** The bytes that go out, so that a repeat is the same. */
+  readonly sealed: Uint8Array<ArrayBuffer> | null;
+  /** This device's count of events in the channel, in those bytes; 0 outside channels. */
+  readonly n: number;
+  readonly ttl: number;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+};
+
+const COLUMNS = `id, server_id AS serverId, channel_row AS channelRow, member_row AS memberRow, event_id AS eventId, kind, content,
+  message_row AS messageRow, sealed, n, ttl, created_at AS createdAt, expires_at AS expiresAt`;
+
+/** Appends to a server's outbox; gives the row id. */
+export const putRoomOutbox = (db: Database, row: Omit<RoomOutboxRow, 'id' | 'sealed' | 'n'>): number =>
+  db.run(
+    `INSERT INTO room_outbox (server_id, channel_row, member_row, event_id, kind, content, message_row, ttl, created_at, expires_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    row.serverId,
+    row.channelRow,
+    row.memberRow,
+    row.eventId,
+    row.kind,
+    row.content,
+    row.messageRow,
+    row.ttl,
+    row.createdAt,
+    row.expiresAt,
+  ).lastInsertRowid;
+
+/** The next of a server after row `afterId`, oldest first. */
+export const listRoomOutbox = (db: Database, serverId: number, afterId: number, limit: number): RoomOutboxRow[] =>
+  db.all<RoomOutboxRow>(
+    `SELECT ${COLUMNS} FROM room_outbox WHERE server_id = ? AND id > ? ORDER BY id LIMIT ?`,
+    serverId,
+    afterId,
+    limit,
+  );
+
+export const getRoomOutbox = (db: Database, id: number): RoomOutboxRow | undefined =>
+  db.get<RoomOutboxRow>(`SELECT ${COLUMNS} FROM room_outbox WHERE id = ?`, id);
+
+/** Everything that waits about one message. */
+export const listRoomOutboxOfMessage = (db: Database, messageRow: number): RoomOutboxRow[] =>
+  db.all<RoomOutboxRow>(`SELECT ${COLUMNS} FROM room_outbox WHERE message_row = ? ORDER BY id`, messageRow);
+
+/** Rows whose time in the outbox is over. */
+export const listRoomOutboxExpired = (db: Database, now: number, limit: number): RoomOutboxRow[] =>
+  db.all<RoomOutboxRow>(`SELECT ${COLUMNS} FROM room_outbox WHERE expires_at <= ? ORDER BY id LIMIT ?`, now, limit);
+
+/** Keeps the bytes that go out, so that a repeat is the same. */
+export const putSealed = (db: Database, id: number, sealed: Uint8Array, n: number): void => {
+  db.run('UPDATE room_outbox SET sealed = ?, n = ? WHERE id = ?', sealed, n, id);
+};
+
+/** What an event says has changed in a channel, or its key: it is sealed anew. */
+export const forgetSealed = (db: Database, id: number): void => {
+  db.run('UPDATE room_outbox SET sealed = NULL, n = 0 WHERE id = ?', id);
+};
+
+/** What waits under an event id. */
+export const getRoomOutboxByEvent = (db: Database, serverId: number, eventId: Uint8Array): RoomOutboxRow | undefined =>
+  db.get<RoomOutboxRow>(`SELECT ${COLUMNS} FROM room_outbox WHERE server_id = ? AND event_id = ?`, serverId, eventId);
+
+/** Replaces the content of what has not left. */
+export const replaceContent = (db: Database, id: number, content: Uint8Array): void => {
+  db.run('UPDATE room_outbox SET content = ? WHERE id = ? AND sealed IS NULL', content, id);
+};
+
+export const removeRoomOutbox = (db: Database, id: number): void => {
+  db.run('DELETE FROM room_outbox WHERE id = ?', id);
+};
+
+/** How much waits for one server, and since when. */
+export const depthOfRoomOutbox = (
+  db: Database,
+  serverId: number,
+): { readonly depth: number; readonly oldestAt: number | null } =>
+  db.get<{ depth: number; oldestAt: number | null }>(
+    'SELECT count(*) AS depth, min(created_at) AS oldestAt FROM room_outbox WHERE server_id = ?',
+    serverId,
+  ) ?? { depth: 0, oldestAt: null };

@@ -1,0 +1,106 @@
+// Rows of servers this account is a member of.
+import type { Database } from '../sqlite/open.ts';
+
+export type ServerState = 'joining' | 'joined' | 'left' | 'banned';
+
+export type ServerRow = {
+  readonly id: number;
+  readonly uid: Uint8Array<ArrayBuffer>;
+  readonly label: string;
+  readonly serverKey: Uint8Array<ArrayBuffer>;
+  readonly name: string;
+  /** `wss://host:port`, or `ws://….onion`. */
+  readonly origin: string;
+  readonly trust: 'pinned' | 'authority' | 'none';
+  readonly clearnet: number;
+  readonly state: ServerState;
+  /** The token to register with; empty once registered. */
+  readonly invite: string;
+  readonly memberId: Uint8Array<ArrayBuffer>;
+  readonly memberName: string;
+  readonly role: string;
+  readonly deviceId: Uint8Array<ArrayBuffer>;
+  readonly deviceSeed: Uint8Array<ArrayBuffer>;
+  readonly certificate: Uint8Array<ArrayBuffer>;
+  readonly prekeys: Uint8Array<ArrayBuffer> | null;
+  readonly epoch: number;
+  readonly inboxSeq: number;
+  readonly inboxId: Uint8Array<ArrayBuffer> | null;
+  readonly lastError: string;
+  readonly lastErrorAt: number | null;
+  readonly createdAt: number;
+};
+
+const COLUMNS = `id, uid, label, server_key AS serverKey, name, origin, trust, clearnet, state, invite, member_id AS memberId,
+  member_name AS memberName, role, device_id AS deviceId, device_seed AS deviceSeed, certificate, prekeys, epoch,
+  inbox_seq AS inboxSeq, inbox_id AS inboxId, last_error AS lastError, last_error_at AS lastErrorAt, created_at AS createdAt`;
+
+/** By label. */
+export const listServers = (db: Database): ServerRow[] =>
+  db.all<ServerRow>(`SELECT ${COLUMNS} FROM servers WHERE state <> 'left' ORDER BY label`);
+
+export const getServer = (db: Database, id: number): ServerRow | undefined =>
+  db.get<ServerRow>(`SELECT ${COLUMNS} FROM servers WHERE id = ?`, id);
+
+export const getServerByKey = (db: Database, serverKey: Uint8Array): ServerRow | undefined =>
+  db.get<ServerRow>(`SELECT ${COLUMNS} FROM servers WHERE server_key = ?`, serverKey);
+
+export const getServerByLabel = (db: Database, label: string): ServerRow | undefined =>
+  db.get<ServerRow>(`SELECT ${COLUMNS} FROM servers WHERE label = ? AND state <> 'left'`, label);
+
+export type NewServer = Omit<
+  ServerRow,
+  'id' | 'name' | 'role' | 'prekeys' | 'epoch' | 'inboxSeq' | 'inboxId' | 'lastError' | 'lastErrorAt'
+>;
+
+/** Adds a server and gives its row id. */
+export const putServer = (db: Database, row: NewServer): number =>
+  db.run(
+    `INSERT INTO servers (uid, label, server_key, origin, trust, clearnet, state, invite, member_id, member_name, device_id,
+       device_seed, certificate, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    row.uid,
+    row.label,
+    row.serverKey,
+    row.origin,
+    row.trust,
+    row.clearnet,
+    row.state,
+    row.invite,
+    row.memberId,
+    row.memberName,
+    row.deviceId,
+    row.deviceSeed,
+    row.certificate,
+    row.createdAt,
+  ).lastInsertRowid;
+
+const FIELDS = {
+  label: 'label',
+  name: 'name',
+  origin: 'origin',
+  clearnet: 'clearnet',
+  state: 'state',
+  invite: 'invite',
+  memberName: 'member_name',
+  role: 'role',
+  deviceId: 'device_id',
+  deviceSeed: 'device_seed',
+  certificate: 'certificate',
+  prekeys: 'prekeys',
+  epoch: 'epoch',
+  inboxSeq: 'inbox_seq',
+  inboxId: 'inbox_id',
+  lastError: 'last_error',
+  lastErrorAt: 'last_error_at',
+} as const;
+
+/** Changes the given fields of a server. */
+export const patchServer = (db: Database, id: number, patch: Partial<Pick<ServerRow, keyof typeof FIELDS>>): void => {
+  for (const [field, value] of Object.entries(patch))
+    db.run(`UPDATE servers SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+};
+
+/** Erases a server with everything that came from it. */
+export const removeServer = (db: Database, id: number): void => {
+  db.run('DELETE FROM servers WHERE id = ?', id);
+};

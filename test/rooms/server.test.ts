@@ -1,0 +1,40 @@
+import { describe, expect, test } from 'vitest';
+import { headOf, membersHash, ZERO_HASH } from '../../src/crypto/room-event.ts';
+import { Hosted } from './scene.ts';
+
+describe('a server', () => {
+  test('lets members register, create, join, talk live and read back', async () => {
+    await using hosted = await Hosted.start();
+    const [alice, bob] = [hosted.member('alice'), hosted.member('bob')];
+    const { member } = await alice.join();
+    expect(member).toMatchObject({ name: 'alice', role: 'member', banned: false });
+    await bob.join();
+    const ops = await alice.create('ops');
+    const { channel } = await bob.client.request('channel.find', { name: 'Ops' });
+    expect(channel).toMatchObject({ id: ops.channel, encryption: 'open', members: 1, joined: false });
+    await bob.control(ops, { op: 'join' }, headOf(membersHash(ZERO_HASH, ops.hash)));
+    await bob.client.request('resume', { cursors: { [ops.channel]: [channel.head.epoch, 0, null] } });
+    await alice.say(ops.channel, 'one');
+    const two = await bob.say(ops.channel, 'two');
+    expect(two.seq).toBe(4);
+    expect(bob.texts(ops.channel)).toEqual(['one', 'two']);
+    const page = await alice.client.events('log.page', { channel: ops.channel, after: 2 });
+    expect(page.events.map(({ body }) => Buffer.from(body).toString())).toEqual(['one', 'two']);
+    expect(page.answer).toMatchObject({ events: 2, head: { seq: 4 } });
+  });
+
+  test('is found again by its members after a restart, with everything that it answered', async () => {
+    await using hosted = await Hosted.start();
+    const alice = hosted.member('alice');
+    await alice.join();
+    const ops = await alice.create('ops');
+    for (let i = 0; i < 5; i++) await alice.say(ops.channel, `text ${i}`);
+    await hosted.close();
+    await hosted.open();
+    await alice.join();
+    const { answer } = await alice.client.events('log.page', { channel: ops.channel, limit: 2 });
+    const cursor: [number, number, string | null] = [answer.head.epoch, 0, null];
+    await alice.client.request('resume', { cursors: { [ops.channel]: cursor } });
+    expect(alice.texts(ops.channel)).toEqual(['text 0', 'text 1', 'text 2', 'text 3', 'text 4']);
+  });
+});
