@@ -268,3 +268,8 @@ export const ROOM_OUTBOX_PAGE = 500;
 export const DEVICES_MAX = 64;
 export const REQUESTS_IN_FLIGHT_MAX = 256;
 export const REQUEST_MS_MAX = 30 * SECOND;
+/** Requests of one connection that are worked on at once: it is not read further meanwhile. */
+export const ASKED_AT_ONCE_MAX = 64;
+/** How old an event's id may be that is published, and how far ahead of the server's clock. */
+export const EVENT_ID_AGE_MS_MAX = 31 * DAY;
+export const EVENT_ID_AHEAD_MS_MAX = 1 * HOUR;

@@ -10,6 +10,7 @@ import type { Hub } from './hub.ts';
 import type { Sealer } from './key-file.ts';
 import type { Rates } from './rates.ts';
 import type { StateStore } from './state-store.ts';
+import type { Turns } from './turns.ts';
 
 /** Who is at the other end of a connection. */
 export type Session =
@@ -21,7 +22,10 @@ export type Session =
       readonly serverNonce: Uint8Array<ArrayBuffer>;
       readonly origin: string;
     }
-  | { readonly phase: 'in'; readonly member: MemberId; readonly device: DeviceId };
+  /** A greeting serves one try. */
+  | { readonly phase: 'spent' }
+  /** `endsItself`: its own request ends it, once that is answered. */
+  | { readonly phase: 'in'; readonly member: MemberId; readonly device: DeviceId; endsItself: boolean };
 
 export type Peer = Connection<Session>;
 
@@ -42,6 +46,12 @@ export type ServerContext = {
   readonly node: string;
   /** Origins that clients may dial; a log-in for another one was meant for somebody else. */
   readonly origins: ReadonlySet<string>;
+  /** How many requests of a connection wait for their answers. */
+  readonly asking: Map<Peer, number>;
+  /** Publishes of one connection, in the order in which they came. */
+  readonly publishing: Turns<Peer>;
+  /** What is done with one upload. */
+  readonly uploading: Turns<RowId>;
   /** Connections of members that are logged in. */
   readonly online: Map<MemberId, Set<Peer>>;
   readonly rates: { readonly [Name in RateName]: Rates };

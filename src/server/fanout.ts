@@ -6,10 +6,14 @@ export interface Reader {
   send(frames: Uint8Array): boolean;
 }
 
+/** Somebody is about to be told of a channel: it is over when they may no more. */
+export type Ticket<R> = { readonly reader: R; readonly channel: string; isOver: boolean };
+
 /** Subscriptions of one server, and what was delivered in this tick. */
 export class Fanout<R extends Reader> {
   readonly #readers = new Map<string, Set<R>>();
   readonly #channels = new Map<R, Set<string>>();
+  readonly #tickets = new Map<string, Set<Ticket<R>>>();
   readonly #later: (flush: () => void) => void;
   #pending = new Map<string, Uint8Array[]>();
   #scheduled = false;
@@ -34,11 +38,35 @@ export class Fanout<R extends Reader> {
     return this.#channels.get(reader) ?? new Set();
   }
 
-  /** From now on: what waits in this tick was answered by the resume that comes before. */
-  subscribe(reader: R, channel: string): void {
+  /** Whether anybody reads a channel, or is about to. */
+  isIdle(channel: string): boolean {
+    return !this.#readers.has(channel) && !this.#tickets.has(channel);
+  }
+
+  /** Begun before it is looked whether the reader may; ended in any case. */
+  begin(reader: R, channel: string): Ticket<R> {
+    const ticket = { reader, channel, isOver: false };
+    add(this.#tickets, channel, ticket);
+    return ticket;
+  }
+
+  end(ticket: Ticket<R>): void {
+    ticket.isOver = true;
+    remove(this.#tickets, ticket.channel, ticket);
+  }
+
+  /** From now on, unless the ticket is over: what waits in this tick was answered by the resume that comes before. */
+  subscribe({ reader, channel, isOver }: Ticket<R>): void {
+    if (isOver) return;
     this.#flush();
     add(this.#readers, channel, reader);
     add(this.#channels, reader, channel);
+  }
+
+  /** A reader may read a channel no more: what is told from now on does not reach it, whatever it has begun. */
+  revoke(reader: R, channel: string): void {
+    this.unsubscribe(reader, channel);
+    for (const ticket of this.#tickets.get(channel) ?? []) if (ticket.reader === reader) ticket.isOver = true;
   }
 
   unsubscribe(reader: R, channel: string): void {
@@ -49,6 +77,9 @@ export class Fanout<R extends Reader> {
 
   /** A reader is gone. */
   drop(reader: R): void {
+    this.#flush();
+    for (const tickets of this.#tickets.values())
+      for (const ticket of tickets) if (ticket.reader === reader) ticket.isOver = true;
     for (const channel of this.#channels.get(reader) ?? []) remove(this.#readers, channel, reader);
     this.#channels.delete(reader);
   }

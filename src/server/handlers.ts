@@ -5,7 +5,7 @@ import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
 import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
-import { CLOSE, textFrame } from '../protocol/websocket.ts';
+import { textFrame } from '../protocol/websocket.ts';
 import type { Peer, ServerContext } from './context.ts';
 import { beginBlob, completeBlob, getBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
@@ -60,8 +60,9 @@ export const HANDLERS: Handlers = {
     return { member: memberObject(changed) };
   },
   'member.export': async (context, { member }) => ({ json: JSON.stringify(await exportOf(context, member)) }),
-  'member.erase': async (context, { member }, { confirm }) => {
+  'member.erase': async (context, { member, session }, { confirm }) => {
     if (confirm !== member.name) throw new SottoError('request.invalid', { details: { why: 'confirm' } });
+    session.endsItself = true;
     await appendAuthority(context, member.id, { what: 'member.erased' }, [
       ...(await context.store.listDevices(member.id))
         .filter(({ revokedAt }) => revokedAt === null)
@@ -73,7 +74,7 @@ export const HANDLERS: Handlers = {
       },
     ]);
     await context.store.removeBelongings(member.id);
-    disconnect(context, member.id);
+    await context.log.prune(member.id as string as ChannelId, Number.MAX_SAFE_INTEGER);
     return NOTHING;
   },
   'member.ban': async (context, { member }, { member: id, banned }) => {
@@ -95,14 +96,14 @@ export const HANDLERS: Handlers = {
     ]);
     return NOTHING;
   },
-  'device.revoke': async (context, { member }, { device }) => {
+  'device.revoke': async (context, { member, session }, { device }) => {
     const row = await context.store.getDevice(device as DeviceId);
     if (row === undefined || row.member !== member.id || row.revokedAt !== null) throw new SottoError('device.unknown');
+    session.endsItself = row.id === session.device;
     await appendAuthority(context, member.id, { what: 'device.revoked', device }, [
       { kind: 'deviceRevoked', device: row.id },
     ]);
     await notify(context, member.id, { what: 'device.revoked', device });
-    disconnect(context, member.id, row.id);
     return NOTHING;
   },
   'second.set': setSecond,
@@ -117,11 +118,7 @@ export const HANDLERS: Handlers = {
   },
   'channel.list': async (context, { member }, { all, after }) => {
     const { store } = context;
-    if (all) {
-      const rows = await store.listChannels(after as ChannelId | undefined, ROOM_PAGE_MAX);
-      const channels = await Promise.all(rows.map((row) => visible(context, row, member.id)));
-      return { channels: channels.filter((one) => one !== undefined), more: rows.length === ROOM_PAGE_MAX };
-    }
+    if (all) return allVisible(context, member.id, after as ChannelId | undefined);
     const own = await store.listMembershipsOf(member.id, after as ChannelId | undefined, ROOM_PAGE_MAX);
     const rows = await Promise.all(
       own
@@ -145,11 +142,16 @@ export const HANDLERS: Handlers = {
     throw new SottoError('server.unavailable');
   },
   resume,
-  leave: async ({ fanout }, { peer }, { channels }) => {
-    for (const channel of channels) fanout.unsubscribe(peer, channel);
+  leave: async ({ fanout, hub }, { peer }, { channels }) => {
+    for (const channel of channels) {
+      fanout.unsubscribe(peer, channel);
+      hub.idle(channel as ChannelId);
+    }
     return NOTHING;
   },
   mark: async (context, { member, peer }, { channel, seq }) => {
+    const [head] = await context.log.heads([channel as ChannelId]);
+    if (seq > (head?.seq ?? 0)) throw new SottoError('request.invalid', { details: { why: 'seq' } });
     const moved = await context.store.putReadMarker({ member: member.id, channel: channel as ChannelId, seq });
     if (moved)
       for (const other of context.online.get(member.id) ?? [])
@@ -160,9 +162,9 @@ export const HANDLERS: Handlers = {
     marks: Object.fromEntries((await store.listReadMarkers(member.id)).map(({ channel, seq }) => [channel, seq])),
   }),
   typing: async (context, { member, peer }, { channel, on }) => {
+    if (channel === member.id) throw new SottoError('channel.unknown');
     if (context.rates.signal.take(member.id, context.clock.monotonic()) > 0) return NOTHING;
     const notice: Notice = { notice: 'typing', channel, member: member.id, on };
-    if (channel === member.id) throw new SottoError('channel.unknown');
     for (const reader of context.fanout.readersOf(channel)) if (reader !== peer) tell(reader, notice);
     return NOTHING;
   },
@@ -176,7 +178,7 @@ export const HANDLERS: Handlers = {
   'blob.get': getBlob,
 };
 
-/** Bans a member, or takes that back: their connections end at once, and every node hears it. */
+/** Bans a member, or takes that back: their connections end with the commit, and every node hears it. */
 export const banMember = async (
   context: ServerContext,
   { by, target, banned }: { readonly by: MemberId | null; readonly target: MemberRow; readonly banned: boolean },
@@ -186,20 +188,28 @@ export const banMember = async (
     { kind: 'memberSet', member: target.id, set: { banned } },
     { kind: 'audit', row: auditRow(context, { actor: by, kind, target: target.name, detail: '' }) },
   ]);
-  if (banned) disconnect(context, target.id);
-};
-
-/** Ends the connections of a member, or of one device. */
-export const disconnect = (context: ServerContext, member: MemberId, device?: DeviceId): void => {
-  for (const peer of [...(context.online.get(member) ?? [])])
-    if (device === undefined || (peer.state?.phase === 'in' && peer.state.device === device))
-      peer.close(CLOSE.policy, 'server.banned');
 };
 
 const mustBeMember = async ({ store }: ServerContext, id: MemberId): Promise<MemberRow> => {
   const row = await store.getMember(id);
   if (row === undefined || row.erasedAt !== null) throw new SottoError('member.unknown');
   return row;
+};
+
+// A page of which a member sees nothing is passed over: the last channel of an answer is where the next one begins.
+const allVisible = async (
+  context: ServerContext,
+  member: MemberId,
+  after: ChannelId | undefined,
+): Promise<Answer<'channel.list'>> => {
+  for (let last = after; ; ) {
+    const rows = await context.store.listChannels(last, ROOM_PAGE_MAX);
+    const seen = await Promise.all(rows.map((row) => visible(context, row, member)));
+    const channels = seen.filter((one) => one !== undefined);
+    const more = rows.length === ROOM_PAGE_MAX;
+    if (channels.length > 0 || !more) return { channels, more };
+    last = rows.at(-1)?.id;
+  }
 };
 
 /** A channel as this member sees it; undefined when they may not know of it. */

@@ -21,6 +21,9 @@ export type HubPorts<R extends Reader> = {
   readonly turn: Turn;
   readonly journal: Journal;
   readonly bug: (error: unknown) => void;
+  /** Whether an event ends somebody's reading, and what ends then: after it was told, before what follows is. */
+  readonly ends: (draft: Draft) => boolean;
+  readonly ended: (draft: Draft) => void;
 };
 
 const PAGE = { events: ROOM_PAGE_MAX, bytes: ROOM_PAGE_BYTES_MAX };
@@ -75,7 +78,7 @@ export class Hub<R extends Reader> implements AsyncDisposable {
 
   /** Nobody reads a channel any more. */
   idle(channel: ChannelId): void {
-    if (this.#ports.fanout.countOf(channel) === 0) this.#follow.unfollow(channel);
+    if (this.#ports.fanout.isIdle(channel)) this.#follow.unfollow(channel);
   }
 
   /** Takes nothing more; resolves when all that waited is committed and told. */
@@ -85,6 +88,7 @@ export class Hub<R extends Reader> implements AsyncDisposable {
   }
 
   #committed(published: readonly Published[]): void {
+    const now = this.#ports.clock.monotonic();
     const batches = new Map<ChannelId, { first: number; epoch: number; lastId: EventId; frames: Frame[] }>();
     for (const { draft, outcome } of published) {
       const stored: Stored = { ...draft, ...outcome, kind: draft.kind, hash: NO_HASH };
@@ -99,8 +103,12 @@ export class Hub<R extends Reader> implements AsyncDisposable {
         batch.frames.push(frame);
         batch.lastId = draft.id;
       }
+      if (!this.#ports.ends(draft)) continue;
+      const told = batches.get(draft.channel);
+      if (told !== undefined) this.#run(this.#follow.take({ channel: draft.channel, ...told }, now));
+      batches.delete(draft.channel);
+      this.#ports.ended(draft);
     }
-    const now = this.#ports.clock.monotonic();
     for (const [channel, batch] of batches) this.#run(this.#follow.take({ channel, ...batch }, now));
   }
 

@@ -1,10 +1,11 @@
 // History and live telling: pages of a channel, resumption from cursors, and the cut-over between the two.
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, EventId } from '../protocol/ids.ts';
-import { RESUME_CHANNELS_MAX, ROOM_PAGE_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { GAP_MS, RESUME_CHANNELS_MAX, ROOM_PAGE_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import { type Answer, EVENT, type RequestParams, type WireHead } from '../protocol/server.ts';
 import type { Peer, ServerContext } from './context.ts';
 import type { Cursor, Head, PageLimit, Stored } from './event-log.ts';
+import type { Ticket } from './fanout.ts';
 import { frameOf } from './frames.ts';
 import type { MembershipRow } from './rows.ts';
 import { type Asker, membershipIn } from './session.ts';
@@ -66,44 +67,59 @@ export const resume = async (
 ): Promise<Answer<'resume'>> => {
   const wanted = Object.entries(cursors);
   if (wanted.length > RESUME_CHANNELS_MAX) throw new SottoError('request.invalid', { details: { why: 'channels' } });
-  const channels: Answer<'resume'>['channels'] = {};
-  for (const [id, [epoch, seq, last]] of wanted) {
-    const channel = id as ChannelId;
-    const membership = await membershipIn(context, session.member, channel, 'read');
-    // Nobody may read from before their own join by a cursor of long ago.
-    const from = await firstVisible(context, channel, membership);
-    const cursor: Cursor = { epoch, seq, id: last as EventId | null };
-    channels[id] = await resumeOne(context, peer, channel, { cursor, from });
+  const tickets = wanted.map(([id]) => context.fanout.begin(peer, id));
+  try {
+    const places: number[] = [];
+    for (const [id] of wanted) {
+      const membership = await membershipIn(context, session.member, id as ChannelId, 'read');
+      places.push(await firstVisible(context, id as ChannelId, membership));
+    }
+    const channels: Answer<'resume'>['channels'] = {};
+    for (const [i, [id, [epoch, seq, last]]] of wanted.entries()) {
+      const cursor: Cursor = { epoch, seq, id: last as EventId | null };
+      const ticket = tickets[i] as Ticket<Peer>;
+      channels[id] = await resumeOne(context, ticket, { cursor, from: places[i] ?? 0 });
+    }
+    return { channels };
+  } finally {
+    for (const ticket of tickets) {
+      context.fanout.end(ticket);
+      context.hub.idle(ticket.channel as ChannelId);
+    }
   }
-  return { channels };
 };
 
+// `from`: nobody reads from before their own join by a cursor of long ago.
 const resumeOne = async (
   context: ServerContext,
-  peer: Peer,
-  channel: ChannelId,
+  ticket: Ticket<Peer>,
   { cursor, from }: { readonly cursor: Cursor; readonly from: number },
 ): Promise<{ readonly recovered: boolean; readonly head: WireHead }> => {
   const { hub, fanout, log } = context;
-  await hub.follow(channel);
+  const [peer, channel] = [ticket.reader, ticket.channel as ChannelId];
   let at = cursor;
   let first: { readonly recovered: boolean; readonly head: WireHead } | undefined;
   for (;;) {
-    const frames = at.seq + 1 >= from || at.seq > 0 ? hub.since(channel, at) : undefined;
+    await hub.follow(channel);
+    if (ticket.isOver) throw new SottoError('channel.notMember');
+    const frames = at.seq + 1 >= from ? hub.since(channel, at) : undefined;
     if (frames !== undefined) {
       for (const frame of frames) peer.send(frame);
       // In this very turn: nothing can come between the last frame and the subscription.
-      if (peer.isOpen) fanout.subscribe(peer, channel);
+      if (peer.isOpen) fanout.subscribe(ticket);
       return first ?? { recovered: true, head: await headObject(context, channel) };
     }
     const [resumed] = await log.resume([{ channel, ...at }], PAGE);
     if (resumed === undefined) throw new SottoError('channel.unknown');
+    if (ticket.isOver) throw new SottoError('channel.notMember');
     const head = wireHead(resumed.head);
     first ??= { recovered: resumed.recovered, head };
     const events = resumed.recovered ? resumed.events.filter(({ seq }) => seq >= from) : [];
     await sendAll(context, peer, { channel, epoch: head.epoch, request: 0 }, events);
     if (!peer.isOpen) return first;
     const last = resumed.recovered ? resumed.events.at(-1) : undefined;
+    // Level with the log, but this node does not know it yet.
+    if (resumed.recovered && last === undefined) await new Promise<void>((done) => context.clock.after(GAP_MS, done));
     at = last === undefined ? resumed.head : { epoch: head.epoch, seq: last.seq, id: last.id };
   }
 };

@@ -55,6 +55,7 @@ export const login = async (
   greeted: Greeted,
   params: RequestParams<'login'>,
 ): Promise<Answer<'login'>> => {
+  peer.state = { phase: 'spent' };
   const certificate = await certificateOf(context, bytesOf(params.certificate));
   const proven = verifyLogin(
     certificate.signingKey,
@@ -65,12 +66,15 @@ export const login = async (
   const known = await context.store.getMember(certificate.member);
   if (known === undefined) await register(context, peer, certificate, params);
   else await admitDevice(context, known, certificate, params);
-  const member = await context.store.getMember(certificate.member);
-  if (member === undefined) throw new Error('a member who was made is there');
-  const session = { phase: 'in', member: member.id, device: certificate.device } as const;
-  // Somebody else may have used this greeting while the store answered: a nonce counts once.
-  if (peer.state !== greeted) throw new SottoError('login.refused');
-  peer.state = session;
+  const [member, device] = await Promise.all([
+    context.store.getMember(certificate.member),
+    context.store.getDevice(certificate.device),
+  ]);
+  if (member === undefined || device === undefined) throw new Error('a member who was made is there');
+  // What ended meanwhile has found nobody to disconnect.
+  if (member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
+  if (device.revokedAt !== null || !peer.isOpen) throw new SottoError('login.refused');
+  peer.state = { phase: 'in', member: member.id, device: device.id, endsItself: false };
   peer.prove();
   const peers = context.online.get(member.id) ?? new Set();
   context.online.set(member.id, peers.add(peer));

@@ -5,13 +5,13 @@ import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { channelOf, creationScope, openEvent } from '../crypto/room-event.ts';
 import { SottoError } from '../protocol/errors.ts';
-import type { ChannelId, EventId, MemberId } from '../protocol/ids.ts';
-import { EVENT_BODY_BYTES_MAX } from '../protocol/limits.ts';
+import { type ChannelId, type EventId, type MemberId, SERVER_CHANNEL, timeOfId } from '../protocol/ids.ts';
+import { EVENT_BODY_BYTES_MAX, EVENT_ID_AGE_MS_MAX, EVENT_ID_AHEAD_MS_MAX } from '../protocol/limits.ts';
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
 import { EVENT, type Publish } from '../protocol/server.ts';
-import type { Change } from './changes.ts';
+import { type Change, changesAuthority } from './changes.ts';
 import type { ServerContext } from './context.ts';
-import type { Outcome } from './event-log.ts';
+import type { Draft, Outcome } from './event-log.ts';
 import { refusedBy } from './login.ts';
 import type { ChannelRole, MembershipRow } from './rows.ts';
 import type { Asker } from './session.ts';
@@ -23,22 +23,32 @@ type Ok = { readonly seq: number; readonly epoch: number; readonly at: number };
 
 const STALE_TRIES_MAX = 4;
 
-/** Appends one event and gives its place. Throws `channel.*`, `event.*`, `rate.limited`, `name.taken`, `server.unavailable`. */
-export const publish = async (context: ServerContext, who: Publisher, wanted: Publish): Promise<Ok> => {
-  if (wanted.body.length > EVENT_BODY_BYTES_MAX) throw new SottoError('frame.tooLarge');
-  switch (wanted.kind) {
-    case EVENT.content:
-      checkRate(context, who.member.id, 'publish');
-      return publishContent(context, who, wanted);
-    case EVENT.control:
-      checkRate(context, who.member.id, 'publish');
-      return publishControl(context, who, wanted);
-    case EVENT.direct:
-      checkRate(context, who.member.id, 'direct');
-      return publishDirect(context, who, wanted);
-    default:
-      throw new SottoError('request.invalid', { details: { why: 'kind' } });
-  }
+/** What can be said of a publish without looking. Throws `frame.tooLarge`, `request.invalid`, `rate.limited`. */
+export const checkPublish = (context: ServerContext, member: MemberId, { body, id, kind }: Publish): void => {
+  if (body.length > EVENT_BODY_BYTES_MAX) throw new SottoError('frame.tooLarge');
+  if (kind !== EVENT.content && kind !== EVENT.control && kind !== EVENT.direct)
+    throw new SottoError('request.invalid', { details: { why: 'kind' } });
+  const [madeAt, now] = [timeOfId(id), context.clock.now()];
+  if (madeAt === undefined || madeAt < now - EVENT_ID_AGE_MS_MAX || madeAt > now + EVENT_ID_AHEAD_MS_MAX)
+    throw new SottoError('request.invalid', { details: { why: 'id' } });
+  checkRate(context, member, kind === EVENT.direct ? 'direct' : 'publish');
+};
+
+/**
+ * Lets one event that passed `checkPublish` wait for the log: resolves once nothing that is published later can overtake it,
+ * and `placed` with its place. Both throw `channel.*`, `event.*`, `name.taken`, `server.unavailable`.
+ */
+export const publish = async (
+  context: ServerContext,
+  who: Publisher,
+  wanted: Publish,
+): Promise<{ readonly placed: Promise<Ok> }> => {
+  if (wanted.kind === EVENT.content) return { placed: (await contentOf(context, who, wanted))() };
+  if (wanted.kind === EVENT.direct) return { placed: (await directOf(context, who, wanted))() };
+  // A control event changes what may follow: it waits for its commit.
+  const placed = publishControl(context, who, wanted);
+  await placed;
+  return { placed };
 };
 
 const checkRate = (context: ServerContext, member: MemberId, rate: 'publish' | 'direct'): void => {
@@ -47,8 +57,12 @@ const checkRate = (context: ServerContext, member: MemberId, rate: 'publish' | '
   if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
 };
 
-const publishContent = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Ok> => {
+type Append = () => Promise<Ok>;
+
+const contentOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
   const channel = wanted.channel as ChannelId;
+  // First how far the log is: whatever forbids it later is not seen below, and makes it stale.
+  const [head] = await context.log.heads([channel]);
   const [membership, row] = await Promise.all([
     membershipIn(context, member.id, channel, 'read'),
     context.store.getChannel(channel),
@@ -59,38 +73,38 @@ const publishContent = async (context: ServerContext, { member }: Publisher, wan
   const isModerator = membership.role !== 'member';
   if (row.slowMs > 0 && !isModerator) changes.push({ kind: 'slow', intervalMs: row.slowMs });
   if (wanted.ttlSeconds > 0) changes.push({ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 });
-  return placed(
-    await context.append({
-      channel,
-      id: wanted.id as EventId,
-      member: member.id,
-      kind: EVENT.content,
-      body: wanted.body,
-      checkedAt: wanted.checkedAt,
-      changes,
-    }),
-  );
+  const draft: Draft = {
+    channel,
+    id: wanted.id as EventId,
+    member: member.id,
+    kind: EVENT.content,
+    body: wanted.body,
+    checkedAt: Math.min(wanted.checkedAt, head?.authoritySeq ?? 0),
+    changes,
+  };
+  return async () => placed(await context.append(draft));
 };
 
-const publishDirect = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Ok> => {
+const directOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
   const to = await context.store.getMember(wanted.channel as string as MemberId);
   if (to === undefined || to.erasedAt !== null || to.banned) throw new SottoError('member.unknown');
-  return placed(
-    await context.append({
-      channel: wanted.channel as ChannelId,
-      id: wanted.id as EventId,
-      member: member.id,
-      kind: EVENT.direct,
-      body: wanted.body,
-      checkedAt: Number.MAX_SAFE_INTEGER,
-      changes: wanted.ttlSeconds > 0 ? [{ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 }] : [],
-    }),
-  );
+  const draft: Draft = {
+    channel: wanted.channel as ChannelId,
+    id: wanted.id as EventId,
+    member: member.id,
+    kind: EVENT.direct,
+    body: wanted.body,
+    checkedAt: Number.MAX_SAFE_INTEGER,
+    changes: wanted.ttlSeconds > 0 ? [{ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 }] : [],
+  };
+  return async () => placed(await context.append(draft));
 };
 
 // The server verifies what it must enforce: the signature of a control event, and the rules of the channel.
 const publishControl = async (context: ServerContext, who: Publisher, wanted: Publish): Promise<Ok> => {
   const channel = wanted.channel as ChannelId;
+  // Inboxes and the channel of server-wide authority are logs too, and nobody's to change.
+  if (channel === SERVER_CHANNEL) throw new SottoError('channel.unknown');
   for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
     const known = await context.states.get(channel);
     const event = await openControl(context, who, wanted, known?.state);
@@ -143,16 +157,16 @@ const changesOf = async (
   before: ChannelState | undefined,
 ): Promise<Change[]> => {
   const { control } = event;
-  if (control.op === 'erase') return erasure(context, wanted, control, member.id, before);
   const { state } = replay(before, [event]);
   if (state === undefined) throw new Error('the event was judged');
   const changes: Change[] = before === undefined ? [creation(context, wanted, control, member.id, state)] : [];
+  if (control.op === 'erase') changes.push(...(await erasure(context, wanted, control, member.id, before)));
   changes.push(...memberships(before, state));
   if (control.op === 'mode')
     changes.push({ kind: 'channelSet', set: { slowMs: state.mode.slowMs, retentionMs: state.mode.retentionMs } });
   if (control.op === 'archive') changes.push({ kind: 'channelSet', set: { archivedAt: context.clock.now() } });
-  // What changes no row still moves who may do what: readers of older states must look again.
-  if (changes.length === 0) changes.push({ kind: 'channelSet', set: { isPrivate: state.private } });
+  // What changes no row still is a link of the chain of controls: it is kept, and readers of older states look again.
+  if (!changesAuthority(changes)) changes.push({ kind: 'channelSet', set: { isPrivate: state.private } });
   return changes;
 };
 

@@ -6,6 +6,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type RowId, timedId } from '../protocol/ids.ts';
 import { ChannelStates } from './channel-states.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
+import { endReading, endsReading } from './endings.ts';
 import { LogError } from './event-log.ts';
 import { Fanout } from './fanout.ts';
 import { Hub } from './hub.ts';
@@ -15,6 +16,7 @@ import { Rates } from './rates.ts';
 import type { ServerStore } from './server-store.ts';
 import { onBinary, onClosed, onText } from './session.ts';
 import type { Turn } from './turn.ts';
+import { Turns } from './turns.ts';
 
 export type ServerOptions = {
   readonly store: ServerStore;
@@ -68,7 +70,17 @@ export class RoomServer implements AsyncDisposable {
     const serverSeed = new Uint8Array(await store.serverKey());
     const states = new ChannelStates(store.state);
     const fanout = new Fanout<Peer>(queueMicrotask);
-    const hub = new Hub<Peer>({ log: store.log, states, fanout, clock, turn, journal, bug });
+    const hub = new Hub<Peer>({
+      log: store.log,
+      states,
+      fanout,
+      clock,
+      turn,
+      journal,
+      bug,
+      ends: endsReading,
+      ended: (draft) => endReading(context, draft),
+    });
     const waiting = new Map<Peer, (() => void)[]>();
     const origins = new Set(options.origins);
     const context: ServerContext = {
@@ -86,6 +98,9 @@ export class RoomServer implements AsyncDisposable {
       serverKey: ed25519Public(serverSeed),
       node: idOf(random.bytes(16)),
       origins,
+      asking: new Map(),
+      publishing: new Turns(),
+      uploading: new Turns(),
       online: new Map(),
       rates: {
         publish: new Rates({ burst: 60, perSecond: 60 / MINUTE }),

@@ -1,14 +1,23 @@
 // One connection's conversation: greeting, log-in, then requests, each checked against the table of protocol/server.ts.
 
 import { type ErrorCode, expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
-import type { ChannelId, MemberId } from '../protocol/ids.ts';
-import { type AnyRequest, decodeBinary, decodeRequest, type Needs, REQUESTS } from '../protocol/server.ts';
+import type { ChannelId, MemberId, RowId } from '../protocol/ids.ts';
+import { ASKED_AT_ONCE_MAX } from '../protocol/limits.ts';
+import {
+  type AnyRequest,
+  decodeBinary,
+  decodeRequest,
+  type Needs,
+  type Part,
+  type Publish,
+  REQUESTS,
+} from '../protocol/server.ts';
 import { CLOSE, textFrame } from '../protocol/websocket.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
 import { takePart } from './files.ts';
 import { HANDLERS } from './handlers.ts';
 import { greet, login, logout } from './login.ts';
-import { publish } from './publish.ts';
+import { checkPublish, publish } from './publish.ts';
 import type { MemberRow, MembershipRow } from './rows.ts';
 
 /** Who asks, and what they are in the channel that they ask about. */
@@ -34,16 +43,30 @@ export const onText = (context: ServerContext, peer: Peer, text: string): void =
 export const onBinary = (context: ServerContext, peer: Peer, bytes: Uint8Array<ArrayBuffer>): void => {
   const message = decodeBinary(bytes);
   if (message.type === 'event') throw new ProtocolError('frame.invalid', { details: { why: 'event' } });
-  answer(context, peer, message.request, async () => {
-    const { session, member } = await present(context, peer);
-    const asker = { peer, session, member };
-    return message.type === 'publish' ? publish(context, asker, message) : takePart(context, asker, message);
-  });
+  answer(context, peer, message.request, () =>
+    message.type === 'publish' ? publishInTurn(context, peer, message) : uploadInTurn(context, peer, message),
+  );
+};
+
+// The turn of the next publish comes when this one has its place among those that wait for the log.
+const publishInTurn = async (context: ServerContext, peer: Peer, message: Publish): Promise<object> => {
+  checkPublish(context, sessionOf(peer).member, message);
+  const { placed } = await context.publishing.run(peer, async () =>
+    publish(context, await present(context, peer), message),
+  );
+  return placed;
+};
+
+const uploadInTurn = (context: ServerContext, peer: Peer, part: Part): Promise<object> => {
+  sessionOf(peer);
+  return context.uploading.run(part.upload as RowId, async () => takePart(context, await present(context, peer), part));
 };
 
 /** A connection is gone. */
 export const onClosed = (context: ServerContext, peer: Peer): void => {
+  const channels = [...context.fanout.channelsOf(peer)];
   context.fanout.drop(peer);
+  for (const channel of channels) context.hub.idle(channel as ChannelId);
   logout(context, peer);
 };
 
@@ -70,13 +93,18 @@ const ask = async (context: ServerContext, peer: Peer, request: AnyRequest): Pro
   return handler(context, asker, request.params, request.id);
 };
 
+const sessionOf = (peer: Peer): Asker['session'] => {
+  if (peer.state?.phase !== 'in') throw new SottoError('login.needed');
+  return peer.state;
+};
+
 /** The member at the other end, as they are now. Throws `login.needed` or `server.banned`. */
 const present = async (context: ServerContext, peer: Peer) => {
-  const session = peer.state;
-  if (session?.phase !== 'in') throw new SottoError('login.needed');
-  const member = await context.store.getMember(session.member);
+  const session = sessionOf(peer);
+  // Who was banned, or whose device was revoked, is disconnected with the commit: what they have asked before counts no more.
+  const member = peer.isOpen ? await context.store.getMember(session.member) : undefined;
   if (member === undefined || member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
-  return { session, member };
+  return { peer, session, member };
 };
 
 const admit = async (context: ServerContext, peer: Peer, needs: Needs, channel: string | undefined): Promise<Asker> => {
@@ -104,16 +132,33 @@ export const membershipIn = async (
   return membership;
 };
 
+// A connection that asks faster than it is answered is not read meanwhile.
 const answer = (context: ServerContext, peer: Peer, id: number, ask: () => Promise<object>): void => {
-  ask().then(
-    (ok) => send(peer, { id, ok }),
-    (error: unknown) => {
-      const known = expectedError(error);
-      if (known === undefined) return context.bug(error);
-      if (known instanceof ProtocolError && known.details.close === true) return peer.close(CLOSE.policy, known.code);
-      send(peer, { id, error: wireError(known) });
-    },
-  );
+  const { asking } = context;
+  const count = (asking.get(peer) ?? 0) + 1;
+  asking.set(peer, count);
+  if (count === ASKED_AT_ONCE_MAX) peer.pause();
+  const over = (): void => {
+    const left = (asking.get(peer) ?? 1) - 1;
+    if (left === 0) asking.delete(peer);
+    else asking.set(peer, left);
+    if (left === ASKED_AT_ONCE_MAX - 1 && peer.isOpen) peer.resume();
+  };
+  // What throws at once is an answer like any other.
+  (async () => ask())()
+    .finally(over)
+    .then(
+      (ok) => {
+        send(peer, { id, ok });
+        if (peer.state?.phase === 'in' && peer.state.endsItself) peer.close(CLOSE.policy, 'server.banned');
+      },
+      (error: unknown) => {
+        const known = expectedError(error);
+        if (known === undefined) return context.bug(error);
+        if (known instanceof ProtocolError && known.details.close === true) return peer.close(CLOSE.policy, known.code);
+        send(peer, { id, error: wireError(known) });
+      },
+    );
 };
 
 const refuseMessage = (peer: Peer, error: unknown): void => {
