@@ -6,15 +6,18 @@ import { type Answer, EVENT, encodePart, type Part, type RequestParams } from '.
 import { binaryFrame } from '../protocol/websocket.ts';
 import type { ServerContext } from './context.ts';
 import { refusedBy } from './login.ts';
+import { mustWrite } from './publish.ts';
 import type { UploadRow } from './rows.ts';
-import type { Asker } from './session.ts';
+import { type Asker, membershipIn } from './session.ts';
 
 /** Begins an upload, goes on with one of the same bytes, or says that they are here already. Throws `quota.exceeded`. */
 export const beginBlob = async (
-  { store, blobs, clock, rowId }: ServerContext,
+  context: ServerContext,
   { member }: Asker,
   { channel, hash, sizeBytes }: RequestParams<'blob.begin'>,
 ): Promise<Answer<'blob.begin'>> => {
+  const { store, blobs, clock, rowId } = context;
+  await mustTake(context, { channel: channel as ChannelId, member: member.id });
   const going = await store.getUploadOf(member.id, channel as ChannelId, hash as BlobHash);
   if (going !== undefined) {
     const receivedBytes = await blobs.part(going.id, 0, new Uint8Array());
@@ -37,6 +40,16 @@ export const beginBlob = async (
   return { upload: row.id, receivedBytes: 0, done: false };
 };
 
+// Who may not write may not bring files either. Into one's own inbox everybody may.
+const mustTake = async (
+  context: ServerContext,
+  { channel, member }: Pick<UploadRow, 'channel' | 'member'>,
+): Promise<void> => {
+  const membership = await membershipIn(context, member, channel, 'read');
+  const row = membership === undefined ? undefined : await context.store.getChannel(channel);
+  if (membership !== undefined && row !== undefined) mustWrite(context, membership, row);
+};
+
 /** Takes the next bytes of an upload of the asker's. Throws `file.unknown`, `file.offset` with what is here. */
 export const takePart = async (
   { store, blobs }: ServerContext,
@@ -53,28 +66,45 @@ export const takePart = async (
 /** The upload is whole: from now on who reads the channel may fetch it. */
 export const completeBlob = async (
   context: ServerContext,
+  asker: Asker,
+  params: RequestParams<'blob.complete'>,
+): Promise<Answer<'blob.complete'>> =>
+  context.uploading.run(params.upload as RowId, () => completeInTurn(context, asker, params));
+
+const completeInTurn = async (
+  context: ServerContext,
   { member }: Asker,
   { channel, upload }: RequestParams<'blob.complete'>,
 ): Promise<Answer<'blob.complete'>> => {
   const { store, blobs, clock } = context;
   const row = await store.getUpload(upload as RowId);
   if (row === undefined || row.member !== member.id || row.channel !== channel) throw new SottoError('file.unknown');
+  await mustTake(context, row);
   const now = clock.now();
   await store.putBlob(row.hash, { size: row.size, isWhole: false, now });
   await blobs.complete(row.id, { hash: row.hash, size: row.size });
   await store.putBlob(row.hash, { size: row.size, isWhole: true, now });
-  const outcome = await context.append({
-    channel: channel as ChannelId,
-    id: context.eventId(),
-    member: member.id,
-    kind: EVENT.notice,
-    body: new Uint8Array(Buffer.from(JSON.stringify({ what: 'file', hash: row.hash }))),
-    checkedAt: Number.MAX_SAFE_INTEGER,
-    changes: [{ kind: 'file', hash: row.hash, expiresAt: 0 }],
-  });
-  if (outcome.kind === 'refused') throw refusedBy(outcome.code);
+  await refer(context, row);
   await store.removeUpload(row.id);
   return {};
+};
+
+const STALE_TRIES_MAX = 4;
+
+// To hash a file takes a while: whether its member may still bring it is looked at again, against what is under way.
+const refer = async (context: ServerContext, { channel, member, hash }: UploadRow): Promise<void> => {
+  const id = context.eventId();
+  const body = new Uint8Array(Buffer.from(JSON.stringify({ what: 'file', hash })));
+  for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
+    const [head] = await context.log.heads([channel]);
+    await mustTake(context, { channel, member });
+    const changes = [{ kind: 'file', hash, expiresAt: 0 }] as const;
+    const checkedAt = head?.authoritySeq ?? 0;
+    const outcome = await context.append({ channel, id, member, kind: EVENT.notice, body, checkedAt, changes });
+    if (outcome.kind === 'refused') throw refusedBy(outcome.code);
+    if (outcome.kind !== 'stale') return;
+  }
+  throw new SottoError('server.unavailable');
 };
 
 /** Sends bytes of a blob that the channel refers to, then the answer. Throws `file.unknown`. */

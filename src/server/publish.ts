@@ -13,7 +13,7 @@ import { type Change, changesAuthority } from './changes.ts';
 import type { ServerContext } from './context.ts';
 import type { Draft, Outcome } from './event-log.ts';
 import { refusedBy } from './login.ts';
-import type { ChannelRole, MembershipRow } from './rows.ts';
+import type { ChannelRole, ChannelRow, MembershipRow } from './rows.ts';
 import type { Asker } from './session.ts';
 import { membershipIn } from './session.ts';
 import { skeletonOf } from './skeleton.ts';
@@ -42,7 +42,28 @@ export const publish = async (
   context: ServerContext,
   who: Publisher,
   wanted: Publish,
-): Promise<{ readonly placed: Promise<Ok> }> => {
+): Promise<Waiting> => {
+  try {
+    return await begin(context, who, wanted);
+  } catch (error) {
+    const known = error instanceof SottoError ? await placeOf(context, who.member.id, wanted) : undefined;
+    if (known === undefined) throw error;
+    return { placed: Promise.resolve(known) };
+  }
+};
+
+type Waiting = { readonly placed: Promise<Ok> };
+
+// What is in the log already is answered like the first time, also to somebody who might not do it again.
+const placeOf = async ({ log }: ServerContext, member: MemberId, wanted: Publish): Promise<Ok | undefined> => {
+  const channel = wanted.channel as ChannelId;
+  const seq = await log.seqOf(channel, wanted.id as EventId);
+  if (seq === 0) return undefined;
+  const [[stored], [head]] = await Promise.all([log.read(channel, seq - 1, ONE_EVENT), log.heads([channel])]);
+  return stored?.member === member && head !== undefined ? { seq, epoch: head.epoch, at: stored.at } : undefined;
+};
+
+const begin = async (context: ServerContext, who: Publisher, wanted: Publish): Promise<Waiting> => {
   if (wanted.kind === EVENT.content) return { placed: (await contentOf(context, who, wanted))() };
   if (wanted.kind === EVENT.direct) return { placed: (await directOf(context, who, wanted))() };
   // A control event changes what may follow: it waits for its commit.
@@ -68,7 +89,7 @@ const contentOf = async (context: ServerContext, { member }: Publisher, wanted: 
     context.store.getChannel(channel),
   ]);
   if (membership === undefined || row === undefined) throw new SottoError('channel.unknown');
-  if (membership.mutedUntil > context.clock.now()) throw new SottoError('channel.muted');
+  mustWrite(context, membership, row);
   const changes: Change[] = [];
   const isModerator = membership.role !== 'member';
   if (row.slowMs > 0 && !isModerator) changes.push({ kind: 'slow', intervalMs: row.slowMs });
@@ -83,6 +104,16 @@ const contentOf = async (context: ServerContext, { member }: Publisher, wanted: 
     changes,
   };
   return async () => placed(await context.append(draft));
+};
+
+/** Throws `channel.muted` or `channel.archived`. */
+export const mustWrite = (
+  { clock }: ServerContext,
+  membership: Pick<MembershipRow, 'mutedUntil'>,
+  { archivedAt }: Pick<ChannelRow, 'archivedAt'>,
+): void => {
+  if (membership.mutedUntil > clock.now()) throw new SottoError('channel.muted');
+  if (archivedAt !== null) throw new SottoError('channel.archived');
 };
 
 const directOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
@@ -107,6 +138,7 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
   if (channel === SERVER_CHANNEL) throw new SottoError('channel.unknown');
   for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
     const known = await context.states.get(channel);
+    if (known !== undefined) await membershipIn(context, who.member.id, channel, 'see');
     const event = await openControl(context, who, wanted, known?.state);
     const why = judgeControl(known?.state, event);
     if (why !== undefined) throw new SottoError('event.refused', { details: { why } });
@@ -208,7 +240,7 @@ const memberships = (before: ChannelState | undefined, after: ChannelState): Cha
     ...after.banned,
   ]);
   return [...ids].flatMap((id): Change[] => {
-    const [was, is] = [placeOf(before, id), placeOf(after, id)];
+    const [was, is] = [standingOf(before, id), standingOf(after, id)];
     const same =
       was !== undefined && was.state === is.state && was.role === is.role && was.mutedUntil === is.mutedUntil;
     return same ? [] : [{ kind: 'membership', row: { member: id, ...is } }];
@@ -217,7 +249,7 @@ const memberships = (before: ChannelState | undefined, after: ChannelState): Cha
 
 type PlaceIn = Pick<MembershipRow, 'state' | 'role' | 'mutedUntil'>;
 
-const placeOf = (state: ChannelState | undefined, id: MemberId): PlaceIn => {
+const standingOf = (state: ChannelState | undefined, id: MemberId): PlaceIn => {
   const member = state?.members.get(id);
   if (member !== undefined)
     return { state: 'joined', role: roleOf(rankOf(member.role)), mutedUntil: member.mutedUntil ?? 0 };
@@ -229,7 +261,7 @@ const placeOf = (state: ChannelState | undefined, id: MemberId): PlaceIn => {
 // The server knows three: what it enforces does not tell admins from moderators.
 const roleOf = (rank: number): ChannelRole => (rank >= 3 ? 'owner' : rank >= 1 ? 'moderator' : 'member');
 
-const ERASE_LOOK = 1;
+const ONE_EVENT = { events: 1, bytes: 1 };
 
 const erasure = async (
   context: ServerContext,
@@ -240,7 +272,7 @@ const erasure = async (
 ): Promise<Change[]> => {
   const target = await context.log.seqOf(wanted.channel as ChannelId, control.target);
   if (target === 0 || state === undefined) return [];
-  const [stored] = await context.log.read(wanted.channel as ChannelId, target - 1, { events: ERASE_LOOK, bytes: 1 });
+  const [stored] = await context.log.read(wanted.channel as ChannelId, target - 1, ONE_EVENT);
   if (stored === undefined || stored.kind !== EVENT.content || !mayErase(state, by, stored.member))
     throw new SottoError('event.refused', { details: { why: 'role' } });
   return [{ kind: 'erase', seq: target }];
