@@ -315,7 +315,7 @@ const AnswerHead = z.union([
       details: z.record(z.string(), z.unknown()).optional(),
     }),
   }),
-  z.object({ notice: z.string().max(64) }),
+  z.looseObject({ notice: z.string().max(64) }),
 ]);
 
 export type AnyRequest = {

@@ -38,11 +38,7 @@ export const checkPublish = (context: ServerContext, member: MemberId, { body, i
  * Lets one event that passed `checkPublish` wait for the log: resolves once nothing that is published later can overtake it,
  * and `placed` with its place. Both throw `channel.*`, `event.*`, `name.taken`, `server.unavailable`.
  */
-export const publish = async (
-  context: ServerContext,
-  who: Publisher,
-  wanted: Publish,
-): Promise<Waiting> => {
+export const publish = async (context: ServerContext, who: Publisher, wanted: Publish): Promise<Waiting> => {
   try {
     return await begin(context, who, wanted);
   } catch (error) {

@@ -5,14 +5,14 @@ import type { Clock, Log, Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type RowId, timedId } from '../protocol/ids.ts';
 import { ChannelStates } from './channel-states.ts';
-import type { Peer, ServerContext, Session } from './context.ts';
+import type { Peer, RateName, ServerContext, Session } from './context.ts';
 import { endReading, endsReading } from './endings.ts';
 import { LogError } from './event-log.ts';
 import { Fanout } from './fanout.ts';
 import { Hub } from './hub.ts';
 import { makeInvite } from './invites.ts';
 import { Listener, type Place, type TlsKeys } from './listener.ts';
-import { Rates } from './rates.ts';
+import { type Rate, Rates } from './rates.ts';
 import type { ServerStore } from './server-store.ts';
 import { onBinary, onClosed, onText } from './session.ts';
 import type { Turn } from './turn.ts';
@@ -32,11 +32,25 @@ export type ServerOptions = {
   /** Origins that clients dial beside those it listens at: a name, a proxy's address, an onion service. */
   readonly origins: readonly string[];
   readonly proxies: readonly string[];
+  /** Other rates than RATES, for measurements. */
+  readonly rates?: Partial<Record<RateName, Rate>>;
   /** Gets what must never happen: the owner ends the process. */
   readonly bug: (error: unknown) => void;
 };
 
 const MINUTE = 60;
+const DAY = 24 * 60 * MINUTE;
+
+/** How often somebody may do what: `publish`, `burst`, `direct`, `request`, `signal` by member, the others by source or pair. */
+const RATES: Readonly<Record<RateName, Rate>> = {
+  publish: { burst: 60, perSecond: 60 / MINUTE },
+  burst: { burst: 10, perSecond: 10 },
+  direct: { burst: 600, perSecond: 600 / MINUTE },
+  request: { burst: 200, perSecond: 50 },
+  signal: { burst: 10, perSecond: 2 },
+  register: { burst: 20, perSecond: 20 / MINUTE },
+  prekeys: { burst: 5, perSecond: 5 / DAY },
+};
 
 /** Connections are accepted once this resolves. */
 export class RoomServer implements AsyncDisposable {
@@ -102,15 +116,7 @@ export class RoomServer implements AsyncDisposable {
       publishing: new Turns(),
       uploading: new Turns(),
       online: new Map(),
-      rates: {
-        publish: new Rates({ burst: 60, perSecond: 60 / MINUTE }),
-        burst: new Rates({ burst: 10, perSecond: 10 }),
-        direct: new Rates({ burst: 600, perSecond: 600 / MINUTE }),
-        request: new Rates({ burst: 200, perSecond: 50 }),
-        signal: new Rates({ burst: 10, perSecond: 2 }),
-        register: new Rates({ burst: 20, perSecond: 20 / MINUTE }),
-        prekeys: new Rates({ burst: 5, perSecond: 5 / (24 * 60 * MINUTE) }),
-      },
+      rates: ratesOf({ ...RATES, ...options.rates }),
       append: async (draft) => {
         try {
           return await hub.append(draft);
@@ -187,6 +193,9 @@ export class RoomServer implements AsyncDisposable {
 }
 
 const OWNER_LOOK = 500;
+
+const ratesOf = (rates: Readonly<Record<RateName, Rate>>): ServerContext['rates'] =>
+  Object.fromEntries(Object.entries(rates).map(([name, rate]) => [name, new Rates(rate)])) as Record<RateName, Rates>;
 
 const placeOf = (place: ServerOptions['listen'][number], seed: Uint8Array): Place => {
   if (place.kind === 'unix') return place;

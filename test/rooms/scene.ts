@@ -2,15 +2,23 @@
 import { join } from 'node:path';
 import { ServerClient } from '../../src/core/server-client.ts';
 import { deviceIdOf, makeDeviceCertificate, memberIdOf, memberSecrets } from '../../src/crypto/member.ts';
-import { ed25519Public } from '../../src/crypto/primitives.ts';
-import { channelOf, creationScope, type EventHeader, signEvent, ZERO_HASH } from '../../src/crypto/room-event.ts';
+import { ed25519Public, sha256 } from '../../src/crypto/primitives.ts';
+import {
+  channelOf,
+  creationScope,
+  type EventHeader,
+  headOf,
+  membersHash,
+  signEvent,
+  ZERO_HASH,
+} from '../../src/crypto/room-event.ts';
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import { dialServer } from '../../src/net/server-dial.ts';
-import type { ServerNetwork, ServerTarget } from '../../src/ports.ts';
+import type { ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../../src/ports.ts';
 import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
 import type { Control } from '../../src/protocol/room-content.ts';
-import { EVENT, type LogEvent, type Notice } from '../../src/protocol/server.ts';
-import { RoomServer } from '../../src/server/server.ts';
+import { EVENT, type LogEvent, type Notice, type Publish } from '../../src/protocol/server.ts';
+import { RoomServer, type ServerOptions } from '../../src/server/server.ts';
 import { createServer, serverPaths } from '../../src/server/server-dir.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
 import { TestLog } from '../../src/testing/log.ts';
@@ -37,9 +45,13 @@ export class Hosted implements AsyncDisposable {
   #store: ServerStore | undefined;
   #server: RoomServer | undefined;
   #port = 0;
+  #rates: ServerOptions['rates'];
 
-  static async start(options: { readonly registration?: 'open' | 'invite' } = {}): Promise<Hosted> {
+  static async start(
+    options: { readonly registration?: 'open' | 'invite'; readonly rates?: ServerOptions['rates'] } = {},
+  ): Promise<Hosted> {
     const hosted = new Hosted();
+    hosted.#rates = options.rates;
     createServer(
       hosted.#paths,
       {
@@ -59,6 +71,15 @@ export class Hosted implements AsyncDisposable {
     return this.#server;
   }
 
+  get paths() {
+    return this.#paths;
+  }
+
+  get store(): ServerStore {
+    if (this.#store === undefined) throw new Error('the server does not run');
+    return this.#store;
+  }
+
   get target(): ServerTarget {
     return { origin: this.server.urls[0] ?? '', serverKey: this.server.context.serverKey, trust: 'pinned' };
   }
@@ -72,6 +93,7 @@ export class Hosted implements AsyncDisposable {
       listen: [{ kind: 'tcp', host: '127.0.0.1', port: this.#port, tls: 'pinned' }],
       origins: [],
       proxies: [],
+      ...(this.#rates === undefined ? {} : { rates: this.#rates }),
       bug: (error) => {
         throw error;
       },
@@ -84,8 +106,8 @@ export class Hosted implements AsyncDisposable {
     await this.#store?.[Symbol.asyncDispose]();
   }
 
-  member(name: string): Member {
-    const member = new Member(this, name);
+  member(name: string, serversKey?: Uint8Array<ArrayBuffer>): Member {
+    const member = new Member(this, name, serversKey);
     this.#members.push(member);
     return member;
   }
@@ -97,20 +119,26 @@ export class Hosted implements AsyncDisposable {
   }
 }
 
+/** A channel, and the chain of its controls so far. */
+export type Room = { readonly channel: ChannelId; readonly hash: Uint8Array; chain: Uint8Array<ArrayBuffer> };
+
 /** Somebody with a device. */
 export class Member {
   readonly name: string;
   readonly events: LogEvent[] = [];
   readonly notices: Notice[] = [];
   readonly #hosted: Hosted;
-  readonly #serversKey = systemRandom.bytes(32);
+  readonly serial: number;
+  readonly #serversKey: Uint8Array<ArrayBuffer>;
   readonly #seed = systemRandom.bytes(32);
   #client: ServerClient | undefined;
   #n = 0;
 
-  constructor(hosted: Hosted, name: string) {
+  constructor(hosted: Hosted, name: string, serversKey?: Uint8Array<ArrayBuffer>) {
     this.#hosted = hosted;
     this.name = name;
+    this.serial = serversKey === undefined ? 1 : 2;
+    this.#serversKey = serversKey ?? systemRandom.bytes(32);
   }
 
   get client(): ServerClient {
@@ -147,15 +175,21 @@ export class Member {
   /** Dials and logs in, as a new member the first time. */
   async join(invite?: string) {
     const client = await this.dial();
-    const { serverKey } = this.#hosted.target;
-    const { memberSeed, signalKey } = memberSecrets(this.#serversKey, serverKey);
-    const certificate = makeDeviceCertificate(serverKey, memberSeed, {
-      signingKey: ed25519Public(this.#seed),
-      signalKey,
-      serial: 1,
-    });
     const register = { name: this.name, ...(invite === undefined ? {} : { invite }) };
-    return client.login({ seed: this.#seed, certificate }, { register });
+    return client.login(this.keys(), { register });
+  }
+
+  /** What its device logs in with. */
+  keys(serverKey = this.#hosted.target.serverKey) {
+    const { memberSeed, signalKey } = memberSecrets(this.#serversKey, serverKey);
+    const signingKey = ed25519Public(this.#seed);
+    const certificate = makeDeviceCertificate(serverKey, memberSeed, { signingKey, signalKey, serial: this.serial });
+    return { seed: this.#seed, certificate };
+  }
+
+  /** The same member with another device, serial 2. */
+  another(): Member {
+    return this.#hosted.member(this.name, this.#serversKey);
   }
 
   leave(): void {
@@ -163,29 +197,39 @@ export class Member {
   }
 
   /** Makes an open channel. */
-  async create(name: string): Promise<{ readonly channel: ChannelId; readonly hash: Uint8Array }> {
+  async create(name: string, more: Partial<Extract<Control, { op: 'create' }>> = {}): Promise<Room> {
     const body = signEvent(
       creationScope(this.#hosted.target.serverKey),
       this.#header(EVENT.control, { epoch: 0 }),
-      { op: 'create', name, encryption: 'open', private: false, history: 'all' } satisfies Control,
+      { op: 'create', name, encryption: 'open', private: false, history: 'all', ...more } satisfies Control,
       this.#seed,
     );
     const { channel, hash } = channelOf(body);
     const { id } = this.#last;
     await this.client.publish({ channel, id, kind: EVENT.control, checkedAt: 0, ttlSeconds: 0, body });
-    return { channel, hash };
+    return { channel, hash, chain: membersHash(ZERO_HASH, hash) };
   }
 
-  /** Signs and publishes a control operation that has seen `head`. */
-  async control(
-    where: { readonly channel: ChannelId; readonly hash: Uint8Array },
-    control: Control,
-    head: Uint8Array<ArrayBuffer>,
-  ) {
-    const scope = { serverId: this.#hosted.target.serverKey, channelHash: where.hash };
+  /** A signed control operation that has seen all that the room has seen. */
+  signed(room: Room, control: Control): Omit<Publish, 'request'> {
+    const scope = { serverId: this.#hosted.target.serverKey, channelHash: room.hash };
+    const head = headOf(room.chain);
     const body = signEvent(scope, this.#header(EVENT.control, { epoch: 1, head }), control, this.#seed);
-    const { id } = this.#last;
-    return this.client.publish({ channel: where.channel, id, kind: EVENT.control, checkedAt: 1, ttlSeconds: 0, body });
+    return { channel: room.channel, id: this.#last.id, kind: EVENT.control, checkedAt: 0, ttlSeconds: 0, body };
+  }
+
+  /** Signs and publishes a control operation; the room has seen it then. */
+  async control(room: Room, control: Control) {
+    const signed = this.signed(room, control);
+    const placed = await this.client.publish(signed);
+    room.chain = membersHash(room.chain, sha256(signed.body));
+    return placed;
+  }
+
+  /** From now on it is told what happens in a channel, and what has happened before. */
+  async hear(channel: ChannelId): Promise<void> {
+    const { answer } = await this.client.events('log.page', { channel, limit: 1 });
+    await this.client.request('resume', { cursors: { [channel]: [answer.head.epoch, 0, null] } });
   }
 
   /** Publishes bytes as a content. */
@@ -224,5 +268,91 @@ export class Member {
       membersHead: more.head ?? ZERO_HASH.slice(0, 16),
       kind,
     };
+  }
+}
+
+/** What a server said to a `Speaker`: an answer as JSON, or that it is over. */
+export type Said = { readonly id?: number; readonly ok?: unknown; readonly error?: { readonly code: string } } | Closed;
+type Closed = { readonly closed: number; readonly why: string };
+
+/** Somebody who says what he likes: no greeting, no log-in, no valid message unless told to. */
+export class Speaker {
+  #link: ServerLink | undefined;
+  #last = 0;
+  #closed: Closed | undefined;
+  readonly #waiting = new Map<number, (said: Said) => void>();
+  #over: (closed: Closed) => void = () => {};
+  /** Resolves once the server has ended it. */
+  readonly over = new Promise<Closed>((resolve) => {
+    this.#over = resolve;
+  });
+
+  static async to(hosted: Hosted): Promise<Speaker> {
+    const speaker = new Speaker();
+    const attach = (): ServerLinkEvents => ({
+      text: (text) => speaker.#said(JSON.parse(text)),
+      binary: () => {},
+      drained: () => {},
+      closed: (code, why) => speaker.#end({ closed: code, why }),
+    });
+    speaker.#link = await network.dialServer(hosted.target, attach);
+    return speaker;
+  }
+
+  get link(): ServerLink {
+    if (this.#link === undefined) throw new Error('not connected');
+    return this.#link;
+  }
+
+  /** The answer to one request; `params` are as they are. */
+  ask(name: string, params: object): Promise<Said> {
+    const id = ++this.#last;
+    return this.#answer(id, () => this.link.text(JSON.stringify({ ...params, id, do: name })));
+  }
+
+  /** The answer to one binary message, whose request is written into it. */
+  say(bytes: Uint8Array): Promise<Said> {
+    const id = ++this.#last;
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).writeUInt32BE(id, 1);
+    return this.#answer(id, () => this.link.binary(bytes));
+  }
+
+  /** Greets; gives what a log-in needs. */
+  async greet(hosted: Hosted, origin = hosted.target.origin) {
+    const clientNonce = systemRandom.bytes(32);
+    const said = await this.ask('hello', {
+      versions: [1],
+      nonce: Buffer.from(clientNonce).toString('base64'),
+      origin,
+    });
+    const { nonce = '' } = ('ok' in said ? said.ok : {}) as { nonce?: string };
+    const serverNonce = new Uint8Array(Buffer.from(nonce, 'base64'));
+    const { serverKey: serverId } = hosted.target;
+    return { origin, clientNonce, serverNonce, serverId, binding: this.link.binding };
+  }
+
+  leave(): void {
+    this.#link?.close(1000, 'bye');
+  }
+
+  #answer(id: number, send: () => void): Promise<Said> {
+    if (this.#closed !== undefined) return Promise.resolve(this.#closed);
+    return new Promise((resolve) => {
+      this.#waiting.set(id, resolve);
+      send();
+    });
+  }
+
+  #said(said: Said): void {
+    if (!('id' in said) || said.id === undefined) return;
+    this.#waiting.get(said.id)?.(said);
+    this.#waiting.delete(said.id);
+  }
+
+  #end(closed: Closed): void {
+    this.#closed = closed;
+    for (const resolve of this.#waiting.values()) resolve(closed);
+    this.#waiting.clear();
+    this.#over(closed);
   }
 }
