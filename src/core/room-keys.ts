@@ -8,10 +8,11 @@ import {
   forgetOurKey,
   getChannel,
   getChannelById,
-  getChannelDevice,
+  getSenderKey,
   listChannelDevices,
   patchChannel,
   patchChannelDevice,
+  putSenderKey,
 } from '../store/channels.ts';
 import { type DeviceRow, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
 import type { ServerRow } from '../store/servers.ts';
@@ -58,21 +59,11 @@ export const takeKey = async (
   const row = getChannelById(core.db, server.id, idBytes(channel));
   if (row === undefined || row.encryption !== 'members') return undefined;
   const place = { channel: channel as ChannelId, epoch, device: idOf<DeviceId>(device.deviceId) };
-  const known = getChannelDevice(core.db, row.id, device.deviceId)?.senderKey ?? undefined;
-  const chain = await taken(place, known, new Uint8Array(Buffer.from(bytes, 'base64')));
-  commit(core, () => patchChannelDevice(core.db, row.id, device.deviceId, { senderKey: chain.serialize() }));
+  const kept = { channelRow: row.id, deviceId: device.deviceId, keyEpoch: epoch };
+  const chain = new TheirChain(place, getSenderKey(core.db, kept));
+  await chain.take(new Uint8Array(Buffer.from(bytes, 'base64')));
+  commit(core, () => putSenderKey(core.db, kept, chain.serialize()));
   return row;
-};
-
-// A chain of another epoch has another id: what we hold of the one before opens nothing of this one.
-const taken = async (
-  place: { readonly channel: ChannelId; readonly epoch: number; readonly device: DeviceId },
-  known: Uint8Array | undefined,
-  share: Uint8Array,
-): Promise<TheirChain> => {
-  const chain = new TheirChain(place, known);
-  await chain.take(share);
-  return chain;
 };
 
 const ownChain = (core: Core, server: ServerRow, channel: ChannelRow): Own | undefined => {

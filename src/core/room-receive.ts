@@ -16,7 +16,7 @@ import {
 } from '../crypto/room-event.ts';
 import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
-import { type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import {
   type Content,
   type Control,
@@ -32,12 +32,14 @@ import {
   getChannelById,
   getChannelDevice,
   getChannelKey,
+  getSenderKey,
   patchChannel,
   patchChannelDevice,
   putGap,
+  putSenderKey,
 } from '../store/channels.ts';
 import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
-import { chainAt, putPending, putRoomEvent } from '../store/room-events.ts';
+import { chainAt, type PendingRow, putPending, putRoomEvent } from '../store/room-events.ts';
 import { getRoomOutboxByEvent, type RoomOutboxRow } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson, stateToJson } from './channel-json.ts';
@@ -57,8 +59,11 @@ type Taking = {
   lastSeq: number;
   lastId: Uint8Array<ArrayBuffer> | null;
   chain: Uint8Array<ArrayBuffer> | null;
-  readonly chains: Map<string, TheirChain>;
+  /** Of devices, as far as they were stepped on here, by device and epoch. */
+  readonly chains: Map<string, SteppedChain>;
 };
+
+type SteppedChain = { readonly deviceId: Uint8Array<ArrayBuffer>; readonly keyEpoch: number; readonly chain: TheirChain };
 
 type Opened =
   | { readonly kind: 'content'; readonly header: EventHeader; readonly content: Content | UnknownContent }
@@ -111,8 +116,8 @@ export const receiveRoom = async (
   taking.state = stateOfJson(row.membership);
   commit(core, (changes) => {
     for (const one of opened) store(taking, changes, one.event, one.opened);
-    for (const [device, chain] of taking.chains)
-      patchChannelDevice(core.db, row.id, idBytes(device), { senderKey: chain.serialize() });
+    for (const { deviceId, keyEpoch, chain } of taking.chains.values())
+      putSenderKey(core.db, { channelRow: row.id, deviceId, keyEpoch }, chain.serialize());
     patchChannel(core.db, row.id, {
       lastSeq: taking.lastSeq,
       lastId: taking.lastId,
@@ -247,16 +252,17 @@ const chainFor = async (taking: Taking, event: LogEvent): Promise<TheirChain> =>
   const { core, server, row, state } = taking;
   const id = readDistributionId(event.body);
   const member = getMemberById(core.db, server.id, idBytes(event.member));
-  const epoch = state?.epoch ?? 0;
-  for (const one of member === undefined ? [] : listDevices(core.db, member.id)) {
-    const device = idOf<DeviceId>(one.deviceId);
-    const place = { channel: idOf(row.channelId), epoch, device } as const;
-    if (distributionIdOf({ ...place, channel: place.channel as never }) !== id) continue;
-    const known = taking.chains.get(device);
-    if (known !== undefined) return known;
-    const stored = getChannelDevice(core.db, row.id, one.deviceId)?.senderKey;
-    const chain = new TheirChain({ ...place, channel: place.channel as never }, stored ?? undefined);
-    taking.chains.set(device, chain);
+  const keyEpoch = state?.epoch ?? 0;
+  for (const { deviceId } of member === undefined ? [] : listDevices(core.db, member.id)) {
+    const place = { channel: idOf<ChannelId>(row.channelId), epoch: keyEpoch, device: idOf<DeviceId>(deviceId) };
+    if (distributionIdOf(place) !== id) continue;
+    const known = taking.chains.get(id);
+    if (known !== undefined) return known.chain;
+    const stored = getSenderKey(core.db, { channelRow: row.id, deviceId, keyEpoch });
+    // Without a key there is nothing to keep, and the event waits for it.
+    if (stored === undefined) break;
+    const chain = new TheirChain(place, stored);
+    taking.chains.set(id, { deviceId, keyEpoch, chain });
     return chain;
   }
   throw new ProtocolError('frame.undecryptable', { details: { why: 'chain' } });
@@ -291,7 +297,7 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
     case 'closed':
       keep('closed', opened.why);
       if (opened.why === 'frame.undecryptable' && member !== undefined)
-        return putPending(core.db, row.id, { ...place, memberRow: member.id, body: event.body });
+        return storePending(taking, event, { ...place, memberRow: member.id });
       return putGap(core.db, row.id, { fromSeq: event.seq, toSeq: event.seq, reason: opened.why });
     case 'control':
       return storeControl(taking, changes, event, opened, keep);
@@ -300,6 +306,17 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
       if (member === undefined) throw new Error('what was verified has a member');
       return storeContent(taking, changes, { event, opened, member, keep });
   }
+};
+
+// A key may still come. Who may not write here waits for nothing; who may is judged by what they were when they wrote.
+const storePending = (
+  { core, row, state }: Taking,
+  event: LogEvent,
+  place: Omit<PendingRow, 'keyEpoch' | 'role' | 'body'>,
+): void => {
+  const author = state?.members.get(event.member as MemberId);
+  if (state === undefined || author === undefined || state.archived || event.at < (author.mutedUntil ?? 0)) return;
+  putPending(core.db, row.id, { ...place, keyEpoch: state.epoch, role: author.role, body: event.body });
 };
 
 type Keep = (kind: string, value?: string, messageRow?: number | null) => void;
@@ -365,7 +382,7 @@ const storeContent = (
   lookBack(taking, changes, header);
   count(taking, header);
   const scene = sceneOf(taking, changes);
-  if (opened.kind === 'mine') ownCommitted(scene, opened.outbox, event);
+  if (opened.kind === 'mine') ownCommitted(scene, opened.outbox);
   const applied = applyContent(scene, {
     event,
     member,

@@ -4,16 +4,17 @@ import { sealBody } from '../crypto/channel-key.ts';
 import { headOf, type Scope, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
-import { ROOM_OUTBOX_PAGE } from '../protocol/limits.ts';
 import type { Direct } from '../protocol/room-direct.ts';
-import { EVENT, type LogEvent } from '../protocol/server.ts';
+import { EVENT } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
-import { getMember, getMemberById } from '../store/members.ts';
+import { getMember } from '../store/members.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
 import {
   forgetSealed,
   getRoomOutbox,
-  listRoomOutbox,
+  listRoomOutboxHeads,
+  nextRoomOutbox,
+  putPlace,
   putSealed,
   type RoomOutboxRow,
   removeRoomOutbox,
@@ -35,17 +36,19 @@ const RETRIED: ReadonlySet<ErrorCode> = new Set([
   'server.moved',
   'rate.limited',
   'channel.slow',
-  'event.stale',
+  'account.locked',
   'member.unreachable',
   'login.needed',
 ]);
 const RESEAL_TRIES_MAX = 5;
 
-/** Sends the outbox of one server. */
+/** Sends the outbox of one server: in each channel, and to each member, one event at a time. */
 export class RoomSender {
   readonly #core: Core;
   readonly #connection: RoomConnection;
-  /** Conversations that are being worked on. */
+  /** What goes on in each conversation: whatever this device signs there counts by one. */
+  readonly #lanes = new Map<string, Promise<unknown>>();
+  /** Conversations whose outbox is being worked on. */
   readonly #working = new Set<string>();
 
   constructor(core: Core, connection: RoomConnection) {
@@ -56,12 +59,16 @@ export class RoomSender {
   /** Something waits, or the connection is up: every conversation with something goes on. */
   flush(): void {
     if (this.#connection.state !== 'online') return;
-    for (const row of listRoomOutbox(this.#core.db, this.#connection.serverId, 0, ROOM_OUTBOX_PAGE)) {
-      const key = conversationKey(row);
+    for (const row of listRoomOutboxHeads(this.#core.db, this.#connection.serverId)) {
+      const key = laneOf(row);
       if (this.#working.has(key)) continue;
       this.#working.add(key);
-      this.#work(key).then(
-        () => this.#working.delete(key),
+      this.#lane(key, () => this.#work(row)).then(
+        (isDone) => {
+          this.#working.delete(key);
+          // What was written after the last look and before this one is nobody else's.
+          if (isDone) this.flush();
+        },
         (error: unknown) => {
           this.#working.delete(key);
           this.#core.queue.post(() => Promise.reject(error));
@@ -70,33 +77,66 @@ export class RoomSender {
     }
   }
 
-  async #work(key: string): Promise<void> {
-    for (let resealed = 0; this.#connection.state === 'online'; ) {
-      const row = listRoomOutbox(this.#core.db, this.#connection.serverId, 0, ROOM_OUTBOX_PAGE).find(
-        (one) => conversationKey(one) === key && !this.#isDone(one),
-      );
-      if (row === undefined) return;
+  /**
+   * Runs `publish`, which signs and sends one event in a channel, between the events of the outbox there. What was sealed
+   * before has its count and goes first. Throws what `publish` throws, and what keeps the outbox from going.
+   */
+  between<T>(channelRow: number, publish: () => Promise<T>): Promise<T> {
+    const to = { channelRow, memberRow: null };
+    return this.#lane(laneOf(to), async () => {
+      for (;;) {
+        const row = this.#next(to);
+        if (row === undefined || row.sealed === null) return publish();
+        await this.#step(row);
+      }
+    });
+  }
+
+  #lane<T>(key: string, task: () => Promise<T>): Promise<T> {
+    const done = (this.#lanes.get(key) ?? Promise.resolve()).then(task, task);
+    this.#lanes.set(key, done);
+    const forget = () => {
+      if (this.#lanes.get(key) === done) this.#lanes.delete(key);
+    };
+    done.then(forget, forget);
+    return done;
+  }
+
+  #next(to: To): RoomOutboxRow | undefined {
+    return nextRoomOutbox(this.#core.db, this.#connection.serverId, to);
+  }
+
+  /** True when nothing waits any more. */
+  async #work(to: To): Promise<boolean> {
+    while (this.#connection.state === 'online') {
+      const row = this.#next(to);
+      if (row === undefined) return true;
       try {
-        await this.#send(row);
-        resealed = 0;
+        await this.#step(row);
       } catch (error) {
         const known = expectedError(error);
         if (known === undefined) throw error;
-        if (known.code === 'event.stale' && resealed++ < RESEAL_TRIES_MAX) {
-          await this.#again(row);
-          continue;
-        }
-        if (RETRIED.has(known.code)) return this.#later(known);
-        await this.#core.queue.call(() => failed(this.#core, row.id, known.code));
+        // A closed account loses nothing: it waits until the next opening.
+        if (known.code !== 'account.locked') this.#later(known);
+        return false;
       }
     }
+    return false;
   }
 
-  // The answer came and the event itself not yet: its row goes when it does.
-  #isDone(row: RoomOutboxRow): boolean {
-    return (
-      row.messageRow !== null && row.sealed !== null && getMessage(this.#core.db, row.messageRow)?.state === 'sent'
-    );
+  /** Sends one, or takes it out of the outbox as failed. Throws what may end by itself. */
+  async #step(row: RoomOutboxRow): Promise<void> {
+    for (let tries = 0; ; tries++)
+      try {
+        return await this.#send(row);
+      } catch (error) {
+        const known = expectedError(error);
+        if (known === undefined || RETRIED.has(known.code)) throw error;
+        if (known.code !== 'event.stale')
+          return this.#core.queue.call(() => failed(this.#core, row.id, known.code));
+        if (tries >= RESEAL_TRIES_MAX) throw error;
+        await this.#again(row);
+      }
   }
 
   async #send(row: RoomOutboxRow): Promise<void> {
@@ -217,8 +257,9 @@ export class RoomSender {
   }
 }
 
-const conversationKey = (row: RoomOutboxRow): string =>
-  row.channelRow === null ? `m${row.memberRow}` : `c${row.channelRow}`;
+type To = Pick<RoomOutboxRow, 'channelRow' | 'memberRow'>;
+
+const laneOf = ({ channelRow, memberRow }: To): string => (channelRow === null ? `m${memberRow}` : `c${channelRow}`);
 
 /** The server has committed it. In a channel its row stays until the event itself comes; elsewhere it goes. */
 const answered = (core: Core, id: number, published: Published): void =>
@@ -230,14 +271,13 @@ const answered = (core: Core, id: number, published: Published): void =>
       patchMessage(core.db, message.id, { state: 'sent', ...(row.channelRow === null ? {} : { seq: published.seq }) });
       changes.event({ kind: 'message.sent', messageRow: message.id });
     }
-    if (row.channelRow === null || row.messageRow === null) {
-      if (row.channelRow !== null && row.n > 0) patchChannel(core.db, row.channelRow, { sent: row.n });
-      removeRoomOutbox(core.db, id);
-    } else patchChannel(core.db, row.channelRow, { sent: row.n });
+    if (row.channelRow === null) return removeRoomOutbox(core.db, id);
+    patchChannel(core.db, row.channelRow, { sent: row.n });
+    putPlace(core.db, id, published.seq);
   });
 
 /** The event that an outbox row became has come: nothing waits any more. */
-export const ownCommitted = ({ core, changes }: RoomScene, outbox: RoomOutboxRow, _event: LogEvent): void => {
+export const ownCommitted = ({ core, changes }: RoomScene, outbox: RoomOutboxRow): void => {
   removeRoomOutbox(core.db, outbox.id);
   const message = outbox.messageRow === null ? undefined : getMessage(core.db, outbox.messageRow);
   if (message?.state === 'failed') {
@@ -259,7 +299,3 @@ export const roomGiveUp = (core: Core, changes: Changes, id: number, reason: str
   patchMessage(core.db, message.id, { state: 'failed', reason });
   changes.event({ kind: 'message.failed', messageRow: message.id });
 };
-
-/** The member of an id on a server. */
-export const memberRowOf = (core: Core, serverId: number, memberId: Uint8Array): number | undefined =>
-  getMemberById(core.db, serverId, memberId)?.id;

@@ -264,7 +264,6 @@ export const ROOM_BATCH_EVENTS_MAX = 64;
 export const ROOM_INCOMING_MAX = 20_000;
 export const SERVER_RETRY_MS_MIN = 1 * SECOND;
 export const SERVER_RETRY_MS_MAX = 60 * SECOND;
-export const ROOM_OUTBOX_PAGE = 500;
 export const DEVICES_MAX = 64;
 export const REQUESTS_IN_FLIGHT_MAX = 256;
 export const REQUEST_MS_MAX = 30 * SECOND;

@@ -132,16 +132,56 @@ export const putChannelKey = (db: Database, channelRow: number, keyEpoch: number
   );
 };
 
+type SenderKeyPlace = {
+  readonly channelRow: number;
+  readonly deviceId: Uint8Array;
+  readonly keyEpoch: number;
+};
+
+/** The sender key of a device for an epoch of a members channel, as crypto/sender-key.ts serialises it. */
+export const getSenderKey = (
+  db: Database,
+  { channelRow, deviceId, keyEpoch }: SenderKeyPlace,
+): Uint8Array<ArrayBuffer> | undefined =>
+  db.get<{ key: Uint8Array<ArrayBuffer> }>(
+    'SELECT key FROM sender_keys WHERE channel_row = ? AND device_id = ? AND key_epoch = ?',
+    channelRow,
+    deviceId,
+    keyEpoch,
+  )?.key;
+
+/** Keeps a sender key; those of epochs that ended `KEPT_EPOCHS` and more before are forgotten. */
+export const putSenderKey = (
+  db: Database,
+  { channelRow, deviceId, keyEpoch }: SenderKeyPlace,
+  key: Uint8Array,
+): void => {
+  db.run(
+    `INSERT INTO sender_keys (channel_row, device_id, key_epoch, key) VALUES (?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET key = excluded.key`,
+    channelRow,
+    deviceId,
+    keyEpoch,
+    key,
+  );
+  db.run(
+    'DELETE FROM sender_keys WHERE channel_row = ? AND device_id = ? AND key_epoch <= ?',
+    channelRow,
+    deviceId,
+    keyEpoch - KEPT_EPOCHS,
+  );
+};
+const KEPT_EPOCHS = 32;
+
 /** What is known of a device in a channel. */
 export type ChannelDeviceRow = {
   readonly deviceId: Uint8Array<ArrayBuffer>;
   /** Of its last event here. */
   readonly n: number;
-  readonly senderKey: Uint8Array<ArrayBuffer> | null;
   readonly hasOurs: number;
 };
 
-const DEVICE_COLUMNS = 'device_id AS deviceId, n, sender_key AS senderKey, has_ours AS hasOurs';
+const DEVICE_COLUMNS = 'device_id AS deviceId, n, has_ours AS hasOurs';
 
 export const getChannelDevice = (
   db: Database,
@@ -157,7 +197,7 @@ export const getChannelDevice = (
 export const listChannelDevices = (db: Database, channelRow: number): ChannelDeviceRow[] =>
   db.all<ChannelDeviceRow>(`SELECT ${DEVICE_COLUMNS} FROM channel_devices WHERE channel_row = ?`, channelRow);
 
-const DEVICE_FIELDS = { n: 'n', senderKey: 'sender_key', hasOurs: 'has_ours' } as const;
+const DEVICE_FIELDS = { n: 'n', hasOurs: 'has_ours' } as const;
 
 /** Changes what is known of a device in a channel; a first mention adds it. */
 export const patchChannelDevice = (

@@ -91,17 +91,23 @@ export const chainAt = (db: Database, channelRow: number, seq: number): Uint8Arr
 /** An event that did not open yet. */
 export type PendingRow = Pick<RoomEventRow, 'seq' | 'eventId' | 'at'> & {
   readonly memberRow: number;
+  /** The key epoch, and the role of its author, at its place. */
+  readonly keyEpoch: number;
+  readonly role: string;
   readonly body: Uint8Array<ArrayBuffer>;
 };
 
 export const putPending = (db: Database, channelRow: number, row: PendingRow): void => {
   db.run(
-    'INSERT OR IGNORE INTO room_pending (channel_row, seq, event_id, member_row, at, body) VALUES (?, ?, ?, ?, ?, ?)',
+    `INSERT OR IGNORE INTO room_pending (channel_row, seq, event_id, member_row, at, key_epoch, role, body)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     channelRow,
     row.seq,
     row.eventId,
     row.memberRow,
     row.at,
+    row.keyEpoch,
+    row.role,
     row.body,
   );
 };
@@ -109,12 +115,28 @@ export const putPending = (db: Database, channelRow: number, row: PendingRow): v
 /** What of a member did not open yet, in order. */
 export const listPending = (db: Database, channelRow: number, memberRow: number, limit: number): PendingRow[] =>
   db.all<PendingRow>(
-    `SELECT seq, event_id AS eventId, member_row AS memberRow, at, body FROM room_pending
+    `SELECT seq, event_id AS eventId, member_row AS memberRow, at, key_epoch AS keyEpoch, role, body FROM room_pending
        WHERE channel_row = ? AND member_row = ? ORDER BY seq LIMIT ?`,
     channelRow,
     memberRow,
     limit,
   );
+
+/** An event that waited has opened: what it is takes the place of what was not known. */
+export const setRoomEvent = (
+  db: Database,
+  channelRow: number,
+  { seq, kind, value, messageRow }: Pick<RoomEventRow, 'seq' | 'kind' | 'value' | 'messageRow'>,
+): void => {
+  db.run(
+    'UPDATE room_events SET kind = ?, value = ?, message_row = ? WHERE channel_row = ? AND seq = ?',
+    kind,
+    value,
+    messageRow,
+    channelRow,
+    seq,
+  );
+};
 
 export const removePending = (db: Database, channelRow: number, seq: number): void => {
   db.run('DELETE FROM room_pending WHERE channel_row = ? AND seq = ?', channelRow, seq);

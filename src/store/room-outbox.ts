@@ -17,16 +17,18 @@ export type RoomOutboxRow = {
   readonly sealed: Uint8Array<ArrayBuffer> | null;
   /** This device's count of events in the channel, in those bytes; 0 outside channels. */
   readonly n: number;
+  /** Its place once the server has answered; null before. */
+  readonly seq: number | null;
   readonly ttl: number;
   readonly createdAt: number;
   readonly expiresAt: number;
 };
 
 const COLUMNS = `id, server_id AS serverId, channel_row AS channelRow, member_row AS memberRow, event_id AS eventId, kind, content,
-  message_row AS messageRow, sealed, n, ttl, created_at AS createdAt, expires_at AS expiresAt`;
+  message_row AS messageRow, sealed, n, seq, ttl, created_at AS createdAt, expires_at AS expiresAt`;
 
 /** Appends to a server's outbox; gives the row id. */
-export const putRoomOutbox = (db: Database, row: Omit<RoomOutboxRow, 'id' | 'sealed' | 'n'>): number =>
+export const putRoomOutbox = (db: Database, row: Omit<RoomOutboxRow, 'id' | 'sealed' | 'n' | 'seq'>): number =>
   db.run(
     `INSERT INTO room_outbox (server_id, channel_row, member_row, event_id, kind, content, message_row, ttl, created_at, expires_at)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -42,13 +44,26 @@ export const putRoomOutbox = (db: Database, row: Omit<RoomOutboxRow, 'id' | 'sea
     row.expiresAt,
   ).lastInsertRowid;
 
-/** The next of a server after row `afterId`, oldest first. */
-export const listRoomOutbox = (db: Database, serverId: number, afterId: number, limit: number): RoomOutboxRow[] =>
+/** The first that waits for an answer in each channel and for each member of a server. */
+export const listRoomOutboxHeads = (db: Database, serverId: number): RoomOutboxRow[] =>
   db.all<RoomOutboxRow>(
-    `SELECT ${COLUMNS} FROM room_outbox WHERE server_id = ? AND id > ? ORDER BY id LIMIT ?`,
+    `SELECT ${COLUMNS} FROM room_outbox WHERE id IN (
+       SELECT min(id) FROM room_outbox WHERE server_id = ? AND seq IS NULL GROUP BY channel_row, member_row) ORDER BY id`,
     serverId,
-    afterId,
-    limit,
+  );
+
+/** The first that waits for an answer in a channel, or for a member. */
+export const nextRoomOutbox = (
+  db: Database,
+  serverId: number,
+  to: Pick<RoomOutboxRow, 'channelRow' | 'memberRow'>,
+): RoomOutboxRow | undefined =>
+  db.get<RoomOutboxRow>(
+    `SELECT ${COLUMNS} FROM room_outbox
+       WHERE server_id = ? AND seq IS NULL AND channel_row IS ? AND member_row IS ? ORDER BY id LIMIT 1`,
+    serverId,
+    to.channelRow,
+    to.memberRow,
   );
 
 export const getRoomOutbox = (db: Database, id: number): RoomOutboxRow | undefined =>
@@ -65,6 +80,11 @@ export const listRoomOutboxExpired = (db: Database, now: number, limit: number):
 /** Keeps the bytes that go out, so that a repeat is the same. */
 export const putSealed = (db: Database, id: number, sealed: Uint8Array, n: number): void => {
   db.run('UPDATE room_outbox SET sealed = ?, n = ? WHERE id = ?', sealed, n, id);
+};
+
+/** The server has committed it at `seq`. */
+export const putPlace = (db: Database, id: number, seq: number): void => {
+  db.run('UPDATE room_outbox SET seq = ? WHERE id = ?', seq, id);
 };
 
 /** What an event says has changed in a channel, or its key: it is sealed anew. */
@@ -91,6 +111,6 @@ export const depthOfRoomOutbox = (
   serverId: number,
 ): { readonly depth: number; readonly oldestAt: number | null } =>
   db.get<{ depth: number; oldestAt: number | null }>(
-    'SELECT count(*) AS depth, min(created_at) AS oldestAt FROM room_outbox WHERE server_id = ?',
+    'SELECT count(*) AS depth, min(created_at) AS oldestAt FROM room_outbox WHERE server_id = ? AND seq IS NULL',
     serverId,
   ) ?? { depth: 0, oldestAt: null };

@@ -114,14 +114,22 @@ CREATE TABLE channel_keys (
   PRIMARY KEY (channel_row, key_epoch)
 ) STRICT, WITHOUT ROWID;
 
--- of each device that writes in a channel: its last n, its sender key, and whether it has ours
+-- of each device that writes in a channel: its last n, and whether it has our sender key
 CREATE TABLE channel_devices (
   channel_row INTEGER NOT NULL REFERENCES channels (id) ON DELETE CASCADE,
   device_id BLOB NOT NULL,
   n INTEGER NOT NULL DEFAULT 0,
-  sender_key BLOB,
   has_ours INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (channel_row, device_id)
+) STRICT, WITHOUT ROWID;
+
+-- their sender keys: one of an epoch may come before the last message of the epoch before
+CREATE TABLE sender_keys (
+  channel_row INTEGER NOT NULL REFERENCES channels (id) ON DELETE CASCADE,
+  device_id BLOB NOT NULL,
+  key_epoch INTEGER NOT NULL,
+  key BLOB NOT NULL,
+  PRIMARY KEY (channel_row, device_id, key_epoch)
 ) STRICT, WITHOUT ROWID;
 
 -- verified events of channels: what a channel was at a time is computed from them; texts are in messages and versions
@@ -158,6 +166,9 @@ CREATE TABLE room_pending (
   event_id BLOB NOT NULL,
   member_row INTEGER NOT NULL REFERENCES members (id),
   at INTEGER NOT NULL,
+  -- what it is judged by: the key epoch and its author's role at its place
+  key_epoch INTEGER NOT NULL,
+  role TEXT NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (channel_row, seq)
 ) STRICT, WITHOUT ROWID;
@@ -175,6 +186,8 @@ CREATE TABLE room_outbox (
   -- the bytes that go out, so that a repeat is the same, and this device's count in them
   sealed BLOB,
   n INTEGER NOT NULL DEFAULT 0,
+  -- its place, once the server has answered: in a channel it waits on for the event itself
+  seq INTEGER,
   ttl INTEGER NOT NULL DEFAULT 0,
   created_at INTEGER NOT NULL,
   expires_at INTEGER NOT NULL,
