@@ -63,7 +63,11 @@ type Event = { readonly header: EventHeader; readonly content: Content | Unknown
 const placeOf = (core: Core, channel: ChannelRow, member: MemberRow, { body, keyEpoch }: PendingRow) => {
   const id = readDistributionId(body);
   for (const device of listDevices(core.db, member.id)) {
-    const place = { channel: idOf<ChannelId>(channel.channelId), epoch: keyEpoch, device: idOf<DeviceId>(device.deviceId) };
+    const place = {
+      channel: idOf<ChannelId>(channel.channelId),
+      epoch: keyEpoch,
+      device: idOf<DeviceId>(device.deviceId),
+    };
     if (distributionIdOf(place) !== id) continue;
     const key = getSenderKey(core.db, { channelRow: channel.id, deviceId: device.deviceId, keyEpoch });
     if (key !== undefined) return { device, chain: new TheirChain(place, key) };

@@ -63,7 +63,11 @@ type Taking = {
   readonly chains: Map<string, SteppedChain>;
 };
 
-type SteppedChain = { readonly deviceId: Uint8Array<ArrayBuffer>; readonly keyEpoch: number; readonly chain: TheirChain };
+type SteppedChain = {
+  readonly deviceId: Uint8Array<ArrayBuffer>;
+  readonly keyEpoch: number;
+  readonly chain: TheirChain;
+};
 
 type Opened =
   | { readonly kind: 'content'; readonly header: EventHeader; readonly content: Content | UnknownContent }

@@ -132,8 +132,7 @@ export class RoomSender {
       } catch (error) {
         const known = expectedError(error);
         if (known === undefined || RETRIED.has(known.code)) throw error;
-        if (known.code !== 'event.stale')
-          return this.#core.queue.call(() => failed(this.#core, row.id, known.code));
+        if (known.code !== 'event.stale') return this.#core.queue.call(() => failed(this.#core, row.id, known.code));
         if (tries >= RESEAL_TRIES_MAX) throw error;
         await this.#again(row);
       }
