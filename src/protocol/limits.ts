@@ -234,6 +234,16 @@ export const HELD_BYTES_MAX = 1 * MIB;
 /** How long a reader waits for what is missing before it asks the log. */
 export const GAP_MS = 25;
 
+// rooms: what a server does now and then
+export const JOB_ERASE_MS = 10 * SECOND;
+export const JOB_MS = 1 * MINUTE;
+/** Longer than any of them takes. */
+export const JOB_LEASE_MS = 10 * MINUTE;
+export const ATTEMPTS_KEPT_MS = 1 * DAY;
+export const AUDIT_KEPT_MS = 365 * DAY;
+/** How long a blob that nobody refers to is left alone: somebody may be about to. */
+export const BLOB_UNUSED_MS = 1 * DAY;
+
 // rooms: files
 export const BLOB_PART_BYTES_MAX = 1 * MIB;
 // rooms

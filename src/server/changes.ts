@@ -52,8 +52,11 @@ type ChannelSet = Partial<
   Pick<ChannelRow, 'name' | 'skeleton' | 'isPrivate' | 'slowMs' | 'retentionMs' | 'archivedAt'>
 >;
 
-/** A statement that must change a row, or the event is refused with `needs`. */
-export type ChangeStatement = Statement & { readonly needs?: RefusedCode };
+/**
+ * A statement that must change a row, or the event is refused with `needs`. With `asks` it is a query, which must give a row,
+ * or none: PostgreSQL takes no parameters of unknown type where one statement could do both.
+ */
+export type ChangeStatement = Statement & { readonly needs?: RefusedCode; readonly asks?: 'some' | 'none' };
 
 const OTHERS: ReadonlySet<Change['kind']> = new Set<OtherChange['kind']>([
   'erase',
@@ -74,7 +77,7 @@ export const entersArchive = (changes: readonly Change[]): boolean =>
 /** A head without events, for a new channel or inbox. */
 export const newHead = (channel: ChannelId | MemberId, now: Millis): Statement => ({
   sql: `INSERT INTO channel_head (channel, epoch, seq, at, authority_seq, pruned_to)
-    SELECT ?, epoch, 0, ?, 0, 0 FROM server`,
+    VALUES (?, (SELECT epoch FROM server), 0, ?, 0, 0)`,
   values: [idBytes(channel), now],
 });
 
@@ -91,7 +94,7 @@ export const changeStatements = (
     case 'memberSet':
       return setMember(change.member, change.set);
     case 'device':
-      return [{ ...putDevice(change.row), needs: 'taken' }];
+      return putDevice(change.row);
     case 'deviceRevoked':
       return revokeDevice(change.device, at);
     case 'channel':
@@ -112,7 +115,7 @@ export const changeStatements = (
     case 'inviteUsed':
       return [useInvite(change.invite, at)];
     case 'file':
-      return [refer(draft, change, at)];
+      return refer(draft, change, at);
     case 'audit':
       return [AUDIT.insert(change.row)];
   }
@@ -134,12 +137,15 @@ const setChannel = (channel: ChannelId, set: ChannelSet): ChangeStatement[] => {
   return [{ ...CHANNEL.update(set, free, bytes, set.skeleton, bytes), needs: 'taken' }];
 };
 
-const putDevice = (row: DeviceRow): Statement => ({
-  sql: `INSERT INTO device (${DEVICE.columns}) SELECT ${DEVICE.columns.replace(/\w+/g, '?')}
-    WHERE NOT EXISTS (SELECT 1 FROM device d WHERE d.member = ? AND d.serial >= ?)
-    ON CONFLICT DO NOTHING`,
-  values: [...DEVICE.values(row), idBytes(row.member), row.serial],
-});
+const putDevice = (row: DeviceRow): ChangeStatement[] => [
+  {
+    sql: 'SELECT 1 FROM device WHERE member = ? AND serial >= ? LIMIT 1',
+    values: [idBytes(row.member), row.serial],
+    asks: 'none',
+    needs: 'taken',
+  },
+  { ...DEVICE.insert(row, 'ON CONFLICT DO NOTHING'), needs: 'taken' },
+];
 
 const revokeDevice = (device: DeviceId, at: Millis): ChangeStatement[] => [
   { ...DEVICE.update({ revokedAt: at }, 'id = ? AND revoked_at IS NULL', idBytes(device)), needs: 'gone' },
@@ -177,16 +183,18 @@ const useInvite = (invite: RowId, at: Millis): ChangeStatement => ({
 });
 
 const refer = (
-  draft: Draft,
+  { channel, member }: Draft,
   { hash, expiresAt }: { readonly hash: BlobHash; readonly expiresAt: Millis },
   at: Millis,
-): ChangeStatement => {
-  const row = { channel: draft.channel, hash, member: draft.member, createdAt: at, expiresAt };
-  return {
-    sql: `INSERT INTO blob_ref (${BLOB_REF.columns}) SELECT ${BLOB_REF.columns.replace(/\w+/g, '?')}
-      WHERE EXISTS (SELECT 1 FROM blob WHERE hash = ? AND is_whole = 1)
-      ON CONFLICT (channel, hash) DO UPDATE SET expires_at = excluded.expires_at`,
-    values: [...BLOB_REF.values(row), idBytes(hash)],
+): ChangeStatement[] => [
+  {
+    sql: 'SELECT 1 FROM blob WHERE hash = ? AND is_whole = 1',
+    values: [idBytes(hash)],
+    asks: 'some',
     needs: 'gone',
-  };
-};
+  },
+  BLOB_REF.insert(
+    { channel, hash, member, createdAt: at, expiresAt },
+    'ON CONFLICT (channel, hash) DO UPDATE SET expires_at = excluded.expires_at',
+  ),
+];

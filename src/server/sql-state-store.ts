@@ -263,7 +263,15 @@ const UNUSED = 'NOT EXISTS (SELECT 1 FROM blob_ref r WHERE r.hash = blob.hash)';
 const blobVerbs = (
   sql: Sql,
 ): Verbs<
-  'putBlob' | 'getBlobRef' | 'removeBlobRef' | 'removeBlobRefs' | 'listBlobsUnused' | 'removeBlob' | 'countFileBytes'
+  | 'putBlob'
+  | 'getBlob'
+  | 'getBlobRef'
+  | 'removeBlobRef'
+  | 'removeBlobRefsExpired'
+  | 'removeBlobRefsBefore'
+  | 'listBlobsUnused'
+  | 'removeBlob'
+  | 'countFileBytes'
 > => ({
   putBlob: async (hash, { size, isWhole, now }) => {
     await changed(
@@ -277,12 +285,18 @@ const blobVerbs = (
       now,
     );
   },
+  getBlob: async (hash) => {
+    const [row] = await sql.all({ sql: 'SELECT size, is_whole FROM blob WHERE hash = ?', values: [idBytes(hash)] });
+    return row && { size: Number(row.size), isWhole: Number(row.is_whole) === 1 };
+  },
   getBlobRef: (channel, hash) =>
     one(sql, BLOB_REF, BLOB_REF.select('WHERE channel = ? AND hash = ?', idBytes(channel), idBytes(hash))),
   removeBlobRef: async (channel, hash) =>
     void (await changed(sql, 'DELETE FROM blob_ref WHERE channel = ? AND hash = ?', idBytes(channel), idBytes(hash))),
-  removeBlobRefs: async (now) =>
+  removeBlobRefsExpired: async (now) =>
     void (await changed(sql, 'DELETE FROM blob_ref WHERE expires_at > 0 AND expires_at <= ?', now)),
+  removeBlobRefsBefore: async (channel, before) =>
+    void (await changed(sql, 'DELETE FROM blob_ref WHERE channel = ? AND created_at < ?', idBytes(channel), before)),
   listBlobsUnused: async (before, limit) => {
     const text = `SELECT hash FROM blob WHERE touched_at < ? AND ${UNUSED} ORDER BY touched_at LIMIT ?`;
     const rows = await sql.all({ sql: text, values: [before, limit] });

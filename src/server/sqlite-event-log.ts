@@ -4,7 +4,7 @@ import type { Clock } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, idBytes, idOf } from '../protocol/ids.ts';
 import type { Database } from '../sqlite/open.ts';
-import { changeStatements, changesAuthority, entersArchive, newHead } from './changes.ts';
+import { type ChangeStatement, changeStatements, changesAuthority, entersArchive, newHead } from './changes.ts';
 import {
   type Cursor,
   type Draft,
@@ -231,10 +231,16 @@ export class SqliteEventLog implements EventLog {
         this.#eraseBody(draft.channel, change.seq);
         continue;
       }
-      for (const { sql, values, needs } of changeStatements(change, draft, { seq, at }))
-        if (this.#db.run(sql, ...values).changes === 0 && needs !== undefined) return needs;
+      for (const statement of changeStatements(change, draft, { seq, at }))
+        if (!this.#does(statement)) return statement.needs;
     }
     return undefined;
+  }
+
+  /** False when it did not find or change what it needs. */
+  #does({ sql, values, needs, asks }: ChangeStatement): boolean {
+    if (asks !== undefined) return (this.#db.get(sql, ...values) !== undefined) === (asks === 'some');
+    return this.#db.run(sql, ...values).changes > 0 || needs === undefined;
   }
 
   #tooSoon(draft: Draft, at: Millis): Outcome {

@@ -120,10 +120,13 @@ export interface StateStore {
     hash: BlobHash,
     blob: { readonly size: number; readonly isWhole: boolean; readonly now: Millis },
   ): Promise<void>;
+  getBlob(hash: BlobHash): Promise<{ readonly size: number; readonly isWhole: boolean } | undefined>;
   getBlobRef(channel: ChannelId, hash: BlobHash): Promise<BlobRefRow | undefined>;
   removeBlobRef(channel: ChannelId, hash: BlobHash): Promise<void>;
   /** Those that have expired. */
-  removeBlobRefs(now: Millis): Promise<void>;
+  removeBlobRefsExpired(now: Millis): Promise<void>;
+  /** Those that a channel has had since before: its retention has taken their events. */
+  removeBlobRefsBefore(channel: ChannelId, before: Millis): Promise<void>;
   /** Blobs that nobody refers to and nobody touched since `before`. */
   listBlobsUnused(before: Millis, limit: number): Promise<readonly BlobHash[]>;
   /** True when it is still unused: its bytes may go. */

@@ -56,17 +56,19 @@ export class Table<S extends Shape> {
   /** All columns, for SELECT, RETURNING and INSERT. */
   readonly columns: string;
   readonly #shape: S;
+  readonly #fields: readonly (readonly [key: string, name: string, column: Column<unknown>])[];
 
   constructor(name: string, shape: S) {
     this.name = name;
     this.#shape = shape;
-    this.columns = Object.keys(shape).map(snake).join(', ');
+    this.#fields = Object.entries(shape).map(([key, column]) => [key, snake(key), column]);
+    this.columns = this.#fields.map(([, name]) => name).join(', ');
   }
 
   read(raw: RawRow): RowOf<S> {
-    return Object.fromEntries(
-      Object.entries(this.#shape).map(([key, column]) => [key, column.read(raw[snake(key)] ?? null)]),
-    ) as RowOf<S>;
+    const row: Record<string, unknown> = {};
+    for (const [key, name, column] of this.#fields) row[key] = column.read(raw[name] ?? null);
+    return row as RowOf<S>;
   }
 
   /** `INSERT` of a whole row; `more` is what stands behind it. */

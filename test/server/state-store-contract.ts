@@ -260,11 +260,15 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect(await state.getBlobRef(CHANNEL, hash(1))).toMatchObject({ member: ALICE, expiresAt: 100 });
       expect(await state.getBlobRef(channelId(2), hash(1))).toBeUndefined();
       expect(await state.countFileBytes(ALICE)).toBe(70);
+      expect([await state.getBlob(hash(1)), await state.getBlob(hash(3))]).toEqual([
+        { size: 70, isWhole: true },
+        undefined,
+      ]);
       expect(await state.listBlobsUnused(99, 9)).toEqual([hash(2)]);
       expect([await state.removeBlob(hash(1), 99), await state.removeBlob(hash(2), 12)]).toEqual([false, false]);
-      await state.removeBlobRefs(99);
+      await state.removeBlobRefsExpired(99);
       expect(await state.removeBlob(hash(1), 99)).toBe(false);
-      await state.removeBlobRefs(100);
+      await state.removeBlobRefsExpired(100);
       expect([await state.removeBlob(hash(1), 99), await state.removeBlob(hash(2), 13)]).toEqual([true, true]);
     });
 

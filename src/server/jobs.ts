@@ -1,0 +1,166 @@
+// What a server does now and then: erases what is due, lets retention take its part, collects blobs, forgets old counts.
+import type { Cancel, Clock, Log as Journal } from '../ports.ts';
+import { expectedError } from '../protocol/errors.ts';
+import type { ChannelId } from '../protocol/ids.ts';
+import {
+  ATTEMPTS_KEPT_MS,
+  AUDIT_KEPT_MS,
+  BLOB_UNUSED_MS,
+  JOB_ERASE_MS,
+  JOB_LEASE_MS,
+  JOB_MS,
+} from '../protocol/limits.ts';
+import { type BlobStore, isBlobHash } from './blob-store.ts';
+import { type EventLog, LogError, type Millis, type Seq } from './event-log.ts';
+import type { StateStore } from './state-store.ts';
+
+export type JobPorts = {
+  readonly log: EventLog;
+  readonly state: StateStore;
+  readonly blobs: BlobStore;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  /** Readers' frames of a channel up to this event may hold what is gone: they leave the memory. */
+  readonly forget: (channel: ChannelId, upTo: Seq) => void;
+  /** A fault of ours. */
+  readonly bug: (error: unknown) => void;
+};
+
+type Job = {
+  readonly name: string;
+  readonly everyMs: number;
+  /** Looks first, for a job that is asked for often: a lease costs two commits. */
+  readonly isDue?: (ports: JobPorts, now: Millis) => Promise<boolean>;
+  readonly run: (ports: JobPorts, now: Millis) => Promise<void>;
+};
+
+const PAGE = 500;
+
+/** Empties the bodies of events whose time is over. */
+const eraseExpired = async ({ log, state, forget }: JobPorts, now: Millis): Promise<void> => {
+  for (;;) {
+    const due = await state.listExpired(now, PAGE);
+    for (const [channel, events] of Map.groupBy(due, (one) => one.channel)) {
+      const seqs = events.map(({ seq }) => seq);
+      await log.erase(channel, seqs);
+      forget(channel, Math.max(...seqs));
+    }
+    if (due.length < PAGE) return;
+  }
+};
+
+const isErasureDue = async ({ state }: JobPorts, now: Millis): Promise<boolean> =>
+  (await state.listExpired(now, 1)).length > 0;
+
+/** Removes events that are older than their channel keeps, and what they referred to. */
+const retain = async ({ log, state, forget }: JobPorts, now: Millis): Promise<void> => {
+  for (let last: ChannelId | undefined; ; ) {
+    const channels = await state.listChannels(last, PAGE);
+    for (const { id, retentionMs } of channels) {
+      last = id;
+      if (retentionMs === 0) continue;
+      const upTo = await log.seqAt(id, now - retentionMs);
+      await state.removeBlobRefsBefore(id, now - retentionMs);
+      if (upTo === 0) continue;
+      await log.prune(id, upTo);
+      forget(id, upTo);
+    }
+    if (channels.length < PAGE) return;
+  }
+};
+
+/** Removes uploads that were given up, and blobs that nobody has referred to for a while. */
+const collect = async ({ state, blobs }: JobPorts, now: Millis): Promise<void> => {
+  await state.removeBlobRefsExpired(now);
+  for (;;) {
+    const uploads = await state.listUploadsExpired(now, PAGE);
+    for (const { id } of uploads) {
+      await state.removeUpload(id);
+      await blobs.remove(id);
+    }
+    if (uploads.length < PAGE) break;
+  }
+  const before = now - BLOB_UNUSED_MS;
+  for (;;) {
+    const unused = await state.listBlobsUnused(before, PAGE);
+    for (const hash of unused) if (await state.removeBlob(hash, before)) await blobs.remove(hash);
+    if (unused.length < PAGE) return;
+  }
+};
+
+const forgetCounts = async ({ state }: JobPorts, now: Millis): Promise<void> => {
+  await state.removeAttempts(now - ATTEMPTS_KEPT_MS);
+  await state.removeAudit(now - AUDIT_KEPT_MS);
+};
+
+const JOBS: readonly Job[] = [
+  { name: 'erase', everyMs: JOB_ERASE_MS, isDue: isErasureDue, run: eraseExpired },
+  { name: 'retain', everyMs: JOB_MS, run: retain },
+  { name: 'collect', everyMs: JOB_MS, run: collect },
+  { name: 'forget', everyMs: JOB_MS, run: forgetCounts },
+];
+
+/** Runs each job again and again, one at a time and on one node at a time. A step that fails is tried at the next turn. */
+export class Jobs implements AsyncDisposable {
+  readonly #ports: JobPorts;
+  readonly #cancels = new Map<string, Cancel>();
+  #running: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(ports: JobPorts) {
+    this.#ports = ports;
+    for (const job of JOBS) this.#later(job);
+  }
+
+  /** Resolves when those that were due have come to their end. */
+  idle(): Promise<void> {
+    return this.#running;
+  }
+
+  /** Resolves when the job under way has ended; no other begins. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    for (const cancel of this.#cancels.values()) cancel();
+    await this.#running;
+  }
+
+  #later(job: Job): void {
+    const cancel = this.#ports.clock.after(job.everyMs, () => {
+      this.#running = this.#running.then(() => this.#run(job)).catch(this.#ports.bug);
+    });
+    this.#cancels.set(job.name, cancel);
+  }
+
+  async #run(job: Job): Promise<void> {
+    if (this.#isClosed) return;
+    const { state, clock, journal } = this.#ports;
+    try {
+      const now = clock.now();
+      if ((await job.isDue?.(this.#ports, now)) === false) return;
+      const lease = await state.takeJob(job.name, { now, leaseMs: JOB_LEASE_MS });
+      if (lease === undefined) return;
+      await job.run(this.#ports, now);
+      await state.putJobDone(job.name, lease.fencing, clock.now());
+    } catch (error) {
+      if (!(error instanceof LogError) && expectedError(error) === undefined) throw error;
+      journal.warn('job.failed', {
+        job: job.name,
+        code: error instanceof LogError ? error.code : expectedError(error)?.code,
+      });
+    } finally {
+      if (!this.#isClosed) this.#later(job);
+    }
+  }
+}
+
+/** Removes files that no row knows: what an interrupted upload or removal has left. For the start, before anybody uploads. */
+export const collectLeftOver = async ({ state, blobs }: Pick<JobPorts, 'state' | 'blobs'>): Promise<number> => {
+  let removed = 0;
+  for await (const name of blobs.list()) {
+    const row = isBlobHash(name) ? await state.getBlob(name) : await state.getUpload(name);
+    if (row !== undefined) continue;
+    await blobs.remove(name);
+    removed++;
+  }
+  return removed;
+};
