@@ -18,8 +18,8 @@ export interface BlobStore {
   /** A whole small blob. Rejects with `file.damaged` when its hash is another. */
   put(hash: BlobHash, bytes: Uint8Array): Promise<void>;
   /**
-   * The next bytes (≤ BLOB_PART_BYTES_MAX) of an upload, one call at a time for each; `from` other than what it has changes
-   * nothing. Gives how many it has now: with no bytes, a question.
+   * The next bytes (≤ BLOB_PART_BYTES_MAX) of an upload; `from` other than what it has changes nothing. Gives how many it has
+   * now: with no bytes, a question. Calls about one upload are done one after another, in their order.
    */
   part(upload: RowId, from: number, bytes: Uint8Array): Promise<number>;
   /** At most BLOB_PART_BYTES_MAX of a blob, fewer at its end; undefined when there is no such blob. */
@@ -45,12 +45,24 @@ const HASH_LENGTH = 64;
 export const directoryBlobStore = (dir: string): BlobStore => {
   const blobPath = (hash: BlobHash) => join(dir, hash.slice(0, 2), hash);
   const uploadPath = (upload: string) => join(dir, UPLOADS, upload);
+  const inTurn = turns();
   const place = async (from: string, hash: BlobHash): Promise<void> => {
     const to = blobPath(hash);
     await makeFolder(dirname(to), dir);
     await rename(from, to);
     await syncFolder(dirname(to));
     await syncFolder(dirname(from));
+  };
+  const addPart = async (path: string, from: number, bytes: Uint8Array): Promise<number> => {
+    if (bytes.length > BLOB_PART_BYTES_MAX) throw new RangeError('a part of an upload is too large');
+    const has = await sizeOf(path);
+    if (bytes.length === 0 || from !== (has ?? 0)) return has ?? 0;
+    if (has === undefined) await makeFolder(dirname(path), dir);
+    await using file = await open(path, has === undefined ? 'w' : 'r+', 0o600);
+    await writeAll(file, bytes, from);
+    await file.sync();
+    if (has === undefined) await syncFolder(dirname(path));
+    return from + bytes.length;
   };
   return {
     put: async (hash, bytes) => {
@@ -62,37 +74,42 @@ export const directoryBlobStore = (dir: string): BlobStore => {
       await file.sync();
       await place(path, hash);
     },
-    part: async (upload, from, bytes) => {
-      if (bytes.length > BLOB_PART_BYTES_MAX) throw new RangeError('a part of an upload is too large');
-      const path = uploadPath(upload);
-      const has = await sizeOf(path);
-      if (bytes.length === 0 || from !== (has ?? 0)) return has ?? 0;
-      if (has === undefined) await makeFolder(dirname(path), dir);
-      await using file = await open(path, has === undefined ? 'w' : 'r+', 0o600);
-      await writeAll(file, bytes, from);
-      await file.sync();
-      if (has === undefined) await syncFolder(dirname(path));
-      return from + bytes.length;
-    },
+    part: (upload, from, bytes) => inTurn(upload, () => addPart(uploadPath(upload), from, bytes)),
     get: async (hash, range) => {
       await using file = await openThere(blobPath(hash));
       return file && (await readAll(file, range.from, Math.min(range.size, BLOB_PART_BYTES_MAX)));
     },
     sizeOf: (hash) => sizeOf(blobPath(hash)),
-    complete: async (upload, { hash, size }) => {
-      const path = uploadPath(upload);
-      if ((await sizeOf(path)) === undefined) {
-        if ((await sizeOf(blobPath(hash))) === size) return;
-        throw new SottoError('file.unknown');
-      }
-      if ((await sizeOf(path)) !== size || (await hashOf(path)) !== hash) {
-        await rm(path, { force: true });
-        throw new SottoError('file.damaged');
-      }
-      await place(path, hash);
-    },
-    remove: (name) => rm(isBlobHash(name) ? blobPath(name) : uploadPath(name), { force: true }),
+    complete: (upload, { hash, size }) =>
+      inTurn(upload, async () => {
+        const path = uploadPath(upload);
+        if ((await sizeOf(path)) === undefined) {
+          if ((await sizeOf(blobPath(hash))) === size) return;
+          throw new SottoError('file.unknown');
+        }
+        if ((await sizeOf(path)) !== size || (await hashOf(path)) !== hash) {
+          await rm(path, { force: true });
+          throw new SottoError('file.damaged');
+        }
+        await place(path, hash);
+      }),
+    remove: (name) => inTurn(name, () => rm(isBlobHash(name) ? blobPath(name) : uploadPath(name), { force: true })),
     list: () => listNames(dir),
+  };
+};
+
+// Runs what is about one name one after another. A name that nobody waits for is forgotten.
+const turns = () => {
+  const last = new Map<string, Promise<unknown>>();
+  return async <T>(name: string, body: () => Promise<T>): Promise<T> => {
+    const before = last.get(name) ?? Promise.resolve();
+    const own = before.then(body, body);
+    last.set(name, own);
+    try {
+      return await own;
+    } finally {
+      if (last.get(name) === own) last.delete(name);
+    }
   };
 };
 

@@ -59,6 +59,16 @@ export const blobStoreContract = (
       expect([await list(), await part(0, 0)]).toEqual([[hash], 0]);
     });
 
+    test('parts that are sent ahead are taken in their order, and the end after them', async () => {
+      const size = 10 * 5000;
+      const name = hashOf(bytes.subarray(0, size));
+      const parts = Array.from({ length: 10 }, (_, i) => part(i * 5000, (i + 1) * 5000));
+      const completed = blobs.complete(upload, { hash: name, size });
+      expect(await Promise.all(parts)).toEqual(parts.map((_, i) => (i + 1) * 5000));
+      await completed;
+      expect(await blobs.sizeOf(name)).toBe(size);
+    });
+
     test('ranges are given as asked, to the end, and no more than a part at once', async () => {
       await blobs.put(hash, bytes);
       const range = async (from: number, size: number) => await blobs.get(hash, { from, size });
