@@ -1,6 +1,7 @@
 // A server's program that dies at any of its changes of the disk: what was answered is there, and everything is whole.
+import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { restoreServer } from '../../src/server/backup.ts';
 import { isServer, serverPaths } from '../../src/server/server-dir.ts';
@@ -131,4 +132,31 @@ test('a backup, and a restore of one: it is there whole, or can be made again', 
     expect(await store.check({ deep: true })).toEqual(whole);
   }
   expect(stills.length).toBeGreaterThan(30);
+});
+
+/** Lets load.ts run until it has had `count` answers, kills it, and gives what it said: lines of seq and id. */
+const killedUnderLoad = (dir: string, count: number): Promise<string[]> =>
+  new Promise((done) => {
+    const child = spawn(process.execPath, [resolve('test/server/load.ts'), dir], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let said = '';
+    child.stdout.on('data', (bytes: Buffer) => {
+      said += bytes.toString();
+      if (said.split('\n').length > count) child.kill('SIGKILL');
+    });
+    child.on('close', () => done(said.split('\n').slice(0, -1)));
+  });
+
+test('twenty who publish, and kill -9 four times: every answer is there, once, in its place', async () => {
+  const own = begin('load');
+  const answers: string[] = [];
+  for (const count of [1, 150, 333, 20]) answers.push(...(await killedUnderLoad(join(own, 'server'), count)));
+  await using store = openIn(own);
+  expect((await store.check({ deep: true })).wrong).toEqual([]);
+  const there = await store.log.read(CHANNEL, 0, ALL);
+  const lines = new Set(there.map(({ seq, id }) => `${seq} ${id}`));
+  expect(answers.filter((line) => !lines.has(line))).toEqual([]);
+  expect(new Set(there.map(({ id }) => id)).size).toBe(there.length);
+  expect(answers.length).toBeGreaterThan(500);
 });
