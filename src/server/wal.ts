@@ -1,5 +1,6 @@
 // When a server's write-ahead log is emptied: soon after an erasure, and never while the file is being copied.
 import type { Cancel, Clock } from '../ports.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { ERASURE_WAL_MS } from '../protocol/limits.ts';
 import type { Database } from '../sqlite/open.ts';
 
@@ -54,8 +55,9 @@ export class Wal implements Disposable {
     try {
       this.#db.truncateWal();
     } catch (error) {
+      if (!(error instanceof SottoError)) throw error;
+      // A full disk: what was erased is asked for again until there is room.
       this.erased();
-      throw error;
     }
   }
 }

@@ -151,6 +151,20 @@ describe('when the disk fails', () => {
     expect(await put(server.log, event)).toMatchObject({ kind: 'duplicate', seq: 2 });
   });
 
+  test('what was erased is taken out of the write-ahead log once the disk lets it', async () => {
+    using server = open();
+    await furnish(server.log);
+    const size = () => statSync(`${server.paths.database}-wal`).size;
+    let failures = 2;
+    server.db.truncateWal = function (this: Database) {
+      if (failures-- > 0) throw new SottoError('disk.full');
+      Database.prototype.truncateWal.call(this);
+    };
+    await server.log.erase(channelId(1), [1]);
+    for (let i = 0; i < 2; i++) expect([server.ports.clock.step(), size() > 0]).toEqual([true, true]);
+    expect([server.ports.clock.step(), size(), server.ports.clock.step()]).toEqual([true, 0, false]);
+  });
+
   test('while the file is held nothing writes to it, however much is appended and erased', async () => {
     using server = open();
     await furnish(server.log);
