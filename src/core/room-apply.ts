@@ -14,7 +14,7 @@ import {
   patchConversation,
 } from '../store/conversations.ts';
 import { patchFile } from '../store/files.ts';
-import type { MemberRow } from '../store/members.ts';
+import { getMember, type MemberRow } from '../store/members.ts';
 import {
   countPins,
   deleteMessage,
@@ -29,6 +29,7 @@ import {
   putReaction,
   removeReaction,
 } from '../store/messages.ts';
+import { getPendingById, removePending } from '../store/room-events.ts';
 import type { ServerRow } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
 import { putRoomFile } from './room-files.ts';
@@ -249,12 +250,11 @@ export const applyErasure = (
   may: (author: MemberId) => boolean,
 ): number | undefined => {
   const row = find(core, channel, target);
+  const waiting = row === undefined ? getPendingById(core.db, channel.id, idBytes(target)) : undefined;
+  const author = getMember(core.db, row?.memberRow ?? waiting?.memberRow ?? 0);
+  if (author === undefined || !may(idOf(author.memberId))) return undefined;
+  if (waiting !== undefined) removePending(core.db, channel.id, waiting.seq);
   if (row === undefined || row.deletedAt !== null) return row?.id;
-  const author = core.db.get<{ id: Uint8Array }>(
-    'SELECT member_id AS id FROM members WHERE id = ?',
-    row.memberRow ?? 0,
-  );
-  if (author === undefined || !may(idOf(author.id))) return undefined;
   if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
   if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);
   deleteMessage(core.db, row, changes.at);

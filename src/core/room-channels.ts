@@ -21,6 +21,7 @@ import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { newEventId } from './room-outbox.ts';
+import { retryPending } from './room-pending.ts';
 import { replayControls } from './room-receive.ts';
 
 const STALE_TRIES_MAX = 5;
@@ -115,7 +116,9 @@ export const joinChannel = async (
   if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, wanted.passphrase);
   if (!channel.joined) {
     await publishControl(core, rowId, { op: 'join' });
-    await core.queue.call(() => commit(core, () => patchChannel(core.db, rowId, { state: 'joining', lastSeq: 0 })));
+    // Where newcomers read from their own join on, what is held of an earlier stay does not go on from there.
+    const again = row.history === 'joined' ? { lastSeq: 0 } : {};
+    await core.queue.call(() => commit(core, () => patchChannel(core.db, rowId, { state: 'joining', ...again })));
   }
   await connection.open(rowId);
   await core.queue.call(() =>
@@ -195,6 +198,7 @@ const takePassphrase = async (
       for (const one of keys) putChannelKey(core.db, channelRow, one.epoch, one.key);
     }),
   );
+  await core.queue.call(() => retryPending(core, core.rooms.connect(server.id), channelRow));
 };
 
 /** Changes the key of a channel now. */
@@ -206,66 +210,86 @@ export const rotateChannel = async (core: Core, channelRow: number, passphrase: 
   const server = serverRowOf(core, row);
   const key = core.random.bytes(32);
   await publishControl(core, channelRow, async (header, epoch) => ({
-    op: 'rotate',
-    key: await makeKeyWrap({ serverId: server.serverKey, event: header.id, epoch: epoch + 1 }, passphrase, {
-      key,
-      salt: core.random.bytes(16),
-    }),
+    control: {
+      op: 'rotate',
+      key: await makeKeyWrap({ serverId: server.serverKey, event: header.id, epoch: epoch + 1 }, passphrase, {
+        key,
+        salt: core.random.bytes(16),
+      }),
+    },
+    keep: () => putChannelKey(core.db, channelRow, epoch + 1, key),
   }));
-  await core.queue.call(() =>
-    commit(core, () => {
-      const epoch = stateOfJson(mustHave(core, channelRow).membership)?.epoch ?? 1;
-      putChannelKey(core.db, channelRow, epoch, key);
-    }),
-  );
+  await core.queue.call(() => retryPending(core, core.rooms.connect(row.serverId), channelRow));
 };
 
-type Wanted = Control | ((header: EventHeader, epoch: number) => Promise<Control>);
+/** What is signed; `keep` is written once the server has taken it. */
+type Signed = { readonly control: Control; readonly keep: () => void };
+type Wanted = Control | ((header: EventHeader, epoch: number) => Promise<Signed>);
 
 /**
  * Signs and publishes a control event on the state that is known, and takes it when it comes back. A channel that changed
  * meanwhile is looked at again. Throws `event.refused` with the rule that forbids it, `channel.*`, `server.*`.
  */
 export const publishControl = async (core: Core, channelRow: number, wanted: Wanted): Promise<void> => {
-  for (let tries = 0; ; tries++) {
-    const row = mustHave(core, channelRow);
-    const server = serverRowOf(core, row);
-    const connection = await connectionOf(core, server);
-    const state = stateOfJson(row.membership);
-    if (state === undefined) throw new SottoError('channel.notMember');
-    const header: EventHeader = {
-      ...baseHeader(server, newEventId(core)),
-      epoch: state.epoch,
-      n: Math.max(row.sent, state.counted.get(idOf<DeviceId>(server.deviceId)) ?? 0) + 1,
-      seenSeq: row.chain === null ? 0 : row.lastSeq,
-      seenHash: headOf(row.chain ?? ZERO_HASH),
-      membersHead: headOf(state.head),
-    };
-    const control = typeof wanted === 'function' ? await wanted(header, state.epoch) : wanted;
-    const why = judgeControl(state, { seq: state.seq + 1, header, control, bodyHash: ZERO_HASH });
-    if (why !== undefined) throw refusal(why);
-    const body = signEvent({ serverId: server.serverKey, channelHash: row.hash }, header, control, server.deviceSeed);
+  const connection = await connectionOf(core, serverRowOf(core, mustHave(core, channelRow)));
+  for (let tries = 0; ; tries++)
     try {
-      await connection.client.publish({
-        channel: idOf(row.channelId),
-        id: header.id,
-        kind: EVENT.control,
-        checkedAt: state.seq,
-        ttlSeconds: 0,
-        body,
-      });
+      const n = await connection.sender.between(channelRow, () => signAndPublish(core, connection, channelRow, wanted));
+      const isHere = () => {
+        const row = mustHave(core, channelRow);
+        return (stateOfJson(row.membership)?.counted.get(idOf<DeviceId>(connection.row.deviceId)) ?? 0) >= n;
+      };
+      if (mustHave(core, channelRow).state === 'joined') await core.waits.until(isHere, EVENT_MS_MAX);
+      return;
     } catch (error) {
       const known = expectedError(error);
       const changed =
         known?.code === 'event.stale' || known?.details.why === 'stale' || known?.details.why === 'repeated';
-      if (!changed || tries >= STALE_TRIES_MAX || row.state !== 'joined') throw error;
+      if (!changed || tries >= STALE_TRIES_MAX || mustHave(core, channelRow).state !== 'joined') throw error;
       await connection.open(channelRow);
-      continue;
     }
-    if (row.state === 'joined')
-      await core.waits.until(() => (getChannel(core.db, channelRow)?.sent ?? 0) >= header.n, 10_000);
-    return;
-  }
+};
+const EVENT_MS_MAX = 10_000;
+
+/** Gives the count of the event among those of this device. */
+const signAndPublish = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  wanted: Wanted,
+): Promise<number> => {
+  const row = mustHave(core, channelRow);
+  const server = connection.row;
+  const state = stateOfJson(row.membership);
+  if (state === undefined) throw new SottoError('channel.notMember');
+  const header: EventHeader = {
+    ...baseHeader(server, newEventId(core)),
+    epoch: state.epoch,
+    n: Math.max(row.sent, state.counted.get(idOf<DeviceId>(server.deviceId)) ?? 0) + 1,
+    seenSeq: row.chain === null ? 0 : row.lastSeq,
+    seenHash: headOf(row.chain ?? ZERO_HASH),
+    membersHead: headOf(state.head),
+  };
+  const { control, keep } =
+    typeof wanted === 'function' ? await wanted(header, state.epoch) : { control: wanted, keep: () => {} };
+  const why = judgeControl(state, { seq: state.seq + 1, header, control, bodyHash: ZERO_HASH });
+  if (why !== undefined) throw refusal(why);
+  const body = signEvent({ serverId: server.serverKey, channelHash: row.hash }, header, control, server.deviceSeed);
+  await connection.client.publish({
+    channel: idOf(row.channelId),
+    id: header.id,
+    kind: EVENT.control,
+    checkedAt: state.seq,
+    ttlSeconds: 0,
+    body,
+  });
+  await core.queue.call(() =>
+    commit(core, () => {
+      keep();
+      patchChannel(core.db, channelRow, { sent: header.n });
+    }),
+  );
+  return header.n;
 };
 
 const REASONS: Readonly<Record<string, string>> = {

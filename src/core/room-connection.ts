@@ -13,7 +13,7 @@ import type { Answer, LogEvent, Notice, RequestName, RequestParamsIn } from '../
 import { listChannels } from '../store/channels.ts';
 import { getServer, patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
-import { openChannel } from './room-history.ts';
+import { openChannel, shutOut } from './room-history.ts';
 import { receiveInbox } from './room-inbox.ts';
 import { loggedIn, prepareKeys } from './room-login.ts';
 import { onNotice } from './room-notices.ts';
@@ -52,10 +52,12 @@ export class RoomConnection {
   readonly #core: Core;
   #client: ServerClient | undefined;
   #abort: AbortController | undefined;
+  /** From the log-in on; `online` once all that was missed has come. */
+  #loggedIn = false;
   #attempts = 0;
   #cancelRetry: Cancel = () => {};
   #incoming: LogEvent[] = [];
-  #taking = false;
+  #taking: Promise<void> | undefined;
   /** Channels whose history is being fetched: live events of them wait for it. */
   readonly #opening = new Map<string, Promise<void>>();
 
@@ -68,7 +70,7 @@ export class RoomConnection {
 
   /** The spoken connection. Throws `server.unreachable`, or what stands in the way. */
   get client(): ServerClient {
-    if (this.state === 'online' && this.#client !== undefined) return this.#client;
+    if (this.#loggedIn && this.#client !== undefined) return this.#client;
     throw (
       this.lastError ?? new SottoError('server.unreachable', { message: 'The server is not connected: try again soon' })
     );
@@ -109,16 +111,24 @@ export class RoomConnection {
     this.#abort?.abort();
     this.#client?.close('closing');
     this.#client = undefined;
+    this.#loggedIn = false;
   }
 
-  /** Fetches what is not held of a channel and is told live of it; again while it goes on is the same. */
+  /** Fetches what is not held of a channel, takes it, and is told live of it; again while it goes on is the same. */
   open(channelRow: number): Promise<void> {
     const key = String(channelRow);
     const going = this.#opening.get(key);
     if (going !== undefined) return going;
-    const opening = openChannel(this.#core, this, channelRow).finally(() => this.#opening.delete(key));
+    const opening = openChannel(this.#core, this, channelRow)
+      .then(() => this.taken())
+      .finally(() => this.#opening.delete(key));
     this.#opening.set(key, opening);
     return opening;
+  }
+
+  /** Resolves when all that came so far is committed. */
+  async taken(): Promise<void> {
+    await this.#taking;
   }
 
   /** Takes events as if the server had told them: those of a page. Resolves when they are committed. */
@@ -161,12 +171,14 @@ export class RoomConnection {
       },
     );
     await core.queue.call(() => loggedIn(core, this.serverId, client.hello, answer));
+    this.#loggedIn = true;
+    await prepareKeys(core, this, answer.oneTimeKeys);
+    await this.#resume(answer);
+    if (this.#client !== client) throw new SottoError('server.unreachable');
     this.state = 'online';
     this.lastError = undefined;
     this.#attempts = 0;
     core.changed();
-    await prepareKeys(core, this, answer.oneTimeKeys);
-    await this.#resume(answer);
     this.sender.flush();
   }
 
@@ -187,21 +199,33 @@ export class RoomConnection {
           }),
         ),
       );
+    // Keys for channels come before what they open.
+    await this.taken();
     for (const channel of listChannels(this.#core.db, this.serverId))
-      if (channel.state === 'joined' || channel.state === 'joining') await this.open(channel.id);
+      if (channel.state === 'joined' || channel.state === 'joining') await this.#resumeChannel(channel.id);
+  }
+
+  async #resumeChannel(channelRow: number): Promise<void> {
+    try {
+      await this.open(channelRow);
+    } catch (error) {
+      const code = expectedError(error)?.code;
+      if (code !== 'channel.notMember' && code !== 'channel.unknown' && code !== 'channel.banned') throw error;
+      // It ended while we were away.
+      await shutOut(this.#core, this, channelRow, code === 'channel.banned' ? 'banned' : 'removed');
+    }
   }
 
   #event(event: LogEvent): void {
     this.#incoming.push(event);
     if (this.#incoming.length > ROOM_INCOMING_MAX) return this.#client?.close('behind');
-    if (this.#taking) return;
-    this.#taking = true;
-    this.#takeAll().then(
+    if (this.#taking !== undefined) return;
+    this.#taking = this.#takeAll().then(
       () => {
-        this.#taking = false;
+        this.#taking = undefined;
       },
       (error: unknown) => {
-        this.#taking = false;
+        this.#taking = undefined;
         this.#incoming = [];
         if (expectedError(error) === undefined) this.#core.queue.post(() => Promise.reject(error));
         else this.#client?.close('intake');
@@ -237,7 +261,9 @@ export class RoomConnection {
   #closed(client: ServerClient, error: SottoError): void {
     if (this.#client !== client) return;
     this.#client = undefined;
+    this.#loggedIn = false;
     this.#incoming = [];
+    // While it is being opened, what waits there fails of it.
     if (this.state === 'online') this.#failed(error);
   }
 
@@ -247,6 +273,7 @@ export class RoomConnection {
     if (this.state === 'off') return;
     const client = this.#client;
     this.#client = undefined;
+    this.#loggedIn = false;
     client?.close('failed');
     const core = this.#core;
     this.lastError = known;

@@ -1,8 +1,12 @@
 // Fetches what is not held of a channel: its control events from the creation on, its history, and then what comes live.
+import { expectedError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
-import type { LogEvent, WireHead } from '../protocol/server.ts';
+import type { WireHead } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, patchChannel, putGap } from '../store/channels.ts';
+import { getMemberById } from '../store/members.ts';
+import { lastRoomSeq } from '../store/room-events.ts';
+import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { replayControls } from './room-receive.ts';
@@ -23,12 +27,29 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
   }
 };
 
-/** Fetches older events than the first that is held; gives how many came. */
-export const fetchOlder = async (core: Core, connection: RoomConnection, channelRow: number): Promise<number> => {
-  const { channelId, firstSeq } = rowOf(core, channelRow);
-  if (firstSeq <= 1) return 0;
-  const { events } = await connection.client.events('log.page', { channel: idOf(channelId), before: firstSeq });
-  return events.length;
+/**
+ * We are in a channel no more, and may not read the event that says so. What may still be seen of it is the list of its
+ * members, and that of public channels only.
+ */
+export const shutOut = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  state: 'removed' | 'banned',
+): Promise<void> => {
+  if (state === 'removed') await replayFrom(core, connection, channelRow, Number.MAX_SAFE_INTEGER).catch(whenHidden);
+  await core.queue.call(() => {
+    const { memberId, id: serverId } = connection.row;
+    const me = getMemberById(core.db, serverId, memberId);
+    commit(core, (changes) => {
+      patchChannel(core.db, channelRow, { state });
+      changes.event({ kind: `channel.${state}`, channelRow, ...(me === undefined ? {} : { memberRow: me.id }) });
+    });
+  });
+};
+
+const whenHidden = (error: unknown): void => {
+  if (expectedError(error)?.code !== 'channel.unknown') throw error;
 };
 
 // The first look at a channel: who is in it comes from the control events, and the history from the first event we may see.
@@ -37,26 +58,38 @@ const begin = async (core: Core, connection: RoomConnection, channelRow: number)
   const first = await connection.client.events('log.page', { channel, after: 0, limit: 1 });
   const [event] = first.events;
   if (event === undefined) return;
-  const before: LogEvent[] = [];
-  for (let after = 0; event.seq > 1; ) {
-    const { events, answer } = await connection.client.events('log.control', { channel, after });
-    before.push(...events.filter(({ seq }) => seq < event.seq));
-    after = events.at(-1)?.seq ?? after;
-    if (!answer.more || after >= event.seq) break;
-  }
-  await replayControls(core, connection, channelRow, before);
+  await replayFrom(core, connection, channelRow, event.seq);
   await core.queue.call(() =>
-    commit(core, () =>
+    commit(core, () => {
+      const held = lastRoomSeq(core.db, channelRow);
+      if (held > 0 && event.seq > held + 1)
+        putGap(core.db, channelRow, { fromSeq: held + 1, toSeq: event.seq - 1, reason: 'you were not in the channel' });
       patchChannel(core.db, channelRow, {
         epoch: event.epoch,
-        firstSeq: event.seq,
+        firstSeq: held > 0 ? rowOf(core, channelRow).firstSeq : event.seq,
         lastSeq: event.seq - 1,
         // Of what came before we know no hash: what others have seen is compared from our first event on.
         chain: event.seq === 1 ? new Uint8Array(32) : null,
-      }),
-    ),
+      });
+    }),
   );
   await pages(core, connection, channelRow);
+};
+
+/** Fetches the control events that are not replayed yet, those before `end`. */
+const replayFrom = async (core: Core, connection: RoomConnection, channelRow: number, end: number): Promise<void> => {
+  const channel = idOf(rowOf(core, channelRow).channelId);
+  for (let after = stateOfJson(rowOf(core, channelRow).membership)?.seq ?? 0; after + 1 < end; ) {
+    const { events, answer } = await connection.client.events('log.control', { channel, after });
+    await replayControls(
+      core,
+      connection,
+      channelRow,
+      events.filter(({ seq }) => seq < end),
+    );
+    after = events.at(-1)?.seq ?? after;
+    if (!answer.more || events.length === 0) return;
+  }
 };
 
 const pages = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {

@@ -4,7 +4,7 @@ import { idOf } from '../protocol/ids.ts';
 import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
 import type { Control } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
-import { getChannel, patchChannel } from '../store/channels.ts';
+import { getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getMember, getMemberById, listMembersByName, patchMember } from '../store/members.ts';
 import {
@@ -43,7 +43,12 @@ const placeOf = (core: Core, conversation: ConversationRow): { readonly to: Plac
   if (channel !== undefined) {
     if (channel.state === 'banned') throw new SottoError('channel.banned');
     if (channel.state !== 'joined') throw new SottoError('channel.notMember');
-    if (stateOfJson(channel.membership)?.archived === true) throw new SottoError('channel.archived');
+    const state = stateOfJson(channel.membership);
+    if (state?.archived === true) throw new SottoError('channel.archived');
+    if (channel.encryption === 'passphrase' && getChannelKey(core.db, channel.id, state?.epoch ?? 0) === undefined)
+      throw new SottoError('passphrase.needed', {
+        message: `The passphrase has changed: sotto channel join '#${channel.name}' takes the new one`,
+      });
     return { to: { serverId: server.id, channelRow: channel.id }, server };
   }
   if (member === undefined) throw new SottoError('member.unknown');

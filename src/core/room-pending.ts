@@ -1,9 +1,10 @@
 // Events of a channel that did not open when they came: tried again once the key of their device is here.
+import { openBody } from '../crypto/channel-key.ts';
 import { rankOf } from '../crypto/channel-state.ts';
 import { type EventHeader, openEvent } from '../crypto/room-event.ts';
 import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { type ChannelId, type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
+import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { type Content, decodeContent, type Role, type UnknownContent } from '../protocol/room-content.ts';
 import { CONTENT_RULES } from '../protocol/room-rules.ts';
 import { EVENT } from '../protocol/server.ts';
@@ -11,11 +12,12 @@ import {
   type ChannelRow,
   getChannel,
   getChannelDevice,
+  getChannelKey,
   getSenderKey,
   patchChannelDevice,
   putSenderKey,
 } from '../store/channels.ts';
-import { type DeviceRow, getMember, listDevices, type MemberRow } from '../store/members.ts';
+import { getMember, listDevices, type MemberRow } from '../store/members.ts';
 import { listPending, type PendingRow, removePending, setRoomEvent } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
@@ -24,23 +26,32 @@ import type { RoomConnection } from './room-connection.ts';
 
 const PENDING_TRIED_MAX = 1_000;
 
-/** Opens what it can of a member's events that wait in a channel. Runs in the queue. */
+/** Opens what it can of the events that wait in a channel: a member's, or everybody's. Runs in the queue. */
 export const retryPending = async (
   core: Core,
   connection: RoomConnection,
   channelRow: number,
-  memberRow: number,
+  memberRow?: number,
 ): Promise<void> => {
-  const member = getMember(core.db, memberRow);
   const channel = getChannel(core.db, channelRow);
-  if (member === undefined || channel === undefined) return;
+  if (channel === undefined) return;
   for (const pending of listPending(core.db, channelRow, memberRow, PENDING_TRIED_MAX)) {
-    const place = placeOf(core, channel, member, pending);
-    if (place === undefined) continue;
-    const { device, chain } = place;
+    const member = getMember(core.db, pending.memberRow);
+    if (member === undefined) continue;
+    const trying = { core, connection, channel, member, pending };
     try {
-      const event = await openPending({ core, connection, channel, member, pending, device, chain });
-      keepOpened({ core, connection, channel, member, pending, device, chain }, event);
+      const sealed = sealedBy(trying);
+      if (sealed === undefined) continue;
+      const event = openEvent(
+        {
+          scope: { serverId: connection.row.serverKey, channelHash: channel.hash },
+          outer: { id: idOf<EventId>(pending.eventId), sender: idOf<MemberId>(member.memberId), kind: EVENT.content },
+          keyOf: (_sender, id) => listDevices(core.db, member.id).find((one) => idOf(one.deviceId) === id)?.signingKey,
+        },
+        await sealed.open(),
+        decodeContent,
+      );
+      keepOpened(trying, event, sealed.keep);
     } catch (error) {
       if (!(error instanceof SottoError)) throw error;
     }
@@ -53,48 +64,42 @@ type Trying = {
   readonly channel: ChannelRow;
   readonly member: MemberRow;
   readonly pending: PendingRow;
-  readonly device: DeviceRow;
-  readonly chain: TheirChain;
 };
 
 type Event = { readonly header: EventHeader; readonly content: Content | UnknownContent };
+type Sealed = { readonly open: () => Promise<Uint8Array> | Uint8Array; readonly keep: () => void };
 
-/** The device whose chain sealed it, when its key is here. */
-const placeOf = (core: Core, channel: ChannelRow, member: MemberRow, { body, keyEpoch }: PendingRow) => {
+/** How a body opens, when its key is here. */
+const sealedBy = ({ core, channel, member, pending }: Trying): Sealed | undefined => {
+  const { body, keyEpoch, eventId } = pending;
+  if (channel.encryption === 'passphrase') {
+    const key = getChannelKey(core.db, channel.id, keyEpoch);
+    const said = { id: idOf<EventId>(eventId), sender: idOf<MemberId>(member.memberId) };
+    return key === undefined ? undefined : { open: () => openBody(key, said, body), keep: () => {} };
+  }
   const id = readDistributionId(body);
-  for (const device of listDevices(core.db, member.id)) {
-    const place = {
-      channel: idOf<ChannelId>(channel.channelId),
-      epoch: keyEpoch,
-      device: idOf<DeviceId>(device.deviceId),
-    };
+  for (const { deviceId } of listDevices(core.db, member.id)) {
+    const place = { channel: idOf<ChannelId>(channel.channelId), epoch: keyEpoch, device: idOf<DeviceId>(deviceId) };
     if (distributionIdOf(place) !== id) continue;
-    const key = getSenderKey(core.db, { channelRow: channel.id, deviceId: device.deviceId, keyEpoch });
-    if (key !== undefined) return { device, chain: new TheirChain(place, key) };
+    const kept = { channelRow: channel.id, deviceId, keyEpoch };
+    const key = getSenderKey(core.db, kept);
+    if (key === undefined) return undefined;
+    const chain = new TheirChain(place, key);
+    return { open: () => chain.open(body), keep: () => putSenderKey(core.db, kept, chain.serialize()) };
   }
   return undefined;
 };
 
-const openPending = async ({ connection, channel, member, pending, device, chain }: Trying): Promise<Event> => {
-  const signed = await chain.open(pending.body);
-  return openEvent(
-    {
-      scope: { serverId: connection.row.serverKey, channelHash: channel.hash },
-      outer: { id: idOf<EventId>(pending.eventId), sender: idOf<MemberId>(member.memberId), kind: EVENT.content },
-      keyOf: (_sender, id) => (id === idOf(device.deviceId) ? device.signingKey : undefined),
-    },
-    signed,
-    decodeContent,
-  );
-};
-
-const keepOpened = (trying: Trying, { header, content }: Event): void => {
-  const { core, connection, channel, member, pending, device, chain } = trying;
+const keepOpened = (
+  { core, connection, channel, member, pending }: Trying,
+  { header, content }: Event,
+  keep: () => void,
+): void => {
   const mayWrite = rankOf(pending.role as Role) >= rankOf(CONTENT_RULES[content.kind]);
   const fits = mayWrite && header.epoch === pending.keyEpoch;
   commit(core, (changes) => {
-    const { deviceId } = device;
-    putSenderKey(core.db, { channelRow: channel.id, deviceId, keyEpoch: pending.keyEpoch }, chain.serialize());
+    keep();
+    const deviceId = idBytes(header.device);
     const counted = getChannelDevice(core.db, channel.id, deviceId)?.n ?? 0;
     patchChannelDevice(core.db, channel.id, deviceId, { n: Math.max(counted, header.n) });
     removePending(core.db, channel.id, pending.seq);

@@ -44,6 +44,10 @@ export const roomSeqAt = (db: Database, channelRow: number, at: number): number 
     at,
   )?.seq ?? 0;
 
+/** The last event that is held; 0 when there is none. */
+export const lastRoomSeq = (db: Database, channelRow: number): number =>
+  db.get<{ seq: number | null }>('SELECT max(seq) AS seq FROM room_events WHERE channel_row = ?', channelRow)?.seq ?? 0;
+
 /** The events about a message up to a seq, in order. */
 export const listRoomEventsOfMessage = (db: Database, messageRow: number, upToSeq: number): RoomEventRow[] =>
   db.all<RoomEventRow>(
@@ -112,14 +116,27 @@ export const putPending = (db: Database, channelRow: number, row: PendingRow): v
   );
 };
 
-/** What of a member did not open yet, in order. */
-export const listPending = (db: Database, channelRow: number, memberRow: number, limit: number): PendingRow[] =>
+/** What did not open yet of a member, or of everybody, in order. */
+export const listPending = (
+  db: Database,
+  channelRow: number,
+  memberRow: number | undefined,
+  limit: number,
+): PendingRow[] =>
   db.all<PendingRow>(
     `SELECT seq, event_id AS eventId, member_row AS memberRow, at, key_epoch AS keyEpoch, role, body FROM room_pending
-       WHERE channel_row = ? AND member_row = ? ORDER BY seq LIMIT ?`,
+       WHERE channel_row = ? AND member_row = coalesce(?, member_row) ORDER BY seq LIMIT ?`,
     channelRow,
-    memberRow,
+    memberRow ?? null,
     limit,
+  );
+
+/** What waits under an event id. */
+export const getPendingById = (db: Database, channelRow: number, eventId: Uint8Array) =>
+  db.get<Pick<PendingRow, 'seq' | 'memberRow'>>(
+    'SELECT seq, member_row AS memberRow FROM room_pending WHERE channel_row = ? AND event_id = ?',
+    channelRow,
+    eventId,
   );
 
 /** An event that waited has opened: what it is takes the place of what was not known. */

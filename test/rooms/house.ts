@@ -1,0 +1,227 @@
+// People in rooms: daemons without Tor, driven by command line or RPC, and a real `sotto serve` beside them.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { RpcClient } from '../../src/client/rpc-client.ts';
+import type { Event, GapEvent, Message, Method, ParamsIn, Result } from '../../src/protocol/rpc.ts';
+import { pathsOf } from '../daemon/furnished.ts';
+import { Stage, type User } from '../e2e/stage.ts';
+
+const PROGRAM = resolve('bin/sotto');
+
+/** `sotto serve` in a process of its own, which may die and come back under its address. */
+class Serving {
+  readonly #dir: string;
+  #child: ChildProcess | undefined;
+  #address = '127.0.0.1:0';
+  /** The owner's link. */
+  invite = '';
+  #err = '';
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  async start(): Promise<void> {
+    const args = ['serve', '--data-dir', this.#dir, '--listen', this.#address, '--json'];
+    const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = child;
+    child.stderr.on('data', (chunk: Buffer) => {
+      this.#err += chunk;
+    });
+    let out = '';
+    const ready = await new Promise<{ url: string; invite?: string }>((done, fail) => {
+      child.stdout.on('data', (chunk: Buffer) => {
+        out += chunk;
+        if (out.includes('\n')) done(JSON.parse(out.slice(0, out.indexOf('\n'))));
+      });
+      child.on('exit', (code) => fail(new Error(`serve ended with ${code}: ${this.#err}`)));
+    });
+    this.#address = new URL(ready.url).host;
+    this.invite = ready.invite ?? this.invite;
+  }
+
+  /** Ends it, by SIGTERM unless another signal is named; gives its exit code. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
+    child.kill(signal);
+    await once(child, 'exit');
+    return child.exitCode;
+  }
+
+  /** Runs `sotto serve admin …`; gives what it printed. */
+  async admin(...args: string[]): Promise<string> {
+    const child = spawn(PROGRAM, ['serve', 'admin', ...args, '--data-dir', this.#dir, '--json']);
+    let out = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      out += chunk;
+    });
+    await once(child, 'close');
+    return out;
+  }
+}
+
+/** A server and the people on it. */
+export class House implements AsyncDisposable {
+  readonly stage = new Stage({ offline: true });
+  readonly server: Serving;
+  readonly label: string;
+  readonly #guests: Guest[] = [];
+  readonly #others: Serving[] = [];
+
+  private constructor(label: string) {
+    this.label = label;
+    this.server = new Serving(join(this.stage.dir, '..', 'server'));
+  }
+
+  /** Starts a server and lets people in; the first one owns it. */
+  static async open<const Names extends readonly string[]>(
+    ...names: Names
+  ): Promise<{ readonly house: House } & { readonly [Name in Names[number]]: Guest }> {
+    const house = new House('home');
+    await house.server.start();
+    const guests = await Promise.all(names.map((name) => house.guest(name)));
+    const [owner, ...others] = guests;
+    if (owner === undefined) throw new Error('nobody is there');
+    await owner.call('server.join', { link: house.server.invite, name: owner.name, label: house.label });
+    if (others.length > 0) {
+      const link = await owner.invite(others.length);
+      await Promise.all(
+        others.map((guest) => guest.call('server.join', { link, name: guest.name, label: house.label })),
+      );
+    }
+    return Object.assign({ house }, Object.fromEntries(guests.map((guest) => [guest.name, guest]))) as never;
+  }
+
+  /** Somebody with an account that is open, and in no server yet. */
+  async guest(name: string): Promise<Guest> {
+    const user = this.stage.stranger(name);
+    await user.ok('init', '--nickname', name, '--no-passphrase');
+    const guest = new Guest(user);
+    this.#guests.push(guest);
+    await guest.connect();
+    return guest;
+  }
+
+  /** Another server beside. */
+  async another(): Promise<Serving> {
+    const serving = new Serving(join(this.stage.dir, '..', `server-${this.#others.length + 2}`));
+    this.#others.push(serving);
+    await serving.start();
+    return serving;
+  }
+
+  /** What the daemons reported as faults of their own. */
+  bugs(): string[] {
+    return this.#guests.flatMap((guest) => guest.bugs());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const bugs = this.bugs();
+    for (const guest of this.#guests) guest.disconnect();
+    await Promise.all([this.server.stop(), ...this.#others.map((one) => one.stop())]);
+    await this.stage[Symbol.asyncDispose]();
+    if (bugs.length > 0) throw new Error(`daemons have faults:\n${bugs.join('\n')}`);
+  }
+}
+
+/** One person: an account, its daemon, and its events since the start. */
+export class Guest {
+  readonly user: User;
+  readonly events: Event[] = [];
+  #client: RpcClient | undefined;
+  #look: () => void = () => {};
+
+  constructor(user: User) {
+    this.user = user;
+  }
+
+  get name(): string {
+    return this.user.name;
+  }
+
+  async connect(): Promise<void> {
+    const client = await RpcClient.open(pathsOf(this.user).socket);
+    this.#client = client;
+    client.onEvent = (event: Event | GapEvent) => {
+      if (event.kind !== 'gap') this.events.push(event);
+      this.#look();
+    };
+    await client.call('event.listen', {});
+  }
+
+  disconnect(): void {
+    this.#client?.close();
+  }
+
+  call<M extends Method>(method: M, params: ParamsIn<M>): Promise<Result<M>> {
+    if (this.#client === undefined) throw new Error(`${this.name} is not connected`);
+    return this.#client.call(method, params);
+  }
+
+  /** The code of the error that a call ends with. */
+  refused<M extends Method>(method: M, params: ParamsIn<M>): Promise<string> {
+    return this.call(method, params).then(
+      () => 'nothing was refused',
+      (error: { code: string }) => error.code,
+    );
+  }
+
+  async invite(uses = 1): Promise<string> {
+    return (await this.call('server.invite', { uses })).link ?? '';
+  }
+
+  /** Sends and waits for the server's answer. */
+  async say(conversation: string, text: string, more: Partial<ParamsIn<'message.send'>> = {}): Promise<Message> {
+    const { message, reached } = await this.call('message.send', { conversation, text, wait: 'sent', ...more });
+    if (!reached) throw new Error(`${text}: ${message.state} ${message.reason}`);
+    return message;
+  }
+
+  async messages(conversation: string, more: Partial<ParamsIn<'message.list'>> = {}): Promise<Message[]> {
+    return (await this.call('message.list', { conversation, limit: 1000, ...more })).messages;
+  }
+
+  async bodies(conversation: string, more: Partial<ParamsIn<'message.list'>> = {}): Promise<string[]> {
+    return (await this.messages(conversation, more)).map(({ body }) => body);
+  }
+
+  /** Looks again after every event, until `look` gives something. */
+  async sees<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 30_000): Promise<T> {
+    const endAt = Date.now() + timeoutMs;
+    for (;;) {
+      const event = new Promise<void>((resolve) => {
+        this.#look = resolve;
+      });
+      const seen = await look();
+      if (seen) return seen;
+      const left = endAt - Date.now();
+      if (left <= 0) throw new Error(`${this.name} did not see ${what}; bugs: ${this.bugs().join(' ')}`);
+      // An event is the sign to look; what comes without one is looked for now and then.
+      let timer: NodeJS.Timeout | undefined;
+      const pause = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, Math.min(left, 250));
+      });
+      await Promise.race([event, pause]);
+      clearTimeout(timer);
+    }
+  }
+
+  /** Waits for a message with this body, and gives it. */
+  reads(conversation: string, body: string): Promise<Message> {
+    return this.sees(`${body} in ${conversation}`, async () =>
+      (await this.messages(conversation)).find((message) => message.body === body),
+    );
+  }
+
+  bugs(): string[] {
+    const log = readFileSync(pathsOf(this.user).log, 'utf8');
+    return log.split('\n').filter((line) => /"bug"|internal\.bug/.test(line));
+  }
+}

@@ -1,0 +1,135 @@
+// What people do with messages in channels of every kind, through daemons and a server.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Guest, House } from './house.ts';
+
+const SECRET = 'tulip mania in amsterdam';
+const CHANNELS = ['open', 'passphrase', 'members'] as const;
+
+let house: House;
+let alice: Guest;
+let bob: Guest;
+
+beforeAll(async () => {
+  ({ house, alice, bob } = await House.open('alice', 'bob'));
+  for (const encryption of CHANNELS) {
+    const name = `#${encryption}`;
+    const secret = encryption === 'passphrase' ? { passphrase: SECRET } : {};
+    await alice.call('channel.create', { name, encryption, ...secret });
+    if (encryption === 'members') await alice.call('channel.invite', { channel: name, member: 'bob' });
+    await bob.call('channel.join', { channel: name, ...secret });
+  }
+});
+afterAll(() => house[Symbol.asyncDispose]());
+
+describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
+  const channel = `#${encryption}`;
+
+  test('texts go both ways', async () => {
+    await alice.say(channel, 'hello');
+    await bob.reads(channel, 'hello');
+    await bob.say(channel, 'hello yourself');
+    await alice.reads(channel, 'hello yourself');
+    expect(await alice.bodies(channel)).toEqual(await bob.bodies(channel));
+  });
+
+  test('a reply, a thread and its count', async () => {
+    const root = await alice.say(channel, 'root');
+    await bob.reads(channel, 'root');
+    const answer = await bob.say(channel, 'an answer', { thread: root.id });
+    await bob.say(channel, 'a reply', { replyTo: root.id });
+    await alice.reads(channel, 'a reply');
+    const seen = await alice.messages(channel);
+    expect(seen.find(({ id }) => id === root.id)?.answers).toBe(1);
+    expect(seen.find(({ id }) => id === answer.id)?.thread).toBe(root.id);
+    expect(seen.find(({ body }) => body === 'a reply')?.replyTo).toBe(root.id);
+    expect(await alice.bodies(channel, { thread: root.id })).toEqual(['root', 'an answer']);
+  });
+
+  test('edits with versions, reactions, pins, topic and deletions; and all of it as it was', async () => {
+    const red = await alice.say(channel, 'red');
+    await bob.reads(channel, 'red');
+    await bob.call('message.react', { id: red.id, emoji: '👍' });
+    await bob.call('message.react', { id: red.id, emoji: '👍' });
+    await alice.sees(
+      'a reaction',
+      async () => (await alice.call('message.show', { id: red.id })).reactions.length === 1,
+    );
+    await alice.call('channel.topic', { channel, topic: 'colours' });
+    await alice.call('message.pin', { id: red.id });
+    await bob.sees('a pin', async () => (await bob.call('message.show', { id: red.id })).pinnedAt);
+    await bob.sees('a topic', async () => (await bob.call('channel.show', { channel })).topic === 'colours');
+    const at = Date.now();
+    await alice.sees('the next millisecond', async () => Date.now() > at);
+
+    await alice.call('message.edit', { id: red.id, text: 'green' });
+    await alice.call('message.edit', { id: red.id, text: 'blue' });
+    await bob.call('message.unreact', { id: red.id, emoji: '👍' });
+    await alice.call('message.unpin', { id: red.id });
+    await alice.call('channel.topic', { channel, topic: 'shapes' });
+    for (const guest of [alice, bob]) {
+      await guest.sees('all that', async () => {
+        const now = await guest.call('message.show', { id: red.id });
+        const { topic } = await guest.call('channel.show', { channel });
+        return now.body === 'blue' && now.reactions.length === 0 && now.pinnedAt === undefined && topic === 'shapes';
+      });
+      const { versions } = await guest.call('message.show', { id: red.id });
+      expect(versions?.map(({ body }) => body)).toEqual(['red', 'green']);
+      const then = (await guest.messages(channel, { at })).at(-1);
+      expect(then).toMatchObject({
+        body: 'red',
+        reactions: [{ emoji: '👍', from: 'bob' }],
+        pinnedAt: expect.any(Number),
+      });
+      expect(then?.editedAt).toBeUndefined();
+      expect((await guest.call('channel.show', { channel, at })).topic).toBe('colours');
+    }
+    expect(await bob.refused('message.edit', { id: red.id, text: 'mine' })).toBe('message.notYours');
+    expect(await bob.refused('message.pin', { id: red.id })).toBe('event.refused');
+    expect(await bob.refused('channel.topic', { channel, topic: 'mine' })).toBe('event.refused');
+    expect(await bob.refused('message.delete', { id: red.id })).toBe('event.refused');
+    await alice.call('message.delete', { id: red.id });
+    const own = await bob.say(channel, 'a slip');
+    await alice.reads(channel, 'a slip');
+    await alice.call('message.delete', { id: own.id });
+    for (const guest of [alice, bob])
+      await guest.sees('two deletions', async () => {
+        const gone = (await guest.messages(channel)).filter(({ id }) => id === red.id || id === own.id);
+        return gone.length === 2 && gone.every((one) => one.deletedAt !== undefined && one.body === '');
+      });
+    const then = (await bob.messages(channel, { at })).at(-1);
+    expect(then).toMatchObject({ id: red.id, body: '', deletedAt: expect.any(Number) });
+  });
+
+  test('mentions count apart, until they are read', async () => {
+    const unread = () => bob.call('conversation.show', { conversation: channel });
+    await bob.call('conversation.markRead', { conversation: channel });
+    await alice.say(channel, 'nobody in particular');
+    await alice.say(channel, 'look @bob');
+    const last = await alice.say(channel, 'look @here');
+    await bob.reads(channel, 'look @here');
+    expect(await unread()).toMatchObject({ unread: 3, mentions: 2 });
+    expect((await bob.messages(channel)).slice(-3).map(({ mention }) => mention)).toEqual([undefined, true, true]);
+    const second = (await bob.messages(channel)).at(-2);
+    await bob.call('conversation.markRead', { conversation: channel, to: second?.id });
+    expect(await unread()).toMatchObject({ unread: 1, mentions: 1 });
+    await bob.call('message.unread', { conversation: channel, markRead: true });
+    expect(await unread()).toMatchObject({ unread: 0, mentions: 0 });
+    expect(last.mention).toBeUndefined();
+  });
+
+  test('search finds what is there, and not what was deleted', async () => {
+    const gone = await alice.say(channel, `walrus ${encryption} one`);
+    await alice.say(channel, `walrus ${encryption} two`);
+    await bob.reads(channel, `walrus ${encryption} two`);
+    const find = async (guest: Guest) =>
+      (await guest.call('message.search', { query: 'walrus', conversation: channel })).messages.map(({ body }) => body);
+    expect(await find(bob)).toEqual([`walrus ${encryption} two`, `walrus ${encryption} one`]);
+    await alice.call('message.delete', { id: gone.id });
+    await bob.sees('a deletion', async () => (await find(bob)).length === 1);
+  });
+
+  test('ids that are begun are found', async () => {
+    const { id } = await alice.say(channel, 'an id');
+    expect((await alice.call('message.show', { id: id.slice(0, 16) })).id).toBe(id);
+  });
+});
