@@ -28,20 +28,21 @@ export class Rates {
 
   /** Takes one; gives 0, or the milliseconds until there is one. `now` is monotonic, in milliseconds. */
   take(key: string, now: number): number {
-    if (++this.#taken % SWEEP_EVERY === 0) this.#sweep(now);
+    if (++this.#taken % SWEEP_EVERY === 0) this.sweep(now);
     const tokens = this.#tokens(key, now);
     if (tokens < 1) return Math.ceil(((1 - tokens) / this.#rate.perSecond) * 1000);
     this.#buckets.set(key, { tokens: tokens - 1, at: now });
     return 0;
   }
 
+  /** Forgets who may do as much again as ever. */
+  sweep(now: number): void {
+    for (const key of this.#buckets.keys()) if (this.#tokens(key, now) >= this.#rate.burst) this.#buckets.delete(key);
+  }
+
   #tokens(key: string, now: number): number {
     const bucket = this.#buckets.get(key);
     if (bucket === undefined) return this.#rate.burst;
     return Math.min(this.#rate.burst, bucket.tokens + ((now - bucket.at) / 1000) * this.#rate.perSecond);
-  }
-
-  #sweep(now: number): void {
-    for (const key of this.#buckets.keys()) if (this.#tokens(key, now) >= this.#rate.burst) this.#buckets.delete(key);
   }
 }

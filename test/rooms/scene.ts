@@ -15,6 +15,7 @@ import {
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import { dialServer } from '../../src/net/server-dial.ts';
 import type { ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../../src/ports.ts';
+import type { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
 import type { Control } from '../../src/protocol/room-content.ts';
 import { EVENT, type LogEvent, type Notice, type Publish } from '../../src/protocol/server.ts';
@@ -129,6 +130,8 @@ export class Member {
   readonly notices: Notice[] = [];
   readonly #hosted: Hosted;
   readonly serial: number;
+  /** Resolves with what ended the present connection. */
+  closed: Promise<SottoError> = new Promise(() => {});
   readonly #serversKey: Uint8Array<ArrayBuffer>;
   readonly #seed = systemRandom.bytes(32);
   #client: ServerClient | undefined;
@@ -156,6 +159,8 @@ export class Member {
   }
 
   async dial(): Promise<ServerClient> {
+    const { promise, resolve: closed } = Promise.withResolvers<SottoError>();
+    this.closed = promise;
     this.#client = await ServerClient.open({
       network,
       target: this.#hosted.target,
@@ -164,8 +169,9 @@ export class Member {
       events: {
         event: (event) => this.events.push(event),
         notice: (notice) => this.notices.push(notice),
-        closed: () => {
+        closed: (error) => {
           this.#client = undefined;
+          closed(error);
         },
       },
     });

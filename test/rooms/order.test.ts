@@ -1,0 +1,242 @@
+// What stands in a channel and who hears of it, when publishes, removals and resumes happen at once.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { SottoError } from '../../src/protocol/errors.ts';
+import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
+import { EVENT } from '../../src/protocol/server.ts';
+import { Rates } from '../../src/server/rates.ts';
+import { Hosted, type Member, type Room } from './scene.ts';
+
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+const often = { burst: 1e6, perSecond: 1e6 };
+
+let hosted: Hosted;
+let alice: Member;
+let owner: Member;
+let made = 0;
+
+beforeAll(async () => {
+  hosted = await Hosted.start({ rates: { publish: often, burst: often, request: often, register: often } });
+  owner = hosted.member('owner');
+  await owner.join(await hosted.server.ownerInvite());
+  alice = await newcomer();
+});
+
+afterAll(() => hosted[Symbol.asyncDispose]());
+
+const newcomer = async (): Promise<Member> => {
+  const member = hosted.member(`member${++made}`);
+  await member.join();
+  return member;
+};
+
+/** A channel of alice's with a new member who hears it. */
+const withMember = async (more: Parameters<Member['create']>[1] = {}): Promise<{ room: Room; bob: Member }> => {
+  const bob = await newcomer();
+  const room = await alice.create(`room${++made}`, more);
+  await alice.control(room, { op: 'add', member: bob.id });
+  await bob.hear(room.channel);
+  return { room, bob };
+};
+
+const codeOf = async (step: Promise<unknown>): Promise<string> => {
+  try {
+    await step;
+    return 'ok';
+  } catch (error) {
+    if (error instanceof SottoError) return error.code;
+    throw error;
+  }
+};
+
+const textsIn = async (room: Room): Promise<string[]> => {
+  const { events } = await alice.client.events('log.page', { channel: room.channel, after: 0 });
+  return events.filter(({ kind }) => kind === EVENT.content).map(({ body }) => Buffer.from(body).toString());
+};
+
+/** Where a member was told last, and of what kind that was. */
+const lastOf = (member: Member, channel: ChannelId) => member.events.filter((one) => one.channel === channel).at(-1);
+
+describe('publishes', () => {
+  test('of one connection never overtake each other, whatever their kind', async () => {
+    const { room, bob } = await withMember();
+    const wanted: string[] = [];
+    const sent: Promise<unknown>[] = [];
+    for (let i = 0; i < 30; i++) {
+      if (i % 5 === 2) sent.push(alice.control(room, { op: 'mode', slowMs: 0 }));
+      // The next control is signed on what this one has made.
+      if (i % 5 === 2) await sent.at(-1);
+      sent.push(alice.say(room.channel, `text ${i}`));
+      wanted.push(`text ${i}`);
+    }
+    const control = alice.signed(room, { op: 'mode', slowMs: 0 });
+    sent.push(alice.client.publish(control), alice.say(room.channel, 'behind a control'));
+    await Promise.all(sent);
+    expect(await textsIn(room)).toEqual([...wanted, 'behind a control']);
+    await bob.client.request('marks', {});
+    expect(bob.texts(room.channel)).toEqual([...wanted, 'behind a control']);
+  });
+
+  test('of who is removed at the same time are before the removal, or nowhere', async () => {
+    const { room, bob } = await withMember();
+    const mine: Promise<string>[] = [];
+    for (let i = 0; i < 20; i++) mine.push(codeOf(bob.say(room.channel, `bob ${i}`)));
+    const removal = alice.control(room, { op: 'remove', member: bob.id });
+    for (let i = 20; i < 40; i++) mine.push(codeOf(bob.say(room.channel, `bob ${i}`)));
+    const { seq } = await removal;
+    const codes = await Promise.all(mine);
+    expect(codes.every((code) => ['ok', 'event.stale', 'channel.notMember'].includes(code))).toBe(true);
+    const { events } = await alice.client.events('log.page', { channel: room.channel, after: 0 });
+    const last = events.filter(({ member }) => member === bob.id).at(-1)?.seq ?? 0;
+    expect(last).toBeLessThan(seq);
+    expect(events.filter(({ member }) => member === bob.id)).toHaveLength(codes.filter((code) => code === 'ok').length);
+  });
+
+  test('are repeated with their place, also by who may not write any more', async () => {
+    const { room, bob } = await withMember();
+    const id = timedId<EventId>(Date.now(), new Uint8Array(10).fill(3));
+    const first = await bob.say(room.channel, 'once', id);
+    await alice.control(room, { op: 'mute', member: bob.id });
+    expect(await bob.say(room.channel, 'once', id)).toEqual(first);
+    await alice.control(room, { op: 'remove', member: bob.id });
+    expect(await bob.say(room.channel, 'once', id)).toEqual(first);
+    expect(await codeOf(owner.say(room.channel, 'once', id))).toBe('channel.notMember');
+    expect(await textsIn(room)).toEqual(['once']);
+  });
+
+  test('have ids of their time', async () => {
+    const { room } = await withMember();
+    const at = (ms: number) => timedId<EventId>(Date.now() + ms, new Uint8Array(10).fill(5));
+    const ids = {
+      [at(-32 * DAY)]: 'request.invalid',
+      [at(61 * MINUTE)]: 'request.invalid',
+      ['00'.repeat(16)]: 'request.invalid',
+      ['ff'.repeat(16)]: 'request.invalid',
+      [at(-30 * DAY)]: 'ok',
+      [at(59 * MINUTE)]: 'ok',
+    };
+    for (const [id, code] of Object.entries(ids))
+      expect(await codeOf(alice.say(room.channel, 'x', id as EventId)), id).toBe(code);
+  });
+
+  test('wait in slow mode, except a moderator’s', async () => {
+    const { room, bob } = await withMember();
+    await alice.control(room, { op: 'mode', slowMs: MINUTE });
+    expect(await codeOf(bob.say(room.channel, 'one'))).toBe('ok');
+    const late = await bob.say(room.channel, 'two').catch((error: SottoError) => error);
+    expect(late).toMatchObject({ code: 'channel.slow', details: { retryAfterMs: expect.any(Number) } });
+    for (const text of ['three', 'four']) expect(await codeOf(alice.say(room.channel, text))).toBe('ok');
+  });
+
+  test('go on after a restart behind a control that erased', async () => {
+    const { room } = await withMember();
+    const id = timedId<EventId>(Date.now(), new Uint8Array(10).fill(6));
+    await alice.say(room.channel, 'erased', id);
+    await alice.control(room, { op: 'erase', target: id });
+    hosted.server.context.states.forget(room.channel);
+    await alice.control(room, { op: 'mode', retentionMs: DAY });
+    const { events } = await alice.client.events('log.control', { channel: room.channel });
+    expect(events).toHaveLength(4);
+  });
+});
+
+describe('reading ends with the event that ends it', () => {
+  const ENDS = {
+    'a removal': (room: Room, bob: Member) => alice.control(room, { op: 'remove', member: bob.id }),
+    'a ban of the channel': (room: Room, bob: Member) => alice.control(room, { op: 'ban', member: bob.id }),
+    'a leave': (room: Room, bob: Member) => bob.control(room, { op: 'leave' }),
+  };
+
+  test.each(Object.entries(ENDS))('%s', async (_, end) => {
+    const { room, bob } = await withMember();
+    const before = alice.say(room.channel, 'before');
+    const ended = end(room, bob);
+    const after = Array.from({ length: 5 }, (__, i) => alice.say(room.channel, `after ${i}`));
+    const { seq } = await ended;
+    await Promise.all([before, ...after]);
+    await bob.client.request('marks', {});
+    expect(lastOf(bob, room.channel)).toMatchObject({ seq, kind: EVENT.control });
+  });
+
+  test('a removal while a resume is under way', async () => {
+    for (let round = 0; round < 5; round++) {
+      const { room, bob } = await withMember();
+      const head = await alice.say(room.channel, 'before');
+      bob.events.length = 0;
+      await bob.client.request('leave', { channels: [room.channel] });
+      const resumed = codeOf(bob.client.request('resume', { cursors: { [room.channel]: [head.epoch, 0, null] } }));
+      const { seq } = await alice.control(room, { op: 'remove', member: bob.id });
+      await alice.say(room.channel, 'after');
+      expect(['ok', 'channel.notMember']).toContain(await resumed);
+      expect(lastOf(bob, room.channel)?.seq ?? 0).toBeLessThanOrEqual(seq);
+      expect(bob.texts(room.channel)).not.toContain('after');
+    }
+  });
+
+  test('a ban of the server, and an erasure of oneself', async () => {
+    for (const end of ['ban', 'erase'] as const) {
+      const { room, bob } = await withMember();
+      const gone = bob.closed;
+      const ended =
+        end === 'ban'
+          ? owner.client.request('member.ban', { member: bob.id, banned: true })
+          : bob.client.request('member.erase', { confirm: bob.name });
+      await ended;
+      await alice.say(room.channel, 'after');
+      expect((await gone).code).toBe('server.banned');
+      expect(bob.texts(room.channel)).toEqual([]);
+      expect(await codeOf(bob.join())).toBe(end === 'ban' ? 'server.banned' : 'login.refused');
+    }
+  });
+
+  test('a revoked device, while the others go on', async () => {
+    const { room, bob } = await withMember();
+    const tablet = bob.another();
+    await tablet.join();
+    await tablet.hear(room.channel);
+    const gone = tablet.closed;
+    await bob.client.request('device.revoke', { device: tablet.device });
+    await alice.say(room.channel, 'after');
+    expect((await gone).code).toBe('server.banned');
+    expect(tablet.texts(room.channel)).toEqual([]);
+    expect(await codeOf(tablet.join())).toBe('login.refused');
+    await bob.client.request('marks', {});
+    expect(bob.texts(room.channel)).toEqual(['after']);
+  });
+});
+
+test('who joined again sees nothing of the time between, by whatever cursor', async () => {
+  const { room, bob } = await withMember({ history: 'joined' });
+  const first = await alice.say(room.channel, 'while in');
+  await bob.client.request('marks', {});
+  const seen = lastOf(bob, room.channel);
+  await alice.control(room, { op: 'remove', member: bob.id });
+  await alice.say(room.channel, 'without bob');
+  await alice.control(room, { op: 'add', member: bob.id });
+  await alice.say(room.channel, 'with bob');
+  bob.events.length = 0;
+  const cursor: [number, number, string | null] = [first.epoch, first.seq, seen?.id ?? null];
+  await bob.client.request('resume', { cursors: { [room.channel]: cursor } });
+  expect(bob.texts(room.channel)).toEqual(['with bob']);
+  for (const query of [{ after: 0 }, { before: 100 }, { at: Date.now() + MINUTE }]) {
+    const { events } = await bob.client.events('log.page', { channel: room.channel, ...query });
+    expect(events.filter(({ kind }) => kind === EVENT.content)).toHaveLength(1);
+  }
+});
+
+test('a member publishes ten at once and sixty a minute; what is full again is forgotten', async () => {
+  await using strict = await Hosted.start();
+  const carol = strict.member('carol');
+  await carol.join();
+  const { channel } = await carol.create('ops');
+  const codes = await Promise.all(Array.from({ length: 12 }, (_, i) => codeOf(carol.say(channel, `${i}`))));
+  expect(codes.slice(0, 9)).toEqual(Array(9).fill('ok'));
+  expect(codes.filter((code) => code === 'rate.limited').length).toBeGreaterThan(0);
+  const rates = new Rates({ burst: 2, perSecond: 1 });
+  for (let i = 0; i < 100; i++) expect(rates.take(`member ${i}`, 0)).toBe(0);
+  expect([rates.take('member 0', 0), rates.take('member 0', 0)]).toEqual([0, 1000]);
+  rates.sweep(1500);
+  expect(rates.size).toBe(1);
+  rates.sweep(5000);
+  expect(rates.size).toBe(0);
+});
