@@ -1,6 +1,6 @@
 // Appends to the server below a folder as fast as it can, and says on stdout what was answered, until it is killed.
 
-import { systemClock, systemRandom } from '../../src/daemon/ports.ts';
+import { systemClock, systemRandom } from '../../src/machine.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
 import { Lane } from '../../src/server/lane.ts';
 import { serverPaths } from '../../src/server/server-dir.ts';

@@ -158,7 +158,7 @@ describe('when the disk fails', () => {
     let failures = 2;
     server.db.truncateWal = function (this: Database) {
       if (failures-- > 0) throw new SottoError('disk.full');
-      Database.prototype.truncateWal.call(this);
+      return Database.prototype.truncateWal.call(this);
     };
     await server.log.erase(channelId(1), [1]);
     for (let i = 0; i < 2; i++) expect([server.ports.clock.step(), size() > 0]).toEqual([true, true]);
