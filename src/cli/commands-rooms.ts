@@ -245,7 +245,10 @@ const CHANNELS: readonly Command[] = [
     flags: {
       encryption: { doc: 'members, passphrase or open (not encrypted)', value: 'KIND' },
       private: { doc: 'only who is invited sees and joins it' },
-      history: { doc: 'joined: from when they join; all: everything', value: 'RULE' },
+      history: {
+        doc: 'who joins reads from then on (joined) or everything (all); all when open, else joined',
+        value: 'RULE',
+      },
       ...SERVER_FLAG,
     },
     methods: ['channel.create'],

@@ -171,7 +171,8 @@ export const ROOM_HANDLERS: Handlers = {
       name,
       encryption: params.encryption,
       private: params.private === true,
-      history: params.history ?? 'joined',
+      // Everybody may read an open channel, and its server does: hiding what came before from who joins would promise too much.
+      history: params.history ?? (params.encryption === 'open' ? 'all' : 'joined'),
       passphrase: params.passphrase,
     });
     return shown(core, id);
