@@ -7,7 +7,8 @@ import type { Result } from '../protocol/rpc.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { Command, CommandContext } from './command.ts';
 import { endDaemon } from './give.ts';
-import { checkText, settingText, statusText } from './show.ts';
+import { checkText, settingText } from './show.ts';
+import { statusText } from './show-state.ts';
 import { launchdAgent, systemdUnit } from './units.ts';
 
 const daemonStart: Command = {

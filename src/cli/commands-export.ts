@@ -6,7 +6,7 @@ import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../pr
 import type { Command, CommandContext } from './command.ts';
 import { writeWhole } from './new-file.ts';
 import { jsonLine } from './output.ts';
-import { messageFlags, sizeText, timeText } from './show.ts';
+import { messageFlags, shortId, sizeText, timeText } from './show.ts';
 
 const PAGE = 500;
 // Before the first message of anybody: a time, and not an id.
@@ -109,10 +109,10 @@ const FORMATS = {
 
 const markdown = (message: Message, file: string): string => {
   const marks = [
-    ...(message.replyTo === undefined ? [] : [`reply to ${message.replyTo.slice(0, 8)}`]),
+    ...(message.replyTo === undefined ? [] : [`reply to ${shortId(message.replyTo)}`]),
     ...messageFlags(message),
   ];
-  const head = `**${escaped(safeName(message.from))}** ${timeText(message.sentAt)} ${message.id.slice(0, 8)}`;
+  const head = `**${escaped(safeName(message.from))}** ${timeText(message.sentAt)} ${shortId(message.id)}`;
   const said = escaped(safeText(file === '' ? message.body : `File: ${file}`));
   return [
     marks.length === 0 ? head : `${head} (${marks.join(', ')})`,

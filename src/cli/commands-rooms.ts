@@ -316,7 +316,11 @@ const CHANNELS: readonly Command[] = [
         'No channels: sotto channel list --all shows what may be joined',
       ),
   },
-  channelCommand('show', 'one channel with its members', 'channel.show', { text: channelDetailText }),
+  channelCommand('show', 'one channel with its members', 'channel.show', {
+    flags: { at: { doc: 'its topic and members at this time', value: 'TIME' } },
+    params: ({ flags }) => optional('at', flags.time('at')),
+    text: channelDetailText,
+  }),
   channelCommand('topic', 'change the topic; without text it is removed', 'channel.topic', {
     args: [{ name: 'text', doc: 'one line', many: true }],
     params: (context) => ({ topic: context.args.slice(1).join(' ') }),
@@ -349,10 +353,7 @@ const CHANNELS: readonly Command[] = [
     params: async (context) =>
       optional('passphrase', context.flags.has('passphrase-fd') ? await channelPassphrase(context, true) : undefined),
   }),
-  channelCommand('archive', 'end writing in a channel; --undo takes it back', 'channel.archive', {
-    flags: { undo: { doc: 'let people write again' } },
-    params: (context) => ({ archived: !context.flags.has('undo') }),
-  }),
+  channelCommand('archive', 'end writing in a channel for good; it stays readable', 'channel.archive'),
   channelCommand('share-history', 'send a member what was said before they came', 'channel.shareHistory', {
     args: [memberArg],
     params: theMember,

@@ -6,7 +6,8 @@ import { asWord, safeName } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { each, first, optional } from './give.ts';
-import { block, conversationText, eventText, messageText } from './show.ts';
+import { block, conversationText, messageText } from './show.ts';
+import { eventText } from './show-state.ts';
 
 const conversationArg: Argument = {
   name: 'conversation',
@@ -42,11 +43,21 @@ const expiry = ({ flags }: CommandContext): { expiresMs?: number; expiresFrom?: 
 
 const WAIT_WORDS = ['queued', 'sent', 'delivered', 'read'] as const satisfies readonly MessageState[];
 
-// What a server refuses is a code of the table; what ended here is a word.
-const failure = (reason: string): SottoError =>
-  isErrorCode(reason)
-    ? new SottoError(reason)
-    : new SottoError('contact.paused', { message: `The message failed: ${reason}` });
+/** Why a message did not come as far as was asked; what ended here has a word of its own. */
+const failure = (
+  { state, reason }: Message,
+  { code, to, wait }: { readonly code: string | undefined; readonly to: string; readonly wait: string },
+): SottoError => {
+  if (state === 'failed' && (reason === undefined || !isErrorCode(reason)))
+    return new SottoError('contact.paused', { message: `The message failed: ${reason ?? 'unknown reason'}` });
+  const known = code !== undefined && isErrorCode(code) ? code : 'wait.timeout';
+  if (state === 'failed') return new SottoError(known);
+  if (known === 'tor.offline' || known === 'contact.paused')
+    return new SottoError(known, { message: `${textOf(known)}. The message stays in the outbox` });
+  return new SottoError(known, {
+    message: `It is ${state}, not ${wait} yet; it stays in the outbox. ${/[#@]/.test(to) ? 'sotto server list' : `sotto why ${asWord(to)}`} explains`,
+  });
+};
 
 const send: Command = {
   path: 'send',
@@ -75,15 +86,9 @@ const send: Command = {
       ...optional('timeoutMs', flags.duration('timeout')),
       ...expiry(context),
     };
-    const { message, reached, useless } = await (await context.connect()).call('message.send', params);
+    const { message, reached, code } = await (await context.connect()).call('message.send', params);
     out.item(message, messageText);
-    if (reached) return;
-    if (useless !== undefined)
-      throw new SottoError(useless, { message: `${textOf(useless)}. The message stays in the outbox` });
-    if (message.state === 'failed') throw failure(message.reason ?? 'unknown reason');
-    throw new SottoError('wait.timeout', {
-      message: `It is ${message.state}, not ${wait ?? 'queued'} yet; it stays in the outbox. sotto why ${asWord(first(context))} explains`,
-    });
+    if (!reached) throw failure(message, { code, to: first(context), wait: wait ?? 'queued' });
   },
 };
 
@@ -119,13 +124,18 @@ const MESSAGES: readonly Command[] = [
     path: 'read',
     doc: 'the history of a conversation, oldest first',
     args: [conversationArg],
-    flags: { ...PAGING, at: { doc: 'the page that ends at this time', value: 'TIME' } },
+    flags: {
+      ...PAGING,
+      at: { doc: 'the page that ends at this time; a channel as it was then', value: 'TIME' },
+      thread: { doc: 'only the thread of this message', value: 'ID' },
+    },
     methods: ['message.list'],
     run: async (context) => {
       const { messages, more } = await (await context.connect()).call('message.list', {
         conversation: first(context),
         ...paging(context),
         ...optional('at', context.flags.time('at')),
+        ...optional('thread', context.flags.text('thread')),
       });
       page(context, messages);
       if (more) goOn(context, messages);

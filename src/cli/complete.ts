@@ -2,6 +2,7 @@
 import { listAccounts } from '../client/paths.ts';
 import type { Argument, CommandContext } from './command.ts';
 import { findCommand, wordsOf } from './parse.ts';
+import { shortId } from './show.ts';
 import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
 
 const LOOK_MS = 500;
@@ -50,7 +51,7 @@ const ask = async (context: CommandContext, what: NonNullable<Argument['complete
       case 'request':
         return (await client.call('contact.requests', {})).map((contact) => contact.name);
       case 'file':
-        return (await client.call('file.list', {})).map((file) => file.id.slice(0, 8));
+        return (await client.call('file.list', {})).map((file) => shortId(file.id));
       case 'server':
         return (await client.call('server.list', {})).map(({ label }) => label);
       case 'channel':

@@ -1,18 +1,7 @@
 // Objects as lines for people. Everything passes the sanitiser again in output.ts; what others wrote passes it here too, so
 // that it cannot look like a line of its own.
 
-import type {
-  Check,
-  Contact,
-  Conversation,
-  Event,
-  FileObject,
-  GapEvent,
-  Message,
-  SettingRow,
-  Status,
-  Why,
-} from '../protocol/rpc.ts';
+import type { Check, Contact, Conversation, FileObject, Message, SettingRow, Why } from '../protocol/rpc.ts';
 import { safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 
 const pad = (value: number): string => String(value).padStart(2, '0');
@@ -35,6 +24,13 @@ export const sizeText = (bytes: number): string => {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 };
 
+/** The beginning of an id by which a person names it. Ids of rooms begin with the time: of them a little more. */
+export const shortId = (id: string): string => {
+  const madeAt = Number.parseInt(id.slice(0, 12), 16);
+  const isTimed = id[12] === '7' && madeAt > Date.UTC(2020) && madeAt < Date.UTC(2100);
+  return id.slice(0, isTimed ? 14 : 8);
+};
+
 /** Text of several lines, without the empty ones at its end, the later ones indented: none looks like another entry. */
 export const block = (text: string): string => safeText(text).trimEnd().replaceAll('\n', '\n    ');
 
@@ -51,11 +47,11 @@ export const messageFlags = (message: Message): string[] => [
 export const messageText = (message: Message): string => {
   const flags = messageFlags(message);
   const body = message.deletedAt === undefined ? message.body : '(deleted)';
-  const reply = message.replyTo === undefined ? '' : `↳ ${message.replyTo.slice(0, 8)} `;
+  const reply = message.replyTo === undefined ? '' : `↳ ${shortId(message.replyTo)} `;
   const reactions =
     message.reactions.length === 0 ? '' : `  ${message.reactions.map((one) => safeLine(one.emoji)).join(' ')}`;
   const from = `${safeName(message.from)}${message.conversation === message.from || message.mine ? '' : ` in ${safeName(message.conversation)}`}`;
-  return `${timeText(message.sentAt)}  ${message.id.slice(0, 8)}  ${from}: ${reply}${block(message.snippet ?? body)}${reactions}${flags.length === 0 ? '' : `  [${flags.join(', ')}]`}`;
+  return `${timeText(message.sentAt)}  ${shortId(message.id)}  ${from}: ${reply}${block(message.snippet ?? body)}${reactions}${flags.length === 0 ? '' : `  [${flags.join(', ')}]`}`;
 };
 
 /** A contact on one line. */
@@ -93,7 +89,9 @@ const groups = (number: string): string[] => {
 export const conversationText = (one: Conversation): string =>
   [
     `${one.verified ? '◆' : '◇'} ${safeName(one.name)}`,
+    ...(one.encryption === 'open' ? ['NOT ENCRYPTED'] : []),
     one.unread === 0 ? 'nothing new' : `${one.unread} unread`,
+    ...(one.mentions === 0 ? [] : [`${one.mentions} for you`]),
     ...(one.lastAt === undefined ? [] : [timeText(one.lastAt)]),
     ...(one.draft === undefined ? [] : ['has a draft']),
     ...(one.muted ? [`muted${one.mutedUntilAt === undefined ? '' : ` until ${timeText(one.mutedUntilAt)}`}`] : []),
@@ -102,31 +100,7 @@ export const conversationText = (one: Conversation): string =>
 
 /** A file transfer on one line. */
 export const fileText = (file: FileObject): string =>
-  `${file.id.slice(0, 8)}  ${file.direction === 'in' ? 'from' : 'to'} ${safeName(file.conversation)}  ${safeFileName(file.name)}  ${sizeText(file.transferredBytes)} of ${sizeText(file.sizeBytes)}  ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`;
-
-/** The whole status. */
-export const statusText = (status: Status): string => {
-  const { tor } = status;
-  const network = [
-    tor.state,
-    `${tor.bootstrapPercent} %`,
-    tor.reachable ? 'reachable' : 'not reachable now',
-    `${tor.descriptorUploads} uploads`,
-  ];
-  return [
-    `${safeName(status.nickname)}  ${status.address}`,
-    `tor      ${network.join(', ')}${tor.private ? ', private network' : ''}${tor.version === undefined ? '' : `, ${tor.version}`}`,
-    ...(tor.warning === undefined ? [] : [`         ${tor.warning}`]),
-    ...(tor.lastError === undefined || tor.state === 'online' ? [] : [`         ${tor.lastError.message}`]),
-    `outbox   ${status.outboxDepth} waiting`,
-    `unread   ${status.unread}, ${status.requests} requests`,
-    ...status.links.map(
-      (link) =>
-        `link     ${safeName(link.contact)}: ${link.state}${link.rttMs === undefined ? '' : `, ${link.rttMs} ms`}`,
-    ),
-    `daemon   ${status.daemon.version}, process ${status.daemon.pid}, ${sizeText(status.daemon.rssBytes)}`,
-  ].join('\n');
-};
+  `${shortId(file.id)}  ${file.direction === 'in' ? 'from' : 'to'} ${safeName(file.conversation)}  ${safeFileName(file.name)}  ${sizeText(file.transferredBytes)} of ${sizeText(file.sizeBytes)}  ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`;
 
 /** What is in the way of a contact, and advice. */
 export const whyText = (why: Why): string =>
@@ -145,19 +119,3 @@ export const checkText = (check: Check): string =>
 /** A setting on one line. */
 export const settingText = (row: SettingRow): string =>
   `${row.key} = ${JSON.stringify(row.value)}${row.source === 'default' ? '' : `  (${row.source})`}  ${row.doc}`;
-
-/** An event on one line. */
-export const eventText = (event: Event | GapEvent): string => {
-  if (event.kind === 'gap') return `gap: events after ${event.fromCursor} up to ${event.toCursor} are gone`;
-  const { message, contact, file } = event;
-  const about =
-    message !== undefined && 'body' in message
-      ? messageText(message)
-      : contact !== undefined
-        ? safeName(contact.name)
-        : file !== undefined
-          ? fileText(file)
-          : (event.setting?.key ??
-            (event.tor === undefined ? (message?.id ?? '') : `${event.tor.state} ${event.tor.bootstrapPercent} %`));
-  return `${event.kind}  ${about}${event.detail === undefined ? '' : `  ${safeLine(event.detail)}`}`;
-};

@@ -1,6 +1,6 @@
 // The methods of an open account: each checks what is meant, does it in the queue, and gives the objects of the wire.
 import { parseAddress } from '../crypto/identity.ts';
-import { SottoError, textOf } from '../protocol/errors.ts';
+import { type ErrorCode, isErrorCode, SottoError, textOf } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { AccountMethod, Contact, MessageState, Params, Result } from '../protocol/rpc.ts';
@@ -44,7 +44,7 @@ import {
   selfObject,
 } from './objects.ts';
 import { giveUp } from './outbox.ts';
-import { pageOf, rangeOf, search } from './pages.ts';
+import { pageOf, rangeOf, search, threadOf } from './pages.ts';
 import { sendFrame } from './peer.ts';
 import { accept, ask, closeOpen, freeName, refuseTaken, reject } from './requests.ts';
 import {
@@ -57,6 +57,7 @@ import {
   resendRoom,
   roomMessage,
   sendRoomText,
+  serverOfRoom,
   typeInChannel,
 } from './room-messages.ts';
 import { openConversation, ROOM_HANDLERS } from './room-methods.ts';
@@ -250,10 +251,11 @@ const HANDLERS: Handlers = {
       throw new SottoError('message.unknown', { message: 'The message ended while it was waited for' });
     // Who does not wait is told what is certain: it is in the outbox. Whether the link still lives, nobody knows yet.
     const told = wanted <= STATE_RANK.queued && now.state === 'sent' ? { ...now, state: 'queued' as const } : now;
+    if (reached && now.state !== 'failed') return { message: messageObject(core, told), reached: true };
     return {
       message: messageObject(core, told),
-      reached: reached && now.state !== 'failed',
-      ...(useless === undefined ? {} : { useless }),
+      reached: false,
+      code: useless ?? whyNot(core, conversation, now, params.timeoutMs),
     };
   },
   'message.list': ({ core }, params) => {
@@ -264,7 +266,12 @@ const HANDLERS: Handlers = {
         : getChannel(core.db, conversation.channelRow);
     if (channel !== undefined && params.at !== undefined) {
       const beforeRow = rangeOf(core, { before: params.before, after: undefined }).before;
-      const messages = rewind(core, channel, { at: params.at, beforeRow, limit: params.limit + 1 });
+      const messages = rewind(core, channel, {
+        at: params.at,
+        beforeRow,
+        limit: params.limit + 1,
+        thread: threadOf(core, params.thread),
+      });
       return { messages: messages.slice(-params.limit), more: messages.length > params.limit };
     }
     const rows = pageOf(core, conversation.id, params);
@@ -403,6 +410,20 @@ const waitFor = async (
   await waits.until(() => look() || uselessWait(core, contactId) !== undefined, timeoutMs);
   const reached = look();
   return { reached, useless: reached ? undefined : uselessWait(core, contactId) };
+};
+
+/** Why a message has not come as far as was waited for: an error code. */
+const whyNot = (
+  core: Core,
+  conversation: ConversationRow,
+  message: MessageRow,
+  timeoutMs: number | undefined,
+): ErrorCode => {
+  if (message.state === 'failed') return isErrorCode(message.reason) ? message.reason : 'contact.paused';
+  const server = serverOfRoom(core, conversation);
+  if (server === undefined || timeoutMs !== 0 || message.state !== 'queued') return 'wait.timeout';
+  // Who gives it no time is told at once that there is nobody to wait for.
+  return core.rooms.get(server)?.state === 'online' ? 'wait.timeout' : 'server.unreachable';
 };
 
 const inConversation = (

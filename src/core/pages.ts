@@ -34,9 +34,17 @@ export const rangeOf = (core: Core, { before, after }: Bounds): RowRange => ({
 export const pageOf = (core: Core, conversationId: number, params: Params<'message.list'>): MessageRow[] => {
   const at = params.at === undefined ? undefined : String(params.at);
   const range = rangeOf(core, { before: params.before ?? at, after: params.after });
+  const thread = threadOf(core, params.thread);
   return params.after === undefined
-    ? listMessagesBefore(core.db, conversationId, range.before, params.limit + 1)
-    : listMessagesBetween(core.db, conversationId, range, params.limit + 1);
+    ? listMessagesBefore(core.db, conversationId, range.before, params.limit + 1, thread)
+    : listMessagesBetween(core.db, conversationId, range, params.limit + 1, thread);
+};
+
+/** The id of the root of a message's thread, or of the thread it may become the root of. */
+export const threadOf = (core: Core, reference: string | undefined): Uint8Array | null => {
+  if (reference === undefined) return null;
+  const { thread, messageId } = findMessage(core.db, reference);
+  return thread ?? messageId;
 };
 
 /** Full text with its filters and page bounds, newest first. Throws `params.invalid` without a word. */

@@ -63,6 +63,10 @@ export const checkRoomFile = (core: Core, conversation: ConversationRow): void =
     throw new SottoError('params.invalid', { message: 'Files go to contacts and channels' });
 };
 
+/** The server row of a conversation in a channel or with a member. */
+export const serverOfRoom = (core: Core, { channelRow, memberRow }: ConversationRow): number | undefined =>
+  channelRow === null ? getMember(core.db, memberRow ?? 0)?.serverId : getChannel(core.db, channelRow)?.serverId;
+
 /** Puts a text into the outbox of a room; when this returns it is committed there. Gives the message's row id. */
 export const sendRoomText = (core: Core, conversation: ConversationRow, params: Params<'message.send'>): number => {
   checkText(params.text);

@@ -26,6 +26,7 @@ import {
 import { channelDetail, channelObject, memberDetail, memberObject, serverObject } from './room-objects.ts';
 import { enqueueRoom } from './room-outbox.ts';
 import { learnAll, learnByName } from './room-people.ts';
+import { channelAt } from './room-rewind.ts';
 import { joinServer, leaveServer } from './room-servers.ts';
 
 type RoomMethod = keyof typeof ROOM_METHODS;
@@ -194,7 +195,10 @@ export const ROOM_HANDLERS: Handlers = {
     const others = await Promise.all(servers.map((one) => joinable(core, one, own)));
     return [...known, ...others.flat()];
   },
-  'channel.show': ({ core }, { channel }) => channelDetail(core, findChannel(core.db, channel)),
+  'channel.show': ({ core }, { channel, at }) => {
+    const row = findChannel(core.db, channel);
+    return at === undefined ? channelDetail(core, row) : channelAt(core, row, at);
+  },
   'channel.topic': async ({ core }, { channel, topic }) => {
     const row = findChannel(core.db, channel);
     const role = stateOfJson(row.membership)?.members.get(idOf(serverOf(core, row).memberId))?.role;
@@ -225,9 +229,8 @@ export const ROOM_HANDLERS: Handlers = {
     await rotateChannel(core, row.id, passphrase);
     return shown(core, row.id);
   },
-  'channel.archive': async ({ core }, { channel, archived }) => {
+  'channel.archive': async ({ core }, { channel }) => {
     const row = findChannel(core.db, channel);
-    if (!archived) throw new SottoError('event.refused', { message: 'An archived channel stays archived' });
     await publishControl(core, row.id, { op: 'archive' });
     return shown(core, row.id);
   },

@@ -2,6 +2,7 @@
 import { memberSecrets } from '../crypto/member.ts';
 import { safetyNumber } from '../crypto/session.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import type { Role } from '../protocol/room-content.ts';
 import type { ChannelObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
 import { type ChannelRow, listGaps } from '../store/channels.ts';
 import { getContact } from '../store/contacts.ts';
@@ -111,23 +112,28 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   };
 };
 
-/** A channel with its members, by role and name. */
+/** A channel with its members by name. */
 export const channelDetail = (core: Core, row: ChannelRow): ChannelObject => {
-  const state = stateOfJson(row.membership);
-  const members = [...(state?.members ?? [])].map(([id, member]) => {
-    const known = getMemberById(core.db, row.serverId, idBytes(id));
-    return {
-      id,
-      name: known?.name ?? id.slice(0, 8),
-      role: member.role,
-      verified: known?.verifiedAt != null,
-      ...(member.mutedUntil === undefined || member.mutedUntil <= core.clock.now()
-        ? {}
-        : { mutedUntil: member.mutedUntil }),
-    };
-  });
-  return { ...channelObject(core, row), members: members.sort((a, b) => a.name.localeCompare(b.name)) };
+  const { members = new Map() } = stateOfJson(row.membership) ?? {};
+  const roles = new Map([...members].map(([id, { role }]) => [id, role]));
+  const now = core.clock.now();
+  return {
+    ...channelObject(core, row),
+    members: memberList(core, row, roles).map((one) => {
+      const { mutedUntil = 0 } = members.get(one.id as MemberId) ?? {};
+      return mutedUntil > now ? { ...one, mutedUntil } : one;
+    }),
+  };
 };
+
+/** People in a channel with their roles, by name. */
+export const memberList = (core: Core, row: ChannelRow, roles: ReadonlyMap<MemberId, Role>) =>
+  [...roles]
+    .map(([id, role]) => {
+      const known = getMemberById(core.db, row.serverId, idBytes(id));
+      return { id, name: known?.name ?? id.slice(0, 8), role, verified: known?.verifiedAt != null };
+    })
+    .sort((a, b) => a.name.localeCompare(b.name));
 
 const serverOf = (core: Core, id: number): ServerRow => {
   const row = getServer(core.db, id);

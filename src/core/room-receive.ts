@@ -42,7 +42,7 @@ import { getMemberById, listDevices, type MemberRow } from '../store/members.ts'
 import { chainAt, type PendingRow, putPending, putRoomEvent } from '../store/room-events.ts';
 import { getRoomOutboxByEvent, type RoomOutboxRow } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
-import { stateOfJson, stateToJson } from './channel-json.ts';
+import { controlToJson, stateOfJson, stateToJson } from './channel-json.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { applyContent, applyErasure, type RoomScene } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -336,7 +336,7 @@ const storeControl = (
   // What was replayed when we met the channel is in the list already.
   if (before !== undefined && event.seq <= before.seq) {
     count(taking, header);
-    return keep(control.op, JSON.stringify(control));
+    return keep(control.op, controlToJson(control, before, before));
   }
   const control1: ControlEvent = { seq: event.seq, header, control, bodyHash: sha256(event.body) };
   const { state, outcomes } = replay(before, [control1]);
@@ -356,7 +356,7 @@ const storeControl = (
     );
     return keep('erase', '', erased ?? null);
   }
-  keep(control.op, JSON.stringify(control));
+  keep(control.op, controlToJson(control, before, state));
   afterControl(taking.core, changes, { server: taking.server, row: taking.row, before, after: state, header, control });
 };
 

@@ -1,26 +1,35 @@
 // A channel as it was at a time, from its verified events: bodies, edits, reactions, topic, members. What was erased since shows as erased.
-import { idOf } from '../protocol/ids.ts';
+import { idOf, type MemberId } from '../protocol/ids.ts';
+import type { Role } from '../protocol/room-content.ts';
 import type { Message } from '../protocol/rpc.ts';
+import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { listMessagesBefore, listVersions, type MessageRow } from '../store/messages.ts';
-import { lastRoomEventOf, listRoomEventsOfMessage, roomSeqAt } from '../store/room-events.ts';
+import { lastRoomEventOf, listChannelEventsBack, listRoomEventsOfMessage, roomSeqAt } from '../store/room-events.ts';
+import { changedMembers, stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { messageObject } from './objects.ts';
 import { conversationOfChannel } from './room-apply.ts';
 import { memberName } from './room-names.ts';
+import { channelDetail, memberList } from './room-objects.ts';
 
 /** Up to `limit` messages of a channel as they were at `at`, oldest first, the page that ends there (or before a row). */
 export const rewind = (
   core: Core,
   channel: ChannelRow,
-  options: { readonly at: number; readonly beforeRow: number; readonly limit: number },
+  options: {
+    readonly at: number;
+    readonly beforeRow: number;
+    readonly limit: number;
+    readonly thread: Uint8Array | null;
+  },
 ): Message[] => {
   const seq = roomSeqAt(core.db, channel.id, options.at);
   const conversation = conversationOfChannel(core, channel);
   const found: Message[] = [];
   let before = options.beforeRow;
   while (found.length < options.limit) {
-    const rows = listMessagesBefore(core.db, conversation.id, before, options.limit).reverse();
+    const rows = listMessagesBefore(core.db, conversation.id, before, options.limit, options.thread).reverse();
     if (rows.length === 0) break;
     for (const row of rows) {
       before = row.id;
@@ -30,9 +39,39 @@ export const rewind = (
   return found.reverse();
 };
 
-/** The topic of a channel at a time. */
-export const topicAt = (core: Core, channel: ChannelRow, at: number): string =>
-  lastRoomEventOf(core.db, channel.id, 'topic', roomSeqAt(core.db, channel.id, at))?.value ?? '';
+/** A channel as it was at a time: its topic and who was in it, of what we could see. */
+export const channelAt = (core: Core, channel: ChannelRow, at: number): ChannelObject => {
+  const seq = roomSeqAt(core.db, channel.id, at);
+  const { topic: _topic, members: _members, ...now } = channelDetail(core, channel);
+  const topic = lastRoomEventOf(core.db, channel.id, 'topic', seq)?.value ?? '';
+  const members = membersAt(core, channel, seq);
+  return {
+    ...now,
+    ...(topic === '' ? {} : { topic }),
+    memberCount: members.size,
+    members: memberList(core, channel, members),
+  };
+};
+
+// From those of now, what happened since is taken back, the last first.
+const membersAt = (core: Core, channel: ChannelRow, seq: number): Map<MemberId, Role> => {
+  const state = stateOfJson(channel.membership);
+  const roles = new Map([...(state?.members ?? [])].map(([id, { role }]) => [id, role]));
+  for (let last = channel.lastSeq + 1; ; ) {
+    const events = listChannelEventsBack(core.db, channel.id, { after: seq, before: last, limit: EVENTS_A_LOOK });
+    for (const { kind, value } of events)
+      if (kind !== 'topic') for (const [id, role] of changedMembers(value)) restore(roles, id, role);
+    const end = events.at(-1);
+    if (end === undefined || events.length < EVENTS_A_LOOK) return roles;
+    last = end.seq;
+  }
+};
+const EVENTS_A_LOOK = 500;
+
+const restore = (roles: Map<MemberId, Role>, id: MemberId, role: Role | null): void => {
+  if (role === null) roles.delete(id);
+  else roles.set(id, role);
+};
 
 const asOf = (core: Core, row: MessageRow, seq: number): Message => {
   const now = messageObject(core, row);

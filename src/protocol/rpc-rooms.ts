@@ -187,7 +187,11 @@ export const ROOM_METHODS = {
     onServer.extend({ all: z.boolean().optional() }),
     z.array(channelObject),
   ),
-  'channel.show': method('One channel with its members.', ofChannel, channelObject),
+  'channel.show': method(
+    'One channel with its members; with `at`, its topic and members at that time.',
+    ofChannel.extend({ at: time.optional() }),
+    channelObject,
+  ),
   'channel.topic': method(
     'Changes the topic; it is as secret as the messages.',
     ofChannel.extend({ topic: z.string().max(TEXT_BYTES_MAX) }),
@@ -208,11 +212,7 @@ export const ROOM_METHODS = {
     ofChannel.extend({ passphrase: passphrase.optional() }),
     channelObject,
   ),
-  'channel.archive': method(
-    'Ends writing in a channel, or takes that back.',
-    ofChannel.extend({ archived: z.boolean() }),
-    channelObject,
-  ),
+  'channel.archive': method('Ends writing in a channel for good; it stays readable.', ofChannel, channelObject),
   'channel.shareHistory': method(
     'Sends a member of a `members` channel what was said before.',
     ofChannelMember,

@@ -395,7 +395,7 @@ export const ACCOUNT_METHODS = {
     z.object({ contact: z.string(), rttMs: z.number() }),
   ),
   'message.send': method(
-    'Puts a text into the outbox, and waits for a state when asked.',
+    'Puts a text into the outbox, and waits for a state when asked. Where it was not reached, `code` is the error that says why.',
     inConversation.extend({
       text: z.string(),
       replyTo: reference.optional(),
@@ -404,7 +404,7 @@ export const ACCOUNT_METHODS = {
       ...expiry,
       ...wait,
     }),
-    z.object({ message, ...waited }),
+    z.object({ message, reached: z.boolean(), code: z.string().optional() }),
   ),
   'message.list': method(
     'A page of a conversation, oldest first; the newest page without a bound.',

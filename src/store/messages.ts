@@ -106,13 +106,25 @@ export const listMessagesByIdRange = (db: Database, from: Uint8Array, to: Uint8A
     limit,
   );
 
-/** Up to `limit` rows before row `before`, oldest first: the page that ends there. */
-export const listMessagesBefore = (db: Database, conversationId: number, before: number, limit: number): MessageRow[] =>
+// Of a thread: its root and the answers to it.
+const THREAD = 'AND (? IS NULL OR m.message_id = ? OR m.thread = ?)';
+
+/** Up to `limit` rows before row `before`, oldest first: the page that ends there. With `thread`, the id of a root, of that. */
+export const listMessagesBefore = (
+  db: Database,
+  conversationId: number,
+  before: number,
+  limit: number,
+  thread: Uint8Array | null = null,
+): MessageRow[] =>
   db
     .all<MessageRow>(
-      `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id < ? ORDER BY m.id DESC LIMIT ?`,
+      `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id < ? ${THREAD} ORDER BY m.id DESC LIMIT ?`,
       conversationId,
       before,
+      thread,
+      thread,
+      thread,
       limit,
     )
     .reverse();
@@ -120,18 +132,22 @@ export const listMessagesBefore = (db: Database, conversationId: number, before:
 /** Rows between two, both left out. */
 export type RowRange = { readonly after: number; readonly before: number };
 
-/** The first `limit` rows of a range, oldest first. */
+/** The first `limit` rows of a range, oldest first. With `thread`, the id of a root, of that. */
 export const listMessagesBetween = (
   db: Database,
   conversationId: number,
   { after, before }: RowRange,
   limit: number,
+  thread: Uint8Array | null = null,
 ): MessageRow[] =>
   db.all<MessageRow>(
-    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id > ? AND m.id < ? ORDER BY m.id LIMIT ?`,
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id > ? AND m.id < ? ${THREAD} ORDER BY m.id LIMIT ?`,
     conversationId,
     after,
     before,
+    thread,
+    thread,
+    thread,
     limit,
   );
 

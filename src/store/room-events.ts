@@ -70,17 +70,18 @@ export const lastRoomEventOf = (
     upToSeq,
   );
 
-/** Events without a message up to a seq, in order: control and topics. */
-export const listChannelEvents = (
+/** Events without a message between two seqs, the last first: control and topics. */
+export const listChannelEventsBack = (
   db: Database,
   channelRow: number,
-  range: { readonly after: number; readonly upTo: number; readonly limit: number },
+  range: { readonly after: number; readonly before: number; readonly limit: number },
 ): RoomEventRow[] =>
   db.all<RoomEventRow>(
-    `SELECT ${COLUMNS} FROM room_events WHERE channel_row = ? AND message_row IS NULL AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`,
+    `SELECT ${COLUMNS} FROM room_events WHERE channel_row = ? AND message_row IS NULL AND seq > ? AND seq < ?
+       ORDER BY seq DESC LIMIT ?`,
     channelRow,
     range.after,
-    range.upTo,
+    range.before,
     range.limit,
   );
 

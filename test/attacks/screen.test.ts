@@ -1,7 +1,8 @@
 // Attacks on the screen: what others call themselves, write and send, as the command line prints it.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Output } from '../../src/cli/output.ts';
-import { contactText, eventText, fileText, messageText, whyText } from '../../src/cli/show.ts';
+import { contactText, fileText, messageText, whyText } from '../../src/cli/show.ts';
+import { eventText } from '../../src/cli/show-state.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { Hostile } from './hostile.ts';

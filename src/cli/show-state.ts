@@ -1,0 +1,51 @@
+// What the daemon tells of itself, and of what happens, as lines for people.
+import type { Event, GapEvent, Status } from '../protocol/rpc.ts';
+import { safeLine, safeName } from '../protocol/safe-text.ts';
+import { fileText, messageText, sizeText } from './show.ts';
+import { serverText } from './show-rooms.ts';
+
+/** The whole status. */
+export const statusText = (status: Status): string => {
+  const { tor } = status;
+  const network = [
+    tor.state,
+    `${tor.bootstrapPercent} %`,
+    tor.reachable ? 'reachable' : 'not reachable now',
+    `${tor.descriptorUploads} uploads`,
+  ];
+  return [
+    `${safeName(status.nickname)}  ${status.address}`,
+    `tor      ${network.join(', ')}${tor.private ? ', private network' : ''}${tor.version === undefined ? '' : `, ${tor.version}`}`,
+    ...(tor.warning === undefined ? [] : [`         ${tor.warning}`]),
+    ...(tor.lastError === undefined || tor.state === 'online' ? [] : [`         ${tor.lastError.message}`]),
+    `outbox   ${status.outboxDepth} waiting`,
+    `unread   ${status.unread}, ${status.requests} requests`,
+    ...status.links.map(
+      (link) =>
+        `link     ${safeName(link.contact)}: ${link.state}${link.rttMs === undefined ? '' : `, ${link.rttMs} ms`}`,
+    ),
+    ...status.servers.map((server) => `server   ${serverText(server)}`),
+    `daemon   ${status.daemon.version}, process ${status.daemon.pid}, ${sizeText(status.daemon.rssBytes)}`,
+  ].join('\n');
+};
+
+/** An event on one line. */
+export const eventText = (event: Event | GapEvent): string => {
+  if (event.kind === 'gap') return `gap: events after ${event.fromCursor} up to ${event.toCursor} are gone`;
+  const { message, contact, file, channel, member } = event;
+  const about =
+    message !== undefined && 'body' in message
+      ? messageText(message)
+      : contact !== undefined
+        ? safeName(contact.name)
+        : file !== undefined
+          ? fileText(file)
+          : channel !== undefined || member !== undefined
+            ? [channel, member]
+                .filter((one) => one !== undefined)
+                .map((one) => `${safeName(one.name)}@${safeName(one.server)}`)
+                .join('  ')
+            : (event.setting?.key ??
+              (event.tor === undefined ? (message?.id ?? '') : `${event.tor.state} ${event.tor.bootstrapPercent} %`));
+  return `${event.kind}  ${about}${event.detail === undefined ? '' : `  ${safeLine(event.detail)}`}`;
+};
