@@ -1,6 +1,6 @@
 // What a person does with messages in channels and with members: the same verbs as with contacts.
 import { SottoError } from '../protocol/errors.ts';
-import { idOf } from '../protocol/ids.ts';
+import { idOf, type MemberId } from '../protocol/ids.ts';
 import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
 import type { Control } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
@@ -45,6 +45,8 @@ const placeOf = (core: Core, conversation: ConversationRow): { readonly to: Plac
     if (channel.state !== 'joined') throw new SottoError('channel.notMember');
     const state = stateOfJson(channel.membership);
     if (state?.archived === true) throw new SottoError('channel.archived');
+    const mutedUntil = state?.members.get(idOf<MemberId>(server.memberId))?.mutedUntil ?? 0;
+    if (mutedUntil > core.clock.now()) throw new SottoError('channel.muted');
     if (channel.encryption === 'passphrase' && getChannelKey(core.db, channel.id, state?.epoch ?? 0) === undefined)
       throw new SottoError('passphrase.needed', {
         message: `The passphrase has changed: sotto channel join '#${channel.name}' takes the new one`,

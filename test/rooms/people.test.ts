@@ -1,0 +1,203 @@
+// Who is in a channel and what they may do there, through daemons and a server.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Guest, House } from './house.ts';
+
+let house: House;
+let alice: Guest;
+let bob: Guest;
+let carol: Guest;
+
+beforeAll(async () => {
+  ({ house, alice, bob, carol } = await House.open('alice', 'bob', 'carol'));
+});
+afterAll(() => house[Symbol.asyncDispose]());
+
+const show = (guest: Guest, channel: string) => guest.call('channel.show', { channel });
+const stateOf = async (guest: Guest, channel: string) => (await show(guest, channel)).state;
+
+/** A channel with all three in it. */
+const gather = async (
+  channel: string,
+  more: { readonly history?: 'joined' | 'all'; readonly encryption?: 'open' | 'members' },
+) => {
+  const { encryption = 'open' } = more;
+  await alice.call('channel.create', { name: channel, encryption, ...more });
+  for (const guest of [bob, carol]) {
+    if (encryption === 'members') await alice.call('channel.invite', { channel, member: guest.name });
+    await guest.call('channel.join', { channel });
+  }
+  await alice.sees('everybody', async () => (await show(alice, channel)).memberCount === 3);
+};
+
+test('who comes late reads everything where history is for all, and else from their own join on', async () => {
+  for (const history of ['all', 'joined'] as const) {
+    const channel = `#late-${history}`;
+    await alice.call('channel.create', { name: channel, encryption: 'open', history });
+    for (let n = 0; n < 5; n++) await alice.say(channel, `early ${n}`);
+    await alice.call('channel.topic', { channel, topic: 'before' });
+    await bob.call('channel.join', { channel });
+    await alice.say(channel, 'late');
+    await bob.reads(channel, 'late');
+    const early = Array.from({ length: 5 }, (_, n) => `early ${n}`);
+    expect(await bob.bodies(channel)).toEqual(history === 'all' ? [...early, 'late'] : ['late']);
+    expect((await show(bob, channel)).topic).toBe(history === 'all' ? 'before' : undefined);
+    expect((await bob.call('message.search', { query: 'early', conversation: channel })).messages).toHaveLength(
+      history === 'all' ? 5 : 0,
+    );
+    expect((await bob.call('conversation.show', { conversation: channel })).unread).toBe(history === 'all' ? 6 : 1);
+  }
+});
+
+test('who is kicked reads and writes nothing more, keeps what was, and may come back', async () => {
+  for (const encryption of ['open', 'members'] as const) {
+    const channel = `#kick-${encryption}`;
+    await gather(channel, { encryption });
+    await alice.say(channel, 'all together');
+    await bob.reads(channel, 'all together');
+    const before = (await show(alice, channel)).keyEpoch;
+    const at = Date.now();
+    await alice.sees('the next millisecond', async () => Date.now() > at);
+    await alice.call('channel.kick', { channel, member: 'bob' });
+    await bob.sees('the removal', async () => (await stateOf(bob, channel)) === 'removed');
+    expect((await show(alice, channel)).keyEpoch).toBe(encryption === 'members' ? before + 1 : before);
+    await alice.say(channel, 'without bob');
+    await carol.reads(channel, 'without bob');
+    expect(await bob.refused('message.send', { conversation: channel, text: 'still here?' })).toBe('channel.notMember');
+    expect(await bob.bodies(channel)).toEqual(['all together']);
+    const then = await carol.call('channel.show', { channel, at });
+    expect(then.members?.map(({ name }) => name)).toEqual(['alice', 'bob', 'carol']);
+    if (encryption === 'members') {
+      expect(await bob.refused('channel.join', { channel })).toBe('event.refused');
+      await alice.call('channel.invite', { channel, member: 'bob' });
+    }
+    await bob.call('channel.join', { channel });
+    await alice.say(channel, 'bob again');
+    await bob.reads(channel, 'bob again');
+    expect(await bob.bodies(channel)).not.toContain('without bob');
+  }
+});
+
+test('a ban keeps somebody out until it is taken back', async () => {
+  const channel = '#ban';
+  await gather(channel, {});
+  await alice.call('channel.ban', { channel, member: 'bob' });
+  await bob.sees('the ban', async () => (await stateOf(bob, channel)) === 'banned');
+  expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.banned');
+  expect(['channel.unknown', 'channel.banned']).toContain(await bob.refused('channel.join', { channel }));
+  await alice.call('channel.unban', { channel, member: 'bob' });
+  await bob.call('channel.join', { channel });
+  await bob.say(channel, 'back');
+  await alice.reads(channel, 'back');
+});
+
+test('who is muted reads and does not write, for a time or until it is taken back', async () => {
+  const channel = '#mute';
+  await gather(channel, {});
+  await alice.call('channel.mute', { channel, member: 'bob', muted: true, until: Date.now() + 3_600_000 });
+  await carol.sees('a muted bob', async () =>
+    (await show(carol, channel)).members?.some(({ name, mutedUntil }) => name === 'bob' && mutedUntil !== undefined),
+  );
+  await bob.sees('that', async () =>
+    (await show(bob, channel)).members?.some(({ mutedUntil }) => mutedUntil !== undefined),
+  );
+  expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
+  await alice.call('channel.mute', { channel, member: 'bob', muted: false });
+  await bob.sees('the end of it', async () =>
+    (await show(bob, channel)).members?.every(({ mutedUntil }) => mutedUntil === undefined),
+  );
+  await bob.say(channel, 'I may again');
+  await alice.call('channel.mute', { channel, member: 'bob', muted: true, until: Date.now() + 300 });
+  await bob.sees('its own end', async () =>
+    (await show(bob, channel)).members?.every(({ mutedUntil }) => mutedUntil === undefined),
+  );
+  await bob.say(channel, 'and again');
+  await alice.reads(channel, 'and again');
+});
+
+test('roles: who may raise whom, and what a moderator may do', async () => {
+  const channel = '#roles';
+  await gather(channel, {});
+  expect(await bob.refused('channel.kick', { channel, member: 'carol' })).toBe('event.refused');
+  expect(await bob.refused('channel.role', { channel, member: 'bob', role: 'owner' })).toBe('event.refused');
+  await alice.call('channel.role', { channel, member: 'bob', role: 'moderator' });
+  await bob.sees('his role', async () => (await show(bob, channel)).role === 'moderator');
+  const said = await carol.say(channel, 'a slip');
+  await bob.reads(channel, 'a slip');
+  await bob.call('message.pin', { id: said.id });
+  await carol.sees('a pin', async () => (await carol.call('message.show', { id: said.id })).pinnedAt);
+  await bob.call('message.delete', { id: said.id });
+  await carol.sees('a deletion', async () => (await carol.call('message.show', { id: said.id })).deletedAt);
+  expect(await bob.refused('channel.kick', { channel, member: 'alice' })).toBe('event.refused');
+  await bob.call('channel.kick', { channel, member: 'carol' });
+  await carol.sees('the removal', async () => (await stateOf(carol, channel)) === 'removed');
+  expect(await alice.refused('channel.leave', { channel })).toBe('event.refused');
+});
+
+test('slow mode makes members wait, and moderators not', async () => {
+  const channel = '#slow';
+  await gather(channel, {});
+  await alice.call('channel.set', { channel, slowMs: 1_500 });
+  await bob.sees('slow mode', async () => (await show(bob, channel)).slowMs === 1_500);
+  await alice.say(channel, 'one');
+  await alice.say(channel, 'two');
+  const first = await bob.say(channel, 'three');
+  const second = await bob.say(channel, 'four');
+  const [one, two] = (await bob.messages(channel)).filter(({ id }) => id === first.id || id === second.id);
+  expect((two?.sentAt ?? 0) - (one?.sentAt ?? 0)).toBeGreaterThanOrEqual(1_500);
+});
+
+test('who leaves is out; an archived channel is read only', async () => {
+  const channel = '#end';
+  await gather(channel, {});
+  await bob.call('channel.leave', { channel });
+  expect(await stateOf(bob, channel)).toBe('left');
+  expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.notMember');
+  await alice.say(channel, 'the last word');
+  await alice.call('channel.archive', { channel });
+  await carol.sees('the end', async () => (await show(carol, channel)).archived);
+  expect(await carol.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.archived');
+  expect(await carol.bodies(channel)).toEqual(['the last word']);
+});
+
+test('a changed passphrase is asked of everybody, and who was kicked may read until then', async () => {
+  const channel = '#pass';
+  const [old, fresh] = ['tulip mania in amsterdam', 'the south sea bubble'];
+  await alice.call('channel.create', { name: channel, encryption: 'passphrase', passphrase: old });
+  expect(await bob.refused('channel.join', { channel })).toBe('passphrase.needed');
+  expect(await bob.refused('channel.join', { channel, passphrase: fresh })).toBe('passphrase.wrong');
+  for (const guest of [bob, carol]) await guest.call('channel.join', { channel, passphrase: old });
+  await alice.call('channel.kick', { channel, member: 'bob' });
+  await carol.sees('who may still read', async () => (await show(carol, channel)).mayStillRead?.join() === 'bob');
+  await alice.call('channel.rotate', { channel, passphrase: fresh });
+  await carol.sees('the new epoch', async () => (await show(carol, channel)).keyEpoch === 2);
+  expect((await show(carol, channel)).mayStillRead).toBeUndefined();
+  await alice.say(channel, 'under the new one');
+  expect(await carol.refused('message.send', { conversation: channel, text: 'x' })).toBe('passphrase.needed');
+  expect(await carol.bodies(channel)).toEqual([]);
+  await carol.call('channel.join', { channel, passphrase: fresh });
+  await carol.reads(channel, 'under the new one');
+  await carol.say(channel, 'I have it');
+  await alice.reads(channel, 'I have it');
+});
+
+test('events tell what happens, and a cursor gives them again', async () => {
+  const kinds = alice.events.map(({ kind }) => kind);
+  for (const kind of [
+    'channel.joined',
+    'channel.removed',
+    'channel.banned',
+    'channel.role',
+    'channel.rotated',
+    'channel.archived',
+    'message.received',
+    'message.sent',
+    'message.deleted',
+  ] as const)
+    expect(kinds).toContain(kind);
+  const joined = carol.events.find(({ kind }) => kind === 'channel.removed');
+  expect(joined).toMatchObject({
+    channel: { name: '#kick-open' },
+    member: { name: 'bob' },
+    cursor: expect.any(String),
+  });
+});
