@@ -156,6 +156,13 @@ export class Guest {
     await client.call('event.listen', {});
   }
 
+  /** Starts the daemon again after it died. */
+  async back(): Promise<void> {
+    this.disconnect();
+    await this.user.ok('daemon', 'start');
+    await this.connect();
+  }
+
   disconnect(): void {
     this.#client?.close();
   }

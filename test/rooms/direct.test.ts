@@ -1,0 +1,90 @@
+// Direct messages between members: requests of strangers, receipts, and the verbs of every conversation.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Guest, House } from './house.ts';
+
+let house: House;
+let alice: Guest;
+let bob: Guest;
+let carol: Guest;
+
+beforeAll(async () => {
+  ({ house, alice, bob, carol } = await House.open('alice', 'bob', 'carol'));
+});
+afterAll(() => house[Symbol.asyncDispose]());
+
+const member = (guest: Guest, name: string) => guest.call('member.show', { member: `${name}@home` });
+const stateOf = async (guest: Guest, id: string) => (await guest.call('message.show', { id })).state;
+
+test('the first message of a stranger is a request, and who accepts it gives receipts', async () => {
+  const { id } = await alice.say('bob@home', 'do you know me?');
+  await bob.reads('alice@home', 'do you know me?');
+  const request = bob.events.find(({ kind }) => kind === 'request.received');
+  expect(request).toMatchObject({ member: { name: 'alice', request: 'open' } });
+  const second = await alice.say('bob@home', 'well?');
+  await bob.reads('alice@home', 'well?');
+  // Nothing was told of either: who asks learns nothing of who is there.
+  await bob.call('conversation.markRead', { conversation: 'alice@home' });
+  expect([await stateOf(alice, id), await stateOf(alice, second.id)]).toEqual(['sent', 'sent']);
+  expect(await bob.call('member.accept', { member: 'alice@home' })).toMatchObject({ request: 'accepted' });
+  const third = await alice.say('bob@home', 'hello');
+  await alice.sees('a receipt', async () => (await stateOf(alice, third.id)) === 'delivered');
+  await bob.call('conversation.markRead', { conversation: 'alice@home' });
+  await alice.sees('that it was read', async () => (await stateOf(alice, third.id)) === 'read');
+  const kinds = alice.events.filter(({ message }) => message?.id === third.id).map(({ kind }) => kind);
+  expect(kinds).toEqual(['message.queued', 'message.sent', 'message.delivered', 'message.read']);
+});
+
+test('an answer is acceptance; replies, edits, reactions, pins and deletions reach the other side', async () => {
+  await bob.say('alice@home', 'an answer');
+  const answered = await alice.reads('bob@home', 'an answer');
+  const red = await alice.say('bob@home', 'red', { replyTo: answered.id });
+  expect((await bob.reads('alice@home', 'red')).replyTo).toBe(answered.id);
+  await bob.call('message.react', { id: red.id, emoji: '👍' });
+  await alice.call('message.pin', { id: red.id });
+  await alice.call('message.edit', { id: red.id, text: 'green' });
+  const seen = await bob.sees('an edit', async () => {
+    const now = await bob.call('message.show', { id: red.id });
+    return now.body === 'green' && now.pinnedAt !== undefined && now;
+  });
+  expect(seen.versions?.map(({ body }) => body)).toEqual(['red']);
+  await alice.sees(
+    'a reaction',
+    async () => (await alice.call('message.show', { id: red.id })).reactions[0]?.from === 'bob',
+  );
+  await bob.call('message.unreact', { id: red.id, emoji: '👍' });
+  await alice.sees('none', async () => (await alice.call('message.show', { id: red.id })).reactions.length === 0);
+  expect(await bob.refused('message.edit', { id: red.id, text: 'mine' })).toBe('message.notYours');
+  expect(await bob.refused('message.delete', { id: red.id })).toBe('message.notYours');
+  await alice.call('message.delete', { id: red.id });
+  await bob.sees('a deletion', async () => (await bob.call('message.show', { id: red.id })).deletedAt);
+  expect((await bob.call('message.search', { query: 'green' })).messages).toEqual([]);
+});
+
+test('who is rejected is heard no more, and is told nothing', async () => {
+  await carol.say('bob@home', 'buy this');
+  await bob.reads('carol@home', 'buy this');
+  await bob.call('member.reject', { member: 'carol@home' });
+  const { id } = await carol.say('bob@home', 'buy that');
+  await alice.say('bob@home', 'after carol');
+  await bob.reads('alice@home', 'after carol');
+  expect(await bob.bodies('carol@home')).toEqual(['buy this']);
+  expect(await stateOf(carol, id)).toBe('sent');
+  expect(await bob.refused('message.send', { conversation: 'carol@home', text: 'no' })).toBe('contact.blocked');
+  await bob.call('member.accept', { member: 'carol@home' });
+  await carol.say('bob@home', 'sorry');
+  await bob.reads('carol@home', 'sorry');
+});
+
+test('both see the same safety number', async () => {
+  const [one, two] = [await member(alice, 'bob'), await member(bob, 'alice')];
+  expect(one.safetyNumber).toMatch(/^(\d{5} ){11}\d{5}$/);
+  expect(two.safetyNumber).toBe(one.safetyNumber);
+  await alice.call('member.verify', { member: 'bob@home', verified: true });
+  expect((await alice.call('conversation.show', { conversation: 'bob@home' })).verified).toBe(true);
+});
+
+test('nobody writes to themselves, or to who is not there', async () => {
+  expect(await alice.refused('message.send', { conversation: 'alice@home', text: 'x' })).toBe('contact.self');
+  expect(await alice.refused('message.send', { conversation: 'nobody@home', text: 'x' })).toBe('member.unknown');
+  expect(await alice.refused('message.send', { conversation: 'bob@elsewhere', text: 'x' })).toBe('server.unknown');
+});

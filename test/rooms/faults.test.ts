@@ -1,0 +1,141 @@
+// Servers and daemons that die, are away, or are two: nothing is lost or doubled, and people come back by themselves.
+import { expect, test } from 'vitest';
+import { House } from './house.ts';
+
+test('a server that is killed under load: what was answered is there once and in order', async () => {
+  const { house, alice, bob } = await House.open('alice', 'bob');
+  await using _house = house;
+  await alice.call('channel.create', { name: '#load', encryption: 'members' });
+  await alice.call('channel.invite', { channel: '#load', member: 'bob' });
+  await bob.call('channel.join', { channel: '#load' });
+  const answered: string[] = [];
+  let isOver = false;
+  const write = async () => {
+    for (let n = 0; !isOver; n++) {
+      const { reached } = await alice.call('message.send', {
+        conversation: '#load',
+        text: `load ${n}`,
+        wait: 'sent',
+        timeoutMs: 30_000,
+      });
+      if (reached) answered.push(`load ${n}`);
+    }
+  };
+  const writing = write();
+  for (let kills = 1; kills <= 3; kills++) {
+    await alice.sees('more answers', async () => answered.length >= kills * 5);
+    await house.server.stop('SIGKILL');
+    await house.server.start();
+  }
+  isOver = true;
+  await writing;
+  const last = answered.at(-1) ?? '';
+  await bob.reads('#load', last);
+  const [mine, theirs] = [await alice.bodies('#load'), await bob.bodies('#load')];
+  expect(theirs).toEqual(mine);
+  expect(theirs.filter((body) => answered.includes(body))).toEqual(answered);
+  expect(new Set(theirs).size).toBe(theirs.length);
+  const { gaps } = await bob.call('channel.show', { channel: '#load' });
+  expect(gaps).toEqual([]);
+  expect(await house.server.admin('check')).toContain('"ok":true');
+});
+
+test('a daemon that is killed in the middle of sending sends the rest once', async () => {
+  const { house, alice, bob } = await House.open('alice', 'bob');
+  await using _house = house;
+  await alice.call('channel.create', { name: '#kill', encryption: 'members' });
+  await alice.call('channel.invite', { channel: '#kill', member: 'bob' });
+  await bob.call('channel.join', { channel: '#kill' });
+  const wanted: string[] = [];
+  for (let round = 0; round < 3; round++) {
+    for (let n = 0; n < 8; n++) {
+      const text = `round ${round}, ${n}`;
+      await alice.call('message.send', { conversation: '#kill', text });
+      if (n % 4 === 0) await alice.call('message.send', { conversation: 'bob@home', text });
+      wanted.push(text);
+    }
+    process.kill(await alice.user.pid(), 'SIGKILL');
+    await alice.back();
+  }
+  await bob.reads('#kill', wanted.at(-1) ?? '');
+  expect(await bob.bodies('#kill')).toEqual(wanted);
+  expect(await alice.bodies('#kill')).toEqual(wanted);
+  const direct = wanted.filter((_, n) => n % 4 === 0);
+  await bob.reads('alice@home', direct.at(-1) ?? '');
+  expect(await bob.bodies('alice@home')).toEqual(direct);
+  const ids = (await bob.messages('#kill')).map(({ id }) => id);
+  expect(new Set(ids).size).toBe(wanted.length);
+  expect((await bob.call('channel.show', { channel: '#kill' })).gaps).toEqual([]);
+});
+
+test('without the server everything said waits, and goes out by itself when it is back', async () => {
+  const { house, alice, bob } = await House.open('alice', 'bob');
+  await using _house = house;
+  await alice.call('channel.create', { name: '#away', encryption: 'open' });
+  await bob.call('channel.join', { channel: '#away' });
+  const red = await alice.say('#away', 'red');
+  await bob.reads('#away', 'red');
+  expect(await house.server.stop()).toBe(0);
+  for (const guest of [alice, bob])
+    await guest.sees('that it is away', async () => (await guest.call('server.list', {}))[0]?.state !== 'online');
+
+  const { user } = alice;
+  const queued = await user.ok<{ state: string }>('send', '#away', 'while it is away');
+  expect(queued.items[0]?.state).toBe('queued');
+  expect(await user.run('send', '#away', 'no time', '--wait', 'sent', '--timeout', '0s')).toMatchObject({
+    code: 4,
+    error: { code: 'server.unreachable' },
+    items: [{ state: 'queued' }],
+  });
+  expect((await user.run('send', '#away', 'a moment', '--wait', 'sent', '--timeout', '200ms')).code).toBe(5);
+  expect((await user.run('channel', 'create', '#more', '--encryption', 'open')).code).toBe(4);
+  expect((await user.run('read', '#nothing')).code).toBe(3);
+  expect((await user.run('send', '#nothing', 'x')).code).toBe(3);
+  await alice.call('message.edit', { id: red.id, text: 'green' });
+  await bob.call('message.react', { id: red.id, emoji: '👍' });
+  expect((await user.one<{ servers: { label: string; outboxDepth: number }[] }>('status')).servers).toMatchObject([
+    { label: 'home', outboxDepth: 4 },
+  ]);
+
+  await house.server.start();
+  await bob.reads('#away', 'a moment');
+  expect(await bob.bodies('#away')).toEqual(['green', 'while it is away', 'no time', 'a moment']);
+  await alice.sees('a reaction', async () => (await alice.call('message.show', { id: red.id })).reactions.length === 1);
+  await alice.sees('an empty outbox', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);
+});
+
+test('two servers: a name that both have is asked about; invites end, and a ban ends everything', async () => {
+  const { house, alice, bob } = await House.open('alice', 'bob');
+  await using _house = house;
+  const second = await house.another();
+  await alice.call('server.join', { link: second.invite, name: 'ally', label: 'work' });
+  for (const name of ['#both@home', '#both@work']) await alice.call('channel.create', { name, encryption: 'open' });
+  const { user } = alice;
+  expect(await user.run('send', '#both', 'which?')).toMatchObject({ code: 3, error: { code: 'name.ambiguous' } });
+  await user.ok('send', '#both@work', 'for work', '--wait', 'sent');
+  await user.ok('send', '#both@home', 'for home', '--wait', 'sent');
+  expect(await alice.bodies('#both@work')).toEqual(['for work']);
+  expect(await alice.bodies('#both@home')).toEqual(['for home']);
+  expect((await alice.messages('#both@work'))[0]).toMatchObject({ from: 'ally', conversation: '#both@work' });
+
+  const { link } = await alice.call('server.invite', { server: 'home', uses: 1 });
+  const [carol, dave] = [await house.guest('carol'), await house.guest('dave')];
+  await carol.user.ok('server', 'join', link ?? '', '--as', 'carol', '--label', 'home');
+  expect(await dave.user.run('server', 'join', link ?? '', '--as', 'dave')).toMatchObject({
+    code: 6,
+    error: { code: 'invite.invalid' },
+  });
+  expect((await dave.call('server.list', {})).length).toBe(0);
+  const other = await alice.call('server.invite', { server: 'home', uses: 5 });
+  await alice.call('server.revoke', { server: 'home', id: other.id });
+  expect((await dave.user.run('server', 'join', other.link ?? '', '--as', 'dave')).code).toBe(6);
+  const third = await alice.call('server.invite', { server: 'home', uses: 1 });
+  expect(await dave.refused('server.join', { link: third.link ?? '', name: 'bob' })).toBe('name.taken');
+
+  await bob.call('channel.join', { channel: '#both' });
+  await house.server.admin('ban', 'bob');
+  await bob.sees('the ban', async () => (await bob.call('server.list', {}))[0]?.state === 'banned');
+  expect((await bob.user.run('send', '#both', 'x', '--wait', 'sent', '--timeout', '5s')).code).toBe(6);
+  expect(await bob.bodies('#both')).toBeInstanceOf(Array);
+  expect(await house.server.admin('audit')).toContain('bob');
+});
