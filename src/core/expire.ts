@@ -13,10 +13,12 @@ import { addUnread } from '../store/conversations.ts';
 import { pruneEvents } from '../store/events.ts';
 import { listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
 import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
+import { listRoomOutboxExpired, listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests, pruneResets } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { eraseFile } from './files-rows.ts';
 import { giveUp } from './outbox.ts';
+import { roomGiveUp } from './room-send.ts';
 import { dropBundles, retryResets } from './sessions.ts';
 
 const PAGE = 500;
@@ -111,6 +113,7 @@ export class Expiry implements Disposable {
       commit(this.#core, (changes) => {
         for (const row of rows) {
           for (const waiting of listOutboxOfMessage(db, row.id)) removeOutbox(db, waiting.id);
+          for (const waiting of listRoomOutboxOfMessage(db, row.id)) removeRoomOutbox(db, waiting.id);
           if (row.unread === 1) addUnread(db, row.conversationId, -1);
           removeMessage(db, row.id);
           eraseFile(this.#core, changes, row.fileId);
@@ -130,6 +133,14 @@ export class Expiry implements Disposable {
     )
       commit(this.#core, (changes) => {
         for (const row of rows) giveUp(this.#core, changes, row, 'outboxExpired');
+      });
+    for (
+      let rows = listRoomOutboxExpired(db, clock.now(), PAGE);
+      rows.length > 0;
+      rows = listRoomOutboxExpired(db, clock.now(), PAGE)
+    )
+      commit(this.#core, (changes) => {
+        for (const row of rows) roomGiveUp(this.#core, changes, row.id, 'outboxExpired');
       });
   }
 }

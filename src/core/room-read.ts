@@ -1,5 +1,4 @@
 // Read marks of channels: rows here, and the server's marker for my other devices.
-import { patchChannel } from '../store/channels.ts';
 import { addMentions, addUnread, type ConversationRow } from '../store/conversations.ts';
 import { patchMessage } from '../store/messages.ts';
 import type { Changes, Core } from './core.ts';
@@ -23,7 +22,3 @@ export const markReadUpTo = (core: Core, changes: Changes, conversation: Convers
     if (rows.length < PAGE) return marked;
   }
 };
-
-/** How far a channel is read, for the server. */
-export const putReadSeq = (core: Core, channelRow: number, seq: number): void =>
-  patchChannel(core.db, channelRow, { readSeq: seq });

@@ -252,7 +252,6 @@ export const STATUS_TEXT_CHARS_MAX = 140;
 export const SERVER_FRAME_BYTES_MAX = 64 * KIB;
 export const ROOM_PAGE_MAX = 500;
 export const ONE_TIME_PREKEYS_MAX = 100;
-export const BLOB_BYTES_MAX = FILE_BYTES_MAX;
 export const EVENT_BODY_BYTES_MAX = 36 * KIB;
 export const ROOM_PAGE_BYTES_MAX = 128 * KIB;
 export const RESUME_CHANNELS_MAX = 1_000;

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ProtocolError } from './errors.ts';
 import { ID_PATTERN } from './ids.ts';
 import {
-  BLOB_BYTES_MAX,
+  FILE_BYTES_MAX,
   MEMBER_NAME_CHARS_MAX,
   ONE_TIME_PREKEYS_MAX,
   QUERY_CHARS_MAX,
@@ -263,7 +263,7 @@ export const REQUESTS = {
   'blob.begin': request(
     'Begins or goes on with an upload of ciphertext, named by its SHA-256.',
     READ,
-    inChannel.extend({ hash: blobHash, sizeBytes: count.max(BLOB_BYTES_MAX) }),
+    inChannel.extend({ hash: blobHash, sizeBytes: count.max(FILE_BYTES_MAX) }),
     z.object({ upload: id, receivedBytes: count, done: z.boolean() }),
   ),
   'blob.complete': request(
@@ -275,7 +275,7 @@ export const REQUESTS = {
   'blob.get': request(
     'Bytes of a blob of a channel, as binary frames with this request’s id, then the answer.',
     READ,
-    inChannel.extend({ hash: blobHash, from: count.default(0), limit: count.max(BLOB_BYTES_MAX) }),
+    inChannel.extend({ hash: blobHash, from: count.default(0), limit: count.max(FILE_BYTES_MAX) }),
     z.object({ sentBytes: count }),
   ),
 } as const;
@@ -301,8 +301,6 @@ export type ServerDevice = z.infer<typeof device>;
 export type ServerChannel = z.infer<typeof channel>;
 export type ServerInvite = z.infer<typeof invite>;
 export type WireHead = z.infer<typeof head>;
-/** What this reader holds: epoch, seq, id of the last event; seq 0 and null are nothing. */
-export type WireCursor = z.infer<typeof cursor>;
 
 const RequestHead = z.object({ id: count, do: z.string().max(64) });
 const AnswerHead = z.union([

@@ -239,7 +239,3 @@ export const putGap = (db: Database, channelRow: number, gap: GapRow): void => {
     gap.reason,
   );
 };
-
-export const removeGap = (db: Database, channelRow: number, fromSeq: number): void => {
-  db.run('DELETE FROM room_gaps WHERE channel_row = ? AND from_seq = ?', channelRow, fromSeq);
-};
