@@ -9,14 +9,15 @@ import {
   REQUEST_EXPIRY_MS,
 } from '../protocol/limits.ts';
 import { listStrangers, patchContact, removeStranger } from '../store/contacts.ts';
-import { addUnread } from '../store/conversations.ts';
+import { addMentions, addUnread } from '../store/conversations.ts';
 import { pruneEvents } from '../store/events.ts';
 import { listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
-import { listOutboxExpired, listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
-import { listRoomOutboxExpired, listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
+import { listOutboxExpired } from '../store/outbox.ts';
+import { listRoomOutboxExpired } from '../store/room-outbox.ts';
 import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests, pruneResets } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
 import { eraseFile } from './files-rows.ts';
+import { dropOutbox } from './messages.ts';
 import { giveUp } from './outbox.ts';
 import { roomGiveUp } from './room-send.ts';
 import { dropBundles, retryResets } from './sessions.ts';
@@ -112,9 +113,9 @@ export class Expiry implements Disposable {
     for (let rows = listExpired(db, clock.now(), PAGE); rows.length > 0; rows = listExpired(db, clock.now(), PAGE))
       commit(this.#core, (changes) => {
         for (const row of rows) {
-          for (const waiting of listOutboxOfMessage(db, row.id)) removeOutbox(db, waiting.id);
-          for (const waiting of listRoomOutboxOfMessage(db, row.id)) removeRoomOutbox(db, waiting.id);
+          dropOutbox(this.#core, row.id);
           if (row.unread === 1) addUnread(db, row.conversationId, -1);
+          if (row.unread === 1 && row.mention === 1) addMentions(db, row.conversationId, -1);
           removeMessage(db, row.id);
           eraseFile(this.#core, changes, row.fileId);
           changes.event({ kind: 'message.expired', subject: idOf(row.messageId) });

@@ -28,6 +28,7 @@ import {
   removeReaction,
 } from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
+import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { sealAhead } from './deliver.ts';
 import { endFile, eraseFile, offerBody } from './files-rows.ts';
@@ -258,7 +259,7 @@ export const clear = (core: Core, conversation: ConversationRow): void => {
         dropOutbox(core, id);
         removeMessage(core.db, id);
       }
-      patchConversation(core.db, conversation.id, { unread: 0, lastAt: null });
+      patchConversation(core.db, conversation.id, { unread: 0, mentions: 0, lastAt: null });
       changes.erased = true;
     });
   const files = () => listFiles(core.db, conversation.id, Number.MAX_SAFE_INTEGER, PAGE);
@@ -285,8 +286,10 @@ const readOne = (core: Core, changes: Changes, row: MessageRow): void => {
 const isUnsent = (row: MessageRow): boolean => row.state === 'queued';
 
 /** Removes what waits about a message. */
-const dropOutbox = (core: Core, messageRow: number): void => {
+/** Takes out of the outbox what waits about a message, of a contact or in a room. */
+export const dropOutbox = (core: Core, messageRow: number): void => {
   for (const row of listOutboxOfMessage(core.db, messageRow)) removeOutbox(core.db, row.id);
+  for (const row of listRoomOutboxOfMessage(core.db, messageRow)) removeRoomOutbox(core.db, row.id);
 };
 
 const living = (core: Core, id: string) => {

@@ -5,7 +5,7 @@ import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE
 import type { Control } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
-import { type ConversationRow, patchConversation } from '../store/conversations.ts';
+import { addMentions, addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getMember, getMemberById, listMembersByName, patchMember } from '../store/members.ts';
 import {
   countPins,
@@ -19,11 +19,11 @@ import {
   putReaction,
   removeReaction,
 } from '../store/messages.ts';
-import { listRoomOutboxOfMessage, removeRoomOutbox, replaceContent } from '../store/room-outbox.ts';
+import { listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
-import { checkText } from './messages.ts';
+import { checkText, dropOutbox } from './messages.ts';
 import { conversationOf, findMessage } from './names.ts';
 import { publishControl } from './room-channels.ts';
 import { enqueueRoom, newEventId } from './room-outbox.ts';
@@ -75,6 +75,8 @@ export const sendRoomText = (core: Core, conversation: ConversationRow, params: 
   const { to, server } = placeOf(core, conversation);
   const replyTo = params.replyTo === undefined ? undefined : inConversation(core, conversation, params.replyTo);
   const root = params.thread === undefined ? undefined : inConversation(core, conversation, params.thread);
+  if (params.expiresFrom === 'read' && (params.expiresMs ?? 0) > 0)
+    throw new SottoError('params.invalid', { message: 'In rooms a message ends so long after it was sent' });
   const expiresMs = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', idOf(conversation.uid));
   const messageId = newEventId(core);
   const me = getMemberById(core.db, server.id, server.memberId);
@@ -174,7 +176,7 @@ export const deleteRoomText = async (
   local: boolean,
 ): Promise<MessageRow> => {
   if (row.deletedAt !== null) return row;
-  if (!local && row.state !== 'queued') {
+  if (!local && hasLeft(core, row)) {
     const { to } = placeOf(core, conversation);
     if ('channelRow' in to) {
       const erase: Control = { op: 'erase', target: idOf(row.messageId) };
@@ -188,13 +190,20 @@ export const deleteRoomText = async (
     commit(core, (changes) => enqueueRoom(core, changes, to, { kind: 'delete', target: idOf(row.messageId) }));
   }
   commit(core, (changes) => {
-    for (const waiting of listRoomOutboxOfMessage(core.db, row.id)) removeRoomOutbox(core.db, waiting.id);
+    dropOutbox(core, row.id);
+    if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
+    if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);
     deleteMessage(core.db, row, changes.at);
     changes.erased = true;
     changes.event({ kind: 'message.deleted', messageRow: row.id, subject: idOf(row.messageId) });
   });
   return again(core, row);
 };
+
+// What was sealed may have come to the server, whatever became of its answer.
+const hasLeft = (core: Core, row: MessageRow): boolean =>
+  row.state !== 'failed' &&
+  (row.state !== 'queued' || listRoomOutboxOfMessage(core.db, row.id).some(({ sealed }) => sealed !== null));
 
 /** Adds or takes back a reaction of mine. */
 export const reactRoom = (
@@ -246,7 +255,7 @@ export const cancelRoom = (core: Core, row: MessageRow): MessageRow => {
   if (row.state !== 'queued' || waiting.some((one) => one.sealed !== null))
     throw new SottoError('message.notEditable', { message: 'Only a message that has not left can be taken back' });
   commit(core, (changes) => {
-    for (const one of waiting) removeRoomOutbox(core.db, one.id);
+    dropOutbox(core, row.id);
     patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
     changes.event({ kind: 'message.failed', messageRow: row.id });
   });

@@ -1,24 +1,34 @@
-// Read marks of channels: rows here, and the server's marker for my other devices.
+// What is read in rooms: rows here, and receipts to members who write to me.
+import { idOf } from '../protocol/ids.ts';
 import { addMentions, addUnread, type ConversationRow } from '../store/conversations.ts';
-import { patchMessage } from '../store/messages.ts';
+import { getMember } from '../store/members.ts';
+import { listUnreadUpToSeq, patchMessage } from '../store/messages.ts';
 import type { Changes, Core } from './core.ts';
+import { enqueueRoom } from './room-outbox.ts';
+import { settingOf } from './settings.ts';
 
-const PAGE = 500;
+// What one receipt names at most.
+const PAGE = 256;
 
-/** Marks the unread messages of a channel up to a seq as read; gives how many they were. */
-export const markReadUpTo = (core: Core, changes: Changes, conversation: ConversationRow, seq: number): number => {
-  let marked = 0;
+/** Marks the unread messages of a room up to a seq as read; a member hears of theirs, where that is set. */
+export const markReadUpTo = (core: Core, changes: Changes, conversation: ConversationRow, seq: number): void => {
+  const author = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
+  const receipts =
+    author?.request === 'accepted' &&
+    author.blocked === 0 &&
+    settingOf(core.db, 'privacy.readReceipts', idOf(conversation.uid));
   for (;;) {
-    const rows = core.db.all<{ id: number; mention: number }>(
-      'SELECT id, mention FROM messages WHERE conversation_id = ? AND unread = 1 AND seq <= ? ORDER BY id LIMIT ?',
-      conversation.id,
-      seq,
-      PAGE,
-    );
+    const rows = listUnreadUpToSeq(core.db, conversation.id, seq, PAGE);
     for (const row of rows) patchMessage(core.db, row.id, { unread: 0, readAt: changes.at });
     addUnread(core.db, conversation.id, -rows.length);
     addMentions(core.db, conversation.id, -rows.filter(({ mention }) => mention === 1).length);
-    marked += rows.length;
-    if (rows.length < PAGE) return marked;
+    if (receipts && rows.length > 0)
+      enqueueRoom(
+        core,
+        changes,
+        { serverId: author.serverId, memberRow: author.id },
+        { kind: 'receipt', targets: rows.map(({ messageId }) => idOf(messageId)), state: 'read' },
+      );
+    if (rows.length < PAGE) return;
   }
 };

@@ -300,6 +300,7 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
       return keep('notice');
     case 'closed':
       keep('closed', opened.why);
+      if (isOwnSealed(taking, event)) return countOwn(taking);
       if (opened.why === 'frame.undecryptable' && member !== undefined)
         return storePending(taking, event, { ...place, memberRow: member.id });
       return putGap(core.db, row.id, { fromSeq: event.seq, toSeq: event.seq, reason: opened.why });
@@ -310,6 +311,24 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
       if (member === undefined) throw new Error('what was verified has a member');
       return storeContent(taking, changes, { event, opened, member, keep });
   }
+};
+
+// What this device has sealed for others it cannot open. Here, what it said has ended meanwhile.
+const isOwnSealed = ({ server, row, state }: Taking, event: LogEvent): boolean => {
+  if (row.encryption !== 'members' || event.kind !== EVENT.content || event.member !== idOf(server.memberId))
+    return false;
+  const place = { channel: idOf<ChannelId>(row.channelId), device: idOf<DeviceId>(server.deviceId) };
+  try {
+    return readDistributionId(event.body) === distributionIdOf({ ...place, epoch: state?.epoch ?? 0 });
+  } catch (error) {
+    if (!(error instanceof SottoError)) throw error;
+    return false;
+  }
+};
+
+const countOwn = ({ core, server, row }: Taking): void => {
+  const n = (getChannelDevice(core.db, row.id, server.deviceId)?.n ?? 0) + 1;
+  patchChannelDevice(core.db, row.id, server.deviceId, { n });
 };
 
 // A key may still come. Who may not write here waits for nothing; who may is judged by what they were when they wrote.

@@ -50,7 +50,13 @@ export const putConversation = (db: Database, row: Pick<ConversationRow, 'uid' |
     row.createdAt,
   ).lastInsertRowid;
 
-const FIELDS = { draft: 'draft', archived: 'archived', unread: 'unread', lastAt: 'last_at' } as const;
+const FIELDS = {
+  draft: 'draft',
+  archived: 'archived',
+  unread: 'unread',
+  mentions: 'mentions',
+  lastAt: 'last_at',
+} as const;
 
 /** Changes the given fields of a conversation. */
 export const patchConversation = (

@@ -277,6 +277,15 @@ export const moveToEnd = (db: Database, row: MessageRow): number => {
   return copy;
 };
 
+/** Unread messages of a room whose place is not after `seq`. */
+export const listUnreadUpToSeq = (db: Database, conversationId: number, seq: number, limit: number): MessageRow[] =>
+  db.all<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.seq <= ? ORDER BY m.id LIMIT ?`,
+    conversationId,
+    seq,
+    limit,
+  );
+
 /** Whether another message of the conversation came after this row. */
 export const hasLater = (db: Database, row: MessageRow): boolean =>
   db.get('SELECT 1 AS found FROM messages WHERE conversation_id = ? AND id > ? LIMIT 1', row.conversationId, row.id) !==

@@ -28,6 +28,7 @@ test('the first message of a stranger is a request, and who accepts it gives rec
   expect(await bob.call('member.accept', { member: 'alice@home' })).toMatchObject({ request: 'accepted' });
   const third = await alice.say('bob@home', 'hello');
   await alice.sees('a receipt', async () => (await stateOf(alice, third.id)) === 'delivered');
+  await bob.call('config.set', { key: 'privacy.readReceipts', value: true, conversation: 'alice@home' });
   await bob.call('conversation.markRead', { conversation: 'alice@home' });
   await alice.sees('that it was read', async () => (await stateOf(alice, third.id)) === 'read');
   const kinds = alice.events.filter(({ message }) => message?.id === third.id).map(({ kind }) => kind);
