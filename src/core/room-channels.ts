@@ -11,6 +11,7 @@ import {
   type ChannelRow,
   getChannel,
   getChannelById,
+  getChannelKey,
   patchChannel,
   putChannel,
   putChannelKey,
@@ -20,6 +21,7 @@ import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { replayUpTo } from './room-history.ts';
 import { newEventId } from './room-outbox.ts';
 import { retryPending } from './room-pending.ts';
 import { replayControls } from './room-receive.ts';
@@ -119,6 +121,9 @@ export const joinChannel = async (
     // Where newcomers read from their own join on, what is held of an earlier stay does not go on from there.
     const again = row.history === 'joined' ? { lastSeq: 0 } : {};
     await core.queue.call(() => commit(core, () => patchChannel(core.db, rowId, { state: 'joining', ...again })));
+    // Where it goes on, what was said meanwhile is judged by what the channel was then.
+    if (row.history === 'all' && row.lastSeq > 0)
+      await replayUpTo(core, connection, rowId, { end: row.lastSeq + 1, isFresh: true });
   }
   await connection.open(rowId);
   await core.queue.call(() =>
@@ -207,18 +212,21 @@ export const rotateChannel = async (core: Core, channelRow: number, passphrase: 
   if (row.encryption !== 'passphrase') return publishControl(core, channelRow, { op: 'rotate' });
   if (passphrase === undefined || passphrase === '')
     throw new SottoError('passphrase.needed', { message: 'The new passphrase comes by --passphrase-fd' });
-  const server = serverRowOf(core, row);
+  const { serverKey } = serverRowOf(core, row);
   const key = core.random.bytes(32);
-  await publishControl(core, channelRow, async (header, epoch) => ({
-    control: {
-      op: 'rotate',
-      key: await makeKeyWrap({ serverId: server.serverKey, event: header.id, epoch: epoch + 1 }, passphrase, {
-        key,
-        salt: core.random.bytes(16),
-      }),
-    },
-    keep: () => putChannelKey(core.db, channelRow, epoch + 1, key),
-  }));
+  await publishControl(core, channelRow, async (header, epoch) => {
+    // Where newcomers read everything, each key opens the one before.
+    const previous = row.history === 'all' ? getChannelKey(core.db, channelRow, epoch) : undefined;
+    const wrap = await makeKeyWrap({ serverId: serverKey, event: header.id, epoch: epoch + 1 }, passphrase, {
+      key,
+      salt: core.random.bytes(16),
+      ...(previous === undefined ? {} : { previous }),
+    });
+    return {
+      control: { op: 'rotate', key: wrap },
+      keep: () => putChannelKey(core.db, channelRow, epoch + 1, key),
+    };
+  });
   await core.queue.call(() => retryPending(core, core.rooms.connect(row.serverId), channelRow));
 };
 

@@ -2,7 +2,7 @@
 import { expectedError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
-import type { WireHead } from '../protocol/server.ts';
+import type { LogEvent, WireHead } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, patchChannel, putGap } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
 import { lastRoomSeq } from '../store/room-events.ts';
@@ -22,7 +22,10 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
     const resumed = channels[channel];
     if (resumed === undefined || resumed.recovered) return;
     // The log is another one, or has lost what we held: a visible gap, and on from the first event it still has.
+    const isOther = isOtherLog(rowOf(core, channelRow), resumed.head);
     await core.queue.call(() => beginAgain(core, channelRow, resumed.head));
+    const end = rowOf(core, channelRow).lastSeq + 1;
+    await replayUpTo(core, connection, channelRow, { end, isFresh: isOther });
     await pages(core, connection, channelRow);
   }
 };
@@ -37,7 +40,8 @@ export const shutOut = async (
   channelRow: number,
   state: 'removed' | 'banned',
 ): Promise<void> => {
-  if (state === 'removed') await replayFrom(core, connection, channelRow, Number.MAX_SAFE_INTEGER).catch(whenHidden);
+  if (state === 'removed')
+    await replayUpTo(core, connection, channelRow, { end: Number.MAX_SAFE_INTEGER, isFresh: false }).catch(whenHidden);
   await core.queue.call(() => {
     const { memberId, id: serverId } = connection.row;
     const me = getMemberById(core.db, serverId, memberId);
@@ -58,7 +62,7 @@ const begin = async (core: Core, connection: RoomConnection, channelRow: number)
   const first = await connection.client.events('log.page', { channel, after: 0, limit: 1 });
   const [event] = first.events;
   if (event === undefined) return;
-  await replayFrom(core, connection, channelRow, event.seq);
+  await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh: false });
   await core.queue.call(() =>
     commit(core, () => {
       const held = lastRoomSeq(core.db, channelRow);
@@ -70,26 +74,33 @@ const begin = async (core: Core, connection: RoomConnection, channelRow: number)
         lastSeq: event.seq - 1,
         // Of what came before we know no hash: what others have seen is compared from our first event on.
         chain: event.seq === 1 ? new Uint8Array(32) : null,
+        // Each event is judged by what the channel was at its place.
+        ...(event.seq === 1 ? { membership: '' } : {}),
       });
     }),
   );
   await pages(core, connection, channelRow);
 };
 
-/** Fetches the control events that are not replayed yet, those before `end`. */
-const replayFrom = async (core: Core, connection: RoomConnection, channelRow: number, end: number): Promise<void> => {
-  const channel = idOf(rowOf(core, channelRow).channelId);
-  for (let after = stateOfJson(rowOf(core, channelRow).membership)?.seq ?? 0; after + 1 < end; ) {
-    const { events, answer } = await connection.client.events('log.control', { channel, after });
-    await replayControls(
-      core,
-      connection,
-      channelRow,
-      events.filter(({ seq }) => seq < end),
-    );
+/**
+ * Fetches the control events before `end` and replays those that were not; all of them, from the creation on, with `isFresh`.
+ * Throws `server.*`, `channel.*`.
+ */
+export const replayUpTo = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  { end, isFresh }: { readonly end: number; readonly isFresh: boolean },
+): Promise<void> => {
+  const { channelId, membership } = rowOf(core, channelRow);
+  const controls: LogEvent[] = [];
+  for (let after = isFresh ? 0 : (stateOfJson(membership)?.seq ?? 0); after + 1 < end; ) {
+    const { events, answer } = await connection.client.events('log.control', { channel: idOf(channelId), after });
+    controls.push(...events.filter(({ seq }) => seq < end));
     after = events.at(-1)?.seq ?? after;
-    if (!answer.more || events.length === 0) return;
+    if (!answer.more || events.length === 0) break;
   }
+  await replayControls(core, connection, channelRow, controls, isFresh);
 };
 
 const pages = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
@@ -106,10 +117,13 @@ const pages = async (core: Core, connection: RoomConnection, channelRow: number)
   }
 };
 
+// A server that was restored from a backup has another epoch, or less than we have seen.
+const isOtherLog = (row: ChannelRow, head: WireHead): boolean => head.epoch !== row.epoch || head.seq < row.lastSeq;
+
 const beginAgain = (core: Core, channelRow: number, head: WireHead): void =>
   commit(core, (changes) => {
     const row = rowOf(core, channelRow);
-    const other = head.epoch !== row.epoch || head.seq < row.lastSeq;
+    const other = isOtherLog(row, head);
     if (!other && head.prunedTo <= row.lastSeq) return;
     const from = other ? head.seq : head.prunedTo;
     putGap(core.db, channelRow, {

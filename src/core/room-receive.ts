@@ -132,18 +132,22 @@ export const receiveRoom = async (
   return missing;
 };
 
-/** Takes control events from before what this account may read: only who is in the channel, and how, follows from them. */
+/**
+ * Takes control events from before what this account may read: only who is in the channel, and how, follows from them. With
+ * `isFresh` what was replayed before is forgotten.
+ */
 export const replayControls = async (
   core: Core,
   connection: RoomConnection,
   channelRow: number,
   events: readonly LogEvent[],
+  isFresh = false,
 ): Promise<void> => {
   await knowSenders(core, connection, events);
   await core.queue.call(() => {
     const row = getChannel(core.db, channelRow);
     if (row === undefined || events.length === 0) return;
-    let state = stateOfJson(row.membership);
+    let state = isFresh ? undefined : stateOfJson(row.membership);
     for (const event of events) {
       if (state !== undefined && event.seq <= state.seq) continue;
       const control = openControl(core, connection.row, row, state, event);
