@@ -258,8 +258,7 @@ const CHANNELS: readonly Command[] = [
       const history = flags.choice('history', ['joined', 'all']);
       if (encryption === 'members' && history === 'all')
         throw new SottoError('usage.invalid', {
-          message:
-            'Nobody can give a newcomer the keys of what was said before: use --history joined, and share it with sotto channel share-history',
+          message: 'Nobody can give a newcomer the keys of what was said before: leave --history out',
         });
       const passphrase = encryption === 'passphrase' ? await channelPassphrase(context, true) : undefined;
       const client = await context.connect();
@@ -354,10 +353,6 @@ const CHANNELS: readonly Command[] = [
       optional('passphrase', context.flags.has('passphrase-fd') ? await channelPassphrase(context, true) : undefined),
   }),
   channelCommand('archive', 'end writing in a channel for good; it stays readable', 'channel.archive'),
-  channelCommand('share-history', 'send a member what was said before they came', 'channel.shareHistory', {
-    args: [memberArg],
-    params: theMember,
-  }),
   channelCommand('set', 'slow mode, retention, and your notifications', 'channel.set', {
     flags: {
       slow: { doc: 'at most one message of each member in this time; 0s ends it', value: 'DURATION' },

@@ -234,9 +234,6 @@ export const ROOM_HANDLERS: Handlers = {
     await publishControl(core, row.id, { op: 'archive' });
     return shown(core, row.id);
   },
-  'channel.shareHistory': () => {
-    throw new SottoError('method.unknown');
-  },
   'channel.set': async ({ core }, { channel, slowMs, retentionMs, notify }) => {
     const row = findChannel(core.db, channel);
     if (notify !== undefined)

@@ -7,8 +7,9 @@ import { type ChannelRow, listChannels, listChannelsByName } from '../store/chan
 import { getMember, listMembersByName, type MemberRow } from '../store/members.ts';
 import { getServerByLabel, listServers, type ServerRow } from '../store/servers.ts';
 
-/** Whether a reference can only mean a channel, or a member. */
+/** Whether a reference can only mean a channel. */
 export const isChannelReference = (reference: string): boolean => reference.startsWith('#');
+/** Whether a reference can only mean a member. */
 export const isMemberReference = (reference: string): boolean => /^[^#@]+@[^@]+$/.test(reference);
 
 /** The server of this label or id; the only one when there is none given. Throws `server.unknown`, `name.ambiguous`. */

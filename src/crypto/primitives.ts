@@ -33,6 +33,7 @@ export const sha256 = (...parts: readonly Uint8Array[]): Bytes => {
 /** SHA-256 of bytes that come one after another. */
 export type RunningHash = { readonly add: (part: Uint8Array) => void; readonly end: () => Bytes };
 
+/** One that has seen nothing yet. */
 export const runningHash = (): RunningHash => {
   const hash = createHash('sha256');
   return { add: (part) => void hash.update(part), end: () => new Uint8Array(hash.digest()) };

@@ -213,11 +213,6 @@ export const ROOM_METHODS = {
     channelObject,
   ),
   'channel.archive': method('Ends writing in a channel for good; it stays readable.', ofChannel, channelObject),
-  'channel.shareHistory': method(
-    'Sends a member of a `members` channel what was said before.',
-    ofChannelMember,
-    channelObject,
-  ),
   'channel.set': method(
     'Slow mode and retention of the channel; my own notifications of it.',
     ofChannel.extend({

@@ -332,6 +332,7 @@ export const decodeRequest = (text: string): AnyRequest => {
   return { id, name, params: params.data } as AnyRequest;
 };
 
+/** A request as its frame of text. */
 export const encodeRequest = <Name extends RequestName>(
   id: number,
   name: Name,

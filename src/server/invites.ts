@@ -37,6 +37,7 @@ export const makeInvite = async (
   return { row, token };
 };
 
+/** Makes an invite; its token is told this once. Throws `request.notAllowed` for a role that the asker may not give. */
 export const createInvite = async (
   context: ServerContext,
   { member }: Asker,
@@ -52,6 +53,7 @@ export const createInvite = async (
   return { invite: inviteObject(row), token };
 };
 
+/** The invites that still work. */
 export const listInvites = async ({ store, clock }: ServerContext): Promise<Answer<'invite.list'>> => {
   const rows = await store.listInvites(undefined, ROOM_PAGE_MAX);
   const now = clock.now();

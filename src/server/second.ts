@@ -56,6 +56,7 @@ export const setSecond = async (
   return { recoveryCodes };
 };
 
+/** Takes the second check away, with what it asks for. Throws `login.second`. */
 export const removeSecond = async (
   context: ServerContext,
   { member }: Asker,
