@@ -4,6 +4,7 @@ import type { DeviceId, EventId, MemberId, RowId } from '../protocol/ids.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { ChannelStates } from './channel-states.ts';
 import type { Connection } from './connection.ts';
+import type { Counts } from './counts.ts';
 import type { Draft, EventLog, Outcome } from './event-log.ts';
 import type { Fanout } from './fanout.ts';
 import type { Hub } from './hub.ts';
@@ -54,6 +55,7 @@ export type ServerContext = {
   readonly uploading: Turns<RowId>;
   /** Connections of members that are logged in. */
   readonly online: Map<MemberId, Set<Peer>>;
+  readonly counts: Counts;
   readonly rates: { readonly [Name in RateName]: Rates };
   /** Appends one event with the batch of this tick; resolves after its commit, and after it was told. */
   readonly append: (draft: Draft) => Promise<Outcome>;

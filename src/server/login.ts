@@ -155,6 +155,7 @@ const register = async (
     { kind: 'device', row: deviceRow(certificate, bytesOf(encoded), now) },
   ];
   await appendAuthority(context, certificate.member, { what: 'member.joined' }, changes);
+  context.counts.add('joins');
 };
 
 const admitDevice = async (

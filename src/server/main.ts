@@ -9,7 +9,8 @@ import { parseDuration, parseTime } from '../protocol/time-words.ts';
 import { Admin, type AdminRequest, linkOf } from './admin.ts';
 import { askAdmin } from './admin-client.ts';
 import { restoreServer } from './backup.ts';
-import { Metrics } from './metrics.ts';
+import { COUNTED, type Counted } from './counts.ts';
+import { type Metric, Metrics } from './metrics.ts';
 import { RoomServer, type ServerOptions } from './server.ts';
 import { createServer, isServer, serverPaths } from './server-dir.ts';
 import { ServerStore } from './server-store.ts';
@@ -214,7 +215,7 @@ const readPem = (path: string): string => {
   return readFileSync(path, 'utf8');
 };
 
-const metricsOf = (server: RoomServer) => {
+const metricsOf = (server: RoomServer): Metric[] => {
   const { context } = server;
   return [
     { name: 'connections', kind: 'gauge', doc: 'Connections that hold a socket', value: () => server.connections },
@@ -227,8 +228,14 @@ const metricsOf = (server: RoomServer) => {
       doc: 'Events handed to readers',
       value: () => context.fanout.delivered,
     },
+    ...(Object.keys(COUNTED) as Counted[]).map((what) => ({
+      name: `${what.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}_total`,
+      kind: 'counter' as const,
+      doc: COUNTED[what],
+      value: () => context.counts.of(what),
+    })),
     { name: 'resident_bytes', kind: 'gauge', doc: 'Resident memory', value: () => process.memoryUsage.rss() },
-  ] as const;
+  ];
 };
 
 const administer = async (words: readonly string[], values: Values): Promise<number> => {

@@ -2,10 +2,11 @@
 import { ed25519Public } from '../crypto/primitives.ts';
 import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { isErrorCode, SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type RowId, timedId } from '../protocol/ids.ts';
 import { ChannelStates } from './channel-states.ts';
 import type { Peer, RateName, ServerContext, Session } from './context.ts';
+import { Counts } from './counts.ts';
 import { endReading, endsReading } from './endings.ts';
 import { LogError } from './event-log.ts';
 import { Fanout } from './fanout.ts';
@@ -97,6 +98,7 @@ export class RoomServer implements AsyncDisposable {
     });
     const waiting = new Map<Peer, (() => void)[]>();
     const origins = new Set(options.origins);
+    const counts = new Counts();
     const context: ServerContext = {
       clock,
       random,
@@ -116,6 +118,7 @@ export class RoomServer implements AsyncDisposable {
       publishing: new Turns(),
       uploading: new Turns(),
       online: new Map(),
+      counts,
       rates: ratesOf({ ...RATES, ...options.rates }),
       append: async (draft) => {
         try {
@@ -155,7 +158,8 @@ export class RoomServer implements AsyncDisposable {
           wake(peer);
           onClosed(context, peer);
         },
-        refused: (why) => journal.debug('connection.refused', { why }),
+        // A message that is no message comes from somebody who was let in; the rest was not.
+        refused: (why) => counts.add(isErrorCode(why) ? 'badMessages' : 'refusedConnections'),
       },
     });
     const urls = options.listen.flatMap((place, i) => urlOf(place, listener.addresses[i]));

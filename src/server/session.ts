@@ -34,7 +34,7 @@ export const onText = (context: ServerContext, peer: Peer, text: string): void =
   try {
     request = decodeRequest(text);
   } catch (error) {
-    return refuseMessage(peer, error);
+    return refuseMessage(context, peer, error);
   }
   answer(context, peer, request.id, () => ask(context, peer, request));
 };
@@ -54,7 +54,9 @@ const publishInTurn = async (context: ServerContext, peer: Peer, message: Publis
   const { placed } = await context.publishing.run(peer, async () =>
     publish(context, await present(context, peer), message),
   );
-  return placed;
+  const place = await placed;
+  context.counts.add('publishes');
+  return place;
 };
 
 const uploadInTurn = (context: ServerContext, peer: Peer, part: Part): Promise<object> => {
@@ -132,40 +134,53 @@ export const membershipIn = async (
   return membership;
 };
 
-// A connection that asks faster than it is answered is not read meanwhile.
 const answer = (context: ServerContext, peer: Peer, id: number, ask: () => Promise<object>): void => {
-  const { asking } = context;
-  const count = (asking.get(peer) ?? 0) + 1;
-  asking.set(peer, count);
-  if (count === ASKED_AT_ONCE_MAX) peer.pause();
-  const over = (): void => {
+  const over = asked(context, peer);
+  // What throws at once is an answer like any other.
+  const asking = (async () => ask())();
+  asking.finally(over).then(
+    (ok) => {
+      context.counts.add('requests');
+      send(peer, { id, ok });
+      if (peer.state?.phase === 'in' && peer.state.endsItself) peer.close(CLOSE.policy, 'server.banned');
+    },
+    (error: unknown) => {
+      const known = expectedError(error);
+      if (known === undefined) return context.bug(error);
+      count(context, peer, known.code);
+      if (known instanceof ProtocolError && known.details.close === true) return peer.close(CLOSE.policy, known.code);
+      send(peer, { id, error: wireError(known) });
+    },
+  );
+};
+
+// A connection that asks faster than it is answered is not read meanwhile.
+const asked = ({ asking }: ServerContext, peer: Peer): (() => void) => {
+  const waiting = (asking.get(peer) ?? 0) + 1;
+  asking.set(peer, waiting);
+  if (waiting === ASKED_AT_ONCE_MAX) peer.pause();
+  return () => {
     const left = (asking.get(peer) ?? 1) - 1;
     if (left === 0) asking.delete(peer);
     else asking.set(peer, left);
     if (left === ASKED_AT_ONCE_MAX - 1 && peer.isOpen) peer.resume();
   };
-  // What throws at once is an answer like any other.
-  (async () => ask())()
-    .finally(over)
-    .then(
-      (ok) => {
-        send(peer, { id, ok });
-        if (peer.state?.phase === 'in' && peer.state.endsItself) peer.close(CLOSE.policy, 'server.banned');
-      },
-      (error: unknown) => {
-        const known = expectedError(error);
-        if (known === undefined) return context.bug(error);
-        if (known instanceof ProtocolError && known.details.close === true) return peer.close(CLOSE.policy, known.code);
-        send(peer, { id, error: wireError(known) });
-      },
-    );
 };
 
-const refuseMessage = (peer: Peer, error: unknown): void => {
+// Before the log-in everything that is refused is a log-in that has failed.
+const count = ({ counts }: ServerContext, peer: Peer, code: ErrorCode): void => {
+  counts.add('requests');
+  counts.add('refusals');
+  if (code === 'rate.limited') counts.add('rateLimited');
+  if (peer.state?.phase === 'spent') counts.add('loginFailures');
+};
+
+const refuseMessage = (context: ServerContext, peer: Peer, error: unknown): void => {
   if (!(error instanceof ProtocolError)) throw error;
   const { request } = error.details;
   if (typeof request !== 'number') throw error;
   const code: ErrorCode = error.details.why === 'unknown' ? 'request.unknownKind' : 'request.invalid';
+  count(context, peer, code);
   send(peer, { id: request, error: { code } });
 };
 

@@ -1,7 +1,7 @@
 // A real server on loopback and members who speak the wire to it: the client of an account without the account.
 import { join } from 'node:path';
 import { ServerClient } from '../../src/core/server-client.ts';
-import { deviceIdOf, makeDeviceCertificate, memberIdOf, memberSecrets } from '../../src/crypto/member.ts';
+import { deviceIdOf, makeDeviceCertificate, memberIdOf, memberSecrets, signLogin } from '../../src/crypto/member.ts';
 import { ed25519Public, sha256 } from '../../src/crypto/primitives.ts';
 import {
   channelOf,
@@ -287,6 +287,7 @@ export class Speaker {
   #last = 0;
   #closed: Closed | undefined;
   readonly #waiting = new Map<number, (said: Said) => void>();
+  #next: (said: Said) => void = () => {};
   #over: (closed: Closed) => void = () => {};
   /** Resolves once the server has ended it. */
   readonly over = new Promise<Closed>((resolve) => {
@@ -323,6 +324,21 @@ export class Speaker {
     return this.#answer(id, () => this.link.binary(bytes));
   }
 
+  /** What is said to a text that may be anything. */
+  text(text: string): Promise<Said> {
+    const said = new Promise<Said>((resolve) => {
+      this.#next = resolve;
+    });
+    this.link.text(text);
+    return said;
+  }
+
+  /** Logs in as a member who is known, after the greeting. */
+  async login(greeting: Awaited<ReturnType<Speaker['greet']>>, { seed, certificate }: ReturnType<Member['keys']>) {
+    const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
+    return this.ask('login', { certificate: base64(certificate), proof: base64(signLogin(seed, greeting)) });
+  }
+
   /** Greets; gives what a log-in needs. */
   async greet(hosted: Hosted, origin = hosted.target.origin) {
     const clientNonce = systemRandom.bytes(32);
@@ -351,12 +367,14 @@ export class Speaker {
 
   #said(said: Said): void {
     if (!('id' in said) || said.id === undefined) return;
+    this.#next(said);
     this.#waiting.get(said.id)?.(said);
     this.#waiting.delete(said.id);
   }
 
   #end(closed: Closed): void {
     this.#closed = closed;
+    this.#next(closed);
     for (const resolve of this.#waiting.values()) resolve(closed);
     this.#waiting.clear();
     this.#over(closed);

@@ -1,0 +1,97 @@
+// Whatever comes in a frame, before a log-in and after it: one typed error or the end of that connection, counted; nothing more.
+import { expect, test } from 'vitest';
+import { isErrorCode } from '../../src/protocol/errors.ts';
+import { type EventId, timedId } from '../../src/protocol/ids.ts';
+import { encodeEvent, encodePart, encodePublish, REQUESTS } from '../../src/protocol/server.ts';
+import { Dice, mutateBytes, mutateJson } from '../fuzz/dice.ts';
+import { Hosted, type Member, type Said, Speaker } from './scene.ts';
+
+const CASES = 150;
+const PHASES = ['greeting', 'log-in', 'member'] as const;
+
+const valid = (dice: Dice, who: Member, channel: string): Record<string, unknown> => ({
+  channel,
+  channels: [channel],
+  cursors: { [channel]: [1, dice.int(9), null] },
+  member: who.id,
+  members: [who.id],
+  device: 'dd'.repeat(16),
+  hash: 'ab'.repeat(32),
+  sizeBytes: dice.int(9),
+  upload: 'ab'.repeat(16),
+  query: 'word',
+  seq: dice.int(9),
+  limit: dice.int(9),
+  on: true,
+  state: 'away',
+  name: 'ops',
+  nonce: Buffer.alloc(32).toString('base64'),
+  versions: [1],
+  origin: 'wss://nowhere:1',
+  certificate: Buffer.from(who.keys().certificate).toString('base64'),
+  proof: Buffer.alloc(64).toString('base64'),
+});
+
+const binaryOf = (dice: Dice, who: Member, channel: string): Uint8Array => {
+  const id = timedId<EventId>(Date.now(), dice.bytes(10));
+  const body = new Uint8Array(dice.bytes(1 + dice.int(300)));
+  const event = { request: 0, channel, epoch: 1, seq: 1, id, member: who.id, at: 1, kind: 1, erased: false, body };
+  return dice.pick([
+    () => encodePublish({ request: 0, channel, id, kind: dice.int(5), checkedAt: 9, ttlSeconds: dice.int(9), body }),
+    () => encodePart({ request: 0, upload: 'ab'.repeat(16), offset: dice.int(9), body }),
+    () => encodeEvent(event),
+    () => dice.bytes(5 + dice.int(80)),
+  ])();
+};
+
+/** One message that may be wrong anywhere; resolves with what the server says to it. */
+const say = (dice: Dice, speaker: Speaker, who: Member, channel: string): Promise<Said> => {
+  const isBinary = dice.int(3) === 0;
+  if (isBinary) {
+    const bytes = binaryOf(dice, who, channel);
+    const spoilt = dice.chance(0.5) ? bytes : mutateBytes(dice, bytes);
+    return speaker.say(spoilt.length < 5 ? bytes : spoilt);
+  }
+  const name = dice.pick(Object.keys(REQUESTS));
+  const params = valid(dice, who, channel);
+  const spoilt = mutateJson(dice, { ...params, id: 1, do: name });
+  // Larger ones end with the frame already: test/server/listener.test.ts.
+  return dice.chance(0.3) || spoilt.length > 60_000 ? speaker.ask(name, params) : speaker.text(spoilt);
+};
+
+test('every frame gets one typed error, an answer or the end of its connection, and is counted', async () => {
+  const often = { burst: 1e6, perSecond: 1e6 };
+  await using hosted = await Hosted.start({ rates: { publish: often, burst: often, request: often, direct: often } });
+  const host = hosted.member('host');
+  await host.join();
+  const { channel } = await host.create('ops');
+  const { counts } = hosted.server.context;
+  const seen = new Map<string, number>();
+  for (let seed = 1; seed <= CASES; seed++) {
+    const dice = new Dice(seed);
+    const speaker = await Speaker.to(hosted);
+    const phase = PHASES[seed % 3] ?? 'member';
+    const before = counts.of('requests') + counts.of('badMessages');
+    let counted = 0;
+    if (phase !== 'greeting') {
+      const greeting = await speaker.greet(hosted);
+      if (phase === 'member') await speaker.login(greeting, host.keys());
+      counted += phase === 'member' ? 2 : 1;
+    }
+    let said: Said = {};
+    for (let i = 0; i < 4 && !('closed' in said); i++) {
+      said = await say(dice, speaker, host, channel);
+      const code = 'closed' in said ? said.why : (said.error?.code ?? 'ok');
+      expect(code === 'ok' || isErrorCode(code), `seed ${seed}: ${code}`).toBe(true);
+      seen.set(code, (seen.get(code) ?? 0) + 1);
+      counted++;
+    }
+    expect(counts.of('requests') + counts.of('badMessages') - before, `seed ${seed}`).toBe(counted);
+    speaker.leave();
+  }
+  expect([...seen.keys()].sort()).toEqual(
+    expect.arrayContaining(['frame.invalid', 'login.needed', 'ok', 'request.invalid', 'request.refused']),
+  );
+  // Nobody else noticed.
+  expect(await host.say(channel, 'still here')).toMatchObject({ seq: expect.any(Number) });
+});
