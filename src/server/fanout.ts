@@ -55,9 +55,8 @@ export class Fanout<R extends Reader> {
     remove(this.#tickets, ticket.channel, ticket);
   }
 
-  /** From now on, unless the ticket is over: what waits in this tick was answered by the resume that comes before. */
-  subscribe({ reader, channel, isOver }: Ticket<R>): void {
-    if (isOver) return;
+  /** From now on: what waits in this tick was answered by the resume that comes before. */
+  subscribe({ reader, channel }: Ticket<R>): void {
     this.#flush();
     add(this.#readers, channel, reader);
     add(this.#channels, reader, channel);

@@ -46,6 +46,7 @@ export class Hosted implements AsyncDisposable {
   #store: ServerStore | undefined;
   #server: RoomServer | undefined;
   #port = 0;
+  #held: Promise<void> | undefined;
   #rates: ServerOptions['rates'];
 
   static async start(
@@ -89,6 +90,10 @@ export class Hosted implements AsyncDisposable {
     this.#store = ServerStore.open(this.#paths, PORTS);
     this.#server = await RoomServer.start({
       ...PORTS,
+      turn: async () => {
+        await turn();
+        await this.#held;
+      },
       store: this.#store,
       journal: new TestLog(),
       listen: [{ kind: 'tcp', host: '127.0.0.1', port: this.#port, tls: 'pinned' }],
@@ -105,6 +110,18 @@ export class Hosted implements AsyncDisposable {
   async close(): Promise<void> {
     await this.#server?.[Symbol.asyncDispose]();
     await this.#store?.[Symbol.asyncDispose]();
+  }
+
+  /** Lets nothing into the log until the answer is called. */
+  hold(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#held = promise;
+    return resolve;
+  }
+
+  /** Resolves once so many events wait for the log. */
+  async waiting(count: number): Promise<void> {
+    while (this.server.context.hub.depth < count) await turn();
   }
 
   member(name: string, serversKey?: Uint8Array<ArrayBuffer>): Member {
