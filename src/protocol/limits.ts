@@ -237,6 +237,7 @@ export const GAP_MS = 25;
 // rooms: what a server does now and then
 export const JOB_ERASE_MS = 10 * SECOND;
 export const JOB_MS = 1 * MINUTE;
+export const JOB_TIDY_MS = 1 * HOUR;
 /** Longer than any of them takes. */
 export const JOB_LEASE_MS = 10 * MINUTE;
 export const ATTEMPTS_KEPT_MS = 1 * DAY;
@@ -281,3 +282,6 @@ export const ASKED_AT_ONCE_MAX = 64;
 /** How old an event's id may be that is published, and how far ahead of the server's clock. */
 export const EVENT_ID_AGE_MS_MAX = 31 * DAY;
 export const EVENT_ID_AHEAD_MS_MAX = 1 * HOUR;
+/** How soon after an event the index of its open channel follows, and how many batches a search waits for. */
+export const INDEX_MS = 1 * SECOND;
+export const SEARCH_BATCHES_MAX = 10;

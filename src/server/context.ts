@@ -1,6 +1,6 @@
 // What every part of the server works with: log, tables, files, keys, who is connected, and how often somebody may do what.
 import type { Clock, Log, Random } from '../ports.ts';
-import type { DeviceId, EventId, MemberId, RowId } from '../protocol/ids.ts';
+import type { BlobHash, DeviceId, EventId, MemberId, RowId } from '../protocol/ids.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { ChannelStates } from './channel-states.ts';
 import type { Connection } from './connection.ts';
@@ -8,8 +8,10 @@ import type { Counts } from './counts.ts';
 import type { Draft, EventLog, Outcome } from './event-log.ts';
 import type { Fanout } from './fanout.ts';
 import type { Hub } from './hub.ts';
+import type { Indexer } from './indexer.ts';
 import type { Sealer } from './key-file.ts';
 import type { Rates } from './rates.ts';
+import type { SearchIndex } from './search-index.ts';
 import type { StateStore } from './state-store.ts';
 import type { Turns } from './turns.ts';
 
@@ -37,6 +39,8 @@ export type ServerContext = {
   readonly log: EventLog;
   readonly store: StateStore;
   readonly blobs: BlobStore;
+  readonly search: SearchIndex;
+  readonly indexer: Indexer;
   readonly sealer: Sealer;
   readonly states: ChannelStates;
   readonly fanout: Fanout<Peer>;
@@ -51,8 +55,8 @@ export type ServerContext = {
   readonly asking: Map<Peer, number>;
   /** Publishes of one connection, in the order in which they came. */
   readonly publishing: Turns<Peer>;
-  /** What is done with one upload. */
-  readonly uploading: Turns<RowId>;
+  /** What is done with one upload, or with the file of one blob. */
+  readonly uploading: Turns<RowId | BlobHash>;
   /** Connections of members that are logged in. */
   readonly online: Map<MemberId, Set<Peer>>;
   readonly counts: Counts;

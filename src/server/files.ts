@@ -4,11 +4,10 @@ import type { BlobHash, ChannelId, RowId } from '../protocol/ids.ts';
 import { BLOB_PARTS_AHEAD_BYTES, MEMBER_FILES_BYTES_MAX, UPLOAD_MS, WIRE_PART_BYTES } from '../protocol/limits.ts';
 import { type Answer, EVENT, encodePart, type Part, type RequestParams } from '../protocol/server.ts';
 import { binaryFrame } from '../protocol/websocket.ts';
+import { type Asker, membershipIn, mustWrite } from './access.ts';
 import type { ServerContext } from './context.ts';
 import { refusedBy } from './login.ts';
-import { mustWrite } from './publish.ts';
 import type { UploadRow } from './rows.ts';
-import { type Asker, membershipIn } from './session.ts';
 
 /** Begins an upload, goes on with one of the same bytes, or says that they are here already. Throws `quota.exceeded`. */
 export const beginBlob = async (
@@ -81,10 +80,13 @@ const completeInTurn = async (
   if (row === undefined || row.member !== member.id || row.channel !== channel) throw new SottoError('file.unknown');
   await mustTake(context, row);
   const now = clock.now();
-  await store.putBlob(row.hash, { size: row.size, isWhole: false, now });
-  await blobs.complete(row.id, { hash: row.hash, size: row.size });
-  await store.putBlob(row.hash, { size: row.size, isWhole: true, now });
-  await refer(context, row);
+  // Never while collection takes the same bytes away.
+  await context.uploading.run(row.hash, async () => {
+    await store.putBlob(row.hash, { size: row.size, isWhole: false, now });
+    await blobs.complete(row.id, { hash: row.hash, size: row.size });
+    await store.putBlob(row.hash, { size: row.size, isWhole: true, now });
+    await refer(context, row);
+  });
   await store.removeUpload(row.id);
   return {};
 };

@@ -6,6 +6,7 @@ import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
 import { textFrame } from '../protocol/websocket.ts';
+import type { Asker } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';
 import { beginBlob, completeBlob, getBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
@@ -13,8 +14,8 @@ import { controls, headObject, page, resume } from './live.ts';
 import { appendAuthority, memberObject, notify } from './login.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
 import type { ChannelRow, DeviceRow, MemberRow } from './rows.ts';
+import { search } from './search.ts';
 import { removeSecond, setSecond } from './second.ts';
-import type { Asker } from './session.ts';
 import { skeletonOf } from './skeleton.ts';
 
 type Handled = Exclude<RequestName, 'hello' | 'login'>;
@@ -138,9 +139,7 @@ export const HANDLERS: Handlers = {
   },
   'log.page': page,
   'log.control': controls,
-  'log.search': async () => {
-    throw new SottoError('server.unavailable');
-  },
+  'log.search': search,
   resume,
   leave: async ({ fanout, hub }, { peer }, { channels }) => {
     for (const channel of channels) {

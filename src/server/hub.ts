@@ -6,7 +6,7 @@ import { type ChannelId, type EventId, idOf } from '../protocol/ids.ts';
 import { ROOM_PAGE_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import { EVENT } from '../protocol/server.ts';
 import type { ChannelStates } from './channel-states.ts';
-import type { Cursor, Draft, EventLog, Outcome, Stored } from './event-log.ts';
+import type { Cursor, Draft, EventLog, Outcome, Seq, Stored } from './event-log.ts';
 import type { Fanout, Reader } from './fanout.ts';
 import { Follow, type Frame, type Step } from './follow.ts';
 import { frameOf } from './frames.ts';
@@ -74,6 +74,11 @@ export class Hub<R extends Reader> implements AsyncDisposable {
   /** Finished frames after a cursor, when they are in memory; none when there is nothing newer; undefined: ask the log. */
   since(channel: ChannelId, cursor: Cursor): readonly Frame[] | undefined {
     return this.#follow.since(channel, cursor);
+  }
+
+  /** The log has lost bodies up to a place: no frame of them stays in memory. */
+  forget(channel: ChannelId, upTo: Seq): void {
+    this.#follow.forget(channel, upTo);
   }
 
   /** Nobody reads a channel any more. */

@@ -4,9 +4,9 @@ import { SottoError } from '../protocol/errors.ts';
 import type { MemberId, RowId } from '../protocol/ids.ts';
 import { INVITE_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { Answer, RequestParams, ServerInvite } from '../protocol/server.ts';
+import type { Asker } from './access.ts';
 import type { ServerContext } from './context.ts';
 import type { InviteRow, ServerRole } from './rows.ts';
-import type { Asker } from './session.ts';
 
 const TOKEN_BYTES = 16;
 
@@ -37,7 +37,7 @@ export const makeInvite = async (
   return { row, token };
 };
 
-/** Makes an invite; its token is told this once. Throws `request.notAllowed` for a role that the asker may not give. */
+/** An invite by a member who may make it. Throws `request.notAllowed`. */
 export const createInvite = async (
   context: ServerContext,
   { member }: Asker,
@@ -53,7 +53,7 @@ export const createInvite = async (
   return { invite: inviteObject(row), token };
 };
 
-/** The invites that still work. */
+/** Invites that still work. */
 export const listInvites = async ({ store, clock }: ServerContext): Promise<Answer<'invite.list'>> => {
   const rows = await store.listInvites(undefined, ROOM_PAGE_MAX);
   const now = clock.now();

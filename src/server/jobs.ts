@@ -9,6 +9,7 @@ import {
   JOB_ERASE_MS,
   JOB_LEASE_MS,
   JOB_MS,
+  JOB_TIDY_MS,
 } from '../protocol/limits.ts';
 import { type BlobStore, isBlobHash } from './blob-store.ts';
 import { type EventLog, LogError, type Millis, type Seq } from './event-log.ts';
@@ -20,8 +21,11 @@ export type JobPorts = {
   readonly blobs: BlobStore;
   readonly clock: Clock;
   readonly journal: Journal;
-  /** Readers' frames of a channel up to this event may hold what is gone: they leave the memory. */
-  readonly forget: (channel: ChannelId, upTo: Seq) => void;
+  /** Bodies are gone, or all events up to one: frames in memory and the index of words hold nothing of them either. */
+  readonly erased: (channel: ChannelId, seqs: readonly Seq[]) => void;
+  readonly pruned: (channel: ChannelId, upTo: Seq) => void;
+  /** What the server itself keeps in memory and beside the log is put in order. */
+  readonly tidy: () => Promise<void>;
   /** A fault of ours. */
   readonly bug: (error: unknown) => void;
 };
@@ -37,13 +41,13 @@ type Job = {
 const PAGE = 500;
 
 /** Empties the bodies of events whose time is over. */
-const eraseExpired = async ({ log, state, forget }: JobPorts, now: Millis): Promise<void> => {
+const eraseExpired = async ({ log, state, erased }: JobPorts, now: Millis): Promise<void> => {
   for (;;) {
     const due = await state.listExpired(now, PAGE);
     for (const [channel, events] of Map.groupBy(due, (one) => one.channel)) {
       const seqs = events.map(({ seq }) => seq);
       await log.erase(channel, seqs);
-      forget(channel, Math.max(...seqs));
+      erased(channel, seqs);
     }
     if (due.length < PAGE) return;
   }
@@ -53,7 +57,7 @@ const isErasureDue = async ({ state }: JobPorts, now: Millis): Promise<boolean> 
   (await state.listExpired(now, 1)).length > 0;
 
 /** Removes events that are older than their channel keeps, and what they referred to. */
-const retain = async ({ log, state, forget }: JobPorts, now: Millis): Promise<void> => {
+const retain = async ({ log, state, pruned }: JobPorts, now: Millis): Promise<void> => {
   for (let last: ChannelId | undefined; ; ) {
     const channels = await state.listChannels(last, PAGE);
     for (const { id, retentionMs } of channels) {
@@ -63,7 +67,7 @@ const retain = async ({ log, state, forget }: JobPorts, now: Millis): Promise<vo
       await state.removeBlobRefsBefore(id, now - retentionMs);
       if (upTo === 0) continue;
       await log.prune(id, upTo);
-      forget(id, upTo);
+      pruned(id, upTo);
     }
     if (channels.length < PAGE) return;
   }
@@ -98,6 +102,7 @@ const JOBS: readonly Job[] = [
   { name: 'retain', everyMs: JOB_MS, run: retain },
   { name: 'collect', everyMs: JOB_MS, run: collect },
   { name: 'forget', everyMs: JOB_MS, run: forgetCounts },
+  { name: 'tidy', everyMs: JOB_TIDY_MS, run: ({ tidy }) => tidy() },
 ];
 
 /** Runs each job again and again, one at a time and on one node at a time. A step that fails is tried at the next turn. */
@@ -110,6 +115,15 @@ export class Jobs implements AsyncDisposable {
   constructor(ports: JobPorts) {
     this.#ports = ports;
     for (const job of JOBS) this.#later(job);
+  }
+
+  /** Runs a job as if its time had come; resolves at its end. */
+  async run(name: string): Promise<void> {
+    const job = JOBS.find((one) => one.name === name);
+    if (job === undefined) throw new Error(`there is no job ${name}`);
+    this.#cancels.get(name)?.();
+    this.#begin(job);
+    await this.#running;
   }
 
   /** Resolves when those that were due have come to their end. */
@@ -125,10 +139,14 @@ export class Jobs implements AsyncDisposable {
   }
 
   #later(job: Job): void {
-    const cancel = this.#ports.clock.after(job.everyMs, () => {
-      this.#running = this.#running.then(() => this.#run(job)).catch(this.#ports.bug);
-    });
-    this.#cancels.set(job.name, cancel);
+    this.#cancels.set(
+      job.name,
+      this.#ports.clock.after(job.everyMs, () => this.#begin(job)),
+    );
+  }
+
+  #begin(job: Job): void {
+    this.#running = this.#running.then(() => this.#run(job)).catch(this.#ports.bug);
   }
 
   async #run(job: Job): Promise<void> {

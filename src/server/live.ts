@@ -3,12 +3,12 @@ import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, EventId } from '../protocol/ids.ts';
 import { GAP_MS, RESUME_CHANNELS_MAX, ROOM_PAGE_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import { type Answer, EVENT, type RequestParams, type WireHead } from '../protocol/server.ts';
+import { type Asker, membershipIn } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';
 import type { Cursor, Head, PageLimit, Stored } from './event-log.ts';
 import type { Ticket } from './fanout.ts';
 import { frameOf } from './frames.ts';
 import type { MembershipRow } from './rows.ts';
-import { type Asker, membershipIn } from './session.ts';
 
 const PAGE: PageLimit = { events: ROOM_PAGE_MAX, bytes: ROOM_PAGE_BYTES_MAX };
 
@@ -126,7 +126,8 @@ const resumeOne = async (
 
 type Page = { readonly channel: ChannelId; readonly epoch: number; readonly request: number };
 
-const sendAll = async (
+/** Sends events as frames, as fast as they are taken. */
+export const sendAll = async (
   context: ServerContext,
   peer: Peer,
   { channel, epoch, request }: Page,
@@ -136,7 +137,7 @@ const sendAll = async (
 };
 
 /** The first seq a member may read: in a `joined` channel that of their own join. */
-const firstVisible = async (
+export const firstVisible = async (
   { store }: ServerContext,
   channel: ChannelId,
   membership: MembershipRow | undefined,

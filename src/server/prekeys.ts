@@ -3,9 +3,9 @@ import { SottoError } from '../protocol/errors.ts';
 import type { MemberId } from '../protocol/ids.ts';
 import { joinBundle, PREKEY_ENTRY_BYTES, prekeyIdOf } from '../protocol/prekeys.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
+import type { Asker } from './access.ts';
 import type { ServerContext } from './context.ts';
 import type { PrekeyRow } from './rows.ts';
-import type { Asker } from './session.ts';
 
 type Entry = Omit<PrekeyRow, 'device'>;
 

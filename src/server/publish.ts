@@ -9,13 +9,12 @@ import { type ChannelId, type EventId, type MemberId, SERVER_CHANNEL, timeOfId }
 import { EVENT_BODY_BYTES_MAX, EVENT_ID_AGE_MS_MAX, EVENT_ID_AHEAD_MS_MAX } from '../protocol/limits.ts';
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
 import { EVENT, type Publish } from '../protocol/server.ts';
+import { type Asker, membershipIn, mustWrite } from './access.ts';
 import { type Change, changesAuthority } from './changes.ts';
 import type { ServerContext } from './context.ts';
 import type { Draft, Outcome } from './event-log.ts';
 import { refusedBy } from './login.ts';
-import type { ChannelRole, ChannelRow, MembershipRow } from './rows.ts';
-import type { Asker } from './session.ts';
-import { membershipIn } from './session.ts';
+import type { ChannelRole, MembershipRow } from './rows.ts';
 import { skeletonOf } from './skeleton.ts';
 
 type Publisher = Pick<Asker, 'peer' | 'session' | 'member'>;
@@ -99,17 +98,11 @@ const contentOf = async (context: ServerContext, { member }: Publisher, wanted: 
     checkedAt: Math.min(wanted.checkedAt, head?.authoritySeq ?? 0),
     changes,
   };
-  return async () => placed(await context.append(draft));
-};
-
-/** Throws `channel.muted` or `channel.archived`. */
-export const mustWrite = (
-  { clock }: ServerContext,
-  membership: Pick<MembershipRow, 'mutedUntil'>,
-  { archivedAt }: Pick<ChannelRow, 'archivedAt'>,
-): void => {
-  if (membership.mutedUntil > clock.now()) throw new SottoError('channel.muted');
-  if (archivedAt !== null) throw new SottoError('channel.archived');
+  return async () => {
+    const place = placed(await context.append(draft));
+    if (row.encryption === 'open') context.indexer.due(channel);
+    return place;
+  };
 };
 
 const directOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {

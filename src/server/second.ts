@@ -14,9 +14,9 @@ import {
   TOTP_STEP_MS,
 } from '../protocol/limits.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
+import type { Asker } from './access.ts';
 import type { ServerContext } from './context.ts';
 import type { SecondFactorRow } from './rows.ts';
-import type { Asker } from './session.ts';
 
 type Second = { readonly password: string; readonly code: string };
 

@@ -18,6 +18,8 @@ import type { Turn } from './turn.ts';
 export type ServerPaths = {
   readonly dir: string;
   readonly database: string;
+  /** Full text of open channels: made anew when it is not there. */
+  readonly search: string;
   readonly keyFile: string;
   readonly blobs: string;
   readonly lock: string;
@@ -29,6 +31,7 @@ export type ServerPorts = { readonly clock: Clock; readonly random: Random; read
 export const serverPaths = (dir: string): ServerPaths => ({
   dir,
   database: join(dir, 'server.db'),
+  search: join(dir, 'search.db'),
   keyFile: join(dir, 'server.key'),
   blobs: join(dir, 'blobs'),
   lock: join(dir, 'lock'),
@@ -91,9 +94,14 @@ export const epochAfter = (epoch: Epoch, now: Millis): Epoch => Math.max(epoch +
 /** Opens the database file at `path`, encrypted or not. Throws `server.unknown`, `keyFile.*`, `database.*`, `disk.*`. */
 export const openServerDatabase = (path: string, key: Uint8Array): Database => {
   if (!existsSync(path)) throw new SottoError('server.unknown');
-  const isPlain = readStart(path, PLAIN_HEADER.length).toString('latin1') === PLAIN_HEADER;
-  return openDatabase(path, isPlain ? undefined : databaseKey(key));
+  return openDatabase(path, isPlainFile(path) ? undefined : databaseKey(key));
 };
+
+/** Opens the file of the index, encrypted when the server's database at `main` is. Throws `database.*`, `disk.*`. */
+export const openSearchDatabase = (path: string, main: string, key: Uint8Array): Database =>
+  openDatabase(path, isPlainFile(main) ? undefined : databaseKey(key));
+
+const isPlainFile = (path: string): boolean => readStart(path, PLAIN_HEADER.length).toString('latin1') === PLAIN_HEADER;
 
 /** What seals the secrets in the database. */
 export const sealerOf = (key: Uint8Array, random: Random): Sealer =>

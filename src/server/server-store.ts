@@ -8,8 +8,10 @@ import { checkServer, type ServerCheck } from './check.ts';
 import type { EventLog } from './event-log.ts';
 import { readKeyFile, type Sealer } from './key-file.ts';
 import { migrateServer } from './migrations.ts';
+import { SearchIndex } from './search-index.ts';
 import {
   isServer,
+  openSearchDatabase,
   openServerDatabase,
   SERVER_KEY_LABEL,
   type ServerPaths,
@@ -29,6 +31,7 @@ export class ServerStore implements AsyncDisposable {
   readonly log: EventLog;
   readonly state: StateStore;
   readonly blobs: BlobStore;
+  readonly search: SearchIndex;
   readonly sealer: Sealer;
   readonly #db: Database;
   readonly #wal: Wal;
@@ -40,18 +43,21 @@ export class ServerStore implements AsyncDisposable {
     paths: ServerPaths,
     db: Database,
     lock: Disposable,
-    sealer: Sealer,
-    { clock, turn }: ServerPorts,
+    key: Uint8Array,
+    { clock, turn, random }: ServerPorts,
   ) {
     this.paths = paths;
     this.#db = db;
     this.#lock = lock;
     this.#turn = turn;
     this.#wal = new Wal(db, clock);
-    this.sealer = sealer;
+    this.sealer = sealerOf(key, random);
     this.log = new SqliteEventLog({ db, wal: this.#wal, clock, turn });
     this.state = sqlStateStore(sqliteSql(db));
     this.blobs = directoryBlobStore(paths.blobs);
+    const { epoch = 0 } = db.get<{ epoch: number }>('SELECT epoch FROM server') ?? {};
+    const openFile = (path: string) => openSearchDatabase(path, paths.database, key);
+    this.search = SearchIndex.open(paths.search, openFile, this.log, epoch);
   }
 
   /** Throws `server.unknown`, `server.running`, `keyFile.*`, `database.*`, `disk.*`. */
@@ -65,7 +71,7 @@ export class ServerStore implements AsyncDisposable {
         // A statement that would replace a row is stopped by the triggers too.
         db.exec('PRAGMA recursive_triggers = ON');
         migrateServer(db);
-        return new ServerStore(paths, db, lock, sealerOf(key, ports.random), ports);
+        return new ServerStore(paths, db, lock, key, ports);
       } catch (error) {
         db[Symbol.dispose]();
         throw error;
@@ -98,6 +104,7 @@ export class ServerStore implements AsyncDisposable {
     if (this.#isClosed) return;
     this.#isClosed = true;
     await this.log[Symbol.asyncDispose]();
+    this.search[Symbol.dispose]();
     this.#wal[Symbol.dispose]();
     this.#db[Symbol.dispose]();
     this.#lock[Symbol.dispose]();

@@ -11,7 +11,9 @@ import { endReading, endsReading } from './endings.ts';
 import { LogError } from './event-log.ts';
 import { Fanout } from './fanout.ts';
 import { Hub } from './hub.ts';
+import { Indexer } from './indexer.ts';
 import { makeInvite } from './invites.ts';
+import { collectLeftOver, type JobPorts, Jobs } from './jobs.ts';
 import { Listener, type Place, type TlsKeys } from './listener.ts';
 import { type Rate, Rates } from './rates.ts';
 import type { ServerStore } from './server-store.ts';
@@ -62,6 +64,7 @@ export class RoomServer implements AsyncDisposable {
   readonly urls: readonly string[];
   readonly #listener: Listener<Session>;
   readonly #hub: Hub<Peer>;
+  readonly jobs: Jobs;
   readonly #waiting: Map<Peer, (() => void)[]>;
 
   private constructor(
@@ -75,6 +78,7 @@ export class RoomServer implements AsyncDisposable {
     this.context = context;
     this.#listener = listener;
     this.#hub = hub;
+    this.jobs = new Jobs(jobPortsOf(context));
     this.#waiting = waiting;
     this.urls = urls;
     this.isPinned = isPinned;
@@ -106,6 +110,8 @@ export class RoomServer implements AsyncDisposable {
       log: store.log,
       store: store.state,
       blobs: store.blobs,
+      search: store.search,
+      indexer: new Indexer({ search: store.search, clock, journal, bug }),
       sealer: store.sealer,
       states,
       fanout,
@@ -142,6 +148,7 @@ export class RoomServer implements AsyncDisposable {
       waiting.delete(peer);
       for (const resolve of resolves) resolve();
     };
+    await collectLeftOver({ state: store.state, blobs: store.blobs });
     const listener = await Listener.open<Session>({
       places: options.listen.map((place) => placeOf(place, serverSeed)),
       proxies: options.proxies,
@@ -162,6 +169,7 @@ export class RoomServer implements AsyncDisposable {
         refused: (why) => counts.add(isErrorCode(why) ? 'badMessages' : 'refusedConnections'),
       },
     });
+    await context.indexer.dueAll(store.state);
     const urls = options.listen.flatMap((place, i) => urlOf(place, listener.addresses[i]));
     for (const url of urls) origins.add(url);
     return new RoomServer(
@@ -190,6 +198,8 @@ export class RoomServer implements AsyncDisposable {
   /** Takes nobody new, tells those who are there to come back later, commits what waits, and ends. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listener.stopAccepting();
+    this.context.indexer[Symbol.dispose]();
+    await this.jobs[Symbol.asyncDispose]();
     await this.#hub[Symbol.asyncDispose]();
     await this.#listener[Symbol.asyncDispose]();
     this.#waiting.clear();
@@ -197,6 +207,30 @@ export class RoomServer implements AsyncDisposable {
 }
 
 const OWNER_LOOK = 500;
+
+const jobPortsOf = (context: ServerContext): JobPorts => {
+  const { log, store: state, blobs, clock, journal, hub, search, bug } = context;
+  return {
+    log,
+    state,
+    blobs,
+    clock,
+    journal,
+    bug,
+    erased: (channel, seqs) => {
+      hub.forget(channel, Math.max(...seqs));
+      search.forget(channel, seqs);
+    },
+    pruned: (channel, upTo) => {
+      hub.forget(channel, upTo);
+      search.prune(channel, upTo);
+    },
+    tidy: async () => {
+      for (const rate of Object.values(context.rates)) rate.sweep(clock.monotonic());
+      await context.indexer.reconcile();
+    },
+  };
+};
 
 const ratesOf = (rates: Readonly<Record<RateName, Rate>>): ServerContext['rates'] =>
   Object.fromEntries(Object.entries(rates).map(([name, rate]) => [name, new Rates(rate)])) as Record<RateName, Rates>;

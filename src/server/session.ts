@@ -1,7 +1,7 @@
 // One connection's conversation: greeting, log-in, then requests, each checked against the table of protocol/server.ts.
 
 import { type ErrorCode, expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
-import type { ChannelId, MemberId, RowId } from '../protocol/ids.ts';
+import type { ChannelId, RowId } from '../protocol/ids.ts';
 import { ASKED_AT_ONCE_MAX } from '../protocol/limits.ts';
 import {
   type AnyRequest,
@@ -13,20 +13,12 @@ import {
   REQUESTS,
 } from '../protocol/server.ts';
 import { CLOSE, textFrame } from '../protocol/websocket.ts';
-import type { Peer, ServerContext, Session } from './context.ts';
+import { type Asker, membershipIn } from './access.ts';
+import type { Peer, ServerContext } from './context.ts';
 import { takePart } from './files.ts';
 import { HANDLERS } from './handlers.ts';
 import { greet, login, logout } from './login.ts';
 import { checkPublish, publish } from './publish.ts';
-import type { MemberRow, MembershipRow } from './rows.ts';
-
-/** Who asks, and what they are in the channel that they ask about. */
-export type Asker = {
-  readonly peer: Peer;
-  readonly session: Extract<Session, { phase: 'in' }>;
-  readonly member: MemberRow;
-  readonly membership: MembershipRow | undefined;
-};
 
 /** A text message of a connection: a request. A bug ends the process; everything else is an answer, or ends the connection. */
 export const onText = (context: ServerContext, peer: Peer, text: string): void => {
@@ -116,22 +108,6 @@ const admit = async (context: ServerContext, peer: Peer, needs: Needs, channel: 
   if (needs.channel === undefined || channel === undefined) return { peer, session, member, membership: undefined };
   const membership = await membershipIn(context, member.id, channel as ChannelId, needs.channel);
   return { peer, session, member, membership };
-};
-
-/** What a member is in a channel they may `see` or `read`; nothing in their own inbox. Throws `channel.unknown`, `channel.notMember`, `channel.banned`. */
-export const membershipIn = async (
-  { store }: ServerContext,
-  member: MemberId,
-  channel: ChannelId,
-  needs: 'see' | 'read',
-): Promise<MembershipRow | undefined> => {
-  if ((channel as string) === member) return undefined;
-  const [row, membership] = await Promise.all([store.getChannel(channel), store.getMembership(channel, member)]);
-  const invisible = row === undefined || (row.isPrivate && (membership === undefined || membership.state === 'left'));
-  if (invisible) throw new SottoError('channel.unknown');
-  if (membership?.state === 'banned') throw new SottoError('channel.banned');
-  if (needs === 'read' && membership?.state !== 'joined') throw new SottoError('channel.notMember');
-  return membership;
 };
 
 const answer = (context: ServerContext, peer: Peer, id: number, ask: () => Promise<object>): void => {

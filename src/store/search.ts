@@ -1,5 +1,6 @@
 // Full text over the history: the filters are part of the index query, so that a rare word and a common one cost alike.
 import { SottoError } from '../protocol/errors.ts';
+import { matchOf, type Term, termsOf } from '../protocol/search-words.ts';
 import type { Database } from '../sqlite/open.ts';
 import { getMessage, type MessageRow, type RowRange } from './messages.ts';
 
@@ -20,10 +21,10 @@ export type SearchHit = { readonly row: MessageRow; readonly snippet: string };
  * also as a beginning when it ends in `*`; "quoted words" must follow each other. Throws `params.invalid` without a word.
  */
 export const searchMessages = (db: Database, options: SearchOptions): SearchHit[] => {
-  const terms = parseWords(options.words);
+  const terms = termsOf(options.words);
   if (terms.length === 0) throw new SottoError('params.invalid', { message: 'There is no word to look for' });
   const who = `${options.conversationId === undefined ? '' : `c${options.conversationId}`}${options.side ?? ''}`;
-  const query = `body : (${terms.map(quote).join(' AND ')})${who === '' ? '' : ` AND who : "${who}"`}`;
+  const query = `${matchOf('body', terms)}${who === '' ? '' : ` AND who : "${who}"`}`;
   // The driver binds every number as REAL, and FTS5 seeks to a bound only when it is an integer.
   return db
     .all<{ id: number }>(
@@ -39,21 +40,6 @@ export const searchMessages = (db: Database, options: SearchOptions): SearchHit[
       return row === undefined ? [] : [{ row, snippet: snippetOf(row.body, terms) }];
     });
 };
-
-type Term = { readonly text: string; readonly prefix: boolean };
-
-// What a person types, never the index's own query language: an operator is a word like any other.
-const parseWords = (words: string): Term[] =>
-  [...words.matchAll(/"([^"]*)"?|(\S+)/g)]
-    .map(([, phrase, word]) => ({
-      text: (phrase ?? word ?? '').replace(/\*$/, ''),
-      prefix: word?.endsWith('*') ?? false,
-    }))
-    .filter(({ text }) => /[\p{L}\p{N}]/u.test(text))
-    .slice(0, 32);
-
-// The index reads a query up to its first NUL.
-const quote = ({ text, prefix }: Term): string => `"${text.replace(/["\0]/g, ' ')}"${prefix ? '*' : ''}`;
 
 /** The part of a body around its first hit. */
 const snippetOf = (body: string, terms: readonly Term[]): string => {

@@ -14,10 +14,10 @@ import {
 } from '../../src/crypto/room-event.ts';
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import { dialServer } from '../../src/net/server-dial.ts';
-import type { ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../../src/ports.ts';
+import type { Clock, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../../src/ports.ts';
 import type { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
-import type { Control } from '../../src/protocol/room-content.ts';
+import type { Content, Control } from '../../src/protocol/room-content.ts';
 import { EVENT, type LogEvent, type Notice, type Publish } from '../../src/protocol/server.ts';
 import { RoomServer, type ServerOptions } from '../../src/server/server.ts';
 import { createServer, serverPaths } from '../../src/server/server-dir.ts';
@@ -38,6 +38,12 @@ const network: ServerNetwork = {
     }),
 };
 
+const clockOf = (clock: Clock): Clock => ({
+  now: () => clock.now(),
+  monotonic: () => clock.monotonic(),
+  after: (ms, fire) => clock.after(ms, fire),
+});
+
 /** A server that can be stopped and started again in its folder. */
 export class Hosted implements AsyncDisposable {
   readonly #dir = tempDir();
@@ -46,6 +52,7 @@ export class Hosted implements AsyncDisposable {
   #store: ServerStore | undefined;
   #server: RoomServer | undefined;
   #port = 0;
+  #shiftMs = 0;
   #held: Promise<void> | undefined;
   #rates: ServerOptions['rates'];
 
@@ -73,6 +80,8 @@ export class Hosted implements AsyncDisposable {
     return this.#server;
   }
 
+  readonly #clock: Clock = { ...clockOf(systemClock), now: () => systemClock.now() + this.#shiftMs };
+
   get paths() {
     return this.#paths;
   }
@@ -87,9 +96,10 @@ export class Hosted implements AsyncDisposable {
   }
 
   async open(): Promise<void> {
-    this.#store = ServerStore.open(this.#paths, PORTS);
+    this.#store = ServerStore.open(this.#paths, { ...PORTS, clock: this.#clock });
     this.#server = await RoomServer.start({
       ...PORTS,
+      clock: this.#clock,
       turn: async () => {
         await turn();
         await this.#held;
@@ -110,6 +120,11 @@ export class Hosted implements AsyncDisposable {
   async close(): Promise<void> {
     await this.#server?.[Symbol.asyncDispose]();
     await this.#store?.[Symbol.asyncDispose]();
+  }
+
+  /** The server’s time of day moves on; nobody else’s. */
+  shift(ms: number): void {
+    this.#shiftMs += ms;
   }
 
   /** Lets nothing into the log until the answer is called. */
@@ -247,6 +262,23 @@ export class Member {
     const placed = await this.client.publish(signed);
     room.chain = membersHash(room.chain, sha256(signed.body));
     return placed;
+  }
+
+  /** Signs and publishes a content of an open channel. */
+  async write(room: Room, content: Content, more: { readonly id?: EventId; readonly ttlSeconds?: number } = {}) {
+    const scope = { serverId: this.#hosted.target.serverKey, channelHash: room.hash };
+    const header = { ...this.#header(EVENT.content, { epoch: 1, head: headOf(room.chain) }), ...more };
+    const body = signEvent(scope, header, content, this.#seed);
+    const { ttlSeconds = 0 } = more;
+    const { id } = header;
+    return this.client.publish({
+      channel: room.channel,
+      id,
+      kind: EVENT.content,
+      checkedAt: 2 ** 40,
+      ttlSeconds,
+      body,
+    });
   }
 
   /** From now on it is told what happens in a channel, and what has happened before. */

@@ -31,11 +31,13 @@ beforeEach(async () => {
   forgotten = [];
   journal = new TestLog();
   const { log, state, clock, store } = server;
-  const forget = (channel: ChannelId, upTo: number) => forgotten.push([channel, upTo]);
+  const pruned = (channel: ChannelId, upTo: number) => forgotten.push([channel, upTo]);
+  const erased = (channel: ChannelId, seqs: readonly number[]) => pruned(channel, Math.max(...seqs));
+  const tidy = () => Promise.resolve();
   const bug = (error: unknown) => {
     throw error;
   };
-  ports = { log, state, blobs: store.blobs, clock, journal, forget, bug };
+  ports = { log, state, blobs: store.blobs, clock, journal, erased, pruned, tidy, bug };
 });
 afterEach(async () => {
   expect(journal.unclaimed()).toEqual([]);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 
 // What looks after SQLite's own file may speak to it: schema, migrations, check, opening and checkpoints.
-const OWN = /^(schema-\d+|migrations|check|wal|server-dir|server-store)\.ts$/;
+const OWN = /^(schema-\d+|migrations|check|wal|server-dir|server-store|search-index)\.ts$/;
 const SQLITE_ONLY =
   /rowid|last_insert|INSERT OR|REPLACE INTO|IFNULL|\bGLOB\b|PRAGMA|sqlite_|datetime\(|\bIS NOT \?|\bSELECT \?/i;
 

@@ -1,0 +1,39 @@
+// Who asks, and what they may do in a channel.
+import { SottoError } from '../protocol/errors.ts';
+import type { ChannelId, MemberId } from '../protocol/ids.ts';
+import type { Peer, ServerContext, Session } from './context.ts';
+import type { ChannelRow, MemberRow, MembershipRow } from './rows.ts';
+
+/** Who asks, and what they are in the channel that they ask about. */
+export type Asker = {
+  readonly peer: Peer;
+  readonly session: Extract<Session, { phase: 'in' }>;
+  readonly member: MemberRow;
+  readonly membership: MembershipRow | undefined;
+};
+
+/** What a member is in a channel they may `see` or `read`; nothing in their own inbox. Throws `channel.unknown`, `channel.notMember`, `channel.banned`. */
+export const membershipIn = async (
+  { store }: ServerContext,
+  member: MemberId,
+  channel: ChannelId,
+  needs: 'see' | 'read',
+): Promise<MembershipRow | undefined> => {
+  if ((channel as string) === member) return undefined;
+  const [row, membership] = await Promise.all([store.getChannel(channel), store.getMembership(channel, member)]);
+  const invisible = row === undefined || (row.isPrivate && (membership === undefined || membership.state === 'left'));
+  if (invisible) throw new SottoError('channel.unknown');
+  if (membership?.state === 'banned') throw new SottoError('channel.banned');
+  if (needs === 'read' && membership?.state !== 'joined') throw new SottoError('channel.notMember');
+  return membership;
+};
+
+/** Throws `channel.muted` or `channel.archived`. */
+export const mustWrite = (
+  { clock }: ServerContext,
+  membership: Pick<MembershipRow, 'mutedUntil'>,
+  { archivedAt }: Pick<ChannelRow, 'archivedAt'>,
+): void => {
+  if (membership.mutedUntil > clock.now()) throw new SottoError('channel.muted');
+  if (archivedAt !== null) throw new SottoError('channel.archived');
+};

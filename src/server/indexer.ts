@@ -1,0 +1,73 @@
+// Keeps the index of open channels level with the log, a moment behind it.
+import type { Cancel } from '../ports.ts';
+import { expectedError } from '../protocol/errors.ts';
+import type { ChannelId } from '../protocol/ids.ts';
+import { INDEX_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import type { ServerContext } from './context.ts';
+import { LogError } from './event-log.ts';
+import type { StateStore } from './state-store.ts';
+
+/** Fills the index of one server in the background. */
+export class Indexer implements Disposable {
+  readonly #context: Pick<ServerContext, 'search' | 'clock' | 'journal' | 'bug'>;
+  readonly #due = new Set<ChannelId>();
+  #cancel: Cancel | undefined;
+  #isOver = false;
+
+  constructor(context: Pick<ServerContext, 'search' | 'clock' | 'journal' | 'bug'>) {
+    this.#context = context;
+  }
+
+  /** An open channel may have more than the index has. */
+  due(channel: ChannelId): void {
+    this.#due.add(channel);
+    if (!this.#isOver) this.#cancel ??= this.#context.clock.after(INDEX_MS, () => this.#run());
+  }
+
+  /** Every open channel is looked at: what came while nobody filled the index. */
+  async dueAll(store: StateStore): Promise<void> {
+    for (let last: ChannelId | undefined; !this.#isOver; ) {
+      const rows = await store.listChannels(last, ROOM_PAGE_MAX);
+      for (const { id, encryption } of rows) if (encryption === 'open') this.due(id);
+      last = rows.at(-1)?.id;
+      if (rows.length < ROOM_PAGE_MAX) break;
+    }
+  }
+
+  /** Looks at every entry: what a death between the two files left. */
+  async reconcile(): Promise<void> {
+    for (let doc: number | undefined = 0; doc !== undefined && !this.#isOver; )
+      doc = await this.#context.search.reconcile(doc);
+  }
+
+  [Symbol.dispose](): void {
+    this.#isOver = true;
+    this.#cancel?.();
+  }
+
+  // One batch of each channel, then the others' turn.
+  #run(): void {
+    this.#fill().then(
+      () => {
+        this.#cancel = undefined;
+        const [next] = this.#due;
+        if (next !== undefined) this.due(next);
+      },
+      (error: unknown) => this.#context.bug(error),
+    );
+  }
+
+  async #fill(): Promise<void> {
+    for (const channel of [...this.#due]) {
+      if (this.#isOver) return;
+      try {
+        if (!(await this.#context.search.fill(channel))) this.#due.delete(channel);
+      } catch (error) {
+        // A full disk: later.
+        if (expectedError(error) === undefined && !(error instanceof LogError)) throw error;
+        this.#context.journal.warn('search.notFilled', {});
+        return;
+      }
+    }
+  }
+}

@@ -1,0 +1,172 @@
+// Full text of open channels in a file of its own: made from the log in batches, and made anew whenever it is lost.
+import { rmSync } from 'node:fs';
+import { EVENT_HEADER_BYTES } from '../crypto/room-event.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { type ChannelId, idBytes } from '../protocol/ids.ts';
+import { decodeContent } from '../protocol/room-content.ts';
+import { matchOf, type Term } from '../protocol/search-words.ts';
+import { EVENT } from '../protocol/server.ts';
+import type { Database } from '../sqlite/open.ts';
+import type { Epoch, EventLog, Seq, Stored } from './event-log.ts';
+
+const SCHEMA = `
+CREATE TABLE IF NOT EXISTS of_epoch (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS progress (channel BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS place (doc INTEGER PRIMARY KEY, channel BLOB NOT NULL, seq INTEGER NOT NULL, UNIQUE (channel, seq)) STRICT;
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
+  body, channel, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2');
+`;
+const SIGNATURE_BYTES = 64;
+const BATCH = { events: 200, bytes: 512 * 1024 };
+const PLACES = 500;
+
+export type Found = { readonly seqs: readonly Seq[]; readonly more: boolean };
+
+/** The index of one server. Words only: a text itself is read from the log. */
+export class SearchIndex implements Disposable {
+  readonly #db: Database;
+  readonly #log: EventLog;
+
+  private constructor(db: Database, log: EventLog) {
+    this.#db = db;
+    this.#log = log;
+  }
+
+  /** Opens the file, or begins a new one when it is damaged or of another epoch. `openFile` opens it in the server's way. */
+  static open(path: string, openFile: (path: string) => Database, log: EventLog, epoch: Epoch): SearchIndex {
+    const db = openedWhole(path, openFile, epoch) ?? emptied(path, openFile, epoch);
+    return new SearchIndex(db, log);
+  }
+
+  /** Takes the next events of an open channel. False when it is level with the log. Rejects as the log does. */
+  async fill(channel: ChannelId): Promise<boolean> {
+    const key = idBytes(channel);
+    const { seq: after = 0 } = this.#db.get<{ seq: number }>('SELECT seq FROM progress WHERE channel = ?', key) ?? {};
+    const events = await this.#log.read(channel, after, BATCH);
+    const last = events.at(-1);
+    if (last === undefined) return false;
+    this.#db.transaction(() => {
+      for (const event of events) this.#take(channel, event);
+      this.#db.run(
+        'INSERT INTO progress (channel, seq) VALUES (?, ?) ON CONFLICT (channel) DO UPDATE SET seq = excluded.seq',
+        key,
+        last.seq,
+      );
+    });
+    return true;
+  }
+
+  /** Places of events with all terms, newest first, from `from` up to `before` − 1. */
+  find(
+    channel: ChannelId,
+    terms: readonly Term[],
+    { from, before, limit }: { readonly from: Seq; readonly before: Seq; readonly limit: number },
+  ): Found {
+    const key = idBytes(channel);
+    const edge = (order: 'ASC' | 'DESC', where: string, seq: Seq) =>
+      this.#db.get<{ doc: number }>(
+        `SELECT doc FROM place WHERE channel = ? AND ${where} ORDER BY seq ${order} LIMIT 1`,
+        key,
+        seq,
+      )?.doc;
+    const [first, last] = [edge('ASC', 'seq >= ?', from), edge('DESC', 'seq < ?', before)];
+    if (first === undefined || last === undefined) return { seqs: [], more: false };
+    // FTS5 seeks to a bound only when it is an integer, and the driver binds numbers as REAL.
+    const rows = this.#db.all<{ seq: number }>(
+      `SELECT p.seq FROM words JOIN place p ON p.doc = words.rowid WHERE words MATCH ? AND words.rowid >= CAST(? AS INTEGER)
+        AND words.rowid <= CAST(? AS INTEGER) ORDER BY words.rowid DESC LIMIT ?`,
+      `${matchOf('body', terms)} AND channel : "c${channel}"`,
+      first,
+      last,
+      limit + 1,
+    );
+    return { seqs: rows.slice(0, limit).map(({ seq }) => seq), more: rows.length > limit };
+  }
+
+  /** Events whose bodies are gone. */
+  forget(channel: ChannelId, seqs: readonly Seq[]): void {
+    this.#db.transaction(() => {
+      for (const seq of seqs) this.#remove('channel = ? AND seq = ?', channel, seq);
+    });
+  }
+
+  /** Everything of a channel up to a place. */
+  prune(channel: ChannelId, upTo: Seq): void {
+    this.#db.transaction(() => this.#remove('channel = ? AND seq <= ?', channel, upTo));
+  }
+
+  /**
+   * Looks at some entries after `doc` and removes those whose bodies the log has not any more: what a death between the two
+   * files left. Gives where to go on, undefined at the end.
+   */
+  async reconcile(doc: number): Promise<number | undefined> {
+    const rows = this.#db.all<{ doc: number; channel: Uint8Array; seq: number }>(
+      'SELECT doc, channel, seq FROM place WHERE doc > ? ORDER BY doc LIMIT ?',
+      doc,
+      PLACES,
+    );
+    for (const row of rows) {
+      const channel = Buffer.from(row.channel).toString('hex') as ChannelId;
+      const [event] = await this.#log.read(channel, row.seq - 1, { events: 1, bytes: 1 });
+      if (event?.seq !== row.seq || event.body === null) this.forget(channel, [row.seq]);
+    }
+    return rows.length < PLACES ? undefined : rows.at(-1)?.doc;
+  }
+
+  [Symbol.dispose](): void {
+    this.#db[Symbol.dispose]();
+  }
+
+  #take(channel: ChannelId, event: Stored): void {
+    const text = textOf(event);
+    if (text === '') return;
+    const { lastInsertRowid } = this.#db.run(
+      'INSERT INTO place (channel, seq) VALUES (?, ?)',
+      idBytes(channel),
+      event.seq,
+    );
+    this.#db.run('INSERT INTO words (rowid, body, channel) VALUES (?, ?, ?)', lastInsertRowid, text, `c${channel}`);
+  }
+
+  #remove(where: string, channel: ChannelId, seq: Seq): void {
+    const key = idBytes(channel);
+    this.#db.run(`DELETE FROM words WHERE rowid IN (SELECT doc FROM place WHERE ${where})`, key, seq);
+    this.#db.run(`DELETE FROM place WHERE ${where}`, key, seq);
+  }
+}
+
+/** What may be found of an event of an open channel. */
+const textOf = ({ kind, body }: Stored): string => {
+  if (kind !== EVENT.content || body === null) return '';
+  try {
+    const content = decodeContent(body.subarray(EVENT_HEADER_BYTES, body.length - SIGNATURE_BYTES));
+    if (content.kind === 'text' || content.kind === 'edit' || content.kind === 'topic') return content.text;
+    return content.kind === 'file' ? content.name : '';
+  } catch (error) {
+    // Readers refuse it too.
+    if (error instanceof SottoError) return '';
+    throw error;
+  }
+};
+
+const openedWhole = (path: string, openFile: (path: string) => Database, epoch: Epoch): Database | undefined => {
+  let db: Database | undefined;
+  try {
+    db = openFile(path);
+    db.exec('PRAGMA synchronous = NORMAL');
+    db.exec(SCHEMA);
+    db.run('INSERT INTO of_epoch (id, epoch) VALUES (1, ?) ON CONFLICT DO NOTHING', epoch);
+    if (db.get<{ epoch: number }>('SELECT epoch FROM of_epoch')?.epoch === epoch) return db;
+  } catch (error) {
+    if (!(error instanceof SottoError) || error.code !== 'database.damaged') throw error;
+  }
+  db?.[Symbol.dispose]();
+  return undefined;
+};
+
+const emptied = (path: string, openFile: (path: string) => Database, epoch: Epoch): Database => {
+  for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+  const db = openedWhole(path, openFile, epoch);
+  if (db === undefined) throw new SottoError('database.damaged');
+  return db;
+};

@@ -1,0 +1,40 @@
+// Search in open channels, in an index that is level with the log for whoever asks.
+import { SottoError } from '../protocol/errors.ts';
+import type { ChannelId } from '../protocol/ids.ts';
+import { ROOM_PAGE_BYTES_MAX, SEARCH_BATCHES_MAX } from '../protocol/limits.ts';
+import { termsOf } from '../protocol/search-words.ts';
+import type { Answer, RequestParams } from '../protocol/server.ts';
+import type { Asker } from './access.ts';
+import type { ServerContext } from './context.ts';
+import type { Stored } from './event-log.ts';
+import { firstVisible, sendAll } from './live.ts';
+
+/** Events with all words, newest first, then the answer. Throws `request.refused` where the server reads nothing, `request.invalid`. */
+export const search = async (
+  context: ServerContext,
+  { peer, membership }: Asker,
+  params: RequestParams<'log.search'>,
+  request: number,
+): Promise<Answer<'log.search'>> => {
+  const channel = params.channel as ChannelId;
+  const row = await context.store.getChannel(channel);
+  if (row?.encryption !== 'open') throw new SottoError('request.refused');
+  const terms = termsOf(params.query);
+  if (terms.length === 0) throw new SottoError('request.invalid', { details: { why: 'query' } });
+  for (let batches = 0; batches < SEARCH_BATCHES_MAX; batches++) if (!(await context.search.fill(channel))) break;
+  const from = await firstVisible(context, channel, membership);
+  const before = params.before ?? Number.MAX_SAFE_INTEGER;
+  const { seqs, more } = context.search.find(channel, terms, { from, before, limit: params.limit });
+  const events: Stored[] = [];
+  let bytes = 0;
+  for (const seq of seqs) {
+    const [event] = await context.log.read(channel, seq - 1, { events: 1, bytes: 1 });
+    // What was erased or pruned a moment ago is found no more.
+    if (event?.seq === seq && event.body !== null) events.push(event);
+    bytes += event?.body?.length ?? 0;
+    if (bytes > ROOM_PAGE_BYTES_MAX) break;
+  }
+  const [head] = await context.log.heads([channel]);
+  await sendAll(context, peer, { channel, epoch: head?.epoch ?? 0, request }, events);
+  return { events: events.length, more: more || bytes > ROOM_PAGE_BYTES_MAX };
+};

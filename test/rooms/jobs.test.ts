@@ -1,0 +1,182 @@
+// What goes on by itself: bodies end, channels forget, files go, and open channels can be searched. Each may run again.
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { EVENT } from '../../src/protocol/server.ts';
+import { Hosted, type Member, type Room } from './scene.ts';
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const often = { burst: 1e6, perSecond: 1e6 };
+
+let hosted: Hosted;
+let alice: Member;
+let bob: Member;
+let made = 0;
+
+beforeAll(async () => {
+  hosted = await Hosted.start({ rates: { publish: often, burst: often, request: often } });
+  [alice, bob] = [hosted.member('alice'), hosted.member('bob')];
+  await alice.join();
+  await bob.join();
+});
+
+afterAll(() => hosted[Symbol.asyncDispose]());
+
+const withBob = async (more: Parameters<Member['create']>[1] = {}): Promise<Room> => {
+  const room = await alice.create(`room${++made}`, more);
+  await alice.control(room, { op: 'add', member: bob.id });
+  return room;
+};
+
+const text = (words: string) => ({ kind: 'text', text: words }) as const;
+const run = (name: string) => hosted.server.jobs.run(name);
+const wordsOf = (events: readonly { readonly body: Uint8Array }[]) =>
+  events.map(({ body }) => /"text":"([^"]*)"/.exec(Buffer.from(body).toString())?.[1]);
+
+const find = async (who: Member, room: Room, query: string, more: { before?: number; limit?: number } = {}) => {
+  const { events, answer } = await who.client.events('log.search', { channel: room.channel, query, ...more });
+  return { words: wordsOf(events), seqs: events.map(({ seq }) => seq), more: answer.more };
+};
+
+/** Uploads bytes into a room; gives their hash. */
+const upload = async (who: Member, room: Room, bytes: Uint8Array<ArrayBuffer>): Promise<string> => {
+  const { channel } = room;
+  const hash = createHash('sha256').update(bytes).digest('hex');
+  const begun = await who.client.request('blob.begin', { channel, hash, sizeBytes: bytes.length });
+  await who.client.upload({ upload: begun.upload, offset: 0, body: bytes });
+  await who.client.request('blob.complete', { channel, upload: begun.upload });
+  return hash;
+};
+
+const files = (): string[] =>
+  existsSync(hosted.paths.blobs)
+    ? (readdirSync(hosted.paths.blobs, { recursive: true }) as string[]).filter((name) => name.includes('/'))
+    : [];
+
+test('a body with a time of its own is gone after it: from the log, from memory and from the search', async () => {
+  const room = await withBob();
+  await bob.hear(room.channel);
+  const { seq, epoch } = await alice.write(room, text('ephemeral words'), { ttlSeconds: 60 });
+  await alice.write(room, text('lasting words'));
+  expect((await find(bob, room, 'words')).words).toEqual(['lasting words', 'ephemeral words']);
+  await run('erase');
+  expect((await find(bob, room, 'ephemeral')).seqs).toEqual([seq]);
+  hosted.shift(2 * 60_000);
+  for (let again = 0; again < 2; again++) await run('erase');
+  const { events } = await bob.client.events('log.page', { channel: room.channel, after: seq - 1 });
+  expect(events.map(({ erased, body }) => [erased, body.length === 32])).toEqual([
+    [true, true],
+    [false, false],
+  ]);
+  bob.events.length = 0;
+  await bob.client.request('resume', { cursors: { [room.channel]: [epoch, 0, null] } });
+  expect(bob.events.find((event) => event.seq === seq)).toMatchObject({ erased: true });
+  expect((await find(bob, room, 'words')).words).toEqual(['lasting words']);
+});
+
+test('a channel forgets what is older than it keeps, but not who may do what', async () => {
+  const room = await withBob();
+  await alice.control(room, { op: 'mode', retentionMs: HOUR });
+  const old = await alice.write(room, text('old words'));
+  const hash = await upload(alice, room, new Uint8Array(100).fill(made));
+  const kept = await withBob();
+  await alice.write(kept, text('kept words'));
+  hosted.shift(2 * HOUR);
+  await alice.write(room, text('new words'));
+  for (let again = 0; again < 2; again++) await run('retain');
+  const { events, answer } = await bob.client.events('log.page', { channel: room.channel, after: 0 });
+  expect(wordsOf(events)).toEqual(['new words']);
+  expect(answer.head.prunedTo).toBe(events[0] === undefined ? 0 : events[0].seq - 1);
+  const controls = await bob.client.events('log.control', { channel: room.channel });
+  expect(controls.events).toHaveLength(3);
+  const resumed = await bob.client.request('resume', { cursors: { [room.channel]: [old.epoch, 1, null] } });
+  expect(resumed.channels[room.channel]).toMatchObject({ recovered: false });
+  expect((await find(bob, room, 'words')).words).toEqual(['new words']);
+  expect((await find(bob, kept, 'words')).words).toEqual(['kept words']);
+  const fetched = bob.client.fetch({ channel: room.channel, hash, limit: 100 }, () => {});
+  await expect(fetched).rejects.toMatchObject({ code: 'file.unknown' });
+  // A rule that was made before still holds.
+  await alice.control(room, { op: 'remove', member: bob.id });
+  await expect(bob.say(room.channel, 'no more')).rejects.toMatchObject({ code: 'channel.notMember' });
+});
+
+test('what nobody refers to or goes on with is collected', async () => {
+  const room = await withBob();
+  const bytes = new Uint8Array(1000).fill(77);
+  const hash = await upload(alice, room, bytes);
+  const half = await alice.client.request('blob.begin', {
+    channel: room.channel,
+    hash: 'ef'.repeat(32),
+    sizeBytes: 10,
+  });
+  await alice.client.upload({ upload: half.upload, offset: 0, body: new Uint8Array(5) });
+  expect(files().filter((name) => name.endsWith(hash) || name.endsWith(half.upload))).toHaveLength(2);
+  hosted.shift(DAY + HOUR);
+  for (let again = 0; again < 2; again++) await run('collect');
+  expect(files().filter((name) => name.endsWith(half.upload))).toEqual([]);
+  const got: number[] = [];
+  await bob.client.fetch({ channel: room.channel, hash, limit: 2000 }, ({ body }) => got.push(body.length));
+  expect(got).toEqual([1000]);
+  const begun = await alice.client.request('blob.begin', {
+    channel: room.channel,
+    hash: 'ef'.repeat(32),
+    sizeBytes: 10,
+  });
+  expect(begun.receivedBytes).toBe(0);
+  await expect(hosted.store.check({ deep: true })).resolves.toMatchObject({ wrong: [] });
+});
+
+describe('the search of an open channel', () => {
+  test('gives the newest first, page by page, of what its reader may see', async () => {
+    const room = await alice.create(`room${++made}`, { history: 'joined' });
+    for (let i = 0; i < 25; i++) await alice.write(room, text(`needle ${i} Grün`));
+    await alice.control(room, { op: 'add', member: bob.id });
+    for (let i = 25; i < 30; i++) await alice.write(room, text(`needle ${i} hay`));
+    const pages: number[] = [];
+    let before: number | undefined;
+    for (let more = true; more; ) {
+      const page = await find(alice, room, 'needle', { limit: 12, ...(before === undefined ? {} : { before }) });
+      pages.push(...page.seqs);
+      before = page.seqs.at(-1);
+      more = page.more;
+    }
+    expect(pages).toEqual([...new Set(pages)].sort((a, b) => b - a));
+    expect(pages).toHaveLength(30);
+    expect((await find(bob, room, 'needle')).seqs).toHaveLength(5);
+    expect((await find(alice, room, '"needle 7"')).words).toEqual(['needle 7 Grün']);
+    expect((await find(alice, room, 'GRUN 7')).words).toEqual(['needle 7 Grün']);
+    expect((await find(alice, room, 'need*', { limit: 500 })).seqs).toHaveLength(30);
+    for (const query of ['nowhere', 'channel : c', 'needle NOT hay', `c${room.channel}`])
+      expect((await find(alice, room, query)).seqs, query).toEqual([]);
+    await expect(find(alice, room, '--')).rejects.toMatchObject({ code: 'request.invalid' });
+  });
+
+  test('finds no word of another channel, of an erased message, nor anything in a channel it cannot read', async () => {
+    const [room, other] = [await withBob(), await withBob()];
+    const id = hosted.server.context.eventId();
+    await alice.write(room, text('mine alone'));
+    await alice.write(other, text('theirs alone'));
+    const { seq } = await alice.write(room, text('mine to erase'), { id });
+    expect((await find(bob, room, 'alone')).words).toEqual(['mine alone']);
+    expect((await find(bob, room, 'erase')).seqs).toEqual([seq]);
+    await alice.control(room, { op: 'erase', target: id });
+    expect((await find(bob, room, 'erase')).seqs).toEqual([]);
+    const sealed = await alice.create(`room${++made}`, { encryption: 'members', history: 'joined' });
+    await expect(find(alice, sealed, 'word')).rejects.toMatchObject({ code: 'request.refused' });
+  });
+
+  test('is made anew from the log when its file is lost', async () => {
+    const room = await withBob();
+    await alice.write(room, text('durable words'));
+    await hosted.close();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(hosted.paths.search + suffix, { force: true });
+    writeFileSync(hosted.paths.search, 'no database');
+    await hosted.open();
+    await alice.join();
+    await bob.join();
+    expect((await find(bob, room, 'durable')).words).toEqual(['durable words']);
+    const { events } = await bob.client.events('log.page', { channel: room.channel });
+    expect(events.filter(({ kind }) => kind === EVENT.content)).toHaveLength(1);
+  });
+});
