@@ -43,3 +43,9 @@ export const timedId = <Id extends string>(now: number, random: Uint8Array): Id 
   id[8] = 0x80 | ((id[8] ?? 0) & 0x3f);
   return idOf(id);
 };
+
+/** When an id says that it was made, in milliseconds since the epoch; undefined when it is no UUID of version 7. */
+export const timeOfId = (id: string): number | undefined =>
+  ID_PATTERN.test(id) && id[12] === '7' && /[89ab]/.test(id[16] ?? '')
+    ? Number.parseInt(id.slice(0, 12), 16)
+    : undefined;
