@@ -7,6 +7,7 @@ import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protoc
 import { ACCOUNT_METHODS, DAEMON_METHODS, EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc.ts';
 import { SETTINGS } from '../src/protocol/settings.ts';
 import { SCHEMA_1 } from '../src/store/schema-1.ts';
+import { SCHEMA_2 } from '../src/store/schema-2.ts';
 
 type Schema = {
   readonly type?: string;
@@ -141,7 +142,7 @@ const PAGES: Readonly<Record<string, () => string>> = {
   'docs/errors.md': errorPage,
   'docs/settings.md': settingsPage,
   'docs/schema.sql': () =>
-    `-- The account database, schema 1. Generated from the code by \`npm run docs\`.\n${SCHEMA_1}`,
+    `-- The account database: schema 1, and what schema 2 changes. Generated from the code by \`npm run docs\`.\n${SCHEMA_1}\n-- schema 2\n${SCHEMA_2}`,
 };
 
 mkdirSync('docs', { recursive: true });

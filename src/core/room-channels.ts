@@ -251,6 +251,12 @@ export const publishControl = async (core: Core, channelRow: number, wanted: Wan
       return;
     } catch (error) {
       const known = expectedError(error);
+      const { retryAfterMs } = known?.details ?? {};
+      // A person waits a little, as the outbox does; who does it all the time is told.
+      if (known?.code === 'rate.limited' && typeof retryAfterMs === 'number' && retryAfterMs <= RATE_MS_MAX) {
+        await core.waits.until(() => false, retryAfterMs);
+        continue;
+      }
       const changed =
         known?.code === 'event.stale' || known?.details.why === 'stale' || known?.details.why === 'repeated';
       if (!changed || tries >= STALE_TRIES_MAX || mustHave(core, channelRow).state !== 'joined') throw error;
@@ -258,6 +264,7 @@ export const publishControl = async (core: Core, channelRow: number, wanted: Wan
     }
 };
 const EVENT_MS_MAX = 10_000;
+const RATE_MS_MAX = 5_000;
 
 /** Gives the count of the event among those of this device. */
 const signAndPublish = async (

@@ -1,5 +1,4 @@
 // Takes events of our inbox: what devices of members say to this one inside Signal sessions, and what the server notes for us.
-import type { PreKeySet } from '../crypto/prekeys.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, idBytes, idOf } from '../protocol/ids.ts';
 import { EDITS_PER_MESSAGE_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
@@ -26,12 +25,15 @@ import {
   putReaction,
   removeReaction,
 } from '../store/messages.ts';
-import { patchServer } from '../store/servers.ts';
+import { patchServer, putPreKeys } from '../store/servers.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { takeKey } from './room-keys.ts';
 import { retryPending } from './room-pending.ts';
 import { deviceSession, ownPreKeys } from './room-sessions.ts';
+
+/** libsignal's type of a message that begins a session. */
+const PREKEY_MESSAGE = 3;
 
 /** Handles events of the inbox in order; each is opened, applied and passed over in one transaction. Runs in the queue. */
 export const receiveInbox = async (
@@ -92,7 +94,8 @@ const open = async (core: Core, connection: RoomConnection, event: LogEvent): Pr
       member === undefined ? undefined : listDevices(core.db, member.id).find((one) => idOf(one.deviceId) === from);
     if (member === undefined || device === undefined || device.revoked === 1 || member.blocked === 1)
       throw new ProtocolError('event.forged', { details: { why: 'device' } });
-    const published: PreKeySet = ownPreKeys(server);
+    // Only the first messages of a session use published keys, and only they change the set.
+    const published = mine.type === PREKEY_MESSAGE ? ownPreKeys(core, server) : undefined;
     const session = deviceSession(core, server, device, published);
     const direct = decodeDirect(unpadded(await session.decrypt(mine)));
     return {
@@ -101,7 +104,7 @@ const open = async (core: Core, connection: RoomConnection, event: LogEvent): Pr
       direct,
       keep: () => {
         putDeviceSession(core.db, device.id, session.serialize());
-        patchServer(core.db, server.id, { prekeys: published.serialize() });
+        if (published !== undefined) putPreKeys(core.db, server.id, published.serialize());
       },
     };
   } catch (error) {

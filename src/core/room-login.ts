@@ -1,14 +1,14 @@
 // What follows a log-in: who we are there, and prekeys for those who want to write to us.
 
 import { memberSecrets, readDeviceCertificate } from '../crypto/member.ts';
-import { PreKeySet } from '../crypto/prekeys.ts';
 import { signalIdentity } from '../crypto/session.ts';
 import { idBytes } from '../protocol/ids.ts';
 import type { Answer } from '../protocol/server.ts';
 import { getDevice, getMemberById, patchMember, putDevice, putMember } from '../store/members.ts';
-import { getServer, patchServer } from '../store/servers.ts';
+import { getServer, patchServer, putPreKeys } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { ownPreKeys } from './room-sessions.ts';
 
 /** Keeps what the server says of itself and of us. Our key is ours: what it says of that is not asked. */
 export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, answer: Answer<'login'>): void =>
@@ -60,11 +60,11 @@ export const prepareKeys = async (
   left: { readonly ec: number; readonly kyber: number },
 ): Promise<void> => {
   const upload = await core.queue.call(() => {
-    const { prekeys, serverKey, id } = connection.row;
-    const set = new PreKeySet(prekeys ?? undefined);
-    const identity = signalIdentity(memberSecrets(core.serversKey, serverKey).signalSecret);
+    const server = connection.row;
+    const set = ownPreKeys(core, server);
+    const identity = signalIdentity(memberSecrets(core.serversKey, server.serverKey).signalSecret);
     const wanted = set.refill(identity, left, core.clock.now());
-    if (wanted !== undefined) commit(core, () => patchServer(core.db, id, { prekeys: set.serialize() }));
+    if (wanted !== undefined) commit(core, () => putPreKeys(core.db, server.id, set.serialize()));
     return wanted;
   });
   if (upload === undefined) return;

@@ -7,7 +7,7 @@ import { type DeviceId, idOf } from '../protocol/ids.ts';
 import { padded } from '../protocol/padding.ts';
 import { type Direct, type Envelope, encodeEnvelopes } from '../protocol/room-direct.ts';
 import { type DeviceRow, getMember, listDevices, type MemberRow, putDeviceSession } from '../store/members.ts';
-import type { ServerRow } from '../store/servers.ts';
+import { getPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { learnMembers } from './room-people.ts';
@@ -92,4 +92,4 @@ export const sealDirect = async (
 };
 
 /** Our own set of prekeys, as kept. */
-export const ownPreKeys = (server: ServerRow): PreKeySet => new PreKeySet(server.prekeys ?? undefined);
+export const ownPreKeys = (core: Core, server: ServerRow): PreKeySet => new PreKeySet(getPreKeys(core.db, server.id));

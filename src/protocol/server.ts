@@ -1,76 +1,41 @@
 // The wire between an account and a server: every request, answer and notice, declared once; both ends import it.
 import { z } from 'zod';
 import { ProtocolError } from './errors.ts';
-import { ID_PATTERN } from './ids.ts';
 import {
   FILE_BYTES_MAX,
-  MEMBER_NAME_CHARS_MAX,
   ONE_TIME_PREKEYS_MAX,
   QUERY_CHARS_MAX,
   ROOM_PAGE_MAX,
   SERVER_FRAME_BYTES_MAX,
   STATUS_TEXT_CHARS_MAX,
 } from './limits.ts';
+import {
+  base64,
+  blobHash,
+  bundle,
+  channel,
+  code,
+  count,
+  cursor,
+  device,
+  head,
+  id,
+  invite,
+  key,
+  member,
+  memberName,
+  none,
+  password,
+  time,
+  token,
+  wellFormed,
+} from './server-objects.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 /** Versions this program speaks, best first. A server that speaks none of a client's tells its own in the error. */
 export const SERVER_VERSIONS = [1] as const;
 /** What a server offers beyond the version; unknown ones are ignored. */
 export const SERVER_FEATURES = ['channels', 'direct', 'files', 'calls', 'search'] as const;
-
-const id = z.string().regex(ID_PATTERN);
-const time = z.number().int().min(0);
-const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-const base64 = (bytesMax: number) =>
-  z
-    .string()
-    .max(Math.ceil(bytesMax / 3) * 4)
-    .regex(/^[A-Za-z0-9+/]*={0,2}$/);
-const key = base64(32).length(44);
-const blobHash = z.string().regex(/^[0-9a-f]{64}$/);
-const wellFormed = (text: string) => text.isWellFormed();
-const memberName = z.string().min(1).max(MEMBER_NAME_CHARS_MAX).refine(wellFormed);
-const token = z.string().min(16).max(64);
-const code = z.string().min(4).max(64);
-const password = z.string().min(1).max(1024);
-const cursor = z.tuple([count, count, id.nullable()]);
-const none = z.object({});
-
-// objects
-
-const member = z.object({
-  id,
-  key,
-  name: z.string(),
-  role: z.enum(['owner', 'admin', 'member']),
-  status: z.string(),
-  joinedAt: time,
-  banned: z.boolean(),
-});
-const device = z.object({ id, certificate: base64(512), addedAt: time, seenAt: time.optional(), revoked: z.boolean() });
-const head = z.object({ epoch: count, seq: count, id: id.nullable(), prunedTo: count });
-const channel = z.object({
-  id,
-  name: z.string(),
-  encryption: z.enum(['open', 'passphrase', 'members']),
-  private: z.boolean(),
-  history: z.enum(['joined', 'all']),
-  archived: z.boolean(),
-  members: count,
-  joined: z.boolean(),
-  invited: z.boolean(),
-  head,
-});
-const invite = z.object({
-  id,
-  role: z.enum(['owner', 'admin', 'member']),
-  usesLeft: count,
-  expiresAt: time.optional(),
-  createdAt: time,
-  createdBy: id.optional(),
-});
-/** Public prekeys of one device, as crypto/session.ts lays them out. */
-const bundle = z.object({ device: id, certificate: base64(512), bundle: base64(4096) });
 
 // requests
 

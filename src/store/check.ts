@@ -14,7 +14,9 @@ const RULES: readonly Rule[] = [
   },
   {
     name: 'a queued message is in the outbox',
-    broken: `SELECT m.id FROM messages m WHERE m.state = 'queued' AND m.mine = 1 AND m.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.message_row = m.id)`,
+    broken: `SELECT m.id FROM messages m WHERE m.state = 'queued' AND m.mine = 1 AND m.deleted_at IS NULL
+      AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.message_row = m.id)
+      AND NOT EXISTS (SELECT 1 FROM room_outbox o WHERE o.message_row = m.id)`,
   },
   {
     name: 'a delivered message is in no outbox',
@@ -28,6 +30,20 @@ const RULES: readonly Rule[] = [
     name: 'unread counts are right',
     broken:
       'SELECT c.id FROM conversations c WHERE c.unread <> (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id AND m.unread = 1)',
+  },
+  {
+    name: 'counts of mentions are right',
+    broken:
+      'SELECT c.id FROM conversations c WHERE c.mentions <> (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id AND m.unread = 1 AND m.mention = 1)',
+  },
+  {
+    name: 'a conversation is with one',
+    broken: `SELECT id FROM conversations WHERE (kind = 'contact') <> (contact_id IS NOT NULL)
+      OR (kind = 'channel') <> (channel_row IS NOT NULL) OR (kind = 'member') <> (member_row IS NOT NULL)`,
+  },
+  {
+    name: 'an event of a channel has a place of its own',
+    broken: `SELECT e.id FROM room_events e JOIN channels c ON c.id = e.channel_row WHERE e.seq > c.last_seq AND c.last_seq > 0`,
   },
   {
     name: 'a message is in the full-text index, and nothing else is',

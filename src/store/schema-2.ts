@@ -23,8 +23,6 @@ CREATE TABLE servers (
   device_id BLOB NOT NULL,
   device_seed BLOB NOT NULL,
   certificate BLOB NOT NULL,
-  -- the whole serialised set of prekeys that others may take
-  prekeys BLOB,
   epoch INTEGER NOT NULL DEFAULT 0,
   -- how far the inbox is read: seq, and id of the event there
   inbox_seq INTEGER NOT NULL DEFAULT 0,
@@ -32,6 +30,12 @@ CREATE TABLE servers (
   last_error TEXT NOT NULL DEFAULT '',
   last_error_at INTEGER,
   created_at INTEGER NOT NULL
+) STRICT;
+
+-- the whole serialised set of prekeys that others may take: half a megabyte, read and written only when one is used
+CREATE TABLE server_prekeys (
+  server_id INTEGER PRIMARY KEY REFERENCES servers (id) ON DELETE CASCADE,
+  prekeys BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX servers_label ON servers (label) WHERE state <> 'left';
 

@@ -22,7 +22,6 @@ export type ServerRow = {
   readonly deviceId: Uint8Array<ArrayBuffer>;
   readonly deviceSeed: Uint8Array<ArrayBuffer>;
   readonly certificate: Uint8Array<ArrayBuffer>;
-  readonly prekeys: Uint8Array<ArrayBuffer> | null;
   readonly epoch: number;
   readonly inboxSeq: number;
   readonly inboxId: Uint8Array<ArrayBuffer> | null;
@@ -32,7 +31,7 @@ export type ServerRow = {
 };
 
 const COLUMNS = `id, uid, label, server_key AS serverKey, name, origin, trust, clearnet, state, invite, member_id AS memberId,
-  member_name AS memberName, role, device_id AS deviceId, device_seed AS deviceSeed, certificate, prekeys, epoch,
+  member_name AS memberName, role, device_id AS deviceId, device_seed AS deviceSeed, certificate, epoch,
   inbox_seq AS inboxSeq, inbox_id AS inboxId, last_error AS lastError, last_error_at AS lastErrorAt, created_at AS createdAt`;
 
 /** By label. */
@@ -50,7 +49,7 @@ export const getServerByLabel = (db: Database, label: string): ServerRow | undef
 
 export type NewServer = Omit<
   ServerRow,
-  'id' | 'name' | 'role' | 'prekeys' | 'epoch' | 'inboxSeq' | 'inboxId' | 'lastError' | 'lastErrorAt'
+  'id' | 'name' | 'role' | 'epoch' | 'inboxSeq' | 'inboxId' | 'lastError' | 'lastErrorAt'
 >;
 
 /** Adds a server and gives its row id. */
@@ -86,7 +85,6 @@ const FIELDS = {
   deviceId: 'device_id',
   deviceSeed: 'device_seed',
   certificate: 'certificate',
-  prekeys: 'prekeys',
   epoch: 'epoch',
   inboxSeq: 'inbox_seq',
   inboxId: 'inbox_id',
@@ -98,6 +96,18 @@ const FIELDS = {
 export const patchServer = (db: Database, id: number, patch: Partial<Pick<ServerRow, keyof typeof FIELDS>>): void => {
   for (const [field, value] of Object.entries(patch))
     db.run(`UPDATE servers SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+};
+
+/** The set of prekeys that others may take, as crypto/prekeys.ts serialises it. */
+export const getPreKeys = (db: Database, id: number): Uint8Array<ArrayBuffer> | undefined =>
+  db.get<{ prekeys: Uint8Array<ArrayBuffer> }>('SELECT prekeys FROM server_prekeys WHERE server_id = ?', id)?.prekeys;
+
+export const putPreKeys = (db: Database, id: number, prekeys: Uint8Array): void => {
+  db.run(
+    'INSERT INTO server_prekeys (server_id, prekeys) VALUES (?, ?) ON CONFLICT DO UPDATE SET prekeys = excluded.prekeys',
+    id,
+    prekeys,
+  );
 };
 
 /** Erases a server with everything that came from it. */

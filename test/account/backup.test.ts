@@ -12,8 +12,8 @@ import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { migrate } from '../../src/store/migrations.ts';
 import { dieEverywhere } from './dying.ts';
+import { WITH_A_LATER_SCHEMA } from './later-schema.ts';
 import { rememberMessages } from './past.ts';
-import { TWO_SCHEMAS } from './two-schemas.ts';
 
 const MESSAGES = 60;
 const LONG = 'y'.repeat(4_000);
@@ -102,7 +102,7 @@ test('a migration that is killed has changed all or nothing, and is made once by
     const after = before.map((body) => `${body} again`);
     changed.push(hasColour());
     expect(bodies(), `killed at step ${step}`).toEqual(changed.at(-1) ? after : before);
-    migrate(db, { copyTo: `${database}.before`, migrations: TWO_SCHEMAS });
+    migrate(db, { copyTo: `${database}.before`, migrations: WITH_A_LATER_SCHEMA });
     expect(bodies()).toEqual(after);
     using copy = openDatabase(`${database}.before`, await openAccountVault(pathsOf(dir), undefined));
     expect(copy.all('SELECT body FROM messages ORDER BY id')).toEqual(before.map((body) => ({ body })));

@@ -6,7 +6,7 @@ import { accountPaths, placesOf } from '../../src/client/paths.ts';
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import { Database, openDatabase } from '../../src/sqlite/open.ts';
 import { migrate } from '../../src/store/migrations.ts';
-import { TWO_SCHEMAS } from './two-schemas.ts';
+import { WITH_A_LATER_SCHEMA } from './later-schema.ts';
 
 const [what = '', dir = '', dieAt = '0'] = process.argv.slice(2);
 let changes = 0;
@@ -42,7 +42,7 @@ const STEPS: Record<string, () => Promise<unknown>> = {
     rekeyAccountDir(paths, await openAccountVault(paths, 'old'), { passphrase: 'new', random: systemRandom }),
   migrate: async () => {
     using db = openDatabase(paths.database, await openAccountVault(paths, undefined));
-    migrate(db, { copyTo: `${paths.database}.before`, migrations: TWO_SCHEMAS });
+    migrate(db, { copyTo: `${paths.database}.before`, migrations: WITH_A_LATER_SCHEMA });
   },
   backup: async () => {
     using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));

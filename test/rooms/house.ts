@@ -4,7 +4,9 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { RpcClient } from '../../src/client/rpc-client.ts';
+import { openAccountDatabase, openAccountVault } from '../../src/daemon/account-dir.ts';
 import type { Event, GapEvent, Message, Method, ParamsIn, Result } from '../../src/protocol/rpc.ts';
+import { checkDatabase } from '../../src/store/check.ts';
 import { pathsOf } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 
@@ -126,6 +128,12 @@ export class House implements AsyncDisposable {
     const bugs = this.bugs();
     for (const guest of this.#guests) guest.disconnect();
     await Promise.all([this.server.stop(), ...this.#others.map((one) => one.stop())]);
+    await Promise.all(this.#guests.map(({ user }) => user.run('daemon', 'stop')));
+    for (const { user } of this.#guests) {
+      const paths = pathsOf(user);
+      using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
+      bugs.push(...checkDatabase(db, { deep: false }).map((wrong) => `${user.name}: ${wrong}`));
+    }
     await this.stage[Symbol.asyncDispose]();
     if (bugs.length > 0) throw new Error(`daemons have faults:\n${bugs.join('\n')}`);
   }

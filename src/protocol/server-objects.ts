@@ -1,0 +1,64 @@
+// What requests and answers of a server are made of, with the limits of each.
+import { z } from 'zod';
+import { ID_PATTERN } from './ids.ts';
+import { MEMBER_NAME_CHARS_MAX } from './limits.ts';
+
+export const id = z.string().regex(ID_PATTERN);
+export const time = z.number().int().min(0);
+export const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+/** Bytes as base64, at most so many. */
+export const base64 = (bytesMax: number) =>
+  z
+    .string()
+    .max(Math.ceil(bytesMax / 3) * 4)
+    .regex(/^[A-Za-z0-9+/]*={0,2}$/);
+export const key = base64(32).length(44);
+export const blobHash = z.string().regex(/^[0-9a-f]{64}$/);
+/** Whether a text has no half of a surrogate pair. */
+export const wellFormed = (text: string) => text.isWellFormed();
+export const memberName = z.string().min(1).max(MEMBER_NAME_CHARS_MAX).refine(wellFormed);
+export const token = z.string().min(16).max(64);
+export const code = z.string().min(4).max(64);
+export const password = z.string().min(1).max(1024);
+export const cursor = z.tuple([count, count, id.nullable()]);
+export const none = z.object({});
+
+export const member = z.object({
+  id,
+  key,
+  name: z.string(),
+  role: z.enum(['owner', 'admin', 'member']),
+  status: z.string(),
+  joinedAt: time,
+  banned: z.boolean(),
+});
+export const device = z.object({
+  id,
+  certificate: base64(512),
+  addedAt: time,
+  seenAt: time.optional(),
+  revoked: z.boolean(),
+});
+export const head = z.object({ epoch: count, seq: count, id: id.nullable(), prunedTo: count });
+export const channel = z.object({
+  id,
+  name: z.string(),
+  encryption: z.enum(['open', 'passphrase', 'members']),
+  private: z.boolean(),
+  history: z.enum(['joined', 'all']),
+  archived: z.boolean(),
+  members: count,
+  joined: z.boolean(),
+  invited: z.boolean(),
+  head,
+});
+export const invite = z.object({
+  id,
+  role: z.enum(['owner', 'admin', 'member']),
+  usesLeft: count,
+  expiresAt: time.optional(),
+  createdAt: time,
+  createdBy: id.optional(),
+});
+/** Public prekeys of one device, as crypto/session.ts lays them out. */
+export const bundle = z.object({ device: id, certificate: base64(512), bundle: base64(4096) });
