@@ -23,7 +23,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const label = params.label ?? freeLabel(core, new URL(link.origin).hostname);
   const taken = getServerByLabel(core.db, label);
   const known = getServerByKey(core.db, link.serverKey);
-  if (known?.state === 'joined') throw new SottoError('server.exists.member');
+  if (known?.state === 'joined') throw new SottoError('server.joined');
   if (taken !== undefined && taken.id !== known?.id)
     throw new SottoError('name.taken', { message: `Another server is called ${label}` });
   const id = await core.queue.call(() =>

@@ -135,7 +135,7 @@ const ROWS = {
   ],
   'server.invalid': [8, 'after-change', 'What answers there is no sotto server'],
   // rooms
-  'server.exists.member': [7, 'after-change', 'You are a member of this server already'],
+  'server.joined': [7, 'after-change', 'You are a member of this server already'],
   'member.unknown': [3, 'after-change', 'There is no such member'],
   'channel.unknown': [3, 'after-change', 'There is no such channel'],
   'invite.unknown': [3, 'after-change', 'There is no such invite'],

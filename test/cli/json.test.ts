@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { COMMANDS } from '../../src/cli/table.ts';
 import { furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
+import { Serving } from '../rooms/house.ts';
 import { onTerminal } from './terminal.ts';
 
 // A text with what a terminal must not get: C1 controls and an override of the direction of writing.
@@ -17,6 +18,7 @@ let alice: User;
 let theirs = '';
 let mine = '';
 let alina: User;
+let server: Serving;
 
 beforeAll(async () => {
   stage = new Stage({ offline: true });
@@ -30,8 +32,13 @@ beforeAll(async () => {
   });
   writeFileSync(join(stage.dir, 'source'), 'content');
   alina = stage.stranger('alina');
+  server = new Serving(join(stage.dir, '..', 'server'));
+  await server.start();
 });
-afterAll(() => stage[Symbol.asyncDispose]());
+afterAll(async () => {
+  await server.stop();
+  await stage[Symbol.asyncDispose]();
+});
 
 /** What each command is tried with, in this order; those that end something come last. */
 const rows = (): Record<string, Row | readonly Row[]> => ({
@@ -105,6 +112,47 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
   'file save': { args: ['ffffff'], exit: 3 },
   'file pause': { args: ['ffffff'], exit: 3 },
   'file cancel': { args: ['ffffff'], exit: 3 },
+  'server join': [
+    { args: [server.invite, '--as', 'alice', '--label', 'home'] },
+    { args: [server.invite, '--as', 'alice'], exit: 7 },
+    { args: ['sotto:room?nothing'], exit: 8 },
+  ],
+  'server list': {},
+  'server invite': { args: ['home', '--uses', '2'] },
+  'server invites': {},
+  'server revoke': { args: ['ffffff'], exit: 3 },
+  'server devices': {},
+  'server profile': { args: ['home', '--status', EVIL] },
+  'member list': {},
+  'member show': [{ args: ['alice@home'] }, { args: ['nobody@home'], exit: 3 }],
+  'member accept': { args: ['nobody@home'], exit: 3 },
+  'member reject': { args: ['nobody@home'], exit: 3 },
+  'member verify': { args: ['nobody@home', '--same'], exit: 3 },
+  'channel create': [
+    { args: ['#ops', '--encryption', 'open'] },
+    { args: ['#ops', '--encryption', 'open'], exit: 7 },
+    { args: ['#more', '--encryption', 'members', '--history', 'all'], exit: 2 },
+    { args: ['#no name', '--encryption', 'open'], exit: 2 },
+  ],
+  'channel join': { args: ['#nothing'], exit: 3 },
+  'channel list': [{}, { args: ['--all'] }],
+  'channel topic': { args: ['#ops', EVIL] },
+  'channel show': [{ args: ['#ops'] }, { args: ['#ops', '--at', '10m ago'] }, { args: ['#nothing'], exit: 3 }],
+  'channel invite': { args: ['#ops', 'nobody'], exit: 3 },
+  'channel kick': { args: ['#ops', 'nobody'], exit: 3 },
+  'channel ban': { args: ['#ops', 'nobody'], exit: 3 },
+  'channel unban': { args: ['#ops', 'nobody'], exit: 3 },
+  'channel mute': { args: ['#ops', 'nobody'], exit: 3 },
+  'channel role': [
+    { args: ['#ops', 'nobody', 'moderator'], exit: 3 },
+    { args: ['#ops', 'nobody', 'king'], exit: 2 },
+  ],
+  'channel rotate': { args: ['#ops'], exit: 6 },
+  'channel share-history': { args: ['#ops', 'nobody'], exit: 3 },
+  'channel set': { args: ['#ops', '--notify', 'none', '--slow', '5s'] },
+  'channel archive': [{ args: ['#ops'] }, { args: ['#ops'], exit: 6 }],
+  'channel leave': { args: ['#ops'] },
+  'server leave': { args: ['home'] },
   rpc: [{ args: ['--methods'] }, { args: ['no.such'], exit: 3 }],
   completion: { args: ['bash'] },
   complete: { args: ['contact', 'show', ''] },

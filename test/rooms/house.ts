@@ -13,7 +13,7 @@ import { Stage, type User } from '../e2e/stage.ts';
 const PROGRAM = resolve('bin/sotto');
 
 /** `sotto serve` in a process of its own, which may die and come back under its address. */
-class Serving {
+export class Serving {
   readonly #dir: string;
   #child: ChildProcess | undefined;
   #address = '127.0.0.1:0';
