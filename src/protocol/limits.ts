@@ -285,3 +285,9 @@ export const EVENT_ID_AHEAD_MS_MAX = 1 * HOUR;
 /** How soon after an event the index of its open channel follows, and how many batches a search waits for. */
 export const INDEX_MS = 1 * SECOND;
 export const SEARCH_BATCHES_MAX = 10;
+/** What is too often within a window, for a line of the audit log. */
+export const ALERT_WINDOW_MS = 1 * MINUTE;
+export const ALERTS = { joins: 30, loginFailures: 100, rateLimited: 200, badMessages: 200 } as const;
+/** How long a server that ends waits for answers that are under way, and when clients may come back. */
+export const DRAIN_MS_MAX = 5 * SECOND;
+export const DRAIN_RETRY_MS = 1 * SECOND;

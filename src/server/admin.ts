@@ -4,13 +4,15 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { errorObject, SottoError } from '../protocol/errors.ts';
-import type { MemberId, RowId } from '../protocol/ids.ts';
+import { ID_PATTERN, type MemberId, type RowId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
 import { ROOM_PAGE_MAX, RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
-import { auditRow, banMember } from './handlers.ts';
+import { auditRow } from './audit.ts';
+import { banMember } from './handlers.ts';
 import { inviteObject, makeInvite, revokeInvite } from './invites.ts';
-import { appendAuthority, memberObject } from './login.ts';
+import { memberObject } from './login.ts';
+import { appendAuthority } from './notices.ts';
 import type { MemberRow } from './rows.ts';
 import type { RoomServer } from './server.ts';
 import type { ServerStore } from './server-store.ts';
@@ -133,7 +135,12 @@ const perform = async (options: AdminOptions, request: Asked): Promise<readonly 
         { kind: 'memberSet', member: target.id, set: { role: request.role } },
         {
           kind: 'audit',
-          row: auditRow(context, { actor: null, kind: 'member.role', target: target.name, detail: request.role }),
+          row: auditRow(context, {
+            actor: null,
+            kind: 'member.role',
+            target: target.id,
+            detail: { role: request.role },
+          }),
         },
       ]);
       return [memberObject({ ...target, role: request.role })];
@@ -157,14 +164,28 @@ const perform = async (options: AdminOptions, request: Asked): Promise<readonly 
     case 'audit':
       return audit(server, request);
     case 'backup':
-      await store.backup(request.to);
-      return [{ path: request.to }];
+      return [await backUp(options, request.to)];
     case 'check': {
       const found = await store.check({ deep: request.deep });
       if (found.wrong.length > 0) throw new SottoError('check.failed', { message: JSON.stringify(found) });
       return [found];
     }
   }
+};
+
+let backingUp = false;
+
+// One at a time: the database file stands still meanwhile.
+const backUp = async ({ server: { context }, store }: AdminOptions, to: string): Promise<object> => {
+  if (backingUp) throw new SottoError('server.busy');
+  backingUp = true;
+  try {
+    await store.backup(to);
+  } finally {
+    backingUp = false;
+  }
+  await context.store.putAudit(auditRow(context, { actor: null, kind: 'server.backup', target: '' }));
+  return { path: to };
 };
 
 const statusOf = async ({ server, startedAt }: AdminOptions): Promise<object> => {
@@ -181,6 +202,7 @@ const statusOf = async ({ server, startedAt }: AdminOptions): Promise<object> =>
     connections: server.connections,
     rssBytes: process.memoryUsage.rss(),
     uptimeMs: context.clock.now() - startedAt,
+    jobs: Object.fromEntries((await context.store.listJobs()).map(({ name, doneAt }) => [name, doneAt])),
   };
 };
 
@@ -248,20 +270,31 @@ const audit = async (server: RoomServer, request: Extract<Asked, { do: 'audit' }
   const actor =
     request.actor === undefined
       ? {}
-      : { actor: request.actor === 'admin' ? null : (await memberNamed(server, request.actor)).id };
+      : { actor: request.actor === 'admin' ? null : ((await idNamed(server, request.actor)) as MemberId) };
   const lines = await context.store.listAudit({
     ...actor,
-    ...(request.target === undefined ? {} : { target: request.target }),
+    ...(request.target === undefined ? {} : { target: await idNamed(server, request.target) }),
     ...(request.kind === undefined ? {} : { kind: request.kind }),
     ...(request.since === undefined ? {} : { since: request.since }),
     limit: request.limit,
   });
-  return lines.map(({ id, at, kind, target, detail, actor: by }) => ({
-    id,
-    at,
-    kind,
-    target,
-    ...(detail === '' ? {} : { detail }),
-    actor: by ?? 'admin',
-  }));
+  return Promise.all(
+    lines.map(async (line) => ({
+      id: line.id,
+      at: line.at,
+      actor: line.actor === null ? 'admin' : await nameOf(server, line.actor),
+      kind: line.kind,
+      target: await nameOf(server, line.target),
+      ...(line.detail === '' ? {} : { detail: JSON.parse(line.detail) as unknown }),
+    })),
+  );
 };
+
+// Lines hold ids: what somebody is called now is looked up, and an erased member has no name any more.
+const nameOf = async ({ context }: RoomServer, id: string): Promise<string> => {
+  const row = ID_PATTERN.test(id) ? await context.store.getMember(id as MemberId) : undefined;
+  return row === undefined || row.name === '' ? id : row.name;
+};
+
+const idNamed = async (server: RoomServer, text: string): Promise<string> =>
+  ID_PATTERN.test(text) ? text : (await memberNamed(server, text)).id;

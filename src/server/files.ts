@@ -6,7 +6,7 @@ import { type Answer, EVENT, encodePart, type Part, type RequestParams } from '.
 import { binaryFrame } from '../protocol/websocket.ts';
 import { type Asker, membershipIn, mustWrite } from './access.ts';
 import type { ServerContext } from './context.ts';
-import { refusedBy } from './login.ts';
+import { refusedBy } from './notices.ts';
 import type { UploadRow } from './rows.ts';
 
 /** Begins an upload, goes on with one of the same bytes, or says that they are here already. Throws `quota.exceeded`. */

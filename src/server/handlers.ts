@@ -7,11 +7,13 @@ import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
 import { textFrame } from '../protocol/websocket.ts';
 import type { Asker } from './access.ts';
+import { auditRow } from './audit.ts';
 import type { Peer, ServerContext } from './context.ts';
 import { beginBlob, completeBlob, getBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
-import { appendAuthority, memberObject, notify } from './login.ts';
+import { memberObject } from './login.ts';
+import { appendAuthority, notify } from './notices.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
 import type { ChannelRow, DeviceRow, MemberRow } from './rows.ts';
 import { search } from './search.ts';
@@ -73,6 +75,7 @@ export const HANDLERS: Handlers = {
         member: member.id,
         set: { name: '', skeleton: null, status: '', erasedAt: context.clock.now() },
       },
+      { kind: 'audit', row: auditRow(context, { actor: member.id, kind: 'member.erased', target: member.id }) },
     ]);
     await context.store.removeBelongings(member.id);
     await context.log.prune(member.id as string as ChannelId, Number.MAX_SAFE_INTEGER);
@@ -92,7 +95,7 @@ export const HANDLERS: Handlers = {
       { kind: 'memberSet', member: target.id, set: { role } },
       {
         kind: 'audit',
-        row: auditRow(context, { actor: member.id, kind: 'member.role', target: target.name, detail: role }),
+        row: auditRow(context, { actor: member.id, kind: 'member.role', target: target.id, detail: { role } }),
       },
     ]);
     return NOTHING;
@@ -103,6 +106,7 @@ export const HANDLERS: Handlers = {
     session.endsItself = row.id === session.device;
     await appendAuthority(context, member.id, { what: 'device.revoked', device }, [
       { kind: 'deviceRevoked', device: row.id },
+      { kind: 'audit', row: auditRow(context, { actor: member.id, kind: 'device.revoked', target: row.id }) },
     ]);
     await notify(context, member.id, { what: 'device.revoked', device });
     return NOTHING;
@@ -185,7 +189,7 @@ export const banMember = async (
   const kind = banned ? 'member.banned' : 'member.unbanned';
   await appendAuthority(context, by ?? target.id, { what: kind, member: target.id }, [
     { kind: 'memberSet', member: target.id, set: { banned } },
-    { kind: 'audit', row: auditRow(context, { actor: by, kind, target: target.name, detail: '' }) },
+    { kind: 'audit', row: auditRow(context, { actor: by, kind, target: target.id }) },
   ]);
 };
 
@@ -255,17 +259,12 @@ const exportOf = async (context: ServerContext, member: MemberRow): Promise<obje
   fileBytes: await context.store.countFileBytes(member.id),
 });
 
-/** A line of the audit log. */
-export const auditRow = (
-  context: ServerContext,
-  line: { readonly actor: MemberId | null; readonly kind: string; readonly target: string; readonly detail: string },
-) => ({ id: context.rowId(), at: context.clock.now(), ...line });
-
 const tell = (peer: Peer, notice: Notice): void => {
   peer.send(textFrame(JSON.stringify(notice)));
 };
 
-const tellMembers = (context: ServerContext, notice: Notice): void => {
+/** Tells every connection that is logged in. */
+export const tellMembers = (context: ServerContext, notice: Notice): void => {
   const frame = textFrame(JSON.stringify(notice));
   for (const peers of context.online.values()) for (const peer of peers) peer.send(frame);
 };

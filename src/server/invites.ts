@@ -5,6 +5,7 @@ import type { MemberId, RowId } from '../protocol/ids.ts';
 import { INVITE_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { Answer, RequestParams, ServerInvite } from '../protocol/server.ts';
 import type { Asker } from './access.ts';
+import { auditRow } from './audit.ts';
 import type { ServerContext } from './context.ts';
 import type { InviteRow, ServerRole } from './rows.ts';
 
@@ -12,7 +13,7 @@ const TOKEN_BYTES = 16;
 
 /** Makes an invite; `madeBy` null is the administration. The token is told once. */
 export const makeInvite = async (
-  { store, clock, random, rowId }: ServerContext,
+  context: ServerContext,
   wanted: {
     readonly madeBy: MemberId | null;
     readonly role: ServerRole;
@@ -20,6 +21,7 @@ export const makeInvite = async (
     readonly expiresAt: number | undefined;
   },
 ): Promise<{ readonly row: InviteRow; readonly token: string }> => {
+  const { store, clock, random, rowId } = context;
   const token = Buffer.from(random.bytes(TOKEN_BYTES)).toString('base64url');
   const now = clock.now();
   const row: InviteRow = {
@@ -34,6 +36,8 @@ export const makeInvite = async (
     revokedAt: null,
   };
   await store.putInvite(row);
+  const detail = { role: row.role, uses: row.uses };
+  await store.putAudit(auditRow(context, { actor: row.madeBy, kind: 'invite.created', target: row.id, detail }));
   return { row, token };
 };
 
@@ -62,8 +66,9 @@ export const listInvites = async ({ store, clock }: ServerContext): Promise<Answ
 };
 
 /** Throws `invite.unknown`. */
-export const revokeInvite = async ({ store, clock }: ServerContext, _by: MemberId | null, id: RowId): Promise<void> => {
-  if (!(await store.removeInvite(id, clock.now()))) throw new SottoError('invite.unknown');
+export const revokeInvite = async (context: ServerContext, by: MemberId | null, id: RowId): Promise<void> => {
+  if (!(await context.store.removeInvite(id, context.clock.now()))) throw new SottoError('invite.unknown');
+  await context.store.putAudit(auditRow(context, { actor: by, kind: 'invite.revoked', target: id }));
 };
 
 /** An invite as the wire tells it, without its token. */

@@ -8,12 +8,14 @@ import {
 } from '../crypto/member.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { type ChannelId, type EventId, type MemberId, SERVER_CHANNEL, timedId } from '../protocol/ids.ts';
+import type { ChannelId } from '../protocol/ids.ts';
 import { isChannelName } from '../protocol/room-content.ts';
-import { type Answer, EVENT, type RequestParams, SERVER_FEATURES, SERVER_VERSIONS } from '../protocol/server.ts';
+import { type Answer, type RequestParams, SERVER_FEATURES, SERVER_VERSIONS } from '../protocol/server.ts';
+import { auditRow } from './audit.ts';
 import type { Change } from './changes.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
 import { headObject } from './live.ts';
+import { appendAuthority, notify } from './notices.ts';
 import type { DeviceRow, MemberRow } from './rows.ts';
 import { checkSecond } from './second.ts';
 import { skeletonOf } from './skeleton.ts';
@@ -153,6 +155,15 @@ const register = async (
       },
     },
     { kind: 'device', row: deviceRow(certificate, bytesOf(encoded), now) },
+    {
+      kind: 'audit',
+      row: auditRow(context, {
+        actor: certificate.member,
+        kind: 'member.joined',
+        target: certificate.member,
+        ...(invite === undefined ? {} : { detail: { invite: invite.id } }),
+      }),
+    },
   ];
   await appendAuthority(context, certificate.member, { what: 'member.joined' }, changes);
   context.counts.add('joins');
@@ -173,6 +184,10 @@ const admitDevice = async (
   const now = context.clock.now();
   await appendAuthority(context, member.id, { what: 'device.added', device: certificate.device }, [
     { kind: 'device', row: deviceRow(certificate, bytesOf(encoded), now) },
+    {
+      kind: 'audit',
+      row: auditRow(context, { actor: member.id, kind: 'device.added', target: certificate.device }),
+    },
   ]);
   await notify(context, member.id, { what: 'device.added', device: certificate.device });
 };
@@ -187,68 +202,6 @@ const deviceRow = (certificate: DeviceCertificate, bytes: Uint8Array<ArrayBuffer
   addedAt: now,
   revokedAt: null,
 });
-
-const AUTHORITY_TRIES_MAX = 8;
-
-/** Appends an event of server-wide authority with its changes. Throws what the log refuses. */
-export const appendAuthority = async (
-  context: ServerContext,
-  by: MemberId,
-  said: object,
-  changes: readonly Change[],
-): Promise<void> => {
-  const id = timedId<EventId>(context.clock.now(), context.random.bytes(10));
-  const body = new Uint8Array(Buffer.from(JSON.stringify(said)));
-  for (let tries = 0; tries < AUTHORITY_TRIES_MAX; tries++) {
-    const [head] = await context.log.heads([SERVER_CHANNEL]);
-    const outcome = await context.append({
-      channel: SERVER_CHANNEL,
-      id,
-      member: by,
-      kind: EVENT.notice,
-      body,
-      checkedAt: head?.authoritySeq ?? 0,
-      changes,
-    });
-    if (outcome.kind === 'committed' || outcome.kind === 'duplicate') return;
-    if (outcome.kind === 'refused') throw refusedBy(outcome.code);
-  }
-  throw new SottoError('server.unavailable');
-};
-
-/** Puts a notice of the server into a member's inbox: all their devices see it. */
-export const notify = async (context: ServerContext, member: MemberId, said: object): Promise<void> => {
-  await context.append({
-    channel: member as string as ChannelId,
-    id: timedId<EventId>(context.clock.now(), context.random.bytes(10)),
-    member,
-    kind: EVENT.notice,
-    body: new Uint8Array(Buffer.from(JSON.stringify(said))),
-    checkedAt: Number.MAX_SAFE_INTEGER,
-    changes: [],
-  });
-};
-
-/** What the log refuses, as an answer. */
-export const refusedBy = (code: string, retryAfterMs?: number): SottoError => {
-  const details = retryAfterMs === undefined ? {} : { retryAfterMs };
-  switch (code) {
-    case 'taken':
-      return new SottoError('name.taken');
-    case 'spent':
-      return new SottoError('invite.invalid');
-    case 'slow_mode':
-      return new SottoError('channel.slow', { details });
-    case 'archived':
-      return new SottoError('channel.archived');
-    case 'no_such_channel':
-      return new SottoError('channel.unknown');
-    case 'id_taken':
-      return new SottoError('request.invalid', { details: { why: 'id' } });
-    default:
-      return new SottoError('file.unknown');
-  }
-};
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text, 'base64'));

@@ -13,7 +13,7 @@ import { type Asker, membershipIn, mustWrite } from './access.ts';
 import { type Change, changesAuthority } from './changes.ts';
 import type { ServerContext } from './context.ts';
 import type { Draft, Outcome } from './event-log.ts';
-import { refusedBy } from './login.ts';
+import { refusedBy } from './notices.ts';
 import type { ChannelRole, MembershipRow } from './rows.ts';
 import { skeletonOf } from './skeleton.ts';
 

@@ -15,7 +15,9 @@ import {
 } from '../protocol/limits.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
 import type { Asker } from './access.ts';
+import { auditRow } from './audit.ts';
 import type { ServerContext } from './context.ts';
+import { notify } from './notices.ts';
 import type { SecondFactorRow } from './rows.ts';
 
 type Second = { readonly password: string; readonly code: string };
@@ -53,6 +55,7 @@ export const setSecond = async (
     row,
     recoveryCodes.map((code) => sha256(Buffer.from(code))),
   );
+  await told(context, member.id, 'second.set');
   return { recoveryCodes };
 };
 
@@ -64,7 +67,14 @@ export const removeSecond = async (
 ): Promise<Answer<'second.remove'>> => {
   await checkSecond(context, member.id, params);
   await context.store.removeSecondFactor(member.id);
+  await told(context, member.id, 'second.removed');
   return {};
+};
+
+// Every device of theirs hears of it: who did not do it knows what to do.
+const told = async (context: ServerContext, member: MemberId, kind: 'second.set' | 'second.removed'): Promise<void> => {
+  await context.store.putAudit(auditRow(context, { actor: member, kind, target: member }));
+  await notify(context, member, { what: kind });
 };
 
 /**

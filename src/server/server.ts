@@ -4,12 +4,15 @@ import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
 import { isErrorCode, SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type RowId, timedId } from '../protocol/ids.ts';
+import { DRAIN_MS_MAX, DRAIN_RETRY_MS } from '../protocol/limits.ts';
+import { Alerts } from './audit.ts';
 import { ChannelStates } from './channel-states.ts';
 import type { Peer, RateName, ServerContext, Session } from './context.ts';
 import { Counts } from './counts.ts';
 import { endReading, endsReading } from './endings.ts';
 import { LogError } from './event-log.ts';
 import { Fanout } from './fanout.ts';
+import { tellMembers } from './handlers.ts';
 import { Hub } from './hub.ts';
 import { Indexer } from './indexer.ts';
 import { makeInvite } from './invites.ts';
@@ -65,6 +68,7 @@ export class RoomServer implements AsyncDisposable {
   readonly #listener: Listener<Session>;
   readonly #hub: Hub<Peer>;
   readonly jobs: Jobs;
+  readonly alerts: Alerts;
   readonly #waiting: Map<Peer, (() => void)[]>;
 
   private constructor(
@@ -79,6 +83,7 @@ export class RoomServer implements AsyncDisposable {
     this.#listener = listener;
     this.#hub = hub;
     this.jobs = new Jobs(jobPortsOf(context));
+    this.alerts = new Alerts(context);
     this.#waiting = waiting;
     this.urls = urls;
     this.isPinned = isPinned;
@@ -195,17 +200,35 @@ export class RoomServer implements AsyncDisposable {
     return token;
   }
 
-  /** Takes nobody new, tells those who are there to come back later, commits what waits, and ends. */
+  /** Another certificate for the connections to come. Throws `config.invalid`, and keeps the one before. */
+  setTls(keys: TlsKeys): void {
+    this.#listener.setTls(keys);
+  }
+
+  /** Takes nobody new, tells those who are there to come back later, answers what was asked, commits what waits, and ends. */
   async [Symbol.asyncDispose](): Promise<void> {
+    const { context } = this;
     this.#listener.stopAccepting();
-    this.context.indexer[Symbol.dispose]();
+    this.alerts[Symbol.dispose]();
+    context.indexer[Symbol.dispose]();
+    tellMembers(context, { notice: 'moved', retryAfterMs: DRAIN_RETRY_MS });
     await this.jobs[Symbol.asyncDispose]();
     await this.#hub[Symbol.asyncDispose]();
+    await this.#answered();
     await this.#listener[Symbol.asyncDispose]();
     this.#waiting.clear();
   }
+
+  // Who does not read the answers that they asked for is waited for so long.
+  async #answered(): Promise<void> {
+    const { asking, clock } = this.context;
+    const until = clock.monotonic() + DRAIN_MS_MAX;
+    while (asking.size > 0 && clock.monotonic() < until)
+      await new Promise<void>((done) => clock.after(DRAIN_LOOK_MS, done));
+  }
 }
 
+const DRAIN_LOOK_MS = 10;
 const OWNER_LOOK = 500;
 
 const jobPortsOf = (context: ServerContext): JobPorts => {
