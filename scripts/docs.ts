@@ -5,6 +5,7 @@ import { usageLine } from '../src/cli/parse.ts';
 import { COMMANDS, GLOBAL_FLAGS } from '../src/cli/table.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
 import { ACCOUNT_METHODS, DAEMON_METHODS, EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc.ts';
+import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
 import { SETTINGS } from '../src/protocol/settings.ts';
 import { SCHEMA_1 } from '../src/store/schema-1.ts';
 import { SCHEMA_2 } from '../src/store/schema-2.ts';
@@ -94,6 +95,19 @@ const cliPage = (): string =>
       ),
       '',
     ]),
+    '## `sotto serve`',
+    '',
+    ...SERVE_COMMANDS.map(([usage, doc]) => `- \`sotto ${usage}\`: ${doc}`),
+    '',
+    'Its flags, and the same as keys of `server.toml` (TOML; `tls.cert` is `cert` in the table `[tls]`):',
+    '',
+    '| flag | key | |',
+    '|---|---|---|',
+    ...SERVE_FLAGS.map(([flag, key, doc]) => `| \`${flag}\` | ${key === '' ? '' : `\`${key}\``} | ${doc} |`),
+    '',
+    'A certificate that is renewed needs a `SIGHUP`; `name` and `registration` count at once then too, everything else at the',
+    'next start. `sotto serve --check-config` tells every mistake with its place, and exits with 2.',
+    '',
     '## Flags of every command',
     '',
     ...Object.entries(GLOBAL_FLAGS).map(

@@ -36,7 +36,8 @@ const run = async (argv: readonly string[]): Promise<number> => {
   }
   if (first === 'serve') {
     const { runServe } = await import('./server/main.ts');
-    return runServe([...argv.slice(0, argv.indexOf('serve')), ...argv.slice(argv.indexOf('serve') + 1)]);
+    const words = [...argv.slice(0, argv.indexOf('serve')), ...argv.slice(argv.indexOf('serve') + 1)];
+    return runServe(words, resolve(process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto'));
   }
   if (first === 'bench') {
     const { runBench } = await import('./lab/bench/bench.ts');

@@ -19,6 +19,7 @@ export const programHelp = (): string =>
     ...COMMANDS.filter((command) => command.path !== 'complete').map(
       (command) => `  ${command.path.padEnd(22)} ${command.doc}`,
     ),
+    '  serve                  host a server for rooms: sotto serve --help',
     '  demo                   three people on a private Tor network on this machine',
     '  bench                  measure speed and memory beside their floors; --list tells the figures',
     '  daemon run             run the daemon in the foreground',

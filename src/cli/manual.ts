@@ -1,5 +1,6 @@
 // The manual page, in mdoc's older sister man(7), from the table.
 
+import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
 import type { Flag } from './command.ts';
 import { usageLine } from './parse.ts';
 import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
@@ -55,6 +56,9 @@ export const manualPage = (version: string): string =>
         roff(flag.doc),
       ]),
     ]),
+    ...SERVE_COMMANDS.flatMap(([usage, doc]) => ['.TP', `.B ${roff(usage)}`, roff(doc)]),
+    '.SH OPTIONS OF SERVE',
+    ...SERVE_FLAGS.flatMap(([flag, , doc]) => ['.TP', `.B ${roff(flag)}`, roff(doc)]),
     '.SH OPTIONS',
     ...Object.entries(GLOBAL_FLAGS).flatMap(flagEntry),
     '.SH EXIT STATUS',

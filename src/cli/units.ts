@@ -1,5 +1,7 @@
 // The files by which a system starts the daemon at log-in.
 
+import { asUnitWord } from '../protocol/safe-text.ts';
+
 type Unit = { readonly program: string; readonly account: string; readonly dataDir: string | undefined };
 
 const argsOf = ({ account, dataDir }: Unit): string[] => [
@@ -10,10 +12,6 @@ const argsOf = ({ account, dataDir }: Unit): string[] => [
   'run',
 ];
 
-// systemd splits at spaces and expands % and $.
-const systemdWord = (word: string): string =>
-  `"${word.replace(/[\\"]/g, '\\$&').replaceAll('%', '%%').replaceAll('$', '$$$$')}"`;
-
 /** A systemd user unit, for ~/.config/systemd/user/sotto-NAME.service. */
 export const systemdUnit = (unit: Unit): string =>
   [
@@ -22,7 +20,7 @@ export const systemdUnit = (unit: Unit): string =>
     '',
     '[Service]',
     'Type=exec',
-    `ExecStart=${[unit.program, ...argsOf(unit)].map(systemdWord).join(' ')}`,
+    `ExecStart=${[unit.program, ...argsOf(unit)].map(asUnitWord).join(' ')}`,
     'ExecReload=/bin/kill -HUP $MAINPID',
     'Restart=on-failure',
     'RestartSec=5',

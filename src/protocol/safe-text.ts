@@ -147,3 +147,7 @@ const mark = (char: string, cluster: Cluster): string => {
   cluster.last = char;
   return base + char;
 };
+
+/** A word of a command line in a systemd unit, which splits at spaces and expands % and $. */
+export const asUnitWord = (word: string): string =>
+  `"${word.replace(/[\\"]/g, '\\$&').replaceAll('%', '%%').replaceAll('$', '$$$$')}"`;

@@ -22,7 +22,10 @@ export const askAdmin = (path: string, request: AdminRequest): Promise<object[]>
     socket.on('error', () => reject(absent));
     socket.on('close', () => reject(absent));
     socket.on('connect', () => socket.write(`${JSON.stringify(request)}\n`));
-    createInterface({ input: socket }).on('line', (line) => {
+    const lines = createInterface({ input: socket });
+    // It tells the errors of the socket once more.
+    lines.on('error', () => {});
+    lines.on('line', (line) => {
       const answer = Answer.parse(JSON.parse(line));
       if ('item' in answer) return void items.push(answer.item);
       socket.removeAllListeners('close');

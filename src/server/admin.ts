@@ -89,6 +89,7 @@ export class Admin implements AsyncDisposable {
     socket.on('close', () => this.#sockets.delete(socket));
     socket.on('error', () => {});
     const lines = createInterface({ input: socket });
+    lines.on('error', () => {});
     const write = (value: object) => socket.write(`${JSON.stringify(value)}\n`);
     lines.on('line', (line) => {
       if (line.length > RPC_LINE_BYTES_MAX) return void socket.destroy();

@@ -1,26 +1,39 @@
-// `sotto serve`: a server in the foreground from its folder, until it is told to end; and its administration.
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+// `sotto serve`: a server in the foreground from its folder, until it is told to end; and what stands behind the word.
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fileLog, systemClock, systemRandom } from '../machine.ts';
+import type { Log } from '../ports.ts';
 import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
-import { parseDuration, parseTime } from '../protocol/time-words.ts';
-import { Admin, type AdminRequest, linkOf } from './admin.ts';
-import { askAdmin } from './admin-client.ts';
-import { restoreServer } from './backup.ts';
+import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
+import { Admin, linkOf } from './admin.ts';
+import { administer } from './admin-command.ts';
+import { auditRow } from './audit.ts';
 import { COUNTED, type Counted } from './counts.ts';
 import { type Metric, Metrics } from './metrics.ts';
+import {
+  addressOf,
+  checkServeConfig,
+  configError,
+  type Problem,
+  readServeConfig,
+  readTls,
+  type ServeConfig,
+} from './serve-config.ts';
 import { RoomServer, type ServerOptions } from './server.ts';
-import { createServer, isServer, serverPaths } from './server-dir.ts';
+import { createServer, isServer, type ServerPaths, serverPaths } from './server-dir.ts';
 import { ServerStore } from './server-store.ts';
 import type { Turn } from './turn.ts';
+import { serverUnit } from './unit.ts';
 
 const turn: Turn = () => new Promise((done) => setImmediate(done));
 const PORTS = { clock: systemClock, random: systemRandom, turn };
 
 const OPTIONS = {
   'data-dir': { type: 'string' },
+  config: { type: 'string' },
+  'check-config': { type: 'boolean' },
   listen: { type: 'string' },
   name: { type: 'string' },
   registration: { type: 'string' },
@@ -29,9 +42,11 @@ const OPTIONS = {
   'tls-key': { type: 'string' },
   'behind-proxy': { type: 'string', multiple: true },
   metrics: { type: 'string' },
+  'log-level': { type: 'string' },
   'encrypt-at-rest': { type: 'boolean' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
+  print: { type: 'boolean' },
   // administration
   owner: { type: 'boolean' },
   role: { type: 'string' },
@@ -46,50 +61,52 @@ const OPTIONS = {
 } as const;
 type Values = ReturnType<typeof parse>['values'];
 
-const HELP = `sotto serve — host a server for rooms
-
-  sotto serve [--data-dir DIR] [--listen 127.0.0.1:7443] [--name TEXT]
-    --registration invite|open|closed   who may become a member (invite)
-    --origin wss://NAME[:PORT]          what people dial, when it is another name than --listen says
-    --tls-cert FILE --tls-key FILE      a certificate of an authority, instead of the server's own
-    --behind-proxy ADDRESS              a proxy on this machine ends TLS: its X-Forwarded-For is believed
-    --metrics 127.0.0.1:PORT            health and metrics (a free port)
-    --encrypt-at-rest                   a new server keeps its database encrypted under its key file
-    --json                              the first line is one object: kind, url, fingerprint, metrics, admin, invite
-
-  sotto serve admin status|members|member NAME|role NAME ROLE|ban NAME|unban NAME
-  sotto serve admin invites|invite [--owner] [--role admin] [--uses N] [--expires 7d]|revoke ID
-  sotto serve admin channels|audit [--actor A] [--target T] [--kind K] [--since TIME]|check [--deep]
-  sotto serve admin backup FOLDER|restore FOLDER
-`;
+const WIDTH = 26;
+const helpText = (): string =>
+  [
+    'sotto serve: host a server for rooms',
+    '',
+    ...SERVE_COMMANDS.flatMap(([usage, doc]) => [`  sotto ${usage}`, `      ${doc}`]),
+    '',
+    'Flags of sotto serve:',
+    ...SERVE_FLAGS.map(([flag, , doc]) => `  ${flag.padEnd(WIDTH)} ${doc}`),
+    '',
+  ].join('\n');
 
 const parse = (argv: readonly string[]) => parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
 
-/** Runs `sotto serve …`; gives the exit code. Errors go to stderr, as an object with `--json`. */
-export const runServe = async (argv: readonly string[]): Promise<number> => {
+/** Runs `sotto serve …`; `program` is this program’s own path. Gives the exit code; errors go to stderr, as an object with `--json`. */
+export const runServe = async (argv: readonly string[], program = 'sotto'): Promise<number> => {
   const json = argv.includes('--json');
   try {
-    let parsed: ReturnType<typeof parse>;
-    try {
-      parsed = parse(argv);
-    } catch (error) {
-      throw new SottoError('usage.invalid', { message: error instanceof Error ? error.message : 'not understood' });
-    }
-    const { values, positionals } = parsed;
-    if (values.help === true) {
-      process.stdout.write(HELP);
-      return 0;
-    }
+    const { values, positionals } = parsed(argv);
+    if (values.help === true) return said(helpText());
     const [first, ...words] = positionals;
-    if (first === 'admin') return await administer(words, values);
+    const dir = folderOf(values);
+    if (first === 'admin')
+      return said(await administer(words, values, { dir, socket: adminSocket(dir), ports: PORTS }));
+    if (first === 'install') return install(values, dir, program);
     if (first !== undefined) throw new SottoError('usage.invalid', { message: `sotto serve does not know ${first}` });
-    return await serve(values);
+    return values['check-config'] === true ? checkConfig(values, dir) : await serve(values, dir);
   } catch (error) {
     const told = errorObject(error);
     process.stderr.write(json ? `${JSON.stringify(told)}\n` : `sotto: ${told.message}\n`);
     if (told.code === 'internal.bug') process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
     return exitOf(told.code);
   }
+};
+
+const parsed = (argv: readonly string[]): ReturnType<typeof parse> => {
+  try {
+    return parse(argv);
+  } catch (error) {
+    throw new SottoError('usage.invalid', { message: error instanceof Error ? error.message : 'not understood' });
+  }
+};
+
+const said = (text: string): number => {
+  process.stdout.write(text);
+  return 0;
 };
 
 const folderOf = (values: Values): string =>
@@ -100,46 +117,85 @@ const folderOf = (values: Values): string =>
   );
 
 const adminSocket = (dir: string): string => join(dir, 'admin.sock');
+const configPath = (values: Values, dir: string): string => resolve(values.config ?? join(dir, 'server.toml'));
 
-const serve = async (values: Values): Promise<number> => {
+/** The file, and what the flags say instead. */
+const configOf = (
+  values: Values,
+  dir: string,
+): { readonly config: ServeConfig; readonly problems: readonly Problem[] } => {
+  const path = configPath(values, dir);
+  const fromFile = values.config !== undefined || existsSync(path) ? readServeConfig(path) : undefined;
+  if (fromFile !== undefined && fromFile.problems.length > 0) return fromFile;
+  return checkServeConfig({ ...fromFile?.config, ...fromFlags(values) });
+};
+
+const fromFlags = (values: Values): object => {
+  const [cert, key] = [values['tls-cert'], values['tls-key']];
+  if ((cert === undefined) !== (key === undefined))
+    throw new SottoError('usage.invalid', { message: '--tls-cert and --tls-key go together' });
+  return Object.fromEntries(
+    Object.entries({
+      name: values.name,
+      registration: values.registration,
+      listen: values.listen,
+      origins: values.origin,
+      proxies: values['behind-proxy'],
+      metrics: values.metrics,
+      tls: cert === undefined ? undefined : { cert: resolve(cert), key: resolve(key ?? '') },
+      log: values['log-level'] === undefined ? undefined : { level: values['log-level'] },
+    }).filter(([, value]) => value !== undefined),
+  );
+};
+
+const checkConfig = (values: Values, dir: string): number => {
+  const { problems } = configOf(values, dir);
+  if (problems.length > 0) throw configError(problems);
+  return said(values.json === true ? '{"problems":[]}\n' : 'The configuration is valid.\n');
+};
+
+const install = (values: Values, dir: string, program: string): number => {
+  const { problems } = configOf(values, dir);
+  if (problems.length > 0) throw configError(problems);
+  const args = ['--data-dir', dir, ...(values.config === undefined ? [] : ['--config', resolve(values.config)])];
+  const text = serverUnit({ program, args });
+  if (values.print === true) return said(text);
+  const path = join(homedir(), '.config', 'systemd', 'user', 'sotto-server.service');
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, text, { mode: 0o600 });
+  const next = 'systemctl --user daemon-reload && systemctl --user enable --now sotto-server';
+  return said(
+    values.json === true ? `${JSON.stringify({ file: path, next })}\n` : `Written: ${path}\nNow run: ${next}\n`,
+  );
+};
+
+const serve = async (values: Values, dir: string): Promise<number> => {
   process.umask(0o077);
-  const dir = folderOf(values);
+  const { config, problems } = configOf(values, dir);
+  if (problems.length > 0) throw configError(problems);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const paths = serverPaths(dir);
-  if (!isServer(paths))
-    createServer(
-      paths,
-      {
-        name: values.name ?? 'sotto',
-        registration: registrationOf(values.registration) ?? 'invite',
-        serverKey: systemRandom.bytes(32),
-        encryptAtRest: values['encrypt-at-rest'] === true,
-      },
-      PORTS,
-    );
-  const journal = fileLog(join(dir, 'server.log'), 'info');
-  const store = ServerStore.open(paths, PORTS);
+  const isNew = !isServer(paths);
+  if (isNew) make(paths, config, values['encrypt-at-rest'] === true);
+  const journal = fileLog(join(dir, 'server.log'), config.log?.level ?? 'info');
   const end = Promise.withResolvers<number>();
-  const bug = (error: unknown): void => {
-    journal.error('bug', {
-      stack: error instanceof Error ? (error.stack ?? '').split('\n').slice(1, 8).join('\n') : '',
-    });
-    end.resolve(1);
-  };
-  await applySettings(store, values);
+  const bug = bugTo(journal, end.resolve);
+  await using store = ServerStore.open(paths, PORTS);
   const startedAt = systemClock.now();
-  const server = await RoomServer.start({ store, ...PORTS, journal, ...placesOf(values), bug });
+  // It tells that the server is not ready while that drains.
+  let metrics: Metrics | undefined;
+  await using _metrics = { [Symbol.asyncDispose]: async () => metrics?.[Symbol.asyncDispose]() };
+  await using server = await RoomServer.start({ store, ...PORTS, journal, ...placesOf(config), bug });
+  await applySettings(server, config);
   let ready = true;
-  const metrics = await Metrics.open({
-    ...addressOf(values.metrics ?? '127.0.0.1:0', 'metrics'),
-    metrics: metricsOf(server),
-    ready: () => ready,
-  });
-  const admin = await Admin.open({ path: adminSocket(dir), server, store, startedAt, bug });
+  const at = addressOf(config.metrics ?? '127.0.0.1:0') ?? { host: '127.0.0.1', port: 0 };
+  metrics = await Metrics.open({ ...at, metrics: metricsOf(server), ready: () => ready });
+  await using _admin = await Admin.open({ path: adminSocket(dir), server, store, startedAt, bug });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end.resolve(0));
+  process.on('SIGHUP', () => void reload({ values, dir, server, journal, before: config }).catch(bug));
   process.on('uncaughtException', bug);
   process.on('unhandledRejection', bug);
-  const token = await server.ownerInvite();
+  const token = isNew ? await server.ownerInvite() : undefined;
   announce(values, {
     kind: 'ready',
     url: server.urls[0] ?? '',
@@ -152,13 +208,50 @@ const serve = async (values: Values): Promise<number> => {
   const keep = setInterval(() => {}, 2 ** 30);
   const code = await end.promise;
   ready = false;
-  await admin[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  await metrics[Symbol.asyncDispose]();
-  await store[Symbol.asyncDispose]();
   clearInterval(keep);
-  journal.info('server.ended', { code });
+  journal.info('server.ending', { code });
   return code;
+};
+
+const make = (paths: ServerPaths, { name, registration }: ServeConfig, encryptAtRest: boolean): void =>
+  createServer(
+    paths,
+    {
+      name: name ?? 'sotto',
+      registration: registration ?? 'invite',
+      serverKey: systemRandom.bytes(32),
+      encryptAtRest,
+    },
+    PORTS,
+  );
+
+const bugTo =
+  (journal: Log, end: (code: number) => void) =>
+  (error: unknown): void => {
+    journal.error('bug', {
+      stack: error instanceof Error ? (error.stack ?? '').split('\n').slice(1, 8).join('\n') : '',
+    });
+    end(1);
+  };
+
+// What a start reads is read again: certificate, name and registration count at once, the rest with the next start.
+const reload = async (running: {
+  readonly values: Values;
+  readonly dir: string;
+  readonly server: RoomServer;
+  readonly journal: Log;
+  readonly before: ServeConfig;
+}): Promise<void> => {
+  const { values, dir, server, journal, before } = running;
+  const { config, problems } = configOf(values, dir);
+  for (const { place, problem } of problems) journal.error('config.notRead', { place, problem });
+  if (problems.length > 0) return;
+  if (config.tls !== undefined && before.tls !== undefined) server.setTls(readTls(config.tls));
+  await applySettings(server, config);
+  const late = (['listen', 'origins', 'proxies', 'metrics', 'log'] as const).filter(
+    (key) => JSON.stringify(config[key]) !== JSON.stringify(before[key]),
+  );
+  journal.info('config.read', { atTheNextStart: late.join(', ') });
 };
 
 const announce = (values: Values, ready: Record<string, string>): void => {
@@ -172,47 +265,27 @@ const announce = (values: Values, ready: Record<string, string>): void => {
   process.stdout.write(`${lines.join('\n')}\n`);
 };
 
-const applySettings = async (store: ServerStore, values: Values): Promise<void> => {
-  const registration = registrationOf(values.registration);
+const applySettings = async ({ context }: RoomServer, { name, registration }: ServeConfig): Promise<void> => {
+  const now = await context.store.getServer();
   const set = {
-    ...(values.name === undefined ? {} : { name: values.name.slice(0, 64) }),
-    ...(registration === undefined ? {} : { registration }),
+    ...(name === undefined || name === now.name ? {} : { name }),
+    ...(registration === undefined || registration === now.registration ? {} : { registration }),
   };
-  if (Object.keys(set).length > 0) await store.state.putServer(set);
+  if (Object.keys(set).length === 0) return;
+  await context.store.putServer(set);
+  const detail = { set: Object.keys(set).join(', '), registration: set.registration ?? now.registration };
+  await context.store.putAudit(auditRow(context, { actor: null, kind: 'server.settings', target: '', detail }));
 };
 
-const registrationOf = (text: string | undefined): 'open' | 'invite' | 'closed' | undefined => {
-  const known = (['open', 'invite', 'closed'] as const).find((one) => one === text);
-  if (text !== undefined && known === undefined)
-    throw new SottoError('usage.invalid', { message: '--registration is invite, open or closed' });
-  return known;
-};
-
-const addressOf = (text: string, flag: string): { readonly host: string; readonly port: number } => {
-  const match = /^(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})$/i.exec(text);
-  const port = Number(match?.[2] ?? -1);
-  if (match === null || port > 65_535) throw new SottoError('usage.invalid', { message: `--${flag} is HOST:PORT` });
-  return { host: (match[1] ?? '').replace(/^\[|\]$/g, ''), port };
-};
-
-const placesOf = (values: Values): Pick<ServerOptions, 'listen' | 'origins' | 'proxies'> => {
-  const { host, port } = addressOf(values.listen ?? '127.0.0.1:7443', 'listen');
-  const proxies = values['behind-proxy'] ?? [];
-  const [cert, key] = [values['tls-cert'], values['tls-key']];
-  if ((cert === undefined) !== (key === undefined))
-    throw new SottoError('usage.invalid', { message: '--tls-cert and --tls-key go together' });
-  const tls =
-    proxies.length > 0
-      ? ('none' as const)
-      : cert !== undefined && key !== undefined
-        ? { cert: readPem(cert), key: readPem(key) }
-        : ('pinned' as const);
-  return { listen: [{ kind: 'tcp', host, port, tls }], origins: values.origin ?? [], proxies };
-};
-
-const readPem = (path: string): string => {
-  if (!existsSync(path)) throw new SottoError('usage.invalid', { message: `There is no file ${path}` });
-  return readFileSync(path, 'utf8');
+const placesOf = ({
+  listen,
+  proxies = [],
+  tls,
+  origins = [],
+}: ServeConfig): Pick<ServerOptions, 'listen' | 'origins' | 'proxies'> => {
+  const { host, port } = addressOf(listen ?? '127.0.0.1:7443') ?? { host: '127.0.0.1', port: 0 };
+  const kind = proxies.length > 0 ? ('none' as const) : tls === undefined ? ('pinned' as const) : readTls(tls);
+  return { listen: [{ kind: 'tcp', host, port, tls: kind }], origins, proxies };
 };
 
 const metricsOf = (server: RoomServer): Metric[] => {
@@ -237,72 +310,3 @@ const metricsOf = (server: RoomServer): Metric[] => {
     { name: 'resident_bytes', kind: 'gauge', doc: 'Resident memory', value: () => process.memoryUsage.rss() },
   ];
 };
-
-const administer = async (words: readonly string[], values: Values): Promise<number> => {
-  const dir = folderOf(values);
-  const [what = '', name = ''] = words;
-  if (what === 'restore') {
-    await restoreServer(resolve(name), serverPaths(dir), PORTS);
-    return print(values, [{ restored: resolve(name) }]);
-  }
-  const items = await askAdmin(adminSocket(dir), requestOf(what, words, values));
-  return print(values, items);
-};
-
-const requestOf = (what: string, words: readonly string[], values: Values): AdminRequest => {
-  const [, name = ''] = words;
-  const number = (text: string | undefined) => (text === undefined ? undefined : Number(text));
-  const optional = <Key extends string, Value>(key: Key, value: Value | undefined) =>
-    value === undefined ? {} : ({ [key]: value } as Record<Key, Value>);
-  switch (what) {
-    case 'status':
-    case 'members':
-    case 'invites':
-    case 'channels':
-      return { do: what };
-    case 'member':
-    case 'ban':
-    case 'unban':
-      return { do: what, name };
-    case 'role':
-      return { do: 'role', name, role: (words[2] ?? '') as 'admin' };
-    case 'revoke':
-      return { do: 'revoke', id: name };
-    case 'invite':
-      return {
-        do: 'invite',
-        owner: values.owner === true,
-        ...optional('role', values.role as 'admin' | undefined),
-        ...optional('uses', number(values.uses)),
-        ...optional('expiresMs', values.expires === undefined ? undefined : parseDuration(values.expires)),
-      };
-    case 'audit':
-      return {
-        do: 'audit',
-        ...optional('actor', values.actor),
-        ...optional('target', values.target),
-        ...optional('kind', values.kind),
-        ...optional('since', values.since === undefined ? undefined : parseTime(values.since, systemClock.now())),
-        ...optional('limit', number(values.limit)),
-      };
-    case 'backup':
-      return { do: 'backup', to: resolve(name) };
-    case 'check':
-      return { do: 'check', deep: values.deep === true };
-    default:
-      throw new SottoError('usage.invalid', {
-        message: `sotto serve admin does not know ${what || 'nothing'}: see --help`,
-      });
-  }
-};
-
-const print = (values: Values, items: readonly object[]): number => {
-  for (const item of items)
-    process.stdout.write(values.json === true ? `${JSON.stringify(item)}\n` : `${textOf(item)}\n`);
-  return 0;
-};
-
-const textOf = (item: object): string =>
-  Object.entries(item)
-    .map(([key, value]) => `${key} ${typeof value === 'object' ? JSON.stringify(value) : value}`)
-    .join('  ');

@@ -127,6 +127,20 @@ test('what nobody refers to or goes on with is collected', async () => {
   await expect(hosted.store.check({ deep: true })).resolves.toMatchObject({ wrong: [] });
 });
 
+test('what comes too often is a line for each window, with a number', async () => {
+  await using strict = await Hosted.start();
+  const carol = strict.member('carol');
+  await carol.join();
+  const { channel } = await carol.create('ops');
+  const said = Array.from({ length: 240 }, (_, i) => carol.say(channel, `${i}`).catch(() => {}));
+  await Promise.all(said);
+  const { alerts, context } = strict.server;
+  for (let window = 0; window < 2; window++) await alerts.look();
+  const lines = await context.store.listAudit({ kind: 'server.alert', limit: 10 });
+  expect(lines).toHaveLength(1);
+  expect(JSON.parse(lines[0]?.detail ?? '')).toMatchObject({ what: 'rateLimited', count: expect.any(Number) });
+});
+
 describe('the search of an open channel', () => {
   test('gives the newest first, page by page, of what its reader may see', async () => {
     const room = await alice.create(`room${++made}`, { history: 'joined' });

@@ -45,7 +45,7 @@ const clockOf = (clock: Clock): Clock => ({
 });
 
 /** A server that can be stopped and started again in its folder. */
-export class Hosted implements AsyncDisposable {
+export class Hosted implements Host, AsyncDisposable {
   readonly #dir = tempDir();
   readonly #paths = serverPaths(join(this.#dir.dir, 'server'));
   readonly #members: Member[] = [];
@@ -155,12 +155,18 @@ export class Hosted implements AsyncDisposable {
 /** A channel, and the chain of its controls so far. */
 export type Room = { readonly channel: ChannelId; readonly hash: Uint8Array; chain: Uint8Array<ArrayBuffer> };
 
+/** Where members are: a server in this process or in another. */
+export interface Host {
+  readonly target: ServerTarget;
+  member(name: string, serversKey?: Uint8Array<ArrayBuffer>): Member;
+}
+
 /** Somebody with a device. */
 export class Member {
   readonly name: string;
   readonly events: LogEvent[] = [];
   readonly notices: Notice[] = [];
-  readonly #hosted: Hosted;
+  readonly #hosted: Host;
   readonly serial: number;
   /** Resolves with what ended the present connection. */
   closed: Promise<SottoError> = new Promise(() => {});
@@ -169,7 +175,7 @@ export class Member {
   #client: ServerClient | undefined;
   #n = 0;
 
-  constructor(hosted: Hosted, name: string, serversKey?: Uint8Array<ArrayBuffer>) {
+  constructor(hosted: Host, name: string, serversKey?: Uint8Array<ArrayBuffer>) {
     this.#hosted = hosted;
     this.name = name;
     this.serial = serversKey === undefined ? 1 : 2;

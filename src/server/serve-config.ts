@@ -1,0 +1,111 @@
+// What `sotto serve` is told, by its flags and by a file: one description of both, and every mistake with its place.
+import { existsSync, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { createSecureContext } from 'node:tls';
+import { parse } from 'smol-toml';
+import { z } from 'zod';
+import { SottoError } from '../protocol/errors.ts';
+import type { TlsKeys } from './listener.ts';
+import { Proxies } from './sources.ts';
+
+export const REGISTRATIONS = ['invite', 'open', 'closed'] as const;
+
+const ADDRESS = /^(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})$/i;
+const address = z.string().refine((text) => addressOf(text) !== undefined, 'must be HOST:PORT');
+const origin = z.string().regex(/^wss?:\/\/[^/\s]+$/, 'must be wss://NAME[:PORT]');
+const proxy = z.string().refine((text) => isProxy(text), 'must be an address or a network');
+const file = z.string().min(1);
+
+const Schema = z.strictObject({
+  name: z.string().min(1).max(64).optional(),
+  registration: z.enum(REGISTRATIONS).optional(),
+  listen: address.optional(),
+  origins: z.array(origin).max(16).optional(),
+  proxies: z.array(proxy).max(64).optional(),
+  metrics: address.optional(),
+  tls: z.strictObject({ cert: file, key: file }).optional(),
+  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']) }).optional(),
+});
+export type ServeConfig = z.infer<typeof Schema>;
+
+/** A mistake and where it is: a key of the file, `line 3, column 5`, or a flag. */
+export type Problem = { readonly place: string; readonly problem: string };
+
+/** Host and port of `HOST:PORT`; undefined when it is something else. */
+export const addressOf = (text: string): { readonly host: string; readonly port: number } | undefined => {
+  const match = ADDRESS.exec(text);
+  const port = Number(match?.[2] ?? -1);
+  return match === null || port > 65_535 ? undefined : { host: (match[1] ?? '').replace(/^\[|\]$/g, ''), port };
+};
+
+const isProxy = (text: string): boolean => {
+  if (isIP(text.split('/')[0] ?? '') === 0) return false;
+  try {
+    return new Proxies([text]) !== undefined;
+  } catch {
+    return false;
+  }
+};
+
+/** What a file says, and everything that is wrong with it: with a problem the configuration is not to be used. */
+export const readServeConfig = (path: string): { readonly config: ServeConfig; readonly problems: Problem[] } => {
+  const nothing = (place: string, problem: string) => ({ config: {}, problems: [{ place, problem }] });
+  if (!existsSync(path)) return nothing(path, 'there is no such file');
+  let raw: unknown;
+  try {
+    raw = parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    const { line, column, message } = error as { line?: number; column?: number; message?: string };
+    const place = line === undefined ? path : `line ${line}, column ${column}`;
+    return nothing(place, (message ?? 'not TOML').split('\n')[0] ?? '');
+  }
+  return checkServeConfig(raw);
+};
+
+/** The same for what is parsed already. */
+export const checkServeConfig = (raw: unknown): { readonly config: ServeConfig; readonly problems: Problem[] } => {
+  const parsed = Schema.safeParse(raw);
+  if (parsed.success) return { config: parsed.data, problems: tlsProblems(parsed.data) };
+  const problems = parsed.error.issues.flatMap((issue): Problem[] =>
+    issue.code === 'unrecognized_keys'
+      ? issue.keys.map((key) => ({ place: [...issue.path, key].join('.'), problem: 'there is no such setting' }))
+      : [{ place: issue.path.join('.'), problem: issue.message }],
+  );
+  return { config: {}, problems };
+};
+
+const tlsProblems = ({ tls, proxies = [], origins = [] }: ServeConfig): Problem[] => {
+  if (tls === undefined) return [];
+  const missing = (['cert', 'key'] as const).filter((one) => !existsSync(tls[one]));
+  const problems: Problem[] = missing.map((one) => ({ place: `tls.${one}`, problem: `there is no file ${tls[one]}` }));
+  if (proxies.length > 0)
+    problems.push({ place: 'tls', problem: 'a proxy ends TLS already: leave out tls, or proxies' });
+  if (origins.length === 0)
+    problems.push({
+      place: 'origins',
+      problem: 'a certificate of an authority is for a name: give the origin that people dial',
+    });
+  if (missing.length > 0) return problems;
+  try {
+    createSecureContext(readTls(tls));
+  } catch (error) {
+    problems.push({ place: 'tls', problem: `the two cannot be used: ${error instanceof Error ? error.message : ''}` });
+  }
+  return problems;
+};
+
+/** Certificate chain and key. Throws what the system says. */
+export const readTls = ({ cert, key }: { readonly cert: string; readonly key: string }): TlsKeys => ({
+  cert: readFileSync(cert, 'utf8'),
+  key: readFileSync(key, 'utf8'),
+});
+
+/** All problems in one error. */
+export const configError = (
+  problems: readonly Problem[],
+  code: 'config.invalid' | 'usage.invalid' = 'config.invalid',
+) =>
+  new SottoError(code, {
+    message: problems.map(({ place, problem }) => `${place}: ${problem}`).join('\n'),
+    details: { problems },
+  });

@@ -1,0 +1,87 @@
+// The built program as a server: started in a folder of its own, asked over its socket, told by signals.
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { ServerTarget } from '../../src/ports.ts';
+import { type Host, Member } from './scene.ts';
+
+const PROGRAM = resolve('bin/sotto');
+
+export type Ran = { readonly code: number; readonly out: string; readonly err: string };
+
+/** Runs the program to its end. */
+export const sotto = (args: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Ran> =>
+  new Promise((done) => {
+    const env = { ...process.env, ...environment };
+    const child = execFile(PROGRAM, [...args], { env }, (_, out, err) =>
+      done({ code: child.exitCode ?? -1, out, err }),
+    );
+  });
+
+export type Ready = {
+  readonly url: string;
+  readonly fingerprint: string;
+  readonly metrics: string;
+  readonly admin: string;
+  readonly invite?: string;
+};
+
+/** A server that may be stopped and started again. */
+export class Program implements Host, AsyncDisposable {
+  readonly dir = mkdtempSync(join(tmpdir(), 'sotto-serve-'));
+  readonly data = join(this.dir, 'data');
+  #child: ChildProcess | undefined;
+  ready: Ready | undefined;
+
+  /** Resolves with its first line. */
+  async start(...more: string[]): Promise<Ready> {
+    const args = ['serve', '--json', '--data-dir', this.data, '--listen', '127.0.0.1:0', ...more];
+    const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#child = child;
+    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+    this.ready = JSON.parse(line) as Ready;
+    return this.ready;
+  }
+
+  get target(): ServerTarget {
+    const { url = '', fingerprint = '' } = this.ready ?? {};
+    const serverKey = new Uint8Array(Buffer.from(fingerprint, 'hex'));
+    return { origin: url, serverKey, trust: 'pinned' };
+  }
+
+  member(name: string, serversKey?: Uint8Array<ArrayBuffer>): Member {
+    return new Member(this, name, serversKey);
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child?.kill(name);
+  }
+
+  /** Ends it; gives its exit code. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null) return child?.exitCode ?? null;
+    const over = once(child, 'exit');
+    child.kill(signal);
+    const [code] = (await over) as [number | null];
+    return code;
+  }
+
+  /** The answer of `serve admin` as objects. */
+  async admin(...words: string[]): Promise<Record<string, unknown>[]> {
+    const { code, out, err } = await sotto(['serve', 'admin', ...words, '--data-dir', this.data, '--json']);
+    if (code !== 0) throw new Error(err);
+    return out
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop('SIGKILL');
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}

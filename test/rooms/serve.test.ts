@@ -1,0 +1,255 @@
+// The built program as a server, as its operator has it: configuration, administration, signals, backup, metrics.
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { serverCertificate } from '../../src/crypto/server-certificate.ts';
+import { type EventId, timedId } from '../../src/protocol/ids.ts';
+import { parseInviteLink } from '../../src/protocol/invite-link.ts';
+import { EVENT } from '../../src/protocol/server.ts';
+import { Program, sotto } from './program.ts';
+import type { Member } from './scene.ts';
+
+let server: Program;
+let owner: Member;
+
+beforeAll(async () => {
+  server = new Program();
+  const { invite = '' } = await server.start('--name', 'house', '--registration', 'open');
+  owner = server.member('olga');
+  await owner.join(parseInviteLink(invite).token);
+}, 60_000);
+
+afterAll(() => server[Symbol.asyncDispose]());
+
+const texts = (events: readonly { readonly kind: number; readonly body: Uint8Array }[]): string[] =>
+  events.filter(({ kind }) => kind === EVENT.content).map(({ body }) => Buffer.from(body).toString());
+
+const admin = (...words: string[]) => sotto(['serve', 'admin', ...words, '--data-dir', server.data]);
+
+describe('a configuration', () => {
+  const check = async (toml: string, ...flags: string[]) => {
+    const path = join(server.dir, 'check.toml');
+    writeFileSync(path, toml);
+    return sotto(['serve', '--check-config', '--config', path, '--data-dir', join(server.dir, 'none'), ...flags]);
+  };
+
+  test('is told to be valid', async () => {
+    const toml =
+      'name = "home"\nregistration = "closed"\nlisten = "[::1]:7443"\nproxies = ["10.0.0.0/8"]\n[log]\nlevel = "warn"\n';
+    expect(await check(toml)).toMatchObject({ code: 0, out: 'The configuration is valid.\n' });
+  });
+
+  test('is refused with every mistake and its place', async () => {
+    const toml =
+      'name = 5\nlisten = "nowhere"\nproxies = ["10.0.0.1", "a proxy"]\nmetric = "x"\n[tls]\ncert = "/none"\n';
+    const { code, err } = await check(toml, '--json');
+    expect(code).toBe(2);
+    const { problems } = (JSON.parse(err) as { details: { problems: { place: string }[] } }).details;
+    expect(problems.map(({ place }) => place).sort()).toEqual(['listen', 'metric', 'name', 'proxies.1', 'tls.key']);
+    expect((await check('name = ')).err).toMatch(/line 1, column \d+: /);
+    const files = await check('origins = ["wss://a.example"]\n[tls]\ncert = "/none"\nkey = "/nothing"\n');
+    expect(files.err).toBe('sotto: tls.cert: there is no file /none\ntls.key: there is no file /nothing\n');
+    expect((await check('', '--listen', 'x')).code).toBe(2);
+    expect((await check('', '--tls-cert', 'x')).err).toContain('go together');
+  });
+
+  test('becomes a unit that systemd takes', async () => {
+    const { code, out } = await sotto(['serve', 'install', '--print', '--data-dir', join(server.dir, 'a folder 100%')]);
+    expect(code).toBe(0);
+    const path = join(server.dir, 'sotto-server.service');
+    writeFileSync(path, out);
+    try {
+      execFileSync('systemd-analyze', ['verify', '--man=no', path], { stdio: 'pipe' });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      // No systemd here: what it would be asked is at least there.
+      expect(out).toContain('ExecStart=');
+    }
+  });
+});
+
+describe('the administration', () => {
+  test('tells people and programs what is there', async () => {
+    const [status] = await server.admin('status');
+    expect(status).toMatchObject({ name: 'house', registration: 'open', members: 1, online: 1 });
+    expect((await admin('members')).out).toMatch(
+      /^name +role +banned +joined +id\nolga +owner +no +20\S+Z +[0-9a-f]{32}\n$/,
+    );
+    expect((await admin('status')).out).toMatch(/^name +house\n/);
+    expect((await admin('channels')).out).toBe('No channels.\n');
+    for (const [words, code] of [
+      [['member', 'nobody'], 3],
+      [['member'], 2],
+      [['role', 'olga', 'king'], 2],
+      [['what'], 2],
+      [['audit', '--limit', '-1'], 2],
+      [['revoke', 'ab'], 3],
+    ] as const)
+      expect((await admin(...words)).code, words.join(' ')).toBe(code);
+    const nowhere = await sotto(['serve', 'admin', 'status', '--data-dir', join(server.dir, 'none')]);
+    expect([nowhere.code, nowhere.err]).toEqual([4, expect.stringContaining('start sotto serve')]);
+  });
+
+  test('keeps who did what to whom', async () => {
+    const carol = server.member('carol');
+    await carol.join();
+    const [made] = await server.admin('invite', '--uses', '2', '--expires', '1d');
+    await server.admin('revoke', String(made?.id));
+    await server.admin('role', 'carol', 'admin');
+    const gone = carol.closed;
+    await server.admin('ban', 'carol');
+    expect((await gone).code).toBe('server.banned');
+    await server.admin('unban', 'carol');
+    await owner.client.request('member.role', { member: carol.id, role: 'member' });
+    const kinds = async (...filter: string[]) => (await server.admin('audit', ...filter)).map(({ kind }) => kind);
+    expect(await kinds('--target', 'carol')).toEqual([
+      'member.role',
+      'member.unbanned',
+      'member.banned',
+      'member.role',
+      'member.joined',
+    ]);
+    expect(await kinds('--target', 'carol', '--actor', 'olga')).toEqual(['member.role']);
+    expect(await kinds('--kind', 'invite.revoked', '--actor', 'admin')).toEqual(['invite.revoked']);
+    expect(await kinds('--kind', 'invite.created', '--since', '1h ago')).toEqual(['invite.created', 'invite.created']);
+    expect(await kinds('--limit', '2')).toHaveLength(2);
+    const [line] = await server.admin('audit', '--kind', 'member.banned');
+    expect(line).toMatchObject({ actor: 'admin', kind: 'member.banned', target: 'carol' });
+    expect((await admin('audit', '--kind', 'member.banned')).out).toMatch(/\nadmin|admin +member\.banned +carol/);
+  });
+
+  test('backs up a server that goes on, and a server made of it has what was there', async () => {
+    const ops = await owner.create('ops');
+    await owner.say(ops.channel, 'before the backup');
+    const folder = join(server.dir, 'copy');
+    await server.admin('backup', folder);
+    await owner.say(ops.channel, 'after the backup');
+    expect((await admin('backup', folder)).code).toBe(7);
+    expect(await server.admin('check', '--deep')).toMatchObject([{ wrong: [] }]);
+    await using other = new Program();
+    const restored = await sotto(['serve', 'admin', 'restore', folder, '--data-dir', other.data]);
+    expect([restored.code, restored.err]).toEqual([0, '']);
+    expect((await sotto(['serve', 'admin', 'restore', folder, '--data-dir', other.data])).code).toBe(7);
+    const { fingerprint, invite } = await other.start();
+    expect([fingerprint, invite]).toEqual([server.ready?.fingerprint, undefined]);
+    const [status] = await other.admin('status');
+    expect(Number(status?.epoch)).toBeGreaterThan(Number((await server.admin('status'))[0]?.epoch));
+    expect(await other.admin('check', '--deep')).toMatchObject([{ wrong: [] }]);
+    const [channel] = await other.admin('channels');
+    expect(channel).toMatchObject({ name: 'ops', events: 2 });
+    expect(await other.stop()).toBe(0);
+  });
+});
+
+test('numbers and health are on a local address, without a name', async () => {
+  const { metrics } = server.ready ?? { metrics: '' };
+  const text = await (await fetch(`${metrics}/metrics`)).text();
+  expect(text).toMatch(/^sotto_connections 1$/m);
+  expect(text).toMatch(/^sotto_publishes_total [1-9]\d*$/m);
+  expect(text).not.toMatch(/olga|ops|house|[0-9a-f]{32}/);
+  expect(text.split('\n').filter((line) => /^sotto_/.test(line)).length).toBeLessThan(40);
+  for (const [path, status] of [
+    ['/health', 200],
+    ['/ready', 200],
+    ['/else', 404],
+  ] as const)
+    expect((await fetch(metrics + path)).status).toBe(status);
+});
+
+describe('a signal', () => {
+  test('to end drains: what was answered is there once, and what was not can be repeated', async () => {
+    const ops = await owner.create('drained');
+    await owner.hear(ops.channel);
+    const port = new URL(server.ready?.url ?? '').port;
+    const answered = new Map<EventId, number>();
+    const ids: EventId[] = [];
+    let isOver = false;
+    const gone = owner.closed.then(() => {
+      isOver = true;
+    });
+    const publish = async (): Promise<void> => {
+      while (!isOver) {
+        const id = timedId<EventId>(Date.now(), new Uint8Array(Buffer.from(`${ids.length}`.padStart(10, '0'))));
+        ids.push(id);
+        const placed = await owner.say(ops.channel, id, id).catch(() => undefined);
+        if (placed !== undefined) answered.set(id, placed.seq);
+      }
+    };
+    const publishing = publish();
+    while (answered.size < 3) await new Promise(setImmediate);
+    expect(await server.stop()).toBe(0);
+    await Promise.all([gone, publishing]);
+    expect(owner.notices).toContainEqual({ notice: 'moved', retryAfterMs: expect.any(Number) });
+    await server.start('--listen', `127.0.0.1:${port}`);
+    await owner.join();
+    // The rates are those of the new server: a few of the last ones are enough.
+    for (const id of ids.slice(-5)) {
+      const { seq } = await owner.say(ops.channel, id, id);
+      expect(seq).toBe(answered.get(id) ?? seq);
+    }
+    const { events } = await owner.client.events('log.page', { channel: ops.channel, after: 0 });
+    const found = texts(events);
+    expect(new Set(found).size).toBe(found.length);
+    for (const id of answered.keys()) expect(found).toContain(id);
+    expect(found.filter((id) => ids.includes(id as EventId))).toHaveLength(found.length);
+  });
+
+  test('to read again takes another certificate, name and registration, and nothing of a file with a mistake', async () => {
+    await using other = new Program();
+    const [config, cert, key] = ['c.toml', 'c.pem', 'k.pem'].map((name) => join(other.dir, name)) as [
+      string,
+      string,
+      string,
+    ];
+    const keys = (fill: number) => {
+      const made = serverCertificate(new Uint8Array(32).fill(fill));
+      writeFileSync(cert, made.cert);
+      writeFileSync(key, made.key);
+    };
+    const write = (more: string) =>
+      writeFileSync(config, `${more}\norigins = ["wss://localhost"]\n[tls]\ncert = "${cert}"\nkey = "${key}"\n`);
+    keys(1);
+    write('name = "one"');
+    const { url } = await other.start('--config', config);
+    expect(url).toBe('wss://localhost');
+    const [first] = await other.admin('status');
+    const address = ((first?.urls ?? []) as string[]).find((one) => one.includes('127.0.0.1')) ?? '';
+    const shown = (): Promise<string> =>
+      new Promise((done, fail) => {
+        const socket = connect(
+          { port: Number(new URL(address).port), host: '127.0.0.1', rejectUnauthorized: false },
+          () => {
+            done(socket.getPeerCertificate().fingerprint256);
+            socket.destroy();
+          },
+        );
+        socket.on('error', fail);
+      });
+    const before = await shown();
+    write('name = 7');
+    other.signal('SIGHUP');
+    expect((await other.admin('status'))[0]).toMatchObject({ name: 'one' });
+    keys(2);
+    write('name = "two"\nregistration = "closed"');
+    other.signal('SIGHUP');
+    await expect
+      .poll(async () => (await other.admin('status'))[0])
+      .toMatchObject({ name: 'two', registration: 'closed' });
+    expect(await shown()).not.toBe(before);
+    expect((await other.admin('audit', '--kind', 'server.settings')).length).toBe(1);
+    expect(await other.stop('SIGINT')).toBe(0);
+  });
+});
+
+test('behind a proxy TLS is not the server’s business', async () => {
+  await using other = new Program();
+  const { url, invite = '' } = await other.start('--behind-proxy', '127.0.0.1');
+  expect(url).toMatch(/^ws:\/\/127/);
+  const member = other.member('pia');
+  await member.join(parseInviteLink(invite).token);
+  expect(await member.client.request('marks', {})).toEqual({ marks: {} });
+  member.leave();
+  expect(await other.stop()).toBe(0);
+});
