@@ -66,8 +66,7 @@ export const removeSecond = async (
   params: RequestParams<'second.remove'>,
 ): Promise<Answer<'second.remove'>> => {
   await checkSecond(context, member.id, params);
-  await context.store.removeSecondFactor(member.id);
-  await told(context, member.id, 'second.removed');
+  if (await context.store.removeSecondFactor(member.id)) await told(context, member.id, 'second.removed');
   return {};
 };
 

@@ -199,8 +199,7 @@ const secondFactorVerbs = (
       })),
     ]);
   },
-  removeSecondFactor: async (member) =>
-    void (await changed(sql, 'DELETE FROM second_factor WHERE member = ?', idBytes(member))),
+  removeSecondFactor: (member) => changed(sql, 'DELETE FROM second_factor WHERE member = ?', idBytes(member)),
   takeTotpStep: (member, step) =>
     changed(
       sql,

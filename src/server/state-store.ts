@@ -84,7 +84,8 @@ export interface StateStore {
   getSecondFactor(member: MemberId): Promise<SecondFactorRow | undefined>;
   /** Replaces the password, the secret and all recovery codes (hashes). */
   putSecondFactor(row: SecondFactorRow, recoveryCodes: readonly Uint8Array<ArrayBuffer>[]): Promise<void>;
-  removeSecondFactor(member: MemberId): Promise<void>;
+  /** Gives whether there was one. */
+  removeSecondFactor(member: MemberId): Promise<boolean>;
   /** True once for a step and every earlier one. */
   takeTotpStep(member: MemberId, step: number): Promise<boolean>;
   /** True once for each code. */
