@@ -6,6 +6,7 @@ import { COMMANDS, GLOBAL_FLAGS } from '../src/cli/table.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
 import { ACCOUNT_METHODS, DAEMON_METHODS, EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
+import { EVENT, type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
 import { SETTINGS } from '../src/protocol/settings.ts';
 import { SCHEMA_1 } from '../src/store/schema-1.ts';
 import { SCHEMA_2 } from '../src/store/schema-2.ts';
@@ -150,9 +151,53 @@ const settingsPage = (): string =>
     '',
   ].join('\n');
 
+const needsText = ({ role, channel }: Needs): string =>
+  role === 'before' ? 'anyone, before log-in' : channel === undefined ? role : `${role} who may ${channel} the channel`;
+
+const serverPage = (): string =>
+  [
+    '# Protocol between an account and a server of rooms',
+    '',
+    GENERATED,
+    '',
+    `One WebSocket at \`/v1\`, versions ${SERVER_VERSIONS.join(', ')}. Text messages are JSON: a request is \`{id, do, …parameters}\`, its answer`,
+    '`{id, ok}` or `{id, error: {code, …}}` with a code of [errors.md](errors.md), a notice `{notice, …}`. Unknown fields are',
+    'ignored. Messages are at most 64 KiB. What is inside events, and who may sign which, is in [PROTOCOL](../PROTOCOL.md).',
+    '',
+    '## Binary messages',
+    '',
+    'Numbers are big-endian; ids are 16 bytes. The first byte tells the type.',
+    '',
+    '- 1, event of a log: u8 type ‖ u32 request (0: live) ‖ channel ‖ u32 epoch ‖ u48 seq ‖ id ‖ member ‖ u48 at (ms) ‖ u8 kind ‖ u8 flags (1: erased, the body is its hash) ‖ body',
+    '- 2, publish: u8 type ‖ u32 request ‖ channel ‖ id ‖ u8 kind ‖ u48 checkedAt ‖ u32 ttl (s) ‖ body',
+    '- 3, part of a file: u8 type ‖ u32 request ‖ upload ‖ u48 offset ‖ bytes',
+    '',
+    `Kinds of events: ${Object.entries(EVENT)
+      .map(([name, number]) => `${number} ${name}`)
+      .join(', ')}.`,
+    '',
+    '## Requests',
+    '',
+    ...Object.entries(REQUESTS).flatMap(([name, { doc, needs, params, ok }]) => [
+      `### \`${name}\``,
+      '',
+      doc,
+      '',
+      `- who: ${needsText(needs)}`,
+      `- parameters: \`${shapeOf(jsonSchema(params, 'input'))}\``,
+      `- answer: \`${shapeOf(jsonSchema(ok, 'output'))}\``,
+      '',
+    ]),
+    '## Notices',
+    '',
+    ...Object.entries(NOTICES).map(([name, schema]) => `- \`${name}\`: \`${shapeOf(jsonSchema(schema, 'output'))}\``),
+    '',
+  ].join('\n');
+
 const PAGES: Readonly<Record<string, () => string>> = {
   'docs/rpc.md': rpcPage,
   'docs/cli.md': cliPage,
+  'docs/server-protocol.md': serverPage,
   'docs/errors.md': errorPage,
   'docs/settings.md': settingsPage,
   'docs/schema.sql': () =>

@@ -35,7 +35,7 @@ import { parseStrictJson } from './strict-json.ts';
 /** Versions this program speaks, best first. A server that speaks none of a client's tells its own in the error. */
 export const SERVER_VERSIONS = [1] as const;
 /** What a server offers beyond the version; unknown ones are ignored. */
-export const SERVER_FEATURES = ['channels', 'direct', 'files', 'calls', 'search'] as const;
+export const SERVER_FEATURES = ['channels', 'direct', 'files', 'search'] as const;
 
 // requests
 
