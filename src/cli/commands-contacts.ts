@@ -4,6 +4,7 @@ import { asWord } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { drawn, each, first, optional } from './give.ts';
 import { contactDetailText, contactText, whyText } from './show.ts';
+import { serverText } from './show-rooms.ts';
 
 const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
 const requestArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'request' };
@@ -193,16 +194,25 @@ export const CONTACT_COMMANDS: readonly Command[] = [
   },
   {
     path: 'why',
-    doc: 'explain what is in the way of a contact',
+    doc: 'explain what is in the way of a contact, or of a channel or member: how their server stands',
     args: [contactArg],
     flags: { retry: { doc: 'try now' } },
-    methods: ['contact.why', 'contact.retry'],
-    run: async (context) =>
-      context.out.item(
-        await (await context.connect()).call(context.flags.has('retry') ? 'contact.retry' : 'contact.why', {
-          contact: first(context),
-        }),
-        whyText,
-      ),
+    methods: ['contact.why', 'contact.retry', 'server.list'],
+    run: async (context) => {
+      const client = await context.connect();
+      const about = first(context);
+      try {
+        const why = await client.call(context.flags.has('retry') ? 'contact.retry' : 'contact.why', { contact: about });
+        context.out.item(why, whyText);
+      } catch (error) {
+        if (!(error instanceof SottoError && error.code === 'contact.unknown' && /^#|.@./.test(about))) throw error;
+        const [, label] = /@([^@]*)$/.exec(about) ?? [];
+        const servers = (await client.call('server.list', {})).filter(
+          (one) => label === undefined || one.label === label,
+        );
+        if (servers.length === 0) throw new SottoError('server.unknown');
+        for (const server of servers) context.out.item(server, serverText);
+      }
+    },
   },
 ];

@@ -6,7 +6,7 @@ import { asWord, safeName } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { each, first, optional } from './give.ts';
-import { block, conversationText, messageText } from './show.ts';
+import { bareMessageText, block, conversationText, messageText } from './show.ts';
 import { eventText } from './show-state.ts';
 
 const conversationArg: Argument = {
@@ -137,7 +137,7 @@ const MESSAGES: readonly Command[] = [
         ...optional('at', context.flags.time('at')),
         ...optional('thread', context.flags.text('thread')),
       });
-      page(context, messages);
+      each(context, messages, (one) => bareMessageText(one), 'Nothing.');
       if (more) goOn(context, messages);
     },
   },

@@ -55,7 +55,7 @@ export const channelText = (channel: ChannelObject): string =>
     `${channel.encryption === 'open' ? '!' : '#'} ${safeName(channel.name)}@${safeName(channel.server)}`,
     encryptionText(channel),
     channel.state,
-    `${channel.memberCount} members`,
+    `${channel.memberCount} ${channel.memberCount === 1 ? 'member' : 'members'}`,
     ...(channel.topic === undefined ? [] : [`“${safeLine(channel.topic)}”`]),
     ...(channel.archived ? ['archived'] : []),
     ...(channel.mayStillRead === undefined || channel.mayStillRead.length === 0

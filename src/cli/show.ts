@@ -43,15 +43,21 @@ export const messageFlags = (message: Message): string[] => [
   ...(message.expiresAt === undefined ? [] : [`ends ${timeText(message.expiresAt)}`]),
 ];
 
-/** A message on one line, or on as many as its text has. */
-export const messageText = (message: Message): string => {
+/** A message with the channel it is in, when that is not all that is shown. */
+export const messageText = (message: Message): string =>
+  bareMessageText(
+    message,
+    message.mine || !message.conversation.startsWith('#') ? '' : ` in ${safeName(message.conversation)}`,
+  );
+
+/** A message on one line, or on as many as its text has. `place` follows the name of who wrote it. */
+export const bareMessageText = (message: Message, place = ''): string => {
   const flags = messageFlags(message);
   const body = message.deletedAt === undefined ? message.body : '(deleted)';
   const reply = message.replyTo === undefined ? '' : `↳ ${shortId(message.replyTo)} `;
   const reactions =
     message.reactions.length === 0 ? '' : `  ${message.reactions.map((one) => safeLine(one.emoji)).join(' ')}`;
-  const from = `${safeName(message.from)}${message.conversation === message.from || message.mine ? '' : ` in ${safeName(message.conversation)}`}`;
-  return `${timeText(message.sentAt)}  ${shortId(message.id)}  ${from}: ${reply}${block(message.snippet ?? body)}${reactions}${flags.length === 0 ? '' : `  [${flags.join(', ')}]`}`;
+  return `${timeText(message.sentAt)}  ${shortId(message.id)}  ${safeName(message.from)}${place}: ${reply}${block(message.snippet ?? body)}${reactions}${flags.length === 0 ? '' : `  [${flags.join(', ')}]`}`;
 };
 
 /** A contact on one line. */

@@ -293,7 +293,7 @@ export class RoomConnection {
     const most = Math.min(SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN * 2 ** this.#attempts);
     this.#attempts++;
     const wait = Math.max(SERVER_RETRY_MS_MIN / 4, core.random.fraction() * most);
-    this.nextRetryAt = at + wait;
+    this.nextRetryAt = Math.ceil(at + wait);
     this.#cancelRetry = core.clock.after(wait, () => {
       if (this.state === 'waiting') this.start();
     });
