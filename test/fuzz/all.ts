@@ -7,6 +7,7 @@ import { SERVER_TARGETS } from './servers.ts';
 import type { Target } from './target.ts';
 import { TOR_TARGETS } from './tor.ts';
 import { TYPED_TARGETS } from './typed.ts';
+import { WIRE_TARGETS } from './wire.ts';
 
 export const TARGETS: readonly Target[] = [
   ...PEER_TARGETS,
@@ -16,4 +17,5 @@ export const TARGETS: readonly Target[] = [
   ...TYPED_TARGETS,
   ...DISK_TARGETS,
   ...STORE_TARGETS,
+  ...WIRE_TARGETS,
 ];

@@ -22,6 +22,13 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/daemon/check.ts': 'what the daemon tells a process of its own',
   'src/daemon/checker.ts': 'what that process answers',
   'src/machine.ts': 'makes random numbers',
+  'src/core/server-client.ts': 'hands frames to `answers of a server` and `binary messages of rooms`',
+  'src/server/admin.ts': 'a line of JSON by who runs the server: one of its requests, or request.invalid',
+  'src/server/admin-client.ts': 'what our own server answers',
+  'src/server/main.ts': 'words of a command line: usage.invalid in test/rooms/serve.test.ts',
+  'src/server/second.ts': 'four bytes of a hash',
+  'src/server/server-dir.ts openSearchDatabase': 'a file that is made anew when it is damaged: test/rooms/jobs.test.ts',
+  'src/server/serve-config.ts readTls': 'reads two files; what they are is looked at by TLS itself',
   'src/server/backup.ts': 'copies files; what opens them is played by `files of a server`',
   'src/net/tor-process.ts': 'words of events, whose lines `replies of the control port` plays',
 };

@@ -1,5 +1,6 @@
 import { TARGETS } from './all.ts';
 import { STORE_TARGETS } from './server.ts';
 import { fuzz } from './target.ts';
+import { WIRE_TARGETS } from './wire.ts';
 
-fuzz(STORE_TARGETS, TARGETS.length);
+fuzz([...STORE_TARGETS, ...WIRE_TARGETS], TARGETS.length);

@@ -1,11 +1,12 @@
-// Targets for the files of a server that may be damaged or of another: its key file and its database.
+// Targets for the files of a server that may be damaged or of another: its key file, its database and its configuration.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { readKeyFile } from '../../src/server/key-file.ts';
+import { addressOf, configError, readServeConfig } from '../../src/server/serve-config.ts';
 import { serverPaths } from '../../src/server/server-dir.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
 import { furnish, makeServer, quietPorts } from '../server/server.ts';
-import { mutateBytes } from './dice.ts';
+import { mutateBytes, mutateText } from './dice.ts';
 import { holds } from './peers.ts';
 import type { Target } from './target.ts';
 import { scratch } from './tor.ts';
@@ -43,5 +44,32 @@ const files: Target = {
   },
 };
 
+const configPath = scratch('server.toml');
+const CONFIG = `name = "home"
+registration = "invite"
+listen = "127.0.0.1:7443"
+origins = ["wss://chat.example.org"]
+proxies = ["127.0.0.1", "10.0.0.0/8"]
+[log]
+level = "info"
+`;
+
+const config: Target = {
+  name: 'server.toml',
+  parsers: ['src/server/serve-config.ts readServeConfig'],
+  codes: ['config.invalid'],
+  play: (dice) => {
+    const text = dice.chance(0.3) ? CONFIG : mutateText(dice, CONFIG);
+    const nested = dice.chance(0.01) ? `x = ${'['.repeat(50_000)}` : '';
+    const given = dice.chance(0.1) ? mutateBytes(dice, Buffer.from(CONFIG)) : Buffer.from(text + nested);
+    writeFileSync(configPath, given);
+    const { config, problems } = readServeConfig(configPath);
+    if (problems.length > 0) throw configError(problems);
+    holds(config.listen === undefined || addressOf(config.listen) !== undefined, 'an address is one');
+    holds((config.origins ?? []).length <= 16 && (config.name ?? 'x') !== '', 'every value is within its limits');
+    holds(!Buffer.from(CONFIG).equals(given) || config.proxies?.length === 2, 'what is written is read');
+  },
+};
+
 /** Targets of this file. */
-export const STORE_TARGETS: readonly Target[] = [files];
+export const STORE_TARGETS: readonly Target[] = [files, config];

@@ -185,7 +185,9 @@ export const smallStore = (): Database => {
 
 const store = smallStore();
 // Ids that begin alike, so that a prefix can fit more than one.
-store.exec(`INSERT INTO messages SELECT 90 + id, conversation_id, X'1066bc34dfc700000000000000000000', mine, body, state,
+store.exec(`INSERT INTO messages (id, conversation_id, message_id, mine, body, state, reason, sent_at, received_at, delivered_at, read_at, unread,
+  reply_to, edit_number, edited_at, deleted_at, expires_ms, expires_from, expires_at, pinned_at, file_id)
+  SELECT 90 + id, conversation_id, X'1066bc34dfc700000000000000000000', mine, body, state,
   reason, sent_at, received_at, delivered_at, read_at, unread, reply_to, edit_number, edited_at, deleted_at, expires_ms,
   expires_from, expires_at, pinned_at, file_id FROM messages WHERE id = 1`);
 
