@@ -291,3 +291,6 @@ export const ALERTS = { joins: 30, loginFailures: 100, rateLimited: 200, badMess
 /** How long a server that ends waits for answers that are under way, and when clients may come back. */
 export const DRAIN_MS_MAX = 5 * SECOND;
 export const DRAIN_RETRY_MS = 1 * SECOND;
+/** One-time keys of each kind that a server keeps of a device; uploads that a member has begun and not ended. */
+export const PREKEYS_STORED_MAX = 300;
+export const UPLOADS_MAX = 64;

@@ -1,7 +1,13 @@
 // Files of channels: ciphertext by its hash, uploaded in parts, fetched by who reads the channel.
 import { SottoError } from '../protocol/errors.ts';
 import type { BlobHash, ChannelId, RowId } from '../protocol/ids.ts';
-import { BLOB_PARTS_AHEAD_BYTES, MEMBER_FILES_BYTES_MAX, UPLOAD_MS, WIRE_PART_BYTES } from '../protocol/limits.ts';
+import {
+  BLOB_PARTS_AHEAD_BYTES,
+  MEMBER_FILES_BYTES_MAX,
+  UPLOAD_MS,
+  UPLOADS_MAX,
+  WIRE_PART_BYTES,
+} from '../protocol/limits.ts';
 import { type Answer, EVENT, encodePart, type Part, type RequestParams } from '../protocol/server.ts';
 import { binaryFrame } from '../protocol/websocket.ts';
 import { type Asker, membershipIn, mustWrite } from './access.ts';
@@ -22,8 +28,8 @@ export const beginBlob = async (
     const receivedBytes = await blobs.part(going.id, 0, new Uint8Array());
     return { upload: going.id, receivedBytes, done: false };
   }
-  if ((await store.countFileBytes(member.id)) + sizeBytes > MEMBER_FILES_BYTES_MAX)
-    throw new SottoError('quota.exceeded');
+  const isFull = (await store.countFileBytes(member.id)) + sizeBytes > MEMBER_FILES_BYTES_MAX;
+  if (isFull || (await store.countUploads(member.id)) >= UPLOADS_MAX) throw new SottoError('quota.exceeded');
   const now = clock.now();
   const row: UploadRow = {
     id: rowId(),

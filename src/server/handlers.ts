@@ -15,7 +15,7 @@ import { controls, headObject, page, resume } from './live.ts';
 import { memberObject } from './login.ts';
 import { appendAuthority, notify } from './notices.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
-import type { ChannelRow, DeviceRow, MemberRow } from './rows.ts';
+import type { ChannelRow, DeviceRow, MemberRow, MembershipRow } from './rows.ts';
 import { search } from './search.ts';
 import { removeSecond, setSecond } from './second.ts';
 import { skeletonOf } from './skeleton.ts';
@@ -246,15 +246,28 @@ const deviceObject = (row: DeviceRow) => ({
   revoked: row.revokedAt !== null,
 });
 
+const allMembershipsOf = async ({ store }: ServerContext, member: MemberId): Promise<MembershipRow[]> => {
+  const all: MembershipRow[] = [];
+  for (;;) {
+    const page = await store.listMembershipsOf(member, all.at(-1)?.channel, ROOM_PAGE_MAX);
+    all.push(...page);
+    if (page.length < ROOM_PAGE_MAX) return all;
+  }
+};
+
 const exportOf = async (context: ServerContext, member: MemberRow): Promise<object> => ({
   member: memberObject(member),
   devices: (await context.store.listDevices(member.id)).map((row) => ({
     ...deviceObject(row),
     serial: readDeviceCertificate(row.certificate, context.serverKey).serial,
   })),
-  memberships: (await context.store.listMembershipsOf(member.id, undefined, ROOM_PAGE_MAX)).map(
-    ({ channel, state, role, mutedUntil, joinedSeq }) => ({ channel, state, role, mutedUntil, joinedSeq }),
-  ),
+  memberships: (await allMembershipsOf(context, member.id)).map(({ channel, state, role, mutedUntil, joinedSeq }) => ({
+    channel,
+    state,
+    role,
+    mutedUntil,
+    joinedSeq,
+  })),
   readMarkers: (await context.store.listReadMarkers(member.id)).map(({ channel, seq }) => ({ channel, seq })),
   fileBytes: await context.store.countFileBytes(member.id),
 });

@@ -9,6 +9,7 @@ import {
 import { sha256 } from '../crypto/primitives.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId } from '../protocol/ids.ts';
+import { DEVICES_MAX } from '../protocol/limits.ts';
 import { isChannelName } from '../protocol/room-content.ts';
 import { type Answer, type RequestParams, SERVER_FEATURES, SERVER_VERSIONS } from '../protocol/server.ts';
 import { auditRow } from './audit.ts';
@@ -180,6 +181,8 @@ const admitDevice = async (
   if (devices.some((one) => one.id === certificate.device && one.revokedAt === null)) return;
   const known = devices.map((one) => readDeviceCertificate(one.certificate, context.serverKey));
   compareCertificate(known, certificate);
+  if (devices.filter(({ revokedAt }) => revokedAt === null).length >= DEVICES_MAX)
+    throw new SottoError('request.notAllowed');
   await checkSecond(context, member.id, second);
   const now = context.clock.now();
   await appendAuthority(context, member.id, { what: 'device.added', device: certificate.device }, [

@@ -1,6 +1,7 @@
 // Prekeys of devices: published by their owner, handed out once each to who wants to write to them.
 import { SottoError } from '../protocol/errors.ts';
 import type { MemberId } from '../protocol/ids.ts';
+import { PREKEYS_STORED_MAX } from '../protocol/limits.ts';
 import { joinBundle, PREKEY_ENTRY_BYTES, prekeyIdOf } from '../protocol/prekeys.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
 import type { Asker } from './access.ts';
@@ -21,6 +22,9 @@ export const putPrekeys = async (
     ...params.ec.map((text) => entryOf('ec', 'ec', text)),
     ...params.kyber.map((text) => entryOf('kyber', 'kyber', text)),
   ];
+  const left = await store.countPrekeys(session.device);
+  if (left.ec + params.ec.length > PREKEYS_STORED_MAX || left.kyber + params.kyber.length > PREKEYS_STORED_MAX)
+    throw new SottoError('request.invalid', { details: { why: 'too many' } });
   await store.putPrekeys(session.device, entries);
   return store.countPrekeys(session.device);
 };

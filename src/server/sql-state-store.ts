@@ -270,6 +270,7 @@ const blobVerbs = (
   | 'removeBlobRefsBefore'
   | 'listBlobsUnused'
   | 'removeBlob'
+  | 'countUploads'
   | 'countFileBytes'
 > => ({
   putBlob: async (hash, { size, isWhole, now }) => {
@@ -303,6 +304,7 @@ const blobVerbs = (
   },
   removeBlob: (hash, before) =>
     changed(sql, `DELETE FROM blob WHERE hash = ? AND touched_at < ? AND ${UNUSED}`, idBytes(hash), before),
+  countUploads: (member) => count(sql, 'SELECT count(*) AS n FROM upload WHERE member = ?', idBytes(member)),
   countFileBytes: (member) =>
     count(
       sql,

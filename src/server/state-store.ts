@@ -132,6 +132,8 @@ export interface StateStore {
   listBlobsUnused(before: Millis, limit: number): Promise<readonly BlobHash[]>;
   /** True when it is still unused: its bytes may go. */
   removeBlob(hash: BlobHash, before: Millis): Promise<boolean>;
+  /** Uploads that a member has begun and not ended. */
+  countUploads(member: MemberId): Promise<number>;
   /** Bytes of what a member has in channels and on its way up. */
   countFileBytes(member: MemberId): Promise<number>;
 

@@ -1,0 +1,230 @@
+// Members: invites, devices and their second check, prekeys, what others are told, and the end of a membership.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { SottoError } from '../../src/protocol/errors.ts';
+import type { ChannelId } from '../../src/protocol/ids.ts';
+import { PREKEY_ENTRY_BYTES } from '../../src/protocol/prekeys.ts';
+import { EVENT } from '../../src/protocol/server.ts';
+import { totp } from '../../src/server/second.ts';
+import { Hosted, type Member } from './scene.ts';
+
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+const STEP_MS = 30_000;
+const often = { burst: 1e6, perSecond: 1e6 };
+
+let hosted: Hosted;
+let owner: Member;
+let made = 0;
+
+beforeAll(async () => {
+  hosted = await Hosted.start({ registration: 'invite', rates: { register: often, request: often } });
+  owner = hosted.member('owner');
+  await owner.join(await hosted.server.ownerInvite());
+});
+
+afterAll(() => hosted[Symbol.asyncDispose]());
+
+const codeOf = async (step: Promise<unknown>): Promise<string> => {
+  try {
+    await step;
+    return 'ok';
+  } catch (error) {
+    if (error instanceof SottoError) return error.code;
+    throw error;
+  }
+};
+
+const inviteToken = async (more: { uses?: number; expiresAt?: number } = {}) =>
+  owner.client.request('invite.create', more);
+
+const newcomer = async (): Promise<Member> => {
+  const member = hosted.member(`member${++made}`);
+  await member.join((await inviteToken()).token);
+  return member;
+};
+
+/** What the server has put into a member’s inbox. */
+const inbox = async (member: Member): Promise<string[]> => {
+  const { events } = await member.client.events('log.page', { channel: member.id as string as ChannelId, after: 0 });
+  return events
+    .filter(({ kind }) => kind === EVENT.notice)
+    .map(({ body }) => (JSON.parse(Buffer.from(body).toString()) as { what: string }).what);
+};
+
+test('an invite lets in as many as it says, as long as it says, and nobody once it is revoked', async () => {
+  const { token, invite } = await inviteToken({ uses: 2 });
+  const codes = await Promise.all(['ann', 'ben', 'cat'].map((name) => codeOf(hosted.member(name).join(token))));
+  expect(codes.sort()).toEqual(['invite.invalid', 'ok', 'ok']);
+  expect((await owner.client.request('invite.list', {})).invites.map(({ id }) => id)).not.toContain(invite.id);
+  const late = await inviteToken({ expiresAt: hosted.server.context.clock.now() + MINUTE });
+  hosted.shift(2 * MINUTE);
+  const revoked = await inviteToken();
+  await owner.client.request('invite.revoke', { invite: revoked.invite.id });
+  for (const wrong of [late.token, revoked.token, 'x'.repeat(22)])
+    expect(await codeOf(hosted.member('dan').join(wrong))).toBe('invite.invalid');
+  expect(await codeOf(hosted.member('dan').join())).toBe('registration.closed');
+  // Who has no good invite learns nothing of names.
+  expect(await codeOf(hosted.member('owner').join('x'.repeat(22)))).toBe('invite.invalid');
+  const good = await inviteToken({ uses: 9 });
+  for (const [name, code] of [
+    ['owner', 'name.taken'],
+    ['0wner', 'name.taken'],
+    ['Upper', 'name.invalid'],
+    ['two words', 'name.invalid'],
+  ] as const)
+    expect(await codeOf(hosted.member(name).join(good.token)), name).toBe(code);
+  const rest = (await owner.client.request('invite.list', {})).invites.find(({ id }) => id === good.invite.id);
+  expect(rest?.usesLeft).toBe(9);
+});
+
+describe('a second check', () => {
+  const secret = new Uint8Array(20).fill(7);
+  const code = () => totp(secret, Math.floor(hosted.server.context.clock.now() / STEP_MS));
+  const base64 = Buffer.from(secret).toString('base64');
+  const joinWith = async (member: Member, second?: { password: string; code: string }) => {
+    const client = await member.dial();
+    return codeOf(client.login(member.keys(), second === undefined ? {} : { second }));
+  };
+
+  test('is asked of another device, each code once, and changed only with the present one', async () => {
+    const bob = await newcomer();
+    const set = (present?: { password: string; code: string }) =>
+      bob.client.request('second.set', {
+        password: 'correct',
+        secret: base64,
+        code: code(),
+        ...(present === undefined ? {} : { present }),
+      });
+    const { recoveryCodes } = await set();
+    expect(new Set(recoveryCodes).size).toBe(10);
+    const tablet = bob.another();
+    expect(await joinWith(tablet)).toBe('login.second');
+    // The code that has set it is used up.
+    expect(await joinWith(tablet, { password: 'correct', code: code() })).toBe('login.second');
+    hosted.shift(2 * STEP_MS);
+    expect(await joinWith(tablet, { password: 'wrong', code: code() })).toBe('login.second');
+    expect(await joinWith(tablet, { password: 'correct', code: code() })).toBe('ok');
+    expect(await codeOf(set())).toBe('login.second');
+    expect(await codeOf(set({ password: 'correct', code: code() }))).toBe('login.second');
+    expect(await codeOf(bob.client.request('second.remove', { password: 'correct', code: '000000' }))).toBe(
+      'login.second',
+    );
+    const [recovery = ''] = recoveryCodes;
+    expect(
+      await codeOf(bob.client.request('second.remove', { password: 'correct', code: recovery.toUpperCase() })),
+    ).toBe('ok');
+    expect(await inbox(tablet)).toEqual(['second.set', 'device.added', 'second.removed']);
+    // The known device never needed it.
+    bob.leave();
+    expect(await joinWith(bob)).toBe('ok');
+  });
+
+  test('counts tries of one member, and locks nobody else, nor a known device', async () => {
+    const carol = await newcomer();
+    await carol.client.request('second.set', { password: 'p', secret: base64, code: code() });
+    const wrong = { password: 'p', code: '000000' };
+    const { store, clock } = hosted.server.context;
+    for (let i = 0; i < 9; i++) await store.putAttempt('second', carol.id, { now: clock.now(), windowMs: 60 * MINUTE });
+    expect(await codeOf(carol.client.request('second.remove', wrong))).toBe('login.second');
+    expect(await codeOf(carol.client.request('second.remove', wrong))).toBe('rate.limited');
+    carol.leave();
+    expect(await joinWith(carol)).toBe('ok');
+    hosted.shift(61 * MINUTE);
+    expect(await codeOf(carol.client.request('second.remove', { password: 'p', code: code() }))).toBe('ok');
+  });
+});
+
+test('a device is certified by its member, with a serial above all before, and stays revoked', async () => {
+  const bob = await newcomer();
+  const tablet = bob.another();
+  await tablet.join();
+  expect(await inbox(bob)).toEqual(['device.added']);
+  const { devices } = await owner.client.request('member.devices', { members: [bob.id] });
+  expect(devices[bob.id]?.map(({ id, revoked }) => [id, revoked])).toEqual([
+    [bob.device, false],
+    [tablet.device, false],
+  ]);
+  // The same serial for another key.
+  const third = bob.another();
+  expect(await codeOf(third.join())).toBe('certificate.invalid');
+  await bob.client.request('device.revoke', { device: tablet.device });
+  expect(await codeOf(bob.client.request('device.revoke', { device: tablet.device }))).toBe('device.unknown');
+  expect(await codeOf(tablet.join())).toBe('login.refused');
+});
+
+test('one-time keys are handed out once, five a day to each asker, and never of a device that is gone', async () => {
+  const [bob, eve] = [await newcomer(), await newcomer()];
+  const entry = (kind: keyof typeof PREKEY_ENTRY_BYTES, id: number) => {
+    const bytes = Buffer.alloc(PREKEY_ENTRY_BYTES[kind], id);
+    bytes.writeUInt32BE(id);
+    return bytes.toString('base64');
+  };
+  expect(await owner.client.request('prekeys.take', { member: bob.id })).toEqual({ bundles: [] });
+  const left = await bob.client.request('prekeys.put', {
+    signed: entry('signed', 1),
+    lastResort: entry('kyber', 9),
+    ec: [1, 2].map((id) => entry('ec', id)),
+    kyber: [1, 2].map((id) => entry('kyber', id)),
+  });
+  expect(left).toEqual({ ec: 2, kyber: 2 });
+  const takes = await Promise.all([1, 2, 3, 4].map(() => owner.client.request('prekeys.take', { member: bob.id })));
+  const bundles = takes.map(({ bundles: [one] }) => one?.bundle ?? '');
+  expect(new Set(bundles.slice(0, 2)).size).toBe(2);
+  // Then the one of last resort, and no EC key.
+  expect(bundles[2]).toBe(bundles[3]);
+  expect(bundles[2]?.length).toBeLessThan(bundles[0]?.length ?? 0);
+  expect(await codeOf(owner.client.request('prekeys.take', { member: bob.id }))).toBe('rate.limited');
+  expect(await codeOf(eve.client.request('prekeys.take', { member: bob.id }))).toBe('ok');
+  const many = (from: number) => Array.from({ length: 100 }, (_, i) => entry('ec', from + i));
+  for (const from of [100, 200, 300]) await bob.client.request('prekeys.put', { ec: many(from), kyber: [] });
+  expect(await codeOf(bob.client.request('prekeys.put', { ec: many(400), kyber: [] }))).toBe('request.invalid');
+  await owner.client.request('member.ban', { member: bob.id, banned: true });
+  expect(await codeOf(eve.client.request('prekeys.take', { member: bob.id }))).toBe('member.unknown');
+});
+
+test('what is told in passing reaches those it is for, and nobody else', async () => {
+  const [bob, eve] = [await newcomer(), await newcomer()];
+  const room = await owner.create('passing');
+  await owner.control(room, { op: 'add', member: bob.id });
+  const tablet = bob.another();
+  await tablet.join();
+  for (const one of [bob, tablet]) await one.hear(room.channel);
+  for (const one of [bob, tablet, eve]) one.notices.length = 0;
+  await owner.client.request('typing', { channel: room.channel, on: true });
+  await bob.client.request('mark', { channel: room.channel, seq: 2 });
+  await bob.client.request('mark', { channel: room.channel, seq: 1 });
+  expect(await codeOf(bob.client.request('mark', { channel: room.channel, seq: 99 }))).toBe('request.invalid');
+  await eve.client.request('member.profile', { status: 'away for lunch' });
+  await Promise.all([bob, tablet, eve].map(({ client }) => client.request('marks', {})));
+  const kinds = (member: Member) => member.notices.map(({ notice }) => notice).sort();
+  expect(kinds(bob)).toEqual(['member', 'typing']);
+  expect(kinds(tablet)).toEqual(['marked', 'member', 'typing']);
+  expect(kinds(eve)).toEqual(['member']);
+  expect((await tablet.client.request('marks', {})).marks).toEqual({ [room.channel]: 2 });
+});
+
+test('who erases themself leaves no name, key, inbox or mark, and may not come back', async () => {
+  const bob = await newcomer();
+  const room = await owner.create('erasing');
+  await owner.control(room, { op: 'add', member: bob.id });
+  await bob.client.request('mark', { channel: room.channel, seq: 1 });
+  const told = JSON.parse((await bob.client.request('member.export', {})).json) as Record<string, unknown[]>;
+  expect(told).toMatchObject({
+    member: { name: bob.name },
+    readMarkers: [{ seq: 1 }],
+    memberships: [{ state: 'joined' }],
+  });
+  expect(await codeOf(bob.client.request('member.erase', { confirm: 'no' }))).toBe('request.invalid');
+  expect(await codeOf(bob.client.request('member.erase', { confirm: bob.name }))).toBe('ok');
+  const { store, log } = hosted.server.context;
+  expect(await store.getMember(bob.id)).toMatchObject({ name: '', skeleton: null, status: '' });
+  expect(await store.listReadMarkers(bob.id)).toEqual([]);
+  expect(await log.read(bob.id as string as ChannelId, 0, { events: 10, bytes: 1e6 })).toEqual([]);
+  expect((await owner.client.request('member.list', {})).members.map(({ id }) => id)).not.toContain(bob.id);
+  expect(await codeOf(bob.join((await inviteToken()).token))).not.toBe('ok');
+  // The name is free again.
+  expect(
+    await codeOf(hosted.member(bob.name).join((await inviteToken({ expiresAt: Date.now() + 9 * DAY })).token)),
+  ).toBe('ok');
+  expect(await hosted.store.check({ deep: false })).toMatchObject({ wrong: [] });
+});
