@@ -4,9 +4,10 @@ import { z } from 'zod';
 import { usageLine } from '../src/cli/parse.ts';
 import { COMMANDS, GLOBAL_FLAGS } from '../src/cli/table.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
+import { ASKED_AT_ONCE_MAX, EVENT_BODY_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX } from '../src/protocol/limits.ts';
 import { ACCOUNT_METHODS, DAEMON_METHODS, EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
-import { EVENT, type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
+import { BINARY, EVENT, type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
 import { SETTINGS } from '../src/protocol/settings.ts';
 import { SCHEMA_1 } from '../src/store/schema-1.ts';
 import { SCHEMA_2 } from '../src/store/schema-2.ts';
@@ -151,46 +152,69 @@ const settingsPage = (): string =>
     '',
   ].join('\n');
 
-const needsText = ({ role, channel }: Needs): string =>
-  role === 'before' ? 'anyone, before log-in' : channel === undefined ? role : `${role} who may ${channel} the channel`;
+const NEEDS: Readonly<Record<Needs['role'], string>> = {
+  before: 'anybody, before the log-in',
+  member: 'any device that has logged in',
+  admin: 'an admin or owner of the server',
+  owner: 'an owner of the server',
+};
+const RIGHTS = {
+  see: ', of a channel that is public or that the member is in or invited to',
+  read: ', of a channel that the member is in, or of the own inbox',
+} as const;
+
+const requestDocs = ([name, { doc, needs, params, ok }]: [
+  string,
+  (typeof REQUESTS)[keyof typeof REQUESTS],
+]): string[] => {
+  const { role, channel }: Needs = needs;
+  return [
+    `### \`${name}\``,
+    '',
+    doc,
+    '',
+    `- who: ${NEEDS[role]}${channel === undefined ? '' : RIGHTS[channel]}`,
+    `- parameters: \`${shapeOf(jsonSchema(params, 'input'))}\``,
+    `- answer: \`${shapeOf(jsonSchema(ok, 'output'))}\``,
+    '',
+  ];
+};
 
 const serverPage = (): string =>
   [
-    '# Protocol between an account and a server of rooms',
+    '# The wire between an account and a server',
     '',
     GENERATED,
     '',
-    `One WebSocket at \`/v1\`, versions ${SERVER_VERSIONS.join(', ')}. Text messages are JSON: a request is \`{id, do, …parameters}\`, its answer`,
-    '`{id, ok}` or `{id, error: {code, …}}` with a code of [errors.md](errors.md), a notice `{notice, …}`. Unknown fields are',
-    'ignored. Messages are at most 64 KiB. What is inside events, and who may sign which, is in [PROTOCOL](../PROTOCOL.md).',
+    `WebSocket at \`/v1\`, subprotocol \`sotto.v1\`; versions ${SERVER_VERSIONS.join(', ')}. A text message is JSON: \`{id, do, …}\` asks,`,
+    '`{id, ok}` or `{id, error: {code, retryAfterMs?, details?}}` answers once, `{notice, …}` is told unasked. Fields that are not',
+    'known are passed over. The codes are in [errors.md](errors.md). What is no message ends the connection with its code.',
     '',
     '## Binary messages',
     '',
-    'Numbers are big-endian; ids are 16 bytes. The first byte tells the type.',
+    'Numbers are big endian; ids are 16 bytes.',
     '',
-    '- 1, event of a log: u8 type ‖ u32 request (0: live) ‖ channel ‖ u32 epoch ‖ u48 seq ‖ id ‖ member ‖ u48 at (ms) ‖ u8 kind ‖ u8 flags (1: erased, the body is its hash) ‖ body',
-    '- 2, publish: u8 type ‖ u32 request ‖ channel ‖ id ‖ u8 kind ‖ u48 checkedAt ‖ u32 ttl (s) ‖ body',
-    '- 3, part of a file: u8 type ‖ u32 request ‖ upload ‖ u48 offset ‖ bytes',
+    `- ${BINARY.event}, from the server, an event: u8 type ‖ u32 request (0 live) ‖ channel ‖ u32 epoch ‖ u48 seq ‖ id ‖ member ‖ u48 at ‖ u8 kind ‖ u8 flags (1: erased, the body is its SHA-256) ‖ body`,
+    `- ${BINARY.publish}, from a client, wants an event appended: u8 type ‖ u32 request ‖ channel ‖ id ‖ u8 kind ‖ u48 seq up to which the channel’s rules are known ‖ u32 seconds to live (0 for ever) ‖ body; its answer is \`{seq, epoch, at}\``,
+    `- ${BINARY.part}, both ways, bytes of a file: u8 type ‖ u32 request ‖ upload ‖ u48 offset ‖ bytes`,
     '',
     `Kinds of events: ${Object.entries(EVENT)
-      .map(([name, number]) => `${number} ${name}`)
-      .join(', ')}.`,
+      .map(([name, kind]) => `${kind} ${name}`)
+      .join(
+        ', ',
+      )}. An id is a UUID of version 7, at most 31 days old and an hour ahead; the same id again has the same place.`,
     '',
     '## Requests',
     '',
-    ...Object.entries(REQUESTS).flatMap(([name, { doc, needs, params, ok }]) => [
-      `### \`${name}\``,
-      '',
-      doc,
-      '',
-      `- who: ${needsText(needs)}`,
-      `- parameters: \`${shapeOf(jsonSchema(params, 'input'))}\``,
-      `- answer: \`${shapeOf(jsonSchema(ok, 'output'))}\``,
-      '',
-    ]),
+    ...Object.entries(REQUESTS).flatMap(requestDocs),
     '## Notices',
     '',
     ...Object.entries(NOTICES).map(([name, schema]) => `- \`${name}\`: \`${shapeOf(jsonSchema(schema, 'output'))}\``),
+    '',
+    '## Limits',
+    '',
+    `A message ≤ ${SERVER_MESSAGE_BYTES_MAX / 1024} KiB, a body ≤ ${EVENT_BODY_BYTES_MAX / 1024} KiB, ${ASKED_AT_ONCE_MAX} requests of a connection at once; a member publishes`,
+    'at most 60 events a minute and 10 a second to channels, 600 a minute to members, and asks 50 requests a second, 200 at once.',
     '',
   ].join('\n');
 
