@@ -60,7 +60,7 @@ import {
   serverOfRoom,
   typeInChannel,
 } from './room-messages.ts';
-import { openConversation, ROOM_HANDLERS } from './room-methods.ts';
+import { isSilentMember, openConversation, ROOM_HANDLERS } from './room-methods.ts';
 import { rewind } from './room-rewind.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
@@ -258,7 +258,9 @@ const HANDLERS: Handlers = {
       code: useless ?? whyNot(core, conversation, now, params.timeoutMs),
     };
   },
-  'message.list': ({ core }, params) => {
+  'message.list': async (context, params) => {
+    const { core } = context;
+    if (await isSilentMember(context, params.conversation)) return { messages: [], more: false };
     const conversation = findConversation(core.db, params.conversation);
     const channel =
       conversation.channelRow === null || params.at === undefined

@@ -51,6 +51,8 @@ type Given = {
   readonly member: MemberRow;
   readonly content: Content | UnknownContent;
   readonly isMine: boolean;
+  /** It is what this device has sent just now. */
+  readonly isAnswer: boolean;
 };
 
 const NOTHING = { value: '', messageRow: null } as const;
@@ -89,7 +91,7 @@ export const conversationOfChannel = (core: Core, channel: ChannelRow): Conversa
 
 const applyText = (
   scene: RoomScene,
-  { event, member, isMine }: Given,
+  { event, member, isMine, isAnswer }: Given,
   content: Extract<Content, { kind: 'text' }>,
 ): Applied => {
   const { core, changes } = scene;
@@ -98,6 +100,11 @@ const applyText = (
   const known = getMessageById(core.db, conversation.id, messageId);
   const expiresAt = content.expiresMs === undefined ? null : changes.at + content.expiresMs;
   if (expiresAt !== null) changes.expiry = true;
+  // From before a restore of the account: it is where it was.
+  if (known !== undefined && !isAnswer && known.state !== 'queued') {
+    patchMessage(core.db, known.id, { seq: event.seq });
+    return { kind: 'text', value: '', messageRow: known.id };
+  }
   if (known !== undefined) {
     // Mine, as the server has placed it: before nothing that came after it, behind all that came before.
     const row = hasLater(core.db, known) ? moveToEnd(core.db, known) : known.id;

@@ -17,7 +17,7 @@ import { openChannel, shutOut } from './room-history.ts';
 import { receiveInbox } from './room-inbox.ts';
 import { loggedIn, prepareKeys } from './room-login.ts';
 import { onNotice } from './room-notices.ts';
-import { knowSenders } from './room-people.ts';
+import { knowSenders, learnMembers } from './room-people.ts';
 import { Receipts } from './room-receipts.ts';
 import { receiveRoom } from './room-receive.ts';
 import { RoomSender } from './room-send.ts';
@@ -46,6 +46,8 @@ export class RoomConnection {
   readonly receipts: Receipts;
   /** What members are, as the server tells while we are connected. */
   readonly presence = new Map<string, 'online' | 'away' | 'offline'>();
+  /** Channels and members whose devices were asked for on this connection: one that was added before is known since. */
+  readonly met = new Set<string>();
   state: ConnectionState = 'off';
   nextRetryAt: number | undefined;
   lastError: SottoError | undefined;
@@ -163,6 +165,7 @@ export class RoomConnection {
     });
     if (signal.aborted) return client.close('closing');
     this.#client = client;
+    this.met.clear();
     const answer = await client.login(
       { seed: row.deviceSeed, certificate: row.certificate },
       {
@@ -247,10 +250,18 @@ export class RoomConnection {
     await knowSenders(core, this, events);
     const isInbox = events[0]?.channel === idOf(this.row.memberId);
     if (isInbox) await core.queue.call(() => receiveInbox(core, this, events));
-    else {
-      const missing = await core.queue.call(() => receiveRoom(core, this, events));
+    else await this.#takeRoom(events);
+  }
+
+  async #takeRoom(events: readonly LogEvent[]): Promise<void> {
+    const core = this.#core;
+    for (const learned = new Set<string>(); ; ) {
+      const { missing, stranger } = await core.queue.call(() => receiveRoom(core, this, events, learned));
       // An event further on came: what lies between is fetched, unless it is being fetched already.
       if (missing !== undefined && !this.#opening.has(String(missing))) void this.open(missing).catch(() => {});
+      if (stranger === undefined) return;
+      learned.add(stranger);
+      await learnMembers(core, this, [stranger]);
     }
   }
 

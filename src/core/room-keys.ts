@@ -93,15 +93,17 @@ const presentDevices = (core: Core, server: ServerRow, channel: ChannelRow): Map
   return present;
 };
 
-// Members of whom we know no device are asked for: nobody is left out because we have not met them.
+// Nobody is left out because we have not met them, nor a device because it came while we were away.
 const learnPresent = async (core: Core, connection: RoomConnection, channel: ChannelRow): Promise<void> => {
   const me = idOf<MemberId>(connection.row.memberId);
-  const unknown = [...(stateOfJson(channel.membership)?.members.keys() ?? [])].filter((id) => {
-    if (id === me) return false;
+  const isFirst = !connection.met.has(idOf(channel.channelId));
+  const wanted = [...(stateOfJson(channel.membership)?.members.keys() ?? [])].filter((id) => {
+    if (id === me && !isFirst) return false;
     const row = getMemberById(core.db, connection.serverId, idBytes(id));
-    return row === undefined || listDevices(core.db, row.id).length === 0;
+    return isFirst || row === undefined || listDevices(core.db, row.id).length === 0;
   });
-  if (unknown.length > 0) await learnMembers(core, connection, unknown);
+  if (wanted.length > 0) await learnMembers(core, connection, wanted);
+  connection.met.add(idOf(channel.channelId));
 };
 
 /** Makes our key anew when it is due; gives the members with a device that does not have it. */

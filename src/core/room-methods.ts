@@ -8,6 +8,7 @@ import type { ChannelObject, ROOM_METHODS } from '../protocol/rpc-rooms.ts';
 import type { Answer } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, listChannels, patchChannel } from '../store/channels.ts';
 import { getContactByName } from '../store/contacts.ts';
+import { getConversationOfMember } from '../store/conversations.ts';
 import { getMember, getMemberById, listMembers, type MemberRow, patchMember } from '../store/members.ts';
 import { getServer, listServers, patchServer, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
@@ -255,6 +256,13 @@ export const openConversation = async ({ core }: Context, reference: string): Pr
   const member = await theMember(core, reference);
   if (idOf(member.memberId) === idOf(server.memberId)) throw new SottoError('contact.self');
   await core.queue.call(() => commit(core, (changes) => void ensureConversation(core, changes, member)));
+};
+
+/** Whether a reference is a member with whom nothing was said yet; the server is asked who they are. Throws `member.unknown`, … */
+export const isSilentMember = async ({ core }: Context, reference: string): Promise<boolean> => {
+  if (!isMemberReference(reference) || getContactByName(core.db, reference) !== undefined) return false;
+  const member = await theMember(core, reference);
+  return getConversationOfMember(core.db, member.id) === undefined;
 };
 
 const devicesOf = async (core: Core, server: ServerRow) => {

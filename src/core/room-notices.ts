@@ -1,12 +1,13 @@
 // What a server tells in passing: who writes, who is there, what another device of mine has read.
+import { expectedError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import type { Notice } from '../protocol/server.ts';
 import { getChannelById, patchChannel } from '../store/channels.ts';
 import { getConversationOfChannel } from '../store/conversations.ts';
-import { getMemberById } from '../store/members.ts';
+import { getMemberById, listDevices } from '../store/members.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
-import { keepMember } from './room-people.ts';
+import { keepMember, learnMembers } from './room-people.ts';
 import { markReadUpTo } from './room-read.ts';
 
 /** Acts on one notice. Runs in the queue. */
@@ -40,8 +41,18 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
       });
     }
     case 'member':
-      return commit(core, (changes) => keepMember(core, changes, connection, notice.member));
+      commit(core, (changes) => keepMember(core, changes, connection, notice.member));
+      return learnAgain(core, connection, notice.member.id);
     case 'moved':
       return core.log.info('server.moved', { server: idOf(connection.row.uid) });
   }
+};
+
+// Somebody we know has changed: it may be another device.
+const learnAgain = (core: Core, connection: RoomConnection, id: string): void => {
+  const member = getMemberById(core.db, connection.serverId, idBytes(id));
+  if (member === undefined || listDevices(core.db, member.id).length === 0) return;
+  learnMembers(core, connection, [id]).catch((error: unknown) => {
+    if (expectedError(error) === undefined) core.queue.post(() => Promise.reject(error));
+  });
 };

@@ -117,7 +117,7 @@ const keepOpened = (
     };
     const scene = { core, server: connection.row, channel, state: stateOfJson(channel.membership), changes };
     const applied = fits
-      ? applyContent(scene, { event, member, content, isMine: false })
+      ? applyContent(scene, { event, member, content, isMine: false, isAnswer: false })
       : { kind: 'refused', value: 'role', messageRow: null };
     setRoomEvent(core.db, channel.id, { seq: pending.seq, ...applied });
   });

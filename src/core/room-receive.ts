@@ -39,12 +39,13 @@ import {
   putSenderKey,
 } from '../store/channels.ts';
 import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
-import { chainAt, type PendingRow, putPending, putRoomEvent } from '../store/room-events.ts';
+import { getMessageById, patchMessage } from '../store/messages.ts';
+import { chainAt, countUncounted, type PendingRow, putPending, putRoomEvent } from '../store/room-events.ts';
 import { getRoomOutboxByEvent, type RoomOutboxRow } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { controlToJson, stateOfJson, stateToJson } from './channel-json.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
-import { applyContent, applyErasure, type RoomScene } from './room-apply.ts';
+import { applyContent, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { afterControl } from './room-members.ts';
 import { knowSenders } from './room-people.ts';
@@ -61,6 +62,7 @@ type Taking = {
   chain: Uint8Array<ArrayBuffer> | null;
   /** Of devices, as far as they were stepped on here, by device and epoch. */
   readonly chains: Map<string, SteppedChain>;
+  readonly learned: ReadonlySet<string>;
 };
 
 type SteppedChain = {
@@ -79,18 +81,25 @@ type Opened =
   | { readonly kind: 'closed'; readonly why: string };
 
 /**
- * Handles events of one channel in order; what is held already changes nothing. Gives the channel's row when an event came
- * whose place is not the next: what lies between must be fetched first. Runs in the queue.
+ * How far a batch was taken: to its end, to an event of channel row `missing` whose place is not the next, so that what lies
+ * between must be fetched first, or to one whose device is none that is known of `stranger`, a member.
+ */
+type Took = { readonly missing?: number; readonly stranger?: string };
+
+/**
+ * Handles events of one channel in order; what is held already changes nothing. `learned` are members whose devices were just
+ * asked for: what they did not sign is forged. Runs in the queue.
  */
 export const receiveRoom = async (
   core: Core,
   connection: RoomConnection,
   events: readonly LogEvent[],
-): Promise<number | undefined> => {
+  learned: ReadonlySet<string>,
+): Promise<Took> => {
   const [first] = events;
-  if (first === undefined) return undefined;
+  if (first === undefined) return {};
   const row = getChannelById(core.db, connection.serverId, idBytes(first.channel));
-  if (row === undefined || (row.lastSeq === 0 && row.firstSeq === 0)) return undefined;
+  if (row === undefined || (row.lastSeq === 0 && row.firstSeq === 0)) return {};
   const taking: Taking = {
     core,
     server: connection.row,
@@ -100,23 +109,28 @@ export const receiveRoom = async (
     lastId: row.lastId,
     chain: row.chain,
     chains: new Map(),
+    learned,
   };
   const opened: { readonly event: LogEvent; readonly opened: Opened }[] = [];
-  let missing: number | undefined;
+  let stop: Took = {};
   let next = row.lastSeq + 1;
   for (const event of events) {
     if (event.seq < next) continue;
     if (event.seq > next || event.epoch !== row.epoch) {
-      missing = row.id;
+      stop = { missing: row.id };
+      break;
+    }
+    const one = await open(taking, event);
+    if (one.kind === 'stranger') {
+      stop = { stranger: event.member };
       break;
     }
     next++;
-    opened.push({ event, opened: await open(taking, event) });
-    const last = opened.at(-1)?.opened;
+    opened.push({ event, opened: one });
     // Who may do what in the events behind depends on this one.
-    if (last?.kind === 'control') previewControl(taking, event, last);
+    if (one.kind === 'control') previewControl(taking, event, one);
   }
-  if (opened.length === 0) return missing;
+  if (opened.length === 0) return stop;
   taking.state = stateOfJson(row.membership);
   commit(core, (changes) => {
     for (const one of opened) store(taking, changes, one.event, one.opened);
@@ -129,7 +143,7 @@ export const receiveRoom = async (
       membership: taking.state === undefined ? '' : stateToJson(taking.state),
     });
   });
-  return missing;
+  return stop;
 };
 
 /**
@@ -193,7 +207,7 @@ const openControl = (
   return { seq: event.seq, header, control: content, bodyHash };
 };
 
-const open = async (taking: Taking, event: LogEvent): Promise<Opened> => {
+const open = async (taking: Taking, event: LogEvent): Promise<Opened | { readonly kind: 'stranger' }> => {
   const { core, server, row, state } = taking;
   if (event.erased) return { kind: 'erased' };
   if (event.kind === EVENT.notice) return { kind: 'notice' };
@@ -221,6 +235,7 @@ const open = async (taking: Taking, event: LogEvent): Promise<Opened> => {
     return { kind: 'content', header, content };
   } catch (error) {
     if (!(error instanceof SottoError)) throw error;
+    if (error.details.why === 'device' && !taking.learned.has(event.member)) return { kind: 'stranger' };
     refuse(core, error.code);
     return { kind: 'closed', why: error.code };
   }
@@ -261,19 +276,21 @@ const chainFor = async (taking: Taking, event: LogEvent): Promise<TheirChain> =>
   const id = readDistributionId(event.body);
   const member = getMemberById(core.db, server.id, idBytes(event.member));
   const keyEpoch = state?.epoch ?? 0;
+  let isKnown = false;
   for (const { deviceId } of member === undefined ? [] : listDevices(core.db, member.id)) {
     const place = { channel: idOf<ChannelId>(row.channelId), epoch: keyEpoch, device: idOf<DeviceId>(deviceId) };
     if (distributionIdOf(place) !== id) continue;
     const known = taking.chains.get(id);
     if (known !== undefined) return known.chain;
     const stored = getSenderKey(core.db, { channelRow: row.id, deviceId, keyEpoch });
+    isKnown = true;
     // Without a key there is nothing to keep, and the event waits for it.
     if (stored === undefined) break;
     const chain = new TheirChain(place, stored);
     taking.chains.set(id, { deviceId, keyEpoch, chain });
     return chain;
   }
-  throw new ProtocolError('frame.undecryptable', { details: { why: 'chain' } });
+  throw new ProtocolError('frame.undecryptable', { details: { why: isKnown ? 'chain' : 'device' } });
 };
 
 const previewControl = (taking: Taking, event: LogEvent, { header, control }: Extract<Opened, { kind: 'control' }>) => {
@@ -302,12 +319,19 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
       return keep('erased');
     case 'notice':
       return keep('notice');
-    case 'closed':
+    case 'closed': {
+      // What was here before a restore of the account is here still.
+      const held = getMessageById(core.db, conversationOfChannel(core, row).id, eventId);
+      if (held !== undefined && held.state !== 'queued') {
+        patchMessage(core.db, held.id, { seq: event.seq });
+        return keep('held', '', held.id);
+      }
       keep('closed', opened.why);
       if (isOwnSealed(taking, event)) return countOwn(taking);
       if (opened.why === 'frame.undecryptable' && member !== undefined)
         return storePending(taking, event, { ...place, memberRow: member.id });
       return putGap(core.db, row.id, { fromSeq: event.seq, toSeq: event.seq, reason: opened.why });
+    }
     case 'control':
       return storeControl(taking, changes, event, opened, keep);
     case 'mine':
@@ -415,6 +439,7 @@ const storeContent = (
     member,
     content,
     isMine: Buffer.from(member.memberId).equals(taking.server.memberId),
+    isAnswer: opened.kind === 'mine',
   });
   keep(applied.kind, applied.value, applied.messageRow);
 };
@@ -432,11 +457,17 @@ const repeated = ({ core, row }: Taking, header: EventHeader): string | undefine
   return known !== undefined && known.n > 0 && header.n <= known.n ? 'repeated' : undefined;
 };
 
+// What was erased or did not open has a count that nobody sees.
+const unseen = ({ core, row }: Taking, { sender }: EventHeader): number => {
+  const member = getMemberById(core.db, row.serverId, idBytes(sender));
+  return member === undefined ? 0 : countUncounted(core.db, row.id, member.id);
+};
+
 /** What an event says about those before it: a count that jumps and a history that differs are shown, not hidden. */
 const lookBack = (taking: Taking, changes: Changes, header: EventHeader): void => {
   const { core, row } = taking;
   const known = getChannelDevice(core.db, row.id, idBytes(header.device));
-  if (known !== undefined && known.n > 0 && header.n > known.n + 1) {
+  if (known !== undefined && known.n > 0 && header.n > known.n + 1 && header.n > known.n + 1 + unseen(taking, header)) {
     putGap(core.db, row.id, {
       fromSeq: taking.lastSeq,
       toSeq: taking.lastSeq,

@@ -1,6 +1,5 @@
 // What a person does with servers: join by an invite, leave, invite others.
-import { deviceIdOf, makeDeviceCertificate, memberIdOf, memberSecrets } from '../crypto/member.ts';
-import { ed25519Public } from '../crypto/primitives.ts';
+import { makeDevice } from '../crypto/member.ts';
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes } from '../protocol/ids.ts';
@@ -28,12 +27,9 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
     throw new SottoError('name.taken', { message: `Another server is called ${label}` });
   const id = await core.queue.call(() =>
     commit(core, (changes) => {
-      const { memberSeed, memberKey, signalKey } = memberSecrets(core.serversKey, link.serverKey);
       const deviceSeed = core.random.bytes(32);
-      const signingKey = ed25519Public(deviceSeed);
-      const certificate = makeDeviceCertificate(link.serverKey, memberSeed, {
-        signingKey,
-        signalKey,
+      const { member, device, certificate } = makeDevice(core.serversKey, link.serverKey, {
+        seed: deviceSeed,
         serial: changes.at,
       });
       const row = {
@@ -53,8 +49,8 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
         uid: core.random.bytes(ID_BYTES),
         serverKey: link.serverKey,
         trust: link.trust,
-        memberId: idBytes(memberIdOf(link.serverKey, memberKey)),
-        deviceId: idBytes(deviceIdOf(signingKey)),
+        memberId: idBytes(member),
+        deviceId: idBytes(device),
         deviceSeed,
         certificate,
         createdAt: changes.at,

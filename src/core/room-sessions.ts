@@ -40,9 +40,11 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
     otherDevices(core, connection.row, member).filter(
       (one) => !deviceSession(core, connection.row, one).hasCurrent(core.clock.now()),
     );
-  if (without().length === 0) return;
   const id = idOf(member.memberId);
+  if (without().length === 0 && connection.met.has(id)) return;
   await learnMembers(core, connection, [id]);
+  connection.met.add(id);
+  if (without().length === 0 && otherDevices(core, connection.row, member).length > 0) return;
   const { bundles } = await connection.request('prekeys.take', { member: id });
   await core.queue.call(async () => {
     for (const device of without()) {

@@ -68,6 +68,21 @@ export const makeDeviceCertificate = (serverId: Uint8Array, memberSeed: Uint8Arr
   return new Uint8Array(Buffer.concat([signed, ed25519Sign(memberSeed, signed)]));
 };
 
+/** A device of an account on a server: its id and certificate. `seed`, 32 random bytes, is its signing key and never leaves it. */
+export const makeDevice = (
+  serversKey: Uint8Array,
+  serverId: Uint8Array,
+  { seed, serial }: { readonly seed: Uint8Array; readonly serial: number },
+): { readonly member: MemberId; readonly device: DeviceId; readonly certificate: Bytes } => {
+  const { memberSeed, memberKey, signalKey } = memberSecrets(serversKey, serverId);
+  const signingKey = ed25519Public(seed);
+  return {
+    member: memberIdOf(serverId, memberKey),
+    device: deviceIdOf(signingKey),
+    certificate: makeDeviceCertificate(serverId, memberSeed, { signingKey, signalKey, serial }),
+  };
+};
+
 /**
  * What a certificate for this server says, its signature verified: about 7 ms, so keep the result. Throws ProtocolError
  * `certificate.invalid` (layout, another server, signature) or `key.invalid` (a key outside the prime-order subgroup).

@@ -18,12 +18,16 @@ import {
   type BackupSecret,
   SEALED_BACKUP_CHUNK_BYTES,
 } from '../crypto/backup.ts';
+import { makeDevice } from '../crypto/member.ts';
 import type { Clock, Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { ID_BYTES } from '../protocol/ids.ts';
+import { ID_BYTES, idBytes } from '../protocol/ids.ts';
 import { syncPath } from '../sqlite/durable.ts';
 import type { Database } from '../sqlite/open.ts';
 import { dumpRows, indexMessages, loadRow } from '../store/dump.ts';
+import { getSelf } from '../store/self.ts';
+
+type Ports = { readonly random: Random; readonly clock: Clock };
 
 const LINE_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -79,16 +83,11 @@ export const checkBackup = async (path: string, secret: BackupSecret): Promise<v
  * Fills an empty, migrated database from a backup that was checked: one transaction, all or nothing. The copy gets an
  * install id of its own, no session comes back, and every contact's history says since when messages may be missing.
  */
-export const loadBackup = async (
-  db: Database,
-  path: string,
-  secret: BackupSecret,
-  ports: { readonly random: Random; readonly clock: Clock },
-): Promise<void> => {
+export const loadBackup = async (db: Database, path: string, secret: BackupSecret, ports: Ports): Promise<void> => {
   using reader = await BackupReader.open(path, secret);
   db.transaction(() => {
     db.exec('PRAGMA defer_foreign_keys = ON');
-    const madeAt = loadLines(db, reader, ports.random.bytes(ID_BYTES));
+    const madeAt = loadLines(db, reader, ports);
     indexMessages(db);
     const since = `messages between ${new Date(madeAt).toISOString()} and ${new Date(ports.clock.now()).toISOString()} may be missing`;
     db.run(
@@ -107,7 +106,7 @@ export const loadBackup = async (
   });
 };
 
-const loadLines = (db: Database, reader: BackupReader, installId: Uint8Array): number => {
+const loadLines = (db: Database, reader: BackupReader, ports: Ports): number => {
   let rest = '';
   let madeAt: number | undefined;
   const decode = textReader();
@@ -118,7 +117,7 @@ const loadLines = (db: Database, reader: BackupReader, installId: Uint8Array): n
     rest = lines.pop() ?? '';
     for (const line of lines) {
       if (madeAt === undefined) madeAt = headOf(line);
-      else loadRow(db, line.startsWith('["account"') ? withInstall(line, installId) : line);
+      else loadRow(db, freshened(db, line, ports));
     }
   }
   if (rest !== '' || madeAt === undefined) throw new SottoError('backup.damaged');
@@ -145,10 +144,23 @@ const headOf = (line: string): number => {
   return at;
 };
 
-// The account's row alone has a column that does not come from the file.
-const withInstall = (line: string, installId: Uint8Array): string => {
+// What does not come from the file: which install this is, and which device on each server.
+const freshened = (db: Database, line: string, ports: Ports): string => {
+  if (line.startsWith('["account"')) return withColumns(line, { install_id: ports.random.bytes(ID_BYTES) });
+  if (!line.startsWith('["servers"')) return line;
+  const [, { server_key: key }] = parsed(line) as [string, { server_key?: { b?: unknown } }];
+  const serverKey = new Uint8Array(Buffer.from(String(key?.b), 'base64'));
+  const self = getSelf(db);
+  if (self === undefined || serverKey.length !== 32) throw new SottoError('backup.damaged');
+  const seed = ports.random.bytes(32);
+  const { device, certificate } = makeDevice(self.serversKey, serverKey, { seed, serial: ports.clock.now() });
+  return withColumns(line, { device_id: idBytes(device), device_seed: seed, certificate });
+};
+
+const withColumns = (line: string, columns: Readonly<Record<string, Uint8Array>>): string => {
   const [table, row] = parsed(line) as [string, object];
-  return JSON.stringify([table, { ...row, install_id: { b: Buffer.from(installId).toString('base64') } }]);
+  const cells = Object.entries(columns).map(([name, bytes]) => [name, { b: Buffer.from(bytes).toString('base64') }]);
+  return JSON.stringify([table, { ...row, ...Object.fromEntries(cells) }]);
 };
 
 const parsed = (line: string): unknown => {

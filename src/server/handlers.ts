@@ -13,7 +13,7 @@ import { beginBlob, completeBlob, getBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
 import { memberObject } from './login.ts';
-import { appendAuthority, notify } from './notices.ts';
+import { appendAuthority, notify, tellMembers } from './notices.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
 import type { ChannelRow, DeviceRow, MemberRow, MembershipRow } from './rows.ts';
 import { search } from './search.ts';
@@ -274,10 +274,4 @@ const exportOf = async (context: ServerContext, member: MemberRow): Promise<obje
 
 const tell = (peer: Peer, notice: Notice): void => {
   peer.send(textFrame(JSON.stringify(notice)));
-};
-
-/** Tells every connection that is logged in. */
-export const tellMembers = (context: ServerContext, notice: Notice): void => {
-  const frame = textFrame(JSON.stringify(notice));
-  for (const peers of context.online.values()) for (const peer of peers) peer.send(frame);
 };

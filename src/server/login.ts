@@ -16,7 +16,7 @@ import { auditRow } from './audit.ts';
 import type { Change } from './changes.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
 import { headObject } from './live.ts';
-import { appendAuthority, notify } from './notices.ts';
+import { appendAuthority, notify, tellMembers } from './notices.ts';
 import type { DeviceRow, MemberRow } from './rows.ts';
 import { checkSecond } from './second.ts';
 import { skeletonOf } from './skeleton.ts';
@@ -193,6 +193,7 @@ const admitDevice = async (
     },
   ]);
   await notify(context, member.id, { what: 'device.added', device: certificate.device });
+  tellMembers(context, { notice: 'member', member: memberObject(member) });
 };
 
 const deviceRow = (certificate: DeviceCertificate, bytes: Uint8Array<ArrayBuffer>, now: number): DeviceRow => ({

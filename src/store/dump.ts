@@ -1,4 +1,5 @@
-// Rows of an account as lines, and back: what a backup holds. No session, no prekey, no ciphertext, no event.
+// Rows of an account as lines, and back: what a backup holds. No session, no prekey, no ciphertext, no event, no device of
+// ours on a server: who comes back from a backup is another one there.
 import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type IndexedMessage, putIndex } from './messages.ts';
@@ -13,23 +14,36 @@ const TABLES: Readonly<Record<string, string>> = {
   contacts:
     'id, uid, address, name, nickname, state, blocked, link_key, signal_key, verified_at, note, request_note, paused, created_at, last_seen_at',
   contact_history: 'id, contact_id, at, kind, detail',
-  conversations: 'id, uid, kind, contact_id, draft, archived, unread, last_at, created_at',
+  servers:
+    'id, uid, label, server_key, name, origin, trust, clearnet, state, invite, member_id, member_name, role, created_at',
+  members:
+    'id, server_id, member_id, member_key, name, role, status, request, blocked, verified_at, contact_id, created_at',
+  channels:
+    'id, server_id, channel_id, hash, name, encryption, private, history, state, topic, read_seq, notify, created_at',
+  channel_keys: 'channel_row, key_epoch, key',
+  conversations:
+    'id, uid, kind, contact_id, channel_row, member_row, draft, archived, unread, mentions, last_at, created_at',
   files: 'id, file_id, conversation_id, mine, name, size, key, root, state, reason, chunks, saved_to, created_at',
   messages:
-    'id, conversation_id, message_id, mine, body, state, reason, sent_at, received_at, delivered_at, read_at, unread, reply_to, edit_number, edited_at, deleted_at, expires_ms, expires_from, expires_at, pinned_at, file_id',
+    'id, conversation_id, message_id, mine, body, state, reason, sent_at, received_at, delivered_at, read_at, unread, reply_to, edit_number, edited_at, deleted_at, expires_ms, expires_from, expires_at, pinned_at, file_id, member_row, seq, thread, mention',
   message_versions: 'id, message_row, number, body, at',
-  reactions: 'message_row, mine, emoji, at',
+  reactions: 'message_row, mine, member_row, emoji, at',
   tombstones: 'contact_id, message_id, at',
   frame_ids: 'contact_id, frame_id, at',
   outbox: 'id, contact_id, frame_id, kind, body, message_row, created_at, expires_at',
+  room_outbox:
+    'id, server_id, channel_row, member_row, event_id, kind, content, message_row, seq, ttl, created_at, expires_at',
 };
 // Where that is not the id.
 const KEYS: Readonly<Record<string, readonly string[]>> = {
   settings: ['scope', 'key'],
-  reactions: ['message_row', 'mine', 'emoji'],
+  channel_keys: ['channel_row', 'key_epoch'],
+  reactions: ['message_row', 'mine', 'member_row', 'emoji'],
   tombstones: ['contact_id', 'message_id'],
   frame_ids: ['contact_id', 'frame_id'],
 };
+// Columns that are made anew when a row is loaded.
+const FRESH: ReadonlySet<string> = new Set(['install_id', 'device_id', 'device_seed', 'certificate']);
 const PAGE = 500;
 
 /** Lines of every row, table by table, in pages; the caller may rest between two of them. Read inside one transaction. */
@@ -57,7 +71,7 @@ export const loadRow = (db: Database, line: string): void => {
   const [table, row] = parseLine(line);
   const columns = Object.hasOwn(TABLES, table) ? TABLES[table]?.split(', ') : undefined;
   const names = Object.keys(row);
-  if (columns === undefined || names.some((name) => !columns.includes(name) && name !== 'install_id'))
+  if (columns === undefined || names.some((name) => !columns.includes(name) && !FRESH.has(name)))
     throw new SottoError('backup.damaged', { message: 'The backup holds a table or column that is unknown' });
   try {
     db.run(

@@ -7,7 +7,8 @@ export type RoomEventRow = {
   readonly memberRow: number | null;
   /** The server's clock, never going back within a channel. */
   readonly at: number;
-  /** `text`, `edit`, `react`, `unreact`, `pin`, `unpin`, `topic`, `erase`, `file`, or a control op. */
+  /** `text`, `edit`, `react`, `unreact`, `pin`, `unpin`, `topic`, `erase`, `file`, a control op; `erased`, `closed`, `held` (from before a
+   * restore), `refused` for what was not read. */
   readonly kind: string;
   /** The message it is, or is about. */
   readonly messageRow: number | null;
@@ -159,6 +160,19 @@ export const setRoomEvent = (
 export const removePending = (db: Database, channelRow: number, seq: number): void => {
   db.run('DELETE FROM room_pending WHERE channel_row = ? AND seq = ?', channelRow, seq);
 };
+
+/** Events of a member since the last that was read of them, of which no count is known. */
+export const countUncounted = (db: Database, channelRow: number, memberRow: number): number =>
+  db.get<{ n: number }>(
+    `SELECT count(*) AS n FROM room_events WHERE channel_row = ? AND member_row = ? AND kind IN ('erased', 'closed', 'held', 'refused')
+       AND seq > coalesce((SELECT seq FROM room_events
+         WHERE channel_row = ? AND member_row = ? AND kind NOT IN ('erased', 'closed', 'held', 'refused')
+         ORDER BY seq DESC LIMIT 1), 0)`,
+    channelRow,
+    memberRow,
+    channelRow,
+    memberRow,
+  )?.n ?? 0;
 
 /** How many events did not open yet. */
 export const countPending = (db: Database, channelRow: number): number =>

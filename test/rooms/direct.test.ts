@@ -84,6 +84,11 @@ test('both see the same safety number', async () => {
   expect((await alice.call('conversation.show', { conversation: 'bob@home' })).verified).toBe(true);
 });
 
+test('a member with whom nothing was said is a conversation without messages', async () => {
+  expect((await carol.user.ok('read', 'alice@home')).items).toEqual([]);
+  expect((await carol.user.run('read', 'nobody@home')).code).toBe(3);
+});
+
 test('nobody writes to themselves, or to who is not there', async () => {
   expect(await alice.refused('message.send', { conversation: 'alice@home', text: 'x' })).toBe('contact.self');
   expect(await alice.refused('message.send', { conversation: 'nobody@home', text: 'x' })).toBe('member.unknown');

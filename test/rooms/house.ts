@@ -111,6 +111,12 @@ export class House implements AsyncDisposable {
     return guest;
   }
 
+  /** Looks after somebody who was made elsewhere. */
+  welcome(guest: Guest): Guest {
+    this.#guests.push(guest);
+    return guest;
+  }
+
   /** Another server beside. */
   async another(): Promise<Serving> {
     const serving = new Serving(join(this.stage.dir, '..', `server-${this.#others.length + 2}`));

@@ -38,9 +38,12 @@ test('who comes late reads everything where history is for all, and else from th
     for (let n = 0; n < 5; n++) await (n === 2 ? carol : alice).say(channel, `early ${n}`);
     await carol.call('channel.leave', { channel });
     await alice.call('channel.topic', { channel, topic: 'before' });
+    const slip = await alice.say(channel, 'a slip');
+    await alice.call('message.delete', { id: slip.id });
     await bob.call('channel.join', { channel });
     await alice.say(channel, 'late');
     await bob.reads(channel, 'late');
+    expect((await show(bob, channel)).gaps).toEqual([]);
     const early = Array.from({ length: 5 }, (_, n) => `early ${n}`);
     expect(await bob.bodies(channel)).toEqual(history === 'all' ? [...early, 'late'] : ['late']);
     expect((await show(bob, channel)).topic).toBe(history === 'all' ? 'before' : undefined);
