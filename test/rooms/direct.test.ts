@@ -18,7 +18,7 @@ const stateOf = async (guest: Guest, id: string) => (await guest.call('message.s
 test('the first message of a stranger is a request, and who accepts it gives receipts', async () => {
   const { id } = await alice.say('bob@home', 'do you know me?');
   await bob.reads('alice@home', 'do you know me?');
-  const request = bob.events.find(({ kind }) => kind === 'request.received');
+  const request = await bob.sees('a request', async () => bob.events.find(({ kind }) => kind === 'request.received'));
   expect(request).toMatchObject({ member: { name: 'alice', request: 'open' } });
   const second = await alice.say('bob@home', 'well?');
   await bob.reads('alice@home', 'well?');
@@ -31,8 +31,9 @@ test('the first message of a stranger is a request, and who accepts it gives rec
   await bob.call('config.set', { key: 'privacy.readReceipts', value: true, conversation: 'alice@home' });
   await bob.call('conversation.markRead', { conversation: 'alice@home' });
   await alice.sees('that it was read', async () => (await stateOf(alice, third.id)) === 'read');
-  const kinds = alice.events.filter(({ message }) => message?.id === third.id).map(({ kind }) => kind);
-  expect(kinds).toEqual(['message.queued', 'message.sent', 'message.delivered', 'message.read']);
+  const kinds = () => alice.events.filter(({ message }) => message?.id === third.id).map(({ kind }) => kind);
+  await alice.sees('the last event', async () => kinds().length === 4);
+  expect(kinds()).toEqual(['message.queued', 'message.sent', 'message.delivered', 'message.read']);
 });
 
 test('an answer is acceptance; replies, edits, reactions, pins and deletions reach the other side', async () => {

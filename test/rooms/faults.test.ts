@@ -100,7 +100,7 @@ test('without the server everything said waits, and goes out by itself when it i
   await house.server.start();
   // Who asks for something does not wait for the next try.
   for (const guest of [alice, bob]) await guest.call('server.devices', {});
-  await bob.reads('#away', 'a moment');
+  await bob.reads('#away', 'green');
   expect(await bob.bodies('#away')).toEqual(['green', 'while it is away', 'no time', 'a moment']);
   await alice.sees('a reaction', async () => (await alice.call('message.show', { id: red.id })).reactions.length === 1);
   await alice.sees('an empty outbox', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);

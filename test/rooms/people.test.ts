@@ -198,7 +198,7 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   await alice.reads(channel, 'I have it');
 });
 
-test('events tell what happens, and a cursor gives them again', async () => {
+test('events tell what happens', async () => {
   const kinds = alice.events.map(({ kind }) => kind);
   for (const kind of [
     'channel.joined',
