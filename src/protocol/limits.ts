@@ -294,3 +294,5 @@ export const DRAIN_RETRY_MS = 1 * SECOND;
 /** One-time keys of each kind that a server keeps of a device; uploads that a member has begun and not ended. */
 export const PREKEYS_STORED_MAX = 300;
 export const UPLOADS_MAX = 64;
+/** Above so many, nobody is told who is there, or who writes in a channel: all telling all would be their square. */
+export const TOLD_IN_PASSING_MAX = 200;

@@ -37,3 +37,9 @@ export const mustWrite = (
   if (membership.mutedUntil > clock.now()) throw new SottoError('channel.muted');
   if (archivedAt !== null) throw new SottoError('channel.archived');
 };
+
+/** Counts what a member changes of themself. Throws `rate.limited`. */
+export const mayChangeAccount = ({ rates, clock }: ServerContext, member: MemberId): void => {
+  const wait = rates.account.take(member, clock.monotonic());
+  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+};

@@ -57,6 +57,8 @@ export type ServerContext = {
   readonly publishing: Turns<Peer>;
   /** What is done with one upload, or with the file of one blob. */
   readonly uploading: Turns<RowId | BlobHash>;
+  /** Members that are there and said that they are away. */
+  readonly away: Set<MemberId>;
   /** Connections of members that are logged in. */
   readonly online: Map<MemberId, Set<Peer>>;
   readonly counts: Counts;
@@ -71,4 +73,5 @@ export type ServerContext = {
   readonly bug: (error: unknown) => void;
 };
 
-export type RateName = 'publish' | 'burst' | 'direct' | 'request' | 'signal' | 'register' | 'prekeys';
+/** `account`: what a member changes of themself, each of which stays in the log for good. */
+export type RateName = 'publish' | 'burst' | 'direct' | 'request' | 'signal' | 'register' | 'prekeys' | 'account';

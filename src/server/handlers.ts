@@ -2,18 +2,18 @@
 import { readDeviceCertificate } from '../crypto/member.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
-import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
 import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
-import { textFrame } from '../protocol/websocket.ts';
-import type { Asker } from './access.ts';
+import { type Asker, mayChangeAccount } from './access.ts';
 import { auditRow } from './audit.ts';
-import type { Peer, ServerContext } from './context.ts';
+import type { ServerContext } from './context.ts';
 import { beginBlob, completeBlob, getBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
 import { memberObject } from './login.ts';
-import { appendAuthority, notify, tellMembers } from './notices.ts';
+import { appendAuthority, notify } from './notices.ts';
+import { tell, tellMembers, tellPresence } from './passing.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
 import type { ChannelRow, DeviceRow, MemberRow, MembershipRow } from './rows.ts';
 import { search } from './search.ts';
@@ -51,6 +51,7 @@ export const HANDLERS: Handlers = {
   },
   'member.profile': async (context, { member }, { name, status }) => {
     if (name !== undefined && !isChannelName(name)) throw new SottoError('name.invalid');
+    mayChangeAccount(context, member.id);
     const set = {
       ...(name === undefined ? {} : { name, skeleton: skeletonOf(name) }),
       ...(status === undefined ? {} : { status }),
@@ -103,6 +104,7 @@ export const HANDLERS: Handlers = {
   'device.revoke': async (context, { member, session }, { device }) => {
     const row = await context.store.getDevice(device as DeviceId);
     if (row === undefined || row.member !== member.id || row.revokedAt !== null) throw new SottoError('device.unknown');
+    mayChangeAccount(context, member.id);
     session.endsItself = row.id === session.device;
     await appendAuthority(context, member.id, { what: 'device.revoked', device }, [
       { kind: 'deviceRevoked', device: row.id },
@@ -168,12 +170,15 @@ export const HANDLERS: Handlers = {
     if (channel === member.id) throw new SottoError('channel.unknown');
     if (context.rates.signal.take(member.id, context.clock.monotonic()) > 0) return NOTHING;
     const notice: Notice = { notice: 'typing', channel, member: member.id, on };
+    if (context.fanout.countOf(channel) > TOLD_IN_PASSING_MAX) return NOTHING;
     for (const reader of context.fanout.readersOf(channel)) if (reader !== peer) tell(reader, notice);
     return NOTHING;
   },
   presence: async (context, { member }, { state }) => {
     if (context.rates.signal.take(member.id, context.clock.monotonic()) > 0) return NOTHING;
-    tellMembers(context, { notice: 'presence', member: member.id, state, status: member.status });
+    if (state === 'away') context.away.add(member.id);
+    else context.away.delete(member.id);
+    tellPresence(context, member, state);
     return NOTHING;
   },
   'blob.begin': beginBlob,
@@ -271,7 +276,3 @@ const exportOf = async (context: ServerContext, member: MemberRow): Promise<obje
   readMarkers: (await context.store.listReadMarkers(member.id)).map(({ channel, seq }) => ({ channel, seq })),
   fileBytes: await context.store.countFileBytes(member.id),
 });
-
-const tell = (peer: Peer, notice: Notice): void => {
-  peer.send(textFrame(JSON.stringify(notice)));
-};

@@ -12,11 +12,13 @@ import type { ChannelId } from '../protocol/ids.ts';
 import { DEVICES_MAX } from '../protocol/limits.ts';
 import { isChannelName } from '../protocol/room-content.ts';
 import { type Answer, type RequestParams, SERVER_FEATURES, SERVER_VERSIONS } from '../protocol/server.ts';
+import { mayChangeAccount } from './access.ts';
 import { auditRow } from './audit.ts';
 import type { Change } from './changes.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
 import { headObject } from './live.ts';
-import { appendAuthority, notify, tellMembers } from './notices.ts';
+import { appendAuthority, notify } from './notices.ts';
+import { arrived, departed } from './passing.ts';
 import type { DeviceRow, MemberRow } from './rows.ts';
 import { checkSecond } from './second.ts';
 import { skeletonOf } from './skeleton.ts';
@@ -81,6 +83,7 @@ export const login = async (
   peer.prove();
   const peers = context.online.get(member.id) ?? new Set();
   context.online.set(member.id, peers.add(peer));
+  await arrived(context, peer, member);
   const inbox = await headObject(context, member.id as string as ChannelId);
   return {
     member: memberObject(member),
@@ -96,7 +99,9 @@ export const logout = (context: ServerContext, peer: Peer): void => {
   const { member } = peer.state;
   const peers = context.online.get(member);
   peers?.delete(peer);
-  if (peers?.size === 0) context.online.delete(member);
+  if (peers?.size !== 0) return;
+  context.online.delete(member);
+  departed(context, member);
 };
 
 /** A member as the wire tells it. */
@@ -183,6 +188,7 @@ const admitDevice = async (
   compareCertificate(known, certificate);
   if (devices.filter(({ revokedAt }) => revokedAt === null).length >= DEVICES_MAX)
     throw new SottoError('request.notAllowed');
+  mayChangeAccount(context, member.id);
   await checkSecond(context, member.id, second);
   const now = context.clock.now();
   await appendAuthority(context, member.id, { what: 'device.added', device: certificate.device }, [

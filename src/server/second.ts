@@ -65,6 +65,7 @@ export const removeSecond = async (
   { member }: Asker,
   params: RequestParams<'second.remove'>,
 ): Promise<Answer<'second.remove'>> => {
+  if ((await context.store.getSecondFactor(member.id)) === undefined) return {};
   await checkSecond(context, member.id, params);
   if (await context.store.removeSecondFactor(member.id)) await told(context, member.id, 'second.removed');
   return {};

@@ -3,8 +3,8 @@ import { ed25519Public } from '../crypto/primitives.ts';
 import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
 import { isErrorCode, SottoError } from '../protocol/errors.ts';
-import { type EventId, idOf, type RowId, timedId } from '../protocol/ids.ts';
-import { DRAIN_MS_MAX, DRAIN_RETRY_MS } from '../protocol/limits.ts';
+import { type EventId, idOf, type MemberId, type RowId, timedId } from '../protocol/ids.ts';
+import { DRAIN_MS_MAX, DRAIN_RETRY_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import { Alerts } from './audit.ts';
 import { ChannelStates } from './channel-states.ts';
 import type { Peer, RateName, ServerContext, Session } from './context.ts';
@@ -17,7 +17,7 @@ import { Indexer } from './indexer.ts';
 import { makeInvite } from './invites.ts';
 import { collectLeftOver, type JobPorts, Jobs } from './jobs.ts';
 import { Listener, type Place, type TlsKeys } from './listener.ts';
-import { tellMembers } from './notices.ts';
+import { tellMembers } from './passing.ts';
 import { type Rate, Rates } from './rates.ts';
 import type { ServerStore } from './server-store.ts';
 import { onBinary, onClosed, onText } from './session.ts';
@@ -56,6 +56,7 @@ const RATES: Readonly<Record<RateName, Rate>> = {
   signal: { burst: 10, perSecond: 2 },
   register: { burst: 20, perSecond: 20 / MINUTE },
   prekeys: { burst: 5, perSecond: 5 / DAY },
+  account: { burst: 20, perSecond: 20 / (60 * MINUTE) },
 };
 
 /** Connections are accepted once this resolves. */
@@ -128,6 +129,7 @@ export class RoomServer implements AsyncDisposable {
       asking: new Map(),
       publishing: new Turns(),
       uploading: new Turns(),
+      away: new Set(),
       online: new Map(),
       counts,
       rates: ratesOf({ ...RATES, ...options.rates }),
@@ -194,8 +196,12 @@ export class RoomServer implements AsyncDisposable {
 
   /** An invite for the first owner; undefined when there is an owner already. */
   async ownerInvite(): Promise<string | undefined> {
-    const members = await this.context.store.listMembers(undefined, OWNER_LOOK);
-    if (members.some(({ role }) => role === 'owner')) return undefined;
+    for (let last: MemberId | undefined; ; ) {
+      const members = await this.context.store.listMembers(last, ROOM_PAGE_MAX);
+      if (members.some(({ role }) => role === 'owner')) return undefined;
+      if (members.length < ROOM_PAGE_MAX) break;
+      last = members.at(-1)?.id;
+    }
     const { token } = await makeInvite(this.context, { madeBy: null, role: 'owner', uses: 1, expiresAt: undefined });
     return token;
   }
@@ -229,8 +235,6 @@ export class RoomServer implements AsyncDisposable {
 }
 
 const DRAIN_LOOK_MS = 10;
-const OWNER_LOOK = 500;
-
 const jobPortsOf = (context: ServerContext): JobPorts => {
   const { log, store: state, blobs, clock, journal, hub, search, bug } = context;
   return {

@@ -17,7 +17,7 @@ let owner: Member;
 let made = 0;
 
 beforeAll(async () => {
-  hosted = await Hosted.start({ registration: 'invite', rates: { register: often, request: often } });
+  hosted = await Hosted.start({ registration: 'invite', rates: { register: often, request: often, account: often } });
   owner = hosted.member('owner');
   await owner.join(await hosted.server.ownerInvite());
 });
@@ -196,11 +196,35 @@ test('what is told in passing reaches those it is for, and nobody else', async (
   expect(await codeOf(bob.client.request('mark', { channel: room.channel, seq: 99 }))).toBe('request.invalid');
   await eve.client.request('member.profile', { status: 'away for lunch' });
   await Promise.all([bob, tablet, eve].map(({ client }) => client.request('marks', {})));
-  const kinds = (member: Member) => member.notices.map(({ notice }) => notice).sort();
+  const kinds = (member: Member) =>
+    member.notices
+      .map(({ notice }) => notice)
+      .filter((notice) => notice !== 'presence')
+      .sort();
   expect(kinds(bob)).toEqual(['member', 'typing']);
   expect(kinds(tablet)).toEqual(['marked', 'member', 'typing']);
   expect(kinds(eve)).toEqual(['member']);
   expect((await tablet.client.request('marks', {})).marks).toEqual({ [room.channel]: 2 });
+});
+
+test('who comes hears who is there, and the others hear of coming, being away and going', async () => {
+  const bob = await newcomer();
+  bob.notices.length = 0;
+  const eve = await newcomer();
+  await eve.client.request('presence', { state: 'away' });
+  await Promise.all([bob, eve].map(({ client }) => client.request('marks', {})));
+  const presence = (member: Member, of: Member) =>
+    member.notices.flatMap((one) => (one.notice === 'presence' && one.member === of.id ? [one.state] : []));
+  expect(presence(bob, eve)).toEqual(['online', 'away']);
+  expect(presence(eve, bob)).toEqual(['online']);
+  const tablet = bob.another();
+  await tablet.join();
+  expect(presence(tablet, eve)).toEqual(['away']);
+  eve.leave();
+  tablet.leave();
+  await expect.poll(() => presence(bob, eve)).toEqual(['online', 'away', 'offline']);
+  // With one of two devices nobody goes.
+  expect(presence(owner, bob).at(-1)).toBe('online');
 });
 
 test('who erases themself leaves no name, key, inbox or mark, and may not come back', async () => {
