@@ -18,7 +18,7 @@ import type { Change } from './changes.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
 import { headObject } from './live.ts';
 import { appendAuthority, notify } from './notices.ts';
-import { arrived, departed } from './passing.ts';
+import { arrived, departed, tellMembers } from './passing.ts';
 import type { DeviceRow, MemberRow } from './rows.ts';
 import { checkSecond } from './second.ts';
 import { skeletonOf } from './skeleton.ts';

@@ -1,8 +1,7 @@
 // What the server itself says in the log: events of server-wide authority, and notices in inboxes; and what the log refuses.
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, type MemberId, SERVER_CHANNEL, timedId } from '../protocol/ids.ts';
-import { EVENT, type Notice } from '../protocol/server.ts';
-import { textFrame } from '../protocol/websocket.ts';
+import { EVENT } from '../protocol/server.ts';
 import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
 
@@ -66,10 +65,4 @@ export const refusedBy = (code: string, retryAfterMs?: number): SottoError => {
     default:
       return new SottoError('file.unknown');
   }
-};
-
-/** Tells every connection that is logged in. */
-export const tellMembers = (context: ServerContext, notice: Notice): void => {
-  const frame = textFrame(JSON.stringify(notice));
-  for (const peers of context.online.values()) for (const peer of peers) peer.send(frame);
 };
