@@ -50,7 +50,7 @@ export type ServerContext = {
   /** Names this process. */
   readonly node: string;
   /** Origins that clients may dial; a log-in for another one was meant for somebody else. */
-  readonly origins: ReadonlySet<string>;
+  readonly origins: Set<string>;
   /** How many requests of a connection wait for their answers. */
   readonly asking: Map<Peer, number>;
   /** Publishes of one connection, in the order in which they came. */

@@ -59,6 +59,70 @@ const RATES: Readonly<Record<RateName, Rate>> = {
   account: { burst: 20, perSecond: 20 / (60 * MINUTE) },
 };
 
+// All that requests are answered with, and the hub of live telling; `waiting` are those whom a full socket stopped.
+const contextOf = (
+  options: ServerOptions,
+  serverSeed: Uint8Array<ArrayBuffer>,
+  waiting: Map<Peer, (() => void)[]>,
+): { readonly context: ServerContext; readonly hub: Hub<Peer> } => {
+  const { store, clock, random, turn, journal, bug } = options;
+  const states = new ChannelStates(store.state);
+  const fanout = new Fanout<Peer>(queueMicrotask);
+  const hub = new Hub<Peer>({
+    log: store.log,
+    states,
+    fanout,
+    clock,
+    turn,
+    journal,
+    bug,
+    ends: endsReading,
+    ended: (draft) => endReading(context, draft),
+  });
+  const context: ServerContext = {
+    clock,
+    random,
+    journal,
+    log: store.log,
+    store: store.state,
+    blobs: store.blobs,
+    search: store.search,
+    indexer: new Indexer({ search: store.search, clock, journal, bug }),
+    sealer: store.sealer,
+    states,
+    fanout,
+    hub,
+    serverSeed,
+    serverKey: ed25519Public(serverSeed),
+    node: idOf(random.bytes(16)),
+    origins: new Set(options.origins),
+    asking: new Map(),
+    publishing: new Turns(),
+    uploading: new Turns(),
+    away: new Set(),
+    online: new Map(),
+    counts: new Counts(),
+    rates: ratesOf({ ...RATES, ...options.rates }),
+    append: async (draft) => {
+      try {
+        return await hub.append(draft);
+      } catch (error) {
+        if (error instanceof LogError) throw new SottoError('server.unavailable', { cause: error });
+        throw error;
+      }
+    },
+    room: (peer) =>
+      new Promise((resolve) => {
+        if (!peer.isOpen) return resolve();
+        waiting.set(peer, [...(waiting.get(peer) ?? []), resolve]);
+      }),
+    rowId: () => timedId<RowId>(clock.now(), random.bytes(10)),
+    eventId: () => timedId<EventId>(clock.now(), random.bytes(10)),
+    bug,
+  };
+  return { context, hub };
+};
+
 /** Connections are accepted once this resolves. */
 export class RoomServer implements AsyncDisposable {
   readonly context: ServerContext;
@@ -91,65 +155,11 @@ export class RoomServer implements AsyncDisposable {
   }
 
   static async start(options: ServerOptions): Promise<RoomServer> {
-    const { store, clock, random, turn, journal, bug } = options;
+    const { store, clock, random } = options;
     const serverSeed = new Uint8Array(await store.serverKey());
-    const states = new ChannelStates(store.state);
-    const fanout = new Fanout<Peer>(queueMicrotask);
-    const hub = new Hub<Peer>({
-      log: store.log,
-      states,
-      fanout,
-      clock,
-      turn,
-      journal,
-      bug,
-      ends: endsReading,
-      ended: (draft) => endReading(context, draft),
-    });
     const waiting = new Map<Peer, (() => void)[]>();
-    const origins = new Set(options.origins);
-    const counts = new Counts();
-    const context: ServerContext = {
-      clock,
-      random,
-      journal,
-      log: store.log,
-      store: store.state,
-      blobs: store.blobs,
-      search: store.search,
-      indexer: new Indexer({ search: store.search, clock, journal, bug }),
-      sealer: store.sealer,
-      states,
-      fanout,
-      hub,
-      serverSeed,
-      serverKey: ed25519Public(serverSeed),
-      node: idOf(random.bytes(16)),
-      origins,
-      asking: new Map(),
-      publishing: new Turns(),
-      uploading: new Turns(),
-      away: new Set(),
-      online: new Map(),
-      counts,
-      rates: ratesOf({ ...RATES, ...options.rates }),
-      append: async (draft) => {
-        try {
-          return await hub.append(draft);
-        } catch (error) {
-          if (error instanceof LogError) throw new SottoError('server.unavailable', { cause: error });
-          throw error;
-        }
-      },
-      room: (peer) =>
-        new Promise((resolve) => {
-          if (!peer.isOpen) return resolve();
-          waiting.set(peer, [...(waiting.get(peer) ?? []), resolve]);
-        }),
-      rowId: () => timedId<RowId>(clock.now(), random.bytes(10)),
-      eventId: () => timedId<EventId>(clock.now(), random.bytes(10)),
-      bug,
-    };
+    const { context, hub } = contextOf(options, serverSeed, waiting);
+    const { counts, origins } = context;
     const wake = (peer: Peer): void => {
       const resolves = waiting.get(peer) ?? [];
       waiting.delete(peer);

@@ -148,7 +148,6 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
     { args: ['#ops', 'nobody', 'king'], exit: 2 },
   ],
   'channel rotate': { args: ['#ops'], exit: 6 },
-  'channel share-history': { args: ['#ops', 'nobody'], exit: 3 },
   'channel set': { args: ['#ops', '--notify', 'none', '--slow', '5s'] },
   'channel archive': [{ args: ['#ops'] }, { args: ['#ops'], exit: 6 }],
   'channel leave': { args: ['#ops'] },

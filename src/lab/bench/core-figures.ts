@@ -38,6 +38,8 @@ const partiesOf = (mine: ReturnType<typeof side>, theirs: ReturnType<typeof side
   pinned: theirs.keys.publicKeys.signalKey,
 });
 
+const silent = (): void => {};
+
 /** An account that is all there but a network, and frames that a contact has sealed for it, in order. */
 const receiver = async (bench: Bench, count: number) => {
   const [me, them] = [side(), side()];
@@ -80,7 +82,6 @@ const receiver = async (bench: Bench, count: number) => {
     resetBundle: null,
     updatedAt: at,
   });
-  const silent = (): void => {};
   const core: Core = {
     db,
     clock: systemClock,
