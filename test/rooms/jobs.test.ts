@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { termsOf } from '../../src/protocol/search-words.ts';
 import { EVENT } from '../../src/protocol/server.ts';
 import { Hosted, type Member, type Room } from './scene.ts';
 
@@ -57,6 +58,8 @@ const files = (): string[] =>
 test('a body with a time of its own is gone after it: from the log, from memory and from the search', async () => {
   const room = await withBob();
   await bob.hear(room.channel);
+  const before = hosted.server.context.eventId();
+  const first = await alice.write(room, text('first'), { id: before });
   const { seq, epoch } = await alice.write(room, text('ephemeral words'), { ttlSeconds: 60 });
   await alice.write(room, text('lasting words'));
   expect((await find(bob, room, 'words')).words).toEqual(['lasting words', 'ephemeral words']);
@@ -70,9 +73,13 @@ test('a body with a time of its own is gone after it: from the log, from memory 
     [false, false],
   ]);
   bob.events.length = 0;
-  await bob.client.request('resume', { cursors: { [room.channel]: [epoch, 0, null] } });
+  // From here on the frames were in memory.
+  await bob.client.request('resume', { cursors: { [room.channel]: [epoch, first.seq, before] } });
   expect(bob.events.find((event) => event.seq === seq)).toMatchObject({ erased: true });
   expect((await find(bob, room, 'words')).words).toEqual(['lasting words']);
+  // Not a word of it is in the index.
+  const all = { from: 0, before: 1e6, limit: 9 };
+  expect(hosted.store.search.find(room.channel, termsOf('ephemeral'), all).seqs).toEqual([]);
 });
 
 test('a channel forgets what is older than it keeps, but not who may do what', async () => {
@@ -170,7 +177,9 @@ describe('the search of an open channel', () => {
     const [room, other] = [await withBob(), await withBob()];
     const id = hosted.server.context.eventId();
     await alice.write(room, text('mine alone'));
+    expect((await find(alice, room, 'alone')).seqs).toHaveLength(1);
     await alice.write(other, text('theirs alone'));
+    expect((await find(alice, other, 'alone')).seqs).toHaveLength(1);
     const { seq } = await alice.write(room, text('mine to erase'), { id });
     expect((await find(bob, room, 'alone')).words).toEqual(['mine alone']);
     expect((await find(bob, room, 'erase')).seqs).toEqual([seq]);
