@@ -88,12 +88,26 @@ export const runServe = async (argv: readonly string[], program = 'sotto'): Prom
     if (first === 'install') return install(values, dir, program);
     if (first !== undefined) throw new SottoError('usage.invalid', { message: `sotto serve does not know ${first}` });
     return values['check-config'] === true ? checkConfig(values, dir) : await serve(values, dir);
-  } catch (error) {
+  } catch (thrown) {
+    const error = ofSystem(thrown);
     const told = errorObject(error);
     process.stderr.write(json ? `${JSON.stringify(told)}\n` : `sotto: ${told.message}\n`);
     if (told.code === 'internal.bug') process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
     return exitOf(told.code);
   }
+};
+
+// What the system says of an address or a folder is no fault of ours.
+const ofSystem = (error: unknown): unknown => {
+  if (!(error instanceof Error) || !('syscall' in error)) return error;
+  const { code = '', address, port, path } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+  const place = address === undefined ? (path ?? '') : port === undefined ? address : `${address}:${port}`;
+  if (code === 'EADDRINUSE') return new SottoError('config.invalid', { message: `${place} is in use already` });
+  if (error.syscall === 'listen' || error.syscall === 'getaddrinfo')
+    return new SottoError('config.invalid', { message: `${place} is no address to listen at here (${code})` });
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
+    return new SottoError('path.notAllowed', { message: `${place} does not let you: look at its owner and mode` });
+  return code === 'ENOSPC' ? new SottoError('disk.full') : error;
 };
 
 const parsed = (argv: readonly string[]): ReturnType<typeof parse> => {

@@ -243,6 +243,22 @@ describe('a signal', () => {
   });
 });
 
+test('what stands in the way of a start is said, with an exit code of its own', async () => {
+  const [folder, other] = [server.data, join(server.dir, 'other')];
+  const at = new URL(server.ready?.url ?? '').host;
+  const start = (...args: string[]) => sotto(['serve', ...args]);
+  expect(await start('--data-dir', folder, '--listen', '127.0.0.1:0')).toMatchObject({ code: 7 });
+  expect(await start('--data-dir', other, '--listen', at)).toEqual({
+    code: 2,
+    out: '',
+    err: `sotto: ${at} is in use already\n`,
+  });
+  expect(await start('--data-dir', other, '--listen', '192.0.2.1:1')).toMatchObject({ code: 2 });
+  expect((await start('--what')).code).toBe(2);
+  expect((await start('what')).code).toBe(2);
+  expect(await start('--help')).toMatchObject({ code: 0, err: '', out: expect.stringContaining('--check-config') });
+});
+
 test('behind a proxy TLS is not the server’s business', async () => {
   await using other = new Program();
   const { url, invite = '' } = await other.start('--behind-proxy', '127.0.0.1');
