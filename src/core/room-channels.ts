@@ -78,14 +78,15 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
   };
   const body = signEvent(creationScope(server.serverKey), header, control, server.deviceSeed);
   const { channel, hash } = channelOf(body);
-  await connection.client.publish({
+  const publish = {
     channel,
     id: idOf(id),
     kind: EVENT.control,
     checkedAt: 0,
     ttlSeconds: 0,
     body,
-  });
+  };
+  await patiently(core, () => connection.client.publish(publish));
   const row = await core.queue.call(() =>
     commit(core, (changes) => {
       const row = keepChannel(core, changes, server, {
@@ -242,7 +243,9 @@ export const publishControl = async (core: Core, channelRow: number, wanted: Wan
   const connection = await connectionOf(core, serverRowOf(core, mustHave(core, channelRow)));
   for (let tries = 0; ; tries++)
     try {
-      const n = await connection.sender.between(channelRow, () => signAndPublish(core, connection, channelRow, wanted));
+      const n = await patiently(core, () =>
+        connection.sender.between(channelRow, () => signAndPublish(core, connection, channelRow, wanted)),
+      );
       const isHere = () => {
         const row = mustHave(core, channelRow);
         return (stateOfJson(row.membership)?.counted.get(idOf<DeviceId>(connection.row.deviceId)) ?? 0) >= n;
@@ -251,12 +254,6 @@ export const publishControl = async (core: Core, channelRow: number, wanted: Wan
       return;
     } catch (error) {
       const known = expectedError(error);
-      const { retryAfterMs } = known?.details ?? {};
-      // A person waits a little, as the outbox does; who does it all the time is told.
-      if (known?.code === 'rate.limited' && typeof retryAfterMs === 'number' && retryAfterMs <= RATE_MS_MAX) {
-        await core.waits.until(() => false, retryAfterMs);
-        continue;
-      }
       const changed =
         known?.code === 'event.stale' || known?.details.why === 'stale' || known?.details.why === 'repeated';
       if (!changed || tries >= STALE_TRIES_MAX || mustHave(core, channelRow).state !== 'joined') throw error;
@@ -264,7 +261,6 @@ export const publishControl = async (core: Core, channelRow: number, wanted: Wan
     }
 };
 const EVENT_MS_MAX = 10_000;
-const RATE_MS_MAX = 5_000;
 
 /** Gives the count of the event among those of this device. */
 const signAndPublish = async (
@@ -333,6 +329,23 @@ const baseHeader = (server: ServerRow, id: Uint8Array): Omit<EventHeader, 'epoch
   seenHash: ZERO_HASH.slice(0, 16),
   kind: EVENT.control,
 });
+
+// A person waits a little for the rate of a server, as the outbox does; who is too fast all the time is told.
+const patiently = async <T>(core: Core, publish: () => Promise<T>): Promise<T> => {
+  for (let left = RATE_MS_MAX; ; )
+    try {
+      return await publish();
+    } catch (error) {
+      const { code, details } = expectedError(error) ?? {};
+      const wait =
+        code === 'rate.limited' && typeof details?.retryAfterMs === 'number' ? details.retryAfterMs : left + 1;
+      if (wait > left) throw error;
+      left -= Math.max(wait, RATE_MS_MIN);
+      await core.waits.until(() => false, Math.max(wait, RATE_MS_MIN));
+    }
+};
+const RATE_MS_MIN = 50;
+const RATE_MS_MAX = 5_000;
 
 type Kept = Pick<ChannelRow, 'channelId' | 'hash' | 'name' | 'encryption' | 'history' | 'state'> & {
   readonly isPrivate: boolean;

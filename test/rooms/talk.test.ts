@@ -6,20 +6,21 @@ const SECRET = 'tulip mania in amsterdam';
 const CHANNELS = ['open', 'passphrase', 'members'] as const;
 
 let house: House;
-let people: readonly [Guest, Guest];
+let people: readonly [Guest, Guest, Guest];
 let alice: Guest;
 let bob: Guest;
 
-// Who owns a channel says the most there: they take turns, for a server lets nobody say more than so much a minute.
-const takeSides = (encryption: string): void => {
-  const [one, two] = people;
-  [alice, bob] = encryption === 'members' ? [two, one] : [one, two];
+// A server lets nobody say more than so much a minute: each channel has another owner, who says the most there.
+const takeSides = (encryption: (typeof CHANNELS)[number]): void => {
+  const first = CHANNELS.indexOf(encryption);
+  const at = (place: number): Guest => people[place % people.length] ?? people[0];
+  [alice, bob] = [at(first), at(first + 1)];
 };
 
 beforeAll(async () => {
-  const opened = await House.open('alice', 'bob');
+  const opened = await House.open('alice', 'bob', 'carol');
   house = opened.house;
-  people = [opened.alice, opened.bob];
+  people = [opened.alice, opened.bob, opened.carol];
   for (const encryption of CHANNELS) {
     takeSides(encryption);
     const name = `#${encryption}`;
