@@ -31,7 +31,12 @@ export const parseInviteLink = (link: string): InviteLink => {
   const key = params.get('key') ?? '';
   const token = params.get('token') ?? '';
   const serverKey = new Uint8Array(Buffer.from(key, 'base64url'));
-  const fits = ORIGIN.test(origin) && /^[\w-]{43}$/.test(key) && serverKey.length === 32 && /^[\w-]{0,64}$/.test(token);
+  const fits =
+    ORIGIN.test(origin) &&
+    URL.canParse(origin) &&
+    /^[\w-]{43}$/.test(key) &&
+    serverKey.length === 32 &&
+    /^[\w-]{0,64}$/.test(token);
   if (!fits)
     throw new SottoError('link.invalid', {
       message: 'An invite to a server begins with sotto:room? and tells where it is and its key',

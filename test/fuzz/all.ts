@@ -1,5 +1,6 @@
 // Every fuzz target.
 import { DISK_TARGETS } from './disk.ts';
+import { MEMBER_TARGETS } from './members.ts';
 import { PEER_TARGETS } from './peers.ts';
 import { ROOM_TARGETS } from './rooms.ts';
 import { STORE_TARGETS } from './server.ts';
@@ -13,6 +14,7 @@ export const TARGETS: readonly Target[] = [
   ...PEER_TARGETS,
   ...SERVER_TARGETS,
   ...ROOM_TARGETS,
+  ...MEMBER_TARGETS,
   ...TOR_TARGETS,
   ...TYPED_TARGETS,
   ...DISK_TARGETS,

@@ -1,0 +1,77 @@
+// Targets for what members send each other, and for the links that lead to a server.
+import { isDeepStrictEqual } from 'node:util';
+import type { DeviceId } from '../../src/protocol/ids.ts';
+import { makeInviteLink, parseInviteLink } from '../../src/protocol/invite-link.ts';
+import { decodeDirect, decodeEnvelopes, encodeEnvelopes } from '../../src/protocol/room-direct.ts';
+import { type Dice, mutateBytes, mutateJson, mutateText } from './dice.ts';
+import { holds } from './peers.ts';
+import type { Target } from './target.ts';
+
+const id = (dice: Dice) => dice.hex(16);
+
+const anyDirect = (dice: Dice): object =>
+  dice.pick([
+    { kind: 'text', text: `t${dice.int(1e9)}`, sentAt: dice.int(1e12), replyTo: id(dice), expiresMs: 5000 },
+    { kind: 'edit', target: id(dice), number: 1 + dice.int(9), text: 'edited' },
+    { kind: 'delete', target: id(dice) },
+    { kind: 'react', target: id(dice), emoji: '👍', on: true },
+    { kind: 'pin', target: id(dice), on: false },
+    { kind: 'receipt', targets: [id(dice)], state: 'delivered' },
+    {
+      kind: 'sender.key',
+      channel: id(dice),
+      epoch: dice.int(9),
+      share: Buffer.from(dice.bytes(60)).toString('base64'),
+    },
+  ]);
+
+const directs: Target = {
+  name: 'direct messages between members',
+  parsers: ['src/protocol/room-direct.ts decodeDirect'],
+  codes: ['frame.invalid'],
+  play: (dice) => {
+    const value = anyDirect(dice);
+    const text = dice.chance(0.1) ? JSON.stringify(value) : mutateJson(dice, value);
+    const taken = decodeDirect(dice.chance(0.9) ? Buffer.from(text) : mutateBytes(dice, Buffer.from(text)));
+    if (taken.kind === 'unknown') return;
+    holds(isDeepStrictEqual(decodeDirect(Buffer.from(JSON.stringify(taken))), taken), 'what was taken means the same');
+  },
+};
+
+const envelopes: Target = {
+  name: 'envelopes of an inbox',
+  parsers: ['src/protocol/room-direct.ts decodeEnvelopes'],
+  codes: ['frame.invalid'],
+  play: (dice) => {
+    const from = id(dice) as DeviceId;
+    const some = Array.from({ length: dice.int(4) }, () => ({
+      to: id(dice) as DeviceId,
+      type: 2 + dice.int(2),
+      ciphertext: dice.bytes(dice.int(100)),
+    }));
+    const bytes = encodeEnvelopes(from, some);
+    const given = dice.chance(0.7) ? mutateBytes(dice, bytes) : bytes;
+    const taken = decodeEnvelopes(given);
+    holds(Buffer.from(encodeEnvelopes(taken.from, taken.envelopes)).equals(given), 'envelopes have one form only');
+  },
+};
+
+const invites: Target = {
+  name: 'invite links of servers',
+  parsers: ['src/protocol/invite-link.ts parseInviteLink'],
+  codes: ['link.invalid'],
+  play: (dice) => {
+    const link = makeInviteLink({
+      origin: dice.pick(['wss://127.0.0.1:7443', 'wss://chat.example.org', 'ws://localhost:80']),
+      serverKey: dice.bytes(32),
+      token: dice.pick(['', Buffer.from(dice.bytes(24)).toString('base64url')]),
+      trust: dice.pick(['pinned', 'authority']),
+    });
+    const taken = parseInviteLink(dice.chance(0.8) ? mutateText(dice, link) : link);
+    holds(taken.serverKey.length === 32, 'a key has 32 bytes');
+    holds(URL.canParse(taken.origin), 'an origin is an address');
+    holds(isDeepStrictEqual(parseInviteLink(makeInviteLink(taken)), taken), 'what was taken means the same again');
+  },
+};
+
+export const MEMBER_TARGETS: readonly Target[] = [directs, envelopes, invites];
