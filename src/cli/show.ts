@@ -40,6 +40,9 @@ export const messageFlags = (message: Message): string[] => [
   ...(message.reason === undefined ? [] : [message.reason]),
   ...(message.editedAt === undefined ? [] : ['edited']),
   ...(message.pinnedAt === undefined ? [] : ['pinned']),
+  ...(message.mention === true ? ['names you'] : []),
+  ...(message.answers === undefined ? [] : [`${message.answers} in its thread`]),
+  ...(message.thread === undefined ? [] : [`thread ${shortId(message.thread)}`]),
   ...(message.expiresAt === undefined ? [] : [`ends ${timeText(message.expiresAt)}`]),
 ];
 
