@@ -5,7 +5,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { systemClock, systemRandom } from '../../src/machine.ts';
 import type { ServerTarget } from '../../src/ports.ts';
+import { administer } from '../../src/server/admin-command.ts';
+import { turn } from '../server/server.ts';
 import { type Host, Member } from './scene.ts';
 
 const PROGRAM = resolve('bin/sotto');
@@ -70,10 +73,20 @@ export class Program implements Host, AsyncDisposable {
     return code;
   }
 
-  /** The answer of `serve admin` as objects. */
+  /** The answer of `serve admin` as objects, without a process for each question. */
   async admin(...words: string[]): Promise<Record<string, unknown>[]> {
-    const { code, out, err } = await sotto(['serve', 'admin', ...words, '--data-dir', this.data, '--json']);
-    if (code !== 0) throw new Error(err);
+    const flags: Record<string, string | boolean> = { json: true };
+    const plain: string[] = [];
+    for (let i = 0; i < words.length; i++) {
+      const word = words[i] ?? '';
+      if (!word.startsWith('--')) plain.push(word);
+      else flags[word.slice(2)] = word === '--deep' || word === '--owner' ? true : (words[++i] ?? '');
+    }
+    const out = await administer(plain, flags, {
+      dir: this.data,
+      socket: this.ready?.admin ?? '',
+      ports: { clock: systemClock, random: systemRandom, turn },
+    });
     return out
       .split('\n')
       .filter((line) => line !== '')
