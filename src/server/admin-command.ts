@@ -140,9 +140,11 @@ const cell = (key: string, value: unknown): string => {
   if (typeof value === 'number') return numberText(key, value);
   if (Array.isArray(value)) return value.length === 0 ? '-' : safeText(value.map(String).join(', '));
   if (typeof value === 'object' && value !== null)
-    return Object.entries(value)
-      .map(([name, one]) => `${name} ${cell(key === 'jobs' ? 'doneAt' : name, one)}`)
-      .join(', ');
+    return Object.keys(value).length === 0
+      ? '-'
+      : Object.entries(value)
+          .map(([name, one]) => `${name} ${cell(key === 'jobs' ? 'doneAt' : name, one)}`)
+          .join(', ');
   return safeText(String(value)).replaceAll('\n', ' ');
 };
 

@@ -194,6 +194,10 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   const journal = fileLog(join(dir, 'server.log'), config.log?.level ?? 'info');
   const end = Promise.withResolvers<number>();
   const bug = bugTo(journal, end.resolve);
+  // Signals that come during the start count too: the first way to end one is to drain it.
+  let readAgain = (): void => {};
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end.resolve(0));
+  process.on('SIGHUP', () => readAgain());
   await using store = ServerStore.open(paths, PORTS);
   const startedAt = systemClock.now();
   // It tells that the server is not ready while that drains.
@@ -205,8 +209,7 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   const at = addressOf(config.metrics ?? '127.0.0.1:0') ?? { host: '127.0.0.1', port: 0 };
   metrics = await Metrics.open({ ...at, metrics: metricsOf(server), ready: () => ready });
   await using _admin = await Admin.open({ path: adminSocket(dir), server, store, startedAt, bug });
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end.resolve(0));
-  process.on('SIGHUP', () => void reload({ values, dir, server, journal, before: config }).catch(bug));
+  readAgain = () => void reload({ values, dir, server, journal, before: config }).catch(bug);
   process.on('uncaughtException', bug);
   process.on('unhandledRejection', bug);
   const token = isNew ? await server.ownerInvite() : undefined;

@@ -5,6 +5,7 @@ import type { Clock, Log, Random } from '../ports.ts';
 import { isErrorCode, SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type RowId, timedId } from '../protocol/ids.ts';
 import { DRAIN_MS_MAX, DRAIN_RETRY_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { CLOSE } from '../protocol/websocket.ts';
 import { Alerts } from './audit.ts';
 import { ChannelStates } from './channel-states.ts';
 import type { Peer, RateName, ServerContext, Session } from './context.ts';
@@ -174,6 +175,8 @@ export class RoomServer implements AsyncDisposable {
       events: {
         opened: (peer) => {
           peer.state = { phase: 'new' };
+          // Calls have connections of their own, which nobody serves yet.
+          if (peer.path !== '/v1') peer.close(CLOSE.policy, 'request.refused');
         },
         text: (peer, text) => onText(context, peer, text),
         binary: (peer, bytes) => onBinary(context, peer, new Uint8Array(bytes)),

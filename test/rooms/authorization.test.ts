@@ -282,6 +282,11 @@ describe('nobody is answered more than the table says', () => {
     expect(await wrong(steps)).toEqual([]);
   });
 
+  test('at a connection for calls', async () => {
+    const speaker = await Speaker.to(hosted, '/v1/call');
+    expect(await speaker.over).toMatchObject({ why: 'request.refused' });
+  });
+
   test('at a log-in that proves nothing, or something else', async () => {
     const [owner, other] = [people.owner, await Speaker.to(hosted)];
     const elsewhere = await other.greet(hosted);

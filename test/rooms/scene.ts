@@ -349,7 +349,7 @@ export class Speaker {
     this.#over = resolve;
   });
 
-  static async to(hosted: Hosted): Promise<Speaker> {
+  static async to(hosted: Hosted, path: '/v1' | '/v1/call' = '/v1'): Promise<Speaker> {
     const speaker = new Speaker();
     const attach = (): ServerLinkEvents => ({
       text: (text) => speaker.#said(JSON.parse(text)),
@@ -357,7 +357,8 @@ export class Speaker {
       drained: () => {},
       closed: (code, why) => speaker.#end({ closed: code, why }),
     });
-    speaker.#link = await network.dialServer(hosted.target, attach);
+    const ports = { clock: systemClock, random: systemRandom };
+    speaker.#link = await dialServer({ target: hosted.target, path, attach, ...ports });
     return speaker;
   }
 
