@@ -167,6 +167,7 @@ export class RoomServer implements AsyncDisposable {
       for (const resolve of resolves) resolve();
     };
     await collectLeftOver({ state: store.state, blobs: store.blobs });
+    await context.indexer.dueAll(store.state);
     const listener = await Listener.open<Session>({
       places: options.listen.map((place) => placeOf(place, serverSeed)),
       proxies: options.proxies,
@@ -189,7 +190,6 @@ export class RoomServer implements AsyncDisposable {
         refused: (why) => counts.add(isErrorCode(why) ? 'badMessages' : 'refusedConnections'),
       },
     });
-    await context.indexer.dueAll(store.state);
     const urls = options.listen.flatMap((place, i) => urlOf(place, listener.addresses[i]));
     for (const url of urls) origins.add(url);
     return new RoomServer(
