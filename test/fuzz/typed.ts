@@ -232,6 +232,8 @@ const references: Target = {
     'message.unknown',
     'file.unknown',
     'name.ambiguous',
+    'channel.unknown',
+    'server.unknown',
   ],
   play: (dice) => {
     const { name: known = '' } = store.get<{ name: string }>('SELECT name FROM contacts WHERE id = 1') ?? {};
@@ -246,6 +248,9 @@ const references: Target = {
       '1066bc34dfc7',
       '1066bc34dfc7182f',
       '0ba78cfacd63',
+      '#general',
+      '#general@home',
+      'someone@home',
       '',
     ]);
     const given = dice.chance(0.4) ? mutateText(dice, text) : text;
