@@ -4,7 +4,7 @@ import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
 import type { PlainFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact, listContacts, patchContact, putHistory } from '../store/contacts.ts';
-import { forgetCiphertexts, removeOutboxOfKind } from '../store/outbox.ts';
+import { forgetCiphertexts, hasOutboxOfKind, removeOutboxOfKind } from '../store/outbox.ts';
 import { getSession, listResets, listResetsPending, putReset, putSession, type SessionRow } from '../store/sessions.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { enqueue } from './outbox.ts';
@@ -176,12 +176,17 @@ export const sendReset = (core: Core, peer: Peer): void => {
   });
 };
 
-/** The contact asks for a new session. Crossed with ours, the lower address's counts. */
+/**
+ * The contact asks for a new session. Crossed with ours, the lower address's counts. While the hello that answers it waits,
+ * the same question is a repeat; after that their store was put back to before the answer, and the session begins again.
+ */
 export const onReset = async (core: Core, contact: ContactRow, frame: Frame<'reset'>): Promise<void> => {
   const row = getSession(core.db, contact.id);
   const sessionId = idBytes(frame.session);
-  if (row?.sessionId != null && idOf(row.sessionId) === frame.session) return;
-  if (row?.resetPending === 1 && core.address < contact.address) return;
+  const isBegun = row?.sessionId != null && idOf(row.sessionId) === frame.session;
+  if (row?.resetPending === 1) {
+    if (core.address < contact.address) return;
+  } else if (isBegun && hasOutboxOfKind(core.db, contact.id, 'hello')) return;
   if (!mayReset(core, contact.id, core.clock.now(), false)) return refuse(core, 'reset.tooMany');
   const bundle = new Uint8Array(Buffer.from(frame.bundle, 'base64'));
   const started = await startSession(core, contact, sessionId, bundle);

@@ -85,6 +85,10 @@ export const removeOutbox = (db: Database, id: number): void => {
   db.run('DELETE FROM outbox WHERE id = ?', id);
 };
 
+/** Whether a frame of this kind waits for a contact. */
+export const hasOutboxOfKind = (db: Database, contactId: number, kind: string): boolean =>
+  db.get('SELECT 1 FROM outbox WHERE contact_id = ? AND kind = ? LIMIT 1', contactId, kind) !== undefined;
+
 export const removeOutboxOfKind = (db: Database, contactId: number, kind: string): void => {
   db.run('DELETE FROM outbox WHERE contact_id = ? AND kind = ?', contactId, kind);
 };

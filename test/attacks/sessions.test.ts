@@ -264,6 +264,32 @@ describe('SESSION-3: a data directory that was copied, run, and put back', () =>
     expect(await alice.read(bob)).toContain('after 2');
   });
 
+  // Both ways, as the lower address counts when resets cross.
+  test.each([
+    ['alice', 'and spoken in', true],
+    ['bob', 'and spoken in', true],
+    ['alice', 'and silent', false],
+    ['bob', 'and silent', false],
+  ])('to a moment when %s had asked for a session that is begun by now, %s', async (name, _, speaks) => {
+    const [one, two] = name === 'alice' ? [alice, bob] : [bob, alice];
+    one.db.run('UPDATE sessions SET session_id = NULL');
+    await one.close();
+    await one.open();
+    await two.send(one, 'anybody there?');
+    while (resetsOf(one, true) === 0) await world.settle(1);
+    one.copy();
+    await world.settle();
+    if (speaks) await talk('lost');
+    await putBack(one);
+    await one.send(two, 'after 1');
+    await world.settle(RESET_INTERVAL_MS + 120_000);
+    expect(await two.read(one)).toContain('after 1');
+    await two.send(one, 'after 2');
+    await world.settle();
+    expect(await one.read(two)).toContain('after 2');
+    one.log.claim('frame.refused');
+  });
+
   test('of both sides at once', async () => {
     await talk('before');
     alice.copy();
