@@ -49,29 +49,8 @@ export const runDemo = async (argv: readonly string[]): Promise<number> => {
   }
 };
 
-const PID_FILE = 'demo.pid';
-
-/** Ends the server of a demo that was kept; one that is gone is no error. */
-const stopServer = async (dir: string): Promise<void> => {
-  const path = join(dir, PID_FILE);
-  if (!existsSync(path)) return;
-  const pid = Number(readFileSync(path, 'utf8'));
-  rmSync(path, { force: true });
-  const lives = (): boolean => {
-    try {
-      return process.kill(pid, 0);
-    } catch {
-      return false;
-    }
-  };
-  if (!existsSync(join(dir, 'admin.sock')) || !lives()) return;
-  process.kill(pid, 'SIGTERM');
-  for (let i = 0; i < 100 && lives(); i++) await new Promise((done) => setTimeout(done, 100));
-};
-
 const stopDemo = async (dir: string): Promise<number> => {
   await stopDaemons(placesOf(dir, process.env));
-  await stopServer(join(dir, 'server'));
   const found = await stopTorLab(join(dir, 'tor-network'));
   return say(found ? `The demo in ${dir} has ended.` : `No demo runs in ${dir}.`, 0);
 };
@@ -115,7 +94,6 @@ class Stage {
     for (const actor of this.#actors.values()) actor.close();
     await stopDaemons(this.#places);
     await this.#server?.stop();
-    await stopServer(join(this.#dir, 'server'));
     await this.#lab?.stop();
     await stopTorLab(join(this.#dir, 'tor-network'));
     if (!this.#keep) rmSync(this.#dir, { recursive: true, force: true });
@@ -235,12 +213,11 @@ class Stage {
     this.#tell('She sees it pending, cannot send (exit 6), and nothing of hers is in Bob’s conversations or search');
   }
 
-  /** The second act: a server of one's own, with a channel that it cannot read. */
+  /** The second act: a server of one's own, with a channel that it cannot read. It ends with the act. */
   async #room(alice: Actor, bob: Actor, carol: Actor): Promise<void> {
     const dir = join(this.#dir, 'server');
-    const server = await ServerProcess.start(dir, { detached: this.#keep });
+    const server = await ServerProcess.start(dir);
     this.#server = server;
-    writeFileSync(join(dir, PID_FILE), String(server.pid), { mode: 0o600 });
     await alice.call('server.join', { link: server.ready.invite ?? '', name: 'alice', label: 'home' });
     this.#tell(`Alice hosts a server with one command, at ${server.ready.url}, and is its owner`);
     const { link = '' } = await alice.call('server.invite', { uses: 2 });
@@ -274,7 +251,9 @@ class Stage {
     const kept = Buffer.concat(['server.db', 'server.db-wal'].map((name) => readFileSync(join(dir, name))));
     if (known.length > 0 || kept.includes(secret)) throw new Error('somebody else has the message');
     this.#tell('Carol sees no such channel, and no byte of the text is in the files of the server');
-    if (!this.#keep) await server.stop();
+    for (const actor of [carol, bob, alice]) await actor.call('server.leave', { server: 'home' });
+    await server.stop();
+    this.#tell('They leave it, and it ends; what was said stays with Alice and Bob');
   }
 
   #tell(line: string): void {

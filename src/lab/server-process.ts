@@ -24,21 +24,11 @@ export class ServerProcess {
     this.ready = ready;
   }
 
-  get pid(): number {
-    return this.#child.pid ?? 0;
-  }
-
-  /** Starts one at a free port, or at `listen`; `detached` outlives this process. Throws when it does not become ready. */
-  static start(
-    dir: string,
-    options: { readonly listen?: string; readonly detached?: boolean; readonly args?: readonly string[] } = {},
-  ): Promise<ServerProcess> {
+  /** Starts one at a free port. Throws when it does not become ready. */
+  static start(dir: string): Promise<ServerProcess> {
     const program = process.env.SOTTO_PROGRAM ?? resolve('bin/sotto');
-    const words = ['serve', '--data-dir', dir, '--listen', options.listen ?? '127.0.0.1:0', '--json'];
-    const child = spawn(program, [...words, ...(options.args ?? [])], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: options.detached === true,
-    });
+    const words = ['serve', '--data-dir', dir, '--listen', '127.0.0.1:0', '--json'];
+    const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
     child.stderr?.on('data', (chunk: Buffer) => {
       said = `${said}${chunk}`.slice(-2_000);
@@ -52,22 +42,17 @@ export class ServerProcess {
         if (!line.includes('"ready"')) return;
         clearTimeout(late);
         child.off('exit', failed);
-        if (options.detached === true) {
-          child.stdout?.destroy();
-          child.stderr?.destroy();
-          child.unref();
-        }
         done(new ServerProcess(child, JSON.parse(line) as Ready));
       });
     });
   }
 
   /** Tells it to end and waits until it has; gives its exit code. */
-  stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<number | null> {
+  stop(): Promise<number | null> {
     return new Promise((done) => {
       if (this.#child.exitCode !== null || this.#child.signalCode !== null) return done(this.#child.exitCode);
       this.#child.once('exit', (code) => done(code));
-      this.#child.kill(signal);
+      this.#child.kill('SIGTERM');
     });
   }
 }
