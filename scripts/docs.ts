@@ -4,7 +4,12 @@ import { z } from 'zod';
 import { usageLine } from '../src/cli/parse.ts';
 import { COMMANDS, GLOBAL_FLAGS } from '../src/cli/table.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
-import { ASKED_AT_ONCE_MAX, EVENT_BODY_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX } from '../src/protocol/limits.ts';
+import {
+  ASKED_AT_ONCE_MAX,
+  EVENT_BODY_BYTES_MAX,
+  SERVER_MESSAGE_BYTES_MAX,
+  SERVER_RATES,
+} from '../src/protocol/limits.ts';
 import { ACCOUNT_METHODS, DAEMON_METHODS, EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
 import { BINARY, EVENT, type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
@@ -213,8 +218,14 @@ const serverPage = (): string =>
     '',
     '## Limits',
     '',
-    `A message ≤ ${SERVER_MESSAGE_BYTES_MAX / 1024} KiB, a body ≤ ${EVENT_BODY_BYTES_MAX / 1024} KiB, ${ASKED_AT_ONCE_MAX} requests of a connection at once; a member publishes`,
-    'at most 60 events a minute and 10 a second to channels, 600 a minute to members, and asks 50 requests a second, 200 at once.',
+    `A message ≤ ${SERVER_MESSAGE_BYTES_MAX / 1024} KiB, a body ≤ ${EVENT_BODY_BYTES_MAX / 1024} KiB, ${ASKED_AT_ONCE_MAX} requests of a connection at once. Above a rate`,
+    'the answer is `rate.limited` with the time to wait:',
+    '',
+    '| what | at once | then, an hour |',
+    '|---|---|---|',
+    ...Object.entries(SERVER_RATES).map(
+      ([what, { burst, perSecond }]) => `| ${what} | ${burst} | ${Math.round(perSecond * 36_000) / 10} |`,
+    ),
     '',
   ].join('\n');
 

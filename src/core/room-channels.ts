@@ -5,6 +5,7 @@ import { sha256 } from '../crypto/primitives.ts';
 import { channelOf, creationScope, type EventHeader, headOf, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { STALE_TRIES_MAX } from '../protocol/limits.ts';
 import { type Control, channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import { EVENT, type ServerChannel } from '../protocol/server.ts';
 import {
@@ -25,8 +26,6 @@ import { replayUpTo } from './room-history.ts';
 import { newEventId } from './room-outbox.ts';
 import { retryPending } from './room-pending.ts';
 import { replayControls } from './room-receive.ts';
-
-const STALE_TRIES_MAX = 5;
 
 export type NewChannel = {
   readonly name: string;

@@ -1,7 +1,12 @@
 // What a person does with messages in channels and with members: the same verbs as with contacts.
 import { SottoError } from '../protocol/errors.ts';
 import { idOf, type MemberId } from '../protocol/ids.ts';
-import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
+import {
+  EDITS_PER_MESSAGE_MAX,
+  MENTIONS_MAX,
+  PINS_PER_CONVERSATION_MAX,
+  REACTIONS_PER_MESSAGE_MAX,
+} from '../protocol/limits.ts';
 import type { Control } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
@@ -126,7 +131,6 @@ export const sendRoomText = (core: Core, conversation: ConversationRow, params: 
 };
 
 const ROLES = ['member', 'moderator', 'admin', 'owner'] as const;
-const MENTIONS_MAX = 32;
 
 /** `@name`, `@role` and `@here` in a text. */
 const mentionsIn = (core: Core, server: ServerRow, text: string) => {

@@ -2,6 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
+import { INVITE_MS } from '../protocol/limits.ts';
 import type { Control, Role } from '../protocol/room-content.ts';
 import type { AccountMethod, Params, Result } from '../protocol/rpc.ts';
 import type { ChannelObject, ROOM_METHODS } from '../protocol/rpc-rooms.ts';
@@ -34,8 +35,6 @@ type RoomMethod = keyof typeof ROOM_METHODS;
 type Handlers = {
   readonly [M in RoomMethod & AccountMethod]: (context: Context, params: Params<M>) => Promise<Result<M>> | Result<M>;
 };
-
-const INVITE_MS = 7 * 24 * 3_600_000;
 
 const shown = (core: Core, id: number): ChannelObject => {
   const row = getChannel(core.db, id);

@@ -3,7 +3,7 @@ import { compareCertificate, type DeviceCertificate, memberIdOf, readDeviceCerti
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
-import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { DEVICES_ASKED_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { LogEvent, ServerDevice, ServerMember } from '../protocol/server.ts';
 import {
   type DeviceRow,
@@ -18,8 +18,6 @@ import {
 } from '../store/members.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
-
-const DEVICES_ASKED_MAX = 64;
 
 /** Asks the server for the members, and their devices, that events name and that are not known yet. */
 export const knowSenders = async (

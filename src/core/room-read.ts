@@ -1,14 +1,12 @@
 // What is read in rooms: rows here, and receipts to members who write to me.
 import { idOf } from '../protocol/ids.ts';
+import { RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
 import { addMentions, addUnread, type ConversationRow } from '../store/conversations.ts';
 import { getMember } from '../store/members.ts';
 import { listUnreadUpToSeq, patchMessage } from '../store/messages.ts';
 import type { Changes, Core } from './core.ts';
 import { enqueueRoom } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
-
-// What one receipt names at most.
-const PAGE = 256;
 
 /** Marks the unread messages of a room up to a seq as read; a member hears of theirs, where that is set. */
 export const markReadUpTo = (core: Core, changes: Changes, conversation: ConversationRow, seq: number): void => {
@@ -18,7 +16,7 @@ export const markReadUpTo = (core: Core, changes: Changes, conversation: Convers
     author.blocked === 0 &&
     settingOf(core.db, 'privacy.readReceipts', idOf(conversation.uid));
   for (;;) {
-    const rows = listUnreadUpToSeq(core.db, conversation.id, seq, PAGE);
+    const rows = listUnreadUpToSeq(core.db, conversation.id, seq, RECEIPT_TARGETS_MAX);
     for (const row of rows) patchMessage(core.db, row.id, { unread: 0, readAt: changes.at });
     addUnread(core.db, conversation.id, -rows.length);
     addMentions(core.db, conversation.id, -rows.filter(({ mention }) => mention === 1).length);
@@ -29,6 +27,6 @@ export const markReadUpTo = (core: Core, changes: Changes, conversation: Convers
         { serverId: author.serverId, memberRow: author.id },
         { kind: 'receipt', targets: rows.map(({ messageId }) => idOf(messageId)), state: 'read' },
       );
-    if (rows.length < PAGE) return;
+    if (rows.length < RECEIPT_TARGETS_MAX) return;
   }
 };

@@ -1,10 +1,10 @@
 // Receipts for what members have sent us: gathered a few seconds, so that they tell little about when we were there.
 import type { Cancel } from '../ports.ts';
+import { RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
 import type { Core } from './core.ts';
 import { enqueueDirect } from './room-outbox.ts';
 
 const WAIT_MS_MAX = 5_000;
-const TARGETS_MAX = 256;
 
 /** Delivery receipts of one server that are still to be sent. What a restart forgets is told with the next read. */
 export class Receipts implements Disposable {
@@ -36,13 +36,13 @@ export class Receipts implements Disposable {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const [memberRow, targets] of waiting)
-      for (let at = 0; at < targets.length; at += TARGETS_MAX)
+      for (let at = 0; at < targets.length; at += RECEIPT_TARGETS_MAX)
         enqueueDirect(
           this.#core,
           { serverId: this.#serverId, memberRow },
           {
             kind: 'receipt',
-            targets: targets.slice(at, at + TARGETS_MAX),
+            targets: targets.slice(at, at + RECEIPT_TARGETS_MAX),
             state: 'delivered',
           },
         );

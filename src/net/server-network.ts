@@ -20,7 +20,7 @@ export const serverNetwork = ({ clock, random, tor }: ServerWays): ServerNetwork
       clock,
       random,
       attach,
-      ...(way === undefined ? {} : { tor: { socksPath: way.socksPath, isolation: isolationOf(target, random) } }),
+      ...(way === undefined ? {} : { tor: { socksPath: way.socksPath, isolation: isolationOf(random) } }),
       ...(signal === undefined ? {} : { signal }),
     });
   },
@@ -37,8 +37,7 @@ const wayTo = (target: ServerTarget, tor: ReturnType<ServerWays['tor']>) => {
 };
 
 // Each connection has circuits of its own: nobody outside sees two servers, or two connections, from one exit at one time.
-const isolationOf = (_target: ServerTarget, random: Random): string =>
-  `server-${Buffer.from(random.bytes(12)).toString('hex')}`;
+const isolationOf = (random: Random): string => `server-${Buffer.from(random.bytes(12)).toString('hex')}`;
 
 /** A machine from which no server can be reached: for tests of everything else. */
 export const noServers: ServerNetwork = {

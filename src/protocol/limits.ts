@@ -214,6 +214,7 @@ export const LAST_RESORT_USES_MAX = 4_096;
 /** Somebody who joins moves every stream one step on: so many are tried for an id that is not known. */
 export const STREAM_STEPS_MAX = 8;
 export const STREAM_FRAMES_MAX = 2 ** 24;
+
 // rooms: the log and its readers
 export const LOG_BATCH_EVENTS_MAX = 1_000;
 export const LOG_BATCH_BYTES_MAX = 1 * MIB;
@@ -247,12 +248,11 @@ export const BLOB_UNUSED_MS = 1 * DAY;
 
 // rooms: files
 export const BLOB_PART_BYTES_MAX = 1 * MIB;
-// rooms
+
+// rooms: a server and its members
 export const MEMBER_NAME_CHARS_MAX = 32;
 export const STATUS_TEXT_CHARS_MAX = 140;
-export const SERVER_FRAME_BYTES_MAX = 64 * KIB;
 export const ROOM_PAGE_MAX = 500;
-export const ONE_TIME_PREKEYS_MAX = 100;
 export const EVENT_BODY_BYTES_MAX = 36 * KIB;
 export const ROOM_PAGE_BYTES_MAX = 128 * KIB;
 export const RESUME_CHANNELS_MAX = 1_000;
@@ -275,10 +275,16 @@ export const ROOM_INCOMING_MAX = 20_000;
 export const SERVER_RETRY_MS_MIN = 1 * SECOND;
 export const SERVER_RETRY_MS_MAX = 60 * SECOND;
 export const DEVICES_MAX = 64;
+/** Members whose devices one request asks for. */
+export const DEVICES_ASKED_MAX = 64;
+/** Messages that one receipt names. */
+export const RECEIPT_TARGETS_MAX = 256;
 export const REQUESTS_IN_FLIGHT_MAX = 256;
 export const REQUEST_MS_MAX = 30 * SECOND;
 /** Requests of one connection that are worked on at once: it is not read further meanwhile. */
 export const ASKED_AT_ONCE_MAX = 64;
+/** How often an event is made anew whose permission changed under way. */
+export const STALE_TRIES_MAX = 8;
 /** How old an event's id may be that is published, and how far ahead of the server's clock. */
 export const EVENT_ID_AGE_MS_MAX = 31 * DAY;
 export const EVENT_ID_AHEAD_MS_MAX = 1 * HOUR;
@@ -296,3 +302,17 @@ export const PREKEYS_STORED_MAX = 300;
 export const UPLOADS_MAX = 64;
 /** Above so many, nobody is told who is there, or who writes in a channel: all telling all would be their square. */
 export const TOLD_IN_PASSING_MAX = 200;
+/**
+ * How often somebody may do what, as bursts that fill up again: `publish`, `burst` (both of channels), `direct`, `request`,
+ * `signal` (typing and presence) and `account` (changes of oneself) by member, `register` by source, `prekeys` by pair.
+ */
+export const SERVER_RATES = {
+  publish: { burst: 60, perSecond: 60 / 60 },
+  burst: { burst: 10, perSecond: 10 },
+  direct: { burst: 600, perSecond: 600 / 60 },
+  request: { burst: 200, perSecond: 50 },
+  signal: { burst: 10, perSecond: 2 },
+  register: { burst: 20, perSecond: 20 / 60 },
+  prekeys: { burst: 5, perSecond: 5 / (24 * 60 * 60) },
+  account: { burst: 20, perSecond: 20 / (60 * 60) },
+} as const;

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ProtocolError } from './errors.ts';
 import { base64, count, editNumber, emoji, expiresMs, id, text } from './fields.ts';
 import { type DeviceId, ID_BYTES, idBytes, idOf } from './ids.ts';
-import { DEVICES_MAX, EVENT_CONTENT_BYTES_MAX } from './limits.ts';
+import { DEVICES_MAX, EVENT_CONTENT_BYTES_MAX, RECEIPT_TARGETS_MAX } from './limits.ts';
 import { parseJsonBytes } from './strict-json.ts';
 
 const DirectSchema = z.discriminatedUnion('kind', [
@@ -12,7 +12,11 @@ const DirectSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('delete'), target: id }),
   z.object({ kind: z.literal('react'), target: id, emoji, on: z.boolean() }),
   z.object({ kind: z.literal('pin'), target: id, on: z.boolean() }),
-  z.object({ kind: z.literal('receipt'), targets: z.array(id).min(1).max(256), state: z.enum(['delivered', 'read']) }),
+  z.object({
+    kind: z.literal('receipt'),
+    targets: z.array(id).min(1).max(RECEIPT_TARGETS_MAX),
+    state: z.enum(['delivered', 'read']),
+  }),
   /** A sender key: from the next message on the device that gets it reads this one in the channel. */
   z.object({ kind: z.literal('sender.key'), channel: id, epoch: count, share: base64(4096) }),
   /** To my own other devices: what I have said to somebody. */

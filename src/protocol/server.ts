@@ -2,11 +2,12 @@
 import { z } from 'zod';
 import { ProtocolError } from './errors.ts';
 import {
+  DEVICES_ASKED_MAX,
   FILE_BYTES_MAX,
-  ONE_TIME_PREKEYS_MAX,
+  PREKEYS_PUBLISHED,
   QUERY_CHARS_MAX,
   ROOM_PAGE_MAX,
-  SERVER_FRAME_BYTES_MAX,
+  SERVER_MESSAGE_BYTES_MAX,
   STATUS_TEXT_CHARS_MAX,
 } from './limits.ts';
 import {
@@ -107,7 +108,7 @@ export const REQUESTS = {
   'member.devices': request(
     'Certificates of the devices of up to 64 members.',
     MEMBER,
-    z.object({ members: z.array(id).min(1).max(64) }),
+    z.object({ members: z.array(id).min(1).max(DEVICES_ASKED_MAX) }),
     z.object({ devices: z.record(id, z.array(device)) }),
   ),
   'member.profile': request(
@@ -152,8 +153,8 @@ export const REQUESTS = {
     z.object({
       signed: base64(256).optional(),
       lastResort: base64(2048).optional(),
-      ec: z.array(base64(64)).max(ONE_TIME_PREKEYS_MAX),
-      kyber: z.array(base64(2048)).max(ONE_TIME_PREKEYS_MAX),
+      ec: z.array(base64(64)).max(PREKEYS_PUBLISHED),
+      kyber: z.array(base64(2048)).max(PREKEYS_PUBLISHED),
     }),
     z.object({ ec: count, kyber: count }),
   ),
@@ -411,7 +412,7 @@ export type BinaryMessage =
 
 /** The binary message in `bytes`. Throws ProtocolError `frame.invalid` or `frame.tooLarge`. */
 export const decodeBinary = (bytes: Uint8Array<ArrayBuffer>): BinaryMessage => {
-  if (bytes.length > SERVER_FRAME_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
+  if (bytes.length > SERVER_MESSAGE_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   switch (view[0]) {
     case BINARY.event:

@@ -3,6 +3,7 @@ import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
+import { TOTP_STEP_MS } from '../protocol/limits.ts';
 import { writeDurably } from '../sqlite/durable.ts';
 import { takeLock } from '../sqlite/lock.ts';
 import type { Database } from '../sqlite/open.ts';
@@ -20,8 +21,6 @@ import {
   type ServerPorts,
   serverPaths,
 } from './server-dir.ts';
-
-const TOTP_STEP_MS = 30_000;
 
 /**
  * Copies the database file, which its owner holds as it is, then the key file and every blob, into the folder `to`, which

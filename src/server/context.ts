@@ -1,6 +1,7 @@
 // What every part of the server works with: log, tables, files, keys, who is connected, and how often somebody may do what.
 import type { Clock, Log, Random } from '../ports.ts';
 import type { BlobHash, DeviceId, EventId, MemberId, RowId } from '../protocol/ids.ts';
+import type { SERVER_RATES } from '../protocol/limits.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { ChannelStates } from './channel-states.ts';
 import type { Connection } from './connection.ts';
@@ -74,4 +75,4 @@ export type ServerContext = {
 };
 
 /** `account`: what a member changes of themself, each of which stays in the log for good. */
-export type RateName = 'publish' | 'burst' | 'direct' | 'request' | 'signal' | 'register' | 'prekeys' | 'account';
+export type RateName = keyof typeof SERVER_RATES;

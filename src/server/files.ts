@@ -4,6 +4,7 @@ import type { BlobHash, ChannelId, RowId } from '../protocol/ids.ts';
 import {
   BLOB_PARTS_AHEAD_BYTES,
   MEMBER_FILES_BYTES_MAX,
+  STALE_TRIES_MAX,
   UPLOAD_MS,
   UPLOADS_MAX,
   WIRE_PART_BYTES,
@@ -96,8 +97,6 @@ const completeInTurn = async (
   await store.removeUpload(row.id);
   return {};
 };
-
-const STALE_TRIES_MAX = 4;
 
 // To hash a file takes a while: whether its member may still bring it is looked at again, against what is under way.
 const refer = async (context: ServerContext, { channel, member, hash }: UploadRow): Promise<void> => {

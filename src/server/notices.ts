@@ -1,11 +1,10 @@
 // What the server itself says in the log: events of server-wide authority, and notices in inboxes; and what the log refuses.
 import { SottoError } from '../protocol/errors.ts';
-import { type ChannelId, type EventId, type MemberId, SERVER_CHANNEL, timedId } from '../protocol/ids.ts';
+import { type ChannelId, type MemberId, SERVER_CHANNEL } from '../protocol/ids.ts';
+import { STALE_TRIES_MAX } from '../protocol/limits.ts';
 import { EVENT } from '../protocol/server.ts';
 import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
-
-const AUTHORITY_TRIES_MAX = 8;
 
 /** Appends an event of server-wide authority with its changes. Throws what the log refuses. */
 export const appendAuthority = async (
@@ -14,9 +13,9 @@ export const appendAuthority = async (
   said: object,
   changes: readonly Change[],
 ): Promise<void> => {
-  const id = timedId<EventId>(context.clock.now(), context.random.bytes(10));
+  const id = context.eventId();
   const body = new Uint8Array(Buffer.from(JSON.stringify(said)));
-  for (let tries = 0; tries < AUTHORITY_TRIES_MAX; tries++) {
+  for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
     const [head] = await context.log.heads([SERVER_CHANNEL]);
     const outcome = await context.append({
       channel: SERVER_CHANNEL,
@@ -37,7 +36,7 @@ export const appendAuthority = async (
 export const notify = async (context: ServerContext, member: MemberId, said: object): Promise<void> => {
   await context.append({
     channel: member as string as ChannelId,
-    id: timedId<EventId>(context.clock.now(), context.random.bytes(10)),
+    id: context.eventId(),
     member,
     kind: EVENT.notice,
     body: new Uint8Array(Buffer.from(JSON.stringify(said))),

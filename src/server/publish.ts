@@ -6,7 +6,12 @@ import { sha256 } from '../crypto/primitives.ts';
 import { channelOf, creationScope, openEvent } from '../crypto/room-event.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, type MemberId, SERVER_CHANNEL, timeOfId } from '../protocol/ids.ts';
-import { EVENT_BODY_BYTES_MAX, EVENT_ID_AGE_MS_MAX, EVENT_ID_AHEAD_MS_MAX } from '../protocol/limits.ts';
+import {
+  EVENT_BODY_BYTES_MAX,
+  EVENT_ID_AGE_MS_MAX,
+  EVENT_ID_AHEAD_MS_MAX,
+  STALE_TRIES_MAX,
+} from '../protocol/limits.ts';
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
 import { EVENT, type Publish } from '../protocol/server.ts';
 import { type Asker, membershipIn, mustWrite } from './access.ts';
@@ -19,8 +24,6 @@ import { skeletonOf } from './skeleton.ts';
 
 type Publisher = Pick<Asker, 'peer' | 'session' | 'member'>;
 type Ok = { readonly seq: number; readonly epoch: number; readonly at: number };
-
-const STALE_TRIES_MAX = 4;
 
 /** What can be said of a publish without looking. Throws `frame.tooLarge`, `request.invalid`, `rate.limited`. */
 export const checkPublish = (context: ServerContext, member: MemberId, { body, id, kind }: Publish): void => {

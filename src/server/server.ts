@@ -4,7 +4,7 @@ import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
 import { isErrorCode, SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type RowId, timedId } from '../protocol/ids.ts';
-import { DRAIN_MS_MAX, DRAIN_RETRY_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { DRAIN_MS_MAX, DRAIN_RETRY_MS, ROOM_PAGE_MAX, SERVER_RATES } from '../protocol/limits.ts';
 import { CLOSE } from '../protocol/websocket.ts';
 import { Alerts } from './audit.ts';
 import { ChannelStates } from './channel-states.ts';
@@ -39,25 +39,10 @@ export type ServerOptions = {
   /** Origins that clients dial beside those it listens at: a name, a proxy's address, an onion service. */
   readonly origins: readonly string[];
   readonly proxies: readonly string[];
-  /** Other rates than RATES, for measurements. */
+  /** Other rates than SERVER_RATES, for measurements. */
   readonly rates?: Partial<Record<RateName, Rate>>;
   /** Gets what must never happen: the owner ends the process. */
   readonly bug: (error: unknown) => void;
-};
-
-const MINUTE = 60;
-const DAY = 24 * 60 * MINUTE;
-
-/** How often somebody may do what: `publish`, `burst`, `direct`, `request`, `signal` by member, the others by source or pair. */
-const RATES: Readonly<Record<RateName, Rate>> = {
-  publish: { burst: 60, perSecond: 60 / MINUTE },
-  burst: { burst: 10, perSecond: 10 },
-  direct: { burst: 600, perSecond: 600 / MINUTE },
-  request: { burst: 200, perSecond: 50 },
-  signal: { burst: 10, perSecond: 2 },
-  register: { burst: 20, perSecond: 20 / MINUTE },
-  prekeys: { burst: 5, perSecond: 5 / DAY },
-  account: { burst: 20, perSecond: 20 / (60 * MINUTE) },
 };
 
 // All that requests are answered with, and the hub of live telling; `waiting` are those whom a full socket stopped.
@@ -103,7 +88,7 @@ const contextOf = (
     away: new Set(),
     online: new Map(),
     counts: new Counts(),
-    rates: ratesOf({ ...RATES, ...options.rates }),
+    rates: ratesOf({ ...SERVER_RATES, ...options.rates }),
     append: async (draft) => {
       try {
         return await hub.append(draft);

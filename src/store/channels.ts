@@ -100,15 +100,9 @@ const FIELDS = {
   notify: 'notify',
 } as const;
 
-/** Changes the given fields of a channel, in one statement. */
+/** Changes the given fields of a channel. */
 export const patchChannel = (db: Database, id: number, patch: Partial<Pick<ChannelRow, keyof typeof FIELDS>>): void => {
-  const fields = Object.keys(patch) as (keyof typeof FIELDS)[];
-  if (fields.length === 0) return;
-  db.run(
-    `UPDATE channels SET ${fields.map((field) => `${FIELDS[field]} = ?`).join(', ')} WHERE id = ?`,
-    ...fields.map((field) => patch[field] ?? null),
-    id,
-  );
+  db.patch('channels', FIELDS, id, patch);
 };
 
 /** The channel's key of an epoch, of a passphrase channel. */
@@ -197,8 +191,6 @@ export const getChannelDevice = (
 export const listChannelDevices = (db: Database, channelRow: number): ChannelDeviceRow[] =>
   db.all<ChannelDeviceRow>(`SELECT ${DEVICE_COLUMNS} FROM channel_devices WHERE channel_row = ?`, channelRow);
 
-const DEVICE_FIELDS = { n: 'n', hasOurs: 'has_ours' } as const;
-
 /** Changes what is known of a device in a channel; a first mention adds it. */
 export const patchChannelDevice = (
   db: Database,
@@ -206,14 +198,12 @@ export const patchChannelDevice = (
   deviceId: Uint8Array,
   patch: Partial<Omit<ChannelDeviceRow, 'deviceId'>>,
 ): void => {
-  db.run('INSERT OR IGNORE INTO channel_devices (channel_row, device_id) VALUES (?, ?)', channelRow, deviceId);
-  for (const [field, value] of Object.entries(patch))
-    db.run(
-      `UPDATE channel_devices SET ${DEVICE_FIELDS[field as keyof typeof DEVICE_FIELDS]} = ? WHERE channel_row = ? AND device_id = ?`,
-      value ?? null,
-      channelRow,
-      deviceId,
-    );
+  const { n = null, hasOurs = null } = patch;
+  db.run(
+    `INSERT INTO channel_devices (channel_row, device_id, n, has_ours) VALUES (?, ?, coalesce(?, 0), coalesce(?, 0))
+       ON CONFLICT DO UPDATE SET n = coalesce(?, n), has_ours = coalesce(?, has_ours)`,
+    ...[channelRow, deviceId, n, hasOurs, n, hasOurs],
+  );
 };
 
 /** Our sender key is a new one: nobody has it yet. */

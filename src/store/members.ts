@@ -61,8 +61,7 @@ const FIELDS = {
 
 /** Changes the given fields of a member. */
 export const patchMember = (db: Database, id: number, patch: Partial<Pick<MemberRow, keyof typeof FIELDS>>): void => {
-  for (const [field, value] of Object.entries(patch))
-    db.run(`UPDATE members SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+  db.patch('members', FIELDS, id, patch);
 };
 
 export type DeviceRow = {

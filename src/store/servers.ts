@@ -94,8 +94,7 @@ const FIELDS = {
 
 /** Changes the given fields of a server. */
 export const patchServer = (db: Database, id: number, patch: Partial<Pick<ServerRow, keyof typeof FIELDS>>): void => {
-  for (const [field, value] of Object.entries(patch))
-    db.run(`UPDATE servers SET ${FIELDS[field as keyof typeof FIELDS]} = ? WHERE id = ?`, value ?? null, id);
+  db.patch('servers', FIELDS, id, patch);
 };
 
 /** The set of prekeys that others may take, as crypto/prekeys.ts serialises it. */
