@@ -6,7 +6,7 @@ import type { Clock, Log, LogFields, Random } from './ports.ts';
 
 const LOG_BYTES_MAX = 8 * 1024 * 1024;
 // More than one line with all that a hook said, escaped: a longer one would be dropped.
-const LOG_WAITING_BYTES_MAX = 1024 * 1024;
+const JOURNAL_WAITING_BYTES_MAX = 1024 * 1024;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -28,7 +28,7 @@ export const fileLog = (path: string, level: 'debug' | 'info' | 'warn' | 'error'
   closeSync(openSync(path, 'a', 0o600));
   chmodSync(path, 0o600);
   let size = statSync(path).size;
-  const file = pino.destination({ dest: path, sync: true, maxLength: LOG_WAITING_BYTES_MAX, mode: 0o600 });
+  const file = pino.destination({ dest: path, sync: true, maxLength: JOURNAL_WAITING_BYTES_MAX, mode: 0o600 });
   // A disk that takes no more lines must not end the program: some wait for room, the rest are dropped.
   file.on('error', () => {});
   const destination = {

@@ -87,7 +87,10 @@ export class Account implements AsyncDisposable {
       rooms: this.#rooms,
       waits: this.#waits,
       serversKey: self.serversKey,
-      changed: () => this.#waits.wake(),
+      changed: (online) => {
+        this.#waits.wake();
+        if (online !== undefined) this.#core.queue.post(() => this.#files.retry({ serverId: online }));
+      },
       keys,
       queue: new AccountQueue((error) => this.#failed(error, options.bug)),
       signal: signalIdentity(self.signalSecret),
@@ -212,7 +215,7 @@ export class Account implements AsyncDisposable {
     this.#waits.wake();
     // Who is there can be asked for their files.
     const { kind, contactId } = event;
-    if (kind === 'link.up') this.#core.queue.post(() => this.#files.retry(contactId));
+    if (kind === 'link.up') this.#core.queue.post(() => this.#files.retry({ contactId }));
   }
 
   #networkChanged(state: NetworkState): void {

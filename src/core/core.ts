@@ -42,8 +42,8 @@ export type Core = {
   readonly refused: Map<string, number>;
   /** Acts on what a committed transaction left behind. */
   readonly committed: (changes: Changes) => void;
-  /** Something that is not kept has changed: who waits looks again. */
-  readonly changed: () => void;
+  /** Something that is not kept has changed: who waits looks again. With `online`, that server can be reached now. */
+  readonly changed: (online?: number) => void;
   /** Tells front ends something that is not kept. */
   readonly volatile: (event: VolatileEvent) => void;
 };

@@ -1,44 +1,62 @@
-// Files on their way here: a link of their own each, chunks checked one by one, gone on with wherever one ended.
+// Files on their way: which go on now and which wait; and those of contacts, a link of their own each, chunks checked one by one.
 import { chunkCount, HASH_BYTES, hashChunk, rootOf } from '../crypto/file-chunks.ts';
 import type { Cancel, Link, LinkEvents } from '../ports.ts';
-import { expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
+import { type ErrorCode, expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import {
   DIAL_MS_MAX,
   DIAL_MS_MIN,
   FILE_STALL_MS,
   FILE_TRANSFERS_MAX,
-  FILE_TRANSFERS_PER_CONTACT_MAX,
+  FILE_TRANSFERS_PER_PEER_MAX,
   FILE_UNKEPT_CHUNKS_MAX,
   FILE_UNKEPT_MS_MAX,
 } from '../protocol/limits.ts';
 import { decodeFrame, encodeFrame } from '../protocol/peer.ts';
 import { Blob } from '../store/blobs.ts';
+import { getChannel } from '../store/channels.ts';
 import { type FileRow, getFile } from '../store/files.ts';
 import { type Core, refuseLink } from './core.ts';
 import { noteProgress } from './files-rows.ts';
 import { checkMaySend } from './messages.ts';
 import { contactOf, conversationOf } from './names.ts';
+import { transferRoomFile } from './room-files.ts';
 
 const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000, 30_000, 60_000] as const;
 // Dials of files have circuits of their own, beside those of talk.
 const ATTEMPTS_FROM = 1_000_000;
 
+/** Whom a file comes from or goes to. */
+type Peer = { readonly contactId?: number | undefined; readonly serverId?: number | undefined };
+
 type Fetch = {
-  readonly contactId: number;
+  readonly peer: Peer;
   failures: number;
   /** The attempt that goes on; undefined while it waits for a place or its time. */
   run: AbortController | undefined;
   cancelRetry: Cancel | undefined;
 };
 
-/** What becomes of a fetch; both run in the account's queue. */
+// After these another try brings nothing else.
+const FINAL: ReadonlySet<ErrorCode> = new Set([
+  'file.damaged',
+  'file.unknown',
+  'quota.exceeded',
+  'channel.unknown',
+  'channel.notMember',
+  'channel.banned',
+]);
+
+/** What becomes of a transfer; both run in the account's queue. */
 export type FetchEnds = {
   readonly whole: (row: number) => void;
   readonly damaged: (row: number, error: SottoError) => void;
 };
 
-/** The files that are being fetched, in the order in which they were asked for. All of it runs in the account's queue. */
+/**
+ * The files that are being fetched, or brought to a server, in the order in which that was asked for. All of it runs in the
+ * account's queue.
+ */
 export class Fetching {
   readonly #core: Core;
   readonly #ends: FetchEnds;
@@ -50,10 +68,10 @@ export class Fetching {
     this.#ends = ends;
   }
 
-  /** Fetches an active file, at once when there is a place; one that waits for its next try is tried at once. */
+  /** Goes on with an active file, at once when there is a place; one that waits for its next try is tried at once. */
   start(row: FileRow): void {
-    const contactId = contactOf(this.#core.db, conversationOf(this.#core.db, row.conversationId)).id;
-    const fetch = this.#fetches.get(row.id) ?? { contactId, failures: 0, run: undefined, cancelRetry: undefined };
+    const peer = peerOf(this.#core, row);
+    const fetch = this.#fetches.get(row.id) ?? { peer, failures: 0, run: undefined, cancelRetry: undefined };
     this.#fetches.set(row.id, fetch);
     this.#atOnce(fetch);
     this.#next();
@@ -69,16 +87,15 @@ export class Fetching {
     this.#next();
   }
 
-  /** Tries at once what waits for its next try: a contact can be reached, or all (without one). */
-  retry(contactId?: number): void {
-    for (const fetch of this.#fetches.values())
-      if (contactId === undefined || fetch.contactId === contactId) this.#atOnce(fetch);
+  /** Tries at once what waits for its next try: a peer can be reached, or all (without one). */
+  retry(peer?: Peer): void {
+    for (const fetch of this.#fetches.values()) if (peer === undefined || isSame(fetch.peer, peer)) this.#atOnce(fetch);
     this.#next();
   }
 
   /** Ends the links of a contact. */
   unlink(contactId: number): void {
-    for (const fetch of this.#fetches.values()) if (fetch.contactId === contactId) fetch.run?.abort();
+    for (const fetch of this.#fetches.values()) if (fetch.peer.contactId === contactId) fetch.run?.abort();
   }
 
   stopAll(): void {
@@ -101,8 +118,8 @@ export class Fetching {
       if (fetch.run !== undefined || fetch.cancelRetry !== undefined) continue;
       const running = [...this.#fetches.values()].filter(({ run }) => run !== undefined);
       if (running.length >= FILE_TRANSFERS_MAX) return;
-      const ofContact = running.filter(({ contactId }) => contactId === fetch.contactId).length;
-      if (ofContact < FILE_TRANSFERS_PER_CONTACT_MAX) this.#run(row, fetch);
+      const ofPeer = running.filter(({ peer }) => isSame(peer, fetch.peer)).length;
+      if (ofPeer < FILE_TRANSFERS_PER_PEER_MAX) this.#run(row, fetch);
     }
   }
 
@@ -120,10 +137,9 @@ export class Fetching {
       this.#core.queue.post(() => {
         if (fetch.run === run && this.#fetches.get(rowId) === fetch) this.#over(rowId, fetch, error);
       });
-    fetchRest(this.#core, row, { attempt: ++this.#attempts, timeoutMs, signal: run.signal, progressed }).then(
-      () => over(),
-      over,
-    );
+    const attempt = { attempt: ++this.#attempts, timeoutMs, signal: run.signal, progressed };
+    const going = row.blob === null ? fetchRest(this.#core, row, attempt) : transferRoomFile(this.#core, row, attempt);
+    going.then(() => over(), over);
   }
 
   #over(row: number, fetch: Fetch, error: unknown): void {
@@ -136,7 +152,7 @@ export class Fetching {
       const known = expectedError(caught);
       if (known === undefined) throw caught;
       this.#core.log.info('file.failed', { code: known.code });
-      if (known.code === 'file.damaged') {
+      if (FINAL.has(known.code)) {
         this.#fetches.delete(row);
         this.#ends.damaged(row, known);
       } else this.#later(row, fetch, known);
@@ -157,6 +173,14 @@ export class Fetching {
     this.#core.volatile({ kind: 'file.progressed', fileRow: row });
   }
 }
+
+const peerOf = (core: Core, { conversationId }: FileRow): Peer => {
+  const { contactId, channelRow } = conversationOf(core.db, conversationId);
+  return contactId === null ? { serverId: getChannel(core.db, channelRow ?? 0)?.serverId } : { contactId };
+};
+
+const isSame = (one: Peer, other: Peer): boolean =>
+  one.contactId === other.contactId && one.serverId === other.serverId;
 
 type Attempt = {
   readonly attempt: number;

@@ -3,7 +3,8 @@ import { errorObject, expectedError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import type { SealedBody } from '../protocol/peer.ts';
 import { type FileRow, getFile, patchFile, removeFile } from '../store/files.ts';
-import type { MessageRow } from '../store/messages.ts';
+import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
+import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 
 type Shown = Pick<MessageRow, 'sentAt' | 'expiresMs' | 'expiresFrom'>;
@@ -28,8 +29,18 @@ export const endFile = (
   end: { readonly state: 'failed' | 'cancelled'; readonly reason: string },
 ): void => {
   patchFile(core.db, file.id, { ...end, saveTo: '' });
+  if (file.mine === 1 && file.blob !== null) failMessage(core, changes, file, end.reason);
   changes.endedFiles.set(file.id, idOf(file.fileId));
   changes.event({ kind: 'file.failed', fileRow: file.id });
+};
+
+// In a room the message goes after the file: without the file it does not go.
+const failMessage = (core: Core, changes: Changes, file: FileRow, reason: string): void => {
+  const message = getMessageById(core.db, file.conversationId, file.fileId);
+  if (message?.state !== 'queued') return;
+  for (const waiting of listRoomOutboxOfMessage(core.db, message.id)) removeRoomOutbox(core.db, waiting.id);
+  patchMessage(core.db, message.id, { state: 'failed', reason });
+  changes.event({ kind: 'message.failed', messageRow: message.id });
 };
 
 /** Erases a transfer with the message that showed it: neither its name nor its key stays. */

@@ -6,7 +6,7 @@ import { idBytes } from '../protocol/ids.ts';
 import {
   FILE_STALL_MS,
   FILE_TRANSFERS_MAX,
-  FILE_TRANSFERS_PER_CONTACT_MAX,
+  FILE_TRANSFERS_PER_PEER_MAX,
   FILE_UNKEPT_CHUNKS_MAX,
   FILE_UNKEPT_MS_MAX,
 } from '../protocol/limits.ts';
@@ -60,7 +60,7 @@ export class Serving {
 
   #isFull(contactId: number): boolean {
     const theirs = [...this.#streams].filter((stream) => stream.contactId === contactId).length;
-    return theirs >= FILE_TRANSFERS_PER_CONTACT_MAX || this.#streams.size >= FILE_TRANSFERS_MAX;
+    return theirs >= FILE_TRANSFERS_PER_PEER_MAX || this.#streams.size >= FILE_TRANSFERS_MAX;
   }
 
   #find(address: string, { transfer, from }: Extract<PlainFrame, { kind: 'stream' }>): Wanted | undefined {

@@ -74,10 +74,11 @@ export class Spools {
       size: 0,
       key,
     } as const;
+    // First what may not be possible: a row without it would wait for its end. A blob without a row goes at the next start.
+    const blob = Blob.make(filesDir, idOf(fileId));
     const row = commit(this.#core, (changes) =>
       putFile(db, { ...wanted, root: new Uint8Array(HASH_BYTES), state: 'spooling', createdAt: changes.at }),
     );
-    const blob = Blob.make(filesDir, idOf(fileId));
     const spool: Spool = {
       key,
       blob,

@@ -18,7 +18,7 @@ import { Spools, takePieces } from './files-spool.ts';
 import { checkMaySend } from './messages.ts';
 import { contactOf, conversationOf } from './names.ts';
 import { enqueue, hasRoom } from './outbox.ts';
-import { RoomFiles } from './room-files.ts';
+import { offerRoomFile } from './room-files.ts';
 import { checkRoomFile } from './room-messages.ts';
 import { settingOf } from './settings.ts';
 
@@ -28,7 +28,6 @@ export class Files {
   readonly #spools: Spools;
   readonly #fetching: Fetching;
   readonly #saving: Saving;
-  readonly #rooms: RoomFiles;
   readonly #serving: Serving;
   /** Files that may replace what is at their path; after a restart none does. */
   readonly #overwrite = new Set<number>();
@@ -40,10 +39,6 @@ export class Files {
       whole: (row) => this.#complete(row),
       damaged: (row, error) => this.#damaged(row, error),
     });
-    this.#rooms = new RoomFiles(core, {
-      whole: (row) => this.#complete(row),
-      damaged: (row, error) => this.#damaged(row, error),
-    });
     this.#saving = new Saving(core);
     this.#serving = new Serving(core);
   }
@@ -52,8 +47,7 @@ export class Files {
   resume(): void {
     const { db, filesDir } = this.#core;
     for (const row of listFilesInState(db, 'active'))
-      if (row.mine === 0 && row.blob === null) this.#fetching.start(row);
-    this.#rooms.resume();
+      if (row.mine === 0 || row.blob !== null) this.#fetching.start(row);
     for (const row of listFilesInState(db, 'done')) if (row.saveTo !== '') this.#save(row);
     const [kept, there] = [new Set(listKeptFiles(db).map(idOf)), new Set(listBlobs(filesDir))];
     for (const id of there) if (!kept.has(id)) removeBlob(filesDir, id);
@@ -65,14 +59,13 @@ export class Files {
 
   stop(): void {
     this.#fetching.stopAll();
-    this.#rooms.stopAll();
     this.#saving.stopAll();
     this.#spools.stop();
   }
 
-  /** A contact can be reached, or all can: what waits for them is tried at once. */
-  retry(contactId?: number): void {
-    this.#fetching.retry(contactId);
+  /** A contact or server can be reached, or all can: what waits for them is tried at once. */
+  retry(peer?: Parameters<Fetching['retry']>[0]): void {
+    this.#fetching.retry(peer);
   }
 
   /** The links of a contact must end, those of files too. */
@@ -85,7 +78,6 @@ export class Files {
   ended(row: number, fileId: string): void {
     this.#spools.drop(row);
     this.#fetching.stop(row);
-    this.#rooms.stop(row);
     this.#saving.stop(row);
     this.#serving.end(row, 'no such stream');
     this.#overwrite.delete(row);
@@ -114,8 +106,10 @@ export class Files {
       const { size, root, blob } = this.#spools.end(row);
       const file = { ...fileOf(this.#core, row), size, root };
       const inRoom = conversationOf(this.#core.db, file.conversationId).kind !== 'contact';
-      commit(this.#core, (changes) => (inRoom ? this.#rooms.offer(changes, file, blob) : this.#offer(changes, file)));
-      if (inRoom) this.#rooms.start(row);
+      commit(this.#core, (changes) =>
+        inRoom ? offerRoomFile(this.#core, changes, { ...file, blob }) : this.#offer(changes, file),
+      );
+      if (inRoom) this.#fetching.start(file);
       return row;
     });
   }
@@ -148,8 +142,7 @@ export class Files {
     this.#core.fileTroubles.delete(row.id);
     if (saveTo !== '' && options.overwrite) this.#overwrite.add(row.id);
     else if (saveTo !== '') this.#overwrite.delete(row.id);
-    if (state === 'active' && row.blob !== null) this.#rooms.start(row.id);
-    else if (state === 'active') this.#fetching.start(asked);
+    if (state === 'active') this.#fetching.start(asked);
     else if (saveTo !== '') this.#save(asked);
   }
 
@@ -160,7 +153,6 @@ export class Files {
     commit(this.#core, () => patchFile(this.#core.db, row.id, { state: 'paused' }));
     this.#core.fileTroubles.delete(row.id);
     this.#fetching.stop(row.id);
-    this.#rooms.stop(row.id);
   }
 
   /** Ends a transfer on both sides and erases what is kept here; one that has ended stays as it is. */
@@ -220,7 +212,8 @@ export class Files {
 
   #complete(rowId: number): void {
     const row = getFile(this.#core.db, rowId);
-    if (row?.state !== 'active') return;
+    // What was brought to a server is done when its event has come back.
+    if (row?.state !== 'active' || row.mine === 1) return;
     const { contactId } = conversationOf(this.#core.db, row.conversationId);
     commit(this.#core, (changes) => {
       patchFile(this.#core.db, rowId, { state: 'done', chunks: chunkCount(row.size) });

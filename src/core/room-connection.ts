@@ -181,7 +181,7 @@ export class RoomConnection {
     this.state = 'online';
     this.lastError = undefined;
     this.#attempts = 0;
-    core.changed();
+    core.changed(this.serverId);
     this.sender.flush();
   }
 

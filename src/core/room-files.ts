@@ -1,16 +1,15 @@
 // Files in channels: ciphertext goes up to the server under its hash, then the signed event that names it; readers fetch it there.
-import { chunkCount, hashChunk, rootOf, SEALED_CHUNK_BYTES } from '../crypto/file-chunks.ts';
-import type { Cancel } from '../ports.ts';
-import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
+import { chunkCount, hashChunk, rootOf, SEALED_CHUNK_BYTES, sealedBytes } from '../crypto/file-chunks.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import { BLOB_PARTS_AHEAD_BYTES } from '../protocol/limits.ts';
 import type { Content } from '../protocol/room-content.ts';
 import { Blob } from '../store/blobs.ts';
 import { getChannel } from '../store/channels.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
-import { type FileRow, getFile, listFilesInState, patchFile, putFile } from '../store/files.ts';
+import { type FileRow, getFile, patchFile, putFile } from '../store/files.ts';
 import { getMemberById } from '../store/members.ts';
-import { putMessage } from '../store/messages.ts';
+import { getMessageById, putMessage } from '../store/messages.ts';
 import { listRoomOutboxOfMessage } from '../store/room-outbox.ts';
 import { getServer } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
@@ -19,193 +18,151 @@ import { conversationOf } from './names.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { enqueueRoom } from './room-outbox.ts';
 
-const RETRY_MS = 5_000;
-// After these another try brings nothing else.
-const FINAL: ReadonlySet<ErrorCode> = new Set([
-  'file.unknown',
-  'quota.exceeded',
-  'channel.notMember',
-  'channel.banned',
-]);
-
-type Ends = {
-  /** Everything of a fetched file is here. */
-  readonly whole: (row: number) => void;
-  /** It will not come: nothing more is tried. */
-  readonly damaged: (row: number, error: SottoError) => void;
+/** Puts a spooled file and its message into a channel; the bytes go first, the event that names them after. */
+export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void => {
+  const { db } = core;
+  const conversation = conversationOf(db, file.conversationId);
+  const channel = getChannel(db, conversation.channelRow ?? 0);
+  const server = getServer(db, channel?.serverId ?? 0);
+  const me = server === undefined ? undefined : getMemberById(db, server.id, server.memberId);
+  patchFile(db, file.id, { size: file.size, root: file.root, blob: file.blob, state: 'active' });
+  const messageRow = putMessage(db, {
+    conversationId: conversation.id,
+    messageId: file.fileId,
+    mine: 1,
+    body: file.name,
+    state: 'queued',
+    sentAt: changes.at,
+    receivedAt: null,
+    unread: 0,
+    replyTo: null,
+    expiresMs: null,
+    expiresFrom: 'delivery',
+    expiresAt: null,
+    fileId: file.id,
+    memberRow: me?.id ?? null,
+  });
+  patchConversation(db, conversation.id, { lastAt: changes.at, archived: 0 });
+  changes.event({ kind: 'message.queued', messageRow });
 };
 
-/** Transfers of channels that are under way, by file row. */
-export class RoomFiles {
-  readonly #core: Core;
-  readonly #ends: Ends;
-  readonly #running = new Map<number, AbortController>();
-  readonly #retries = new Map<number, Cancel>();
+type Attempt = { readonly signal: AbortSignal; readonly progressed: () => void };
 
-  constructor(core: Core, ends: Ends) {
-    this.#core = core;
-    this.#ends = ends;
+/** One attempt to bring the rest of a file of mine to the server, or to fetch the rest of another one. Throws what stands in the way. */
+export const transferRoomFile = async (core: Core, row: FileRow, attempt: Attempt): Promise<void> => {
+  const conversation = conversationOf(core.db, row.conversationId);
+  const channel = getChannel(core.db, conversation.channelRow ?? 0);
+  const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);
+  if (channel === undefined) throw new SottoError('channel.unknown');
+  if (connection?.state !== 'online') throw new SottoError('server.unreachable');
+  const to = { connection, channel: idOf(channel.channelId), channelRow: channel.id, serverId: channel.serverId };
+  if (row.mine === 1) await upload(core, row, to, attempt);
+  else await fetchRest(core, row, to, attempt);
+};
+
+const upload = async (core: Core, row: FileRow, to: Way, { signal, progressed }: Attempt): Promise<void> => {
+  const message = getMessageById(core.db, row.conversationId, row.fileId);
+  // It is up, and its event waits or has gone.
+  if (message === undefined || listRoomOutboxOfMessage(core.db, message.id).length > 0) return;
+  const { connection, channel } = to;
+  const count = chunkCount(row.size);
+  using blob = Blob.open(core.filesDir, idOf(row.fileId));
+  if (blob === undefined) throw new SottoError('file.unknown');
+  const begun = await connection.request('blob.begin', {
+    channel,
+    hash: hashOf(row),
+    sizeBytes: sealedBytes(row.size),
+  });
+  for (let index = Math.floor(begun.receivedBytes / SEALED_CHUNK_BYTES); index < count; index++) {
+    if (signal.aborted) return;
+    const body = blob.chunk(index);
+    const skip = Math.max(0, begun.receivedBytes - index * SEALED_CHUNK_BYTES);
+    const offset = index * SEALED_CHUNK_BYTES + skip;
+    await connection.client.upload({ upload: begun.upload, offset, body: body.subarray(skip) });
+    progressed();
+    if (index % PROGRESS_CHUNKS === 0) core.queue.post(() => noteProgress(core, row.id, index + 1));
   }
-
-  /** What was under way goes on, up and down. */
-  resume(): void {
-    for (const row of listFilesInState(this.#core.db, 'active'))
-      if (conversationOf(this.#core.db, row.conversationId).kind !== 'contact') this.start(row.id);
-  }
-
-  /** Goes on with an active file: mine up, others' down. */
-  start(rowId: number): void {
-    if (this.#running.has(rowId)) return;
-    this.#retries.get(rowId)?.();
-    this.#retries.delete(rowId);
-    const abort = new AbortController();
-    this.#running.set(rowId, abort);
-    this.#run(rowId, abort.signal).then(
-      () => this.#running.delete(rowId),
-      (error: unknown) => this.#failed(rowId, abort, error),
-    );
-  }
-
-  stop(rowId: number): void {
-    this.#running.get(rowId)?.abort();
-    this.#running.delete(rowId);
-    this.#retries.get(rowId)?.();
-    this.#retries.delete(rowId);
-  }
-
-  stopAll(): void {
-    for (const rowId of [...this.#running.keys(), ...this.#retries.keys()]) this.stop(rowId);
-  }
-
-  /** Puts a spooled file and its message into a channel; the bytes go first, the event that names them after. */
-  offer(changes: Changes, file: FileRow, blob: Uint8Array<ArrayBuffer>): void {
-    const { db } = this.#core;
-    const conversation = conversationOf(db, file.conversationId);
-    const channel = getChannel(db, conversation.channelRow ?? 0);
-    const server = getServer(db, channel?.serverId ?? 0);
-    const me = server === undefined ? undefined : getMemberById(db, server.id, server.memberId);
-    patchFile(db, file.id, { size: file.size, root: file.root, blob, state: 'active' });
-    const messageRow = putMessage(db, {
-      conversationId: conversation.id,
-      messageId: file.fileId,
-      mine: 1,
-      body: file.name,
-      state: 'queued',
-      sentAt: changes.at,
-      receivedAt: null,
-      unread: 0,
-      replyTo: null,
-      expiresMs: null,
-      expiresFrom: 'delivery',
-      expiresAt: null,
-      fileId: file.id,
-      memberRow: me?.id ?? null,
+  await connection.request('blob.complete', { channel, upload: begun.upload });
+  await core.queue.call(() => {
+    // It may have been taken back meanwhile.
+    if (signal.aborted || getFile(core.db, row.id)?.state !== 'active') return;
+    commit(core, (changes) => {
+      patchFile(core.db, row.id, { chunks: count });
+      enqueueRoom(core, changes, { serverId: to.serverId, channelRow: to.channelRow }, contentOf(row), {
+        eventId: row.fileId,
+        messageRow: message.id,
+      });
     });
-    patchConversation(db, conversation.id, { lastAt: changes.at, archived: 0 });
-    changes.event({ kind: 'message.queued', messageRow });
-  }
+  });
+};
 
-  async #run(rowId: number, signal: AbortSignal): Promise<void> {
-    const row = getFile(this.#core.db, rowId);
-    if (row?.state !== 'active' || row.blob === null) return;
-    const conversation = conversationOf(this.#core.db, row.conversationId);
-    const channel = getChannel(this.#core.db, conversation.channelRow ?? 0);
-    const connection = channel === undefined ? undefined : this.#core.rooms.get(channel.serverId);
-    if (channel === undefined) throw new SottoError('channel.unknown');
-    if (connection?.state !== 'online') throw new SottoError('server.unreachable');
-    const to = { connection, channel: idOf(channel.channelId), channelRow: channel.id, serverId: channel.serverId };
-    if (row.mine === 1) await this.#upload(row, to, signal);
-    else await this.#fetch(row, to, signal);
-  }
-
-  async #upload(row: FileRow, to: Way, signal: AbortSignal): Promise<void> {
-    const core = this.#core;
-    const message = core.db.get<{ id: number }>('SELECT id FROM messages WHERE file_id = ?', row.id);
-    // It is up, and its event waits or has gone.
-    if (message === undefined || listRoomOutboxOfMessage(core.db, message.id).length > 0) return;
-    const { connection, channel } = to;
-    const count = chunkCount(row.size);
-    const hash = Buffer.from(row.blob ?? []).toString('hex');
-    using blob = Blob.open(core.filesDir, idOf(row.fileId));
-    if (blob === undefined) throw new SottoError('file.unknown');
-    const sizeBytes = row.size + 16 * count;
-    const begun = await connection.request('blob.begin', { channel, hash, sizeBytes });
-    for (let index = Math.floor(begun.receivedBytes / SEALED_CHUNK_BYTES); index < count; index++) {
-      if (signal.aborted) return;
-      const body = blob.chunk(index);
-      const skip = Math.max(0, begun.receivedBytes - index * SEALED_CHUNK_BYTES);
-      const offset = index * SEALED_CHUNK_BYTES + skip;
-      await connection.client.upload({ upload: begun.upload, offset, body: body.subarray(skip) });
-      if (index % PROGRESS_CHUNKS === 0) core.queue.post(() => noteProgress(core, row.id, index + 1));
-    }
-    await connection.request('blob.complete', { channel, upload: begun.upload });
-    await core.queue.call(() =>
-      commit(core, (changes) => {
-        patchFile(core.db, row.id, { chunks: count });
-        enqueueRoom(core, changes, { serverId: to.serverId, channelRow: to.channelRow }, contentOf(row), {
-          eventId: row.fileId,
-          messageRow: message.id,
-        });
-      }),
-    );
-  }
-
-  async #fetch(row: FileRow, { connection, channel }: Way, signal: AbortSignal): Promise<void> {
-    const core = this.#core;
-    const count = chunkCount(row.size);
-    const hash = Buffer.from(row.blob ?? []).toString('hex');
-    using blob = Blob.make(core.filesDir, idOf(row.fileId));
-    let done = row.chunks;
-    let rest = Buffer.alloc(0);
-    while (done < count && !signal.aborted) {
-      const from = done * SEALED_CHUNK_BYTES;
-      const last = row.size + 16 * count;
-      const before = done;
-      await connection.client.fetch(
-        { channel, hash, from, limit: Math.min(BLOB_PARTS_AHEAD_BYTES, last - from) },
-        ({ body }) => {
-          rest = Buffer.concat([rest, body]);
-          while (
-            rest.length >= SEALED_CHUNK_BYTES ||
-            (done === count - 1 && rest.length >= last - done * SEALED_CHUNK_BYTES)
-          ) {
-            const size = Math.min(SEALED_CHUNK_BYTES, last - done * SEALED_CHUNK_BYTES);
-            if (size <= 0) break;
-            const sealed = rest.subarray(0, size);
-            blob.putChunk(done, sealed);
-            blob.putHashes(done, hashChunk(sealed));
-            rest = rest.subarray(size);
-            done++;
-          }
-        },
-      );
-      // Half a chunk is fetched again: what is noted is whole.
-      rest = Buffer.alloc(0);
-      if (done === before)
-        throw new SottoError('file.unknown', { message: 'The server has less of the file than it says' });
+const fetchRest = async (core: Core, row: FileRow, to: Way, { signal, progressed }: Attempt): Promise<void> => {
+  const count = chunkCount(row.size);
+  using blob = Blob.make(core.filesDir, idOf(row.fileId));
+  for (let done = row.chunks; done < count && !signal.aborted; ) {
+    const taken = await fetchSome(row, to, { blob, from: done });
+    if (taken.chunks > 0) {
+      // Half a chunk is fetched again: what is noted is whole, and on disk.
+      blob.sync();
+      done += taken.chunks;
+      progressed();
       const now = done;
       await core.queue.call(() => noteProgress(core, row.id, now));
     }
-    if (signal.aborted) return;
-    blob.sync();
-    if (!Buffer.from(rootOf(blob.hashes(0, count))).equals(row.root)) throw new SottoError('file.damaged');
-    await core.queue.call(() => this.#ends.whole(row.id));
+    if (taken.error !== undefined) throw taken.error;
+    if (taken.chunks === 0)
+      throw new SottoError('file.unknown', { message: 'The server has less of the file than it says' });
   }
+  if (signal.aborted) throw new SottoError('server.unreachable', { message: 'The transfer was stopped' });
+  if (!Buffer.from(rootOf(blob.hashes(0, count))).equals(row.root)) throw new SottoError('file.damaged');
+};
 
-  #failed(rowId: number, abort: AbortController, error: unknown): void {
-    if (this.#running.get(rowId) === abort) this.#running.delete(rowId);
-    if (abort.signal.aborted) return;
-    const known = expectedError(error);
-    const core = this.#core;
-    if (known === undefined) return core.queue.post(() => Promise.reject(error));
-    if (FINAL.has(known.code) || known.code === 'file.damaged')
-      return core.queue.post(() => this.#ends.damaged(rowId, known));
-    this.#retries.set(
-      rowId,
-      core.clock.after(RETRY_MS, () => this.start(rowId)),
+type Taken = { readonly chunks: number; readonly error: SottoError | undefined };
+
+/** Chunks from `from` on, as many as one request gives: what has come is kept, also when it ends with an error. */
+const fetchSome = async (
+  row: FileRow,
+  { connection, channel }: Way,
+  { blob, from }: { readonly blob: Blob; readonly from: number },
+): Promise<Taken> => {
+  const whole = sealedBytes(row.size);
+  const at = from * SEALED_CHUNK_BYTES;
+  let [rest, next, error]: [Buffer, number, SottoError | undefined] = [Buffer.alloc(0), from, undefined];
+  const take = (part: Uint8Array): void => {
+    rest = Buffer.concat([rest, part]);
+    for (;;) {
+      const size = Math.min(SEALED_CHUNK_BYTES, whole - next * SEALED_CHUNK_BYTES);
+      if (size <= 0 || rest.length < size) return;
+      const sealed = rest.subarray(0, size);
+      blob.putChunk(next, sealed);
+      blob.putHashes(next, hashChunk(sealed));
+      rest = rest.subarray(size);
+      next++;
+    }
+  };
+  // What a full disk throws must not end in the socket that brought the part.
+  const guarded = (step: () => void): void => {
+    try {
+      step();
+    } catch (caught) {
+      error ??= expectedError(caught);
+      if (error === undefined) throw caught;
+    }
+  };
+  const limit = Math.min(BLOB_PARTS_AHEAD_BYTES, whole - at);
+  await connection.client
+    .fetch({ channel, hash: hashOf(row), from: at, limit }, ({ body }) => {
+      if (error === undefined) guarded(() => take(body));
+    })
+    .catch((caught: unknown) =>
+      guarded(() => {
+        throw caught;
+      }),
     );
-  }
-}
+  return { chunks: next - from, error };
+};
+
+const hashOf = (row: FileRow): string => Buffer.from(row.blob ?? []).toString('hex');
 
 const PROGRESS_CHUNKS = 32;
 

@@ -9,6 +9,9 @@ export const SEALED_CHUNK_BYTES = FILE_CHUNK_BYTES + 16;
 /** How many chunks a file of `size` bytes has; an empty file has one. */
 export const chunkCount = (size: number): number => Math.max(1, Math.ceil(size / FILE_CHUNK_BYTES));
 
+/** How long the sealed chunks of a file of `size` bytes are together. */
+export const sealedBytes = (size: number): number => size + chunkCount(size) * (SEALED_CHUNK_BYTES - FILE_CHUNK_BYTES);
+
 /** Seals chunk `index` under nonce = u64 index ‖ three zeros ‖ last flag: chunks cannot be moved, and the end is known. */
 export const sealChunk = (key: Uint8Array, index: number, last: boolean, plaintext: Uint8Array): Bytes =>
   seal(key, nonceOf(index, last), plaintext);

@@ -97,10 +97,19 @@ export const loadBackup = async (db: Database, path: string, secret: BackupSecre
     );
     db.run(`UPDATE contacts SET state = 'removed' WHERE state IN ('outgoing', 'incoming')`);
     // Ciphertext is not in the backup: what others have still can be fetched, from its beginning.
-    db.run(`UPDATE files SET state = 'offered', chunks = 0 WHERE mine = 0 AND state IN ('active', 'paused')`);
+    db.run(
+      `UPDATE files SET state = 'offered', chunks = 0
+       WHERE mine = 0 AND (state IN ('active', 'paused') OR state = 'done' AND blob IS NOT NULL)`,
+    );
     db.run(
       `UPDATE files SET state = 'failed', reason = 'not in the backup'
        WHERE (mine = 1 AND state IN ('spooling', 'offered', 'active')) OR (mine = 0 AND state = 'done')`,
+    );
+    // In a room a file's message goes after the file.
+    db.run(
+      `UPDATE messages SET state = 'failed', reason = 'not in the backup' WHERE mine = 1 AND state = 'queued'
+       AND file_id IN (SELECT id FROM files WHERE state = 'failed' AND blob IS NOT NULL)
+       AND id NOT IN (SELECT message_row FROM room_outbox WHERE message_row IS NOT NULL)`,
     );
     if (db.get('PRAGMA foreign_key_check') !== undefined) throw new SottoError('backup.damaged');
   });

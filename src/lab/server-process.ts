@@ -34,10 +34,15 @@ export class ServerProcess {
       said = `${said}${chunk}`.slice(-2_000);
     });
     return new Promise((done, fail) => {
-      const failed = () =>
-        fail(new SottoError('server.unreachable', { message: `The server did not start: ${said.trim()}` }));
+      const failed = (error?: unknown) => {
+        clearTimeout(late);
+        child.kill();
+        const why = error instanceof Error ? error.message : said.trim();
+        fail(new SottoError('server.unreachable', { message: `The server did not start: ${why}` }));
+      };
       const late = setTimeout(failed, READY_MS);
       child.once('exit', failed);
+      child.once('error', failed);
       createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).on('line', (line) => {
         if (!line.includes('"ready"')) return;
         clearTimeout(late);

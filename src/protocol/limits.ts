@@ -83,7 +83,7 @@ export const FILE_NAME_BYTES_MAX = 255;
 export const FILE_QUOTA_BYTES = 16 * 1024 * MIB;
 /** Files that are served at once, and files that are fetched at once; of one contact fewer. */
 export const FILE_TRANSFERS_MAX = 4;
-export const FILE_TRANSFERS_PER_CONTACT_MAX = 2;
+export const FILE_TRANSFERS_PER_PEER_MAX = 2;
 /** A link for a file on which nothing moves for so long ends. */
 export const FILE_STALL_MS = 2 * MINUTE;
 /** How much of a transfer may have to go again after a crash: so many chunks, or what came in so long. */
@@ -297,8 +297,9 @@ export const ALERTS = { joins: 30, loginFailures: 100, rateLimited: 200, badMess
 /** How long a server that ends waits for answers that are under way, and when clients may come back. */
 export const DRAIN_MS_MAX = 5 * SECOND;
 export const DRAIN_RETRY_MS = 1 * SECOND;
-/** One-time keys of each kind that a server keeps of a device; uploads that a member has begun and not ended. */
-export const PREKEYS_STORED_MAX = 300;
+/** One-time keys of each kind that a server keeps of a device: not more than the device keeps private halves of. */
+export const PREKEYS_STORED_MAX = PREKEYS_KEPT_MAX;
+/** Uploads that a member has begun and not ended. */
 export const UPLOADS_MAX = 64;
 /** Above so many, nobody is told who is there, or who writes in a channel: all telling all would be their square. */
 export const TOLD_IN_PASSING_MAX = 200;

@@ -16,25 +16,34 @@ const ZWJ = '\u200d';
 
 const PLAIN_TEXT = /^[\n\x20-\x7e]*$/;
 const PLAIN_LINE = /^[\x20-\x7e]*$/;
-// Everything a renderer may draw as nothing (UAX 44): zero-width, bidi controls, fillers, soft hyphen, selectors, tags.
-const HIDDEN = /^[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]$/u;
-// U+10EEEE is the place where kitty draws an image.
-const REPLACED = /^[\p{Noncharacter_Code_Point}\p{Surrogate}\u{10eeee}\u{e0000}-\u{e007f}]$/u;
-const MARK = /^\p{M}$/u;
 // What shows nothing, or nothing of its own, at the end of a name.
 const UNSEEN = /^[\s\u2800\ufffd]$/;
-const EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Modifier}]$/u;
-// Scripts whose letters change shape at a joiner (UTS 46, ContextJ).
-const JOINING =
-  /^[\p{scx=Arab}\p{scx=Syrc}\p{scx=Nkoo}\p{scx=Mand}\p{scx=Mong}\p{scx=Deva}\p{scx=Beng}\p{scx=Guru}\p{scx=Gujr}\p{scx=Orya}\p{scx=Taml}\p{scx=Telu}\p{scx=Knda}\p{scx=Mlym}\p{scx=Sinh}\p{scx=Khmr}\p{scx=Mymr}\p{scx=Tibt}]$/u;
-const FLAG = /\u{1f3f4}[\u{e0030}-\u{e0039}\u{e0061}-\u{e007a}]{2,6}\u{e007f}/uy;
-// Which variation selectors stand behind which characters (emoji-variation-sequences, StandardizedVariants, IVD).
-const SELECTED: readonly (readonly [selector: RegExp, base: RegExp])[] = [
-  [/^[\ufe0e\ufe0f]$/, /^\p{Emoji}$/u],
-  [/^[\ufe00-\ufe0d]$/, /^[\p{Script=Han}\p{Sm}\p{Script=Myanmar}\p{Script=Phags_Pa}]$/u],
-  [/^[\u180b-\u180d\u180f]$/, /^\p{Script=Mongolian}$/u],
-  [/^[\u{e0100}-\u{e01ef}]$/u, /^\p{Script=Han}$/u],
-];
+
+// Made when the first character needs them: plain text does not, and making them is a good part of a short command's start.
+const makePatterns = () => ({
+  // Everything a renderer may draw as nothing (UAX 44): zero-width, bidi controls, fillers, soft hyphen, selectors, tags.
+  hidden: /^[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]$/u,
+  // U+10EEEE is the place where kitty draws an image.
+  replaced: /^[\p{Noncharacter_Code_Point}\p{Surrogate}\u{10eeee}\u{e0000}-\u{e007f}]$/u,
+  mark: /^\p{M}$/u,
+  emoji: /^[\p{Extended_Pictographic}\p{Emoji_Modifier}]$/u,
+  // Scripts whose letters change shape at a joiner (UTS 46, ContextJ).
+  joining:
+    /^[\p{scx=Arab}\p{scx=Syrc}\p{scx=Nkoo}\p{scx=Mand}\p{scx=Mong}\p{scx=Deva}\p{scx=Beng}\p{scx=Guru}\p{scx=Gujr}\p{scx=Orya}\p{scx=Taml}\p{scx=Telu}\p{scx=Knda}\p{scx=Mlym}\p{scx=Sinh}\p{scx=Khmr}\p{scx=Mymr}\p{scx=Tibt}]$/u,
+  flag: /\u{1f3f4}[\u{e0030}-\u{e0039}\u{e0061}-\u{e007a}]{2,6}\u{e007f}/uy,
+  // Which variation selectors stand behind which characters (emoji-variation-sequences, StandardizedVariants, IVD).
+  selected: [
+    [/^[\ufe0e\ufe0f]$/, /^\p{Emoji}$/u],
+    [/^[\ufe00-\ufe0d]$/, /^[\p{Script=Han}\p{Sm}\p{Script=Myanmar}\p{Script=Phags_Pa}]$/u],
+    [/^[\u180b-\u180d\u180f]$/, /^\p{Script=Mongolian}$/u],
+    [/^[\u{e0100}-\u{e01ef}]$/u, /^\p{Script=Han}$/u],
+  ] as readonly (readonly [selector: RegExp, base: RegExp])[],
+});
+let made: ReturnType<typeof makePatterns> | undefined;
+const patterns = () => {
+  made ??= makePatterns();
+  return made;
+};
 
 /**
  * Text of several lines: line feeds stay (CR LF and CR become one), tabs become four spaces, every other control is drawn as
@@ -94,12 +103,17 @@ const clean = (text: string, kept: '\n' | ''): SafeText => {
   let out = '';
   for (let at = 0; at < text.length; ) {
     const char = String.fromCodePoint(text.codePointAt(at) ?? 0);
-    FLAG.lastIndex = at;
-    const flag = char === '\u{1f3f4}' ? (FLAG.exec(text)?.[0] ?? '') : '';
+    const flag = char === '\u{1f3f4}' ? flagAt(text, at) : '';
     at += flag === '' ? char.length : flag.length;
     out += flag === '' ? next(char, kept, cluster) : begin(flag, cluster);
   }
   return out as SafeText;
+};
+
+const flagAt = (text: string, at: number): string => {
+  const { flag } = patterns();
+  flag.lastIndex = at;
+  return flag.exec(text)?.[0] ?? '';
 };
 
 /** What becomes of one code point. */
@@ -109,14 +123,14 @@ const next = (char: string, kept: string, cluster: Cluster): string => {
   if (code < 0x20) return begin(String.fromCodePoint(CONTROL_PICTURES + code), cluster);
   if (code < 0x7f) return begin(char, cluster);
   if (code === 0x7f) return begin('\u2421', cluster);
-  if (code < 0xa0 || REPLACED.test(char)) return begin(REPLACEMENT, cluster);
+  if (code < 0xa0 || patterns().replaced.test(char)) return begin(REPLACEMENT, cluster);
   if (code === 0x2028 || code === 0x2029) return begin(LINE_PICTURE, cluster);
   if (char === ZWJ || char === ZWNJ) {
     cluster.joiner = char;
     return '';
   }
-  if (HIDDEN.test(char)) return selector(char, cluster);
-  if (MARK.test(char)) return mark(char, cluster);
+  if (patterns().hidden.test(char)) return selector(char, cluster);
+  if (patterns().mark.test(char)) return mark(char, cluster);
   const joined = joins(char, cluster) ? cluster.joiner : '';
   return joined + begin(char, cluster);
 };
@@ -130,11 +144,13 @@ const begin = (char: string, cluster: Cluster): string => {
 };
 
 const joins = (char: string, { base, joiner }: Cluster): boolean =>
-  joiner === ZWJ && EMOJI.test(base) ? EMOJI.test(char) : joiner !== '' && JOINING.test(base) && JOINING.test(char);
+  joiner === ZWJ && patterns().emoji.test(base)
+    ? patterns().emoji.test(char)
+    : joiner !== '' && patterns().joining.test(base) && patterns().joining.test(char);
 
 // One selector directly behind a character that has variants; every other hidden character is dropped.
 const selector = (char: string, cluster: Cluster): string => {
-  if (!SELECTED.some(([selectors, bases]) => selectors.test(char) && bases.test(cluster.last))) return '';
+  if (!patterns().selected.some(([selectors, bases]) => selectors.test(char) && bases.test(cluster.last))) return '';
   cluster.last = char;
   return char;
 };

@@ -28,7 +28,13 @@ export class Blob implements Disposable {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     const path = join(dir, id);
     const open = (name: string) => openSync(name, existsSync(name) ? 'r+' : 'wx+', 0o600);
-    return new Blob(open(path), open(`${path}.hashes`));
+    const chunks = open(path);
+    try {
+      return new Blob(chunks, open(`${path}.hashes`));
+    } catch (error) {
+      closeSync(chunks);
+      throw error;
+    }
   }
 
   /** Opens what is kept of file `id` below `dir`; undefined when there is nothing. */

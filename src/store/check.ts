@@ -13,10 +13,11 @@ const RULES: readonly Rule[] = [
     broken: `SELECT id FROM contacts WHERE state = 'accepted' AND (link_key IS NULL OR signal_key IS NULL)`,
   },
   {
-    name: 'a queued message is in the outbox',
+    name: 'a queued message is in the outbox, or its file goes first',
     broken: `SELECT m.id FROM messages m WHERE m.state = 'queued' AND m.mine = 1 AND m.deleted_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.message_row = m.id)
-      AND NOT EXISTS (SELECT 1 FROM room_outbox o WHERE o.message_row = m.id)`,
+      AND NOT EXISTS (SELECT 1 FROM room_outbox o WHERE o.message_row = m.id)
+      AND NOT EXISTS (SELECT 1 FROM files f WHERE f.id = m.file_id AND f.blob IS NOT NULL AND f.state = 'active')`,
   },
   {
     name: 'a delivered message is in no outbox',

@@ -23,7 +23,7 @@ const TABLES: Readonly<Record<string, string>> = {
   channel_keys: 'channel_row, key_epoch, key',
   conversations:
     'id, uid, kind, contact_id, channel_row, member_row, draft, archived, unread, mentions, last_at, created_at',
-  files: 'id, file_id, conversation_id, mine, name, size, key, root, state, reason, chunks, saved_to, created_at',
+  files: 'id, file_id, conversation_id, mine, name, size, key, root, state, reason, chunks, saved_to, created_at, blob',
   messages:
     'id, conversation_id, message_id, mine, body, state, reason, sent_at, received_at, delivered_at, read_at, unread, reply_to, edit_number, edited_at, deleted_at, expires_ms, expires_from, expires_at, pinned_at, file_id, member_row, seq, thread, mention',
   message_versions: 'id, message_row, number, body, at',

@@ -9,7 +9,7 @@ import {
   FILE_BYTES_MAX,
   FILE_QUOTA_BYTES,
   FILE_STALL_MS,
-  FILE_TRANSFERS_PER_CONTACT_MAX,
+  FILE_TRANSFERS_PER_PEER_MAX,
 } from '../../src/protocol/limits.ts';
 import type { PeerFrame } from '../../src/protocol/peer.ts';
 import type { FileObject } from '../../src/protocol/rpc.ts';
@@ -68,11 +68,11 @@ describe('FILE-3: a contact who asks for files and never reads', () => {
     const ids: string[] = [];
     for (let i = 0; i < 4; i++) ids.push(await offer('mallory'));
     mallory.deaf = true;
-    expect(await ask(mallory, ids)).toBe(4 - FILE_TRANSFERS_PER_CONTACT_MAX);
+    expect(await ask(mallory, ids)).toBe(4 - FILE_TRANSFERS_PER_PEER_MAX);
     // Others are served meanwhile.
     expect(await isSaved(await offer('bob'), 5_000)).toBe(true);
     await world.settle(FILE_STALL_MS);
-    expect(await ask(mallory, ids.slice(FILE_TRANSFERS_PER_CONTACT_MAX))).toBe(0);
+    expect(await ask(mallory, ids.slice(FILE_TRANSFERS_PER_PEER_MAX))).toBe(0);
   });
 
   test('again and again for the same file holds one place: the newest link', async () => {
@@ -101,10 +101,10 @@ describe('FILE-3: a contact who asks for files and never reads', () => {
   test('all of it, and then stays, keeps no place either', async () => {
     const ids: string[] = [];
     for (let i = 0; i < 4; i++) ids.push(await offer('mallory', 1000));
-    expect(await ask(mallory, ids)).toBe(4 - FILE_TRANSFERS_PER_CONTACT_MAX);
-    expect(mallory.heardOf('chunk')).toHaveLength(FILE_TRANSFERS_PER_CONTACT_MAX);
+    expect(await ask(mallory, ids)).toBe(4 - FILE_TRANSFERS_PER_PEER_MAX);
+    expect(mallory.heardOf('chunk')).toHaveLength(FILE_TRANSFERS_PER_PEER_MAX);
     await world.settle(FILE_STALL_MS);
-    expect(await ask(mallory, ids.slice(FILE_TRANSFERS_PER_CONTACT_MAX))).toBe(0);
+    expect(await ask(mallory, ids.slice(FILE_TRANSFERS_PER_PEER_MAX))).toBe(0);
   });
 
   test('or asks beyond the end, for what is not theirs, or was cancelled, gets nothing', async () => {
@@ -155,14 +155,14 @@ describe('FILE-4: a contact who offers files', () => {
     for (let i = 0; i < 6; i++) lures.push(await lure());
     for (const id of lures) await alice.call('file.fetch', { id });
     await world.settle(100);
-    expect(mallory.heardOf('stream')).toHaveLength(FILE_TRANSFERS_PER_CONTACT_MAX);
+    expect(mallory.heardOf('stream')).toHaveLength(FILE_TRANSFERS_PER_PEER_MAX);
     writeFileSync(source(), 'from bob');
     const { file } = await bob.call('file.send', { conversation: 'alice', path: source() });
     await world.settle(100);
     await fetched(file.id);
     expect(readFileSync(target(), 'utf8')).toBe('from bob');
     await world.settle(FILE_STALL_MS);
-    expect(mallory.heardOf('stream').length).toBeGreaterThan(FILE_TRANSFERS_PER_CONTACT_MAX);
+    expect(mallory.heardOf('stream').length).toBeGreaterThan(FILE_TRANSFERS_PER_PEER_MAX);
   });
 
   test('and sends what was not offered has it refused as damaged; frames out of order end the link', async () => {

@@ -37,7 +37,7 @@ afterEach(async () => {
 
 const text = (words: string) => ({ kind: 'text', text: words, sentAt: 1 }) as const;
 
-describe('LESSON 7, FRAME-4 and FRAME-5: repeats and order', () => {
+describe('FRAME-4 and FRAME-5: repeats and order', () => {
   test('a frame that comes again is acknowledged again and changes nothing, over a restart too', async () => {
     const frame = await mallory.seal(text('once'));
     await mallory.say(frame, frame, frame);
@@ -78,7 +78,7 @@ describe('LESSON 7, FRAME-4 and FRAME-5: repeats and order', () => {
   });
 });
 
-describe('LESSON 4: whose message it is, only the link says', () => {
+describe('whose message it is, only the link says', () => {
   const targetsOf = async () => {
     const own = await bob.send(alice, 'from bob to alice');
     await world.settle();
@@ -267,7 +267,7 @@ describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
   });
 });
 
-describe('LESSON 10: one row of the outbox that cannot be sent does not stop the others', () => {
+describe('one row of the outbox that cannot be sent does not stop the others', () => {
   test('a row that is damaged fails, and what stands behind it arrives', async () => {
     await alice.close();
     await world.settle();

@@ -43,7 +43,7 @@ const asked = async (by: Person, mallory: Hostile) => {
 
 const names = async (person: Person) => (await person.call('contact.list', { all: true })).map((one) => one.name);
 
-describe('LESSON 1 and SESSION-2: an accept counts only for a request we sent, once', () => {
+describe('SESSION-2: an accept counts only for a request we sent, once', () => {
   test('a stranger who sends an unsolicited accept is nobody afterwards', async () => {
     const mallory = await Hostile.join(world);
     await mallory.dial(bob);
@@ -98,7 +98,7 @@ describe('LESSON 1 and SESSION-2: an accept counts only for a request we sent, o
   });
 });
 
-describe('LESSON 3: contacts are named by ids, never by place or look', () => {
+describe('contacts are named by ids, never by place or look', () => {
   test('a stranger whose nickname is the address of another contact does not get what is sent to that address', async () => {
     const mallory = await Hostile.join(world);
     await mallory.befriend(bob, alice.address.replace('.onion', ''));
@@ -252,7 +252,7 @@ describe('SESSION-2: a request is acknowledged alike whatever becomes of it, and
   });
 });
 
-describe('LESSON 9: a lost step of the handshake is made up for', () => {
+describe('a lost step of the handshake is made up for', () => {
   test('a request that is accepted long after its link ended', async () => {
     const carol = await world.person('carol');
     await carol.call('contact.add', { address: bob.address, name: 'bob' });
@@ -356,7 +356,7 @@ describe('SESSION-5: crossed requests', () => {
     });
 });
 
-describe('LESSON 14: requests from fresh keys', () => {
+describe('requests from fresh keys', () => {
   test('10,000 of them: bounded rows and links, contacts go on, calls are answered', async () => {
     const { bundle } = (await Hostile.join(world)).request(bob);
     const linked = new Set<Hostile>();
@@ -420,7 +420,7 @@ describe('LESSON 14: requests from fresh keys', () => {
   });
 });
 
-describe('LESSON 5, 6 and ID-3: what is given as an address', () => {
+describe('ID-3: what is given as an address', () => {
   test('recovery words are refused by their number, and are nowhere in the store', async () => {
     const phrase = phraseOf(world.random.bytes(16));
     expect(await codeOf(bob.call('contact.add', { address: phrase, name: 'x' }))).toBe('words.recovery');

@@ -31,7 +31,7 @@ const historyOf = async (person: Person, contact: string): Promise<string[]> =>
 const resetsOf = (person: Person, mine: boolean): number =>
   person.db.get<{ n: number }>('SELECT count(*) AS n FROM resets WHERE mine = ?', mine ? 1 : 0)?.n ?? 0;
 
-describe('LESSON 2: keys are pinned', () => {
+describe('keys are pinned', () => {
   test('another Signal key under the address of a contact is refused, said once, and ends sending', async () => {
     const { keys } = world.hub.find(alice.address) ?? {};
     if (keys === undefined) throw new Error('alice is not online');

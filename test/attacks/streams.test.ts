@@ -101,7 +101,7 @@ const until = async (ready: () => boolean): Promise<void> => {
   while (!ready()) await new Promise((resolve) => setImmediate(resolve));
 };
 
-describe('LESSON 14: streams that come in', () => {
+describe('streams that come in', () => {
   test('LINK-1: 50 that say nothing keep nobody out, and end after 5 s', async () => {
     for (let i = 0; i < 50; i++) await stream();
     const link = await dialOver(await stream());
