@@ -202,7 +202,7 @@ export const SENDER_KEY_STEPS_MAX = 2_000;
 export const PREKEYS_PUBLISHED = 100;
 /** With fewer left there, a device uploads more. */
 export const PREKEYS_LOW = 50;
-/** One-time keys of each kind whose private half is kept: beyond, the oldest go. */
+/** One-time keys of each kind whose private half a device keeps, and so the most that a server keeps: beyond, the oldest go. */
 export const PREKEYS_KEPT_MAX = 300;
 export const PREKEY_ROTATE_MS = 7 * DAY;
 /** How long a signed or last-resort key still opens first messages after its week. */
@@ -297,8 +297,6 @@ export const ALERTS = { joins: 30, loginFailures: 100, rateLimited: 200, badMess
 /** How long a server that ends waits for answers that are under way, and when clients may come back. */
 export const DRAIN_MS_MAX = 5 * SECOND;
 export const DRAIN_RETRY_MS = 1 * SECOND;
-/** One-time keys of each kind that a server keeps of a device: not more than the device keeps private halves of. */
-export const PREKEYS_STORED_MAX = PREKEYS_KEPT_MAX;
 /** Uploads that a member has begun and not ended. */
 export const UPLOADS_MAX = 64;
 /** Above so many, nobody is told who is there, or who writes in a channel: all telling all would be their square. */

@@ -1,7 +1,7 @@
 // Prekeys of devices: published by their owner, handed out once each to who wants to write to them.
 import { SottoError } from '../protocol/errors.ts';
 import type { MemberId } from '../protocol/ids.ts';
-import { PREKEYS_STORED_MAX } from '../protocol/limits.ts';
+import { PREKEYS_KEPT_MAX } from '../protocol/limits.ts';
 import { joinBundle, PREKEY_ENTRY_BYTES, prekeyIdOf } from '../protocol/prekeys.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
 import type { Asker } from './access.ts';
@@ -23,7 +23,7 @@ export const putPrekeys = async (
     ...params.kyber.map((text) => entryOf('kyber', 'kyber', text)),
   ];
   const left = await store.countPrekeys(session.device);
-  if (left.ec + params.ec.length > PREKEYS_STORED_MAX || left.kyber + params.kyber.length > PREKEYS_STORED_MAX)
+  if (left.ec + params.ec.length > PREKEYS_KEPT_MAX || left.kyber + params.kyber.length > PREKEYS_KEPT_MAX)
     throw new SottoError('request.invalid', { details: { why: 'too many' } });
   await store.putPrekeys(session.device, entries);
   return store.countPrekeys(session.device);
