@@ -3,18 +3,22 @@ import {
   KEMKeyPair,
   KEMPublicKey,
   KyberPreKeyRecord,
-  KyberPreKeyStore,
   PreKeyBundle,
   PreKeyRecord,
-  PreKeyStore,
   PrivateKey,
   PublicKey,
   SignedPreKeyRecord,
-  SignedPreKeyStore,
 } from '@signalapp/libsignal-client';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { Bytes } from './primitives.ts';
-import { DEVICE, invalidBundle, type PreKeyStores, REGISTRATION, type SignalIdentity } from './signal-stores.ts';
+import {
+  DEVICE,
+  invalidBundle,
+  type PreKeyStores,
+  preKeyStoresOf,
+  REGISTRATION,
+  type SignalIdentity,
+} from './signal-stores.ts';
 
 const BUNDLE_VERSION = 1;
 const SIZES = { id: 4, key: 33, signature: 64, kyber: 1569 } as const;
@@ -29,17 +33,18 @@ export type BundleKeys = {
 };
 
 /** The bundles that wait for a first message of one contact. */
-export class Bundles implements PreKeyStores {
+export class Bundles {
   keys: readonly BundleKeys[];
-  readonly preKeys: PreKeyStore;
-  readonly signedPreKeys: SignedPreKeyStore;
-  readonly kyberPreKeys: KyberPreKeyStore;
+  readonly stores: PreKeyStores = preKeyStoresOf({
+    ec: (id) => this.keysOf(id).preKey,
+    signed: (id) => this.keysOf(id).signedPreKey,
+    kyber: (id) => this.keysOf(id).kyberPreKey,
+    usedEc: (id) => this.drop(id),
+    usedKyber: () => {},
+  });
 
   constructor(keys: readonly BundleKeys[]) {
     this.keys = keys;
-    this.preKeys = new BundlePreKeys(this);
-    this.signedPreKeys = new BundleSignedPreKeys(this);
-    this.kyberPreKeys = new BundleKyberPreKeys(this);
   }
 
   /** Makes the keys of bundle `id` and gives the bundle, as `SignalSession.makeBundle` tells it. */
@@ -74,46 +79,6 @@ export class Bundles implements PreKeyStores {
   drop(id?: number): void {
     this.keys = id === undefined ? [] : this.keys.filter((keys) => keys.id !== id);
   }
-}
-
-class BundlePreKeys extends PreKeyStore {
-  readonly #bundles: Bundles;
-  constructor(bundles: Bundles) {
-    super();
-    this.#bundles = bundles;
-  }
-  override async savePreKey(): Promise<void> {}
-  override async getPreKey(id: number): Promise<PreKeyRecord> {
-    return PreKeyRecord.deserialize(this.#bundles.keysOf(id).preKey);
-  }
-  override async removePreKey(id: number): Promise<void> {
-    this.#bundles.drop(id);
-  }
-}
-
-class BundleSignedPreKeys extends SignedPreKeyStore {
-  readonly #bundles: Bundles;
-  constructor(bundles: Bundles) {
-    super();
-    this.#bundles = bundles;
-  }
-  override async saveSignedPreKey(): Promise<void> {}
-  override async getSignedPreKey(id: number): Promise<SignedPreKeyRecord> {
-    return SignedPreKeyRecord.deserialize(this.#bundles.keysOf(id).signedPreKey);
-  }
-}
-
-class BundleKyberPreKeys extends KyberPreKeyStore {
-  readonly #bundles: Bundles;
-  constructor(bundles: Bundles) {
-    super();
-    this.#bundles = bundles;
-  }
-  override async saveKyberPreKey(): Promise<void> {}
-  override async getKyberPreKey(id: number): Promise<KyberPreKeyRecord> {
-    return KyberPreKeyRecord.deserialize(this.#bundles.keysOf(id).kyberPreKey);
-  }
-  override async markKyberPreKeyUsed(): Promise<void> {}
 }
 
 /** A bundle under the contact's pinned Signal key. Throws ProtocolError `frame.invalid`. */

@@ -3,14 +3,11 @@ import {
   KEMKeyPair,
   KEMPublicKey,
   KyberPreKeyRecord,
-  KyberPreKeyStore,
   PreKeyBundle,
   PreKeyRecord,
-  PreKeyStore,
   PrivateKey,
   PublicKey,
   SignedPreKeyRecord,
-  SignedPreKeyStore,
 } from '@signalapp/libsignal-client';
 import { ProtocolError } from '../protocol/errors.ts';
 import {
@@ -23,7 +20,14 @@ import {
 } from '../protocol/limits.ts';
 import { prekeyIdOf, splitBundle } from '../protocol/prekeys.ts';
 import { type Bytes, sha256 } from './primitives.ts';
-import { DEVICE, invalidBundle, type PreKeyStores, REGISTRATION, type SignalIdentity } from './signal-stores.ts';
+import {
+  DEVICE,
+  invalidBundle,
+  type PreKeyStores,
+  preKeyStoresOf,
+  REGISTRATION,
+  type SignalIdentity,
+} from './signal-stores.ts';
 
 const KINDS = ['ec', 'kyber', 'signed', 'lastResort'] as const;
 type Kind = (typeof KINDS)[number];
@@ -55,13 +59,17 @@ export type Upload = {
  * A device's whole set, private halves included, held in memory for one step of the account's queue; empty bytes are a set
  * without a key. Write `serialize` in the transaction that keeps what the step was about.
  */
-export class PreKeySet implements PreKeyStores {
+export class PreKeySet {
   #rows: readonly Row[];
   #uses: readonly Use[];
   #lastId: number;
-  readonly preKeys: PreKeyStore;
-  readonly signedPreKeys: SignedPreKeyStore;
-  readonly kyberPreKeys: KyberPreKeyStore;
+  readonly stores: PreKeyStores = preKeyStoresOf({
+    ec: (id) => this.recordOf(id, 'ec'),
+    signed: (id) => this.recordOf(id, 'signed'),
+    kyber: (id) => this.recordOf(id, 'kyber', 'lastResort'),
+    usedEc: (id) => this.drop('ec', id),
+    usedKyber: (id, signedId, baseKey) => this.use(id, signedId, baseKey.serialize()),
+  });
 
   /** Throws when the bytes are not what `serialize` gave. */
   constructor(state: Uint8Array = new Uint8Array()) {
@@ -69,9 +77,6 @@ export class PreKeySet implements PreKeyStores {
     this.#rows = rows;
     this.#uses = uses;
     this.#lastId = lastId;
-    this.preKeys = new OneTimeKeys(this);
-    this.signedPreKeys = new SignedKeys(this);
-    this.kyberPreKeys = new KyberKeys(this);
   }
 
   /**
@@ -161,48 +166,6 @@ export class PreKeySet implements PreKeyStores {
     this.#rows = this.#rows.filter((row) => kept.has(row));
     const ids = new Set(this.#rows.filter((row) => row.kind === 'lastResort').map((row) => row.id));
     this.#uses = this.#uses.filter((use) => ids.has(use.kyberId));
-  }
-}
-
-class OneTimeKeys extends PreKeyStore {
-  readonly #set: PreKeySet;
-  constructor(set: PreKeySet) {
-    super();
-    this.#set = set;
-  }
-  override async savePreKey(): Promise<void> {}
-  override async getPreKey(id: number): Promise<PreKeyRecord> {
-    return PreKeyRecord.deserialize(this.#set.recordOf(id, 'ec'));
-  }
-  override async removePreKey(id: number): Promise<void> {
-    this.#set.drop('ec', id);
-  }
-}
-
-class SignedKeys extends SignedPreKeyStore {
-  readonly #set: PreKeySet;
-  constructor(set: PreKeySet) {
-    super();
-    this.#set = set;
-  }
-  override async saveSignedPreKey(): Promise<void> {}
-  override async getSignedPreKey(id: number): Promise<SignedPreKeyRecord> {
-    return SignedPreKeyRecord.deserialize(this.#set.recordOf(id, 'signed'));
-  }
-}
-
-class KyberKeys extends KyberPreKeyStore {
-  readonly #set: PreKeySet;
-  constructor(set: PreKeySet) {
-    super();
-    this.#set = set;
-  }
-  override async saveKyberPreKey(): Promise<void> {}
-  override async getKyberPreKey(id: number): Promise<KyberPreKeyRecord> {
-    return KyberPreKeyRecord.deserialize(this.#set.recordOf(id, 'kyber', 'lastResort'));
-  }
-  override async markKyberPreKeyUsed(id: number, signedId: number, baseKey: PublicKey): Promise<void> {
-    this.#set.use(id, signedId, baseKey.serialize());
   }
 }
 

@@ -16,14 +16,7 @@ import { ProtocolError } from '../protocol/errors.ts';
 import { type BundleKeys, Bundles, parseBundle } from './bundles.ts';
 import { type PreKeySet, parsePublishedBundle } from './prekeys.ts';
 import type { Bytes } from './primitives.ts';
-import {
-  guarded,
-  OneSession,
-  PinnedIdentity,
-  type PreKeyStores,
-  protocolAddress,
-  type SignalIdentity,
-} from './signal-stores.ts';
+import { guarded, OneSession, PinnedIdentity, protocolAddress, type SignalIdentity } from './signal-stores.ts';
 
 /**
  * Who talks with whom: `ours` and `theirs` are onion addresses, or ids of devices; `pinned` the other's serialised Signal key
@@ -185,7 +178,7 @@ export class SignalSession {
   }
 
   #decryptFirst(ciphertext: Bytes): Promise<Bytes> {
-    const keys: PreKeyStores = this.#published ?? this.#bundles;
+    const keys = (this.#published ?? this.#bundles).stores;
     return signalDecryptPreKey(
       PreKeySignalMessage.deserialize(ciphertext),
       this.#address,

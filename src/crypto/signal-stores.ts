@@ -4,15 +4,18 @@ import {
   ErrorCode,
   IdentityChange,
   IdentityKeyStore,
-  type KyberPreKeyStore,
+  KyberPreKeyRecord,
+  KyberPreKeyStore,
   LibSignalErrorBase,
-  type PreKeyStore,
+  PreKeyRecord,
+  PreKeyStore,
   type PrivateKey,
   ProtocolAddress,
   PublicKey,
   type SessionRecord,
   SessionStore,
-  type SignedPreKeyStore,
+  SignedPreKeyRecord,
+  SignedPreKeyStore,
 } from '@signalapp/libsignal-client';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type Bytes, sha256 } from './primitives.ts';
@@ -28,6 +31,64 @@ export interface PreKeyStores {
   readonly preKeys: PreKeyStore;
   readonly signedPreKeys: SignedPreKeyStore;
   readonly kyberPreKeys: KyberPreKeyStore;
+}
+
+/** Records of keys by id, as the library serialises them; what is thrown it turns into an undecryptable message. */
+export type KeyRecords = {
+  readonly ec: (id: number) => Bytes;
+  readonly signed: (id: number) => Bytes;
+  readonly kyber: (id: number) => Bytes;
+  readonly usedEc: (id: number) => void;
+  readonly usedKyber: (id: number, signedId: number, baseKey: PublicKey) => void;
+};
+
+/** The stores that read these records; nothing is saved through them. */
+export const preKeyStoresOf = (records: KeyRecords): PreKeyStores => ({
+  preKeys: new OneTimeKeys(records),
+  signedPreKeys: new SignedKeys(records),
+  kyberPreKeys: new KyberKeys(records),
+});
+
+class OneTimeKeys extends PreKeyStore {
+  readonly #records: KeyRecords;
+  constructor(records: KeyRecords) {
+    super();
+    this.#records = records;
+  }
+  override async savePreKey(): Promise<void> {}
+  override async getPreKey(id: number): Promise<PreKeyRecord> {
+    return PreKeyRecord.deserialize(this.#records.ec(id));
+  }
+  override async removePreKey(id: number): Promise<void> {
+    this.#records.usedEc(id);
+  }
+}
+
+class SignedKeys extends SignedPreKeyStore {
+  readonly #records: KeyRecords;
+  constructor(records: KeyRecords) {
+    super();
+    this.#records = records;
+  }
+  override async saveSignedPreKey(): Promise<void> {}
+  override async getSignedPreKey(id: number): Promise<SignedPreKeyRecord> {
+    return SignedPreKeyRecord.deserialize(this.#records.signed(id));
+  }
+}
+
+class KyberKeys extends KyberPreKeyStore {
+  readonly #records: KeyRecords;
+  constructor(records: KeyRecords) {
+    super();
+    this.#records = records;
+  }
+  override async saveKyberPreKey(): Promise<void> {}
+  override async getKyberPreKey(id: number): Promise<KyberPreKeyRecord> {
+    return KyberPreKeyRecord.deserialize(this.#records.kyber(id));
+  }
+  override async markKyberPreKeyUsed(id: number, signedId: number, baseKey: PublicKey): Promise<void> {
+    this.#records.usedKyber(id, signedId, baseKey);
+  }
 }
 
 const ADDRESSES_KEPT_MAX = 256;
