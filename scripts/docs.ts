@@ -6,6 +6,14 @@ import { COMMANDS, GLOBAL_FLAGS } from '../src/cli/table.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
 import {
   ASKED_AT_ONCE_MAX,
+  CALL_DEVICES_MAX,
+  CALL_FRAME_BYTES_MAX,
+  CALL_FRAME_RATE,
+  CALL_PEOPLE_MAX,
+  CALL_PING_MS,
+  CALL_TALKERS_MAX,
+  CALL_TICKET_MS,
+  CALLS_MAX,
   EVENT_BODY_BYTES_MAX,
   SERVER_MESSAGE_BYTES_MAX,
   SERVER_RATES,
@@ -166,6 +174,7 @@ const NEEDS: Readonly<Record<Needs['role'], string>> = {
 const RIGHTS = {
   see: ', of a channel that is public or that the member is in or invited to',
   read: ', of a channel that the member is in, or of the own inbox',
+  call: ', of a channel that the member is in, or with another member, whose id is given as `channel`',
 } as const;
 
 const requestDocs = ([name, { doc, needs, params, ok }]: [
@@ -215,6 +224,15 @@ const serverPage = (): string =>
     '## Notices',
     '',
     ...Object.entries(NOTICES).map(([name, schema]) => `- \`${name}\`: \`${shapeOf(jsonSchema(schema, 'output'))}\``),
+    '',
+    '## Call links',
+    '',
+    'WebSocket at `/v1/call`, subprotocol `sotto.call.v1`; binary messages only. The first is the ticket of `call.join`; then',
+    'frames, both ways, and reports, both ways (u8 3 ‖ u32 frames that came ‖ u16 milliseconds since the last): PROTOCOL, Calls.',
+    'It ends with a code as its reason, or `left`, or `replaced` by a newer link of the device.',
+    '',
+    `A ticket serves for ${CALL_TICKET_MS / 1000} s; a message ≤ ${CALL_FRAME_BYTES_MAX} bytes, ${CALL_FRAME_RATE.perSecond} a second and ${CALL_FRAME_RATE.burst} at once; ${CALL_TALKERS_MAX} voices at once; ${CALL_PEOPLE_MAX} devices in a call,`,
+    `${CALL_DEVICES_MAX} of a member in all; ${CALLS_MAX} calls. A link is pinged after ${CALL_PING_MS / 1000} s of silence and ends after ${(3 * CALL_PING_MS) / 1000} s of it.`,
     '',
     '## Limits',
     '',

@@ -1,28 +1,23 @@
 // Keys of a call: a stream for each who speaks, its announcement, its steps when somebody joins, and the frames sealed with it.
+import { FRAME_HEAD_BYTES, type FrameType, readFrameHead, STREAM_ID_BYTES } from '../protocol/call-frame.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, ID_BYTES, idBytes, type MemberId } from '../protocol/ids.ts';
 import { STREAM_FRAMES_MAX, STREAM_STEPS_MAX } from '../protocol/limits.ts';
 import { type Bytes, ed25519Sign, ed25519Verify, hkdf, seal, unseal } from './primitives.ts';
 
 const LABEL = Buffer.from('sotto call 1');
-const STREAM_ID_BYTES = 8;
 const KEY_BYTES = 32;
 const SIGNATURE_BYTES = 64;
-const FRAME_HEAD_BYTES = 1 + STREAM_ID_BYTES + 4;
-const TAG_BYTES = 16;
 const STREAM_BYTES = STREAM_ID_BYTES + KEY_BYTES;
 /** Stream id ‖ key ‖ u8 profile ‖ signature. */
 export const ANNOUNCEMENT_BYTES = STREAM_BYTES + 1 + SIGNATURE_BYTES;
-
-/** What a frame carries: sound, a screen, or keys typed into one. Reports, 3, are not sealed. */
-export const FRAME_TYPE = { voice: 1, screen: 2, keys: 4 } as const;
-export type FrameType = (typeof FRAME_TYPE)[keyof typeof FRAME_TYPE];
 
 /** An id of 8 random bytes and a key of 32. Drawn anew when somebody leaves, and never used again by a restarted engine. */
 export type Stream = { readonly id: Bytes; readonly key: Bytes };
 
 /** Whose stream it is, and of which call: 16 bytes of hex each. */
 export type StreamPlace = {
+  /** Between two members: the lower of their ids. */
   readonly channel: ChannelId;
   readonly call: string;
   readonly sender: MemberId;
@@ -100,20 +95,10 @@ export const sealFrame = (
   return concat(head, seal(key, nonceOf(number), plaintext, frameAad(place, head)));
 };
 
-/** Type, stream and counter that a frame says it has. Throws ProtocolError `frame.invalid`. */
-export const readFrameHead = (
-  frame: Uint8Array,
-): { readonly type: FrameType; readonly stream: Bytes; readonly counter: number } => {
-  const type = Object.values(FRAME_TYPE).find((one) => one === frame[0]);
-  if (type === undefined || frame.length < FRAME_HEAD_BYTES + TAG_BYTES) throw new ProtocolError('frame.invalid');
-  const counter = Buffer.from(frame.buffer, frame.byteOffset, FRAME_HEAD_BYTES).readUInt32BE(1 + STREAM_ID_BYTES);
-  return { type, stream: new Uint8Array(frame.subarray(1, 1 + STREAM_ID_BYTES)), counter };
-};
-
 /**
  * What a frame of this stream holds. `last` is the counter of the frame before it, −1 at first: remember the new one only
- * once this has given something. Throws ProtocolError `frame.invalid`, or `frame.undecryptable`: another stream, a counter
- * that is not above the last, changed bytes.
+ * once this has given something. Throws ProtocolError `frame.invalid`, `frame.tooLarge`, or `frame.undecryptable`: another
+ * stream, a counter that is not above the last, changed bytes.
  */
 export const openFrame = (place: StreamPlace, { id, key }: Stream, last: number, frame: Uint8Array): Bytes => {
   const { stream, counter } = readFrameHead(frame);

@@ -214,6 +214,39 @@ export const LAST_RESORT_USES_MAX = 4_096;
 /** Somebody who joins moves every stream one step on: so many are tried for an id that is not known. */
 export const STREAM_STEPS_MAX = 8;
 export const STREAM_FRAMES_MAX = 2 ** 24;
+/** Calls of a server at once. */
+export const CALLS_MAX = 1_000;
+/** Calls of one answer, which fits what a client takes even when all are full. */
+export const CALL_PAGE_MAX = 32;
+/** Devices in one call. */
+export const CALL_PEOPLE_MAX = 32;
+/** Devices of one member in calls of one server. */
+export const CALL_DEVICES_MAX = 4;
+/** Devices that are heard at once: a place is free so long after its last frame. */
+export const CALL_TALKERS_MAX = 8;
+export const CALL_TALKER_MS = 500;
+/** How often who found no place is told. */
+export const CALL_BUSY_MS = 1 * SECOND;
+export const CALL_TICKET_MS = 10 * SECOND;
+/** How long somebody without a call link stays in the call: it is being dialled again. */
+export const CALL_REDIAL_MS = 60 * SECOND;
+/** A call link is asked for a sign of life after so long, and ends without one after three times that. */
+export const CALL_PING_MS = 10 * SECOND;
+export const CALL_FRAME_BYTES_MAX = 400;
+/** Messages of one call link: a stall ends in a burst, which must not be cut. */
+export const CALL_FRAME_RATE = { burst: 150, perSecond: 55 } as const;
+/** Messages over that rate with which a call link ends. */
+export const CALL_OVER_RATE_MAX = 1_000;
+/** The streams of a device that are let through: the one of now, and the one before, whose frames are under way. */
+export const CALL_STREAMS_MAX = 2;
+export const CALL_REPORT_MS = 200;
+/** A listener is sent frames while none is unreported for so long, and so many bytes; what waits for longer is dropped. */
+export const CALL_WINDOW_MS = { clear: 500, tor: 3 * SECOND } as const;
+export const CALL_WINDOW_BYTES_MAX = 128 * KIB;
+export const CALL_WAITING_BYTES_MAX = 256 * KIB;
+/** A stream's announcement, sealed for one device or for all; and how many go in one request. */
+export const CALL_SEALED_BYTES_MAX = 8 * KIB;
+export const CALL_SEALED_MAX = 64;
 
 // rooms: the log and its readers
 export const LOG_BATCH_EVENTS_MAX = 1_000;
@@ -303,7 +336,8 @@ export const UPLOADS_MAX = 64;
 export const TOLD_IN_PASSING_MAX = 200;
 /**
  * How often somebody may do what, as bursts that fill up again: `publish`, `burst` (both of channels), `direct`, `request`,
- * `signal` (typing and presence) and `account` (changes of oneself) by member, `register` by source, `prekeys` by pair.
+ * `signal` (typing and presence), `call` (coming, going and switches of calls), `stream` (announcements of streams) and
+ * `account` (changes of oneself) by member, `register` by source, `prekeys` by pair.
  */
 export const SERVER_RATES = {
   publish: { burst: 60, perSecond: 60 / 60 },
@@ -311,6 +345,8 @@ export const SERVER_RATES = {
   direct: { burst: 600, perSecond: 600 / 60 },
   request: { burst: 200, perSecond: 50 },
   signal: { burst: 10, perSecond: 2 },
+  call: { burst: 10, perSecond: 1 },
+  stream: { burst: 64, perSecond: 4 },
   register: { burst: 20, perSecond: 20 / 60 },
   prekeys: { burst: 5, perSecond: 5 / (24 * 60 * 60) },
   account: { burst: 20, perSecond: 20 / (60 * 60) },

@@ -23,6 +23,28 @@ export const password = z.string().min(1).max(1024);
 export const cursor = z.tuple([count, count, id.nullable()]);
 export const none = z.object({});
 
+/**
+ * Who may ask. `before`: anyone, before log-in; `member`: any device that logged in; `admin`, `owner`: of the server.
+ * Of the channel named in `channel`: `see`: it is public, or the member is in it; `read`: in it and not banned; `call`: as
+ * `read`, or it is the id of another member.
+ */
+export type Needs = {
+  readonly role: 'before' | 'member' | 'admin' | 'owner';
+  readonly channel?: 'see' | 'read' | 'call';
+};
+
+/** A row of the table of requests. */
+export const request = <Params extends z.ZodType, Ok extends z.ZodType>(
+  doc: string,
+  needs: Needs,
+  params: Params,
+  ok: Ok,
+) => ({ doc, needs, params, ok });
+
+export const MEMBER: Needs = { role: 'member' };
+/** What names a channel. */
+export const inChannel = z.object({ channel: id });
+
 export const member = z.object({
   id,
   key,

@@ -10,6 +10,7 @@ import {
   SERVER_MESSAGE_BYTES_MAX,
   STATUS_TEXT_CHARS_MAX,
 } from './limits.ts';
+import { CALL_NOTICES, CALL_REQUESTS } from './server-calls.ts';
 import {
   base64,
   blobHash,
@@ -21,12 +22,16 @@ import {
   device,
   head,
   id,
+  inChannel,
   invite,
   key,
+  MEMBER,
   member,
   memberName,
+  type Needs,
   none,
   password,
+  request,
   time,
   token,
   wellFormed,
@@ -36,34 +41,16 @@ import { parseStrictJson } from './strict-json.ts';
 /** Versions this program speaks, best first. A server that speaks none of a client's tells its own in the error. */
 export const SERVER_VERSIONS = [1] as const;
 /** What a server offers beyond the version; unknown ones are ignored. */
-export const SERVER_FEATURES = ['channels', 'direct', 'files', 'search'] as const;
+export const SERVER_FEATURES = ['channels', 'direct', 'files', 'search', 'calls'] as const;
+
+export type { Needs } from './server-objects.ts';
 
 // requests
 
-/**
- * Who may ask. `before`: anyone, before log-in; `member`: any device that logged in; `admin`, `owner`: of the server.
- * Of the channel named in `channel`: `see`: it is public, or the member is in it; `read`: in it and not banned.
- */
-export type Needs = { readonly role: 'before' | 'member' | 'admin' | 'owner'; readonly channel?: 'see' | 'read' };
-
-const request = <Params extends z.ZodType, Ok extends z.ZodType>(
-  doc: string,
-  needs: Needs,
-  params: Params,
-  ok: Ok,
-) => ({
-  doc,
-  needs,
-  params,
-  ok,
-});
-
 const BEFORE: Needs = { role: 'before' };
-const MEMBER: Needs = { role: 'member' };
 const ADMIN: Needs = { role: 'admin' };
 const READ: Needs = { role: 'member', channel: 'read' };
 const SEE: Needs = { role: 'member', channel: 'see' };
-const inChannel = z.object({ channel: id });
 
 export const REQUESTS = {
   hello: request(
@@ -244,6 +231,7 @@ export const REQUESTS = {
     inChannel.extend({ hash: blobHash, from: count.default(0), limit: count.max(FILE_BYTES_MAX) }),
     z.object({ sentBytes: count }),
   ),
+  ...CALL_REQUESTS,
 } as const;
 
 export type RequestName = keyof typeof REQUESTS;
@@ -258,7 +246,9 @@ export const NOTICES = {
   marked: z.object({ channel: id, seq: count }),
   member: z.object({ member }),
   moved: z.object({ retryAfterMs: count }),
+  ...CALL_NOTICES,
 } as const;
+export type { ServerCall } from './server-calls.ts';
 export type NoticeName = keyof typeof NOTICES;
 export type Notice = { [Name in NoticeName]: { readonly notice: Name } & z.infer<(typeof NOTICES)[Name]> }[NoticeName];
 

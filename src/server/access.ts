@@ -14,7 +14,7 @@ export type Asker = {
 
 /** What a member is in a channel they may `see` or `read`; nothing in their own inbox. Throws `channel.unknown`, `channel.notMember`, `channel.banned`. */
 export const membershipIn = async (
-  { store }: ServerContext,
+  { store }: Pick<ServerContext, 'store'>,
   member: MemberId,
   channel: ChannelId,
   needs: 'see' | 'read',
@@ -26,6 +26,21 @@ export const membershipIn = async (
   if (membership?.state === 'banned') throw new SottoError('channel.banned');
   if (needs === 'read' && membership?.state !== 'joined') throw new SottoError('channel.notMember');
   return membership;
+};
+
+/**
+ * What a member is in the channel whose call they may be in; nothing for another member, whose id names the call of the two.
+ * Throws `channel.unknown`, `channel.notMember`, `channel.banned`.
+ */
+export const mayCall = async (
+  context: Pick<ServerContext, 'store'>,
+  member: MemberId,
+  place: ChannelId,
+): Promise<MembershipRow | undefined> => {
+  if ((place as string) === member) throw new SottoError('channel.unknown');
+  const other = await context.store.getMember(place as string as MemberId);
+  if (other !== undefined && !other.banned && other.erasedAt === null) return undefined;
+  return membershipIn(context, member, place, 'read');
 };
 
 /** Throws `channel.muted` or `channel.archived`. */

@@ -3,6 +3,8 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { ProtocolError } from '../protocol/errors.ts';
 import {
+  CALL_FRAME_BYTES_MAX,
+  CALL_PING_MS,
   SERVER_CLOSE_MS_MAX,
   SERVER_FIRST_FRAME_MS_MAX,
   SERVER_LOGIN_MS_MAX,
@@ -33,6 +35,11 @@ import {
 
 const NO_CONTEXT = Buffer.alloc(0);
 const PING = pingFrame();
+/** The largest message of each path, and the silence after which there is a ping. */
+const BOUNDS: Readonly<Record<UpgradePath, { readonly messageBytesMax: number; readonly pingMs: number }>> = {
+  '/v1': { messageBytesMax: SERVER_MESSAGE_BYTES_MAX, pingMs: SERVER_PING_MS },
+  '/v1/call': { messageBytesMax: CALL_FRAME_BYTES_MAX, pingMs: CALL_PING_MS },
+};
 
 /**
  * What connections tell their owner: in order, and never from inside a call of the owner. A ProtocolError that a handler
@@ -208,7 +215,7 @@ export class Connection<State> {
   }
 
   #beat(quietMs: number): void {
-    if (quietMs < SERVER_PING_MS * (this.#pingsMissed + 1)) return;
+    if (quietMs < BOUNDS[this.#path].pingMs * (this.#pingsMissed + 1)) return;
     if (this.#pingsMissed === SERVER_PINGS_MISSED_MAX) {
       this.close(CLOSE.dead, 'no sign of life');
       return;
@@ -278,7 +285,7 @@ export class Connection<State> {
     const head = reader.take(chunk);
     if (head === undefined) return;
     const { request, source } = this.#host.request(this, head);
-    const parser = new FrameParser({ from: 'client', messageBytesMax: SERVER_MESSAGE_BYTES_MAX });
+    const parser = new FrameParser({ from: 'client', messageBytesMax: BOUNDS[request.path].messageBytesMax });
     this.#reader = parser;
     this.#source = source;
     this.#path = request.path;

@@ -3,6 +3,8 @@ import type { Clock, Log, Random } from '../ports.ts';
 import type { BlobHash, DeviceId, EventId, MemberId, RowId } from '../protocol/ids.ts';
 import type { SERVER_RATES } from '../protocol/limits.ts';
 import type { BlobStore } from './blob-store.ts';
+import type { CallLinks } from './call-links.ts';
+import type { Calls } from './calls.ts';
 import type { ChannelStates } from './channel-states.ts';
 import type { Connection } from './connection.ts';
 import type { Counts } from './counts.ts';
@@ -46,6 +48,8 @@ export type ServerContext = {
   readonly states: ChannelStates;
   readonly fanout: Fanout<Peer>;
   readonly hub: Hub<Peer>;
+  readonly calls: Calls;
+  readonly callLinks: CallLinks;
   readonly serverSeed: Uint8Array<ArrayBuffer>;
   readonly serverKey: Uint8Array<ArrayBuffer>;
   /** Names this process. */

@@ -9,6 +9,11 @@ export const COUNTED = {
   loginFailures: 'Log-ins refused',
   joins: 'Members that registered',
   rateLimited: 'Requests that came too often',
+  callFrames: 'Frames that came over call links',
+  callFramesRefused:
+    'Frames of calls that were let through to nobody: muted, too often, too many voices, no stream of theirs',
+  callFramesForwarded: 'Frames of calls sent to listeners',
+  callFramesLate: 'Frames of calls that a listener was too slow for',
 } as const;
 export type Counted = keyof typeof COUNTED;
 
@@ -16,8 +21,8 @@ export type Counted = keyof typeof COUNTED;
 export class Counts {
   readonly #counts = new Map<Counted, number>();
 
-  add(what: Counted): void {
-    this.#counts.set(what, this.of(what) + 1);
+  add(what: Counted, times = 1): void {
+    this.#counts.set(what, this.of(what) + times);
   }
 
   of(what: Counted): number {

@@ -7,6 +7,7 @@ import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
 import { type Asker, mayChangeAccount } from './access.ts';
 import { auditRow } from './audit.ts';
+import { CALL_HANDLERS } from './call-requests.ts';
 import type { ServerContext } from './context.ts';
 import { beginBlob, completeBlob, getBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
@@ -184,6 +185,7 @@ export const HANDLERS: Handlers = {
   'blob.begin': beginBlob,
   'blob.complete': completeBlob,
   'blob.get': getBlob,
+  ...CALL_HANDLERS,
 };
 
 /** Bans a member, or takes that back: their connections end with the commit, and every node hears it. */

@@ -310,6 +310,8 @@ const metricsOf = (server: RoomServer): Metric[] => {
   return [
     { name: 'connections', kind: 'gauge', doc: 'Connections that hold a socket', value: () => server.connections },
     { name: 'members_online', kind: 'gauge', doc: 'Members that are logged in', value: () => context.online.size },
+    { name: 'calls', kind: 'gauge', doc: 'Calls that somebody is in', value: () => context.calls.size },
+    { name: 'call_links', kind: 'gauge', doc: 'Connections for calls', value: () => context.callLinks.size },
     { name: 'lane_depth', kind: 'gauge', doc: 'Events that wait for their commit', value: () => context.hub.depth },
     { name: 'ring_bytes', kind: 'gauge', doc: 'Frames kept in memory', value: () => context.hub.ringBytes },
     {

@@ -7,7 +7,36 @@ export type Rate = {
   readonly perSecond: number;
 };
 
-type Bucket = { tokens: number; at: number };
+/** What one may take of a rate; full at first. */
+export class Bucket {
+  readonly #rate: Rate;
+  #tokens: number;
+  #at: number;
+
+  /** `now` is monotonic, in milliseconds, here and below. */
+  constructor(rate: Rate, now: number) {
+    this.#rate = rate;
+    this.#tokens = rate.burst;
+    this.#at = now;
+  }
+
+  /** Takes one; gives 0, or the milliseconds until there is one. */
+  take(now: number): number {
+    const tokens = this.#left(now);
+    if (tokens < 1) return Math.ceil(((1 - tokens) / this.#rate.perSecond) * 1000);
+    this.#tokens = tokens - 1;
+    this.#at = now;
+    return 0;
+  }
+
+  isFull(now: number): boolean {
+    return this.#left(now) >= this.#rate.burst;
+  }
+
+  #left(now: number): number {
+    return Math.min(this.#rate.burst, this.#tokens + ((now - this.#at) / 1000) * this.#rate.perSecond);
+  }
+}
 
 const SWEEP_EVERY = 1_024;
 
@@ -29,20 +58,16 @@ export class Rates {
   /** Takes one; gives 0, or the milliseconds until there is one. `now` is monotonic, in milliseconds. */
   take(key: string, now: number): number {
     if (++this.#taken % SWEEP_EVERY === 0) this.sweep(now);
-    const tokens = this.#tokens(key, now);
-    if (tokens < 1) return Math.ceil(((1 - tokens) / this.#rate.perSecond) * 1000);
-    this.#buckets.set(key, { tokens: tokens - 1, at: now });
-    return 0;
+    const known = this.#buckets.get(key);
+    if (known !== undefined) return known.take(now);
+    const bucket = new Bucket(this.#rate, now);
+    const wait = bucket.take(now);
+    if (wait === 0) this.#buckets.set(key, bucket);
+    return wait;
   }
 
   /** Forgets who may do as much again as ever. */
   sweep(now: number): void {
-    for (const key of this.#buckets.keys()) if (this.#tokens(key, now) >= this.#rate.burst) this.#buckets.delete(key);
-  }
-
-  #tokens(key: string, now: number): number {
-    const bucket = this.#buckets.get(key);
-    if (bucket === undefined) return this.#rate.burst;
-    return Math.min(this.#rate.burst, bucket.tokens + ((now - bucket.at) / 1000) * this.#rate.perSecond);
+    for (const [key, bucket] of this.#buckets) if (bucket.isFull(now)) this.#buckets.delete(key);
   }
 }

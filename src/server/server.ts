@@ -2,11 +2,13 @@
 import { ed25519Public } from '../crypto/primitives.ts';
 import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
-import { isErrorCode, SottoError } from '../protocol/errors.ts';
+import { isErrorCode, ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type RowId, timedId } from '../protocol/ids.ts';
 import { DRAIN_MS_MAX, DRAIN_RETRY_MS, ROOM_PAGE_MAX, SERVER_RATES } from '../protocol/limits.ts';
-import { CLOSE } from '../protocol/websocket.ts';
 import { Alerts } from './audit.ts';
+import { CallLinks } from './call-links.ts';
+import { tellBusy, tellCall } from './call-requests.ts';
+import { type Call, Calls } from './calls.ts';
 import { ChannelStates } from './channel-states.ts';
 import type { Peer, RateName, ServerContext, Session } from './context.ts';
 import { Counts } from './counts.ts';
@@ -65,6 +67,7 @@ const contextOf = (
     ends: endsReading,
     ended: (draft) => endReading(context, draft),
   });
+  const counts = new Counts();
   const context: ServerContext = {
     clock,
     random,
@@ -78,6 +81,7 @@ const contextOf = (
     states,
     fanout,
     hub,
+    ...callsOf(options, counts, () => context),
     serverSeed,
     serverKey: ed25519Public(serverSeed),
     node: idOf(random.bytes(16)),
@@ -87,7 +91,7 @@ const contextOf = (
     uploading: new Turns(),
     away: new Set(),
     online: new Map(),
-    counts: new Counts(),
+    counts,
     rates: ratesOf({ ...SERVER_RATES, ...options.rates }),
     append: async (draft) => {
       try {
@@ -107,6 +111,17 @@ const contextOf = (
     bug,
   };
   return { context, hub };
+};
+
+// They tell through the context that is made with them.
+const callsOf = (
+  { clock, random }: ServerOptions,
+  counts: Counts,
+  context: () => ServerContext,
+): Pick<ServerContext, 'calls' | 'callLinks'> => {
+  const changed = (call: Call) => tellCall(context(), call);
+  const calls = new Calls({ clock, random, changed, later: queueMicrotask });
+  return { calls, callLinks: new CallLinks({ calls, clock, counts, busy: (person) => tellBusy(context(), person) }) };
 };
 
 /** Connections are accepted once this resolves. */
@@ -161,15 +176,20 @@ export class RoomServer implements AsyncDisposable {
       events: {
         opened: (peer) => {
           peer.state = { phase: 'new' };
-          // Calls have connections of their own, which nobody serves yet.
-          if (peer.path !== '/v1') peer.close(CLOSE.policy, 'request.refused');
         },
-        text: (peer, text) => onText(context, peer, text),
-        binary: (peer, bytes) => onBinary(context, peer, new Uint8Array(bytes)),
+        text: (peer, text) => {
+          if (isCallLink(peer)) throw new ProtocolError('frame.invalid', { details: { why: 'text' } });
+          onText(context, peer, text);
+        },
+        binary: (peer, bytes) => {
+          if (isCallLink(peer)) context.callLinks.message(peer, bytes);
+          else onBinary(context, peer, new Uint8Array(bytes));
+        },
         drained: wake,
         closed: (peer) => {
           wake(peer);
-          onClosed(context, peer);
+          if (isCallLink(peer)) context.callLinks.closed(peer);
+          else onClosed(context, peer);
         },
         // A message that is no message comes from somebody who was let in; the rest was not.
         refused: (why) => counts.add(isErrorCode(why) ? 'badMessages' : 'refusedConnections'),
@@ -215,6 +235,7 @@ export class RoomServer implements AsyncDisposable {
     this.#listener.stopAccepting();
     this.alerts[Symbol.dispose]();
     context.indexer[Symbol.dispose]();
+    context.callLinks[Symbol.dispose]();
     tellMembers(context, { notice: 'moved', retryAfterMs: DRAIN_RETRY_MS });
     await this.jobs[Symbol.asyncDispose]();
     await this.#hub[Symbol.asyncDispose]();
@@ -233,6 +254,8 @@ export class RoomServer implements AsyncDisposable {
 }
 
 const DRAIN_LOOK_MS = 10;
+// Calls have connections of their own, so that voice never waits behind messages.
+const isCallLink = ({ path }: Peer): boolean => path === '/v1/call';
 const jobPortsOf = (context: ServerContext): JobPorts => {
   const { log, store: state, blobs, clock, journal, hub, search, bug } = context;
   return {

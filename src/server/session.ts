@@ -13,7 +13,7 @@ import {
   REQUESTS,
 } from '../protocol/server.ts';
 import { CLOSE, textFrame } from '../protocol/websocket.ts';
-import { type Asker, membershipIn } from './access.ts';
+import { type Asker, mayCall, membershipIn } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';
 import { takePart } from './files.ts';
 import { HANDLERS } from './handlers.ts';
@@ -106,7 +106,10 @@ const admit = async (context: ServerContext, peer: Peer, needs: Needs, channel: 
   if (needs.role === 'admin' && member.role === 'member') throw new SottoError('request.notAllowed');
   if (needs.role === 'owner' && member.role !== 'owner') throw new SottoError('request.notAllowed');
   if (needs.channel === undefined || channel === undefined) return { peer, session, member, membership: undefined };
-  const membership = await membershipIn(context, member.id, channel as ChannelId, needs.channel);
+  const membership =
+    needs.channel === 'call'
+      ? await mayCall(context, member.id, channel as ChannelId)
+      : await membershipIn(context, member.id, channel as ChannelId, needs.channel);
   return { peer, session, member, membership };
 };
 

@@ -1,4 +1,5 @@
 // Every fuzz target.
+import { CALL_TARGETS } from './calls.ts';
 import { DISK_TARGETS } from './disk.ts';
 import { MEMBER_TARGETS } from './members.ts';
 import { PEER_TARGETS } from './peers.ts';
@@ -14,6 +15,7 @@ export const TARGETS: readonly Target[] = [
   ...PEER_TARGETS,
   ...SERVER_TARGETS,
   ...ROOM_TARGETS,
+  ...CALL_TARGETS,
   ...MEMBER_TARGETS,
   ...TOR_TARGETS,
   ...TYPED_TARGETS,

@@ -1,5 +1,6 @@
 import { TARGETS } from './all.ts';
+import { CALL_TARGETS } from './calls.ts';
 import { ROOM_TARGETS } from './rooms.ts';
 import { fuzz } from './target.ts';
 
-fuzz(ROOM_TARGETS, TARGETS.length);
+fuzz([...ROOM_TARGETS, ...CALL_TARGETS], TARGETS.length);

@@ -1,15 +1,6 @@
 // Targets for what comes out of a room: certificates, signed events, their contents, keys and sealed bodies.
 import { isDeepStrictEqual } from 'node:util';
 import {
-  announceStream,
-  FRAME_TYPE,
-  openAnnouncement,
-  openFrame,
-  readFrameHead,
-  sealFrame,
-  streamOf,
-} from '../../src/crypto/call-keys.ts';
-import {
   makeKeyWrap,
   openBody,
   openKeyWrap,
@@ -319,47 +310,5 @@ const published: Target = {
   },
 };
 
-const STREAM = streamOf(new Uint8Array(40).fill(9));
-const IN_CALL = {
-  serverId: SERVER_ID,
-  channel: PLACE.channel,
-  call: '0c'.repeat(16),
-  sender: ALICE.id,
-  device: ALICE.device,
-};
-
-const calls: Target = {
-  name: 'frames and streams of a call',
-  parsers: [
-    'src/crypto/call-keys.ts openFrame',
-    'src/crypto/call-keys.ts readFrameHead',
-    'src/crypto/call-keys.ts openAnnouncement',
-  ],
-  codes: ['frame.invalid', 'frame.undecryptable', 'event.invalid', 'event.forged'],
-  play: (dice) => {
-    if (dice.chance(0.3)) {
-      const said = announceStream(IN_CALL, STREAM, dice.int(256), ALICE.deviceSeed);
-      const given = dice.chance(0.8) ? mutateBytes(dice, said) : said;
-      const { stream, profile } = openAnnouncement(IN_CALL, given, ALICE.certified.signingKey);
-      return holds(same(announceStream(IN_CALL, stream, profile, ALICE.deviceSeed), given), 'it has one form only');
-    }
-    const [counter, last] = [dice.int(100), dice.int(100) - 1];
-    const plaintext = dice.bytes(dice.int(100));
-    const frame = sealFrame(IN_CALL, STREAM, { type: dice.pick(Object.values(FRAME_TYPE)), counter }, plaintext);
-    const given = dice.chance(0.7) ? mutateBytes(dice, frame) : frame;
-    holds(same(openFrame(IN_CALL, STREAM, last, given), plaintext), 'a frame opens as it was, or not at all');
-    holds(readFrameHead(given).counter === counter && counter > last, 'in its place only');
-  },
-};
-
 /** Everything that a server, and the members behind it, can show. */
-export const ROOM_TARGETS: readonly Target[] = [
-  certificates,
-  contents,
-  events,
-  bodies,
-  wraps,
-  senderKeys,
-  published,
-  calls,
-];
+export const ROOM_TARGETS: readonly Target[] = [certificates, contents, events, bodies, wraps, senderKeys, published];
