@@ -4,7 +4,15 @@ import type { Method, ParamsIn } from '../protocol/rpc.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import type { Argument, Command, CommandContext, Flag } from './command.ts';
 import { each, first, optional } from './give.ts';
-import { channelDetailText, channelText, deviceText, inviteText, memberText, serverText } from './show-rooms.ts';
+import {
+  callText,
+  channelDetailText,
+  channelText,
+  deviceText,
+  inviteText,
+  memberText,
+  serverText,
+} from './show-rooms.ts';
 
 const serverArg: Argument = { name: 'server', doc: 'a label or an id', complete: 'server' };
 const channelArg: Argument = {
@@ -367,5 +375,21 @@ const CHANNELS: readonly Command[] = [
   }),
 ];
 
+const CALLS: readonly Command[] = [
+  {
+    path: 'call list',
+    doc: 'calls in your channels and with you, and who is in them',
+    args: [serverArg],
+    methods: ['call.list'],
+    run: async (context) =>
+      each(
+        context,
+        await (await context.connect()).call('call.list', optional('server', context.args[0])),
+        callText,
+        'No calls.',
+      ),
+  },
+];
+
 /** Commands of this file, in the order of the help. */
-export const ROOM_COMMANDS: readonly Command[] = [...SERVERS, ...CHANNELS, ...MEMBERS];
+export const ROOM_COMMANDS: readonly Command[] = [...SERVERS, ...CHANNELS, ...MEMBERS, ...CALLS];

@@ -1,5 +1,12 @@
 // Servers, channels, members and invites as lines for people.
-import type { ChannelObject, DeviceObject, InviteObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
+import type {
+  CallObject,
+  ChannelObject,
+  DeviceObject,
+  InviteObject,
+  MemberObject,
+  ServerObject,
+} from '../protocol/rpc-rooms.ts';
 import { safeLine, safeName } from '../protocol/safe-text.ts';
 import { timeText } from './show.ts';
 
@@ -80,3 +87,18 @@ export const channelDetailText = (channel: ChannelObject): string =>
         `${member.verified ? '◆' : '◇'} ${safeName(member.name)}  ${member.role}${member.mutedUntil === undefined ? '' : '  muted'}`,
     ),
   ].join('\n');
+
+/** A call on one line. */
+export const callText = ({ conversation, startedAt, people }: CallObject): string =>
+  [
+    safeName(conversation),
+    `since ${timeText(startedAt)}`,
+    people.length === 0
+      ? 'over'
+      : people
+          .map(({ name, muted, deafened, linked }) => {
+            const how = !linked ? ' (away)' : deafened ? ' (deafened)' : muted ? ' (muted)' : '';
+            return `${safeName(name)}${how}`;
+          })
+          .join(', '),
+  ].join('  ');

@@ -2,7 +2,7 @@
 import type { Event, GapEvent, Status } from '../protocol/rpc.ts';
 import { safeLine, safeName } from '../protocol/safe-text.ts';
 import { fileText, messageText, sizeText } from './show.ts';
-import { serverText } from './show-rooms.ts';
+import { callText, serverText } from './show-rooms.ts';
 
 /** The whole status. */
 export const statusText = (status: Status): string => {
@@ -32,7 +32,7 @@ export const statusText = (status: Status): string => {
 /** An event on one line. */
 export const eventText = (event: Event | GapEvent): string => {
   if (event.kind === 'gap') return `gap: events after ${event.fromCursor} up to ${event.toCursor} are gone`;
-  const { message, contact, file, channel, member } = event;
+  const { message, contact, file, channel, member, call } = event;
   const about =
     message !== undefined && 'body' in message
       ? messageText(message)
@@ -45,7 +45,9 @@ export const eventText = (event: Event | GapEvent): string => {
                 .filter((one) => one !== undefined)
                 .map((one) => `${safeName(one.name)}@${safeName(one.server)}`)
                 .join('  ')
-            : (event.setting?.key ??
-              (event.tor === undefined ? (message?.id ?? '') : `${event.tor.state} ${event.tor.bootstrapPercent} %`));
+            : call !== undefined
+              ? callText(call)
+              : (event.setting?.key ??
+                (event.tor === undefined ? (message?.id ?? '') : `${event.tor.state} ${event.tor.bootstrapPercent} %`));
   return `${event.kind}  ${about}${event.detail === undefined ? '' : `  ${safeLine(event.detail)}`}`;
 };

@@ -2,6 +2,8 @@
 import type { SignalIdentity } from '../crypto/signal-stores.ts';
 import type { Clock, Link, LocalKeys, Log, Network, Random, ServerNetwork } from '../ports.ts';
 import type { SottoError } from '../protocol/errors.ts';
+import type { VolatileKind } from '../protocol/rpc.ts';
+import type { CallObject } from '../protocol/rpc-rooms.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type NewEvent, putEvent } from '../store/events.ts';
 import type { ClockWatch } from './clock-watch.ts';
@@ -49,12 +51,13 @@ export type Core = {
 };
 
 export type VolatileEvent = {
-  readonly kind: 'link.up' | 'link.down' | 'typing.changed' | 'presence.changed' | 'file.progressed';
+  readonly kind: VolatileKind;
 } & {
   readonly contactId?: number;
   readonly channelRow?: number;
   readonly memberRow?: number;
   readonly fileRow?: number;
+  readonly call?: CallObject;
   readonly state?: string;
   readonly detail?: string;
 };

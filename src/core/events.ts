@@ -2,11 +2,14 @@
 import type { Cancel } from '../ports.ts';
 import { EVENT_PAGE_MAX } from '../protocol/limits.ts';
 import type { Event, GapEvent } from '../protocol/rpc.ts';
+import { getChannel } from '../store/channels.ts';
 import { getContact } from '../store/contacts.ts';
 import { eventRange, listEvents } from '../store/events.ts';
 import { getFile } from '../store/files.ts';
+import { getMember } from '../store/members.ts';
 import type { Core, VolatileEvent } from './core.ts';
 import { contactObject, eventObject, fileObject } from './objects.ts';
+import { channelObject, memberObject } from './room-objects.ts';
 
 export type EventPage = { readonly events: readonly Event[]; readonly gap?: GapEvent };
 
@@ -80,12 +83,17 @@ export class Events {
     if (this.#subscribers.size === 0) return;
     const core = this.#core();
     const contact = event.contactId === undefined ? undefined : getContact(core.db, event.contactId);
+    const channel = event.channelRow === undefined ? undefined : getChannel(core.db, event.channelRow);
+    const member = event.memberRow === undefined ? undefined : getMember(core.db, event.memberRow);
     const file = event.fileRow === undefined ? undefined : getFile(core.db, event.fileRow);
     this.#tell({
       kind: event.kind,
       at: core.clock.now(),
       ...(contact === undefined ? {} : { contact: contactObject(contact) }),
+      ...(channel === undefined ? {} : { channel: channelObject(core, channel) }),
+      ...(member === undefined ? {} : { member: memberObject(core, member) }),
       ...(file === undefined ? {} : { file: fileObject(core, file) }),
+      ...(event.call === undefined ? {} : { call: event.call }),
       ...(event.state === undefined ? {} : { state: event.state }),
       ...(event.detail === undefined ? {} : { detail: event.detail }),
     });

@@ -9,10 +9,11 @@ import {
   SERVER_RETRY_MS_MAX,
   SERVER_RETRY_MS_MIN,
 } from '../protocol/limits.ts';
-import type { Answer, LogEvent, Notice, RequestName, RequestParamsIn } from '../protocol/server.ts';
+import type { Answer, LogEvent, Notice, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
 import { listChannels } from '../store/channels.ts';
 import { getServer, patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
+import { followCalls } from './room-calls.ts';
 import { openChannel, shutOut } from './room-history.ts';
 import { receiveInbox } from './room-inbox.ts';
 import { loggedIn, prepareKeys } from './room-login.ts';
@@ -46,6 +47,8 @@ export class RoomConnection {
   readonly receipts: Receipts;
   /** What members are, as the server tells while we are connected. */
   readonly presence = new Map<string, 'online' | 'away' | 'offline'>();
+  /** Calls that front ends were told of, by id. */
+  readonly calls = new Map<string, ServerCall>();
   /** Channels and members whose devices were asked for on this connection: one that was added before is known since. */
   readonly met = new Set<string>();
   state: ConnectionState = 'off';
@@ -183,6 +186,10 @@ export class RoomConnection {
     this.#attempts = 0;
     core.changed(this.serverId);
     this.sender.flush();
+    followCalls(core, this).catch((error: unknown) => {
+      // Lost again: the next log-in asks again.
+      if (expectedError(error) === undefined) core.queue.post(() => Promise.reject(error));
+    });
   }
 
   async #resume(answer: Answer<'login'>): Promise<void> {

@@ -15,6 +15,7 @@ import { getServer, listServers, patchServer, type ServerRow } from '../store/se
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { Context } from './methods.ts';
+import { callsOn } from './room-calls.ts';
 import { connectionOf, createChannel, joinChannel, publishControl, rotateChannel } from './room-channels.ts';
 import { ensureConversation } from './room-inbox.ts';
 import {
@@ -245,6 +246,11 @@ export const ROOM_HANDLERS: Handlers = {
         ...(retentionMs === undefined ? {} : { retentionMs }),
       });
     return shown(core, row.id);
+  },
+  'call.list': async ({ core }, { server }) => {
+    const servers = server === undefined ? listServers(core.db) : [findServer(core.db, server)];
+    const online = servers.filter((one) => server !== undefined || core.rooms.get(one.id)?.state === 'online');
+    return (await Promise.all(online.map(async (one) => callsOn(core, await connectionOf(core, one))))).flat();
   },
 };
 

@@ -1,4 +1,4 @@
-// What a server tells in passing: who writes, who is there, what another device of mine has read.
+// What a server tells in passing: who writes, who is there, who is in a call, what another device of mine has read.
 import { expectedError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import type { Notice } from '../protocol/server.ts';
@@ -6,6 +6,7 @@ import { getChannelById, patchChannel } from '../store/channels.ts';
 import { getConversationOfChannel } from '../store/conversations.ts';
 import { getMemberById, listDevices } from '../store/members.ts';
 import { type Core, commit } from './core.ts';
+import { tellCall } from './room-calls.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { keepMember, learnMembers } from './room-people.ts';
 import { markReadUpTo } from './room-read.ts';
@@ -43,6 +44,12 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     case 'member':
       commit(core, (changes) => keepMember(core, changes, connection, notice.member));
       return learnAgain(core, connection, notice.member.id);
+    case 'call':
+      return tellCall(core, connection, notice);
+    // Nobody here is in a call.
+    case 'call.stream':
+    case 'call.busy':
+      return undefined;
     case 'moved':
       return core.log.info('server.moved', { server: idOf(connection.row.uid) });
   }

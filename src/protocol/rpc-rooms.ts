@@ -99,6 +99,25 @@ const device = z.object({
   revoked: z.boolean(),
 });
 
+/** A call: of a conversation, over when nobody is in it. `linked` is false while somebody’s connection is being dialled. */
+const call = z.object({
+  id: z.string(),
+  conversation: z.string(),
+  conversationId: z.string(),
+  server: z.string(),
+  startedAt: time,
+  people: z.array(
+    z.object({
+      id: z.string(),
+      name: z.string(),
+      mine: z.boolean(),
+      muted: z.boolean(),
+      deafened: z.boolean(),
+      linked: z.boolean(),
+    }),
+  ),
+});
+
 const method = <Params extends z.ZodType, Result extends z.ZodType>(doc: string, params: Params, result: Result) => ({
   doc,
   params,
@@ -222,6 +241,7 @@ export const ROOM_METHODS = {
     }),
     channelObject,
   ),
+  'call.list': method('Calls of my channels and with members, and who is in them.', onServer, z.array(call)),
 } as const;
 
 export type ServerObject = z.infer<typeof serverObject>;
@@ -229,6 +249,7 @@ export type MemberObject = z.infer<typeof memberObject>;
 export type ChannelObject = z.infer<typeof channelObject>;
 export type InviteObject = z.infer<typeof invite>;
 export type DeviceObject = z.infer<typeof device>;
+export type CallObject = z.infer<typeof call>;
 
 /** Kinds of committed events about rooms. */
 export const ROOM_EVENT_KINDS = [

@@ -12,7 +12,14 @@ import {
   REACTION_CHARS_MAX,
   WAIT_MS_MAX,
 } from './limits.ts';
-import { type ChannelObject, type MemberObject, ROOM_EVENT_KINDS, ROOM_METHODS, serverObject } from './rpc-rooms.ts';
+import {
+  type CallObject,
+  type ChannelObject,
+  type MemberObject,
+  ROOM_EVENT_KINDS,
+  ROOM_METHODS,
+  serverObject,
+} from './rpc-rooms.ts';
 
 /** Rises when a method or a field is removed or renamed. */
 export const RPC_VERSION = 1;
@@ -244,6 +251,7 @@ export const VOLATILE_KINDS = [
   'typing.changed',
   'presence.changed',
   'file.progressed',
+  'voice.changed',
 ] as const;
 
 // methods
@@ -595,6 +603,7 @@ export type Event = {
   readonly channel?: ChannelObject;
   readonly member?: MemberObject;
   readonly file?: FileObject;
+  readonly call?: CallObject;
   readonly setting?: SettingRow;
   readonly tor?: Status['tor'];
   readonly conversation?: string;

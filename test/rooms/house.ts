@@ -14,7 +14,7 @@ const PROGRAM = resolve('bin/sotto');
 
 /** `sotto serve` in a process of its own, which may die and come back under its address. */
 export class Serving {
-  readonly #dir: string;
+  readonly dir: string;
   #child: ChildProcess | undefined;
   #address = '127.0.0.1:0';
   /** The owner's link. */
@@ -22,7 +22,7 @@ export class Serving {
   #err = '';
 
   constructor(dir: string) {
-    this.#dir = dir;
+    this.dir = dir;
   }
 
   get pid(): number {
@@ -30,7 +30,7 @@ export class Serving {
   }
 
   async start(): Promise<void> {
-    const args = ['serve', '--data-dir', this.#dir, '--listen', this.#address, '--json'];
+    const args = ['serve', '--data-dir', this.dir, '--listen', this.#address, '--json'];
     const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     child.stderr.on('data', (chunk: Buffer) => {
@@ -59,7 +59,7 @@ export class Serving {
 
   /** Runs `sotto serve admin …`; gives what it printed. */
   async admin(...args: string[]): Promise<string> {
-    const child = spawn(PROGRAM, ['serve', 'admin', ...args, '--data-dir', this.#dir, '--json']);
+    const child = spawn(PROGRAM, ['serve', 'admin', ...args, '--data-dir', this.dir, '--json']);
     let out = '';
     child.stdout.on('data', (chunk: Buffer) => {
       out += chunk;
