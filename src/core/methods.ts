@@ -39,6 +39,7 @@ import {
   conversationObject,
   FOREVER,
   messageObject,
+  messageObjects,
   messageWithVersions,
   safetyOf,
   selfObject,
@@ -267,10 +268,9 @@ const HANDLERS: Handlers = {
         ? undefined
         : getChannel(core.db, conversation.channelRow);
     if (channel !== undefined && params.at !== undefined) {
-      const beforeRow = rangeOf(core, { before: params.before, after: undefined }).before;
       const messages = rewind(core, channel, {
         at: params.at,
-        beforeRow,
+        beforeRow: params.before === undefined ? undefined : rangeOf(core, { before: params.before }).before,
         limit: params.limit + 1,
         thread: threadOf(core, params.thread),
       });
@@ -278,10 +278,10 @@ const HANDLERS: Handlers = {
     }
     const rows = pageOf(core, conversation.id, params);
     return {
-      messages: rows
-        .slice(rows.length > params.limit && params.after === undefined ? 1 : 0)
-        .slice(0, params.limit)
-        .map((row) => messageObject(core, row)),
+      messages: messageObjects(
+        core,
+        rows.slice(rows.length > params.limit && params.after === undefined ? 1 : 0).slice(0, params.limit),
+      ),
       more: rows.length > params.limit,
     };
   },
@@ -291,7 +291,7 @@ const HANDLERS: Handlers = {
       const conversation =
         params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
       const rows = listUnread(core.db, conversation?.id, rangeOf(core, params), params.limit + 1);
-      const messages = rows.slice(0, params.limit).map((row) => messageObject(core, row));
+      const messages = messageObjects(core, rows.slice(0, params.limit));
       if (params.markRead === true) markRows(core, rows.slice(0, params.limit));
       return { messages, more: rows.length > params.limit };
     }),

@@ -38,10 +38,17 @@ export const selfObject = (core: Core, name: string): AccountObject => {
   };
 };
 
+/** What messages of one answer share, looked up once. It is of one turn: what changes afterwards is not in it. */
+export type Seen = {
+  readonly conversations: Map<number, { readonly row: ConversationRow; readonly name: string }>;
+  readonly authors: Map<number | null, string>;
+};
+/** For a new answer. */
+export const nothingSeen = (): Seen => ({ conversations: new Map(), authors: new Map() });
+
 /** A message as `read`, `send` and events show it. */
-export const messageObject = (core: Core, row: MessageRow): Message => {
-  const conversation = conversationOf(core.db, row.conversationId);
-  const { name, me, from } = namesIn(core, conversation, row);
+export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen()): Message => {
+  const { conversation, name, me, from } = namesIn(core, row, seen);
   const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
   return {
     id: idOf(row.messageId),
@@ -54,7 +61,7 @@ export const messageObject = (core: Core, row: MessageRow): Message => {
     mine: row.mine === 1,
     reactions: listReactions(core.db, row.id).map(({ emoji, mine, memberRow }) => ({
       emoji,
-      from: mine === 1 ? me : (memberRow ?? 0) > 0 ? memberName(core.db, memberRow ?? 0) : name,
+      from: mine === 1 ? me : (memberRow ?? 0) > 0 ? authorOf(core, memberRow ?? 0, seen) : name,
       mine: mine === 1,
     })),
     ...when('receivedAt', row.receivedAt),
@@ -76,20 +83,42 @@ export const messageObject = (core: Core, row: MessageRow): Message => {
   };
 };
 
+/** Messages of one answer. */
+export const messageObjects = (core: Core, rows: readonly MessageRow[]): Message[] => {
+  const seen = nothingSeen();
+  return rows.map((row) => messageObject(core, row, seen));
+};
+
 const answersOf = (core: Core, row: MessageRow) => {
   const answers = row.thread === null ? countThread(core.db, row.conversationId, row.messageId) : 0;
   return answers === 0 ? {} : { answers };
 };
 
-/** What a conversation, I in it, and the author of a message are called. */
-const namesIn = (core: Core, conversation: ConversationRow, row: MessageRow) => {
-  const name = conversationName(core.db, conversation);
+/** The conversation of a message, and what it, I in it, and the author are called. */
+const namesIn = (core: Core, row: MessageRow, seen: Seen) => {
+  const { row: conversation, name } = conversationIn(core, row.conversationId, seen);
   if (conversation.kind === 'contact') {
     const me = nicknameOf(core.db);
-    return { name, me, from: row.mine === 1 ? me : name };
+    return { conversation, name, me, from: row.mine === 1 ? me : name };
   }
-  const from = memberName(core.db, row.memberRow);
-  return { name, me: row.mine === 1 ? from : nicknameOf(core.db), from };
+  const from = authorOf(core, row.memberRow, seen);
+  return { conversation, name, me: row.mine === 1 ? from : nicknameOf(core.db), from };
+};
+
+const conversationIn = (core: Core, id: number, { conversations }: Seen) => {
+  const known = conversations.get(id);
+  if (known !== undefined) return known;
+  const row = conversationOf(core.db, id);
+  const found = { row, name: conversationName(core.db, row) };
+  conversations.set(id, found);
+  return found;
+};
+
+/** What a member who wrote is called. */
+export const authorOf = ({ db }: Core, memberRow: number | null, { authors }: Seen): string => {
+  const name = authors.get(memberRow) ?? memberName(db, memberRow);
+  authors.set(memberRow, name);
+  return name;
 };
 
 /** A message with its earlier texts. */

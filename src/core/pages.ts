@@ -12,7 +12,7 @@ import {
 import { searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
 import { findContact, findConversation, findMessage } from './names.ts';
-import { messageObject } from './objects.ts';
+import { messageObject, nothingSeen } from './objects.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 
@@ -62,8 +62,9 @@ export const search = (core: Core, params: Params<'message.search'>): Result<'me
     ...rangeOf(core, params),
     limit: params.limit + 1,
   });
+  const seen = nothingSeen();
   return {
-    messages: hits.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row), snippet })),
+    messages: hits.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row, seen), snippet })),
     more: hits.length > params.limit,
   };
 };

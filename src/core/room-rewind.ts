@@ -4,39 +4,36 @@ import type { Role } from '../protocol/room-content.ts';
 import type { Message } from '../protocol/rpc.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import type { ChannelRow } from '../store/channels.ts';
-import { listMessagesBefore, listVersions, type MessageRow } from '../store/messages.ts';
+import { listMessagesBack, listVersions, type MessageRow, placeOf } from '../store/messages.ts';
 import { lastRoomEventOf, listChannelEventsBack, listRoomEventsOfMessage, roomSeqAt } from '../store/room-events.ts';
 import { changedMembers, stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
-import { messageObject } from './objects.ts';
+import { authorOf, messageObject, nothingSeen, type Seen } from './objects.ts';
 import { conversationOfChannel } from './room-apply.ts';
-import { memberName } from './room-names.ts';
 import { channelDetail, memberList } from './room-objects.ts';
 
-/** Up to `limit` messages of a channel as they were at `at`, oldest first, the page that ends there (or before a row). */
+/**
+ * Up to `limit` messages of a channel as they were at `at`, in the order of its log: the last ones then, or those before row
+ * `beforeRow`.
+ */
 export const rewind = (
   core: Core,
   channel: ChannelRow,
   options: {
     readonly at: number;
-    readonly beforeRow: number;
+    readonly beforeRow: number | undefined;
     readonly limit: number;
     readonly thread: Uint8Array | null;
   },
 ): Message[] => {
-  const seq = roomSeqAt(core.db, channel.id, options.at);
+  const { at, beforeRow, limit, thread } = options;
+  const seq = roomSeqAt(core.db, channel.id, at);
   const conversation = conversationOfChannel(core, channel);
-  const found: Message[] = [];
-  let before = options.beforeRow;
-  while (found.length < options.limit) {
-    const rows = listMessagesBefore(core.db, conversation.id, before, options.limit, options.thread).reverse();
-    if (rows.length === 0) break;
-    for (const row of rows) {
-      before = row.id;
-      if (row.seq !== null && row.seq <= seq && found.length < options.limit) found.push(asOf(core, row, seq));
-    }
-  }
-  return found.reverse();
+  const end = { seq: seq + 1, id: 0 };
+  const before = beforeRow === undefined ? end : placeOf(core.db, conversation.id, beforeRow);
+  const rows = listMessagesBack(core.db, conversation.id, before.seq > seq ? end : before, limit, thread).reverse();
+  const seen = nothingSeen();
+  return rows.map((row) => asOf(core, row, seq, seen));
 };
 
 /** A channel as it was at a time: its topic and who was in it, of what we could see. */
@@ -73,8 +70,8 @@ const restore = (roles: Map<MemberId, Role>, id: MemberId, role: Role | null): v
   else roles.set(id, role);
 };
 
-const asOf = (core: Core, row: MessageRow, seq: number): Message => {
-  const now = messageObject(core, row);
+const asOf = (core: Core, row: MessageRow, seq: number, seen: Seen): Message => {
+  const now = messageObject(core, row, seen);
   const events = listRoomEventsOfMessage(core.db, row.id, seq);
   // The bodies are gone from here as from everywhere: that something was there is all that can be told.
   if (row.deletedAt !== null) return now;
@@ -84,7 +81,7 @@ const asOf = (core: Core, row: MessageRow, seq: number): Message => {
   const reactions = new Map<string, Message['reactions'][number]>();
   let pinnedAt: number | undefined;
   for (const { kind, value, memberRow, at } of events) {
-    const from = memberName(core.db, memberRow);
+    const from = authorOf(core, memberRow, seen);
     if (kind === 'react')
       reactions.set(`${memberRow} ${value}`, { emoji: value, from, mine: from === now.from && now.mine });
     if (kind === 'unreact') reactions.delete(`${memberRow} ${value}`);

@@ -129,6 +129,41 @@ export const listMessagesBefore = (
     )
     .reverse();
 
+/** A place in a channel: the rows of a seq, which two logs of one server may both have, stand in the order of their ids. */
+export type Place = { readonly seq: number; readonly id: number };
+
+/** Up to `limit` messages of a channel that the server had placed before a place, the last first. With `thread`, of that. */
+export const listMessagesBack = (
+  db: Database,
+  conversationId: number,
+  { seq, id }: Place,
+  limit: number,
+  thread: Uint8Array | null = null,
+): MessageRow[] =>
+  db.all<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.seq <= ? AND (m.seq < ? OR m.id < ?) ${THREAD}
+       ORDER BY m.seq DESC, m.id DESC LIMIT ?`,
+    conversationId,
+    seq,
+    seq,
+    id,
+    thread,
+    thread,
+    thread,
+    limit,
+  );
+
+/** The place of a row, or behind the last one before it that has a place. */
+export const placeOf = (db: Database, conversationId: number, row: number): Place => {
+  const last = db.get<Place>(
+    'SELECT seq, id FROM messages WHERE conversation_id = ? AND id <= ? AND seq IS NOT NULL ORDER BY id DESC LIMIT 1',
+    conversationId,
+    row,
+  );
+  if (last === undefined) return { seq: 0, id: 0 };
+  return last.id === row ? last : { seq: last.seq + 1, id: 0 };
+};
+
 /** Rows between two, both left out. */
 export type RowRange = { readonly after: number; readonly before: number };
 

@@ -39,8 +39,8 @@ export const putRoomEvent = (db: Database, channelRow: number, row: RoomEventRow
 
 /** The last event not later than `at`; 0 when there is none. */
 export const roomSeqAt = (db: Database, channelRow: number, at: number): number =>
-  db.get<{ seq: number | null }>(
-    'SELECT max(seq) AS seq FROM room_events WHERE channel_row = ? AND at <= ?',
+  db.get<{ seq: number }>(
+    'SELECT seq FROM room_events WHERE channel_row = ? AND at <= ? ORDER BY at DESC, seq DESC LIMIT 1',
     channelRow,
     at,
   )?.seq ?? 0;

@@ -14,8 +14,11 @@ import {
   editMessage,
   firstRowAt,
   getMessage,
+  listMessagesBack,
   listMessagesBefore,
   listVersions,
+  patchMessage,
+  placeOf,
   putMessage,
   removeMessage,
 } from './messages.ts';
@@ -239,6 +242,30 @@ describe('the store', () => {
     putEvent(db, { at: 1, kind: 'message.received', contactId });
     expect(listEvents(db, 0, 10)).toHaveLength(1);
   });
+});
+
+test('in the order of its log, a channel is read in pages that neither miss nor repeat a row', () => {
+  // 4 and 5 opened late; two logs had a seq 6; the last waits for its place.
+  const seqs = [1, 2, 3, 6, 6, 7, 4, 5, 8];
+  const ids = seqs.map((seq, i) => {
+    const id = say(10 + i, `text ${i}`);
+    patchMessage(db, id, { seq });
+    return id;
+  });
+  say(50, 'waits');
+  const pages = (limit: number): number[] => {
+    const read: number[] = [];
+    for (let before = { seq: 8, id: 0 }; ; ) {
+      const page = listMessagesBack(db, conversationId, before, limit);
+      read.push(...page.map(({ seq }) => seq ?? 0));
+      const end = page.at(-1);
+      if (end === undefined) return read;
+      before = placeOf(db, conversationId, end.id);
+    }
+  };
+  for (const limit of [1, 2, 3, 100]) expect(pages(limit)).toEqual([7, 6, 6, 5, 4, 3, 2, 1]);
+  expect(placeOf(db, conversationId, (ids.at(-1) ?? 0) + 1)).toEqual({ seq: 9, id: 0 });
+  expect(placeOf(db, conversationId, (ids[0] ?? 0) - 1)).toEqual({ seq: 0, id: 0 });
 });
 
 test('the lines of a backup are all rows of its tables, page by page, and make the same rows again', () => {

@@ -1,5 +1,6 @@
 // What people do with messages in channels of every kind, through daemons and a server.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Message } from '../../src/protocol/rpc.ts';
 import { type Guest, House } from './house.ts';
 
 const SECRET = 'tulip mania in amsterdam';
@@ -112,6 +113,19 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
       });
     const then = (await bob.messages(channel, { at })).at(-1);
     expect(then).toMatchObject({ id: red.id, body: '', deletedAt: expect.any(Number) });
+    // Page by page it is the same.
+    const whole = await bob.messages(channel, { at });
+    const pages: Message[] = [];
+    for (let more = true; more; ) {
+      const before = pages[0]?.id;
+      const page = await bob.call('message.list', {
+        ...{ conversation: channel, at, limit: 2 },
+        ...(before === undefined ? {} : { before }),
+      });
+      pages.unshift(...page.messages);
+      more = page.more;
+    }
+    expect(pages).toEqual(whole);
   });
 
   test('mentions count apart, until they are read', async () => {
