@@ -324,6 +324,8 @@ export const EVENT_ID_AHEAD_MS_MAX = 1 * HOUR;
 /** How soon after an event the index of its open channel follows, and how many batches a search waits for. */
 export const INDEX_MS = 1 * SECOND;
 export const SEARCH_BATCHES_MAX = 10;
+/** Between two looks at some entries of the index, while all of it is looked through. */
+export const RECONCILE_MS = 20;
 /** What is too often within a window, for a line of the audit log. */
 export const ALERT_WINDOW_MS = 1 * MINUTE;
 export const ALERTS = { joins: 30, loginFailures: 100, rateLimited: 200, badMessages: 200 } as const;

@@ -2,7 +2,7 @@
 import type { Cancel } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
 import type { ChannelId } from '../protocol/ids.ts';
-import { INDEX_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { INDEX_MS, RECONCILE_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { ServerContext } from './context.ts';
 import { LogError } from './event-log.ts';
 import type { StateStore } from './state-store.ts';
@@ -12,6 +12,7 @@ export class Indexer implements Disposable {
   readonly #context: Pick<ServerContext, 'search' | 'clock' | 'journal' | 'bug'>;
   readonly #due = new Set<ChannelId>();
   #cancel: Cancel | undefined;
+  #cancelLook: Cancel | undefined;
   #isOver = false;
 
   constructor(context: Pick<ServerContext, 'search' | 'clock' | 'journal' | 'bug'>) {
@@ -34,15 +35,39 @@ export class Indexer implements Disposable {
     }
   }
 
-  /** Looks at every entry: what a death between the two files left. */
-  async reconcile(): Promise<void> {
-    for (let doc: number | undefined = 0; doc !== undefined && !this.#isOver; )
-      doc = await this.#context.search.reconcile(doc);
+  /** Looks at every entry, a few at a time: what a death between the two files left. One look at all goes on at once. */
+  reconcile(): void {
+    if (this.#cancelLook === undefined) this.#look(0);
   }
 
   [Symbol.dispose](): void {
     this.#isOver = true;
     this.#cancel?.();
+    this.#cancelLook?.();
+  }
+
+  #look(doc: number): void {
+    if (this.#isOver) return;
+    this.#cancelLook = this.#context.clock.after(RECONCILE_MS, () => {
+      this.#lookAt(doc).then(
+        (next) => {
+          this.#cancelLook = undefined;
+          if (next !== undefined) this.#look(next);
+        },
+        (error: unknown) => this.#context.bug(error),
+      );
+    });
+  }
+
+  async #lookAt(doc: number): Promise<number | undefined> {
+    try {
+      return await this.#context.search.reconcile(doc);
+    } catch (error) {
+      // A full disk: at the next time.
+      if (!isPassing(error)) throw error;
+      this.#context.journal.warn('search.notReconciled', {});
+      return undefined;
+    }
   }
 
   // One batch of each channel, then the others' turn.
@@ -64,10 +89,12 @@ export class Indexer implements Disposable {
         if (!(await this.#context.search.fill(channel))) this.#due.delete(channel);
       } catch (error) {
         // A full disk: later.
-        if (expectedError(error) === undefined && !(error instanceof LogError)) throw error;
+        if (!isPassing(error)) throw error;
         this.#context.journal.warn('search.notFilled', {});
         return;
       }
     }
   }
 }
+
+const isPassing = (error: unknown): boolean => expectedError(error) !== undefined || error instanceof LogError;

@@ -18,7 +18,7 @@ CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
 `;
 const SIGNATURE_BYTES = 64;
 const BATCH = { events: 200, bytes: 512 * 1024 };
-const PLACES = 500;
+const PLACES = 50;
 
 export type Found = { readonly seqs: readonly Seq[]; readonly more: boolean };
 

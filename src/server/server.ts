@@ -275,7 +275,7 @@ const jobPortsOf = (context: ServerContext): JobPorts => {
     },
     tidy: async () => {
       for (const rate of Object.values(context.rates)) rate.sweep(clock.monotonic());
-      await context.indexer.reconcile();
+      context.indexer.reconcile();
     },
   };
 };

@@ -1,7 +1,7 @@
 // What goes on by itself: bodies end, channels forget, files go, and open channels can be searched. Each may run again.
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { termsOf } from '../../src/protocol/search-words.ts';
 import { EVENT } from '../../src/protocol/server.ts';
 import { Hosted, type Member, type Room } from './scene.ts';
@@ -187,6 +187,20 @@ describe('the search of an open channel', () => {
     expect((await find(bob, room, 'erase')).seqs).toEqual([]);
     const sealed = await alice.create(`room${++made}`, { encryption: 'members', history: 'joined' });
     await expect(find(alice, sealed, 'word')).rejects.toMatchObject({ code: 'request.refused' });
+  });
+
+  test('holds no word for long of a body whose erasure a death has cut short', async () => {
+    const room = await withBob();
+    for (let i = 0; i < 60; i++) await alice.write(room, text(`severed ${i}`));
+    const { seq } = await alice.write(room, text('severed last'));
+    expect((await find(bob, room, 'severed')).seqs).toHaveLength(61);
+    const held = () =>
+      hosted.store.search.find(room.channel, termsOf('severed'), { from: 0, before: seq + 1, limit: 100 }).seqs;
+    await hosted.store.log.erase(room.channel, [seq]);
+    expect(held()).toHaveLength(61);
+    await run('tidy');
+    await vi.waitFor(() => expect(held()).toHaveLength(60), 10_000);
+    expect(held()).not.toContain(seq);
   });
 
   test('is made anew from the log when its file is lost', async () => {
