@@ -9,16 +9,19 @@ import { cacheDir } from '../actor.ts';
 import { CLI_FIGURES } from './cli-figures.ts';
 import { CORE_FIGURES } from './core-figures.ts';
 import { type Bench, type Figure, type FigureResult, judge, short } from './figure.ts';
+import { HISTORY_FIGURES } from './history-figures.ts';
 import { LOG_FIGURES } from './log-figures.ts';
 import { STORE_FIGURES } from './store-figures.ts';
 import { TOR_FIGURES } from './tor-figures.ts';
 import { WIRE_FIGURES } from './wire-figures.ts';
 
+/** What `sotto bench server` measures. */
+const SERVER_FIGURES: readonly Figure[] = [...LOG_FIGURES, ...HISTORY_FIGURES];
 const FIGURES: readonly Figure[] = [
   ...CLI_FIGURES,
   ...CORE_FIGURES,
   ...STORE_FIGURES,
-  ...LOG_FIGURES,
+  ...SERVER_FIGURES,
   ...WIRE_FIGURES,
   ...TOR_FIGURES,
 ];
@@ -113,9 +116,14 @@ const measure = async (figure: Figure, bench: Bench): Promise<Row> => {
   }
 };
 
-// A name chooses itself and everything below it: `search` is `search.warm` and `search.cold`.
+// A name chooses itself and everything below it, `search` is `search.warm` and `search.cold`; `server` all of a server.
 const chosen = (figure: Figure, names: readonly string[]): boolean =>
-  names.some((name) => figure.name === name || figure.name.startsWith(`${name}.`));
+  names.some(
+    (name) =>
+      figure.name === name ||
+      figure.name.startsWith(`${name}.`) ||
+      (name === 'server' && SERVER_FIGURES.includes(figure)),
+  );
 
 const lineOf = (row: Row): string => {
   if ('skipped' in row) return `${row.name}  skipped: ${row.skipped}`;

@@ -134,8 +134,11 @@ const conversationOf = (conversations: readonly number[], i: number, messages: n
   return others[Math.floor(((chance - BIG_SHARE) / (1 - BIG_SHARE)) * others.length)] ?? big;
 };
 
-// About 100 characters; words are as unevenly frequent as in a language.
-const bodyOf = (i: number, fraction: () => number): string => {
+/**
+ * Text number `i` of a fixture, about 100 characters; words are as unevenly frequent as in a language. `common` is in every
+ * second one, `uncommon` in one of 100, `rare` in one of 10,000.
+ */
+export const bodyOf = (i: number, fraction: () => number): string => {
   const words = Array.from({ length: 14 }, () => `w${Math.floor(WORDS * fraction() ** 3).toString(36)}x`);
   if (fraction() < 0.5) words.push('common');
   if (i % 100 === 17) words.push('uncommon');

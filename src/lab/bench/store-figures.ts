@@ -33,7 +33,7 @@ const QUERIES = (): Readonly<Record<string, Query>> => {
 };
 
 /** Runs the daemon of a fixture while `body` measures. */
-const withDaemon = async <T>(dir: string, body: (actor: Actor) => Promise<T>): Promise<T> => {
+export const withDaemon = async <T>(dir: string, body: (actor: Actor) => Promise<T>): Promise<T> => {
   const actor = new Actor(accountPaths(placesOf(dir, process.env), 'alice', process.env), dir);
   await actor.start();
   try {
@@ -47,7 +47,7 @@ const withDaemon = async <T>(dir: string, body: (actor: Actor) => Promise<T>): P
 const sizeOf = (bench: Bench): number => (bench.quick ? FIXTURE_MESSAGES / 10 : FIXTURE_MESSAGES);
 
 /** The p95 of each query, the worst of which is the figure. */
-const worst = (times: ReadonlyMap<string, readonly number[]>): Measured => {
+export const worst = (times: ReadonlyMap<string, readonly number[]>): Measured => {
   const p95 = [...times].map(([name, values]) => [name, quantile(values, 0.95)] as const).sort((a, b) => b[1] - a[1]);
   const told = p95.slice(0, 3).map(([name, ms]) => `${name}: ${short(ms)}`);
   const all = [...times.values()].flat();
