@@ -6,8 +6,17 @@ import { ID_BYTES, idBytes } from '../protocol/ids.ts';
 import { parseInviteLink } from '../protocol/invite-link.ts';
 import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
+import { getMemberById } from '../store/members.ts';
 import { nicknameOf } from '../store/self.ts';
-import { getServer, getServerByKey, getServerByLabel, patchServer, putServer, removeServer } from '../store/servers.ts';
+import {
+  getServer,
+  getServerByKey,
+  getServerByLabel,
+  patchServer,
+  putServer,
+  removeServer,
+  type ServerRow,
+} from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { Waits } from './waits.ts';
 
@@ -69,12 +78,19 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   );
   if (connection.state === 'online') return id;
   const error = connection.lastError ?? new SottoError('server.timeout');
-  // Nothing came of it: the next try begins anew, with another link if need be.
   core.rooms.drop(id);
-  await core.queue.call(() =>
-    commit(core, () => (getServer(core.db, id)?.state === 'joining' ? removeServer(core.db, id) : undefined)),
-  );
+  await core.queue.call(() => commit(core, () => undoJoin(core, id, known)));
   throw error;
+};
+
+// Nothing came of it: the next try begins anew, with another link if need be. A server that we were on keeps its history.
+const undoJoin = (core: Core, id: number, known: ServerRow | undefined): void => {
+  const row = getServer(core.db, id);
+  if (row?.state !== 'joining') return;
+  if (known === undefined || getMemberById(core.db, id, row.memberId) === undefined) return removeServer(core.db, id);
+  const { label, origin, clearnet, invite, memberName } = known;
+  const state = known.state === 'joining' ? 'left' : known.state;
+  patchServer(core.db, id, { label, origin, clearnet, invite, memberName, state });
 };
 
 /** Ends a membership here; with `erase` the server forgets the member first. */

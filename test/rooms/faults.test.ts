@@ -141,3 +141,19 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   expect(await bob.bodies('#both')).toBeInstanceOf(Array);
   expect(await house.server.admin('audit')).toContain('bob');
 });
+
+test('a server that was left keeps its history, also when it does not answer who comes again', async () => {
+  const { house, alice, bob } = await House.open('alice', 'bob');
+  await using _house = house;
+  await alice.call('channel.create', { name: '#kept', encryption: 'open' });
+  await bob.call('channel.join', { channel: '#kept' });
+  await bob.say('#kept', 'before');
+  await bob.call('server.leave', { server: 'home' });
+  const link = await alice.invite();
+  await house.server.stop();
+  expect(await bob.refused('server.join', { link, name: 'bob', label: 'home' })).not.toBe('nothing was refused');
+  expect(await bob.call('server.list', {})).toEqual([]);
+  await house.server.start();
+  await bob.call('server.join', { link, name: 'bob', label: 'home' });
+  expect(await bob.bodies('#kept')).toEqual(['before']);
+});
