@@ -89,43 +89,92 @@ export const conversationOfChannel = (core: Core, channel: ChannelRow): Conversa
   return conversation;
 };
 
-const applyText = (
-  scene: RoomScene,
-  { event, member, isMine, isAnswer }: Given,
-  content: Extract<Content, { kind: 'text' }>,
-): Applied => {
-  const { core, changes } = scene;
-  const conversation = conversationOfChannel(core, scene.channel);
-  const messageId = idBytes(event.id);
-  const known = getMessageById(core.db, conversation.id, messageId);
-  const expiresAt = content.expiresMs === undefined ? null : changes.at + content.expiresMs;
-  if (expiresAt !== null) changes.expiry = true;
-  // From before a restore of the account: it is where it was.
-  if (known !== undefined && !isAnswer && known.state !== 'queued') {
-    patchMessage(core.db, known.id, { seq: event.seq });
-    return { kind: 'text', value: '', messageRow: known.id };
-  }
+const applyText = (scene: RoomScene, given: Given, content: Extract<Content, { kind: 'text' }>): Applied => {
+  const known = applyKnown(scene, given, content);
+  const messageRow =
+    known?.id ??
+    putNew(scene, given, { ...content, body: content.text, fileId: null, isForMe: mentions(scene, content) });
+  return { kind: 'text', value: '', messageRow };
+};
+
+const applyFile = (scene: RoomScene, given: Given, content: Extract<Content, { kind: 'file' }>): Applied => {
+  const { core, channel, changes } = scene;
+  const { id } = given.event;
+  const known = applyKnown(scene, given, content);
   if (known !== undefined) {
-    // Mine, as the server has placed it: before nothing that came after it, behind all that came before.
-    const row = hasLater(core.db, known) ? moveToEnd(core.db, known) : known.id;
-    patchMessage(core.db, row, {
-      seq: event.seq,
-      sentAt: event.at,
-      state: 'sent',
-      reason: '',
-      ...(expiresAt === null ? {} : { expiresAt }),
-    });
-    patchConversation(core.db, conversation.id, { lastAt: event.at });
-    if (known.state === 'queued') changes.event({ kind: 'message.sent', messageRow: row });
-    return { kind: 'text', value: '', messageRow: row };
+    if (known.isPlaced && known.fileId !== null) {
+      patchFile(core.db, known.fileId, { state: 'done' });
+      changes.endedFiles.set(known.fileId, id);
+      changes.event({ kind: 'file.completed', fileRow: known.fileId });
+    }
+    return { kind: 'file', value: '', messageRow: known.id };
   }
-  const mention = isMine ? 0 : mentions(scene, content) ? 1 : 0;
-  const isRead = isMine || event.seq <= scene.channel.readSeq;
+  const fileId = putRoomFile(core, changes, conversationOfChannel(core, channel), { id, content });
+  if (fileId === undefined) return { kind: 'file', ...NOTHING };
+  const messageRow = putNew(scene, given, { ...content, body: content.name, fileId, isForMe: false });
+  changes.event({ kind: 'file.offered', fileRow: fileId });
+  return { kind: 'file', value: '', messageRow };
+};
+
+type Ending = { readonly expiresMs?: number | undefined };
+
+const endOf = (changes: Changes, { expiresMs }: Ending): number | null => {
+  if (expiresMs === undefined) return null;
+  changes.expiry = true;
+  return changes.at + expiresMs;
+};
+
+/** A message that is here already: mine gets the place that the server gave it; one from before a restore is where it was. */
+const applyKnown = (
+  { core, channel, changes }: RoomScene,
+  { event, isAnswer }: Given,
+  content: Ending,
+): (Pick<MessageRow, 'id' | 'fileId'> & { readonly isPlaced: boolean }) | undefined => {
+  const conversation = conversationOfChannel(core, channel);
+  const known = getMessageById(core.db, conversation.id, idBytes(event.id));
+  if (known === undefined) return undefined;
+  const { fileId } = known;
+  if (!isAnswer && known.state !== 'queued') {
+    patchMessage(core.db, known.id, { seq: event.seq });
+    return { id: known.id, fileId, isPlaced: false };
+  }
+  // Before nothing that came after it, behind all that came before.
+  const id = hasLater(core.db, known) ? moveToEnd(core.db, known) : known.id;
+  const expiresAt = endOf(changes, content);
+  patchMessage(core.db, id, {
+    seq: event.seq,
+    sentAt: event.at,
+    state: 'sent',
+    reason: '',
+    ...(expiresAt === null ? {} : { expiresAt }),
+  });
+  patchConversation(core.db, conversation.id, { lastAt: event.at });
+  if (known.state === 'queued') changes.event({ kind: 'message.sent', messageRow: id });
+  return { id, fileId, isPlaced: true };
+};
+
+type NewText = Ending & {
+  readonly body: string;
+  readonly fileId: number | null;
+  readonly isForMe: boolean;
+  readonly replyTo?: string | undefined;
+  readonly thread?: string | undefined;
+};
+
+/** Adds a message that is not here yet; gives its row. */
+const putNew = (
+  { core, channel, changes }: RoomScene,
+  { event, member, isMine }: Given,
+  { body, fileId, isForMe, ...content }: NewText,
+): number => {
+  const conversation = conversationOfChannel(core, channel);
+  const mention = isForMe && !isMine ? 1 : 0;
+  const isRead = isMine || event.seq <= channel.readSeq;
   const row = putMessage(core.db, {
     conversationId: conversation.id,
-    messageId,
+    messageId: idBytes(event.id),
     mine: isMine ? 1 : 0,
-    body: content.text,
+    body,
     state: isMine ? 'sent' : 'received',
     sentAt: event.at,
     receivedAt: isMine ? null : changes.at,
@@ -133,8 +182,8 @@ const applyText = (
     replyTo: content.replyTo === undefined ? null : idBytes(content.replyTo),
     expiresMs: content.expiresMs ?? null,
     expiresFrom: 'delivery',
-    expiresAt,
-    fileId: null,
+    expiresAt: endOf(changes, content),
+    fileId,
     memberRow: member.id,
     seq: event.seq,
     thread: content.thread === undefined ? null : idBytes(content.thread),
@@ -144,50 +193,7 @@ const applyText = (
   else countArrival(core.db, conversation.id, event.at);
   if (mention === 1 && !isRead) addMentions(core.db, conversation.id, 1);
   changes.event({ kind: isMine ? 'message.sent' : 'message.received', messageRow: row });
-  return { kind: 'text', value: '', messageRow: row };
-};
-
-const applyFile = (
-  { core, channel, changes }: RoomScene,
-  { event, member, isMine }: Given,
-  content: Extract<Content, { kind: 'file' }>,
-): Applied => {
-  const conversation = conversationOfChannel(core, channel);
-  const known = getMessageById(core.db, conversation.id, idBytes(event.id));
-  if (known !== undefined) {
-    const row = hasLater(core.db, known) ? moveToEnd(core.db, known) : known.id;
-    patchMessage(core.db, row, { seq: event.seq, sentAt: event.at, state: 'sent', reason: '' });
-    patchConversation(core.db, conversation.id, { lastAt: event.at });
-    if (known.fileId !== null) {
-      patchFile(core.db, known.fileId, { state: 'done' });
-      changes.endedFiles.set(known.fileId, event.id);
-      changes.event({ kind: 'file.completed', fileRow: known.fileId });
-    }
-    return { kind: 'file', value: '', messageRow: row };
-  }
-  const fileId = putRoomFile(core, changes, conversation, { id: event.id, content });
-  if (fileId === undefined) return { kind: 'file', ...NOTHING };
-  const row = putMessage(core.db, {
-    conversationId: conversation.id,
-    messageId: idBytes(event.id),
-    mine: isMine ? 1 : 0,
-    body: content.name,
-    state: isMine ? 'sent' : 'received',
-    sentAt: event.at,
-    receivedAt: isMine ? null : changes.at,
-    unread: isMine ? 0 : 1,
-    replyTo: content.replyTo === undefined ? null : idBytes(content.replyTo),
-    expiresMs: null,
-    expiresFrom: 'delivery',
-    expiresAt: null,
-    fileId,
-    memberRow: member.id,
-    seq: event.seq,
-  });
-  if (!isMine) countArrival(core.db, conversation.id, event.at);
-  changes.event({ kind: 'message.received', messageRow: row });
-  changes.event({ kind: 'file.offered', fileRow: fileId });
-  return { kind: 'file', value: '', messageRow: row };
+  return row;
 };
 
 /** Whether a text names me: by id, by my role, or everybody who is here. */

@@ -4,6 +4,21 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Guest, House } from './house.ts';
 
+/** Somebody again, from a backup, on another machine. */
+const comeBack = async (house: House, guest: Guest, meanwhile: () => Promise<unknown> = async () => {}) => {
+  const [file, passphrase] = [join(house.stage.dir, '..', 'backup'), join(house.stage.dir, '..', 'passphrase')];
+  await guest.call('backup.create', { file, passphrase: 'tulip mania' });
+  writeFileSync(passphrase, 'tulip mania\n', { mode: 0o600 });
+  await guest.user.ok('daemon', 'stop');
+  await meanwhile();
+  const user = house.stage.stranger('again');
+  await user.ok('restore', file, '--no-passphrase', { env: { SOTTO_PASSPHRASE_FILE: passphrase } });
+  const again = house.welcome(new Guest(user));
+  await again.connect();
+  await again.sees('the server', async () => (await again.call('server.list', {}))[0]?.state === 'online');
+  return again;
+};
+
 test('a restored account has its rooms, is let in as another device, and talks on', async () => {
   const { house, alice, bob } = await House.open('alice', 'bob');
   await using _house = house;
@@ -23,16 +38,7 @@ test('a restored account has its rooms, is let in as another device, and talks o
   await bob.say('alice@home', 'kept');
   await alice.reads('bob@home', 'kept');
 
-  const [file, passphrase] = [join(house.stage.dir, '..', 'backup'), join(house.stage.dir, '..', 'passphrase')];
-  await alice.call('backup.create', { file, passphrase: 'tulip mania' });
-  writeFileSync(passphrase, 'tulip mania\n', { mode: 0o600 });
-  await alice.user.ok('daemon', 'stop');
-  await bob.say('#members', 'meanwhile');
-  const user = house.stage.stranger('again');
-  await user.ok('restore', file, '--no-passphrase', { env: { SOTTO_PASSPHRASE_FILE: passphrase } });
-  const again = house.welcome(new Guest(user));
-  await again.connect();
-  await again.sees('the server', async () => (await again.call('server.list', {}))[0]?.state === 'online');
+  const again = await comeBack(house, alice, () => bob.say('#members', 'meanwhile'));
 
   for (const encryption of ['open', 'members'] as const) {
     const channel = `#${encryption}`;
@@ -57,4 +63,27 @@ test('a restored account has its rooms, is let in as another device, and talks o
   await again.reads('bob@home', 'still you?');
   await again.say('bob@home', 'it is me');
   await bob.reads('alice@home', 'it is me');
+});
+
+test('files of a channel are, after a restore, what they were', async () => {
+  const { house, alice, bob } = await House.open('alice', 'bob');
+  await using _house = house;
+  const channel = '#files';
+  await alice.call('channel.create', { name: channel, encryption: 'open' });
+  await bob.call('channel.join', { channel });
+  const path = join(house.stage.dir, '..', 'notes.txt');
+  writeFileSync(path, 'some notes');
+  await bob.call('file.send', { conversation: channel, path });
+  await alice.reads(channel, 'notes.txt');
+  await bob.say(channel, 'behind it');
+  await alice.reads(channel, 'behind it');
+  const again = await comeBack(house, alice);
+  await bob.say(channel, 'after');
+  await again.reads(channel, 'after');
+  expect((await again.messages(channel)).map(({ body, state }) => [body, state])).toEqual([
+    ['notes.txt', 'received'],
+    ['behind it', 'received'],
+    ['after', 'received'],
+  ]);
+  expect((await again.call('file.list', { conversation: channel })).map(({ state }) => state)).toEqual(['offered']);
 });
