@@ -32,6 +32,7 @@ import {
 import { getPendingById, removePending } from '../store/room-events.ts';
 import type { ServerRow } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
+import { eraseFile } from './files-rows.ts';
 import { putRoomFile } from './room-files.ts';
 
 /** Where something happens in a room. */
@@ -271,6 +272,7 @@ export const applyErasure = (
   if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
   if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);
   deleteMessage(core.db, row, changes.at);
+  eraseFile(core, changes, row.fileId);
   changes.erased = true;
   changes.event({ kind: 'message.deleted', messageRow: row.id, subject: target });
   return row.id;

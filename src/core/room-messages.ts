@@ -1,8 +1,9 @@
 // What a person does with messages in channels and with members: the same verbs as with contacts.
 import { SottoError } from '../protocol/errors.ts';
-import { idOf, type MemberId } from '../protocol/ids.ts';
+import { type EventId, idOf, type MemberId, timeOfId } from '../protocol/ids.ts';
 import {
   EDITS_PER_MESSAGE_MAX,
+  EVENT_ID_AGE_MS_MAX,
   MENTIONS_MAX,
   PINS_PER_CONVERSATION_MAX,
   REACTIONS_PER_MESSAGE_MAX,
@@ -11,6 +12,7 @@ import type { Control } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
 import { addMentions, addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
+import { getFile } from '../store/files.ts';
 import { getMember, getMemberById, listMembersByName, patchMember } from '../store/members.ts';
 import {
   countPins,
@@ -27,7 +29,8 @@ import {
 import { listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
-import { type Core, commit } from './core.ts';
+import { type Changes, type Core, commit } from './core.ts';
+import { endFile, eraseFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
 import { conversationOf, findMessage } from './names.ts';
 import { publishControl } from './room-channels.ts';
@@ -38,8 +41,10 @@ import { settingOf } from './settings.ts';
 /** Where a conversation's messages go. */
 type Place = { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
 
+type Target = { readonly to: Place; readonly server: ServerRow };
+
 /** Throws when nobody may write there now, with the reason. */
-const placeOf = (core: Core, conversation: ConversationRow): { readonly to: Place; readonly server: ServerRow } => {
+const placeOf = (core: Core, conversation: ConversationRow): Target => {
   const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
   const member = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
   const server = getServer(core.db, channel?.serverId ?? member?.serverId ?? 0);
@@ -83,12 +88,11 @@ export const sendRoomText = (core: Core, conversation: ConversationRow, params: 
   if (params.expiresFrom === 'read' && (params.expiresMs ?? 0) > 0)
     throw new SottoError('params.invalid', { message: 'In rooms a message ends so long after it was sent' });
   const expiresMs = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', idOf(conversation.uid));
-  const messageId = newEventId(core);
   const me = getMemberById(core.db, server.id, server.memberId);
   return commit(core, (changes) => {
     const row = putMessage(core.db, {
       conversationId: conversation.id,
-      messageId,
+      messageId: newEventId(core),
       mine: 1,
       body: params.text,
       state: 'queued',
@@ -103,30 +107,32 @@ export const sendRoomText = (core: Core, conversation: ConversationRow, params: 
       memberRow: me?.id ?? null,
       thread: root === undefined ? null : (root.thread ?? root.messageId),
     });
-    const rest = {
-      ...(replyTo === undefined ? {} : { replyTo: idOf(replyTo.messageId) }),
-      ...(expiresMs === 0 ? {} : { expiresMs }),
-    };
-    const content =
-      'channelRow' in to
-        ? {
-            kind: 'text' as const,
-            text: params.text,
-            ...rest,
-            ...(root === undefined ? {} : { thread: idOf(root.thread ?? root.messageId) }),
-            ...mentionsIn(core, server, params.text),
-          }
-        : { kind: 'text' as const, text: params.text, sentAt: changes.at, ...rest };
-    enqueueRoom(core, changes, to, content as never, {
-      eventId: messageId,
-      messageRow: row,
-      ...(expiresMs === 0 ? {} : { ttl: Math.ceil(expiresMs / 1000) }),
-    });
+    enqueueText(core, changes, { to, server }, row);
     // To write to somebody is to let them write.
     if ('memberRow' in to) patchMember(core.db, to.memberRow, { request: 'accepted' });
     patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0, draft: '' });
     changes.event({ kind: 'message.queued', messageRow: row });
     return row;
+  });
+};
+
+/** Puts a text of mine into the outbox, as its row has it. */
+const enqueueText = (core: Core, changes: Changes, { to, server }: Target, rowId: number): void => {
+  const row = getMessage(core.db, rowId);
+  if (row === undefined) throw new Error('a message that is sent has a row');
+  const { body: text, sentAt } = row;
+  const rest = {
+    kind: 'text' as const,
+    text,
+    ...(row.replyTo === null ? {} : { replyTo: idOf<EventId>(row.replyTo) }),
+    ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs }),
+  };
+  const thread = row.thread === null ? {} : { thread: idOf<EventId>(row.thread) };
+  const content = 'channelRow' in to ? { ...rest, ...thread, ...mentionsIn(core, server, text) } : { ...rest, sentAt };
+  enqueueRoom(core, changes, to, content, {
+    eventId: row.messageId,
+    messageRow: row.id,
+    ...(row.expiresMs === null ? {} : { ttl: Math.ceil(row.expiresMs / 1000) }),
   });
 };
 
@@ -138,7 +144,7 @@ const mentionsIn = (core: Core, server: ServerRow, text: string) => {
   const members = names.flatMap((name) =>
     listMembersByName(core.db, name)
       .filter((one) => one.serverId === server.id)
-      .map((one) => idOf(one.memberId)),
+      .map((one) => idOf<MemberId>(one.memberId)),
   );
   const roles = ROLES.filter((role) => names.includes(`${role}s`));
   const here = names.includes('here');
@@ -198,6 +204,7 @@ export const deleteRoomText = async (
     if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
     if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);
     deleteMessage(core.db, row, changes.at);
+    eraseFile(core, changes, row.fileId);
     changes.erased = true;
     changes.event({ kind: 'message.deleted', messageRow: row.id, subject: idOf(row.messageId) });
   });
@@ -261,21 +268,26 @@ export const cancelRoom = (core: Core, row: MessageRow): MessageRow => {
   commit(core, (changes) => {
     dropOutbox(core, row.id);
     patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
+    const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
+    if (file !== undefined) endFile(core, changes, file, { state: 'cancelled', reason: 'cancelled' });
     changes.event({ kind: 'message.failed', messageRow: row.id });
   });
   return again(core, row);
 };
 
-/** Puts a failed message into the outbox again. */
+/** Puts a failed text into the outbox again: under its id, or another one when the server takes that no more. */
 export const resendRoom = (core: Core, row: MessageRow, conversation: ConversationRow): MessageRow => {
   if (row.state !== 'failed' || row.deletedAt !== null)
     throw new SottoError('message.notEditable', { message: 'Only a failed message can be sent again' });
-  const { to } = placeOf(core, conversation);
+  if (row.fileId !== null)
+    throw new SottoError('message.notEditable', { message: 'The file is not kept any more: send it again' });
+  const target = placeOf(core, conversation);
+  const madeAt = timeOfId(idOf(row.messageId)) ?? 0;
+  // It may wait again: half of the age that an id may have is left for that.
+  const isOld = madeAt < core.clock.now() - EVENT_ID_AGE_MS_MAX / 2;
   commit(core, (changes) => {
-    patchMessage(core.db, row.id, { state: 'queued', reason: '' });
-    const content =
-      'channelRow' in to ? { kind: 'text', text: row.body } : { kind: 'text', text: row.body, sentAt: row.sentAt };
-    enqueueRoom(core, changes, to, content as never, { eventId: row.messageId, messageRow: row.id });
+    patchMessage(core.db, row.id, { state: 'queued', reason: '', ...(isOld ? { messageId: newEventId(core) } : {}) });
+    enqueueText(core, changes, target, row.id);
     changes.event({ kind: 'message.queued', messageRow: row.id });
   });
   return again(core, row);

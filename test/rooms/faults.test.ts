@@ -1,5 +1,10 @@
 // Servers and daemons that die, are away, or are two: nothing is lost or doubled, and people come back by themselves.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { openAccountDatabase, openAccountVault } from '../../src/daemon/account-dir.ts';
+import { idBytes, timedId } from '../../src/protocol/ids.ts';
+import { pathsOf } from '../daemon/furnished.ts';
 import { House } from './house.ts';
 
 test('a server that is killed under load: what was answered is there once and in order', async () => {
@@ -156,4 +161,48 @@ test('a server that was left keeps its history, also when it does not answer who
   await house.server.start();
   await bob.call('server.join', { link, name: 'bob', label: 'home' });
   expect(await bob.bodies('#kept')).toEqual(['before']);
+});
+
+test('what was taken back and is sent again is what it was, under an id that the server takes', async () => {
+  const { house, alice, bob } = await House.open('alice', 'bob');
+  await using _house = house;
+  await alice.call('channel.create', { name: '#again', encryption: 'open' });
+  await bob.call('channel.join', { channel: '#again' });
+  const root = await bob.say('#again', 'root');
+  await alice.reads('#again', 'root');
+  await house.server.stop();
+  await alice.sees('that it is away', async () => (await alice.call('server.list', {}))[0]?.state !== 'online');
+  const send = async (text: string, more = {}) =>
+    (await alice.call('message.send', { conversation: '#again', text, ...more })).message.id;
+  const whole = { replyTo: root.id, thread: root.id, expiresMs: 3_600_000 };
+  const [id, old] = [await send('look @bob', whole), await send('an old one')];
+  for (const one of [id, old]) await alice.call('message.cancel', { id: one });
+
+  const path = join(house.stage.dir, '..', 'notes.txt');
+  writeFileSync(path, 'some notes');
+  const { file } = await alice.call('file.send', { conversation: '#again', path });
+  await alice.call('message.cancel', { id: file.id });
+  expect(await alice.call('file.show', { id: file.id })).toMatchObject({ state: 'cancelled' });
+  expect(await alice.refused('message.resend', { id: file.id })).toBe('message.notEditable');
+
+  await alice.user.ok('daemon', 'stop');
+  const paths = pathsOf(alice.user);
+  {
+    using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
+    const aged = idBytes(timedId(Date.now() - 40 * 86_400_000, new Uint8Array(10)));
+    db.run('UPDATE messages SET message_id = ? WHERE message_id = ?', aged, idBytes(old));
+  }
+  await alice.back();
+  for (const one of await alice.messages('#again'))
+    if (one.state === 'failed' && one.file === undefined) await alice.call('message.resend', { id: one.id });
+  await house.server.start();
+  await alice.call('server.devices', {});
+  expect(await bob.reads('#again', 'look @bob')).toMatchObject({
+    id,
+    replyTo: root.id,
+    thread: root.id,
+    mention: true,
+    expiresMs: 3_600_000,
+  });
+  await bob.reads('#again', 'an old one');
 });

@@ -1,4 +1,6 @@
 // What people do with messages in channels of every kind, through daemons and a server.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Message } from '../../src/protocol/rpc.ts';
 import { type Guest, House } from './house.ts';
@@ -169,6 +171,21 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
       );
     });
     for (const guest of [alice, bob]) expect((await guest.call('channel.show', { channel })).gaps).toEqual([]);
+  });
+
+  test('of a file that was deleted nothing stays', async () => {
+    const path = join(house.stage.dir, '..', `${encryption}.txt`);
+    writeFileSync(path, 'some notes');
+    const send = async (name: string) => {
+      const { file } = await alice.call('file.send', { conversation: channel, path, name, wait: 'done' });
+      return (await bob.reads(channel, name)).id === file.id ? file.id : '';
+    };
+    const [one, other] = [await send('one.txt'), await send('other.txt')];
+    await bob.call('message.delete', { id: one, local: true });
+    await alice.call('message.delete', { id: other });
+    const left = async (guest: Guest) => (await guest.call('file.list', { conversation: channel })).map(({ id }) => id);
+    await bob.sees('a deletion', async () => (await left(bob)).length === 0);
+    expect(await left(alice)).toEqual([one]);
   });
 
   test('ids that are begun are found', async () => {
