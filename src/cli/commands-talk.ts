@@ -343,20 +343,21 @@ const CONVERSATIONS: readonly Command[] = [
       const conversation = first(context);
       const asked = context.args[1] ?? '';
       const fromRead = asked.startsWith('read+');
-      await client.call('config.set', {
-        key: 'messages.expiresMs',
-        value: asked === 'never' ? 0 : parseDuration(fromRead ? asked.slice(5) : asked),
-        conversation,
-      });
+      const expiresMs = asked === 'never' ? 0 : parseDuration(fromRead ? asked.slice(5) : asked);
+      // The one that a room may refuse goes first: then nothing is set.
       await client.call('config.set', {
         key: 'messages.expiresFrom',
         value: fromRead ? 'read' : 'delivery',
         conversation,
       });
-      const ends = `end ${fromRead ? `${asked.slice(5)} after they are read` : `${asked} after they are delivered`}`;
+      await client.call('config.set', { key: 'messages.expiresMs', value: expiresMs, conversation });
+      const ends = (kind: Conversation['kind']) =>
+        fromRead
+          ? `end ${asked.slice(5)} after they are read`
+          : `end ${asked} after they are ${kind === 'contact' ? 'delivered' : 'sent'}`;
       context.out.item(
         await client.call('conversation.show', { conversation }),
-        ({ name }) => `New messages with ${safeName(name)} ${asked === 'never' ? 'do not end' : ends}.`,
+        ({ name, kind }) => `New messages with ${safeName(name)} ${asked === 'never' ? 'do not end' : ends(kind)}.`,
       );
     },
   },

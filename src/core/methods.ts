@@ -50,6 +50,7 @@ import { sendFrame } from './peer.ts';
 import { accept, ask, closeOpen, freeName, refuseTaken, reject } from './requests.ts';
 import {
   cancelRoom,
+  checkRoomSetting,
   deleteRoomText,
   editRoomText,
   markRoomRead,
@@ -384,11 +385,11 @@ const HANDLERS: Handlers = {
   'config.list': ({ core }, { conversation }) => listSettings(core.db, scopeOf(core, conversation)),
   'config.get': ({ core }, { key, conversation }) => showSetting(core.db, key, scopeOf(core, conversation)),
   'config.set': (context, { key, value, conversation }) =>
-    inQueue(context, () =>
-      commit(context.core, (changes) =>
-        setSetting(context.core.db, changes, key, value, scopeOf(context.core, conversation)),
-      ),
-    ),
+    inQueue(context, () => {
+      const { core } = context;
+      checkRoomSetting(core, conversation, key, value);
+      return commit(core, (changes) => setSetting(core.db, changes, key, value, scopeOf(core, conversation)));
+    }),
   'config.unset': (context, { key, conversation }) =>
     inQueue(context, () =>
       commit(context.core, (changes) =>

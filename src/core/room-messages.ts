@@ -32,7 +32,7 @@ import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { endFile, eraseFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
-import { conversationOf, findMessage } from './names.ts';
+import { conversationOf, findConversation, findMessage } from './names.ts';
 import { publishControl } from './room-channels.ts';
 import { enqueueRoom, newEventId } from './room-outbox.ts';
 import { markReadUpTo } from './room-read.ts';
@@ -75,6 +75,15 @@ export const checkRoomFile = (core: Core, conversation: ConversationRow): void =
     throw new SottoError('params.invalid', { message: 'Files go to contacts and channels' });
 };
 
+/** Throws `params.invalid` for a setting of a room that rooms do not know. */
+export const checkRoomSetting = (core: Core, reference: string | undefined, key: string, value: unknown): void => {
+  if (reference === undefined || key !== 'messages.expiresFrom' || value !== 'read') return;
+  if (findConversation(core.db, reference).kind !== 'contact') throw endsWhenRead();
+};
+
+const endsWhenRead = (): SottoError =>
+  new SottoError('params.invalid', { message: 'In rooms a message ends so long after it was sent, read or not' });
+
 /** The server row of a conversation in a channel or with a member. */
 export const serverOfRoom = (core: Core, { channelRow, memberRow }: ConversationRow): number | undefined =>
   channelRow === null ? getMember(core.db, memberRow ?? 0)?.serverId : getChannel(core.db, channelRow)?.serverId;
@@ -85,8 +94,7 @@ export const sendRoomText = (core: Core, conversation: ConversationRow, params: 
   const { to, server } = placeOf(core, conversation);
   const replyTo = params.replyTo === undefined ? undefined : inConversation(core, conversation, params.replyTo);
   const root = params.thread === undefined ? undefined : inConversation(core, conversation, params.thread);
-  if (params.expiresFrom === 'read' && (params.expiresMs ?? 0) > 0)
-    throw new SottoError('params.invalid', { message: 'In rooms a message ends so long after it was sent' });
+  if (params.expiresFrom === 'read' && (params.expiresMs ?? 0) > 0) throw endsWhenRead();
   const expiresMs = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', idOf(conversation.uid));
   const me = getMemberById(core.db, server.id, server.memberId);
   return commit(core, (changes) => {

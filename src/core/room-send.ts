@@ -267,7 +267,14 @@ const answered = (core: Core, id: number, published: Published): void =>
     if (row === undefined) return;
     const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
     if (message?.state === 'queued') {
-      patchMessage(core.db, message.id, { state: 'sent', ...(row.channelRow === null ? {} : { seq: published.seq }) });
+      // In a channel it ends so long after the event itself has come; of what went to a member nothing comes back.
+      const expiresAt = row.channelRow === null && message.expiresMs !== null ? changes.at + message.expiresMs : null;
+      if (expiresAt !== null) changes.expiry = true;
+      patchMessage(core.db, message.id, {
+        state: 'sent',
+        expiresAt,
+        ...(row.channelRow === null ? {} : { seq: published.seq }),
+      });
       changes.event({ kind: 'message.sent', messageRow: message.id });
     }
     if (row.channelRow === null) return removeRoomOutbox(core.db, id);

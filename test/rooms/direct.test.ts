@@ -77,6 +77,22 @@ test('who is rejected is heard no more, and is told nothing', async () => {
   await bob.reads('carol@home', 'sorry');
 });
 
+test('what ends, ends on both sides; when it is read does not count in rooms', async () => {
+  await alice.say('bob@home', 'soon gone', { expiresMs: 1_500 });
+  await bob.reads('alice@home', 'soon gone');
+  for (const [guest, with_] of [
+    [alice, 'bob@home'],
+    [bob, 'alice@home'],
+  ] as const)
+    await guest.sees('its end', async () => !(await guest.bodies(with_)).includes('soon gone'), 10_000);
+  const setting = { conversation: 'bob@home', key: 'messages.expiresFrom' };
+  expect(await alice.refused('config.set', { ...setting, value: 'read' })).toBe('params.invalid');
+  expect((await alice.user.run('expire', 'bob@home', 'read+30s')).code).not.toBe(0);
+  const kept = await alice.call('config.get', { conversation: 'bob@home', key: 'messages.expiresMs' });
+  expect(kept.source).toBe('default');
+  await alice.call('config.set', { ...setting, value: 'delivery' });
+});
+
 test('both see the same safety number', async () => {
   const [one, two] = [await member(alice, 'bob'), await member(bob, 'alice')];
   expect(one.safetyNumber).toMatch(/^(\d{5} ){11}\d{5}$/);
