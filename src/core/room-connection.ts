@@ -113,6 +113,7 @@ export class RoomConnection {
     this.state = 'off';
     this.#cancelRetry();
     this.receipts[Symbol.dispose]();
+    this.sender.stop();
     this.#abort?.abort();
     this.#client?.close('closing');
     this.#client = undefined;

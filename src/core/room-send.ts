@@ -2,8 +2,10 @@
 
 import { sealBody } from '../crypto/channel-key.ts';
 import { headOf, type Scope, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
+import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
+import { SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
 import type { Direct } from '../protocol/room-direct.ts';
 import { EVENT } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
@@ -41,6 +43,7 @@ const RETRIED: ReadonlySet<ErrorCode> = new Set([
   'login.needed',
 ]);
 const RESEAL_TRIES_MAX = 5;
+const RETRY_MS_MIN = 100;
 
 /** Sends the outbox of one server: in each channel, and to each member, one event at a time. */
 export class RoomSender {
@@ -50,31 +53,44 @@ export class RoomSender {
   readonly #lanes = new Map<string, Promise<unknown>>();
   /** Conversations whose outbox is being worked on. */
   readonly #working = new Set<string>();
+  /** Conversations that wait for their time, and how often each has failed in a row. */
+  readonly #waiting = new Map<string, Cancel>();
+  readonly #failures = new Map<string, number>();
 
   constructor(core: Core, connection: RoomConnection) {
     this.#core = core;
     this.#connection = connection;
   }
 
-  /** Something waits, or the connection is up: every conversation with something goes on. */
+  /** Something waits, or the connection is up: every conversation with something goes on, but those that wait for their time. */
   flush(): void {
     if (this.#connection.state !== 'online') return;
-    for (const row of listRoomOutboxHeads(this.#core.db, this.#connection.serverId)) {
-      const key = laneOf(row);
-      if (this.#working.has(key)) continue;
-      this.#working.add(key);
-      this.#lane(key, () => this.#work(row)).then(
-        (isDone) => {
-          this.#working.delete(key);
-          // What was written after the last look and before this one is nobody else's.
-          if (isDone) this.flush();
-        },
-        (error: unknown) => {
-          this.#working.delete(key);
-          this.#core.queue.post(() => Promise.reject(error));
-        },
-      );
-    }
+    for (const row of listRoomOutboxHeads(this.#core.db, this.#connection.serverId))
+      if (!this.#waiting.has(laneOf(row))) this.#start(row);
+  }
+
+  /** Nothing is tried again by itself. */
+  stop(): void {
+    for (const cancel of this.#waiting.values()) cancel();
+    this.#waiting.clear();
+    this.#failures.clear();
+  }
+
+  #start(to: To): void {
+    const key = laneOf(to);
+    if (this.#working.has(key)) return;
+    this.#working.add(key);
+    this.#lane(key, () => this.#work(to)).then(
+      (isDone) => {
+        this.#working.delete(key);
+        // What was written after the last look and before this one is nobody else's.
+        if (isDone && this.#next(to) !== undefined) this.#start(to);
+      },
+      (error: unknown) => {
+        this.#working.delete(key);
+        this.#core.queue.post(() => Promise.reject(error));
+      },
+    );
   }
 
   /**
@@ -113,11 +129,12 @@ export class RoomSender {
       if (row === undefined) return true;
       try {
         await this.#step(row);
+        this.#failures.delete(laneOf(to));
       } catch (error) {
         const known = expectedError(error);
         if (known === undefined) throw error;
         // A closed account loses nothing: it waits until the next opening.
-        if (known.code !== 'account.locked') this.#later(known);
+        if (known.code !== 'account.locked') this.#later(to, known);
         return false;
       }
     }
@@ -174,6 +191,8 @@ export class RoomSender {
     const n = channel.sent + 1;
     const signed = this.#sign(row, channel, n);
     const { body, keep } = await this.#sealed(channel, row, signed);
+    // It was taken back meanwhile: nothing of it leaves.
+    if (getRoomOutbox(core.db, id) === undefined) return undefined;
     commit(core, () => {
       keep();
       putSealed(core.db, row.id, body, n);
@@ -236,6 +255,7 @@ export class RoomSender {
     if (row.sealed !== null) return { to, checkedAt: 0, body: row.sealed };
     const direct = JSON.parse(Buffer.from(row.content).toString()) as Direct;
     const { body, keep } = await sealDirect(core, server, otherDevices(core, server, member), direct);
+    if (getRoomOutbox(core.db, row.id) === undefined) return undefined;
     commit(core, () => {
       keep();
       putSealed(core.db, row.id, body, 0);
@@ -249,10 +269,23 @@ export class RoomSender {
     await this.#core.queue.call(() => commit(this.#core, () => forgetSealed(this.#core.db, row.id)));
   }
 
-  #later(error: SottoError): void {
+  // What the server says of the time counts, else each failure doubles it. Who is not connected goes on when that is over.
+  #later(to: To, error: SottoError): void {
+    if (this.#connection.state !== 'online') return;
+    const key = laneOf(to);
+    const failures = this.#failures.get(key) ?? 0;
+    this.#failures.set(key, failures + 1);
     const { retryAfterMs } = error.details;
-    const wait = typeof retryAfterMs === 'number' ? retryAfterMs : 2_000;
-    this.#core.clock.after(Math.min(60_000, Math.max(100, wait)), () => this.flush());
+    const wait =
+      typeof retryAfterMs === 'number' ? Math.max(RETRY_MS_MIN, retryAfterMs) : SERVER_RETRY_MS_MIN * 2 ** failures;
+    this.#waiting.get(key)?.();
+    this.#waiting.set(
+      key,
+      this.#core.clock.after(Math.min(SERVER_RETRY_MS_MAX, wait), () => {
+        this.#waiting.delete(key);
+        this.#start(to);
+      }),
+    );
   }
 }
 
