@@ -137,10 +137,12 @@ export class Daemon {
     if (this.#ending) return;
     this.#ending = true;
     await this.lock();
-    await this.#socket[Symbol.asyncDispose]();
-    this.#lock[Symbol.dispose]();
-    if (vaultState(this.options.paths) === 'absent') rmSync(this.options.paths.dir, { recursive: true, force: true });
-    rmSync(this.options.paths.socketDir, { recursive: true, force: true });
+    const { paths } = this.options;
+    await this.#socket.close(() => {
+      if (vaultState(paths) === 'absent') rmSync(paths.dir, { recursive: true, force: true });
+      rmSync(paths.socketDir, { recursive: true, force: true });
+      this.#lock[Symbol.dispose]();
+    });
     this.#end.resolve(code);
   }
 

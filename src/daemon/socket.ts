@@ -48,7 +48,7 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true });
 const isMethod = (name: string): name is Method => Object.hasOwn(METHODS, name);
 
 /** Listens for front ends at a Unix socket that only the user can reach. */
-export class RpcSocket implements AsyncDisposable {
+export class RpcSocket {
   readonly #options: SocketOptions;
   readonly #server: Server;
   readonly #sockets = new Map<Socket, Connection>();
@@ -77,14 +77,16 @@ export class RpcSocket implements AsyncDisposable {
     chmodSync(path, 0o600);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Listens no more, then `quit` gives back what another daemon needs, then all connections end: who waits for that finds it free. */
+  async close(quit: () => void): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    rmSync(this.#options.path, { force: true });
+    quit();
     for (const socket of this.#sockets.keys()) socket.end();
     setTimeout(() => {
       for (const socket of this.#sockets.keys()) socket.destroy();
     }, GOODBYE_MS).unref();
     await closed;
-    rmSync(this.#options.path, { force: true });
   }
 
   async #handle(call: Promise<unknown>): Promise<unknown> {

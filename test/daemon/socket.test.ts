@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VERSION } from '../../src/protocol/version.ts';
+import { takeLock } from '../../src/sqlite/lock.ts';
 import { pruneEvents } from '../../src/store/events.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 import { databaseOf, furnish, pathsOf } from './furnished.ts';
@@ -226,6 +227,17 @@ describe('events', () => {
     const unlocked = await again.ask(request(1, 'account.unlock', { passphrase: '' }));
     expect(unlocked.result).toEqual({ locked: false });
     again.close();
+  });
+
+  test('when the last connection ends, the account is free', async () => {
+    const wire = new Wire();
+    const isFree = wire.closed.then(() => {
+      takeLock(pathsOf(alice).lock)[Symbol.dispose]();
+      return true;
+    });
+    wire.send(request(1, 'daemon.stop'));
+    expect(await isFree).toBe(true);
+    await alice.ok('daemon', 'start');
   });
 
   test('a cursor that was pruned, or is of another store, gives one gap, then what there is', async () => {
