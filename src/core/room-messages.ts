@@ -8,8 +8,8 @@ import {
   PINS_PER_CONVERSATION_MAX,
   REACTIONS_PER_MESSAGE_MAX,
 } from '../protocol/limits.ts';
-import type { Control } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import { getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
 import { addMentions, addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
@@ -19,6 +19,7 @@ import {
   deleteMessage,
   editMessage,
   getMessage,
+  getMessageById,
   listReactions,
   type MessageRow,
   patchMessage,
@@ -48,7 +49,8 @@ const placeOf = (core: Core, conversation: ConversationRow): Target => {
   const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
   const member = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
   const server = getServer(core.db, channel?.serverId ?? member?.serverId ?? 0);
-  if (server === undefined || server.state === 'left') throw new SottoError('server.unknown');
+  if (server === undefined || server.state === 'left')
+    throw new SottoError('server.unknown', { message: 'You have left its server: sotto server join LINK' });
   if (server.state === 'banned') throw new SottoError('server.banned');
   if (channel !== undefined) {
     if (channel.state === 'banned') throw new SottoError('channel.banned');
@@ -64,7 +66,10 @@ const placeOf = (core: Core, conversation: ConversationRow): Target => {
     return { to: { serverId: server.id, channelRow: channel.id }, server };
   }
   if (member === undefined) throw new SottoError('member.unknown');
-  if (member.blocked === 1) throw new SottoError('contact.blocked');
+  if (member.blocked === 1)
+    throw new SottoError('contact.blocked', {
+      message: `You have rejected ${member.name}: sotto member accept ${asWord(member.name)}@${asWord(server.label)} lets them in again`,
+    });
   return { to: { serverId: server.id, memberRow: member.id }, server };
 };
 
@@ -186,37 +191,46 @@ export const editRoomText = (core: Core, row: MessageRow, conversation: Conversa
   return again(core, row);
 };
 
-/** Deletes a message: mine, or as a moderator of the channel anyone's; `local` only here. */
+/** Deletes a message: mine, or as a moderator of the channel anyone's; `local` only here. Takes its turn in the queue. */
 export const deleteRoomText = async (
   core: Core,
-  row: MessageRow,
+  { id, conversationId, messageId }: MessageRow,
   conversation: ConversationRow,
   local: boolean,
 ): Promise<MessageRow> => {
-  if (row.deletedAt !== null) return row;
-  if (!local && hasLeft(core, row)) {
-    const { to } = placeOf(core, conversation);
-    if ('channelRow' in to) {
-      const erase: Control = { op: 'erase', target: idOf(row.messageId) };
-      await publishControl(core, to.channelRow, erase);
-      return again(core, row);
-    }
-    if (row.mine === 0)
+  const now = (): MessageRow => {
+    const row = getMessageById(core.db, conversationId, messageId) ?? getMessage(core.db, id);
+    if (row === undefined) throw new SottoError('message.unknown');
+    return row;
+  };
+  // Between a look at the outbox and what follows from it nothing may leave.
+  const channelRow = await core.queue.call(() => {
+    const row = now();
+    if (row.deletedAt !== null) return undefined;
+    const to = local || !hasLeft(core, row) ? undefined : placeOf(core, conversation).to;
+    if (to !== undefined && 'channelRow' in to) return to.channelRow;
+    if (to !== undefined && row.mine === 0)
       throw new SottoError('message.notYours', {
         message: 'Only its author can delete a message for both: --local deletes it here',
       });
-    commit(core, (changes) => enqueueRoom(core, changes, to, { kind: 'delete', target: idOf(row.messageId) }));
-  }
-  commit(core, (changes) => {
-    dropOutbox(core, row.id);
-    if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
-    if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);
-    deleteMessage(core.db, row, changes.at);
-    eraseFile(core, changes, row.fileId);
-    changes.erased = true;
-    changes.event({ kind: 'message.deleted', messageRow: row.id, subject: idOf(row.messageId) });
+    commit(core, (changes) => {
+      if (to !== undefined) enqueueRoom(core, changes, to, { kind: 'delete', target: idOf(messageId) });
+      deleteHere(core, changes, row);
+    });
+    return undefined;
   });
-  return again(core, row);
+  if (channelRow !== undefined) await publishControl(core, channelRow, { op: 'erase', target: idOf(messageId) });
+  return now();
+};
+
+const deleteHere = (core: Core, changes: Changes, row: MessageRow): void => {
+  dropOutbox(core, row.id);
+  if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
+  if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);
+  deleteMessage(core.db, row, changes.at);
+  eraseFile(core, changes, row.fileId);
+  changes.erased = true;
+  changes.event({ kind: 'message.deleted', messageRow: row.id, subject: idOf(row.messageId) });
 };
 
 // What was sealed may have come to the server, whatever became of its answer.

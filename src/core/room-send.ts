@@ -42,6 +42,13 @@ const RETRIED: ReadonlySet<ErrorCode> = new Set([
   'member.unreachable',
   'login.needed',
 ]);
+// After these nobody knows whether the server has taken what was sent.
+const UNANSWERED: ReadonlySet<ErrorCode> = new Set([
+  'server.unavailable',
+  'server.unreachable',
+  'server.timeout',
+  'server.moved',
+]);
 const RESEAL_TRIES_MAX = 5;
 const RETRY_MS_MIN = 100;
 
@@ -56,6 +63,8 @@ export class RoomSender {
   /** Conversations that wait for their time, and how often each has failed in a row. */
   readonly #waiting = new Map<string, Cancel>();
   readonly #failures = new Map<string, number>();
+  /** Channels where something that only `between` knew got no answer: what is there is looked at before more is signed. */
+  readonly #unsure = new Set<number>();
 
   constructor(core: Core, connection: RoomConnection) {
     this.#core = core;
@@ -67,6 +76,13 @@ export class RoomSender {
     if (this.#connection.state !== 'online') return;
     for (const row of listRoomOutboxHeads(this.#core.db, this.#connection.serverId))
       if (!this.#waiting.has(laneOf(row))) this.#start(row);
+  }
+
+  /** What waits for its time goes on now. */
+  retry(): void {
+    for (const cancel of this.#waiting.values()) cancel();
+    this.#waiting.clear();
+    this.flush();
   }
 
   /** Nothing is tried again by itself. */
@@ -102,10 +118,24 @@ export class RoomSender {
     return this.#lane(laneOf(to), async () => {
       for (;;) {
         const row = this.#next(to);
-        if (row === undefined || row.sealed === null) return publish();
-        await this.#step(row);
+        if (row !== undefined && row.sealed !== null) await this.#step(row);
+        else break;
+      }
+      await this.#makeSure(channelRow);
+      try {
+        return await publish();
+      } catch (error) {
+        if (UNANSWERED.has(expectedError(error)?.code as ErrorCode)) this.#unsure.add(channelRow);
+        throw error;
       }
     });
+  }
+
+  // Its count is used if the server has taken it, and free if not.
+  async #makeSure(channelRow: number): Promise<void> {
+    if (!this.#unsure.has(channelRow)) return;
+    await this.#connection.open(channelRow);
+    this.#unsure.delete(channelRow);
   }
 
   #lane<T>(key: string, task: () => Promise<T>): Promise<T> {
@@ -159,7 +189,10 @@ export class RoomSender {
     const core = this.#core;
     const connection = this.#connection;
     if (row.channelRow === null) await beginSessions(core, connection, row.memberRow ?? 0);
-    else await shareKeys(core, connection, row.channelRow);
+    else {
+      await this.#makeSure(row.channelRow);
+      await shareKeys(core, connection, row.channelRow);
+    }
     const sealed = await core.queue.call(() => this.#seal(row.id));
     if (sealed === undefined) return;
     const published = await connection.client.publish({
@@ -191,8 +224,6 @@ export class RoomSender {
     const n = channel.sent + 1;
     const signed = this.#sign(row, channel, n);
     const { body, keep } = await this.#sealed(channel, row, signed);
-    // It was taken back meanwhile: nothing of it leaves.
-    if (getRoomOutbox(core.db, id) === undefined) return undefined;
     commit(core, () => {
       keep();
       putSealed(core.db, row.id, body, n);
@@ -255,7 +286,6 @@ export class RoomSender {
     if (row.sealed !== null) return { to, checkedAt: 0, body: row.sealed };
     const direct = JSON.parse(Buffer.from(row.content).toString()) as Direct;
     const { body, keep } = await sealDirect(core, server, otherDevices(core, server, member), direct);
-    if (getRoomOutbox(core.db, row.id) === undefined) return undefined;
     commit(core, () => {
       keep();
       putSealed(core.db, row.id, body, 0);

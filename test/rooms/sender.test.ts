@@ -8,14 +8,18 @@ import { stateToJson } from '../../src/core/channel-json.ts';
 import type { Core } from '../../src/core/core.ts';
 import { AccountQueue } from '../../src/core/queue.ts';
 import type { RoomConnection } from '../../src/core/room-connection.ts';
-import { enqueueRoom } from '../../src/core/room-outbox.ts';
+import { deleteRoomText } from '../../src/core/room-messages.ts';
+import { enqueueRoom, newEventId } from '../../src/core/room-outbox.ts';
 import { RoomSender } from '../../src/core/room-send.ts';
 import { type ErrorCode, SottoError } from '../../src/protocol/errors.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
+import { EVENT } from '../../src/protocol/server.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { patchChannel, putChannel } from '../../src/store/channels.ts';
+import { getConversation, putConversation } from '../../src/store/conversations.ts';
+import { getMessage, putMessage } from '../../src/store/messages.ts';
 import { migrate } from '../../src/store/migrations.ts';
-import { listRoomOutboxHeads, removeRoomOutbox } from '../../src/store/room-outbox.ts';
+import { listRoomOutboxHeads } from '../../src/store/room-outbox.ts';
 import { getServer, putServer } from '../../src/store/servers.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { seededRandom } from '../../src/testing/random.ts';
@@ -34,8 +38,10 @@ let channels: number[];
 /** When the server was asked, in seconds, and for which channel. */
 let asked: [number, number][];
 let answers: Map<number, SottoError>;
+let kinds: number[];
 /** Happens while something is sealed. */
 let whileSealing: () => void;
+let whenOpened: () => void;
 
 const channelAt = (n: number): number => {
   const made = new TestChannel();
@@ -84,21 +90,26 @@ beforeEach(() => {
   channels = [channelAt(1), channelAt(2)];
   asked = [];
   answers = new Map();
+  kinds = [];
   whileSealing = () => {};
-  const publish = async ({ channel }: { readonly channel: string }) => {
+  whenOpened = () => {};
+  const publish = async ({ channel, kind }: { readonly channel: string; readonly kind: number }) => {
+    kinds.push(kind);
     const n = Number.parseInt(channel.slice(0, 2), 16);
     asked.push([Math.round(clock.monotonic() / SECOND), n]);
     const error = answers.get(n);
     if (error !== undefined) throw error;
     return { seq: asked.length, epoch: 1, at: clock.now() };
   };
-  const connection = { state: 'online', serverId, client: { publish }, open: async () => {} };
+  const connection = { state: 'online', serverId, client: { publish }, open: async () => whenOpened() };
   const row = () => {
     whileSealing();
     return getServer(db, serverId);
   };
   Object.defineProperty(connection, 'row', { get: row });
   sender = new RoomSender(core, connection as unknown as RoomConnection);
+  Object.assign(connection, { sender });
+  Object.assign(core, { rooms: { connect: () => connection }, waits: { until: async () => true } });
 });
 
 afterEach(() => {
@@ -106,11 +117,13 @@ afterEach(() => {
   rmSync(dir, { recursive: true });
 });
 
-const say = (n: number): void => {
-  const eventId = idBytes(timedId(clock.now(), core.random.bytes(10)));
+const say = (
+  n: number,
+  more: { readonly eventId: Uint8Array<ArrayBuffer>; readonly messageRow?: number } = { eventId: newEventId(core) },
+): void => {
   const channelRow = channels[n - 1] ?? 0;
   const changes = { at: clock.now(), flush: new Set() } as never;
-  enqueueRoom(core, changes, { serverId, channelRow }, { kind: 'text', text: 'x' }, { eventId });
+  enqueueRoom(core, changes, { serverId, channelRow }, { kind: 'text', text: 'x' }, more);
   sender.flush();
 };
 
@@ -156,11 +169,34 @@ test('who stops tries nothing again', async () => {
   expect(clock.next()).toBeUndefined();
 });
 
-test('what is taken back while it is sealed does not leave', async () => {
+test('what is deleted while it is sealed has left: the server is told to erase it', async () => {
+  const channelRow = channels[0] ?? 0;
+  const conversationId = putConversation(db, { uid: core.random.bytes(16), channelRow, createdAt: 1 });
+  const messageId = idBytes(timedId(clock.now(), core.random.bytes(10)));
+  const rest = { unread: 0, replyTo: null, expiresMs: null, expiresFrom: 'delivery', expiresAt: null } as const;
+  const said = { conversationId, messageId, mine: 1, body: 'x', state: 'queued', sentAt: 1, receivedAt: null } as const;
+  const messageRow = putMessage(db, { ...said, ...rest, fileId: null });
+  let deleted: Promise<unknown> | undefined;
   whileSealing = () => {
-    for (const { id } of listRoomOutboxHeads(db, serverId)) removeRoomOutbox(db, id);
+    const row = getMessage(db, messageRow);
+    const conversation = getConversation(db, conversationId);
+    if (row === undefined || conversation === undefined) throw new Error('they are there');
+    whileSealing = () => {};
+    deleted = deleteRoomText(core, row, conversation, false);
   };
+  say(1, { eventId: messageId, messageRow });
+  await calm();
+  await deleted;
+  expect(kinds).toEqual([EVENT.content, EVENT.control]);
+});
+
+test('what got no answer is looked for before its count is used again', async () => {
+  const channelRow = channels[0] ?? 0;
+  const lost = sender.between(channelRow, () => Promise.reject(error('server.unavailable')));
+  expect(await lost.catch(({ code }) => code)).toBe('server.unavailable');
+  // It came to the server all the same.
+  whenOpened = () => patchChannel(db, channelRow, { sent: 1 });
   say(1);
   await calm();
-  expect(asked).toEqual([]);
+  expect(db.get('SELECT n FROM room_outbox')).toEqual({ n: 2 });
 });
