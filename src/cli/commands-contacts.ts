@@ -4,7 +4,7 @@ import { asWord } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { drawn, each, first, optional } from './give.ts';
 import { contactDetailText, contactText, whyText } from './show.ts';
-import { serverText } from './show-rooms.ts';
+import { serverWhyText } from './show-rooms.ts';
 
 const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
 const requestArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'request' };
@@ -197,7 +197,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     doc: 'explain what is in the way of a contact, or of a channel or member: how their server stands',
     args: [contactArg],
     flags: { retry: { doc: 'try now' } },
-    methods: ['contact.why', 'contact.retry', 'server.list'],
+    methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry'],
     run: async (context) => {
       const client = await context.connect();
       const about = first(context);
@@ -207,11 +207,20 @@ export const CONTACT_COMMANDS: readonly Command[] = [
       } catch (error) {
         if (!(error instanceof SottoError && error.code === 'contact.unknown' && /^#|.@./.test(about))) throw error;
         const [, label] = /@([^@]*)$/.exec(about) ?? [];
-        const servers = (await client.call('server.list', {})).filter(
-          (one) => label === undefined || one.label === label,
-        );
-        if (servers.length === 0) throw new SottoError('server.unknown');
-        for (const server of servers) context.out.item(server, serverText);
+        const all = await client.call('server.list', {});
+        const servers = all.filter((one) => label === undefined || one.label === label);
+        if (servers.length === 0)
+          throw new SottoError('server.unknown', {
+            message:
+              label === undefined
+                ? 'You are in no server yet: sotto server join LINK'
+                : `You are in no server ${label}`,
+          });
+        for (const server of servers)
+          context.out.item(
+            context.flags.has('retry') ? await client.call('server.retry', { server: server.id }) : server,
+            serverWhyText,
+          );
       }
     },
   },

@@ -27,7 +27,24 @@ const ROLES = ['member', 'moderator', 'admin', 'owner'] as const;
 
 /** A passphrase of a channel: from `--passphrase-fd` or the terminal; SOTTO_PASSPHRASE_FILE is the account's. */
 const channelPassphrase = (context: CommandContext, twice: boolean): Promise<string | undefined> =>
-  context.passphrase({ prompt: 'Passphrase of the channel: ', twice, flag: 'passphrase-fd' });
+  context.passphrase({ prompt: 'Passphrase of the channel', twice, flag: 'passphrase-fd' });
+
+/** Calls with the passphrase that is given by `--passphrase-fd`, or else without, and with one that is typed where it is needed. */
+const withPassphrase = async (
+  context: CommandContext,
+  twice: boolean,
+  call: (passphrase: string | undefined) => Promise<ChannelObject>,
+): Promise<ChannelObject> => {
+  const given = context.flags.text('passphrase-fd') === undefined ? undefined : await channelPassphrase(context, twice);
+  try {
+    return await call(given);
+  } catch (error) {
+    if (!(error instanceof SottoError) || error.code !== 'passphrase.needed' || given !== undefined) throw error;
+    const typed = await channelPassphrase(context, twice);
+    if (typed === undefined) throw error;
+    return call(typed);
+  }
+};
 
 const SERVERS: readonly Command[] = [
   {
@@ -38,11 +55,22 @@ const SERVERS: readonly Command[] = [
       as: { doc: 'your name there', value: 'NAME' },
       label: { doc: 'what you call the server', value: 'LABEL' },
       clearnet: { doc: 'reach it beside Tor: it sees your address' },
+      code: { doc: 'where you set up a second check: of your authenticator, or a recovery code', value: 'CODE' },
+      'password-fd': { doc: 'read the password of the second check from this descriptor', value: 'N' },
     },
     methods: ['server.join'],
     run: async (context) => {
       const { flags, out } = context;
       const link = first(context) === '-' ? (await context.stdinText()).trim() : first(context);
+      const code = flags.text('code');
+      if (code === undefined && flags.text('password-fd') !== undefined)
+        throw new SottoError('usage.invalid', { message: 'The password goes with a code: --code' });
+      const password =
+        code === undefined
+          ? undefined
+          : await context.passphrase({ prompt: 'Password of the second check', flag: 'password-fd' });
+      if (code !== undefined && password === undefined)
+        throw new SottoError('usage.invalid', { message: 'The code goes with the password: --password-fd' });
       const client = await context.connect();
       out.item(
         await client.call('server.join', {
@@ -50,6 +78,8 @@ const SERVERS: readonly Command[] = [
           ...optional('name', flags.text('as')),
           ...optional('label', flags.text('label')),
           ...(flags.has('clearnet') ? { clearnet: true } : {}),
+          ...optional('code', code),
+          ...optional('password', password),
           ...optional('timeoutMs', flags.duration('timeout')),
         }),
         serverText,
@@ -199,7 +229,11 @@ const MEMBERS: readonly Command[] = [
   },
   memberCommand('show', 'one member, with the safety number', 'member.show'),
   memberCommand('accept', 'let a member write to you', 'member.accept'),
-  memberCommand('reject', 'let nothing more of a member in; they are told nothing', 'member.reject'),
+  memberCommand(
+    'reject',
+    'let in nothing more of a member, until you accept them; they are told nothing',
+    'member.reject',
+  ),
   {
     path: 'member verify',
     doc: 'show the safety number; --same once you have compared it',
@@ -293,16 +327,9 @@ const CHANNELS: readonly Command[] = [
       const timeout = optional('timeoutMs', context.flags.duration('timeout'));
       const client = await context.connect();
       const channel = first(context);
-      const passphrase = context.flags.has('passphrase-fd') ? await channelPassphrase(context, false) : undefined;
       const join = (passphrase: string | undefined) =>
         client.call('channel.join', { channel, ...timeout, ...optional('passphrase', passphrase) });
-      try {
-        context.out.item(await join(passphrase), channelText);
-      } catch (error) {
-        if (!(error instanceof SottoError) || error.code !== 'passphrase.needed' || passphrase !== undefined)
-          throw error;
-        context.out.item(await join(await channelPassphrase(context, false)), channelText);
-      }
+      context.out.item(await withPassphrase(context, false, join), channelText);
     },
   },
   channelCommand('leave', 'leave a channel; its history stays here', 'channel.leave'),
@@ -356,10 +383,18 @@ const CHANNELS: readonly Command[] = [
       return { ...theMember(context), role };
     },
   }),
-  channelCommand('rotate', 'change the key now', 'channel.rotate', {
-    params: async (context) =>
-      optional('passphrase', context.flags.has('passphrase-fd') ? await channelPassphrase(context, true) : undefined),
-  }),
+  {
+    path: 'channel rotate',
+    doc: 'change the key now; a passphrase channel gets another passphrase',
+    args: [channelArg],
+    methods: ['channel.rotate'],
+    run: async (context) => {
+      const client = await context.connect();
+      const rotate = (passphrase: string | undefined) =>
+        client.call('channel.rotate', { channel: first(context), ...optional('passphrase', passphrase) });
+      context.out.item(await withPassphrase(context, true, rotate), channelText);
+    },
+  },
   channelCommand('archive', 'end writing in a channel for good; it stays readable', 'channel.archive'),
   channelCommand('set', 'slow mode, retention, and your notifications', 'channel.set', {
     flags: {

@@ -11,7 +11,7 @@ import { eventText } from './show-state.ts';
 
 const conversationArg: Argument = {
   name: 'conversation',
-  doc: 'a contact’s name or an id',
+  doc: 'a contact, #channel, member@server or an id',
   required: true,
   complete: 'conversation',
 };
@@ -63,7 +63,7 @@ const send: Command = {
   path: 'send',
   doc: 'send a text; - or nothing reads it from stdin',
   args: [
-    { name: 'to', doc: 'a contact’s name', required: true, complete: 'conversation' },
+    { name: 'to', doc: 'a contact, #channel or member@server', required: true, complete: 'conversation' },
     { name: 'text', doc: 'the text, or -', many: true },
   ],
   flags: {
@@ -189,7 +189,7 @@ const MESSAGES: readonly Command[] = [
     flags: {
       ...PAGING,
       in: { doc: 'only in this conversation', value: 'CONVERSATION' },
-      from: { doc: 'only by this contact, or me', value: 'CONTACT' },
+      from: { doc: 'only by this contact, by member@server, or by me', value: 'WHO' },
     },
     methods: ['message.search'],
     run: async (context) => {
@@ -226,7 +226,7 @@ const MESSAGES: readonly Command[] = [
   },
   {
     path: 'delete',
-    doc: 'delete a message of yours on both sides',
+    doc: 'delete a message of yours for everybody; in a channel a moderator deletes any',
     args: [messageArg],
     flags: { local: { doc: 'only here, whoever wrote it' } },
     methods: ['message.delete'],

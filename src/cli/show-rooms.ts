@@ -23,6 +23,31 @@ export const serverText = (server: ServerObject): string =>
     ...(server.lastError === undefined || server.state === 'online' ? [] : [safeLine(server.lastError)]),
   ].join('  ');
 
+/** What is in the way of a server, and what to do about it. */
+export const serverWhyText = (server: ServerObject): string => {
+  const waiting = server.outboxDepth;
+  const rest = waiting === 0 ? 'nothing waits' : `${waiting} ${waiting === 1 ? 'waits' : 'wait'} for it`;
+  const error = server.lastError === undefined ? '' : `: ${safeLine(server.lastError)}`;
+  const label = safeName(server.label);
+  switch (server.state) {
+    case 'online':
+      return `connected with ${label}, ${rest}`;
+    case 'dialling':
+      return `connecting with ${label}, ${rest}`;
+    case 'banned':
+      return [
+        `${label} does not let you in${error}; ${rest}`,
+        `advice   only its owner, or another link, can change that: sotto server join LINK`,
+      ].join('\n');
+    default:
+      return [
+        `no connection with ${label}${error}; ${rest}`,
+        ...(server.nextRetryAt === undefined ? [] : [`retry    ${timeText(server.nextRetryAt)}`]),
+        'advice   it goes on by itself when the server is back; --retry tries now',
+      ].join('\n');
+  }
+};
+
 /** An invite: the link alone when it was just made, so that it can be copied. */
 export const inviteText = (invite: InviteObject): string =>
   [
@@ -44,7 +69,6 @@ export const memberText = (member: MemberObject): string =>
       ...(member.status === undefined ? [] : [`“${safeLine(member.status)}”`]),
       ...(member.request === 'open' ? ['wants to write to you: sotto member accept'] : []),
       ...(member.blocked ? ['blocked'] : []),
-      ...(member.contact === undefined ? [] : [`is your contact ${safeName(member.contact)}`]),
       member.id.slice(0, 8),
     ].join('  '),
     ...(member.safetyNumber === undefined

@@ -4,13 +4,14 @@ import { deriveSecrets, localKeys, type Secrets } from '../crypto/identity.ts';
 import { signalIdentity } from '../crypto/session.ts';
 import type { Cancel, Clock, Log, Network, NetworkState, Random, ServerNetwork } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
-import { ID_BYTES } from '../protocol/ids.ts';
+import { ID_BYTES, idBytes } from '../protocol/ids.ts';
 import { DISK_RETRY_MS } from '../protocol/limits.ts';
 import type { AccountMethod, Params, Result, Status } from '../protocol/rpc.ts';
 import type { SettingKey, SettingValue } from '../protocol/settings.ts';
 import type { Database } from '../sqlite/open.ts';
+import { getChannel } from '../store/channels.ts';
 import { getContact, listContacts } from '../store/contacts.ts';
-import { countUnread } from '../store/conversations.ts';
+import { countUnread, getConversationByUid } from '../store/conversations.ts';
 import { eventRange } from '../store/events.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
 import { getSelf, nicknameOf, putSelf } from '../store/self.ts';
@@ -26,7 +27,7 @@ import { callMethod } from './methods.ts';
 import { checkName } from './names.ts';
 import { linkStateOf } from './peer.ts';
 import { AccountQueue } from './queue.ts';
-import { serverObject } from './room-objects.ts';
+import { notifyOf, serverObject } from './room-objects.ts';
 import { Rooms } from './rooms.ts';
 import { settingOf } from './settings.ts';
 import { Waits } from './waits.ts';
@@ -154,6 +155,14 @@ export class Account implements AsyncDisposable {
         ];
       }),
     };
+  }
+
+  /** Which messages of a conversation are told outside the program: a channel may say fewer than all. */
+  notifies(conversationId: string): 'all' | 'mentions' | 'none' {
+    const { db } = this.#core;
+    const { channelRow = null } = getConversationByUid(db, idBytes(conversationId)) ?? {};
+    const channel = channelRow === null ? undefined : getChannel(db, channelRow);
+    return channel === undefined ? 'all' : notifyOf(channel);
   }
 
   /** The value of a setting, for the account or one conversation. */

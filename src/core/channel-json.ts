@@ -5,25 +5,45 @@ import type { Role } from '../protocol/room-content.ts';
 
 const TAG = '$';
 
+// The states that were asked for last, by their text: each event asks for that of its channel, and none is ever changed.
+const known = new Map<string, ChannelState>();
+const KNOWN_MAX = 32;
+
+const remember = (json: string, state: ChannelState): void => {
+  known.delete(json);
+  known.set(json, state);
+  for (const oldest of known.keys()) if (known.size > KNOWN_MAX) known.delete(oldest);
+};
+
+/** Forgets what is remembered: an account is locked. */
+export const forgetStates = (): void => known.clear();
+
 /** JSON with maps, sets and bytes marked. */
-export const stateToJson = (state: ChannelState): string =>
-  JSON.stringify(state, (_key, value: unknown) => {
+export const stateToJson = (state: ChannelState): string => {
+  const json = JSON.stringify(state, (_key, value: unknown) => {
     if (value instanceof Map) return { [TAG]: 'map', of: [...value] };
     if (value instanceof Set) return { [TAG]: 'set', of: [...value] };
     if (value instanceof Uint8Array) return { [TAG]: 'bytes', of: Buffer.from(value).toString('base64') };
     return value;
   });
+  remember(json, state);
+  return json;
+};
 
-/** The state that `stateToJson` was given; undefined for empty text. */
-export const stateOfJson = (json: string): ChannelState | undefined =>
-  json === ''
-    ? undefined
-    : (JSON.parse(json, (_key, value: unknown) => {
-        if (typeof value !== 'object' || value === null || !(TAG in value) || !('of' in value)) return value;
-        if (value[TAG] === 'map') return new Map(value.of as [unknown, unknown][]);
-        if (value[TAG] === 'set') return new Set(value.of as unknown[]);
-        return new Uint8Array(Buffer.from(value.of as string, 'base64'));
-      }) as ChannelState);
+/** The state that `stateToJson` was given, the same object for the same text while it is remembered; undefined for empty text. */
+export const stateOfJson = (json: string): ChannelState | undefined => {
+  if (json === '') return undefined;
+  const state = known.get(json) ?? (JSON.parse(json, revived) as ChannelState);
+  remember(json, state);
+  return state;
+};
+
+const revived = (_key: string, value: unknown): unknown => {
+  if (typeof value !== 'object' || value === null || !(TAG in value) || !('of' in value)) return value;
+  if (value[TAG] === 'map') return new Map(value.of as [unknown, unknown][]);
+  if (value[TAG] === 'set') return new Set(value.of as unknown[]);
+  return new Uint8Array(Buffer.from(value.of as string, 'base64'));
+};
 
 type Changed = readonly (readonly [MemberId, Role | null])[];
 

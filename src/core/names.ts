@@ -1,10 +1,10 @@
 // What the user's words mean: contacts by name, address or id, conversations, messages and files by id or prefix.
 import { SottoError } from '../protocol/errors.ts';
-import { ID_PREFIX_MIN, idOf } from '../protocol/ids.ts';
+import { idOf } from '../protocol/ids.ts';
 import { NAME_CHARS_MAX } from '../protocol/limits.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import type { Database } from '../sqlite/open.ts';
-import { getChannel } from '../store/channels.ts';
+import { getChannelName } from '../store/channels.ts';
 import { type ContactRow, getContact, getContactByAddress, getContactByName, listContacts } from '../store/contacts.ts';
 import {
   type ConversationRow,
@@ -17,12 +17,13 @@ import {
 import { type FileRow, listFilesByIdRange } from '../store/files.ts';
 import { getMember } from '../store/members.ts';
 import { listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
+import { labelOf } from '../store/servers.ts';
+import { ambiguous, isPrefix, only, quoted } from './references.ts';
 import {
   findChannel,
   findKnownMember,
   isChannelReference,
   isMemberReference,
-  labelOf,
   memberName,
   splitMember,
 } from './room-names.ts';
@@ -93,7 +94,7 @@ export const contactOf = (db: Database, conversation: ConversationRow): ContactR
 /** A contact's name, `#channel@server`, or `member@server`. */
 export const conversationName = (db: Database, conversation: ConversationRow): string => {
   if (conversation.channelRow !== null) {
-    const channel = getChannel(db, conversation.channelRow);
+    const channel = getChannelName(db, conversation.channelRow);
     return `#${channel?.name}@${labelOf(db, channel?.serverId ?? 0) ?? 'left'}`;
   }
   if (conversation.memberRow !== null) {
@@ -141,30 +142,7 @@ export const checkName = (name: string): void => {
     throw new SottoError('nickname.invalid');
 };
 
-const isPrefix = (text: string): boolean =>
-  text.length >= ID_PREFIX_MIN && text.length <= 32 && /^[0-9a-f]+$/.test(text);
-
 const rangeOf = (prefix: string): [Uint8Array, Uint8Array] => [
   Buffer.from(prefix.padEnd(32, '0'), 'hex'),
   Buffer.from(prefix.padEnd(32, 'f'), 'hex'),
 ];
-
-const only = <T>(
-  fit: readonly T[],
-  code: 'contact.unknown' | 'message.unknown' | 'file.unknown',
-  message: string,
-  name: (one: T) => string,
-): T => {
-  const [first] = fit;
-  if (first === undefined) throw new SottoError(code, { message });
-  if (fit.length === 1) return first;
-  throw ambiguous(fit.map(name));
-};
-
-const ambiguous = (candidates: readonly string[]): SottoError =>
-  new SottoError('name.ambiguous', {
-    message: `More than one fits: ${candidates.join(', ')}`,
-    details: { candidates },
-  });
-
-const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));

@@ -1,6 +1,7 @@
 // Pages of a conversation and of search results, by message id or time, both ways.
 import { SottoError } from '../protocol/errors.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
+import { getContactByName } from '../store/contacts.ts';
 import { getConversationOfContact } from '../store/conversations.ts';
 import {
   firstRowAt,
@@ -9,10 +10,12 @@ import {
   type MessageRow,
   type RowRange,
 } from '../store/messages.ts';
-import { searchMessages } from '../store/search.ts';
+import { type SearchOptions, searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
 import { findContact, findConversation, findMessage } from './names.ts';
 import { messageObject, nothingSeen } from './objects.ts';
+import { quoted } from './references.ts';
+import { findKnownMember, isMemberReference, splitMember } from './room-names.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 
@@ -79,7 +82,15 @@ const conversationId = (core: Core, reference: string): number => {
   }
 };
 
-const sideOf = (core: Core, from: string): { readonly side: 'me' | 'them'; readonly conversationId?: number } => {
+type Side = { readonly side: Exclude<SearchOptions['side'], undefined>; readonly conversationId?: number };
+
+const sideOf = (core: Core, from: string): Side => {
   if (from === 'me' || from === core.address) return { side: 'me' };
+  if (isMemberReference(from) && getContactByName(core.db, from) === undefined) {
+    const { name, server } = splitMember(core.db, from);
+    const member = findKnownMember(core.db, server, name);
+    if (member === undefined) throw new SottoError('member.unknown', { message: `There is no member ${quoted(from)}` });
+    return { side: { memberRow: member.id } };
+  }
   return { side: 'them', conversationId: getConversationOfContact(core.db, findContact(core.db, from).id)?.id ?? 0 };
 };

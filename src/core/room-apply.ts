@@ -20,7 +20,7 @@ import {
   deleteMessage,
   editMessage,
   getMessageById,
-  hasLater,
+  hasEarlierBehind,
   listReactions,
   type MessageRow,
   moveToEnd,
@@ -139,8 +139,8 @@ const applyKnown = (
     patchMessage(core.db, known.id, { seq: event.seq });
     return { id: known.id, fileId, isPlaced: false };
   }
-  // Before nothing that came after it, behind all that came before.
-  const id = hasLater(core.db, known) ? moveToEnd(core.db, known) : known.id;
+  // Behind all that came before it; what waits behind it gets a later place.
+  const id = hasEarlierBehind(core.db, known, event.seq) ? moveToEnd(core.db, known) : known.id;
   const expiresAt = endOf(changes, content);
   patchMessage(core.db, id, {
     seq: event.seq,

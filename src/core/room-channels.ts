@@ -33,6 +33,7 @@ export type NewChannel = {
   readonly private: boolean;
   readonly history: 'joined' | 'all';
   readonly passphrase: string | undefined;
+  readonly timeoutMs: number | undefined;
 };
 
 const REACH_MS_MAX = 15_000;
@@ -41,11 +42,15 @@ const REACH_MS_MAX = 15_000;
  * The connection of a server, waited for a while when it is being dialled, and dialled at once when it waits for its next
  * try. Throws `server.unreachable`, or what stands in the way.
  */
-export const connectionOf = async (core: Core, server: ServerRow): Promise<RoomConnection> => {
+export const connectionOf = async (
+  core: Core,
+  server: ServerRow,
+  timeoutMs = REACH_MS_MAX,
+): Promise<RoomConnection> => {
   if (server.state === 'banned') throw new SottoError('server.banned');
   const connection = core.rooms.connect(server.id);
   if (connection.state === 'off' || connection.state === 'waiting') connection.start();
-  await core.waits.until(() => connection.state !== 'dialling', REACH_MS_MAX);
+  await core.waits.until(() => connection.state !== 'dialling', timeoutMs);
   void connection.client;
   return connection;
 };
@@ -56,7 +61,7 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
   if (!isChannelName(name)) throw new SottoError('name.invalid');
   if (wanted.encryption === 'passphrase' && (wanted.passphrase ?? '') === '')
     throw new SottoError('passphrase.needed', { message: 'This channel needs a passphrase: --passphrase-fd' });
-  const connection = await connectionOf(core, server);
+  const connection = await connectionOf(core, server, wanted.timeoutMs);
   const id = newEventId(core);
   const header = { ...baseHeader(server, id), epoch: 0, n: 1, membersHead: ZERO_HASH.slice(0, 16) };
   const key = wanted.encryption === 'passphrase' ? core.random.bytes(32) : undefined;
@@ -109,9 +114,9 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
 export const joinChannel = async (
   core: Core,
   server: ServerRow,
-  wanted: { readonly name: string; readonly passphrase: string | undefined },
+  wanted: Pick<NewChannel, 'name' | 'passphrase' | 'timeoutMs'>,
 ): Promise<number> => {
-  const connection = await connectionOf(core, server);
+  const connection = await connectionOf(core, server, wanted.timeoutMs);
   const { channel } = await connection.request('channel.find', { name: wanted.name });
   const rowId = await meetChannel(core, connection, server, channel);
   const row = mustHave(core, rowId);

@@ -14,7 +14,7 @@ import { listChannels } from '../store/channels.ts';
 import { getServer, patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import { followCalls } from './room-calls.ts';
-import { openChannel, shutOut } from './room-history.ts';
+import { openChannel, resumeChannels, shutOut } from './room-history.ts';
 import { receiveInbox } from './room-inbox.ts';
 import { loggedIn, prepareKeys } from './room-login.ts';
 import { onNotice } from './room-notices.ts';
@@ -40,6 +40,17 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'version.unsupported',
 ]);
 
+// After these it is the server that cannot now, whatever the channel.
+const LATER: ReadonlySet<ErrorCode> = new Set([
+  'server.unavailable',
+  'server.unreachable',
+  'server.timeout',
+  'server.moved',
+  'rate.limited',
+]);
+// So many cursors fit into a message.
+const CHANNELS_AT_ONCE = 500;
+
 /** One server's connection. Made for a server row; ends with `stop`. */
 export class RoomConnection {
   readonly serverId: number;
@@ -51,6 +62,8 @@ export class RoomConnection {
   readonly calls = new Map<string, ServerCall>();
   /** Channels and members whose devices were asked for on this connection: one that was added before is known since. */
   readonly met = new Set<string>();
+  /** Channels that could not be brought level, and why: the others go on. */
+  readonly faults = new Map<number, SottoError>();
   state: ConnectionState = 'off';
   nextRetryAt: number | undefined;
   lastError: SottoError | undefined;
@@ -118,6 +131,7 @@ export class RoomConnection {
     this.#client?.close('closing');
     this.#client = undefined;
     this.#loggedIn = false;
+    this.presence.clear();
   }
 
   /** Fetches what is not held of a channel, takes it, and is told live of it; again while it goes on is the same. */
@@ -129,6 +143,7 @@ export class RoomConnection {
       .then(() => this.taken())
       .finally(() => this.#opening.delete(key));
     this.#opening.set(key, opening);
+    opening.then(() => this.faults.delete(channelRow)).catch(() => {});
     return opening;
   }
 
@@ -170,6 +185,7 @@ export class RoomConnection {
     if (signal.aborted) return client.close('closing');
     this.#client = client;
     this.met.clear();
+    this.faults.clear();
     const answer = await client.login(
       { seed: row.deviceSeed, certificate: row.certificate },
       {
@@ -212,18 +228,30 @@ export class RoomConnection {
       );
     // Keys for channels come before what they open.
     await this.taken();
-    for (const channel of listChannels(this.#core.db, this.serverId))
-      if (channel.state === 'joined' || channel.state === 'joining') await this.#resumeChannel(channel.id);
+    const ours = listChannels(this.#core.db, this.serverId).filter(
+      ({ state }) => state === 'joined' || state === 'joining',
+    );
+    for (let at = 0; at < ours.length; at += CHANNELS_AT_ONCE) {
+      const some = ours.slice(at, at + CHANNELS_AT_ONCE);
+      const level = await resumeChannels(this, some);
+      await this.taken();
+      for (const channel of some) if (!level.has(channel.id)) await this.#resumeChannel(channel.id);
+    }
   }
 
   async #resumeChannel(channelRow: number): Promise<void> {
+    const client = this.#client;
     try {
       await this.open(channelRow);
     } catch (error) {
-      const code = expectedError(error)?.code;
-      if (code !== 'channel.notMember' && code !== 'channel.unknown' && code !== 'channel.banned') throw error;
+      const known = expectedError(error);
+      if (known === undefined || this.#client !== client || LATER.has(known.code)) throw error;
       // It ended while we were away.
-      await shutOut(this.#core, this, channelRow, code === 'channel.banned' ? 'banned' : 'removed');
+      if (known.code === 'channel.banned') return shutOut(this.#core, this, channelRow, 'banned');
+      if (known.code === 'channel.notMember' || known.code === 'channel.unknown')
+        return shutOut(this.#core, this, channelRow, 'removed');
+      this.faults.set(channelRow, known);
+      this.#core.log.warn('channel.fault', { code: known.code });
     }
   }
 
@@ -266,7 +294,8 @@ export class RoomConnection {
     for (const learned = new Set<string>(); ; ) {
       const { missing, stranger } = await core.queue.call(() => receiveRoom(core, this, events, learned));
       // An event further on came: what lies between is fetched, unless it is being fetched already.
-      if (missing !== undefined && !this.#opening.has(String(missing))) void this.open(missing).catch(() => {});
+      if (missing !== undefined && !this.#opening.has(String(missing)))
+        void this.#resumeChannel(missing).catch(() => {});
       if (stranger === undefined) return;
       learned.add(stranger);
       await learnMembers(core, this, [stranger]);
@@ -282,6 +311,7 @@ export class RoomConnection {
     this.#client = undefined;
     this.#loggedIn = false;
     this.#incoming = [];
+    this.presence.clear();
     // While it is being opened, what waits there fails of it.
     if (this.state === 'online') this.#failed(error);
   }
@@ -293,6 +323,7 @@ export class RoomConnection {
     const client = this.#client;
     this.#client = undefined;
     this.#loggedIn = false;
+    this.presence.clear();
     client?.close('failed');
     const core = this.#core;
     this.lastError = known;

@@ -17,6 +17,7 @@ import { noteProgress } from './files-rows.ts';
 import { conversationOf } from './names.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { enqueueRoom } from './room-outbox.ts';
+import { settingOf } from './settings.ts';
 
 /** Puts a spooled file and its message into a channel; the bytes go first, the event that names them after. */
 export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void => {
@@ -25,6 +26,7 @@ export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void
   const channel = getChannel(db, conversation.channelRow ?? 0);
   const server = getServer(db, channel?.serverId ?? 0);
   const me = server === undefined ? undefined : getMemberById(db, server.id, server.memberId);
+  const expiresMs = settingOf(db, 'messages.expiresMs', idOf(conversation.uid));
   patchFile(db, file.id, { size: file.size, root: file.root, blob: file.blob, state: 'active' });
   const messageRow = putMessage(db, {
     conversationId: conversation.id,
@@ -36,7 +38,7 @@ export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void
     receivedAt: null,
     unread: 0,
     replyTo: null,
-    expiresMs: null,
+    expiresMs: expiresMs === 0 ? null : expiresMs,
     expiresFrom: 'delivery',
     expiresAt: null,
     fileId: file.id,
@@ -88,10 +90,19 @@ const upload = async (core: Core, row: FileRow, to: Way, { signal, progressed }:
     if (signal.aborted || getFile(core.db, row.id)?.state !== 'active') return;
     commit(core, (changes) => {
       patchFile(core.db, row.id, { chunks: count });
-      enqueueRoom(core, changes, { serverId: to.serverId, channelRow: to.channelRow }, contentOf(row), {
-        eventId: row.fileId,
-        messageRow: message.id,
-      });
+      const { expiresMs } = message;
+      const ends = expiresMs === null ? {} : { expiresMs };
+      enqueueRoom(
+        core,
+        changes,
+        { serverId: to.serverId, channelRow: to.channelRow },
+        { ...contentOf(row), ...ends },
+        {
+          eventId: row.fileId,
+          messageRow: message.id,
+          ...(expiresMs === null ? {} : { ttl: Math.ceil(expiresMs / 1000) }),
+        },
+      );
     });
   });
 };

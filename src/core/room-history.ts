@@ -16,9 +16,8 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
   const channel = idOf(rowOf(core, channelRow).channelId);
   if (rowOf(core, channelRow).lastSeq === 0) await begin(core, connection, channelRow);
   for (;;) {
-    const { epoch, lastSeq, lastId } = rowOf(core, channelRow);
-    const cursor: [number, number, string | null] = [epoch, lastSeq, lastId === null ? null : idOf(lastId)];
-    const { channels } = await connection.request('resume', { cursors: { [channel]: cursor } });
+    const cursors = { [channel]: cursorOf(rowOf(core, channelRow)) };
+    const { channels } = await connection.request('resume', { cursors });
     const resumed = channels[channel];
     if (resumed === undefined || resumed.recovered) return;
     // The log is another one, or has lost what we held: a visible gap, and on from the first event it still has.
@@ -29,6 +28,32 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
     await pages(core, connection, channelRow);
   }
 };
+
+/**
+ * Asks at once for what came in many channels after what is held of them; gives the rows of those that are level now. Of the
+ * others, and of all when the server refuses one, nothing has changed.
+ */
+export const resumeChannels = async (
+  connection: RoomConnection,
+  channels: readonly ChannelRow[],
+): Promise<ReadonlySet<number>> => {
+  const held = channels.filter(({ lastSeq }) => lastSeq > 0);
+  if (held.length < 2) return new Set();
+  const cursors = Object.fromEntries(held.map((row) => [idOf(row.channelId), cursorOf(row)]));
+  const answer = await connection.request('resume', { cursors }).catch((error: unknown) => {
+    if (expectedError(error) === undefined) throw error;
+    return undefined;
+  });
+  return new Set(
+    held.filter(({ channelId }) => answer?.channels[idOf(channelId)]?.recovered === true).map(({ id }) => id),
+  );
+};
+
+const cursorOf = ({ epoch, lastSeq, lastId }: ChannelRow): [number, number, string | null] => [
+  epoch,
+  lastSeq,
+  lastId === null ? null : idOf(lastId),
+];
 
 /**
  * We are in a channel no more, and may not read the event that says so. What may still be seen of it is the list of its

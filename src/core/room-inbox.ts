@@ -1,20 +1,21 @@
 // Takes events of our inbox: what devices of members say to this one inside Signal sessions, and what the server notes for us.
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, idBytes, idOf } from '../protocol/ids.ts';
-import { EDITS_PER_MESSAGE_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
+import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
 import { unpadded } from '../protocol/padding.ts';
 import { type Direct, decodeDirect, decodeEnvelopes } from '../protocol/room-direct.ts';
 import { EVENT, type LogEvent } from '../protocol/server.ts';
 import { addUnread, countArrival, getConversationOfMember, putConversation } from '../store/conversations.ts';
 import {
   type DeviceRow,
+  getDevice,
   getMemberById,
-  listDevices,
   type MemberRow,
   patchMember,
   putDeviceSession,
 } from '../store/members.ts';
 import {
+  countPins,
   deleteMessage,
   editMessage,
   getMessageById,
@@ -90,8 +91,7 @@ const open = async (core: Core, connection: RoomConnection, event: LogEvent): Pr
     const mine = envelopes.find(({ to }) => to === idOf<DeviceId>(server.deviceId));
     if (mine === undefined) return undefined;
     const member = getMemberById(core.db, server.id, idBytes(event.member));
-    const device =
-      member === undefined ? undefined : listDevices(core.db, member.id).find((one) => idOf(one.deviceId) === from);
+    const device = member === undefined ? undefined : getDevice(core.db, member.id, idBytes(from));
     if (member === undefined || device === undefined || device.revoked === 1 || member.blocked === 1)
       throw new ProtocolError('event.forged', { details: { why: 'device' } });
     // Only the first messages of a session use published keys, and only they change the set.
@@ -153,13 +153,14 @@ const applyDirect = (scene: DirectScene, direct: Direct | { readonly kind: 'unkn
       });
     case 'pin':
       return change(scene, direct.target, (row) => {
+        const isNew = direct.on && row.pinnedAt === null;
+        if (isNew && countPins(scene.core.db, row.conversationId) >= PINS_PER_CONVERSATION_MAX) return;
         patchMessage(scene.core.db, row.id, { pinnedAt: direct.on ? scene.event.at : null });
         scene.changes.event({ kind: 'message.pinned', messageRow: row.id });
       });
     case 'receipt':
       for (const target of direct.targets) change(scene, target, (row) => received(scene, row, direct.state));
       return;
-    case 'sent':
     case 'sender.key':
     case 'unknown':
       return;

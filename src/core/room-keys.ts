@@ -14,7 +14,7 @@ import {
   patchChannelDevice,
   putSenderKey,
 } from '../store/channels.ts';
-import { type DeviceRow, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
+import { type DeviceRow, getMemberById, hasDevice, type MemberRow } from '../store/members.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
@@ -100,7 +100,7 @@ const learnPresent = async (core: Core, connection: RoomConnection, channel: Cha
   const wanted = [...(stateOfJson(channel.membership)?.members.keys() ?? [])].filter((id) => {
     if (id === me && !isFirst) return false;
     const row = getMemberById(core.db, connection.serverId, idBytes(id));
-    return isFirst || row === undefined || listDevices(core.db, row.id).length === 0;
+    return isFirst || row === undefined || !hasDevice(core.db, row.id);
   });
   if (wanted.length > 0) await learnMembers(core, connection, wanted);
   connection.met.add(idOf(channel.channelId));

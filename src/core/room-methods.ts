@@ -1,6 +1,6 @@
 // The methods of an open account that are about servers, channels and members.
-import { SottoError } from '../protocol/errors.ts';
-import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
+import { idOf, type MemberId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
 import { INVITE_MS } from '../protocol/limits.ts';
 import type { Control, Role } from '../protocol/room-content.ts';
@@ -10,17 +10,19 @@ import type { Answer } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, listChannels, patchChannel } from '../store/channels.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { getConversationOfMember } from '../store/conversations.ts';
-import { getMember, getMemberById, listMembers, type MemberRow, patchMember } from '../store/members.ts';
+import { getMember, listMembers, type MemberRow, patchMember } from '../store/members.ts';
 import { getServer, listServers, patchServer, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { Context } from './methods.ts';
+import { isPrefix, only, quoted } from './references.ts';
 import { callsOn } from './room-calls.ts';
 import { connectionOf, createChannel, joinChannel, publishControl, rotateChannel } from './room-channels.ts';
 import { ensureConversation } from './room-inbox.ts';
 import {
   findChannel,
   findKnownMember,
+  findMemberById,
   findServer,
   isMemberReference,
   splitChannel,
@@ -54,8 +56,17 @@ const theMember = async (core: Core, reference: string, inside?: ServerRow): Pro
   const { name, server } = splitMember(core.db, reference, inside);
   const known = findKnownMember(core.db, server, name);
   if (known !== undefined) return known;
-  const byId = /^[0-9a-f]{32}$/.test(reference) ? getMemberById(core.db, server.id, idBytes(reference)) : undefined;
-  return byId ?? learnByName(core, await connectionOf(core, server), name);
+  return findMemberById(core.db, server, reference) ?? learnByName(core, await connectionOf(core, server), name);
+};
+
+const byPrefix = <T extends { readonly id: string }>(
+  all: readonly T[],
+  id: string,
+  code: 'invite.unknown' | 'device.unknown',
+  message: string,
+): T => {
+  const fit = isPrefix(id) ? all.filter((one) => one.id.startsWith(id)) : [];
+  return only(fit, code, message, (one) => one.id);
 };
 
 /** A channel that is known here, or that its server knows. */
@@ -108,6 +119,16 @@ const changeMember = async (
 export const ROOM_HANDLERS: Handlers = {
   'server.join': async ({ core, waits }, params) => serverShown(core, await joinServer(core, waits, params)),
   'server.list': ({ core }) => listServers(core.db).map((row) => serverObject(core, row)),
+  'server.retry': async ({ core }, { server, timeoutMs }) => {
+    const row = findServer(core.db, server);
+    // What stands in the way is in what is shown.
+    const connection = await connectionOf(core, row, timeoutMs).catch((error: unknown) => {
+      if (expectedError(error) === undefined) throw error;
+      return undefined;
+    });
+    connection?.sender.retry();
+    return serverShown(core, row.id);
+  },
   'server.leave': async ({ core }, { server, erase }) => {
     const row = findServer(core.db, server);
     await leaveServer(core, row.id, erase === true);
@@ -132,8 +153,7 @@ export const ROOM_HANDLERS: Handlers = {
     const row = findServer(core.db, server);
     const connection = await connectionOf(core, row);
     const { invites } = await connection.request('invite.list', {});
-    const [found, other] = invites.filter((one) => one.id.startsWith(id));
-    if (found === undefined || other !== undefined) throw new SottoError('invite.unknown');
+    const found = byPrefix(invites, id, 'invite.unknown', `There is no invite ${quoted(id)}: sotto server invites`);
     await connection.request('invite.revoke', { invite: found.id });
     return { ...inviteShown(row, found), uses: 0 };
   },
@@ -143,8 +163,8 @@ export const ROOM_HANDLERS: Handlers = {
   },
   'server.revokeDevice': async ({ core }, { server, id }) => {
     const row = findServer(core.db, server);
-    const [found, other] = (await devicesOf(core, row)).filter((one) => one.id.startsWith(id));
-    if (found === undefined || other !== undefined) throw new SottoError('device.unknown');
+    const devices = await devicesOf(core, row);
+    const found = byPrefix(devices, id, 'device.unknown', `There is no device ${quoted(id)}: sotto server devices`);
     await (await connectionOf(core, row)).request('device.revoke', { device: found.id });
     return { ...found, revoked: true };
   },
@@ -176,12 +196,13 @@ export const ROOM_HANDLERS: Handlers = {
       // Everybody may read an open channel, and its server does: hiding what came before from who joins would promise too much.
       history: params.history ?? (params.encryption === 'open' ? 'all' : 'joined'),
       passphrase: params.passphrase,
+      timeoutMs: params.timeoutMs,
     });
     return shown(core, id);
   },
-  'channel.join': async (context, { channel, passphrase }) => {
+  'channel.join': async (context, { channel, passphrase, timeoutMs }) => {
     const { server, name } = await anyChannel(context, channel);
-    return shown(context.core, await joinChannel(context.core, server, { name, passphrase }));
+    return shown(context.core, await joinChannel(context.core, server, { name, passphrase, timeoutMs }));
   },
   'channel.leave': async ({ core }, { channel }) => {
     const row = findChannel(core.db, channel);

@@ -1,11 +1,12 @@
 // What the user's words mean in rooms: servers by label, channels as `#name` or `#name@server`, members as `name@server`.
 import { SottoError } from '../protocol/errors.ts';
-import { ID_PREFIX_MIN, idOf } from '../protocol/ids.ts';
+import { idOf } from '../protocol/ids.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type ChannelRow, listChannels, listChannelsByName } from '../store/channels.ts';
-import { getMember, listMembersByName, type MemberRow } from '../store/members.ts';
-import { getServerByLabel, listServers, type ServerRow } from '../store/servers.ts';
+import { getMember, listMembers, listMembersByName, type MemberRow } from '../store/members.ts';
+import { getServerByLabel, labelOf, listServers, type ServerRow } from '../store/servers.ts';
+import { ambiguous, isPrefix, only, quoted } from './references.ts';
 
 /** Whether a reference can only mean a channel. */
 export const isChannelReference = (reference: string): boolean => reference.startsWith('#');
@@ -25,10 +26,14 @@ export const findServer = (db: Database, reference: string | undefined): ServerR
   const byLabel = getServerByLabel(db, reference);
   if (byLabel !== undefined) return byLabel;
   const byId = isPrefix(reference) ? servers.filter((one) => idOf(one.uid).startsWith(reference)) : [];
-  const [found] = byId;
-  if (found === undefined || byId.length > 1)
-    throw new SottoError('server.unknown', { message: `There is no server ${JSON.stringify(reference.slice(0, 80))}` });
-  return found;
+  const labels = servers.map(({ label }) => label).join(', ');
+  const others = labels === '' ? 'you are in none yet: sotto server join LINK' : `you are in ${labels}`;
+  return only(
+    byId,
+    'server.unknown',
+    `There is no server ${quoted(reference)}: ${others}`,
+    (one) => `${one.label} (${idOf(one.uid)})`,
+  );
 };
 
 /** The channel that `#name`, `#name@server` or an id means. Throws `channel.unknown`, `name.ambiguous`, `server.unknown`. */
@@ -39,13 +44,12 @@ export const findChannel = (db: Database, reference: string): ChannelRow => {
       ? listChannels(db).filter((one) => idOf(one.channelId).startsWith(reference))
       : listChannelsByName(db, name)
   ).filter((one) => (server === undefined || one.serverId === server.id) && labelOf(db, one.serverId) !== undefined);
-  const [found] = fit;
-  if (found === undefined)
-    throw new SottoError('channel.unknown', {
-      message: `There is no channel ${JSON.stringify(reference.slice(0, 80))}`,
-    });
-  if (fit.length > 1) throw ambiguous(fit.map((one) => `#${one.name}@${labelOf(db, one.serverId)}`));
-  return found;
+  return only(
+    fit,
+    'channel.unknown',
+    `You are in no channel ${quoted(reference)}: sotto channel list --all shows which may be joined`,
+    (one) => `#${one.name}@${labelOf(db, one.serverId)}`,
+  );
 };
 
 /** The name and server that a channel's reference holds, whether or not the channel is known. Throws `server.unknown`. */
@@ -72,21 +76,16 @@ export const splitMember = (db: Database, reference: string, inside?: ServerRow)
 export const findKnownMember = (db: Database, server: ServerRow, name: string): MemberRow | undefined =>
   listMembersByName(db, name).find((one) => one.serverId === server.id);
 
-/** What this account calls the server of a row; undefined for one that was left. */
-export const labelOf = (db: Database, serverId: number): string | undefined =>
-  listServers(db).find((one) => one.id === serverId)?.label;
+/** The member whose id begins so; undefined for what is no id of somebody who is known here. Throws `name.ambiguous`. */
+export const findMemberById = (db: Database, server: ServerRow, reference: string): MemberRow | undefined => {
+  const fit = isPrefix(reference)
+    ? listMembers(db, server.id).filter((one) => idOf(one.memberId).startsWith(reference))
+    : [];
+  return fit.length === 0 ? undefined : only(fit, 'member.unknown', '', (one) => `${one.name} (${idOf(one.memberId)})`);
+};
 
 /** Who wrote a message in a room, as front ends name them. */
 export const memberName = (db: Database, memberRow: number | null): string => {
   const row = memberRow === null ? undefined : getMember(db, memberRow);
   return row === undefined ? 'unknown' : row.name === '' ? idOf(row.memberId).slice(0, 8) : row.name;
 };
-
-const isPrefix = (text: string): boolean =>
-  text.length >= ID_PREFIX_MIN && text.length <= 32 && /^[0-9a-f]+$/.test(text);
-
-const ambiguous = (candidates: readonly string[]): SottoError =>
-  new SottoError('name.ambiguous', {
-    message: `More than one fits: ${candidates.join(', ')}`,
-    details: { candidates },
-  });

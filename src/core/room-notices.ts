@@ -4,7 +4,7 @@ import { idBytes, idOf } from '../protocol/ids.ts';
 import type { Notice } from '../protocol/server.ts';
 import { getChannelById, patchChannel } from '../store/channels.ts';
 import { getConversationOfChannel } from '../store/conversations.ts';
-import { getMemberById, listDevices } from '../store/members.ts';
+import { getMemberById, hasDevice } from '../store/members.ts';
 import { type Core, commit } from './core.ts';
 import { tellCall } from './room-calls.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -58,7 +58,7 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
 // Somebody we know has changed: it may be another device.
 const learnAgain = (core: Core, connection: RoomConnection, id: string): void => {
   const member = getMemberById(core.db, connection.serverId, idBytes(id));
-  if (member === undefined || listDevices(core.db, member.id).length === 0) return;
+  if (member === undefined || !hasDevice(core.db, member.id)) return;
   learnMembers(core, connection, [id]).catch((error: unknown) => {
     if (expectedError(error) === undefined) core.queue.post(() => Promise.reject(error));
   });

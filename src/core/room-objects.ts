@@ -5,7 +5,6 @@ import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { ChannelObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
 import { type ChannelRow, listGaps } from '../store/channels.ts';
-import { getContact } from '../store/contacts.ts';
 import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
 import { countPending } from '../store/room-events.ts';
 import { depthOfRoomOutbox } from '../store/room-outbox.ts';
@@ -51,7 +50,6 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
 /** A member as lists show it. */
 export const memberObject = (core: Core, row: MemberRow): MemberObject => {
   const server = serverOf(core, row.serverId);
-  const contact = row.contactId === null ? undefined : getContact(core.db, row.contactId);
   const presence = core.rooms.get(row.serverId)?.presence.get(idOf(row.memberId));
   return {
     id: idOf(row.memberId),
@@ -63,7 +61,6 @@ export const memberObject = (core: Core, row: MemberRow): MemberObject => {
     ...said('status', row.status),
     ...(presence === undefined ? {} : { presence }),
     ...(row.request === '' ? {} : { request: row.request }),
-    ...(contact === undefined ? {} : { contact: contact.name }),
   };
 };
 
@@ -80,6 +77,10 @@ export const memberDetail = (core: Core, row: MemberRow): MemberObject => {
   return { ...memberObject(core, row), safetyNumber: digits.replace(/(\d{5})(?=\d)/g, '$1 ') };
 };
 
+/** What of a channel is told outside the program: what I have said, else what the channel says. */
+export const notifyOf = ({ notify, membership }: ChannelRow): ChannelObject['notify'] =>
+  notify === '' ? (stateOfJson(membership)?.mode.notify ?? 'all') : (notify as ChannelObject['notify']);
+
 /** A channel as lists show it. */
 export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const server = serverOf(core, row.serverId);
@@ -87,6 +88,8 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const me = state?.members.get(idOf<MemberId>(server.memberId));
   const nameOf = (id: string) => getMemberById(core.db, server.id, idBytes(id))?.name ?? id.slice(0, 8);
   const waiting = countPending(core.db, row.id);
+  const fault = core.rooms.get(row.serverId)?.faults.get(row.id);
+  const next = row.lastSeq + 1;
   return {
     id: idOf(row.channelId),
     name: `#${row.name}`,
@@ -97,7 +100,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     state: row.state,
     archived: state?.archived ?? false,
     keyEpoch: state?.epoch ?? 0,
-    notify: row.notify === '' ? (state?.mode.notify ?? 'all') : (row.notify as ChannelObject['notify']),
+    notify: notifyOf(row),
     memberCount: state?.members.size ?? 0,
     ...said('topic', row.topic),
     ...(me === undefined ? {} : { role: me.role }),
@@ -107,6 +110,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     ...(row.lastSeq === 0 ? {} : { heldFrom: row.firstSeq, heldTo: row.lastSeq }),
     gaps: [
       ...listGaps(core.db, row.id),
+      ...(fault === undefined ? [] : [{ fromSeq: next, toSeq: next, reason: `not read further: ${fault.message}` }]),
       ...(waiting === 0 ? [] : [{ fromSeq: 0, toSeq: 0, reason: `${waiting} messages wait for their key` }]),
     ],
   };

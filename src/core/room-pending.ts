@@ -17,7 +17,7 @@ import {
   patchChannelDevice,
   putSenderKey,
 } from '../store/channels.ts';
-import { getMember, listDevices, type MemberRow } from '../store/members.ts';
+import { getMember, getSigningKey, listDeviceIds, type MemberRow } from '../store/members.ts';
 import { listPending, type PendingRow, removePending, setRoomEvent } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
@@ -46,7 +46,7 @@ export const retryPending = async (
         {
           scope: { serverId: connection.row.serverKey, channelHash: channel.hash },
           outer: { id: idOf<EventId>(pending.eventId), sender: idOf<MemberId>(member.memberId), kind: EVENT.content },
-          keyOf: (_sender, id) => listDevices(core.db, member.id).find((one) => idOf(one.deviceId) === id)?.signingKey,
+          keyOf: (_sender, id) => getSigningKey(core.db, member.id, idBytes(id)),
         },
         await sealed.open(),
         decodeContent,
@@ -78,7 +78,7 @@ const sealedBy = ({ core, channel, member, pending }: Trying): Sealed | undefine
     return key === undefined ? undefined : { open: () => openBody(key, said, body), keep: () => {} };
   }
   const id = readDistributionId(body);
-  for (const { deviceId } of listDevices(core.db, member.id)) {
+  for (const deviceId of listDeviceIds(core.db, member.id)) {
     const place = { channel: idOf<ChannelId>(channel.channelId), epoch: keyEpoch, device: idOf<DeviceId>(deviceId) };
     if (distributionIdOf(place) !== id) continue;
     const kept = { channelRow: channel.id, deviceId, keyEpoch };

@@ -8,6 +8,7 @@ import type { LogEvent, ServerDevice, ServerMember } from '../protocol/server.ts
 import {
   type DeviceRow,
   getMemberById,
+  hasDevice,
   listDevices,
   listMembersByName,
   type MemberRow,
@@ -29,7 +30,7 @@ export const knowSenders = async (
   for (const { member } of events) {
     if (Number(`0x${member}`) === 0) continue;
     const row = getMemberById(core.db, connection.serverId, idBytes(member));
-    if (row === undefined || listDevices(core.db, row.id).length === 0) unknown.add(member);
+    if (row === undefined || !hasDevice(core.db, row.id)) unknown.add(member);
   }
   if (unknown.size > 0) await learnMembers(core, connection, [...unknown]);
 };
@@ -148,7 +149,7 @@ const keepDevice = (
   }
   const certificate = readDeviceCertificate(bytes, serverKey);
   if (certificate.member !== idOf(member.memberId)) throw new ProtocolError('certificate.invalid');
-  const known = rows.map((row) => certificateOf(row, member, serverKey));
+  const known = rows.map((row) => certificateOf(row, member));
   if (compareCertificate(known, certificate) !== 'newDevice') return;
   const row = putDevice(core.db, {
     memberRow: member.id,
@@ -164,7 +165,7 @@ const keepDevice = (
     changes.event({ kind: 'member.device', memberRow: member.id, detail: 'has another device' });
 };
 
-const certificateOf = (row: DeviceRow, member: MemberRow, _serverKey: Uint8Array): DeviceCertificate => ({
+const certificateOf = (row: DeviceRow, member: MemberRow): DeviceCertificate => ({
   memberKey: member.memberKey,
   signingKey: row.signingKey,
   signalKey: row.signalKey,

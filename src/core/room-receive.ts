@@ -38,7 +38,7 @@ import {
   putGap,
   putSenderKey,
 } from '../store/channels.ts';
-import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
+import { getMemberById, getSigningKey, listDeviceIds, type MemberRow } from '../store/members.ts';
 import { getMessageById, patchMessage } from '../store/messages.ts';
 import { chainAt, countUncounted, type PendingRow, putPending, putRoomEvent } from '../store/room-events.ts';
 import { getRoomOutboxByEvent, type RoomOutboxRow } from '../store/room-outbox.ts';
@@ -131,7 +131,8 @@ export const receiveRoom = async (
     if (one.kind === 'control') previewControl(taking, event, one);
   }
   if (opened.length === 0) return stop;
-  taking.state = stateOfJson(row.membership);
+  const before = stateOfJson(row.membership);
+  taking.state = before;
   commit(core, (changes) => {
     for (const one of opened) store(taking, changes, one.event, one.opened);
     for (const { deviceId, keyEpoch, chain } of taking.chains.values())
@@ -140,7 +141,7 @@ export const receiveRoom = async (
       lastSeq: taking.lastSeq,
       lastId: taking.lastId,
       chain: taking.chain,
-      membership: taking.state === undefined ? '' : stateToJson(taking.state),
+      ...(taking.state === undefined || taking.state === before ? {} : { membership: stateToJson(taking.state) }),
     });
   });
   return stop;
@@ -179,7 +180,7 @@ const signingKeys =
   (member: MemberId, device: DeviceId): Uint8Array | undefined => {
     const row = getMemberById(core.db, serverId, idBytes(member));
     if (row === undefined) return undefined;
-    return listDevices(core.db, row.id).find((one) => idOf(one.deviceId) === device)?.signingKey;
+    return getSigningKey(core.db, row.id, idBytes(device));
   };
 
 const scopeOf = (server: ServerRow, row: ChannelRow, isCreation: boolean): Scope =>
@@ -277,7 +278,7 @@ const chainFor = async (taking: Taking, event: LogEvent): Promise<TheirChain> =>
   const member = getMemberById(core.db, server.id, idBytes(event.member));
   const keyEpoch = state?.epoch ?? 0;
   let isKnown = false;
-  for (const { deviceId } of member === undefined ? [] : listDevices(core.db, member.id)) {
+  for (const deviceId of member === undefined ? [] : listDeviceIds(core.db, member.id)) {
     const place = { channel: idOf<ChannelId>(row.channelId), epoch: keyEpoch, device: idOf<DeviceId>(deviceId) };
     if (distributionIdOf(place) !== id) continue;
     const known = taking.chains.get(id);

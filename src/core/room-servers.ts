@@ -31,7 +31,10 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const label = params.label ?? freeLabel(core, new URL(link.origin).hostname);
   const taken = getServerByLabel(core.db, label);
   const known = getServerByKey(core.db, link.serverKey);
-  if (known?.state === 'joined') throw new SottoError('server.joined');
+  // A device that the server does not take without the second check comes again with it.
+  const isRefused = known !== undefined && core.rooms.get(known.id)?.lastError?.code === 'login.second';
+  if (known?.state === 'joined' && !isRefused) throw new SottoError('server.joined');
+  if (known !== undefined) core.rooms.drop(known.id);
   if (taken !== undefined && taken.id !== known?.id)
     throw new SottoError('name.taken', { message: `Another server is called ${label}` });
   const id = await core.queue.call(() =>

@@ -1,5 +1,6 @@
 // Every server of an account: its connections, from opening the account to closing it.
 import { listServers } from '../store/servers.ts';
+import { forgetStates } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { RoomConnection } from './room-connection.ts';
 
@@ -45,5 +46,6 @@ export class Rooms {
   stop(): void {
     for (const connection of this.#connections.values()) connection.stop();
     this.#connections.clear();
+    forgetStates();
   }
 }

@@ -53,6 +53,8 @@ export class Notifier implements Disposable {
     const scope = event.message.conversationId;
     const level = account.setting('notify.level', scope);
     if (level === 'none' || focused()) return;
+    const which = account.notifies(scope);
+    if (which === 'none' || (which === 'mentions' && event.message.mention !== true)) return;
     if (
       account.setting('conversation.mutedUntil', scope) > clock.now() ||
       inQuietHours(account.setting('notify.quietHours'), clock.now())

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ProtocolError } from './errors.ts';
 import { base64, count, editNumber, emoji, expiresMs, id, text } from './fields.ts';
 import { type DeviceId, ID_BYTES, idBytes, idOf } from './ids.ts';
-import { DEVICES_MAX, EVENT_CONTENT_BYTES_MAX, RECEIPT_TARGETS_MAX } from './limits.ts';
+import { DEVICES_MAX, RECEIPT_TARGETS_MAX } from './limits.ts';
 import { parseJsonBytes } from './strict-json.ts';
 
 const DirectSchema = z.discriminatedUnion('kind', [
@@ -19,8 +19,6 @@ const DirectSchema = z.discriminatedUnion('kind', [
   }),
   /** A sender key: from the next message on the device that gets it reads this one in the channel. */
   z.object({ kind: z.literal('sender.key'), channel: id, epoch: count, share: base64(4096) }),
-  /** To my own other devices: what I have said to somebody. */
-  z.object({ kind: z.literal('sent'), to: id, id, content: z.string().max(EVENT_CONTENT_BYTES_MAX) }),
 ]);
 export type Direct = z.infer<typeof DirectSchema>;
 const KINDS: ReadonlySet<string> = new Set(DirectSchema.options.map((option) => option.shape.kind.value));

@@ -43,7 +43,6 @@ export const memberObject = z.object({
   request: z.enum(['open', 'accepted', 'rejected']).optional(),
   blocked: z.boolean(),
   verified: z.boolean(),
-  contact: z.string().optional(),
   safetyNumber: z.string().optional(),
 });
 
@@ -95,7 +94,6 @@ const device = z.object({
   id: z.string(),
   this: z.boolean(),
   addedAt: time,
-  seenAt: time.optional(),
   revoked: z.boolean(),
 });
 
@@ -144,6 +142,11 @@ export const ROOM_METHODS = {
     serverObject,
   ),
   'server.list': method('The servers this account is a member of.', none, z.array(serverObject)),
+  'server.retry': method(
+    'Dials a server now, not at its next try, and lets what waits for a time go at once; waits until it has answered.',
+    onServer.extend(wait),
+    serverObject,
+  ),
   'server.leave': method(
     'Ends this account’s membership here; `erase` also asks the server to forget it.',
     z.object({ server: reference, erase: z.boolean().optional() }),

@@ -58,7 +58,6 @@ export const device = z.object({
   id,
   certificate: base64(512),
   addedAt: time,
-  seenAt: time.optional(),
   revoked: z.boolean(),
 });
 export const head = z.object({ epoch: count, seq: count, id: id.nullable(), prunedTo: count });

@@ -45,6 +45,10 @@ const COLUMNS = `id, server_id AS serverId, channel_id AS channelId, hash, name,
 export const getChannel = (db: Database, id: number): ChannelRow | undefined =>
   db.get<ChannelRow>(`SELECT ${COLUMNS} FROM channels WHERE id = ?`, id);
 
+/** What a channel is called, and where it is: without the rest of its row, which may be long. */
+export const getChannelName = (db: Database, id: number): Pick<ChannelRow, 'name' | 'serverId'> | undefined =>
+  db.get('SELECT name, server_id AS serverId FROM channels WHERE id = ?', id);
+
 export const getChannelById = (db: Database, serverId: number, channelId: Uint8Array): ChannelRow | undefined =>
   db.get<ChannelRow>(`SELECT ${COLUMNS} FROM channels WHERE server_id = ? AND channel_id = ?`, serverId, channelId);
 

@@ -23,6 +23,9 @@ const COLUMNS = `id, uid, kind, contact_id AS contactId, channel_row AS channelR
 export const getConversation = (db: Database, id: number): ConversationRow | undefined =>
   db.get<ConversationRow>(`SELECT ${COLUMNS} FROM conversations WHERE id = ?`, id);
 
+export const getConversationByUid = (db: Database, uid: Uint8Array): ConversationRow | undefined =>
+  db.get<ConversationRow>(`SELECT ${COLUMNS} FROM conversations WHERE uid = ?`, uid);
+
 export const getConversationOfContact = (db: Database, contactId: number): ConversationRow | undefined =>
   db.get<ConversationRow>(`SELECT ${COLUMNS} FROM conversations WHERE contact_id = ?`, contactId);
 

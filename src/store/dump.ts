@@ -114,8 +114,8 @@ const parseLine = (line: string): [string, Row] => {
 export const indexMessages = (db: Database): void => {
   const page = (after: number) =>
     db.all<IndexedMessage>(
-      `SELECT id, conversation_id AS conversationId, mine, body FROM messages WHERE deleted_at IS NULL AND id > ?
-         ORDER BY id LIMIT 1000`,
+      `SELECT id, conversation_id AS conversationId, mine, member_row AS memberRow, body FROM messages
+         WHERE deleted_at IS NULL AND id > ? ORDER BY id LIMIT 1000`,
       after,
     );
   for (let rows = page(0); rows.length > 0; rows = page(rows.at(-1)?.id ?? 0))

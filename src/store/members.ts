@@ -12,12 +12,11 @@ export type MemberRow = {
   readonly request: '' | 'open' | 'accepted' | 'rejected';
   readonly blocked: number;
   readonly verifiedAt: number | null;
-  readonly contactId: number | null;
   readonly createdAt: number;
 };
 
 const COLUMNS = `id, server_id AS serverId, member_id AS memberId, member_key AS memberKey, name, role, status, request, blocked,
-  verified_at AS verifiedAt, contact_id AS contactId, created_at AS createdAt`;
+  verified_at AS verifiedAt, created_at AS createdAt`;
 
 export const getMember = (db: Database, id: number): MemberRow | undefined =>
   db.get<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE id = ?`, id);
@@ -56,7 +55,6 @@ const FIELDS = {
   request: 'request',
   blocked: 'blocked',
   verifiedAt: 'verified_at',
-  contactId: 'contact_id',
 } as const;
 
 /** Changes the given fields of a member. */
@@ -82,6 +80,31 @@ const DEVICE_COLUMNS = `id, member_row AS memberRow, device_id AS deviceId, cert
 /** Devices of a member, the first known first. */
 export const listDevices = (db: Database, memberRow: number): DeviceRow[] =>
   db.all<DeviceRow>(`SELECT ${DEVICE_COLUMNS} FROM devices WHERE member_row = ? ORDER BY id`, memberRow);
+
+/** Ids of the devices of a member, the first known first. */
+export const listDeviceIds = (db: Database, memberRow: number): Uint8Array<ArrayBuffer>[] =>
+  db
+    .all<{ deviceId: Uint8Array<ArrayBuffer> }>(
+      'SELECT device_id AS deviceId FROM devices WHERE member_row = ? ORDER BY id',
+      memberRow,
+    )
+    .map(({ deviceId }) => deviceId);
+
+/** Whether any device of a member is known. */
+export const hasDevice = (db: Database, memberRow: number): boolean =>
+  db.get('SELECT 1 FROM devices WHERE member_row = ? LIMIT 1', memberRow) !== undefined;
+
+/** The key with which a device of a member signs. */
+export const getSigningKey = (
+  db: Database,
+  memberRow: number,
+  deviceId: Uint8Array,
+): Uint8Array<ArrayBuffer> | undefined =>
+  db.get<{ key: Uint8Array<ArrayBuffer> }>(
+    'SELECT signing_key AS key FROM devices WHERE member_row = ? AND device_id = ?',
+    memberRow,
+    deviceId,
+  )?.key;
 
 export const getDevice = (db: Database, memberRow: number, deviceId: Uint8Array): DeviceRow | undefined =>
   db.get<DeviceRow>(

@@ -321,10 +321,14 @@ export const listUnreadUpToSeq = (db: Database, conversationId: number, seq: num
     limit,
   );
 
-/** Whether another message of the conversation came after this row. */
-export const hasLater = (db: Database, row: MessageRow): boolean =>
-  db.get('SELECT 1 AS found FROM messages WHERE conversation_id = ? AND id > ? LIMIT 1', row.conversationId, row.id) !==
-  undefined;
+/** Whether behind a row stands a message of the conversation whose place is before `seq`. */
+export const hasEarlierBehind = (db: Database, row: MessageRow, seq: number): boolean =>
+  db.get(
+    'SELECT 1 AS found FROM messages WHERE conversation_id = ? AND id > ? AND seq < ? LIMIT 1',
+    row.conversationId,
+    row.id,
+    seq,
+  ) !== undefined;
 
 /** Answers in the thread of a message. */
 export const countThread = (db: Database, conversationId: number, root: Uint8Array): number =>
@@ -420,15 +424,15 @@ export const countPins = (db: Database, conversationId: number): number =>
     conversationId,
   )?.n ?? 0;
 
-type Indexed = Pick<MessageRow, 'id' | 'conversationId' | 'mine'> & Partial<Pick<MessageRow, 'memberRow'>>;
+type Indexed = Pick<MessageRow, 'id' | 'conversationId' | 'mine' | 'memberRow'>;
 
 /** What the full-text index holds of a message. */
 export type IndexedMessage = Indexed & { readonly body: string };
 
-/** The tokens by which a search filters: the conversation, which side wrote it, and both as one, for the rarest wins. */
+/** The tokens by which a search filters: the conversation, who wrote it, and both as one, for the rarest wins. */
 const whoTokens = ({ conversationId, mine, memberRow }: Omit<Indexed, 'id'>): string => {
   const side = mine === 1 ? 'me' : 'them';
-  const member = memberRow == null ? '' : ` m${memberRow} c${conversationId}m${memberRow}`;
+  const member = memberRow === null ? '' : ` m${memberRow} c${conversationId}m${memberRow}`;
   return `c${conversationId} ${side} c${conversationId}${side}${member}`;
 };
 

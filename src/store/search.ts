@@ -9,8 +9,8 @@ const SNIPPET_CHARS = 80;
 export type SearchOptions = {
   readonly words: string;
   readonly conversationId?: number;
-  /** Whose messages: mine, the other side's, or both. */
-  readonly side?: 'me' | 'them';
+  /** Whose messages: mine, the other side's, a member's, or all. */
+  readonly side?: 'me' | 'them' | { readonly memberRow: number };
   readonly limit: number;
 } & RowRange;
 
@@ -23,7 +23,9 @@ export type SearchHit = { readonly row: MessageRow; readonly snippet: string };
 export const searchMessages = (db: Database, options: SearchOptions): SearchHit[] => {
   const terms = termsOf(options.words);
   if (terms.length === 0) throw new SottoError('params.invalid', { message: 'There is no word to look for' });
-  const who = `${options.conversationId === undefined ? '' : `c${options.conversationId}`}${options.side ?? ''}`;
+  const { conversationId, side = '' } = options;
+  const inside = conversationId === undefined ? '' : `c${conversationId}`;
+  const who = `${inside}${typeof side === 'string' ? side : `m${side.memberRow}`}`;
   const query = `${matchOf('body', terms)}${who === '' ? '' : ` AND who : "${who}"`}`;
   // The driver binds every number as REAL, and FTS5 seeks to a bound only when it is an integer.
   return db

@@ -41,6 +41,10 @@ export const listServers = (db: Database): ServerRow[] =>
 export const getServer = (db: Database, id: number): ServerRow | undefined =>
   db.get<ServerRow>(`SELECT ${COLUMNS} FROM servers WHERE id = ?`, id);
 
+/** What this account calls a server; undefined for one that was left. */
+export const labelOf = (db: Database, id: number): string | undefined =>
+  db.get<{ label: string }>("SELECT label FROM servers WHERE id = ? AND state <> 'left'", id)?.label;
+
 export const getServerByKey = (db: Database, serverKey: Uint8Array): ServerRow | undefined =>
   db.get<ServerRow>(`SELECT ${COLUMNS} FROM servers WHERE server_key = ?`, serverKey);
 

@@ -1,4 +1,6 @@
 // Direct messages between members: requests of strangers, receipts, and the verbs of every conversation.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Guest, House } from './house.ts';
 
@@ -110,4 +112,20 @@ test('nobody writes to themselves, or to who is not there', async () => {
   expect(await alice.refused('message.send', { conversation: 'alice@home', text: 'x' })).toBe('contact.self');
   expect(await alice.refused('message.send', { conversation: 'nobody@home', text: 'x' })).toBe('member.unknown');
   expect(await alice.refused('message.send', { conversation: 'bob@elsewhere', text: 'x' })).toBe('server.unknown');
+});
+
+test('a channel tells outside what its members want told', async () => {
+  const shown = join(house.stage.dir, '..', 'shown');
+  for (const channel of ['#loud', '#quiet']) {
+    await alice.call('channel.create', { name: channel, encryption: 'open' });
+    await carol.call('channel.join', { channel });
+    await carol.call('channel.set', { channel, notify: 'mentions' });
+  }
+  await carol.call('config.set', { key: 'notify.level', value: 'name' });
+  await carol.call('config.set', { key: 'notify.command', value: `cat >> ${shown}` });
+  await alice.say('#quiet', 'to nobody');
+  await carol.reads('#quiet', 'to nobody');
+  await alice.say('#loud', 'to @carol');
+  await carol.sees('a notification', async () => existsSync(shown) && readFileSync(shown, 'utf8').includes('\n'));
+  expect(readFileSync(shown, 'utf8')).toContain('1 new message from #loud@home');
 });

@@ -83,6 +83,7 @@ test('without the server everything said waits, and goes out by itself when it i
   expect(await house.server.stop()).toBe(0);
   for (const guest of [alice, bob])
     await guest.sees('that it is away', async () => (await guest.call('server.list', {}))[0]?.state !== 'online');
+  expect((await alice.call('member.list', {})).map(({ presence }) => presence)).toEqual([undefined, undefined]);
 
   const { user } = alice;
   const queued = await user.ok<{ state: string }>('send', '#away', 'while it is away');
@@ -102,13 +103,41 @@ test('without the server everything said waits, and goes out by itself when it i
     { label: 'home', outboxDepth: 4 },
   ]);
 
+  expect((await user.ok<{ state: string }>('why', '#away')).items).toMatchObject([
+    { state: 'waiting', outboxDepth: 4 },
+  ]);
+
   await house.server.start();
   // Who asks for something does not wait for the next try.
-  for (const guest of [alice, bob]) await guest.call('server.devices', {});
+  await bob.call('server.devices', {});
+  expect((await user.ok<{ state: string }>('why', '#away', '--retry')).items).toMatchObject([{ state: 'online' }]);
   await bob.reads('#away', 'green');
   expect(await bob.bodies('#away')).toEqual(['green', 'while it is away', 'no time', 'a moment']);
   await alice.sees('a reaction', async () => (await alice.call('message.show', { id: red.id })).reactions.length === 1);
   await alice.sees('an empty outbox', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);
+});
+
+test('a channel that does not fit its creation keeps none of the others away', async () => {
+  const { house, alice, bob } = await House.open('alice', 'bob');
+  await using _house = house;
+  const names = ['#bad', '#good', '#fine'];
+  for (const channel of names) {
+    await alice.call('channel.create', { name: channel, encryption: 'open', history: 'joined' });
+    await bob.call('channel.join', { channel });
+  }
+  await bob.user.ok('daemon', 'stop');
+  const paths = pathsOf(bob.user);
+  {
+    using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
+    db.run("UPDATE channels SET hash = zeroblob(32), last_seq = 0, membership = '' WHERE name = 'bad'");
+  }
+  for (const channel of names) await alice.say(channel, `in ${channel}`);
+  await bob.back();
+  await bob.reads('#good', 'in #good');
+  await bob.reads('#fine', 'in #fine');
+  await bob.sees('the server', async () => (await bob.call('server.list', {}))[0]?.state === 'online');
+  const { gaps = [] } = await bob.call('channel.show', { channel: '#bad' });
+  expect(gaps.map(({ reason }) => reason)).toEqual([expect.stringContaining('not read further')]);
 });
 
 test('two servers: a name that both have is asked about; invites end, and a ban ends everything', async () => {

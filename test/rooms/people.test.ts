@@ -184,7 +184,7 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   await bob.call('channel.join', { channel, passphrase: old });
   await alice.sees('bob again', async () => (await show(alice, channel)).mayStillRead === undefined);
 
-  await alice.call('channel.rotate', { channel, passphrase: fresh });
+  await alice.user.ok('channel', 'rotate', channel, '--passphrase-fd', '0', { input: `${fresh}\n` });
   await bob.sees('the new epoch', async () => (await show(bob, channel)).keyEpoch === 2);
   await alice.say(channel, 'under the new one');
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('passphrase.needed');

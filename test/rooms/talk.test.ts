@@ -156,6 +156,12 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     expect(await find(bob)).toEqual([`walrus ${encryption} two`, `walrus ${encryption} one`]);
     await alice.call('message.delete', { id: gone.id });
     await bob.sees('a deletion', async () => (await find(bob)).length === 1);
+    await bob.say(channel, `walrus ${encryption} by bob`);
+    const by = async (from: string) =>
+      (await bob.call('message.search', { query: `walrus ${encryption}`, from })).messages.map(({ body }) => body);
+    expect(await by(`${alice.name}@home`)).toEqual([`walrus ${encryption} two`]);
+    expect([await by(`${bob.name}@home`), await by('me')]).toEqual(Array(2).fill([`walrus ${encryption} by bob`]));
+    expect(await bob.refused('message.search', { query: 'walrus', from: 'nobody@home' })).toBe('member.unknown');
   });
 
   test('what one does at once keeps its count: nobody misses anything', async () => {
@@ -186,10 +192,21 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     const left = async (guest: Guest) => (await guest.call('file.list', { conversation: channel })).map(({ id }) => id);
     await bob.sees('a deletion', async () => (await left(bob)).length === 0);
     expect(await left(alice)).toEqual([one]);
+    if (encryption !== 'members') return;
+    await alice.call('config.set', { key: 'messages.expiresMs', value: 2_000, conversation: channel });
+    await send('short.txt');
+    await bob.sees('its end', async () => (await left(bob)).length === 0);
+    await alice.sees('its end', async () => (await left(alice)).length === 1);
+    await alice.call('config.set', { key: 'messages.expiresMs', value: 0, conversation: channel });
   });
 
   test('ids that are begun are found', async () => {
     const { id } = await alice.say(channel, 'an id');
     expect((await alice.call('message.show', { id: id.slice(0, 16) })).id).toBe(id);
+    const [{ id: member = '' } = {}] = (await alice.call('member.list', {})).filter(({ name }) => name === 'bob');
+    expect(await alice.call('member.show', { member: member.slice(0, 8) })).toMatchObject({ id: member, name: 'bob' });
+    expect(await alice.refused('member.show', { member: 'abcdef12' })).toBe('member.unknown');
+    const [{ id: device = '' } = {}] = await alice.call('server.devices', {});
+    expect(await alice.refused('server.revokeDevice', { id: device.slice(0, 3) })).toBe('device.unknown');
   });
 });
