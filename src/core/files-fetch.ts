@@ -193,7 +193,7 @@ type Attempt = {
 const fetchRest = async (core: Core, row: FileRow, { progressed, ...how }: Attempt): Promise<void> => {
   const contact = contactOf(core.db, conversationOf(core.db, row.conversationId));
   checkMaySend(contact);
-  using receiver = new Receiver(core, row, progressed);
+  await using receiver = new Receiver(core, row, progressed);
   if (receiver.isWhole) return;
   const attach = (made: Link): LinkEvents => {
     how.signal.addEventListener('abort', () => made.close('stopped'));
@@ -205,7 +205,7 @@ const fetchRest = async (core: Core, row: FileRow, { progressed, ...how }: Attem
 };
 
 // The receiving end of one stream: the list of hashes first, checked against the root, then chunks in order.
-class Receiver implements Disposable {
+class Receiver implements AsyncDisposable {
   /** The first chunk that is not here. */
   readonly from: number;
   readonly finished: Promise<void>;
@@ -219,6 +219,7 @@ class Receiver implements Disposable {
   #hashed = 0;
   #next: number;
   #kept: { chunks: number; at: number };
+  #keeping: Promise<void> | undefined;
   #cancelStall: Cancel = () => {};
   #over = false;
 
@@ -247,30 +248,38 @@ class Receiver implements Disposable {
 
   attach(link: Link): LinkEvents {
     this.#watch(link);
+    const fail = (error: unknown): void => {
+      const known = expectedError(error);
+      if (known === undefined) throw error;
+      void this.#end(known);
+      link.close(known.code);
+    };
     return {
       frame: (bytes) => {
         try {
           this.#take(bytes);
-          if (!this.isWhole) return this.#watch(link);
-          this.#end();
-          link.close('done');
+          if (this.isWhole) {
+            void this.#end();
+            link.close('done');
+          } else {
+            if (this.#isDue()) this.#keep().catch(fail);
+            this.#watch(link);
+          }
         } catch (error) {
-          const known = expectedError(error);
-          if (known === undefined) throw error;
-          this.#end(known);
-          link.close(known.code);
+          fail(error);
         }
       },
       drained: () => {},
       closed: (reason) => {
         refuseLink(this.#core, reason);
-        this.#end(new SottoError('dial.unreachable', { message: `the link ended: ${reason}` }));
+        void this.#end(new SottoError('dial.unreachable', { message: `the link ended: ${reason}` }));
       },
     };
   }
 
-  [Symbol.dispose](): void {
-    this.#end(new SottoError('dial.unreachable'));
+  async [Symbol.asyncDispose](): Promise<void> {
+    void this.#end(new SottoError('dial.unreachable'));
+    await this.finished.catch(() => {});
     this.#blob[Symbol.dispose]();
   }
 
@@ -288,9 +297,12 @@ class Receiver implements Disposable {
     if (!Buffer.from(hashChunk(frame.bytes)).equals(wanted)) throw new ProtocolError('file.damaged');
     this.#blob.putChunk(frame.index, frame.bytes);
     this.#next++;
+  }
+
+  #isDue(): boolean {
     const { chunks, at } = this.#kept;
-    const late = this.#core.clock.monotonic() - at >= FILE_UNKEPT_MS_MAX;
-    if (late || this.#next - chunks >= FILE_UNKEPT_CHUNKS_MAX || this.isWhole) this.#keep();
+    const late = this.#next > chunks && this.#core.clock.monotonic() - at >= FILE_UNKEPT_MS_MAX;
+    return late || this.#next - chunks >= FILE_UNKEPT_CHUNKS_MAX;
   }
 
   #takeHashes(index: number, bytes: Uint8Array): void {
@@ -304,25 +316,35 @@ class Receiver implements Disposable {
     this.#blob.putHashes(0, this.#hashes);
   }
 
-  #keep(): void {
-    this.#blob.sync();
+  // More comes in while the disk writes: one sync at a time.
+  #keep(): Promise<void> {
+    this.#keeping ??= this.#sync().finally(() => {
+      this.#keeping = undefined;
+    });
+    return this.#keeping;
+  }
+
+  async #sync(): Promise<void> {
     const chunks = this.#next;
     this.#kept = { chunks, at: this.#core.clock.monotonic() };
+    await this.#core.queue.beside(this.#blob.sync());
     this.#progressed();
     this.#core.queue.post(() => noteProgress(this.#core, this.#row.id, chunks));
   }
 
-  // What came since it was last kept is kept too: a link that often breaks gets on all the same.
-  #end(error?: SottoError): void {
+  // What came since it was last kept is kept too, unless that is what failed: a link that often breaks gets on all the same.
+  async #end(error?: SottoError): Promise<void> {
     if (this.#over) return;
     this.#over = true;
     this.#cancelStall();
     try {
-      if (this.#next > this.#kept.chunks) this.#keep();
+      await this.#keeping;
+      const failed = error?.code.startsWith('disk.') === true;
+      if (!failed && this.#next > this.#kept.chunks) await this.#sync();
+      if (error === undefined) this.#finish.resolve();
+      else this.#finish.reject(error);
     } catch (caught) {
-      if (expectedError(caught) === undefined) throw caught;
+      this.#finish.reject(caught);
     }
-    if (error === undefined) this.#finish.resolve();
-    else this.#finish.reject(error);
   }
 }

@@ -24,7 +24,9 @@ export const FILE_METHODS = {
     const row = await core.queue.call(() =>
       files.begin(findConversation(core.db, params.conversation), params.name ?? params.path),
     );
-    await files.sendPath(params.path, row, (task) => core.queue.call(task));
+    const step = inQueue(context);
+    await files.sendPath(params.path, row, step);
+    await files.flush(row, step);
     await core.queue.call(() => files.offer(row));
     return waitForFile(context, row, params);
   },
@@ -39,7 +41,9 @@ export const FILE_METHODS = {
     })),
   'file.offer': async (context, params) => {
     const { core, files } = context;
-    const row = await core.queue.call(() => files.offer(findFile(core.db, params.id).id));
+    const { id: row } = findFile(core.db, params.id);
+    await files.flush(row, inQueue(context));
+    await core.queue.call(() => files.offer(row));
     return waitForFile(context, row, params);
   },
   'file.save': async (context, params) => {
@@ -77,6 +81,11 @@ export const FILE_METHODS = {
       return fileObject(core, fileOf(core, file.id));
     }),
 } satisfies Handlers;
+
+const inQueue =
+  ({ core }: Context) =>
+  <T>(task: () => T): Promise<T> =>
+    core.queue.call(task);
 
 // Without a time of its own the wait ends after a minute in which nothing came.
 const waitForFile = async (

@@ -1,11 +1,11 @@
 // Fetched files on their way to a path of the user's: decrypted in steps of the queue, and there whole or not at all.
-import { closeSync, existsSync, fsyncSync, linkSync, lstatSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, linkSync, lstatSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { chunkCount, openChunk } from '../crypto/file-chunks.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { FILE_CHUNK_BYTES } from '../protocol/limits.ts';
-import { Blob, write } from '../store/blobs.ts';
+import { Blob, syncFile, write } from '../store/blobs.ts';
 import { type FileRow, getFile, patchFile } from '../store/files.ts';
 import { type Core, commit } from './core.ts';
 
@@ -30,7 +30,7 @@ export class Saving {
       const target = new Target(row.saveTo, idOf(row.fileId));
       const save: Save = { path: row.saveTo, overwrite, target, next: 0 };
       this.#saves.set(row.id, save);
-      this.#later(row.id, save);
+      this.#later(row.id, save, () => this.#step(row.id, save));
     });
   }
 
@@ -44,9 +44,9 @@ export class Saving {
     for (const row of [...this.#saves.keys()]) this.stop(row);
   }
 
-  #later(rowId: number, save: Save): void {
+  #later(rowId: number, save: Save, step: () => void): void {
     this.#core.queue.post(() => {
-      if (this.#saves.get(rowId) === save) this.#guard(rowId, () => this.#step(rowId, save));
+      if (this.#saves.get(rowId) === save) this.#guard(rowId, step);
     });
   }
 
@@ -57,7 +57,18 @@ export class Saving {
     const end = Math.min(count, save.next + CHUNKS_A_STEP);
     using blob = keptOf(this.#core, row);
     for (; save.next < end; save.next++) save.target.write(clearChunk(row, blob, save.next));
-    if (save.next < count) return this.#later(rowId, save);
+    if (save.next < count) return this.#later(rowId, save, () => this.#step(rowId, save));
+    // A large file takes the disk for seconds, and the queue does not wait for that.
+    this.#core.queue.beside(save.target.sync()).then(
+      () => this.#later(rowId, save, () => this.#finish(rowId, save)),
+      (error: unknown) =>
+        this.#later(rowId, save, () => {
+          throw error;
+        }),
+    );
+  }
+
+  #finish(rowId: number, save: Save): void {
     save.target.finish(save);
     this.stop(rowId);
     commit(this.#core, () => patchFile(this.#core.db, rowId, { savedTo: save.path, saveTo: '', reason: '' }));
@@ -147,10 +158,18 @@ class Target implements Disposable {
     this.#try(() => write(this.#fd, bytes));
   }
 
+  /** All that was written survives a crash once this has resolved. Throws `disk.*`. */
+  async sync(): Promise<void> {
+    try {
+      await syncFile(this.#fd);
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
   /** All is written: it gets its name. Throws `file.exists` when something came there in the meantime. */
   finish({ overwrite }: { readonly overwrite: boolean }): void {
     this.#try(() => {
-      fsyncSync(this.#fd);
       if (overwrite || !this.#link()) renameSync(this.#temporary, this.#path);
     });
   }
@@ -179,9 +198,12 @@ class Target implements Disposable {
     try {
       return step();
     } catch (error) {
-      const known = expectedError(error);
-      if (known !== undefined) throw known;
-      throw new SottoError('disk.failed', { message: `The file cannot be written: ${this.#path}`, cause: error });
+      throw this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): SottoError {
+    const message = `The file cannot be written: ${this.#path}`;
+    return expectedError(error) ?? new SottoError('disk.failed', { message, cause: error });
   }
 }

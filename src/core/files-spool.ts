@@ -109,13 +109,19 @@ export class Spools {
     return spool.size;
   }
 
+  /** What was written so far is on disk once this has resolved. Throws `disk.*`. */
+  async sync(row: number): Promise<void> {
+    const spool = this.#spools.get(row);
+    if (spool !== undefined) await this.#core.queue.beside(spool.blob.sync());
+  }
+
   /** Ends one: all of it is on disk. Throws like `write`. */
-  end(row: number): Spooled {
+  async end(row: number): Promise<Spooled> {
     const spool = this.#get(row);
     seal(spool, spool.rest, true);
     const hashes = Buffer.concat(spool.hashes);
     spool.blob.putHashes(0, hashes);
-    spool.blob.sync();
+    await spool.blob.sync();
     this.drop(row);
     return { size: spool.size, root: rootOf(hashes), blob: spool.whole.end() };
   }

@@ -22,6 +22,9 @@ import { offerRoomFile } from './room-files.ts';
 import { checkRoomFile } from './room-messages.ts';
 import { settingOf } from './settings.ts';
 
+/** Runs a task in the account's queue. */
+type Step = <T>(task: () => T) => Promise<T>;
+
 /** Transfers of one account that are under way. Methods that change the store run in the account's queue. */
 export class Files {
   readonly #core: Core;
@@ -101,9 +104,9 @@ export class Files {
   }
 
   /** Ends a spooled file and offers it to the other side; gives its row id. Throws like `begin` and `write`. */
-  offer(row: number): number {
+  async offer(row: number): Promise<number> {
+    const { size, root, blob } = await this.#spools.end(row).catch((error: unknown) => this.#giveUp(row, error));
     return this.#orFail(row, () => {
-      const { size, root, blob } = this.#spools.end(row);
       const file = { ...fileOf(this.#core, row), size, root };
       const inRoom = conversationOf(this.#core.db, file.conversationId).kind !== 'contact';
       commit(this.#core, (changes) =>
@@ -115,13 +118,13 @@ export class Files {
   }
 
   /** Spools the file at `path` outside the queue; `step` runs each piece in the queue. Throws `file.unknown` and like `write`. */
-  async sendPath(path: string, row: number, step: <T>(task: () => T) => Promise<T>): Promise<void> {
-    try {
-      await takePieces(path, (bytes) => step(() => this.write(row, bytes)));
-    } catch (error) {
-      await step(() => this.#fail(row, errorObject(error).message));
-      throw error;
-    }
+  sendPath(path: string, row: number, step: Step): Promise<void> {
+    return this.#outside(row, step, () => takePieces(path, (bytes) => step(() => this.write(row, bytes))));
+  }
+
+  /** Waits outside the queue for the disk to take a spooled file: what is left for `offer` to wait for is little. Throws `disk.*`. */
+  flush(row: number, step: Step): Promise<void> {
+    return this.#outside(row, step, () => this.#spools.sync(row));
   }
 
   /**
@@ -245,13 +248,26 @@ export class Files {
     enqueue(this.#core, changes, contact.id, { kind, target: idOf(row.fileId) });
   }
 
+  async #outside(row: number, step: Step, task: () => Promise<void>): Promise<void> {
+    try {
+      await task();
+    } catch (error) {
+      await step(() => this.#fail(row, errorObject(error).message));
+      throw expectedError(error) ?? error;
+    }
+  }
+
   #orFail<T>(row: number, step: () => T): T {
     try {
       return step();
     } catch (error) {
-      if (expectedError(error) !== undefined) this.#fail(row, errorObject(error).message);
-      throw error;
+      return this.#giveUp(row, error);
     }
+  }
+
+  #giveUp(row: number, error: unknown): never {
+    if (expectedError(error) !== undefined) this.#fail(row, errorObject(error).message);
+    throw error;
   }
 
   // A file that was never offered ends without a trace but its reason. Erasing it first makes room for that; if there is

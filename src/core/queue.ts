@@ -8,6 +8,7 @@ export class AccountQueue implements AsyncDisposable {
   readonly #tasks: Task[] = [];
   readonly #failed: (error: unknown) => void;
   #running: Promise<void> | undefined;
+  readonly #beside = new Set<Promise<void>>();
   #closed = false;
 
   /** `failed` gets what a task of `post` throws: our bug, never an expected error. */
@@ -53,9 +54,21 @@ export class AccountQueue implements AsyncDisposable {
     });
   }
 
+  /** Work that no task waits for, a disk that writes: tasks run meanwhile, and the end of the account waits for it. */
+  beside<T>(work: Promise<T>): Promise<T> {
+    const over = work.then(
+      () => {},
+      () => {},
+    );
+    this.#beside.add(over);
+    void over.then(() => this.#beside.delete(over));
+    return work;
+  }
+
   /** Resolves when nothing waits or runs any more. */
   async settled(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+    while (this.#running !== undefined || this.#beside.size > 0)
+      await (this.#running ?? Promise.race([...this.#beside]));
   }
 
   /** Takes nothing new and finishes what is queued. */

@@ -114,7 +114,7 @@ const fetchRest = async (core: Core, row: FileRow, to: Way, { signal, progressed
     const taken = await fetchSome(row, to, { blob, from: done });
     if (taken.chunks > 0) {
       // Half a chunk is fetched again: what is noted is whole, and on disk.
-      blob.sync();
+      await core.queue.beside(blob.sync());
       done += taken.chunks;
       progressed();
       const now = done;

@@ -1,17 +1,11 @@
 // The ciphertext of files beside the database: one file of sealed chunks and one of their hashes, by file id.
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, fsync, mkdirSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { HASH_BYTES, SEALED_CHUNK_BYTES } from '../crypto/file-chunks.ts';
+
+/** Everything written to the open file so far survives a crash once this has resolved; who writes more does not wait for it. */
+export const syncFile = promisify(fsync);
 
 /** The stored chunks of one file. */
 export class Blob implements Disposable {
@@ -60,10 +54,10 @@ export class Blob implements Disposable {
     write(this.#hashes, hashes, index * HASH_BYTES);
   }
 
-  /** Everything written so far survives a crash after this. */
-  sync(): void {
-    fsyncSync(this.#chunks);
-    fsyncSync(this.#hashes);
+  /** Everything written so far survives a crash once this has resolved. */
+  async sync(): Promise<void> {
+    await syncFile(this.#chunks);
+    await syncFile(this.#hashes);
   }
 
   [Symbol.dispose](): void {
