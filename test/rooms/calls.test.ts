@@ -214,6 +214,7 @@ describe('CALL-4: a call of a channel', () => {
     const listed = (await carol.client.request('call.list', {})).calls;
     expect(listed).toEqual([expect.objectContaining({ call: a.call, channel, people: rosterOf(carol, a.call) })]);
     expect((await owner.client.request('call.list', {})).calls).toEqual([]);
+    expect(rosterOf(owner, a.call)).toBeUndefined();
     await a.leave();
     await b.leave();
     await until(() => rosterOf(carol, a.call)?.length === 0);
@@ -335,12 +336,15 @@ describe('a call is over at once for', () => {
     const { channel } = room;
     const [a, b] = [await Voice.in(alice, channel), await Voice.in(bob, channel)];
     const unused = await Voice.join(bob, channel);
+    const elsewhere = await Voice.in(bob, (await roomOf(bob)).channel);
     await end(room);
     expect(await b.link.ended).toEqual({ code: CLOSE.policy, reason: why });
     expect(personOf(b)).toBeUndefined();
     // Nor with the ticket that was given before.
     expect(await (await b.open(unused.ticket)).ended).toEqual({ code: CLOSE.policy, reason: 'call.refused' });
     expect(await refusal(bob, channel)).toMatch(/^channel\./);
+    expect(personOf(elsewhere)?.link).toBeDefined();
+    await elsewhere.leave();
     if (why !== 'channel.archived') await a.leave();
   });
 

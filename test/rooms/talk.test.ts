@@ -147,6 +147,15 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     expect(last.mention).toBeUndefined();
   });
 
+  test('who writes is told where they write', async () => {
+    await bob.call('config.set', { key: 'privacy.typing', value: true });
+    await bob.call('conversation.typing', { conversation: channel, on: true });
+    const typing = () =>
+      alice.events.filter(({ kind, channel: one }) => kind === 'typing.changed' && one?.name === channel);
+    await alice.sees('that Bob writes', async () => typing().at(-1)?.member?.name === bob.name);
+    expect(typing().at(-1)?.state).toBe('on');
+  });
+
   test('search finds what is there, and not what was deleted', async () => {
     const gone = await alice.say(channel, `walrus ${encryption} one`);
     await alice.say(channel, `walrus ${encryption} two`);

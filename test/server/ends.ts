@@ -19,6 +19,7 @@ export const SEED = Buffer.alloc(32, 7);
 export const SERVER_KEY = ed25519Public(SEED);
 const OFFER = { host: 'localhost', path: '/v1', key: 'dGhlIHNhbXBsZSBub25jZQ==' } as const;
 export const REQUEST = buildUpgradeRequest(OFFER);
+export const CALL_REQUEST = buildUpgradeRequest({ ...OFFER, path: '/v1/call' });
 
 /** Lines in order, and a way to wait for one. */
 export class Heard {

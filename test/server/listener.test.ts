@@ -5,12 +5,13 @@ import { connect as tlsConnect } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { ProtocolError } from '../../src/protocol/errors.ts';
 import {
+  CALL_FRAME_BYTES_MAX,
   SERVER_MESSAGE_BYTES_MAX,
   SERVER_UNPROVEN_PER_SOURCE_MAX,
   SERVER_UNSENT_BYTES_MAX,
 } from '../../src/protocol/limits.ts';
 import { binaryFrame, closeFrame, maskedFrame, pingFrame, pongFrame, textFrame } from '../../src/protocol/websocket.ts';
-import { folder, Raw, REQUEST, Serving } from './ends.ts';
+import { CALL_REQUEST, folder, Raw, REQUEST, Serving } from './ends.ts';
 
 const MASK = Buffer.from('37fa213d', 'hex');
 const masked = (frame: Buffer): Buffer => maskedFrame(frame, MASK);
@@ -172,6 +173,30 @@ describe('deadlines', () => {
     serving.pass(1000);
     expect(await serving.heard.line('c1 closed')).toBe('c1 closed 4002 no sign of life');
     expect(serving.opened[1]?.isOpen).toBe(true);
+  });
+
+  test('one for calls is asked after 10 s, and gone after 30 s without a sign of life', async () => {
+    const serving = await Serving.plain();
+    const [deaf, living] = [await serving.raw(), await serving.raw()];
+    for (const [i, raw] of [deaf, living].entries()) {
+      raw.write(CALL_REQUEST, masked(binaryFrame(hex('00'))));
+      await serving.heard.line('c', 2 * (i + 1));
+      serving.opened[i]?.prove();
+    }
+    for (let beat = 1; beat <= 2; beat++) {
+      serving.pass(10_000);
+      await deaf.heard.line('ping', beat);
+      living.write(masked(pongFrame(new Uint8Array())), masked(binaryFrame(hex('01'))));
+      await serving.heard.line('c2 binary 01', beat);
+    }
+    serving.pass(9_000);
+    expect(serving.opened[0]?.isOpen).toBe(true);
+    serving.pass(1_000);
+    expect(await serving.heard.line('c1 closed')).toBe('c1 closed 4002 no sign of life');
+    expect(serving.opened[1]?.isOpen).toBe(true);
+    // The header of a message that is too large for it is enough.
+    living.write(masked(binaryFrame(new Uint8Array(CALL_FRAME_BYTES_MAX + 1))).subarray(0, 8));
+    expect(await serving.heard.line('c2 closed')).toBe('c2 closed 1009 frame.tooLarge');
   });
 
   test('a socket that is closed and not let go is taken away', async () => {
