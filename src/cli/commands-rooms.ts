@@ -75,6 +75,8 @@ const SERVERS: readonly Command[] = [
       out.item(
         await client.call('server.join', {
           link,
+          ...optional('code', code),
+          ...optional('password', password),
           ...optional('name', flags.text('as')),
           ...optional('label', flags.text('label')),
           ...(flags.has('clearnet') ? { clearnet: true } : {}),
@@ -203,7 +205,7 @@ const SERVERS: readonly Command[] = [
 const memberCommand = (
   path: string,
   doc: string,
-  method: 'member.show' | 'member.accept' | 'member.reject',
+  method: 'member.show' | 'member.accept' | 'member.reject' | 'member.unlink',
 ): Command => ({
   path: `member ${path}`,
   doc,
@@ -248,6 +250,24 @@ const MEMBERS: readonly Command[] = [
       context.out.item(await client.call('member.show', { member }), memberText);
     },
   },
+];
+
+const LINKS: readonly Command[] = [
+  {
+    path: 'member link',
+    doc: 'say that a member is a contact of yours; they learn who you are there, and are one person once they say so, too',
+    args: [memberArg, { name: 'contact', doc: 'a name, an address or an id', required: true, complete: 'contact' }],
+    methods: ['member.link'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('member.link', {
+          member: first(context),
+          contact: context.args[1] ?? '',
+        }),
+        memberText,
+      ),
+  },
+  memberCommand('unlink', 'take that back; the contact is told', 'member.unlink'),
 ];
 
 type ChannelMethod = Extract<Method, `channel.${string}`>;
@@ -427,4 +447,4 @@ const CALLS: readonly Command[] = [
 ];
 
 /** Commands of this file, in the order of the help. */
-export const ROOM_COMMANDS: readonly Command[] = [...SERVERS, ...CHANNELS, ...MEMBERS, ...CALLS];
+export const ROOM_COMMANDS: readonly Command[] = [...SERVERS, ...CHANNELS, ...MEMBERS, ...LINKS, ...CALLS];

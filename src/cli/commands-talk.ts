@@ -131,12 +131,17 @@ const MESSAGES: readonly Command[] = [
     },
     methods: ['message.list'],
     run: async (context) => {
-      const { messages, more } = await (await context.connect()).call('message.list', {
+      const {
+        messages,
+        more,
+        missing = [],
+      } = await (await context.connect()).call('message.list', {
         conversation: first(context),
         ...paging(context),
         ...optional('at', context.flags.time('at')),
         ...optional('thread', context.flags.text('thread')),
       });
+      for (const text of missing) context.out.say(`Missing: ${text}`);
       each(context, messages, (one) => bareMessageText(one), 'Nothing.');
       if (more) goOn(context, messages);
     },

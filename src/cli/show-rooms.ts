@@ -69,6 +69,10 @@ export const memberText = (member: MemberObject): string =>
       ...(member.status === undefined ? [] : [`“${safeLine(member.status)}”`]),
       ...(member.request === 'open' ? ['wants to write to you: sotto member accept'] : []),
       ...(member.blocked ? ['blocked'] : []),
+      ...(member.contact === undefined ? [] : [`is your contact ${safeName(member.contact)}`]),
+      ...(member.contactSaid === undefined
+        ? []
+        : [`is your contact ${safeName(member.contactSaid)} as you say; they have not said so`]),
       member.id.slice(0, 8),
     ].join('  '),
     ...(member.safetyNumber === undefined

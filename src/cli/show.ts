@@ -77,10 +77,17 @@ export const contactText = (contact: Contact): string =>
     ...(contact.paused === undefined ? [] : [`paused: ${contact.paused}`]),
   ].join('  ');
 
+const memberStates = {
+  linked: 'is',
+  said: 'is, as only you say,',
+  asked: 'says to be (sotto member link):',
+} as const;
+
 /** A contact with safety number and history. */
 export const contactDetailText = (contact: Contact): string =>
   [
     contactText(contact),
+    ...(contact.members ?? []).map((one) => `${memberStates[one.state]} ${safeName(one.name)}@${safeName(one.server)}`),
     ...(contact.safetyNumber === undefined
       ? []
       : ['', 'Compare these 60 digits with them, face to face or by voice:', ...groups(contact.safetyNumber)]),

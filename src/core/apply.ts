@@ -26,6 +26,7 @@ import {
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
 import { endFile, eraseFile } from './files-rows.ts';
+import { applyMemberLink, applyMemberUnlink } from './member-links.ts';
 import { acknowledge, enqueue, hasRoom } from './outbox.ts';
 
 type Scene = {
@@ -60,6 +61,10 @@ export const applyBody = (scene: Scene, body: SealedBody | UnknownBody): void =>
       return applyCancel(scene, body.target);
     case 'file.done':
       return applyDone(scene, body.target);
+    case 'member.link':
+      return applyMemberLink(scene.core, scene.changes, scene.contact, body);
+    case 'member.unlink':
+      return applyMemberUnlink(scene.core, scene.changes, scene.contact, body);
     case 'unsupported':
       return applyUnsupported(scene, body.target);
     case 'unknown':

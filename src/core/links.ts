@@ -33,6 +33,7 @@ import { deliver } from './deliver.ts';
 import { DUPLICATE, noteInstall } from './duplicate.ts';
 import { handleFrames } from './frames.ts';
 import { doubt, heartbeat } from './heartbeat.ts';
+import { breakMemberLinks } from './member-links.ts';
 import { newPeer, type Peer, sendFrame } from './peer.ts';
 import { newContact, sendRequest } from './requests.ts';
 import { sendReset, sendResume } from './sessions.ts';
@@ -445,5 +446,6 @@ const refuseKey = (core: Core, contact: ContactRow): void => {
       detail: 'another key was shown under this address',
     });
     changes.event({ kind: 'contact.keyChanged', contactId: contact.id });
+    breakMemberLinks(core, changes, contact.id, 'the contact shows another key');
   });
 };

@@ -6,31 +6,16 @@ import { WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { AccountMethod, Contact, MessageState, Params, Result } from '../protocol/rpc.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { getChannel } from '../store/channels.ts';
-import {
-  type ContactRow,
-  getContact,
-  listContacts,
-  patchContact,
-  putHistory,
-  removeContact,
-} from '../store/contacts.ts';
-import {
-  type ConversationRow,
-  getConversation,
-  getConversationOfContact,
-  listConversations,
-  patchConversation,
-} from '../store/conversations.ts';
-import { removeSettings } from '../store/events.ts';
+import { type ContactRow, getContact, listContacts, patchContact, putHistory } from '../store/contacts.ts';
+import { type ConversationRow, getConversation, listConversations, patchConversation } from '../store/conversations.ts';
 import { getMessage, getMessageById, listUnread, type MessageRow } from '../store/messages.ts';
-import { listOutbox } from '../store/outbox.ts';
 import { putNickname } from '../store/self.ts';
-import { removeSession } from '../store/sessions.ts';
+import { block, removeOne } from './contact-ends.ts';
 import { type Core, commit } from './core.ts';
 import type { Files } from './files.ts';
 import { FILE_METHODS } from './files-methods.ts';
 import { sendPing } from './heartbeat.ts';
-import { retryNow, stopIgnoring } from './links.ts';
+import { retryNow } from './links.ts';
 import { cancel, checkText, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
 import { checkName, findContact, findConversation, findMessage, messageIn } from './names.ts';
 import {
@@ -44,10 +29,9 @@ import {
   safetyOf,
   selfObject,
 } from './objects.ts';
-import { giveUp } from './outbox.ts';
 import { pageOf, rangeOf, search, threadOf } from './pages.ts';
 import { sendFrame } from './peer.ts';
-import { accept, ask, closeOpen, freeName, refuseTaken, reject } from './requests.ts';
+import { accept, ask, freeName, refuseTaken, reject } from './requests.ts';
 import {
   cancelRoom,
   checkRoomSetting,
@@ -63,6 +47,7 @@ import {
   typeInChannel,
 } from './room-messages.ts';
 import { isSilentMember, openConversation, ROOM_HANDLERS } from './room-methods.ts';
+import { missingIn } from './room-objects.ts';
 import { rewind } from './room-rewind.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
@@ -284,6 +269,7 @@ const HANDLERS: Handlers = {
         rows.slice(rows.length > params.limit && params.after === undefined ? 1 : 0).slice(0, params.limit),
       ),
       more: rows.length > params.limit,
+      ...missingIn(core, conversation),
     };
   },
   'message.unread': (context, params) =>
@@ -446,47 +432,6 @@ const messageNow = (core: Core, { conversationId, messageId }: MessageRow): Mess
 
 const markAnywhere = (core: Core, conversation: ConversationRow, upToRow: number): void =>
   conversation.kind === 'contact' ? markRead(core, conversation, upToRow) : markRoomRead(core, conversation, upToRow);
-
-const block = (core: Core, contact: ContactRow, on: boolean): void => {
-  commit(core, (changes) => {
-    patchContact(core.db, contact.id, { blocked: on ? 1 : 0 });
-    putHistory(core.db, contact.id, { at: changes.at, kind: on ? 'contact.blocked' : 'contact.unblocked', detail: '' });
-    changes.event({ kind: 'contact.blocked', contactId: contact.id, detail: on ? 'on' : 'off' });
-    if (on) changes.unlink.set(contact.id, 'blocked');
-    else changes.wake.add(contact.id);
-  });
-  if (!on) stopIgnoring(core, contact.address);
-};
-
-const removeOne = (core: Core, contact: ContactRow, erase: boolean): Contact => {
-  commit(core, (changes) => {
-    changes.unlink.set(contact.id, 'removed');
-    // The name of who is erased lives on in no event.
-    changes.event({ kind: 'contact.removed', contactId: contact.id, detail: erase ? '' : contact.name });
-    for (const row of listOutbox(core.db, contact.id, 0, LAST_ROW)) giveUp(core, changes, row, 'contactRemoved');
-    closeOpen(core, contact.id);
-    removeSession(core.db, contact.id);
-    patchContact(core.db, contact.id, {
-      state: 'removed',
-      linkKey: null,
-      signalKey: null,
-      verifiedAt: null,
-      paused: '',
-      requestNote: '',
-      blocked: 0,
-    });
-    if (erase) changes.erased = true;
-  });
-  const conversation = getConversationOfContact(core.db, contact.id);
-  if (erase && conversation !== undefined) clear(core, conversation);
-  const shown = show(core, contact.id);
-  if (erase)
-    commit(core, () => {
-      if (conversation !== undefined) removeSettings(core.db, idOf(conversation.uid));
-      removeContact(core.db, contact.id);
-    });
-  return shown;
-};
 
 const markRows = (core: Core, rows: readonly MessageRow[]): void => {
   const last = new Map<number, number>();

@@ -15,6 +15,7 @@ import { getMember } from '../store/members.ts';
 import { countThread, getMessage, listReactions, listVersions, type MessageRow } from '../store/messages.ts';
 import { nicknameOf } from '../store/self.ts';
 import type { Core } from './core.ts';
+import { membersOf } from './member-links.ts';
 import { contactOf, conversationName, conversationOf } from './names.ts';
 import { memberName } from './room-names.ts';
 import { channelObject, memberObject } from './room-objects.ts';
@@ -147,10 +148,11 @@ export const contactObject = (row: ContactRow): Contact => ({
 export const contactDetail = (core: Core, row: ContactRow): Contact => {
   const history = listHistory(core.db, row.id).map(({ at, kind, detail }) => ({ at, kind, ...said('detail', detail) }));
   const safety = safetyOf(core, row);
-  if (safety === undefined) return { ...contactObject(row), history };
+  const members = membersOf(core, row.id);
+  const shown = { ...contactObject(row), history, ...(members.length === 0 ? {} : { members }) };
+  if (safety === undefined) return shown;
   return {
-    ...contactObject(row),
-    history,
+    ...shown,
     safetyNumber: safety.digits.replace(/(\d{5})(?=\d)/g, '$1 '),
     safetyQr: safety.myQr,
   };

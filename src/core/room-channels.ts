@@ -22,6 +22,7 @@ import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { tellOwnDevices } from './room-devices.ts';
 import { replayUpTo } from './room-history.ts';
 import { newEventId } from './room-outbox.ts';
 import { retryPending } from './room-pending.ts';
@@ -107,8 +108,12 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
     }),
   );
   await connection.open(row);
+  await tellJoined(core, server, channel);
   return row;
 };
+
+const tellJoined = (core: Core, server: ServerRow, channel: string): Promise<void> =>
+  core.queue.call(() => commit(core, (changes) => tellOwnDevices(core, changes, server, { kind: 'joined', channel })));
 
 /** Joins a channel and fetches what there is to read. Throws `channel.*`, `event.refused`, `passphrase.*`, `server.*`. */
 export const joinChannel = async (
@@ -136,7 +141,42 @@ export const joinChannel = async (
       if (mustHave(core, rowId).state === 'joining') patchChannel(core.db, rowId, { state: 'joined' });
     }),
   );
+  await tellJoined(core, server, channel.id);
   return rowId;
+};
+
+/**
+ * Finds the channels that I am in, by their signed events, and this device does not hold: those that another device of mine
+ * has joined. Throws `server.*`; a channel that is not what it should be is left alone.
+ */
+export const meetOwnChannels = async (core: Core, connection: RoomConnection): Promise<void> => {
+  for (let after: string | undefined; ; ) {
+    const page = await connection.request('channel.list', after === undefined ? {} : { after });
+    for (const said of page.channels)
+      if (said.joined)
+        await meetOwn(core, connection, said).catch((error: unknown) => {
+          const known = expectedError(error);
+          if (known === undefined || !isOfChannel(known)) throw error;
+          core.log.warn('channel.refused', { code: known.code });
+        });
+    after = page.channels.at(-1)?.id;
+    if (!page.more || after === undefined) return;
+  }
+};
+
+// What is wrong with one channel keeps no other away.
+const isOfChannel = ({ code }: SottoError): boolean => code.startsWith('channel.') || code.startsWith('event.');
+
+const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChannel): Promise<void> => {
+  const known = getChannelById(core.db, connection.serverId, idBytes(said.id));
+  if (known?.state === 'joined' || known?.state === 'joining') return;
+  const rowId = await meetChannel(core, connection, connection.row, said);
+  const row = mustHave(core, rowId);
+  const me = idOf<MemberId>(connection.row.memberId);
+  if (stateOfJson(row.membership)?.members.has(me) !== true) return;
+  const again = row.history === 'joined' ? { lastSeq: 0 } : {};
+  await core.queue.call(() => commit(core, () => patchChannel(core.db, rowId, { state: 'joined', ...again })));
+  await connection.open(rowId);
 };
 
 /** Learns a channel's control events, from the creation that its id is the hash of; gives its row. */

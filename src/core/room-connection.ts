@@ -14,12 +14,13 @@ import { listChannels } from '../store/channels.ts';
 import { getServer, patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import { followCalls } from './room-calls.ts';
+import { meetOwnChannels } from './room-channels.ts';
 import { openChannel, resumeChannels, shutOut } from './room-history.ts';
 import { receiveInbox } from './room-inbox.ts';
 import { loggedIn, prepareKeys } from './room-login.ts';
-import { onNotice } from './room-notices.ts';
+import { levelMarks, onNotice } from './room-notices.ts';
 import { knowSenders, learnMembers } from './room-people.ts';
-import { Receipts } from './room-receipts.ts';
+import { EarlyReceipts, Receipts } from './room-receipts.ts';
 import { receiveRoom } from './room-receive.ts';
 import { RoomSender } from './room-send.ts';
 import { ServerClient } from './server-client.ts';
@@ -56,6 +57,7 @@ export class RoomConnection {
   readonly serverId: number;
   readonly sender: RoomSender;
   readonly receipts: Receipts;
+  readonly early = new EarlyReceipts();
   /** What members are, as the server tells while we are connected. */
   readonly presence = new Map<string, 'online' | 'away' | 'offline'>();
   /** Calls that front ends were told of, by id. */
@@ -76,6 +78,7 @@ export class RoomConnection {
   #cancelRetry: Cancel = () => {};
   #incoming: LogEvent[] = [];
   #taking: Promise<void> | undefined;
+  #meeting: Promise<void> = Promise.resolve();
   /** Channels whose history is being fetched: live events of them wait for it. */
   readonly #opening = new Map<string, Promise<void>>();
 
@@ -147,6 +150,13 @@ export class RoomConnection {
     return opening;
   }
 
+  /** Looks for channels that I am in and this device is not, one look after the other. */
+  meet(): Promise<void> {
+    const look = (): Promise<void> => meetOwnChannels(this.#core, this);
+    this.#meeting = this.#meeting.then(look, look);
+    return this.#meeting;
+  }
+
   /** Resolves when all that came so far is committed. */
   async taken(): Promise<void> {
     await this.#taking;
@@ -212,6 +222,8 @@ export class RoomConnection {
   async #resume(answer: Answer<'login'>): Promise<void> {
     const { memberId, epoch, inboxSeq, inboxId } = this.row;
     const inbox = idOf(memberId);
+    // Which devices I have besides this one: what I do is told to them, too.
+    await learnMembers(this.#core, this, [inbox]);
     const cursor: [number, number, string | null] =
       inboxSeq === 0 ? [answer.inbox.epoch, 0, null] : [epoch, inboxSeq, inboxId === null ? null : idOf(inboxId)];
     const { channels } = await this.request('resume', { cursors: { [inbox]: cursor } });
@@ -237,6 +249,8 @@ export class RoomConnection {
       await this.taken();
       for (const channel of some) if (!level.has(channel.id)) await this.#resumeChannel(channel.id);
     }
+    await this.meet();
+    await levelMarks(this.#core, this);
   }
 
   async #resumeChannel(channelRow: number): Promise<void> {
@@ -285,8 +299,18 @@ export class RoomConnection {
     const core = this.#core;
     await knowSenders(core, this, events);
     const isInbox = events[0]?.channel === idOf(this.row.memberId);
-    if (isInbox) await core.queue.call(() => receiveInbox(core, this, events));
+    if (isInbox) await this.#takeInbox(events);
     else await this.#takeRoom(events);
+  }
+
+  async #takeInbox(events: readonly LogEvent[]): Promise<void> {
+    const core = this.#core;
+    for (const learned = new Set<string>(); ; ) {
+      const stranger = await core.queue.call(() => receiveInbox(core, this, events, learned));
+      if (stranger === undefined) return;
+      learned.add(stranger);
+      await learnMembers(core, this, [stranger]);
+    }
   }
 
   async #takeRoom(events: readonly LogEvent[]): Promise<void> {

@@ -3,9 +3,15 @@ import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, idBytes, idOf } from '../protocol/ids.ts';
 import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
 import { unpadded } from '../protocol/padding.ts';
-import { type Direct, decodeDirect, decodeEnvelopes } from '../protocol/room-direct.ts';
+import { type Direct, decodeDirect, decodeEnvelopes, isOwn, type Own } from '../protocol/room-direct.ts';
 import { EVENT, type LogEvent } from '../protocol/server.ts';
-import { addUnread, countArrival, getConversationOfMember, putConversation } from '../store/conversations.ts';
+import {
+  addUnread,
+  countArrival,
+  getConversationOfMember,
+  patchConversation,
+  putConversation,
+} from '../store/conversations.ts';
 import {
   type DeviceRow,
   getDevice,
@@ -18,6 +24,7 @@ import {
   countPins,
   deleteMessage,
   editMessage,
+  getMessage,
   getMessageById,
   listReactions,
   type MessageRow,
@@ -31,31 +38,50 @@ import { type Changes, type Core, commit, refuse } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { takeKey } from './room-keys.ts';
 import { retryPending } from './room-pending.ts';
+import { markReadUpTo } from './room-read.ts';
 import { deviceSession, ownPreKeys } from './room-sessions.ts';
 
 /** libsignal's type of a message that begins a session. */
 const PREKEY_MESSAGE = 3;
 
-/** Handles events of the inbox in order; each is opened, applied and passed over in one transaction. Runs in the queue. */
+/**
+ * Handles events of the inbox in order; each is opened, applied and passed over in one transaction. Gives the id of a member
+ * that another device of mine has told about and nobody here knows: who is to be asked for before it goes on. `learned` are
+ * those who were asked for. Runs in the queue.
+ */
 export const receiveInbox = async (
   core: Core,
   connection: RoomConnection,
   events: readonly LogEvent[],
-): Promise<void> => {
+  learned: ReadonlySet<string>,
+): Promise<string | undefined> => {
   for (const event of events) {
     const server = connection.row;
     if (event.epoch === server.epoch && event.seq <= server.inboxSeq) continue;
-    await receiveOne(core, connection, event);
+    const stranger = await receiveOne(core, connection, event, learned);
+    if (stranger !== undefined) return stranger;
   }
+  return undefined;
 };
 
-const receiveOne = async (core: Core, connection: RoomConnection, event: LogEvent): Promise<void> => {
+const receiveOne = async (
+  core: Core,
+  connection: RoomConnection,
+  event: LogEvent,
+  learned: ReadonlySet<string>,
+): Promise<string | undefined> => {
   const server = connection.row;
   const passed = (): void =>
     patchServer(core.db, server.id, { epoch: event.epoch, inboxSeq: event.seq, inboxId: idBytes(event.id) });
   const opened = event.kind === EVENT.direct && !event.erased ? await open(core, connection, event) : undefined;
-  if (opened === undefined) return commit(core, passed);
+  if (opened === undefined) {
+    commit(core, passed);
+    return undefined;
+  }
   const { member, device, direct, keep } = opened;
+  const about = isOwn(direct) ? aboutWhom(direct) : undefined;
+  if (about !== undefined && !learned.has(about) && getMemberById(core.db, server.id, idBytes(about)) === undefined)
+    return about;
   if (direct.kind === 'sender.key') {
     // The key is kept with the step of the session that brought it.
     const channel = await takeKey(core, server, device, direct).catch((error: unknown) => {
@@ -68,14 +94,23 @@ const receiveOne = async (core: Core, connection: RoomConnection, event: LogEven
       passed();
     });
     if (channel !== undefined) await retryPending(core, connection, channel.id, member.id);
-    return;
+    return undefined;
   }
+  const isMe = Buffer.from(member.memberId).equals(server.memberId);
   commit(core, (changes) => {
     keep();
     passed();
-    applyDirect({ core, changes, connection, member, event }, direct);
+    const scene = { core, changes, connection, member, author: member, isMine: false, event };
+    // A member speaks for themself, and to themself only as one device to another.
+    if (!isMe && !isOwn(direct)) applyDirect(scene, direct);
+    if (isMe && isOwn(direct)) applyOwn(scene, direct);
   });
+  if (isMe && direct.kind === 'joined') connection.meet().catch(() => {});
+  return undefined;
 };
+
+const aboutWhom = (own: Own): string | undefined =>
+  own.kind === 'sent' ? own.to : own.kind === 'joined' ? undefined : own.of;
 
 type Opened = {
   readonly member: MemberRow;
@@ -119,24 +154,54 @@ type DirectScene = {
   readonly core: Core;
   readonly changes: Changes;
   readonly connection: RoomConnection;
+  /** With whom the conversation is. */
   readonly member: MemberRow;
+  /** Who says it: they, or I on another device. */
+  readonly author: MemberRow;
+  readonly isMine: boolean;
   readonly event: LogEvent;
 };
 
-const applyDirect = (scene: DirectScene, direct: Direct | { readonly kind: 'unknown' }): void => {
+// What another device of mine tells.
+const applyOwn = (scene: DirectScene, own: Own): void => {
+  const { core, changes, connection } = scene;
+  const about = aboutWhom(own);
+  const member = about === undefined ? undefined : getMemberById(core.db, connection.serverId, idBytes(about));
+  if (member === undefined) return;
+  switch (own.kind) {
+    case 'sent':
+      return applyDirect({ ...scene, member, isMine: true }, own.content);
+    case 'marked': {
+      const conversation = getConversationOfMember(core.db, member.id);
+      if (conversation === undefined || own.epoch !== scene.event.epoch) return;
+      return markReadUpTo(core, changes, conversation, own.seq, { receipts: false });
+    }
+    case 'decided':
+      return patchMember(core.db, member.id, decisionOf(own.accepted));
+    case 'joined':
+      return;
+  }
+};
+
+/** What a member is once I have said whether they may write to me. */
+export const decisionOf = (accepted: boolean): Pick<MemberRow, 'request' | 'blocked'> =>
+  accepted ? { request: 'accepted', blocked: 0 } : { request: 'rejected', blocked: 1 };
+
+const applyDirect = (scene: DirectScene, direct: Exclude<Direct, Own> | { readonly kind: 'unknown' }): void => {
+  const mine = scene.isMine ? 1 : 0;
   switch (direct.kind) {
     case 'text':
       return applyText(scene, direct);
     case 'edit':
       return change(scene, direct.target, (row) => {
-        if (row.mine === 1 || direct.number <= row.editNumber || direct.number > EDITS_PER_MESSAGE_MAX) return;
+        if (row.mine !== mine || direct.number <= row.editNumber || direct.number > EDITS_PER_MESSAGE_MAX) return;
         editMessage(scene.core.db, row, direct.text, { number: direct.number, at: scene.event.at });
         scene.changes.erased = true;
         scene.changes.event({ kind: 'message.edited', messageRow: row.id, memberRow: scene.member.id });
       });
     case 'delete':
       return change(scene, direct.target, (row) => {
-        if (row.mine === 1) return;
+        if (row.mine !== mine) return;
         if (row.unread === 1) addUnread(scene.core.db, row.conversationId, -1);
         deleteMessage(scene.core.db, row, scene.changes.at);
         scene.changes.erased = true;
@@ -144,9 +209,9 @@ const applyDirect = (scene: DirectScene, direct: Direct | { readonly kind: 'unkn
       });
     case 'react':
       return change(scene, direct.target, (row) => {
-        const reaction = { mine: 0, memberRow: scene.member.id, emoji: direct.emoji };
-        const theirs = listReactions(scene.core.db, row.id).filter((one) => one.mine === 0);
-        if (direct.on && theirs.length >= REACTIONS_PER_MESSAGE_MAX) return;
+        const reaction = { mine, memberRow: scene.author.id, emoji: direct.emoji };
+        const before = listReactions(scene.core.db, row.id).filter((one) => one.mine === mine);
+        if (direct.on && before.length >= REACTIONS_PER_MESSAGE_MAX) return;
         if (direct.on) putReaction(scene.core.db, row.id, { ...reaction, at: scene.event.at });
         else removeReaction(scene.core.db, row.id, reaction);
         scene.changes.event({ kind: 'message.reacted', messageRow: row.id });
@@ -159,7 +224,12 @@ const applyDirect = (scene: DirectScene, direct: Direct | { readonly kind: 'unkn
         scene.changes.event({ kind: 'message.pinned', messageRow: row.id });
       });
     case 'receipt':
-      for (const target of direct.targets) change(scene, target, (row) => received(scene, row, direct.state));
+      for (const target of direct.targets) {
+        const row = find(scene, target);
+        // What another device of mine has sent may be known here a moment later.
+        if (row === undefined) scene.connection.early.add(scene.member.id, target, direct.state);
+        else if (row.deletedAt === null) received(scene, row, direct.state);
+      }
       return;
     case 'sender.key':
     case 'unknown':
@@ -168,12 +238,14 @@ const applyDirect = (scene: DirectScene, direct: Direct | { readonly kind: 'unkn
 };
 
 const applyText = (scene: DirectScene, direct: Extract<Direct, { kind: 'text' }>): void => {
-  const { core, changes, member, event } = scene;
+  const { core, changes, member, author, isMine, event } = scene;
   const conversation = ensureConversation(core, changes, member);
-  const messageId = idBytes(event.id);
+  const messageId = idBytes(direct.id ?? event.id);
   if (getMessageById(core.db, conversation.id, messageId) !== undefined) return;
+  // To write to somebody is to let them write.
+  if (isMine) patchMember(core.db, member.id, { request: 'accepted' });
   // Somebody we have never written to: what they say is here, and they hear nothing of us before we have answered.
-  if (member.request === '') {
+  else if (member.request === '') {
     patchMember(core.db, member.id, { request: 'open' });
     changes.event({ kind: 'request.received', memberRow: member.id });
   }
@@ -182,20 +254,28 @@ const applyText = (scene: DirectScene, direct: Extract<Direct, { kind: 'text' }>
   const row = putMessage(core.db, {
     conversationId: conversation.id,
     messageId,
-    mine: 0,
+    mine: isMine ? 1 : 0,
     body: direct.text,
-    state: 'received',
+    state: isMine ? 'sent' : 'received',
     sentAt: direct.sentAt,
-    receivedAt: changes.at,
-    unread: 1,
+    receivedAt: isMine ? null : changes.at,
+    unread: isMine ? 0 : 1,
     replyTo: direct.replyTo === undefined ? null : idBytes(direct.replyTo),
     expiresMs: direct.expiresMs ?? null,
     expiresFrom: 'delivery',
     expiresAt,
     fileId: null,
-    memberRow: member.id,
-    seq: event.seq,
+    memberRow: author.id,
+    seq: isMine ? null : event.seq,
   });
+  if (isMine) {
+    patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0 });
+    changes.event({ kind: 'message.sent', messageRow: row });
+    const early = scene.connection.early.take(member.id, idOf(messageId));
+    const sent = early === undefined ? undefined : getMessage(core.db, row);
+    if (early !== undefined && sent !== undefined) received(scene, sent, early);
+    return;
+  }
   countArrival(core.db, conversation.id, changes.at);
   changes.event({ kind: 'message.received', messageRow: row, memberRow: member.id });
   if (member.request === 'accepted') scene.connection.receipts.add(member.id, idOf(messageId));
@@ -224,8 +304,12 @@ const received = ({ core, changes, member }: DirectScene, row: MessageRow, state
   if (member.request !== 'accepted') patchMember(core.db, member.id, { request: 'accepted' });
 };
 
-const change = ({ core, member }: DirectScene, target: string, step: (row: MessageRow) => void): void => {
+const find = ({ core, member }: DirectScene, target: string): MessageRow | undefined => {
   const conversation = getConversationOfMember(core.db, member.id);
-  const row = conversation === undefined ? undefined : getMessageById(core.db, conversation.id, idBytes(target));
+  return conversation === undefined ? undefined : getMessageById(core.db, conversation.id, idBytes(target));
+};
+
+const change = (scene: DirectScene, target: string, step: (row: MessageRow) => void): void => {
+  const row = find(scene, target);
   if (row !== undefined && row.deletedAt === null) step(row);
 };

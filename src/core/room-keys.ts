@@ -2,7 +2,6 @@
 import { devicesWithoutKey, OwnChain, rotationDue, TheirChain } from '../crypto/sender-key.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId, timedId } from '../protocol/ids.ts';
 import type { Direct } from '../protocol/room-direct.ts';
-import { EVENT } from '../protocol/server.ts';
 import {
   type ChannelRow,
   forgetOurKey,
@@ -20,7 +19,7 @@ import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { learnMembers } from './room-people.ts';
-import { beginSessions, otherDevices, sealDirect } from './room-sessions.ts';
+import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 
 type Own = { readonly epoch: number; readonly chain: OwnChain; readonly readers: readonly DeviceId[] };
 
@@ -155,11 +154,9 @@ const share = async (core: Core, connection: RoomConnection, channelRow: number,
     return one;
   });
   if (sealed === undefined) return;
-  await connection.client.publish({
-    channel: idOf(member.memberId),
+  await publishDirect(connection, {
+    to: idOf(member.memberId),
     id: timedId<EventId>(core.clock.now(), core.random.bytes(10)),
-    kind: EVENT.direct,
-    checkedAt: 0,
     ttlSeconds: 0,
     body: sealed.body,
   });

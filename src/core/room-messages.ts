@@ -1,6 +1,6 @@
 // What a person does with messages in channels and with members: the same verbs as with contacts.
 import { SottoError } from '../protocol/errors.ts';
-import { type EventId, idOf, type MemberId, timeOfId } from '../protocol/ids.ts';
+import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../protocol/ids.ts';
 import {
   EDITS_PER_MESSAGE_MAX,
   EVENT_ID_AGE_MS_MAX,
@@ -35,6 +35,7 @@ import { endFile, eraseFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
 import { conversationOf, findConversation, findMessage } from './names.ts';
 import { publishControl } from './room-channels.ts';
+import { tellOwnDevices } from './room-devices.ts';
 import { enqueueRoom, newEventId } from './room-outbox.ts';
 import { markReadUpTo } from './room-read.ts';
 import { settingOf } from './settings.ts';
@@ -141,7 +142,10 @@ const enqueueText = (core: Core, changes: Changes, { to, server }: Target, rowId
     ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs }),
   };
   const thread = row.thread === null ? {} : { thread: idOf<EventId>(row.thread) };
-  const content = 'channelRow' in to ? { ...rest, ...thread, ...mentionsIn(core, server, text) } : { ...rest, sentAt };
+  const content =
+    'channelRow' in to
+      ? { ...rest, ...thread, ...mentionsIn(core, server, text) }
+      : { ...rest, id: idOf<MessageId>(row.messageId), sentAt };
   enqueueRoom(core, changes, to, content, {
     eventId: row.messageId,
     messageRow: row.id,
@@ -325,8 +329,13 @@ export const markRoomRead = (core: Core, conversation: ConversationRow, upToRow:
   const seq = last?.seq ?? 0;
   if (seq === 0) return;
   const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
+  const member = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
+  const server = member === undefined ? undefined : getServer(core.db, member.serverId);
   commit(core, (changes) => {
-    markReadUpTo(core, changes, conversation, seq);
+    const isNews = conversation.unread > 0;
+    markReadUpTo(core, changes, conversation, seq, { receipts: true });
+    if (isNews && member !== undefined && server !== undefined)
+      tellOwnDevices(core, changes, server, { kind: 'marked', of: idOf(member.memberId), epoch: server.epoch, seq });
     if (channel !== undefined && seq > channel.readSeq) patchChannel(core.db, channel.id, { readSeq: seq });
   });
   const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);

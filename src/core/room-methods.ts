@@ -1,6 +1,6 @@
 // The methods of an open account that are about servers, channels and members.
 import { expectedError, SottoError } from '../protocol/errors.ts';
-import { idOf, type MemberId } from '../protocol/ids.ts';
+import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
 import { INVITE_MS } from '../protocol/limits.ts';
 import type { Control, Role } from '../protocol/room-content.ts';
@@ -10,15 +10,26 @@ import type { Answer } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, listChannels, patchChannel } from '../store/channels.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { getConversationOfMember } from '../store/conversations.ts';
-import { getMember, listMembers, type MemberRow, patchMember } from '../store/members.ts';
+import {
+  getDevice,
+  getMember,
+  getMemberById,
+  listMembers,
+  type MemberRow,
+  patchMember,
+  revokeDevice,
+} from '../store/members.ts';
 import { getServer, listServers, patchServer, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
-import { type Core, commit } from './core.ts';
+import { type Changes, type Core, commit } from './core.ts';
+import { linkMember, unlinkMember } from './member-links.ts';
 import type { Context } from './methods.ts';
+import { findContact } from './names.ts';
 import { isPrefix, only, quoted } from './references.ts';
 import { callsOn } from './room-calls.ts';
 import { connectionOf, createChannel, joinChannel, publishControl, rotateChannel } from './room-channels.ts';
-import { ensureConversation } from './room-inbox.ts';
+import { tellDecided } from './room-devices.ts';
+import { decisionOf, ensureConversation } from './room-inbox.ts';
 import {
   findChannel,
   findKnownMember,
@@ -107,14 +118,20 @@ const inviteShown = (server: ServerRow, invite: Answer<'invite.create'>['invite'
 const changeMember = async (
   { core }: Context,
   reference: string,
-  patch: (at: number) => Parameters<typeof patchMember>[2],
+  step: (changes: Changes, row: MemberRow) => void,
 ): Promise<ReturnType<typeof memberObject>> => {
   const row = await theMember(core, reference);
-  await core.queue.call(() => commit(core, (changes) => patchMember(core.db, row.id, patch(changes.at))));
+  await core.queue.call(() => commit(core, (changes) => step(changes, row)));
   const now = getMember(core.db, row.id);
   if (now === undefined) throw new SottoError('member.unknown');
   return memberObject(core, now);
 };
+
+const decide = (context: Context, reference: string, accepted: boolean) =>
+  changeMember(context, reference, (changes, row) => {
+    patchMember(context.core.db, row.id, decisionOf(accepted));
+    tellDecided(context.core, changes, row, accepted);
+  });
 
 export const ROOM_HANDLERS: Handlers = {
   'server.join': async ({ core, waits }, params) => serverShown(core, await joinServer(core, waits, params)),
@@ -166,6 +183,8 @@ export const ROOM_HANDLERS: Handlers = {
     const devices = await devicesOf(core, row);
     const found = byPrefix(devices, id, 'device.unknown', `There is no device ${quoted(id)}: sotto server devices`);
     await (await connectionOf(core, row)).request('device.revoke', { device: found.id });
+    // From here on it is told nothing by this device, whatever the server says of it.
+    await core.queue.call(() => commit(core, () => forgetDevice(core, row, found.id)));
     return { ...found, revoked: true };
   },
   'server.profile': async ({ core }, { server, name, status }) => {
@@ -184,9 +203,17 @@ export const ROOM_HANDLERS: Handlers = {
   },
   'member.show': async ({ core }, { member }) => memberDetail(core, await theMember(core, member)),
   'member.verify': (context, { member, verified }) =>
-    changeMember(context, member, (at) => ({ verifiedAt: verified ? at : null })),
-  'member.accept': (context, { member }) => changeMember(context, member, () => ({ request: 'accepted', blocked: 0 })),
-  'member.reject': (context, { member }) => changeMember(context, member, () => ({ request: 'rejected', blocked: 1 })),
+    changeMember(context, member, ({ at }, row) =>
+      patchMember(context.core.db, row.id, { verifiedAt: verified ? at : null }),
+    ),
+  'member.accept': (context, { member }) => decide(context, member, true),
+  'member.reject': (context, { member }) => decide(context, member, false),
+  'member.link': (context, { member, contact }) =>
+    changeMember(context, member, (changes, row) =>
+      linkMember(context.core, changes, row, findContact(context.core.db, contact)),
+    ),
+  'member.unlink': (context, { member }) =>
+    changeMember(context, member, (changes, row) => unlinkMember(context.core, changes, row)),
   'channel.create': async ({ core }, params) => {
     const { name, server } = splitChannel(core.db, params.name);
     const id = await createChannel(core, server ?? findServer(core.db, params.server), {
@@ -289,6 +316,12 @@ export const isSilentMember = async ({ core }: Context, reference: string): Prom
   if (!isMemberReference(reference) || getContactByName(core.db, reference) !== undefined) return false;
   const member = await theMember(core, reference);
   return getConversationOfMember(core.db, member.id) === undefined;
+};
+
+const forgetDevice = (core: Core, server: ServerRow, id: string): void => {
+  const me = getMemberById(core.db, server.id, server.memberId);
+  const device = me === undefined ? undefined : getDevice(core.db, me.id, idBytes(id));
+  if (device !== undefined) revokeDevice(core.db, device.id);
 };
 
 const devicesOf = async (core: Core, server: ServerRow) => {

@@ -2,7 +2,7 @@
 import { expectedError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import type { Notice } from '../protocol/server.ts';
-import { getChannelById, patchChannel } from '../store/channels.ts';
+import { type ChannelRow, getChannel, getChannelById, listChannels, patchChannel } from '../store/channels.ts';
 import { getConversationOfChannel } from '../store/conversations.ts';
 import { getMemberById, hasDevice } from '../store/members.ts';
 import { type Core, commit } from './core.ts';
@@ -34,12 +34,8 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     }
     case 'marked': {
       const channel = getChannelById(core.db, connection.serverId, idBytes(notice.channel));
-      const conversation = channel === undefined ? undefined : getConversationOfChannel(core.db, channel.id);
-      if (channel === undefined || conversation === undefined || notice.seq <= channel.readSeq) return;
-      return commit(core, (changes) => {
-        patchChannel(core.db, channel.id, { readSeq: notice.seq });
-        markReadUpTo(core, changes, conversation, notice.seq);
-      });
+      if (channel !== undefined) readElsewhere(core, channel, notice.seq);
+      return;
     }
     case 'member':
       commit(core, (changes) => keepMember(core, changes, connection, notice.member));
@@ -53,6 +49,28 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     case 'moved':
       return core.log.info('server.moved', { server: idOf(connection.row.uid) });
   }
+};
+
+/** Reads here what was read on another device while this one was away, and tells the server what was read here meanwhile. */
+export const levelMarks = async (core: Core, connection: RoomConnection): Promise<void> => {
+  const { marks } = await connection.request('marks', {});
+  for (const channel of listChannels(core.db, connection.serverId)) {
+    if (channel.state !== 'joined') continue;
+    const seq = marks[idOf(channel.channelId)] ?? 0;
+    if (seq > channel.readSeq) await core.queue.call(() => readElsewhere(core, channel, seq));
+    // A log that was put back may be shorter than what was read.
+    if (seq < channel.readSeq && channel.readSeq <= channel.lastSeq)
+      await connection.request('mark', { channel: idOf(channel.channelId), seq: channel.readSeq });
+  }
+};
+
+const readElsewhere = (core: Core, channel: ChannelRow, seq: number): void => {
+  const conversation = getConversationOfChannel(core.db, channel.id);
+  if (conversation === undefined || seq <= (getChannel(core.db, channel.id)?.readSeq ?? 0)) return;
+  commit(core, (changes) => {
+    patchChannel(core.db, channel.id, { readSeq: seq });
+    markReadUpTo(core, changes, conversation, seq, { receipts: false });
+  });
 };
 
 // Somebody we know has changed: it may be another device.

@@ -4,8 +4,11 @@ import { safetyNumber } from '../crypto/session.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { ChannelObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
-import { type ChannelRow, listGaps } from '../store/channels.ts';
-import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
+import { type ChannelRow, getChannel, listGaps } from '../store/channels.ts';
+import { getContact } from '../store/contacts.ts';
+import type { ConversationRow } from '../store/conversations.ts';
+import { listMemberLinksOfMember } from '../store/member-links.ts';
+import { getMember, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
 import { countPending } from '../store/room-events.ts';
 import { depthOfRoomOutbox } from '../store/room-outbox.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
@@ -50,6 +53,7 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
 /** A member as lists show it. */
 export const memberObject = (core: Core, row: MemberRow): MemberObject => {
   const server = serverOf(core, row.serverId);
+  const contact = row.contactId === null ? undefined : getContact(core.db, row.contactId);
   const presence = core.rooms.get(row.serverId)?.presence.get(idOf(row.memberId));
   return {
     id: idOf(row.memberId),
@@ -61,7 +65,14 @@ export const memberObject = (core: Core, row: MemberRow): MemberObject => {
     ...said('status', row.status),
     ...(presence === undefined ? {} : { presence }),
     ...(row.request === '' ? {} : { request: row.request }),
+    ...(contact === undefined ? saidOf(core, row) : { contact: contact.name }),
   };
+};
+
+const saidOf = (core: Core, row: MemberRow): { readonly contactSaid?: string } => {
+  const [link] = listMemberLinksOfMember(core.db, row.id);
+  const contact = link === undefined ? undefined : getContact(core.db, link.contactId);
+  return contact === undefined ? {} : { contactSaid: contact.name };
 };
 
 /** A member with the safety number, which covers the member keys and Signal keys of both. */
@@ -111,9 +122,41 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     gaps: [
       ...listGaps(core.db, row.id),
       ...(fault === undefined ? [] : [{ fromSeq: next, toSeq: next, reason: `not read further: ${fault.message}` }]),
-      ...(waiting === 0 ? [] : [{ fromSeq: 0, toSeq: 0, reason: `${waiting} messages wait for their key` }]),
+      ...(waiting === 0 ? [] : [{ fromSeq: 0, toSeq: 0, reason: waitingText(waiting) }]),
     ],
   };
+};
+
+const waitingText = (count: number): string => `${count} messages wait for their key`;
+
+/** What of a room is known to be missing here, in words; nothing where all is here that was to be seen. */
+export const missingIn = (core: Core, conversation: ConversationRow): { readonly missing?: string[] } => {
+  const { channelRow, memberRow } = conversation;
+  const channel = channelRow === null ? undefined : getChannel(core.db, channelRow);
+  const member = memberRow === null ? undefined : getMember(core.db, memberRow);
+  const missing =
+    channel !== undefined ? missingInChannel(core, channel) : member !== undefined ? missingWith(core, member) : [];
+  return missing.length === 0 ? {} : { missing };
+};
+
+const missingInChannel = (core: Core, row: ChannelRow): string[] => {
+  const waiting = countPending(core.db, row.id);
+  return [
+    ...(row.firstSeq > 1 ? [`What was said before place ${row.firstSeq} is not here`] : []),
+    ...listGaps(core.db, row.id).map(({ fromSeq, toSeq, reason }) => `Places ${fromSeq} to ${toSeq}: ${reason}`),
+    ...(waiting === 0 ? [] : [waitingText(waiting)]),
+  ];
+};
+
+// What was sealed before this device was there was sealed for others of mine.
+const missingWith = (core: Core, member: MemberRow): string[] => {
+  const server = serverOf(core, member.serverId);
+  const me = getMemberById(core.db, server.id, server.memberId);
+  const devices = me === undefined ? [] : listDevices(core.db, me.id);
+  const serial = devices.find(({ deviceId }) => Buffer.from(deviceId).equals(server.deviceId))?.serial ?? 0;
+  return devices.some((one) => one.serial < serial)
+    ? [`What was said before ${new Date(serial).toISOString()}, when this device came, may be on others of yours only`]
+    : [];
 };
 
 /** A channel with its members by name. */

@@ -107,6 +107,9 @@ export const keepMember = (core: Core, changes: Changes, connection: RoomConnect
       createdAt: changes.at,
     });
   if (known !== undefined) patchMember(core.db, row, { name, role: said.role, status: said.status.slice(0, 512) });
+  // Who is a contact is so by key; that the server calls them something else now is said.
+  if (known?.contactId != null && known.name !== '' && known.name !== name)
+    changes.event({ kind: 'member.renamed', memberRow: row, detail: `was ${known.name}` });
   for (const other of namesakes) {
     patchMember(core.db, other.id, { name: '' });
     changes.event({ kind: 'member.renamed', memberRow: row, detail: `${name} is another person than before` });

@@ -8,10 +8,17 @@ import type { Changes, Core } from './core.ts';
 import { enqueueRoom } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
 
-/** Marks the unread messages of a room up to a seq as read; a member hears of theirs, where that is set. */
-export const markReadUpTo = (core: Core, changes: Changes, conversation: ConversationRow, seq: number): void => {
+/** Marks the unread messages of a room up to a seq as read; with `receipts` a member hears of theirs, where that is set. */
+export const markReadUpTo = (
+  core: Core,
+  changes: Changes,
+  conversation: ConversationRow,
+  seq: number,
+  options: { readonly receipts: boolean },
+): void => {
   const author = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
   const receipts =
+    options.receipts &&
     author?.request === 'accepted' &&
     author.blocked === 0 &&
     settingOf(core.db, 'privacy.readReceipts', idOf(conversation.uid));

@@ -1,10 +1,30 @@
 // Receipts for what members have sent us: gathered a few seconds, so that they tell little about when we were there.
 import type { Cancel } from '../ports.ts';
-import { RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
+import { EARLY_RECEIPTS_MAX, RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
 import type { Core } from './core.ts';
 import { enqueueDirect } from './room-outbox.ts';
 
 const WAIT_MS_MAX = 5_000;
+
+/** Receipts for messages that are not known here yet: as many as EARLY_RECEIPTS_MAX, the oldest go. */
+export class EarlyReceipts {
+  readonly #states = new Map<string, 'delivered' | 'read'>();
+
+  add(memberRow: number, id: string, state: 'delivered' | 'read'): void {
+    const key = `${memberRow} ${id}`;
+    if (this.#states.get(key) !== 'read') this.#states.set(key, state);
+    const [oldest] = this.#states.keys();
+    if (this.#states.size > EARLY_RECEIPTS_MAX && oldest !== undefined) this.#states.delete(oldest);
+  }
+
+  /** What was confirmed of a message that is known now. */
+  take(memberRow: number, id: string): 'delivered' | 'read' | undefined {
+    const key = `${memberRow} ${id}`;
+    const state = this.#states.get(key);
+    this.#states.delete(key);
+    return state;
+  }
+}
 
 /** Delivery receipts of one server that are still to be sent. What a restart forgets is told with the next read. */
 export class Receipts implements Disposable {

@@ -6,7 +6,7 @@ import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
 import { SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
-import type { Direct } from '../protocol/room-direct.ts';
+import { type Direct, isOwn } from '../protocol/room-direct.ts';
 import { EVENT } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
 import { getMember } from '../store/members.ts';
@@ -25,8 +25,9 @@ import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import type { RoomScene } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { mirror } from './room-devices.ts';
 import { sealForMembers, shareKeys } from './room-keys.ts';
-import { beginSessions, otherDevices, sealDirect } from './room-sessions.ts';
+import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import type { Published } from './server-client.ts';
 
 // After these the same bytes may be tried again; after others the message has failed.
@@ -195,14 +196,12 @@ export class RoomSender {
     }
     const sealed = await core.queue.call(() => this.#seal(row.id));
     if (sealed === undefined) return;
-    const published = await connection.client.publish({
-      channel: sealed.to,
-      id: idOf(row.eventId),
-      kind: row.kind,
-      checkedAt: sealed.checkedAt,
-      ttlSeconds: row.ttl,
-      body: sealed.body,
-    });
+    const { to, checkedAt, body } = sealed;
+    const [id, ttlSeconds] = [idOf<EventId>(row.eventId), row.ttl];
+    const published =
+      row.channelRow === null
+        ? await publishDirect(connection, { to, id, ttlSeconds, body })
+        : await connection.client.publish({ channel: to, id, kind: row.kind, checkedAt, ttlSeconds, body });
     await core.queue.call(() => answered(core, row.id, published));
   }
 
@@ -285,7 +284,13 @@ export class RoomSender {
     const to = idOf(member.memberId);
     if (row.sealed !== null) return { to, checkedAt: 0, body: row.sealed };
     const direct = JSON.parse(Buffer.from(row.content).toString()) as Direct;
-    const { body, keep } = await sealDirect(core, server, otherDevices(core, server, member), direct);
+    const devices = otherDevices(core, server, member);
+    // The last other device of mine was revoked meanwhile: there is nobody to tell.
+    if (devices.length === 0 && isOwn(direct)) {
+      commit(core, () => removeRoomOutbox(core.db, row.id));
+      return undefined;
+    }
+    const { body, keep } = await sealDirect(core, server, devices, direct);
     commit(core, () => {
       keep();
       putSealed(core.db, row.id, body, 0);
@@ -340,7 +345,10 @@ const answered = (core: Core, id: number, published: Published): void =>
       });
       changes.event({ kind: 'message.sent', messageRow: message.id });
     }
-    if (row.channelRow === null) return removeRoomOutbox(core.db, id);
+    if (row.channelRow === null) {
+      removeRoomOutbox(core.db, id);
+      return mirror(core, changes, row);
+    }
     patchChannel(core.db, row.channelRow, { sent: row.n });
     putPlace(core.db, id, published.seq);
   });

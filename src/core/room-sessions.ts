@@ -1,16 +1,20 @@
 // Signal sessions with devices of members: begun from prekeys the server hands out, kept with each device's row.
 import { memberSecrets } from '../crypto/member.ts';
 import { PreKeySet } from '../crypto/prekeys.ts';
+import { sha256 } from '../crypto/primitives.ts';
 import { type Parties, SignalSession, signalIdentity } from '../crypto/session.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { type DeviceId, idOf } from '../protocol/ids.ts';
+import { type DeviceId, type EventId, idBytes, idOf, timedId, timeOfId } from '../protocol/ids.ts';
+import { EVENT_BODY_BYTES_MAX } from '../protocol/limits.ts';
 import { padded } from '../protocol/padding.ts';
-import { type Direct, type Envelope, encodeEnvelopes } from '../protocol/room-direct.ts';
+import { type Direct, type Envelope, encodeEnvelopes, splitEnvelopes } from '../protocol/room-direct.ts';
+import { EVENT, type Publish } from '../protocol/server.ts';
 import { type DeviceRow, getMember, listDevices, type MemberRow, putDeviceSession } from '../store/members.ts';
 import { getPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { learnMembers } from './room-people.ts';
+import type { Published } from './server-client.ts';
 
 /** Loads the session with a device; `published` is our own set, for first messages to us. */
 export const deviceSession = (core: Core, server: ServerRow, device: DeviceRow, published?: PreKeySet): SignalSession =>
@@ -44,7 +48,8 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
   if (without().length === 0 && connection.met.has(id)) return;
   await learnMembers(core, connection, [id]);
   connection.met.add(id);
-  if (without().length === 0 && otherDevices(core, connection.row, member).length > 0) return;
+  const isMe = Buffer.from(member.memberId).equals(connection.row.memberId);
+  if (without().length === 0 && (isMe || otherDevices(core, connection.row, member).length > 0)) return;
   const { bundles } = await connection.request('prekeys.take', { member: id });
   await core.queue.call(async () => {
     for (const device of without()) {
@@ -92,6 +97,31 @@ export const sealDirect = async (
     to: sessions.map(({ device }) => device),
   };
 };
+
+/**
+ * Publishes a sealed direct into the inbox of a member, in as many events as it needs; the ids of all follow from `id`, so that
+ * a repeat is the same. Resolves when the server has committed all of it.
+ */
+export const publishDirect = async (
+  connection: RoomConnection,
+  direct: Pick<Publish, 'body' | 'ttlSeconds'> & { readonly to: string; readonly id: EventId },
+): Promise<Published> => {
+  let published: Published | undefined;
+  for (const [i, body] of splitEnvelopes(direct.body, EVENT_BODY_BYTES_MAX).entries())
+    published = await connection.client.publish({
+      channel: direct.to,
+      id: i === 0 ? direct.id : partId(direct.id, i),
+      kind: EVENT.direct,
+      checkedAt: 0,
+      ttlSeconds: direct.ttlSeconds,
+      body,
+    });
+  if (published === undefined) throw new Error('a direct has a part');
+  return published;
+};
+
+const partId = (id: EventId, part: number): EventId =>
+  timedId<EventId>(timeOfId(id) ?? 0, sha256(idBytes(id), Uint8Array.of(part)));
 
 /** Our own set of prekeys, as kept. */
 export const ownPreKeys = (core: Core, server: ServerRow): PreKeySet => new PreKeySet(getPreKeys(core.db, server.id));

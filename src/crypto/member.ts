@@ -11,6 +11,7 @@ const LABEL = {
   certificate: Buffer.from('sotto device certificate 1'),
   hello: Buffer.from('sotto hello 1'),
   login: Buffer.from('sotto login 1'),
+  link: Buffer.from('sotto member link 1'),
 } as const;
 const SIZES = { key: 32, signalKey: 33, serial: 6, signature: 64, nonce: 32, binding: 32 } as const;
 const SERIAL_MAX = 2 ** 48 - 1;
@@ -151,6 +152,27 @@ export const signLogin = (deviceSeed: Uint8Array, login: Login): Bytes => ed2551
  */
 export const verifyLogin = (signingKey: Uint8Array, login: Login, signature: Uint8Array): boolean =>
   ed25519Verify(signingKey, loginBytes(login), signature);
+
+/** A member's word for a contact: the server, and the identity keys (addresses) of who says it and to whom. 32 bytes each. */
+export type MemberLink = {
+  readonly serverId: Uint8Array;
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
+};
+
+/** The member key's signature that its owner is the account of address `from`, for that of `to` and nobody else. */
+export const signMemberLink = (memberSeed: Uint8Array, link: MemberLink): Bytes =>
+  ed25519Sign(memberSeed, memberLinkBytes(link));
+
+/** Whether the member of this key said it. The key was checked with `isPrimeOrderKey`. */
+export const verifyMemberLink = (memberKey: Uint8Array, link: MemberLink, signature: Uint8Array): boolean =>
+  ed25519Verify(memberKey, memberLinkBytes(link), signature);
+
+// `sotto member link 1` ‖ server id ‖ from ‖ to
+const memberLinkBytes = ({ serverId, from, to }: MemberLink): Bytes => {
+  for (const key of [serverId, from, to]) mustBe(key, SIZES.key);
+  return concat(LABEL.link, serverId, from, to);
+};
 
 // `sotto hello 1` ‖ client nonce ‖ server nonce ‖ u16 length ‖ origin
 const helloBytes = ({ origin, clientNonce, serverNonce }: Greeting): Bytes => {

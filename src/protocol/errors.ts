@@ -136,6 +136,8 @@ const ROWS = {
   'server.invalid': [8, 'after-change', 'What answers there is no sotto server'],
   // rooms
   'server.joined': [7, 'after-change', 'You are a member of this server already'],
+  'member.other': [7, 'after-change', 'The member or the contact is linked with somebody else'],
+  'member.notLinked': [3, 'after-change', 'You have not said that this member is a contact'],
   'member.unknown': [3, 'after-change', 'There is no such member'],
   'channel.unknown': [3, 'after-change', 'There is no such channel'],
   'invite.unknown': [3, 'after-change', 'There is no such invite'],

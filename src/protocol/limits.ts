@@ -72,6 +72,8 @@ export const RESETS_PER_DAY_MAX = 5;
 export const CONTACTS_MAX = 5_000;
 /** What happened to one contact is kept so far back. */
 export const CONTACT_HISTORY_MAX = 500;
+/** Servers on which a contact may say who they are. */
+export const MEMBER_LINKS_PER_CONTACT_MAX = 32;
 export const PINS_PER_CONVERSATION_MAX = 100;
 export const EXPIRY_MS_MIN = 1 * SECOND;
 export const EXPIRY_MS_MAX = 365 * DAY;
@@ -312,6 +314,8 @@ export const DEVICES_MAX = 64;
 export const DEVICES_ASKED_MAX = 64;
 /** Messages that one receipt names. */
 export const RECEIPT_TARGETS_MAX = 256;
+/** Receipts that came before another device of mine had told of their message. */
+export const EARLY_RECEIPTS_MAX = 1_000;
 export const REQUESTS_IN_FLIGHT_MAX = 256;
 export const REQUEST_MS_MAX = 30 * SECOND;
 /** Requests of one connection that are worked on at once: it is not read further meanwhile. */

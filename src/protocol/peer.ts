@@ -1,7 +1,19 @@
 // The wire between two accounts: every link frame and every sealed body, their schemas and their bytes.
 import { z } from 'zod';
 import { ProtocolError } from './errors.ts';
-import { base64, count, editNumber, emoji, expiresMs, fileName, id, key32, text, wellFormed } from './fields.ts';
+import {
+  base64,
+  base64Of,
+  count,
+  editNumber,
+  emoji,
+  expiresMs,
+  fileName,
+  id,
+  key32,
+  text,
+  wellFormed,
+} from './fields.ts';
 import { ID_BYTES, idBytes, idOf, type MessageId } from './ids.ts';
 import { ACK_IDS_MAX, FILE_BYTES_MAX, FRAME_BYTES_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX } from './limits.ts';
 import { padded, unpadded } from './padding.ts';
@@ -73,6 +85,9 @@ const SealedBody = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('file.cancel'), id, target: id }),
   z.object({ kind: z.literal('file.done'), id, target: id }),
   z.object({ kind: z.literal('hello'), id }),
+  /** Who I am on the server of this key: its member key, and that key's signature for these two addresses. */
+  z.object({ kind: z.literal('member.link'), id, server: key32, member: key32, signature: base64Of(64) }),
+  z.object({ kind: z.literal('member.unlink'), id, server: key32 }),
   z.object({ kind: z.literal('unsupported'), id, target: id }),
 ]);
 export type SealedBody = z.infer<typeof SealedBody>;

@@ -6,12 +6,48 @@ import { type DeviceId, ID_BYTES, idBytes, idOf } from './ids.ts';
 import { DEVICES_MAX, RECEIPT_TARGETS_MAX } from './limits.ts';
 import { parseJsonBytes } from './strict-json.ts';
 
-const DirectSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('text'), text, sentAt: count, replyTo: id.optional(), expiresMs: expiresMs.optional() }),
+const SAID = [
+  z.object({
+    kind: z.literal('text'),
+    /** Of the message; that of its event, where it is absent. */
+    id: id.optional(),
+    text,
+    sentAt: count,
+    replyTo: id.optional(),
+    expiresMs: expiresMs.optional(),
+  }),
   z.object({ kind: z.literal('edit'), target: id, number: editNumber, text }),
   z.object({ kind: z.literal('delete'), target: id }),
   z.object({ kind: z.literal('react'), target: id, emoji, on: z.boolean() }),
   z.object({ kind: z.literal('pin'), target: id, on: z.boolean() }),
+] as const;
+
+const SaidSchema = z.discriminatedUnion('kind', SAID);
+/** What one says to somebody; one's own other devices hear it too. */
+export type Said = z.infer<typeof SaidSchema>;
+
+const OWN = [
+  /** What I have said to the member `to`, and the server has taken. */
+  z.object({ kind: z.literal('sent'), to: id, content: SaidSchema }),
+  /** How far I have read what the member `of` wrote: by the place in the inbox, in the log of this epoch. */
+  z.object({ kind: z.literal('marked'), of: id, epoch: count, seq: count }),
+  /** Whether I let the member `of` write to me. */
+  z.object({ kind: z.literal('decided'), of: id, accepted: z.boolean() }),
+  /** I am in another channel now. */
+  z.object({ kind: z.literal('joined'), channel: id }),
+] as const;
+
+const OwnSchema = z.discriminatedUnion('kind', OWN);
+/** What devices of one member tell each other; from anybody else it is nothing. */
+export type Own = z.infer<typeof OwnSchema>;
+const OWN_KINDS: ReadonlySet<string> = new Set(OWN.map((option) => option.shape.kind.value));
+
+/** Whether only my own devices may say it. */
+export const isOwn = (direct: { readonly kind: string }): direct is Own => OWN_KINDS.has(direct.kind);
+
+const DirectSchema = z.discriminatedUnion('kind', [
+  ...SAID,
+  ...OWN,
   z.object({
     kind: z.literal('receipt'),
     targets: z.array(id).min(1).max(RECEIPT_TARGETS_MAX),
@@ -76,6 +112,27 @@ export const decodeEnvelopes = (
   }
   if (at !== body.length) throw invalid('envelopes');
   return { from: idOf(view.subarray(1, 1 + ID_BYTES)), envelopes };
+};
+
+/**
+ * The same envelopes in bodies of at most `bytesMax` each, in their order: what many devices are told, or two of them at
+ * length, is more than one event. An envelope that alone is larger has a body of its own.
+ */
+export const splitEnvelopes = (body: Uint8Array<ArrayBuffer>, bytesMax: number): Uint8Array<ArrayBuffer>[] => {
+  if (body.length <= bytesMax) return [body];
+  const { from, envelopes } = decodeEnvelopes(body);
+  const groups: Envelope[][] = [];
+  let room = 0;
+  for (const envelope of envelopes) {
+    const size = ENTRY_BYTES + envelope.ciphertext.length;
+    if (size > room) {
+      groups.push([]);
+      room = bytesMax - HEAD_BYTES;
+    }
+    groups.at(-1)?.push(envelope);
+    room -= size;
+  }
+  return groups.map((group) => encodeEnvelopes(from, group));
 };
 
 const invalid = (why: string) => new ProtocolError('frame.invalid', { details: { why } });

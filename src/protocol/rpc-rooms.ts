@@ -43,6 +43,10 @@ export const memberObject = z.object({
   request: z.enum(['open', 'accepted', 'rejected']).optional(),
   blocked: z.boolean(),
   verified: z.boolean(),
+  /** The contact that this is, as both have said. */
+  contact: z.string().optional(),
+  /** Whom I have said it is, while they have not. */
+  contactSaid: z.string().optional(),
   safetyNumber: z.string().optional(),
 });
 
@@ -186,6 +190,12 @@ export const ROOM_METHODS = {
     z.object({ member: reference }),
     memberObject,
   ),
+  'member.link': method(
+    'Says that a member is a contact, and tells the contact who I am there; they are one person once both have said so.',
+    z.object({ member: reference, contact: reference }),
+    memberObject,
+  ),
+  'member.unlink': method('Takes that back, and tells the contact.', z.object({ member: reference }), memberObject),
   'channel.create': method(
     'Makes a channel; its creation is signed and decides its encryption for ever.',
     onServer.extend({
@@ -272,4 +282,7 @@ export const ROOM_EVENT_KINDS = [
   'channel.gap',
   'member.renamed',
   'member.device',
+  'member.linkAsked',
+  'member.linked',
+  'member.unlinked',
 ] as const;

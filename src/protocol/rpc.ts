@@ -96,6 +96,10 @@ const contact = z.object({
   safetyNumber: z.string().optional(),
   safetyQr: z.string().optional(),
   history: z.array(keyEvent).optional(),
+  /** Who they are on servers: `linked` when both have said so, `said` when I have, `asked` when they have. */
+  members: z
+    .array(z.object({ name: z.string(), server: z.string(), state: z.enum(['linked', 'said', 'asked']) }))
+    .optional(),
 });
 
 const conversation = z.object({
@@ -417,7 +421,12 @@ export const ACCOUNT_METHODS = {
   'message.list': method(
     'A page of a conversation, oldest first; the newest page without a bound.',
     inConversation.extend({ ...page, at: time.optional(), thread: reference.optional() }),
-    z.object({ messages: z.array(message), more: z.boolean() }),
+    z.object({
+      messages: z.array(message),
+      more: z.boolean(),
+      /** What of a room is known to be missing here, in words. */
+      missing: z.array(z.string()).optional(),
+    }),
   ),
   'message.unread': method(
     'Unread messages of all conversations or one, oldest first.',

@@ -112,6 +112,8 @@ export const HANDLERS: Handlers = {
       { kind: 'audit', row: auditRow(context, { actor: member.id, kind: 'device.revoked', target: row.id }) },
     ]);
     await notify(context, member.id, { what: 'device.revoked', device });
+    // Who is here asks again which devices there are, and seals nothing more for this one.
+    tellMembers(context, { notice: 'member', member: memberObject(member) });
     return NOTHING;
   },
   'second.set': setSecond,

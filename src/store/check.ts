@@ -43,6 +43,12 @@ const RULES: readonly Rule[] = [
       OR (kind = 'channel') <> (channel_row IS NOT NULL) OR (kind = 'member') <> (member_row IS NOT NULL)`,
   },
   {
+    name: 'a member is a contact when both have said so',
+    broken: `SELECT m.id FROM members m JOIN servers s ON s.id = m.server_id WHERE m.contact_id IS NOT NULL AND NOT EXISTS (
+      SELECT 1 FROM member_links l WHERE l.contact_id = m.contact_id AND l.server_key = s.server_key
+        AND l.member_row = m.id AND l.member_key = m.member_key)`,
+  },
+  {
     name: 'an event of a channel has a place of its own',
     broken: `SELECT e.id FROM room_events e JOIN channels c ON c.id = e.channel_row WHERE e.seq > c.last_seq AND c.last_seq > 0`,
   },

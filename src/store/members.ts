@@ -12,11 +12,13 @@ export type MemberRow = {
   readonly request: '' | 'open' | 'accepted' | 'rejected';
   readonly blocked: number;
   readonly verifiedAt: number | null;
+  /** The contact that this is, as both have said. */
+  readonly contactId: number | null;
   readonly createdAt: number;
 };
 
 const COLUMNS = `id, server_id AS serverId, member_id AS memberId, member_key AS memberKey, name, role, status, request, blocked,
-  verified_at AS verifiedAt, created_at AS createdAt`;
+  verified_at AS verifiedAt, contact_id AS contactId, created_at AS createdAt`;
 
 export const getMember = (db: Database, id: number): MemberRow | undefined =>
   db.get<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE id = ?`, id);
@@ -31,6 +33,10 @@ export const listMembersByName = (db: Database, name: string): MemberRow[] =>
 /** By name. */
 export const listMembers = (db: Database, serverId: number): MemberRow[] =>
   db.all<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE server_id = ? ORDER BY name, id`, serverId);
+
+/** Members that a contact is, as both have said. */
+export const listMembersOfContact = (db: Database, contactId: number): MemberRow[] =>
+  db.all<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE contact_id = ? ORDER BY id`, contactId);
 
 /** Adds a member and gives its row id. */
 export const putMember = (
@@ -55,6 +61,7 @@ const FIELDS = {
   request: 'request',
   blocked: 'blocked',
   verifiedAt: 'verified_at',
+  contactId: 'contact_id',
 } as const;
 
 /** Changes the given fields of a member. */

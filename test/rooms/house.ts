@@ -104,9 +104,18 @@ export class House implements AsyncDisposable {
   /** Somebody with an account that is open, and in no server yet. */
   async guest(name: string): Promise<Guest> {
     const user = this.stage.stranger(name);
-    await user.ok('init', '--nickname', name, '--no-passphrase');
-    const guest = new Guest(user);
+    const made = await user.one<{ recoveryPhrase: string }>('init', '--nickname', name, '--no-passphrase');
+    const guest = new Guest(user, made.recoveryPhrase);
     this.#guests.push(guest);
+    await guest.connect();
+    return guest;
+  }
+
+  /** Another device of somebody, from the recovery phrase; in no server yet. */
+  async device(of: Guest, name: string): Promise<Guest> {
+    const user = this.stage.stranger(name);
+    await user.ok('restore', '-', '--no-passphrase', { input: of.phrase });
+    const guest = this.welcome(new Guest(user, of.phrase));
     await guest.connect();
     return guest;
   }
@@ -150,10 +159,12 @@ export class Guest {
   readonly user: User;
   readonly events: Event[] = [];
   #client: RpcClient | undefined;
+  readonly phrase: string;
   #look: () => void = () => {};
 
-  constructor(user: User) {
+  constructor(user: User, phrase = '') {
     this.user = user;
+    this.phrase = phrase;
   }
 
   get name(): string {

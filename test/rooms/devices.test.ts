@@ -1,0 +1,192 @@
+// Devices of one member: what one of them says, reads and decides the others see; one that is revoked gets nothing more.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openAccountDatabase, openAccountVault } from '../../src/daemon/account-dir.ts';
+import { systemRandom } from '../../src/machine.ts';
+import { idBytes, timedId } from '../../src/protocol/ids.ts';
+import type { Own } from '../../src/protocol/room-direct.ts';
+import { EVENT } from '../../src/protocol/server.ts';
+import type { Database } from '../../src/sqlite/open.ts';
+import { putRoomOutbox } from '../../src/store/room-outbox.ts';
+import { pathsOf } from '../daemon/furnished.ts';
+import { type Guest, House } from './house.ts';
+
+let house: House;
+let alice: Guest;
+let bob: Guest;
+let phone: Guest;
+
+beforeAll(async () => {
+  ({ house, alice, bob } = await House.open('alice', 'bob'));
+  await alice.call('channel.create', { name: '#ops', encryption: 'members' });
+  await alice.call('channel.invite', { channel: '#ops', member: 'bob' });
+  await bob.call('channel.join', { channel: '#ops' });
+  await bob.say('#ops', 'before the phone');
+  await alice.reads('#ops', 'before the phone');
+  await bob.say('alice@home', 'early');
+  await alice.reads('bob@home', 'early');
+  await alice.call('member.accept', { member: 'bob@home' });
+  phone = await house.device(alice, 'phone');
+  await phone.call('server.join', { link: await alice.invite(), label: 'home' });
+  await alice.sees('the phone', async () => (await alice.call('server.devices', {})).length === 2);
+});
+afterAll(() => house[Symbol.asyncDispose]());
+
+const inDatabase = async <T>(guest: Guest, look: (db: Database) => T): Promise<T> => {
+  const paths = pathsOf(guest.user);
+  using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
+  return look(db);
+};
+const idOf = async (name: string) => (await alice.call('member.show', { member: `${name}@home` })).id;
+const state = async (guest: Guest, id: string) => (await guest.call('message.show', { id })).state;
+const unread = async (guest: Guest, conversation: string) =>
+  (await guest.call('conversation.show', { conversation })).unread;
+
+test('a device that comes is the same member, is in the channels, and says what it cannot read', async () => {
+  expect((await phone.call('server.list', {}))[0]?.memberName).toBe('alice');
+  expect(await phone.call('channel.list', {})).toMatchObject([
+    { name: '#ops', state: 'joined', encryption: 'members' },
+  ]);
+  expect(await phone.bodies('#ops')).toEqual([]);
+  const { gaps } = await phone.call('channel.show', { channel: '#ops' });
+  expect(gaps).toEqual([{ fromSeq: 0, toSeq: 0, reason: '1 messages wait for their key' }]);
+  const read = await phone.user.run('read', 'bob@home', { json: false });
+  expect(read.out).not.toContain('early');
+});
+
+test('it sees what the other says to a member, in order, with its state and all that becomes of it', async () => {
+  const long = 'x'.repeat(16_000);
+  const one = await alice.say('bob@home', 'one');
+  const two = await alice.say('bob@home', long);
+  await alice.say('bob@home', 'three', { replyTo: one.id });
+  for (const guest of [phone, bob]) await guest.reads(guest === bob ? 'alice@home' : 'bob@home', 'three');
+  expect(await phone.bodies('bob@home')).toEqual(['one', long, 'three']);
+  expect((await phone.messages('bob@home')).map(({ id, mine, from }) => [id, mine, from])).toEqual(
+    (await alice.messages('bob@home')).slice(1).map(({ id, mine, from }) => [id, mine, from]),
+  );
+  for (const guest of [alice, phone])
+    await guest.sees('a receipt', async () => (await state(guest, one.id)) === 'delivered');
+  await phone.call('message.edit', { id: one.id, text: 'One' });
+  await alice.call('message.react', { id: two.id, emoji: '👍' });
+  await phone.call('message.delete', { id: two.id });
+  for (const guest of [alice, bob, phone]) {
+    await guest.sees('an edit', async () => (await guest.call('message.show', { id: one.id })).body === 'One');
+    await guest.sees('a deletion', async () => (await guest.call('message.show', { id: two.id })).deletedAt);
+  }
+  await bob.say('alice@home', 'and back');
+  for (const guest of [alice, phone]) {
+    await guest.reads('bob@home', 'and back');
+    expect((await guest.bodies('bob@home')).slice(-4)).toEqual(['One', '', 'three', 'and back']);
+  }
+  const { missing } = await phone.call('message.list', { conversation: 'bob@home' });
+  expect(missing?.[0]).toMatch(/^What was said before .* may be on others of yours only$/);
+  expect((await bob.call('message.list', { conversation: 'alice@home' })).missing).toBeUndefined();
+});
+
+test('what one has read the other has read; drafts stay where they are', async () => {
+  await bob.say('alice@home', 'news');
+  for (const guest of [alice, phone]) await guest.reads('bob@home', 'news');
+  await phone.call('conversation.markRead', { conversation: 'bob@home' });
+  await alice.sees('nothing unread', async () => (await unread(alice, 'bob@home')) === 0);
+  await alice.call('conversation.draft', { conversation: 'bob@home', text: 'half a thought' });
+  await bob.say('#ops', 'more news');
+  for (const guest of [alice, phone]) await guest.reads('#ops', 'more news');
+  // Away, it learns of it when it comes back.
+  await phone.user.ok('daemon', 'stop');
+  await alice.call('conversation.markRead', { conversation: '#ops' });
+  await phone.back();
+  await phone.sees('nothing unread', async () => (await unread(phone, '#ops')) === 0);
+  expect((await phone.call('conversation.show', { conversation: 'bob@home' })).draft).toBeUndefined();
+});
+
+test('both write in channels, each sees the other, and a channel that one joins has the other', async () => {
+  await alice.say('#ops', 'from the laptop');
+  await phone.reads('#ops', 'from the laptop');
+  await phone.say('#ops', 'from the phone');
+  for (const guest of [alice, bob]) await guest.reads('#ops', 'from the phone');
+  expect((await phone.messages('#ops')).map(({ body, mine }) => [body, mine])).toEqual([
+    ['more news', false],
+    ['from the laptop', true],
+    ['from the phone', true],
+  ]);
+  await bob.call('channel.create', { name: '#open', encryption: 'open' });
+  await bob.say('#open', 'come in');
+  await phone.call('channel.join', { channel: '#open' });
+  await alice.sees('the channel', async () =>
+    (await alice.call('channel.list', {})).some((one) => one.name === '#open'),
+  );
+  await alice.reads('#open', 'come in');
+});
+
+test('a stranger whom one lets in is let in by both', async () => {
+  const carol = await house.guest('carol');
+  await carol.call('server.join', { link: await alice.invite(), label: 'home' });
+  const asked = await carol.say('alice@home', 'do you know me?');
+  for (const guest of [alice, phone]) await guest.reads('carol@home', 'do you know me?');
+  await phone.call('member.accept', { member: 'carol@home' });
+  await alice.sees(
+    'the decision',
+    async () => (await alice.call('member.show', { member: 'carol@home' })).request === 'accepted',
+  );
+  expect(await state(carol, asked.id)).toBe('sent');
+});
+
+test('nobody but my own devices speaks for me', async () => {
+  const forged: Own[] = [
+    { kind: 'sent', to: await idOf('carol'), content: { kind: 'text', text: 'I never said it', sentAt: 1 } },
+    { kind: 'decided', of: await idOf('carol'), accepted: false },
+    { kind: 'marked', of: await idOf('bob'), epoch: 0, seq: 9_999 },
+  ];
+  // What bob sends is what stands in his outbox: he puts there what he likes.
+  await bob.user.ok('daemon', 'stop');
+  await inDatabase(bob, (db) => {
+    const alices = db.get<{ id: number; server: number }>(
+      "SELECT id, server_id AS server FROM members WHERE name = 'alice'",
+    );
+    for (const own of forged)
+      putRoomOutbox(db, {
+        serverId: alices?.server ?? 0,
+        channelRow: null,
+        memberRow: alices?.id ?? 0,
+        eventId: idBytes(timedId(Date.now(), systemRandom.bytes(10))),
+        kind: EVENT.direct,
+        content: new Uint8Array(Buffer.from(JSON.stringify(own))),
+        messageRow: null,
+        ttl: 0,
+        createdAt: Date.now(),
+        expiresAt: Date.now() + 1e9,
+      });
+  });
+  await bob.back();
+  await bob.say('alice@home', 'after that');
+  await alice.reads('bob@home', 'after that');
+  expect(await alice.bodies('carol@home')).toEqual(['do you know me?']);
+  expect(await unread(alice, 'bob@home')).toBe(1);
+  expect(await alice.call('member.show', { member: 'carol@home' })).toMatchObject({
+    request: 'accepted',
+    blocked: false,
+  });
+});
+
+test('a revoked device gets nothing more, from nobody', async () => {
+  const id = (await phone.call('server.devices', {})).find((one) => one.this)?.id ?? '';
+  await alice.call('server.revokeDevice', { id });
+  for (const guest of [alice, bob])
+    await guest.sees('that it is revoked', () =>
+      inDatabase(guest, (db) => db.get('SELECT 1 FROM devices WHERE device_id = ? AND revoked = 1', idBytes(id))),
+    );
+  await phone.sees('that it is out', async () => (await phone.call('server.list', {}))[0]?.state === 'banned');
+  await alice.say('bob@home', 'not for the phone');
+  await bob.reads('alice@home', 'not for the phone');
+  await bob.say('#ops', 'nor this');
+  await alice.reads('#ops', 'nor this');
+  await alice.say('#ops', 'nor that');
+  await bob.reads('#ops', 'nor that');
+  for (const guest of [alice, bob])
+    expect(
+      await inDatabase(guest, (db) => [
+        db.all('SELECT revoked, session FROM devices WHERE device_id = ?', idBytes(id)),
+        db.all('SELECT 1 FROM channel_devices WHERE device_id = ? AND has_ours = 1', idBytes(id)),
+      ]),
+    ).toEqual([[{ revoked: 1, session: null }], []]);
+  expect(await phone.bodies('bob@home')).not.toContain('not for the phone');
+});
