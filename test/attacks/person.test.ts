@@ -80,7 +80,7 @@ const claim = (seed: Uint8Array, key: Uint8Array, from: string, to: string) =>
     signature: base64(signMemberLink(seed, { serverId: SERVER, from: keyOfAddress(from), to: keyOfAddress(to) })),
   }) as const;
 
-test('they are one person once both have said so, and two again once one takes it back', async () => {
+test('MEMBER-6: they are one person once both have said so, and two again once one takes it back', async () => {
   expect(await link(alice, bob)).toMatchObject({ name: 'bob', contactSaid: 'bob' });
   expect(await membersOf(alice, 'bob')).toEqual([{ name: 'bob', server: 'home', state: 'said' }]);
   expect(await membersOf(bob, 'alice')).toEqual([{ name: 'alice', server: 'home', state: 'asked' }]);

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DeviceId } from '../../src/protocol/ids.ts';
 import { makeInviteLink, parseInviteLink } from '../../src/protocol/invite-link.ts';
-import { decodeDirect, decodeEnvelopes, encodeEnvelopes } from '../../src/protocol/room-direct.ts';
+import { decodeDirect, decodeEnvelopes, encodeEnvelopes, splitEnvelopes } from '../../src/protocol/room-direct.ts';
 import { type Dice, mutateBytes, mutateJson, mutateText } from './dice.ts';
 import { holds } from './peers.ts';
 import type { Target } from './target.ts';
@@ -17,6 +17,14 @@ const anyDirect = (dice: Dice): object =>
     { kind: 'react', target: id(dice), emoji: '👍', on: true },
     { kind: 'pin', target: id(dice), on: false },
     { kind: 'receipt', targets: [id(dice)], state: 'delivered' },
+    {
+      kind: 'sent',
+      to: id(dice),
+      content: { kind: 'text', id: id(dice), text: 'said on another device', sentAt: dice.int(9) },
+    },
+    { kind: 'marked', of: id(dice), epoch: dice.int(9), seq: dice.int(9) },
+    { kind: 'decided', of: id(dice), accepted: dice.chance(0.5) },
+    { kind: 'joined', channel: id(dice) },
     {
       kind: 'sender.key',
       channel: id(dice),
@@ -53,6 +61,14 @@ const envelopes: Target = {
     const given = dice.chance(0.7) ? mutateBytes(dice, bytes) : bytes;
     const taken = decodeEnvelopes(given);
     holds(Buffer.from(encodeEnvelopes(taken.from, taken.envelopes)).equals(given), 'envelopes have one form only');
+    const parts = splitEnvelopes(new Uint8Array(given), 200).map((part) => decodeEnvelopes(part));
+    holds(
+      isDeepStrictEqual(
+        parts.flatMap((part) => part.envelopes),
+        taken.envelopes,
+      ),
+      'parts hold the same envelopes',
+    );
   },
 };
 

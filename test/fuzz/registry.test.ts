@@ -19,6 +19,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/core/room-messages.ts': 'a row of our own outbox',
   'src/core/room-methods.ts openConversation': 'a name, as `names and ids of things` plays',
   'src/core/room-receive.ts': 'a row of our own outbox; events from outside are played by `signed events`',
+  'src/core/room-devices.ts': 'a row of our own outbox',
   'src/core/room-send.ts': 'a row of our own outbox',
   'src/core/outbox.ts': 'what was put there by `enqueue`; a damaged row is in test/attacks/frames.test.ts',
   'src/core/sessions.ts': 'the first bytes of an id',

@@ -130,7 +130,7 @@ test('a stranger whom one lets in is let in by both', async () => {
   expect(await state(carol, asked.id)).toBe('sent');
 });
 
-test('nobody but my own devices speaks for me', async () => {
+test('MEMBER-7: nobody but my own devices speaks for me', async () => {
   const forged: Own[] = [
     { kind: 'sent', to: await idOf('carol'), content: { kind: 'text', text: 'I never said it', sentAt: 1 } },
     { kind: 'decided', of: await idOf('carol'), accepted: false },
