@@ -8,7 +8,7 @@ import { errorObject } from '../../protocol/errors.ts';
 import { cacheDir } from '../actor.ts';
 import { CLI_FIGURES } from './cli-figures.ts';
 import { CORE_FIGURES } from './core-figures.ts';
-import { type Bench, type Figure, type FigureResult, judge, short } from './figure.ts';
+import { type Bench, type Figure, type FigureResult, type Judged, judge, short } from './figure.ts';
 import { HISTORY_FIGURES } from './history-figures.ts';
 import { LOG_FIGURES } from './log-figures.ts';
 import { STORE_FIGURES } from './store-figures.ts';
@@ -47,7 +47,8 @@ export const runBench = async (argv: readonly string[]): Promise<number> => {
   });
   const json = values.json === true;
   if (values.list === true) {
-    for (const { name, unit, doc } of FIGURES) print(json ? JSON.stringify({ name, unit, doc }) : `${name}  ${doc}`);
+    for (const { name, unit, doc } of FIGURES.flatMap(judgedBy))
+      print(json ? JSON.stringify({ name, unit, doc }) : `${name}  ${doc}`);
     return 0;
   }
   const unknown = positionals.find((name) => !FIGURES.some((figure) => chosen(figure, [name])));
@@ -72,13 +73,17 @@ type Row = FigureResult | Skipped;
 type Options = { readonly runs: number; readonly quick: boolean; readonly json: boolean };
 
 const measureAll = (names: readonly string[], options: Options): Row[] =>
-  FIGURES.filter((one) => names.length === 0 || chosen(one, names)).map((figure) => {
-    const result = measureApart(figure, options);
-    print(options.json ? JSON.stringify(result) : lineOf(result));
-    return result;
+  FIGURES.filter((one) => names.length === 0 || chosen(one, names)).flatMap((figure) => {
+    const startedAt = performance.now();
+    const results = measureApart(figure, options);
+    for (const result of results) print(options.json ? JSON.stringify(result) : lineOf(result));
+    process.stderr.write(`${figure.name}: took ${short((performance.now() - startedAt) / 1000)} s\n`);
+    return results;
   });
 
-const measureHere = async (figure: Figure, options: Options): Promise<Row> => {
+const judgedBy = (figure: Figure): readonly Judged[] => [figure, ...(figure.also ?? [])];
+
+const measureHere = async (figure: Figure, options: Options): Promise<Row[]> => {
   const dir = mkdtempSync(join(tmpdir(), 'sotto-b-'));
   const bench: Bench = {
     dir,
@@ -95,7 +100,7 @@ const measureHere = async (figure: Figure, options: Options): Promise<Row> => {
 };
 
 // Each figure has a process of its own: what one leaves in memory is not measured in the next.
-const measureApart = (figure: Figure, { runs, quick }: Options): Row => {
+const measureApart = (figure: Figure, { runs, quick }: Options): Row[] => {
   const script = process.argv[1] ?? '';
   const words = [figure.name, '--only', '--runs', String(runs), ...(quick ? ['--quick'] : [])];
   const child = spawnSync(process.execPath, [...process.execArgv, script, 'bench', ...words], {
@@ -103,25 +108,27 @@ const measureApart = (figure: Figure, { runs, quick }: Options): Row => {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const line = child.stdout.trim();
-  if (line === '') return { name: figure.name, skipped: `its process ended: ${child.signal ?? child.status}` };
-  return JSON.parse(line) as Row;
+  if (line === '') return skip(figure, `its process ended: ${child.signal ?? child.status}`);
+  return JSON.parse(line) as Row[];
 };
 
-const measure = async (figure: Figure, bench: Bench): Promise<Row> => {
+const measure = async (figure: Figure, bench: Bench): Promise<Row[]> => {
   try {
-    return judge(figure, await figure.measure(bench));
+    const measured = await figure.measure(bench);
+    return judgedBy(figure).map((one) => judge(one, measured.also?.[one.name] ?? measured));
   } catch (error) {
     const { code, message } = errorObject(error);
-    return { name: figure.name, skipped: code === 'internal.bug' ? String(error) : message };
+    return skip(figure, code === 'internal.bug' ? String(error) : message);
   }
 };
+
+const skip = (figure: Figure, skipped: string): Row[] => judgedBy(figure).map(({ name }) => ({ name, skipped }));
 
 // A name chooses itself and everything below it, `search` is `search.warm` and `search.cold`; `server` all of a server.
 const chosen = (figure: Figure, names: readonly string[]): boolean =>
   names.some(
     (name) =>
-      figure.name === name ||
-      figure.name.startsWith(`${name}.`) ||
+      judgedBy(figure).some((one) => one.name === name || one.name.startsWith(`${name}.`)) ||
       (name === 'server' && SERVER_FIGURES.includes(figure)),
   );
 

@@ -156,12 +156,13 @@ export const CORE_FIGURES: readonly Figure[] = [
     doc: 'waiting frames, 64 in one transaction',
     bound: { of: 'value', at: 'median', better: 'higher', limit: 3000 },
     measure: (bench) => rates(bench, BATCH_FRAMES_MAX, bench.quick ? 1920 : 7680),
-  },
-  {
-    name: 'receive.backlog.ratio',
-    unit: 'frames/s',
-    doc: 'the same beside libsignal alone: at least 1 / 2.5 of its rate',
-    bound: { of: 'ratio', at: 'median', better: 'higher', limit: 0.4 },
-    measure: (bench) => rates(bench, BATCH_FRAMES_MAX, bench.quick ? 1920 : 7680),
+    also: [
+      {
+        name: 'receive.backlog.ratio',
+        unit: 'frames/s',
+        doc: 'the same beside libsignal alone: at least 1 / 2.5 of its rate',
+        bound: { of: 'ratio', at: 'median', better: 'higher', limit: 0.4 },
+      },
+    ],
   },
 ];

@@ -6,6 +6,8 @@ export type Measured = {
   readonly floor?: { readonly name: string; readonly values: readonly number[] };
   /** What a reader should know: percentiles, parts, sizes. */
   readonly note?: string;
+  /** Samples of figures that were measured on the way, by name; those that `also` names and this does not have the same. */
+  readonly also?: Readonly<Record<string, Measured>>;
 };
 
 export type Bound = {
@@ -16,12 +18,18 @@ export type Bound = {
   readonly limit: number;
 };
 
-export type Figure = {
+/** What is judged. */
+export type Judged = {
   readonly name: string;
   readonly unit: string;
   readonly doc: string;
   readonly bound: Bound;
+};
+
+export type Figure = Judged & {
   readonly measure: (bench: Bench) => Promise<Measured>;
+  /** Figures that the same measurement gives. */
+  readonly also?: readonly Judged[];
 };
 
 /** What a figure may use. */
@@ -64,7 +72,7 @@ export const short = (value: number): string =>
   Math.abs(value) >= 1000 ? Math.round(value).toLocaleString('en-GB') : String(Number(value.toPrecision(3)));
 
 /** Judges samples by the figure's bound. */
-export const judge = ({ name, unit, bound }: Figure, { values, floor, note }: Measured): FigureResult => {
+export const judge = ({ name, unit, bound }: Judged, { values, floor, note }: Measured): FigureResult => {
   const median = quantile(values, 0.5);
   const ratio = floor === undefined ? undefined : median / quantile(floor.values, 0.5);
   const judged = bound.of === 'ratio' ? (ratio ?? Number.NaN) : bound.at === 'max' ? Math.max(...values) : median;

@@ -102,14 +102,14 @@ const append: Figure = {
   doc: 'events appended to the log of rooms, 64 a commit, each commit durable',
   bound: { of: 'value', at: 'median', better: 'higher', limit: 30_000 },
   measure: measureAppend,
-};
-
-const appendRatio: Figure = {
-  name: 'log.append.ratio',
-  unit: 'events/s',
-  doc: 'the same beside the same INSERT alone',
-  bound: { of: 'ratio', at: 'median', better: 'higher', limit: 0.6 },
-  measure: measureAppend,
+  also: [
+    {
+      name: 'log.append.ratio',
+      unit: 'events/s',
+      doc: 'the same beside the same INSERT alone',
+      bound: { of: 'ratio', at: 'median', better: 'higher', limit: 0.6 },
+    },
+  ],
 };
 
 const restart: Figure = {
@@ -131,4 +131,4 @@ const restart: Figure = {
 };
 
 /** Figures of this file. */
-export const LOG_FIGURES: readonly Figure[] = [append, appendRatio, restart];
+export const LOG_FIGURES: readonly Figure[] = [append, restart];
