@@ -8,6 +8,7 @@ import { matchOf, type Term } from '../protocol/search-words.ts';
 import { EVENT } from '../protocol/server.ts';
 import type { Database } from '../sqlite/open.ts';
 import type { Epoch, EventLog, Seq, Stored } from './event-log.ts';
+import { Turns } from './turns.ts';
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS of_epoch (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
@@ -26,6 +27,8 @@ export type Found = { readonly seqs: readonly Seq[]; readonly more: boolean };
 export class SearchIndex implements Disposable {
   readonly #db: Database;
   readonly #log: EventLog;
+  /** One fill of a channel at a time: two would take the same events. */
+  readonly #filling = new Turns<ChannelId>();
 
   private constructor(db: Database, log: EventLog) {
     this.#db = db;
@@ -39,21 +42,8 @@ export class SearchIndex implements Disposable {
   }
 
   /** Takes the next events of an open channel. False when it is level with the log. Rejects as the log does. */
-  async fill(channel: ChannelId): Promise<boolean> {
-    const key = idBytes(channel);
-    const { seq: after = 0 } = this.#db.get<{ seq: number }>('SELECT seq FROM progress WHERE channel = ?', key) ?? {};
-    const events = await this.#log.read(channel, after, BATCH);
-    const last = events.at(-1);
-    if (last === undefined) return false;
-    this.#db.transaction(() => {
-      for (const event of events) this.#take(channel, event);
-      this.#db.run(
-        'INSERT INTO progress (channel, seq) VALUES (?, ?) ON CONFLICT (channel) DO UPDATE SET seq = excluded.seq',
-        key,
-        last.seq,
-      );
-    });
-    return true;
+  fill(channel: ChannelId): Promise<boolean> {
+    return this.#filling.run(channel, () => this.#fill(channel));
   }
 
   /** Places of events with all terms, newest first, from `from` up to `before` − 1. */
@@ -115,6 +105,23 @@ export class SearchIndex implements Disposable {
 
   [Symbol.dispose](): void {
     this.#db[Symbol.dispose]();
+  }
+
+  async #fill(channel: ChannelId): Promise<boolean> {
+    const key = idBytes(channel);
+    const { seq: after = 0 } = this.#db.get<{ seq: number }>('SELECT seq FROM progress WHERE channel = ?', key) ?? {};
+    const events = await this.#log.read(channel, after, BATCH);
+    const last = events.at(-1);
+    if (last === undefined) return false;
+    this.#db.transaction(() => {
+      for (const event of events) this.#take(channel, event);
+      this.#db.run(
+        'INSERT INTO progress (channel, seq) VALUES (?, ?) ON CONFLICT (channel) DO UPDATE SET seq = excluded.seq',
+        key,
+        last.seq,
+      );
+    });
+    return true;
   }
 
   #take(channel: ChannelId, event: Stored): void {
