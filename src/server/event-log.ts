@@ -1,4 +1,5 @@
 // The log of rooms as an interface: what is in a channel, in one order, committed before anybody is answered.
+import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, EventId, MemberId } from '../protocol/ids.ts';
 import type { Change } from './changes.ts';
 
@@ -102,15 +103,15 @@ export interface EventLog extends AsyncDisposable {
 }
 
 /**
- * The store did not answer. `unavailable`: surely nothing was committed. `unknown`: it may have been committed or may still
- * be; appending the same again tells.
+ * The store did not answer: `server.unavailable` to whoever asked. `unavailable`: surely nothing was committed. `unknown`: it
+ * may have been committed or may still be; appending the same again tells.
  */
-export class LogError extends Error {
-  readonly code: 'unavailable' | 'unknown';
+export class LogError extends SottoError {
+  readonly certainty: 'unavailable' | 'unknown';
 
-  constructor(code: 'unavailable' | 'unknown', options?: { readonly cause: unknown }) {
-    super(`The log is ${code}`, options);
+  constructor(certainty: 'unavailable' | 'unknown', options?: { readonly cause: unknown }) {
+    super('server.unavailable', options);
     this.name = 'LogError';
-    this.code = code;
+    this.certainty = certainty;
   }
 }

@@ -2,6 +2,7 @@
 
 import { sha256 } from '../crypto/primitives.ts';
 import type { Cancel, Clock, Log as Journal } from '../ports.ts';
+import { expectedError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, idOf } from '../protocol/ids.ts';
 import { ROOM_PAGE_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import { EVENT } from '../protocol/server.ts';
@@ -37,7 +38,7 @@ export class Hub<R extends Reader> implements AsyncDisposable {
   readonly #lane: Lane;
   readonly #follow = new Follow(idOfFrame);
   /** Who waits for the place of a channel to be known. */
-  readonly #waiting = new Map<ChannelId, (() => void)[]>();
+  readonly #waiting = new Map<ChannelId, PromiseWithResolvers<void>>();
   #cancelDue: Cancel | undefined;
 
   constructor(ports: HubPorts<R>) {
@@ -61,14 +62,13 @@ export class Hub<R extends Reader> implements AsyncDisposable {
     return this.#lane.publish(draft);
   }
 
-  /** Begins to follow a channel, and resolves once it is known where it is. */
+  /** Begins to follow a channel, and resolves once it is known where it is. Rejects with `LogError`: it is not followed then. */
   async follow(channel: ChannelId): Promise<void> {
     this.#run(this.#follow.follow(channel));
     if (this.#follow.cursor(channel) !== undefined) return;
-    await new Promise<void>((resolve) => {
-      const waiting = this.#waiting.get(channel) ?? [];
-      this.#waiting.set(channel, [...waiting, resolve]);
-    });
+    const waiting = this.#waiting.get(channel) ?? Promise.withResolvers<void>();
+    this.#waiting.set(channel, waiting);
+    await waiting.promise;
   }
 
   /** Finished frames after a cursor, when they are in memory; none when there is nothing newer; undefined: ask the log. */
@@ -148,21 +148,42 @@ export class Hub<R extends Reader> implements AsyncDisposable {
   }
 
   async #check(channel: ChannelId): Promise<readonly Step[]> {
-    const [head] = await this.#ports.log.heads([channel]);
-    const now = this.#ports.clock.monotonic();
-    if (head === undefined) this.#follow.unfollow(channel);
-    const steps = head === undefined ? [] : this.#follow.head(head, now);
-    const waiting = this.#waiting.get(channel) ?? [];
+    const { log, clock } = this.#ports;
+    try {
+      const [head] = await log.heads([channel]);
+      if (head === undefined) this.#follow.unfollow(channel);
+      const steps = head === undefined ? [] : this.#follow.head(head, clock.monotonic());
+      this.#known(channel)?.resolve();
+      return steps;
+    } catch (error) {
+      // Nobody reads a channel whose place is not known yet: whoever wants to asks again.
+      if (this.#follow.cursor(channel) === undefined) this.#follow.unfollow(channel);
+      this.#known(channel)?.reject(error);
+      this.#failed(error);
+      return [];
+    }
+  }
+
+  #known(channel: ChannelId): PromiseWithResolvers<void> | undefined {
+    const waiting = this.#waiting.get(channel);
     this.#waiting.delete(channel);
-    for (const resolve of waiting) resolve();
-    return steps;
+    return waiting;
+  }
+
+  // A disk that does not answer is asked again; what else is thrown is our bug.
+  #failed(error: unknown): void {
+    if (expectedError(error) === undefined) throw error;
+    this.#ports.journal.warn('log.notRead', {});
   }
 
   async #resume(cursor: Cursor & { readonly channel: ChannelId }): Promise<readonly Step[]> {
     const { log, clock } = this.#ports;
-    const [resumed] = await log.resume([cursor], PAGE);
+    const resumed = await log.resume([cursor], PAGE).then(
+      ([one]) => one,
+      (error: unknown) => this.#failed(error),
+    );
     const now = clock.monotonic();
-    if (resumed === undefined) return this.#follow.failed(cursor, now);
+    if (!resumed) return this.#follow.failed(cursor, now);
     const { head, recovered, events } = resumed;
     const [first, last] = [events[0], events.at(-1)];
     const batch =

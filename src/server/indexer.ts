@@ -4,7 +4,6 @@ import { expectedError } from '../protocol/errors.ts';
 import type { ChannelId } from '../protocol/ids.ts';
 import { INDEX_MS, RECONCILE_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { ServerContext } from './context.ts';
-import { LogError } from './event-log.ts';
 import type { StateStore } from './state-store.ts';
 
 /** Fills the index of one server in the background. */
@@ -89,7 +88,7 @@ export class Indexer implements Disposable {
         if (!(await this.#context.search.fill(channel))) this.#due.delete(channel);
       } catch (error) {
         // A full disk: later.
-        if (!isPassing(error)) throw error;
+        if (expectedError(error) === undefined) throw error;
         this.#context.journal.warn('search.notFilled', {});
         return;
       }

@@ -12,7 +12,7 @@ import {
   JOB_TIDY_MS,
 } from '../protocol/limits.ts';
 import { type BlobStore, isBlobHash } from './blob-store.ts';
-import { type EventLog, LogError, type Millis, type Seq } from './event-log.ts';
+import type { EventLog, Millis, Seq } from './event-log.ts';
 import type { StateStore } from './state-store.ts';
 
 export type JobPorts = {
@@ -160,11 +160,9 @@ export class Jobs implements AsyncDisposable {
       await job.run(this.#ports, now);
       await state.putJobDone(job.name, lease.fencing, clock.now());
     } catch (error) {
-      if (!(error instanceof LogError) && expectedError(error) === undefined) throw error;
-      journal.warn('job.failed', {
-        job: job.name,
-        code: error instanceof LogError ? error.code : expectedError(error)?.code,
-      });
+      const known = expectedError(error);
+      if (known === undefined) throw error;
+      journal.warn('job.failed', { job: job.name, code: known.code });
     } finally {
       if (!this.#isClosed) this.#later(job);
     }

@@ -134,7 +134,7 @@ export class Lane implements AsyncDisposable {
       } catch (error) {
         if (!(error instanceof LogError)) throw this.#fail(error);
         // Nothing of this append is there; what an earlier one has done is as unknown as before.
-        if (error.code === 'unavailable')
+        if (error.certainty === 'unavailable')
           for (const [i, waiting] of this.#flight.entries()) waiting.isMaybe = wasMaybe[i] === true;
       }
       await new Promise<void>((done) => this.#ports.clock.after(waitMs, done));

@@ -2,7 +2,7 @@
 import { ed25519Public } from '../crypto/primitives.ts';
 import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
-import { isErrorCode, ProtocolError, SottoError } from '../protocol/errors.ts';
+import { isErrorCode } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type RowId, timedId } from '../protocol/ids.ts';
 import { DRAIN_MS_MAX, DRAIN_RETRY_MS, ROOM_PAGE_MAX, SERVER_RATES } from '../protocol/limits.ts';
 import { Alerts } from './audit.ts';
@@ -13,7 +13,6 @@ import { ChannelStates } from './channel-states.ts';
 import type { Peer, RateName, ServerContext, Session } from './context.ts';
 import { Counts } from './counts.ts';
 import { endReading, endsReading } from './endings.ts';
-import { LogError } from './event-log.ts';
 import { Fanout } from './fanout.ts';
 import { Hub } from './hub.ts';
 import { Indexer } from './indexer.ts';
@@ -93,14 +92,7 @@ const contextOf = (
     online: new Map(),
     counts,
     rates: ratesOf({ ...SERVER_RATES, ...options.rates }),
-    append: async (draft) => {
-      try {
-        return await hub.append(draft);
-      } catch (error) {
-        if (error instanceof LogError) throw new SottoError('server.unavailable', { cause: error });
-        throw error;
-      }
-    },
+    append: (draft) => hub.append(draft),
     room: (peer) =>
       new Promise((resolve) => {
         if (!peer.isOpen) return resolve();

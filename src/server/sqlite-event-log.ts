@@ -454,5 +454,5 @@ const lost = (): never => {
   throw new Error('an event that must be in the log is not');
 };
 
-const logError = (error: unknown, code: LogError['code']): unknown =>
-  error instanceof SottoError ? new LogError(code, { cause: error }) : error;
+const logError = (error: unknown, certainty: LogError['certainty']): unknown =>
+  error instanceof SottoError && !(error instanceof LogError) ? new LogError(certainty, { cause: error }) : error;

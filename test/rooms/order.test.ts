@@ -1,8 +1,9 @@
 // What stands in a channel and who hears of it, when publishes, removals and resumes happen at once.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
 import { EVENT } from '../../src/protocol/server.ts';
+import { LogError } from '../../src/server/event-log.ts';
 import { Rates } from '../../src/server/rates.ts';
 import { Hosted, type Member, type Room } from './scene.ts';
 
@@ -208,6 +209,44 @@ describe('reading ends with the event that ends it', () => {
     expect(await codeOf(tablet.join())).toBe('login.refused');
     await bob.client.request('marks', {});
     expect(bob.texts(room.channel)).toEqual(['after']);
+  });
+});
+
+describe('a log that does not answer', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  test('is told to whoever asks, and answers again later', async () => {
+    const { room, bob } = await withMember();
+    const { channel } = room;
+    await bob.client.request('leave', { channels: [channel] });
+    const { epoch } = await headOf(room);
+    const ASKS: Record<string, () => Promise<unknown>> = {
+      'a publish': () => bob.say(channel, 'text'),
+      'a page': () => bob.client.events('log.page', { channel }),
+      'a resume': () => bob.client.request('resume', { cursors: { [channel]: [epoch, 0, null] } }),
+      'a mark': () => bob.client.request('mark', { channel, seq: 1 }),
+      'a search': () => bob.client.events('log.search', { channel, query: 'text' }),
+    };
+    const { log } = hosted.store;
+    const unavailable = () => Promise.reject(new LogError('unavailable'));
+    for (const method of ['heads', 'read', 'readBack', 'resume', 'seqOf'] as const)
+      vi.spyOn(log, method).mockImplementation(unavailable);
+    for (const [what, ask] of Object.entries(ASKS)) expect(await codeOf(ask()), what).toBe('server.unavailable');
+    vi.restoreAllMocks();
+    for (const [what, ask] of Object.entries(ASKS)) expect(await codeOf(ask()), what).toBe('ok');
+  });
+
+  test('is asked again for what readers miss', async () => {
+    const { room, bob } = await withMember();
+    const { channel } = room;
+    const { log } = hosted.store;
+    const resume = vi.spyOn(log, 'resume').mockRejectedValueOnce(new LogError('unavailable'));
+    const [id, body] = [hosted.server.context.eventId(), new Uint8Array(Buffer.from('one'))];
+    // Past the hub: it notices the gap with the next one.
+    await log.append([{ channel, id, member: alice.id, kind: EVENT.content, body, checkedAt: 2 ** 40, changes: [] }]);
+    await alice.say(channel, 'two');
+    await expect.poll(() => bob.texts(channel)).toEqual(['one', 'two']);
+    expect(resume.mock.calls.length).toBeGreaterThan(1);
   });
 });
 

@@ -80,7 +80,7 @@ const pass = async (ms: number) => {
 const code = (answer: Promise<Outcome>) =>
   answer.then(
     (outcome) => ('code' in outcome ? outcome.code : outcome.kind),
-    (error) => (error as LogError).code,
+    (error) => (error as LogError).certainty,
   );
 
 describe('a lane', () => {

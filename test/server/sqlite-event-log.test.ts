@@ -126,7 +126,7 @@ describe('when the disk fails', () => {
       draft({ text: 'small' }),
       ...Array.from({ length: 9 }, () => draft({ body: new Uint8Array(9000).fill(1) })),
     ];
-    await expect(server.log.append(batch)).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(server.log.append(batch)).rejects.toMatchObject({ certainty: 'unavailable' });
     expect(await textsIn(server.log)).toEqual(['made 1']);
     server.db.exec(`PRAGMA max_page_count = ${pages + 500}`);
     expect((await server.log.append(batch)).map((one) => 'seq' in one && one.seq)).toEqual(batch.map((_, i) => i + 2));
@@ -143,9 +143,9 @@ describe('when the disk fails', () => {
     };
     const event = draft();
     fails('COMMIT');
-    await expect(server.log.append([event])).rejects.toMatchObject({ code: 'unknown' });
+    await expect(server.log.append([event])).rejects.toMatchObject({ certainty: 'unknown' });
     fails('BEGIN IMMEDIATE');
-    await expect(server.log.append([draft()])).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(server.log.append([draft()])).rejects.toMatchObject({ certainty: 'unavailable' });
     fails('none');
     server.db.exec('ROLLBACK');
     expect(await put(server.log, event)).toMatchObject({ kind: 'duplicate', seq: 2 });
