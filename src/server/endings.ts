@@ -1,10 +1,11 @@
-// What ends with an event: live telling and the call of a channel for who left it, connections and calls of who was banned,
-// erased or revoked, what is found of a body that was erased, and the voice of who was muted.
+// What ends with an event: live telling of a channel to who left it, connections of who was banned, erased or revoked, and
+// what is found of a body that was erased.
+import { expectedError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId } from '../protocol/ids.ts';
 import { CLOSE } from '../protocol/websocket.ts';
 import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
-import type { Draft } from './event-log.ts';
+import type { Draft, Seq } from './event-log.ts';
 
 const ends = (change: Change): boolean =>
   change.kind === 'membership' ||
@@ -20,24 +21,25 @@ export const endsReading = ({ changes }: Draft): boolean => changes.some(ends);
 export const endReading = (context: ServerContext, { channel, member, changes }: Draft): void => {
   for (const change of changes) {
     if (!ends(change)) continue;
-    if (change.kind === 'membership') {
-      const { member: who, state, mutedUntil } = change.row;
-      if (state === 'joined') context.calls.silence(channel, who, mutedUntil);
-      else exclude(context, channel, who);
-    }
-    if (change.kind === 'channelSet') context.calls.end(channel, 'channel.archived');
-    if (change.kind === 'erase') context.search.forget(channel, [change.seq]);
+    if (change.kind === 'membership')
+      for (const peer of context.online.get(change.row.member) ?? []) {
+        context.fanout.revoke(peer, channel);
+        context.hub.idle(channel);
+      }
+    if (change.kind === 'erase') forget(context, channel, change.seq);
     if (change.kind === 'memberSet') disconnect(context, change.member);
     if (change.kind === 'deviceRevoked') disconnect(context, member, change.device);
   }
 };
 
-const exclude = (context: ServerContext, channel: ChannelId, member: MemberId): void => {
-  for (const peer of context.online.get(member) ?? []) {
-    context.fanout.revoke(peer, channel);
-    context.hub.idle(channel);
+// The event is committed whatever the index does: what a full disk leaves in it finds nothing, and the next tidying takes it.
+const forget = ({ search, journal }: ServerContext, channel: ChannelId, seq: Seq): void => {
+  try {
+    search.forget(channel, [seq]);
+  } catch (error) {
+    if (expectedError(error) === undefined) throw error;
+    journal.warn('search.notForgotten', {});
   }
-  context.calls.shutOut(member, 'channel.notMember', { channel });
 };
 
 // Who ends it himself still gets his answer; nothing else is told to him.

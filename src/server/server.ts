@@ -229,11 +229,15 @@ export class RoomServer implements AsyncDisposable {
     context.indexer[Symbol.dispose]();
     context.callLinks[Symbol.dispose]();
     tellMembers(context, { notice: 'moved', retryAfterMs: DRAIN_RETRY_MS });
-    await this.jobs[Symbol.asyncDispose]();
-    await this.#hub[Symbol.asyncDispose]();
-    await this.#answered();
-    await this.#listener[Symbol.asyncDispose]();
-    this.#waiting.clear();
+    try {
+      await this.jobs[Symbol.asyncDispose]();
+      await this.#hub[Symbol.asyncDispose]();
+      await this.#answered();
+    } finally {
+      // Also after a fault of ours: a process with open sockets would never end.
+      await this.#listener[Symbol.asyncDispose]();
+      this.#waiting.clear();
+    }
   }
 
   // Who does not read the answers that they asked for is waited for so long.

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { SottoError } from '../../src/protocol/errors.ts';
 import { termsOf } from '../../src/protocol/search-words.ts';
 import { EVENT } from '../../src/protocol/server.ts';
 import { Hosted, type Member, type Room } from './scene.ts';
@@ -195,6 +196,25 @@ describe('the search of an open channel', () => {
     const { search } = hosted.store;
     expect(await Promise.all([1, 2, 3].map(() => search.fill(room.channel)))).toEqual([true, false, false]);
     expect((await find(bob, room, 'parallel')).seqs).toHaveLength(3);
+  });
+
+  test('keeps nothing of an erased message for long, although the disk was full then', async () => {
+    const room = await withBob();
+    const id = hosted.server.context.eventId();
+    const { seq } = await alice.write(room, text('mine to erase'), { id });
+    expect((await find(bob, room, 'erase')).seqs).toEqual([seq]);
+    const { search } = hosted.store;
+    const forget = vi.spyOn(search, 'forget').mockImplementationOnce(() => {
+      throw new SottoError('disk.full');
+    });
+    await alice.control(room, { op: 'erase', target: id });
+    expect(forget).toHaveBeenCalledOnce();
+    forget.mockRestore();
+    expect((await find(bob, room, 'erase')).seqs).toEqual([]);
+    const left = () => search.find(room.channel, termsOf('erase'), { from: 0, before: 1e6, limit: 9 }).seqs;
+    expect(left()).toEqual([seq]);
+    await run('tidy');
+    expect(left()).toEqual([]);
   });
 
   test('is made anew from the log when its file is lost', async () => {

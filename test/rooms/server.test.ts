@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Hosted } from './scene.ts';
 
 describe('a server', () => {
@@ -35,5 +35,14 @@ describe('a server', () => {
     const cursor: [number, number, string | null] = [answer.head.epoch, 0, null];
     await alice.client.request('resume', { cursors: { [ops.channel]: cursor } });
     expect(alice.texts(ops.channel)).toEqual(['text 0', 'text 1', 'text 2', 'text 3', 'text 4']);
+  });
+
+  test('closes its connections when it ends by a fault of ours', async () => {
+    await using hosted = await Hosted.start();
+    const alice = hosted.member('alice');
+    await alice.join();
+    vi.spyOn(hosted.server.jobs, Symbol.asyncDispose).mockRejectedValueOnce(new Error('a fault'));
+    await expect(hosted.server[Symbol.asyncDispose]()).rejects.toThrow('a fault');
+    await expect.poll(() => hosted.server.connections).toBe(0);
   });
 });
