@@ -13,6 +13,7 @@ import {
 } from '../protocol/limits.ts';
 import { type BlobStore, isBlobHash } from './blob-store.ts';
 import type { EventLog, Millis, Seq } from './event-log.ts';
+import type { JobRow } from './rows.ts';
 import type { StateStore } from './state-store.ts';
 
 export type JobPorts = {
@@ -157,7 +158,12 @@ export class Jobs implements AsyncDisposable {
       if ((await job.isDue?.(this.#ports, now)) === false) return;
       const lease = await state.takeJob(job.name, { now, leaseMs: JOB_LEASE_MS });
       if (lease === undefined) return;
-      await job.run(this.#ports, now);
+      try {
+        await job.run(this.#ports, now);
+      } catch (error) {
+        await this.#release(job, lease);
+        throw error;
+      }
       await state.putJobDone(job.name, lease.fencing, clock.now());
     } catch (error) {
       const known = expectedError(error);
@@ -165,6 +171,15 @@ export class Jobs implements AsyncDisposable {
       journal.warn('job.failed', { job: job.name, code: known.code });
     } finally {
       if (!this.#isClosed) this.#later(job);
+    }
+  }
+
+  // On a disk that takes nothing the lease stays until it ends by itself.
+  async #release({ name }: Job, { fencing }: JobRow): Promise<void> {
+    try {
+      await this.#ports.state.putJobFailed(name, fencing);
+    } catch (error) {
+      if (expectedError(error) === undefined) throw error;
     }
   }
 }

@@ -71,6 +71,8 @@ export class ServerStore implements AsyncDisposable {
         // A statement that would replace a row is stopped by the triggers too.
         db.exec('PRAGMA recursive_triggers = ON');
         migrateServer(db);
+        // Whoever had a lease is dead: the lock is ours.
+        db.run('UPDATE job SET lease_until = 0 WHERE lease_until > 0');
         return new ServerStore(paths, db, lock, key, ports);
       } catch (error) {
         db[Symbol.dispose]();

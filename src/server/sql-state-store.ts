@@ -342,7 +342,7 @@ const auditWhere = ({ actor, target, kind, since, before }: AuditFilter) => {
   return { wheres, values };
 };
 
-const jobVerbs = (sql: Sql): Verbs<'takeJob' | 'putJobDone' | 'listJobs'> => ({
+const jobVerbs = (sql: Sql): Verbs<'takeJob' | 'putJobDone' | 'putJobFailed' | 'listJobs'> => ({
   takeJob: (name, { now, leaseMs }) =>
     one(sql, JOB, {
       sql: `INSERT INTO job (name, lease_until, fencing, done_at) VALUES (?, ?, 1, 0)
@@ -353,5 +353,7 @@ const jobVerbs = (sql: Sql): Verbs<'takeJob' | 'putJobDone' | 'listJobs'> => ({
     }),
   putJobDone: (name, fencing, now) =>
     changed(sql, 'UPDATE job SET done_at = ?, lease_until = 0 WHERE name = ? AND fencing = ?', now, name, fencing),
+  putJobFailed: (name, fencing) =>
+    changed(sql, 'UPDATE job SET lease_until = 0 WHERE name = ? AND fencing = ?', name, fencing),
   listJobs: () => many(sql, JOB, JOB.select('ORDER BY name')),
 });

@@ -149,5 +149,7 @@ export interface StateStore {
   takeJob(name: string, lease: { readonly now: Millis; readonly leaseMs: number }): Promise<JobRow | undefined>;
   /** False when the lease was lost to another. */
   putJobDone(name: string, fencing: number, now: Millis): Promise<boolean>;
+  /** Gives a lease back with nothing done: anybody may try. False when it was lost to another. */
+  putJobFailed(name: string, fencing: number): Promise<boolean>;
   listJobs(): Promise<readonly JobRow[]>;
 }

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { ChannelId, RowId } from '../../src/protocol/ids.ts';
 import { BLOB_UNUSED_MS, JOB_LEASE_MS, JOB_MS } from '../../src/protocol/limits.ts';
 import { collectLeftOver, type JobPorts, Jobs } from '../../src/server/jobs.ts';
+import { ServerStore } from '../../src/server/server-store.ts';
 import { TestLog } from '../../src/testing/log.ts';
 import { hashOf } from './blob-store-contract.ts';
 import {
@@ -14,6 +15,7 @@ import {
   furnish,
   memberId,
   put,
+  quietPorts,
   rowId,
   textOf,
 } from './server.ts';
@@ -132,7 +134,16 @@ test('a job that another node has waits for its lease; one that fails is tried a
   await pass(jobs, JOB_LEASE_MS - 3 * JOB_MS);
   expect(await texts()).toEqual(['made 1', 'due']);
   await pass(jobs, 3 * JOB_MS);
-  expect([journal.claim('job.failed'), await texts()]).toEqual([1, ['made 1', 'due']]);
-  await pass(jobs, JOB_LEASE_MS);
-  expect(await texts()).toEqual(['made 1', null]);
+  expect([journal.claim('job.failed'), await texts()]).toEqual([1, ['made 1', null]]);
+});
+
+test('a server that died with a lease does not wait for it', async () => {
+  const { state, clock, log, store } = server;
+  await put(log, draft({ text: 'due', changes: [{ kind: 'expire', at: clock.now() }] }));
+  await state.takeJob('erase', { now: clock.now(), leaseMs: JOB_LEASE_MS });
+  await store[Symbol.asyncDispose]();
+  await using again = ServerStore.open(store.paths, quietPorts(clock));
+  await using jobs = new Jobs({ ...ports, log: again.log, state: again.state, blobs: again.blobs });
+  await jobs.run('erase');
+  expect((await again.log.read(CHANNEL, 0, ALL)).map(textOf)).toEqual(['made 1', null]);
 });

@@ -297,6 +297,8 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect([await state.putJobDone('prune', 1, 111), await state.putJobDone('prune', 2, 112)]).toEqual([false, true]);
       expect(await state.listJobs()).toEqual([{ name: 'prune', leaseUntil: 0, fencing: 2, doneAt: 112 }]);
       expect((await take(113))?.fencing).toBe(3);
+      expect([await state.putJobFailed('prune', 2), await state.putJobFailed('prune', 3)]).toEqual([false, true]);
+      expect((await take(114))?.fencing).toBe(4);
     });
 
     test('what belongs to a member who goes is removed, and nothing of others', async () => {
