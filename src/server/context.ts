@@ -35,6 +35,9 @@ export type Session =
 
 export type Peer = Connection<Session>;
 
+/** What is done with the uploads of one member, with one upload, or with the file of one blob. */
+export type Uploading = Turns<MemberId | RowId | BlobHash>;
+
 export type ServerContext = {
   readonly clock: Clock;
   readonly random: Random;
@@ -60,8 +63,7 @@ export type ServerContext = {
   readonly asking: Map<Peer, number>;
   /** Publishes of one connection, in the order in which they came. */
   readonly publishing: Turns<Peer>;
-  /** What is done with one upload, or with the file of one blob. */
-  readonly uploading: Turns<RowId | BlobHash>;
+  readonly uploading: Uploading;
   /** Members that are there and said that they are away. */
   readonly away: Set<MemberId>;
   /** Connections of members that are logged in. */

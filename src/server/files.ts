@@ -19,6 +19,13 @@ import type { UploadRow } from './rows.ts';
 /** Begins an upload, goes on with one of the same bytes, or says that they are here already. Throws `quota.exceeded`. */
 export const beginBlob = async (
   context: ServerContext,
+  asker: Asker,
+  params: RequestParams<'blob.begin'>,
+): Promise<Answer<'blob.begin'>> => context.uploading.run(asker.member.id, () => beginInTurn(context, asker, params));
+
+// Two at once would each find room for themselves.
+const beginInTurn = async (
+  context: ServerContext,
   { member }: Asker,
   { channel, hash, sizeBytes }: RequestParams<'blob.begin'>,
 ): Promise<Answer<'blob.begin'>> => {

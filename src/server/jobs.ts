@@ -12,6 +12,7 @@ import {
   JOB_TIDY_MS,
 } from '../protocol/limits.ts';
 import { type BlobStore, isBlobHash } from './blob-store.ts';
+import type { Uploading } from './context.ts';
 import type { EventLog, Millis, Seq } from './event-log.ts';
 import type { JobRow } from './rows.ts';
 import type { StateStore } from './state-store.ts';
@@ -20,6 +21,8 @@ export type JobPorts = {
   readonly log: EventLog;
   readonly state: StateStore;
   readonly blobs: BlobStore;
+  /** Nobody brings the same bytes while they are collected. */
+  readonly uploading: Uploading;
   readonly clock: Clock;
   readonly journal: Journal;
   /** Bodies are gone, or all events up to one: frames in memory and the index of words hold nothing of them either. */
@@ -75,20 +78,24 @@ const retain = async ({ log, state, pruned }: JobPorts, now: Millis): Promise<vo
 };
 
 /** Removes uploads that were given up, and blobs that nobody has referred to for a while. */
-const collect = async ({ state, blobs }: JobPorts, now: Millis): Promise<void> => {
+const collect = async ({ state, blobs, uploading }: JobPorts, now: Millis): Promise<void> => {
   await state.removeBlobRefsExpired(now);
   for (;;) {
     const uploads = await state.listUploadsExpired(now, PAGE);
-    for (const { id } of uploads) {
-      await state.removeUpload(id);
-      await blobs.remove(id);
-    }
+    for (const { id } of uploads)
+      await uploading.run(id, async () => {
+        await state.removeUpload(id);
+        await blobs.remove(id);
+      });
     if (uploads.length < PAGE) break;
   }
   const before = now - BLOB_UNUSED_MS;
   for (;;) {
     const unused = await state.listBlobsUnused(before, PAGE);
-    for (const hash of unused) if (await state.removeBlob(hash, before)) await blobs.remove(hash);
+    for (const hash of unused)
+      await uploading.run(hash, async () => {
+        if (await state.removeBlob(hash, before)) await blobs.remove(hash);
+      });
     if (unused.length < PAGE) return;
   }
 };

@@ -253,11 +253,12 @@ const DRAIN_LOOK_MS = 10;
 // Calls have connections of their own, so that voice never waits behind messages.
 const isCallLink = ({ path }: Peer): boolean => path === '/v1/call';
 const jobPortsOf = (context: ServerContext): JobPorts => {
-  const { log, store: state, blobs, clock, journal, hub, search, bug } = context;
+  const { log, store: state, blobs, uploading, clock, journal, hub, search, bug } = context;
   return {
     log,
     state,
     blobs,
+    uploading,
     clock,
     journal,
     bug,

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SottoError } from '../../src/protocol/errors.ts';
+import { UPLOADS_MAX } from '../../src/protocol/limits.ts';
 import { termsOf } from '../../src/protocol/search-words.ts';
 import { EVENT } from '../../src/protocol/server.ts';
 import { Hosted, type Member, type Room } from './scene.ts';
@@ -133,6 +134,21 @@ test('what nobody refers to or goes on with is collected', async () => {
   });
   expect(begun.receivedBytes).toBe(0);
   await expect(hosted.store.check({ deep: true })).resolves.toMatchObject({ wrong: [] });
+});
+
+test('uploads that are begun at once are as many as those one after another, and one for the same bytes', async () => {
+  const carol = hosted.member('carol');
+  await carol.join();
+  const { channel } = await carol.create(`room${++made}`);
+  const begin = (n: number) =>
+    carol.client.request('blob.begin', { channel, hash: n.toString(16).padStart(64, 'c'), sizeBytes: 10 }).then(
+      ({ upload }) => upload,
+      (error: SottoError) => error.code,
+    );
+  const [first, same] = await Promise.all([begin(0), begin(0)]);
+  expect(same).toBe(first);
+  const answers = await Promise.all(Array.from({ length: UPLOADS_MAX + 5 }, (_, n) => begin(n)));
+  expect(answers.filter((answer) => answer === 'quota.exceeded')).toHaveLength(5);
 });
 
 test('what comes too often is a line for each window, with a number', async () => {

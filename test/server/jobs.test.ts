@@ -3,6 +3,7 @@ import type { ChannelId, RowId } from '../../src/protocol/ids.ts';
 import { BLOB_UNUSED_MS, JOB_LEASE_MS, JOB_MS } from '../../src/protocol/limits.ts';
 import { collectLeftOver, type JobPorts, Jobs } from '../../src/server/jobs.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
+import { Turns } from '../../src/server/turns.ts';
 import { TestLog } from '../../src/testing/log.ts';
 import { hashOf } from './blob-store-contract.ts';
 import {
@@ -18,6 +19,7 @@ import {
   quietPorts,
   rowId,
   textOf,
+  turn,
 } from './server.ts';
 
 const CHANNEL = channelId(1);
@@ -39,7 +41,8 @@ beforeEach(async () => {
   const bug = (error: unknown) => {
     throw error;
   };
-  ports = { log, state, blobs: store.blobs, clock, journal, erased, pruned, tidy, bug };
+  const uploading: JobPorts['uploading'] = new Turns();
+  ports = { log, state, blobs: store.blobs, uploading, clock, journal, erased, pruned, tidy, bug };
 });
 afterEach(async () => {
   expect(journal.unclaimed()).toEqual([]);
@@ -119,6 +122,26 @@ test('what nobody refers to is collected after a while: blobs, uploads given up,
   await pass(jobs, 0);
   expect(await there()).toEqual([false, false, false, false, true]);
   expect(await store.check({ deep: true })).toMatchObject({ wrong: [], blobs: 0, leftOver: 0 });
+});
+
+test('bytes that somebody brings again stay while they are brought', async () => {
+  const { state, store, clock } = server;
+  const bytes = bytesOf('again');
+  const hash = hashOf(bytes);
+  await state.putBlob(hash, { size: bytes.length, isWhole: true, now: clock.now() });
+  await store.blobs.put(hash, bytes);
+  await using jobs = new Jobs(ports);
+  clock.jump(BLOB_UNUSED_MS + 1);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const brought = ports.uploading.run(hash, async () => {
+    await promise;
+    await state.putBlob(hash, { size: bytes.length, isWhole: true, now: clock.now() });
+  });
+  const collected = jobs.run('collect');
+  for (let i = 0; i < 20; i++) await turn();
+  resolve();
+  await Promise.all([brought, collected]);
+  expect([await store.blobs.sizeOf(hash), await state.getBlob(hash)]).toEqual([5, { size: 5, isWhole: true }]);
 });
 
 test('a job that another node has waits for its lease; one that fails is tried again', async () => {
