@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fileLog, systemClock, systemRandom } from '../machine.ts';
 import type { Log } from '../ports.ts';
-import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
+import { errorObject, exitOf, expectedError, SottoError } from '../protocol/errors.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
 import { Admin, linkOf } from './admin.ts';
 import { administer } from './admin-command.ts';
@@ -189,8 +189,7 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   if (problems.length > 0) throw configError(problems);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const paths = serverPaths(dir);
-  const isNew = !isServer(paths);
-  if (isNew) make(paths, config, values['encrypt-at-rest'] === true);
+  if (!isServer(paths)) make(paths, config, values['encrypt-at-rest'] === true);
   const journal = fileLog(join(dir, 'server.log'), config.log?.level ?? 'info');
   const end = Promise.withResolvers<number>();
   const bug = bugTo(journal, end.resolve);
@@ -209,10 +208,12 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   const at = addressOf(config.metrics ?? '127.0.0.1:0') ?? { host: '127.0.0.1', port: 0 };
   metrics = await Metrics.open({ ...at, metrics: metricsOf(server), ready: () => ready });
   await using _admin = await Admin.open({ path: adminSocket(dir), server, store, startedAt, bug });
-  readAgain = () => void reload({ values, dir, server, journal, before: config }).catch(bug);
+  readAgain = () => void reload({ values, dir, server, journal, before: config }).catch(notRead(journal, bug));
   process.on('uncaughtException', bug);
   process.on('unhandledRejection', bug);
-  const token = isNew ? await server.ownerInvite() : undefined;
+  // Also at a later start: the first one may have failed after it had made the folder.
+  const isEmpty = (await store.state.countMembers()) === 0;
+  const token = isEmpty ? await server.ownerInvite() : undefined;
   announce(values, {
     kind: 'ready',
     url: server.urls[0] ?? '',
@@ -249,6 +250,15 @@ const bugTo =
       stack: error instanceof Error ? (error.stack ?? '').split('\n').slice(1, 8).join('\n') : '',
     });
     end(1);
+  };
+
+// A file that is not there, or a full disk, leaves everything as it was.
+const notRead =
+  (journal: Log, bug: (error: unknown) => void) =>
+  (error: unknown): void => {
+    const known = expectedError(ofSystem(error));
+    if (known === undefined) return bug(error);
+    journal.error('config.notRead', { place: '', problem: known.message });
   };
 
 // What a start reads is read again: certificate, name and registration count at once, the rest with the next start.
