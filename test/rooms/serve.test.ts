@@ -1,6 +1,6 @@
 // The built program as a server, as its operator has it: configuration, administration, signals, backup, metrics.
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -8,6 +8,8 @@ import { serverCertificate } from '../../src/crypto/server-certificate.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
 import { parseInviteLink } from '../../src/protocol/invite-link.ts';
 import { EVENT } from '../../src/protocol/server.ts';
+import { serverPaths } from '../../src/server/server-dir.ts';
+import { openDatabase } from '../../src/sqlite/open.ts';
 import { Program, sotto } from './program.ts';
 import type { Member } from './scene.ts';
 
@@ -117,7 +119,7 @@ describe('the administration', () => {
     expect(await kinds('--limit', '2')).toHaveLength(2);
     const [line] = await server.admin('audit', '--kind', 'member.banned');
     expect(line).toMatchObject({ actor: 'admin', kind: 'member.banned', target: 'carol' });
-    expect((await admin('audit', '--kind', 'member.banned')).out).toMatch(/\nadmin|admin +member\.banned +carol/);
+    expect((await admin('audit', '--kind', 'member.banned')).out).toMatch(/\n\S+ +admin +member\.banned +carol/);
   });
 
   test('backs up a server that goes on, and a server made of it has what was there', async () => {
@@ -228,9 +230,23 @@ describe('a signal', () => {
         socket.on('error', fail);
       });
     const before = await shown();
-    write('name = 7');
-    other.signal('SIGHUP');
-    expect((await other.admin('status'))[0]).toMatchObject({ name: 'one' });
+    const refused = async (times: number, place: string) => {
+      other.signal('SIGHUP');
+      const lines = () => readFileSync(join(other.data, 'server.log'), 'utf8').split('\n');
+      await expect.poll(() => lines().filter((line) => line.includes('config.notRead')).length).toBe(times);
+      expect(lines().findLast((line) => line.includes('config.notRead'))).toContain(place);
+      expect((await other.admin('status'))[0]).toMatchObject({ name: 'one', registration: 'invite' });
+      expect(await shown()).toBe(before);
+    };
+    keys(2);
+    write('name = 7\nregistration = "closed"');
+    await refused(1, 'name');
+    write('name = "two"\nregistration = "closed"');
+    keys(1);
+    using db = openDatabase(serverPaths(other.data).database);
+    db.exec("CREATE TRIGGER full BEFORE UPDATE ON server BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END");
+    await refused(2, 'disk is full');
+    db.exec('DROP TRIGGER full');
     keys(2);
     write('name = "two"\nregistration = "closed"');
     other.signal('SIGHUP');
@@ -254,6 +270,15 @@ test('what stands in the way of a start is said, with an exit code of its own', 
     err: `sotto: ${at} is in use already\n`,
   });
   expect(await start('--data-dir', other, '--listen', '192.0.2.1:1')).toMatchObject({ code: 2 });
+  // The folder is there then; who starts it next is told how its owner joins, until somebody has.
+  await using late = new Program();
+  expect(await start('--data-dir', late.data, '--listen', at)).toMatchObject({ code: 2 });
+  const { invite = '' } = await late.start();
+  const lea = late.member('lea');
+  await lea.join(parseInviteLink(invite).token);
+  lea.leave();
+  expect(await late.stop()).toBe(0);
+  expect((await late.start()).invite).toBeUndefined();
   expect((await start('--what')).code).toBe(2);
   expect((await start('what')).code).toBe(2);
   expect(await start('--help')).toMatchObject({ code: 0, err: '', out: expect.stringContaining('--check-config') });
