@@ -161,7 +161,12 @@ export const REQUESTS = {
     }),
     z.object({ invite, token }),
   ),
-  'invite.list': request('Invites that still work.', ADMIN, none, z.object({ invites: z.array(invite) })),
+  'invite.list': request(
+    'Invites that still work, a page at a time.',
+    ADMIN,
+    z.object({ after: id.optional() }),
+    z.object({ invites: z.array(invite), more: z.boolean().default(false) }),
+  ),
   'invite.revoke': request('Ends an invite.', ADMIN, z.object({ invite: id }), none),
   'channel.list': request(
     'Channels I am in; `all` adds those that may be joined.',

@@ -6,13 +6,14 @@ import { z } from 'zod';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { ID_PATTERN, type MemberId, type RowId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
-import { ROOM_PAGE_MAX, RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
+import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
 import { auditRow } from './audit.ts';
 import { banMember } from './handlers.ts';
 import { inviteObject, makeInvite, revokeInvite } from './invites.ts';
 import { memberObject } from './login.ts';
 import { appendAuthority } from './notices.ts';
+import { byId, pages, rowsOf } from './pages.ts';
 import type { MemberRow } from './rows.ts';
 import type { RoomServer } from './server.ts';
 import type { ServerStore } from './server-store.ts';
@@ -127,7 +128,7 @@ const perform = async (options: AdminOptions, request: Asked): Promise<readonly 
     case 'status':
       return [await statusOf(options)];
     case 'members':
-      return (await allMembers(server)).map(memberObject);
+      return (await rowsOf(pages(context.store.listMembers, byId))).map(memberObject);
     case 'member':
       return [memberObject(await memberNamed(server, request.name))];
     case 'role': {
@@ -154,7 +155,7 @@ const perform = async (options: AdminOptions, request: Asked): Promise<readonly 
       return [memberObject({ ...target, banned })];
     }
     case 'invites':
-      return (await context.store.listInvites(undefined, ROOM_PAGE_MAX)).map(inviteObject);
+      return (await rowsOf(pages(context.store.listInvites, byId))).map(inviteObject);
     case 'invite':
       return [await invite(server, request)];
     case 'revoke':
@@ -207,15 +208,6 @@ const statusOf = async ({ server, startedAt }: AdminOptions): Promise<object> =>
   };
 };
 
-const allMembers = async ({ context }: RoomServer): Promise<MemberRow[]> => {
-  const members: MemberRow[] = [];
-  for (let after: MemberId | undefined; ; after = members.at(-1)?.id) {
-    const page = await context.store.listMembers(after, ROOM_PAGE_MAX);
-    members.push(...page);
-    if (page.length < ROOM_PAGE_MAX) return members;
-  }
-};
-
 const memberNamed = async ({ context }: RoomServer, name: string): Promise<MemberRow> => {
   const row = await context.store.getMemberByName(skeletonOf(channelNameOf(name)));
   if (row === undefined)
@@ -247,7 +239,7 @@ export const linkOf = (server: RoomServer, token: string): string => {
 };
 
 const channels = async ({ context }: RoomServer): Promise<object[]> => {
-  const rows = await context.store.listChannels(undefined, ROOM_PAGE_MAX);
+  const rows = await rowsOf(pages(context.store.listChannels, byId));
   return Promise.all(
     rows.map(async (row) => {
       const [head] = await context.log.heads([row.id]);

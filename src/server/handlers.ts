@@ -14,6 +14,7 @@ import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
 import { memberObject } from './login.ts';
 import { appendAuthority, notify } from './notices.ts';
+import { pages, rowsOf } from './pages.ts';
 import { tell, tellMembers, tellPresence } from './passing.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
 import type { ChannelRow, DeviceRow, MemberRow, MembershipRow } from './rows.ts';
@@ -255,14 +256,13 @@ const deviceObject = (row: DeviceRow) => ({
   revoked: row.revokedAt !== null,
 });
 
-const allMembershipsOf = async ({ store }: ServerContext, member: MemberId): Promise<MembershipRow[]> => {
-  const all: MembershipRow[] = [];
-  for (;;) {
-    const page = await store.listMembershipsOf(member, all.at(-1)?.channel, ROOM_PAGE_MAX);
-    all.push(...page);
-    if (page.length < ROOM_PAGE_MAX) return all;
-  }
-};
+const allMembershipsOf = ({ store }: ServerContext, member: MemberId): Promise<MembershipRow[]> =>
+  rowsOf(
+    pages(
+      (after: ChannelId | undefined, limit) => store.listMembershipsOf(member, after, limit),
+      ({ channel }) => channel,
+    ),
+  );
 
 const exportOf = async (context: ServerContext, member: MemberRow): Promise<object> => ({
   member: memberObject(member),

@@ -2,8 +2,9 @@
 import type { Cancel } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
 import type { ChannelId } from '../protocol/ids.ts';
-import { INDEX_MS, RECONCILE_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { INDEX_MS } from '../protocol/limits.ts';
 import type { ServerContext } from './context.ts';
+import { byId, pages } from './pages.ts';
 import type { StateStore } from './state-store.ts';
 
 /** Fills the index of one server in the background. */
@@ -26,11 +27,9 @@ export class Indexer implements Disposable {
 
   /** Every open channel is looked at: what came while nobody filled the index. */
   async dueAll(store: StateStore): Promise<void> {
-    for (let last: ChannelId | undefined; !this.#isOver; ) {
-      const rows = await store.listChannels(last, ROOM_PAGE_MAX);
-      for (const { id, encryption } of rows) if (encryption === 'open') this.due(id);
-      last = rows.at(-1)?.id;
-      if (rows.length < ROOM_PAGE_MAX) break;
+    for await (const page of pages(store.listChannels, byId)) {
+      if (this.#isOver) return;
+      for (const { id, encryption } of page) if (encryption === 'open') this.due(id);
     }
   }
 

@@ -57,12 +57,14 @@ export const createInvite = async (
   return { invite: inviteObject(row), token };
 };
 
-/** Invites that still work. */
-export const listInvites = async ({ store, clock }: ServerContext): Promise<Answer<'invite.list'>> => {
-  const rows = await store.listInvites(undefined, ROOM_PAGE_MAX);
-  const now = clock.now();
-  const usable = rows.filter((row) => row.revokedAt === null && row.usesLeft > 0 && row.expiresAt > now);
-  return { invites: usable.map(inviteObject) };
+/** Invites that still work, a page of them. */
+export const listInvites = async (
+  { store, clock }: ServerContext,
+  _asker: Asker,
+  { after }: RequestParams<'invite.list'>,
+): Promise<Answer<'invite.list'>> => {
+  const rows = await store.listInvitesUsable(clock.now(), after as RowId | undefined, ROOM_PAGE_MAX);
+  return { invites: rows.map(inviteObject), more: rows.length === ROOM_PAGE_MAX };
 };
 
 /** Throws `invite.unknown`. */

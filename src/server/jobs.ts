@@ -14,6 +14,7 @@ import {
 import { type BlobStore, isBlobHash } from './blob-store.ts';
 import type { Uploading } from './context.ts';
 import type { EventLog, Millis, Seq } from './event-log.ts';
+import { byId, pages } from './pages.ts';
 import type { JobRow } from './rows.ts';
 import type { StateStore } from './state-store.ts';
 
@@ -62,10 +63,8 @@ const isErasureDue = async ({ state }: JobPorts, now: Millis): Promise<boolean> 
 
 /** Removes events that are older than their channel keeps, and what they referred to. */
 const retain = async ({ log, state, pruned }: JobPorts, now: Millis): Promise<void> => {
-  for (let last: ChannelId | undefined; ; ) {
-    const channels = await state.listChannels(last, PAGE);
-    for (const { id, retentionMs } of channels) {
-      last = id;
+  for await (const page of pages(state.listChannels, byId))
+    for (const { id, retentionMs } of page) {
       if (retentionMs === 0) continue;
       const upTo = await log.seqAt(id, now - retentionMs);
       await state.removeBlobRefsBefore(id, now - retentionMs);
@@ -73,8 +72,6 @@ const retain = async ({ log, state, pruned }: JobPorts, now: Millis): Promise<vo
       await log.prune(id, upTo);
       pruned(id, upTo);
     }
-    if (channels.length < PAGE) return;
-  }
 };
 
 /** Removes uploads that were given up, and blobs that nobody has referred to for a while. */

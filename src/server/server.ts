@@ -3,8 +3,9 @@ import { ed25519Public } from '../crypto/primitives.ts';
 import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
 import { isErrorCode } from '../protocol/errors.ts';
-import { type EventId, idOf, type MemberId, type RowId, timedId } from '../protocol/ids.ts';
-import { DRAIN_MS_MAX, DRAIN_RETRY_MS, ROOM_PAGE_MAX, SERVER_RATES } from '../protocol/limits.ts';
+import { type EventId, idOf, type RowId, timedId } from '../protocol/ids.ts';
+import { DRAIN_MS_MAX, DRAIN_RETRY_MS, SERVER_RATES } from '../protocol/limits.ts';
+import { CLOSE } from '../protocol/websocket.ts';
 import { Alerts } from './audit.ts';
 import { CallLinks } from './call-links.ts';
 import { tellBusy, tellCall } from './call-requests.ts';
@@ -19,6 +20,7 @@ import { Indexer } from './indexer.ts';
 import { makeInvite } from './invites.ts';
 import { collectLeftOver, type JobPorts, Jobs } from './jobs.ts';
 import { Listener, type Place, type TlsKeys } from './listener.ts';
+import { byId, pages } from './pages.ts';
 import { tellMembers } from './passing.ts';
 import { type Rate, Rates } from './rates.ts';
 import type { ServerStore } from './server-store.ts';
@@ -206,12 +208,8 @@ export class RoomServer implements AsyncDisposable {
 
   /** An invite for the first owner; undefined when there is an owner already. */
   async ownerInvite(): Promise<string | undefined> {
-    for (let last: MemberId | undefined; ; ) {
-      const members = await this.context.store.listMembers(last, ROOM_PAGE_MAX);
-      if (members.some(({ role }) => role === 'owner')) return undefined;
-      if (members.length < ROOM_PAGE_MAX) break;
-      last = members.at(-1)?.id;
-    }
+    for await (const page of pages(this.context.store.listMembers, byId))
+      if (page.some(({ role }) => role === 'owner')) return undefined;
     const { token } = await makeInvite(this.context, { madeBy: null, role: 'owner', uses: 1, expiresAt: undefined });
     return token;
   }

@@ -68,6 +68,8 @@ export interface StateStore {
   putInvite(row: InviteRow): Promise<void>;
   getInvite(tokenHash: Uint8Array<ArrayBuffer>): Promise<InviteRow | undefined>;
   listInvites(after: RowId | undefined, limit: number): Promise<readonly InviteRow[]>;
+  /** Those that have uses left, are not revoked and have not expired. */
+  listInvitesUsable(now: Millis, after: RowId | undefined, limit: number): Promise<readonly InviteRow[]>;
   /** Revokes it; false when there is no such invite, or it is revoked. */
   removeInvite(id: RowId, now: Millis): Promise<boolean>;
 

@@ -1,10 +1,16 @@
 // Members: invites, devices and their second check, prekeys, what others are told, and the end of a membership.
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { systemClock, systemRandom } from '../../src/machine.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
-import type { ChannelId } from '../../src/protocol/ids.ts';
+import type { ChannelId, RowId } from '../../src/protocol/ids.ts';
+import { ROOM_PAGE_MAX } from '../../src/protocol/limits.ts';
 import { PREKEY_ENTRY_BYTES } from '../../src/protocol/prekeys.ts';
 import { EVENT } from '../../src/protocol/server.ts';
+import { Admin } from '../../src/server/admin.ts';
+import { administer } from '../../src/server/admin-command.ts';
 import { totp } from '../../src/server/second.ts';
+import { turn } from '../server/server.ts';
 import { Hosted, type Member } from './scene.ts';
 
 const MINUTE = 60_000;
@@ -75,6 +81,37 @@ test('an invite lets in as many as it says, as long as it says, and nobody once 
     expect(await codeOf(hosted.member(name).join(good.token)), name).toBe(code);
   const rest = (await owner.client.request('invite.list', {})).invites.find(({ id }) => id === good.invite.id);
   expect(rest?.usesLeft).toBe(9);
+});
+
+test('invites that work are told whole, however many others came before them', async () => {
+  const { store, clock, rowId, random } = hosted.server.context;
+  const now = clock.now();
+  const put = async (usesLeft: number): Promise<RowId> => {
+    const id = rowId();
+    const row = { role: 'member', uses: 1, madeBy: owner.id, createdAt: now, expiresAt: now + DAY } as const;
+    await store.putInvite({ ...row, id, tokenHash: random.bytes(32), usesLeft, revokedAt: null });
+    return id;
+  };
+  for (let i = 0; i < ROOM_PAGE_MAX + 5; i++) await put(0);
+  const usable: RowId[] = [];
+  for (let i = 0; i < ROOM_PAGE_MAX + 5; i++) usable.push(await put(1));
+  const told: string[] = [];
+  for (let isMore = true; isMore; ) {
+    const after = told.at(-1);
+    const { invites, more } = await owner.client.request('invite.list', after === undefined ? {} : { after });
+    told.push(...invites.map(({ id }) => id));
+    isMore = more;
+  }
+  expect(new Set(told).size).toBe(told.length);
+  expect(usable.filter((id) => !told.includes(id)).length).toBe(0);
+  // The administration sees the others too.
+  const dir = dirname(hosted.paths.database);
+  const path = join(dir, 'admin.sock');
+  const { server, store: whole } = hosted;
+  await using _admin = await Admin.open({ path, server, store: whole, startedAt: now, bug: server.context.bug });
+  const ports = { clock: systemClock, random: systemRandom, turn };
+  const lines = await administer(['invites'], { json: true }, { dir, socket: path, ports });
+  expect(lines.trimEnd().split('\n').length).toBeGreaterThan(2 * ROOM_PAGE_MAX);
 });
 
 describe('a second check', () => {

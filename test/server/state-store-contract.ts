@@ -143,6 +143,11 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect(await use(3)).toBe('refused');
       expect(await state.getInvite(inviteRow(3).tokenHash)).toEqual(inviteRow(3, { revokedAt: 5 }));
       expect(await state.listInvites(rowId(1), 5)).toHaveLength(2);
+      const usable = [inviteRow(4), inviteRow(5)];
+      for (const row of usable) await state.putInvite(row);
+      const now = made.clock.now();
+      expect(await state.listInvitesUsable(now, undefined, 5)).toEqual(usable);
+      expect(await state.listInvitesUsable(now, rowId(4), 5)).toEqual([usable[1]]);
     });
 
     test('channels: by id, by what the name looks like, in pages; a taken name is refused', async () => {

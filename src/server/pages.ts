@@ -1,0 +1,26 @@
+// Lists of any length, page by page.
+import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
+
+/** All of a list in its order, ROOM_PAGE_MAX at a time: `read` gives what comes after a key, which `keyOf` takes from a row. */
+export async function* pages<T, K>(
+  read: (after: K | undefined, limit: number) => Promise<readonly T[]>,
+  keyOf: (row: T) => K,
+): AsyncGenerator<readonly T[]> {
+  for (let after: K | undefined; ; ) {
+    const page = await read(after, ROOM_PAGE_MAX);
+    yield page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < ROOM_PAGE_MAX) return;
+    after = keyOf(last);
+  }
+}
+
+/** The rows of all pages. */
+export const rowsOf = async <T>(all: AsyncIterable<readonly T[]>): Promise<T[]> => {
+  const rows: T[] = [];
+  for await (const page of all) rows.push(...page);
+  return rows;
+};
+
+/** Where the next page of a list by ids begins. */
+export const byId = <Id>({ id }: { readonly id: Id }): Id => id;
