@@ -216,10 +216,11 @@ class Stage {
   /** The second act: a server of one's own, with a channel that it cannot read. It ends with the act. */
   async #room(alice: Actor, bob: Actor, carol: Actor): Promise<void> {
     const dir = join(this.#dir, 'server');
-    const server = await ServerProcess.start(dir);
+    const server = new ServerProcess(dir);
     this.#server = server;
-    await alice.call('server.join', { link: server.ready.invite ?? '', name: 'alice', label: 'home' });
-    this.#tell(`Alice hosts a server with one command, at ${server.ready.url}, and is its owner`);
+    const { url } = await server.start();
+    await alice.call('server.join', { link: server.invite, name: 'alice', label: 'home' });
+    this.#tell(`Alice hosts a server with one command, at ${url}, and is its owner`);
     const { link = '' } = await alice.call('server.invite', { uses: 2 });
     await bob.call('server.join', { link, name: 'bob', label: 'home' });
     await carol.call('server.join', { link, name: 'carol', label: 'home' });

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { COMMANDS } from '../../src/cli/table.ts';
 import { furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
-import { Serving } from '../rooms/house.ts';
+import { Program } from '../rooms/program.ts';
 import { onTerminal } from './terminal.ts';
 
 // A text with what a terminal must not get: C1 controls and an override of the direction of writing.
@@ -18,7 +18,7 @@ let alice: User;
 let theirs = '';
 let mine = '';
 let alina: User;
-let server: Serving;
+let server: Program;
 
 beforeAll(async () => {
   stage = new Stage({ offline: true });
@@ -32,7 +32,7 @@ beforeAll(async () => {
   });
   writeFileSync(join(stage.dir, 'source'), 'content');
   alina = stage.stranger('alina');
-  server = new Serving(join(stage.dir, '..', 'server'));
+  server = new Program(join(stage.dir, '..', 'server'));
   await server.start();
 });
 afterAll(async () => {

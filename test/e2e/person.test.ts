@@ -1,7 +1,7 @@
 // A member of a server and a contact as one person, through Tor between the two and a real server beside.
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Serving } from '../rooms/house.ts';
+import { Program } from '../rooms/program.ts';
 import { Stage, type User } from './stage.ts';
 
 type Member = { name: string; contact?: string; contactSaid?: string };
@@ -10,7 +10,7 @@ type Contact = { members?: { name: string; server: string; state: string }[] };
 test('a contact and a member are shown as one once both say so, and not when only one does', async () => {
   await using stage = new Stage();
   const { alice, bob } = await stage.friends();
-  const server = new Serving(join(stage.dir, '..', 'server'));
+  const server = new Program(join(stage.dir, '..', 'server'));
   await server.start();
   try {
     await alice.ok('server', 'join', server.invite, '--as', 'alice', '--label', 'home');

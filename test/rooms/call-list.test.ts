@@ -61,8 +61,8 @@ test('who comes into the call of a channel is told, listed, and gone with the se
 
   await house.server.stop('SIGKILL');
   expect((await caller.ended).code).toBe(CLOSE.broken);
-  const files = readdirSync(house.server.dir, { recursive: true }) as string[];
-  for (const path of files.map((name) => join(house.server.dir, name)).filter((one) => statSync(one).isFile()))
+  const files = readdirSync(house.server.data, { recursive: true }) as string[];
+  for (const path of files.map((name) => join(house.server.data, name)).filter((one) => statSync(one).isFile()))
     for (const trace of [secret, Buffer.from(call.call, 'hex'), Buffer.from(call.call)])
       expect(readFileSync(path).includes(trace), path).toBe(false);
   await house.server.start();

@@ -1,85 +1,25 @@
 // People in rooms: daemons without Tor, driven by command line or RPC, and a real `sotto serve` beside them.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { RpcClient } from '../../src/client/rpc-client.ts';
 import { openAccountDatabase, openAccountVault } from '../../src/daemon/account-dir.ts';
 import type { Event, GapEvent, Message, Method, ParamsIn, Result } from '../../src/protocol/rpc.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { pathsOf } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
-
-const PROGRAM = resolve('bin/sotto');
-
-/** `sotto serve` in a process of its own, which may die and come back under its address. */
-export class Serving {
-  readonly dir: string;
-  #child: ChildProcess | undefined;
-  #address = '127.0.0.1:0';
-  /** The owner's link. */
-  invite = '';
-  #err = '';
-
-  constructor(dir: string) {
-    this.dir = dir;
-  }
-
-  get pid(): number {
-    return this.#child?.pid ?? 0;
-  }
-
-  async start(): Promise<void> {
-    const args = ['serve', '--data-dir', this.dir, '--listen', this.#address, '--json'];
-    const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#child = child;
-    child.stderr.on('data', (chunk: Buffer) => {
-      this.#err += chunk;
-    });
-    let out = '';
-    const ready = await new Promise<{ url: string; invite?: string }>((done, fail) => {
-      child.stdout.on('data', (chunk: Buffer) => {
-        out += chunk;
-        if (out.includes('\n')) done(JSON.parse(out.slice(0, out.indexOf('\n'))));
-      });
-      child.on('exit', (code) => fail(new Error(`serve ended with ${code}: ${this.#err}`)));
-    });
-    this.#address = new URL(ready.url).host;
-    this.invite = ready.invite ?? this.invite;
-  }
-
-  /** Ends it, by SIGTERM unless another signal is named; gives its exit code. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
-    child.kill(signal);
-    await once(child, 'exit');
-    return child.exitCode;
-  }
-
-  /** Runs `sotto serve admin …`; gives what it printed. */
-  async admin(...args: string[]): Promise<string> {
-    const child = spawn(PROGRAM, ['serve', 'admin', ...args, '--data-dir', this.dir, '--json']);
-    let out = '';
-    child.stdout.on('data', (chunk: Buffer) => {
-      out += chunk;
-    });
-    await once(child, 'close');
-    return out;
-  }
-}
+import { Program } from './program.ts';
 
 /** A server and the people on it. */
 export class House implements AsyncDisposable {
   readonly stage = new Stage({ offline: true });
-  readonly server: Serving;
+  readonly server: Program;
   readonly label: string;
   readonly #guests: Guest[] = [];
-  readonly #others: Serving[] = [];
+  readonly #others: Program[] = [];
 
   private constructor(label: string) {
     this.label = label;
-    this.server = new Serving(join(this.stage.dir, '..', 'server'));
+    this.server = new Program(join(this.stage.dir, '..', 'server'));
   }
 
   /** Starts a server and lets people in; the first one owns it. */
@@ -127,8 +67,8 @@ export class House implements AsyncDisposable {
   }
 
   /** Another server beside. */
-  async another(): Promise<Serving> {
-    const serving = new Serving(join(this.stage.dir, '..', `server-${this.#others.length + 2}`));
+  async another(): Promise<Program> {
+    const serving = new Program(join(this.stage.dir, '..', `server-${this.#others.length + 2}`));
     this.#others.push(serving);
     await serving.start();
     return serving;

@@ -1,10 +1,9 @@
 // The built program as a server: started in a folder of its own, asked over its socket, told by signals.
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
+import { dirname, join, resolve } from 'node:path';
+import { ServerProcess } from '../../src/lab/server-process.ts';
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import type { ServerTarget } from '../../src/ports.ts';
 import { administer } from '../../src/server/admin-command.ts';
@@ -24,29 +23,16 @@ export const sotto = (args: readonly string[], environment: Readonly<Record<stri
     );
   });
 
-export type Ready = {
-  readonly url: string;
-  readonly fingerprint: string;
-  readonly metrics: string;
-  readonly admin: string;
-  readonly invite?: string;
-};
-
 /** A server that may be stopped and started again. */
-export class Program implements Host, AsyncDisposable {
-  readonly dir = mkdtempSync(join(tmpdir(), 'sotto-serve-'));
-  readonly data = join(this.dir, 'data');
-  #child: ChildProcess | undefined;
-  ready: Ready | undefined;
+export class Program extends ServerProcess implements Host, AsyncDisposable {
+  /** Without a folder, it lives in one that goes with it. */
+  constructor(data = join(mkdtempSync(join(tmpdir(), 'sotto-serve-')), 'data')) {
+    super(data);
+  }
 
-  /** Resolves with its first line. */
-  async start(...more: string[]): Promise<Ready> {
-    const args = ['serve', '--json', '--data-dir', this.data, '--listen', '127.0.0.1:0', ...more];
-    const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    this.#child = child;
-    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-    this.ready = JSON.parse(line) as Ready;
-    return this.ready;
+  /** The folder around that of the data. */
+  get dir(): string {
+    return dirname(this.data);
   }
 
   get target(): ServerTarget {
@@ -57,20 +43,6 @@ export class Program implements Host, AsyncDisposable {
 
   member(name: string, serversKey?: Uint8Array<ArrayBuffer>): Member {
     return new Member(this, name, serversKey);
-  }
-
-  signal(name: NodeJS.Signals): void {
-    this.#child?.kill(name);
-  }
-
-  /** Ends it; gives its exit code. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null) return child?.exitCode ?? null;
-    const over = once(child, 'exit');
-    child.kill(signal);
-    const [code] = (await over) as [number | null];
-    return code;
   }
 
   /** The answer of `serve admin` as objects, without a process for each question. */

@@ -38,11 +38,12 @@ type Reader = {
 
 /** `sotto serve` in a fixture's folder and a member who is logged in, while `body` measures. */
 const withServer = async <T>({ dir }: ServerPaths, body: (reader: Reader) => Promise<T>): Promise<T> => {
-  const server = await ServerProcess.start(dir);
+  const server = new ServerProcess(dir);
+  const { url } = await server.start();
   try {
     const client = await ServerClient.open({
       network: serverNetwork({ clock: systemClock, random: systemRandom, tor: () => false }),
-      target: { origin: server.ready.url, serverKey: SERVER_KEY, trust: 'pinned' },
+      target: { origin: url, serverKey: SERVER_KEY, trust: 'pinned' },
       clock: systemClock,
       random: systemRandom,
       events: { event: () => {}, notice: () => {}, closed: () => {} },

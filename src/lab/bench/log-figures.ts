@@ -122,7 +122,8 @@ const restart: Figure = {
     const values: number[] = [];
     for (let run = -1; run < bench.runs; run++) {
       const startedAt = performance.now();
-      const server = await ServerProcess.start(dir);
+      const server = new ServerProcess(dir);
+      await server.start();
       if (run >= 0) values.push(performance.now() - startedAt);
       await server.stop();
     }
