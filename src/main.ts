@@ -24,7 +24,15 @@ const flagValue = (argv: readonly string[], flag: string): string | undefined =>
 
 const run = async (argv: readonly string[]): Promise<number> => {
   const [first, second] = wordsOf(argv);
+  const without = (word: string): string[] => [
+    ...argv.slice(0, argv.indexOf(word)),
+    ...argv.slice(argv.indexOf(word) + 1),
+  ];
   if (first === 'daemon' && second === 'run') {
+    if (argv.includes('--help') || argv.includes('-h')) {
+      process.stdout.write('sotto daemon run: run the daemon of an account in the foreground\n');
+      return 0;
+    }
     const { runDaemon } = await import('./daemon/main.ts');
     const dataDir = flagValue(argv, '--data-dir') ?? process.env.SOTTO_DATA_DIR;
     const account = flagValue(argv, '--account') ?? process.env.SOTTO_ACCOUNT;
@@ -32,16 +40,15 @@ const run = async (argv: readonly string[]): Promise<number> => {
   }
   if (first === 'demo') {
     const { runDemo } = await import('./lab/demo.ts');
-    return runDemo(argv.slice(argv.indexOf('demo') + 1));
+    return runDemo(without('demo'));
   }
   if (first === 'serve') {
     const { runServe } = await import('./server/main.ts');
-    const words = [...argv.slice(0, argv.indexOf('serve')), ...argv.slice(argv.indexOf('serve') + 1)];
-    return runServe(words, resolve(process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto'));
+    return runServe(without('serve'), resolve(process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto'));
   }
   if (first === 'bench') {
     const { runBench } = await import('./lab/bench/bench.ts');
-    return runBench(argv.slice(argv.indexOf('bench') + 1));
+    return runBench(without('bench'));
   }
   const { runCli } = await import('./cli/run.ts');
   const program = process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto';

@@ -2,40 +2,39 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { accountPaths, type Places, placesOf } from '../client/paths.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { Actor, cacheDir, stopDaemons } from './actor.ts';
+import { readWords } from './flags.ts';
 import { ServerProcess } from './server-process.ts';
 import { startTorLab, stopTorLab, type TorLab } from './tor-lab.ts';
 
 const NAMES = ['alice', 'bob', 'carol'] as const;
 const WAIT_MS = 90_000;
+const DOC = 'Three people on a private Tor network on this machine do the main job, then meet in a room.';
+const FLAGS = {
+  keep: ['leave it running below --dir'],
+  stop: ['end what --keep has left below --dir'],
+  dir: ['where it lives', 'DIR'],
+} as const;
 
 /** Runs the demo; gives the exit code. Nothing is left running unless `--keep`. */
 export const runDemo = async (argv: readonly string[]): Promise<number> => {
-  const { values } = parseArgs({
-    args: [...argv],
-    strict: false,
-    options: {
-      keep: { type: 'boolean' },
-      stop: { type: 'boolean' },
-      dir: { type: 'string' },
-      json: { type: 'boolean' },
-    },
-  });
-  const dir = typeof values.dir === 'string' ? resolve(values.dir) : undefined;
-  if (values.stop === true) return dir === undefined ? say('sotto: --stop needs --dir DIR', 2) : stopDemo(dir);
-  if (values.keep === true && dir === undefined) return say('sotto: --keep needs --dir DIR', 2);
+  const words = readWords(argv, { usage: 'sotto demo [flags]', doc: DOC, flags: FLAGS });
+  if (typeof words === 'number') return words;
+  const { values } = words;
+  const dir = values.dir !== undefined ? resolve(values.dir) : undefined;
+  if (values.stop !== undefined) return dir === undefined ? say('sotto: --stop needs --dir DIR', 2) : stopDemo(dir);
+  if (values.keep !== undefined && dir === undefined) return say('sotto: --keep needs --dir DIR', 2);
   process.umask(0o077);
-  const stage = new Stage(dir ?? mkdtempSync(join(tmpdir(), 'sotto-demo-')), values.keep === true);
+  const stage = new Stage(dir ?? mkdtempSync(join(tmpdir(), 'sotto-demo-')), values.keep !== undefined);
   const interrupted = new Promise<never>((_resolve, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
       process.once(signal, () => reject(new SottoError('wait.timeout', { message: 'interrupted' })));
   });
   try {
     await Promise.race([stage.play(), interrupted]);
-    if (values.keep !== true) await stage.clear();
+    if (values.keep === undefined) await stage.clear();
     stage.close();
     return 0;
   } catch (error) {

@@ -3,9 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { errorObject } from '../../protocol/errors.ts';
 import { cacheDir } from '../actor.ts';
+import { readWords } from '../flags.ts';
 import { CLI_FIGURES } from './cli-figures.ts';
 import { CORE_FIGURES } from './core-figures.ts';
 import { type Bench, type Figure, type FigureResult, type Judged, judge, short } from './figure.ts';
@@ -28,42 +28,40 @@ const FIGURES: readonly Figure[] = [
 
 const RUNS = 9;
 const RUNS_QUICK = 3;
+const DOC = 'Measures the named figures, or all, beside their floors; exit code 1 when a bound does not hold.';
+const FLAGS = {
+  list: ['tell the figures'],
+  quick: [`${RUNS_QUICK} runs of each, and less of what is large`],
+  runs: [`so many runs of each (${RUNS})`, 'N'],
+  write: ['write a table of them into this file', 'FILE'],
+  json: ['one JSON object a line'],
+  only: ['one figure by its whole name, in this process'],
+} as const;
 
 /** Measures the named figures, or all; gives the exit code: 1 when one does not hold. */
 export const runBench = async (argv: readonly string[]): Promise<number> => {
-  const { values, positionals } = parseArgs({
-    args: [...argv],
-    strict: false,
-    allowPositionals: true,
-    options: {
-      json: { type: 'boolean' },
-      list: { type: 'boolean' },
-      // One figure by its whole name, in this process.
-      only: { type: 'boolean' },
-      quick: { type: 'boolean' },
-      runs: { type: 'string' },
-      write: { type: 'string' },
-    },
-  });
-  const json = values.json === true;
-  if (values.list === true) {
+  const words = readWords(argv, { usage: 'sotto bench [NAME …] [flags]', doc: DOC, flags: FLAGS });
+  if (typeof words === 'number') return words;
+  const { values, names } = words;
+  const json = values.json !== undefined;
+  if (values.list !== undefined) {
     for (const { name, unit, doc } of FIGURES.flatMap(judgedBy))
       print(json ? JSON.stringify({ name, unit, doc }) : `${name}  ${doc}`);
     return 0;
   }
-  const unknown = positionals.find((name) => !FIGURES.some((figure) => chosen(figure, [name])));
+  const unknown = names.find((name) => !FIGURES.some((figure) => chosen(figure, [name])));
   if (unknown !== undefined) return complain(`There is no figure ${unknown}: sotto bench --list`);
-  const runs = values.runs === undefined ? (values.quick === true ? RUNS_QUICK : RUNS) : Number(values.runs);
+  const runs = values.runs === undefined ? (values.quick !== undefined ? RUNS_QUICK : RUNS) : Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1 || runs > 1000) return complain('--runs takes a number from 1 to 1000');
   process.umask(0o077);
-  const options = { runs, quick: values.quick === true, json };
-  const only = values.only === true ? FIGURES.find((figure) => figure.name === positionals[0]) : undefined;
+  const options = { runs, quick: values.quick !== undefined, json };
+  const only = values.only !== undefined ? FIGURES.find((figure) => figure.name === names[0]) : undefined;
   if (only !== undefined) {
     print(JSON.stringify(await measureHere(only, options)));
     return 0;
   }
-  const results = measureAll(positionals, options);
-  if (typeof values.write === 'string') writeResults(resolve(values.write), results);
+  const results = measureAll(names, options);
+  if (values.write !== undefined) writeResults(resolve(values.write), results);
   return results.every((result) => 'skipped' in result || result.holds) ? 0 : 1;
 };
 
