@@ -2,24 +2,18 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
-import { readNetworkFile, TORRC_LINE, type TorConfig } from '../net/tor-config.ts';
+import { readNetworkFile, type TorConfig, TorSection } from '../net/tor-config.ts';
 import { SottoError } from '../protocol/errors.ts';
 
-const line = z.string().regex(TORRC_LINE, 'must be one line of printable ASCII');
 const Schema = z.strictObject({
-  tor: z
-    .strictObject({
-      binary: z.string().min(1).default('tor'),
-      bridges: z.array(line).max(50).default([]),
-      transports: z.array(line).max(10).default([]),
-      offline: z.boolean().default(false),
-      network: z.string().startsWith('/', 'must be an absolute path').optional(),
-    })
-    .prefault({}),
+  tor: TorSection.extend({ offline: z.boolean().default(false) }).prefault({}),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
 });
 
-export type Config = { readonly tor: TorConfig; readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' } };
+export type Config = {
+  readonly tor: TorConfig & { readonly offline: boolean };
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
+};
 
 /** Reads the file; defaults when there is none. Throws `config.invalid` with the place and what is wrong there. */
 export const readConfig = (path: string): Config => {

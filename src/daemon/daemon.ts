@@ -365,7 +365,7 @@ export class Daemon {
           random: systemRandom,
           tor: () => {
             if (this.#config.tor.offline) return false;
-            return network.state.state === 'online' ? { socksPath: network.socksPath } : undefined;
+            return network.state.state === 'online' ? network.way : undefined;
           },
         }),
         clock: systemClock,

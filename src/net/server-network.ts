@@ -1,30 +1,66 @@
 // The way to servers of rooms: straight to this machine and where the user allows it, else through Tor.
 import type { Clock, Random, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { DIAL_MS_MIN, SERVER_DIAL_MS_MAX } from '../protocol/limits.ts';
 import { dialServer } from './server-dial.ts';
 
 export type ServerWays = {
   readonly clock: Clock;
   readonly random: Random;
   /** Where Tor takes streams, once it runs; undefined while it does not, false when it is off by choice. */
-  readonly tor: () => { readonly socksPath: string } | undefined | false;
+  readonly tor: () => TorWay | undefined | false;
+};
+
+export type TorWay = {
+  readonly socksPath: string;
+  /** A dial of an onion address has ended with an error. */
+  readonly failed: (address: string, error: unknown) => void;
 };
 
 /** `ServerNetwork` of ports.ts over sockets. */
-export const serverNetwork = ({ clock, random, tor }: ServerWays): ServerNetwork => ({
-  dialServer: (target, attach, signal) => {
-    const way = wayTo(target, tor());
-    return dialServer({
-      target,
-      path: '/v1',
-      clock,
-      random,
-      attach,
-      ...(way === undefined ? {} : { tor: { socksPath: way.socksPath, isolation: isolationOf(random) } }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-  },
-});
+export const serverNetwork = ({ clock, random, tor }: ServerWays): ServerNetwork => {
+  const patience = new Patience();
+  return {
+    dialServer: async (target, attach, signal) => {
+      const way = wayTo(target, tor());
+      const dial = { target, path: '/v1', clock, random, attach, ...(signal === undefined ? {} : { signal }) } as const;
+      if (way === undefined) return dialServer(dial);
+      const { origin } = target;
+      try {
+        const through = { socksPath: way.socksPath, isolation: isolationOf(random) };
+        const link = await dialServer({ ...dial, tor: through, timeoutMs: patience.of(origin) });
+        patience.reached(origin);
+        return link;
+      } catch (error) {
+        if (signal?.aborted === true) throw error;
+        patience.failed(origin);
+        const { hostname } = new URL(origin);
+        if (hostname.endsWith('.onion')) way.failed(hostname, error);
+        throw error;
+      }
+    },
+  };
+};
+
+/** How long a dial through Tor may take: where somebody was reached before, a circuit that hangs is soon given up. */
+class Patience {
+  /** Failures since a server was reached; nothing for one that never was. */
+  readonly #failures = new Map<string, number>();
+
+  of(origin: string): number {
+    const failures = this.#failures.get(origin);
+    return failures === undefined ? SERVER_DIAL_MS_MAX : Math.min(SERVER_DIAL_MS_MAX, DIAL_MS_MIN * 2 ** failures);
+  }
+
+  reached(origin: string): void {
+    this.#failures.set(origin, 0);
+  }
+
+  failed(origin: string): void {
+    const failures = this.#failures.get(origin);
+    if (failures !== undefined) this.#failures.set(origin, failures + 1);
+  }
+}
 
 const LOOPBACK = /^wss?:\/\/(127\.[\d.]+|localhost|\[::1\])(:\d+)?$/;
 

@@ -1,19 +1,8 @@
 // What Tor is told: its torrc from our configuration, and the file that describes a private network.
 import { readFileSync } from 'node:fs';
+import { z } from 'zod';
 import { SottoError } from '../protocol/errors.ts';
 import { TOR_VERSION_GOOD, TOR_VERSION_MIN } from '../protocol/limits.ts';
-
-/** The `[tor]` section of config.toml. */
-export type TorConfig = {
-  readonly binary: string;
-  /** Bridge lines without the word Bridge. */
-  readonly bridges: readonly string[];
-  /** ClientTransportPlugin lines without that word. */
-  readonly transports: readonly string[];
-  readonly offline: boolean;
-  /** A file with a private network's authorities and options. */
-  readonly network?: string;
-};
 
 // What a private network may set; everything else in such a file is refused.
 const NETWORK_KEYS = new Set([
@@ -31,6 +20,20 @@ const NETWORK_KEYS = new Set([
 ]);
 /** What may stand on one line of a torrc: printable ASCII, and no backslash at its end, which would take in the next line. */
 export const TORRC_LINE = /^[\x20-\x7e]{0,999}[\x20-\x5b\x5d-\x7e]$/;
+
+const line = z.string().regex(TORRC_LINE, 'must be one line of printable ASCII');
+
+/** The `[tor]` section of a configuration file. */
+export const TorSection = z.strictObject({
+  binary: z.string().min(1).default('tor'),
+  /** Bridge lines without the word Bridge. */
+  bridges: z.array(line).max(50).default([]),
+  /** ClientTransportPlugin lines without that word. */
+  transports: z.array(line).max(10).default([]),
+  /** A file with a private network's authorities and options. */
+  network: z.string().startsWith('/', 'must be an absolute path').optional(),
+});
+export type TorConfig = Readonly<z.infer<typeof TorSection>>;
 
 /** The lines of a private network's file. Throws `config.invalid` when it cannot be read or says what it may not. */
 export const readNetworkFile = (path: string): string[] => {
@@ -62,13 +65,15 @@ export type TorPaths = {
   readonly socketDir: string;
 };
 
+/** A text as a torrc and the control port take it between quotes. */
+export const torQuoted = (text: string): string => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+
 /** The torrc: a client with no TCP listener at all, owned by process `owner`. Throws `config.invalid` for the network's file. */
 export const torrcOf = (config: TorConfig, paths: TorPaths, owner: number): string => {
-  const quoted = (path: string) => `"${path.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
   return [
-    `DataDirectory ${quoted(paths.dataDir)}`,
-    `ControlPort unix:${quoted(`${paths.socketDir}/control`)}`,
-    `SocksPort unix:${quoted(`${paths.socketDir}/socks`)} ExtendedErrors`,
+    `DataDirectory ${torQuoted(paths.dataDir)}`,
+    `ControlPort unix:${torQuoted(`${paths.socketDir}/control`)}`,
+    `SocksPort unix:${torQuoted(`${paths.socketDir}/socks`)} ExtendedErrors`,
     'CookieAuthentication 1',
     `__OwningControllerProcess ${owner}`,
     'DisableNetwork 1',

@@ -6,41 +6,23 @@ import { join } from 'node:path';
 import { addressOf } from '../crypto/address.ts';
 import type {
   Cancel,
-  Clock,
   DialOptions,
   Link,
   LinkEvents,
   LocalKeys,
-  Log,
   Network,
   NetworkEvents,
   NetworkState,
-  Random,
 } from '../ports.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
-import {
-  DIAL_MS_MAX,
-  PROBE_MS_MAX,
-  PROBE_MS_MIN,
-  TOR_RESTART_MS_MAX,
-  TOR_RESTART_MS_MIN,
-  TOR_STUCK_MS,
-  UNPROVEN_STREAMS_MAX,
-  VIRTUAL_PORT,
-} from '../protocol/limits.ts';
+import { DIAL_MS_MAX, PROBE_MS_MAX, PROBE_MS_MIN, UNPROVEN_STREAMS_MAX, VIRTUAL_PORT } from '../protocol/limits.ts';
 import { DEAF, openLink } from './link.ts';
+import type { TorWay } from './server-network.ts';
 import { socksConnect } from './socks.ts';
-import type { TorConfig, TorPaths } from './tor-config.ts';
-import { TorProcess, type TorProgress } from './tor-process.ts';
+import { TorKeeper, type TorPorts, torOff } from './tor-keeper.ts';
 
-export type TorNetworkOptions = {
-  readonly config: TorConfig;
-  readonly paths: TorPaths;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  /** Process id that Tor belongs to. */
-  readonly owner: number;
+export type TorNetworkOptions = TorPorts & {
+  readonly config: { readonly offline: boolean };
   /**
    * Given when the account may run elsewhere: our own address is then dialled before it is published, and this is called
    * when nobody answers there. While somebody does, we stay offline and look again.
@@ -53,37 +35,21 @@ export class TorNetwork implements Network {
   readonly #options: TorNetworkOptions;
   readonly #isolationKey: Uint8Array;
   readonly #unproven = new Set<Socket>();
-  #state: NetworkState;
+  #keeper: TorKeeper | undefined;
   #keys: LocalKeys | undefined;
   #events: NetworkEvents | undefined;
   #server: Server | undefined;
-  #tor: TorProcess | undefined;
-  #starting: Promise<void> | undefined;
-  #restarts = 0;
-  #cancelRestart: Cancel = () => {};
-  #cancelStuck: Cancel = () => {};
   #cancelProbe: Cancel = () => {};
-  #claimed: boolean;
   #probing = false;
-  /** Tor's own words for what holds it up. */
-  #problem = '';
   #closed = false;
 
   constructor(options: TorNetworkOptions) {
     this.#options = options;
-    this.#claimed = options.unclaimed === undefined;
     this.#isolationKey = options.random.bytes(32);
-    this.#state = {
-      state: 'off',
-      bootstrapPercent: 0,
-      reachable: false,
-      descriptorUploads: 0,
-      private: options.config.network !== undefined,
-    };
   }
 
   get state(): NetworkState {
-    return this.#state;
+    return this.#keeper?.state ?? torOff(this.#options.config);
   }
 
   async start(keys: LocalKeys, events: NetworkEvents): Promise<void> {
@@ -91,17 +57,30 @@ export class TorNetwork implements Network {
     this.#events = events;
     if (this.#options.config.offline) return;
     await this.#listen();
-    this.#starting = this.#run();
+    this.#keeper = new TorKeeper({
+      ...this.#options,
+      service: { seed: keys.identitySeed, port: VIRTUAL_PORT, circuits: false },
+      publish: this.#options.unclaimed === undefined,
+      waiting: () => {
+        if (!this.#probing) void this.#probe(1);
+      },
+      changed: events.state,
+    });
+    void this.#keeper.start();
   }
 
-  /** Where Tor takes streams while it runs. */
-  get socksPath(): string {
+  /** How others dial while Tor runs. */
+  get way(): TorWay {
+    return { socksPath: this.#socksPath, failed: (address, error) => this.#refresh(address, error) };
+  }
+
+  get #socksPath(): string {
     return join(this.#options.paths.socketDir, 'socks');
   }
 
   async dial(address: string, attach: (link: Link) => LinkEvents, options: DialOptions): Promise<Link> {
     if (this.#options.config.offline) throw new SottoError('tor.offline');
-    if (this.#state.state !== 'online') throw new SottoError('tor.failed', { message: 'Tor is not ready yet' });
+    if (this.state.state !== 'online') throw new SottoError('tor.failed', { message: 'Tor is not ready yet' });
     return await this.#dial(address, attach, options);
   }
 
@@ -115,7 +94,7 @@ export class TorNetwork implements Network {
     try {
       const isolation = createHmac('sha256', this.#isolationKey).update(address).digest('hex').slice(0, 32);
       const stream = await socksConnect({
-        socksPath: this.socksPath,
+        socksPath: this.#socksPath,
         host: address,
         port: VIRTUAL_PORT,
         isolation: `${isolation}-${options.attempt}`,
@@ -135,22 +114,18 @@ export class TorNetwork implements Network {
   // Nobody answered where Tor was told that somebody is: the other side may have come back elsewhere since.
   #refresh(address: string, error: unknown): void {
     const { code } = errorObject(error);
-    if (code !== 'dial.timeout' && code !== 'dial.unreachable') return;
-    this.#tor?.fetchDescriptor(address).catch((refused: unknown) => {
+    if (code !== 'dial.timeout' && code !== 'dial.unreachable' && code !== 'server.timeout') return;
+    this.#keeper?.fetchDescriptor(address).catch((refused: unknown) => {
       this.#options.log.debug('tor.notFetched', { message: errorObject(refused).message });
     });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    this.#cancelRestart();
-    this.#cancelStuck();
     this.#cancelProbe();
-    await this.#starting;
-    await this.#tor?.stop();
+    await this.#keeper?.[Symbol.asyncDispose]();
     for (const socket of this.#unproven) socket.destroy();
     this.#server?.close();
-    this.#update({ state: 'off', bootstrapPercent: 0, reachable: false, descriptorUploads: 0 });
   }
 
   /** The onion service's end: a Unix socket that only our Tor knows. */
@@ -195,56 +170,6 @@ export class TorNetwork implements Network {
     );
   }
 
-  async #run(): Promise<void> {
-    const { config, paths, clock, random, owner } = this.#options;
-    if (this.#keys === undefined) return;
-    // After a failure that is what is told, until there is progress.
-    const state = this.#state.state === 'failed' ? 'failed' : 'starting';
-    this.#update({ state, bootstrapPercent: 0, reachable: false, descriptorUploads: 0 });
-    this.#watchProgress();
-    try {
-      const tor = await TorProcess.start({
-        config,
-        paths,
-        keys: this.#keys,
-        clock,
-        random,
-        owner,
-        publish: this.#claimed,
-        progress: (progress) => this.#progress(progress),
-        exited: (lines) => this.#exited(lines),
-      });
-      this.#tor = tor;
-      this.#update({ version: tor.version, ...(tor.warning === undefined ? {} : { warning: tor.warning }) });
-    } catch (error) {
-      this.#failed(error);
-      this.#again();
-    }
-  }
-
-  #progress(progress: TorProgress): void {
-    if (progress.kind === 'bootstrap') {
-      this.#problem = progress.problem ?? this.#problem;
-      // Tor tells of each failure with the progress it has made already.
-      if (progress.percent <= this.#state.bootstrapPercent) return;
-      this.#watchProgress();
-      const ready = progress.percent >= 100;
-      if (ready) this.#restarts = 0;
-      this.#update({
-        state: ready && this.#claimed ? 'online' : 'bootstrapping',
-        bootstrapPercent: progress.percent,
-      });
-      if (ready && !this.#claimed && !this.#probing) void this.#probe(1);
-    } else {
-      // Who looks for us asks several directories; one that is down must not count as if nobody could find us.
-      const { done, pending, introductions } = progress;
-      const reachable = introductions > 0 && done > 0 && done >= 2 * pending;
-      if (reachable !== this.#state.reachable || done !== this.#state.descriptorUploads)
-        this.#update({ descriptorUploads: done, reachable });
-    }
-    if (this.#state.bootstrapPercent === 100) this.#cancelStuck();
-  }
-
   // Who answers at our own address with our own keys is another copy of this account.
   async #probe(attempt: number): Promise<void> {
     this.#cancelProbe();
@@ -255,63 +180,18 @@ export class TorNetwork implements Network {
       (error: unknown) => errorObject(error),
     );
     this.#probing = false;
-    if (this.#closed || this.#tor === undefined) return;
+    const keeper = this.#keeper;
+    if (this.#closed || keeper?.isRunning !== true) return;
     if (answer?.details.why === 'ourselves') {
-      this.#failed(new SottoError('account.elsewhere'));
+      keeper.failed(new SottoError('account.elsewhere'));
       const wait = Math.min(PROBE_MS_MAX, PROBE_MS_MIN * attempt);
       this.#cancelProbe = this.#options.clock.after(wait, () => void this.#probe(attempt + 1));
       return;
     }
     try {
-      await this.#tor.publish();
-      this.#claimed = true;
-      this.#options.unclaimed?.();
-      this.#update({ state: 'online' });
+      await keeper.publish(() => this.#options.unclaimed?.());
     } catch (error) {
-      this.#failed(error);
+      keeper.failed(error);
     }
-  }
-
-  #watchProgress(): void {
-    this.#cancelStuck();
-    this.#cancelStuck = this.#options.clock.after(TOR_STUCK_MS, () => {
-      this.#failed(
-        new SottoError('tor.stuck', {
-          message: `Tor makes no progress at ${this.#state.bootstrapPercent} %${this.#problem === '' ? '' : ` (${this.#problem})`}: check the network, the clock, or configure bridges`,
-        }),
-      );
-      this.#watchProgress();
-    });
-  }
-
-  #exited(lines: string): void {
-    if (this.#tor === undefined) return;
-    this.#tor = undefined;
-    if (this.#closed) return;
-    this.#options.log.warn('tor.exited', { restarts: this.#restarts });
-    this.#options.log.debug('tor.lines', { lines });
-    this.#failed(new SottoError('tor.failed', { message: 'Tor ended; it is started again' }));
-    this.#again();
-  }
-
-  #again(): void {
-    if (this.#closed) return;
-    const wait = Math.min(TOR_RESTART_MS_MAX, TOR_RESTART_MS_MIN * 2 ** this.#restarts);
-    this.#cancelStuck();
-    this.#cancelRestart = this.#options.clock.after(this.#restarts === 0 ? 0 : wait, () => {
-      this.#starting = this.#run();
-    });
-    this.#restarts++;
-  }
-
-  #failed(error: unknown): void {
-    const told = errorObject(error);
-    this.#options.log.warn('tor.failed', { code: told.code, message: told.message });
-    this.#update({ state: 'failed', reachable: false, lastError: { ...told, at: this.#options.clock.now() } });
-  }
-
-  #update(change: Partial<NetworkState>): void {
-    this.#state = { ...this.#state, ...change };
-    this.#events?.state(this.#state);
   }
 }

@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { addressOf } from '../crypto/address.ts';
-import { ed25519Expanded } from '../crypto/primitives.ts';
-import type { Clock, LocalKeys, Random } from '../ports.ts';
+import { ed25519Expanded, ed25519Public } from '../crypto/primitives.ts';
+import type { Clock, Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { ONION_STREAMS_MAX, VIRTUAL_PORT } from '../protocol/limits.ts';
-import { checkVersion, type TorConfig, type TorPaths, torrcOf } from './tor-config.ts';
+import { ONION_STREAMS_MAX } from '../protocol/limits.ts';
+import { checkVersion, type TorConfig, type TorPaths, torQuoted, torrcOf } from './tor-config.ts';
 import { TorControl } from './tor-control.ts';
 
 const CONTROL_RETRY_MS = 20;
@@ -26,10 +26,20 @@ export type TorProgress =
       readonly introductions: number;
     };
 
+/** An onion service whose streams come to `${socketDir}/onion`. */
+export type OnionService = {
+  /** Ed25519 seed (RFC 8032), 32 bytes: the address is its public key. */
+  readonly seed: Uint8Array<ArrayBuffer>;
+  /** The port that is dialled. */
+  readonly port: number;
+  /** Each stream begins with a line that names its circuit. Tor takes the key from a file in its own folder then. */
+  readonly circuits: boolean;
+};
+
 type RunOptions = {
   readonly config: TorConfig;
   readonly paths: TorPaths;
-  readonly keys: LocalKeys;
+  readonly service: OnionService;
   readonly clock: Clock;
   readonly random: Random;
   /** The process whose end ends Tor. */
@@ -105,6 +115,7 @@ export class TorProcess {
   async stop(): Promise<void> {
     this.#control.close();
     await this.#child.stop();
+    rmSync(keyFolder(this.#options.paths), { recursive: true, force: true });
   }
 }
 
@@ -186,22 +197,56 @@ class TorChild {
 const reasonOf = (lines: readonly string[]): string =>
   lines.findLast((line) => line.includes('[warn]')) ?? lines.at(-1) ?? 'no word';
 
-// Source: control-spec, "ADD_ONION". The proof-of-work keywords are new in 0.4.9; an older Tor answers 512.
-const publish = async (control: TorControl, { keys, paths }: RunOptions): Promise<void> => {
-  const key = `ED25519-V3:${Buffer.from(ed25519Expanded(keys.identitySeed)).toString('base64')}`;
+const publish = (control: TorControl, options: RunOptions): Promise<void> =>
+  options.service.circuits ? publishWithCircuits(control, options) : publishHidden(control, options);
+
+// Source: control-spec, "ADD_ONION": Tor gets the key for this run only.
+const publishHidden = async (control: TorControl, { service: { seed, port }, paths }: RunOptions): Promise<void> => {
+  const key = `ED25519-V3:${Buffer.from(ed25519Expanded(seed)).toString('base64')}`;
   const head = `ADD_ONION ${key} Flags=DiscardPK,MaxStreamsCloseCircuit MaxStreams=${ONION_STREAMS_MAX}`;
-  const target = `Port=${VIRTUAL_PORT},unix:${paths.socketDir}/onion`;
+  const target = `Port=${port},unix:${paths.socketDir}/onion`;
+  await withProofOfWork(control, `${head} PoWDefensesEnabled=1 ${target}`, `${head} ${target}`);
+};
+
+// Source: tor(1), "HiddenServiceExportCircuitID", which ADD_ONION has not. The key is read again with every SETCONF.
+const publishWithCircuits = async (
+  control: TorControl,
+  { service: { seed, port }, paths }: RunOptions,
+): Promise<void> => {
+  const folder = keyFolder(paths);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const put = (name: string, bytes: Uint8Array): void => {
+    const kind = `== ed25519v1-${name}: type0 ==`.padEnd(32, '\0');
+    writeFileSync(join(folder, `hs_ed25519_${name}_key`), Buffer.concat([Buffer.from(kind), bytes]), { mode: 0o600 });
+  };
+  put('secret', ed25519Expanded(seed));
+  put('public', ed25519Public(seed));
+  const line = [
+    `SETCONF HiddenServiceDir=${torQuoted(folder)}`,
+    `HiddenServicePort=${torQuoted(`${port} unix:${torQuoted(`${paths.socketDir}/onion`)}`)}`,
+    'HiddenServiceExportCircuitID=haproxy',
+    `HiddenServiceMaxStreams=${ONION_STREAMS_MAX}`,
+    'HiddenServiceMaxStreamsCloseCircuit=1',
+  ].join(' ');
+  await withProofOfWork(control, `${line} HiddenServicePoWDefensesEnabled=1`, line);
+};
+
+// The keywords are newer than the oldest Tor that works, and some are built without: it refuses a word then.
+const withProofOfWork = async (control: TorControl, line: string, without: string): Promise<void> => {
   try {
-    await control.command(`${head} PoWDefensesEnabled=1 ${target}`);
+    await control.command(line);
   } catch (error) {
-    if (!(error instanceof SottoError) || error.details.code !== 512) throw error;
-    await control.command(`${head} ${target}`);
+    if (!(error instanceof SottoError) || typeof error.details.code !== 'number') throw error;
+    await control.command(without);
   }
 };
 
+const keyFolder = ({ dataDir }: TorPaths): string => join(dataDir, 'service');
+
 // Events of circuits are counted and go nowhere else: they name who talks with whom.
 const watch = (control: TorControl, options: RunOptions): void => {
-  const ours = addressOf(options.keys.publicKeys.identityKey).replace('.onion', '');
+  const ours = addressOf(ed25519Public(options.service.seed)).replace('.onion', '');
   const service = new ServiceWatch(ours);
   control.onEvent = (type, text) => {
     if (type === 'STATUS_CLIENT') {

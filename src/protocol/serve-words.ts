@@ -10,6 +10,11 @@ export const SERVE_FLAGS: readonly (readonly [flag: string, key: string, doc: st
   ['--listen HOST:PORT', 'listen', 'where to listen (127.0.0.1:7443); port 0 takes a free one'],
   ['--origin wss://NAME', 'origins', 'what people dial, when it is another name than --listen says; may stand again'],
   ['--behind-proxy ADDRESS', 'proxies', 'a proxy that ends TLS: its X-Forwarded-For is believed; may stand again'],
+  [
+    '--onion',
+    'onion',
+    'be an onion service by a tor of its own, with no open port but those of --listen and --metrics; `[tor]` as in config.toml',
+  ],
   ['--tls-cert FILE', 'tls.cert', 'a certificate of an authority, instead of the server’s own; read again on SIGHUP'],
   ['--tls-key FILE', 'tls.key', 'its private key'],
   ['--metrics HOST:PORT', 'metrics', 'health and metrics (127.0.0.1, a free port)'],

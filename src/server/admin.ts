@@ -13,6 +13,7 @@ import { banMember } from './handlers.ts';
 import { inviteObject, makeInvite, revokeInvite } from './invites.ts';
 import { memberObject } from './login.ts';
 import { appendAuthority } from './notices.ts';
+import type { Onion } from './onion.ts';
 import { byId, pages, rowsOf } from './pages.ts';
 import type { MemberRow } from './rows.ts';
 import type { RoomServer } from './server.ts';
@@ -53,6 +54,7 @@ type Asked = z.output<typeof Request>;
 export type AdminOptions = {
   readonly path: string;
   readonly server: RoomServer;
+  readonly onion: Onion | undefined;
   readonly store: ServerStore;
   readonly startedAt: number;
   readonly bug: (error: unknown) => void;
@@ -190,7 +192,7 @@ const backUp = async ({ server: { context }, store }: AdminOptions, to: string):
   return { path: to };
 };
 
-const statusOf = async ({ server, startedAt }: AdminOptions): Promise<object> => {
+const statusOf = async ({ server, onion, startedAt }: AdminOptions): Promise<object> => {
   const { context } = server;
   const row = await context.store.getServer();
   return {
@@ -204,9 +206,17 @@ const statusOf = async ({ server, startedAt }: AdminOptions): Promise<object> =>
     connections: server.connections,
     rssBytes: process.memoryUsage.rss(),
     uptimeMs: context.clock.now() - startedAt,
+    ...(onion === undefined ? {} : { tor: torObject(onion) }),
     jobs: Object.fromEntries((await context.store.listJobs()).map(({ name, doneAt }) => [name, doneAt])),
   };
 };
+
+const torObject = ({ state: { state, bootstrapPercent, reachable, lastError } }: Onion): object => ({
+  state,
+  bootstrapPercent,
+  reachable,
+  ...(lastError === undefined || reachable ? {} : { lastError: lastError.message }),
+});
 
 const memberNamed = async ({ context }: RoomServer, name: string): Promise<MemberRow> => {
   const row = await context.store.getMemberByName(skeletonOf(channelNameOf(name)));

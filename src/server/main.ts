@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fileLog, systemClock, systemRandom } from '../machine.ts';
+import { TorSection } from '../net/tor-config.ts';
 import type { Log } from '../ports.ts';
 import { errorObject, exitOf, expectedError, SottoError } from '../protocol/errors.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
@@ -12,6 +13,7 @@ import { administer } from './admin-command.ts';
 import { auditRow } from './audit.ts';
 import { COUNTED, type Counted } from './counts.ts';
 import { type Metric, Metrics } from './metrics.ts';
+import { Onion } from './onion.ts';
 import {
   addressOf,
   checkServeConfig,
@@ -41,6 +43,7 @@ const OPTIONS = {
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
   'behind-proxy': { type: 'string', multiple: true },
+  onion: { type: 'boolean' },
   metrics: { type: 'string' },
   'log-level': { type: 'string' },
   'encrypt-at-rest': { type: 'boolean' },
@@ -155,6 +158,7 @@ const fromFlags = (values: Values): object => {
       listen: values.listen,
       origins: values.origin,
       proxies: values['behind-proxy'],
+      onion: values.onion,
       metrics: values.metrics,
       tls: cert === undefined ? undefined : { cert: resolve(cert), key: resolve(key ?? '') },
       log: values['log-level'] === undefined ? undefined : { level: values['log-level'] },
@@ -202,12 +206,14 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   // It tells that the server is not ready while that drains.
   let metrics: Metrics | undefined;
   await using _metrics = { [Symbol.asyncDispose]: async () => metrics?.[Symbol.asyncDispose]() };
-  await using server = await RoomServer.start({ store, ...PORTS, journal, ...placesOf(config), bug });
+  // Before the server's own end: its drain still answers.
+  await using onion = await onionOf(config, store, dir, journal);
+  await using server = await RoomServer.start({ store, ...PORTS, journal, ...placesOf(config, onion), bug });
   await applySettings(server, config);
   let ready = true;
-  const at = addressOf(config.metrics ?? '127.0.0.1:0') ?? { host: '127.0.0.1', port: 0 };
-  metrics = await Metrics.open({ ...at, metrics: metricsOf(server), ready: () => ready });
-  await using _admin = await Admin.open({ path: adminSocket(dir), server, store, startedAt, bug });
+  const at = metricsPlace(config);
+  if (at !== undefined) metrics = await Metrics.open({ ...at, metrics: metricsOf(server, onion), ready: () => ready });
+  await using _admin = await Admin.open({ path: adminSocket(dir), server, onion, store, startedAt, bug });
   readAgain = () => void reload({ values, dir, server, journal, before: config }).catch(notRead(journal, bug));
   process.on('uncaughtException', bug);
   process.on('unhandledRejection', bug);
@@ -218,10 +224,11 @@ const serve = async (values: Values, dir: string): Promise<number> => {
     kind: 'ready',
     url: server.urls[0] ?? '',
     fingerprint: Buffer.from(server.context.serverKey).toString('hex'),
-    metrics: metrics.url,
+    ...(metrics === undefined ? {} : { metrics: metrics.url }),
     admin: adminSocket(dir),
     ...(token === undefined ? {} : { invite: linkOf(server, token) }),
   });
+  if (onion !== undefined) void onion.reachable.then(() => announceOnion(values, onion.origin));
   journal.info('server.started', {});
   const keep = setInterval(() => {}, 2 ** 30);
   const code = await end.promise;
@@ -229,6 +236,18 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   clearInterval(keep);
   journal.info('server.ending', { code });
   return code;
+};
+
+const onionOf = async (
+  { onion, tor }: ServeConfig,
+  store: ServerStore,
+  dir: string,
+  log: Log,
+): Promise<Onion | undefined> => {
+  if (onion !== true) return undefined;
+  const seed = new Uint8Array(await store.serverKey());
+  const config = tor ?? TorSection.parse({});
+  return Onion.start(seed, join(dir, 'tor'), { ...PORTS, config, log, owner: process.pid });
 };
 
 const make = (paths: ServerPaths, { name, registration }: ServeConfig, encryptAtRest: boolean): void =>
@@ -275,7 +294,7 @@ const reload = async (running: {
   if (problems.length > 0) return;
   if (config.tls !== undefined && before.tls !== undefined) server.setTls(readTls(config.tls));
   await applySettings(server, config);
-  const late = (['listen', 'origins', 'proxies', 'metrics', 'log'] as const).filter(
+  const late = (['listen', 'origins', 'proxies', 'metrics', 'log', 'onion', 'tor'] as const).filter(
     (key) => JSON.stringify(config[key]) !== JSON.stringify(before[key]),
   );
   journal.info('config.read', { atTheNextStart: late.join(', ') });
@@ -286,10 +305,15 @@ const announce = (values: Values, ready: Record<string, string>): void => {
   const lines = [
     `${ready.url} is ready`,
     `fingerprint  ${ready.fingerprint}`,
-    `metrics      ${ready.metrics}/metrics`,
+    ...(ready.metrics === undefined ? [] : [`metrics      ${ready.metrics}/metrics`]),
     ...(ready.invite === undefined ? [] : ['', 'The first owner joins with:', `  sotto server join '${ready.invite}'`]),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
+};
+
+const announceOnion = (values: Values, url: string): void => {
+  const line = values.json === true ? JSON.stringify({ kind: 'reachable', url }) : `${url} can be dialled`;
+  process.stdout.write(`${line}\n`);
 };
 
 const applySettings = async ({ context }: RoomServer, { name, registration }: ServeConfig): Promise<void> => {
@@ -304,18 +328,25 @@ const applySettings = async ({ context }: RoomServer, { name, registration }: Se
   await context.store.putAudit(auditRow(context, { actor: null, kind: 'server.settings', target: '', detail }));
 };
 
-const placesOf = ({
-  listen,
-  proxies = [],
-  tls,
-  origins = [],
-}: ServeConfig): Pick<ServerOptions, 'listen' | 'origins' | 'proxies'> => {
+// An onion service needs no other place.
+const placesOf = (
+  { listen, proxies = [], tls, origins = [] }: ServeConfig,
+  onion: Onion | undefined,
+): Pick<ServerOptions, 'listen' | 'origins' | 'proxies'> => {
   const { host, port } = addressOf(listen ?? '127.0.0.1:7443') ?? { host: '127.0.0.1', port: 0 };
   const kind = proxies.length > 0 ? ('none' as const) : tls === undefined ? ('pinned' as const) : readTls(tls);
-  return { listen: [{ kind: 'tcp', host, port, tls: kind }], origins, proxies };
+  const tcp = { kind: 'tcp', host, port, tls: kind } as const;
+  if (onion === undefined) return { listen: [tcp], origins, proxies };
+  return {
+    listen: listen === undefined ? [onion.place] : [onion.place, tcp],
+    origins: [onion.origin, ...origins],
+    proxies,
+  };
 };
 
-const metricsOf = (server: RoomServer): Metric[] => {
+const metricsPlace = ({ metrics, onion }: ServeConfig) => addressOf(metrics ?? (onion === true ? '' : '127.0.0.1:0'));
+
+const metricsOf = (server: RoomServer, onion: Onion | undefined): Metric[] => {
   const { context } = server;
   return [
     { name: 'connections', kind: 'gauge', doc: 'Connections that hold a socket', value: () => server.connections },
@@ -336,6 +367,16 @@ const metricsOf = (server: RoomServer): Metric[] => {
       doc: COUNTED[what],
       value: () => context.counts.of(what),
     })),
+    ...(onion === undefined
+      ? []
+      : [
+          {
+            name: 'onion_reachable',
+            kind: 'gauge' as const,
+            doc: 'Whether the onion service can be dialled',
+            value: () => Number(onion.state.reachable),
+          },
+        ]),
     { name: 'resident_bytes', kind: 'gauge', doc: 'Resident memory', value: () => process.memoryUsage.rss() },
   ];
 };

@@ -4,7 +4,8 @@ import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
-import { SottoError } from '../protocol/errors.ts';
+import { readNetworkFile, TorSection } from '../net/tor-config.ts';
+import { errorObject, SottoError } from '../protocol/errors.ts';
 import type { TlsKeys } from './listener.ts';
 import { Proxies } from './sources.ts';
 
@@ -23,6 +24,8 @@ const Schema = z.strictObject({
   origins: z.array(origin).max(16).optional(),
   proxies: z.array(proxy).max(64).optional(),
   metrics: address.optional(),
+  onion: z.boolean().optional(),
+  tor: TorSection.optional(),
   tls: z.strictObject({ cert: file, key: file }).optional(),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']) }).optional(),
 });
@@ -65,7 +68,8 @@ export const readServeConfig = (path: string): { readonly config: ServeConfig; r
 /** The same for what is parsed already. */
 export const checkServeConfig = (raw: unknown): { readonly config: ServeConfig; readonly problems: Problem[] } => {
   const parsed = Schema.safeParse(raw);
-  if (parsed.success) return { config: parsed.data, problems: tlsProblems(parsed.data) };
+  if (parsed.success)
+    return { config: parsed.data, problems: [...tlsProblems(parsed.data), ...torProblems(parsed.data)] };
   const problems = parsed.error.issues.flatMap((issue): Problem[] =>
     issue.code === 'unrecognized_keys'
       ? issue.keys.map((key) => ({ place: [...issue.path, key].join('.'), problem: 'there is no such setting' }))
@@ -92,6 +96,15 @@ const tlsProblems = ({ tls, proxies = [], origins = [] }: ServeConfig): Problem[
     problems.push({ place: 'tls', problem: `the two cannot be used: ${error instanceof Error ? error.message : ''}` });
   }
   return problems;
+};
+
+const torProblems = ({ tor }: ServeConfig): Problem[] => {
+  try {
+    if (tor?.network !== undefined) readNetworkFile(tor.network);
+    return [];
+  } catch (error) {
+    return [{ place: 'tor.network', problem: errorObject(error).message }];
+  }
 };
 
 /** Certificate chain and key. Throws what the system says. */

@@ -108,7 +108,14 @@ test('invites that work are told whole, however many others came before them', a
   const dir = dirname(hosted.paths.database);
   const path = join(dir, 'admin.sock');
   const { server, store: whole } = hosted;
-  await using _admin = await Admin.open({ path, server, store: whole, startedAt: now, bug: server.context.bug });
+  await using _admin = await Admin.open({
+    path,
+    server,
+    onion: undefined,
+    store: whole,
+    startedAt: now,
+    bug: server.context.bug,
+  });
   const ports = { clock: systemClock, random: systemRandom, turn };
   const lines = await administer(['invites'], { json: true }, { dir, socket: path, ports });
   expect(lines.trimEnd().split('\n').length).toBeGreaterThan(2 * ROOM_PAGE_MAX);

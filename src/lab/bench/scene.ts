@@ -4,11 +4,11 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { accountPaths, placesOf } from '../../client/paths.ts';
 import { addressOf } from '../../crypto/address.ts';
-import { deriveSecrets, localKeys } from '../../crypto/identity.ts';
+import { ed25519Public } from '../../crypto/primitives.ts';
 import { systemClock, systemRandom } from '../../machine.ts';
 import type { TorConfig } from '../../net/tor-config.ts';
 import { TorProcess } from '../../net/tor-process.ts';
-import { ID_BYTES } from '../../protocol/ids.ts';
+import { VIRTUAL_PORT } from '../../protocol/limits.ts';
 import type { AccountMethod, ParamsIn, Result } from '../../protocol/rpc.ts';
 import { Actor, stopDaemons } from '../actor.ts';
 import { startTorLab } from '../tor-lab.ts';
@@ -33,7 +33,7 @@ export const withNetwork = async <T>(bench: Bench, body: (scene: Scene) => Promi
   try {
     return await body({
       dir,
-      tor: { binary: 'tor', bridges: [], transports: [], offline: false, network: lab.networkFile },
+      tor: { binary: 'tor', bridges: [], transports: [], network: lab.networkFile },
       actor: async (name) => {
         const actor = new Actor(accountPaths(places, name, process.env), dir);
         actors.push(actor);
@@ -80,12 +80,12 @@ export const bareTor = async (scene: Scene, name: string, serve: (socket: Socket
   mkdirSync(paths.socketDir, { mode: 0o700 });
   const server = createServer(serve);
   await new Promise<void>((done) => server.listen(join(paths.socketDir, 'onion'), done));
-  const keys = localKeys(deriveSecrets(systemRandom.bytes(16)), systemRandom.bytes(ID_BYTES));
+  const seed = systemRandom.bytes(32);
   const ready = Promise.withResolvers<void>();
   const tor = await TorProcess.start({
     config: scene.tor,
     paths,
-    keys,
+    service: { seed, port: VIRTUAL_PORT, circuits: false },
     clock: systemClock,
     random: systemRandom,
     owner: process.pid,
@@ -97,7 +97,7 @@ export const bareTor = async (scene: Scene, name: string, serve: (socket: Socket
   });
   await ready.promise;
   return {
-    address: addressOf(keys.publicKeys.identityKey),
+    address: addressOf(ed25519Public(seed)),
     socks: join(paths.socketDir, 'socks'),
     [Symbol.asyncDispose]: async () => {
       server.close();
