@@ -109,7 +109,7 @@ export const REQUESTS = {
   ),
   'member.export': request('Everything kept about me, as JSON.', MEMBER, none, z.object({ json: z.string() })),
   'member.erase': request(
-    'Removes me: my devices, keys, memberships and inbox. My messages stay what their channels made them.',
+    'Erases my name, devices, keys, read marks and inbox. Channels keep my id among their members, and my messages.',
     MEMBER,
     z.object({ confirm: z.string().max(256) }),
     none,
@@ -222,7 +222,7 @@ export const REQUESTS = {
     'Begins or goes on with an upload of ciphertext, named by its SHA-256.',
     READ,
     inChannel.extend({ hash: blobHash, sizeBytes: count.max(FILE_BYTES_MAX) }),
-    z.object({ upload: id, receivedBytes: count, done: z.boolean() }),
+    z.object({ upload: id, receivedBytes: count }),
   ),
   'blob.complete': request(
     'Ends an upload: the bytes are hashed, kept, and may be fetched by who reads the channel.',
