@@ -14,9 +14,15 @@ import {
   CALL_TALKERS_MAX,
   CALL_TICKET_MS,
   CALLS_MAX,
+  CHANNELS_MADE_MAX,
+  DEVICES_MAX,
   EVENT_BODY_BYTES_MAX,
+  INBOX_EVENTS_MAX,
+  INBOX_KEPT_MS,
+  MEMBER_FILES_BYTES_MAX,
   SERVER_MESSAGE_BYTES_MAX,
   SERVER_RATES,
+  UPLOADS_MAX,
 } from '../src/protocol/limits.ts';
 import { ACCOUNT_METHODS, DAEMON_METHODS, EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
@@ -244,6 +250,14 @@ const serverPage = (): string =>
     ...Object.entries(SERVER_RATES).map(
       ([what, { burst, perSecond }]) => `| ${what} | ${burst} | ${Math.round(perSecond * 36_000) / 10} |`,
     ),
+    '',
+    '| of one member | at most | then |',
+    '|---|---|---|',
+    `| events in their inbox, which stay ${INBOX_KEPT_MS / 86_400_000} days | ${INBOX_EVENTS_MAX} | \`inbox.full\` |`,
+    `| channels made and not archived | ${CHANNELS_MADE_MAX} | \`channel.tooMany\` |`,
+    `| devices | ${DEVICES_MAX} | \`request.notAllowed\` |`,
+    `| uploads begun and not ended | ${UPLOADS_MAX} | \`quota.exceeded\` |`,
+    `| bytes of files | ${MEMBER_FILES_BYTES_MAX} | \`quota.exceeded\` |`,
     '',
   ].join('\n');
 

@@ -147,6 +147,8 @@ const ROWS = {
   'server.busy': [4, 'later', 'The server is busy: try again in a moment'],
   'server.moved': [4, 'later', 'The server restarts'],
   'rate.limited': [4, 'later', 'Too often: try again later'],
+  'inbox.full': [7, 'later', 'The inbox of this member on the server is full'],
+  'channel.tooMany': [7, 'after-change', 'You have made as many channels as the server allows: archive one'],
   'channel.slow': [4, 'later', 'The channel is in slow mode'],
   'login.needed': [6, 'after-change', 'The connection has not logged in'],
   'login.refused': [6, 'after-change', 'The server refused the log-in'],

@@ -338,6 +338,11 @@ export const DRAIN_MS_MAX = 5 * SECOND;
 export const DRAIN_RETRY_MS = 1 * SECOND;
 /** Uploads that a member has begun and not ended. */
 export const UPLOADS_MAX = 64;
+/** How long events stay in a member's inbox, fetched or not, and with how many of them it takes no direct message more. */
+export const INBOX_KEPT_MS = 60 * DAY;
+export const INBOX_EVENTS_MAX = 20_000;
+/** Channels that a member has made and that are not archived. */
+export const CHANNELS_MADE_MAX = 1_000;
 /** Above so many, nobody is told who is there, or who writes in a channel: all telling all would be their square. */
 export const TOLD_IN_PASSING_MAX = 200;
 /**

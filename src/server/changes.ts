@@ -1,5 +1,6 @@
 // What an event may change beside itself, and the statements that do it in the event's transaction.
 import { type BlobHash, type ChannelId, type DeviceId, idBytes, type MemberId, type RowId } from '../protocol/ids.ts';
+import { CHANNELS_MADE_MAX } from '../protocol/limits.ts';
 import type { Draft, Millis, RefusedCode, Seq } from './event-log.ts';
 import {
   AUDIT,
@@ -13,6 +14,8 @@ import {
   MEMBERSHIP,
   type MemberRow,
   type MembershipRow,
+  NEW_CHANNEL,
+  type NewChannelRow,
 } from './rows.ts';
 import type { Statement } from './table.ts';
 
@@ -26,8 +29,8 @@ type AuthorityChange =
   | { readonly kind: 'device'; readonly row: DeviceRow }
   /** Revoked for good, its prekeys with it. Refused `gone`. */
   | { readonly kind: 'deviceRevoked'; readonly device: DeviceId }
-  /** The channel of the event itself, which it makes: the event is its first. Refused `taken`. */
-  | { readonly kind: 'channel'; readonly row: ChannelRow }
+  /** The channel of the event itself, which it makes: the event is its first. Refused `taken` or `full`. */
+  | { readonly kind: 'channel'; readonly row: NewChannelRow }
   | { readonly kind: 'channelSet'; readonly set: ChannelSet }
   /** What a member is in the event's channel; `joinedSeq` is set by the log when `state` becomes `joined`. */
   | { readonly kind: 'membership'; readonly row: Omit<MembershipRow, 'channel' | 'joinedSeq'> };
@@ -98,7 +101,7 @@ export const changeStatements = (
     case 'deviceRevoked':
       return revokeDevice(change.device, at);
     case 'channel':
-      return [{ ...CHANNEL.insert(change.row, 'ON CONFLICT DO NOTHING'), needs: 'taken' }];
+      return makeChannel(change.row);
     case 'channelSet':
       return setChannel(draft.channel, change.set);
     case 'membership':
@@ -129,6 +132,16 @@ const setMember = (member: MemberId, set: MemberSet): ChangeStatement[] => {
   const free = 'id = ? AND NOT EXISTS (SELECT 1 FROM member o WHERE o.skeleton = ? AND o.id <> ?)';
   return [{ ...MEMBER.update(set, free, bytes, set.skeleton, bytes), needs: 'taken' }];
 };
+
+const makeChannel = (row: NewChannelRow): ChangeStatement[] => [
+  {
+    sql: 'SELECT 1 FROM channel WHERE created_by = ? AND archived_at IS NULL LIMIT 1 OFFSET ?',
+    values: [idBytes(row.createdBy), CHANNELS_MADE_MAX - 1],
+    asks: 'none',
+    needs: 'full',
+  },
+  { ...NEW_CHANNEL.insert(row, 'ON CONFLICT DO NOTHING'), needs: 'taken' },
+];
 
 const setChannel = (channel: ChannelId, set: ChannelSet): ChangeStatement[] => {
   const bytes = idBytes(channel);

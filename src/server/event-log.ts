@@ -33,9 +33,17 @@ export type Draft = {
 
 /**
  * Why an event is not in the log and will not be: `taken`, `spent` and `gone` come from its changes: a name or an id belongs
- * to another; an invite has no use left; what is to change is not there.
+ * to another; an invite has no use left; what is to change is not there. `full`: somebody has as many as they may.
  */
-export type RefusedCode = 'no_such_channel' | 'archived' | 'id_taken' | 'slow_mode' | 'taken' | 'spent' | 'gone';
+export type RefusedCode =
+  | 'no_such_channel'
+  | 'archived'
+  | 'id_taken'
+  | 'slow_mode'
+  | 'taken'
+  | 'spent'
+  | 'gone'
+  | 'full';
 
 export type Outcome =
   | { readonly kind: 'committed' | 'duplicate'; readonly seq: Seq; readonly at: Millis; readonly epoch: Epoch }

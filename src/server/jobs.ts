@@ -6,6 +6,7 @@ import {
   ATTEMPTS_KEPT_MS,
   AUDIT_KEPT_MS,
   BLOB_UNUSED_MS,
+  INBOX_KEPT_MS,
   JOB_ERASE_MS,
   JOB_LEASE_MS,
   JOB_MS,
@@ -62,16 +63,27 @@ const isErasureDue = async ({ state }: JobPorts, now: Millis): Promise<boolean> 
   (await state.listExpired(now, 1)).length > 0;
 
 /** Removes events that are older than their channel keeps, and what they referred to. */
-const retain = async ({ log, state, pruned }: JobPorts, now: Millis): Promise<void> => {
-  for await (const page of pages(state.listChannels, byId))
-    for (const { id, retentionMs } of page) {
-      if (retentionMs === 0) continue;
-      const upTo = await log.seqAt(id, now - retentionMs);
-      await state.removeBlobRefsBefore(id, now - retentionMs);
-      if (upTo === 0) continue;
-      await log.prune(id, upTo);
-      pruned(id, upTo);
-    }
+const retain = async (ports: JobPorts, now: Millis): Promise<void> => {
+  for await (const page of pages(ports.state.listChannels, byId))
+    for (const { id, retentionMs } of page) if (retentionMs > 0) await forgetBefore(ports, id, now - retentionMs);
+};
+
+/** The same for the inboxes of members. */
+const retainInboxes = async (ports: JobPorts, now: Millis): Promise<void> => {
+  const before = now - INBOX_KEPT_MS;
+  for (;;) {
+    const due = await ports.state.listInboxesOfBefore(before, PAGE);
+    for (const member of due) await forgetBefore(ports, member as string as ChannelId, before);
+    if (due.length < PAGE) return;
+  }
+};
+
+const forgetBefore = async ({ log, state, pruned }: JobPorts, channel: ChannelId, before: Millis): Promise<void> => {
+  const upTo = await log.seqAt(channel, before);
+  await state.removeBlobRefsBefore(channel, before);
+  if (upTo === 0) return;
+  await log.prune(channel, upTo);
+  pruned(channel, upTo);
 };
 
 /** Removes uploads that were given up, and blobs that nobody has referred to for a while. */
@@ -105,6 +117,7 @@ const forgetCounts = async ({ state }: JobPorts, now: Millis): Promise<void> => 
 const JOBS: readonly Job[] = [
   { name: 'erase', everyMs: JOB_ERASE_MS, isDue: isErasureDue, run: eraseExpired },
   { name: 'retain', everyMs: JOB_MS, run: retain },
+  { name: 'inboxes', everyMs: JOB_TIDY_MS, run: retainInboxes },
   { name: 'collect', everyMs: JOB_MS, run: collect },
   { name: 'forget', everyMs: JOB_MS, run: forgetCounts },
   { name: 'tidy', everyMs: JOB_TIDY_MS, run: ({ tidy }) => tidy() },

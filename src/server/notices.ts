@@ -53,6 +53,8 @@ export const refusedBy = (code: string, retryAfterMs?: number): SottoError => {
       return new SottoError('name.taken');
     case 'spent':
       return new SottoError('invite.invalid');
+    case 'full':
+      return new SottoError('channel.tooMany');
     case 'slow_mode':
       return new SottoError('channel.slow', { details });
     case 'archived':

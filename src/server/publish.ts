@@ -10,6 +10,7 @@ import {
   EVENT_BODY_BYTES_MAX,
   EVENT_ID_AGE_MS_MAX,
   EVENT_ID_AHEAD_MS_MAX,
+  INBOX_EVENTS_MAX,
   STALE_TRIES_MAX,
 } from '../protocol/limits.ts';
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
@@ -111,6 +112,8 @@ const contentOf = async (context: ServerContext, { member }: Publisher, wanted: 
 const directOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
   const to = await context.store.getMember(wanted.channel as string as MemberId);
   if (to === undefined || to.erasedAt !== null || to.banned) throw new SottoError('member.unknown');
+  const [head] = await context.log.heads([wanted.channel as ChannelId]);
+  if (head !== undefined && head.seq - head.prunedTo >= INBOX_EVENTS_MAX) throw new SottoError('inbox.full');
   const draft: Draft = {
     channel: wanted.channel as ChannelId,
     id: wanted.id as EventId,

@@ -72,8 +72,7 @@ export const INVITE = new Table('invite', {
 });
 export type InviteRow = Row<typeof INVITE>;
 
-/** What a channel is. */
-export const CHANNEL = new Table('channel', {
+const CHANNEL_COLUMNS = {
   id: id<ChannelId>(),
   name: text(),
   skeleton: text(),
@@ -87,10 +86,15 @@ export const CHANNEL = new Table('channel', {
   archivedAt: nullable(number),
   createdBy: id<MemberId>(),
   createdAt: number,
-  /** The signed event that made it, whose hash begins with the channel's id. */
-  creation: bytes,
-});
+};
+
+/** What a channel is. */
+export const CHANNEL = new Table('channel', CHANNEL_COLUMNS);
 export type ChannelRow = Row<typeof CHANNEL>;
+
+/** What it is made with: the signed event too, whose hash begins with the channel's id. */
+export const NEW_CHANNEL = new Table('channel', { ...CHANNEL_COLUMNS, creation: bytes });
+export type NewChannelRow = Row<typeof NEW_CHANNEL>;
 
 /** What a member is in a channel. */
 export const MEMBERSHIP = new Table('membership', {

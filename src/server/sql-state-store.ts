@@ -1,5 +1,5 @@
 // The state of a server in its database: one statement per verb.
-import { type BlobHash, type ChannelId, idBytes, idOf } from '../protocol/ids.ts';
+import { type BlobHash, type ChannelId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import {
   AUDIT,
   BLOB_REF,
@@ -72,7 +72,15 @@ const serverVerbs = (sql: Sql): Verbs<'getServer' | 'putServer'> => ({
 const memberVerbs = (
   sql: Sql,
 ): Verbs<
-  'getMember' | 'getMemberByName' | 'listMembers' | 'countMembers' | 'removeBelongings' | 'getDevice' | 'listDevices'
+  | 'getMember'
+  | 'getMemberByName'
+  | 'listMembers'
+  | 'countMembers'
+  | 'removeBelongings'
+  | 'listErasedWithBelongings'
+  | 'listInboxesOfBefore'
+  | 'getDevice'
+  | 'listDevices'
 > => ({
   getMember: (id) => one(sql, MEMBER, MEMBER.select('WHERE id = ?', idBytes(id))),
   getMemberByName: (skeleton) => one(sql, MEMBER, MEMBER.select('WHERE skeleton = ?', skeleton)),
@@ -85,8 +93,29 @@ const memberVerbs = (
       { sql: 'DELETE FROM prekey WHERE device IN (SELECT id FROM device WHERE member = ?)', values },
       { sql: 'DELETE FROM second_factor WHERE member = ?', values },
       { sql: 'DELETE FROM read_marker WHERE member = ?', values },
-      { sql: 'DELETE FROM upload WHERE member = ?', values },
+      { sql: 'UPDATE upload SET expires_at = 0 WHERE member = ?', values },
     ]);
+  },
+  listErasedWithBelongings: async (last, limit) => {
+    const rows = await sql.all({
+      sql: `SELECT id FROM member m WHERE id > ? AND erased_at IS NOT NULL AND (
+          EXISTS (SELECT 1 FROM device d JOIN prekey p ON p.device = d.id WHERE d.member = m.id)
+          OR EXISTS (SELECT 1 FROM second_factor f WHERE f.member = m.id)
+          OR EXISTS (SELECT 1 FROM read_marker r WHERE r.member = m.id)
+          OR EXISTS (SELECT 1 FROM upload u WHERE u.member = m.id AND u.expires_at > 0)
+          OR EXISTS (SELECT 1 FROM channel_head h WHERE h.channel = m.id AND h.pruned_to < h.seq))
+        ORDER BY id LIMIT ?`,
+      values: [after(last), limit],
+    });
+    return rows.map(({ id }) => idOf<MemberId>(id as Uint8Array));
+  },
+  listInboxesOfBefore: async (at, limit) => {
+    const rows = await sql.all({
+      sql: `SELECT m.id FROM member m JOIN channel_head h ON h.channel = m.id
+        JOIN event e ON e.channel = h.channel AND e.seq = h.pruned_to + 1 WHERE e.at <= ? LIMIT ?`,
+      values: [at, limit],
+    });
+    return rows.map(({ id }) => idOf<MemberId>(id as Uint8Array));
   },
   getDevice: (id) => one(sql, DEVICE, DEVICE.select('WHERE id = ?', idBytes(id))),
   listDevices: (member) => many(sql, DEVICE, DEVICE.select('WHERE member = ? ORDER BY serial', idBytes(member))),
@@ -150,7 +179,7 @@ const channelVerbs = (
   | 'listChannels'
   | 'listAuthority'
   | 'getMembership'
-  | 'listMemberships'
+  | 'countJoined'
   | 'listMembershipsOf'
   | 'listExpired'
 > => ({
@@ -165,10 +194,8 @@ const channelVerbs = (
     }),
   getMembership: (channel, member) =>
     one(sql, MEMBERSHIP, MEMBERSHIP.select('WHERE channel = ? AND member = ?', idBytes(channel), idBytes(member))),
-  listMemberships: (channel, last, limit) => {
-    const rest = 'WHERE channel = ? AND member > ? ORDER BY member LIMIT ?';
-    return many(sql, MEMBERSHIP, MEMBERSHIP.select(rest, idBytes(channel), after(last), limit));
-  },
+  countJoined: (channel) =>
+    count(sql, "SELECT count(*) AS n FROM membership WHERE channel = ? AND state = 'joined'", idBytes(channel)),
   listMembershipsOf: (member, last, limit) => {
     const rest = 'WHERE member = ? AND channel > ? ORDER BY channel LIMIT ?';
     return many(sql, MEMBERSHIP, MEMBERSHIP.select(rest, idBytes(member), after(last), limit));
@@ -185,14 +212,7 @@ const channelVerbs = (
 
 const secondFactorVerbs = (
   sql: Sql,
-): Verbs<
-  | 'getSecondFactor'
-  | 'putSecondFactor'
-  | 'removeSecondFactor'
-  | 'takeTotpStep'
-  | 'takeRecoveryCode'
-  | 'countRecoveryCodes'
-> => ({
+): Verbs<'getSecondFactor' | 'putSecondFactor' | 'removeSecondFactor' | 'takeTotpStep' | 'takeRecoveryCode'> => ({
   getSecondFactor: (member) => one(sql, SECOND_FACTOR, SECOND_FACTOR.select('WHERE member = ?', idBytes(member))),
   putSecondFactor: (row, codes) => {
     const member = idBytes(row.member);
@@ -216,8 +236,6 @@ const secondFactorVerbs = (
     ),
   takeRecoveryCode: (member, hash) =>
     changed(sql, 'DELETE FROM recovery_code WHERE member = ? AND hash = ?', idBytes(member), hash),
-  countRecoveryCodes: (member) =>
-    count(sql, 'SELECT count(*) AS n FROM recovery_code WHERE member = ?', idBytes(member)),
 });
 
 // A window that seems to lie ahead was begun by a clock that has been put back since.
@@ -250,14 +268,14 @@ const markerVerbs = (sql: Sql): Verbs<'listReadMarkers' | 'putReadMarker'> => ({
 
 const uploadVerbs = (
   sql: Sql,
-): Verbs<'getUpload' | 'getUploadOf' | 'putUpload' | 'putUploadReceived' | 'removeUpload' | 'listUploadsExpired'> => ({
+): Verbs<'getUpload' | 'getUploadOf' | 'putUpload' | 'putUploadExpiry' | 'removeUpload' | 'listUploadsExpired'> => ({
   getUpload: (id) => one(sql, UPLOAD, UPLOAD.select('WHERE id = ?', idBytes(id))),
   getUploadOf: (member, channel, hash) => {
     const rest = 'WHERE member = ? AND channel = ? AND hash = ?';
     return one(sql, UPLOAD, UPLOAD.select(rest, idBytes(member), idBytes(channel), idBytes(hash)));
   },
   putUpload: async (row) => void (await sql.run(UPLOAD.insert(row))),
-  putUploadReceived: async (id, received) => void (await sql.run(UPLOAD.update({ received }, 'id = ?', idBytes(id)))),
+  putUploadExpiry: async (id, expiresAt) => void (await sql.run(UPLOAD.update({ expiresAt }, 'id = ?', idBytes(id)))),
   removeUpload: async (id) => void (await changed(sql, 'DELETE FROM upload WHERE id = ?', idBytes(id))),
   listUploadsExpired: (now, limit) =>
     many(sql, UPLOAD, UPLOAD.select('WHERE expires_at <= ? ORDER BY expires_at LIMIT ?', now, limit)),
@@ -271,7 +289,6 @@ const blobVerbs = (
   | 'putBlob'
   | 'getBlob'
   | 'getBlobRef'
-  | 'removeBlobRef'
   | 'removeBlobRefsExpired'
   | 'removeBlobRefsBefore'
   | 'listBlobsUnused'
@@ -297,8 +314,6 @@ const blobVerbs = (
   },
   getBlobRef: (channel, hash) =>
     one(sql, BLOB_REF, BLOB_REF.select('WHERE channel = ? AND hash = ?', idBytes(channel), idBytes(hash))),
-  removeBlobRef: async (channel, hash) =>
-    void (await changed(sql, 'DELETE FROM blob_ref WHERE channel = ? AND hash = ?', idBytes(channel), idBytes(hash))),
   removeBlobRefsExpired: async (now) =>
     void (await changed(sql, 'DELETE FROM blob_ref WHERE expires_at > 0 AND expires_at <= ?', now)),
   removeBlobRefsBefore: async (channel, before) =>

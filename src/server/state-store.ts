@@ -51,8 +51,12 @@ export interface StateStore {
   /** Without erased ones. */
   listMembers(after: MemberId | undefined, limit: number): Promise<readonly MemberRow[]>;
   countMembers(): Promise<number>;
-  /** Prekeys, second factor, read markers and uploads of a member who goes. */
+  /** Prekeys, second factor and read markers of a member who goes; their uploads expire at once. */
   removeBelongings(member: MemberId): Promise<void>;
+  /** Erased members of whom something is left that `removeBelongings` removes, or events in their inbox. */
+  listErasedWithBelongings(after: MemberId | undefined, limit: number): Promise<readonly MemberId[]>;
+  /** Members in whose inbox the oldest event is not younger than `at`. */
+  listInboxesOfBefore(at: Millis, limit: number): Promise<readonly MemberId[]>;
 
   getDevice(id: DeviceId): Promise<DeviceRow | undefined>;
   /** Revoked ones too, by serial. */
@@ -80,7 +84,8 @@ export interface StateStore {
   listAuthority(channel: ChannelId, after: Seq, limit: number): Promise<readonly Stored[]>;
 
   getMembership(channel: ChannelId, member: MemberId): Promise<MembershipRow | undefined>;
-  listMemberships(channel: ChannelId, after: MemberId | undefined, limit: number): Promise<readonly MembershipRow[]>;
+  /** Members who have joined. */
+  countJoined(channel: ChannelId): Promise<number>;
   listMembershipsOf(member: MemberId, after: ChannelId | undefined, limit: number): Promise<readonly MembershipRow[]>;
 
   getSecondFactor(member: MemberId): Promise<SecondFactorRow | undefined>;
@@ -92,7 +97,6 @@ export interface StateStore {
   takeTotpStep(member: MemberId, step: number): Promise<boolean>;
   /** True once for each code. */
   takeRecoveryCode(member: MemberId, hash: Uint8Array<ArrayBuffer>): Promise<boolean>;
-  countRecoveryCodes(member: MemberId): Promise<number>;
 
   /** Counts a try; a window begins with the first one after the last window's end. */
   putAttempt(
@@ -111,7 +115,7 @@ export interface StateStore {
   /** The upload of these bytes that a member has begun for a channel. */
   getUploadOf(member: MemberId, channel: ChannelId, hash: BlobHash): Promise<UploadRow | undefined>;
   putUpload(row: UploadRow): Promise<void>;
-  putUploadReceived(id: RowId, received: number): Promise<void>;
+  putUploadExpiry(id: RowId, expiresAt: Millis): Promise<void>;
   removeUpload(id: RowId): Promise<void>;
   listUploadsExpired(now: Millis, limit: number): Promise<readonly UploadRow[]>;
 
@@ -125,7 +129,6 @@ export interface StateStore {
   ): Promise<void>;
   getBlob(hash: BlobHash): Promise<{ readonly size: number; readonly isWhole: boolean } | undefined>;
   getBlobRef(channel: ChannelId, hash: BlobHash): Promise<BlobRefRow | undefined>;
-  removeBlobRef(channel: ChannelId, hash: BlobHash): Promise<void>;
   /** Those that have expired. */
   removeBlobRefsExpired(now: Millis): Promise<void>;
   /** Those that a channel has had since before: its retention has taken their events. */

@@ -3,9 +3,12 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SottoError } from '../../src/protocol/errors.ts';
-import { UPLOADS_MAX } from '../../src/protocol/limits.ts';
+import { type ChannelId, idBytes } from '../../src/protocol/ids.ts';
+import { CHANNELS_MADE_MAX, INBOX_EVENTS_MAX, INBOX_KEPT_MS, UPLOADS_MAX } from '../../src/protocol/limits.ts';
 import { termsOf } from '../../src/protocol/search-words.ts';
 import { EVENT } from '../../src/protocol/server.ts';
+import { openDatabase } from '../../src/sqlite/open.ts';
+import { draft, newChannel } from '../server/server.ts';
 import { Hosted, type Member, type Room } from './scene.ts';
 
 const HOUR = 3_600_000;
@@ -136,6 +139,96 @@ test('what nobody refers to or goes on with is collected', async () => {
   await expect(hosted.store.check({ deep: true })).resolves.toMatchObject({ wrong: [] });
 });
 
+test('an upload is kept as long as somebody goes on with it', async () => {
+  const { channel } = await withBob();
+  const bytes = new Uint8Array(6).fill(78);
+  const hash = createHash('sha256').update(bytes).digest('hex');
+  const { upload } = await alice.client.request('blob.begin', { channel, hash, sizeBytes: bytes.length });
+  for (let offset = 0; offset < 4; offset += 2) {
+    await alice.client.upload({ upload, offset, body: bytes.subarray(0, 2) });
+    hosted.shift(0.9 * DAY);
+    await run('collect');
+  }
+  await alice.client.upload({ upload, offset: 4, body: bytes.subarray(0, 2) });
+  await alice.client.request('blob.complete', { channel, upload });
+  await bob.client.fetch({ channel, hash, limit: 10 }, ({ body }) => expect(body).toHaveLength(6));
+});
+
+/** Copies the first event of a channel until its last one is that of `seq`. */
+const fill = (path: string, channel: ChannelId, seq: number): void => {
+  using db = openDatabase(path);
+  db.run(
+    `WITH RECURSIVE n(seq) AS (SELECT 2 UNION ALL SELECT seq + 1 FROM n WHERE seq < CAST(? AS INTEGER))
+      INSERT INTO event (channel, seq, id, member, kind, at, hash, body)
+      SELECT e.channel, n.seq, randomblob(16), e.member, e.kind, e.at, e.hash, e.body FROM n, event e
+        WHERE e.channel = ? AND e.seq = 1`,
+    seq,
+    idBytes(channel),
+  );
+  db.run(
+    'UPDATE channel_head SET seq = ?, last_id = (SELECT id FROM event WHERE channel = ? AND seq = ?) WHERE channel = ?',
+    seq,
+    idBytes(channel),
+    seq,
+    idBytes(channel),
+  );
+};
+
+test('an inbox takes what it has room for, and forgets what came long ago', async () => {
+  await using own = await Hosted.start({ rates: { direct: often, request: often } });
+  const [carol, dave] = [own.member('carol'), own.member('dave')];
+  await carol.join();
+  await dave.join();
+  const { eventId } = own.server.context;
+  const inbox = dave.id as string as ChannelId;
+  const write = (id = eventId()) => {
+    const body = new Uint8Array(Buffer.from('sealed'));
+    const event = { channel: inbox, id, kind: EVENT.direct, checkedAt: 0, ttlSeconds: 0, body };
+    return carol.client.publish(event).then(
+      ({ seq }) => seq,
+      (error: SottoError) => error.code,
+    );
+  };
+  const first = eventId();
+  expect(await write(first)).toBe(1);
+  await own.close();
+  fill(own.paths.database, inbox, INBOX_EVENTS_MAX - 1);
+  await own.open();
+  await carol.join();
+  await dave.join();
+  expect(await write()).toBe(INBOX_EVENTS_MAX);
+  expect(await write()).toBe('inbox.full');
+  expect(await write(first)).toBe(1);
+  await own.server.jobs.run('inboxes');
+  expect(await write()).toBe('inbox.full');
+  own.shift(INBOX_KEPT_MS + HOUR);
+  for (let again = 0; again < 2; again++) await own.server.jobs.run('inboxes');
+  expect(await write()).toBe(INBOX_EVENTS_MAX + 1);
+  const { events, answer } = await dave.client.events('log.page', { channel: dave.id, after: 0 });
+  expect([events.length, answer.head.prunedTo]).toEqual([1, INBOX_EVENTS_MAX]);
+  await expect(own.store.check({ deep: false })).resolves.toMatchObject({ wrong: [] });
+});
+
+test('a member makes so many channels; what is archived counts no more', async () => {
+  const carol = hosted.member('carola');
+  await carol.join();
+  const rows = Array.from({ length: CHANNELS_MADE_MAX - 1 }, (_, n) => newChannel(n, { createdBy: carol.id }));
+  const makes = rows.map((row) =>
+    draft({
+      channel: row.id,
+      member: carol.id,
+      id: hosted.server.context.eventId(),
+      changes: [{ kind: 'channel', row }],
+    }),
+  );
+  await hosted.server.context.log.append(makes);
+  const last = await carol.create('carola-last');
+  await expect(carol.create('carola-more')).rejects.toMatchObject({ code: 'channel.tooMany' });
+  await expect(alice.create(`room${++made}`)).resolves.toBeDefined();
+  await carol.control(last, { op: 'archive' });
+  await expect(carol.create('carola-more')).resolves.toBeDefined();
+});
+
 test('uploads that are begun at once are as many as those one after another, and one for the same bytes', async () => {
   const carol = hosted.member('carol');
   await carol.join();
@@ -166,6 +259,22 @@ test('what comes too often is a line for each window, with a number', async () =
 });
 
 describe('the search of an open channel', () => {
+  test('is filled batch by batch, and others have their turn between', async () => {
+    const { channel } = await alice.create(`room${++made}`);
+    const { eventId, log } = hosted.server.context;
+    await log.append(Array.from({ length: 1000 }, () => draft({ channel, member: alice.id, id: eventId() })));
+    let [turns, batches, isOver] = [0, 0, false];
+    const count = (): void => {
+      turns++;
+      if (!isOver) setImmediate(count);
+    };
+    setImmediate(count);
+    while (await hosted.store.search.fill(channel)) batches++;
+    isOver = true;
+    expect(batches).toBeGreaterThan(3);
+    expect(turns).toBeGreaterThanOrEqual(batches);
+  });
+
   test('gives the newest first, page by page, of what its reader may see', async () => {
     const room = await alice.create(`room${++made}`, { history: 'joined' });
     for (let i = 0; i < 25; i++) await alice.write(room, text(`needle ${i} Grün`));

@@ -17,6 +17,7 @@ import {
   inviteRow,
   memberId,
   memberRow,
+  newChannel,
   put,
   textOf,
   textsIn,
@@ -69,7 +70,7 @@ export const eventLogContract = (name: string, make: () => Promise<LogUnderTest>
     test('a channel begins with the event that makes it; another one is not there', async () => {
       expect(await put(log, draft({ channel: channelId(9) }))).toEqual({ kind: 'refused', code: 'no_such_channel' });
       const [one, two] = await log.append([
-        change([{ kind: 'channel', row: channelRow(9) }], { channel: channelId(9) }),
+        change([{ kind: 'channel', row: newChannel(9) }], { channel: channelId(9) }),
         draft({ channel: channelId(9) }),
       ]);
       expect([one, two]).toMatchObject([{ seq: 1 }, { seq: 2 }]);
@@ -154,7 +155,7 @@ export const eventLogContract = (name: string, make: () => Promise<LogUnderTest>
           { kind: 'member', row: twice },
         ]),
         change([{ kind: 'member', row: memberRow(5) }]),
-        change([{ kind: 'channel', row: channelRow(6, { skeleton: 'channel-1' }) }], { channel: channelId(6) }),
+        change([{ kind: 'channel', row: newChannel(6, { skeleton: 'channel-1' }) }], { channel: channelId(6) }),
         change([{ kind: 'inviteUsed', invite: inviteRow(7).id }]),
         draft(),
       ]);

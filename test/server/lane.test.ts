@@ -6,12 +6,12 @@ import { Lane } from '../../src/server/lane.ts';
 import {
   change,
   channelId,
-  channelRow,
   draft,
   eventId,
   freshServer,
   furnish,
   memberId,
+  newChannel,
   put,
   textsIn,
   turn,
@@ -200,7 +200,7 @@ test('whatever the log does, what was answered is there once, in order, and read
       }),
       async (plan, steps) => {
         const channel = channelId(++run);
-        await put(server.log, change([{ kind: 'channel', row: channelRow(run) }], { channel }));
+        await put(server.log, change([{ kind: 'channel', row: newChannel(run) }], { channel }));
         takeLane();
         log.faults.push(...plan);
         const answers: { readonly text: string; readonly answer: Promise<string> }[] = [];

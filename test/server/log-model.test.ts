@@ -13,11 +13,11 @@ import { Wal } from '../../src/server/wal.ts';
 import {
   ALL,
   channelId,
-  channelRow,
   eventId,
   makeServer,
   memberId,
   memberRow,
+  newChannel,
   quietPorts,
   tempDir,
   turn,
@@ -97,7 +97,7 @@ const aDraft: fc.Arbitrary<Draft> = fc
   .map(({ channel, id, member, isFirst, change, checkedAt, body }) => {
     const isMade = isFirst && channel > 0;
     const changes: Change[] = isMade
-      ? [{ kind: 'channel', row: channelRow(channel) }]
+      ? [{ kind: 'channel', row: newChannel(channel) }]
       : change === null
         ? []
         : [change];

@@ -13,7 +13,7 @@ import {
 } from '../../src/protocol/ids.ts';
 import type { Change } from '../../src/server/changes.ts';
 import type { Draft, EventLog, Outcome, PageLimit, Stored } from '../../src/server/event-log.ts';
-import type { ChannelRow, DeviceRow, InviteRow, MemberRow } from '../../src/server/rows.ts';
+import type { ChannelRow, DeviceRow, InviteRow, MemberRow, NewChannelRow } from '../../src/server/rows.ts';
 import { createServer, type ServerPaths, type ServerPorts, serverPaths } from '../../src/server/server-dir.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
 import type { Turn } from '../../src/server/turn.ts';
@@ -114,6 +114,12 @@ export const deviceRow = (n: number, more: Partial<DeviceRow> = {}): DeviceRow =
   ...more,
 });
 
+/** What a channel is made with. */
+export const newChannel = (n: number, more: Partial<ChannelRow> = {}): NewChannelRow => ({
+  ...channelRow(n, more),
+  creation: bytesOf('created'),
+});
+
 export const channelRow = (n: number, more: Partial<ChannelRow> = {}): ChannelRow => ({
   id: channelId(n),
   name: `channel-${n}`,
@@ -126,7 +132,6 @@ export const channelRow = (n: number, more: Partial<ChannelRow> = {}): ChannelRo
   archivedAt: null,
   createdBy: memberId(1),
   createdAt: 1,
-  creation: bytesOf('created'),
   ...more,
 });
 
@@ -159,7 +164,7 @@ export const furnish = async (log: EventLog, count = 1): Promise<void> => {
   const numbers = Array.from({ length: count }, (_, i) => i + 1);
   await log.append(numbers.map((n) => change([{ kind: 'member', row: memberRow(n) }])));
   await log.append(
-    numbers.map((n) => change([{ kind: 'channel', row: channelRow(n) }], { channel: channelId(n), text: `made ${n}` })),
+    numbers.map((n) => change([{ kind: 'channel', row: newChannel(n) }], { channel: channelId(n), text: `made ${n}` })),
   );
 };
 
