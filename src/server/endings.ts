@@ -4,7 +4,7 @@ import { expectedError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId } from '../protocol/ids.ts';
 import { CLOSE } from '../protocol/websocket.ts';
 import type { Change } from './changes.ts';
-import type { ServerContext } from './context.ts';
+import type { Peer, ServerContext } from './context.ts';
 import type { Draft, Seq } from './event-log.ts';
 
 const ends = (change: Change): boolean =>
@@ -32,6 +32,13 @@ export const endReading = (context: ServerContext, { channel, member, changes }:
   }
 };
 
+/** Nothing is told any more to a connection; what nobody else reads is not followed either. */
+export const endTelling = ({ fanout, hub }: ServerContext, peer: Peer): void => {
+  const channels = [...fanout.channelsOf(peer)];
+  fanout.drop(peer);
+  for (const channel of channels) hub.idle(channel as ChannelId);
+};
+
 // The event is committed whatever the index does: what a full disk leaves in it finds nothing, and the next tidying takes it.
 const forget = ({ search, journal }: ServerContext, channel: ChannelId, seq: Seq): void => {
   try {
@@ -47,7 +54,7 @@ const disconnect = (context: ServerContext, member: MemberId, device?: DeviceId)
   context.calls.shutOut(member, 'server.banned', device === undefined ? {} : { device });
   for (const peer of [...(context.online.get(member) ?? [])]) {
     if (peer.state?.phase !== 'in' || (device !== undefined && peer.state.device !== device)) continue;
-    context.fanout.drop(peer);
+    endTelling(context, peer);
     if (!peer.state.endsItself) peer.close(CLOSE.policy, 'server.banned');
   }
 };

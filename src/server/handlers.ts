@@ -9,6 +9,7 @@ import { type Asker, mayChangeAccount } from './access.ts';
 import { auditRow } from './audit.ts';
 import { CALL_HANDLERS } from './call-requests.ts';
 import type { ServerContext } from './context.ts';
+import { eraseBelongings } from './erasure.ts';
 import { beginBlob, completeBlob, getBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
@@ -68,20 +69,19 @@ export const HANDLERS: Handlers = {
   'member.export': async (context, { member }) => ({ json: JSON.stringify(await exportOf(context, member)) }),
   'member.erase': async (context, { member, session }, { confirm }) => {
     if (confirm !== member.name) throw new SottoError('request.invalid', { details: { why: 'confirm' } });
-    session.endsItself = true;
-    await appendAuthority(context, member.id, { what: 'member.erased' }, [
-      ...(await context.store.listDevices(member.id))
-        .filter(({ revokedAt }) => revokedAt === null)
-        .map(({ id }) => ({ kind: 'deviceRevoked', device: id }) as const),
-      {
-        kind: 'memberSet',
-        member: member.id,
-        set: { name: '', skeleton: null, status: '', erasedAt: context.clock.now() },
-      },
-      { kind: 'audit', row: auditRow(context, { actor: member.id, kind: 'member.erased', target: member.id }) },
-    ]);
-    await context.store.removeBelongings(member.id);
-    await context.log.prune(member.id as string as ChannelId, Number.MAX_SAFE_INTEGER);
+    const devices = (await context.store.listDevices(member.id)).filter(({ revokedAt }) => revokedAt === null);
+    await endingItself(session, () =>
+      appendAuthority(context, member.id, { what: 'member.erased' }, [
+        ...devices.map(({ id }) => ({ kind: 'deviceRevoked', device: id }) as const),
+        {
+          kind: 'memberSet',
+          member: member.id,
+          set: { name: '', skeleton: null, status: '', erasedAt: context.clock.now() },
+        },
+        { kind: 'audit', row: auditRow(context, { actor: member.id, kind: 'member.erased', target: member.id }) },
+      ]),
+    );
+    await eraseBelongings(context, member.id);
     return NOTHING;
   },
   'member.ban': async (context, { member }, { member: id, banned }) => {
@@ -107,11 +107,12 @@ export const HANDLERS: Handlers = {
     const row = await context.store.getDevice(device as DeviceId);
     if (row === undefined || row.member !== member.id || row.revokedAt !== null) throw new SottoError('device.unknown');
     mayChangeAccount(context, member.id);
-    session.endsItself = row.id === session.device;
-    await appendAuthority(context, member.id, { what: 'device.revoked', device }, [
-      { kind: 'deviceRevoked', device: row.id },
-      { kind: 'audit', row: auditRow(context, { actor: member.id, kind: 'device.revoked', target: row.id }) },
-    ]);
+    const revoke = () =>
+      appendAuthority(context, member.id, { what: 'device.revoked', device }, [
+        { kind: 'deviceRevoked', device: row.id },
+        { kind: 'audit', row: auditRow(context, { actor: member.id, kind: 'device.revoked', target: row.id }) },
+      ]);
+    await (row.id === session.device ? endingItself(session, revoke) : revoke());
     await notify(context, member.id, { what: 'device.revoked', device });
     // Who is here asks again which devices there are, and seals nothing more for this one.
     tellMembers(context, { notice: 'member', member: memberObject(member) });
@@ -189,6 +190,17 @@ export const HANDLERS: Handlers = {
   'blob.complete': completeBlob,
   'blob.get': getBlob,
   ...CALL_HANDLERS,
+};
+
+// What is not committed ends nothing, and what commits after all ends it like anybody else's session.
+const endingItself = async (session: Asker['session'], append: () => Promise<void>): Promise<void> => {
+  session.endsItself = true;
+  try {
+    await append();
+  } catch (error) {
+    session.endsItself = false;
+    throw error;
+  }
 };
 
 /** Bans a member, or takes that back: their connections end with the commit, and every node hears it. */

@@ -14,6 +14,7 @@ import { ChannelStates } from './channel-states.ts';
 import type { Peer, RateName, ServerContext, Session } from './context.ts';
 import { Counts } from './counts.ts';
 import { endReading, endsReading } from './endings.ts';
+import { finishErasures } from './erasure.ts';
 import { Fanout } from './fanout.ts';
 import { Hub } from './hub.ts';
 import { Indexer } from './indexer.ts';
@@ -270,7 +271,8 @@ const jobPortsOf = (context: ServerContext): JobPorts => {
     },
     tidy: async () => {
       for (const rate of Object.values(context.rates)) rate.sweep(clock.monotonic());
-      context.indexer.reconcile();
+      await finishErasures(context);
+      await context.indexer.reconcile();
     },
   };
 };

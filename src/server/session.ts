@@ -58,9 +58,7 @@ const uploadInTurn = (context: ServerContext, peer: Peer, part: Part): Promise<o
 
 /** A connection is gone. */
 export const onClosed = (context: ServerContext, peer: Peer): void => {
-  const channels = [...context.fanout.channelsOf(peer)];
-  context.fanout.drop(peer);
-  for (const channel of channels) context.hub.idle(channel as ChannelId);
+  endTelling(context, peer);
   logout(context, peer);
 };
 
@@ -120,17 +118,21 @@ const answer = (context: ServerContext, peer: Peer, id: number, ask: () => Promi
   asking.finally(over).then(
     (ok) => {
       context.counts.add('requests');
-      send(peer, { id, ok });
-      if (peer.state?.phase === 'in' && peer.state.endsItself) peer.close(CLOSE.policy, 'server.banned');
+      say(peer, { id, ok });
     },
     (error: unknown) => {
       const known = expectedError(error);
       if (known === undefined) return context.bug(error);
       count(context, peer, known.code);
-      if (known instanceof ProtocolError && known.details.close === true) return peer.close(CLOSE.policy, known.code);
-      send(peer, { id, error: wireError(known) });
+      say(peer, { id, error: wireError(known) });
     },
   );
+};
+
+// What has ended its own session was waiting for this.
+const say = (peer: Peer, message: object): void => {
+  send(peer, message);
+  if (peer.state?.phase === 'in' && peer.state.endsItself) peer.close(CLOSE.policy, 'server.banned');
 };
 
 // A connection that asks faster than it is answered is not read meanwhile.

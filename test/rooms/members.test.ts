@@ -1,6 +1,6 @@
 // Members: invites, devices and their second check, prekeys, what others are told, and the end of a membership.
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import type { ChannelId, RowId } from '../../src/protocol/ids.ts';
@@ -9,6 +9,7 @@ import { PREKEY_ENTRY_BYTES } from '../../src/protocol/prekeys.ts';
 import { EVENT } from '../../src/protocol/server.ts';
 import { Admin } from '../../src/server/admin.ts';
 import { administer } from '../../src/server/admin-command.ts';
+import { LogError } from '../../src/server/event-log.ts';
 import { totp } from '../../src/server/second.ts';
 import { turn } from '../server/server.ts';
 import { Hosted, type Member } from './scene.ts';
@@ -29,6 +30,10 @@ beforeAll(async () => {
 });
 
 afterAll(() => hosted[Symbol.asyncDispose]());
+
+const SECRET = new Uint8Array(20).fill(7);
+const SECOND = { password: 'correct', secret: Buffer.from(SECRET).toString('base64') };
+const stepNow = () => Math.floor(hosted.server.context.clock.now() / STEP_MS);
 
 const codeOf = async (step: Promise<unknown>): Promise<string> => {
   try {
@@ -122,9 +127,8 @@ test('invites that work are told whole, however many others came before them', a
 });
 
 describe('a second check', () => {
-  const secret = new Uint8Array(20).fill(7);
-  const code = () => totp(secret, Math.floor(hosted.server.context.clock.now() / STEP_MS));
-  const base64 = Buffer.from(secret).toString('base64');
+  const code = () => totp(SECRET, stepNow());
+  const base64 = SECOND.secret;
   const joinWith = async (member: Member, second?: { password: string; code: string }) => {
     const client = await member.dial();
     return codeOf(client.login(member.keys(), second === undefined ? {} : { second }));
@@ -295,4 +299,31 @@ test('who erases themself leaves no name, key, inbox or mark, and may not come b
     await codeOf(hosted.member(bob.name).join((await inviteToken({ expiresAt: Date.now() + 9 * DAY })).token)),
   ).toBe('ok');
   expect(await hosted.store.check({ deep: false })).toMatchObject({ wrong: [] });
+});
+
+test('an erasure that is not committed ends nothing; one that a full disk stops goes on later', async () => {
+  const bob = await newcomer();
+  const room = await owner.create('halves');
+  await owner.control(room, { op: 'add', member: bob.id });
+  await bob.client.request('mark', { channel: room.channel, seq: 1 });
+  await bob.client.request('second.set', { ...SECOND, code: totp(SECRET, stepNow()) });
+  const { context, jobs } = hosted.server;
+  const { store, log } = context;
+  const inboxOf = () => log.read(bob.id as string as ChannelId, 0, { events: 10, bytes: 1e6 });
+  const erase = () => codeOf(bob.client.request('member.erase', { confirm: bob.name }));
+  vi.spyOn(context, 'append').mockRejectedValueOnce(new LogError('unavailable'));
+  expect(await erase()).toBe('server.unavailable');
+  for (let again = 0; again < 2; again++) expect(await codeOf(bob.client.request('marks', {}))).toBe('ok');
+  vi.spyOn(store, 'removeBelongings').mockRejectedValueOnce(new SottoError('disk.full'));
+  const gone = bob.closed;
+  expect(await erase()).toBe('disk.full');
+  expect((await gone).code).toBe('server.banned');
+  expect([(await store.listReadMarkers(bob.id)).length, (await inboxOf()).length]).toEqual([1, 1]);
+  await jobs.run('tidy');
+  expect([await store.listReadMarkers(bob.id), await store.getSecondFactor(bob.id), await inboxOf()]).toEqual([
+    [],
+    undefined,
+    [],
+  ]);
+  expect(await store.listErasedWithBelongings(undefined, 10)).toEqual([]);
 });
