@@ -253,13 +253,12 @@ const channels = async ({ context }: RoomServer): Promise<object[]> => {
   return Promise.all(
     rows.map(async (row) => {
       const [head] = await context.log.heads([row.id]);
-      const known = await context.states.get(row.id);
       return {
         id: row.id,
         name: row.name,
         encryption: row.encryption,
         private: row.isPrivate,
-        members: known?.state.members.size ?? 0,
+        members: await context.store.countJoined(row.id),
         events: head?.seq ?? 0,
         archived: row.archivedAt !== null,
         createdAt: row.createdAt,

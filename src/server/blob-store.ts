@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
 import type { BlobHash, RowId } from '../protocol/ids.ts';
 import { BLOB_PART_BYTES_MAX } from '../protocol/limits.ts';
+import { Turns } from './turns.ts';
 
 /** Bytes `from` … `from + size − 1`. */
 export type BlobRange = { readonly from: number; readonly size: number };
@@ -45,7 +46,7 @@ const HASH_LENGTH = 64;
 export const directoryBlobStore = (dir: string): BlobStore => {
   const blobPath = (hash: BlobHash) => join(dir, hash.slice(0, 2), hash);
   const uploadPath = (upload: string) => join(dir, UPLOADS, upload);
-  const inTurn = turns();
+  const turns = new Turns<BlobHash | RowId>();
   const place = async (from: string, hash: BlobHash): Promise<void> => {
     const to = blobPath(hash);
     await makeFolder(dirname(to), dir);
@@ -74,14 +75,14 @@ export const directoryBlobStore = (dir: string): BlobStore => {
       await file.sync();
       await place(path, hash);
     },
-    part: (upload, from, bytes) => inTurn(upload, () => addPart(uploadPath(upload), from, bytes)),
+    part: (upload, from, bytes) => turns.run(upload, () => addPart(uploadPath(upload), from, bytes)),
     get: async (hash, range) => {
       await using file = await openThere(blobPath(hash));
       return file && (await readAll(file, range.from, Math.min(range.size, BLOB_PART_BYTES_MAX)));
     },
     sizeOf: (hash) => sizeOf(blobPath(hash)),
     complete: (upload, { hash, size }) =>
-      inTurn(upload, async () => {
+      turns.run(upload, async () => {
         const path = uploadPath(upload);
         if ((await sizeOf(path)) === undefined) {
           if ((await sizeOf(blobPath(hash))) === size) return;
@@ -93,23 +94,8 @@ export const directoryBlobStore = (dir: string): BlobStore => {
         }
         await place(path, hash);
       }),
-    remove: (name) => inTurn(name, () => rm(isBlobHash(name) ? blobPath(name) : uploadPath(name), { force: true })),
+    remove: (name) => turns.run(name, () => rm(isBlobHash(name) ? blobPath(name) : uploadPath(name), { force: true })),
     list: () => listNames(dir),
-  };
-};
-
-// Runs what is about one name one after another. A name that nobody waits for is forgotten.
-const turns = () => {
-  const last = new Map<string, Promise<unknown>>();
-  return async <T>(name: string, body: () => Promise<T>): Promise<T> => {
-    const before = last.get(name) ?? Promise.resolve();
-    const own = before.then(body, body);
-    last.set(name, own);
-    try {
-      return await own;
-    } finally {
-      if (last.get(name) === own) last.delete(name);
-    }
   };
 };
 

@@ -29,7 +29,7 @@ export const CALL_HANDLERS: CallHandlers = {
     return { calls, more: seen.length > calls.length };
   },
   'call.join': async (context, asker, { channel, muted, deafened, through }) => {
-    const { calls, callLinks, store } = context;
+    const { calls, callLinks } = context;
     const { member, session } = asker;
     take(context, member.id, 'call');
     const person = calls.join(placeOf(asker, channel), {
@@ -37,15 +37,14 @@ export const CALL_HANDLERS: CallHandlers = {
       device: session.device,
       muted,
       deafened,
-      silencedUntil: asker.membership?.mutedUntil ?? 0,
+      silencedUntil: asker.place?.membership?.mutedUntil ?? 0,
       windowMs: CALL_WINDOW_MS[through],
     });
     try {
       // Looked at again: who is shut out from here on is found in the call.
-      const membership = await mayCall(context, member.id, channel as ChannelId);
-      person.silencedUntil = Math.max(person.silencedUntil, membership?.mutedUntil ?? 0);
-      if (membership !== undefined && (await store.getChannel(membership.channel))?.archivedAt !== null)
-        throw new SottoError('channel.archived');
+      const place = await mayCall(context, member.id, channel as ChannelId);
+      person.silencedUntil = Math.max(person.silencedUntil, place?.membership?.mutedUntil ?? 0);
+      if (place !== undefined && place.row.archivedAt !== null) throw new SottoError('channel.archived');
     } catch (error) {
       calls.leave(person, 'call.refused');
       throw error;
@@ -128,9 +127,9 @@ const passOn = (
 const peersOf = ({ online }: Pick<ServerContext, 'online'>, member: MemberId, device: DeviceId): Peer[] =>
   [...(online.get(member) ?? [])].filter(({ state }) => state?.phase === 'in' && state.device === device);
 
-// The row of the table has let it through: without a membership it is another member.
-const placeOf = ({ member, membership }: Asker, channel: string): CallPlace => {
-  if (membership !== undefined) return { kind: 'channel', channel: membership.channel };
+// The row of the table has let it through: without a place it is another member.
+const placeOf = ({ member, place }: Asker, channel: string): CallPlace => {
+  if (place !== undefined) return { kind: 'channel', channel: place.row.id };
   const other = channel as MemberId;
   return { kind: 'members', members: member.id < other ? [member.id, other] : [other, member.id] };
 };

@@ -135,10 +135,6 @@ export class Connection<State> {
     return this.#phase === SILENT || this.#phase === OPEN;
   }
 
-  get isProven(): boolean {
-    return this.#proven;
-  }
-
   /** Bytes that wait for the other side to read. */
   get unsentBytes(): number {
     return this.#socket.writableLength + this.#waitingBytes;

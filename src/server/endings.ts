@@ -1,5 +1,5 @@
-// What ends with an event: live telling of a channel to who left it, connections of who was banned, erased or revoked, and
-// what is found of a body that was erased.
+// What ends with an event: live telling and the call of a channel for who left it, connections and calls of who was banned,
+// erased or revoked, what is found of a body that was erased, and the voice of who was muted.
 import { expectedError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId } from '../protocol/ids.ts';
 import { CLOSE } from '../protocol/websocket.ts';
@@ -21,11 +21,12 @@ export const endsReading = ({ changes }: Draft): boolean => changes.some(ends);
 export const endReading = (context: ServerContext, { channel, member, changes }: Draft): void => {
   for (const change of changes) {
     if (!ends(change)) continue;
-    if (change.kind === 'membership')
-      for (const peer of context.online.get(change.row.member) ?? []) {
-        context.fanout.revoke(peer, channel);
-        context.hub.idle(channel);
-      }
+    if (change.kind === 'membership') {
+      const { member: who, state, mutedUntil } = change.row;
+      if (state === 'joined') context.calls.silence(channel, who, mutedUntil);
+      else exclude(context, channel, who);
+    }
+    if (change.kind === 'channelSet') context.calls.end(channel, 'channel.archived');
     if (change.kind === 'erase') forget(context, channel, change.seq);
     if (change.kind === 'memberSet') disconnect(context, change.member);
     if (change.kind === 'deviceRevoked') disconnect(context, member, change.device);
@@ -47,6 +48,14 @@ const forget = ({ search, journal }: ServerContext, channel: ChannelId, seq: Seq
     if (expectedError(error) === undefined) throw error;
     journal.warn('search.notForgotten', {});
   }
+};
+
+const exclude = (context: ServerContext, channel: ChannelId, member: MemberId): void => {
+  for (const peer of context.online.get(member) ?? []) {
+    context.fanout.revoke(peer, channel);
+    context.hub.idle(channel);
+  }
+  context.calls.shutOut(member, 'channel.notMember', { channel });
 };
 
 // Who ends it himself still gets his answer; nothing else is told to him.

@@ -11,12 +11,12 @@ import {
 } from '../protocol/limits.ts';
 import { type Answer, EVENT, encodePart, type Part, type RequestParams } from '../protocol/server.ts';
 import { binaryFrame } from '../protocol/websocket.ts';
-import { type Asker, membershipIn, mustWrite } from './access.ts';
+import { type Asker, mustWrite, placeIn } from './access.ts';
 import type { ServerContext } from './context.ts';
 import { refusedBy } from './notices.ts';
 import type { UploadRow } from './rows.ts';
 
-/** Begins an upload, goes on with one of the same bytes, or says that they are here already. Throws `quota.exceeded`. */
+/** Begins an upload, or goes on with one of the same bytes. Throws `quota.exceeded`. */
 export const beginBlob = async (
   context: ServerContext,
   asker: Asker,
@@ -34,7 +34,7 @@ const beginInTurn = async (
   const going = await store.getUploadOf(member.id, channel as ChannelId, hash as BlobHash);
   if (going !== undefined) {
     const receivedBytes = await blobs.part(going.id, 0, new Uint8Array());
-    return { upload: going.id, receivedBytes, done: false };
+    return { upload: going.id, receivedBytes };
   }
   const isFull = (await store.countFileBytes(member.id)) + sizeBytes > MEMBER_FILES_BYTES_MAX;
   if (isFull || (await store.countUploads(member.id)) >= UPLOADS_MAX) throw new SottoError('quota.exceeded');
@@ -50,7 +50,7 @@ const beginInTurn = async (
     expiresAt: now + UPLOAD_MS,
   };
   await store.putUpload(row);
-  return { upload: row.id, receivedBytes: 0, done: false };
+  return { upload: row.id, receivedBytes: 0 };
 };
 
 // Who may not write may not bring files either. Into one's own inbox everybody may.
@@ -58,22 +58,23 @@ const mustTake = async (
   context: ServerContext,
   { channel, member }: Pick<UploadRow, 'channel' | 'member'>,
 ): Promise<void> => {
-  const membership = await membershipIn(context, member, channel, 'read');
-  const row = membership === undefined ? undefined : await context.store.getChannel(channel);
-  if (membership !== undefined && row !== undefined) mustWrite(context, membership, row);
+  const place = await placeIn(context, member, channel, 'read');
+  if (place !== undefined) mustWrite(context, place);
 };
 
 /** Takes the next bytes of an upload of the asker's. Throws `file.unknown`, `file.offset` with what is here. */
 export const takePart = async (
-  { store, blobs }: ServerContext,
+  { store, blobs, clock }: ServerContext,
   { member }: Pick<Asker, 'member'>,
   part: Part,
 ): Promise<{ readonly receivedBytes: number }> => {
   const row = await store.getUpload(part.upload as RowId);
   if (row === undefined || row.member !== member.id) throw new SottoError('file.unknown');
   if (part.offset + part.body.length > row.size) throw new SottoError('request.invalid', { details: { why: 'size' } });
-  const receivedBytes = await blobs.part(row.id, part.offset, part.body);
-  return { receivedBytes };
+  // Who goes on with it has as long again, said once in a while: each time is a commit.
+  const until = clock.now() + UPLOAD_MS;
+  if (row.expiresAt < until - UPLOAD_MS / 2) await store.putUploadExpiry(row.id, until);
+  return { receivedBytes: await blobs.part(row.id, part.offset, part.body) };
 };
 
 /** The upload is whole: from now on who reads the channel may fetch it. */

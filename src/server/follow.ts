@@ -173,9 +173,9 @@ export class Follow {
     });
   }
 
-  /** A node may have missed something (its bus was down, a peer is gone): looks at the heads of all channels. */
-  checkAll(): Step[] {
-    return [...this.#channels.keys()].map((channel) => ({ kind: 'check', channel }));
+  /** Whether anything of a channel is taken. */
+  follows(channel: ChannelId): boolean {
+    return this.#channels.has(channel);
   }
 
   /** Where the channel is; undefined while its first head is not known. */

@@ -246,7 +246,6 @@ const visible = async (
   const membership = await context.store.getMembership(row.id, member);
   const inside = membership?.state === 'joined' || membership?.state === 'invited';
   if (membership?.state === 'banned' || (row.isPrivate && !inside)) return undefined;
-  const known = await context.states.get(row.id);
   return {
     id: row.id,
     name: row.name,
@@ -254,7 +253,7 @@ const visible = async (
     private: row.isPrivate,
     history: row.history,
     archived: row.archivedAt !== null,
-    members: known?.state.members.size ?? 0,
+    members: await context.store.countJoined(row.id),
     joined: membership?.state === 'joined',
     invited: membership?.state === 'invited',
     head: await headObject(context, row.id),

@@ -71,9 +71,10 @@ export class Hub<R extends Reader> implements AsyncDisposable {
     await waiting.promise;
   }
 
-  /** Finished frames after a cursor, when they are in memory; none when there is nothing newer; undefined: ask the log. */
-  since(channel: ChannelId, cursor: Cursor): readonly Frame[] | undefined {
-    return this.#follow.since(channel, cursor);
+  /** Finished frames after a cursor, when they are in memory, and where they end; none when there is nothing newer; undefined: ask the log. */
+  since(channel: ChannelId, cursor: Cursor): { readonly frames: readonly Frame[]; readonly to: Cursor } | undefined {
+    const frames = this.#follow.since(channel, cursor);
+    return frames && { frames, to: this.#follow.cursor(channel) ?? cursor };
   }
 
   /** The log has lost bodies up to a place: no frame of them stays in memory. */
@@ -94,19 +95,20 @@ export class Hub<R extends Reader> implements AsyncDisposable {
 
   #committed(published: readonly Published[]): void {
     const now = this.#ports.clock.monotonic();
-    const batches = new Map<ChannelId, { first: number; epoch: number; lastId: EventId; frames: Frame[] }>();
+    const batches = new Map<
+      ChannelId,
+      { readonly first: number; readonly epoch: number; readonly lastId: EventId; readonly frames: Frame[] }
+    >();
     for (const { draft, outcome } of published) {
       const stored: Stored = { ...draft, ...outcome, kind: draft.kind, hash: NO_HASH };
       if (draft.kind === EVENT.control)
         this.#ports.states.follow(draft.channel, { ...stored, hash: sha256(draft.body) });
       for (const change of draft.changes) if (change.kind === 'erase') this.#follow.forget(draft.channel, change.seq);
-      const frame = frameOf(draft.channel, outcome.epoch, stored);
-      const batch = batches.get(draft.channel);
-      if (batch === undefined)
-        batches.set(draft.channel, { first: outcome.seq, epoch: outcome.epoch, lastId: draft.id, frames: [frame] });
-      else {
-        batch.frames.push(frame);
-        batch.lastId = draft.id;
+      if (this.#follow.follows(draft.channel)) {
+        const { epoch, seq: first } = outcome;
+        const batch = batches.get(draft.channel) ?? { first, epoch, lastId: draft.id, frames: [] };
+        batch.frames.push(frameOf(draft.channel, epoch, stored));
+        batches.set(draft.channel, { ...batch, lastId: draft.id });
       }
       if (!this.#ports.ends(draft)) continue;
       const told = batches.get(draft.channel);

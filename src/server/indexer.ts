@@ -2,7 +2,7 @@
 import type { Cancel } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
 import type { ChannelId } from '../protocol/ids.ts';
-import { INDEX_MS } from '../protocol/limits.ts';
+import { INDEX_MS, RECONCILE_MS } from '../protocol/limits.ts';
 import type { ServerContext } from './context.ts';
 import { byId, pages } from './pages.ts';
 import type { StateStore } from './state-store.ts';
@@ -62,7 +62,7 @@ export class Indexer implements Disposable {
       return await this.#context.search.reconcile(doc);
     } catch (error) {
       // A full disk: at the next time.
-      if (!isPassing(error)) throw error;
+      if (expectedError(error) === undefined) throw error;
       this.#context.journal.warn('search.notReconciled', {});
       return undefined;
     }
@@ -94,5 +94,3 @@ export class Indexer implements Disposable {
     }
   }
 }
-
-const isPassing = (error: unknown): boolean => expectedError(error) !== undefined || error instanceof LogError;

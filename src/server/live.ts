@@ -3,12 +3,11 @@ import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, EventId } from '../protocol/ids.ts';
 import { GAP_MS, RESUME_CHANNELS_MAX, ROOM_PAGE_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import { type Answer, EVENT, type RequestParams, type WireHead } from '../protocol/server.ts';
-import { type Asker, membershipIn } from './access.ts';
+import { type Asker, firstVisible, placeIn } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';
 import type { Cursor, Head, PageLimit, Stored } from './event-log.ts';
 import type { Ticket } from './fanout.ts';
 import { frameOf } from './frames.ts';
-import type { MembershipRow } from './rows.ts';
 
 const PAGE: PageLimit = { events: ROOM_PAGE_MAX, bytes: ROOM_PAGE_BYTES_MAX };
 
@@ -24,12 +23,12 @@ const wireHead = ({ epoch, seq, id, prunedTo }: Head): WireHead => ({ epoch, seq
 /** A page of events, then the answer. Who joined a `joined` channel sees nothing from before. */
 export const page = async (
   context: ServerContext,
-  { peer, membership }: Asker,
+  { peer, place }: Asker,
   params: RequestParams<'log.page'>,
   request: number,
 ): Promise<Answer<'log.page'>> => {
   const channel = params.channel as ChannelId;
-  const from = await firstVisible(context, channel, membership);
+  const from = firstVisible(place);
   const limit: PageLimit = { events: params.limit, bytes: ROOM_PAGE_BYTES_MAX };
   const before = params.at === undefined ? params.before : (await context.log.seqAt(channel, params.at)) + 1;
   const events =
@@ -70,10 +69,8 @@ export const resume = async (
   const tickets = wanted.map(([id]) => context.fanout.begin(peer, id));
   try {
     const places: number[] = [];
-    for (const [id] of wanted) {
-      const membership = await membershipIn(context, session.member, id as ChannelId, 'read');
-      places.push(await firstVisible(context, id as ChannelId, membership));
-    }
+    for (const [id] of wanted)
+      places.push(firstVisible(await placeIn(context, session.member, id as ChannelId, 'read')));
     const channels: Answer<'resume'>['channels'] = {};
     for (const [i, [id, [epoch, seq, last]]] of wanted.entries()) {
       const cursor: Cursor = { epoch, seq, id: last as EventId | null };
@@ -102,9 +99,16 @@ const resumeOne = async (
   for (;;) {
     await hub.follow(channel);
     if (ticket.isOver) throw new SottoError('channel.notMember');
-    const frames = at.seq + 1 >= from ? hub.since(channel, at) : undefined;
-    if (frames !== undefined) {
-      for (const frame of frames) peer.send(frame);
+    const known = at.seq + 1 >= from ? hub.since(channel, at) : undefined;
+    if (known !== undefined) {
+      let waited = false;
+      for (const frame of known.frames)
+        if (!peer.send(frame)) {
+          waited = true;
+          await context.room(peer);
+        }
+      at = known.to;
+      if (waited && peer.isOpen) continue;
       // In this very turn: nothing can come between the last frame and the subscription.
       if (peer.isOpen) fanout.subscribe(ticket);
       return first ?? { recovered: true, head: await headObject(context, channel) };
@@ -134,15 +138,4 @@ export const sendAll = async (
   events: readonly Stored[],
 ): Promise<void> => {
   for (const event of events) if (!peer.send(frameOf(channel, epoch, event, request))) await context.room(peer);
-};
-
-/** The first seq a member may read: in a `joined` channel that of their own join. */
-export const firstVisible = async (
-  { store }: ServerContext,
-  channel: ChannelId,
-  membership: MembershipRow | undefined,
-): Promise<number> => {
-  if (membership === undefined) return 0;
-  const row = await store.getChannel(channel);
-  return row?.history === 'joined' ? membership.joinedSeq : 0;
 };

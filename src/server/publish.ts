@@ -15,7 +15,7 @@ import {
 } from '../protocol/limits.ts';
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
 import { EVENT, type Publish } from '../protocol/server.ts';
-import { type Asker, membershipIn, mustWrite } from './access.ts';
+import { type Asker, mustWrite, placeIn } from './access.ts';
 import { type Change, changesAuthority } from './changes.ts';
 import type { ServerContext } from './context.ts';
 import type { Draft, Outcome } from './event-log.ts';
@@ -83,15 +83,12 @@ const contentOf = async (context: ServerContext, { member }: Publisher, wanted: 
   const channel = wanted.channel as ChannelId;
   // First how far the log is: whatever forbids it later is not seen below, and makes it stale.
   const [head] = await context.log.heads([channel]);
-  const [membership, row] = await Promise.all([
-    membershipIn(context, member.id, channel, 'read'),
-    context.store.getChannel(channel),
-  ]);
-  if (membership === undefined || row === undefined) throw new SottoError('channel.unknown');
-  mustWrite(context, membership, row);
+  const place = await placeIn(context, member.id, channel, 'read');
+  if (place === undefined) throw new SottoError('channel.unknown');
+  mustWrite(context, place);
+  const { row, membership } = place;
   const changes: Change[] = [];
-  const isModerator = membership.role !== 'member';
-  if (row.slowMs > 0 && !isModerator) changes.push({ kind: 'slow', intervalMs: row.slowMs });
+  if (row.slowMs > 0 && membership?.role === 'member') changes.push({ kind: 'slow', intervalMs: row.slowMs });
   if (wanted.ttlSeconds > 0) changes.push({ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 });
   const draft: Draft = {
     channel,
@@ -103,9 +100,9 @@ const contentOf = async (context: ServerContext, { member }: Publisher, wanted: 
     changes,
   };
   return async () => {
-    const place = placed(await context.append(draft));
+    const ok = placed(await context.append(draft));
     if (row.encryption === 'open') context.indexer.due(channel);
-    return place;
+    return ok;
   };
 };
 
@@ -133,7 +130,7 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
   if (channel === SERVER_CHANNEL) throw new SottoError('channel.unknown');
   for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
     const known = await context.states.get(channel);
-    if (known !== undefined) await membershipIn(context, who.member.id, channel, 'see');
+    if (known !== undefined) await placeIn(context, who.member.id, channel, 'see');
     const event = await openControl(context, who, wanted, known?.state);
     const why = judgeControl(known?.state, event);
     if (why !== undefined) throw new SottoError('event.refused', { details: { why } });

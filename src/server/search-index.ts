@@ -8,6 +8,7 @@ import { matchOf, type Term } from '../protocol/search-words.ts';
 import { EVENT } from '../protocol/server.ts';
 import type { Database } from '../sqlite/open.ts';
 import type { Epoch, EventLog, Seq, Stored } from './event-log.ts';
+import type { Turn } from './turn.ts';
 import { Turns } from './turns.ts';
 
 const SCHEMA = `
@@ -27,18 +28,25 @@ export type Found = { readonly seqs: readonly Seq[]; readonly more: boolean };
 export class SearchIndex implements Disposable {
   readonly #db: Database;
   readonly #log: EventLog;
+  /** The rest of the process has its turn after each batch. */
+  readonly #turn: Turn;
   /** One fill of a channel at a time: two would take the same events. */
   readonly #filling = new Turns<ChannelId>();
 
-  private constructor(db: Database, log: EventLog) {
+  private constructor(db: Database, log: EventLog, turn: Turn) {
     this.#db = db;
     this.#log = log;
+    this.#turn = turn;
   }
 
   /** Opens the file, or begins a new one when it is damaged or of another epoch. `openFile` opens it in the server's way. */
-  static open(path: string, openFile: (path: string) => Database, log: EventLog, epoch: Epoch): SearchIndex {
+  static open(
+    path: string,
+    openFile: (path: string) => Database,
+    { log, turn, epoch }: { readonly log: EventLog; readonly turn: Turn; readonly epoch: Epoch },
+  ): SearchIndex {
     const db = openedWhole(path, openFile, epoch) ?? emptied(path, openFile, epoch);
-    return new SearchIndex(db, log);
+    return new SearchIndex(db, log, turn);
   }
 
   /** Takes the next events of an open channel. False when it is level with the log. Rejects as the log does. */
@@ -121,6 +129,7 @@ export class SearchIndex implements Disposable {
         last.seq,
       );
     });
+    await this.#turn();
     return true;
   }
 

@@ -4,25 +4,24 @@ import type { ChannelId } from '../protocol/ids.ts';
 import { ROOM_PAGE_BYTES_MAX, SEARCH_BATCHES_MAX } from '../protocol/limits.ts';
 import { termsOf } from '../protocol/search-words.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
-import type { Asker } from './access.ts';
+import { type Asker, firstVisible } from './access.ts';
 import type { ServerContext } from './context.ts';
 import type { Stored } from './event-log.ts';
-import { firstVisible, sendAll } from './live.ts';
+import { sendAll } from './live.ts';
 
 /** Events with all words, newest first, then the answer. Throws `request.refused` where the server reads nothing, `request.invalid`. */
 export const search = async (
   context: ServerContext,
-  { peer, membership }: Asker,
+  { peer, place }: Asker,
   params: RequestParams<'log.search'>,
   request: number,
 ): Promise<Answer<'log.search'>> => {
   const channel = params.channel as ChannelId;
-  const row = await context.store.getChannel(channel);
-  if (row?.encryption !== 'open') throw new SottoError('request.refused');
+  if (place?.row.encryption !== 'open') throw new SottoError('request.refused');
   const terms = termsOf(params.query);
   if (terms.length === 0) throw new SottoError('request.invalid', { details: { why: 'query' } });
   for (let batches = 0; batches < SEARCH_BATCHES_MAX; batches++) if (!(await context.search.fill(channel))) break;
-  const from = await firstVisible(context, channel, membership);
+  const from = firstVisible(place);
   const before = params.before ?? Number.MAX_SAFE_INTEGER;
   const { seqs, more } = context.search.find(channel, terms, { from, before, limit: params.limit });
   const events: Stored[] = [];

@@ -57,7 +57,7 @@ export class ServerStore implements AsyncDisposable {
     this.blobs = directoryBlobStore(paths.blobs);
     const { epoch = 0 } = db.get<{ epoch: number }>('SELECT epoch FROM server') ?? {};
     const openFile = (path: string) => openSearchDatabase(path, paths.database, key);
-    this.search = SearchIndex.open(paths.search, openFile, this.log, epoch);
+    this.search = SearchIndex.open(paths.search, openFile, { log: this.log, turn, epoch });
   }
 
   /** Throws `server.unknown`, `server.running`, `keyFile.*`, `database.*`, `disk.*`. */

@@ -2,10 +2,9 @@
 import { ed25519Public } from '../crypto/primitives.ts';
 import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
-import { isErrorCode } from '../protocol/errors.ts';
+import { isErrorCode, ProtocolError } from '../protocol/errors.ts';
 import { type EventId, idOf, type RowId, timedId } from '../protocol/ids.ts';
 import { DRAIN_MS_MAX, DRAIN_RETRY_MS, SERVER_RATES } from '../protocol/limits.ts';
-import { CLOSE } from '../protocol/websocket.ts';
 import { Alerts } from './audit.ts';
 import { CallLinks } from './call-links.ts';
 import { tellBusy, tellCall } from './call-requests.ts';
@@ -272,7 +271,7 @@ const jobPortsOf = (context: ServerContext): JobPorts => {
     tidy: async () => {
       for (const rate of Object.values(context.rates)) rate.sweep(clock.monotonic());
       await finishErasures(context);
-      await context.indexer.reconcile();
+      context.indexer.reconcile();
     },
   };
 };

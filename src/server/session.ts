@@ -13,8 +13,9 @@ import {
   REQUESTS,
 } from '../protocol/server.ts';
 import { CLOSE, textFrame } from '../protocol/websocket.ts';
-import { type Asker, mayCall, membershipIn } from './access.ts';
+import { type Asker, mayCall, placeIn } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';
+import { endTelling } from './endings.ts';
 import { takePart } from './files.ts';
 import { HANDLERS } from './handlers.ts';
 import { greet, login, logout } from './login.ts';
@@ -103,12 +104,12 @@ const admit = async (context: ServerContext, peer: Peer, needs: Needs, channel: 
   const { session, member } = await present(context, peer);
   if (needs.role === 'admin' && member.role === 'member') throw new SottoError('request.notAllowed');
   if (needs.role === 'owner' && member.role !== 'owner') throw new SottoError('request.notAllowed');
-  if (needs.channel === undefined || channel === undefined) return { peer, session, member, membership: undefined };
-  const membership =
+  if (needs.channel === undefined || channel === undefined) return { peer, session, member, place: undefined };
+  const place =
     needs.channel === 'call'
       ? await mayCall(context, member.id, channel as ChannelId)
-      : await membershipIn(context, member.id, channel as ChannelId, needs.channel);
-  return { peer, session, member, membership };
+      : await placeIn(context, member.id, channel as ChannelId, needs.channel);
+  return { peer, session, member, place };
 };
 
 const answer = (context: ServerContext, peer: Peer, id: number, ask: () => Promise<object>): void => {

@@ -60,6 +60,40 @@ const headOf = async ({ channel }: Room) => (await alice.client.events('log.page
 /** Where a member was told last, and of what kind that was. */
 const lastOf = (member: Member, channel: ChannelId) => member.events.filter((one) => one.channel === channel).at(-1);
 
+test('who comes back to more than a socket takes gets it as they read it, and is told what follows', async () => {
+  const bob = await newcomer();
+  const cursors: Record<string, [number, number, string]> = {};
+  const rooms: Room[] = [];
+  for (let n = 0; n < 4; n++) {
+    const room = await alice.create(`room${++made}`);
+    await alice.control(room, { op: 'add', member: bob.id });
+    // All of it is in memory from here on.
+    await alice.hear(room.channel);
+    const id = hosted.server.context.eventId();
+    const { epoch, seq } = await alice.say(room.channel, 'first', id);
+    for (let i = 0; i < 7; i++) await alice.say(room.channel, `${i}`.repeat(36 * 1024));
+    cursors[room.channel] = [epoch, seq, id];
+    rooms.push(room);
+  }
+  const { channels } = await bob.client.request('resume', { cursors });
+  expect(Object.values(channels).map(({ recovered }) => recovered)).toEqual([true, true, true, true]);
+  const heard = ({ channel }: Room) => bob.texts(channel).map((text) => text[0]);
+  expect(rooms.map(heard)).toEqual(rooms.map(() => ['0', '1', '2', '3', '4', '5', '6']));
+  for (const { channel } of rooms) await alice.say(channel, 'last');
+  await expect.poll(() => rooms.map((room) => heard(room).at(-1))).toEqual(['l', 'l', 'l', 'l']);
+});
+
+test('what nobody hears any more is not kept in memory, whoever ended it', async () => {
+  const { hub } = hosted.server.context;
+  const before = hub.ringBytes;
+  const { room, bob } = await withMember();
+  await alice.say(room.channel, 'for a moment');
+  expect(hub.ringBytes).toBeGreaterThan(before);
+  await owner.client.request('member.ban', { member: bob.id, banned: true });
+  expect((await bob.closed).code).toBe('server.banned');
+  expect(hub.ringBytes).toBe(before);
+});
+
 describe('publishes', () => {
   test('of one connection never overtake each other, whatever their kind', async () => {
     const { room, bob } = await withMember();
