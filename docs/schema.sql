@@ -1,4 +1,4 @@
--- The account database: schema 1, and what schema 2 changes. Generated from the code by `npm run docs`.
+-- The account database: schema 1, and what schemas 2 to 4 change. Generated from the code by `npm run docs`.
 
 -- the one account of this file: derived keys, never the root secret
 CREATE TABLE account (
@@ -467,3 +467,27 @@ ALTER TABLE files ADD COLUMN blob BLOB;
 ALTER TABLE events ADD COLUMN channel_row INTEGER;
 ALTER TABLE events ADD COLUMN member_row INTEGER;
 ALTER TABLE events ADD COLUMN server_id INTEGER;
+
+-- schema 3
+
+CREATE TABLE member_links (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  contact_id INTEGER NOT NULL REFERENCES contacts (id) ON DELETE CASCADE,
+  server_key BLOB NOT NULL,
+  -- whom I take them for there, once I have told them who I am
+  member_row INTEGER REFERENCES members (id) ON DELETE SET NULL,
+  -- the member key that they have shown to be theirs there
+  member_key BLOB,
+  UNIQUE (contact_id, server_key)
+) STRICT;
+CREATE INDEX member_links_member ON member_links (member_row) WHERE member_row IS NOT NULL;
+
+-- schema 4
+
+ALTER TABLE channels DROP COLUMN chain;
+ALTER TABLE room_events DROP COLUMN chain;
+-- SHA-256 of the stored body; null where another log may hold something else
+ALTER TABLE room_events ADD COLUMN hash BLOB;
+-- the first name that somebody had here, once they have another
+ALTER TABLE members ADD COLUMN former TEXT NOT NULL DEFAULT '';
+CREATE INDEX members_former ON members (server_id, former) WHERE former <> '';

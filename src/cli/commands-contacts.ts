@@ -4,7 +4,7 @@ import { asWord } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { drawn, each, first, optional } from './give.ts';
 import { contactDetailText, contactText, whyText } from './show.ts';
-import { serverWhyText } from './show-rooms.ts';
+import { gapText, serverWhyText } from './show-rooms.ts';
 
 const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
 const requestArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'request' };
@@ -197,7 +197,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     doc: 'explain what is in the way of a contact, or of a channel or member: how their server stands',
     args: [contactArg],
     flags: { retry: { doc: 'try now' } },
-    methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry'],
+    methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry', 'channel.show'],
     run: async (context) => {
       const client = await context.connect();
       const about = first(context);
@@ -221,6 +221,8 @@ export const CONTACT_COMMANDS: readonly Command[] = [
             context.flags.has('retry') ? await client.call('server.retry', { server: server.id }) : server,
             serverWhyText,
           );
+        const { gaps = [] } = about.startsWith('#') ? await client.call('channel.show', { channel: about }) : {};
+        for (const gap of gaps) context.out.say(gapText(gap));
       }
     },
   },

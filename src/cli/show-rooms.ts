@@ -100,6 +100,10 @@ export const channelText = (channel: ChannelObject): string =>
         ]),
   ].join('  ');
 
+/** Something that is missing in a channel, or was shown and does not count. */
+export const gapText = ({ fromSeq, toSeq, reason }: NonNullable<ChannelObject['gaps']>[number]): string =>
+  `${fromSeq === 0 ? '' : fromSeq === toSeq ? `at ${fromSeq}: ` : `${fromSeq} to ${toSeq}: `}${safeLine(reason)}`;
+
 /** A channel with its members and gaps. */
 export const channelDetailText = (channel: ChannelObject): string =>
   [
@@ -109,7 +113,7 @@ export const channelDetailText = (channel: ChannelObject): string =>
     ...(channel.retentionMs === undefined || channel.retentionMs === 0
       ? []
       : [`kept     ${Math.round(channel.retentionMs / 86_400_000)} days on the server`]),
-    ...(channel.gaps ?? []).map((gap) => `gap      ${gap.fromSeq} to ${gap.toSeq}: ${safeLine(gap.reason)}`),
+    ...(channel.gaps ?? []).map((gap) => `gap      ${gapText(gap)}`),
     ...(channel.members ?? []).map(
       (member) =>
         `${member.verified ? '◆' : '◇'} ${safeName(member.name)}  ${member.role}${member.mutedUntil === undefined ? '' : '  muted'}`,

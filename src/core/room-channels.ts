@@ -1,10 +1,9 @@
 // What a person does with channels: create, join, leave, and everything that a control event says.
 import { makeKeyWrap, openKeyWrap, openPreviousKey } from '../crypto/channel-key.ts';
 import { judgeControl } from '../crypto/channel-state.ts';
-import { sha256 } from '../crypto/primitives.ts';
 import { channelOf, creationScope, type EventHeader, headOf, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
-import { type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { type DeviceId, type EventId, ID_BYTES, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { STALE_TRIES_MAX } from '../protocol/limits.ts';
 import { type Control, channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import { EVENT, type ServerChannel } from '../protocol/server.ts';
@@ -23,10 +22,11 @@ import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { tellOwnDevices } from './room-devices.ts';
+import { ourView } from './room-doubts.ts';
 import { replayUpTo } from './room-history.ts';
 import { newEventId } from './room-outbox.ts';
 import { retryPending } from './room-pending.ts';
-import { replayControls } from './room-receive.ts';
+import { creationIn } from './room-receive.ts';
 
 export type NewChannel = {
   readonly name: string;
@@ -123,6 +123,8 @@ export const joinChannel = async (
 ): Promise<number> => {
   const connection = await connectionOf(core, server, wanted.timeoutMs);
   const { channel } = await connection.request('channel.find', { name: wanted.name });
+  if (channel.name !== channelNameOf(wanted.name))
+    throw new SottoError('event.forged', { message: 'The server shows another channel than the one asked for' });
   const rowId = await meetChannel(core, connection, server, channel);
   const row = mustHave(core, rowId);
   if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, wanted.passphrase);
@@ -138,7 +140,10 @@ export const joinChannel = async (
   await connection.open(rowId);
   await core.queue.call(() =>
     commit(core, () => {
-      if (mustHave(core, rowId).state === 'joining') patchChannel(core.db, rowId, { state: 'joined' });
+      const now = mustHave(core, rowId);
+      const isIn = stateOfJson(now.membership)?.members.has(idOf<MemberId>(server.memberId)) === true;
+      // Also who was shut out on the server's word alone.
+      if (isIn && now.state !== 'joined') patchChannel(core.db, rowId, { state: 'joined' });
     }),
   );
   await tellJoined(core, server, channel.id);
@@ -187,37 +192,33 @@ const meetChannel = async (
   said: ServerChannel,
 ): Promise<number> => {
   const known = getChannelById(core.db, server.id, idBytes(said.id));
-  const after = known === undefined ? 0 : (stateOfJson(known.membership)?.seq ?? 0);
-  const held = known !== undefined && known.lastSeq > 0 && known.state === 'joined';
-  if (held) return known.id;
-  const { events } = await connection.client.events('log.control', { channel: said.id, after });
-  const rowId =
-    known?.id ??
-    (await core.queue.call(() => {
-      const [creation] = events;
-      const hash = creation === undefined ? undefined : sha256(creation.body);
-      if (hash === undefined || idOf(hash.subarray(0, 16)) !== said.id)
-        throw new SottoError('event.forged', { message: 'The server shows a channel that is not the one it names' });
-      return commit(core, (changes) =>
-        keepChannel(core, changes, server, {
-          channelId: idBytes(said.id),
-          hash,
-          name: said.name,
-          encryption: said.encryption,
-          isPrivate: said.private,
-          history: said.history,
-          state: 'invited',
-        }),
-      );
-    }));
-  await replayControls(core, connection, rowId, events);
-  const state = stateOfJson(mustHave(core, rowId).membership);
-  // What a channel is comes from its signed creation; a server that says otherwise is not believed.
-  if (state === undefined || state.name !== said.name || state.encryption !== said.encryption)
+  if (known !== undefined && known.lastSeq > 0 && known.state === 'joined') return known.id;
+  const rowId = known?.id ?? (await keepCreated(core, connection, server, said));
+  await replayUpTo(core, connection, rowId, { end: Number.MAX_SAFE_INTEGER, isFresh: false });
+  return rowId;
+};
+
+// What a channel is comes from its signed creation: of a server that says otherwise nothing is kept.
+const keepCreated = async (
+  core: Core,
+  connection: RoomConnection,
+  server: ServerRow,
+  said: ServerChannel,
+): Promise<number> => {
+  const { events } = await connection.client.events('log.control', { channel: said.id });
+  const created = events[0] === undefined ? undefined : await creationIn(core, connection, events[0]);
+  const { control } = created ?? {};
+  if (created === undefined || control?.op !== 'create' || idOf(created.hash.subarray(0, ID_BYTES)) !== said.id)
+    throw new SottoError('event.forged', { message: 'The server shows a channel that is not the one it names' });
+  const { name, encryption, private: isPrivate, history } = control;
+  if (name !== said.name || encryption !== said.encryption || isPrivate !== said.private || history !== said.history)
     throw new SottoError('event.forged', {
       message: 'The server tells of this channel what its creation does not say',
     });
-  return rowId;
+  const kept = { channelId: idBytes(said.id), hash: created.hash, name, encryption, isPrivate, history };
+  return core.queue.call(() =>
+    commit(core, (changes) => keepChannel(core, changes, server, { ...kept, state: 'invited' })),
+  );
 };
 
 /** Unwraps the keys of a passphrase channel: that of now, and where newcomers may read everything those before. */
@@ -321,8 +322,7 @@ const signAndPublish = async (
     ...baseHeader(server, newEventId(core)),
     epoch: state.epoch,
     n: Math.max(row.sent, state.counted.get(idOf<DeviceId>(server.deviceId)) ?? 0) + 1,
-    seenSeq: row.chain === null ? 0 : row.lastSeq,
-    seenHash: headOf(row.chain ?? ZERO_HASH),
+    ...ourView(core, row, state, idOf<MemberId>(server.memberId)),
     membersHead: headOf(state.head),
   };
   const { control, keep } =

@@ -5,7 +5,9 @@ import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts
 import { idOf } from '../protocol/ids.ts';
 import {
   ROOM_BATCH_EVENTS_MAX,
+  ROOM_INCOMING_BYTES_MAX,
   ROOM_INCOMING_MAX,
+  ROOM_NOTICES_MAX,
   SERVER_RETRY_MS_MAX,
   SERVER_RETRY_MS_MIN,
 } from '../protocol/limits.ts';
@@ -66,6 +68,10 @@ export class RoomConnection {
   readonly met = new Set<string>();
   /** Channels that could not be brought level, and why: the others go on. */
   readonly faults = new Map<number, SottoError>();
+  /** Members without keys, and since when, by the monotonic clock. */
+  readonly keyless = new Map<number, number>();
+  /** What was told of members on this connection. */
+  readonly told = new Set<string>();
   state: ConnectionState = 'off';
   nextRetryAt: number | undefined;
   lastError: SottoError | undefined;
@@ -77,6 +83,9 @@ export class RoomConnection {
   #attempts = 0;
   #cancelRetry: Cancel = () => {};
   #incoming: LogEvent[] = [];
+  #incomingBytes = 0;
+  /** Notices that came and were not acted on yet. */
+  #notices = 0;
   #taking: Promise<void> | undefined;
   #meeting: Promise<void> = Promise.resolve();
   /** Channels whose history is being fetched: live events of them wait for it. */
@@ -196,6 +205,8 @@ export class RoomConnection {
     this.#client = client;
     this.met.clear();
     this.faults.clear();
+    this.told.clear();
+    this.keyless.clear();
     const answer = await client.login(
       { seed: row.deviceSeed, certificate: row.certificate },
       {
@@ -228,16 +239,7 @@ export class RoomConnection {
       inboxSeq === 0 ? [answer.inbox.epoch, 0, null] : [epoch, inboxSeq, inboxId === null ? null : idOf(inboxId)];
     const { channels } = await this.request('resume', { cursors: { [inbox]: cursor } });
     const resumed = channels[inbox];
-    if (resumed !== undefined && !resumed.recovered)
-      await this.#core.queue.call(() =>
-        commit(this.#core, () =>
-          patchServer(this.#core.db, this.serverId, {
-            epoch: resumed.head.epoch,
-            inboxSeq: resumed.head.seq,
-            inboxId: resumed.head.id === null ? null : Buffer.from(resumed.head.id, 'hex'),
-          }),
-        ),
-      );
+    if (resumed !== undefined && !resumed.recovered) await this.#readInboxAgain(inbox, resumed.head);
     // Keys for channels come before what they open.
     await this.taken();
     const ours = listChannels(this.#core.db, this.serverId).filter(
@@ -245,12 +247,33 @@ export class RoomConnection {
     );
     for (let at = 0; at < ours.length; at += CHANNELS_AT_ONCE) {
       const some = ours.slice(at, at + CHANNELS_AT_ONCE);
-      const level = await resumeChannels(this, some);
+      const level = await resumeChannels(this.#core, this, some);
       await this.taken();
       for (const channel of some) if (!level.has(channel.id)) await this.#resumeChannel(channel.id);
     }
     await this.meet();
     await levelMarks(this.#core, this);
+  }
+
+  // The inbox is another one, or has lost what came since: what it has is read, and what we have had does not count again.
+  async #readInboxAgain(inbox: string, head: Answer<'login'>['inbox']): Promise<void> {
+    const core = this.#core;
+    const from = head.prunedTo;
+    await core.queue.call(() =>
+      commit(core, (changes) => {
+        patchServer(core.db, this.serverId, { epoch: head.epoch, inboxSeq: from, inboxId: null });
+        changes.event({ kind: 'channel.gap', detail: `messages to you may be missing on ${this.row.label}` });
+      }),
+    );
+    for (let after = from; after < head.seq; ) {
+      const { events } = await this.client.events('log.page', { channel: inbox, after });
+      await this.take(events);
+      after = events.at(-1)?.seq ?? head.seq;
+    }
+    const { epoch, inboxSeq, inboxId } = this.row;
+    await this.request('resume', {
+      cursors: { [inbox]: [epoch, inboxSeq, inboxId === null ? null : idOf(inboxId)] },
+    });
   }
 
   async #resumeChannel(channelRow: number): Promise<void> {
@@ -271,7 +294,9 @@ export class RoomConnection {
 
   #event(event: LogEvent): void {
     this.#incoming.push(event);
-    if (this.#incoming.length > ROOM_INCOMING_MAX) return this.#client?.close('behind');
+    this.#incomingBytes += event.body.length;
+    if (this.#incoming.length > ROOM_INCOMING_MAX || this.#incomingBytes > ROOM_INCOMING_BYTES_MAX)
+      return this.#client?.close('behind');
     if (this.#taking !== undefined) return;
     this.#taking = this.#takeAll().then(
       () => {
@@ -279,7 +304,7 @@ export class RoomConnection {
       },
       (error: unknown) => {
         this.#taking = undefined;
-        this.#incoming = [];
+        this.#forgetIncoming();
         if (expectedError(error) === undefined) this.#core.queue.post(() => Promise.reject(error));
         else this.#client?.close('intake');
       },
@@ -291,8 +316,15 @@ export class RoomConnection {
       const channel = this.#incoming[0]?.channel;
       let length = 0;
       while (length < ROOM_BATCH_EVENTS_MAX && this.#incoming[length]?.channel === channel) length++;
-      await this.#takeBatch(this.#incoming.splice(0, length));
+      const batch = this.#incoming.splice(0, length);
+      for (const { body } of batch) this.#incomingBytes -= body.length;
+      await this.#takeBatch(batch);
     }
+  }
+
+  #forgetIncoming(): void {
+    this.#incoming = [];
+    this.#incomingBytes = 0;
   }
 
   async #takeBatch(events: readonly LogEvent[]): Promise<void> {
@@ -327,14 +359,20 @@ export class RoomConnection {
   }
 
   #notice(notice: Notice): void {
-    this.#core.queue.post(() => onNotice(this.#core, this, notice));
+    // What is told in passing may be lost in passing.
+    if (this.#notices >= ROOM_NOTICES_MAX) return;
+    this.#notices++;
+    this.#core.queue.post(() => {
+      this.#notices--;
+      return onNotice(this.#core, this, notice);
+    });
   }
 
   #closed(client: ServerClient, error: SottoError): void {
     if (this.#client !== client) return;
     this.#client = undefined;
     this.#loggedIn = false;
-    this.#incoming = [];
+    this.#forgetIncoming();
     this.presence.clear();
     // While it is being opened, what waits there fails of it.
     if (this.state === 'online') this.#failed(error);

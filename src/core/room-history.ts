@@ -1,25 +1,32 @@
 // Fetches what is not held of a channel: its control events from the creation on, its history, and then what comes live.
-import { expectedError } from '../protocol/errors.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
-import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
-import type { LogEvent, WireHead } from '../protocol/server.ts';
-import { type ChannelRow, getChannel, patchChannel, putGap } from '../store/channels.ts';
+import { ROOM_LEVEL_TRIES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import type { WireHead } from '../protocol/server.ts';
+import { type ChannelRow, getChannel, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
-import { lastRoomSeq } from '../store/room-events.ts';
+import { forgetLog, lastRoomSeq } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { doubt } from './room-doubts.ts';
 import { replayControls } from './room-receive.ts';
 
 /** Brings a channel level with the server and stays subscribed. Throws `server.*`, `channel.*`. */
 export const openChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
   const channel = idOf(rowOf(core, channelRow).channelId);
   if (rowOf(core, channelRow).lastSeq === 0) await begin(core, connection, channelRow);
-  for (;;) {
-    const cursors = { [channel]: cursorOf(rowOf(core, channelRow)) };
-    const { channels } = await connection.request('resume', { cursors });
+  for (let tries = 0; tries < ROOM_LEVEL_TRIES_MAX; tries++) {
+    const row = rowOf(core, channelRow);
+    const { channels } = await connection.request('resume', { cursors: { [channel]: cursorOf(row) } });
     const resumed = channels[channel];
-    if (resumed === undefined || resumed.recovered) return;
+    if (resumed === undefined) return;
+    if (isRecovered(row, resumed)) {
+      await connection.taken();
+      if (isLevel(core, channelRow, resumed)) return;
+      await pages(core, connection, channelRow);
+      continue;
+    }
     // The log is another one, or has lost what we held: a visible gap, and on from the first event it still has.
     const isOther = isOtherLog(rowOf(core, channelRow), resumed.head);
     await core.queue.call(() => beginAgain(core, channelRow, resumed.head));
@@ -27,6 +34,7 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
     await replayUpTo(core, connection, channelRow, { end, isFresh: isOther });
     await pages(core, connection, channelRow);
   }
+  throw new SottoError('server.invalid', { message: 'The server never tells the whole of a channel' });
 };
 
 /**
@@ -34,6 +42,7 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
  * others, and of all when the server refuses one, nothing has changed.
  */
 export const resumeChannels = async (
+  core: Core,
   connection: RoomConnection,
   channels: readonly ChannelRow[],
 ): Promise<ReadonlySet<number>> => {
@@ -44,10 +53,23 @@ export const resumeChannels = async (
     if (expectedError(error) === undefined) throw error;
     return undefined;
   });
-  return new Set(
-    held.filter(({ channelId }) => answer?.channels[idOf(channelId)]?.recovered === true).map(({ id }) => id),
-  );
+  await connection.taken();
+  const level = held.filter((row) => {
+    const resumed = answer?.channels[idOf(row.channelId)];
+    return resumed !== undefined && isRecovered(row, resumed) && isLevel(core, row.id, resumed);
+  });
+  return new Set(level.map(({ id }) => id));
 };
+
+type Resumed = { readonly recovered: boolean; readonly head: WireHead };
+
+// Nothing can have been recovered of another log, or of one that ends before what we hold.
+const isRecovered = ({ epoch, lastSeq }: ChannelRow, { recovered, head }: Resumed): boolean =>
+  recovered && head.epoch === epoch && head.seq >= lastSeq;
+
+// What was promised has come before the answer, unless the server shows less than it says there is.
+const isLevel = (core: Core, channelRow: number, { head }: Resumed): boolean =>
+  rowOf(core, channelRow).lastSeq >= head.seq;
 
 const cursorOf = ({ epoch, lastSeq, lastId }: ChannelRow): [number, number, string | null] => [
   epoch,
@@ -89,16 +111,18 @@ const begin = async (core: Core, connection: RoomConnection, channelRow: number)
   if (event === undefined) return;
   await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh: false });
   await core.queue.call(() =>
-    commit(core, () => {
+    commit(core, (changes) => {
       const held = lastRoomSeq(core.db, channelRow);
       if (held > 0 && event.seq > held + 1)
-        putGap(core.db, channelRow, { fromSeq: held + 1, toSeq: event.seq - 1, reason: 'you were not in the channel' });
+        doubt(core, changes, channelRow, {
+          fromSeq: held + 1,
+          toSeq: event.seq - 1,
+          reason: 'you were not in the channel',
+        });
       patchChannel(core.db, channelRow, {
         epoch: event.epoch,
         firstSeq: held > 0 ? rowOf(core, channelRow).firstSeq : event.seq,
         lastSeq: event.seq - 1,
-        // Of what came before we know no hash: what others have seen is compared from our first event on.
-        chain: event.seq === 1 ? new Uint8Array(32) : null,
         // Each event is judged by what the channel was at its place.
         ...(event.seq === 1 ? { membership: '' } : {}),
       });
@@ -118,14 +142,15 @@ export const replayUpTo = async (
   { end, isFresh }: { readonly end: number; readonly isFresh: boolean },
 ): Promise<void> => {
   const { channelId, membership } = rowOf(core, channelRow);
-  const controls: LogEvent[] = [];
-  for (let after = isFresh ? 0 : (stateOfJson(membership)?.seq ?? 0); after + 1 < end; ) {
+  const first = isFresh ? 0 : (stateOfJson(membership)?.seq ?? 0);
+  for (let after = first; after + 1 < end; ) {
     const { events, answer } = await connection.client.events('log.control', { channel: idOf(channelId), after });
-    controls.push(...events.filter(({ seq }) => seq < end));
+    // Page by page: what is not signed ends it before the next one is asked for.
+    const controls = events.filter(({ seq }) => seq < end);
+    await replayControls(core, connection, channelRow, controls, isFresh && after === first);
     after = events.at(-1)?.seq ?? after;
-    if (!answer.more || events.length === 0) break;
+    if (!answer.more || events.length === 0) return;
   }
-  await replayControls(core, connection, channelRow, controls, isFresh);
 };
 
 const pages = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
@@ -137,13 +162,28 @@ const pages = async (core: Core, connection: RoomConnection, channelRow: number)
       limit: ROOM_PAGE_MAX,
     });
     if (events.length > 0) await connection.take(events);
+    const [next] = events;
+    if (next !== undefined && next.seq > rowOf(core, channelRow).lastSeq + 1 && next.seq <= answer.head.seq) {
+      await core.queue.call(() => passOver(core, channelRow, next.seq - 1));
+      continue;
+    }
     const now = rowOf(core, channelRow).lastSeq;
     if (events.length === 0 || now === lastSeq || now >= answer.head.seq) return;
   }
 };
 
-// A server that was restored from a backup has another epoch, or less than we have seen.
-const isOtherLog = (row: ChannelRow, head: WireHead): boolean => head.epoch !== row.epoch || head.seq < row.lastSeq;
+// It has what comes next, and does not show what lies between.
+const passOver = (core: Core, channelRow: number, upTo: number): void =>
+  commit(core, (changes) => {
+    const { lastSeq } = rowOf(core, channelRow);
+    if (upTo <= lastSeq) return;
+    doubt(core, changes, channelRow, { fromSeq: lastSeq + 1, toSeq: upTo, reason: 'the server does not show it' });
+    patchChannel(core.db, channelRow, { lastSeq: upTo, lastId: null });
+  });
+
+// A server that was restored from a backup has another epoch, or less than we have seen, or something else where we have it.
+const isOtherLog = (row: ChannelRow, head: WireHead): boolean =>
+  head.epoch !== row.epoch || head.seq < row.lastSeq || (row.lastId !== null && head.prunedTo <= row.lastSeq);
 
 const beginAgain = (core: Core, channelRow: number, head: WireHead): void =>
   commit(core, (changes) => {
@@ -151,8 +191,9 @@ const beginAgain = (core: Core, channelRow: number, head: WireHead): void =>
     const other = isOtherLog(row, head);
     if (!other && head.prunedTo <= row.lastSeq) return;
     const from = other ? head.seq : head.prunedTo;
-    putGap(core.db, channelRow, {
-      fromSeq: row.lastSeq + 1,
+    if (other) forgetLog(core.db, channelRow, from);
+    doubt(core, changes, channelRow, {
+      fromSeq: Math.min(row.lastSeq + 1, from),
       toSeq: from,
       reason: other ? 'the server has another history than before' : 'the server no longer keeps it',
     });
@@ -160,9 +201,7 @@ const beginAgain = (core: Core, channelRow: number, head: WireHead): void =>
       epoch: head.epoch,
       lastSeq: from,
       lastId: head.id === null || from !== head.seq ? null : Buffer.from(head.id, 'hex'),
-      chain: null,
     });
-    changes.event({ kind: 'channel.gap', channelRow, detail: `${row.lastSeq + 1} to ${from}` });
   });
 
 const rowOf = (core: Core, channelRow: number): ChannelRow => {

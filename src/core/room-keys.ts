@@ -1,6 +1,8 @@
 // Sender keys of members channels: ours, made anew when it must be, and given to every device before the next message.
 import { devicesWithoutKey, OwnChain, rotationDue, TheirChain } from '../crypto/sender-key.ts';
+import { expectedError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId, timedId } from '../protocol/ids.ts';
+import { KEYLESS_MS_MAX } from '../protocol/limits.ts';
 import type { Direct } from '../protocol/room-direct.ts';
 import {
   type ChannelRow,
@@ -18,6 +20,8 @@ import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { doubt } from './room-doubts.ts';
+import { memberName } from './room-names.ts';
 import { learnMembers } from './room-people.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 
@@ -29,11 +33,36 @@ export const shareKeys = async (core: Core, connection: RoomConnection, channelR
   if (channel === undefined || channel.encryption !== 'members' || channel.state !== 'joined') return;
   await learnPresent(core, connection, channel);
   const members = await core.queue.call(() => withoutKey(core, connection.row, channelRow));
-  for (const member of members) {
+  for (const member of members)
+    if (await isReady(core, connection, member)) await share(core, connection, channelRow, member);
+    else await core.queue.call(() => leaveOut(core, channelRow, member));
+};
+
+/** Whether sessions with a member stand. Who has bad keys, or none for a while, is left out: all others can read. */
+const isReady = async (core: Core, connection: RoomConnection, member: MemberRow): Promise<boolean> => {
+  try {
     await beginSessions(core, connection, member.id);
-    await share(core, connection, channelRow, member);
+    return true;
+  } catch (error) {
+    const { code, details } = expectedError(error) ?? {};
+    if (code === 'member.keyRefused' || code === 'member.unknown') return false;
+    // Their keys may be asked for again in hours only.
+    if (code === 'rate.limited' && Number(details?.retryAfterMs) > KEYLESS_MS_MAX) return false;
+    if (code !== 'member.unreachable') throw error;
+    // A device that came just now brings its keys in a moment.
+    const since = connection.keyless.get(member.id) ?? core.clock.monotonic();
+    connection.keyless.set(member.id, since);
+    if (core.clock.monotonic() - since < KEYLESS_MS_MAX) throw error;
+    return false;
   }
 };
+
+const leaveOut = (core: Core, channelRow: number, member: MemberRow): void =>
+  commit(core, (changes) => {
+    const seq = getChannel(core.db, channelRow)?.lastSeq ?? 0;
+    const reason = `${memberName(core.db, member.id)} cannot read what you write: the server shows no keys of theirs`;
+    doubt(core, changes, channelRow, { fromSeq: seq, toSeq: seq, reason });
+  });
 
 /** Seals a signed event with our chain; what is given must be written in the transaction that keeps the body. */
 export const sealForMembers = async (

@@ -3,6 +3,7 @@
 import { memberSecrets, readDeviceCertificate } from '../crypto/member.ts';
 import { signalIdentity } from '../crypto/session.ts';
 import { idBytes } from '../protocol/ids.ts';
+import { MEMBER_NAME_CHARS_MAX, NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
 import type { Answer } from '../protocol/server.ts';
 import { getDevice, getMemberById, patchMember, putDevice, putMember } from '../store/members.ts';
 import { getServer, patchServer, putPreKeys } from '../store/servers.ts';
@@ -15,19 +16,21 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
   commit(core, (changes) => {
     const server = getServer(core.db, serverId);
     if (server === undefined) throw new Error('a connection has a server');
+    const { role } = answer.member;
+    const name = answer.member.name.slice(0, MEMBER_NAME_CHARS_MAX);
+    const status = answer.member.status.slice(0, STATUS_TEXT_CHARS_MAX);
     patchServer(core.db, serverId, {
-      name: hello.name.slice(0, 64),
+      name: hello.name.slice(0, NAME_CHARS_MAX),
       state: 'joined',
       invite: '',
-      memberName: answer.member.name,
-      role: answer.member.role,
+      memberName: name,
+      role,
       lastError: '',
       lastErrorAt: null,
       ...(server.inboxSeq === 0 ? { epoch: answer.inbox.epoch } : {}),
     });
     const { memberKey } = memberSecrets(core.serversKey, server.serverKey);
     const known = getMemberById(core.db, serverId, server.memberId);
-    const { name, role, status } = answer.member;
     const row =
       known?.id ??
       putMember(core.db, {

@@ -326,11 +326,12 @@ export const markRoomRead = (core: Core, conversation: ConversationRow, upToRow:
     conversation.id,
     upToRow,
   );
-  const seq = last?.seq ?? 0;
-  if (seq === 0) return;
   const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
   const member = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
   const server = member === undefined ? undefined : getServer(core.db, member.serverId);
+  // A place that a server has only told of is none yet.
+  const seq = Math.min(last?.seq ?? 0, channel?.lastSeq ?? Number.MAX_SAFE_INTEGER);
+  if (seq === 0) return;
   commit(core, (changes) => {
     const isNews = conversation.unread > 0;
     markReadUpTo(core, changes, conversation, seq, { receipts: true });

@@ -64,9 +64,12 @@ export const levelMarks = async (core: Core, connection: RoomConnection): Promis
   }
 };
 
-const readElsewhere = (core: Core, channel: ChannelRow, seq: number): void => {
+const readElsewhere = (core: Core, channel: ChannelRow, said: number): void => {
   const conversation = getConversationOfChannel(core.db, channel.id);
-  if (conversation === undefined || seq <= (getChannel(core.db, channel.id)?.readSeq ?? 0)) return;
+  const { lastSeq, readSeq } = getChannel(core.db, channel.id) ?? channel;
+  // Nobody has read what has not come yet.
+  const seq = Math.min(said, lastSeq);
+  if (conversation === undefined || seq <= readSeq) return;
   commit(core, (changes) => {
     patchChannel(core.db, channel.id, { readSeq: seq });
     markReadUpTo(core, changes, conversation, seq, { receipts: false });

@@ -3,14 +3,21 @@ import { compareCertificate, type DeviceCertificate, memberIdOf, readDeviceCerti
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
-import { DEVICES_ASKED_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import {
+  CHANNEL_MEMBERS_MAX,
+  DEVICES_ASKED_MAX,
+  DEVICES_MAX,
+  MEMBER_NAME_CHARS_MAX,
+  ROOM_PAGE_MAX,
+  STATUS_TEXT_CHARS_MAX,
+} from '../protocol/limits.ts';
 import type { LogEvent, ServerDevice, ServerMember } from '../protocol/server.ts';
 import {
   type DeviceRow,
   getMemberById,
   hasDevice,
+  isNameOfAnother,
   listDevices,
-  listMembersByName,
   type MemberRow,
   patchMember,
   putDevice,
@@ -52,28 +59,34 @@ export const learnMembers = async (core: Core, connection: RoomConnection, ids: 
   }
 };
 
-/** The member of this name now; asks the server when none is known. Throws `member.unknown`. */
+/** The member of this name; asks the server when none is known. Throws `member.unknown`, `name.ambiguous` for a name that moved. */
 export const learnByName = async (core: Core, connection: RoomConnection, name: string): Promise<MemberRow> => {
   const { members } = await connection.request('member.list', { names: [name] });
-  const [found] = members;
+  const found = members.find((one) => one.name === name);
   if (found === undefined)
     throw new SottoError('member.unknown', { message: `There is no member ${JSON.stringify(name)}` });
   await learnMembers(core, connection, [found.id]);
   const row = getMemberById(core.db, connection.serverId, idBytes(found.id));
   if (row === undefined) throw new SottoError('member.unknown');
+  if (row.name !== name)
+    throw new SottoError('name.ambiguous', {
+      message: `${name} is another person than before, who is called ${row.name} here`,
+      details: { candidates: [row.name] },
+    });
   return row;
 };
 
-/** Fetches everybody. */
+/** Fetches everybody, but no more than a server can have. */
 export const learnAll = async (core: Core, connection: RoomConnection): Promise<void> => {
-  for (let after: string | undefined; ; ) {
+  let after: string | undefined;
+  for (let learned = 0; learned < CHANNEL_MEMBERS_MAX; learned += ROOM_PAGE_MAX) {
     const { members, more } = await connection.request('member.list', {
       limit: ROOM_PAGE_MAX,
       ...(after === undefined ? {} : { after }),
     });
     await core.queue.call(() =>
       commit(core, (changes) => {
-        for (const member of members) keepMember(core, changes, connection, member);
+        for (const member of members.slice(0, ROOM_PAGE_MAX)) keepMember(core, changes, connection, member);
       }),
     );
     after = members.at(-1)?.id;
@@ -82,38 +95,35 @@ export const learnAll = async (core: Core, connection: RoomConnection): Promise<
 };
 
 /**
- * Keeps what a server says of a member whose id is that of the key it shows; another key is another person. A name that moved
- * from one person to another is said.
+ * Keeps what a server says of a member whose id is that of the key it shows; another key is another person. A name that is, or
+ * was first, somebody else's here stays theirs: the newcomer has the beginning of the id behind it, and that is said.
  */
 export const keepMember = (core: Core, changes: Changes, connection: RoomConnection, said: ServerMember): void => {
-  const { serverKey } = connection.row;
+  const { serverId } = connection;
   const memberKey = new Uint8Array(Buffer.from(said.key, 'base64'));
-  if (memberKey.length !== 32 || memberIdOf(serverKey, memberKey) !== said.id) return refuse(core, 'event.forged');
-  const known = getMemberById(core.db, connection.serverId, idBytes(said.id));
-  const name = said.name.slice(0, 64);
+  if (memberIdOf(connection.row.serverKey, memberKey) !== said.id) return refuse(core, 'event.forged');
+  const memberId = idBytes(said.id);
+  const known = getMemberById(core.db, serverId, memberId);
   if (known === undefined && !isPrimeOrderKey(memberKey)) return refuse(core, 'key.invalid');
-  const namesakes = listMembersByName(core.db, name).filter(
-    (one) => one.serverId === connection.serverId && idOf(one.memberId) !== said.id,
-  );
+  const wanted = said.name.slice(0, MEMBER_NAME_CHARS_MAX);
+  const isTaken = wanted !== '' && isNameOfAnother(core.db, serverId, memberId, wanted);
+  const name = isTaken ? `${wanted}-${said.id.slice(0, 8)}` : wanted;
+  const { role } = said;
+  const status = said.status.slice(0, STATUS_TEXT_CHARS_MAX);
   const row =
-    known?.id ??
-    putMember(core.db, {
-      serverId: connection.serverId,
-      memberId: idBytes(said.id),
-      memberKey,
+    known?.id ?? putMember(core.db, { serverId, memberId, memberKey, name, role, status, createdAt: changes.at });
+  if (known !== undefined) {
+    const isRenamed = known.name !== name && known.name !== '';
+    patchMember(core.db, row, {
       name,
-      role: said.role,
-      status: said.status,
-      createdAt: changes.at,
+      role,
+      status,
+      ...(isRenamed && known.former === '' ? { former: known.name } : {}),
     });
-  if (known !== undefined) patchMember(core.db, row, { name, role: said.role, status: said.status.slice(0, 512) });
-  // Who is a contact is so by key; that the server calls them something else now is said.
-  if (known?.contactId != null && known.name !== '' && known.name !== name)
-    changes.event({ kind: 'member.renamed', memberRow: row, detail: `was ${known.name}` });
-  for (const other of namesakes) {
-    patchMember(core.db, other.id, { name: '' });
-    changes.event({ kind: 'member.renamed', memberRow: row, detail: `${name} is another person than before` });
+    if (isRenamed) changes.event({ kind: 'member.renamed', memberRow: row, detail: `was ${known.name}` });
   }
+  if (isTaken && known?.name !== name)
+    changes.event({ kind: 'member.renamed', memberRow: row, detail: `${wanted} is another person than before` });
 };
 
 const keepDevices = (
@@ -125,15 +135,26 @@ const keepDevices = (
 ): void => {
   const member = getMemberById(core.db, connection.serverId, idBytes(memberId));
   if (member === undefined) return;
-  for (const said of devices) {
+  // To look at a certificate takes a while: a member has no more than so many.
+  for (const said of devices.slice(0, DEVICES_MAX)) {
     try {
       keepDevice(core, changes, connection, member, said);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       refuse(core, error.code);
+      tellOnce(changes, connection, member, 'the server shows a device that is not theirs');
     }
   }
 };
+
+/** Tells once on a connection what a server shows of somebody that is not theirs. */
+export const tellOnce = (changes: Changes, { told }: RoomConnection, member: MemberRow, detail: string): void => {
+  const what = `${member.id} ${detail}`;
+  if (told.has(what) || told.size >= TOLD_MAX) return;
+  told.add(what);
+  changes.event({ kind: 'member.device', memberRow: member.id, detail });
+};
+const TOLD_MAX = 1_000;
 
 const keepDevice = (
   core: Core,

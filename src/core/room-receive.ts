@@ -5,15 +5,7 @@ import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
 import { judgeContent, mayErase } from '../crypto/channel-state.ts';
 import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
-import {
-  creationScope,
-  type EventHeader,
-  headOf,
-  historyHash,
-  openEvent,
-  type Scope,
-  ZERO_HASH,
-} from '../crypto/room-event.ts';
+import { creationScope, type EventHeader, headOf, openEvent, type Scope, ZERO_HASH } from '../crypto/room-event.ts';
 import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
@@ -35,21 +27,26 @@ import {
   getSenderKey,
   patchChannel,
   patchChannelDevice,
-  putGap,
   putSenderKey,
 } from '../store/channels.ts';
 import { getMemberById, getSigningKey, listDeviceIds, type MemberRow } from '../store/members.ts';
-import { getMessageById, patchMessage } from '../store/messages.ts';
-import { chainAt, countUncounted, type PendingRow, putPending, putRoomEvent } from '../store/room-events.ts';
-import { getRoomOutboxByEvent, type RoomOutboxRow } from '../store/room-outbox.ts';
+import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
+import { eventIdAt, type PendingRow, putPending, putRoomEvent } from '../store/room-events.ts';
+import {
+  getRoomOutboxByEvent,
+  listRoomOutboxPlaced,
+  type RoomOutboxRow,
+  removeRoomOutbox,
+} from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { controlToJson, stateOfJson, stateToJson } from './channel-json.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { applyContent, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { doubt, doubtEvent, isElsewhere, lookBack } from './room-doubts.ts';
 import { afterControl } from './room-members.ts';
 import { knowSenders } from './room-people.ts';
-import { ownCommitted } from './room-send.ts';
+import { ownCommitted, ownLost } from './room-send.ts';
 
 /** A channel while a batch is taken: the row as it will be, and the replayed state. */
 type Taking = {
@@ -59,7 +56,6 @@ type Taking = {
   state: ChannelState | undefined;
   lastSeq: number;
   lastId: Uint8Array<ArrayBuffer> | null;
-  chain: Uint8Array<ArrayBuffer> | null;
   /** Of devices, as far as they were stepped on here, by device and epoch. */
   readonly chains: Map<string, SteppedChain>;
   readonly learned: ReadonlySet<string>;
@@ -107,11 +103,11 @@ export const receiveRoom = async (
     state: stateOfJson(row.membership),
     lastSeq: row.lastSeq,
     lastId: row.lastId,
-    chain: row.chain,
     chains: new Map(),
     learned,
   };
   const opened: { readonly event: LogEvent; readonly opened: Opened }[] = [];
+  const elsewhere = events.find((event) => event.seq <= row.lastSeq && isElsewhere(core, row, event));
   let stop: Took = {};
   let next = row.lastSeq + 1;
   for (const event of events) {
@@ -130,19 +126,25 @@ export const receiveRoom = async (
     // Who may do what in the events behind depends on this one.
     if (one.kind === 'control') previewControl(taking, event, one);
   }
-  if (opened.length === 0) return stop;
+  if (opened.length === 0 && elsewhere === undefined) return stop;
   const before = stateOfJson(row.membership);
   taking.state = before;
   commit(core, (changes) => {
+    if (elsewhere !== undefined)
+      doubt(core, changes, row.id, {
+        fromSeq: elsewhere.seq,
+        toSeq: row.lastSeq,
+        reason: 'the server shows something else where it has shown us this',
+      });
     for (const one of opened) store(taking, changes, one.event, one.opened);
     for (const { deviceId, keyEpoch, chain } of taking.chains.values())
       putSenderKey(core.db, { channelRow: row.id, deviceId, keyEpoch }, chain.serialize());
     patchChannel(core.db, row.id, {
       lastSeq: taking.lastSeq,
       lastId: taking.lastId,
-      chain: taking.chain,
       ...(taking.state === undefined || taking.state === before ? {} : { membership: stateToJson(taking.state) }),
     });
+    lookForOurs(taking, changes);
   });
   return stop;
 };
@@ -174,6 +176,18 @@ export const replayControls = async (
   });
 };
 
+/** The hash and content of what a server shows as the creation of a channel. Throws ProtocolError `event.*`. */
+export const creationIn = async (
+  core: Core,
+  connection: RoomConnection,
+  event: LogEvent,
+): Promise<{ readonly hash: Uint8Array<ArrayBuffer>; readonly control: Control | UnknownControl }> => {
+  await knowSenders(core, connection, [event]);
+  const hash = sha256(event.body);
+  const { control } = openControl(core, connection.row, { hash }, undefined, event);
+  return { hash, control };
+};
+
 // Signing keys are those of certificates that the member's own key has signed.
 const signingKeys =
   (core: Core, serverId: number) =>
@@ -183,13 +197,13 @@ const signingKeys =
     return getSigningKey(core.db, row.id, idBytes(device));
   };
 
-const scopeOf = (server: ServerRow, row: ChannelRow, isCreation: boolean): Scope =>
+const scopeOf = (server: ServerRow, row: Pick<ChannelRow, 'hash'>, isCreation: boolean): Scope =>
   isCreation ? creationScope(server.serverKey) : { serverId: server.serverKey, channelHash: row.hash };
 
 const openControl = (
   core: Core,
   server: ServerRow,
-  row: ChannelRow,
+  row: Pick<ChannelRow, 'hash'>,
   state: ChannelState | undefined,
   event: LogEvent,
 ): ControlEvent => {
@@ -302,7 +316,6 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
   const { core, row } = taking;
   const eventId = idBytes(event.id);
   const bodyHash = event.erased ? event.body : sha256(event.body);
-  taking.chain = taking.chain === null ? null : historyHash(taking.chain, event.seq, event.id as EventId, bodyHash);
   taking.lastSeq = event.seq;
   taking.lastId = eventId;
   const member = getMemberById(core.db, taking.server.id, idBytes(event.member));
@@ -311,7 +324,7 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
     eventId,
     memberRow: member?.id ?? null,
     at: event.at,
-    chain: headOf(taking.chain ?? ZERO_HASH),
+    hash: bodyHash,
   };
   const keep = (kind: string, value = '', messageRow: number | null = null): void =>
     putRoomEvent(core.db, row.id, { ...place, kind, value, messageRow });
@@ -323,6 +336,10 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
     case 'closed': {
       // What was here before a restore of the account is here still.
       const held = getMessageById(core.db, conversationOfChannel(core, row).id, eventId);
+      if (isHeldHere(taking, held)) {
+        keep('closed', 'repeated');
+        return doubtEvent(core, changes, row, event, 'repeated');
+      }
       if (held !== undefined && held.state !== 'queued') {
         patchMessage(core.db, held.id, { seq: event.seq });
         return keep('held', '', held.id);
@@ -331,7 +348,7 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
       if (isOwnSealed(taking, event)) return countOwn(taking);
       if (opened.why === 'frame.undecryptable' && member !== undefined)
         return storePending(taking, event, { ...place, memberRow: member.id });
-      return putGap(core.db, row.id, { fromSeq: event.seq, toSeq: event.seq, reason: opened.why });
+      return doubtEvent(core, changes, row, event, opened.why);
     }
     case 'control':
       return storeControl(taking, changes, event, opened, keep);
@@ -339,6 +356,21 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
     case 'content':
       if (member === undefined) throw new Error('what was verified has a member');
       return storeContent(taking, changes, { event, opened, member, keep });
+  }
+};
+
+// What is held at its place in this very log is shown again; what comes from before a restore is not.
+const isHeldHere = ({ core, row }: Taking, held: MessageRow | undefined): boolean => {
+  const at = held?.seq == null ? undefined : eventIdAt(core.db, row.id, held.seq);
+  return at !== undefined && held !== undefined && Buffer.from(at).equals(held.messageId);
+};
+
+/** What the server said it had stored of ours, and now shows something else in its place. */
+const lookForOurs = ({ core, row, lastSeq }: Taking, changes: Changes): void => {
+  for (const outbox of listRoomOutboxPlaced(core.db, row.id, lastSeq)) {
+    const shown = eventIdAt(core.db, row.id, outbox.seq ?? 0);
+    if (shown !== undefined && Buffer.from(shown).equals(outbox.eventId)) removeRoomOutbox(core.db, outbox.id);
+    else ownLost(core, changes, row, outbox);
   }
 };
 
@@ -391,7 +423,8 @@ const storeControl = (
   const [outcome] = outcomes;
   if (outcome?.kind === 'refused') {
     keep('refused', outcome.why);
-    return refuse(taking.core, 'event.refused');
+    refuse(taking.core, 'event.refused');
+    return doubtEvent(taking.core, changes, taking.row, event, outcome.why);
   }
   taking.state = state;
   count(taking, header);
@@ -429,9 +462,11 @@ const storeContent = (
   const why = repeated(taking, header) ?? judgeContent(state, { header, kind: content.kind, at: event.at });
   if (why !== undefined) {
     keep('refused', why);
-    return refuse(core, 'event.refused');
+    refuse(core, 'event.refused');
+    return doubtEvent(core, changes, taking.row, event, why);
   }
-  lookBack(taking, changes, header);
+  // Of what is sealed here only its place is new.
+  if (opened.kind === 'content') lookBack(core, changes, taking.row, state, event, header);
   count(taking, header);
   const scene = sceneOf(taking, changes);
   if (opened.kind === 'mine') ownCommitted(scene, opened.outbox);
@@ -456,31 +491,6 @@ const sceneOf = ({ core, server, row, state }: Taking, changes: Changes): RoomSc
 const repeated = ({ core, row }: Taking, header: EventHeader): string | undefined => {
   const known = getChannelDevice(core.db, row.id, idBytes(header.device));
   return known !== undefined && known.n > 0 && header.n <= known.n ? 'repeated' : undefined;
-};
-
-// What was erased or did not open has a count that nobody sees.
-const unseen = ({ core, row }: Taking, { sender }: EventHeader): number => {
-  const member = getMemberById(core.db, row.serverId, idBytes(sender));
-  return member === undefined ? 0 : countUncounted(core.db, row.id, member.id);
-};
-
-/** What an event says about those before it: a count that jumps and a history that differs are shown, not hidden. */
-const lookBack = (taking: Taking, changes: Changes, header: EventHeader): void => {
-  const { core, row } = taking;
-  const known = getChannelDevice(core.db, row.id, idBytes(header.device));
-  if (known !== undefined && known.n > 0 && header.n > known.n + 1 && header.n > known.n + 1 + unseen(taking, header)) {
-    putGap(core.db, row.id, {
-      fromSeq: taking.lastSeq,
-      toSeq: taking.lastSeq,
-      reason: 'the server left something out',
-    });
-    changes.event({ kind: 'channel.gap', channelRow: row.id, detail: 'the server left something out' });
-  }
-  if (taking.chain === null || header.seenSeq === 0 || header.seenSeq < row.firstSeq) return;
-  const ours = chainAt(core.db, row.id, header.seenSeq);
-  if (ours === undefined || Buffer.from(ours).equals(header.seenHash)) return;
-  putGap(core.db, row.id, { fromSeq: header.seenSeq, toSeq: taking.lastSeq, reason: 'history differs' });
-  changes.event({ kind: 'channel.gap', channelRow: row.id, detail: 'somebody was shown another history' });
 };
 
 const count = ({ core, row, server }: Taking, header: EventHeader): void => {

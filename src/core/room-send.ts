@@ -1,13 +1,13 @@
 // What goes to a server: each conversation's outbox in its order, one at a time, sealed when its turn comes and resent as it was.
 
 import { sealBody } from '../crypto/channel-key.ts';
-import { headOf, type Scope, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
+import { headOf, type Scope, signEvent } from '../crypto/room-event.ts';
 import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
 import { SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
 import { type Direct, isOwn } from '../protocol/room-direct.ts';
-import { EVENT } from '../protocol/server.ts';
+import { EVENT, type Placed } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
 import { getMember } from '../store/members.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
@@ -26,9 +26,9 @@ import { type Changes, type Core, commit } from './core.ts';
 import type { RoomScene } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { mirror } from './room-devices.ts';
+import { doubt, ourView } from './room-doubts.ts';
 import { sealForMembers, shareKeys } from './room-keys.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
-import type { Published } from './server-client.ts';
 
 // After these the same bytes may be tried again; after others the message has failed.
 const RETRIED: ReadonlySet<ErrorCode> = new Set([
@@ -235,17 +235,16 @@ export class RoomSender {
     const state = stateOfJson(channel.membership);
     if (state === undefined) throw new SottoError('channel.notMember');
     const scope: Scope = { serverId: server.serverKey, channelHash: channel.hash };
+    const me = idOf<MemberId>(server.memberId);
     return signEvent(
       scope,
       {
         epoch: state.epoch,
         id: idOf<EventId>(row.eventId),
-        sender: idOf<MemberId>(server.memberId),
+        sender: me,
         device: idOf<DeviceId>(server.deviceId),
         n,
-        // Where we know no hash of what came before, we have seen nothing that can be compared.
-        seenSeq: channel.chain === null ? 0 : channel.lastSeq,
-        seenHash: headOf(channel.chain ?? ZERO_HASH),
+        ...ourView(this.#core, channel, state, me),
         membersHead: headOf(state.head),
         kind: EVENT.content,
       },
@@ -329,7 +328,7 @@ type To = Pick<RoomOutboxRow, 'channelRow' | 'memberRow'>;
 const laneOf = ({ channelRow, memberRow }: To): string => (channelRow === null ? `m${memberRow}` : `c${channelRow}`);
 
 /** The server has committed it. In a channel its row stays until the event itself comes; elsewhere it goes. */
-const answered = (core: Core, id: number, published: Published): void =>
+const answered = (core: Core, id: number, published: Placed): void =>
   commit(core, (changes) => {
     const row = getRoomOutbox(core.db, id);
     if (row === undefined) return;
@@ -361,6 +360,19 @@ export const ownCommitted = ({ core, changes }: RoomScene, outbox: RoomOutboxRow
     patchMessage(core.db, message.id, { state: 'sent', reason: '' });
     changes.event({ kind: 'message.sent', messageRow: message.id });
   }
+};
+
+/** The server has said that it stored this, and shows something else in its place. */
+export const ownLost = (core: Core, changes: Changes, channel: ChannelRow, outbox: RoomOutboxRow): void => {
+  const seq = outbox.seq ?? 0;
+  removeRoomOutbox(core.db, outbox.id);
+  const message = outbox.messageRow === null ? undefined : getMessage(core.db, outbox.messageRow);
+  if (message?.state === 'sent') {
+    patchMessage(core.db, message.id, { state: 'failed', reason: 'lost', seq: null });
+    changes.event({ kind: 'message.failed', messageRow: message.id });
+  }
+  const reason = 'the server does not show what it said it had stored of yours';
+  doubt(core, changes, channel.id, { fromSeq: seq, toSeq: seq, reason });
 };
 
 const failed = (core: Core, id: number, code: string): void =>

@@ -8,13 +8,12 @@ import { type DeviceId, type EventId, idBytes, idOf, timedId, timeOfId } from '.
 import { EVENT_BODY_BYTES_MAX } from '../protocol/limits.ts';
 import { padded } from '../protocol/padding.ts';
 import { type Direct, type Envelope, encodeEnvelopes, splitEnvelopes } from '../protocol/room-direct.ts';
-import { EVENT, type Publish } from '../protocol/server.ts';
+import { EVENT, type Placed, type Publish } from '../protocol/server.ts';
 import { type DeviceRow, getMember, listDevices, type MemberRow, putDeviceSession } from '../store/members.ts';
 import { getPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { learnMembers } from './room-people.ts';
-import type { Published } from './server-client.ts';
 
 /** Loads the session with a device; `published` is our own set, for first messages to us. */
 export const deviceSession = (core: Core, server: ServerRow, device: DeviceRow, published?: PreKeySet): SignalSession =>
@@ -35,7 +34,8 @@ export const otherDevices = (core: Core, server: ServerRow, member: MemberRow): 
 
 /**
  * Begins a session with every device of a member that has none, by the bundles the server hands out; asks anew who the
- * devices are. Throws `server.*`, `rate.limited`, `member.unreachable` when a device has published nothing.
+ * devices are. Throws `server.*`, `rate.limited`, `member.keyRefused` for keys of somebody else, `member.unreachable` when a
+ * device has published nothing.
  */
 export const beginSessions = async (core: Core, connection: RoomConnection, memberRow: number): Promise<void> => {
   const member = getMember(core.db, memberRow);
@@ -56,7 +56,12 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
       const bundle = bundles.find((one) => one.device === idOf(device.deviceId));
       if (bundle === undefined) continue;
       const session = deviceSession(core, connection.row, device);
-      await session.startPublished(new Uint8Array(Buffer.from(bundle.bundle, 'base64')), core.clock.now());
+      await session
+        .startPublished(new Uint8Array(Buffer.from(bundle.bundle, 'base64')), core.clock.now())
+        .catch((error: unknown) => {
+          if (!(error instanceof SottoError)) throw error;
+          throw new SottoError('member.keyRefused', { cause: error });
+        });
       commit(core, () => putDeviceSession(core.db, device.id, session.serialize()));
     }
   });
@@ -105,8 +110,8 @@ export const sealDirect = async (
 export const publishDirect = async (
   connection: RoomConnection,
   direct: Pick<Publish, 'body' | 'ttlSeconds'> & { readonly to: string; readonly id: EventId },
-): Promise<Published> => {
-  let published: Published | undefined;
+): Promise<Placed> => {
+  let published: Placed | undefined;
   for (const [i, body] of splitEnvelopes(direct.body, EVENT_BODY_BYTES_MAX).entries())
     published = await connection.client.publish({
       channel: direct.to,

@@ -1,8 +1,8 @@
 // One connection to a server, spoken: greeting and log-in, requests with their answers, publishes, events and notices.
 import { type Greeting, signLogin, verifyHello } from '../crypto/member.ts';
 import type { Cancel, Clock, Random, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../ports.ts';
-import { type ErrorCode, isErrorCode, ProtocolError, SottoError } from '../protocol/errors.ts';
-import { REQUEST_MS_MAX, REQUESTS_IN_FLIGHT_MAX } from '../protocol/limits.ts';
+import { type ErrorCode, ProtocolError, SERVER_CODES, SottoError } from '../protocol/errors.ts';
+import { REQUEST_MS_MAX, REQUESTS_IN_FLIGHT_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import {
   type Answer,
   decodeBinary,
@@ -16,6 +16,8 @@ import {
   type Notice,
   type NoticeName,
   type Part,
+  PLACED,
+  type Placed,
   type Publish,
   REQUESTS,
   type RequestName,
@@ -42,17 +44,15 @@ export type ServerClientOptions = {
 };
 
 type Waiting = {
-  readonly name: RequestName | 'publish';
   readonly resolve: (ok: unknown) => void;
   readonly reject: (error: SottoError) => void;
   readonly cancel: Cancel;
-  /** Events and bytes that come before the answer. */
-  readonly collected: LogEvent[];
+  /** Takes events and bytes that come before the answer; without, none may. */
+  readonly event?: (event: LogEvent) => void;
   readonly part?: (part: Part) => void;
 };
 
-/** What an append became: its place in the log. */
-export type Published = { readonly seq: number; readonly epoch: number; readonly at: number };
+type Before = Pick<Waiting, 'event' | 'part'>;
 
 /** An open connection whose server has proven its key. */
 export class ServerClient {
@@ -91,6 +91,7 @@ export class ServerClient {
       const greeting: Greeting = { origin: target.origin, clientNonce, serverNonce: bytesOf(hello.nonce) };
       const proven = verifyHello(target.serverKey, greeting, bytesOf(hello.proof));
       if (!proven || !same(bytesOf(hello.server), target.serverKey)) throw new SottoError('server.keyChanged');
+      if (!SERVER_VERSIONS.some((version) => version === hello.version)) throw new SottoError('version.unsupported');
       return new ServerClient(options, link, wire, hello, clientNonce);
     } catch (error) {
       link.close(CLOSE.policy, 'refused');
@@ -123,27 +124,47 @@ export class ServerClient {
     return this.#wire.request(name, params);
   }
 
-  /** A request whose answer follows events. */
-  events<Name extends 'log.page' | 'log.control' | 'log.search'>(
+  /** A request whose answer follows events: of the channel that was asked for, in their order, after where it was asked from. */
+  async events<Name extends 'log.page' | 'log.control' | 'log.search'>(
     name: Name,
     params: RequestParamsIn<Name>,
   ): Promise<{ readonly events: readonly LogEvent[]; readonly answer: Answer<Name> }> {
-    return this.#wire.collect(name, params);
+    const events: LogEvent[] = [];
+    const isNewestFirst = name === 'log.search';
+    let last = isNewestFirst ? Number.MAX_SAFE_INTEGER : 'after' in params ? (params.after ?? 0) : 0;
+    const event = (event: LogEvent): void => {
+      const isNext = isNewestFirst ? event.seq < last : event.seq > last;
+      if (event.channel !== params.channel || !isNext || events.length === ROOM_PAGE_MAX)
+        throw new ProtocolError('frame.unexpected');
+      last = event.seq;
+      events.push(event);
+    };
+    const answer = await this.#wire.request(name, params, { event });
+    return { events, answer };
   }
 
   /** Bytes of a blob from `from` on, in order; resolves with its size when they have all come. */
-  fetch(params: RequestParamsIn<'blob.get'>, part: (part: Part) => void): Promise<Answer<'blob.get'>> {
-    return this.#wire.request('blob.get', params, part);
+  fetch(params: RequestParamsIn<'blob.get'>, take: (part: Part) => void): Promise<Answer<'blob.get'>> {
+    let next = params.from ?? 0;
+    const end = next + params.limit;
+    const part = (part: Part): void => {
+      if (part.offset !== next || next + part.body.length > end) throw new ProtocolError('frame.unexpected');
+      next += part.body.length;
+      take(part);
+    };
+    return this.#wire.request('blob.get', params, { part });
   }
 
   /** Resolves when the server has committed it. A repeat under the same id gives the same place. */
-  publish(publish: Omit<Publish, 'request'>): Promise<Published> {
-    return this.#wire.send('publish', (request) => encodePublish({ ...publish, request })) as Promise<Published>;
+  async publish(publish: Omit<Publish, 'request'>): Promise<Placed> {
+    const placed = PLACED.safeParse(await this.#wire.send((request) => encodePublish({ ...publish, request })));
+    if (!placed.success) throw new ProtocolError('frame.invalid', { details: { why: 'answer of publish' } });
+    return placed.data;
   }
 
   /** Sends bytes of an upload; resolves when the server has them. */
   async upload(part: Omit<Part, 'request'>): Promise<void> {
-    await this.#wire.send('publish', (request) => encodePart({ ...part, request }));
+    await this.#wire.send((request) => encodePart({ ...part, request }));
   }
 
   close(reason: string): void {
@@ -168,26 +189,12 @@ class Wire implements ServerLinkEvents {
   request<Name extends RequestName>(
     name: Name,
     params: RequestParamsIn<Name>,
-    part?: (part: Part) => void,
+    before: Before = {},
   ): Promise<Answer<Name>> {
-    return this.send(name, (id) => encodeRequest(id, name, params), part).then((ok) => parse(name, ok));
+    return this.send((id) => encodeRequest(id, name, params), before).then((ok) => parse(name, ok));
   }
 
-  async collect<Name extends RequestName>(
-    name: Name,
-    params: RequestParamsIn<Name>,
-  ): Promise<{ readonly events: readonly LogEvent[]; readonly answer: Answer<Name> }> {
-    const events: LogEvent[] = [];
-    const ok = await this.send(name, (id) => encodeRequest(id, name, params), undefined, events);
-    return { events, answer: parse(name, ok) };
-  }
-
-  send(
-    name: RequestName | 'publish',
-    encode: (id: number) => string | Uint8Array,
-    part?: (part: Part) => void,
-    collected: LogEvent[] = [],
-  ): Promise<unknown> {
+  send(encode: (id: number) => string | Uint8Array, before: Before = {}): Promise<unknown> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     if (this.#waiting.size >= REQUESTS_IN_FLIGHT_MAX)
       return Promise.reject(new SottoError('server.unavailable', { message: 'Too many requests wait for the server' }));
@@ -197,7 +204,7 @@ class Wire implements ServerLinkEvents {
         this.#waiting.delete(id);
         reject(new SottoError('server.unavailable', { message: 'The server did not answer in time' }));
       });
-      this.#waiting.set(id, { name, resolve, reject, cancel, collected, ...(part === undefined ? {} : { part }) });
+      this.#waiting.set(id, { resolve, reject, cancel, ...before });
       const message = encode(id);
       if (typeof message === 'string') this.#link?.text(message);
       else this.#link?.binary(message);
@@ -220,9 +227,13 @@ class Wire implements ServerLinkEvents {
   drained(): void {}
 
   closed(code: number, reason: string): void {
-    const error = new SottoError(isErrorCode(reason) ? reason : 'server.unreachable', {
-      message: `The server is gone: ${reason} (${code})`,
-    });
+    const said = codeOf(reason);
+    const error =
+      said === undefined
+        ? new SottoError('server.unreachable', {
+            message: `The server is gone: ${wordOf(reason) ?? 'without a word'} (${code})`,
+          })
+        : new SottoError(said);
     this.#closed = error;
     for (const waiting of this.#waiting.values()) {
       waiting.cancel();
@@ -263,7 +274,7 @@ class Wire implements ServerLinkEvents {
     if (message.type === 'publish') throw new ProtocolError('frame.unexpected');
     if (message.type === 'event' && message.request === 0) return this.#events.event(message);
     const waiting = this.#waiting.get(message.request);
-    if (message.type === 'event') waiting?.collected.push(message);
+    if (message.type === 'event') waiting?.event?.(message);
     else waiting?.part?.(message);
   }
 }
@@ -274,20 +285,27 @@ const parse = <Name extends RequestName>(name: Name, ok: unknown): Answer<Name> 
   return parsed.data as Answer<Name>;
 };
 
-const errorOf = (error: {
-  code: string;
-  retryAfterMs?: number | undefined;
-  details?: Record<string, unknown> | undefined;
-}) => {
-  const code: ErrorCode = isErrorCode(error.code) ? error.code : 'server.refused';
+// Of an error a server tells the code and a word: the sentences are ours, and codes of what is ours are not its to give.
+const errorOf = ({ code: said, retryAfterMs, details }: ServerError) => {
+  const code = codeOf(said) ?? 'server.refused';
+  const why = wordOf(details?.why);
   return new SottoError(code, {
     details: {
-      ...error.details,
-      ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
-      ...(code === error.code ? {} : { code: error.code }),
+      ...(why === undefined ? {} : { why }),
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      ...(code === said ? {} : { code: wordOf(said) ?? 'unknown' }),
     },
   });
 };
+
+type ServerError = Extract<FromServer, { error: unknown }>['error'];
+
+// A full disk there is none of ours.
+const codeOf = (said: string): ErrorCode | undefined =>
+  said.startsWith('disk.') ? 'server.unavailable' : SERVER_CODES.find((code) => code === said);
+
+const wordOf = (said: unknown): string | undefined =>
+  typeof said === 'string' && /^[a-zA-Z][\w. -]{0,39}$/.test(said) ? said : undefined;
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text, 'base64'));

@@ -9,7 +9,7 @@ import {
   idOf,
   type MemberId,
 } from '../protocol/ids.ts';
-import { EVENT_CONTENT_BYTES_MAX } from '../protocol/limits.ts';
+import { EVENT_CONTENT_BYTES_MAX, HISTORY_SEEN_EVENTS } from '../protocol/limits.ts';
 import { EVENT_KIND, type EventKind } from '../protocol/room-content.ts';
 import { type Bytes, ed25519Sign, ed25519Verify, sha256 } from './primitives.ts';
 
@@ -18,7 +18,7 @@ const VERSION = 1;
 const SIGNATURE_BYTES = 64;
 const U48_MAX = 2 ** 48 - 1;
 const U32_MAX = 0xffff_ffff;
-/** The 32 zero bytes at which every chain of hashes begins. */
+/** The 32 zero bytes at which the chain of controls begins. */
 export const ZERO_HASH: Bytes = new Uint8Array(32);
 
 /** u8 1 ‖ u32 epoch ‖ event id ‖ sender ‖ device ‖ u48 n ‖ u48 seen seq ‖ seen h 16 ‖ members head 16 ‖ u8 kind. */
@@ -32,7 +32,7 @@ export type EventHeader = {
   readonly device: DeviceId;
   /** Counts the events of this device in this channel by one, from 1. */
   readonly n: number;
-  /** The last event its author had, and the first 16 bytes of h there; 0 and zeros for none. */
+  /** The last event its author had, and what the author had seen up to it (`historyHash`); 0 and zeros for none. */
   readonly seenSeq: number;
   readonly seenHash: Bytes;
   /** The first 16 bytes of the chain of controls, as its author had it. */
@@ -117,17 +117,33 @@ export const readEventHeader = (signed: Uint8Array): EventHeader => {
   return { epoch, id, sender, device, n, seenSeq, seenHash, membersHead, kind };
 };
 
-/** h(seq) = SHA-256(h(seq − 1) ‖ u64 seq ‖ event id ‖ SHA-256(stored body)); h(0) is zeros. */
-export const historyHash = (before: Uint8Array, seq: number, id: EventId, bodyHash: Uint8Array): Bytes => {
-  const place = Buffer.alloc(8);
-  place.writeBigUInt64BE(BigInt(seq));
-  return sha256(before, place, idBytes(id), bodyHash);
+/** An event as it stands in a log: `hash` is the SHA-256 of its stored body. */
+export type Seen = { readonly seq: number; readonly eventId: Uint8Array; readonly hash: Uint8Array };
+
+/**
+ * What somebody has seen: the first 16 bytes of SHA-256 of (u64 seq ‖ event id ‖ SHA-256(stored body)) of each of the last
+ * HISTORY_SEEN_EVENTS events, or of all since `from`, the first that its author may read. Undefined when `seen` does not
+ * hold every one of them: then nothing can be said.
+ */
+export const historyHash = (seen: readonly Seen[], { from, to }: { readonly from: number; readonly to: number }) => {
+  const first = firstSeen(from, to);
+  const events = seen.filter(({ seq }) => seq >= first && seq <= to);
+  if (to < first || events.length !== to - first + 1) return undefined;
+  const parts = events.flatMap(({ seq, eventId, hash }) => {
+    const place = Buffer.alloc(8);
+    place.writeBigUInt64BE(BigInt(seq));
+    return [place, eventId, hash];
+  });
+  return headOf(sha256(...parts));
 };
+
+/** Where what somebody has seen up to `to` begins, who may read from `from` on. */
+export const firstSeen = (from: number, to: number): number => Math.max(from, to - HISTORY_SEEN_EVENTS + 1);
 
 /** m(k) = SHA-256(m(k − 1) ‖ SHA-256(control body)); m(0) is zeros. An event names the first 16 bytes. */
 export const membersHash = (before: Uint8Array, bodyHash: Uint8Array): Bytes => sha256(before, bodyHash);
 
-/** The 16 bytes of a chain's hash that events name. */
+/** The 16 bytes of a hash that events name. */
 export const headOf = (hash: Uint8Array): Bytes => new Uint8Array(hash.subarray(0, ID_BYTES));
 
 /**
@@ -138,10 +154,6 @@ export const followsN = (last: number, n: number): 'next' | 'gap' => {
   if (n <= last) throw invalid('n');
   return n === last + 1 ? 'next' : 'gap';
 };
-
-/** Whether the author of an event had the same history as we: `ours` is our h at its `seenSeq`. */
-export const agreesWith = (header: EventHeader, ours: Uint8Array): boolean =>
-  Buffer.from(header.seenHash).equals(headOf(ours));
 
 const encodeHeader = (header: EventHeader): Buffer => {
   const { epoch, n, seenSeq, seenHash, membersHead } = header;

@@ -144,6 +144,11 @@ const ROWS = {
   'device.unknown': [3, 'after-change', 'There is no such device'],
   'server.unavailable': [4, 'later', 'The server cannot answer now'],
   'member.unreachable': [4, 'later', 'The member has published no keys yet: they must connect once more'],
+  'member.keyRefused': [
+    6,
+    'later',
+    'The server shows keys of this member that are not theirs: nothing is sealed for them',
+  ],
   'server.busy': [4, 'later', 'The server is busy: try again in a moment'],
   'server.moved': [4, 'later', 'The server restarts'],
   'rate.limited': [4, 'later', 'Too often: try again later'],
@@ -187,6 +192,53 @@ export const ERROR_CODES = Object.keys(ROWS) as readonly ErrorCode[];
 
 /** Whether a text from another program is one of our codes. */
 export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ROWS, code);
+
+/** What a server of rooms may answer with: every other code is the client's own, and not the server's to give. */
+export const SERVER_CODES: readonly ErrorCode[] = [
+  'call.full',
+  'call.refused',
+  'call.tooMany',
+  'call.unknown',
+  'certificate.invalid',
+  'channel.archived',
+  'channel.banned',
+  'channel.muted',
+  'channel.notMember',
+  'channel.slow',
+  'channel.unknown',
+  'device.unknown',
+  'event.forged',
+  'event.invalid',
+  'event.refused',
+  'event.stale',
+  'file.damaged',
+  'file.unknown',
+  'frame.invalid',
+  'frame.tooLarge',
+  'frame.unexpected',
+  'invite.invalid',
+  'invite.unknown',
+  'key.invalid',
+  'login.needed',
+  'login.refused',
+  'login.second',
+  'member.unknown',
+  'name.invalid',
+  'name.taken',
+  'quota.exceeded',
+  'rate.limited',
+  'registration.closed',
+  'request.invalid',
+  'request.notAllowed',
+  'request.refused',
+  'request.unknownKind',
+  'server.banned',
+  'server.busy',
+  'server.moved',
+  'server.originRefused',
+  'server.unavailable',
+  'version.unsupported',
+];
 
 /** Process exit code of an error. */
 export const exitOf = (code: ErrorCode): number => ROWS[code][0];

@@ -178,6 +178,8 @@ export const CHANNEL_NAME_CHARS_MAX = 32;
 export const TOPIC_CHARS_MAX = 500;
 export const MENTIONS_MAX = 32;
 export const FILE_BLOBS_MAX = 256;
+/** How far back an event tells what its author has seen. */
+export const HISTORY_SEEN_EVENTS = 64;
 /** Members of a channel whose messages are sealed for each of them. */
 export const SEALED_MEMBERS_MAX = 256;
 export const CHANNEL_MEMBERS_MAX = 20_000;
@@ -206,6 +208,8 @@ export const PREKEYS_PUBLISHED = 100;
 export const PREKEYS_LOW = 50;
 /** One-time keys of each kind whose private half a device keeps, and so the most that a server keeps: beyond, the oldest go. */
 export const PREKEYS_KEPT_MAX = 300;
+/** How long a message waits for the keys of a member who has published none. */
+export const KEYLESS_MS_MAX = 30 * SECOND;
 export const PREKEY_ROTATE_MS = 7 * DAY;
 /** How long a signed or last-resort key still opens first messages after its week. */
 export const PREKEY_LATE_MS = 30 * DAY;
@@ -307,6 +311,11 @@ export const BLOB_PARTS_AHEAD_BYTES = 1 * MIB;
 export const ROOM_BATCH_EVENTS_MAX = 64;
 /** Events that came and were not taken yet: more, and the connection ends and resumes later. */
 export const ROOM_INCOMING_MAX = 20_000;
+export const ROOM_INCOMING_BYTES_MAX = 32 * MIB;
+/** Notices that came and were not acted on yet: more are lost. */
+export const ROOM_NOTICES_MAX = 1_000;
+/** How often a channel is brought level before its server is believed to lead us round in a circle. */
+export const ROOM_LEVEL_TRIES_MAX = 8;
 export const SERVER_RETRY_MS_MIN = 1 * SECOND;
 export const SERVER_RETRY_MS_MAX = 60 * SECOND;
 export const DEVICES_MAX = 64;

@@ -4,7 +4,8 @@ import { ID_PATTERN } from './ids.ts';
 import { MEMBER_NAME_CHARS_MAX } from './limits.ts';
 
 export const id = z.string().regex(ID_PATTERN);
-export const time = z.number().int().min(0);
+/** Milliseconds since the epoch, as far as a date goes. */
+export const time = z.number().int().min(0).max(8.64e15);
 export const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 /** Bytes as base64, at most so many. */
 export const base64 = (bytesMax: number) =>
@@ -12,7 +13,8 @@ export const base64 = (bytesMax: number) =>
     .string()
     .max(Math.ceil(bytesMax / 3) * 4)
     .regex(/^[A-Za-z0-9+/]*={0,2}$/);
-export const key = base64(32).length(44);
+/** 32 bytes, no more and no less. */
+export const key = z.string().regex(/^[A-Za-z0-9+/]{43}=$/);
 export const blobHash = z.string().regex(/^[0-9a-f]{64}$/);
 /** Whether a text has no half of a surrogate pair. */
 export const wellFormed = (text: string) => text.isWellFormed();
@@ -22,6 +24,8 @@ export const code = z.string().min(4).max(64);
 export const password = z.string().min(1).max(1024);
 export const cursor = z.tuple([count, count, id.nullable()]);
 export const none = z.object({});
+/** What an append became: its place in the log. */
+export const placed = z.object({ seq: count.min(1), epoch: count, at: time });
 
 /**
  * Who may ask. `before`: anyone, before log-in; `member`: any device that logged in; `admin`, `owner`: of the server.

@@ -31,6 +31,7 @@ import {
   type Needs,
   none,
   password,
+  placed,
   request,
   time,
   token,
@@ -243,6 +244,10 @@ export type RequestName = keyof typeof REQUESTS;
 export type RequestParamsIn<Name extends RequestName> = z.input<(typeof REQUESTS)[Name]['params']>;
 export type RequestParams<Name extends RequestName> = z.output<(typeof REQUESTS)[Name]['params']>;
 export type Answer<Name extends RequestName> = z.infer<(typeof REQUESTS)[Name]['ok']>;
+
+/** The answer to a publish. */
+export const PLACED = placed;
+export type Placed = z.infer<typeof placed>;
 
 /** What a server says unasked, as JSON; log events are binary. */
 export const NOTICES = {

@@ -25,7 +25,6 @@ export type ChannelRow = {
   readonly firstSeq: number;
   readonly lastSeq: number;
   readonly lastId: Uint8Array<ArrayBuffer> | null;
-  readonly chain: Uint8Array<ArrayBuffer> | null;
   readonly readSeq: number;
   /** How many events this device has sent here. */
   readonly sent: number;
@@ -39,7 +38,7 @@ export type ChannelRow = {
 
 const COLUMNS = `id, server_id AS serverId, channel_id AS channelId, hash, name, encryption, private, history, state, topic, membership,
   members_head AS membersHead, control_seq AS controlSeq, key_epoch AS keyEpoch, epoch, first_seq AS firstSeq,
-  last_seq AS lastSeq, last_id AS lastId, chain, read_seq AS readSeq, sent, sender_key AS senderKey,
+  last_seq AS lastSeq, last_id AS lastId, read_seq AS readSeq, sent, sender_key AS senderKey,
   sender_key_at AS senderKeyAt, sender_key_epoch AS senderKeyEpoch, notify, created_at AS createdAt`;
 
 export const getChannel = (db: Database, id: number): ChannelRow | undefined =>
@@ -95,7 +94,6 @@ const FIELDS = {
   firstSeq: 'first_seq',
   lastSeq: 'last_seq',
   lastId: 'last_id',
-  chain: 'chain',
   readSeq: 'read_seq',
   sent: 'sent',
   senderKey: 'sender_key',
@@ -217,6 +215,9 @@ export const forgetOurKey = (db: Database, channelRow: number): void => {
 
 export type GapRow = { readonly fromSeq: number; readonly toSeq: number; readonly reason: string };
 
+/** What a server may make of a channel has an end: the first gaps go. */
+const GAPS_KEPT_MAX = 200;
+
 /** Stretches that are missing here, the first first. */
 export const listGaps = (db: Database, channelRow: number): GapRow[] =>
   db.all<GapRow>(
@@ -224,12 +225,31 @@ export const listGaps = (db: Database, channelRow: number): GapRow[] =>
     channelRow,
   );
 
-export const putGap = (db: Database, channelRow: number, gap: GapRow): void => {
-  db.run(
-    'INSERT OR REPLACE INTO room_gaps (channel_row, from_seq, to_seq, reason) VALUES (?, ?, ?, ?)',
+/** Keeps that a stretch is missing; one that goes on from another of the same reason makes that longer. Gives whether it is a new one. */
+export const putGap = (db: Database, channelRow: number, gap: GapRow): boolean => {
+  const longer = db.run(
+    'UPDATE room_gaps SET to_seq = max(to_seq, ?) WHERE channel_row = ? AND reason = ? AND ? BETWEEN from_seq AND to_seq + 1',
+    gap.toSeq,
+    channelRow,
+    gap.reason,
+    gap.fromSeq,
+  );
+  if (longer.changes > 0) return false;
+  const { changes } = db.run(
+    `INSERT INTO room_gaps (channel_row, from_seq, to_seq, reason) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
+       SET to_seq = max(to_seq, excluded.to_seq), reason = reason || '; ' || excluded.reason
+       WHERE instr(reason, excluded.reason) = 0`,
     channelRow,
     gap.fromSeq,
     gap.toSeq,
     gap.reason,
   );
+  db.run(
+    `DELETE FROM room_gaps WHERE channel_row = ? AND from_seq <
+       (SELECT from_seq FROM room_gaps WHERE channel_row = ? ORDER BY from_seq DESC LIMIT 1 OFFSET ?)`,
+    channelRow,
+    channelRow,
+    GAPS_KEPT_MAX - 1,
+  );
+  return changes > 0;
 };

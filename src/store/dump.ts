@@ -17,7 +17,7 @@ const TABLES: Readonly<Record<string, string>> = {
   servers:
     'id, uid, label, server_key, name, origin, trust, clearnet, state, invite, member_id, member_name, role, created_at',
   members:
-    'id, server_id, member_id, member_key, name, role, status, request, blocked, verified_at, contact_id, created_at',
+    'id, server_id, member_id, member_key, name, former, role, status, request, blocked, verified_at, contact_id, created_at',
   member_links: 'id, contact_id, server_key, member_row, member_key',
   channels:
     'id, server_id, channel_id, hash, name, encryption, private, history, state, topic, read_seq, notify, created_at',

@@ -7,6 +7,8 @@ export type MemberRow = {
   readonly memberId: Uint8Array<ArrayBuffer>;
   readonly memberKey: Uint8Array<ArrayBuffer>;
   readonly name: string;
+  /** The first name here, once it is another; empty before. */
+  readonly former: string;
   readonly role: string;
   readonly status: string;
   readonly request: '' | 'open' | 'accepted' | 'rejected';
@@ -17,7 +19,7 @@ export type MemberRow = {
   readonly createdAt: number;
 };
 
-const COLUMNS = `id, server_id AS serverId, member_id AS memberId, member_key AS memberKey, name, role, status, request, blocked,
+const COLUMNS = `id, server_id AS serverId, member_id AS memberId, member_key AS memberKey, name, former, role, status, request, blocked,
   verified_at AS verifiedAt, contact_id AS contactId, created_at AS createdAt`;
 
 export const getMember = (db: Database, id: number): MemberRow | undefined =>
@@ -29,6 +31,19 @@ export const getMemberById = (db: Database, serverId: number, memberId: Uint8Arr
 /** Members that carry this name now: a name is a label, and a server may have moved it. */
 export const listMembersByName = (db: Database, name: string): MemberRow[] =>
   db.all<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE name = ? ORDER BY id`, name);
+
+/** Whether a name is, or was first, that of another member of a server. */
+export const isNameOfAnother = (db: Database, serverId: number, memberId: Uint8Array, name: string): boolean =>
+  db.get(
+    `SELECT 1 FROM members WHERE server_id = ? AND name = ? AND member_id <> ? UNION ALL
+       SELECT 1 FROM members WHERE server_id = ? AND former = ? AND former <> '' AND member_id <> ? LIMIT 1`,
+    serverId,
+    name,
+    memberId,
+    serverId,
+    name,
+    memberId,
+  ) !== undefined;
 
 /** By name. */
 export const listMembers = (db: Database, serverId: number): MemberRow[] =>
@@ -56,6 +71,7 @@ export const putMember = (
 
 const FIELDS = {
   name: 'name',
+  former: 'former',
   role: 'role',
   status: 'status',
   request: 'request',

@@ -8,6 +8,7 @@ import { migrate, SCHEMA_VERSION } from './migrations.ts';
 import { SCHEMA_1 } from './schema-1.ts';
 import { SCHEMA_2 } from './schema-2.ts';
 import { SCHEMA_3 } from './schema-3.ts';
+import { SCHEMA_4 } from './schema-4.ts';
 
 const KEY = new Uint8Array(32).fill(7);
 const frozen = (name: string) => readFileSync(join('test/compat', name), 'utf8');
@@ -30,7 +31,7 @@ const rowsOf = (db: Database) =>
 
 describe('published schemas', () => {
   test('are never edited', () => {
-    const published = [SCHEMA_1, SCHEMA_2, SCHEMA_3];
+    const published = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
     expect(published).toEqual(published.map((_, i) => frozen(`schema-${i + 1}.sql`)));
     expect(SCHEMA_VERSION).toBe(published.length);
   });
@@ -61,7 +62,7 @@ describe('published schemas', () => {
 });
 
 describe('a migration', () => {
-  const next = [SCHEMA_1, SCHEMA_2, SCHEMA_3, 'ALTER TABLE contacts ADD COLUMN extra TEXT'];
+  const next = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, 'ALTER TABLE contacts ADD COLUMN extra TEXT'];
   const old = (): Database => {
     const db = open('db');
     migrate(db, { migrations: [SCHEMA_1] });
@@ -77,7 +78,7 @@ describe('a migration', () => {
     expect([schemaOf(db), rowsOf(db)]).toEqual(before);
     expect(db.get('SELECT version FROM schema_meta')).toEqual({ version: 1 });
     migrate(db, { migrations: next });
-    expect(db.get('SELECT version FROM schema_meta')).toEqual({ version: 4 });
+    expect(db.get('SELECT version FROM schema_meta')).toEqual({ version: 5 });
   });
 
   test('copies the database before it changes rows, under the same key; a fresh one is not copied', () => {

@@ -14,16 +14,16 @@ export type RoomEventRow = {
   readonly messageRow: number | null;
   /** Of an edit its number, of a reaction the emoji, of a topic its text, of a control op its JSON. */
   readonly value: string;
-  /** The first 16 bytes of the hash chain here. */
-  readonly chain: Uint8Array<ArrayBuffer>;
+  /** SHA-256 of the stored body; null where another log may hold something else. */
+  readonly hash: Uint8Array<ArrayBuffer> | null;
 };
 
-const COLUMNS = 'seq, event_id AS eventId, member_row AS memberRow, at, kind, message_row AS messageRow, value, chain';
+const COLUMNS = 'seq, event_id AS eventId, member_row AS memberRow, at, kind, message_row AS messageRow, value, hash';
 
 /** Adds an event; one that is there already changes nothing. */
 export const putRoomEvent = (db: Database, channelRow: number, row: RoomEventRow): void => {
   db.run(
-    `INSERT OR IGNORE INTO room_events (channel_row, seq, event_id, member_row, at, kind, message_row, value, chain)
+    `INSERT OR IGNORE INTO room_events (channel_row, seq, event_id, member_row, at, kind, message_row, value, hash)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     channelRow,
     row.seq,
@@ -33,7 +33,7 @@ export const putRoomEvent = (db: Database, channelRow: number, row: RoomEventRow
     row.kind,
     row.messageRow,
     row.value,
-    row.chain,
+    row.hash,
   );
 };
 
@@ -86,13 +86,29 @@ export const listChannelEventsBack = (
     range.limit,
   );
 
-/** The hash chain at a seq; undefined where nothing is held. */
-export const chainAt = (db: Database, channelRow: number, seq: number): Uint8Array<ArrayBuffer> | undefined =>
-  db.get<{ chain: Uint8Array<ArrayBuffer> }>(
-    'SELECT chain FROM room_events WHERE channel_row = ? AND seq = ?',
+/** Ids, kinds and hashes of the events between two seqs, both included, in order; those without a hash are left out. */
+export const listHashes = (db: Database, channelRow: number, range: { readonly from: number; readonly to: number }) =>
+  db.all<Pick<RoomEventRow, 'seq' | 'eventId' | 'kind'> & { readonly hash: Uint8Array<ArrayBuffer> }>(
+    `SELECT seq, event_id AS eventId, kind, hash FROM room_events
+       WHERE channel_row = ? AND seq BETWEEN ? AND ? AND hash IS NOT NULL ORDER BY seq`,
+    channelRow,
+    range.from,
+    range.to,
+  );
+
+/** The id of the event at a seq of this log; undefined where none is held. */
+export const eventIdAt = (db: Database, channelRow: number, seq: number): Uint8Array<ArrayBuffer> | undefined =>
+  db.get<{ eventId: Uint8Array<ArrayBuffer> }>(
+    'SELECT event_id AS eventId FROM room_events WHERE channel_row = ? AND seq = ? AND hash IS NOT NULL',
     channelRow,
     seq,
-  )?.chain;
+  )?.eventId;
+
+/** Another log begins: what is behind `seq` has no place in it, and nobody knows from where on the rest differs. */
+export const forgetLog = (db: Database, channelRow: number, seq: number): void => {
+  db.run('DELETE FROM room_events WHERE channel_row = ? AND seq > ?', channelRow, seq);
+  db.run('UPDATE room_events SET hash = NULL WHERE channel_row = ?', channelRow);
+};
 
 /** An event that did not open yet. */
 export type PendingRow = Pick<RoomEventRow, 'seq' | 'eventId' | 'at'> & {

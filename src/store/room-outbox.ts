@@ -87,6 +87,14 @@ export const putPlace = (db: Database, id: number, seq: number): void => {
   db.run('UPDATE room_outbox SET seq = ? WHERE id = ?', seq, id);
 };
 
+/** What the server has placed up to a seq of a channel, and has not shown. */
+export const listRoomOutboxPlaced = (db: Database, channelRow: number, upToSeq: number): RoomOutboxRow[] =>
+  db.all<RoomOutboxRow>(
+    `SELECT ${COLUMNS} FROM room_outbox WHERE channel_row = ? AND seq <= ? ORDER BY id`,
+    channelRow,
+    upToSeq,
+  );
+
 /** What an event says has changed in a channel, or its key: it is sealed anew. */
 export const forgetSealed = (db: Database, id: number): void => {
   db.run('UPDATE room_outbox SET sealed = NULL, n = 0 WHERE id = ?', id);

@@ -9,36 +9,53 @@ import { pathsOf } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 import { Program } from './program.ts';
 
+/** Something that people are on: it gives links, and ends. */
+export type Home = { readonly invite: string; stop(): Promise<unknown> };
+
 /** A server and the people on it. */
-export class House implements AsyncDisposable {
+export class House<At extends Home = Program> implements AsyncDisposable {
   readonly stage = new Stage({ offline: true });
-  readonly server: Program;
+  readonly server: At;
   readonly label: string;
   readonly #guests: Guest[] = [];
   readonly #others: Program[] = [];
 
-  private constructor(label: string) {
+  private constructor(label: string, server: (dir: string) => At) {
     this.label = label;
-    this.server = new Program(join(this.stage.dir, '..', 'server'));
+    this.server = server(join(this.stage.dir, '..', 'server'));
   }
 
   /** Starts a server and lets people in; the first one owns it. */
   static async open<const Names extends readonly string[]>(
     ...names: Names
   ): Promise<{ readonly house: House } & { readonly [Name in Names[number]]: Guest }> {
-    const house = new House('home');
+    const house = new House('home', (dir) => new Program(dir));
     await house.server.start();
-    const guests = await Promise.all(names.map((name) => house.guest(name)));
+    return house.#let(names);
+  }
+
+  /** Lets people into a server that runs already; the first one owns it. */
+  static around<At extends Home, const Names extends readonly string[]>(
+    server: At,
+    ...names: Names
+  ): Promise<{ readonly house: House<At> } & { readonly [Name in Names[number]]: Guest }> {
+    return new House<At>('home', () => server).#let(names);
+  }
+
+  async #let<const Names extends readonly string[]>(
+    names: Names,
+  ): Promise<{ readonly house: House<At> } & { readonly [Name in Names[number]]: Guest }> {
+    const guests = await Promise.all(names.map((name) => this.guest(name)));
     const [owner, ...others] = guests;
     if (owner === undefined) throw new Error('nobody is there');
-    await owner.call('server.join', { link: house.server.invite, name: owner.name, label: house.label });
+    await owner.call('server.join', { link: this.server.invite, name: owner.name, label: this.label });
     if (others.length > 0) {
       const link = await owner.invite(others.length);
       await Promise.all(
-        others.map((guest) => guest.call('server.join', { link, name: guest.name, label: house.label })),
+        others.map((guest) => guest.call('server.join', { link, name: guest.name, label: this.label })),
       );
     }
-    return Object.assign({ house }, Object.fromEntries(guests.map((guest) => [guest.name, guest]))) as never;
+    return Object.assign({ house: this }, Object.fromEntries(guests.map((guest) => [guest.name, guest]))) as never;
   }
 
   /** Somebody with an account that is open, and in no server yet. */

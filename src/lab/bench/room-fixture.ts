@@ -133,7 +133,7 @@ const putEvent = (room: Room, seq: number, at: number): void => {
     putRoomEvent(db, room.channel, {
       ...{ seq, eventId, at, kind, value, messageRow },
       memberRow: person.row,
-      chain: CHAIN,
+      hash: HASH,
     });
   if (seq % 5_000 === 1) return keep('topic', `topic of event ${seq}`, null);
   if (seq % 500 === 2) return keep(seq % 1_000 === 2 ? 'leave' : 'join', comeOrGo(room, seq), null);
@@ -143,7 +143,7 @@ const putEvent = (room: Room, seq: number, at: number): void => {
   putText(room, person, { seq, at, eventId });
   keep('text', '', room.last);
 };
-const CHAIN = new Uint8Array(ID_BYTES).fill(1);
+const HASH = new Uint8Array(32).fill(1);
 
 // Who leaves comes back with the next one.
 const comeOrGo = ({ people }: Room, seq: number): string => {

@@ -1,0 +1,115 @@
+// What a server shows that cannot be so, and what it leaves out: kept as gaps of the channel and told by name, never passed over.
+import type { ChannelState } from '../crypto/channel-state.ts';
+import { type EventHeader, firstSeen, historyHash } from '../crypto/room-event.ts';
+import { idBytes, type MemberId } from '../protocol/ids.ts';
+import type { Control } from '../protocol/room-content.ts';
+import type { LogEvent } from '../protocol/server.ts';
+import { type ChannelRow, type GapRow, getChannelDevice, putGap } from '../store/channels.ts';
+import { getMemberById } from '../store/members.ts';
+import { countUncounted, eventIdAt, listHashes } from '../store/room-events.ts';
+import type { Changes, Core } from './core.ts';
+import { memberName } from './room-names.ts';
+
+/** Keeps that something is missing or wrong in a channel, and tells it when that is new. */
+export const doubt = (core: Core, changes: Changes, channelRow: number, gap: GapRow): void => {
+  if (putGap(core.db, channelRow, gap)) changes.event({ kind: 'channel.gap', channelRow, detail: gap.reason });
+};
+
+/** The same about one event: why it does not count, by the name of whom it is shown as. */
+export const doubtEvent = (core: Core, changes: Changes, row: ChannelRow, event: LogEvent, why: string): void => {
+  const name = memberName(core.db, getMemberById(core.db, row.serverId, idBytes(event.member))?.id ?? null);
+  doubt(core, changes, row.id, { fromSeq: event.seq, toSeq: event.seq, reason: reasonOf(name, why) });
+};
+
+const reasonOf = (name: string, why: string): string => {
+  switch (why) {
+    case 'event.forged':
+      return `what the server shows as ${name}’s is not signed by ${name}`;
+    case 'event.invalid':
+      return `what the server shows as ${name}’s was signed as something else`;
+    case 'repeated':
+      return `the server shows something of ${name}’s again, or out of its order`;
+    case 'notMember':
+    case 'banned':
+      return `the server shows something by ${name}, who is not in the channel`;
+    case 'notInvited':
+      return `the server shows that ${name} has joined, who was not invited: ${name} is not let in`;
+    case 'epoch':
+    case 'stale':
+      return `the server shows something of ${name}’s at another time than it was said`;
+    case 'muted':
+    case 'role':
+    case 'target':
+    case 'alreadyMember':
+      return `${name} may not do what the server shows of ${name}`;
+    case 'archived':
+      return `the server shows something by ${name} in an archived channel`;
+    default:
+      return `what the server shows as ${name}’s cannot be read (${why})`;
+  }
+};
+
+/** Where somebody begins to read a channel: at its creation, or at what let them in. */
+const readsFrom = ({ history, members }: ChannelState, member: MemberId): number =>
+  history === 'all' ? 1 : (members.get(member)?.joinedSeq ?? Number.MAX_SAFE_INTEGER);
+
+/**
+ * What somebody who is in a channel has seen up to a seq, in two halves: since they may read, and since anybody was last let
+ * in, which whoever is here can compare. A half is undefined where we do not hold all of it.
+ */
+const seenUpTo = (core: Core, channelRow: number, state: ChannelState, member: MemberId, to: number) => {
+  const held = listHashes(core.db, channelRow, { from: firstSeen(1, to), to });
+  const half = (from: number) => historyHash(held, { from, to })?.slice(0, SEEN_HALF_BYTES);
+  return [half(readsFrom(state, member)), half(held.findLast(({ kind }) => ENTRIES.has(kind))?.seq ?? 1)] as const;
+};
+const SEEN_HALF_BYTES = 8;
+const ENTRIES: ReadonlySet<string> = new Set(['create', 'join', 'add'] satisfies Control['op'][]);
+
+/** What an event of ours says that we have seen. */
+export const ourView = (
+  core: Core,
+  row: ChannelRow,
+  state: ChannelState,
+  me: MemberId,
+): Pick<EventHeader, 'seenSeq' | 'seenHash'> => {
+  const halves = seenUpTo(core, row.id, state, me, row.lastSeq);
+  const seenHash = Buffer.concat(halves.map((half) => half ?? new Uint8Array(SEEN_HALF_BYTES)));
+  return { seenSeq: halves.some((half) => half !== undefined) ? row.lastSeq : 0, seenHash: new Uint8Array(seenHash) };
+};
+
+/** What a content says about those before it: a count that jumps, a change we were not shown, and another history are told. */
+export const lookBack = (
+  core: Core,
+  changes: Changes,
+  row: ChannelRow,
+  state: ChannelState,
+  event: LogEvent,
+  header: EventHeader,
+): void => {
+  const member = getMemberById(core.db, row.serverId, idBytes(header.sender));
+  const name = memberName(core.db, member?.id ?? null);
+  const here = { fromSeq: event.seq, toSeq: event.seq };
+  const known = getChannelDevice(core.db, row.id, idBytes(header.device))?.n ?? 0;
+  // What was erased or did not open has a count that nobody sees.
+  const unseen = member === undefined ? 0 : countUncounted(core.db, row.id, member.id);
+  if (known > 0 && header.n > known + 1 + unseen)
+    doubt(core, changes, row.id, { ...here, reason: `the server left out something of ${name}’s` });
+  if (!state.heads.includes(Buffer.from(header.membersHead).toString('hex')))
+    doubt(core, changes, row.id, {
+      ...here,
+      reason: `${name} knows of a change in the channel that the server has not shown`,
+    });
+  if (header.seenSeq === 0) return;
+  const differs = seenUpTo(core, row.id, state, header.sender, header.seenSeq).some((ours, i) => {
+    const theirs = header.seenHash.subarray(i * SEEN_HALF_BYTES, (i + 1) * SEEN_HALF_BYTES);
+    return ours !== undefined && theirs.some((byte) => byte !== 0) && !Buffer.from(ours).equals(theirs);
+  });
+  if (header.seenSeq < event.seq && !differs) return;
+  doubt(core, changes, row.id, { ...here, reason: `the server has shown ${name} another history` });
+};
+
+/** Whether the server shows another event at a place that we hold already. */
+export const isElsewhere = (core: Core, row: ChannelRow, event: LogEvent): boolean => {
+  const held = event.epoch === row.epoch ? eventIdAt(core.db, row.id, event.seq) : undefined;
+  return held !== undefined && !Buffer.from(held).equals(idBytes(event.id));
+};
