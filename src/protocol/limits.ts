@@ -246,12 +246,14 @@ export const CALL_OVER_RATE_MAX = 1_000;
 /** The streams of a device that are let through: the one of now, and the one before, whose frames are under way. */
 export const CALL_STREAMS_MAX = 2;
 export const CALL_REPORT_MS = 200;
+/** How soon others are told that a call has changed, of many changes once. */
+export const CALL_TELL_MS = 100;
 /** A listener is sent frames while none is unreported for so long, and so many bytes; what waits for longer is dropped. */
 export const CALL_WINDOW_MS = { clear: 500, tor: 3 * SECOND } as const;
 export const CALL_WINDOW_BYTES_MAX = 128 * KIB;
 export const CALL_WAITING_BYTES_MAX = 256 * KIB;
 /** A stream's announcement, sealed for one device or for all; and how many go in one request. */
-export const CALL_SEALED_BYTES_MAX = 8 * KIB;
+export const CALL_SEALED_BYTES_MAX = 4 * KIB;
 export const CALL_SEALED_MAX = 64;
 
 // rooms: the log and its readers
@@ -366,7 +368,7 @@ export const SERVER_RATES = {
   request: { burst: 200, perSecond: 50 },
   signal: { burst: 10, perSecond: 2 },
   call: { burst: 10, perSecond: 1 },
-  stream: { burst: 64, perSecond: 4 },
+  stream: { burst: 32, perSecond: 2 },
   register: { burst: 20, perSecond: 20 / 60 },
   prekeys: { burst: 5, perSecond: 5 / (24 * 60 * 60) },
   account: { burst: 20, perSecond: 20 / (60 * 60) },

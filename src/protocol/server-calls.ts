@@ -36,11 +36,14 @@ export const CALL_REQUESTS = {
   'call.set': request('Changes what I have switched.', CALL, inChannel.extend(switches), none),
   'call.leave': request('Leaves a call; its link ends.', CALL, inChannel, none),
   'call.stream': request(
-    'Lets frames of a stream of mine through from now on, beside those of the one before, and passes its announcement on: to one device in the call, or to all of them.',
+    'Lets frames of a stream of mine through from now on, beside those of the one before, and passes its announcement on: to single devices in the call, to each once, or to all of them.',
     CALL,
     inChannel.extend({
       stream,
-      to: z.array(z.object({ device: id.optional(), sealed })).max(CALL_SEALED_MAX),
+      to: z
+        .array(z.object({ device: id.optional(), sealed }))
+        .max(CALL_SEALED_MAX)
+        .refine((all) => new Set(all.map(({ device }) => device)).size === all.length),
     }),
     none,
   ),

@@ -204,6 +204,7 @@ const statusOf = async ({ server, onion, startedAt }: AdminOptions): Promise<obj
     members: await context.store.countMembers(),
     online: context.online.size,
     connections: server.connections,
+    calls: context.calls.size,
     rssBytes: process.memoryUsage.rss(),
     uptimeMs: context.clock.now() - startedAt,
     ...(onion === undefined ? {} : { tor: torObject(onion) }),

@@ -21,10 +21,12 @@ type CallHandlers = {
 export const CALL_HANDLERS: CallHandlers = {
   'call.list': async (context, { peer, member }, { after = '' }) => {
     const told = context.fanout.channelsOf(peer);
-    const seen = [...context.calls.all()].filter(
-      ({ id, place }) =>
-        id > after && (place.kind === 'channel' ? told.has(place.channel) : place.members.includes(member.id)),
-    );
+    const seen = [...context.calls.all()]
+      .filter(
+        ({ id, place }) =>
+          id > after && (place.kind === 'channel' ? told.has(place.channel) : place.members.includes(member.id)),
+      )
+      .sort((one, other) => (one.id < other.id ? -1 : 1));
     const calls = seen.slice(0, CALL_PAGE_MAX).map((call) => callObject(call, member.id));
     return { calls, more: seen.length > calls.length };
   },

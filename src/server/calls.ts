@@ -8,6 +8,7 @@ import {
   CALL_PEOPLE_MAX,
   CALL_REDIAL_MS,
   CALL_STREAMS_MAX,
+  CALL_TELL_MS,
   CALL_TICKET_MS,
   CALLS_MAX,
 } from '../protocol/limits.ts';
@@ -52,10 +53,8 @@ export type Joining = Pick<Person, 'member' | 'device' | 'muted' | 'deafened' | 
 export type CallsPorts = {
   readonly clock: Clock;
   readonly random: Random;
-  /** A call is another than it was; it is over when nobody is in it. At most once in a turn. */
+  /** A call is another than it was; it is over when nobody is in it. At most once in CALL_TELL_MS. */
   readonly changed: (call: Call) => void;
-  /** Runs a function at the end of this tick. */
-  readonly later: (flush: () => void) => void;
 };
 
 /** Who is in which call. */
@@ -180,10 +179,10 @@ export class Calls {
     for (const [key, { until }] of this.#tickets) if (until <= now) this.#tickets.delete(key);
   }
 
-  /** Others are told, at the end of this turn. */
+  /** Others are told within CALL_TELL_MS, of all that changes meanwhile at once. */
   changed(call: Call): void {
+    if (this.#changed.size === 0) this.#ports.clock.after(CALL_TELL_MS, () => this.#tell());
     this.#changed.add(call);
-    if (this.#changed.size === 1) this.#ports.later(() => this.#tell());
   }
 
   #tell(): void {

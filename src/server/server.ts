@@ -114,7 +114,7 @@ const callsOf = (
   context: () => ServerContext,
 ): Pick<ServerContext, 'calls' | 'callLinks'> => {
   const changed = (call: Call) => tellCall(context(), call);
-  const calls = new Calls({ clock, random, changed, later: queueMicrotask });
+  const calls = new Calls({ clock, random, changed });
   return { calls, callLinks: new CallLinks({ calls, clock, counts, busy: (person) => tellBusy(context(), person) }) };
 };
 

@@ -85,7 +85,7 @@ const link: Target = {
   codes: ['frame.invalid', 'frame.tooLarge'],
   play: (dice) => {
     const clock = new ManualClock();
-    const ports = { clock, random: seededRandom(1), changed: () => {}, later: () => {} };
+    const ports = { clock, random: seededRandom(1), changed: () => {} };
     const calls = new Calls(ports);
     const links = new CallLinks({ calls, clock, counts: new Counts(), busy: () => {} });
     const people = [1, 2, 3].map((n): [Person, Ear] => {

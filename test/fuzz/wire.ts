@@ -23,6 +23,8 @@ const requestOf = (dice: Dice): string =>
     () => encodeRequest(3, 'resume', { cursors: { [ID]: [1, dice.int(9), null] } }),
     () => encodeRequest(4, 'member.profile', { name: 'x', status: 'y' }),
     () => encodeRequest(5, 'blob.begin', { channel: ID, hash: 'cd'.repeat(32), sizeBytes: dice.int(9) }),
+    () => encodeRequest(7, 'call.join', { channel: ID, muted: dice.chance(0.5) }),
+    () => encodeRequest(8, 'call.stream', { channel: ID, stream: dice.hex(8), to: [{ device: ID, sealed: 'AAAA' }] }),
     () => JSON.stringify({ id: 6, do: dice.text(4) }),
   ])();
 

@@ -15,6 +15,7 @@ import {
   type RequestName,
 } from '../../src/protocol/server.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
+import { turn } from '../server/server.ts';
 import { Hosted, type Member, type Room, type Said, Speaker } from './scene.ts';
 
 type Answer = string;
@@ -251,9 +252,17 @@ const takesChannel = (name: RequestName): boolean => {
 
 const ask = async (client: Member['client'], name: RequestName, params: object): Promise<Answer> => {
   const answer = await answerOf(() => client.request(name, params as never));
-  // Who came leaves again: nobody is told of it later.
-  if (name === 'call.join' && answer === 'ok') await client.request('call.leave', params as never);
+  if (name === 'call.join' && answer === 'ok') await leaveCall(client, params as { channel: string });
   return answer;
+};
+
+// Who came into a call leaves again, and the host has heard it: nobody is told of it later.
+const leaveCall = async (client: Member['client'], { channel }: { readonly channel: string }): Promise<void> => {
+  const before = host.notices.length;
+  await client.request('call.leave', { channel });
+  if (channel !== host.id && channel !== rooms['a channel'].channel) return;
+  const isOver = () => host.notices.slice(before).some((one) => one.notice === 'call' && one.people.length === 0);
+  while (!isOver()) await turn();
 };
 
 const codeOf = (said: Said): Answer => ('closed' in said ? said.why : (said.error?.code ?? 'ok'));

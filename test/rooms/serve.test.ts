@@ -152,10 +152,17 @@ describe('the administration', () => {
 
 test('numbers and health are on a local address, without a name', async () => {
   const { metrics } = server.ready ?? { metrics: '' };
+  const { channel } = await owner.create('spoken');
+  const { call } = await owner.client.request('call.join', { channel });
   const text = await (await fetch(`${metrics}/metrics`)).text();
   expect(text).toMatch(/^sotto_connections 1$/m);
   expect(text).toMatch(/^sotto_publishes_total [1-9]\d*$/m);
-  expect(text).not.toMatch(/olga|ops|house|[0-9a-f]{32}/);
+  for (const line of ['calls 1', 'call_links 0', 'call_frames_total 0', 'call_frames_late_total 0'])
+    expect(text).toContain(`\nsotto_${line}\n`);
+  expect(text).not.toContain(call.call);
+  expect((await server.admin('status'))[0]?.calls).toBe(1);
+  await owner.client.request('call.leave', { channel });
+  expect(text).not.toMatch(/olga|ops|spoken|house|[0-9a-f]{32}/);
   expect(text.split('\n').filter((line) => /^sotto_/.test(line)).length).toBeLessThan(40);
   for (const [path, status] of [
     ['/health', 200],

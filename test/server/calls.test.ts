@@ -99,7 +99,6 @@ describe('the calls of a server', () => {
       clock,
       random: seededRandom(1),
       changed: (call) => changed.push(call),
-      later: (flush) => flush(),
     });
     return { clock, calls, changed };
   };
@@ -145,10 +144,13 @@ describe('the calls of a server', () => {
     const { calls, clock, changed } = begin();
     const [person] = [calls.join(inChannel(1), who(1)), calls.join(inChannel(1), who(2))];
     calls.sweep();
+    expect(clock.step()).toBe(false);
     expect([person.call.people.size, changed.length]).toEqual([2, 0]);
     clock.moveTo(CALL_REDIAL_MS);
     calls.sweep();
-    expect([calls.size, person.call.people.size, changed.length]).toEqual([0, 0, 2]);
+    // Two have left, which is told once.
+    expect([clock.step(), clock.step()]).toEqual([true, false]);
+    expect([calls.size, person.call.people.size, changed]).toEqual([0, 0, [person.call]]);
     expect(outcome(() => calls.find(inChannel(1), deviceId(1)))).toBe('call.unknown');
     // What comes next is another call.
     expect(calls.join(inChannel(1), who(1)).call.id).not.toBe(person.call.id);
