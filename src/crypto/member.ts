@@ -1,4 +1,5 @@
 // Who somebody is on a server: member keys, device certificates, and the proofs of a greeting and a log-in.
+import type { KeyObject } from 'node:crypto';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type DeviceId, ID_BYTES, idOf, type MemberId } from '../protocol/ids.ts';
 import { type Bytes, ed25519Public, ed25519Sign, ed25519Verify, hkdf, sha256 } from './primitives.ts';
@@ -84,6 +85,13 @@ export const makeDevice = (
   };
 };
 
+/** The device that a certificate is of, nothing of it verified. Throws ProtocolError `certificate.invalid` for another size. */
+export const certifiedDevice = (bytes: Uint8Array): DeviceId => {
+  if (bytes.length !== DEVICE_CERTIFICATE_BYTES) throw invalid('size');
+  const at = LABEL.certificate.length + 2 * SIZES.key;
+  return deviceIdOf(bytes.subarray(at, at + SIZES.key));
+};
+
 /**
  * What a certificate for this server says, its signature verified: about 7 ms, so keep the result. Throws ProtocolError
  * `certificate.invalid` (layout, another server, signature) or `key.invalid` (a key outside the prime-order subgroup).
@@ -133,7 +141,7 @@ export type Greeting = {
 };
 
 /** The server's signature over a greeting; a client shows nothing of itself before it has verified it. */
-export const signHello = (serverSeed: Uint8Array, greeting: Greeting): Bytes =>
+export const signHello = (serverSeed: Uint8Array | KeyObject, greeting: Greeting): Bytes =>
   ed25519Sign(serverSeed, helloBytes(greeting));
 
 /** Whether the server of this id signed the greeting. The id was checked with `isPrimeOrderKey` when it was pinned. */

@@ -84,9 +84,12 @@ export const unseal = (
 /** The 32-byte public key of an Ed25519 seed. RFC 8032. */
 export const ed25519Public = (seed: Uint8Array): Bytes => rawPublic(createPublicKey(privateKey('ed25519', seed)));
 
+/** A seed as an object, for a key that signs often: Node prepares bytes anew each time. */
+export const ed25519Key = (seed: Uint8Array): KeyObject => privateKey('ed25519', seed);
+
 /** A 64-byte Ed25519 signature. */
-export const ed25519Sign = (seed: Uint8Array, message: Uint8Array): Bytes =>
-  new Uint8Array(nodeSign(null, message, privateKey('ed25519', seed)));
+export const ed25519Sign = (seed: Uint8Array | KeyObject, message: Uint8Array): Bytes =>
+  new Uint8Array(nodeSign(null, message, seed instanceof Uint8Array ? ed25519Key(seed) : seed));
 
 /** Whether `signature` is the key's own over `message`; check the key with a subgroup test first. */
 export const ed25519Verify = (key: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>

@@ -262,12 +262,16 @@ export const LOG_BATCH_BYTES_MAX = 1 * MIB;
 /** Events that wait for their commit, and their bytes: more are answered `unavailable` at once. */
 export const LOG_WAITING_EVENTS_MAX = 10_000;
 export const LOG_WAITING_BYTES_MAX = 32 * MIB;
+/** How soon after a commit the next one begins: what is published meanwhile is one batch, told in one write a reader. */
+export const COMMIT_MS = 5;
 /** How long a publish waits for its commit. */
 export const LOG_WAIT_MS_MAX = 5 * SECOND;
 export const LOG_RETRY_MS_MIN = 50;
 export const LOG_RETRY_MS_MAX = 1 * SECOND;
 /** How soon after an erasure the write-ahead log holds nothing of it; within ERASURE_WAL_MS_MAX. */
 export const ERASURE_WAL_MS = 5 * SECOND;
+/** Rows of members and memberships that a server keeps in memory. */
+export const STANDINGS_MAX = 100_000;
 export const RING_EVENTS_MAX = 200;
 export const RING_BYTES_MAX = 256 * KIB;
 export const RINGS_BYTES_MAX = 64 * MIB;

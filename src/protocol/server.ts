@@ -340,8 +340,12 @@ export type LogEvent = {
 const EVENT_HEAD_BYTES = 1 + 4 + 16 + 4 + 6 + 16 + 16 + 6 + 1 + 1;
 
 /** u8 type ‖ u32 request ‖ channel ‖ u32 epoch ‖ u48 seq ‖ id ‖ member ‖ u48 at ‖ u8 kind ‖ u8 flags ‖ body. */
-export const encodeEvent = (event: LogEvent): Buffer<ArrayBuffer> => {
-  const out = Buffer.allocUnsafeSlow(EVENT_HEAD_BYTES + event.body.length);
+export const encodeEvent = (event: LogEvent): Buffer<ArrayBuffer> =>
+  Buffer.concat([encodeEventHead(event), event.body]);
+
+/** What stands before the body. */
+export const encodeEventHead = (event: Omit<LogEvent, 'body'>): Buffer<ArrayBuffer> => {
+  const out = Buffer.allocUnsafe(EVENT_HEAD_BYTES);
   let at = out.writeUInt8(BINARY.event);
   at = out.writeUInt32BE(event.request, at);
   at += out.write(event.channel, at, 'hex');
@@ -351,8 +355,7 @@ export const encodeEvent = (event: LogEvent): Buffer<ArrayBuffer> => {
   at += out.write(event.member, at, 'hex');
   at = out.writeUIntBE(event.at, at, 6);
   at = out.writeUInt8(event.kind, at);
-  at = out.writeUInt8(event.erased ? ERASED : 0, at);
-  out.set(event.body, at);
+  out.writeUInt8(event.erased ? ERASED : 0, at);
   return out;
 };
 
@@ -453,7 +456,7 @@ const publishOf = (view: Buffer, bytes: Uint8Array<ArrayBuffer>): Publish => {
     kind: view.readUInt8(37),
     checkedAt: view.readUIntBE(38, 6),
     ttlSeconds: view.readUInt32BE(44),
-    body: bytes.slice(PUBLISH_HEAD_BYTES),
+    body: bytes.subarray(PUBLISH_HEAD_BYTES),
   };
 };
 

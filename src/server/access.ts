@@ -4,6 +4,7 @@ import type { ChannelId, MemberId } from '../protocol/ids.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
 import type { Seq } from './event-log.ts';
 import type { ChannelRow, MemberRow, MembershipRow } from './rows.ts';
+import type { Standing } from './standings.ts';
 
 /** Who asks, and the channel that they ask about. */
 export type Asker = {
@@ -16,20 +17,21 @@ export type Asker = {
 /** A channel, and what a member is in it: always something where they may read. */
 export type Place = { readonly row: ChannelRow; readonly membership: MembershipRow | undefined };
 
-/** A channel that a member may `see` or `read`; nothing for their own inbox. Throws `channel.unknown`, `channel.notMember`, `channel.banned`. */
+/** A channel that a member may `see`, `read`, or is about to `write` in; nothing for their own inbox. Throws `channel.unknown`, `channel.notMember`, `channel.banned`. */
 export const placeIn = async (
-  { store }: Pick<ServerContext, 'store'>,
+  { standings }: Pick<ServerContext, 'standings'>,
   member: MemberId,
   channel: ChannelId,
-  needs: 'see' | 'read',
-): Promise<Place | undefined> => {
+  needs: 'see' | 'read' | 'write',
+): Promise<Standing | undefined> => {
   if ((channel as string) === member) return undefined;
-  const [row, membership] = await Promise.all([store.getChannel(channel), store.getMembership(channel, member)]);
-  const invisible = row === undefined || (row.isPrivate && (membership === undefined || membership.state === 'left'));
-  if (invisible) throw new SottoError('channel.unknown');
+  const standing = await standings.in(channel, member, needs === 'write');
+  const membership = standing?.membership;
+  const isHidden = standing?.row.isPrivate === true && (membership === undefined || membership.state === 'left');
+  if (standing === undefined || isHidden) throw new SottoError('channel.unknown');
   if (membership?.state === 'banned') throw new SottoError('channel.banned');
-  if (needs === 'read' && membership?.state !== 'joined') throw new SottoError('channel.notMember');
-  return { row, membership };
+  if (needs !== 'see' && membership?.state !== 'joined') throw new SottoError('channel.notMember');
+  return standing;
 };
 
 /** The first seq that a reader of a channel sees: where `history` is `joined`, that of their own join. */
@@ -41,7 +43,7 @@ export const firstVisible = (place: Place | undefined): Seq =>
  * Throws `channel.unknown`, `channel.notMember`, `channel.banned`.
  */
 export const mayCall = async (
-  context: Pick<ServerContext, 'store'>,
+  context: Pick<ServerContext, 'store' | 'standings'>,
   member: MemberId,
   channel: ChannelId,
 ): Promise<Place | undefined> => {
@@ -51,10 +53,19 @@ export const mayCall = async (
   return placeIn(context, member, channel, 'read');
 };
 
+/** Why somebody in a channel may not write there now; undefined when they may. */
+export const whyNotWrite = (
+  { clock }: ServerContext,
+  { row, membership }: Place,
+): 'channel.muted' | 'channel.archived' | undefined => {
+  if ((membership?.mutedUntil ?? 0) > clock.now()) return 'channel.muted';
+  return row.archivedAt === null ? undefined : 'channel.archived';
+};
+
 /** Throws `channel.muted` or `channel.archived`. */
-export const mustWrite = ({ clock }: ServerContext, { row, membership }: Place): void => {
-  if ((membership?.mutedUntil ?? 0) > clock.now()) throw new SottoError('channel.muted');
-  if (row.archivedAt !== null) throw new SottoError('channel.archived');
+export const mustWrite = (context: ServerContext, place: Place): void => {
+  const why = whyNotWrite(context, place);
+  if (why !== undefined) throw new SottoError(why);
 };
 
 /** Counts what a member changes of themself. Throws `rate.limited`. */

@@ -1,4 +1,5 @@
 // What every part of the server works with: log, tables, files, keys, who is connected, and how often somebody may do what.
+import type { KeyObject } from 'node:crypto';
 import type { Clock, Log, Random } from '../ports.ts';
 import type { BlobHash, DeviceId, EventId, MemberId, RowId } from '../protocol/ids.ts';
 import type { SERVER_RATES } from '../protocol/limits.ts';
@@ -15,6 +16,7 @@ import type { Indexer } from './indexer.ts';
 import type { Sealer } from './key-file.ts';
 import type { Rates } from './rates.ts';
 import type { SearchIndex } from './search-index.ts';
+import type { Standings } from './standings.ts';
 import type { StateStore } from './state-store.ts';
 import type { Turns } from './turns.ts';
 
@@ -49,11 +51,13 @@ export type ServerContext = {
   readonly indexer: Indexer;
   readonly sealer: Sealer;
   readonly states: ChannelStates;
+  readonly standings: Standings;
   readonly fanout: Fanout<Peer>;
   readonly hub: Hub<Peer>;
   readonly calls: Calls;
   readonly callLinks: CallLinks;
-  readonly serverSeed: Uint8Array<ArrayBuffer>;
+  /** The server's own key, by which it signs. */
+  readonly serverSigner: KeyObject;
   readonly serverKey: Uint8Array<ArrayBuffer>;
   /** Names this process. */
   readonly node: string;

@@ -1,12 +1,12 @@
 // Log events as finished WebSocket messages: built once, the same bytes for every reader.
-import { encodeEvent } from '../protocol/server.ts';
+import { encodeEventHead } from '../protocol/server.ts';
 import { binaryFrame } from '../protocol/websocket.ts';
 import type { Stored } from './event-log.ts';
 
 /** One event; `request` 0 is live, else the page that it answers. */
 export const frameOf = (channel: string, epoch: number, stored: Stored, request = 0): Uint8Array =>
   binaryFrame(
-    encodeEvent({
+    encodeEventHead({
       request,
       channel,
       epoch,
@@ -16,6 +16,6 @@ export const frameOf = (channel: string, epoch: number, stored: Stored, request 
       at: stored.at,
       kind: stored.kind,
       erased: stored.body === null,
-      body: stored.body ?? stored.hash,
     }),
+    stored.body ?? stored.hash,
   );

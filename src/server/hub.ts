@@ -12,11 +12,13 @@ import type { Fanout, Reader } from './fanout.ts';
 import { Follow, type Frame, type Step } from './follow.ts';
 import { frameOf } from './frames.ts';
 import { Lane, type Published } from './lane.ts';
+import type { Standings } from './standings.ts';
 import type { Turn } from './turn.ts';
 
 export type HubPorts<R extends Reader> = {
   readonly log: EventLog;
   readonly states: ChannelStates;
+  readonly standings: Pick<Standings, 'committed'>;
   readonly fanout: Fanout<R>;
   readonly clock: Clock;
   readonly turn: Turn;
@@ -100,6 +102,7 @@ export class Hub<R extends Reader> implements AsyncDisposable {
       { readonly first: number; readonly epoch: number; readonly lastId: EventId; readonly frames: Frame[] }
     >();
     for (const { draft, outcome } of published) {
+      this.#ports.standings.committed(draft);
       const stored: Stored = { ...draft, ...outcome, kind: draft.kind, hash: NO_HASH };
       if (draft.kind === EVENT.control)
         this.#ports.states.follow(draft.channel, { ...stored, hash: sha256(draft.body) });

@@ -7,6 +7,7 @@ import { fileLog, systemClock, systemRandom } from '../machine.ts';
 import { TorSection } from '../net/tor-config.ts';
 import type { Log } from '../ports.ts';
 import { errorObject, exitOf, expectedError, SottoError } from '../protocol/errors.ts';
+import { COMMIT_MS } from '../protocol/limits.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
 import { Admin, linkOf } from './admin.ts';
 import { administer } from './admin-command.ts';
@@ -19,6 +20,7 @@ import {
   checkServeConfig,
   configError,
   type Problem,
+  ratesOf,
   readServeConfig,
   readTls,
   type ServeConfig,
@@ -31,6 +33,17 @@ import { serverUnit } from './unit.ts';
 
 const turn: Turn = () => new Promise((done) => setImmediate(done));
 const PORTS = { clock: systemClock, random: systemRandom, turn };
+
+/** Turns that begin COMMIT_MS apart. One after a rest comes at once: what is quiet waits for nothing. */
+const pacedTurn = (): Turn => {
+  let last = Number.NEGATIVE_INFINITY;
+  return async () => {
+    await turn();
+    const wait = last + COMMIT_MS - performance.now();
+    if (wait > 0) await new Promise((done) => setTimeout(done, wait));
+    last = performance.now();
+  };
+};
 
 const OPTIONS = {
   'data-dir': { type: 'string' },
@@ -208,7 +221,15 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   await using _metrics = { [Symbol.asyncDispose]: async () => metrics?.[Symbol.asyncDispose]() };
   // Before the server's own end: its drain still answers.
   await using onion = await onionOf(config, store, dir, journal);
-  await using server = await RoomServer.start({ store, ...PORTS, journal, ...placesOf(config, onion), bug });
+  await using server = await RoomServer.start({
+    store,
+    ...PORTS,
+    commitTurn: pacedTurn(),
+    journal,
+    ...placesOf(config, onion),
+    rates: ratesOf(config),
+    bug,
+  });
   await applySettings(server, config);
   let ready = true;
   const at = metricsPlace(config);
@@ -294,7 +315,7 @@ const reload = async (running: {
   if (problems.length > 0) return;
   if (config.tls !== undefined && before.tls !== undefined) server.setTls(readTls(config.tls));
   await applySettings(server, config);
-  const late = (['listen', 'origins', 'proxies', 'metrics', 'log', 'onion', 'tor'] as const).filter(
+  const late = (['listen', 'origins', 'proxies', 'metrics', 'rates', 'log', 'onion', 'tor'] as const).filter(
     (key) => JSON.stringify(config[key]) !== JSON.stringify(before[key]),
   );
   journal.info('config.read', { atTheNextStart: late.join(', ') });

@@ -34,7 +34,7 @@ export const arrived = async (context: ServerContext, peer: Peer, who: Who): Pro
   if (context.online.size > TOLD_IN_PASSING_MAX) return;
   if (context.online.get(who.id)?.size === 1) tellPresence(context, who, 'online');
   for (const id of [...context.online.keys()]) {
-    const member = id === who.id ? undefined : await context.store.getMember(id);
+    const member = id === who.id ? undefined : await context.standings.member(id);
     if (member === undefined) continue;
     const state = context.away.has(id) ? 'away' : 'online';
     tell(peer, { notice: 'presence', member: id, state, status: member.status });

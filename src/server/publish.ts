@@ -15,13 +15,14 @@ import {
 } from '../protocol/limits.ts';
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
 import { EVENT, type Publish } from '../protocol/server.ts';
-import { type Asker, mustWrite, placeIn } from './access.ts';
+import { type Asker, mustWrite, placeIn, whyNotWrite } from './access.ts';
 import { type Change, changesAuthority } from './changes.ts';
 import type { ServerContext } from './context.ts';
 import type { Draft, Outcome } from './event-log.ts';
 import { refusedBy } from './notices.ts';
 import type { ChannelRole, MembershipRow } from './rows.ts';
 import { skeletonOf } from './skeleton.ts';
+import type { Standing } from './standings.ts';
 
 type Publisher = Pick<Asker, 'peer' | 'session' | 'member'>;
 type Ok = { readonly seq: number; readonly epoch: number; readonly at: number };
@@ -77,33 +78,53 @@ const checkRate = (context: ServerContext, member: MemberId, rate: 'publish' | '
   if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
 };
 
+/**
+ * The same at once, for a content whose author and channel are in memory and let it pass; undefined for all others. Nothing of
+ * its connection may be under way.
+ */
+export const publishKnown = (context: ServerContext, member: MemberId, wanted: Publish): Promise<Ok> | undefined => {
+  const { standings } = context;
+  const standing =
+    wanted.kind === EVENT.content ? standings.knownWriter(wanted.channel as ChannelId, member) : undefined;
+  const row = standings.knownMember(member);
+  if (standing === undefined || row === undefined || row.banned || row.erasedAt !== null) return undefined;
+  if (standing.membership?.state !== 'joined' || whyNotWrite(context, standing) !== undefined) return undefined;
+  return appendContent(context, member, standing, wanted);
+};
+
+const appendContent = async (
+  context: ServerContext,
+  member: MemberId,
+  { authoritySeq, row, membership }: Standing,
+  wanted: Publish,
+): Promise<Ok> => {
+  const changes: Change[] = [];
+  const isModerator = membership?.role !== 'member';
+  if (row.slowMs > 0 && !isModerator) changes.push({ kind: 'slow', intervalMs: row.slowMs });
+  if (wanted.ttlSeconds > 0) changes.push({ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 });
+  const outcome = await context.append({
+    channel: row.id,
+    id: wanted.id as EventId,
+    member,
+    kind: EVENT.content,
+    body: wanted.body,
+    // Whatever forbids it after that look makes it stale.
+    checkedAt: Math.min(wanted.checkedAt, authoritySeq),
+    changes,
+  });
+  const place = placed(outcome);
+  if (row.encryption === 'open') context.indexer.due(row.id);
+  return place;
+};
+
 type Append = () => Promise<Ok>;
 
 const contentOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
   const channel = wanted.channel as ChannelId;
-  // First how far the log is: whatever forbids it later is not seen below, and makes it stale.
-  const [head] = await context.log.heads([channel]);
-  const place = await placeIn(context, member.id, channel, 'read');
-  if (place === undefined) throw new SottoError('channel.unknown');
-  mustWrite(context, place);
-  const { row, membership } = place;
-  const changes: Change[] = [];
-  if (row.slowMs > 0 && membership?.role === 'member') changes.push({ kind: 'slow', intervalMs: row.slowMs });
-  if (wanted.ttlSeconds > 0) changes.push({ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 });
-  const draft: Draft = {
-    channel,
-    id: wanted.id as EventId,
-    member: member.id,
-    kind: EVENT.content,
-    body: wanted.body,
-    checkedAt: Math.min(wanted.checkedAt, head?.authoritySeq ?? 0),
-    changes,
-  };
-  return async () => {
-    const ok = placed(await context.append(draft));
-    if (row.encryption === 'open') context.indexer.due(channel);
-    return ok;
-  };
+  const standing = await placeIn(context, member.id, channel, 'write');
+  if (standing === undefined) throw new SottoError('channel.unknown');
+  mustWrite(context, standing);
+  return () => appendContent(context, member.id, standing, wanted);
 };
 
 const directOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {

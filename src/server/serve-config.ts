@@ -6,16 +6,32 @@ import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { readNetworkFile, TorSection } from '../net/tor-config.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
+import { SERVER_RATES } from '../protocol/limits.ts';
+import type { RateName } from './context.ts';
 import type { TlsKeys } from './listener.ts';
+import type { Rate } from './rates.ts';
 import { Proxies } from './sources.ts';
 
 export const REGISTRATIONS = ['invite', 'open', 'closed'] as const;
 
+const RATE_MAX = 1_000_000_000;
 const ADDRESS = /^(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})$/i;
 const address = z.string().refine((text) => addressOf(text) !== undefined, 'must be HOST:PORT');
 const origin = z.string().regex(/^wss?:\/\/[^/\s]+$/, 'must be wss://NAME[:PORT]');
 const proxy = z.string().refine((text) => isProxy(text), 'must be an address or a network');
 const file = z.string().min(1);
+
+const rate = z.strictObject({
+  burst: z.number().int().min(1).max(RATE_MAX),
+  perHour: z
+    .number()
+    .positive()
+    .max(3_600 * RATE_MAX),
+});
+const rates = Object.fromEntries(Object.keys(SERVER_RATES).map((name) => [name, rate.optional()])) as Record<
+  RateName,
+  z.ZodOptional<typeof rate>
+>;
 
 const Schema = z.strictObject({
   name: z.string().min(1).max(64).optional(),
@@ -27,9 +43,16 @@ const Schema = z.strictObject({
   onion: z.boolean().optional(),
   tor: TorSection.optional(),
   tls: z.strictObject({ cert: file, key: file }).optional(),
+  rates: z.strictObject(rates).optional(),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']) }).optional(),
 });
 export type ServeConfig = z.infer<typeof Schema>;
+
+/** The rates that are another than usual. */
+export const ratesOf = ({ rates: given = {} }: ServeConfig): Partial<Record<RateName, Rate>> =>
+  Object.fromEntries(
+    Object.entries(given).map(([name, { burst, perHour }]) => [name, { burst, perSecond: perHour / 3_600 }]),
+  );
 
 /** A mistake and where it is: a key of the file, `line 3, column 5`, or a flag. */
 export type Problem = { readonly place: string; readonly problem: string };

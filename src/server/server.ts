@@ -1,5 +1,5 @@
 // A running server: its data, its connections, and everything between them, from start to drain.
-import { ed25519Public } from '../crypto/primitives.ts';
+import { ed25519Key, ed25519Public } from '../crypto/primitives.ts';
 import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
 import { isErrorCode, ProtocolError } from '../protocol/errors.ts';
@@ -25,6 +25,7 @@ import { tellMembers } from './passing.ts';
 import { type Rate, Rates } from './rates.ts';
 import type { ServerStore } from './server-store.ts';
 import { onBinary, onClosed, onText } from './session.ts';
+import { Standings } from './standings.ts';
 import type { Turn } from './turn.ts';
 import { Turns } from './turns.ts';
 
@@ -33,6 +34,8 @@ export type ServerOptions = {
   readonly clock: Clock;
   readonly random: Random;
   readonly turn: Turn;
+  /** When what waits is committed; in the next turn without it. */
+  readonly commitTurn?: Turn;
   readonly journal: Log;
   /** Where to listen; TLS keys of `pinned` are the server's own. */
   readonly listen: readonly (
@@ -42,7 +45,7 @@ export type ServerOptions = {
   /** Origins that clients dial beside those it listens at: a name, a proxy's address, an onion service. */
   readonly origins: readonly string[];
   readonly proxies: readonly string[];
-  /** Other rates than SERVER_RATES, for measurements. */
+  /** Those that are not as in SERVER_RATES. */
   readonly rates?: Partial<Record<RateName, Rate>>;
   /** Gets what must never happen: the owner ends the process. */
   readonly bug: (error: unknown) => void;
@@ -56,13 +59,15 @@ const contextOf = (
 ): { readonly context: ServerContext; readonly hub: Hub<Peer> } => {
   const { store, clock, random, turn, journal, bug } = options;
   const states = new ChannelStates(store.state);
+  const standings = new Standings(store.log, store.state);
   const fanout = new Fanout<Peer>(queueMicrotask);
   const hub = new Hub<Peer>({
     log: store.log,
     states,
+    standings,
     fanout,
     clock,
-    turn,
+    turn: options.commitTurn ?? turn,
     journal,
     bug,
     ends: endsReading,
@@ -80,10 +85,11 @@ const contextOf = (
     indexer: new Indexer({ search: store.search, clock, journal, bug }),
     sealer: store.sealer,
     states,
+    standings,
     fanout,
     hub,
     ...callsOf(options, counts, () => context),
-    serverSeed,
+    serverSigner: ed25519Key(serverSeed),
     serverKey: ed25519Public(serverSeed),
     node: idOf(random.bytes(16)),
     origins: new Set(options.origins),
@@ -93,7 +99,7 @@ const contextOf = (
     away: new Set(),
     online: new Map(),
     counts,
-    rates: ratesOf({ ...SERVER_RATES, ...options.rates }),
+    rates: bucketsOf({ ...SERVER_RATES, ...options.rates }),
     append: (draft) => hub.append(draft),
     room: (peer) =>
       new Promise((resolve) => {
@@ -177,7 +183,7 @@ export class RoomServer implements AsyncDisposable {
         },
         binary: (peer, bytes) => {
           if (isCallLink(peer)) context.callLinks.message(peer, bytes);
-          else onBinary(context, peer, new Uint8Array(bytes));
+          else onBinary(context, peer, new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length));
         },
         drained: wake,
         closed: (peer) => {
@@ -276,7 +282,7 @@ const jobPortsOf = (context: ServerContext): JobPorts => {
   };
 };
 
-const ratesOf = (rates: Readonly<Record<RateName, Rate>>): ServerContext['rates'] =>
+const bucketsOf = (rates: Readonly<Record<RateName, Rate>>): ServerContext['rates'] =>
   Object.fromEntries(Object.entries(rates).map(([name, rate]) => [name, new Rates(rate)])) as Record<RateName, Rates>;
 
 const placeOf = (place: ServerOptions['listen'][number], seed: Uint8Array): Place => {

@@ -19,7 +19,7 @@ import { endTelling } from './endings.ts';
 import { takePart } from './files.ts';
 import { HANDLERS } from './handlers.ts';
 import { greet, login, logout } from './login.ts';
-import { checkPublish, publish } from './publish.ts';
+import { checkPublish, publish, publishKnown } from './publish.ts';
 
 /** A text message of a connection: a request. A bug ends the process; everything else is an answer, or ends the connection. */
 export const onText = (context: ServerContext, peer: Peer, text: string): void => {
@@ -36,20 +36,24 @@ export const onText = (context: ServerContext, peer: Peer, text: string): void =
 export const onBinary = (context: ServerContext, peer: Peer, bytes: Uint8Array<ArrayBuffer>): void => {
   const message = decodeBinary(bytes);
   if (message.type === 'event') throw new ProtocolError('frame.invalid', { details: { why: 'event' } });
-  answer(context, peer, message.request, () =>
-    message.type === 'publish' ? publishInTurn(context, peer, message) : uploadInTurn(context, peer, message),
-  );
+  if (message.type === 'part')
+    return answer(context, peer, message.request, () => uploadInTurn(context, peer, message));
+  answer(context, peer, message.request, () => publishInTurn(context, peer, message), 'publishes');
+};
+
+const publishInTurn = (context: ServerContext, peer: Peer, message: Publish): Promise<object> => {
+  const { member } = sessionOf(peer);
+  checkPublish(context, member, message);
+  const isFirst = peer.isOpen && !context.publishing.has(peer);
+  return (isFirst ? publishKnown(context, member, message) : undefined) ?? publishLater(context, peer, message);
 };
 
 // The turn of the next publish comes when this one has its place among those that wait for the log.
-const publishInTurn = async (context: ServerContext, peer: Peer, message: Publish): Promise<object> => {
-  checkPublish(context, sessionOf(peer).member, message);
+const publishLater = async (context: ServerContext, peer: Peer, message: Publish): Promise<object> => {
   const { placed } = await context.publishing.run(peer, async () =>
     publish(context, await present(context, peer), message),
   );
-  const place = await placed;
-  context.counts.add('publishes');
-  return place;
+  return placed;
 };
 
 const uploadInTurn = (context: ServerContext, peer: Peer, part: Part): Promise<object> => {
@@ -95,7 +99,7 @@ const sessionOf = (peer: Peer): Asker['session'] => {
 const present = async (context: ServerContext, peer: Peer) => {
   const session = sessionOf(peer);
   // Who was banned, or whose device was revoked, is disconnected with the commit: what they have asked before counts no more.
-  const member = peer.isOpen ? await context.store.getMember(session.member) : undefined;
+  const member = peer.isOpen ? await context.standings.member(session.member) : undefined;
   if (member === undefined || member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
   return { peer, session, member };
 };
@@ -112,16 +116,23 @@ const admit = async (context: ServerContext, peer: Peer, needs: Needs, channel: 
   return { peer, session, member, place };
 };
 
-const answer = (context: ServerContext, peer: Peer, id: number, ask: () => Promise<object>): void => {
-  const over = asked(context, peer);
-  // What throws at once is an answer like any other.
-  const asking = (async () => ask())();
-  asking.finally(over).then(
+const answer = (
+  context: ServerContext,
+  peer: Peer,
+  id: number,
+  ask: () => Promise<object>,
+  counted?: 'publishes',
+): void => {
+  asked(context, peer);
+  settled(ask).then(
     (ok) => {
+      answered(context, peer);
       context.counts.add('requests');
+      if (counted !== undefined) context.counts.add(counted);
       say(peer, { id, ok });
     },
     (error: unknown) => {
+      answered(context, peer);
       const known = expectedError(error);
       if (known === undefined) return context.bug(error);
       count(context, peer, known.code);
@@ -136,17 +147,27 @@ const say = (peer: Peer, message: object): void => {
   if (peer.state?.phase === 'in' && peer.state.endsItself) peer.close(CLOSE.policy, 'server.banned');
 };
 
+// What throws at once is an answer like any other.
+const settled = (ask: () => Promise<object>): Promise<object> => {
+  try {
+    return ask();
+  } catch (error) {
+    return Promise.reject(error);
+  }
+};
+
 // A connection that asks faster than it is answered is not read meanwhile.
-const asked = ({ asking }: ServerContext, peer: Peer): (() => void) => {
+const asked = ({ asking }: ServerContext, peer: Peer): void => {
   const waiting = (asking.get(peer) ?? 0) + 1;
   asking.set(peer, waiting);
   if (waiting === ASKED_AT_ONCE_MAX) peer.pause();
-  return () => {
-    const left = (asking.get(peer) ?? 1) - 1;
-    if (left === 0) asking.delete(peer);
-    else asking.set(peer, left);
-    if (left === ASKED_AT_ONCE_MAX - 1 && peer.isOpen) peer.resume();
-  };
+};
+
+const answered = ({ asking }: ServerContext, peer: Peer): void => {
+  const left = (asking.get(peer) ?? 1) - 1;
+  if (left === 0) asking.delete(peer);
+  else asking.set(peer, left);
+  if (left === ASKED_AT_ONCE_MAX - 1 && peer.isOpen) peer.resume();
 };
 
 // Before the log-in everything that is refused is a log-in that has failed.

@@ -149,9 +149,12 @@ const prekeyVerbs = (sql: Sql): Verbs<'putPrekeys' | 'takePrekeys' | 'countPreke
       return kyber === undefined ? undefined : { signed, kyber, ec: await taken(key, 'ec') };
     },
     countPrekeys: async (device) => {
-      const left = (kind: string) =>
-        count(sql, 'SELECT count(*) AS n FROM prekey WHERE device = ? AND kind = ?', idBytes(device), kind);
-      return { ec: await left('ec'), kyber: await left('kyber') };
+      const rows = await sql.all({
+        sql: `SELECT kind, count(*) AS n FROM prekey WHERE device = ? AND kind IN ('ec', 'kyber') GROUP BY kind`,
+        values: [idBytes(device)],
+      });
+      const left = (kind: string) => Number(rows.find((row) => row.kind === kind)?.n ?? 0);
+      return { ec: left('ec'), kyber: left('kyber') };
     },
   };
 };

@@ -4,6 +4,11 @@
 export class Turns<K> {
   readonly #last = new Map<K, Promise<unknown>>();
 
+  /** Whether a step of this key is not over. */
+  has(key: K): boolean {
+    return this.#last.has(key);
+  }
+
   /** Resolves or rejects as `step` does; a step that fails does not keep the next one. */
   run<T>(key: K, step: () => Promise<T>): Promise<T> {
     const own = (this.#last.get(key) ?? Promise.resolve()).then(step);

@@ -55,11 +55,11 @@ export class Database implements Disposable {
   /** Runs `body` in one transaction; inside another it is part of that one. Anything thrown rolls all of it back. */
   transaction<T>(body: () => T): T {
     if (this.#depth > 0) return body();
-    this.exec('BEGIN IMMEDIATE');
+    this.run('BEGIN IMMEDIATE');
     this.#depth++;
     try {
       const result = body();
-      this.exec('COMMIT');
+      this.run('COMMIT');
       return result;
     } catch (error) {
       try {

@@ -52,6 +52,8 @@ origins = ["wss://chat.example.org"]
 proxies = ["127.0.0.1", "10.0.0.0/8"]
 [log]
 level = "info"
+[rates]
+publish = { burst = 60, perHour = 3600 }
 `;
 
 const config: Target = {

@@ -45,11 +45,19 @@ describe('a configuration', () => {
 
   test('is refused with every mistake and its place', async () => {
     const toml =
-      'name = 5\nlisten = "nowhere"\nproxies = ["10.0.0.1", "a proxy"]\nmetric = "x"\n[tls]\ncert = "/none"\n';
+      'name = 5\nlisten = "nowhere"\nproxies = ["10.0.0.1", "a proxy"]\nmetric = "x"\n[tls]\ncert = "/none"\n[rates]\nburst = { burst = 0, perHour = 1 }\ntalk = 1\n';
     const { code, err } = await check(toml, '--json');
     expect(code).toBe(2);
     const { problems } = (JSON.parse(err) as { details: { problems: { place: string }[] } }).details;
-    expect(problems.map(({ place }) => place).sort()).toEqual(['listen', 'metric', 'name', 'proxies.1', 'tls.key']);
+    expect(problems.map(({ place }) => place).sort()).toEqual([
+      'listen',
+      'metric',
+      'name',
+      'proxies.1',
+      'rates.burst.burst',
+      'rates.talk',
+      'tls.key',
+    ]);
     expect((await check('name = ')).err).toMatch(/line 1, column \d+: /);
     const files = await check('origins = ["wss://a.example"]\n[tls]\ncert = "/none"\nkey = "/nothing"\n');
     expect(files.err).toBe('sotto: tls.cert: there is no file /none\ntls.key: there is no file /nothing\n');
@@ -195,10 +203,12 @@ describe('a signal', () => {
     expect(await server.stop()).toBe(0);
     await Promise.all([gone, publishing]);
     expect(owner.notices).toContainEqual({ notice: 'moved', retryAfterMs: expect.any(Number) });
-    await server.start();
-    await owner.join();
-    // The rates are those of the new server: a few of the last ones are enough.
     const again = ids.slice(-5);
+    const config = join(server.dir, 'rates.toml');
+    writeFileSync(config, `[rates]\npublish = { burst = ${again.length + 1}, perHour = 1 }\n`);
+    await server.start('--config', config);
+    await owner.join();
+    // A few of the last ones are enough: the new server has rates of its own.
     const repeated = new Map<string, number>(answered);
     for (const id of again) {
       const { seq } = await owner.say(ops.channel, id, id);
@@ -211,6 +221,8 @@ describe('a signal', () => {
     expect(texts(events)).toHaveLength(found.size);
     for (const [id, seq] of repeated) expect(found.get(id), id).toBe(seq);
     expect([...found.keys()].filter((id) => !ids.includes(id as EventId))).toEqual([]);
+    await owner.say(ops.channel, 'one more');
+    await expect(owner.say(ops.channel, 'one too many')).rejects.toMatchObject({ code: 'rate.limited' });
   });
 
   test('to read again takes another certificate, name and registration, and nothing of a file with a mistake', async () => {

@@ -136,9 +136,10 @@ describe('when the disk fails', () => {
     using server = open();
     await furnish(server.log);
     const fails = (statement: string) => {
-      server.db.exec = function (this: Database, sql: string) {
-        Database.prototype.exec.call(this, sql);
+      server.db.run = function (this: Database, sql: string, ...params: Parameters<Database['run']>[1][]) {
+        const result = Database.prototype.run.call(this, sql, ...params);
         if (sql === statement) throw new SottoError('disk.failed');
+        return result;
       };
     };
     const event = draft();
