@@ -30,8 +30,12 @@ export class ServerProcess {
   #child: ChildProcess | undefined;
   #said = '';
 
-  constructor(data: string) {
+  readonly #under: readonly string[];
+
+  /** `under`: a program and its words that run it, as `taskset -c 0`. */
+  constructor(data: string, under: readonly string[] = []) {
     this.data = data;
+    this.#under = under;
   }
 
   get pid(): number {
@@ -43,7 +47,8 @@ export class ServerProcess {
     const program = process.env.SOTTO_PROGRAM ?? resolve('bin/sotto');
     const where = words.includes('--onion') ? [] : ['--listen', this.#address];
     const args = ['serve', '--json', '--data-dir', this.data, ...where, ...words];
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const [first = program, ...rest] = [...this.#under, program, ...args];
+    const child = spawn(first, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     child.stderr.on('data', (chunk: Buffer) => {
       this.#said = `${this.#said}${chunk}`.slice(-2_000);

@@ -8,7 +8,8 @@ import { cacheDir } from '../actor.ts';
 import { readWords } from '../flags.ts';
 import { CLI_FIGURES } from './cli-figures.ts';
 import { CORE_FIGURES } from './core-figures.ts';
-import { type Bench, type Figure, type FigureResult, type Judged, judge, short } from './figure.ts';
+import { FANOUT_FIGURES } from './fanout-figures.ts';
+import { type Bench, type Figure, type Judged, judge, type Row, short } from './figure.ts';
 import { HISTORY_FIGURES } from './history-figures.ts';
 import { LOG_FIGURES } from './log-figures.ts';
 import { STORE_FIGURES } from './store-figures.ts';
@@ -16,7 +17,7 @@ import { TOR_FIGURES } from './tor-figures.ts';
 import { WIRE_FIGURES } from './wire-figures.ts';
 
 /** What `sotto bench server` measures. */
-const SERVER_FIGURES: readonly Figure[] = [...LOG_FIGURES, ...HISTORY_FIGURES];
+const SERVER_FIGURES: readonly Figure[] = [...LOG_FIGURES, ...HISTORY_FIGURES, ...FANOUT_FIGURES];
 const FIGURES: readonly Figure[] = [
   ...CLI_FIGURES,
   ...CORE_FIGURES,
@@ -62,11 +63,8 @@ export const runBench = async (argv: readonly string[]): Promise<number> => {
   }
   const results = measureAll(names, options);
   if (values.write !== undefined) writeResults(resolve(values.write), results);
-  return results.every((result) => 'skipped' in result || result.holds) ? 0 : 1;
+  return results.every(({ holds }) => holds !== false) ? 0 : 1;
 };
-
-type Skipped = { readonly name: string; readonly skipped: string };
-type Row = FigureResult | Skipped;
 
 type Options = { readonly runs: number; readonly quick: boolean; readonly json: boolean };
 
@@ -131,7 +129,7 @@ const chosen = (figure: Figure, names: readonly string[]): boolean =>
   );
 
 const lineOf = (row: Row): string => {
-  if ('skipped' in row) return `${row.name}  skipped: ${row.skipped}`;
+  if ('skipped' in row) return `${row.holds === false ? 'MISSES  ' : ''}${row.name}  skipped: ${row.skipped}`;
   const floor = row.floor === undefined ? '' : ` · ${row.floor.name} ${short(row.floor.median)}, ratio ${row.ratio}`;
   const note = row.note === undefined ? '' : `\n    ${row.note}`;
   return `${row.holds ? 'holds' : 'MISSES'}  ${row.name}  ${short(row.median)} ${row.unit} (${short(row.min)}–${short(row.max)}, ${row.runs} runs)${floor} · ${row.target}${note}`;
@@ -143,7 +141,7 @@ const writeResults = (path: string, rows: readonly Row[]): void => {
   };
   const table = rows.map((row) =>
     'skipped' in row
-      ? `| ${row.name} | skipped: ${row.skipped} | | | | | |`
+      ? `| ${row.name} | skipped: ${row.skipped} | | | | | ${row.holds === false ? '**no**' : ''} |`
       : `| ${row.name} | ${short(row.median)} ${row.unit} | ${short(row.min)}–${short(row.max)} (${row.runs}) | ${row.floor === undefined ? '' : `${short(row.floor.median)} · ${row.floor.name}`} | ${row.ratio ?? ''} | ${row.target} | ${row.holds ? 'yes' : '**no**'} |${row.note === undefined ? '' : `\n| | ${row.note} | | | | | |`}`,
   );
   mkdirSync(dirname(path), { recursive: true });

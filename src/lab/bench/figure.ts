@@ -3,6 +3,8 @@
 /** Samples of one run, beside the samples of the floor that was measured between them. */
 export type Measured = {
   readonly values: readonly number[];
+  /** What it is measured beside is not here, and why: the bound is missed. */
+  readonly missing?: string;
   readonly floor?: { readonly name: string; readonly values: readonly number[] };
   /** What a reader should know: percentiles, parts, sizes. */
   readonly note?: string;
@@ -11,8 +13,8 @@ export type Measured = {
 };
 
 export type Bound = {
-  /** The figure's middle over the floor's, or the figure's own `at`. */
-  readonly of: 'ratio' | 'value';
+  /** The figure's middle over the floor's; the floor's over the figure's, how many times better it is; its own `at`. */
+  readonly of: 'ratio' | 'lead' | 'value';
   readonly at: 'median' | 'max';
   readonly better: 'lower' | 'higher';
   readonly limit: number;
@@ -71,11 +73,17 @@ export const quantile = (values: readonly number[], at: number): number => {
 export const short = (value: number): string =>
   Math.abs(value) >= 1000 ? Math.round(value).toLocaleString('en-GB') : String(Number(value.toPrecision(3)));
 
+/** Nothing was measured. Where it says that it does not hold, that counts as missed. */
+export type Skipped = { readonly name: string; readonly skipped: string; readonly holds?: false };
+export type Row = FigureResult | Skipped;
+
 /** Judges samples by the figure's bound. */
-export const judge = ({ name, unit, bound }: Judged, { values, floor, note }: Measured): FigureResult => {
+export const judge = ({ name, unit, bound }: Judged, { values, missing, floor, note }: Measured): Row => {
+  if (missing !== undefined) return { name, skipped: missing, holds: false };
   const median = quantile(values, 0.5);
-  const ratio = floor === undefined ? undefined : median / quantile(floor.values, 0.5);
-  const judged = bound.of === 'ratio' ? (ratio ?? Number.NaN) : bound.at === 'max' ? Math.max(...values) : median;
+  const beside = floor === undefined ? undefined : quantile(floor.values, 0.5);
+  const ratio = beside === undefined ? undefined : bound.of === 'lead' ? beside / median : median / beside;
+  const judged = bound.of !== 'value' ? (ratio ?? Number.NaN) : bound.at === 'max' ? Math.max(...values) : median;
   const sign = bound.better === 'lower' ? '≤' : '≥';
   return {
     name,
@@ -86,7 +94,7 @@ export const judge = ({ name, unit, bound }: Judged, { values, floor, note }: Me
     max: round(Math.max(...values)),
     ...(floor === undefined ? {} : { floor: { name: floor.name, median: round(quantile(floor.values, 0.5)) } }),
     ...(ratio === undefined ? {} : { ratio: round(ratio) }),
-    target: `${bound.of === 'ratio' ? 'ratio' : bound.at} ${sign} ${bound.limit}`,
+    target: `${bound.of === 'value' ? bound.at : bound.of} ${sign} ${bound.limit}`,
     holds: bound.better === 'lower' ? judged <= bound.limit : judged >= bound.limit,
     ...(note === undefined ? {} : { note }),
   };
