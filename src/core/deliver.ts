@@ -6,12 +6,12 @@ import { WINDOW_BYTES_MAX, WINDOW_FRAMES_MAX } from '../protocol/limits.ts';
 import { encodeBody, type SealedBody, type SealedFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
-import { listOutbox, type OutboxRow, putCiphertext } from '../store/outbox.ts';
+import { listOutbox, type OutboxRow, putCiphertext, type SealedRow } from '../store/outbox.ts';
 import { getOpenRequest, putSession, type SessionRow } from '../store/sessions.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { acknowledge, giveUp, plaintextOf } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
-import { beginReset, loadSession } from './sessions.ts';
+import { beginReset, loadSession, sessionState } from './sessions.ts';
 
 type Ready = { readonly row: OutboxRow; readonly frame: SealedFrame };
 
@@ -37,8 +37,9 @@ export const deliver = async (core: Core, contactId: number): Promise<void> => {
 
 /** A body that was encrypted before its outbox row was written, so that both are one commit. */
 export type SealedAhead = {
-  /** Writes the ratchet step and the ciphertext of the row, inside the transaction that wrote the row. */
-  readonly keep: (changes: Changes, outboxRow: number) => void;
+  readonly sealed: SealedRow;
+  /** Writes the ratchet step, inside the transaction that wrote the row. */
+  readonly keep: (changes: Changes) => void;
   /** Sends it, after the commit. */
   readonly send: (outboxRow: number) => void;
 };
@@ -59,9 +60,10 @@ export const sealAhead = async (
   const { sessionId } = row;
   const { type, ciphertext } = await session.encrypt(encodeBody(body), now);
   return {
-    keep: (changes, outboxRow) => {
-      putSession(core.db, { ...row, state: session.serialize(), sent: row.sent + 1, updatedAt: changes.at });
-      putCiphertext(core.db, outboxRow, { sessionId, type, ciphertext });
+    sealed: { sessionId, type, ciphertext },
+    keep: (changes) => {
+      const state = sessionState(core, contact.id, session);
+      putSession(core.db, { ...row, state, sent: row.sent + 1, updatedAt: changes.at });
       // It is sent by hand right after the commit: nothing is left to wake for.
       changes.wake.delete(contact.id);
     },
@@ -71,8 +73,8 @@ export const sealAhead = async (
 };
 
 /** The other side has committed these frames. */
-export const onAck = (core: Core, peer: Peer, ids: readonly MessageId[]): void => {
-  const request = getOpenRequest(core.db, peer.contactId, 'mine');
+export const onAck = (core: Core, peer: Peer, contact: ContactRow, ids: readonly MessageId[]): void => {
+  const request = contact.state === 'outgoing' ? getOpenRequest(core.db, peer.contactId, 'mine') : undefined;
   commit(core, (changes) => {
     acknowledge(core, changes, peer.contactId, ids, request);
   });
@@ -128,7 +130,7 @@ const encryptAll = async (
       for (const one of hopeless) giveUp(core, changes, one, 'notSendable');
       putSession(core.db, {
         ...row,
-        state: session.serialize(),
+        state: sessionState(core, contact.id, session),
         sent: row.sent + sealed.length,
         updatedAt: changes.at,
       });

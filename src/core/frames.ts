@@ -62,7 +62,7 @@ const takePlain = async (
       else if (contact.state === 'outgoing') askAnew(core, peer, contact);
       return ready(core, peer);
     case 'ack':
-      onAck(core, peer, frame.ids);
+      onAck(core, peer, contact, frame.ids);
       return deliver(core, peer.contactId);
     case 'ping':
       sendFrame(peer, { kind: 'pong', n: frame.n });

@@ -32,7 +32,7 @@ import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.
 import { type Changes, type Core, commit } from './core.ts';
 import { sealAhead } from './deliver.ts';
 import { endFile, eraseFile, offerBody } from './files-rows.ts';
-import { contactOf, conversationOf, findConversation, findMessage, messageIn } from './names.ts';
+import { contactOf, conversationOf, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue } from './outbox.ts';
 import { settingOf } from './settings.ts';
 
@@ -61,9 +61,12 @@ export const checkMaySend = (contact: ContactRow): void => {
 };
 
 /** Puts a text into the outbox; when this returns it is committed there. Gives the message's row id. */
-export const sendText = async (core: Core, params: Params<'message.send'>): Promise<number> => {
+export const sendText = async (
+  core: Core,
+  conversation: ConversationRow,
+  params: Params<'message.send'>,
+): Promise<number> => {
   checkText(params.text);
-  const conversation = findConversation(core.db, params.conversation);
   const contact = contactOf(core.db, conversation);
   checkMaySend(contact);
   const replyTo = params.replyTo === undefined ? undefined : messageIn(core.db, conversation, params.replyTo);
@@ -97,8 +100,8 @@ export const sendText = async (core: Core, params: Params<'message.send'>): Prom
       expiresAt: null,
       fileId: null,
     });
-    const outboxRow = enqueue(core, changes, contact.id, body, row);
-    ahead?.keep(changes, outboxRow);
+    const outboxRow = enqueue(core, changes, contact.id, body, row, ahead?.sealed);
+    ahead?.keep(changes);
     patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0, draft: '' });
     changes.event({ kind: 'message.queued', messageRow: row, contactId: contact.id });
     if (ahead !== undefined) changes.event({ kind: 'message.sent', messageRow: row, contactId: contact.id });

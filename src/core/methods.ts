@@ -218,10 +218,11 @@ const HANDLERS: Handlers = {
   'message.send': async (context, params) => {
     const { core } = context;
     await openConversation(context, params.conversation);
-    const conversation = findConversation(core.db, params.conversation);
-    const row = await inQueue(context, () =>
-      conversation.kind === 'contact' ? sendText(core, params) : sendRoomText(core, conversation, params),
-    );
+    const { conversation, row } = await inQueue(context, async () => {
+      const conversation = findConversation(core.db, params.conversation);
+      const send = conversation.kind === 'contact' ? sendText : sendRoomText;
+      return { conversation, row: await send(core, conversation, params) };
+    });
     const sent = getMessage(core.db, row);
     if (sent === undefined) throw new SottoError('message.unknown');
     // In a channel there is nobody's receipt: what the server has committed is delivered.
@@ -396,8 +397,11 @@ const waitFor = async (
   look: () => boolean,
   timeoutMs: number | undefined,
 ): Promise<Waited> => {
-  await waits.until(() => look() || uselessWait(core, contactId) !== undefined, timeoutMs);
-  const reached = look();
+  let reached = false;
+  await waits.until(() => {
+    reached = look();
+    return reached || uselessWait(core, contactId) !== undefined;
+  }, timeoutMs);
   return { reached, useless: reached ? undefined : uselessWait(core, contactId) };
 };
 

@@ -4,7 +4,7 @@ import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
 import { encodeBody, type SealedBody } from '../protocol/peer.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
-import { countOutbox, getOutbox, type OutboxRow, putOutbox, removeOutbox } from '../store/outbox.ts';
+import { countOutbox, getOutbox, type OutboxRow, putOutbox, removeOutbox, type SealedRow } from '../store/outbox.ts';
 import { acknowledgeRequest, type RequestRow } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
 import { settingOf } from './settings.ts';
@@ -19,7 +19,7 @@ export const hasRoom = (core: Core, contactId: number): boolean => countOutbox(c
 
 /**
  * Appends a body to the outbox of a contact and wakes its delivery after the commit. Without an id it gets a random one.
- * Gives the outbox row. Throws `outbox.full` at OUTBOX_FRAMES_MAX, except for answers.
+ * `sealed` is its ciphertext, if it has one already. Gives the outbox row. Throws `outbox.full` at OUTBOX_FRAMES_MAX, except for answers.
  */
 export const enqueue = (
   core: Core,
@@ -27,6 +27,7 @@ export const enqueue = (
   contactId: number,
   body: WithoutId<SealedBody>,
   messageRow?: number,
+  sealed?: SealedRow,
 ): number => {
   if (!ANSWERS.has(body.kind) && !hasRoom(core, contactId)) throw new SottoError('outbox.full');
   const id = body.id ?? idOf(core.random.bytes(ID_BYTES));
@@ -39,6 +40,7 @@ export const enqueue = (
     messageRow: messageRow ?? null,
     createdAt: changes.at,
     expiresAt: changes.at + Number(settingOf(core.db, 'outbox.expiresMs')),
+    ...sealed,
   });
 };
 

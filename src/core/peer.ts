@@ -1,4 +1,5 @@
 // The live side of one contact: its link, what is in flight on it, and how dialling goes. Nothing here is kept.
+import type { SignalSession } from '../crypto/session.ts';
 import type { Cancel, Link } from '../ports.ts';
 import { encodeFrame, type PeerFrame } from '../protocol/peer.ts';
 
@@ -30,6 +31,8 @@ export type Peer = {
   rttMs: number | undefined;
   /** Told at the next pong. */
   pongWaiters: (() => void)[];
+  /** The session as it was last written back, and the bytes: of use while the store has the same. */
+  held: { readonly session: SignalSession; readonly state: Uint8Array } | undefined;
   cancelHeartbeat: Cancel;
   /** Ends the wait for the next second, in which a peer that was too fast is read again. */
   cancelHold: Cancel;
@@ -70,6 +73,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   pingSentAt: undefined,
   rttMs: undefined,
   pongWaiters: [],
+  held: undefined,
   cancelHeartbeat: () => {},
   cancelHold: () => {},
   dialling: undefined,

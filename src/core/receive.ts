@@ -10,7 +10,7 @@ import { getOpenRequest, hasFrameId, putFrameId, putSession, type SessionRow } f
 import { becomeAccepted } from './accepting.ts';
 import { applyBody } from './apply.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
-import { bundleIdOf, healed, loadSession } from './sessions.ts';
+import { bundleIdOf, healed, loadSession, sessionState } from './sessions.ts';
 
 /** What became of a batch: ids to acknowledge now, ids of accepts nobody asked for, and whether a frame did not open. */
 export type Received = {
@@ -116,7 +116,7 @@ const admit = (core: Core, contact: ContactRow, opened: readonly Opened[]) => {
 type Kept = { readonly row: SessionRow; readonly session: SignalSession; readonly count: number };
 
 const keepSession = (core: Core, changes: Changes, contact: ContactRow, { row, session, count }: Kept): void => {
-  const state = session.serialize();
+  const state = sessionState(core, contact.id, session);
   const began = row.resetPending === 1 && row.resetId !== null && !session.hasBundle(bundleIdOf(row.resetId));
   if (began) {
     putSession(core.db, {

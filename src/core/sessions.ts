@@ -28,8 +28,30 @@ export const loadSession = (
   contact: ContactRow,
 ): { row: SessionRow | undefined; session: SignalSession } => {
   const row = getSession(core.db, contact.id);
-  return { row, session: new SignalSession(partiesOf(core, contact), row?.state) };
+  const parties = partiesOf(core, contact);
+  return { row, session: takeHeld(core, contact.id, parties, row) ?? new SignalSession(parties, row?.state) };
 };
+
+/** The bytes to write back, last of all that is done with the session: the next step takes it as it is, if they were kept. */
+export const sessionState = (core: Core, contactId: number, session: SignalSession): Uint8Array<ArrayBuffer> => {
+  const state = session.serialize();
+  const peer = core.peers.get(contactId);
+  if (peer !== undefined) peer.held = { session, state };
+  return state;
+};
+
+// It is held until one step takes it. What that changes and does not write back is gone with it.
+const takeHeld = (core: Core, contactId: number, parties: Parties, row: SessionRow | undefined) => {
+  const peer = core.peers.get(contactId);
+  const held = peer?.held;
+  if (peer === undefined || held === undefined) return undefined;
+  peer.held = undefined;
+  return row !== undefined && isEqual(held.state, row.state) && held.session.isBetween(parties)
+    ? held.session
+    : undefined;
+};
+
+const isEqual = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
 
 /** The number of a bundle: the first 24 bits of the request or reset that carries it. */
 export const bundleIdOf = (id: Uint8Array): number => Buffer.from(id).readUIntBE(0, 3);

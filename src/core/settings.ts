@@ -3,14 +3,12 @@ import { SottoError } from '../protocol/errors.ts';
 import type { SettingRow } from '../protocol/rpc.ts';
 import { isSettingKey, SETTINGS, type SettingKey, type SettingValue } from '../protocol/settings.ts';
 import type { Database } from '../sqlite/open.ts';
-import { getSetting, putSetting, removeSetting } from '../store/events.ts';
+import { getNearestSetting, getSetting, putSetting, removeSetting } from '../store/events.ts';
 import type { Changes } from './core.ts';
 
 /** The value in force; `scope` is a conversation's uid in hex, or absent for the account. */
 export const settingOf = <Key extends SettingKey>(db: Database, key: Key, scope = ''): SettingValue<Key> =>
-  ((scope === '' ? undefined : read(db, key, scope)) ??
-    read(db, key, '') ??
-    SETTINGS[key].default) as SettingValue<Key>;
+  (parse(getNearestSetting(db, scope, key)) ?? SETTINGS[key].default) as SettingValue<Key>;
 
 /** One setting as `config` shows it. Throws `config.unknown`. */
 export const showSetting = (db: Database, key: string, scope = ''): SettingRow => {
@@ -55,10 +53,9 @@ export const unsetSetting = (db: Database, changes: Changes, key: string, scope 
   return showSetting(db, known, scope);
 };
 
-const read = (db: Database, key: SettingKey, scope: string): unknown => {
-  const stored = getSetting(db, scope, key);
-  return stored === undefined ? undefined : JSON.parse(stored);
-};
+const read = (db: Database, key: SettingKey, scope: string): unknown => parse(getSetting(db, scope, key));
+
+const parse = (stored: string | undefined): unknown => (stored === undefined ? undefined : JSON.parse(stored));
 
 const knownKey = (key: string): SettingKey => {
   if (!isSettingKey(key))

@@ -98,6 +98,12 @@ export class SignalSession {
     this.#published = published;
   }
 
+  /** Whether it was made for these two, with the same key of the other. */
+  isBetween({ ours, theirs, pinned }: Parties): boolean {
+    const mine = this.#parties;
+    return mine.ours === ours && mine.theirs === theirs && Buffer.compare(mine.pinned, pinned) === 0;
+  }
+
   /** True when there is a session to encrypt with; one that was never answered ends after 30 days. */
   hasCurrent(now: number): boolean {
     return this.#sessions.record?.hasCurrentState(new Date(now)) ?? false;

@@ -62,6 +62,14 @@ export const pruneEvents = (db: Database, before: number, keep: number): void =>
   db.run('DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?', keep);
 };
 
+/** The stored JSON of a setting in a scope, or else of the account. */
+export const getNearestSetting = (db: Database, scope: string, key: string): string | undefined =>
+  db.get<{ value: string }>(
+    "SELECT value FROM settings WHERE scope IN (?, '') AND key = ? ORDER BY scope DESC LIMIT 1",
+    scope,
+    key,
+  )?.value;
+
 /** The stored JSON of a setting in a scope ('' is the account). */
 export const getSetting = (db: Database, scope: string, key: string): string | undefined =>
   db.get<{ value: string }>('SELECT value FROM settings WHERE scope = ? AND key = ?', scope, key)?.value;

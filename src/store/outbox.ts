@@ -18,15 +18,24 @@ export type OutboxRow = {
 const COLUMNS = `id, contact_id AS contactId, frame_id AS frameId, kind, body, message_row AS messageRow,
   session_id AS sessionId, type, ciphertext, created_at AS createdAt, expires_at AS expiresAt`;
 
+/** The ciphertext of a frame in a session. */
+export type SealedRow = {
+  readonly sessionId: Uint8Array;
+  readonly type: number;
+  readonly ciphertext: Uint8Array;
+};
+
 export type NewOutboxRow = Pick<
   OutboxRow,
   'contactId' | 'frameId' | 'kind' | 'body' | 'messageRow' | 'createdAt' | 'expiresAt'
->;
+> &
+  Partial<SealedRow>;
 
 /** Appends a frame to a contact's outbox; gives its row id. */
 export const putOutbox = (db: Database, row: NewOutboxRow): number =>
   db.run(
-    `INSERT INTO outbox (contact_id, frame_id, kind, body, message_row, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO outbox (contact_id, frame_id, kind, body, message_row, created_at, expires_at, session_id, type, ciphertext)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     row.contactId,
     row.frameId,
     row.kind,
@@ -34,6 +43,9 @@ export const putOutbox = (db: Database, row: NewOutboxRow): number =>
     row.messageRow,
     row.createdAt,
     row.expiresAt,
+    row.sessionId ?? null,
+    row.type ?? null,
+    row.ciphertext ?? null,
   ).lastInsertRowid;
 
 /** The next frames of a contact after row `afterId`, oldest first. */
@@ -57,11 +69,7 @@ export const listOutboxExpired = (db: Database, now: number, limit: number): Out
   db.all<OutboxRow>(`SELECT ${COLUMNS} FROM outbox WHERE expires_at <= ? ORDER BY expires_at LIMIT ?`, now, limit);
 
 /** Keeps the ciphertext a frame got in a session, so that the same bytes are sent again. */
-export const putCiphertext = (
-  db: Database,
-  id: number,
-  sealed: { readonly sessionId: Uint8Array; readonly type: number; readonly ciphertext: Uint8Array },
-): void => {
+export const putCiphertext = (db: Database, id: number, sealed: SealedRow): void => {
   db.run(
     'UPDATE outbox SET session_id = ?, type = ?, ciphertext = ? WHERE id = ?',
     sealed.sessionId,

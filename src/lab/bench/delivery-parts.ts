@@ -12,7 +12,7 @@ import { countArrival, putConversation } from '../../store/conversations.ts';
 import { putEvent } from '../../store/events.ts';
 import { patchMessage, putMessage } from '../../store/messages.ts';
 import { migrate } from '../../store/migrations.ts';
-import { putCiphertext, putOutbox, removeOutbox } from '../../store/outbox.ts';
+import { putOutbox, removeOutbox } from '../../store/outbox.ts';
 import { putFrameId, putSession } from '../../store/sessions.ts';
 import { type Bench, timed } from './figure.ts';
 import { TEXT } from './scene.ts';
@@ -87,8 +87,10 @@ class Rows implements Disposable {
         messageRow,
         createdAt: at,
         expiresAt: at,
+        sessionId: mineId,
+        type: 2,
+        ciphertext: systemRandom.bytes(430),
       });
-      putCiphertext(this.#db, outboxRow, { sessionId: mineId, type: 2, ciphertext: systemRandom.bytes(430) });
       this.#session(mineId, at);
       putEvent(this.#db, { at, kind: 'message.sent', messageRow, contactId });
       return { messageRow, outboxRow };
