@@ -7,7 +7,7 @@ import { deliver, onAck } from './deliver.ts';
 import { DUPLICATE, onDuplicate } from './duplicate.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { receive } from './receive.ts';
-import { askAnew, onNoRequest, onRequest } from './requests.ts';
+import { onNoRequest, onRequest, sendRequest } from './requests.ts';
 import { beginReset, onReset, onResume, sendReset, sendResume } from './sessions.ts';
 
 /**
@@ -58,8 +58,8 @@ const takePlain = async (
       return ready(core, peer);
     case 'reset':
       if (contact.state === 'accepted') await onReset(core, contact, frame);
-      // They have accepted us, and one of us has lost that session: our request begins another.
-      else if (contact.state === 'outgoing') askAnew(core, peer, contact);
+      // They have accepted us and lost that session before it began: our request begins another.
+      else if (contact.state === 'outgoing') sendRequest(core, peer);
       return ready(core, peer);
     case 'ack':
       onAck(core, peer, contact, frame.ids);

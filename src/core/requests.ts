@@ -31,13 +31,15 @@ import { type Changes, type Core, commit, refuse } from './core.ts';
 import { checkName } from './names.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
-import { bundleIdOf, emptySession, loadSession, mayReset, resetsLeft, startSession } from './sessions.ts';
+import { bundleIdOf, emptySession, loadSession, resetsLeft, startSession } from './sessions.ts';
 
 type RequestFrame = Extract<PlainFrame, { kind: 'request' }>;
-type Asked = { readonly address: string; readonly name: string; readonly note?: string };
 
 /** Asks the person at `address`. Throws `nickname.invalid`, `contact.self`, `contact.exists`, `name.taken`, `request.tooMany`. Gives the contact's row id. */
-export const ask = async (core: Core, wanted: Asked): Promise<number> => {
+export const ask = async (
+  core: Core,
+  wanted: { readonly address: string; readonly name: string; readonly note?: string },
+): Promise<number> => {
   checkName(wanted.name);
   if (wanted.address === core.address) throw new SottoError('contact.self');
   const known = getContactByAddress(core.db, wanted.address);
@@ -48,21 +50,6 @@ export const ask = async (core: Core, wanted: Asked): Promise<number> => {
   if (listOpenRequests(core.db, 'mine').length >= REQUESTS_PENDING_MAX || contacts.length >= CONTACTS_MAX)
     throw new SottoError('request.tooMany');
   refuseTaken(core, wanted.name, known?.id);
-  return putAsk(core, wanted, known);
-};
-
-/**
- * Asks a contact again who asks for a new session where we know of no acceptance: our store was put back to before it, and
- * the request that they have answered is not answered twice. Within the limits on resets.
- */
-export const askAnew = (core: Core, peer: Peer, contact: ContactRow): void => {
-  if (!mayReset(core, contact.id, core.clock.now(), true)) return sendRequest(core, peer);
-  putAsk(core, { address: contact.address, name: contact.name, note: contact.requestNote }, contact);
-  commit(core, (changes) => putReset(core.db, contact.id, changes.at, true));
-  sendRequest(core, peer);
-};
-
-const putAsk = (core: Core, wanted: Asked, known: ContactRow | undefined): number => {
   const requestId = core.random.bytes(ID_BYTES);
   const session = sessionToAsk(core, wanted.address, known);
   session.archive();

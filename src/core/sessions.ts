@@ -126,9 +126,6 @@ export const onResume = (core: Core, peer: Peer, frame: Frame<'resume'>): void =
   // Another session than ours, in which they have spoken already: one of the two stores was put back. In a session that
   // nobody has answered yet, they are the ones who will ask.
   if (other && row.received > 0) return beginReset(core, peer.contactId, 'a copy of the account was put back');
-  // They know of no session that we have accepted, and our accept was taken: their store was put back to before it.
-  if (frame.session === undefined && !hasOutboxOfKind(core.db, peer.contactId, 'accept'))
-    return beginReset(core, peer.contactId, 'their copy of the account was put back');
   if (!other && frame.session !== undefined && frame.received > row.sent)
     beginReset(core, peer.contactId, 'this copy of the account was put back');
 };
@@ -232,8 +229,7 @@ export const healed = (core: Core, changes: Changes, contact: ContactRow, detail
   changes.event({ kind: 'session.healed', contactId: contact.id, detail });
 };
 
-/** Whether a contact may be asked for a new session now (`mine`), or may ask us. */
-export const mayReset = (core: Core, contactId: number, now: number, mine: boolean): boolean => {
+const mayReset = (core: Core, contactId: number, now: number, mine: boolean): boolean => {
   const today = listResets(core.db, contactId, now - DAY_MS, mine);
   return today.length < RESETS_PER_DAY_MAX && (today.at(-1) ?? 0) <= now - RESET_INTERVAL_MS;
 };

@@ -290,24 +290,6 @@ describe('SESSION-3: a data directory that was copied, run, and put back', () =>
     one.log.claim('frame.refused');
   });
 
-  test('to a moment before a contact accepted: the request that is answered already is asked anew', async () => {
-    const carol = await world.person('carol');
-    await carol.call('contact.add', { address: bob.address, name: 'bob' });
-    await world.settle();
-    carol.copy();
-    await bob.call('contact.accept', { contact: 'carol' });
-    await world.settle();
-    await putBack(carol);
-    expect((await carol.contact('bob')).state).toBe('outgoing');
-    await bob.send(carol, 'are you there?');
-    await world.settle(RESET_INTERVAL_MS + 60_000);
-    expect((await carol.contact('bob')).state).toBe('accepted');
-    await carol.send(bob, 'yes');
-    await world.settle();
-    for (const read of [await carol.read(bob), await bob.read(carol)]) expect(read).toEqual(['are you there?', 'yes']);
-    carol.log.claim('frame.refused');
-  });
-
   test('of both sides at once', async () => {
     await talk('before');
     alice.copy();
