@@ -190,15 +190,15 @@ const SERVERS: readonly Command[] = [
       status: { doc: 'a line that all members see; empty removes it', value: 'TEXT' },
     },
     methods: ['server.profile'],
-    run: async (context) =>
-      context.out.item(
-        await (await context.connect()).call('server.profile', {
-          ...optional('server', context.args[0]),
-          ...optional('name', context.flags.text('name')),
-          ...optional('status', context.flags.text('status')),
-        }),
-        serverText,
-      ),
+    run: async (context) => {
+      const { args, flags, out } = context;
+      const [name, status] = [flags.text('name'), flags.text('status')];
+      if (name === undefined && status === undefined)
+        throw new SottoError('usage.invalid', { message: 'Say what to change: --name NAME or --status TEXT' });
+      const client = await context.connect();
+      const changed = { ...optional('name', name), ...optional('status', status) };
+      out.item(await client.call('server.profile', { ...optional('server', args[0]), ...changed }), serverText);
+    },
   },
 ];
 

@@ -54,6 +54,7 @@ export const HANDLERS: Handlers = {
   },
   'member.profile': async (context, { member }, { name, status }) => {
     if (name !== undefined && !isChannelName(name)) throw new SottoError('name.invalid');
+    if (name === undefined && status === undefined) return { member: memberObject(member) };
     mayChangeAccount(context, member.id);
     const set = {
       ...(name === undefined ? {} : { name, skeleton: skeletonOf(name) }),

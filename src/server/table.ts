@@ -85,11 +85,13 @@ export class Table<S extends Shape> {
     return Object.entries(this.#shape).map(([key, column]) => column.write(row[key]));
   }
 
-  /** `UPDATE` of some columns. `where` comes with its own values. */
+  /** `UPDATE` of some columns; of none, the rows count all the same. `where` comes with its own values. */
   update(set: Partial<RowOf<S>>, where: string, ...values: readonly SqlValue[]): Statement {
     const given = Object.entries(this.#shape).filter(([key]) => set[key] !== undefined);
+    const [same = ''] = Object.keys(this.#shape).map(snake);
+    const sets = given.length === 0 ? `${same} = ${same}` : given.map(([key]) => `${snake(key)} = ?`).join(', ');
     return {
-      sql: `UPDATE ${this.name} SET ${given.map(([key]) => `${snake(key)} = ?`).join(', ')} WHERE ${where}`,
+      sql: `UPDATE ${this.name} SET ${sets} WHERE ${where}`,
       values: [...given.map(([key, column]) => column.write(set[key])), ...values],
     };
   }

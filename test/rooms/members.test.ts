@@ -230,6 +230,12 @@ test('one-time keys are handed out once, five a day to each asker, and never of 
   expect(await codeOf(eve.client.request('prekeys.take', { member: bob.id }))).toBe('member.unknown');
 });
 
+test('who changes nothing of themself is told who they are', async () => {
+  const someone = await newcomer();
+  for (let i = 0; i < 2; i++)
+    expect((await someone.client.request('member.profile', {})).member.name).toBe(someone.name);
+});
+
 test('what is told in passing reaches those it is for, and nobody else', async () => {
   const [bob, eve] = [await newcomer(), await newcomer()];
   const room = await owner.create('passing');
