@@ -2,6 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import type { Method, ParamsIn } from '../protocol/rpc.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
+import { safeName } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext, Flag } from './command.ts';
 import { each, first, optional } from './give.ts';
 import {
@@ -113,7 +114,7 @@ const SERVERS: readonly Command[] = [
           server: first(context),
           erase: context.flags.has('erase'),
         }),
-        serverText,
+        ({ label }) => `You have left ${safeName(label)}. What was said there stays here: sotto conversations`,
       ),
   },
   {
@@ -281,7 +282,7 @@ const channelCommand = <M extends ChannelMethod>(
     readonly args?: readonly Argument[];
     readonly flags?: Readonly<Record<string, Flag>>;
     readonly params?: (context: CommandContext) => Promise<object> | object;
-    readonly text?: (channel: ChannelObject) => string;
+    readonly text?: (channel: ChannelObject, context: CommandContext) => string;
   } = {},
 ): Command => ({
   path: `channel ${path}`,
@@ -293,11 +294,27 @@ const channelCommand = <M extends ChannelMethod>(
     const more = (await rest.params?.(context)) ?? {};
     const client = await context.connect();
     const channel = await client.call(method, { channel: first(context), ...more } as ParamsIn<M>);
-    context.out.item(channel as ChannelObject, rest.text ?? channelText);
+    context.out.item(channel as ChannelObject, (one) => rest.text?.(one, context) ?? channelText(one));
   },
 });
 
 const theMember = (context: CommandContext) => ({ member: context.args[1] ?? '' });
+
+/** What has become of a member, and then the channel. */
+const became = (context: CommandContext, what: string) => (channel: ChannelObject) =>
+  `${safeName(context.args[1] ?? '')} ${what}\n${channelText(channel)}`;
+
+const memberChange = (
+  path: string,
+  doc: string,
+  method: 'channel.invite' | 'channel.kick' | 'channel.ban' | 'channel.unban',
+  what: string,
+): Command =>
+  channelCommand(path, doc, method, {
+    args: [memberArg],
+    params: theMember,
+    text: (channel, context) => became(context, what)(channel),
+  });
 
 const CHANNELS: readonly Command[] = [
   {
@@ -352,7 +369,9 @@ const CHANNELS: readonly Command[] = [
       context.out.item(await withPassphrase(context, false, join), channelText);
     },
   },
-  channelCommand('leave', 'leave a channel; its history stays here', 'channel.leave'),
+  channelCommand('leave', 'leave a channel; its history stays here', 'channel.leave', {
+    text: ({ name }) => `You have left ${safeName(name)}. What was said there stays here: sotto read`,
+  }),
   {
     path: 'channel list',
     doc: 'channels you are in',
@@ -379,10 +398,10 @@ const CHANNELS: readonly Command[] = [
     args: [{ name: 'text', doc: 'one line', many: true }],
     params: (context) => ({ topic: context.args.slice(1).join(' ') }),
   }),
-  channelCommand('invite', 'let a member join', 'channel.invite', { args: [memberArg], params: theMember }),
-  channelCommand('kick', 'remove a member; the key changes', 'channel.kick', { args: [memberArg], params: theMember }),
-  channelCommand('ban', 'remove a member for good', 'channel.ban', { args: [memberArg], params: theMember }),
-  channelCommand('unban', 'let a banned member join again', 'channel.unban', { args: [memberArg], params: theMember }),
+  memberChange('invite', 'let a member join', 'channel.invite', 'may join now'),
+  memberChange('kick', 'remove a member; the key changes', 'channel.kick', 'is removed'),
+  memberChange('ban', 'remove a member for good', 'channel.ban', 'is banned'),
+  memberChange('unban', 'let a banned member join again', 'channel.unban', 'is banned no more'),
   channelCommand('mute', 'let a member read but not write; --undo takes it back', 'channel.mute', {
     args: [memberArg],
     flags: { for: { doc: 'for so long', value: 'DURATION' }, undo: { doc: 'let them write again' } },
@@ -394,6 +413,8 @@ const CHANNELS: readonly Command[] = [
         ...optional('until', ms === undefined ? undefined : Date.now() + ms),
       };
     },
+    text: (channel, context) =>
+      became(context, context.flags.has('undo') ? 'may write again' : 'may read but not write')(channel),
   }),
   channelCommand('role', 'change what a member may do', 'channel.role', {
     args: [memberArg, { name: 'role', doc: ROLES.join(', '), required: true }],
@@ -402,6 +423,7 @@ const CHANNELS: readonly Command[] = [
       if (role === undefined) throw new SottoError('usage.invalid', { message: `A role is ${ROLES.join(', ')}` });
       return { ...theMember(context), role };
     },
+    text: (channel, context) => became(context, `is ${context.args[2]} now`)(channel),
   }),
   {
     path: 'channel rotate',
@@ -422,11 +444,17 @@ const CHANNELS: readonly Command[] = [
       retention: { doc: 'how long the server keeps what is said; 0s keeps it', value: 'DURATION' },
       notify: { doc: 'all, mentions or none', value: 'WHAT' },
     },
-    params: ({ flags }) => ({
-      ...optional('slowMs', flags.duration('slow')),
-      ...optional('retentionMs', flags.duration('retention')),
-      ...optional('notify', flags.choice('notify', ['all', 'mentions', 'none'])),
-    }),
+    params: ({ flags }) => {
+      const set = {
+        ...optional('slowMs', flags.duration('slow')),
+        ...optional('retentionMs', flags.duration('retention')),
+        ...optional('notify', flags.choice('notify', ['all', 'mentions', 'none'])),
+      };
+      if (Object.keys(set).length === 0)
+        throw new SottoError('usage.invalid', { message: 'Say what to set: --slow, --retention or --notify' });
+      return set;
+    },
+    text: channelDetailText,
   }),
 ];
 

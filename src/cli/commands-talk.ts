@@ -55,7 +55,7 @@ const failure = (
   if (known === 'tor.offline' || known === 'contact.paused')
     return new SottoError(known, { message: `${textOf(known)}. The message stays in the outbox` });
   return new SottoError(known, {
-    message: `It is ${state}, not ${wait} yet; it stays in the outbox. ${/[#@]/.test(to) ? 'sotto server list' : `sotto why ${asWord(to)}`} explains`,
+    message: `It is ${state}, not ${wait} yet; it stays in the outbox. sotto why ${asWord(to)} explains`,
   });
 };
 

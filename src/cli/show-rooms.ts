@@ -7,7 +7,7 @@ import type {
   MemberObject,
   ServerObject,
 } from '../protocol/rpc-rooms.ts';
-import { safeLine, safeName } from '../protocol/safe-text.ts';
+import { asWord, safeLine, safeName } from '../protocol/safe-text.ts';
 import { timeText } from './show.ts';
 
 /** A server on one line. */
@@ -67,8 +67,10 @@ export const memberText = (member: MemberObject): string =>
       ...(member.role === 'member' ? [] : [member.role]),
       ...(member.presence === undefined ? [] : [member.presence]),
       ...(member.status === undefined ? [] : [`“${safeLine(member.status)}”`]),
-      ...(member.request === 'open' ? ['wants to write to you: sotto member accept'] : []),
-      ...(member.blocked ? ['blocked'] : []),
+      ...(member.request === 'open'
+        ? [`wants to write to you: sotto member accept ${asWord(member.name)}@${asWord(member.server)}`]
+        : []),
+      ...(member.blocked ? ['rejected'] : []),
       ...(member.contact === undefined ? [] : [`is your contact ${safeName(member.contact)}`]),
       ...(member.contactSaid === undefined
         ? []

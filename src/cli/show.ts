@@ -55,7 +55,7 @@ export const messageText = (message: Message): string =>
 
 /** A message on one line, or on as many as its text has. `place` follows the name of who wrote it. */
 export const bareMessageText = (message: Message, place = ''): string => {
-  const flags = messageFlags(message);
+  const flags = [...(message.file === undefined ? [] : ['a file']), ...messageFlags(message)];
   const body = message.deletedAt === undefined ? message.body : '(deleted)';
   const reply = message.replyTo === undefined ? '' : `↳ ${shortId(message.replyTo)} `;
   const reactions =

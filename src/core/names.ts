@@ -15,13 +15,14 @@ import {
   listConversations,
 } from '../store/conversations.ts';
 import { type FileRow, listFilesByIdRange } from '../store/files.ts';
-import { getMember } from '../store/members.ts';
+import { getMember, listMembersByName } from '../store/members.ts';
 import { listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
 import { labelOf } from '../store/servers.ts';
 import { ambiguous, isPrefix, only, quoted } from './references.ts';
 import {
   findChannel,
   findKnownMember,
+  hasChannel,
   isChannelReference,
   isMemberReference,
   memberName,
@@ -39,10 +40,15 @@ export const findContact = (db: Database, reference: string): ContactRow => {
   const byName = getContactByName(db, reference);
   if (byName !== undefined) return byName;
   const fit = isPrefix(reference) ? listContacts(db).filter((contact) => idOf(contact.uid).startsWith(reference)) : [];
+  const members = listMembersByName(db, reference).flatMap(({ name, serverId }) => {
+    const label = labelOf(db, serverId);
+    return label === undefined ? [] : [`${name}@${label}`];
+  });
+  const hint = members.length === 0 ? '' : `: a member is written ${members.slice(0, 5).join(', ')}`;
   return only(
     fit,
     'contact.unknown',
-    `There is no contact ${quoted(reference)}`,
+    `There is no contact ${quoted(reference)}${hint}`,
     (contact) => `${contact.name} (${idOf(contact.uid)})`,
   );
 };
@@ -52,6 +58,8 @@ export const findContact = (db: Database, reference: string): ContactRow => {
  * `channel.unknown`, `member.unknown`, or `conversation.unknown`.
  */
 export const findConversation = (db: Database, reference: string): ConversationRow => {
+  const ofLeft = conversationOfLeft(db, reference);
+  if (ofLeft !== undefined) return ofLeft;
   if (isChannelReference(reference))
     return conversationOfRoom(getConversationOfChannel(db, findChannel(db, reference).id));
   const byId = isPrefix(reference) ? listConversations(db).filter((one) => idOf(one.uid).startsWith(reference)) : [];
@@ -76,6 +84,15 @@ export const findConversation = (db: Database, reference: string): ConversationR
   });
 };
 
+// What was said on a server that was left is called after it: by that name, or a channel by its own when no other has it.
+const conversationOfLeft = (db: Database, reference: string): ConversationRow | undefined => {
+  const [name = '', server] = reference.split('@');
+  const isBare = server === undefined && isChannelReference(reference);
+  if (!(isBare && !hasChannel(db, name)) && server !== LEFT) return undefined;
+  const fit = listConversations(db).filter((one) => conversationName(db, one) === `${name}@${LEFT}`);
+  return fit.length === 0 ? undefined : only(fit, 'conversation.unknown', '', (one) => idOf(one.uid));
+};
+
 const conversationOfRoom = (conversation: ConversationRow | undefined): ConversationRow => {
   if (conversation === undefined)
     throw new SottoError('conversation.unknown', { message: 'There is no conversation with them yet' });
@@ -91,15 +108,18 @@ export const contactOf = (db: Database, conversation: ConversationRow): ContactR
   return contact;
 };
 
+// In place of the label of a server that was left.
+const LEFT = 'left';
+
 /** A contact's name, `#channel@server`, or `member@server`. */
 export const conversationName = (db: Database, conversation: ConversationRow): string => {
   if (conversation.channelRow !== null) {
     const channel = getChannelName(db, conversation.channelRow);
-    return `#${channel?.name}@${labelOf(db, channel?.serverId ?? 0) ?? 'left'}`;
+    return `#${channel?.name}@${labelOf(db, channel?.serverId ?? 0) ?? LEFT}`;
   }
   if (conversation.memberRow !== null) {
     const member = getMember(db, conversation.memberRow);
-    return `${memberName(db, conversation.memberRow)}@${labelOf(db, member?.serverId ?? 0) ?? 'left'}`;
+    return `${memberName(db, conversation.memberRow)}@${labelOf(db, member?.serverId ?? 0) ?? LEFT}`;
   }
   return contactOf(db, conversation).name;
 };

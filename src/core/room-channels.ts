@@ -2,7 +2,7 @@
 import { makeKeyWrap, openKeyWrap, openPreviousKey } from '../crypto/channel-key.ts';
 import { judgeControl } from '../crypto/channel-state.ts';
 import { channelOf, creationScope, type EventHeader, headOf, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
-import { expectedError, SottoError } from '../protocol/errors.ts';
+import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, ID_BYTES, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { STALE_TRIES_MAX } from '../protocol/limits.ts';
 import { type Control, channelNameOf, isChannelName } from '../protocol/room-content.ts';
@@ -12,12 +12,13 @@ import {
   getChannel,
   getChannelById,
   getChannelKey,
+  listChannelsByName,
   patchChannel,
   putChannel,
   putChannelKey,
 } from '../store/channels.ts';
 import { getConversationOfChannel, putConversation } from '../store/conversations.ts';
-import type { ServerRow } from '../store/servers.ts';
+import { getServer, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -49,6 +50,7 @@ export const connectionOf = async (
   timeoutMs = REACH_MS_MAX,
 ): Promise<RoomConnection> => {
   if (server.state === 'banned') throw new SottoError('server.banned');
+  if (server.state === 'left') throw serverLeft(server);
   const connection = core.rooms.connect(server.id);
   if (connection.state === 'off' || connection.state === 'waiting') connection.start();
   await core.waits.until(() => connection.state !== 'dialling', timeoutMs);
@@ -91,7 +93,9 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
     ttlSeconds: 0,
     body,
   };
-  await patiently(core, () => connection.client.publish(publish));
+  await patiently(core, () => connection.client.publish(publish)).catch(
+    saying({ 'name.taken': `There is a channel that is called ${name}, or looks like it: take another name` }),
+  );
   const row = await core.queue.call(() =>
     commit(core, (changes) => {
       const row = keepChannel(core, changes, server, {
@@ -122,7 +126,13 @@ export const joinChannel = async (
   wanted: Pick<NewChannel, 'name' | 'passphrase' | 'timeoutMs'>,
 ): Promise<number> => {
   const connection = await connectionOf(core, server, wanted.timeoutMs);
-  const { channel } = await connection.request('channel.find', { name: wanted.name });
+  const isBanned = listChannelsByName(core.db, wanted.name).some(
+    (one) => one.serverId === server.id && one.state === 'banned',
+  );
+  const nowhere = `There is no channel #${wanted.name} on ${server.label} that you may join: sotto channel list --all`;
+  const { channel } = await connection
+    .request('channel.find', { name: wanted.name })
+    .catch(saying({ 'channel.unknown': isBanned ? `You are banned from #${wanted.name}` : nowhere }));
   if (channel.name !== channelNameOf(wanted.name))
     throw new SottoError('event.forged', { message: 'The server shows another channel than the one asked for' });
   const rowId = await meetChannel(core, connection, server, channel);
@@ -353,7 +363,7 @@ const REASONS: Readonly<Record<string, string>> = {
   notMember: 'You are not in this channel',
   alreadyMember: 'They are in the channel already',
   banned: 'They are banned from the channel',
-  notInvited: 'You need an invitation to this channel',
+  notInvited: 'You need an invitation to this channel: ask somebody who is in it',
   archived: 'The channel is archived',
   full: 'The channel is full',
   lastOwner: 'The last owner cannot leave: make somebody else one first',
@@ -364,6 +374,17 @@ const refusal = (why: string): SottoError =>
     message: REASONS[why] ?? 'The channel does not allow this',
     details: { why },
   });
+
+/** Says an error of the server in words that fit what was wanted. */
+const saying =
+  (words: Partial<Record<ErrorCode, string>>) =>
+  (error: unknown): never => {
+    const known = expectedError(error);
+    const message = known === undefined ? undefined : words[known.code];
+    throw known === undefined || message === undefined
+      ? error
+      : new SottoError(known.code, { message, details: known.details });
+  };
 
 const baseHeader = (server: ServerRow, id: Uint8Array): Omit<EventHeader, 'epoch' | 'n' | 'membersHead'> => ({
   id: idOf<EventId>(id),
@@ -412,4 +433,12 @@ const mustHave = (core: Core, id: number): ChannelRow => {
   return row;
 };
 
-const serverRowOf = (core: Core, row: ChannelRow): ServerRow => core.rooms.connect(row.serverId).row;
+const serverRowOf = (core: Core, row: ChannelRow): ServerRow => {
+  const server = getServer(core.db, row.serverId);
+  if (server === undefined) throw new SottoError('server.unknown');
+  return server;
+};
+
+/** Nothing can be done any more on a server that was left. */
+export const serverLeft = ({ label }: ServerRow): SottoError =>
+  new SottoError('server.unknown', { message: `You have left ${label}: sotto server join LINK` });

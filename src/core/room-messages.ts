@@ -1,4 +1,5 @@
 // What a person does with messages in channels and with members: the same verbs as with contacts.
+import { rankOf } from '../crypto/channel-state.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../protocol/ids.ts';
 import {
@@ -8,9 +9,10 @@ import {
   PINS_PER_CONVERSATION_MAX,
   REACTIONS_PER_MESSAGE_MAX,
 } from '../protocol/limits.ts';
+import { ERASE_OTHERS } from '../protocol/room-rules.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { asWord } from '../protocol/safe-text.ts';
-import { getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
+import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
 import { addMentions, addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
 import { getMember, getMemberById, listMembersByName, patchMember } from '../store/members.ts';
@@ -34,7 +36,8 @@ import { type Changes, type Core, commit } from './core.ts';
 import { endFile, eraseFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
 import { conversationOf, findConversation, findMessage } from './names.ts';
-import { publishControl } from './room-channels.ts';
+import { FOREVER } from './objects.ts';
+import { publishControl, serverLeft } from './room-channels.ts';
 import { tellOwnDevices } from './room-devices.ts';
 import { enqueueRoom, newEventId } from './room-outbox.ts';
 import { markReadUpTo } from './room-read.ts';
@@ -50,16 +53,16 @@ const placeOf = (core: Core, conversation: ConversationRow): Target => {
   const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
   const member = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
   const server = getServer(core.db, channel?.serverId ?? member?.serverId ?? 0);
-  if (server === undefined || server.state === 'left')
-    throw new SottoError('server.unknown', { message: 'You have left its server: sotto server join LINK' });
+  if (server === undefined) throw new SottoError('server.unknown');
+  if (server.state === 'left') throw serverLeft(server);
   if (server.state === 'banned') throw new SottoError('server.banned');
   if (channel !== undefined) {
     if (channel.state === 'banned') throw new SottoError('channel.banned');
-    if (channel.state !== 'joined') throw new SottoError('channel.notMember');
+    if (channel.state !== 'joined') throw notIn(channel);
     const state = stateOfJson(channel.membership);
     if (state?.archived === true) throw new SottoError('channel.archived');
     const mutedUntil = state?.members.get(idOf<MemberId>(server.memberId))?.mutedUntil ?? 0;
-    if (mutedUntil > core.clock.now()) throw new SottoError('channel.muted');
+    if (mutedUntil > core.clock.now()) throw muted(channel, mutedUntil);
     if (channel.encryption === 'passphrase' && getChannelKey(core.db, channel.id, state?.epoch ?? 0) === undefined)
       throw new SottoError('passphrase.needed', {
         message: `The passphrase has changed: sotto channel join '#${channel.name}' takes the new one`,
@@ -72,6 +75,16 @@ const placeOf = (core: Core, conversation: ConversationRow): Target => {
       message: `You have rejected ${member.name}: sotto member accept ${asWord(member.name)}@${asWord(server.label)} lets them in again`,
     });
   return { to: { serverId: server.id, memberRow: member.id }, server };
+};
+
+const notIn = ({ state, name }: ChannelRow): SottoError =>
+  new SottoError('channel.notMember', {
+    message: `You ${state === 'removed' ? 'were removed from' : 'are not in'} #${name}: sotto channel join '#${name}'`,
+  });
+
+const muted = ({ name }: ChannelRow, untilAt: number): SottoError => {
+  const end = untilAt >= FOREVER ? 'until a moderator lets you' : `until ${new Date(untilAt).toISOString()}`;
+  return new SottoError('channel.muted', { message: `You may not write in #${name} ${end}`, details: { untilAt } });
 };
 
 /** Throws when no file may be put there, with the reason. */
@@ -211,8 +224,14 @@ export const deleteRoomText = async (
   const channelRow = await core.queue.call(() => {
     const row = now();
     if (row.deletedAt !== null) return undefined;
-    const to = local || !hasLeft(core, row) ? undefined : placeOf(core, conversation).to;
-    if (to !== undefined && 'channelRow' in to) return to.channelRow;
+    const { to, server } = local || !hasLeft(core, row) ? NOWHERE : placeOf(core, conversation);
+    if (to !== undefined && 'channelRow' in to) {
+      if (row.mine === 0 && !mayEraseAny(core, server, to.channelRow))
+        throw new SottoError('event.refused', {
+          message: 'Only its author or a moderator can delete a message for everybody: --local deletes it here',
+        });
+      return to.channelRow;
+    }
     if (to !== undefined && row.mine === 0)
       throw new SottoError('message.notYours', {
         message: 'Only its author can delete a message for both: --local deletes it here',
@@ -225,6 +244,13 @@ export const deleteRoomText = async (
   });
   if (channelRow !== undefined) await publishControl(core, channelRow, { op: 'erase', target: idOf(messageId) });
   return now();
+};
+
+const NOWHERE = { to: undefined, server: undefined };
+
+const mayEraseAny = (core: Core, { memberId }: ServerRow, channelRow: number): boolean => {
+  const role = stateOfJson(getChannel(core.db, channelRow)?.membership ?? '')?.members.get(idOf(memberId))?.role;
+  return role !== undefined && rankOf(role) >= rankOf(ERASE_OTHERS);
 };
 
 const deleteHere = (core: Core, changes: Changes, row: MessageRow): void => {

@@ -307,7 +307,8 @@ export const openConversation = async ({ core }: Context, reference: string): Pr
   if (!isMemberReference(reference) || getContactByName(core.db, reference) !== undefined) return;
   const { server } = splitMember(core.db, reference);
   const member = await theMember(core, reference);
-  if (idOf(member.memberId) === idOf(server.memberId)) throw new SottoError('contact.self');
+  if (idOf(member.memberId) === idOf(server.memberId))
+    throw new SottoError('contact.self', { message: `${reference} is you` });
   await core.queue.call(() => commit(core, (changes) => void ensureConversation(core, changes, member)));
 };
 

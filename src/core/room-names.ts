@@ -44,13 +44,19 @@ export const findChannel = (db: Database, reference: string): ChannelRow => {
       ? listChannels(db).filter((one) => idOf(one.channelId).startsWith(reference))
       : listChannelsByName(db, name)
   ).filter((one) => (server === undefined || one.serverId === server.id) && labelOf(db, one.serverId) !== undefined);
+  const next =
+    listServers(db).length === 0 ? 'sotto server join LINK' : 'sotto channel list --all shows which may be joined';
   return only(
     fit,
     'channel.unknown',
-    `You are in no channel ${quoted(reference)}: sotto channel list --all shows which may be joined`,
+    `You are in no channel ${quoted(reference)}: ${next}`,
     (one) => `#${one.name}@${labelOf(db, one.serverId)}`,
   );
 };
+
+/** Whether a channel of this name, with its `#`, is known on a server that was not left. */
+export const hasChannel = (db: Database, name: string): boolean =>
+  listChannelsByName(db, channelNameOf(name.slice(1))).some((one) => labelOf(db, one.serverId) !== undefined);
 
 /** The name and server that a channel's reference holds, whether or not the channel is known. Throws `server.unknown`. */
 export const splitChannel = (

@@ -1,6 +1,7 @@
 // What a server tells in passing: who writes, who is there, who is in a call, what another device of mine has read.
 import { expectedError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
+import { CHANNEL_MEMBERS_MAX } from '../protocol/limits.ts';
 import type { Notice } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, getChannelById, listChannels, patchChannel } from '../store/channels.ts';
 import { getConversationOfChannel } from '../store/conversations.ts';
@@ -28,8 +29,10 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     }
     case 'presence': {
       const member = memberOf(notice.member);
+      // Whom we have not met may be asked about later.
+      const { presence } = connection;
+      if (presence.has(notice.member) || presence.size < CHANNEL_MEMBERS_MAX) presence.set(notice.member, notice.state);
       if (member === undefined) return;
-      connection.presence.set(notice.member, notice.state);
       return core.volatile({ kind: 'presence.changed', memberRow: member.id, state: notice.state });
     }
     case 'marked': {

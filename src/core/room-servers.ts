@@ -80,7 +80,13 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
     params.timeoutMs ?? DIAL_MS_DEFAULT,
   );
   if (connection.state === 'online') return id;
-  const error = connection.lastError ?? new SottoError('server.timeout');
+  const said = connection.lastError ?? new SottoError('server.timeout');
+  const error =
+    said.code === 'name.taken'
+      ? new SottoError(said.code, {
+          message: `Somebody there is called ${name}, or what looks like it: --as takes another name`,
+        })
+      : said;
   core.rooms.drop(id);
   await core.queue.call(() => commit(core, () => undoJoin(core, id, known)));
   throw error;

@@ -1,7 +1,8 @@
 // Looks at everything that can be wrong on this machine, one line each, with what mends it.
 import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Check } from '../protocol/rpc.ts';
+import type { Check, Status } from '../protocol/rpc.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import { latestEventAt } from '../store/events.ts';
 import type { Daemon } from './daemon.ts';
 
@@ -23,7 +24,7 @@ export const checkDoctor = async (daemon: Daemon, signal: AbortSignal): Promise<
     clock(daemon),
     ...(daemon.isOpen ? [database(wrong)] : []),
     disk(daemon),
-    ...(daemon.isOpen ? [hooks(daemon)] : []),
+    ...(daemon.isOpen ? [hooks(daemon), ...daemon.open.account.status().servers.map(server)] : []),
   ];
 };
 
@@ -67,6 +68,15 @@ const reachable = (daemon: Daemon): Check => {
     );
   return good('address', `being published, ${descriptorUploads} uploads done`);
 };
+
+const server = ({ label, state, lastError = 'not yet' }: Status['servers'][number]): Check =>
+  state === 'online'
+    ? good('server', `${label}: connected`)
+    : bad(
+        'server',
+        `${label}: ${state}, ${lastError}`,
+        `see that it runs; sotto why ${asWord(label)} --retry tries now`,
+      );
 
 const socket = (daemon: Daemon): Check => {
   const { socket: path, socketDir } = daemon.options.paths;

@@ -70,7 +70,7 @@ const ROWS = {
   ],
   'contact.exists': [7, 'after-change', 'This contact exists already'],
   'contact.self': [7, 'never', 'This address is your own'],
-  'name.taken': [7, 'after-change', 'Another contact has this name already'],
+  'name.taken': [7, 'after-change', 'This name is taken already'],
   'file.exists': [7, 'after-change', 'A file of this name exists already'],
   'outbox.full': [7, 'later', 'The outbox of this contact is full'],
   'request.tooMany': [7, 'later', 'Too many open requests'],

@@ -109,6 +109,9 @@ const KeyWrap = z.object({
 });
 export type KeyWrap = z.infer<typeof KeyWrap>;
 
+/** How long a channel may keep what is said, in ms; 0 keeps everything. */
+export const isRetention = (ms: number): boolean => ms === 0 || (ms >= RETENTION_MS_MIN && ms <= RETENTION_MS_MAX);
+
 const Create = z
   .object({
     op: z.literal('create'),
@@ -144,11 +147,7 @@ const ControlSchema = z.discriminatedUnion('op', [
     op: z.literal('mode'),
     slowMs: z.number().int().min(0).max(SLOW_MS_MAX).optional(),
     /** 0 keeps everything. */
-    retentionMs: z
-      .number()
-      .int()
-      .refine((ms) => ms === 0 || (ms >= RETENTION_MS_MIN && ms <= RETENTION_MS_MAX))
-      .optional(),
+    retentionMs: z.number().int().refine(isRetention).optional(),
     notify: z.enum(['all', 'mentions', 'none']).optional(),
   }),
   z.object({ op: z.literal('rotate'), key: KeyWrap.optional() }),

@@ -1,6 +1,14 @@
 // The part of the local wire that is about rooms: servers, channels and members.
 import { z } from 'zod';
-import { MEMBER_NAME_CHARS_MAX, NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX, TEXT_BYTES_MAX, WAIT_MS_MAX } from './limits.ts';
+import {
+  MEMBER_NAME_CHARS_MAX,
+  NAME_CHARS_MAX,
+  SLOW_MS_MAX,
+  STATUS_TEXT_CHARS_MAX,
+  TEXT_BYTES_MAX,
+  WAIT_MS_MAX,
+} from './limits.ts';
+import { isRetention } from './room-content.ts';
 
 const time = z.number().int().min(0);
 const milliseconds = z.number().int().min(0);
@@ -248,8 +256,8 @@ export const ROOM_METHODS = {
   'channel.set': method(
     'Slow mode and retention of the channel; my own notifications of it.',
     ofChannel.extend({
-      slowMs: milliseconds.optional(),
-      retentionMs: milliseconds.optional(),
+      slowMs: milliseconds.max(SLOW_MS_MAX, 'is at most 6 hours').optional(),
+      retentionMs: milliseconds.refine(isRetention, 'is 0, or from 1 hour to 10 years').optional(),
       notify: z.enum(['all', 'mentions', 'none']).optional(),
     }),
     channelObject,

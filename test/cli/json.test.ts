@@ -128,6 +128,9 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
   'member accept': { args: ['nobody@home'], exit: 3 },
   'member reject': { args: ['nobody@home'], exit: 3 },
   'member verify': { args: ['nobody@home', '--same'], exit: 3 },
+  'call list': { args: ['nowhere'], exit: 3 },
+  'member link': { args: ['nobody@home', 'bob'], exit: 3 },
+  'member unlink': { args: ['nobody@home'], exit: 3 },
   'channel create': [
     { args: ['#ops', '--encryption', 'open'] },
     { args: ['#ops', '--encryption', 'open'], exit: 7 },
