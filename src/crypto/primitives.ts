@@ -24,7 +24,10 @@ const TAG_BYTES = 16;
 /** SHA-256 of the parts, one after another. */
 export const sha256 = (...parts: readonly Uint8Array[]): Bytes => {
   const [only] = parts;
-  if (only !== undefined && parts.length === 1) return new Uint8Array(hash('sha256', only, 'buffer'));
+  if (only !== undefined && parts.length === 1) {
+    const { buffer, byteOffset, length } = hash('sha256', only, 'buffer');
+    return new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
+  }
   const digest = createHash('sha256');
   for (const part of parts) digest.update(part);
   return new Uint8Array(digest.digest());

@@ -340,13 +340,18 @@ export type LogEvent = {
 const EVENT_HEAD_BYTES = 1 + 4 + 16 + 4 + 6 + 16 + 16 + 6 + 1 + 1;
 
 /** u8 type ‖ u32 request ‖ channel ‖ u32 epoch ‖ u48 seq ‖ id ‖ member ‖ u48 at ‖ u8 kind ‖ u8 flags ‖ body. */
-export const encodeEvent = (event: LogEvent): Buffer<ArrayBuffer> =>
-  Buffer.concat([encodeEventHead(event), event.body]);
+export const encodeEvent = (event: LogEvent): Buffer<ArrayBuffer> => {
+  const out = Buffer.allocUnsafeSlow(sizeOfEvent(event));
+  writeEvent(event, out, 0);
+  return out;
+};
 
-/** What stands before the body. */
-export const encodeEventHead = (event: Omit<LogEvent, 'body'>): Buffer<ArrayBuffer> => {
-  const out = Buffer.allocUnsafe(EVENT_HEAD_BYTES);
-  let at = out.writeUInt8(BINARY.event);
+/** How many bytes `writeEvent` writes. */
+export const sizeOfEvent = ({ body }: LogEvent): number => EVENT_HEAD_BYTES + body.length;
+
+/** The same into `out` from `start` on. */
+export const writeEvent = (event: LogEvent, out: Buffer, start: number): void => {
+  let at = out.writeUInt8(BINARY.event, start);
   at = out.writeUInt32BE(event.request, at);
   at += out.write(event.channel, at, 'hex');
   at = out.writeUInt32BE(event.epoch, at);
@@ -355,8 +360,8 @@ export const encodeEventHead = (event: Omit<LogEvent, 'body'>): Buffer<ArrayBuff
   at += out.write(event.member, at, 'hex');
   at = out.writeUIntBE(event.at, at, 6);
   at = out.writeUInt8(event.kind, at);
-  out.writeUInt8(event.erased ? ERASED : 0, at);
-  return out;
+  at = out.writeUInt8(event.erased ? ERASED : 0, at);
+  out.set(event.body, at);
 };
 
 /** What a client wants appended. `ttlSeconds` 0 is for ever; `checkedAt` the seq up to which it knows the channel's rules. */
@@ -413,27 +418,33 @@ export type BinaryMessage =
   | ({ readonly type: 'publish' } & Publish)
   | ({ readonly type: 'part' } & Part);
 
-/** The binary message in `bytes`. Throws ProtocolError `frame.invalid` or `frame.tooLarge`. */
-export const decodeBinary = (bytes: Uint8Array<ArrayBuffer>): BinaryMessage => {
+/**
+ * The binary message in `bytes`, whose body stays a part of them in a publish, and is a copy elsewhere. Throws ProtocolError
+ * `frame.invalid` or `frame.tooLarge`.
+ */
+export const decodeBinary = (bytes: Uint8Array): BinaryMessage => {
   if (bytes.length > SERVER_MESSAGE_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const view = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   switch (view[0]) {
     case BINARY.event:
-      return { type: 'event', ...eventOf(view, bytes) };
+      return eventOf(view);
     case BINARY.publish:
-      return { type: 'publish', ...publishOf(view, bytes) };
+      return publishOf(view);
     case BINARY.part:
-      return { type: 'part', ...partOf(view, bytes) };
+      return partOf(view);
     default:
       throw invalid('type');
   }
 };
 
-const eventOf = (view: Buffer, bytes: Uint8Array<ArrayBuffer>): LogEvent => {
-  if (bytes.length < EVENT_HEAD_BYTES) throw invalid('short');
+type Decoded<Type extends BinaryMessage['type']> = Extract<BinaryMessage, { type: Type }>;
+
+const eventOf = (view: Buffer): Decoded<'event'> => {
+  if (view.length < EVENT_HEAD_BYTES) throw invalid('short');
   const flags = view.readUInt8(70);
-  if ((flags & ~ERASED) !== 0 || (flags === ERASED && bytes.length !== EVENT_HEAD_BYTES + 32)) throw invalid('flags');
+  if ((flags & ~ERASED) !== 0 || (flags === ERASED && view.length !== EVENT_HEAD_BYTES + 32)) throw invalid('flags');
   return {
+    type: 'event',
     request: view.readUInt32BE(1),
     channel: view.toString('hex', 5, 21),
     epoch: view.readUInt32BE(21),
@@ -443,30 +454,33 @@ const eventOf = (view: Buffer, bytes: Uint8Array<ArrayBuffer>): LogEvent => {
     at: view.readUIntBE(63, 6),
     kind: view.readUInt8(69),
     erased: flags === ERASED,
-    body: bytes.slice(EVENT_HEAD_BYTES),
+    body: new Uint8Array(view.subarray(EVENT_HEAD_BYTES)),
   };
 };
 
-const publishOf = (view: Buffer, bytes: Uint8Array<ArrayBuffer>): Publish => {
-  if (bytes.length <= PUBLISH_HEAD_BYTES) throw invalid('short');
+const publishOf = (view: Buffer): Decoded<'publish'> => {
+  const bodyLength = view.length - PUBLISH_HEAD_BYTES;
+  if (bodyLength <= 0) throw invalid('short');
   return {
+    type: 'publish',
     request: view.readUInt32BE(1),
     channel: view.toString('hex', 5, 21),
     id: view.toString('hex', 21, 37),
     kind: view.readUInt8(37),
     checkedAt: view.readUIntBE(38, 6),
     ttlSeconds: view.readUInt32BE(44),
-    body: bytes.subarray(PUBLISH_HEAD_BYTES),
+    body: new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset + PUBLISH_HEAD_BYTES, bodyLength),
   };
 };
 
-const partOf = (view: Buffer, bytes: Uint8Array<ArrayBuffer>): Part => {
-  if (bytes.length <= PART_HEAD_BYTES) throw invalid('short');
+const partOf = (view: Buffer): Decoded<'part'> => {
+  if (view.length <= PART_HEAD_BYTES) throw invalid('short');
   return {
+    type: 'part',
     request: view.readUInt32BE(1),
     upload: view.toString('hex', 5, 21),
     offset: view.readUIntBE(21, 6),
-    body: bytes.slice(PART_HEAD_BYTES),
+    body: new Uint8Array(view.subarray(PART_HEAD_BYTES)),
   };
 };
 

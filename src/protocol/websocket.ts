@@ -273,6 +273,9 @@ export const textFrame = (text: string): Buffer<ArrayBuffer> => {
 /** A binary message of the parts, one after another, as a server sends it; see `textFrame`. */
 export const binaryFrame = (...parts: readonly Uint8Array[]): Buffer<ArrayBuffer> => frameOf(BINARY, parts);
 
+/** Room for a binary message of `size` bytes, which are the last of the frame and still to be written; see `textFrame`. */
+export const emptyBinaryFrame = (size: number): Buffer<ArrayBuffer> => emptyFrame(BINARY, size);
+
 /** A ping; the other side answers with the same bytes, at most 125. */
 export const pingFrame = (payload: Uint8Array = new Uint8Array()): Buffer<ArrayBuffer> => frameOf(PING, [payload]);
 

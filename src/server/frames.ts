@@ -1,21 +1,24 @@
 // Log events as finished WebSocket messages: built once, the same bytes for every reader.
-import { encodeEventHead } from '../protocol/server.ts';
-import { binaryFrame } from '../protocol/websocket.ts';
+import { sizeOfEvent, writeEvent } from '../protocol/server.ts';
+import { emptyBinaryFrame } from '../protocol/websocket.ts';
 import type { Stored } from './event-log.ts';
 
 /** One event; `request` 0 is live, else the page that it answers. */
-export const frameOf = (channel: string, epoch: number, stored: Stored, request = 0): Uint8Array =>
-  binaryFrame(
-    encodeEventHead({
-      request,
-      channel,
-      epoch,
-      seq: stored.seq,
-      id: stored.id,
-      member: stored.member,
-      at: stored.at,
-      kind: stored.kind,
-      erased: stored.body === null,
-    }),
-    stored.body ?? stored.hash,
-  );
+export const frameOf = (channel: string, epoch: number, stored: Stored, request = 0): Uint8Array => {
+  const event = {
+    request,
+    channel,
+    epoch,
+    seq: stored.seq,
+    id: stored.id,
+    member: stored.member,
+    at: stored.at,
+    kind: stored.kind,
+    erased: stored.body === null,
+    body: stored.body ?? stored.hash,
+  };
+  const size = sizeOfEvent(event);
+  const frame = emptyBinaryFrame(size);
+  writeEvent(event, frame, frame.length - size);
+  return frame;
+};

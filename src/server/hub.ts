@@ -97,21 +97,23 @@ export class Hub<R extends Reader> implements AsyncDisposable {
 
   #committed(published: readonly Published[]): void {
     const now = this.#ports.clock.monotonic();
-    const batches = new Map<
-      ChannelId,
-      { readonly first: number; readonly epoch: number; readonly lastId: EventId; readonly frames: Frame[] }
-    >();
+    const batches = new Map<ChannelId, { first: number; epoch: number; lastId: EventId; frames: Frame[] }>();
     for (const { draft, outcome } of published) {
       this.#ports.standings.committed(draft);
-      const stored: Stored = { ...draft, ...outcome, kind: draft.kind, hash: NO_HASH };
+      const { id, member, kind, body } = draft;
+      const stored: Stored = { seq: outcome.seq, id, member, kind, at: outcome.at, hash: NO_HASH, body };
       if (draft.kind === EVENT.control)
         this.#ports.states.follow(draft.channel, { ...stored, hash: sha256(draft.body) });
       for (const change of draft.changes) if (change.kind === 'erase') this.#follow.forget(draft.channel, change.seq);
       if (this.#follow.follows(draft.channel)) {
         const { epoch, seq: first } = outcome;
-        const batch = batches.get(draft.channel) ?? { first, epoch, lastId: draft.id, frames: [] };
-        batch.frames.push(frameOf(draft.channel, epoch, stored));
-        batches.set(draft.channel, { ...batch, lastId: draft.id });
+        const frame = frameOf(draft.channel, epoch, stored);
+        const batch = batches.get(draft.channel);
+        if (batch === undefined) batches.set(draft.channel, { first, epoch, lastId: id, frames: [frame] });
+        else {
+          batch.frames.push(frame);
+          batch.lastId = id;
+        }
       }
       if (!this.#ports.ends(draft)) continue;
       const told = batches.get(draft.channel);

@@ -183,7 +183,7 @@ export class RoomServer implements AsyncDisposable {
         },
         binary: (peer, bytes) => {
           if (isCallLink(peer)) context.callLinks.message(peer, bytes);
-          else onBinary(context, peer, new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length));
+          else onBinary(context, peer, bytes);
         },
         drained: wake,
         closed: (peer) => {

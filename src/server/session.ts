@@ -33,7 +33,7 @@ export const onText = (context: ServerContext, peer: Peer, text: string): void =
 };
 
 /** A binary message of a connection: a publish, or bytes of an upload. */
-export const onBinary = (context: ServerContext, peer: Peer, bytes: Uint8Array<ArrayBuffer>): void => {
+export const onBinary = (context: ServerContext, peer: Peer, bytes: Uint8Array): void => {
   const message = decodeBinary(bytes);
   if (message.type === 'event') throw new ProtocolError('frame.invalid', { details: { why: 'event' } });
   if (message.type === 'part')

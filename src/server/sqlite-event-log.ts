@@ -370,7 +370,7 @@ export class SqliteEventLog implements EventLog {
   }
 
   #readHead(channel: ChannelId): HeadState | undefined {
-    const key = idBytes(channel);
+    const key = new Uint8Array(idBytes(channel));
     const row = this.#db.get<HeadRow>(
       `SELECT h.epoch, h.seq, h.last_id, h.at, h.authority_seq, h.pruned_to, h.pruned_id, c.archived_at
         FROM channel_head h LEFT JOIN channel c ON c.id = h.channel WHERE h.channel = ?`,
