@@ -255,7 +255,6 @@ describe('a log that does not answer', () => {
     await bob.client.request('leave', { channels: [channel] });
     const { epoch } = await headOf(room);
     const ASKS: Record<string, () => Promise<unknown>> = {
-      'a publish': () => bob.say(channel, 'text'),
       'a page': () => bob.client.events('log.page', { channel }),
       'a resume': () => bob.client.request('resume', { cursors: { [channel]: [epoch, 0, null] } }),
       'a mark': () => bob.client.request('mark', { channel, seq: 1 }),
