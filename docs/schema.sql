@@ -1,4 +1,5 @@
--- The account database: schema 1, and what schemas 2 to 4 change. Generated from the code by `npm run docs`.
+-- The account database: its first schema, and what each later one changes. Generated from the code by `npm run docs`.
+-- schema 1
 
 -- the one account of this file: derived keys, never the root secret
 CREATE TABLE account (
@@ -491,3 +492,8 @@ ALTER TABLE room_events ADD COLUMN hash BLOB;
 -- the first name that somebody had here, once they have another
 ALTER TABLE members ADD COLUMN former TEXT NOT NULL DEFAULT '';
 CREATE INDEX members_former ON members (server_id, former) WHERE former <> '';
+
+-- schema 5
+
+CREATE INDEX outbox_order ON outbox (contact_id, id);
+CREATE INDEX room_outbox_order ON room_outbox (server_id, channel_row, member_row, id) WHERE seq IS NULL;

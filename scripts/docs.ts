@@ -28,10 +28,7 @@ import { ACCOUNT_METHODS, DAEMON_METHODS, EVENT_KINDS, VOLATILE_KINDS } from '..
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
 import { BINARY, EVENT, type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
 import { SETTINGS } from '../src/protocol/settings.ts';
-import { SCHEMA_1 } from '../src/store/schema-1.ts';
-import { SCHEMA_2 } from '../src/store/schema-2.ts';
-import { SCHEMA_3 } from '../src/store/schema-3.ts';
-import { SCHEMA_4 } from '../src/store/schema-4.ts';
+import { SCHEMAS } from '../src/store/migrations.ts';
 
 type Schema = {
   readonly type?: string;
@@ -273,7 +270,7 @@ const PAGES: Readonly<Record<string, () => string>> = {
   'docs/errors.md': errorPage,
   'docs/settings.md': settingsPage,
   'docs/schema.sql': () =>
-    `-- The account database: schema 1, and what schemas 2 to 4 change. Generated from the code by \`npm run docs\`.\n${SCHEMA_1}\n-- schema 2\n${SCHEMA_2}\n-- schema 3\n${SCHEMA_3}\n-- schema 4\n${SCHEMA_4}`,
+    `-- The account database: its first schema, and what each later one changes. Generated from the code by \`npm run docs\`.\n${SCHEMAS.map((schema, i) => `-- schema ${i + 1}\n${schema}`).join('\n')}`,
 };
 
 mkdirSync('docs', { recursive: true });

@@ -10,7 +10,7 @@ import type { ConversationRow } from '../store/conversations.ts';
 import { listMemberLinksOfMember } from '../store/member-links.ts';
 import { getMember, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
 import { countPending } from '../store/room-events.ts';
-import { depthOfRoomOutbox } from '../store/room-outbox.ts';
+import { countRoomOutbox } from '../store/room-outbox.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
@@ -42,7 +42,7 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
     role: row.role,
     fingerprint: Buffer.from(row.serverKey).toString('hex'),
     through: wayOf(core, row),
-    outboxDepth: depthOfRoomOutbox(core.db, row.id).depth,
+    outboxDepth: countRoomOutbox(core.db, row.id),
     ...(connection?.rttMs === undefined ? {} : { rttMs: Math.round(connection.rttMs * 10) / 10 }),
     ...(state === 'online' ? {} : said('lastError', error?.message ?? row.lastError)),
     ...(state === 'online' ? {} : when('lastErrorAt', row.lastErrorAt)),

@@ -5,7 +5,7 @@ import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
 import type { Content } from '../protocol/room-content.ts';
 import type { Direct } from '../protocol/room-direct.ts';
 import { EVENT } from '../protocol/server.ts';
-import { depthOfRoomOutbox, putRoomOutbox } from '../store/room-outbox.ts';
+import { countRoomOutbox, putRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { settingOf } from './settings.ts';
 
@@ -18,7 +18,7 @@ export const newEventId = (core: Core): Uint8Array<ArrayBuffer> =>
 
 /** Appends a content or a direct; it goes out after the commit. Throws `outbox.full`. */
 export const enqueueRoom = (core: Core, changes: Changes, to: To, content: Content | Direct, more: More = {}): void => {
-  if (depthOfRoomOutbox(core.db, to.serverId).depth >= OUTBOX_FRAMES_MAX) throw new SottoError('outbox.full');
+  if (countRoomOutbox(core.db, to.serverId) >= OUTBOX_FRAMES_MAX) throw new SottoError('outbox.full');
   putRoomOutbox(core.db, {
     serverId: to.serverId,
     channelRow: 'channelRow' in to ? to.channelRow : null,

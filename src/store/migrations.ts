@@ -6,11 +6,13 @@ import { SCHEMA_1 } from './schema-1.ts';
 import { SCHEMA_2 } from './schema-2.ts';
 import { SCHEMA_3 } from './schema-3.ts';
 import { SCHEMA_4 } from './schema-4.ts';
+import { SCHEMA_5 } from './schema-5.ts';
 
-const MIGRATIONS: readonly string[] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
+/** Every step, from an empty file to the schema of now. */
+export const SCHEMAS: readonly string[] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
 
 /** The schema this program writes; `sotto --version --json` tells it. */
-export const SCHEMA_VERSION = MIGRATIONS.length;
+export const SCHEMA_VERSION = SCHEMAS.length;
 
 /**
  * Brings a database to the last of `migrations`, each step in a transaction of its own that leaves the file as it was when
@@ -21,7 +23,7 @@ export const migrate = (
   db: Database,
   options: { readonly copyTo?: string; readonly migrations?: readonly string[] } = {},
 ): void => {
-  const { copyTo, migrations = MIGRATIONS } = options;
+  const { copyTo, migrations = SCHEMAS } = options;
   const current = versionOf(db);
   if (current > migrations.length)
     throw new SottoError('database.newer', {

@@ -188,15 +188,21 @@ describe('the store', () => {
     expect(found).toEqual([a, a, b, b, e, e, undefined]);
   });
 
-  test('a page of a conversation and a search seek, and scan nothing', () => {
+  test('a page of a conversation and what waits next are sought, and sorted by nothing', () => {
     const plan = (sql: string) =>
       db
         .all<{ detail: string }>(`EXPLAIN QUERY PLAN ${sql}`)
         .map(({ detail }) => detail)
         .join('; ');
-    const page = plan('SELECT * FROM messages WHERE conversation_id = 1 AND id < 9 ORDER BY id DESC LIMIT 5');
-    expect(page).toContain('messages_conversation');
-    expect(page).not.toContain('TEMP B-TREE');
+    const plans = [
+      plan('SELECT * FROM messages WHERE conversation_id = 1 AND id < 9 ORDER BY id DESC LIMIT 5'),
+      plan('SELECT * FROM outbox WHERE contact_id = 1 AND id > 9 ORDER BY id LIMIT 5'),
+      plan(`SELECT * FROM room_outbox WHERE server_id = 1 AND seq IS NULL AND channel_row IS 1 AND member_row IS NULL
+        ORDER BY id LIMIT 1`),
+    ];
+    for (const [i, index] of ['messages_conversation', 'outbox_order', 'room_outbox_order'].entries())
+      expect(plans[i]).toContain(index);
+    expect(plans.join()).not.toContain('TEMP B-TREE');
   });
 
   test('a contact gives its name up when it is removed, and takes one that is free', () => {

@@ -183,6 +183,9 @@ test('a server that was left keeps its history, also when it does not answer who
   await bob.call('channel.join', { channel: '#kept' });
   await bob.say('#kept', 'before');
   await bob.call('server.leave', { server: 'home' });
+  for (const name of ['#kept', '#kept@left']) expect(await bob.bodies(name)).toEqual(['before']);
+  expect(await bob.refused('message.send', { conversation: '#kept', text: 'x' })).toBe('server.unknown');
+  expect(await bob.refused('channel.kick', { channel: '#kept', member: 'alice' })).toBe('channel.unknown');
   const link = await alice.invite();
   await house.server.stop();
   expect(await bob.refused('server.join', { link, name: 'bob', label: 'home' })).not.toBe('nothing was refused');
