@@ -116,6 +116,8 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
   return row;
 };
 
+const STAYS: ReadonlySet<ChannelRow['state']> = new Set(['joined', 'joining']);
+
 const tellJoined = (core: Core, server: ServerRow, channel: string): Promise<void> =>
   core.queue.call(() => commit(core, (changes) => tellOwnDevices(core, changes, server, { kind: 'joined', channel })));
 
@@ -138,24 +140,9 @@ export const joinChannel = async (
   const rowId = await meetChannel(core, connection, server, channel);
   const row = mustHave(core, rowId);
   if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, wanted.passphrase);
-  if (!channel.joined) {
-    await publishControl(core, rowId, { op: 'join' });
-    // Where newcomers read from their own join on, what is held of an earlier stay does not go on from there.
-    const again = row.history === 'joined' ? { lastSeq: 0 } : {};
-    await core.queue.call(() => commit(core, () => patchChannel(core.db, rowId, { state: 'joining', ...again })));
-    // Where it goes on, what was said meanwhile is judged by what the channel was then.
-    if (row.history === 'all' && row.lastSeq > 0)
-      await replayUpTo(core, connection, rowId, { end: row.lastSeq + 1, isFresh: true });
-  }
-  await connection.open(rowId);
-  await core.queue.call(() =>
-    commit(core, () => {
-      const now = mustHave(core, rowId);
-      const isIn = stateOfJson(now.membership)?.members.has(idOf<MemberId>(server.memberId)) === true;
-      // Also who was shut out on the server's word alone.
-      if (isIn && now.state !== 'joined') patchChannel(core.db, rowId, { state: 'joined' });
-    }),
-  );
+  if (!channel.joined) await publishControl(core, rowId, { op: 'join' });
+  if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId);
+  await enterChannel(core, connection, rowId);
   await tellJoined(core, server, channel.id);
   return rowId;
 };
@@ -184,14 +171,41 @@ const isOfChannel = ({ code }: SottoError): boolean => code.startsWith('channel.
 
 const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChannel): Promise<void> => {
   const known = getChannelById(core.db, connection.serverId, idBytes(said.id));
-  if (known?.state === 'joined' || known?.state === 'joining') return;
+  if (known?.state === 'joined') return;
   const rowId = await meetChannel(core, connection, connection.row, said);
-  const row = mustHave(core, rowId);
-  const me = idOf<MemberId>(connection.row.memberId);
-  if (stateOfJson(row.membership)?.members.has(me) !== true) return;
-  const again = row.history === 'joined' ? { lastSeq: 0 } : {};
-  await core.queue.call(() => commit(core, () => patchChannel(core.db, rowId, { state: 'joined', ...again })));
-  await connection.open(rowId);
+  if (!isIn(core, connection, rowId)) return;
+  if (known?.state !== 'joining') await beginStay(core, rowId);
+  await enterChannel(core, connection, rowId);
+};
+
+const isIn = (core: Core, connection: RoomConnection, channelRow: number): boolean =>
+  stateOfJson(mustHave(core, channelRow).membership)?.members.has(idOf<MemberId>(connection.row.memberId)) === true;
+
+/** The server has us in a channel: what it is to us until we have entered. */
+const beginStay = (core: Core, channelRow: number): Promise<void> =>
+  core.queue.call(() =>
+    commit(core, () => {
+      // Where newcomers read from their own join on, what is held of an earlier stay does not go on from there.
+      const again = mustHave(core, channelRow).history === 'joined' ? { lastSeq: 0 } : {};
+      patchChannel(core.db, channelRow, { state: 'joining', ...again });
+    }),
+  );
+
+/** Fetches what there is to read in a channel we are in, and ends a stay that was begun. Throws `server.*`, `channel.*`. */
+const enterChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
+  const { state, history, lastSeq } = mustHave(core, channelRow);
+  // Where it goes on, what was said meanwhile is judged by what the channel was then.
+  if (state === 'joining' && history === 'all' && lastSeq > 0)
+    await replayUpTo(core, connection, channelRow, { end: lastSeq + 1, isFresh: true });
+  await connection.open(channelRow);
+  await core.queue.call(() =>
+    commit(core, () => {
+      const { state: now } = mustHave(core, channelRow);
+      // Also who was shut out on the server's word alone.
+      if (now !== 'joined' && isIn(core, connection, channelRow))
+        patchChannel(core.db, channelRow, { state: 'joined' });
+    }),
+  );
 };
 
 /** Learns a channel's control events, from the creation that its id is the hash of; gives its row. */

@@ -1,6 +1,6 @@
 // The connection to one server: dialled and kept, logged in, resumed from what is held; events go to the queue in order.
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
-import type { Cancel } from '../ports.ts';
+import type { Cancel, Random } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import {
@@ -13,6 +13,7 @@ import {
 } from '../protocol/limits.ts';
 import type { Answer, LogEvent, Notice, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
 import { listChannels } from '../store/channels.ts';
+import { countPending } from '../store/room-events.ts';
 import { getServer, patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import { followCalls } from './room-calls.ts';
@@ -21,6 +22,7 @@ import { openChannel, resumeChannels, shutOut } from './room-history.ts';
 import { receiveInbox } from './room-inbox.ts';
 import { loggedIn, prepareKeys } from './room-login.ts';
 import { levelMarks, onNotice } from './room-notices.ts';
+import { retryPending } from './room-pending.ts';
 import { knowSenders, learnMembers } from './room-people.ts';
 import { EarlyReceipts, Receipts } from './room-receipts.ts';
 import { receiveRoom } from './room-receive.ts';
@@ -53,6 +55,15 @@ const LATER: ReadonlySet<ErrorCode> = new Set([
 ]);
 // So many cursors fit into a message.
 const CHANNELS_AT_ONCE = 500;
+
+/**
+ * How long to wait for the next try after so many that failed: anything up to a bound that doubles, so that those whom a server
+ * lost at one time do not come back at one time.
+ */
+export const retryMs = (random: Random, attempts: number): number => {
+  const [least, most] = [SERVER_RETRY_MS_MIN / 4, Math.min(SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN * 2 ** attempts)];
+  return least + random.fraction() * (most - least);
+};
 
 /** One server's connection. Made for a server row; ends with `stop`. */
 export class RoomConnection {
@@ -184,6 +195,7 @@ export class RoomConnection {
     const core = this.#core;
     const row = this.row;
     if (!isPrimeOrderKey(row.serverKey)) throw new SottoError('key.invalid');
+    let opened: ServerClient | undefined;
     const client = await ServerClient.open({
       network: core.servers,
       target: {
@@ -198,9 +210,11 @@ export class RoomConnection {
       events: {
         event: (event) => this.#event(event),
         notice: (notice) => this.#notice(notice),
-        closed: (error) => this.#closed(client, error),
+        // Before it is open, its end is what opening it fails of.
+        closed: (error) => (opened === undefined ? undefined : this.#closed(opened, error)),
       },
     });
+    opened = client;
     if (signal.aborted) return client.close('closing');
     this.#client = client;
     this.met.clear();
@@ -251,6 +265,9 @@ export class RoomConnection {
       await this.taken();
       for (const channel of some) if (!level.has(channel.id)) await this.#resumeChannel(channel.id);
     }
+    // Keys that came just before the program died have opened nothing yet.
+    for (const { id } of ours)
+      if (countPending(this.#core.db, id) > 0) await this.#core.queue.call(() => retryPending(this.#core, this, id));
     await this.meet();
     await levelMarks(this.#core, this);
   }
@@ -402,9 +419,7 @@ export class RoomConnection {
     this.state = FINAL.has(known.code) ? 'banned' : 'waiting';
     core.changed();
     if (this.state === 'banned') return;
-    const most = Math.min(SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN * 2 ** this.#attempts);
-    this.#attempts++;
-    const wait = Math.max(SERVER_RETRY_MS_MIN / 4, core.random.fraction() * most);
+    const wait = retryMs(core.random, this.#attempts++);
     this.nextRetryAt = Math.ceil(at + wait);
     this.#cancelRetry = core.clock.after(wait, () => {
       if (this.state === 'waiting') this.start();

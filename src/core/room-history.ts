@@ -5,18 +5,19 @@ import { ROOM_LEVEL_TRIES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { WireHead } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
-import { forgetLog, lastRoomSeq } from '../store/room-events.ts';
+import { lastRoomSeq } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
 import { replayControls } from './room-receive.ts';
+import { forgetOthers, goBack, sendAgain } from './room-restored.ts';
 
 /** Brings a channel level with the server and stays subscribed. Throws `server.*`, `channel.*`. */
 export const openChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
   const channel = idOf(rowOf(core, channelRow).channelId);
-  if (rowOf(core, channelRow).lastSeq === 0) await begin(core, connection, channelRow);
   for (let tries = 0; tries < ROOM_LEVEL_TRIES_MAX; tries++) {
+    if (rowOf(core, channelRow).lastSeq === 0) await begin(core, connection, channelRow);
     const row = rowOf(core, channelRow);
     const { channels } = await connection.request('resume', { cursors: { [channel]: cursorOf(row) } });
     const resumed = channels[channel];
@@ -27,12 +28,17 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
       await pages(core, connection, channelRow);
       continue;
     }
-    // The log is another one, or has lost what we held: a visible gap, and on from the first event it still has.
     const isOther = isOtherLog(rowOf(core, channelRow), resumed.head);
-    await core.queue.call(() => beginAgain(core, channelRow, resumed.head));
+    if (isOther) await goBack(core, connection, channelRow, resumed.head);
+    // It keeps no more what comes next: a visible gap, and on from the first event it still has.
+    else await core.queue.call(() => skipPruned(core, channelRow, resumed.head));
     const end = rowOf(core, channelRow).lastSeq + 1;
-    await replayUpTo(core, connection, channelRow, { end, isFresh: isOther });
-    await pages(core, connection, channelRow);
+    if (end === 1) await begin(core, connection, channelRow);
+    else {
+      await replayUpTo(core, connection, channelRow, { end, isFresh: isOther });
+      await pages(core, connection, channelRow);
+    }
+    if (isOther) await sendAgain(core, connection, channelRow);
   }
   throw new SottoError('server.invalid', { message: 'The server never tells the whole of a channel' });
 };
@@ -112,6 +118,7 @@ const begin = async (core: Core, connection: RoomConnection, channelRow: number)
   await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh: false });
   await core.queue.call(() =>
     commit(core, (changes) => {
+      if (event.epoch !== rowOf(core, channelRow).epoch) forgetOthers(core, channelRow, event.seq - 1);
       const held = lastRoomSeq(core.db, channelRow);
       if (held > 0 && event.seq > held + 1)
         doubt(core, changes, channelRow, {
@@ -141,10 +148,13 @@ export const replayUpTo = async (
   channelRow: number,
   { end, isFresh }: { readonly end: number; readonly isFresh: boolean },
 ): Promise<void> => {
-  const { channelId, membership } = rowOf(core, channelRow);
+  const { channelId, membership, epoch } = rowOf(core, channelRow);
   const first = isFresh ? 0 : (stateOfJson(membership)?.seq ?? 0);
   for (let after = first; after + 1 < end; ) {
     const { events, answer } = await connection.client.events('log.control', { channel: idOf(channelId), after });
+    // What was replayed before is of a log that is no more.
+    if (!isFresh && after === first && first > 0 && epoch !== 0 && answer.head.epoch !== epoch)
+      return replayUpTo(core, connection, channelRow, { end, isFresh: true });
     // Page by page: what is not signed ends it before the next one is asked for.
     const controls = events.filter(({ seq }) => seq < end);
     await replayControls(core, connection, channelRow, controls, isFresh && after === first);
@@ -185,22 +195,16 @@ const passOver = (core: Core, channelRow: number, upTo: number): void =>
 const isOtherLog = (row: ChannelRow, head: WireHead): boolean =>
   head.epoch !== row.epoch || head.seq < row.lastSeq || (row.lastId !== null && head.prunedTo <= row.lastSeq);
 
-const beginAgain = (core: Core, channelRow: number, head: WireHead): void =>
+const skipPruned = (core: Core, channelRow: number, head: WireHead): void =>
   commit(core, (changes) => {
-    const row = rowOf(core, channelRow);
-    const other = isOtherLog(row, head);
-    if (!other && head.prunedTo <= row.lastSeq) return;
-    const from = other ? head.seq : head.prunedTo;
-    if (other) forgetLog(core.db, channelRow, from);
-    doubt(core, changes, channelRow, {
-      fromSeq: Math.min(row.lastSeq + 1, from),
-      toSeq: from,
-      reason: other ? 'the server has another history than before' : 'the server no longer keeps it',
-    });
+    const { lastSeq } = rowOf(core, channelRow);
+    const { prunedTo } = head;
+    if (prunedTo <= lastSeq) return;
+    const gap = { fromSeq: lastSeq + 1, toSeq: prunedTo, reason: 'the server no longer keeps it' };
+    doubt(core, changes, channelRow, gap);
     patchChannel(core.db, channelRow, {
-      epoch: head.epoch,
-      lastSeq: from,
-      lastId: head.id === null || from !== head.seq ? null : Buffer.from(head.id, 'hex'),
+      lastSeq: prunedTo,
+      lastId: head.id === null || prunedTo !== head.seq ? null : Buffer.from(head.id, 'hex'),
     });
   });
 

@@ -27,15 +27,24 @@ import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-s
 
 type Own = { readonly epoch: number; readonly chain: OwnChain; readonly readers: readonly DeviceId[] };
 
-/** Makes sure that every device in a members channel can read what we send next. Does nothing in other channels. */
-export const shareKeys = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
+/**
+ * Makes sure that every device in a members channel can read what we send next, as long as nothing happens there: gives the
+ * last control event of which it knew. Does nothing in other channels.
+ */
+export const shareKeys = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+): Promise<number | undefined> => {
   const channel = getChannel(core.db, channelRow);
-  if (channel === undefined || channel.encryption !== 'members' || channel.state !== 'joined') return;
+  if (channel === undefined || channel.encryption !== 'members' || channel.state !== 'joined') return undefined;
+  const seq = stateOfJson(channel.membership)?.seq;
   await learnPresent(core, connection, channel);
   const members = await core.queue.call(() => withoutKey(core, connection.row, channelRow));
   for (const member of members)
     if (await isReady(core, connection, member)) await share(core, connection, channelRow, member);
     else await core.queue.call(() => leaveOut(core, channelRow, member));
+  return seq;
 };
 
 /** Whether sessions with a member stand. Who has bad keys, or none for a while, is left out: all others can read. */

@@ -5,6 +5,7 @@ import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Control, UnknownControl } from '../protocol/room-content.ts';
 import { type ChannelRow, type ChannelState as Place, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
+import { forgetUnanswered } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
 
@@ -40,6 +41,9 @@ export const afterControl = (core: Core, changes: Changes, happened: Happened): 
   const me = idOf<MemberId>(server.memberId);
   const place = placeOf(after, me, header.sender === me && control.op === 'leave', row.state);
   patchChannel(core.db, row.id, { state: place, keyEpoch: after.epoch });
+  // What was sealed before is stale: sent again as it is, who has come could not read it, and who has gone could. Had the server
+  // taken it before, it would have come before.
+  forgetUnanswered(core.db, row.id);
   const kind = control.op === 'unknown' ? undefined : KINDS[control.op];
   if (kind === undefined) return;
   const about = 'member' in control ? control.member : header.sender;

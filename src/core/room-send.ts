@@ -5,7 +5,7 @@ import { headOf, type Scope, signEvent } from '../crypto/room-event.ts';
 import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
-import { SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
+import { SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN, STALE_TRIES_MAX } from '../protocol/limits.ts';
 import { type Direct, isOwn } from '../protocol/room-direct.ts';
 import { EVENT, type Placed } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
@@ -190,11 +190,8 @@ export class RoomSender {
     const core = this.#core;
     const connection = this.#connection;
     if (row.channelRow === null) await beginSessions(core, connection, row.memberRow ?? 0);
-    else {
-      await this.#makeSure(row.channelRow);
-      await shareKeys(core, connection, row.channelRow);
-    }
-    const sealed = await core.queue.call(() => this.#seal(row.id));
+    else await this.#makeSure(row.channelRow);
+    const sealed = await this.#sealed(row);
     if (sealed === undefined) return;
     const { to, checkedAt, body } = sealed;
     const [id, ttlSeconds] = [idOf<EventId>(row.eventId), row.ttl];
@@ -205,10 +202,18 @@ export class RoomSender {
     await core.queue.call(() => answered(core, row.id, published));
   }
 
-  // Sealed once and kept: a repeat is the same bytes.
-  async #seal(
-    id: number,
-  ): Promise<{ readonly to: string; readonly checkedAt: number; readonly body: Uint8Array<ArrayBuffer> } | undefined> {
+  async #sealed(row: RoomOutboxRow): Promise<Sealed | undefined> {
+    for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
+      const sharedAt =
+        row.channelRow === null ? undefined : await shareKeys(this.#core, this.#connection, row.channelRow);
+      const sealed = await this.#core.queue.call(() => this.#seal(row.id, sharedAt));
+      if (sealed !== 'again') return sealed;
+    }
+    throw new SottoError('server.busy');
+  }
+
+  // Sealed once and kept: a repeat is the same bytes. `again` when somebody came or went since the key was shared.
+  async #seal(id: number, sharedAt: number | undefined): Promise<Sealed | 'again' | undefined> {
     const core = this.#core;
     const row = getRoomOutbox(core.db, id);
     if (row === undefined) return undefined;
@@ -220,9 +225,10 @@ export class RoomSender {
       throw new SottoError(channel.state === 'banned' ? 'channel.banned' : 'channel.notMember');
     const to = idOf<EventId>(channel.channelId);
     if (row.sealed !== null) return { to, checkedAt: state.seq, body: row.sealed };
+    if (sharedAt !== undefined && sharedAt !== state.seq) return 'again';
     const n = channel.sent + 1;
     const signed = this.#sign(row, channel, n);
-    const { body, keep } = await this.#sealed(channel, row, signed);
+    const { body, keep } = await this.#sealBody(channel, row, signed);
     commit(core, () => {
       keep();
       putSealed(core.db, row.id, body, n);
@@ -253,7 +259,7 @@ export class RoomSender {
     );
   }
 
-  async #sealed(
+  async #sealBody(
     channel: ChannelRow,
     row: RoomOutboxRow,
     signed: Uint8Array<ArrayBuffer>,
@@ -323,6 +329,7 @@ export class RoomSender {
   }
 }
 
+type Sealed = { readonly to: string; readonly checkedAt: number; readonly body: Uint8Array<ArrayBuffer> };
 type To = Pick<RoomOutboxRow, 'channelRow' | 'memberRow'>;
 
 const laneOf = ({ channelRow, memberRow }: To): string => (channelRow === null ? `m${memberRow}` : `c${channelRow}`);

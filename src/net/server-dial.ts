@@ -28,6 +28,8 @@ export type ServerDialOptions = {
   /** How long it may take at most; SERVER_DIAL_MS_MAX without it. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** How a socket is opened when there is no Tor: by the system without it. */
+  readonly connect?: (to: { readonly host: string; readonly port: number; readonly noDelay: true }) => Socket;
 };
 
 /**
@@ -45,7 +47,7 @@ export const dialServer = async (options: ServerDialOptions): Promise<ServerLink
   const stopped = (): void => abort.abort(unreachable('The dial was called off'));
   if (options.signal?.aborted === true) stopped();
   options.signal?.addEventListener('abort', stopped);
-  const dial: Dial = { place, target, signal: abort.signal };
+  const dial: Dial = { place, target, signal: abort.signal, connect: options.connect ?? connect };
   let socket: Socket | undefined;
   try {
     abort.signal.throwIfAborted();
@@ -76,7 +78,12 @@ type Place = {
   readonly authority: string;
 };
 
-type Dial = { readonly place: Place; readonly target: ServerTarget; readonly signal: AbortSignal };
+type Dial = {
+  readonly place: Place;
+  readonly target: ServerTarget;
+  readonly signal: AbortSignal;
+  readonly connect: NonNullable<ServerDialOptions['connect']>;
+};
 
 /**
  * What an origin names: `wss://host[:port]`, in lower case. Throws `link.invalid`, also for `ws://` to anything but an onion
@@ -152,7 +159,7 @@ const until = <T>(
     );
   });
 
-const straight = async ({ place: { host, port }, signal }: Dial): Promise<Socket> => {
+const straight = async ({ place: { host, port }, signal, connect }: Dial): Promise<Socket> => {
   const socket = connect({ host, port, noDelay: true });
   await happened(socket, signal, 'connect');
   return socket;

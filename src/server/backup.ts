@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { TOTP_STEP_MS } from '../protocol/limits.ts';
 import { writeDurably } from '../sqlite/durable.ts';
@@ -49,7 +50,11 @@ export const copyServer = async (paths: ServerPaths, to: string): Promise<void> 
  * begin anew. The database comes last: after a crash it can be tried again. Throws `server.unknown` when `from` is no
  * backup, `server.exists`, `server.running`, `database.*`, `disk.*`.
  */
-export const restoreServer = async (from: string, paths: ServerPaths, { clock }: ServerPorts): Promise<void> => {
+export const restoreServer = async (
+  from: string,
+  paths: ServerPaths,
+  { clock, random }: ServerPorts,
+): Promise<void> => {
   const backup = serverPaths(from);
   if (!isServer(backup)) throw new SottoError('server.unknown');
   makePrivate(paths.dir);
@@ -62,14 +67,14 @@ export const restoreServer = async (from: string, paths: ServerPaths, { clock }:
     copyFileSync(backup.database, building);
     using db = openServerDatabase(building, key);
     migrateServer(db);
-    db.transaction(() => beginAnew(db, clock.now()));
+    db.transaction(() => beginAnew(db, clock.now(), random));
   });
 };
 
 // What was handed out or used once since the backup was made must not be so again.
-const beginAnew = (db: Database, now: Millis): void => {
+const beginAnew = (db: Database, now: Millis, random: Random): void => {
   const { epoch = 0 } = db.get<{ epoch: number }>('SELECT epoch FROM server') ?? {};
-  const next = epochAfter(epoch, now);
+  const next = epochAfter(epoch, now, random);
   db.run('UPDATE server SET epoch = ?', next);
   db.run('UPDATE channel_head SET epoch = ?', next);
   db.run(`DELETE FROM prekey WHERE kind IN ('ec', 'kyber')`);

@@ -3,7 +3,7 @@ import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, EventId, MemberId } from '../protocol/ids.ts';
 import type { Change } from './changes.ts';
 
-/** Which history a seq belongs to: a restored one starts another. Whole seconds of its start, and more than the last. */
+/** Which history a seq belongs to: a restored one starts another, which is more than the last. */
 export type Epoch = number;
 /** The place of an event in its channel: 1, 2, 3 … without holes; 0 is before the first. */
 export type Seq = number;

@@ -22,12 +22,17 @@ export type Place =
   /** For Tor: `circuits` when its onion service has `HiddenServiceExportCircuitID haproxy`. Mode 0600. */
   | { readonly kind: 'unix'; readonly path: string; readonly circuits: boolean };
 
+/** `createServer` of node:net, or sockets of a simulation. */
+export type CreateServer = (options: { readonly noDelay: true }, accept: (socket: Socket) => void) => Server;
+
 export type ListenerOptions<State> = {
   readonly places: readonly Place[];
   /** Addresses and networks of proxies whose X-Forwarded-For is believed. */
   readonly proxies: readonly string[];
   /** SERVER_CONNECTIONS_MAX without it. */
   readonly connectionsMax?: number;
+  /** How sockets come: from the system without it. */
+  readonly createServer?: CreateServer;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: ConnectionEvents<State>;
@@ -126,7 +131,8 @@ export class Listener<State> implements AsyncDisposable {
   async #listen(place: Place): Promise<void> {
     const tls = place.kind === 'tcp' ? place.tls : undefined;
     if (tls !== undefined) this.setTls(tls);
-    const server = createServer({ noDelay: true }, (socket) => this.#accept(socket, place));
+    const listen: CreateServer = this.#options.createServer ?? createServer;
+    const server = listen({ noDelay: true }, (socket) => this.#accept(socket, place));
     if (place.kind === 'unix') rmSync(place.path, { force: true });
     const where: ListenOptions = place.kind === 'unix' ? { path: place.path } : { host: place.host, port: place.port };
     await new Promise((resolve, reject) => {

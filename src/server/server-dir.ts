@@ -65,13 +65,19 @@ export const createServer = (paths: ServerPaths, server: NewServer, { clock, ran
   buildDatabase(paths, (building) => {
     using db = openDatabase(building, server.encryptAtRest ? databaseKey(key) : undefined);
     migrateServer(db);
-    db.transaction(() => fill(db, server, sealerOf(key, random), clock.now()));
+    db.transaction(() => fill(db, server, sealerOf(key, random), clock.now(), epochAfter(0, clock.now(), random)));
   });
 };
 
-const fill = (db: Database, { name, registration, serverKey }: NewServer, sealer: Sealer, now: Millis): void => {
+const fill = (
+  db: Database,
+  { name, registration, serverKey }: NewServer,
+  sealer: Sealer,
+  now: Millis,
+  epoch: Epoch,
+): void => {
   const sealedKey = sealer.seal(SERVER_KEY_LABEL, serverKey);
-  const row = SERVER.insert({ epoch: epochAfter(0, now), name, registration, sealedKey, createdAt: now });
+  const row = SERVER.insert({ epoch, name, registration, sealedKey, createdAt: now });
   db.run(row.sql, ...row.values);
   const head = newHead(SERVER_CHANNEL, now);
   db.run(head.sql, ...head.values);
@@ -88,8 +94,13 @@ export const buildDatabase = (paths: ServerPaths, make: (building: string) => vo
   syncPath(paths.dir);
 };
 
-/** The epoch that follows `epoch`: another one than every epoch that the same past may have been followed by. */
-export const epochAfter = (epoch: Epoch, now: Millis): Epoch => Math.max(epoch + 1, Math.floor(now / 1000));
+/**
+ * The epoch that follows `epoch`: by chance another one than every epoch that the same past was followed by, also when it is
+ * followed twice in one second, or by a clock that was set back.
+ */
+export const epochAfter = (epoch: Epoch, now: Millis, random: Random): Epoch =>
+  Math.max(epoch + 1, Math.floor(now / 1000)) + Math.floor(random.fraction() * EPOCH_SPREAD);
+const EPOCH_SPREAD = 2 ** 16;
 
 /** Opens the database file at `path`, encrypted or not. Throws `server.unknown`, `keyFile.*`, `database.*`, `disk.*`. */
 export const openServerDatabase = (path: string, key: Uint8Array): Database => {

@@ -19,7 +19,7 @@ import { Hub } from './hub.ts';
 import { Indexer } from './indexer.ts';
 import { makeInvite } from './invites.ts';
 import { collectLeftOver, type JobPorts, Jobs } from './jobs.ts';
-import { Listener, type Place, type TlsKeys } from './listener.ts';
+import { type CreateServer, Listener, type Place, type TlsKeys } from './listener.ts';
 import { byId, pages } from './pages.ts';
 import { tellMembers } from './passing.ts';
 import { type Rate, Rates } from './rates.ts';
@@ -47,6 +47,8 @@ export type ServerOptions = {
   readonly proxies: readonly string[];
   /** Those that are not as in SERVER_RATES. */
   readonly rates?: Partial<Record<RateName, Rate>>;
+  /** See `ListenerOptions`. */
+  readonly createServer?: CreateServer;
   /** Gets what must never happen: the owner ends the process. */
   readonly bug: (error: unknown) => void;
 };
@@ -171,6 +173,7 @@ export class RoomServer implements AsyncDisposable {
     const listener = await Listener.open<Session>({
       places: options.listen.map((place) => placeOf(place, serverSeed)),
       proxies: options.proxies,
+      ...(options.createServer === undefined ? {} : { createServer: options.createServer }),
       clock,
       random,
       events: {

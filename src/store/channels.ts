@@ -213,6 +213,11 @@ export const forgetOurKey = (db: Database, channelRow: number): void => {
   db.run('UPDATE channel_devices SET has_ours = 0 WHERE channel_row = ?', channelRow);
 };
 
+/** What devices have counted, and who has our key, is known no more. */
+export const forgetChannelDevices = (db: Database, channelRow: number): void => {
+  db.run('UPDATE channel_devices SET n = 0, has_ours = 0 WHERE channel_row = ?', channelRow);
+};
+
 export type GapRow = { readonly fromSeq: number; readonly toSeq: number; readonly reason: string };
 
 /** What a server may make of a channel has an end: the first gaps go. */

@@ -104,9 +104,14 @@ export const eventIdAt = (db: Database, channelRow: number, seq: number): Uint8A
     seq,
   )?.eventId;
 
-/** Another log begins: what is behind `seq` has no place in it, and nobody knows from where on the rest differs. */
+/** Another log begins: what is behind `seq` has no place in it; its messages stay. */
 export const forgetLog = (db: Database, channelRow: number, seq: number): void => {
-  db.run('DELETE FROM room_events WHERE channel_row = ? AND seq > ?', channelRow, seq);
+  for (const table of ['room_events', 'room_pending'])
+    db.run(`DELETE FROM ${table} WHERE channel_row = ? AND seq > ?`, channelRow, seq);
+};
+
+/** What was seen is no more compared with what others have seen. */
+export const forgetHashes = (db: Database, channelRow: number): void => {
   db.run('UPDATE room_events SET hash = NULL WHERE channel_row = ?', channelRow);
 };
 

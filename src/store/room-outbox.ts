@@ -100,6 +100,16 @@ export const forgetSealed = (db: Database, id: number): void => {
   db.run('UPDATE room_outbox SET sealed = NULL, n = 0 WHERE id = ?', id);
 };
 
+/** What waits for an answer in a channel is sealed anew. */
+export const forgetUnanswered = (db: Database, channelRow: number): void => {
+  db.run('UPDATE room_outbox SET sealed = NULL, n = 0 WHERE channel_row = ? AND seq IS NULL', channelRow);
+};
+
+/** All that waits in a channel is sealed anew, also what was answered. */
+export const forgetAllSealed = (db: Database, channelRow: number): void => {
+  db.run('UPDATE room_outbox SET sealed = NULL, n = 0, seq = NULL WHERE channel_row = ?', channelRow);
+};
+
 /** What waits under an event id. */
 export const getRoomOutboxByEvent = (db: Database, serverId: number, eventId: Uint8Array): RoomOutboxRow | undefined =>
   db.get<RoomOutboxRow>(`SELECT ${COLUMNS} FROM room_outbox WHERE server_id = ? AND event_id = ?`, serverId, eventId);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Account, createAccount } from '../core/account.ts';
 import { MemoryHub } from '../net/memory-network.ts';
 import { noServers } from '../net/server-network.ts';
-import type { Clock } from '../ports.ts';
+import type { Clock, ServerNetwork } from '../ports.ts';
 import type { AccountMethod, Contact, Message, ParamsIn, Result } from '../protocol/rpc.ts';
 import { ACCOUNT_METHODS } from '../protocol/rpc.ts';
 import { type Database, openDatabase } from '../sqlite/open.ts';
@@ -15,6 +15,11 @@ import { TestLog } from './log.ts';
 import { seededRandom } from './random.ts';
 
 const SETTLE_ROUNDS_MAX = 100_000;
+const DURING_MS = 50;
+const DURING_ROUNDS_MAX = 10_000;
+
+/** How one program reaches servers of rooms; `drop` when it ends. */
+export type Way = ServerNetwork & { drop(): void };
 
 /** A world with its own time, network and people. */
 export class World implements AsyncDisposable {
@@ -22,6 +27,10 @@ export class World implements AsyncDisposable {
   readonly random;
   readonly hub: MemoryHub;
   readonly dir: string;
+  /** Whatever else acts in it comes to rest before time moves on. */
+  readonly others: { settled(): Promise<void> }[] = [];
+  /** The way of somebody's program, which has this clock. */
+  wayFor: (name: string, clock: Clock) => Way = () => ({ ...noServers, drop: () => {} });
   readonly #people: Person[] = [];
 
   constructor(seed = 1) {
@@ -69,6 +78,18 @@ export class World implements AsyncDisposable {
     throw new Error('the world does not come to rest');
   }
 
+  /** Lets time pass until a call has ended, and gives what it gives. */
+  async during<T>(call: Promise<T>): Promise<T> {
+    let isOver = false;
+    const over = (): void => {
+      isOver = true;
+    };
+    call.then(over, over);
+    for (let round = 0; round < DURING_ROUNDS_MAX && !isOver; round++) await this.settle(DURING_MS);
+    if (!isOver) throw new Error('a call is never answered');
+    return call;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const person of this.#people) await person.close();
     rmSync(this.dir, { recursive: true, force: true });
@@ -77,7 +98,7 @@ export class World implements AsyncDisposable {
   async #quiet(): Promise<void> {
     for (let calm = 0; calm < 3; calm++) {
       await new Promise((resolve) => setImmediate(resolve));
-      for (const person of this.#people) await person.settled();
+      for (const one of [...this.#people, ...this.others]) await one.settled();
     }
   }
 }
@@ -94,7 +115,9 @@ export class Person {
   #death = Promise.withResolvers<void>();
   #generation = 0;
   #db: Database | undefined;
+  #way: Way | undefined;
   #address = '';
+  #shiftMs = 0;
 
   constructor(world: World, name: string) {
     this.#world = world;
@@ -136,12 +159,14 @@ export class Person {
     this.#death = Promise.withResolvers();
     this.#mortal(db);
     const generation = ++this.#generation;
+    const clock = this.#mortalClock(generation);
+    this.#way = this.#world.wayFor(this.name, clock);
     this.#account = await Account.open({
       name: this.name,
       db,
-      servers: noServers,
+      servers: this.#way,
       network: this.#world.hub.join(),
-      clock: this.#mortalClock(generation),
+      clock,
       random: this.#world.random,
       log: this.log,
       filesDir: join(this.#dir, 'files'),
@@ -150,6 +175,11 @@ export class Person {
       },
     });
     this.#address = (await this.call('account.show', {})).address;
+  }
+
+  /** The time of day of this person's machine is so far from that of the world; timers do not notice. */
+  set shift(ms: number) {
+    this.#shiftMs = ms;
   }
 
   /** True while the account runs. */
@@ -167,6 +197,7 @@ export class Person {
     this.#dead = true;
     this.#death.resolve();
     this.#world.hub.drop(this.#address);
+    this.#way?.drop();
     this.#account = undefined;
     this.#db?.[Symbol.dispose]();
     this.#db = undefined;
@@ -175,6 +206,7 @@ export class Person {
 
   async close(): Promise<void> {
     await this.#account?.[Symbol.asyncDispose]();
+    this.#way?.drop();
     this.#db?.[Symbol.dispose]();
     this.#account = undefined;
     this.#db = undefined;
@@ -230,7 +262,7 @@ export class Person {
   #mortalClock(generation: number): Clock {
     const { clock } = this.#world;
     return {
-      now: () => clock.now(),
+      now: () => clock.now() + this.#shiftMs,
       monotonic: () => clock.monotonic(),
       after: (ms, fire) =>
         clock.after(ms, () => {

@@ -1,0 +1,101 @@
+// A channel of a server that was put back: what both still have stays, what came after that there is fetched, nothing is skipped.
+import { ProtocolError } from '../protocol/errors.ts';
+import { type EventId, idBytes, idOf } from '../protocol/ids.ts';
+import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import type { WireHead } from '../protocol/server.ts';
+import { forgetChannelDevices, getChannel, patchChannel } from '../store/channels.ts';
+import { eventIdAt, forgetHashes, forgetLog, lastRoomEventOf } from '../store/room-events.ts';
+import { forgetAllSealed } from '../store/room-outbox.ts';
+import { type Core, commit } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { doubt } from './room-doubts.ts';
+
+type Place = { readonly seq: number; readonly id: EventId };
+
+/** Goes back to the last event that the other log and we both have; what we held beyond it is a visible gap. Throws `server.*`. */
+export const goBack = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  head: WireHead,
+): Promise<void> => {
+  const shared = await lastShared(core, connection, channelRow, head);
+  await core.queue.call(() =>
+    commit(core, (changes) => {
+      const row = rowOf(core, channelRow);
+      const seq = shared?.seq ?? 0;
+      const isLess = seq < row.lastSeq;
+      if (isLess) {
+        forgetLog(core.db, channelRow, seq);
+        const gap = { fromSeq: seq + 1, toSeq: row.lastSeq, reason: 'the server has another history than before' };
+        doubt(core, changes, channelRow, gap);
+      }
+      patchChannel(core.db, channelRow, {
+        epoch: head.epoch,
+        lastSeq: seq,
+        lastId: shared === undefined ? null : idBytes(shared.id),
+        ...(isLess
+          ? {
+              readSeq: Math.min(row.readSeq, seq),
+              topic: lastRoomEventOf(core.db, channelRow, 'topic', seq)?.value ?? '',
+            }
+          : {}),
+      });
+      dropKey(core, channelRow);
+    }),
+  );
+};
+
+/** Forgets what was held after a place of another log, where nobody knows from where on the rest differs. Inside a transaction. */
+export const forgetOthers = (core: Core, channelRow: number, after: number): void => {
+  forgetLog(core.db, channelRow, after);
+  forgetHashes(core.db, channelRow);
+  dropKey(core, channelRow);
+};
+
+// Counts of devices come again; whom our key was given to is in inboxes that were put back too, and its epoch may come again
+// with other members.
+const dropKey = (core: Core, channelRow: number): void => {
+  forgetChannelDevices(core.db, channelRow);
+  patchChannel(core.db, channelRow, { senderKey: null });
+};
+
+/** All that is held has come: what still waits here is not in the other log, and is sealed anew for it. */
+export const sendAgain = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
+  await core.queue.call(() => commit(core, () => forgetAllSealed(core.db, channelRow)));
+  connection.sender.flush();
+};
+
+const lastShared = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  head: WireHead,
+): Promise<Place | undefined> => {
+  const row = rowOf(core, channelRow);
+  for (let before = Math.min(row.lastSeq, head.seq) + 1; before > 1; ) {
+    const { events } = await connection.client.events('log.page', {
+      channel: idOf(row.channelId),
+      before,
+      limit: ROOM_PAGE_MAX,
+    });
+    const found = events.findLast(({ seq, id }) => idAt(core, channelRow, seq) === id);
+    if (found !== undefined) return { seq: found.seq, id: found.id as EventId };
+    const [first] = events;
+    if (first === undefined || first.seq <= row.firstSeq) return undefined;
+    if (first.seq >= before) throw new ProtocolError('frame.invalid', { details: { why: 'page' } });
+    before = first.seq;
+  }
+  return undefined;
+};
+
+const idAt = (core: Core, channelRow: number, seq: number): string | undefined => {
+  const held = eventIdAt(core.db, channelRow, seq);
+  return held === undefined ? undefined : idOf(held);
+};
+
+const rowOf = (core: Core, channelRow: number) => {
+  const row = getChannel(core.db, channelRow);
+  if (row === undefined) throw new Error('the channel is there');
+  return row;
+};
