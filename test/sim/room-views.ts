@@ -1,0 +1,215 @@
+// What must be true of a server and its people once everything is calm: the log, the outboxes, and what each may read of it.
+import { EVENT_HEADER_BYTES } from '../../src/crypto/room-event.ts';
+import { type ChannelId, idOf, type MemberId } from '../../src/protocol/ids.ts';
+import type { Message } from '../../src/protocol/rpc.ts';
+import { EVENT } from '../../src/protocol/server.ts';
+import type { Stored } from '../../src/server/event-log.ts';
+import { checkDatabase } from '../../src/store/check.ts';
+import type { Person, World } from '../../src/testing/people.ts';
+import type { Host } from './room-host.ts';
+
+const ALL = { events: 1_000_000, bytes: 1e9 };
+const SIGNATURE_BYTES = 64;
+/** What a person is told of what is not there and need not be. */
+const FINE_GAPS = /^you were not in the channel$/;
+const RESTORED_GAPS = /^the server (has another history than before|left something out)$/;
+
+/** What somebody was told is on its way. */
+export type Said = { readonly from: string; readonly to: string; readonly id: string; readonly text: string };
+
+type Scene = {
+  readonly world: World;
+  readonly host: Host;
+  readonly people: readonly Person[];
+  readonly channels: readonly string[];
+  readonly said: readonly Said[];
+  /** Events that the server had and has no more, since it was put back. */
+  readonly lost: ReadonlySet<string>;
+  readonly wasRestored: boolean;
+  readonly trace: string[];
+};
+
+/** Everything that is not as it must be. */
+export const wrongIn = async (scene: Scene): Promise<string[]> => {
+  const { host, people, channels } = scene;
+  const wrong: string[] = [];
+  const { wrong: broken } = await host.store.check({ deep: true });
+  wrong.push(...broken.map((line) => `the server: ${line}`), ...leftIn(host, people.length));
+  for (const person of people) wrong.push(...checkDatabase(person.db).map((line) => `${person.name}: ${line}`));
+  const logs = new Map<string, readonly Stored[]>();
+  for (const channel of channels) {
+    const log = await logOf(host, channel);
+    logs.set(channel, log);
+    scene.trace.push(`${channel} ${log.map(({ seq, id }) => `${seq}:${id.slice(0, 12)}`).join(' ')}`);
+    const ids = new Set(log.map(({ id }) => id));
+    if (ids.size !== log.length || log.some(({ seq }, i) => seq !== i + 1))
+      wrong.push(`${channel} has holes or repeats`);
+    for (const person of people) wrong.push(...(await viewOf(scene, { person, channel, log })));
+  }
+  for (const person of people) {
+    const inbox = await host.store.log.read(memberOf(person) as string as ChannelId, 0, ALL);
+    logs.set(`${person.name}@home`, inbox);
+  }
+  for (const said of scene.said) wrong.push(...(await fateOf(scene, said, logs.get(said.to) ?? [])));
+  for (const person of people)
+    for (const to of logs.keys()) wrong.push(...orderOf(scene.said, person.name, to, logs.get(to) ?? []));
+  return wrong;
+};
+
+// Nothing waits in the server, and nobody is counted twice.
+const leftIn = ({ server }: Host, count: number): string[] => {
+  const { context } = server;
+  const left = {
+    asking: context.asking.size,
+    waiting: context.hub.depth,
+    online: context.online.size - count,
+    connections: server.connections - count,
+  };
+  return Object.entries(left).flatMap(([what, n]) => (n === 0 ? [] : [`the server: ${what} ${n}`]));
+};
+
+const logOf = async ({ store }: Host, channel: string): Promise<readonly Stored[]> => {
+  const row = await store.state.getChannelByName(channel.slice(1));
+  return row === undefined ? [] : store.log.read(row.id, 0, ALL);
+};
+
+const memberOf = ({ db }: Person): MemberId =>
+  idOf(db.get<{ id: Uint8Array }>('SELECT member_id AS id FROM servers')?.id ?? new Uint8Array(16));
+
+type Stay = { readonly from: number; to: number };
+
+/** From when to when a member was in a channel, as its controls say. */
+const staysOf = (log: readonly Stored[], member: MemberId): Stay[] => {
+  const stays: Stay[] = [];
+  let now: Stay | undefined;
+  for (const { seq, kind, member: sender, body } of log) {
+    if (kind !== EVENT.control || body === null) continue;
+    const json = Buffer.from(body.subarray(EVENT_HEADER_BYTES, body.length - SIGNATURE_BYTES)).toString();
+    const control = JSON.parse(json) as { op: string; member?: string };
+    const comes =
+      (/^(create|join)$/.test(control.op) && sender === member) || (control.op === 'add' && control.member === member);
+    const goes =
+      (control.op === 'leave' && sender === member) || (/^(remove|ban)$/.test(control.op) && control.member === member);
+    if (comes && now === undefined) {
+      now = { from: seq, to: Number.POSITIVE_INFINITY };
+      stays.push(now);
+    }
+    if (!goes || now === undefined) continue;
+    now.to = seq;
+    now = undefined;
+  }
+  return stays;
+};
+
+type View = { readonly person: Person; readonly channel: string; readonly log: readonly Stored[] };
+
+const viewOf = async (scene: Scene, { person, channel, log }: View): Promise<string[]> => {
+  const wrong: string[] = [];
+  const say = (line: string): void => void wrong.push(`${person.name} in ${channel}: ${line}`);
+  const shown = await person.call('channel.show', { channel }).catch(() => undefined);
+  const stays = staysOf(log, memberOf(person));
+  const stay = stays.find(({ to }) => to === Number.POSITIVE_INFINITY);
+  if (shown === undefined) {
+    if (stay !== undefined) say('is a member and does not know of it');
+    return wrong;
+  }
+  // Who left stays out, though a server that was put back knows nothing of it.
+  if (shown.state === 'left' && stay !== undefined && scene.wasRestored) return wrong;
+  if ((shown.state === 'joined') !== (stay !== undefined)) say(`is ${shown.state}, in the log ${stay !== undefined}`);
+  for (const { reason } of shown.gaps ?? [])
+    if (!FINE_GAPS.test(reason) && !(scene.wasRestored && RESTORED_GAPS.test(reason))) say(`gap: ${reason}`);
+  const messages = await person.messages(channel);
+  const byId = new Map(messages.map((message) => [message.id, message]));
+  if (byId.size !== messages.length) say('shows a message twice');
+  const isForAll = shown.history === 'all';
+  const held = eventsOf(person, shown.id);
+  for (const { seq, id, kind, member, body } of log) {
+    const inStay = stays.some(({ from, to }) => seq >= from && seq < to);
+    const message = byId.get(id);
+    // Nobody reads what was said before they came or after they went.
+    if (message !== undefined && message.state === 'received' && !inStay && !isForAll) say(`reads ${seq}, and may not`);
+    if (stay === undefined || !(isForAll || seq >= stay.from)) continue;
+    if (held.get(seq) !== id) say(`holds ${held.get(seq)?.slice(0, 12)} at ${seq}, which is ${id.slice(0, 12)}`);
+    const said = scene.said.find((one) => one.id === id);
+    if (kind !== EVENT.content || said === undefined) continue;
+    const author = scene.people.find((one) => memberOf(one) === member);
+    if (body === null ? message !== undefined && message.deletedAt === undefined : message === undefined)
+      say(`${body === null ? 'still shows' : 'misses'} ${seq} of ${author?.name}`);
+    else if (body !== null && author !== undefined && author !== person && message?.deletedAt === undefined)
+      wrong.push(...(await bodyOf(scene, { person, channel, log }, author, message)));
+  }
+  if (stay !== undefined) wrong.push(...inOrder({ person, channel, log }, messages));
+  return wrong;
+};
+
+// An author who went before an edit was out keeps it for themself, and so does one whose server has lost it.
+const bodyOf = async (
+  { lost }: Scene,
+  { person, channel, log }: View,
+  author: Person,
+  message: Message | undefined,
+): Promise<string[]> => {
+  const isThere = staysOf(log, memberOf(author)).some(({ to }) => to === Number.POSITIVE_INFINITY);
+  if (!isThere || message === undefined || lost.size > 0) return [];
+  const theirs = (await author.messages(channel)).find(({ id }) => id === message.id);
+  if (theirs === undefined || theirs.body === message.body || theirs.deletedAt !== undefined) return [];
+  return [`${person.name} in ${channel}: "${message.body}" is "${theirs.body}" for its author ${author.name}`];
+};
+
+const inOrder = ({ person, channel, log }: View, messages: readonly Message[]): string[] => {
+  const places = new Map(log.map(({ seq, id }) => [id as string, seq]));
+  const seqs = messages.flatMap(({ id }) => places.get(id) ?? []);
+  return seqs.some((seq, i) => seq < (seqs[i - 1] ?? 0))
+    ? [`${person.name} in ${channel}: order ${seqs.join(' ')}`]
+    : [];
+};
+
+/** What is held of a channel: event ids by seq. */
+const eventsOf = ({ db }: Person, channel: string): Map<number, string> =>
+  new Map(
+    db
+      .all<{ seq: number; id: string }>(
+        `SELECT seq, lower(hex(event_id)) AS id FROM room_events
+          WHERE channel_row = (SELECT id FROM channels WHERE lower(hex(channel_id)) = ?)`,
+        channel,
+      )
+      .map(({ seq, id }) => [seq, id]),
+  );
+
+/** What was called sent is in the log, what was called failed is not, and nothing is left in between. */
+const fateOf = async (scene: Scene, { from, to, id, text }: Said, log: readonly Stored[]): Promise<string[]> => {
+  const author = scene.people.find(({ name }) => name === from);
+  if (author === undefined) throw new Error(from);
+  const mine = (await scene.world.during(author.messages(to))).find((message) => message.id === id);
+  const what = `${from} to ${to}: ${text} ${id.slice(0, 12)}`;
+  if (mine === undefined) return [`${what} is gone, which send had acknowledged`];
+  if (mine.deletedAt !== undefined) return [];
+  const isThere = log.some((event) => event.id === id);
+  if (mine.state === 'queued') return [`${what} still waits`];
+  if (mine.state === 'failed') return isThere ? [`${what} has failed (${mine.reason}) and is there`] : [];
+  if (!isThere) return scene.lost.has(id) ? [] : [`${what} is ${mine.state} and not in the log`];
+  if (to.startsWith('#')) return [];
+  const other = scene.people.find(({ name }) => `${name}@home` === to);
+  const theirs = await messagesOf(scene, other, from, id);
+  if (theirs.length !== 1) return [`${what} came ${theirs.length} times`];
+  return theirs[0]?.body === mine.body || theirs[0]?.deletedAt !== undefined
+    ? []
+    : [`${what} is "${theirs[0]?.body}" there, here "${mine.body}"`];
+};
+
+const messagesOf = async (
+  { world }: Scene,
+  reader: Person | undefined,
+  from: string,
+  id: string,
+): Promise<Message[]> => {
+  if (reader === undefined) return [];
+  const messages = await world.during(reader.messages(`${from}@home`).catch(() => []));
+  return messages.filter((message) => message.id === id);
+};
+
+const orderOf = (all: readonly Said[], from: string, to: string, log: readonly Stored[]): string[] => {
+  const places = new Map(log.map(({ seq, id }) => [id as string, seq]));
+  const seqs = all.filter((said) => said.from === from && said.to === to).flatMap(({ id }) => places.get(id) ?? []);
+  return seqs.some((seq, i) => seq < (seqs[i - 1] ?? 0)) ? [`${from} to ${to}: in the order ${seqs.join(' ')}`] : [];
+};
