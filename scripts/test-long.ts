@@ -16,13 +16,20 @@ const PARTS: readonly Part[] = [
     files: ['test/sim/first.test.ts', 'test/sim/second.test.ts', 'test/sim/files.test.ts'],
     size: ['SOTTO_SIM_WORLDS', '5000'],
   },
+  {
+    name: 'rooms',
+    project: 'unit',
+    files: ['test/sim/rooms.test.ts'],
+    size: ['SOTTO_SIM_WORLDS', '3000'],
+  },
+  { name: 'storm', project: 'unit', files: ['test/rooms/storm.test.ts'], size: ['SOTTO_STORM_CLIENTS', '1000'] },
   { name: 'fuzz', project: 'unit', files: ['test/fuzz'], size: ['SOTTO_FUZZ_SECONDS', '3600'] },
   { name: 'kills', project: 'tor', files: ['test/tor/kills.test.ts'], size: ['SOTTO_KILLS', '1000'] },
   { name: 'soak', project: 'unit', files: ['test/sim/soak.test.ts'], size: ['SOTTO_SOAK_HOURS', '24'] },
 ];
 
 // What the tests write about themselves.
-const FIGURE = /^(share \d|files: |fuzz |\d+ kills, |soak: )/;
+const FIGURE = /^(share \d|files: |rooms: |storm: |fuzz |\d+ kills, |soak: )/;
 
 type Outcome = {
   readonly part: Part;

@@ -172,10 +172,12 @@ export class Member {
   closed: Promise<SottoError> = new Promise(() => {});
   readonly #serversKey: Uint8Array<ArrayBuffer>;
   readonly #seed = systemRandom.bytes(32);
+  readonly #network: ServerNetwork;
   #client: ServerClient | undefined;
   #n = 0;
 
-  constructor(hosted: Host, name: string, serversKey?: Uint8Array<ArrayBuffer>) {
+  constructor(hosted: Host, name: string, serversKey?: Uint8Array<ArrayBuffer>, way = network) {
+    this.#network = way;
     this.#hosted = hosted;
     this.name = name;
     this.serial = serversKey === undefined ? 1 : 2;
@@ -200,7 +202,7 @@ export class Member {
     const { promise, resolve: closed } = Promise.withResolvers<SottoError>();
     this.closed = promise;
     this.#client = await ServerClient.open({
-      network,
+      network: this.#network,
       target: this.#hosted.target,
       clock: systemClock,
       random: systemRandom,
