@@ -1,28 +1,18 @@
 // What disk-full.test.ts runs on a disk of its own, which TMPDIR names: a daemon there, driven through the command line.
 import assert from 'node:assert/strict';
-import {
-  closeSync,
-  openSync,
-  readdirSync,
-  rmSync,
-  statfsSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { readdirSync, statfsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeAccount } from '../../src/lab/bench/fixture.ts';
 import { rememberMessages } from '../account/past.ts';
 import { type Ran, Stage } from '../e2e/stage.ts';
+import { ballast, fill, free, PIECE } from './ballast.ts';
 
 const MESSAGES = 200;
 const LONG = 'x'.repeat(8_000);
 const SENDS_MAX = 200;
 const SPOOL_BYTES = 8 * 1024 * 1024;
 const LINES = 100;
-const PIECE = Buffer.alloc(4096);
 const DOCTOR_FREE_BYTES_MIN = 64 * 1024 * 1024;
 
 await using stage = new Stage({ offline: true });
@@ -36,22 +26,7 @@ writeFileSync(secret, 'open sesame\n', { mode: 0o600 });
 const env = { SOTTO_PASSPHRASE_FILE: secret };
 const file = join(stage.dir, 'kept.backup');
 const history = join(stage.dir, 'kept.history');
-const ballast = join(tmpdir(), 'ballast');
 const sent: string[] = [];
-
-/** Takes all the room there is. */
-const fill = (): void => {
-  const target = openSync(ballast, 'a');
-  try {
-    for (;;) writeSync(target, PIECE);
-  } catch (error) {
-    assert.equal((error as NodeJS.ErrnoException).code, 'ENOSPC');
-  } finally {
-    closeSync(target);
-  }
-};
-
-const free = (): void => rmSync(ballast);
 
 /** What `doctor` finds wrong. */
 const wrong = async () =>
