@@ -75,10 +75,19 @@ test('who comes back to more than a socket takes gets it as they read it, and is
     cursors[room.channel] = [epoch, seq, id];
     rooms.push(room);
   }
+  const { context } = hosted.server;
+  const { room: roomFor } = context;
+  const waits = vi.spyOn(context, 'room').mockImplementationOnce(async (peer) => {
+    const hasRoom = roomFor(peer);
+    await alice.say((rooms[0] as Room).channel, 'while it waits');
+    await hasRoom;
+  });
   const { channels } = await bob.client.request('resume', { cursors });
+  waits.mockRestore();
   expect(Object.values(channels).map(({ recovered }) => recovered)).toEqual([true, true, true, true]);
   const heard = ({ channel }: Room) => bob.texts(channel).map((text) => text[0]);
-  expect(rooms.map(heard)).toEqual(rooms.map(() => ['0', '1', '2', '3', '4', '5', '6']));
+  const seven = ['0', '1', '2', '3', '4', '5', '6'];
+  expect(rooms.map(heard)).toEqual([[...seven, 'w'], seven, seven, seven]);
   for (const { channel } of rooms) await alice.say(channel, 'last');
   await expect.poll(() => rooms.map((room) => heard(room).at(-1))).toEqual(['l', 'l', 'l', 'l']);
 });
