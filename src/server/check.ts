@@ -5,7 +5,7 @@ import type { Database } from '../sqlite/open.ts';
 import { type BlobStore, isBlobHash } from './blob-store.ts';
 import { EVENT } from './stored.ts';
 import type { RawRow } from './table.ts';
-import type { Turn } from './turn.ts';
+import type { Turn } from './turns.ts';
 
 export type ServerCheck = {
   /** What is wrong, in words with ids; empty when nothing is. */

@@ -13,7 +13,7 @@ import { Follow, type Frame, type Step } from './follow.ts';
 import { frameOf } from './frames.ts';
 import { Lane, type Published } from './lane.ts';
 import type { Standings } from './standings.ts';
-import type { Turn } from './turn.ts';
+import type { Turn } from './turns.ts';
 
 export type HubPorts<R extends Reader> = {
   readonly log: EventLog;

@@ -10,7 +10,7 @@ import {
   LOG_WAITING_EVENTS_MAX,
 } from '../protocol/limits.ts';
 import { type Draft, type EventLog, LogError, type Outcome } from './event-log.ts';
-import type { Turn } from './turn.ts';
+import type { Turn } from './turns.ts';
 
 /** A draft that is in the log now, and where. */
 export type Published = {

@@ -28,7 +28,7 @@ import {
 import { RoomServer, type ServerOptions } from './server.ts';
 import { createServer, isServer, type ServerPaths, serverPaths } from './server-dir.ts';
 import { ServerStore } from './server-store.ts';
-import type { Turn } from './turn.ts';
+import type { Turn } from './turns.ts';
 import { serverUnit } from './unit.ts';
 
 const turn: Turn = () => new Promise((done) => setImmediate(done));

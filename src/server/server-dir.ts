@@ -13,7 +13,7 @@ import type { Epoch, Millis } from './event-log.ts';
 import { makeKeyFile, Sealer } from './key-file.ts';
 import { migrateServer } from './migrations.ts';
 import { SERVER, type ServerRow } from './rows.ts';
-import type { Turn } from './turn.ts';
+import type { Turn } from './turns.ts';
 
 export type ServerPaths = {
   readonly dir: string;

@@ -22,7 +22,7 @@ import { sqliteSql } from './sql.ts';
 import { sqlStateStore } from './sql-state-store.ts';
 import { SqliteEventLog } from './sqlite-event-log.ts';
 import type { StateStore } from './state-store.ts';
-import type { Turn } from './turn.ts';
+import type { Turn } from './turns.ts';
 import { Wal } from './wal.ts';
 
 /** Everything a server keeps. */

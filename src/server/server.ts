@@ -26,8 +26,7 @@ import { type Rate, Rates } from './rates.ts';
 import type { ServerStore } from './server-store.ts';
 import { onBinary, onClosed, onText } from './session.ts';
 import { Standings } from './standings.ts';
-import type { Turn } from './turn.ts';
-import { Turns } from './turns.ts';
+import { type Turn, Turns } from './turns.ts';
 
 export type ServerOptions = {
   readonly store: ServerStore;

@@ -22,7 +22,7 @@ import {
 } from './event-log.ts';
 import { EVENT } from './stored.ts';
 import type { RawRow } from './table.ts';
-import type { Turn } from './turn.ts';
+import type { Turn } from './turns.ts';
 import type { Wal } from './wal.ts';
 
 const HEADS_CACHED_MAX = 10_000;

@@ -1,4 +1,7 @@
-// One after another: what has the same key waits for what came before it.
+// Turns: that of the rest of the process, and those of what must come one after another.
+
+/** Resolves in a later turn of the event loop (`setImmediate`), never in the same one: the sockets of this one are read before. */
+export type Turn = () => Promise<void>;
 
 /** Runs steps of one key in the order of the calls; keys are forgotten once nothing of theirs runs. */
 export class Turns<K> {

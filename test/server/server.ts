@@ -16,7 +16,7 @@ import type { Draft, EventLog, Outcome, PageLimit, Stored } from '../../src/serv
 import type { ChannelRow, DeviceRow, InviteRow, MemberRow, NewChannelRow } from '../../src/server/rows.ts';
 import { createServer, type ServerPaths, type ServerPorts, serverPaths } from '../../src/server/server-dir.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
-import type { Turn } from '../../src/server/turn.ts';
+import type { Turn } from '../../src/server/turns.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 
