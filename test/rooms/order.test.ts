@@ -263,7 +263,10 @@ describe('a log that does not answer', () => {
     const { channel } = room;
     await bob.client.request('leave', { channels: [channel] });
     const { epoch } = await headOf(room);
+    // What is in memory of the channel is forgotten.
+    await alice.control(room, { op: 'mode', slowMs: 0 });
     const ASKS: Record<string, () => Promise<unknown>> = {
+      'a publish': () => bob.say(channel, 'text'),
       'a page': () => bob.client.events('log.page', { channel }),
       'a resume': () => bob.client.request('resume', { cursors: { [channel]: [epoch, 0, null] } }),
       'a mark': () => bob.client.request('mark', { channel, seq: 1 }),
