@@ -59,10 +59,30 @@ export const seal = (
   nonce: Uint8Array,
   plaintext: Uint8Array,
   aad: Uint8Array = new Uint8Array(),
+): Bytes => sealBehind(new Uint8Array(), key, nonce, [plaintext], aad);
+
+/** `front` as it is, then what `seal` gives of the parts one after another: large parts are not copied together first. */
+export const sealBehind = (
+  front: Uint8Array,
+  key: Uint8Array | KeyObject,
+  nonce: Uint8Array,
+  parts: readonly Uint8Array[],
+  aad: Uint8Array = new Uint8Array(),
 ): Bytes => {
+  const size = parts.reduce((sum, part) => sum + part.length, 0);
   const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES });
-  cipher.setAAD(aad, { plaintextLength: plaintext.length });
-  return new Uint8Array(Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]));
+  cipher.setAAD(aad, { plaintextLength: size });
+  const sealed = new Uint8Array(front.length + size + TAG_BYTES);
+  sealed.set(front);
+  let at = front.length;
+  for (const part of parts) {
+    sealed.set(cipher.update(part), at);
+    at += part.length;
+  }
+  // A stream cipher keeps nothing back.
+  cipher.final();
+  sealed.set(cipher.getAuthTag(), at);
+  return sealed;
 };
 
 /** The plaintext of `seal`, or undefined when key, nonce, data or AAD do not fit. */
@@ -78,7 +98,9 @@ export const unseal = (
   cipher.setAAD(aad, { plaintextLength: end });
   cipher.setAuthTag(sealed.subarray(end));
   try {
-    return new Uint8Array(Buffer.concat([cipher.update(sealed.subarray(0, end)), cipher.final()]));
+    const { buffer, byteOffset, length } = cipher.update(sealed.subarray(0, end));
+    cipher.final();
+    return new Uint8Array(buffer, byteOffset, length);
   } catch {
     return undefined;
   }

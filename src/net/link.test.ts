@@ -14,8 +14,11 @@ const person = () => {
   return { keys, address: addressOf(keys.publicKeys.identityKey) };
 };
 
-/** A pair of streams, and what was written to each. */
-const wire = (edit: (bytes: Buffer, from: 'dial' | 'accept', nth: number) => Buffer = (bytes) => bytes) => {
+/** A pair of streams, and what was written to each; `cut` makes pieces that come one by one of what was written. */
+const wire = (
+  edit: (bytes: Buffer, from: 'dial' | 'accept', nth: number) => Buffer = (bytes) => bytes,
+  cut: (bytes: Buffer) => Buffer[] = (bytes) => [bytes],
+) => {
   const writes: Record<'dial' | 'accept', Buffer[]> = { dial: [], accept: [] };
   const make = (name: 'dial' | 'accept'): Duplex =>
     new Duplex({
@@ -23,7 +26,7 @@ const wire = (edit: (bytes: Buffer, from: 'dial' | 'accept', nth: number) => Buf
       write(chunk: Buffer, _encoding, done) {
         writes[name].push(chunk);
         const other = name === 'dial' ? ends.accept : ends.dial;
-        if (!other.destroyed) other.push(edit(chunk, name, writes[name].length));
+        for (const piece of cut(edit(chunk, name, writes[name].length))) if (!other.destroyed) other.push(piece);
         done();
       },
       final(done) {
@@ -116,6 +119,33 @@ describe('a link', () => {
     linkA.close('done');
     await b.until(() => b.reasons.length > 0);
     expect(b.reasons).toEqual(['peer closed']);
+  });
+
+  test.each([
+    ['single bytes', [1]],
+    ['little', [1, 3, 100]],
+    ['less and more than a cell', [479, 481, 2, 5_000]],
+    ['much', [70_000, 1]],
+  ])('takes a stream in pieces of any size: %s', async (_what, sizes) => {
+    const [alice, bob] = [person(), person()];
+    let nth = 0;
+    const cut = (bytes: Buffer): Buffer[] => {
+      const pieces: Buffer[] = [];
+      for (let at = 0; at < bytes.length; at += pieces.at(-1)?.length ?? 1)
+        pieces.push(bytes.subarray(at, at + (sizes[nth++ % sizes.length] ?? 1)));
+      return pieces;
+    };
+    const { ends } = wire(undefined, cut);
+    const { dialled, accepted, b } = connect(ends, alice, bob, bob.address);
+    const [link] = await Promise.all([dialled, accepted]);
+    const texts = [40_000, 1, 460, 30_000, 10].map((size, i) => `${i} ${'y'.repeat(size)}`);
+    for (const text of texts) {
+      link.send(Buffer.from(text));
+      await b.until(() => b.frames.at(-1) === text || b.reasons.length > 0);
+    }
+    for (const text of texts) link.send(Buffer.from(text));
+    await b.until(() => b.frames.length === 2 * texts.length || b.reasons.length > 0);
+    expect(b.frames).toEqual([...texts, ...texts]);
   });
 
   test('LINK-7: an ack, a ping and a short text are one write of 480 bytes each', async () => {

@@ -185,7 +185,9 @@ class StreamLink implements Link {
   readonly #send: CipherState;
   readonly #receive: CipherState;
   #events: LinkEvents | undefined;
-  #incoming: Buffer<ArrayBufferLike>;
+  readonly #joiner = new RecordJoiner();
+  /** What came with the last message of the handshake. */
+  #rest: Buffer<ArrayBufferLike>;
   #outgoing: Uint8Array[] = [];
   #full = false;
   #closed = false;
@@ -198,7 +200,7 @@ class StreamLink implements Link {
     this.#stream = options.stream;
     this.#send = proven.send;
     this.#receive = proven.receive;
-    this.#incoming = rest;
+    this.#rest = rest;
   }
 
   begin(events: LinkEvents): void {
@@ -209,7 +211,7 @@ class StreamLink implements Link {
     this.#stream.on('end', () => this.close('peer closed'));
     this.#stream.on('close', () => this.close('peer closed'));
     // Frames that came with the last handshake message are told after the caller has its link.
-    queueMicrotask(() => this.#data(Buffer.alloc(0)));
+    queueMicrotask(() => this.#data(NOTHING));
   }
 
   send(frame: Uint8Array): boolean {
@@ -246,7 +248,9 @@ class StreamLink implements Link {
     if (this.#closed || this.#outgoing.length === 0) return;
     const frames = this.#outgoing;
     this.#outgoing = [];
-    this.#stream.write(Buffer.concat(encodeRecords(this.#send, frames)));
+    this.#stream.cork();
+    for (const part of encodeRecords(this.#send, frames)) this.#stream.write(part);
+    this.#stream.uncork();
     if (this.#full && this.#stream.writableLength === 0) this.#drained();
   }
 
@@ -257,18 +261,73 @@ class StreamLink implements Link {
   }
 
   #data(chunk: Buffer): void {
-    this.#incoming = this.#incoming.length === 0 ? chunk : Buffer.concat([this.#incoming, chunk]);
+    const rest = this.#rest;
+    this.#rest = NOTHING;
+    if (rest.length > 0) this.#take(rest);
+    this.#take(chunk);
+  }
+
+  #take(chunk: Buffer<ArrayBufferLike>): void {
     try {
-      while (!this.#closed && this.#incoming.length >= 2) {
-        const end = 2 + this.#incoming.readUInt16BE(0);
-        if (this.#incoming.length < end) return;
-        const frames = decodeRecord(this.#receive, this.#incoming.subarray(2, end));
-        this.#incoming = this.#incoming.subarray(end);
-        for (const frame of frames) if (!this.#closed) this.#events?.frame(frame);
-      }
+      this.#joiner.take(chunk, (record) => {
+        for (const frame of this.#closed ? [] : decodeRecord(this.#receive, record))
+          if (!this.#closed) this.#events?.frame(frame);
+      });
     } catch (error) {
       if (!(error instanceof SottoError)) throw error;
       this.close(error.code);
     }
   }
 }
+
+// Cuts a stream into records of u16 length ‖ ciphertext. Tor gives little at a time, and garbage of whole records is dear: what
+// is no whole record yet is kept in one room, which is used again.
+class RecordJoiner {
+  #room: Buffer<ArrayBufferLike> = Buffer.alloc(0);
+  #held = 0;
+
+  /** Gives `record` each ciphertext that `chunk` completes, in order; good for as long as the call. */
+  take(chunk: Buffer<ArrayBufferLike>, record: (ciphertext: Uint8Array) => void): void {
+    let rest = chunk;
+    while (rest.length > 0) {
+      const taken = this.#held === 0 ? takeWhole(rest, record) : this.#complete(rest, record);
+      if (taken === 0) return this.#keep(rest, sizeOf(rest));
+      rest = rest.subarray(taken);
+    }
+  }
+
+  /** How much of `rest` belongs to the record that is begun: all, when that is not enough. */
+  #complete(rest: Buffer<ArrayBufferLike>, record: (ciphertext: Uint8Array) => void): number {
+    const wanted = sizeOf(this.#room.subarray(0, this.#held));
+    const part = rest.subarray(0, wanted - this.#held);
+    this.#keep(part, wanted);
+    if (this.#held < wanted || sizeOf(this.#room.subarray(0, wanted)) > wanted) return part.length;
+    this.#held = 0;
+    record(this.#room.subarray(LENGTH_BYTES, wanted));
+    return part.length;
+  }
+
+  #keep(part: Buffer<ArrayBufferLike>, size: number): void {
+    if (this.#room.length < size) {
+      const larger = Buffer.allocUnsafeSlow(size);
+      this.#room.copy(larger, 0, 0, this.#held);
+      this.#room = larger;
+    }
+    part.copy(this.#room, this.#held);
+    this.#held += part.length;
+  }
+}
+
+const NOTHING = Buffer.alloc(0);
+const LENGTH_BYTES = 2;
+
+/** How long the record is that begins here; LENGTH_BYTES while that is not known. */
+const sizeOf = (bytes: Buffer<ArrayBufferLike>): number =>
+  bytes.length < LENGTH_BYTES ? LENGTH_BYTES : LENGTH_BYTES + bytes.readUInt16BE(0);
+
+const takeWhole = (bytes: Buffer<ArrayBufferLike>, record: (ciphertext: Uint8Array) => void): number => {
+  const size = sizeOf(bytes);
+  if (bytes.length < size) return 0;
+  record(bytes.subarray(LENGTH_BYTES, size));
+  return size;
+};

@@ -12,8 +12,8 @@ const CONTENT_BYTES_MAX = CELLS_MAX * LINK_CELL_BYTES - OVERHEAD_BYTES;
  * Packs frames into as few records as they need, in order. A record is u16 length ‖ ciphertext, its plaintext
  * (u16 length ‖ frame)* ‖ zeros, the whole a multiple of 480 bytes. Frames are at most FRAME_BYTES_MAX.
  */
-export const encodeRecords = (cipher: CipherState, frames: readonly Uint8Array[]): Buffer[] => {
-  const records: Buffer[] = [];
+export const encodeRecords = (cipher: CipherState, frames: readonly Uint8Array[]): Uint8Array[] => {
+  const records: Uint8Array[] = [];
   let content: Uint8Array[] = [];
   let size = 0;
   const flush = (): void => {
@@ -30,19 +30,14 @@ export const encodeRecords = (cipher: CipherState, frames: readonly Uint8Array[]
   return records;
 };
 
-const encodeRecord = (cipher: CipherState, content: readonly Uint8Array[], size: number): Buffer => {
-  const cells = Math.ceil((size + OVERHEAD_BYTES) / LINK_CELL_BYTES);
-  const plaintext = Buffer.alloc(cells * LINK_CELL_BYTES - OVERHEAD_BYTES);
-  let at = 0;
-  for (const part of content) {
-    plaintext.set(part, at);
-    at += part.length;
-  }
-  const ciphertext = cipher.encrypt(plaintext);
-  return Buffer.concat([u16(ciphertext.length), ciphertext]);
+const encodeRecord = (cipher: CipherState, content: readonly Uint8Array[], size: number): Uint8Array => {
+  const bytes = Math.ceil((size + OVERHEAD_BYTES) / LINK_CELL_BYTES) * LINK_CELL_BYTES;
+  const padding = ZEROS.subarray(0, bytes - OVERHEAD_BYTES - size);
+  return cipher.encryptBehind(u16(bytes - LENGTH_BYTES), [...content, padding]);
 };
+const ZEROS = new Uint8Array(LINK_CELL_BYTES);
 
-/** The frames in one record's ciphertext. Throws ProtocolError `frame.invalid` or `frame.tooLarge`. */
+/** The frames in one record's ciphertext, parts of one array. Throws ProtocolError `frame.invalid` or `frame.tooLarge`. */
 export const decodeRecord = (cipher: CipherState, ciphertext: Uint8Array): Uint8Array<ArrayBuffer>[] => {
   const plaintext = cipher.decrypt(ciphertext);
   if (plaintext === undefined) throw new ProtocolError('frame.invalid', { details: { why: 'not authentic' } });
@@ -55,7 +50,7 @@ export const decodeRecord = (cipher: CipherState, ciphertext: Uint8Array): Uint8
     if (size > FRAME_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
     if (at + LENGTH_BYTES + size > view.length)
       throw new ProtocolError('frame.invalid', { details: { why: 'record' } });
-    frames.push(plaintext.slice(at + LENGTH_BYTES, at + LENGTH_BYTES + size));
+    frames.push(plaintext.subarray(at + LENGTH_BYTES, at + LENGTH_BYTES + size));
     at += LENGTH_BYTES + size;
   }
   return frames;

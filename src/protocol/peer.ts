@@ -178,7 +178,7 @@ const decodeIds = (bytes: Uint8Array): MessageId[] => {
 
 const indexed = (rest: Uint8Array<ArrayBuffer>): { index: number; bytes: Uint8Array<ArrayBuffer> } => {
   if (rest.length < 5) throw invalid('chunk');
-  return { index: Buffer.from(rest.buffer, rest.byteOffset, 4).readUInt32BE(), bytes: rest.slice(4) };
+  return { index: Buffer.from(rest.buffer, rest.byteOffset, 4).readUInt32BE(), bytes: rest.subarray(4) };
 };
 
 const parse = (schema: typeof PlainFrame, bytes: Uint8Array): PlainFrame => {
@@ -195,5 +195,13 @@ const u32 = (value: number): Uint8Array => {
   return out;
 };
 
-const join = (kind: number, ...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(Buffer.concat([Uint8Array.of(kind), ...parts]));
+const join = (kind: number, ...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> => {
+  const out = new Uint8Array(parts.reduce((size, part) => size + part.length, 1));
+  out[0] = kind;
+  let at = 1;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+};

@@ -11,6 +11,7 @@ export const syncFile = promisify(fsync);
 export class Blob implements Disposable {
   readonly #chunks: number;
   readonly #hashes: number;
+  #chunk: Uint8Array<ArrayBuffer> | undefined;
 
   private constructor(chunks: number, hashes: number) {
     this.#chunks = chunks;
@@ -36,9 +37,10 @@ export class Blob implements Disposable {
     return existsSync(join(dir, id)) ? Blob.make(dir, id) : undefined;
   }
 
-  /** Sealed chunk `index`, as much of it as is there. */
+  /** Sealed chunk `index`, as much of it as is there. The next call overwrites it: garbage of this size is dear. */
   chunk(index: number): Uint8Array<ArrayBuffer> {
-    return read(this.#chunks, index * SEALED_CHUNK_BYTES, SEALED_CHUNK_BYTES);
+    this.#chunk ??= new Uint8Array(SEALED_CHUNK_BYTES);
+    return readInto(this.#chunk, this.#chunks, index * SEALED_CHUNK_BYTES);
   }
 
   putChunk(index: number, sealed: Uint8Array): void {
@@ -47,7 +49,7 @@ export class Blob implements Disposable {
 
   /** `count` hashes from number `index` on. */
   hashes(index: number, count: number): Uint8Array<ArrayBuffer> {
-    return read(this.#hashes, index * HASH_BYTES, count * HASH_BYTES);
+    return readInto(new Uint8Array(count * HASH_BYTES), this.#hashes, index * HASH_BYTES);
   }
 
   putHashes(index: number, hashes: Uint8Array): void {
@@ -82,13 +84,13 @@ export const write = (fd: number, bytes: Uint8Array, at?: number): void => {
     done += writeSync(fd, bytes, done, bytes.length - done, at === undefined ? null : at + done);
 };
 
-const read = (fd: number, at: number, size: number): Uint8Array<ArrayBuffer> => {
-  const buffer = new Uint8Array(size);
+/** Fills `room` from byte `at` on; gives the part of it that was filled. */
+const readInto = (room: Uint8Array<ArrayBuffer>, fd: number, at: number): Uint8Array<ArrayBuffer> => {
   let got = 0;
-  while (got < size) {
-    const n = readSync(fd, buffer, got, size - got, at + got);
+  while (got < room.length) {
+    const n = readSync(fd, room, got, room.length - got, at + got);
     if (n === 0) break;
     got += n;
   }
-  return buffer.slice(0, got);
+  return room.subarray(0, got);
 };
