@@ -1,7 +1,7 @@
 // The command table and the RPC table belong together, and what help shows is built.
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { programHelp } from '../src/cli/help.ts';
+import { groupHelp, programHelp } from '../src/cli/help.ts';
 import { parseCommandLine } from '../src/cli/parse.ts';
 import { COMMANDS } from '../src/cli/table.ts';
 import { SottoError } from '../src/protocol/errors.ts';
@@ -29,6 +29,12 @@ describe('the command table', () => {
     const lines = programHelp().split('\n');
     for (const path of paths.filter((one) => one !== 'complete'))
       expect(lines.filter((line) => line.startsWith(`  ${path.padEnd(22)} `))).toHaveLength(1);
+  });
+
+  test('tells of commands that share their first word', () => {
+    expect(parseCommandLine(['channel', '--help'])).toMatchObject({ command: undefined, group: 'channel' });
+    expect(groupHelp('channel')).toMatch(/^ {2}channel create .*\n(?: {2}channel .*\n)+\nMore of each/);
+    expect([code('channel'), code('channel', 'nothing')]).toEqual(['usage.invalid', 'usage.invalid']);
   });
 
   test('takes global flags before and after the command', () => {

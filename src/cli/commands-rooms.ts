@@ -322,7 +322,7 @@ const CHANNELS: readonly Command[] = [
     doc: 'make a channel',
     args: [{ name: 'channel', doc: '#name', required: true }],
     flags: {
-      encryption: { doc: 'members, passphrase or open (not encrypted)', value: 'KIND' },
+      encryption: { doc: 'members (when not said), passphrase, or open: not encrypted', value: 'KIND' },
       private: { doc: 'only who is invited sees and joins it' },
       history: {
         doc: 'who joins reads from then on (joined) or everything (all); all when open, else joined',

@@ -1,6 +1,6 @@
 // Help as text, from the table.
 import type { Command, Flag } from './command.ts';
-import { usageLine } from './parse.ts';
+import { groupOf, usageLine } from './parse.ts';
 import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
 
 const flagText = ([name, flag]: [string, Flag]): string =>
@@ -9,6 +9,9 @@ const flagText = ([name, flag]: [string, Flag]): string =>
 const flagLines = (flags: Readonly<Record<string, Flag>>): string[] =>
   Object.entries(flags).map((entry) => `${flagText(entry).padEnd(28)} ${entry[1].doc}`);
 
+const commandLines = (commands: readonly Command[]): string[] =>
+  commands.map(({ path, doc }) => `  ${path.padEnd(22)} ${doc}`);
+
 /** What `sotto --help` prints. */
 export const programHelp = (): string =>
   [
@@ -16,9 +19,7 @@ export const programHelp = (): string =>
     '',
     'Usage: sotto COMMAND [arguments] [flags]',
     '',
-    ...COMMANDS.filter((command) => command.path !== 'complete').map(
-      (command) => `  ${command.path.padEnd(22)} ${command.doc}`,
-    ),
+    ...commandLines(COMMANDS.filter((command) => command.path !== 'complete')),
     '  serve                  host a server for rooms: sotto serve --help',
     '  demo                   three people on a private Tor network on this machine',
     '  bench                  measure speed and memory beside their floors; --list tells the figures',
@@ -28,6 +29,10 @@ export const programHelp = (): string =>
     ...flagLines(GLOBAL_FLAGS),
     '',
   ].join('\n');
+
+/** What `sotto GROUP --help` prints, of the commands that share their first word. */
+export const groupHelp = (group: string): string =>
+  [...commandLines(groupOf(group)), '', `More of each: sotto ${group} COMMAND --help`, ''].join('\n');
 
 /** What `sotto COMMAND --help` prints. */
 export const commandHelp = (command: Command): string =>

@@ -6,6 +6,8 @@ import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
 
 export type Parsed = {
   readonly command: Command | undefined;
+  /** The first word that several commands share, where `--help` asks about all of them. */
+  readonly group?: string;
   readonly args: readonly string[];
   readonly flags: Readonly<Record<string, string | boolean | undefined>>;
 };
@@ -14,6 +16,9 @@ export type Parsed = {
 export const parseCommandLine = (argv: readonly string[]): Parsed => {
   const words = wordsOf(argv, GLOBAL_FLAGS);
   const command = findCommand(words);
+  const [group = ''] = words;
+  if (command === undefined && groupOf(group).length > 0 && lenient(argv, GLOBAL_FLAGS).values.help === true)
+    return { command, group, args: [], flags: {} };
   if (command === undefined && words.length > 0) throw unknownCommand(words);
   const flags = { ...GLOBAL_FLAGS, ...(command?.flags ?? {}) };
   let parsed: ReturnType<typeof parseArgs>;
@@ -85,10 +90,11 @@ export const findCommand = (words: readonly string[]): Command | undefined => {
   return COMMANDS.find((command) => command.path === two) ?? COMMANDS.find((command) => command.path === words[0]);
 };
 
+/** The commands of two words that begin with this one. */
+export const groupOf = (word: string): readonly Command[] => COMMANDS.filter(({ path }) => path.startsWith(`${word} `));
+
 const unknownCommand = (words: readonly string[]): SottoError => {
-  const group = COMMANDS.filter((command) => command.path.startsWith(`${words[0]} `)).map(
-    (command) => command.path.split(' ')[1],
-  );
+  const group = groupOf(words[0] ?? '').map(({ path }) => path.split(' ')[1]);
   if (group.length > 0)
     return new SottoError('usage.invalid', { message: `sotto ${words[0]} needs one of: ${group.join(', ')}` });
   const near = COMMANDS.map((command) => command.path.split(' ')[0] ?? '').filter((name) =>

@@ -15,7 +15,7 @@ import { RpcClient } from '../client/rpc-client.ts';
 import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
 import { parseDuration, parseTime } from '../protocol/time-words.ts';
 import type { Command, CommandContext, ConnectOptions, Flags, PassphraseOptions } from './command.ts';
-import { commandHelp, programHelp } from './help.ts';
+import { commandHelp, groupHelp, programHelp } from './help.ts';
 import { Output } from './output.ts';
 import { type Parsed, parseCommandLine, usage } from './parse.ts';
 import { askTerminal, INTERRUPTED, readSecret, readStdin } from './terminal.ts';
@@ -51,6 +51,7 @@ export const runCli = async (program: Program): Promise<number> => {
   try {
     const parsed = parseCommandLine(program.argv);
     if (parsed.flags.version === true) out.item({ ...program.versions }, () => `sotto ${program.version}`);
+    else if (parsed.group !== undefined) out.raw(groupHelp(parsed.group));
     else if (parsed.command === undefined) out.raw(programHelp());
     else if (parsed.flags.help === true) out.raw(commandHelp(parsed.command));
     else await runCommand(program, parsed.command, parsed, { out, broken });

@@ -49,5 +49,6 @@ export const eventText = (event: Event | GapEvent): string => {
               ? callText(call)
               : (event.setting?.key ??
                 (event.tor === undefined ? (message?.id ?? '') : `${event.tor.state} ${event.tor.bootstrapPercent} %`));
-  return `${event.kind}  ${about}${event.detail === undefined ? '' : `  ${safeLine(event.detail)}`}`;
+  const rest = [event.state, event.detail].filter((one) => one !== undefined).map(safeLine);
+  return [event.kind, about, ...rest].join('  ');
 };

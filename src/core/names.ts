@@ -4,7 +4,7 @@ import { idOf } from '../protocol/ids.ts';
 import { NAME_CHARS_MAX } from '../protocol/limits.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import type { Database } from '../sqlite/open.ts';
-import { getChannelName } from '../store/channels.ts';
+import { getChannelName, listChannelsByName } from '../store/channels.ts';
 import { type ContactRow, getContact, getContactByAddress, getContactByName, listContacts } from '../store/contacts.ts';
 import {
   type ConversationRow,
@@ -40,11 +40,14 @@ export const findContact = (db: Database, reference: string): ContactRow => {
   const byName = getContactByName(db, reference);
   if (byName !== undefined) return byName;
   const fit = isPrefix(reference) ? listContacts(db).filter((contact) => idOf(contact.uid).startsWith(reference)) : [];
-  const members = listMembersByName(db, reference).flatMap(({ name, serverId }) => {
-    const label = labelOf(db, serverId);
-    return label === undefined ? [] : [`${name}@${label}`];
-  });
-  const hint = members.length === 0 ? '' : `: a member is written ${members.slice(0, 5).join(', ')}`;
+  const near = [
+    ...listMembersByName(db, reference).map(({ name, serverId }) => ({ name, label: labelOf(db, serverId) })),
+    ...listChannelsByName(db, reference).map(({ name, serverId }) => ({
+      name: `#${name}`,
+      label: labelOf(db, serverId),
+    })),
+  ].flatMap(({ name, label }) => (label === undefined ? [] : [`${name}@${label}`]));
+  const hint = near.length === 0 ? '' : `: did you mean ${near.slice(0, 5).join(', ')}?`;
   return only(
     fit,
     'contact.unknown',
