@@ -366,6 +366,7 @@ const HANDLERS: Handlers = {
         if (peer?.ready === true && settingOf(core.db, 'privacy.presence', idOf(row.uid)))
           sendFrame(peer, { kind: 'presence', state });
       }
+      core.rooms.present(state);
       return {};
     }),
 

@@ -237,6 +237,7 @@ export class RoomConnection {
     this.lastError = undefined;
     this.#attempts = 0;
     core.changed(this.serverId);
+    core.rooms.arrived(this);
     this.sender.flush();
     followCalls(core, this).catch((error: unknown) => {
       // Lost again: the next log-in asks again.

@@ -4,10 +4,13 @@ import { forgetStates } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { RoomConnection } from './room-connection.ts';
 
+type Presence = 'online' | 'away';
+
 /** Connections by server row. */
 export class Rooms {
   readonly #core: () => Core;
   readonly #connections = new Map<number, RoomConnection>();
+  #presence: Presence = 'online';
 
   constructor(core: () => Core) {
     this.#core = core;
@@ -32,6 +35,17 @@ export class Rooms {
       if (server.state === 'joined' || server.state === 'joining') this.connect(server.id).start();
   }
 
+  /** How I am there is told to every server: now, and to those that are reached later. */
+  present(presence: Presence): void {
+    this.#presence = presence;
+    for (const connection of this.#connections.values()) if (connection.state === 'online') this.#tell(connection);
+  }
+
+  /** A server was reached, which takes everybody who comes for online. */
+  arrived(connection: RoomConnection): void {
+    if (this.#presence === 'away') this.#tell(connection);
+  }
+
   /** Something waits for these servers. */
   flush(serverIds: Iterable<number>): void {
     for (const id of serverIds) this.#connections.get(id)?.sender.flush();
@@ -47,5 +61,10 @@ export class Rooms {
     for (const connection of this.#connections.values()) connection.stop();
     this.#connections.clear();
     forgetStates();
+  }
+
+  // Nobody waits for it, and what is lost is told when the server is reached again.
+  #tell(connection: RoomConnection): void {
+    connection.request('presence', { state: this.#presence }).catch(() => {});
   }
 }

@@ -498,7 +498,7 @@ export const ACCOUNT_METHODS = {
     none,
   ),
   'presence.set': method(
-    'Online or away, for contacts the setting allows.',
+    'Online or away, for contacts the setting allows, and for servers, where who is connected is seen by all.',
     z.object({ state: z.enum(['online', 'away']) }),
     none,
   ),

@@ -80,6 +80,9 @@ test('without the server everything said waits, and goes out by itself when it i
   await bob.call('channel.join', { channel: '#away' });
   const red = await alice.say('#away', 'red');
   await bob.reads('#away', 'red');
+  const presenceOfBob = async () => (await alice.call('member.list', {})).find(({ name }) => name === 'bob')?.presence;
+  await bob.call('presence.set', { state: 'away' });
+  await alice.sees('that Bob is not at his terminal', async () => (await presenceOfBob()) === 'away');
   expect(await house.server.stop()).toBe(0);
   for (const guest of [alice, bob])
     await guest.sees('that it is away', async () => (await guest.call('server.list', {}))[0]?.state !== 'online');
@@ -112,6 +115,9 @@ test('without the server everything said waits, and goes out by itself when it i
   await bob.call('server.devices', {});
   expect((await user.ok<{ state: string }>('why', '#away', '--retry')).items).toMatchObject([{ state: 'online' }]);
   await bob.reads('#away', 'green');
+  await alice.sees('that he still is not', async () => (await presenceOfBob()) === 'away');
+  await bob.call('presence.set', { state: 'online' });
+  await alice.sees('that he is back', async () => (await presenceOfBob()) === 'online');
   expect(await bob.bodies('#away')).toEqual(['green', 'while it is away', 'no time', 'a moment']);
   await alice.sees('a reaction', async () => (await alice.call('message.show', { id: red.id })).reactions.length === 1);
   await alice.sees('an empty outbox', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);
