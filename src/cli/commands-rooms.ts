@@ -183,6 +183,17 @@ const SERVERS: readonly Command[] = [
     },
   },
   {
+    path: 'server export',
+    doc: 'what a server says that it keeps about you, besides what you said',
+    args: [serverArg],
+    methods: ['server.export'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('server.export', { ...optional('server', context.args[0]) }),
+        ({ kept }) => JSON.stringify(kept, null, 2),
+      ),
+  },
+  {
     path: 'server profile',
     doc: 'change your name or status text on a server',
     args: [serverArg],

@@ -1,5 +1,5 @@
 // The methods of an open account that are about servers, channels and members.
-import { expectedError, SottoError } from '../protocol/errors.ts';
+import { expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
 import { INVITE_MS } from '../protocol/limits.ts';
@@ -7,6 +7,7 @@ import type { Control, Role } from '../protocol/room-content.ts';
 import type { AccountMethod, Params, Result } from '../protocol/rpc.ts';
 import type { ChannelObject, ROOM_METHODS } from '../protocol/rpc-rooms.ts';
 import type { Answer } from '../protocol/server.ts';
+import { parseStrictJson } from '../protocol/strict-json.ts';
 import { type ChannelRow, getChannel, listChannels, patchChannel } from '../store/channels.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { getConversationOfMember } from '../store/conversations.ts';
@@ -186,6 +187,13 @@ export const ROOM_HANDLERS: Handlers = {
     // From here on it is told nothing by this device, whatever the server says of it.
     await core.queue.call(() => commit(core, () => forgetDevice(core, row, found.id)));
     return { ...found, revoked: true };
+  },
+  'server.export': async ({ core }, { server }) => {
+    const row = findServer(core.db, server);
+    const { json } = await (await connectionOf(core, row)).request('member.export', {});
+    const kept: unknown = parseStrictJson(json);
+    if (typeof kept !== 'object' || kept === null || Array.isArray(kept)) throw new ProtocolError('frame.invalid');
+    return { server: row.label, kept: kept as Record<string, unknown> };
   },
   'server.profile': async ({ core }, { server, name, status }) => {
     const row = findServer(core.db, server);

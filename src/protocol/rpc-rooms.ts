@@ -177,6 +177,11 @@ export const ROOM_METHODS = {
   'server.revoke': method('Ends an invite.', onServer.extend({ id: reference }), invite),
   'server.devices': method('My devices on a server.', onServer, z.array(device)),
   'server.revokeDevice': method('Ends a device of mine.', onServer.extend({ id: reference }), device),
+  'server.export': method(
+    'What a server says that it keeps about me, besides what I said.',
+    onServer,
+    z.object({ server: z.string(), kept: z.record(z.string(), z.unknown()) }),
+  ),
   'server.profile': method(
     'Changes my name or status text on a server.',
     onServer.extend({

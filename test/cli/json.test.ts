@@ -122,6 +122,7 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
   'server invites': {},
   'server revoke': { args: ['ffffff'], exit: 3 },
   'server devices': {},
+  'server export': {},
   'server profile': { args: ['home', '--status', EVIL] },
   'member list': {},
   'member show': [{ args: ['alice@home'] }, { args: ['nobody@home'], exit: 3 }],

@@ -157,6 +157,15 @@ test('slow mode makes members wait, and moderators not', async () => {
   expect((two?.sentAt ?? 0) - (one?.sentAt ?? 0)).toBeGreaterThanOrEqual(1_500);
 });
 
+test('a server says what it keeps of somebody', async () => {
+  const [{ kept = {} } = {}] = (await bob.user.ok<{ kept: Record<string, unknown[]> }>('server', 'export', 'home'))
+    .items;
+  expect(kept).toMatchObject({ member: { name: 'bob' }, devices: [{ revoked: false }] });
+  expect(kept.memberships?.length).toBeGreaterThan(0);
+  const shown = await bob.user.run('server', 'export');
+  expect(shown.code).toBe(0);
+});
+
 test('who leaves is out; an archived channel is read only', async () => {
   const channel = '#end';
   await gather(channel, {});
