@@ -55,7 +55,7 @@ export const mayCall = async (
 
 /** Why somebody in a channel may not write there now; undefined when they may. */
 export const whyNotWrite = (
-  { clock }: ServerContext,
+  { clock }: Pick<ServerContext, 'clock'>,
   { row, membership }: Place,
 ): 'channel.muted' | 'channel.archived' | undefined => {
   if ((membership?.mutedUntil ?? 0) > clock.now()) return 'channel.muted';

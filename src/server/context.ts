@@ -14,6 +14,7 @@ import type { Fanout } from './fanout.ts';
 import type { Hub } from './hub.ts';
 import type { Indexer } from './indexer.ts';
 import type { Sealer } from './key-file.ts';
+import type { Waiter } from './lane.ts';
 import type { Rates } from './rates.ts';
 import type { SearchIndex } from './search-index.ts';
 import type { Standings } from './standings.ts';
@@ -76,6 +77,8 @@ export type ServerContext = {
   readonly rates: { readonly [Name in RateName]: Rates };
   /** Appends one event with the batch of this tick; resolves after its commit, and after it was told. */
   readonly append: (draft: Draft) => Promise<Outcome>;
+  /** The same for a waiter, who is told in the turn of the commit. */
+  readonly submit: (draft: Draft, waiter: Waiter) => void;
   /** Resolves when a connection takes more, or is gone. */
   readonly room: (peer: Peer) => Promise<void>;
   readonly rowId: () => RowId;

@@ -11,7 +11,7 @@ import type { Cursor, Draft, EventLog, Outcome, Seq, Stored } from './event-log.
 import type { Fanout, Reader } from './fanout.ts';
 import { Follow, type Frame, type Step } from './follow.ts';
 import { frameOf } from './frames.ts';
-import { Lane, type Published } from './lane.ts';
+import { Lane, type Published, type Waiter } from './lane.ts';
 import type { Standings } from './standings.ts';
 import type { Turn } from './turns.ts';
 
@@ -62,6 +62,11 @@ export class Hub<R extends Reader> implements AsyncDisposable {
   /** Appends with the batch of this turn; resolves after the commit, when readers were told. Rejects with `LogError`. */
   append(draft: Draft): Promise<Outcome> {
     return this.#lane.publish(draft);
+  }
+
+  /** The same for a waiter, who is told in the turn of the commit. */
+  submit(draft: Draft, waiter: Waiter): void {
+    this.#lane.submit(draft, waiter);
   }
 
   /** Begins to follow a channel, and resolves once it is known where it is. Rejects with `LogError`: it is not followed then. */

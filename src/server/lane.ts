@@ -29,20 +29,27 @@ export type LanePorts = {
   readonly committed: (published: readonly Published[]) => void;
 };
 
+/** Who waits for a draft: hears one of the two, once, and throws nothing. */
+export type Waiter = {
+  readonly placed: (outcome: Outcome) => void;
+  readonly failed: (error: Error) => void;
+};
+
 type Waiting = {
   readonly draft: Draft;
+  readonly waiter: Waiter;
+  /** The same id from others meanwhile: they are answered like a repeat. */
+  after: { readonly draft: Draft; readonly waiter: Waiter }[] | undefined;
   readonly deadline: number;
   /** An append with it has been begun, and none has ended that tells. */
   isMaybe: boolean;
   isAnswered: boolean;
-  readonly resolve: (outcome: Outcome) => void;
-  readonly reject: (error: Error) => void;
 };
 
 /** One append at a time, of at most LOG_BATCH_EVENTS_MAX and LOG_BATCH_BYTES_MAX, in the order of the calls. */
 export class Lane implements AsyncDisposable {
   readonly #ports: LanePorts;
-  readonly #same = new Map<string, { readonly draft: Draft; readonly answer: Promise<Outcome> }>();
+  readonly #same = new Map<string, Waiting>();
   #queue: Waiting[] = [];
   #queueBytes = 0;
   #flight: Waiting[] = [];
@@ -64,20 +71,27 @@ export class Lane implements AsyncDisposable {
    * without a commit; `unknown` then when there may have been one. The same draft may be published again in both cases.
    */
   publish(draft: Draft): Promise<Outcome> {
+    return new Promise((placed, failed) => this.submit(draft, { placed, failed }));
+  }
+
+  /** The same for a waiter, who is told in the turn of the commit. */
+  submit(draft: Draft, waiter: Waiter): void {
     const key = draft.channel + draft.id;
     const same = this.#same.get(key);
-    if (same !== undefined) return this.#publishAfter(same, draft);
+    if (same !== undefined) {
+      same.after ??= [];
+      same.after.push({ draft, waiter });
+      return;
+    }
     const isFull = this.depth >= LOG_WAITING_EVENTS_MAX || this.#queueBytes + draft.body.length > LOG_WAITING_BYTES_MAX;
-    if (this.#isClosed || isFull) return Promise.reject(new LogError('unavailable'));
-    const answer = new Promise<Outcome>((resolve, reject) => {
-      const deadline = this.#ports.clock.monotonic() + LOG_WAIT_MS_MAX;
-      this.#queue.push({ draft, deadline, isMaybe: false, isAnswered: false, resolve, reject });
-    });
-    this.#same.set(key, { draft, answer });
+    if (this.#isClosed || isFull) return waiter.failed(new LogError('unavailable'));
+    const deadline = this.#ports.clock.monotonic() + LOG_WAIT_MS_MAX;
+    const waiting: Waiting = { draft, waiter, after: undefined, deadline, isMaybe: false, isAnswered: false };
+    this.#queue.push(waiting);
+    this.#same.set(key, waiting);
     this.#queueBytes += draft.body.length;
     this.#running ??= this.#run();
     this.#watch();
-    return answer;
   }
 
   /** Takes nothing more; resolves when everything that waited is answered. */
@@ -85,18 +99,6 @@ export class Lane implements AsyncDisposable {
     this.#isClosed = true;
     await this.#running;
     this.#cancelDeadline?.();
-  }
-
-  // The same id from two connections in one turn: the second is answered like a repeat.
-  async #publishAfter(
-    first: { readonly draft: Draft; readonly answer: Promise<Outcome> },
-    draft: Draft,
-  ): Promise<Outcome> {
-    const outcome = await first.answer;
-    if (outcome.kind !== 'committed' && outcome.kind !== 'duplicate') return this.publish(draft);
-    return first.draft.member === draft.member
-      ? { ...outcome, kind: 'duplicate' }
-      : { kind: 'refused', code: 'id_taken' };
   }
 
   async #run(): Promise<void> {
@@ -153,8 +155,23 @@ export class Lane implements AsyncDisposable {
     if (published.length > 0) this.#ports.committed(published);
     for (const [i, waiting] of batch.entries()) {
       const outcome = outcomes[i];
-      if (outcome !== undefined && this.#leave(waiting)) waiting.resolve(outcome);
+      if (outcome !== undefined && this.#leave(waiting)) this.#place(waiting, outcome);
     }
+  }
+
+  #place({ draft: first, waiter, after = [] }: Waiting, outcome: Outcome): void {
+    waiter.placed(outcome);
+    const isThere = outcome.kind === 'committed' || outcome.kind === 'duplicate';
+    for (const { draft, waiter: other } of after) {
+      if (!isThere) this.submit(draft, other);
+      else if (draft.member === first.member) other.placed({ ...outcome, kind: 'duplicate' });
+      else other.placed({ kind: 'refused', code: 'id_taken' });
+    }
+  }
+
+  #refuse({ waiter, after = [] }: Waiting, error: Error): void {
+    waiter.failed(error);
+    for (const one of after) one.waiter.failed(error);
   }
 
   /** Ends the wait of a draft; false when it has ended before. */
@@ -182,7 +199,7 @@ export class Lane implements AsyncDisposable {
     const isLate = ({ deadline }: Waiting) => deadline <= now;
     const late = [...this.#flight.filter(isLate), ...this.#queue.filter(isLate)];
     for (const waiting of late)
-      if (this.#leave(waiting)) waiting.reject(new LogError(waiting.isMaybe ? 'unknown' : 'unavailable'));
+      if (this.#leave(waiting)) this.#refuse(waiting, new LogError(waiting.isMaybe ? 'unknown' : 'unavailable'));
     this.#queue = this.#queue.filter(({ isAnswered }) => !isAnswered);
     this.#queueBytes = this.#queue.reduce((sum, { draft }) => sum + draft.body.length, 0);
   }
@@ -190,7 +207,7 @@ export class Lane implements AsyncDisposable {
   // Our bug: whoever waits is told, and the process ends by it.
   #fail(error: unknown): unknown {
     for (const waiting of [...this.#flight, ...this.#queue])
-      if (this.#leave(waiting)) waiting.reject(new LogError('unknown', { cause: error }));
+      if (this.#leave(waiting)) this.#refuse(waiting, new LogError('unknown', { cause: error }));
     [this.#flight, this.#queue, this.#queueBytes, this.#isClosed] = [[], [], 0, true];
     return error;
   }

@@ -78,31 +78,31 @@ const checkRate = (context: ServerContext, member: MemberId, rate: 'publish' | '
   if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
 };
 
-/**
- * The same at once, for a content whose author and channel are in memory and let it pass; undefined for all others. Nothing of
- * its connection may be under way.
- */
-export const publishKnown = (context: ServerContext, member: MemberId, wanted: Publish): Promise<Ok> | undefined => {
+/** The author of a content in its channel, when both are in memory and let it pass; undefined for all others. */
+export const knownWriter = (
+  context: Pick<ServerContext, 'standings' | 'clock'>,
+  member: MemberId,
+  wanted: Publish,
+): Standing | undefined => {
   const { standings } = context;
-  const standing =
-    wanted.kind === EVENT.content ? standings.knownWriter(wanted.channel as ChannelId, member) : undefined;
+  if (wanted.kind !== EVENT.content) return undefined;
+  const standing = standings.knownWriter(wanted.channel as ChannelId, member);
   const row = standings.knownMember(member);
   if (standing === undefined || row === undefined || row.banned || row.erasedAt !== null) return undefined;
-  if (standing.membership?.state !== 'joined' || whyNotWrite(context, standing) !== undefined) return undefined;
-  return appendContent(context, member, standing, wanted);
+  return standing.membership?.state === 'joined' && whyNotWrite(context, standing) === undefined ? standing : undefined;
 };
 
-const appendContent = async (
-  context: ServerContext,
+/** The content of somebody who may write it. */
+export const contentDraft = (
+  { clock }: Pick<ServerContext, 'clock'>,
   member: MemberId,
   { authoritySeq, row, membership }: Standing,
   wanted: Publish,
-): Promise<Ok> => {
-  const changes: Change[] = [];
-  const isModerator = membership?.role !== 'member';
-  if (row.slowMs > 0 && !isModerator) changes.push({ kind: 'slow', intervalMs: row.slowMs });
-  if (wanted.ttlSeconds > 0) changes.push({ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 });
-  const outcome = await context.append({
+): Draft => {
+  const isSlow = row.slowMs > 0 && membership?.role === 'member';
+  const changes: Change[] = isSlow ? [{ kind: 'slow', intervalMs: row.slowMs }] : [];
+  if (wanted.ttlSeconds > 0) changes.push({ kind: 'expire', at: clock.now() + wanted.ttlSeconds * 1000 });
+  return {
     channel: row.id,
     id: wanted.id as EventId,
     member,
@@ -111,10 +111,14 @@ const appendContent = async (
     // Whatever forbids it after that look makes it stale.
     checkedAt: Math.min(wanted.checkedAt, authoritySeq),
     changes,
-  });
-  const place = placed(outcome);
-  if (row.encryption === 'open') context.indexer.due(row.id);
-  return place;
+  };
+};
+
+/** What is answered to a content. Throws `event.stale` and what the log refuses. */
+export const contentPlaced = ({ indexer }: Pick<ServerContext, 'indexer'>, { row }: Standing, outcome: Outcome): Ok => {
+  const ok = placed(outcome);
+  if (row.encryption === 'open') indexer.due(row.id);
+  return ok;
 };
 
 type Append = () => Promise<Ok>;
@@ -124,7 +128,8 @@ const contentOf = async (context: ServerContext, { member }: Publisher, wanted: 
   const standing = await placeIn(context, member.id, channel, 'write');
   if (standing === undefined) throw new SottoError('channel.unknown');
   mustWrite(context, standing);
-  return () => appendContent(context, member.id, standing, wanted);
+  const draft = contentDraft(context, member.id, standing, wanted);
+  return async () => contentPlaced(context, standing, await context.append(draft));
 };
 
 const directOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {

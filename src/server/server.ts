@@ -102,6 +102,7 @@ const contextOf = (
     counts,
     rates: bucketsOf({ ...SERVER_RATES, ...options.rates }),
     append: (draft) => hub.append(draft),
+    submit: (draft, waiter) => hub.submit(draft, waiter),
     room: (peer) =>
       new Promise((resolve) => {
         if (!peer.isOpen) return resolve();

@@ -16,10 +16,13 @@ import { CLOSE, textFrame } from '../protocol/websocket.ts';
 import { type Asker, mayCall, placeIn } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';
 import { endTelling } from './endings.ts';
+import type { Outcome } from './event-log.ts';
 import { takePart } from './files.ts';
 import { HANDLERS } from './handlers.ts';
+import type { Waiter } from './lane.ts';
 import { greet, login, logout } from './login.ts';
-import { checkPublish, publish, publishKnown } from './publish.ts';
+import { checkPublish, contentDraft, contentPlaced, knownWriter, publish } from './publish.ts';
+import type { Standing } from './standings.ts';
 
 /** A text message of a connection: a request. A bug ends the process; everything else is an answer, or ends the connection. */
 export const onText = (context: ServerContext, peer: Peer, text: string): void => {
@@ -38,22 +41,61 @@ export const onBinary = (context: ServerContext, peer: Peer, bytes: Uint8Array):
   if (message.type === 'event') throw new ProtocolError('frame.invalid', { details: { why: 'event' } });
   if (message.type === 'part')
     return answer(context, peer, message.request, () => uploadInTurn(context, peer, message));
-  answer(context, peer, message.request, () => publishInTurn(context, peer, message), 'publishes');
+  const { state } = peer;
+  // Nothing of this connection that came before may still be looked at.
+  const isNext = state?.phase === 'in' && peer.isOpen && !context.publishing.has(peer);
+  const standing = isNext ? knownWriter(context, state.member, message) : undefined;
+  if (!isNext || standing === undefined)
+    return answer(context, peer, message.request, () => publishInTurn(context, peer, message));
+  asked(context, peer);
+  const publishing = new Publishing(context, peer, message.request, standing);
+  try {
+    checkPublish(context, state.member, message);
+    context.submit(contentDraft(context, state.member, standing, message), publishing);
+  } catch (error) {
+    publishing.failed(error);
+  }
 };
 
-const publishInTurn = (context: ServerContext, peer: Peer, message: Publish): Promise<object> => {
-  const { member } = sessionOf(peer);
-  checkPublish(context, member, message);
-  const isFirst = peer.isOpen && !context.publishing.has(peer);
-  return (isFirst ? publishKnown(context, member, message) : undefined) ?? publishLater(context, peer, message);
-};
+/** A content that waits for the log, without anything else: a server has thousands of them at once. */
+class Publishing implements Waiter {
+  readonly #context: ServerContext;
+  readonly #peer: Peer;
+  readonly #request: number;
+  readonly #standing: Standing;
+
+  constructor(context: ServerContext, peer: Peer, request: number, standing: Standing) {
+    this.#context = context;
+    this.#peer = peer;
+    this.#request = request;
+    this.#standing = standing;
+  }
+
+  placed(outcome: Outcome): void {
+    let ok: object;
+    try {
+      ok = contentPlaced(this.#context, this.#standing, outcome);
+    } catch (error) {
+      return this.failed(error);
+    }
+    this.#context.counts.add('publishes');
+    answered(this.#context, this.#peer, { id: this.#request, ok });
+  }
+
+  failed(error: unknown): void {
+    refused(this.#context, this.#peer, this.#request, error);
+  }
+}
 
 // The turn of the next publish comes when this one has its place among those that wait for the log.
-const publishLater = async (context: ServerContext, peer: Peer, message: Publish): Promise<object> => {
+const publishInTurn = async (context: ServerContext, peer: Peer, message: Publish): Promise<object> => {
+  checkPublish(context, sessionOf(peer).member, message);
   const { placed } = await context.publishing.run(peer, async () =>
     publish(context, await present(context, peer), message),
   );
-  return placed;
+  const ok = await placed;
+  context.counts.add('publishes');
+  return ok;
 };
 
 const uploadInTurn = (context: ServerContext, peer: Peer, part: Part): Promise<object> => {
@@ -116,44 +158,33 @@ const admit = async (context: ServerContext, peer: Peer, needs: Needs, channel: 
   return { peer, session, member, place };
 };
 
-const answer = (
-  context: ServerContext,
-  peer: Peer,
-  id: number,
-  ask: () => Promise<object>,
-  counted?: 'publishes',
-): void => {
+const answer = (context: ServerContext, peer: Peer, id: number, ask: () => Promise<object>): void => {
   asked(context, peer);
-  settled(ask).then(
-    (ok) => {
-      answered(context, peer);
-      context.counts.add('requests');
-      if (counted !== undefined) context.counts.add(counted);
-      say(peer, { id, ok });
-    },
-    (error: unknown) => {
-      answered(context, peer);
-      const known = expectedError(error);
-      if (known === undefined) return context.bug(error);
-      count(context, peer, known.code);
-      say(peer, { id, error: wireError(known) });
-    },
+  // What throws at once is an answer like any other.
+  (async () => ask())().then(
+    (ok) => answered(context, peer, { id, ok }),
+    (error: unknown) => refused(context, peer, id, error),
   );
+};
+
+const answered = (context: ServerContext, peer: Peer, message: object): void => {
+  over(context, peer);
+  context.counts.add('requests');
+  say(peer, message);
+};
+
+const refused = (context: ServerContext, peer: Peer, id: number, error: unknown): void => {
+  over(context, peer);
+  const known = expectedError(error);
+  if (known === undefined) return context.bug(error);
+  count(context, peer, known.code);
+  say(peer, { id, error: wireError(known) });
 };
 
 // What has ended its own session was waiting for this.
 const say = (peer: Peer, message: object): void => {
   send(peer, message);
   if (peer.state?.phase === 'in' && peer.state.endsItself) peer.close(CLOSE.policy, 'server.banned');
-};
-
-// What throws at once is an answer like any other.
-const settled = (ask: () => Promise<object>): Promise<object> => {
-  try {
-    return ask();
-  } catch (error) {
-    return Promise.reject(error);
-  }
 };
 
 // A connection that asks faster than it is answered is not read meanwhile.
@@ -163,7 +194,7 @@ const asked = ({ asking }: ServerContext, peer: Peer): void => {
   if (waiting === ASKED_AT_ONCE_MAX) peer.pause();
 };
 
-const answered = ({ asking }: ServerContext, peer: Peer): void => {
+const over = ({ asking }: ServerContext, peer: Peer): void => {
   const left = (asking.get(peer) ?? 1) - 1;
   if (left === 0) asking.delete(peer);
   else asking.set(peer, left);
