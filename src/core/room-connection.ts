@@ -31,18 +31,15 @@ import { ServerClient } from './server-client.ts';
 
 export type ConnectionState = 'off' | 'dialling' | 'online' | 'waiting' | 'banned';
 
-// After these a server will say the same again: only the user can change something.
+// After these a server that has proven its key will say the same again: only the user can change something.
 const FINAL: ReadonlySet<ErrorCode> = new Set([
   'server.banned',
-  'server.keyChanged',
-  'server.certificateChanged',
   'login.refused',
   'login.second',
   'registration.closed',
   'invite.invalid',
   'name.taken',
   'name.invalid',
-  'version.unsupported',
 ]);
 
 // After these it is the server that cannot now, whatever the channel.
@@ -89,6 +86,8 @@ export class RoomConnection {
   readonly #core: Core;
   #client: ServerClient | undefined;
   #abort: AbortController | undefined;
+  /** The server of the present try has proven its key: what another one said in its place is not for long. */
+  #isProven = false;
   /** From the log-in on; `online` once all that was missed has come. */
   #loggedIn = false;
   #attempts = 0;
@@ -136,6 +135,7 @@ export class RoomConnection {
     if (this.state === 'online' || this.state === 'dialling') return;
     this.#cancelRetry();
     this.state = 'dialling';
+    this.#isProven = false;
     this.nextRetryAt = undefined;
     const abort = new AbortController();
     this.#abort = abort;
@@ -195,7 +195,8 @@ export class RoomConnection {
     const core = this.#core;
     const row = this.row;
     if (!isPrimeOrderKey(row.serverKey)) throw new SottoError('key.invalid');
-    let opened: ServerClient | undefined;
+    // Until the server has proven its key nothing that it tells is heard, and its end is that of `open`.
+    let proven: ServerClient | undefined;
     const client = await ServerClient.open({
       network: core.servers,
       target: {
@@ -208,13 +209,13 @@ export class RoomConnection {
       random: core.random,
       signal,
       events: {
-        event: (event) => this.#event(event),
-        notice: (notice) => this.#notice(notice),
-        // Before it is open, its end is what opening it fails of.
-        closed: (error) => (opened === undefined ? undefined : this.#closed(opened, error)),
+        event: (event) => proven && this.#event(event),
+        notice: (notice) => proven && this.#notice(notice),
+        closed: (error) => proven && this.#closed(proven, error),
       },
     });
-    opened = client;
+    proven = client;
+    this.#isProven = true;
     if (signal.aborted) return client.close('closing');
     this.#client = client;
     this.met.clear();
@@ -407,17 +408,18 @@ export class RoomConnection {
     client?.close('failed');
     const core = this.#core;
     this.lastError = known;
+    const isFinal = this.#isProven && FINAL.has(known.code);
     const at = core.clock.now();
     core.queue.post(() =>
       commit(core, () =>
         patchServer(core.db, this.serverId, {
           lastError: known.message,
           lastErrorAt: at,
-          ...(known.code === 'server.banned' ? { state: 'banned' } : {}),
+          ...(isFinal && known.code === 'server.banned' ? { state: 'banned' } : {}),
         }),
       ),
     );
-    this.state = FINAL.has(known.code) ? 'banned' : 'waiting';
+    this.state = isFinal ? 'banned' : 'waiting';
     core.changed();
     if (this.state === 'banned') return;
     const wait = retryMs(core.random, this.#attempts++);

@@ -139,7 +139,8 @@ export const ROOM_HANDLERS: Handlers = {
   'server.list': ({ core }) => listServers(core.db).map((row) => serverObject(core, row)),
   'server.retry': async ({ core }, { server, timeoutMs }) => {
     const row = findServer(core.db, server);
-    // What stands in the way is in what is shown.
+    // Also where only the user could have changed something. What stands in the way is in what is shown.
+    core.rooms.connect(row.id).start();
     const connection = await connectionOf(core, row, timeoutMs).catch((error: unknown) => {
       if (expectedError(error) === undefined) throw error;
       return undefined;

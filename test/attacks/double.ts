@@ -33,8 +33,8 @@ export type Saying =
 
 /** What is said instead, to `member` (an id; undefined before the log-in); undefined leaves it as it is. */
 export type Lie = (saying: Saying, member: string | undefined) => readonly Saying[] | undefined;
-/** Whether the server has not heard a message. */
-export type Deaf = (asked: Asked, member: string | undefined) => boolean;
+/** Whether the server has not heard a message; `say` answers it in its stead. */
+export type Deaf = (asked: Asked, member: string | undefined, say: (answer: Json) => void) => boolean;
 
 type Peer = Connection<Session>;
 
@@ -125,7 +125,8 @@ const tampered = (double: () => Double | undefined, events: ConnectionEvents<Ses
   const asked = new Map<Peer, Map<number, Asked>>();
   const note = (peer: Peer, id: number, one: Asked): boolean => {
     asked.get(peer)?.set(id, one);
-    return double()?.deaf(one, memberOf(peer)) === true;
+    const say = (answer: Json) => void peer.send(textFrame(JSON.stringify({ ...answer, id })));
+    return double()?.deaf(one, memberOf(peer), say) === true;
   };
   return {
     ...events,

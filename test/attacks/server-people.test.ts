@@ -1,0 +1,404 @@
+// A server that lies about people, and about itself, to daemons: keys, names, devices, log-ins, files, answers without sense or end.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { ServerClient } from '../../src/core/server-client.ts';
+import { memberSecrets, signHello } from '../../src/crypto/member.ts';
+import { PreKeySet } from '../../src/crypto/prekeys.ts';
+import { signalIdentity } from '../../src/crypto/session.ts';
+import { systemRandom } from '../../src/machine.ts';
+import { dialServer } from '../../src/net/server-dial.ts';
+import { makeInviteLink } from '../../src/protocol/invite-link.ts';
+import { joinBundle } from '../../src/protocol/prekeys.ts';
+import { ManualClock } from '../../src/testing/clock.ts';
+import { type Guest, House } from '../rooms/house.ts';
+import { type Member, Speaker } from '../rooms/scene.ts';
+import { aboutAnswers, aboutEvents, Double, either } from './double.ts';
+
+const SECRETS = systemRandom.bytes(32);
+const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/;
+const ESCAPES = '\u001b[2J\u001b]0;owned\u0007\u202e\u009b31mred';
+
+let server: Double;
+let house: House<Double>;
+let alice: Guest;
+let bob: Guest;
+let carol: Guest;
+/** Whom the server has registered for itself. */
+let mallory: Member;
+
+beforeAll(async () => {
+  server = await Double.start();
+  ({ house, alice, bob, carol } = await House.around(server, 'alice', 'bob', 'carol'));
+  const { link = '' } = await alice.call('server.invite', { uses: 1 });
+  mallory = server.hosted.member('mallory', SECRETS);
+  await mallory.join(new URL(link).searchParams.get('token') ?? '');
+});
+
+afterEach(() => server.honest());
+afterAll(() => house[Symbol.asyncDispose]());
+
+const idOf = async (guest: Guest): Promise<string> => (await guest.call('server.list', {}))[0]?.memberId ?? '';
+const told = (guest: Guest, kind: string, detail: string) =>
+  guest.sees(`${kind} ${detail}`, async () =>
+    guest.events.find((event) => event.kind === kind && event.detail?.includes(detail)),
+  );
+const refusals = async (guest: Guest): Promise<Record<string, number>> => (await guest.call('status.show', {})).refused;
+const inboxOf = async (member: string) => (await server.context.log.heads([member as never]))[0]?.seq ?? 0;
+/** Ends the connections of somebody, who comes back. */
+const cut = async (guest: Guest) => {
+  for (const peer of server.context.online.get((await idOf(guest)) as never) ?? []) peer.close(1012, 'restart');
+};
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+type Devices = Record<string, { id: string; certificate: string; addedAt: number; revoked: boolean }[]>;
+type Members = { id: string; key: string; name: string }[];
+
+test('invents a device: what the member’s key has not certified gets no key, and is told', async () => {
+  const theirs = await idOf(bob);
+  const forged = (certificate: string): string => {
+    const bytes = Buffer.from(certificate, 'base64');
+    mallory
+      .keys()
+      .certificate.subarray(90, 122)
+      .forEach((byte, at) => {
+        bytes[90 + at] = byte;
+      });
+    return base64(bytes);
+  };
+  server.lie = aboutAnswers('member.devices', (ok) => {
+    const devices = ok.devices as Devices;
+    const [real] = devices[theirs] ?? [];
+    if (real === undefined) return undefined;
+    const more = [forged(real.certificate), base64(mallory.keys().certificate)].map((certificate) => ({
+      ...real,
+      id: mallory.device,
+      certificate,
+    }));
+    return { devices: { ...devices, [theirs]: [real, ...more] } };
+  });
+  const before = await inboxOf(mallory.id);
+  await alice.call('channel.create', { name: '#device', encryption: 'members' });
+  await alice.call('channel.invite', { channel: '#device', member: 'bob' });
+  await bob.call('channel.join', { channel: '#device' });
+  await alice.sees('bob', async () => (await alice.call('channel.show', { channel: '#device' })).memberCount === 2);
+  await alice.say('#device', 'for bob');
+  await bob.reads('#device', 'for bob');
+  const event = await told(alice, 'member.device', 'the server shows a device that is not theirs');
+  expect(event.member?.name).toBe('bob');
+  expect(await inboxOf(mallory.id)).toBe(before);
+});
+
+test('swaps a bundle: nothing is sealed for it, the others read on, and it is told who cannot', async () => {
+  const identity = signalIdentity(memberSecrets(SECRETS, server.hosted.target.serverKey).signalSecret);
+  const upload = new PreKeySet().refill(identity, { ec: 99, kyber: 99 }, Date.now());
+  const bundle = base64(
+    joinBundle({ signed: upload?.signed as Uint8Array, kyber: upload?.lastResort as Uint8Array, ec: undefined }),
+  );
+  const theirs = await idOf(carol);
+  server.lie = aboutAnswers('prekeys.take', (ok, { params }) =>
+    params.member === theirs ? { bundles: (ok.bundles as object[]).map((one) => ({ ...one, bundle })) } : undefined,
+  );
+  const sent = await bob.call('message.send', { conversation: 'carol@home', text: 'for carol alone', wait: 'sent' });
+  expect(sent.message).toMatchObject({ state: 'failed', reason: 'member.keyRefused' });
+
+  await bob.call('channel.create', { name: '#bundle', encryption: 'members' });
+  for (const guest of [alice, carol]) {
+    await bob.call('channel.invite', { channel: '#bundle', member: guest.name });
+    await guest.call('channel.join', { channel: '#bundle' });
+  }
+  await bob.sees('all', async () => (await bob.call('channel.show', { channel: '#bundle' })).memberCount === 3);
+  await bob.say('#bundle', 'for both');
+  await alice.reads('#bundle', 'for both');
+  expect((await bob.call('channel.show', { channel: '#bundle' })).gaps?.map(({ reason }) => reason)).toEqual([
+    'carol cannot read what you write: the server shows no keys of theirs',
+  ]);
+  server.honest();
+  await bob.say('#bundle', 'with the right keys');
+  await carol.reads('#bundle', 'with the right keys');
+  expect(await carol.bodies('#bundle')).toEqual(['with the right keys']);
+});
+
+test('moves a name to another key: it stays whose it was, and the newcomer is somebody else', async () => {
+  await alice.say('bob@home', 'before');
+  await bob.reads('alice@home', 'before');
+  const theirs = await idOf(bob);
+  const moved = (members: Members) =>
+    members.map((one) =>
+      one.id === theirs ? { ...one, name: 'robert' } : one.id === mallory.id ? { ...one, name: 'bob' } : one,
+    );
+  // First only the name of mallory, then bob is said to have another.
+  server.lie = aboutAnswers('member.list', (ok) => ({
+    ...ok,
+    members: (ok.members as Members).map((one) => (one.id === mallory.id ? { ...one, name: 'bob' } : one)),
+  }));
+  const shown = `bob-${mallory.id.slice(0, 8)}`;
+  expect((await alice.call('member.list', {})).map(({ name }) => name).sort()).toEqual(
+    ['alice', 'bob', shown, 'carol'].sort(),
+  );
+  await told(alice, 'member.renamed', 'bob is another person than before');
+  await alice.say('bob@home', 'still to bob');
+  await bob.reads('alice@home', 'still to bob');
+
+  server.lie = aboutAnswers('member.list', (ok, { params }) => {
+    const isNamed = (params.names as string[] | undefined)?.includes('bob') === true;
+    const all = [...(ok.members as Members)];
+    return { ...ok, members: moved(isNamed ? all.map((one) => ({ ...one, id: mallory.id, key: keyOf() })) : all) };
+  });
+  await alice.call('member.list', {});
+  await told(alice, 'member.renamed', 'was bob');
+  const lost = await alice.user.run('send', 'bob@home', 'to whom?');
+  expect(lost).toMatchObject({ code: 3, error: { code: 'name.ambiguous' } });
+  expect(lost.error?.message).toContain(`bob is another person than before, who is called ${shown} here`);
+  await alice.say('robert@home', 'to him who was bob');
+  await bob.reads('alice@home', 'to him who was bob');
+});
+
+const keyOf = (): string => base64(memberSecrets(SECRETS, server.hosted.target.serverKey).memberKey);
+
+test('relabels or repeats a message to one member: it is nobody else’s, and there once', async () => {
+  const [ours, theirs] = [await idOf(alice), await idOf(carol)];
+  await bob.say('alice@home', 'first');
+  await alice.reads('robert@home', 'first');
+  const before = (await refusals(alice))['event.forged'] ?? 0;
+  server.lie = aboutEvents((event, member) =>
+    event.channel === ours && member === ours ? [{ ...event, member: theirs }] : undefined,
+  );
+  await bob.say('alice@home', 'as if by carol');
+  await alice.sees('a refusal', async () => ((await refusals(alice))['event.forged'] ?? 0) > before);
+  expect(await alice.refused('message.list', { conversation: 'carol@home' })).toBe('nothing was refused');
+  expect(await alice.bodies('carol@home')).not.toContain('as if by carol');
+  // The same again under the next place, and under another id.
+  server.lie = aboutEvents((event, member) =>
+    event.channel === ours && member === ours
+      ? [event, { ...event, seq: event.seq + 1 }, { ...event, seq: event.seq + 2, id: 'ab'.repeat(16) }]
+      : undefined,
+  );
+  await bob.say('alice@home', 'once');
+  await alice.reads('robert@home', 'once');
+  await alice.sees('refusals', async () => ((await refusals(alice))['frame.undecryptable'] ?? 0) >= 2);
+  expect((await alice.bodies('robert@home')).filter((body) => body === 'once')).toEqual(['once']);
+});
+
+test('gives other bytes than a file’s: it is not saved, and called damaged', async () => {
+  await alice.call('channel.create', { name: '#files', encryption: 'open' });
+  await bob.call('channel.join', { channel: '#files' });
+  const path = join(house.stage.dir, '..', 'file');
+  writeFileSync(path, Buffer.alloc(100_000, 7));
+  await alice.call('file.send', { conversation: '#files', path });
+  const { id } = await bob.sees('the offer', async () => (await bob.call('file.list', { conversation: '#files' }))[0]);
+  server.lie = (saying) =>
+    saying.kind === 'part'
+      ? [{ ...saying, part: { ...saying.part, body: saying.part.body.map((byte) => byte ^ 1) } }]
+      : undefined;
+  const saved = await bob.user.run('file', 'save', id, join(house.stage.dir, '..', 'saved'), '--timeout', '20s');
+  expect(saved).toMatchObject({ code: 8, error: { code: 'file.damaged' } });
+});
+
+test('answers without sense: a code says so, and the daemon goes on', async () => {
+  await alice.call('channel.create', { name: '#sense', encryption: 'open' });
+  for (const ok of [null, 'yes', {}, { seq: -1, epoch: 1, at: 1 }, { seq: 'x', epoch: 1, at: 1 }]) {
+    server.lie = (saying) =>
+      saying.kind === 'answer' && saying.asked?.name === 'publish'
+        ? [{ ...saying, value: { id: saying.value.id, ok: ok as never } }]
+        : undefined;
+    const { message } = await alice.call('message.send', { conversation: '#sense', text: 'x', wait: 'sent' });
+    expect(['failed', 'sent']).toContain(message.state);
+  }
+  // Codes that are not a server's to give, and words that are none.
+  for (const [code, seen] of Object.entries({
+    'account.locked': 'server.refused',
+    'disk.full': 'server.unavailable',
+    [ESCAPES]: 'server.refused',
+  })) {
+    server.lie = (saying) =>
+      saying.kind === 'answer' && saying.asked?.name === 'channel.find'
+        ? [{ ...saying, value: { id: saying.value.id, error: { code, details: { why: ESCAPES, message: ESCAPES } } } }]
+        : undefined;
+    expect(await bob.refused('channel.join', { channel: '#sense' })).toBe(seen);
+    const ran = await bob.user.run('channel', 'join', '#sense', { json: false });
+    expect(ran.err).not.toMatch(CONTROL);
+  }
+  // A greeting whose numbers have another size, and one that proves another key.
+  for (const [name, change] of Object.entries({
+    'frame from the other side was not valid': { nonce: 'A'.repeat(44) },
+    'No common version': { version: 99 },
+  })) {
+    server.lie = aboutAnswers('hello', (ok) => ({ ...ok, ...change }));
+    await cut(carol);
+    await carol.sees(name, async () => (await carol.call('server.list', {}))[0]?.lastError?.includes(name));
+    server.honest();
+    await carol.call('server.retry', {});
+    await carol.sees('the server again', async () => (await carol.call('server.list', {}))[0]?.state === 'online');
+  }
+  expect(house.bugs()).toEqual([]);
+});
+
+test('proves another key than that of the invite: nothing is said to it', async () => {
+  const { origin } = server.hosted.target;
+  const other = await Double.start();
+  await using _other = other;
+  const serverKey = new Uint8Array(other.hosted.target.serverKey);
+  const link = makeInviteLink({ origin, serverKey, trust: 'pinned', token: 'x'.repeat(24) });
+  const joined = await carol.user.run('server', 'join', link, '--label', 'work');
+  expect(joined).toMatchObject({ code: 6, error: { code: 'server.certificateChanged' } });
+  // What it says before it has proven anything is not heard.
+  const member = { id: mallory.id, key: keyOf(), name: 'early', role: 'owner', status: '', joinedAt: 1, banned: false };
+  server.lie = (saying) =>
+    saying.kind === 'answer' && saying.asked?.name === 'hello'
+      ? [
+          { kind: 'notice', value: { notice: 'member', member } },
+          { ...saying, value: { id: saying.value.id, ok: { ...saying.value.ok, server: base64(serverKey) } } },
+        ]
+      : undefined;
+  await cut(carol);
+  const shown = await carol.sees('another key', async () => {
+    const [one] = await carol.call('server.list', {});
+    return one?.lastError?.includes('proved another key') === true ? one : undefined;
+  });
+  expect(shown.lastError).toContain('proved another key than the one of your invite');
+  expect((await carol.call('member.list', {})).map(({ name }) => name)).not.toContain('early');
+  server.honest();
+  await carol.call('server.retry', {});
+});
+
+test('relays a log-in: it fits no other server, no other connection, and no other address', async () => {
+  const other = await Double.start();
+  await using _other = other;
+  const { origin } = server.hosted.target;
+  // To another server: the certificate is for this one. On a connection of its own to the same: the proof is of that of carol.
+  for (const [to, refusal] of [
+    [other, 'The certificate is not valid'],
+    [server, 'The server refused the log-in'],
+  ] as const) {
+    const relayed = new Set<unknown>();
+    let speaker: Speaker | undefined;
+    const greet = async (nonce: string): Promise<Record<string, unknown>> => {
+      speaker = await Speaker.to(to.hosted);
+      const said = await speaker.ask('hello', { versions: [1], nonce, origin: to.hosted.target.origin });
+      const { ok } = said as unknown as { ok: Record<string, unknown> };
+      const clientNonce = new Uint8Array(Buffer.from(nonce, 'base64'));
+      const serverNonce = new Uint8Array(Buffer.from(ok.nonce as string, 'base64'));
+      const proof = base64(signHello(server.context.serverSeed, { origin, clientNonce, serverNonce }));
+      return { ok: { ...ok, server: base64(server.context.serverKey), proof } };
+    };
+    server.deaf = ({ name, params }, _member, say) => {
+      const what = name === 'hello' ? params.nonce : name === 'login' ? params.proof : undefined;
+      if (what === undefined || relayed.has(what)) return false;
+      relayed.add(what);
+      if (name === 'hello') void greet(params.nonce as string).then(say);
+      else void speaker?.ask('login', params).then((said) => say(said as never));
+      return true;
+    };
+    await cut(carol);
+    await carol.sees(refusal, async () => (await carol.call('server.list', {}))[0]?.lastError?.includes(refusal));
+    server.honest();
+    await carol.call('server.retry', {});
+    await carol.sees('the server again', async () => (await carol.call('server.list', {}))[0]?.state === 'online');
+  }
+  expect(await other.context.store.listMembers(undefined, 10)).toEqual([]);
+  // Whoever stands between answers under an address that is not the server's.
+  const between = await Speaker.to(other.hosted);
+  const said = await between.ask('hello', { versions: [1], nonce: base64(new Uint8Array(32)), origin });
+  expect(said).toMatchObject({ error: { code: 'server.originRefused' } });
+});
+
+test('floods: pages without end, events that nobody asked for, a channel that is never level', async () => {
+  server.lie = aboutAnswers('member.list', (ok, { params }) =>
+    params.ids === undefined && params.names === undefined ? { members: ok.members, more: true } : undefined,
+  );
+  expect((await alice.call('member.list', {})).length).toBe(4);
+  await alice.call('channel.create', { name: '#flood', encryption: 'open' });
+  const { id } = await alice.call('channel.show', { channel: '#flood' });
+  // Each page of controls again and again, and a thousand events for one.
+  server.lie = aboutAnswers('log.control', (ok) => ({ ...ok, more: true }));
+  await bob.call('channel.join', { channel: '#flood' });
+  server.lie = aboutEvents((event) =>
+    event.request === 0 || event.channel !== id
+      ? undefined
+      : Array.from({ length: 1_000 }, (_, i) => ({ ...event, seq: event.seq + i })),
+  );
+  expect(await carol.refused('channel.join', { channel: '#flood' })).not.toBe('nothing was refused');
+  server.honest();
+  // A server that has never recovered anything, and never has anything to show.
+  server.lie = either(
+    aboutAnswers('resume', (ok, { params }) => {
+      if (!(id in (params.cursors as object))) return undefined;
+      const one = (ok.channels as Record<string, { head: { seq: number; prunedTo: number } }>)[id];
+      const head = { ...one?.head, epoch: Math.floor(Math.random() * 1e6) };
+      return { channels: { ...(ok.channels as object), [id]: { recovered: false, head } } };
+    }),
+    aboutEvents((event) => (event.channel === id ? [] : undefined)),
+  );
+  await cut(bob);
+  await bob.sees('that it goes round in a circle', async () =>
+    (await bob.call('channel.show', { channel: '#flood' })).gaps?.some(({ reason }) =>
+      reason.includes('The server never tells the whole of a channel'),
+    ),
+  );
+  expect((await bob.call('server.list', {}))[0]?.state).toBe('online');
+});
+
+test('names, topics and errors with escape sequences: a terminal gets none of it', async () => {
+  const changed = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(changed);
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(
+      Object.entries(value).map(([name, one]) => [
+        name,
+        (name === 'name' && typeof one === 'string') || name === 'status' ? `${ESCAPES}${one}` : changed(one),
+      ]),
+    );
+  };
+  server.lie = (saying) => {
+    if (saying.kind === 'notice') return [{ ...saying, value: changed(saying.value) as never }];
+    if (saying.kind !== 'answer' || saying.asked?.name === 'channel.find' || saying.value.ok === undefined)
+      return undefined;
+    return [{ ...saying, value: { id: saying.value.id, ok: changed(saying.value.ok) as never } }];
+  };
+  await cut(carol);
+  await carol.sees('the server again', async () => (await carol.call('server.list', {}))[0]?.state === 'online');
+  for (const words of ['status', 'member list', 'channel list --all', 'channel show #bundle']) {
+    const ran = await carol.user.run(...words.split(' '), { json: false });
+    expect([words, ran.code]).toEqual([words, 0]);
+    expect(ran.out).not.toMatch(CONTROL);
+  }
+  server.honest();
+  server.lie = (saying) =>
+    saying.kind === 'answer' && saying.asked?.name === 'hello'
+      ? [{ kind: 'frame', frame: closing(ESCAPES) }]
+      : undefined;
+  await cut(carol);
+  await carol.sees('the end', async () =>
+    (await carol.call('server.list', {}))[0]?.lastError?.startsWith('The server is gone'),
+  );
+  expect((await carol.user.run('server', 'list', { json: false })).out).not.toMatch(CONTROL);
+});
+
+/** A close frame with a reason. */
+const closing = (reason: string): Uint8Array => {
+  const text = Buffer.from(reason);
+  return Buffer.concat([Uint8Array.of(0x88, 2 + text.length, 0x0f, 0xa0), text]);
+};
+
+test('never answers: who waits is told, by the command and by the clock', async () => {
+  server.deaf = ({ name }) => name === 'channel.find';
+  const ran = await alice.user.run('channel', 'join', '#never', '--timeout', '500ms');
+  expect(ran.code).toBe(5);
+  const clock = new ManualClock();
+  const random = systemRandom;
+  const client = await ServerClient.open({
+    network: {
+      dialServer: (target, attach) => dialServer({ target, path: '/v1', clock, random, attach }),
+    },
+    target: server.hosted.target,
+    clock,
+    random,
+    events: { event: () => {}, notice: () => {}, closed: () => {} },
+  });
+  server.deaf = ({ name }) => name === 'login';
+  const answer = client.login(mallory.keys()).catch((error: { message: string }) => error.message);
+  const until = clock.monotonic() + 30_000;
+  while (clock.step(until));
+  expect(await answer).toBe('The server did not answer in time');
+  client.close('bye');
+});
