@@ -278,7 +278,7 @@ test('relays a log-in: it fits no other server, no other connection, and no othe
       const { ok } = said as unknown as { ok: Record<string, unknown> };
       const clientNonce = new Uint8Array(Buffer.from(nonce, 'base64'));
       const serverNonce = new Uint8Array(Buffer.from(ok.nonce as string, 'base64'));
-      const proof = base64(signHello(server.context.serverSeed, { origin, clientNonce, serverNonce }));
+      const proof = base64(signHello(server.context.serverSigner, { origin, clientNonce, serverNonce }));
       return { ok: { ...ok, server: base64(server.context.serverKey), proof } };
     };
     server.deaf = ({ name, params }, _member, say) => {
@@ -379,6 +379,12 @@ const closing = (reason: string): Uint8Array => {
   const text = Buffer.from(reason);
   return Buffer.concat([Uint8Array.of(0x88, 2 + text.length, 0x0f, 0xa0), text]);
 };
+
+test('speaks another version: who asks is told which work', async () => {
+  const speaker = await Speaker.to(server.hosted);
+  const said = await speaker.ask('hello', { versions: [99], nonce: base64(new Uint8Array(32)), origin: 'wss://x' });
+  expect(said).toMatchObject({ error: { code: 'version.unsupported', details: { versions: [1] } } });
+});
 
 test('never answers: who waits is told, by the command and by the clock', async () => {
   server.deaf = ({ name }) => name === 'channel.find';
