@@ -497,3 +497,7 @@ CREATE INDEX members_former ON members (server_id, former) WHERE former <> '';
 
 CREATE INDEX outbox_order ON outbox (contact_id, id);
 CREATE INDEX room_outbox_order ON room_outbox (server_id, channel_row, member_row, id) WHERE seq IS NULL;
+
+-- schema 6
+
+CREATE INDEX room_events_channel ON room_events (channel_row, seq, kind, value) WHERE message_row IS NULL;

@@ -4,7 +4,7 @@ import { type EventId, idBytes, idOf } from '../protocol/ids.ts';
 import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { WireHead } from '../protocol/server.ts';
 import { forgetChannelDevices, getChannel, patchChannel } from '../store/channels.ts';
-import { eventIdAt, forgetHashes, forgetLog, lastRoomEventOf } from '../store/room-events.ts';
+import { eventIdAt, forgetHashes, forgetLog, topicAt } from '../store/room-events.ts';
 import { forgetAllSealed } from '../store/room-outbox.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -37,7 +37,7 @@ export const goBack = async (
         ...(isLess
           ? {
               readSeq: Math.min(row.readSeq, seq),
-              topic: lastRoomEventOf(core.db, channelRow, 'topic', seq)?.value ?? '',
+              topic: topicAt(core.db, channelRow, seq),
             }
           : {}),
       });

@@ -5,7 +5,7 @@ import type { Message } from '../protocol/rpc.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { listMessagesBack, listVersions, type MessageRow, placeOf } from '../store/messages.ts';
-import { lastRoomEventOf, listChannelEventsBack, listRoomEventsOfMessage, roomSeqAt } from '../store/room-events.ts';
+import { listChannelEventsBack, listRoomEventsOfMessage, roomSeqAt, topicAt } from '../store/room-events.ts';
 import { changedMembers, stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { authorOf, messageObject, nothingSeen, type Seen } from './objects.ts';
@@ -40,7 +40,7 @@ export const rewind = (
 export const channelAt = (core: Core, channel: ChannelRow, at: number): ChannelObject => {
   const seq = roomSeqAt(core.db, channel.id, at);
   const { topic: _topic, members: _members, ...now } = channelDetail(core, channel);
-  const topic = lastRoomEventOf(core.db, channel.id, 'topic', seq)?.value ?? '';
+  const topic = topicAt(core.db, channel.id, seq);
   const members = membersAt(core, channel, seq);
   return {
     ...now,
@@ -76,7 +76,8 @@ const asOf = (core: Core, row: MessageRow, seq: number, seen: Seen): Message => 
   // The bodies are gone from here as from everywhere: that something was there is all that can be told.
   if (row.deletedAt !== null) return now;
   const edits = events.filter(({ kind, value }) => kind === 'edit' && value !== '').length;
-  const versions = [...listVersions(core.db, row.id), { body: row.body, at: row.editedAt ?? row.sentAt }];
+  const before = row.editNumber === 0 ? [] : listVersions(core.db, row.id);
+  const versions = [...before, { body: row.body, at: row.editedAt ?? row.sentAt }];
   const version = versions[Math.min(edits, versions.length - 1)];
   const reactions = new Map<string, Message['reactions'][number]>();
   let pinnedAt: number | undefined;

@@ -57,28 +57,26 @@ export const listRoomEventsOfMessage = (db: Database, messageRow: number, upToSe
     upToSeq,
   );
 
-/** The last event of a kind up to a seq. */
-export const lastRoomEventOf = (
-  db: Database,
-  channelRow: number,
-  kind: string,
-  upToSeq: number,
-): RoomEventRow | undefined =>
-  db.get<RoomEventRow>(
-    `SELECT ${COLUMNS} FROM room_events WHERE channel_row = ? AND kind = ? AND seq <= ? ORDER BY seq DESC LIMIT 1`,
-    channelRow,
-    kind,
-    upToSeq,
-  );
+// Events without a message, control and topics, are in an index of their own, which has all that is asked of them.
+type ChannelEvent = Pick<RoomEventRow, 'seq' | 'kind' | 'value'>;
 
-/** Events without a message between two seqs, the last first: control and topics. */
+/** The topic at a seq; empty when there was none. */
+export const topicAt = (db: Database, channelRow: number, seq: number): string =>
+  db.get<{ value: string }>(
+    `SELECT value FROM room_events WHERE channel_row = ? AND message_row IS NULL AND kind = 'topic' AND seq <= ?
+       ORDER BY seq DESC LIMIT 1`,
+    channelRow,
+    seq,
+  )?.value ?? '';
+
+/** Events without a message between two seqs, the last first. */
 export const listChannelEventsBack = (
   db: Database,
   channelRow: number,
   range: { readonly after: number; readonly before: number; readonly limit: number },
-): RoomEventRow[] =>
-  db.all<RoomEventRow>(
-    `SELECT ${COLUMNS} FROM room_events WHERE channel_row = ? AND message_row IS NULL AND seq > ? AND seq < ?
+): ChannelEvent[] =>
+  db.all<ChannelEvent>(
+    `SELECT seq, kind, value FROM room_events WHERE channel_row = ? AND message_row IS NULL AND seq > ? AND seq < ?
        ORDER BY seq DESC LIMIT ?`,
     channelRow,
     range.after,
