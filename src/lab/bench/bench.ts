@@ -14,10 +14,11 @@ import { HISTORY_FIGURES } from './history-figures.ts';
 import { LOG_FIGURES } from './log-figures.ts';
 import { STORE_FIGURES } from './store-figures.ts';
 import { TOR_FIGURES } from './tor-figures.ts';
+import { VOICE_FIGURES } from './voice-figures.ts';
 import { WIRE_FIGURES } from './wire-figures.ts';
 
 /** What `sotto bench server` measures. */
-const SERVER_FIGURES: readonly Figure[] = [...LOG_FIGURES, ...HISTORY_FIGURES, ...FANOUT_FIGURES];
+const SERVER_FIGURES: readonly Figure[] = [...LOG_FIGURES, ...HISTORY_FIGURES, ...FANOUT_FIGURES, ...VOICE_FIGURES];
 const FIGURES: readonly Figure[] = [
   ...CLI_FIGURES,
   ...CORE_FIGURES,

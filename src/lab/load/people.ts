@@ -52,6 +52,8 @@ export type Town = {
   /** Of a sealed event of 200 characters of text. */
   readonly bodyBytes: number;
   readonly signFor: (origin: string) => Sign;
+  /** What everybody logs in with, and the rooms they are in. */
+  readonly people: readonly (Pick<Person, 'seed' | 'certificate'> & { readonly rooms: readonly ChannelId[] })[];
 };
 
 /**
@@ -104,7 +106,13 @@ export const buildTown = async (dir: string, plan: Plan): Promise<Town> => {
     }
     const peopleFile = join(dir, 'people');
     writeFileSync(peopleFile, `${lines.join('\n')}\n`);
-    return { dir: paths.dir, peopleFile, bodyBytes, signFor: (origin) => signer(serverId, people, origin) };
+    const inRooms = people.map(({ seed, certificate }, i) => ({
+      seed,
+      certificate,
+      rooms: plan.roomsOf(i).map((number) => (rooms[number] as Room).id),
+    }));
+    const signFor = (origin: string) => signer(serverId, people, origin);
+    return { dir: paths.dir, peopleFile, bodyBytes, signFor, people: inRooms };
   }
 };
 

@@ -1,0 +1,186 @@
+// Figures of calls: what a server spends on a frame that it passes on, how long that takes, and that it keeps nothing.
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ServerClient } from '../../core/server-client.ts';
+import { sealFrame, streamOf } from '../../crypto/call-keys.ts';
+import { systemClock, systemRandom } from '../../machine.ts';
+import { serverNetwork } from '../../net/server-network.ts';
+import type { ServerTarget } from '../../ports.ts';
+import { FRAME_TYPE, readFrameHead } from '../../protocol/call-frame.ts';
+import type { DeviceId, MemberId } from '../../protocol/ids.ts';
+import { Caller } from '../../testing/caller.ts';
+import { buildTown, type Town } from '../load/people.ts';
+import { PINNED } from '../load/programs.ts';
+import { ServerProcess } from '../server-process.ts';
+import { type Bench, type Figure, type Judged, type Measured, quantile, short } from './figure.ts';
+
+const CALLS = 10;
+const PEOPLE = 5;
+const TALKERS = 2;
+const FRAMES_A_SECOND = 50;
+/** A packet of 20 ms of speech at 24 kbit/s. */
+const PACKET_BYTES = 60;
+// Nobody is behind it: a server that has a proxy leaves TLS to it.
+const NO_TLS = 'proxies = ["127.255.255.254"]\n';
+const TICKS_A_SECOND = 100;
+
+const ports = { clock: systemClock, random: systemRandom };
+
+type Talker = { readonly say: () => void };
+
+/** Everybody in a call with a link; those who talk, and how long each frame took to each who heard it. */
+class Hall {
+  readonly talkers: Talker[] = [];
+  readonly delays: number[] = [];
+  heard = 0;
+  readonly #sentAt = new Map<string, number>();
+  readonly #ends: (() => void)[] = [];
+
+  static async open(town: Town, target: ServerTarget): Promise<Hall> {
+    const hall = new Hall();
+    for (const [i, person] of town.people.entries()) await hall.#enter(target, person, i % PEOPLE < TALKERS);
+    return hall;
+  }
+
+  close(): void {
+    for (const end of this.#ends) end();
+  }
+
+  async #enter(target: ServerTarget, { rooms, ...device }: Town['people'][number], talks: boolean): Promise<void> {
+    const client = await ServerClient.open({
+      ...ports,
+      network: serverNetwork({ ...ports, tor: () => false }),
+      target,
+      events: { event: () => {}, notice: () => {}, closed: () => {} },
+    });
+    const { member, device: id } = await client.login(device);
+    const channel = rooms[0];
+    if (channel === undefined) throw new Error('everybody is in a room');
+    const { call, ticket } = await client.request('call.join', { channel, through: 'tor' });
+    const caller = await Caller.open({
+      ...ports,
+      target,
+      ticket: new Uint8Array(Buffer.from(ticket, 'base64')),
+      frame: (frame) => this.#hear(frame),
+    });
+    this.#ends.push(() => {
+      caller.close();
+      client.close('bye');
+    });
+    if (!talks) return;
+    const stream = streamOf(systemRandom.bytes(40));
+    await client.request('call.stream', { channel, stream: Buffer.from(stream.id).toString('hex'), to: [] });
+    const place = { channel, call: call.call, sender: member.id as MemberId, device: id as DeviceId };
+    let counter = 0;
+    this.talkers.push({
+      say: () => {
+        const plaintext = systemRandom.bytes(5 + PACKET_BYTES);
+        const frame = sealFrame(place, stream, { type: FRAME_TYPE.voice, counter: counter++ }, plaintext);
+        this.#sentAt.set(nameOf(frame), performance.now());
+        caller.send(frame);
+      },
+    });
+  }
+
+  #hear(frame: Uint8Array): void {
+    this.heard++;
+    const at = this.#sentAt.get(nameOf(frame));
+    if (at !== undefined) this.delays.push(performance.now() - at);
+  }
+
+  /** Everybody who talks does so for a while, one after the other within 20 ms; resolves when it was heard. */
+  async talk(seconds: number): Promise<void> {
+    const count = seconds * FRAMES_A_SECOND * this.talkers.length;
+    const everyMs = 1000 / FRAMES_A_SECOND / this.talkers.length;
+    const startedAt = performance.now();
+    this.delays.length = 0;
+    this.heard = 0;
+    this.#sentAt.clear();
+    for (let said = 0; said < count; ) {
+      for (const due = (performance.now() - startedAt) / everyMs; said < Math.min(count, due); said++)
+        this.talkers[said % this.talkers.length]?.say();
+      await new Promise((done) => setTimeout(done, 1));
+    }
+    const endAt = performance.now() + HEARD_MS_MAX;
+    while (this.heard < count * (PEOPLE - 1) && performance.now() < endAt)
+      await new Promise((done) => setTimeout(done, 1));
+  }
+}
+const HEARD_MS_MAX = 5_000;
+
+const nameOf = (frame: Uint8Array): string => {
+  const { stream, counter } = readFrameHead(frame);
+  return `${Buffer.from(stream).toString('latin1')}${counter}`;
+};
+
+/** CPU seconds of a process so far, by the system's clock of 10 ms. */
+const cpuOf = (pid: number): number => {
+  const fields = (readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1] ?? '').split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_A_SECOND;
+};
+
+/** What a process has written to disks so far, and what its folder is like. */
+const onDisk = (pid: number, dir: string): string => {
+  const files = readdirSync(dir, { recursive: true, encoding: 'utf8' }).map((name) => {
+    const { size, mtimeMs } = statSync(join(dir, name));
+    return `${name} ${size} ${mtimeMs}`;
+  });
+  const written = /^write_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1];
+  return [written, ...files.sort()].join('\n');
+};
+
+type Voices = { readonly cpuUs: readonly number[]; readonly delayMs: readonly number[]; readonly lost: number };
+
+const measureVoices = async (bench: Bench, name: string, config: string): Promise<Voices> => {
+  const dir = join(bench.dir, name);
+  mkdirSync(dir, { mode: 0o700 });
+  const plan = { people: CALLS * PEOPLE, rooms: CALLS, roomsOf: (i: number) => [Math.floor(i / PEOPLE)] };
+  const town = await buildTown(dir, { ...plan, speaks: () => false });
+  writeFileSync(join(town.dir, 'server.toml'), config);
+  const server = new ServerProcess(town.dir, PINNED);
+  const { url, fingerprint } = await server.start();
+  const serverKey = new Uint8Array(Buffer.from(fingerprint, 'hex'));
+  const hall = await Hall.open(town, { origin: url, serverKey, trust: 'pinned' });
+  const [seconds, cpuUs, delayMs]: [number, number[], number[]] = [bench.quick ? 1 : 3, [], []];
+  let lost = 0;
+  try {
+    await hall.talk(1);
+    const before = onDisk(server.pid, town.dir);
+    for (let run = 0; run < bench.runs; run++) {
+      const startedAt = cpuOf(server.pid);
+      await hall.talk(seconds);
+      lost += seconds * FRAMES_A_SECOND * hall.talkers.length * (PEOPLE - 1) - hall.heard;
+      cpuUs.push(((cpuOf(server.pid) - startedAt) * 1e6) / hall.heard);
+      delayMs.push(quantile(hall.delays, 0.5));
+    }
+    if (onDisk(server.pid, town.dir) !== before) throw new Error('something was written while people talked');
+  } finally {
+    hall.close();
+    await server.stop();
+  }
+  return { cpuUs, delayMs, lost };
+};
+
+const DELAY: Judged = {
+  name: 'voice.forward.delay',
+  unit: 'ms',
+  doc: 'from the word to its frame at a listener, the middle of each run, with all that the machine adds',
+  bound: { of: 'value', at: 'median', better: 'lower', limit: 2 },
+};
+
+const forward: Figure = {
+  name: 'voice.forward',
+  unit: 'µs',
+  doc: `CPU of the server for a frame that it passes on: ${CALLS} calls of ${PEOPLE}, ${TALKERS} talk in each, ${FRAMES_A_SECOND} frames a second`,
+  bound: { of: 'value', at: 'median', better: 'lower', limit: 8 },
+  also: [DELAY],
+  measure: async (bench): Promise<Measured> => {
+    const clear = await measureVoices(bench, 'clear', NO_TLS);
+    const tls = await measureVoices({ ...bench, runs: Math.min(3, bench.runs) }, 'tls', '');
+    const note = `${clear.lost} frames were not heard; nothing was written to the disk. With TLS in the server: ${short(quantile(tls.cpuUs, 0.5))} µs, ${short(quantile(tls.delayMs, 0.5))} ms`;
+    return { values: clear.cpuUs, note, also: { [DELAY.name]: { values: clear.delayMs, note } } };
+  },
+};
+
+/** Figures of this file. */
+export const VOICE_FIGURES: readonly Figure[] = [forward];
