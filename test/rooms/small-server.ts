@@ -1,5 +1,7 @@
 // What disk-full.test.ts runs on a disk of its own, which TMPDIR names: `sotto serve` there, and members who talk.
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { errorObject } from '../../src/protocol/errors.ts';
 import { fill, free } from '../daemon/ballast.ts';
 import { Program } from './program.ts';
@@ -9,6 +11,10 @@ const LONG = 'x'.repeat(16_000);
 const SENDS_MAX = 1_000;
 
 await using program = new Program();
+// What there is room for in the log of the database is soon said.
+const often = '{ burst = 1000, perHour = 360000 }';
+mkdirSync(program.data, { mode: 0o700 });
+writeFileSync(join(program.data, 'server.toml'), `[rates]\npublish = ${often}\nburst = ${often}\n`);
 await program.start('--registration', 'open');
 const alice = program.member('alice');
 await alice.join();
