@@ -35,6 +35,7 @@ export type ConnectionState = 'off' | 'dialling' | 'online' | 'waiting' | 'banne
 const FINAL: ReadonlySet<ErrorCode> = new Set([
   'server.banned',
   'login.refused',
+  'certificate.invalid',
   'login.second',
   'registration.closed',
   'invite.invalid',

@@ -31,9 +31,9 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const label = params.label ?? freeLabel(core, new URL(link.origin).hostname);
   const taken = getServerByLabel(core.db, label);
   const known = getServerByKey(core.db, link.serverKey);
-  // A device that the server does not take without the second check comes again with it.
-  const isRefused = known !== undefined && core.rooms.get(known.id)?.lastError?.code === 'login.second';
-  if (known?.state === 'joined' && !isRefused) throw new SottoError('server.joined');
+  // A device that is not let in without the second check comes again with it.
+  const isShutOut = params.code !== undefined && known !== undefined && core.rooms.get(known.id)?.state !== 'online';
+  if (known?.state === 'joined' && !isShutOut) throw new SottoError('server.joined');
   if (known !== undefined) core.rooms.drop(known.id);
   if (taken !== undefined && taken.id !== known?.id)
     throw new SottoError('name.taken', { message: `Another server is called ${label}` });
@@ -89,6 +89,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
       : said;
   core.rooms.drop(id);
   await core.queue.call(() => commit(core, () => undoJoin(core, id, known)));
+  if (known?.state === 'joined') core.rooms.connect(id).start();
   throw error;
 };
 

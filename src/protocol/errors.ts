@@ -157,7 +157,11 @@ const ROWS = {
   'channel.slow': [4, 'later', 'The channel is in slow mode'],
   'login.needed': [6, 'after-change', 'The connection has not logged in'],
   'login.refused': [6, 'after-change', 'The server refused the log-in'],
-  'login.second': [6, 'after-change', 'Another device needs the password and a code'],
+  'login.second': [
+    6,
+    'after-change',
+    'Another device needs the password and a code: `sotto server join LINK --code CODE`',
+  ],
   'server.banned': [6, 'never', 'You are banned from this server, or were removed'],
   'server.keyChanged': [
     6,

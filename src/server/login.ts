@@ -198,6 +198,8 @@ const admitDevice = async (
   if (devices.some((one) => one.id === certificate.device && one.revokedAt === null)) return;
   const known = devices.map((one) => readDeviceCertificate(one.certificate, context.serverKey));
   compareCertificate(known, certificate);
+  if (devices.some(({ serial }) => serial >= certificate.serial))
+    throw new SottoError('certificate.invalid', { details: { why: 'serial' } });
   if (devices.filter(({ revokedAt }) => revokedAt === null).length >= DEVICES_MAX)
     throw new SottoError('request.notAllowed');
   mayChangeAccount(context, member.id);

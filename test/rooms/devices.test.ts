@@ -1,13 +1,10 @@
 // Devices of one member: what one of them says, reads and decides the others see; one that is revoked gets nothing more.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openAccountDatabase, openAccountVault } from '../../src/daemon/account-dir.ts';
 import { systemRandom } from '../../src/machine.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
 import type { Own } from '../../src/protocol/room-direct.ts';
 import { EVENT } from '../../src/protocol/server.ts';
-import type { Database } from '../../src/sqlite/open.ts';
 import { putRoomOutbox } from '../../src/store/room-outbox.ts';
-import { pathsOf } from '../daemon/furnished.ts';
 import { type Guest, House } from './house.ts';
 
 let house: House;
@@ -31,11 +28,6 @@ beforeAll(async () => {
 });
 afterAll(() => house[Symbol.asyncDispose]());
 
-const inDatabase = async <T>(guest: Guest, look: (db: Database) => T): Promise<T> => {
-  const paths = pathsOf(guest.user);
-  using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
-  return look(db);
-};
 const idOf = async (name: string) => (await alice.call('member.show', { member: `${name}@home` })).id;
 const state = async (guest: Guest, id: string) => (await guest.call('message.show', { id })).state;
 const unread = async (guest: Guest, conversation: string) =>
@@ -138,7 +130,7 @@ test('MEMBER-7: nobody but my own devices speaks for me', async () => {
   ];
   // What bob sends is what stands in his outbox: he puts there what he likes.
   await bob.user.ok('daemon', 'stop');
-  await inDatabase(bob, (db) => {
+  await bob.look((db) => {
     const alices = db.get<{ id: number; server: number }>(
       "SELECT id, server_id AS server FROM members WHERE name = 'alice'",
     );
@@ -172,7 +164,7 @@ test('a revoked device gets nothing more, from nobody', async () => {
   await alice.call('server.revokeDevice', { id });
   for (const guest of [alice, bob])
     await guest.sees('that it is revoked', () =>
-      inDatabase(guest, (db) => db.get('SELECT 1 FROM devices WHERE device_id = ? AND revoked = 1', idBytes(id))),
+      guest.look((db) => db.get('SELECT 1 FROM devices WHERE device_id = ? AND revoked = 1', idBytes(id))),
     );
   await phone.sees('that it is out', async () => (await phone.call('server.list', {}))[0]?.state === 'banned');
   await alice.say('bob@home', 'not for the phone');
@@ -183,7 +175,7 @@ test('a revoked device gets nothing more, from nobody', async () => {
   await bob.reads('#ops', 'nor that');
   for (const guest of [alice, bob])
     expect(
-      await inDatabase(guest, (db) => [
+      await guest.look((db) => [
         db.all('SELECT revoked, session FROM devices WHERE device_id = ?', idBytes(id)),
         db.all('SELECT 1 FROM channel_devices WHERE device_id = ? AND has_ours = 1', idBytes(id)),
       ]),

@@ -2,9 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { openAccountDatabase, openAccountVault } from '../../src/daemon/account-dir.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
-import { pathsOf } from '../daemon/furnished.ts';
 import { House } from './house.ts';
 
 test('a server that is killed under load: what was answered is there once and in order', async () => {
@@ -132,11 +130,9 @@ test('a channel that does not fit its creation keeps none of the others away', a
     await bob.call('channel.join', { channel });
   }
   await bob.user.ok('daemon', 'stop');
-  const paths = pathsOf(bob.user);
-  {
-    using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
-    db.run("UPDATE channels SET hash = zeroblob(32), last_seq = 0, membership = '' WHERE name = 'bad'");
-  }
+  await bob.look((db) =>
+    db.run("UPDATE channels SET hash = zeroblob(32), last_seq = 0, membership = '' WHERE name = 'bad'"),
+  );
   for (const channel of names) await alice.say(channel, `in ${channel}`);
   await bob.back();
   await bob.reads('#good', 'in #good');
@@ -224,12 +220,8 @@ test('what was taken back and is sent again is what it was, under an id that the
   expect(await alice.refused('message.resend', { id: file.id })).toBe('message.notEditable');
 
   await alice.user.ok('daemon', 'stop');
-  const paths = pathsOf(alice.user);
-  {
-    using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
-    const aged = idBytes(timedId(Date.now() - 40 * 86_400_000, new Uint8Array(10)));
-    db.run('UPDATE messages SET message_id = ? WHERE message_id = ?', aged, idBytes(old));
-  }
+  const aged = idBytes(timedId(Date.now() - 40 * 86_400_000, new Uint8Array(10)));
+  await alice.look((db) => db.run('UPDATE messages SET message_id = ? WHERE message_id = ?', aged, idBytes(old)));
   await alice.back();
   for (const one of await alice.messages('#again'))
     if (one.state === 'failed' && one.file === undefined) await alice.call('message.resend', { id: one.id });

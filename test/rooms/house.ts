@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { RpcClient } from '../../src/client/rpc-client.ts';
 import { openAccountDatabase, openAccountVault } from '../../src/daemon/account-dir.ts';
 import type { Event, GapEvent, Message, Method, ParamsIn, Result } from '../../src/protocol/rpc.ts';
+import type { Database } from '../../src/sqlite/open.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { pathsOf } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
@@ -101,10 +102,9 @@ export class House<At extends Home = Program> implements AsyncDisposable {
     for (const guest of this.#guests) guest.disconnect();
     await Promise.all([this.server.stop(), ...this.#others.map((one) => one.stop())]);
     await Promise.all(this.#guests.map(({ user }) => user.run('daemon', 'stop')));
-    for (const { user } of this.#guests) {
-      const paths = pathsOf(user);
-      using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
-      bugs.push(...checkDatabase(db, { deep: false }).map((wrong) => `${user.name}: ${wrong}`));
+    for (const guest of this.#guests) {
+      const wrong = await guest.look((db) => checkDatabase(db, { deep: false }));
+      bugs.push(...wrong.map((one) => `${guest.name}: ${one}`));
     }
     await this.stage[Symbol.asyncDispose]();
     if (bugs.length > 0) throw new Error(`daemons have faults:\n${bugs.join('\n')}`);
@@ -143,6 +143,13 @@ export class Guest {
     this.disconnect();
     await this.user.ok('daemon', 'start');
     await this.connect();
+  }
+
+  /** Looks into the account's store. Its daemon may run. */
+  async look<T>(step: (db: Database) => T): Promise<T> {
+    const paths = pathsOf(this.user);
+    using db = openAccountDatabase(paths, await openAccountVault(paths, undefined));
+    return step(db);
   }
 
   disconnect(): void {

@@ -2,10 +2,20 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type { ServerTarget } from '../../src/ports.ts';
+import { parseInviteLink } from '../../src/protocol/invite-link.ts';
+import { totp } from '../../src/server/second.ts';
+import { getSelf } from '../../src/store/self.ts';
 import { Guest, House } from './house.ts';
+import { Member } from './scene.ts';
 
 /** Somebody again, from a backup, on another machine. */
-const comeBack = async (house: House, guest: Guest, meanwhile: () => Promise<unknown> = async () => {}) => {
+const comeBack = async (
+  house: House,
+  guest: Guest,
+  meanwhile: () => Promise<unknown> = async () => {},
+  state = 'online',
+) => {
   const [file, passphrase] = [join(house.stage.dir, '..', 'backup'), join(house.stage.dir, '..', 'passphrase')];
   await guest.call('backup.create', { file, passphrase: 'tulip mania' });
   writeFileSync(passphrase, 'tulip mania\n', { mode: 0o600 });
@@ -15,7 +25,7 @@ const comeBack = async (house: House, guest: Guest, meanwhile: () => Promise<unk
   await user.ok('restore', file, '--no-passphrase', { env: { SOTTO_PASSPHRASE_FILE: passphrase } });
   const again = house.welcome(new Guest(user));
   await again.connect();
-  await again.sees('the server', async () => (await again.call('server.list', {}))[0]?.state === 'online');
+  await again.sees('the server', async () => (await again.call('server.list', {}))[0]?.state === state);
   return again;
 };
 
@@ -86,4 +96,34 @@ test('files of a channel are, after a restore, what they were', async () => {
     ['after', 'received'],
   ]);
   expect((await again.call('file.list', { conversation: channel })).map(({ state }) => state)).toEqual(['offered']);
+});
+
+test('where there is a second check, a restored account comes in with it', async () => {
+  const { house, alice } = await House.open('alice');
+  await using _house = house;
+  const { origin, serverKey } = parseInviteLink(house.server.invite);
+  const target: ServerTarget = { origin, serverKey, trust: 'pinned' };
+  let recoveryCodes: string[] = [];
+  const setSecond = async (): Promise<void> => {
+    const secret = new Uint8Array(20).fill(7);
+    const serversKey = await alice.look((db) => getSelf(db)?.serversKey);
+    const other = new Member({ target, member: () => other }, 'alice', serversKey);
+    // The account's own device has the time it was made at.
+    expect(await other.join().catch(({ code }) => code)).toBe('certificate.invalid');
+    other.leave();
+    other.serial = Date.now();
+    await other.join();
+    const code = totp(secret, Math.floor(Date.now() / 30_000));
+    const set = { password: 'correct', secret: Buffer.from(secret).toString('base64'), code };
+    ({ recoveryCodes } = await other.client.request('second.set', set));
+    other.leave();
+  };
+  const again = await comeBack(house, alice, setSecond, 'banned');
+  expect((await again.call('server.list', {}))[0]?.lastError).toContain('--code');
+  const [code = ''] = recoveryCodes;
+  const join = ['server', 'join', house.server.invite, '--as', 'alice', '--label', 'home', '--password-fd', '0'];
+  expect((await again.user.run(...join, { input: 'correct\n' })).code).toBe(2);
+  expect((await again.user.run(...join, '--code', code, { input: 'wrong\n' })).code).toBe(6);
+  const joined = await again.user.ok<{ state: string }>(...join, '--code', code, { input: 'correct\n' });
+  expect(joined.items).toMatchObject([{ state: 'online', memberName: 'alice' }]);
 });

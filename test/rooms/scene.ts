@@ -167,7 +167,7 @@ export class Member {
   readonly events: LogEvent[] = [];
   readonly notices: Notice[] = [];
   readonly #hosted: Host;
-  readonly serial: number;
+  serial: number;
   /** Resolves with what ended the present connection. */
   closed: Promise<SottoError> = new Promise(() => {});
   readonly #serversKey: Uint8Array<ArrayBuffer>;
