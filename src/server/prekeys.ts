@@ -7,6 +7,7 @@ import type { Answer, RequestParams } from '../protocol/server.ts';
 import type { Asker } from './access.ts';
 import type { ServerContext } from './context.ts';
 import type { PrekeyRow } from './rows.ts';
+import type { StateStore } from './state-store.ts';
 
 type Entry = Omit<PrekeyRow, 'device'>;
 
@@ -37,17 +38,28 @@ export const takePrekeys = async (
 ): Promise<Answer<'prekeys.take'>> => {
   const row = await store.getMember(target as MemberId);
   if (row === undefined || row.erasedAt !== null || row.banned) throw new SottoError('member.unknown');
-  const wait = rates.prekeys.take(`${member.id} ${target}`, clock.monotonic());
+  const pair = `${member.id} ${target}`;
+  const wait = rates.prekeys.take(pair, clock.monotonic());
   if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+  try {
+    return { bundles: await bundlesOf(store, row.id) };
+  } catch (error) {
+    // A disk that fails a few times must not keep two people apart for hours.
+    rates.prekeys.giveBack(pair);
+    throw error;
+  }
+};
+
+const bundlesOf = async (store: StateStore, member: MemberId): Promise<Answer<'prekeys.take'>['bundles']> => {
   const bundles: Answer<'prekeys.take'>['bundles'] = [];
-  for (const device of await store.listDevices(row.id)) {
+  for (const device of await store.listDevices(member)) {
     if (device.revokedAt !== null) continue;
     const taken = await store.takePrekeys(device.id);
     if (taken === undefined) continue;
     const bundle = joinBundle({ signed: taken.signed.body, kyber: taken.kyber.body, ec: taken.ec?.body });
     bundles.push({ device: device.id, certificate: base64(device.certificate), bundle: base64(bundle) });
   }
-  return { bundles };
+  return bundles;
 };
 
 const entryOf = (kind: PrekeyRow['kind'], layout: keyof typeof PREKEY_ENTRY_BYTES, text: string): Entry => {

@@ -29,6 +29,11 @@ export class Bucket {
     return 0;
   }
 
+  /** Puts one back that came to nothing. */
+  giveBack(): void {
+    this.#tokens = Math.min(this.#rate.burst, this.#tokens + 1);
+  }
+
   isFull(now: number): boolean {
     return this.#left(now) >= this.#rate.burst;
   }
@@ -64,6 +69,11 @@ export class Rates {
     const wait = bucket.take(now);
     if (wait === 0) this.#buckets.set(key, bucket);
     return wait;
+  }
+
+  /** What was taken last came to nothing: it does not count. */
+  giveBack(key: string): void {
+    this.#buckets.get(key)?.giveBack();
   }
 
   /** Forgets who may do as much again as ever. */

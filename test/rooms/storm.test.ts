@@ -16,6 +16,8 @@ const CLIENTS = Number(process.env.SOTTO_STORM_CLIENTS ?? 50);
 const CLIENTS_PER_SOURCE = 40;
 /** As many as may register from one source at once. */
 const NEWCOMERS_PER_SOURCE = 20;
+/** Silence is noticed after a minute and a half. */
+const IS_LONG = CLIENTS >= 1_000;
 const MIB = 1024 * 1024;
 
 const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
@@ -38,12 +40,16 @@ class Comer {
   async join(room: Room): Promise<void> {
     await this.member.join();
     await this.member.control(room, { op: 'join' });
-    await this.#hear(room.channel);
+  }
+
+  /** Is told from now on what is said there. */
+  async enter({ channel }: Room): Promise<void> {
+    await this.#hear(channel);
     this.isIn = true;
   }
 
   /** Comes back until `leave`. */
-  async stay(channel: ChannelId): Promise<void> {
+  async stay({ channel }: Room): Promise<void> {
     while (!this.#isOver) {
       await this.member.closed;
       this.isIn = false;
@@ -57,6 +63,11 @@ class Comer {
   /** Resolves once it is in and has heard a text. */
   async hears(channel: ChannelId, text: string): Promise<void> {
     while (!this.isIn || this.member.texts(channel).at(-1) !== text) await pause(10);
+  }
+
+  /** Resolves once it knows that the connection is lost. */
+  async misses(): Promise<void> {
+    while (this.isIn) await pause(100);
   }
 
   /** The connection is lost, without a word. */
@@ -83,13 +94,12 @@ class Comer {
     }
   }
 
+  // From where it was, the first time from now on.
   async #hear(channel: ChannelId): Promise<void> {
-    const last = this.member.events.findLast((event) => event.channel === channel);
     const { client } = this.member;
-    const { answer } = await client.events('log.page', { channel, limit: 1 });
-    const cursor: [number, number, string | null] =
-      last === undefined ? [answer.head.epoch, 0, null] : [last.epoch, last.seq, last.id];
-    await client.request('resume', { cursors: { [channel]: cursor } });
+    const last = this.member.events.findLast((event) => event.channel === channel);
+    const { epoch, seq, id } = last ?? (await client.events('log.page', { channel, limit: 1 })).answer.head;
+    await client.request('resume', { cursors: { [channel]: [epoch, seq, id] } });
   }
 
   #network(): ServerNetwork {
@@ -130,7 +140,8 @@ test(`${CLIENTS} clients who lose their server at once come back by themselves a
   const comers = Array.from({ length: CLIENTS }, (_, i) => new Comer(program, i));
   for (const comer of comers) await comer.join(room);
   for (const [i, comer] of comers.entries()) comer.address = `127.0.1.${1 + Math.floor(i / CLIENTS_PER_SOURCE)}`;
-  const staying = comers.map((comer) => comer.stay(channel));
+  await Promise.all(comers.map((comer) => comer.enter(room)));
+  const staying = comers.map((comer) => comer.stay(room));
   const texts: string[] = [];
   /** Says one thing to all, by a connection of its own; and waits until all are in and have heard it. */
   const say = async (text: string): Promise<number> => {
@@ -163,10 +174,32 @@ test(`${CLIENTS} clients who lose their server at once come back by themselves a
     await tell(`cut ${round}`, await say(`after ${round}`));
   }
   const after = residentBytes(program);
+
+  // A machine that does nothing for a moment: what was sent meanwhile is answered and told, and nobody was lost.
+  const failures = comers.reduce((sum, comer) => sum + comer.failures, 0);
+  program.signal('SIGSTOP');
+  const stalled = ['one', 'two', 'three'].map((text) => owner.say(channel, text));
+  texts.push('one', 'two', 'three');
+  program.signal('SIGCONT');
+  await Promise.all(stalled);
+  await Promise.all(comers.map((comer) => comer.hears(channel, 'three')));
+  expect(comers.reduce((sum, comer) => sum + comer.failures, 0)).toBe(failures);
+
+  if (IS_LONG) {
+    // It stands still for so long that every connection is held to be dead; it never knew.
+    program.signal('SIGSTOP');
+    const startedAt = performance.now();
+    await Promise.all(comers.map((comer) => comer.misses()));
+    figures.push(`stopped: all missed it after ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+    program.signal('SIGCONT');
+    await owner.closed;
+    await owner.join();
+    await tell('gone on', await say('after a stop'));
+  }
   for (const comer of comers) comer.leave();
   await Promise.all(staying);
   process.stderr.write(`storm: ${CLIENTS} clients, ${figures.join('; ')}\n`);
   for (const { member } of comers) expect(member.texts(channel)).toEqual(texts);
   expect(back).toBeLessThan(1.5 * before + 64 * MIB);
   expect(after).toBeLessThan(1.5 * back + 64 * MIB);
-});
+}, 600_000);
