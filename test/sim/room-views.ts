@@ -12,7 +12,7 @@ const ALL = { events: 1_000_000, bytes: 1e9 };
 const SIGNATURE_BYTES = 64;
 /** What a person is told of what is not there and need not be. */
 const FINE_GAPS = /^you were not in the channel$/;
-const RESTORED_GAPS = /^the server (has another history than before|left something out)$/;
+const RESTORED_GAPS = /^the server (has another history than before$|left out something of )/;
 
 /** What somebody was told is on its way. */
 export type Said = { readonly from: string; readonly to: string; readonly id: string; readonly text: string };
