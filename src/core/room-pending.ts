@@ -100,7 +100,7 @@ const keepOpened = (
   commit(core, (changes) => {
     keep();
     const deviceId = idBytes(header.device);
-    const counted = getChannelDevice(core.db, channel.id, deviceId)?.n ?? 0;
+    const counted = Math.abs(getChannelDevice(core.db, channel.id, deviceId)?.n ?? 0);
     patchChannelDevice(core.db, channel.id, deviceId, { n: Math.max(counted, header.n) });
     removePending(core.db, channel.id, pending.seq);
     const event = {

@@ -388,7 +388,7 @@ const isOwnSealed = ({ server, row, state }: Taking, event: LogEvent): boolean =
 };
 
 const countOwn = ({ core, server, row }: Taking): void => {
-  const n = (getChannelDevice(core.db, row.id, server.deviceId)?.n ?? 0) + 1;
+  const n = Math.abs(getChannelDevice(core.db, row.id, server.deviceId)?.n ?? 0) + 1;
   patchChannelDevice(core.db, row.id, server.deviceId, { n });
 };
 
@@ -490,7 +490,7 @@ const sceneOf = ({ core, server, row, state }: Taking, changes: Changes): RoomSc
 
 const repeated = ({ core, row }: Taking, header: EventHeader): string | undefined => {
   const known = getChannelDevice(core.db, row.id, idBytes(header.device));
-  return known !== undefined && known.n > 0 && header.n <= known.n ? 'repeated' : undefined;
+  return known !== undefined && header.n <= Math.abs(known.n) ? 'repeated' : undefined;
 };
 
 const count = ({ core, row, server }: Taking, header: EventHeader): void => {

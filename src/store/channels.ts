@@ -172,7 +172,7 @@ const KEPT_EPOCHS = 32;
 /** What is known of a device in a channel. */
 export type ChannelDeviceRow = {
   readonly deviceId: Uint8Array<ArrayBuffer>;
-  /** Of its last event here. */
+  /** Of its last event here; negative when that was in another log, so that what comes next may be any above. */
   readonly n: number;
   readonly hasOurs: number;
 };
@@ -213,9 +213,9 @@ export const forgetOurKey = (db: Database, channelRow: number): void => {
   db.run('UPDATE channel_devices SET has_ours = 0 WHERE channel_row = ?', channelRow);
 };
 
-/** What devices have counted, and who has our key, is known no more. */
+/** Another log begins: what devices count may jump once, though never back, and nobody has our key. */
 export const forgetChannelDevices = (db: Database, channelRow: number): void => {
-  db.run('UPDATE channel_devices SET n = 0, has_ours = 0 WHERE channel_row = ?', channelRow);
+  db.run('UPDATE channel_devices SET n = -abs(n), has_ours = 0 WHERE channel_row = ?', channelRow);
 };
 
 export type GapRow = { readonly fromSeq: number; readonly toSeq: number; readonly reason: string };

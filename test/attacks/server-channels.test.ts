@@ -252,6 +252,43 @@ test('goes back to an old backup and says nothing of it: what is shown elsewhere
   await told(bob, '#back', 'the server shows something else where it has shown us this');
 });
 
+test('begins another epoch to show old things again: what was counted stays counted', async () => {
+  const channel = await gather('#epochs', 'open');
+  for (const topic of ['one', 'two']) await alice.call('channel.topic', { channel: '#epochs', topic });
+  await bob.sees('the topic', async () => (await show(bob, '#epochs')).topic === 'two');
+  const log = await server.context.log.read(channel as ChannelId, 0, { events: 100, bytes: 1e6 });
+  const old = log.find(({ kind }) => kind === EVENT.content) as unknown as LogEvent;
+  const theirs = await idOf(bob);
+  const epoch = ((await server.context.log.heads([channel as ChannelId]))[0]?.epoch ?? 0) + 1;
+  const level = Promise.withResolvers<void>();
+  server.lie = either(
+    aboutEvents((event, member) => {
+      if (event.channel !== channel || member !== theirs) return undefined;
+      if (event.kind !== EVENT.content || event.request !== 0) return [{ ...event, epoch }];
+      return [{ ...event, epoch, id: old.id, member: old.member, body: old.body }];
+    }),
+    (saying, member) => {
+      if (saying.kind !== 'answer' || member !== theirs || saying.value.ok === undefined) return undefined;
+      const { ok } = saying.value;
+      const cursors = saying.asked?.params.cursors as Record<string, [number, number, string]> | undefined;
+      const one = (ok.channels as Record<string, { head: object }> | undefined)?.[channel];
+      if (one !== undefined) {
+        const recovered = cursors?.[channel]?.[0] === epoch;
+        if (recovered) level.resolve();
+        const channels = { ...(ok.channels as object), [channel]: { recovered, head: { ...one.head, epoch } } };
+        return [{ ...saying, value: { id: saying.value.id, ok: { channels } } }];
+      }
+      if (saying.asked?.params.channel !== channel || ok.head === undefined) return undefined;
+      return [{ ...saying, value: { id: saying.value.id, ok: { ...ok, head: { ...(ok.head as object), epoch } } } }];
+    },
+  );
+  for (const peer of server.context.online.get(theirs as never) ?? []) peer.close(1012, 'restart');
+  await level.promise;
+  await alice.say('#epochs', 'hidden by the old topic');
+  await told(bob, '#epochs', 'the server shows something of alice’s again, or out of its order');
+  expect((await show(bob, '#epochs')).topic).toBe('two');
+});
+
 test('withholds a kick: the next word of whoever knows tells it, by name', async () => {
   const channel = await gather('#kick', 'open');
   const theirs = await idOf(carol);
