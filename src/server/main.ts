@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { fileLog, systemClock, systemRandom } from '../machine.ts';
 import { TorSection } from '../net/tor-config.ts';
 import type { Log } from '../ports.ts';
@@ -30,6 +31,10 @@ import { createServer, isServer, type ServerPaths, serverPaths } from './server-
 import { ServerStore } from './server-store.ts';
 import type { Turn } from './turns.ts';
 import { serverUnit } from './unit.ts';
+
+// What waits for its commit outlives young garbage: by V8's own measure a server with a small heap looks through all of it four
+// times a second, which is a third of what a message costs.
+const HEAP_GROWING_PERCENT = 125;
 
 const turn: Turn = () => new Promise((done) => setImmediate(done));
 const PORTS = { clock: systemClock, random: systemRandom, turn };
@@ -202,6 +207,7 @@ const install = (values: Values, dir: string, program: string): number => {
 
 const serve = async (values: Values, dir: string): Promise<number> => {
   process.umask(0o077);
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
   const { config, problems } = configOf(values, dir);
   if (problems.length > 0) throw configError(problems);
   mkdirSync(dir, { recursive: true, mode: 0o700 });

@@ -255,6 +255,36 @@ describe('reading ends with the event that ends it', () => {
   });
 });
 
+test('who has written before is judged by what holds now', async () => {
+  const { room, bob } = await withMember();
+  const { channel } = room;
+  const write = (text: string) => codeOf(bob.say(channel, text));
+  // What a first message was judged by stays in memory.
+  for (const text of ['first', 'second']) expect(await write(text)).toBe('ok');
+  const judged = async (control: Parameters<Member['control']>[1], ...codes: string[]) => {
+    await alice.control(room, control);
+    for (const code of codes) expect(await write(`after ${control.op}`), control.op).toBe(code);
+  };
+  await judged({ op: 'mute', member: bob.id }, 'channel.muted', 'channel.muted');
+  await judged({ op: 'unmute', member: bob.id }, 'ok', 'ok');
+  await judged({ op: 'mode', slowMs: MINUTE }, 'ok', 'channel.slow');
+  await judged({ op: 'mode', slowMs: 0 }, 'ok');
+  await judged({ op: 'remove', member: bob.id }, 'channel.notMember', 'channel.notMember');
+  await judged({ op: 'add', member: bob.id }, 'ok', 'ok');
+  await judged({ op: 'archive' }, 'channel.archived');
+  expect(await textsIn(room)).toHaveLength(8);
+});
+
+test('an id that somebody known sends again at once has one place', async () => {
+  const { room, bob } = await withMember();
+  await bob.say(room.channel, 'before');
+  const id = hosted.server.context.eventId();
+  const places = await Promise.all(Array.from({ length: 3 }, () => bob.say(room.channel, 'again', id)));
+  expect(new Set(places.map(({ seq }) => seq)).size).toBe(1);
+  expect(await codeOf(alice.say(room.channel, 'taken', id))).toBe('request.invalid');
+  expect(await textsIn(room)).toEqual(['before', 'again']);
+});
+
 describe('a log that does not answer', () => {
   afterEach(() => vi.restoreAllMocks());
 
