@@ -1,9 +1,12 @@
 // Commands about servers, channels and members.
 import { SottoError } from '../protocol/errors.ts';
+import { HISTORY_EVENTS_DEFAULT, HISTORY_EVENTS_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
+import { NO_OLD_KEYS } from '../protocol/room-rules.ts';
 import type { Method, ParamsIn } from '../protocol/rpc.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import { safeName } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext, Flag } from './command.ts';
+import { MEMBER_COMMANDS, memberArg, serverArg } from './commands-members.ts';
 import { each, first, optional } from './give.ts';
 import {
   callText,
@@ -11,18 +14,16 @@ import {
   channelText,
   deviceText,
   inviteText,
-  memberText,
   serverText,
+  shareText,
 } from './show-rooms.ts';
 
-const serverArg: Argument = { name: 'server', doc: 'a label or an id', complete: 'server' };
 const channelArg: Argument = {
   name: 'channel',
   doc: '#name, #name@server or an id',
   required: true,
   complete: 'channel',
 };
-const memberArg: Argument = { name: 'member', doc: 'a name, name@server or an id', required: true, complete: 'member' };
 const SERVER_FLAG = { server: { doc: 'which server, where there are several', value: 'SERVER' } } as const;
 const ROLES = ['member', 'moderator', 'admin', 'owner'] as const;
 
@@ -214,74 +215,6 @@ const SERVERS: readonly Command[] = [
   },
 ];
 
-const memberCommand = (
-  path: string,
-  doc: string,
-  method: 'member.show' | 'member.accept' | 'member.reject' | 'member.unlink',
-): Command => ({
-  path: `member ${path}`,
-  doc,
-  args: [memberArg],
-  methods: [method],
-  run: async (context) =>
-    context.out.item(await (await context.connect()).call(method, { member: first(context) }), memberText),
-});
-
-const MEMBERS: readonly Command[] = [
-  {
-    path: 'member list',
-    doc: 'the members of a server',
-    args: [serverArg],
-    methods: ['member.list'],
-    run: async (context) =>
-      each(
-        context,
-        await (await context.connect()).call('member.list', { ...optional('server', context.args[0]) }),
-        memberText,
-        'No members.',
-      ),
-  },
-  memberCommand('show', 'one member, with the safety number', 'member.show'),
-  memberCommand('accept', 'let a member write to you', 'member.accept'),
-  memberCommand(
-    'reject',
-    'let in nothing more of a member, until you accept them; they are told nothing',
-    'member.reject',
-  ),
-  {
-    path: 'member verify',
-    doc: 'show the safety number; --same once you have compared it',
-    args: [memberArg],
-    flags: { same: { doc: 'both of you read the same 60 digits' }, undo: { doc: 'take that back' } },
-    methods: ['member.verify'],
-    run: async (context) => {
-      const client = await context.connect();
-      const member = first(context);
-      if (context.flags.has('same') || context.flags.has('undo'))
-        await client.call('member.verify', { member, verified: context.flags.has('same') });
-      context.out.item(await client.call('member.show', { member }), memberText);
-    },
-  },
-];
-
-const LINKS: readonly Command[] = [
-  {
-    path: 'member link',
-    doc: 'say that a member is a contact of yours; they learn who you are there, and are one person once they say so, too',
-    args: [memberArg, { name: 'contact', doc: 'a name, an address or an id', required: true, complete: 'contact' }],
-    methods: ['member.link'],
-    run: async (context) =>
-      context.out.item(
-        await (await context.connect()).call('member.link', {
-          member: first(context),
-          contact: context.args[1] ?? '',
-        }),
-        memberText,
-      ),
-  },
-  memberCommand('unlink', 'take that back; the contact is told', 'member.unlink'),
-];
-
 type ChannelMethod = Extract<Method, `channel.${string}`>;
 
 /** A command that calls one method about a channel and shows the channel. */
@@ -308,6 +241,8 @@ const channelCommand = <M extends ChannelMethod>(
     context.out.item(channel as ChannelObject, (one) => rest.text?.(one, context) ?? channelText(one));
   },
 });
+
+const PROGRESS_MS = 1_000;
 
 const theMember = (context: CommandContext) => ({ member: context.args[1] ?? '' });
 
@@ -348,7 +283,7 @@ const CHANNELS: readonly Command[] = [
       const history = flags.choice('history', ['joined', 'all']);
       if (encryption === 'members' && history === 'all')
         throw new SottoError('usage.invalid', {
-          message: 'Nobody can give a newcomer the keys of what was said before: leave --history out',
+          message: NO_OLD_KEYS,
         });
       const passphrase = encryption === 'passphrase' ? await channelPassphrase(context, true) : undefined;
       const client = await context.connect();
@@ -448,6 +383,36 @@ const CHANNELS: readonly Command[] = [
       context.out.item(await withPassphrase(context, true, rotate), channelText);
     },
   },
+  {
+    path: 'channel share-history',
+    doc: 'show a newcomer of a members channel what was said before they came, as it was signed',
+    args: [channelArg, memberArg],
+    flags: {
+      limit: { doc: `the last so many events (${HISTORY_EVENTS_DEFAULT})`, value: 'N' },
+      wait: { doc: 'queued, or sent: until the server has all of it', value: 'STATE' },
+    },
+    methods: ['channel.shareHistory'],
+    run: async (context) => {
+      const { flags, out } = context;
+      const wait = flags.choice('wait', ['queued', 'sent']) ?? 'queued';
+      const params = {
+        channel: first(context),
+        ...theMember(context),
+        ...optional('limit', flags.number('limit', { min: 1, max: HISTORY_EVENTS_MAX })),
+      };
+      const client = await context.connect();
+      const endAt = Date.now() + (flags.duration('timeout') ?? WAIT_MS_DEFAULT);
+      let share = await client.call('channel.shareHistory', params);
+      while (wait === 'sent' && share.state === 'active' && Date.now() < endAt) {
+        out.progress(`${share.doneEvents} of ${share.events} events`);
+        const timeoutMs = Math.min(PROGRESS_MS, Math.max(0, endAt - Date.now()));
+        share = await client.call('channel.shareHistory', { ...params, share: share.id, wait, timeoutMs });
+      }
+      out.item(share, shareText);
+      if (wait === 'sent' && share.state === 'active') throw new SottoError('wait.timeout');
+      if (share.state === 'refused') throw new SottoError('history.unshared', { message: share.reason ?? '' });
+    },
+  },
   channelCommand('archive', 'end writing in a channel for good; it stays readable', 'channel.archive'),
   channelCommand('set', 'slow mode, retention, and your notifications', 'channel.set', {
     flags: {
@@ -486,4 +451,4 @@ const CALLS: readonly Command[] = [
 ];
 
 /** Commands of this file, in the order of the help. */
-export const ROOM_COMMANDS: readonly Command[] = [...SERVERS, ...CHANNELS, ...MEMBERS, ...LINKS, ...CALLS];
+export const ROOM_COMMANDS: readonly Command[] = [...SERVERS, ...CHANNELS, ...MEMBER_COMMANDS, ...CALLS];

@@ -6,6 +6,7 @@ import type {
   InviteObject,
   MemberObject,
   ServerObject,
+  ShareObject,
 } from '../protocol/rpc-rooms.ts';
 import { asWord, safeLine, safeName } from '../protocol/safe-text.ts';
 import { timeText } from './show.ts';
@@ -106,6 +107,22 @@ export const channelText = (channel: ChannelObject): string =>
 export const gapText = ({ fromSeq, toSeq, reason }: NonNullable<ChannelObject['gaps']>[number]): string =>
   `${fromSeq === 0 ? '' : fromSeq === toSeq ? `at ${fromSeq}: ` : `${fromSeq} to ${toSeq}: `}${safeLine(reason)}`;
 
+/** History that is shared, on one line. */
+export const shareText = (share: ShareObject): string =>
+  [
+    `${share.direction === 'out' ? 'shared with' : 'shown by'} ${safeName(share.member)}`,
+    `${share.fromSeq} to ${share.toSeq}`,
+    share.state === 'active' ? `${share.doneEvents} of ${share.events} events` : share.state,
+    ...(share.reason === undefined ? [] : [safeLine(share.reason)]),
+    ...(share.confirmedBy === undefined
+      ? []
+      : [
+          share.confirmedBy.length === 0
+            ? 'nobody else confirms that it is whole and in order'
+            : `${share.confirmedEvents} of ${share.events} confirmed by ${share.confirmedBy.map(safeName).join(', ')}`,
+        ]),
+  ].join('  ');
+
 /** A channel with its members and gaps. */
 export const channelDetailText = (channel: ChannelObject): string =>
   [
@@ -115,6 +132,7 @@ export const channelDetailText = (channel: ChannelObject): string =>
     ...(channel.retentionMs === undefined || channel.retentionMs === 0
       ? []
       : [`kept     ${Math.round(channel.retentionMs / 86_400_000)} days on the server`]),
+    ...(channel.shares ?? []).map((share) => `history  ${shareText(share)}`),
     ...(channel.gaps ?? []).map((gap) => `gap      ${gapText(gap)}`),
     ...(channel.members ?? []).map(
       (member) =>

@@ -6,6 +6,7 @@ import {
   EVENTS_KEPT_MAX,
   EVENTS_KEPT_MS,
   FRAME_IDS_KEPT_MS,
+  HISTORY_COMING_MS_MAX,
   REQUEST_EXPIRY_MS,
 } from '../protocol/limits.ts';
 import { listStrangers, patchContact, removeStranger } from '../store/contacts.ts';
@@ -15,6 +16,7 @@ import { listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
 import { listOutboxExpired } from '../store/outbox.ts';
 import { listRoomOutboxExpired } from '../store/room-outbox.ts';
 import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests, pruneResets } from '../store/sessions.ts';
+import { removeOldShares } from '../store/shares.ts';
 import { type Core, commit } from './core.ts';
 import { eraseFile } from './files-rows.ts';
 import { dropOutbox } from './messages.ts';
@@ -102,6 +104,7 @@ export class Expiry implements Disposable {
       pruneRequests(db, now - FRAME_IDS_KEPT_MS);
       // Who is linked still goes when the link ends.
       for (const id of listStrangers(db)) if (!this.#core.peers.has(id)) removeStranger(db, id);
+      removeOldShares(db, now - HISTORY_COMING_MS_MAX);
       pruneResets(db, now - EVENTS_KEPT_MS);
       pruneEvents(db, now - EVENTS_KEPT_MS, EVENTS_KEPT_MAX);
     });

@@ -79,6 +79,7 @@ export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen())
     ...(file === undefined ? {} : { file: idOf(file.fileId) }),
     ...when('seq', row.seq),
     ...(row.mention === 1 ? { mention: true } : {}),
+    ...(row.sharedBy === null ? {} : { sharedBy: memberName(core.db, row.sharedBy) }),
     ...(row.thread === null ? {} : { thread: idOf(row.thread) }),
     ...(conversation.kind === 'channel' ? answersOf(core, row) : {}),
   };

@@ -42,6 +42,16 @@ export type RoomScene = {
   readonly channel: ChannelRow;
   readonly state: ChannelState | undefined;
   readonly changes: Changes;
+  /** Who shows what was said before I came: it is not news, and nobody is told of each piece. */
+  readonly sharedBy?: number;
+};
+
+/** Whether a content is gone some time after it was read: it is kept for nobody. */
+export const endsByItself = (content: Content | UnknownContent): boolean =>
+  'expiresMs' in content && content.expiresMs !== undefined;
+
+const tell = ({ changes, sharedBy }: RoomScene, event: Parameters<Changes['event']>[0]): void => {
+  if (sharedBy === undefined) changes.event(event);
 };
 
 /** What is kept of an event for rewinding. */
@@ -72,7 +82,7 @@ export const applyContent = (scene: RoomScene, given: Given): Applied => {
       return applyPin(scene, given, content);
     case 'topic':
       patchChannel(scene.core.db, scene.channel.id, { topic: content.text });
-      scene.changes.event({ kind: 'channel.topic', channelRow: scene.channel.id, memberRow: given.member.id });
+      tell(scene, { kind: 'channel.topic', channelRow: scene.channel.id, memberRow: given.member.id });
       return { kind: 'topic', value: content.text, messageRow: null };
     case 'file':
       return applyFile(scene, given, content);
@@ -106,14 +116,14 @@ const applyFile = (scene: RoomScene, given: Given, content: Extract<Content, { k
     if (known.isPlaced && known.fileId !== null) {
       patchFile(core.db, known.fileId, { state: 'done' });
       changes.endedFiles.set(known.fileId, id);
-      changes.event({ kind: 'file.completed', fileRow: known.fileId });
+      tell(scene, { kind: 'file.completed', fileRow: known.fileId });
     }
     return { kind: 'file', value: '', messageRow: known.id };
   }
   const fileId = putRoomFile(core, changes, conversationOfChannel(core, channel), { id, content });
   if (fileId === undefined) return { kind: 'file', ...NOTHING };
   const messageRow = putNew(scene, given, { ...content, body: content.name, fileId, isForMe: false });
-  changes.event({ kind: 'file.offered', fileRow: fileId });
+  tell(scene, { kind: 'file.offered', fileRow: fileId });
   return { kind: 'file', value: '', messageRow };
 };
 
@@ -164,13 +174,14 @@ type NewText = Ending & {
 
 /** Adds a message that is not here yet; gives its row. */
 const putNew = (
-  { core, channel, changes }: RoomScene,
+  scene: RoomScene,
   { event, member, isMine }: Given,
   { body, fileId, isForMe, ...content }: NewText,
 ): number => {
+  const { core, channel, changes, sharedBy } = scene;
   const conversation = conversationOfChannel(core, channel);
   const mention = isForMe && !isMine ? 1 : 0;
-  const isRead = isMine || event.seq <= channel.readSeq;
+  const isRead = isMine || sharedBy !== undefined || event.seq <= channel.readSeq;
   const row = putMessage(core.db, {
     conversationId: conversation.id,
     messageId: idBytes(event.id),
@@ -189,7 +200,9 @@ const putNew = (
     seq: event.seq,
     thread: content.thread === undefined ? null : idBytes(content.thread),
     mention,
+    sharedBy: sharedBy ?? null,
   });
+  if (sharedBy !== undefined) return row;
   if (isRead) patchConversation(core.db, conversation.id, { lastAt: event.at });
   else countArrival(core.db, conversation.id, event.at);
   if (mention === 1 && !isRead) addMentions(core.db, conversation.id, 1);
@@ -206,10 +219,11 @@ const mentions = ({ server, state }: RoomScene, { mentions: named }: Extract<Con
 };
 
 const applyEdit = (
-  { core, channel, changes }: RoomScene,
+  scene: RoomScene,
   { event, member }: Given,
   { target, number, text }: Extract<Content, { kind: 'edit' }>,
 ): Applied => {
+  const { core, channel, changes } = scene;
   const row = find(core, channel, target);
   const fits = row !== undefined && row.memberRow === member.id && row.deletedAt === null && row.fileId === null;
   if (!fits || number > EDITS_PER_MESSAGE_MAX) return { kind: 'edit', value: '', messageRow: row?.id ?? null };
@@ -217,16 +231,17 @@ const applyEdit = (
   if (number > row.editNumber) {
     editMessage(core.db, row, text, { number, at: event.at });
     changes.erased = true;
-    changes.event({ kind: 'message.edited', messageRow: row.id });
+    tell(scene, { kind: 'message.edited', messageRow: row.id });
   }
   return { kind: 'edit', value: String(number), messageRow: row.id };
 };
 
 const applyReaction = (
-  { core, channel, changes }: RoomScene,
+  scene: RoomScene,
   { event, member, isMine }: Given,
   { target, emoji, on }: Extract<Content, { kind: 'react' }>,
 ): Applied => {
+  const { core, channel } = scene;
   const row = find(core, channel, target);
   const kind = on ? 'react' : 'unreact';
   if (row === undefined || row.deletedAt !== null) return { kind, ...NOTHING };
@@ -236,15 +251,12 @@ const applyReaction = (
   if (on && !has && theirs.length >= REACTIONS_PER_MESSAGE_MAX) return { kind, ...NOTHING };
   if (on) putReaction(core.db, row.id, { ...reaction, at: event.at });
   else removeReaction(core.db, row.id, reaction);
-  if (has !== on) changes.event({ kind: 'message.reacted', messageRow: row.id });
+  if (has !== on) tell(scene, { kind: 'message.reacted', messageRow: row.id });
   return { kind, value: emoji, messageRow: row.id };
 };
 
-const applyPin = (
-  { core, channel, changes }: RoomScene,
-  { event }: Given,
-  { target, on }: Extract<Content, { kind: 'pin' }>,
-): Applied => {
+const applyPin = (scene: RoomScene, { event }: Given, { target, on }: Extract<Content, { kind: 'pin' }>): Applied => {
+  const { core, channel } = scene;
   const row = find(core, channel, target);
   const kind = on ? 'pin' : 'unpin';
   if (row === undefined || row.deletedAt !== null) return { kind, ...NOTHING };
@@ -252,17 +264,18 @@ const applyPin = (
     return { kind, ...NOTHING };
   if ((row.pinnedAt !== null) !== on) {
     patchMessage(core.db, row.id, { pinnedAt: on ? event.at : null });
-    changes.event({ kind: 'message.pinned', messageRow: row.id });
+    tell(scene, { kind: 'message.pinned', messageRow: row.id });
   }
   return { kind, value: '', messageRow: row.id };
 };
 
 /** Empties a message on the word of its author or a moderator; gives its row. */
 export const applyErasure = (
-  { core, channel, changes }: RoomScene,
+  scene: RoomScene,
   target: string,
   may: (author: MemberId) => boolean,
 ): number | undefined => {
+  const { core, channel, changes } = scene;
   const row = find(core, channel, target);
   const waiting = row === undefined ? getPendingById(core.db, channel.id, idBytes(target)) : undefined;
   const author = getMember(core.db, row?.memberRow ?? waiting?.memberRow ?? 0);
@@ -274,7 +287,7 @@ export const applyErasure = (
   deleteMessage(core.db, row, changes.at);
   eraseFile(core, changes, row.fileId);
   changes.erased = true;
-  changes.event({ kind: 'message.deleted', messageRow: row.id, subject: target });
+  tell(scene, { kind: 'message.deleted', messageRow: row.id, subject: target });
   return row.id;
 };
 

@@ -144,6 +144,7 @@ export const joinChannel = async (
   if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId);
   await enterChannel(core, connection, rowId);
   await tellJoined(core, server, channel.id);
+  connection.look().catch(() => {});
   return rowId;
 };
 

@@ -27,6 +27,7 @@ import { knowSenders, learnMembers } from './room-people.ts';
 import { EarlyReceipts, Receipts } from './room-receipts.ts';
 import { receiveRoom } from './room-receive.ts';
 import { RoomSender } from './room-send.ts';
+import { applyShares } from './room-shared.ts';
 import { ServerClient } from './server-client.ts';
 
 export type ConnectionState = 'off' | 'dialling' | 'online' | 'waiting' | 'banned';
@@ -99,6 +100,7 @@ export class RoomConnection {
   #notices = 0;
   #taking: Promise<void> | undefined;
   #meeting: Promise<void> = Promise.resolve();
+  #looking: Promise<void> = Promise.resolve();
   /** Channels whose history is being fetched: live events of them wait for it. */
   readonly #opening = new Map<string, Promise<void>>();
 
@@ -176,6 +178,13 @@ export class RoomConnection {
     const look = (): Promise<void> => meetOwnChannels(this.#core, this);
     this.#meeting = this.#meeting.then(look, look);
     return this.#meeting;
+  }
+
+  /** Looks at what others have shown of the past and that has come whole, one look after the other. */
+  look(): Promise<void> {
+    const apply = (): Promise<void> => applyShares(this.#core, this);
+    this.#looking = this.#looking.then(apply, apply);
+    return this.#looking;
   }
 
   /** Resolves when all that came so far is committed. */
@@ -273,6 +282,7 @@ export class RoomConnection {
       if (countPending(this.#core.db, id) > 0) await this.#core.queue.call(() => retryPending(this.#core, this, id));
     await this.meet();
     await levelMarks(this.#core, this);
+    await this.look();
   }
 
   // The inbox is another one, or has lost what came since: what it has is read, and what we have had does not count again.

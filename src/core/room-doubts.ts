@@ -1,6 +1,6 @@
 // What a server shows that cannot be so, and what it leaves out: kept as gaps of the channel and told by name, never passed over.
 import type { ChannelState } from '../crypto/channel-state.ts';
-import { type EventHeader, firstSeen, historyHash } from '../crypto/room-event.ts';
+import { type EventHeader, firstSeen, historyHash, type Seen } from '../crypto/room-event.ts';
 import { idBytes, type MemberId } from '../protocol/ids.ts';
 import type { Control } from '../protocol/room-content.ts';
 import type { LogEvent } from '../protocol/server.ts';
@@ -57,9 +57,20 @@ const readsFrom = ({ history, members }: ChannelState, member: MemberId): number
  * What somebody who is in a channel has seen up to a seq, in two halves: since they may read, and since anybody was last let
  * in, which whoever is here can compare. A half is undefined where we do not hold all of it.
  */
-const seenUpTo = (core: Core, channelRow: number, state: ChannelState, member: MemberId, to: number) => {
-  const held = listHashes(core.db, channelRow, { from: firstSeen(1, to), to });
-  const half = (from: number) => historyHash(held, { from, to })?.slice(0, SEEN_HALF_BYTES);
+const seenUpTo = (core: Core, channelRow: number, state: ChannelState, member: MemberId, to: number) =>
+  seenIn(listHashes(core.db, channelRow, { from: firstSeen(1, to), to }), state, member, to).map(({ hash }) => hash);
+
+/** The same of events that are given: each half with where it begins. `kind` is the operation of a control. */
+export const seenIn = (
+  held: readonly (Seen & { readonly kind: string })[],
+  state: ChannelState,
+  member: MemberId,
+  to: number,
+) => {
+  const half = (from: number) => ({
+    from: firstSeen(from, to),
+    hash: historyHash(held, { from, to })?.slice(0, SEEN_HALF_BYTES),
+  });
   return [half(readsFrom(state, member)), half(held.findLast(({ kind }) => ENTRIES.has(kind))?.seq ?? 1)] as const;
 };
 const SEEN_HALF_BYTES = 8;
@@ -100,12 +111,22 @@ export const lookBack = (
       reason: `${name} knows of a change in the channel that the server has not shown`,
     });
   if (header.seenSeq === 0) return;
-  const differs = seenUpTo(core, row.id, state, header.sender, header.seenSeq).some((ours, i) => {
-    const theirs = header.seenHash.subarray(i * SEEN_HALF_BYTES, (i + 1) * SEEN_HALF_BYTES);
-    return ours !== undefined && theirs.some((byte) => byte !== 0) && !Buffer.from(ours).equals(theirs);
-  });
+  const differs = seenUpTo(core, row.id, state, header.sender, header.seenSeq).some(
+    (ours, i) => compareSeen(header, ours, i) === 'differs',
+  );
   if (header.seenSeq < event.seq && !differs) return;
   doubt(core, changes, row.id, { ...here, reason: `the server has shown ${name} another history` });
+};
+
+/** Whether a half of what an author has seen is `ours`; undefined where one of the two does not know. */
+export const compareSeen = (
+  { seenHash }: EventHeader,
+  ours: Uint8Array | undefined,
+  half: number,
+): 'same' | 'differs' | undefined => {
+  const theirs = seenHash.subarray(half * SEEN_HALF_BYTES, (half + 1) * SEEN_HALF_BYTES);
+  if (ours === undefined || theirs.every((byte) => byte === 0)) return undefined;
+  return Buffer.from(ours).equals(theirs) ? 'same' : 'differs';
 };
 
 /** Whether the server shows another event at a place that we hold already. */

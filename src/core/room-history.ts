@@ -2,7 +2,7 @@
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { ROOM_LEVEL_TRIES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
-import type { WireHead } from '../protocol/server.ts';
+import type { LogEvent, WireHead } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
 import { lastRoomSeq } from '../store/room-events.ts';
@@ -160,6 +160,18 @@ export const replayUpTo = async (
     await replayControls(core, connection, channelRow, controls, isFresh && after === first);
     after = events.at(-1)?.seq ?? after;
     if (!answer.more || events.length === 0) return;
+  }
+};
+
+/** Every control event of a channel, from its creation on. Throws `server.*`, `channel.*`. */
+export const allControls = async (connection: RoomConnection, channel: ChannelRow): Promise<LogEvent[]> => {
+  const controls: LogEvent[] = [];
+  for (let after = 0; ; ) {
+    const page = { channel: idOf(channel.channelId), after };
+    const { events, answer } = await connection.client.events('log.control', page);
+    controls.push(...events);
+    after = events.at(-1)?.seq ?? after;
+    if (!answer.more || events.length === 0) return controls;
   }
 };
 

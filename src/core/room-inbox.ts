@@ -40,6 +40,7 @@ import { takeKey } from './room-keys.ts';
 import { retryPending } from './room-pending.ts';
 import { markReadUpTo } from './room-read.ts';
 import { deviceSession, ownPreKeys } from './room-sessions.ts';
+import { takePart } from './room-shared.ts';
 
 /** libsignal's type of a message that begins a session. */
 const PREKEY_MESSAGE = 3;
@@ -97,14 +98,17 @@ const receiveOne = async (
     return undefined;
   }
   const isMe = Buffer.from(member.memberId).equals(server.memberId);
-  commit(core, (changes) => {
+  const hasCome = commit(core, (changes) => {
     keep();
     passed();
+    if (!isMe && direct.kind === 'history') return takePart(core, changes, member, direct);
     const scene = { core, changes, connection, member, author: member, isMine: false, event };
     // A member speaks for themself, and to themself only as one device to another.
     if (!isMe && !isOwn(direct)) applyDirect(scene, direct);
     if (isMe && isOwn(direct)) applyOwn(scene, direct);
+    return false;
   });
+  if (hasCome) connection.look().catch(() => {});
   if (isMe && direct.kind === 'joined') connection.meet().catch(() => {});
   return undefined;
 };
@@ -232,6 +236,7 @@ const applyDirect = (scene: DirectScene, direct: Exclude<Direct, Own> | { readon
       }
       return;
     case 'sender.key':
+    case 'history':
     case 'unknown':
       return;
   }

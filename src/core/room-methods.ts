@@ -4,6 +4,7 @@ import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
 import { INVITE_MS } from '../protocol/limits.ts';
 import type { Control, Role } from '../protocol/room-content.ts';
+import { NO_OLD_KEYS } from '../protocol/room-rules.ts';
 import type { AccountMethod, Params, Result } from '../protocol/rpc.ts';
 import type { ChannelObject, ROOM_METHODS } from '../protocol/rpc-rooms.ts';
 import type { Answer } from '../protocol/server.ts';
@@ -40,11 +41,12 @@ import {
   splitChannel,
   splitMember,
 } from './room-names.ts';
-import { channelDetail, channelObject, memberDetail, memberObject, serverObject } from './room-objects.ts';
+import { channelDetail, channelObject, memberDetail, memberObject, serverObject, shareObject } from './room-objects.ts';
 import { enqueueRoom } from './room-outbox.ts';
 import { learnAll, learnByName } from './room-people.ts';
 import { channelAt } from './room-rewind.ts';
 import { joinServer, leaveServer } from './room-servers.ts';
+import { shareHistory, shareNow, shareOf } from './room-share.ts';
 
 type RoomMethod = keyof typeof ROOM_METHODS;
 type Handlers = {
@@ -224,6 +226,8 @@ export const ROOM_HANDLERS: Handlers = {
   'member.unlink': (context, { member }) =>
     changeMember(context, member, (changes, row) => unlinkMember(context.core, changes, row)),
   'channel.create': async ({ core }, params) => {
+    if (params.encryption === 'members' && params.history === 'all')
+      throw new SottoError('params.invalid', { message: NO_OLD_KEYS });
     const { name, server } = splitChannel(core.db, params.name);
     const id = await createChannel(core, server ?? findServer(core.db, params.server), {
       name,
@@ -286,6 +290,21 @@ export const ROOM_HANDLERS: Handlers = {
     const row = findChannel(core.db, channel);
     await rotateChannel(core, row.id, passphrase);
     return shown(core, row.id);
+  },
+  'channel.shareHistory': async ({ core, waits }, params) => {
+    const channel = findChannel(core.db, params.channel);
+    const server = serverOf(core, channel);
+    const member = await theMember(core, params.member, server);
+    const begun = params.share;
+    const id =
+      begun === undefined
+        ? await core.queue.call(() =>
+            commit(core, (changes) => shareHistory(core, changes, { channel, server, member }, params.limit)),
+          )
+        : shareOf(core, member, begun);
+    const isOver = () => shareNow(core, id).state !== 'going';
+    if (params.wait === 'sent') await waits.until(isOver, params.timeoutMs);
+    return shareObject(core, shareNow(core, id));
   },
   'channel.archive': async ({ core }, { channel }) => {
     const row = findChannel(core.db, channel);

@@ -3,7 +3,7 @@ import { memberSecrets } from '../crypto/member.ts';
 import { safetyNumber } from '../crypto/session.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Role } from '../protocol/room-content.ts';
-import type { ChannelObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
+import type { ChannelObject, MemberObject, ServerObject, ShareObject } from '../protocol/rpc-rooms.ts';
 import { type ChannelRow, getChannel, listGaps } from '../store/channels.ts';
 import { getContact } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
@@ -12,8 +12,10 @@ import { getMember, getMemberById, listDevices, type MemberRow } from '../store/
 import { countPending } from '../store/room-events.ts';
 import { countRoomOutbox } from '../store/room-outbox.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
+import { listShares, type ShareRow } from '../store/shares.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
+import { memberName } from './room-names.ts';
 
 const when = <Key extends string>(key: Key, value: number | null | undefined) =>
   value == null ? {} : { [key]: value };
@@ -159,8 +161,29 @@ const missingWith = (core: Core, member: MemberRow): string[] => {
     : [];
 };
 
+/** History that is shared, as it is now. */
+export const shareObject = (core: Core, share: ShareRow): ShareObject => {
+  const channel = getChannel(core.db, share.channelRow);
+  const { by, events } = JSON.parse(share.confirmed) as { readonly by: string[]; readonly events: number };
+  return {
+    id: idOf(share.shareId),
+    channel: `#${channel?.name ?? ''}`,
+    direction: share.mine === 1 ? 'out' : 'in',
+    member: memberName(core.db, share.memberRow),
+    fromSeq: share.fromSeq,
+    toSeq: share.toSeq,
+    events: share.toSeq - share.fromSeq + 1,
+    doneEvents: share.doneSeq - share.fromSeq + 1,
+    state: share.state === 'done' || share.state === 'refused' ? share.state : 'active',
+    ...said('reason', share.reason),
+    ...(share.mine === 0 && share.state === 'done' ? { confirmedBy: by, confirmedEvents: events } : {}),
+    createdAt: share.createdAt,
+  };
+};
+
 /** A channel with its members by name. */
 export const channelDetail = (core: Core, row: ChannelRow): ChannelObject => {
+  const shares = listShares(core.db, row.id).map((share) => shareObject(core, share));
   const { members = new Map() } = stateOfJson(row.membership) ?? {};
   const roles = new Map([...members].map(([id, { role }]) => [id, role]));
   const now = core.clock.now();
@@ -170,6 +193,7 @@ export const channelDetail = (core: Core, row: ChannelRow): ChannelObject => {
       const { mutedUntil = 0 } = members.get(one.id as MemberId) ?? {};
       return mutedUntil > now ? { ...one, mutedUntil } : one;
     }),
+    ...(shares.length === 0 ? {} : { shares }),
   };
 };
 

@@ -1,11 +1,11 @@
 // Events of a channel that did not open when they came: tried again once the key of their device is here.
 import { openBody } from '../crypto/channel-key.ts';
 import { rankOf } from '../crypto/channel-state.ts';
-import { type EventHeader, openEvent } from '../crypto/room-event.ts';
+import type { EventHeader } from '../crypto/room-event.ts';
 import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
-import { type Content, decodeContent, type Role, type UnknownContent } from '../protocol/room-content.ts';
+import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
 import { CONTENT_RULES } from '../protocol/room-rules.ts';
 import { EVENT } from '../protocol/server.ts';
 import {
@@ -17,12 +17,14 @@ import {
   patchChannelDevice,
   putSenderKey,
 } from '../store/channels.ts';
-import { getMember, getSigningKey, listDeviceIds, type MemberRow } from '../store/members.ts';
+import { getMember, listDeviceIds, type MemberRow } from '../store/members.ts';
 import { listPending, type PendingRow, removePending, setRoomEvent } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import { applyContent } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { openContent } from './room-open.ts';
+import { shownLater } from './room-share.ts';
 
 const PENDING_TRIED_MAX = 1_000;
 
@@ -42,16 +44,10 @@ export const retryPending = async (
     try {
       const sealed = sealedBy(trying);
       if (sealed === undefined) continue;
-      const event = openEvent(
-        {
-          scope: { serverId: connection.row.serverKey, channelHash: channel.hash },
-          outer: { id: idOf<EventId>(pending.eventId), sender: idOf<MemberId>(member.memberId), kind: EVENT.content },
-          keyOf: (_sender, id) => getSigningKey(core.db, member.id, idBytes(id)),
-        },
-        await sealed.open(),
-        decodeContent,
-      );
-      keepOpened(trying, event, sealed.keep);
+      const signed = await sealed.open();
+      const said = { id: idOf<EventId>(pending.eventId), sender: idOf<MemberId>(member.memberId), signed };
+      const event = openContent(core, connection.row, channel, said);
+      keepOpened(trying, { ...event, signed }, sealed.keep);
     } catch (error) {
       if (!(error instanceof SottoError)) throw error;
     }
@@ -66,7 +62,11 @@ type Trying = {
   readonly pending: PendingRow;
 };
 
-type Event = { readonly header: EventHeader; readonly content: Content | UnknownContent };
+type Event = {
+  readonly header: EventHeader;
+  readonly content: Content | UnknownContent;
+  readonly signed: Uint8Array;
+};
 type Sealed = { readonly open: () => Promise<Uint8Array> | Uint8Array; readonly keep: () => void };
 
 /** How a body opens, when its key is here. */
@@ -92,7 +92,7 @@ const sealedBy = ({ core, channel, member, pending }: Trying): Sealed | undefine
 
 const keepOpened = (
   { core, connection, channel, member, pending }: Trying,
-  { header, content }: Event,
+  { header, content, signed }: Event,
   keep: () => void,
 ): void => {
   const mayWrite = rankOf(pending.role as Role) >= rankOf(CONTENT_RULES[content.kind]);
@@ -119,6 +119,7 @@ const keepOpened = (
     const applied = fits
       ? applyContent(scene, { event, member, content, isMine: false, isAnswer: false })
       : { kind: 'refused', value: 'role', messageRow: null };
-    setRoomEvent(core.db, channel.id, { seq: pending.seq, ...applied });
+    const shown = shownLater(core, channel, applied, { content, signed });
+    setRoomEvent(core.db, channel.id, { seq: pending.seq, ...applied, signed: shown });
   });
 };

@@ -5,18 +5,11 @@ import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
 import { judgeContent, mayErase } from '../crypto/channel-state.ts';
 import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
-import { creationScope, type EventHeader, headOf, openEvent, type Scope, ZERO_HASH } from '../crypto/room-event.ts';
+import { type EventHeader, headOf, ZERO_HASH } from '../crypto/room-event.ts';
 import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
-import {
-  type Content,
-  type Control,
-  decodeContent,
-  decodeControl,
-  type UnknownContent,
-  type UnknownControl,
-} from '../protocol/room-content.ts';
+import type { Content, Control, UnknownContent, UnknownControl } from '../protocol/room-content.ts';
 import { EVENT, type LogEvent } from '../protocol/server.ts';
 import {
   type ChannelRow,
@@ -29,9 +22,9 @@ import {
   patchChannelDevice,
   putSenderKey,
 } from '../store/channels.ts';
-import { getMemberById, getSigningKey, listDeviceIds, type MemberRow } from '../store/members.ts';
+import { getMemberById, listDeviceIds, type MemberRow } from '../store/members.ts';
 import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
-import { eventIdAt, type PendingRow, putPending, putRoomEvent } from '../store/room-events.ts';
+import { eventIdAt, forgetSignedAbout, type PendingRow, putPending, putRoomEvent } from '../store/room-events.ts';
 import {
   getRoomOutboxByEvent,
   listRoomOutboxPlaced,
@@ -45,8 +38,10 @@ import { applyContent, applyErasure, conversationOfChannel, type RoomScene } fro
 import type { RoomConnection } from './room-connection.ts';
 import { doubt, doubtEvent, isElsewhere, lookBack } from './room-doubts.ts';
 import { afterControl } from './room-members.ts';
+import { openContent, openControl } from './room-open.ts';
 import { knowSenders } from './room-people.ts';
 import { ownCommitted, ownLost } from './room-send.ts';
+import { shownLater } from './room-share.ts';
 
 /** A channel while a batch is taken: the row as it will be, and the replayed state. */
 type Taking = {
@@ -68,10 +63,21 @@ type SteppedChain = {
 };
 
 type Opened =
-  | { readonly kind: 'content'; readonly header: EventHeader; readonly content: Content | UnknownContent }
+  | {
+      readonly kind: 'content';
+      readonly header: EventHeader;
+      readonly content: Content | UnknownContent;
+      readonly signed: Uint8Array;
+    }
   | { readonly kind: 'control'; readonly header: EventHeader; readonly control: Control | UnknownControl }
   /** It was sealed here: what it says is in the outbox. */
-  | { readonly kind: 'mine'; readonly header: EventHeader; readonly content: Content; readonly outbox: RoomOutboxRow }
+  | {
+      readonly kind: 'mine';
+      readonly header: EventHeader;
+      readonly content: Content;
+      readonly outbox: RoomOutboxRow;
+      readonly signed: Uint8Array | null;
+    }
   | { readonly kind: 'erased' }
   | { readonly kind: 'notice' }
   | { readonly kind: 'closed'; readonly why: string };
@@ -188,40 +194,6 @@ export const creationIn = async (
   return { hash, control };
 };
 
-// Signing keys are those of certificates that the member's own key has signed.
-const signingKeys =
-  (core: Core, serverId: number) =>
-  (member: MemberId, device: DeviceId): Uint8Array | undefined => {
-    const row = getMemberById(core.db, serverId, idBytes(member));
-    if (row === undefined) return undefined;
-    return getSigningKey(core.db, row.id, idBytes(device));
-  };
-
-const scopeOf = (server: ServerRow, row: Pick<ChannelRow, 'hash'>, isCreation: boolean): Scope =>
-  isCreation ? creationScope(server.serverKey) : { serverId: server.serverKey, channelHash: row.hash };
-
-const openControl = (
-  core: Core,
-  server: ServerRow,
-  row: Pick<ChannelRow, 'hash'>,
-  state: ChannelState | undefined,
-  event: LogEvent,
-): ControlEvent => {
-  const bodyHash = sha256(event.body);
-  const isCreation = Buffer.from(bodyHash).equals(row.hash);
-  if (state === undefined && !isCreation) throw new ProtocolError('event.forged', { details: { why: 'creation' } });
-  const { header, content } = openEvent(
-    {
-      scope: scopeOf(server, row, isCreation),
-      outer: { id: event.id as EventId, sender: event.member as MemberId, kind: event.kind },
-      keyOf: signingKeys(core, server.id),
-    },
-    event.body,
-    decodeControl,
-  );
-  return { seq: event.seq, header, control: content, bodyHash };
-};
-
 const open = async (taking: Taking, event: LogEvent): Promise<Opened | { readonly kind: 'stranger' }> => {
   const { core, server, row, state } = taking;
   if (event.erased) return { kind: 'erased' };
@@ -235,19 +207,12 @@ const open = async (taking: Taking, event: LogEvent): Promise<Opened | { readonl
     const outbox = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
     if (outbox?.sealed != null && Buffer.from(outbox.sealed).equals(event.body)) {
       const content = JSON.parse(Buffer.from(outbox.content).toString()) as Content;
-      return { kind: 'mine', header: ownHeader(taking, event, outbox), content, outbox };
+      return { kind: 'mine', header: ownHeader(taking, event, outbox), content, outbox, signed: outbox.signed };
     }
     const signed = await unsealed(taking, event);
-    const { header, content } = openEvent(
-      {
-        scope: scopeOf(server, row, false),
-        outer: { id: event.id as EventId, sender: event.member as MemberId, kind: event.kind },
-        keyOf: signingKeys(core, server.id),
-      },
-      signed,
-      decodeContent,
-    );
-    return { kind: 'content', header, content };
+    const said = { id: event.id as EventId, sender: event.member as MemberId, signed };
+    const { header, content } = openContent(core, server, row, said);
+    return { kind: 'content', header, content, signed };
   } catch (error) {
     if (!(error instanceof SottoError)) throw error;
     if (error.details.why === 'device' && !taking.learned.has(event.member)) return { kind: 'stranger' };
@@ -327,7 +292,13 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
     hash: bodyHash,
   };
   const keep = (kind: string, value = '', messageRow: number | null = null): void =>
-    putRoomEvent(core.db, row.id, { ...place, kind, value, messageRow });
+    putRoomEvent(core.db, row.id, {
+      ...place,
+      kind,
+      value,
+      messageRow,
+      signed: 'content' in opened ? shownLater(core, row, { kind, messageRow }, opened) : null,
+    });
   switch (opened.kind) {
     case 'erased':
       return keep('erased');
@@ -435,6 +406,7 @@ const storeControl = (
       control.target,
       (author) => state !== undefined && mayErase(state, header.sender, author),
     );
+    if (erased === undefined) forgetSignedAbout(taking.core.db, taking.row.id, control.target);
     return keep('erase', '', erased ?? null);
   }
   keep(control.op, controlToJson(control, before, state));

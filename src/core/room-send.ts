@@ -29,6 +29,7 @@ import { mirror } from './room-devices.ts';
 import { doubt, ourView } from './room-doubts.ts';
 import { sealForMembers, shareKeys } from './room-keys.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
+import { partFailed, partSent, readPart } from './room-share.ts';
 
 // After these the same bytes may be tried again; after others the message has failed.
 const RETRIED: ReadonlySet<ErrorCode> = new Set([
@@ -231,7 +232,7 @@ export class RoomSender {
     const { body, keep } = await this.#sealBody(channel, row, signed);
     commit(core, () => {
       keep();
-      putSealed(core.db, row.id, body, n);
+      putSealed(core.db, row.id, { sealed: body, n, signed: channel.encryption === 'members' ? signed : null });
     });
     return { to, checkedAt: state.seq, body };
   }
@@ -288,7 +289,10 @@ export class RoomSender {
     if (member === undefined) throw new SottoError('member.unknown');
     const to = idOf(member.memberId);
     if (row.sealed !== null) return { to, checkedAt: 0, body: row.sealed };
-    const direct = JSON.parse(Buffer.from(row.content).toString()) as Direct;
+    const wanted = JSON.parse(Buffer.from(row.content).toString()) as Direct;
+    // What is shown of a channel is read when its turn comes: by then something may have been erased, or somebody removed.
+    const direct = wanted.kind === 'history' ? readPart(core, server, member, wanted) : wanted;
+    if (direct === undefined) return undefined;
     const devices = otherDevices(core, server, member);
     // The last other device of mine was revoked meanwhile: there is nobody to tell.
     if (devices.length === 0 && isOwn(direct)) {
@@ -298,7 +302,7 @@ export class RoomSender {
     const { body, keep } = await sealDirect(core, server, devices, direct);
     commit(core, () => {
       keep();
-      putSealed(core.db, row.id, body, 0);
+      putSealed(core.db, row.id, { sealed: body, n: 0 });
     });
     return { to, checkedAt: 0, body };
   }
@@ -353,6 +357,7 @@ const answered = (core: Core, id: number, published: Placed): void =>
     }
     if (row.channelRow === null) {
       removeRoomOutbox(core.db, id);
+      partSent(core, changes, row);
       return mirror(core, changes, row);
     }
     patchChannel(core.db, row.channelRow, { sent: row.n });
@@ -390,6 +395,7 @@ export const roomGiveUp = (core: Core, changes: Changes, id: number, reason: str
   const row = getRoomOutbox(core.db, id);
   if (row === undefined) return;
   removeRoomOutbox(core.db, id);
+  partFailed(core, changes, row, reason);
   const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
   if (message === undefined || message.state !== 'queued') return;
   patchMessage(core.db, message.id, { state: 'failed', reason });

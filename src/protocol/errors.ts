@@ -136,6 +136,7 @@ const ROWS = {
   'server.invalid': [8, 'after-change', 'What answers there is no sotto server'],
   // rooms
   'server.joined': [7, 'after-change', 'You are a member of this server already'],
+  'history.unshared': [6, 'after-change', 'Nothing of what was said before can be shared'],
   'member.other': [7, 'after-change', 'The member or the contact is linked with somebody else'],
   'member.notLinked': [3, 'after-change', 'You have not said that this member is a contact'],
   'member.unknown': [3, 'after-change', 'There is no such member'],

@@ -335,6 +335,17 @@ export const REQUESTS_IN_FLIGHT_MAX = 256;
 export const REQUEST_MS_MAX = 30 * SECOND;
 /** Requests of one connection that are worked on at once: it is not read further meanwhile. */
 export const ASKED_AT_ONCE_MAX = 64;
+/** Entries of shared history in one direct: as base64 they fit into the largest bucket. */
+export const HISTORY_PART_BYTES_MAX = 22 * KIB;
+/** What one member shows another at once: events, and bytes of them. */
+export const HISTORY_EVENTS_MAX = 5_000;
+export const HISTORY_EVENTS_DEFAULT = 1_000;
+export const HISTORY_BYTES_MAX = 16 * MIB;
+/** Shares of others in one channel that have not come whole, and how long one may take. */
+export const HISTORY_COMING_MAX = 8;
+export const HISTORY_COMING_MS_MAX = 7 * DAY;
+/** Events of shared history that are verified before something else may run. */
+export const HISTORY_SLICE_EVENTS = 64;
 /** How often an event is made anew whose permission changed under way. */
 export const STALE_TRIES_MAX = 8;
 /** How old an event's id may be that is published, and how far ahead of the server's clock. */

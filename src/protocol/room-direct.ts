@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ProtocolError } from './errors.ts';
 import { base64, count, editNumber, emoji, expiresMs, id, text } from './fields.ts';
 import { type DeviceId, ID_BYTES, idBytes, idOf } from './ids.ts';
-import { DEVICES_MAX, RECEIPT_TARGETS_MAX } from './limits.ts';
+import { DEVICES_MAX, HISTORY_PART_BYTES_MAX, RECEIPT_TARGETS_MAX } from './limits.ts';
 import { parseJsonBytes } from './strict-json.ts';
 
 const SAID = [
@@ -54,6 +54,21 @@ const DirectSchema = z.discriminatedUnion('kind', [
     state: z.enum(['delivered', 'read']),
   }),
   /** A sender key: from the next message on the device that gets it reads this one in the channel. */
+  /**
+   * Part of what was said in a channel before its reader came: places `at` to `end` of the log of this epoch, of `from` to `to` in
+   * all. Entries as in protocol/room-history.ts.
+   */
+  z.object({
+    kind: z.literal('history'),
+    share: id,
+    channel: id,
+    epoch: count,
+    from: count.min(1),
+    to: count.min(1),
+    at: count.min(1),
+    end: count.min(1),
+    entries: base64(HISTORY_PART_BYTES_MAX),
+  }),
   z.object({ kind: z.literal('sender.key'), channel: id, epoch: count, share: base64(4096) }),
 ]);
 export type Direct = z.infer<typeof DirectSchema>;

@@ -57,6 +57,10 @@ export const CONTENT_RULES: Readonly<Record<ContentKind, Role>> = {
   unknown: 'member',
 };
 
+/** Why nobody but a member can show a newcomer what was said before. */
+export const NO_OLD_KEYS =
+  'Nobody can give a newcomer the keys of what was said before: leave the history as it is; a member who was there can show it: sotto channel share-history';
+
 /** Why an event changes nothing. */
 export type Refusal =
   | 'notCreated'

@@ -1,6 +1,7 @@
 // The part of the local wire that is about rooms: servers, channels and members.
 import { z } from 'zod';
 import {
+  HISTORY_EVENTS_MAX,
   MEMBER_NAME_CHARS_MAX,
   NAME_CHARS_MAX,
   SLOW_MS_MAX,
@@ -68,6 +69,26 @@ const channelMember = z.object({
   mutedUntil: time.optional(),
 });
 
+/** History that a member shares with another. */
+const share = z.object({
+  id: z.string(),
+  channel: z.string(),
+  /** `out`: I share it with `member`; `in`: they share it with me. */
+  direction: z.enum(['out', 'in']),
+  member: z.string(),
+  fromSeq: z.number().int(),
+  toSeq: z.number().int(),
+  /** Events in all, and how many have gone or come. */
+  events: z.number().int(),
+  doneEvents: z.number().int(),
+  state: z.enum(['active', 'done', 'refused']),
+  reason: z.string().optional(),
+  /** Of what was shared with me: others whose signed events confirm some of it, and how many events they confirm. */
+  confirmedBy: z.array(z.string()).optional(),
+  confirmedEvents: z.number().int().optional(),
+  createdAt: time,
+});
+
 /** A channel as `channel show` and `channel list` tell it. */
 export const channelObject = z.object({
   id: z.string(),
@@ -90,6 +111,7 @@ export const channelObject = z.object({
   members: z.array(channelMember).optional(),
   heldFrom: z.number().int().optional(),
   heldTo: z.number().int().optional(),
+  shares: z.array(share).optional(),
   gaps: z.array(z.object({ fromSeq: z.number().int(), toSeq: z.number().int(), reason: z.string() })).optional(),
 });
 
@@ -257,6 +279,17 @@ export const ROOM_METHODS = {
     ofChannel.extend({ passphrase: passphrase.optional() }),
     channelObject,
   ),
+  'channel.shareHistory': method(
+    'Shows a member of a members channel what was said before they came, as it was signed; called again, how far it has come.',
+    ofChannelMember.extend({
+      limit: z.number().int().min(1).max(HISTORY_EVENTS_MAX).optional(),
+      /** One that was begun: nothing new is. */
+      share: reference.optional(),
+      wait: z.enum(['queued', 'sent']).optional(),
+      ...wait,
+    }),
+    share,
+  ),
   'channel.archive': method('Ends writing in a channel for good; it stays readable.', ofChannel, channelObject),
   'channel.set': method(
     'Slow mode and retention of the channel; my own notifications of it.',
@@ -273,6 +306,7 @@ export const ROOM_METHODS = {
 export type ServerObject = z.infer<typeof serverObject>;
 export type MemberObject = z.infer<typeof memberObject>;
 export type ChannelObject = z.infer<typeof channelObject>;
+export type ShareObject = z.infer<typeof share>;
 export type InviteObject = z.infer<typeof invite>;
 export type DeviceObject = z.infer<typeof device>;
 export type CallObject = z.infer<typeof call>;
@@ -293,6 +327,9 @@ export const ROOM_EVENT_KINDS = [
   'channel.rotated',
   'channel.archived',
   'channel.gap',
+  'channel.sharing',
+  'channel.shareEnded',
+  'channel.shared',
   'member.renamed',
   'member.device',
   'member.linkAsked',

@@ -74,6 +74,8 @@ const message = z.object({
   thread: z.string().optional(),
   answers: z.number().int().optional(),
   mention: z.boolean().optional(),
+  /** Who has shown it to me, of what was said in a channel before I came. */
+  sharedBy: z.string().optional(),
   mine: z.boolean(),
   snippet: z.string().optional(),
 });

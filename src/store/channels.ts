@@ -230,6 +230,16 @@ export const listGaps = (db: Database, channelRow: number): GapRow[] =>
     channelRow,
   );
 
+/** Forgets the gaps that lie within a stretch; of those that reach into it, what lies beside it stays. */
+export const removeGaps = (db: Database, channelRow: number, fromSeq: number, toSeq: number): void => {
+  for (const gap of listGaps(db, channelRow)) {
+    if (gap.toSeq < fromSeq || gap.fromSeq > toSeq) continue;
+    db.run('DELETE FROM room_gaps WHERE channel_row = ? AND from_seq = ?', channelRow, gap.fromSeq);
+    if (gap.fromSeq < fromSeq) putGap(db, channelRow, { ...gap, toSeq: fromSeq - 1 });
+    if (gap.toSeq > toSeq) putGap(db, channelRow, { ...gap, fromSeq: toSeq + 1 });
+  }
+};
+
 /** Keeps that a stretch is missing; one that goes on from another of the same reason makes that longer. Gives whether it is a new one. */
 export const putGap = (db: Database, channelRow: number, gap: GapRow): boolean => {
   const longer = db.run(

@@ -26,7 +26,7 @@ const TABLES: Readonly<Record<string, string>> = {
     'id, uid, kind, contact_id, channel_row, member_row, draft, archived, unread, mentions, last_at, created_at',
   files: 'id, file_id, conversation_id, mine, name, size, key, root, state, reason, chunks, saved_to, created_at, blob',
   messages:
-    'id, conversation_id, message_id, mine, body, state, reason, sent_at, received_at, delivered_at, read_at, unread, reply_to, edit_number, edited_at, deleted_at, expires_ms, expires_from, expires_at, pinned_at, file_id, member_row, seq, thread, mention',
+    'id, conversation_id, message_id, mine, body, state, reason, sent_at, received_at, delivered_at, read_at, unread, reply_to, edit_number, edited_at, deleted_at, expires_ms, expires_from, expires_at, pinned_at, file_id, member_row, seq, thread, mention, shared_by',
   message_versions: 'id, message_row, number, body, at',
   reactions: 'message_row, mine, member_row, emoji, at',
   tombstones: 'contact_id, message_id, at',

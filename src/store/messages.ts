@@ -33,13 +33,15 @@ export type MessageRow = {
   readonly thread: Uint8Array<ArrayBuffer> | null;
   /** Whether it names me. */
   readonly mention: number;
+  /** Who has shown it to me, of what was said before I came. */
+  readonly sharedBy: number | null;
 };
 
 export const MESSAGE_COLUMNS = `m.id, m.conversation_id AS conversationId, m.message_id AS messageId, m.mine, m.body, m.state, m.reason,
   m.sent_at AS sentAt, m.received_at AS receivedAt, m.delivered_at AS deliveredAt, m.read_at AS readAt, m.unread,
   m.reply_to AS replyTo, m.edit_number AS editNumber, m.edited_at AS editedAt, m.deleted_at AS deletedAt,
   m.expires_ms AS expiresMs, m.expires_from AS expiresFrom, m.expires_at AS expiresAt, m.pinned_at AS pinnedAt, m.file_id AS fileId,
-  m.member_row AS memberRow, m.seq, m.thread, m.mention`;
+  m.member_row AS memberRow, m.seq, m.thread, m.mention, m.shared_by AS sharedBy`;
 
 export type NewMessage = Pick<
   MessageRow,
@@ -57,14 +59,14 @@ export type NewMessage = Pick<
   | 'expiresAt'
   | 'fileId'
 > &
-  Partial<Pick<MessageRow, 'memberRow' | 'seq' | 'thread' | 'mention'>>;
+  Partial<Pick<MessageRow, 'memberRow' | 'seq' | 'thread' | 'mention' | 'sharedBy'>>;
 
 /** Appends a message and indexes its words; gives its row id. */
 export const putMessage = (db: Database, row: NewMessage): number => {
   const id = db.run(
     `INSERT INTO messages (conversation_id, message_id, mine, body, state, sent_at, received_at, unread, reply_to,
-       expires_ms, expires_from, expires_at, file_id, member_row, seq, thread, mention)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       expires_ms, expires_from, expires_at, file_id, member_row, seq, thread, mention, shared_by)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     row.conversationId,
     row.messageId,
     row.mine,
@@ -82,6 +84,7 @@ export const putMessage = (db: Database, row: NewMessage): number => {
     row.seq ?? null,
     row.thread ?? null,
     row.mention ?? 0,
+    row.sharedBy ?? null,
   ).lastInsertRowid;
   putIndex(db, { id, conversationId: row.conversationId, mine: row.mine, memberRow: row.memberRow ?? null }, row.body);
   return id;
@@ -294,7 +297,7 @@ export const moveToEnd = (db: Database, row: MessageRow): number => {
   const copy = putMessage(db, { ...row, messageId: new Uint8Array(16) });
   for (const table of ['message_versions', 'reactions', 'room_outbox', 'room_events', 'events'])
     db.run(`UPDATE ${table} SET message_row = ? WHERE message_row = ?`, copy, row.id);
-  if (row.deletedAt === null) removeIndex(db, row);
+  removeIndex(db, row.deletedAt === null ? row : { ...row, id: copy });
   db.run('DELETE FROM messages WHERE id = ?', row.id);
   db.run(
     `UPDATE messages SET message_id = ?, reason = ?, delivered_at = ?, read_at = ?, edit_number = ?, edited_at = ?, deleted_at = ?,
@@ -319,6 +322,24 @@ export const listUnreadUpToSeq = (db: Database, conversationId: number, seq: num
     conversationId,
     seq,
     limit,
+  );
+
+/** The last row of any conversation; 0 when there is none. */
+export const lastMessageRow = (db: Database): number =>
+  db.get<{ id: number | null }>('SELECT max(id) AS id FROM messages')?.id ?? 0;
+
+/** Rows of a conversation before row `before` that stand behind a place of the log, or have none yet, in the order of the log. */
+export const listBehindSeq = (
+  db: Database,
+  conversationId: number,
+  { seq, before }: { readonly seq: number; readonly before: number },
+): MessageRow[] =>
+  db.all<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id < ? AND (m.seq > ? OR m.seq IS NULL)
+       ORDER BY m.seq IS NULL, m.seq, m.id`,
+    conversationId,
+    before,
+    seq,
   );
 
 /** Whether behind a row stands a message of the conversation whose place is before `seq`. */
@@ -347,7 +368,13 @@ export const deleteMessage = (db: Database, row: MessageRow, at: number): void =
   );
   db.run('DELETE FROM message_versions WHERE message_row = ?', row.id);
   db.run('DELETE FROM reactions WHERE message_row = ?', row.id);
+  forgetSigned(db, row.id);
   removeIndex(db, row);
+};
+
+// What was erased here is shown to nobody else, either.
+const forgetSigned = (db: Database, messageRow: number): void => {
+  db.run('UPDATE room_events SET signed = NULL WHERE message_row = ? AND signed IS NOT NULL', messageRow);
 };
 
 /** Erases a message whole: no row, version, reaction or index entry stays. */
@@ -355,6 +382,7 @@ export const removeMessage = (db: Database, id: number): void => {
   const row = getMessage(db, id);
   if (row === undefined) return;
   if (row.deletedAt === null) removeIndex(db, row);
+  forgetSigned(db, id);
   db.run('DELETE FROM messages WHERE id = ?', id);
 };
 

@@ -20,11 +20,14 @@ export type RoomEventRow = {
 
 const COLUMNS = 'seq, event_id AS eventId, member_row AS memberRow, at, kind, message_row AS messageRow, value, hash';
 
+/** An event as it is held. Of a members channel with the signed event, where others may be shown it. */
+export type HeldRow = RoomEventRow & { readonly signed: Uint8Array<ArrayBuffer> | null };
+
 /** Adds an event; one that is there already changes nothing. */
-export const putRoomEvent = (db: Database, channelRow: number, row: RoomEventRow): void => {
+export const putRoomEvent = (db: Database, channelRow: number, row: RoomEventRow & Partial<HeldRow>): void => {
   db.run(
-    `INSERT OR IGNORE INTO room_events (channel_row, seq, event_id, member_row, at, kind, message_row, value, hash)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT OR IGNORE INTO room_events (channel_row, seq, event_id, member_row, at, kind, message_row, value, hash, signed)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     channelRow,
     row.seq,
     row.eventId,
@@ -34,6 +37,42 @@ export const putRoomEvent = (db: Database, channelRow: number, row: RoomEventRow
     row.messageRow,
     row.value,
     row.hash,
+    row.signed ?? null,
+  );
+};
+
+/** Events from `fromSeq` to `toSeq`, in order. */
+export const listHeld = (db: Database, channelRow: number, fromSeq: number, toSeq: number): HeldRow[] =>
+  db.all<HeldRow>(
+    `SELECT ${COLUMNS}, signed FROM room_events WHERE channel_row = ? AND seq BETWEEN ? AND ? ORDER BY seq`,
+    channelRow,
+    fromSeq,
+    toSeq,
+  );
+
+export const getHeld = (db: Database, channelRow: number, seq: number): HeldRow | undefined =>
+  db.get<HeldRow>(`SELECT ${COLUMNS}, signed FROM room_events WHERE channel_row = ? AND seq = ?`, channelRow, seq);
+
+/** How large the signed events up to a seq are, the last first; 0 for those that cannot be shown. */
+export const listHeldSizes = (db: Database, channelRow: number, toSeq: number, limit: number) =>
+  db.all<{ readonly seq: number; readonly bytes: number; readonly isHashed: number }>(
+    `SELECT seq, coalesce(length(signed), 0) AS bytes, hash IS NOT NULL AS isHashed FROM room_events
+       WHERE channel_row = ? AND seq <= ? ORDER BY seq DESC LIMIT ?`,
+    channelRow,
+    toSeq,
+    limit,
+  );
+
+/**
+ * Forgets the signed events that speak of a message by its id, and whose message is not here: it was erased. Those of one that
+ * is here go with it.
+ */
+export const forgetSignedAbout = (db: Database, channelRow: number, target: string): void => {
+  db.run(
+    `UPDATE room_events SET signed = NULL WHERE channel_row = ? AND message_row IS NULL AND signed IS NOT NULL
+       AND instr(signed, CAST(? AS BLOB)) > 0`,
+    channelRow,
+    target,
   );
 };
 
@@ -164,13 +203,14 @@ export const getPendingById = (db: Database, channelRow: number, eventId: Uint8A
 export const setRoomEvent = (
   db: Database,
   channelRow: number,
-  { seq, kind, value, messageRow }: Pick<RoomEventRow, 'seq' | 'kind' | 'value' | 'messageRow'>,
+  { seq, kind, value, messageRow, signed }: Pick<HeldRow, 'seq' | 'kind' | 'value' | 'messageRow' | 'signed'>,
 ): void => {
   db.run(
-    'UPDATE room_events SET kind = ?, value = ?, message_row = ? WHERE channel_row = ? AND seq = ?',
+    'UPDATE room_events SET kind = ?, value = ?, message_row = ?, signed = ? WHERE channel_row = ? AND seq = ?',
     kind,
     value,
     messageRow,
+    signed,
     channelRow,
     seq,
   );

@@ -15,6 +15,8 @@ export type RoomOutboxRow = {
   readonly messageRow: number | null;
   /** The bytes that go out, so that a repeat is the same. */
   readonly sealed: Uint8Array<ArrayBuffer> | null;
+  /** Of a members channel: the signed event in those bytes. */
+  readonly signed: Uint8Array<ArrayBuffer> | null;
   /** This device's count of events in the channel, in those bytes; 0 outside channels. */
   readonly n: number;
   /** Its place once the server has answered; null before. */
@@ -25,10 +27,13 @@ export type RoomOutboxRow = {
 };
 
 const COLUMNS = `id, server_id AS serverId, channel_row AS channelRow, member_row AS memberRow, event_id AS eventId, kind, content,
-  message_row AS messageRow, sealed, n, seq, ttl, created_at AS createdAt, expires_at AS expiresAt`;
+  message_row AS messageRow, sealed, signed, n, seq, ttl, created_at AS createdAt, expires_at AS expiresAt`;
 
 /** Appends to a server's outbox; gives the row id. */
-export const putRoomOutbox = (db: Database, row: Omit<RoomOutboxRow, 'id' | 'sealed' | 'n' | 'seq'>): number =>
+export const putRoomOutbox = (
+  db: Database,
+  row: Omit<RoomOutboxRow, 'id' | 'sealed' | 'signed' | 'n' | 'seq'>,
+): number =>
   db.run(
     `INSERT INTO room_outbox (server_id, channel_row, member_row, event_id, kind, content, message_row, ttl, created_at, expires_at)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -78,8 +83,16 @@ export const listRoomOutboxExpired = (db: Database, now: number, limit: number):
   db.all<RoomOutboxRow>(`SELECT ${COLUMNS} FROM room_outbox WHERE expires_at <= ? ORDER BY id LIMIT ?`, now, limit);
 
 /** Keeps the bytes that go out, so that a repeat is the same. */
-export const putSealed = (db: Database, id: number, sealed: Uint8Array, n: number): void => {
-  db.run('UPDATE room_outbox SET sealed = ?, n = ? WHERE id = ?', sealed, n, id);
+export const putSealed = (
+  db: Database,
+  id: number,
+  {
+    sealed,
+    n,
+    signed = null,
+  }: Pick<RoomOutboxRow, 'n'> & { readonly sealed: Uint8Array; readonly signed?: Uint8Array | null },
+): void => {
+  db.run('UPDATE room_outbox SET sealed = ?, n = ?, signed = ? WHERE id = ?', sealed, n, signed, id);
 };
 
 /** The server has committed it at `seq`. */
@@ -97,7 +110,7 @@ export const listRoomOutboxPlaced = (db: Database, channelRow: number, upToSeq: 
 
 /** What an event says has changed in a channel, or its key: it is sealed anew. */
 export const forgetSealed = (db: Database, id: number): void => {
-  db.run('UPDATE room_outbox SET sealed = NULL, n = 0 WHERE id = ?', id);
+  db.run('UPDATE room_outbox SET sealed = NULL, signed = NULL, n = 0 WHERE id = ?', id);
 };
 
 /** What waits for an answer in a channel is sealed anew. */
@@ -121,6 +134,16 @@ export const replaceContent = (db: Database, id: number, content: Uint8Array): v
 
 export const removeRoomOutbox = (db: Database, id: number): void => {
   db.run('DELETE FROM room_outbox WHERE id = ?', id);
+};
+
+/** Takes back the parts of a share that were not sent. */
+export const removeHistoryOutbox = (db: Database, serverId: number, memberRow: number, share: string): void => {
+  db.run(
+    'DELETE FROM room_outbox WHERE server_id = ? AND member_row = ? AND instr(content, CAST(? AS BLOB)) > 0',
+    serverId,
+    memberRow,
+    `"kind":"history","share":"${share}"`,
+  );
 };
 
 /** How much waits for one server: of an index only, as it is asked before each that is added. */

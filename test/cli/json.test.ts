@@ -139,6 +139,7 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
     { args: ['#no name', '--encryption', 'open'], exit: 2 },
   ],
   'channel join': { args: ['#nothing'], exit: 3 },
+  'channel share-history': { args: ['#nothing', 'alice'], exit: 3 },
   'channel list': [{}, { args: ['--all'] }],
   'channel topic': { args: ['#ops', EVIL] },
   'channel show': [{ args: ['#ops'] }, { args: ['#ops', '--at', '10m ago'] }, { args: ['#nothing'], exit: 3 }],

@@ -1,8 +1,9 @@
 // Targets for what members send each other, and for the links that lead to a server.
 import { isDeepStrictEqual } from 'node:util';
-import type { DeviceId } from '../../src/protocol/ids.ts';
+import type { DeviceId, EventId } from '../../src/protocol/ids.ts';
 import { makeInviteLink, parseInviteLink } from '../../src/protocol/invite-link.ts';
 import { decodeDirect, decodeEnvelopes, encodeEnvelopes, splitEnvelopes } from '../../src/protocol/room-direct.ts';
+import { decodeHistory, encodeHistory, type HistoryEntry } from '../../src/protocol/room-history.ts';
 import { type Dice, mutateBytes, mutateJson, mutateText } from './dice.ts';
 import { holds } from './peers.ts';
 import type { Target } from './target.ts';
@@ -25,6 +26,17 @@ const anyDirect = (dice: Dice): object =>
     { kind: 'marked', of: id(dice), epoch: dice.int(9), seq: dice.int(9) },
     { kind: 'decided', of: id(dice), accepted: dice.chance(0.5) },
     { kind: 'joined', channel: id(dice) },
+    {
+      kind: 'history',
+      share: id(dice),
+      channel: id(dice),
+      epoch: dice.int(9),
+      from: 1 + dice.int(9),
+      to: 1 + dice.int(9),
+      at: 1 + dice.int(9),
+      end: 1 + dice.int(9),
+      entries: Buffer.from(dice.bytes(60)).toString('base64'),
+    },
     {
       kind: 'sender.key',
       channel: id(dice),
@@ -72,6 +84,23 @@ const envelopes: Target = {
   },
 };
 
+const history: Target = {
+  name: 'shared history of a channel',
+  parsers: ['src/protocol/room-history.ts decodeHistory'],
+  codes: ['frame.invalid'],
+  play: (dice) => {
+    const entries = Array.from({ length: dice.int(5) }, (): HistoryEntry => {
+      const place = { id: id(dice) as EventId, hash: dice.bytes(32) };
+      const kind = dice.pick(['content', 'absent', 'control'] as const);
+      return kind === 'content' ? { ...place, kind, signed: dice.bytes(dice.int(300)) } : { ...place, kind };
+    });
+    const bytes = encodeHistory(entries);
+    const given = dice.chance(0.7) ? mutateBytes(dice, bytes) : bytes;
+    const taken = decodeHistory(given);
+    holds(Buffer.from(encodeHistory(taken)).equals(given), 'entries have one form only');
+  },
+};
+
 const invites: Target = {
   name: 'invite links of servers',
   parsers: ['src/protocol/invite-link.ts parseInviteLink'],
@@ -90,4 +119,4 @@ const invites: Target = {
   },
 };
 
-export const MEMBER_TARGETS: readonly Target[] = [directs, envelopes, invites];
+export const MEMBER_TARGETS: readonly Target[] = [directs, envelopes, history, invites];

@@ -1,0 +1,85 @@
+// Commands about members of servers: who they are, whether they may write, which contact they are.
+import type { Argument, Command } from './command.ts';
+import { each, first, optional } from './give.ts';
+import { memberText } from './show-rooms.ts';
+
+/** A server, as an argument. */
+export const serverArg: Argument = { name: 'server', doc: 'a label or an id', complete: 'server' };
+/** A member, as an argument. */
+export const memberArg: Argument = {
+  name: 'member',
+  doc: 'a name, name@server or an id',
+  required: true,
+  complete: 'member',
+};
+
+const memberCommand = (
+  path: string,
+  doc: string,
+  method: 'member.show' | 'member.accept' | 'member.reject' | 'member.unlink',
+): Command => ({
+  path: `member ${path}`,
+  doc,
+  args: [memberArg],
+  methods: [method],
+  run: async (context) =>
+    context.out.item(await (await context.connect()).call(method, { member: first(context) }), memberText),
+});
+
+const MEMBERS: readonly Command[] = [
+  {
+    path: 'member list',
+    doc: 'the members of a server',
+    args: [serverArg],
+    methods: ['member.list'],
+    run: async (context) =>
+      each(
+        context,
+        await (await context.connect()).call('member.list', { ...optional('server', context.args[0]) }),
+        memberText,
+        'No members.',
+      ),
+  },
+  memberCommand('show', 'one member, with the safety number', 'member.show'),
+  memberCommand('accept', 'let a member write to you', 'member.accept'),
+  memberCommand(
+    'reject',
+    'let in nothing more of a member, until you accept them; they are told nothing',
+    'member.reject',
+  ),
+  {
+    path: 'member verify',
+    doc: 'show the safety number; --same once you have compared it',
+    args: [memberArg],
+    flags: { same: { doc: 'both of you read the same 60 digits' }, undo: { doc: 'take that back' } },
+    methods: ['member.verify'],
+    run: async (context) => {
+      const client = await context.connect();
+      const member = first(context);
+      if (context.flags.has('same') || context.flags.has('undo'))
+        await client.call('member.verify', { member, verified: context.flags.has('same') });
+      context.out.item(await client.call('member.show', { member }), memberText);
+    },
+  },
+];
+
+const LINKS: readonly Command[] = [
+  {
+    path: 'member link',
+    doc: 'say that a member is a contact of yours; they learn who you are there, and are one person once they say so, too',
+    args: [memberArg, { name: 'contact', doc: 'a name, an address or an id', required: true, complete: 'contact' }],
+    methods: ['member.link'],
+    run: async (context) =>
+      context.out.item(
+        await (await context.connect()).call('member.link', {
+          member: first(context),
+          contact: context.args[1] ?? '',
+        }),
+        memberText,
+      ),
+  },
+  memberCommand('unlink', 'take that back; the contact is told', 'member.unlink'),
+];
+
+/** Commands of this file, in the order of the help. */
+export const MEMBER_COMMANDS: readonly Command[] = [...MEMBERS, ...LINKS];

@@ -1,0 +1,341 @@
+// Takes what another member shows of a channel's past: gathers its parts, has them proven, and puts what was said where it belongs.
+import { mayErase } from '../crypto/channel-state.ts';
+import { type EventHeader, readEventHeader } from '../crypto/room-event.ts';
+import { expectedError, ProtocolError, type SottoError } from '../protocol/errors.ts';
+import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { HISTORY_BYTES_MAX, HISTORY_COMING_MAX, HISTORY_EVENTS_MAX, HISTORY_SLICE_EVENTS } from '../protocol/limits.ts';
+import type { Direct } from '../protocol/room-direct.ts';
+import { decodeHistory, type HistoryEntry } from '../protocol/room-history.ts';
+import { EVENT } from '../protocol/server.ts';
+import {
+  type ChannelRow,
+  getChannel,
+  getChannelById,
+  getChannelDevice,
+  patchChannel,
+  patchChannelDevice,
+  putGap,
+  removeGaps,
+} from '../store/channels.ts';
+import { getMember, getMemberById, type MemberRow } from '../store/members.ts';
+import { lastMessageRow, listBehindSeq, moveToEnd } from '../store/messages.ts';
+import { getHeld, type HeldRow, listHeld, putRoomEvent, setRoomEvent, topicAt } from '../store/room-events.ts';
+import {
+  getShare,
+  getShareById,
+  listShareParts,
+  listShares,
+  listWholeShares,
+  patchShare,
+  putShare,
+  putSharePart,
+  removeShare,
+  removeShareParts,
+  type ShareRow,
+  sharePartBytes,
+} from '../store/shares.ts';
+import { controlToJson, stateOfJson } from './channel-json.ts';
+import { type Changes, type Core, commit, refuse } from './core.ts';
+import { type Applied, applyContent, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { allControls } from './room-history.ts';
+import { HistoryCheck, type Proven } from './room-history-check.ts';
+import { memberName } from './room-names.ts';
+import { openContent } from './room-open.ts';
+import { learnMembers } from './room-people.ts';
+import { shownLater } from './room-share.ts';
+
+type History = Extract<Direct, { kind: 'history' }>;
+
+/**
+ * Keeps one part of what a member shows; gives whether it has come whole. Parts come in order: what does not follow the one
+ * before, or is more than anybody may show, is dropped. In the transaction that passes over the event.
+ */
+export const takePart = (core: Core, changes: Changes, member: MemberRow, part: History): boolean => {
+  const channel = getChannelById(core.db, member.serverId, idBytes(part.channel));
+  if (channel === undefined || channel.encryption !== 'members') return false;
+  const key = { memberRow: member.id, mine: 0, shareId: idBytes(part.share) };
+  const share =
+    getShareById(core.db, key) ?? (part.at === part.from ? begin(core, changes, channel, key, part) : undefined);
+  if (share === undefined || share.state !== 'going') return false;
+  const entries = new Uint8Array(Buffer.from(part.entries, 'base64'));
+  const follows =
+    part.at === share.doneSeq + 1 &&
+    part.end >= part.at &&
+    part.end <= share.toSeq &&
+    share.channelRow === channel.id &&
+    sharePartBytes(core.db, share.id) + entries.length <= HISTORY_BYTES_MAX;
+  if (!follows) return false;
+  putSharePart(core.db, share.id, part.at, entries);
+  const isWhole = part.end === share.toSeq;
+  patchShare(core.db, share.id, { doneSeq: part.end, ...(isWhole ? { state: 'whole' } : {}) });
+  return isWhole;
+};
+
+type Key = Pick<ShareRow, 'memberRow' | 'mine' | 'shareId'>;
+
+const begin = (core: Core, changes: Changes, channel: ChannelRow, key: Key, part: History): ShareRow | undefined => {
+  if (part.to < part.from || part.to - part.from + 1 > HISTORY_EVENTS_MAX) return undefined;
+  const coming = listShares(core.db, channel.id).filter((one) => one.mine === 0 && one.state === 'going');
+  // Who begins anew gives up what they had begun.
+  for (const one of coming) if (one.memberRow === key.memberRow) removeShare(core.db, one.id);
+  if (coming.filter((one) => one.memberRow !== key.memberRow).length >= HISTORY_COMING_MAX) return undefined;
+  putShare(core.db, {
+    ...key,
+    channelRow: channel.id,
+    epoch: part.epoch,
+    fromSeq: part.from,
+    toSeq: part.to,
+    createdAt: changes.at,
+  });
+  return getShareById(core.db, key);
+};
+
+/** Looks at what has come whole, and keeps or refuses it. Throws `server.*`: it is looked at again on the next connection. */
+export const applyShares = async (core: Core, connection: RoomConnection): Promise<void> => {
+  for (const share of listWholeShares(core.db, connection.serverId))
+    try {
+      await applyShare(core, connection, share);
+    } catch (error) {
+      const known = expectedError(error);
+      if (known === undefined || !/^(event|frame)\./.test(known.code)) throw error;
+      await core.queue.call(() => commit(core, (changes) => refuseShare(core, changes, share, known)));
+    }
+};
+
+const refuseShare = (core: Core, changes: Changes, share: ShareRow, error: SottoError): void => {
+  refuse(core, error.code);
+  core.log.warn('history.refused', { code: error.code, why: String(error.details.why ?? '') });
+  patchShare(core.db, share.id, { state: 'refused', reason: 'it is not what was said: nothing of it was kept' });
+  removeShareParts(core.db, share.id);
+  changes.event({
+    kind: 'channel.shareEnded',
+    channelRow: share.channelRow,
+    memberRow: share.memberRow,
+    detail: 'refused',
+  });
+};
+
+const applyShare = async (core: Core, connection: RoomConnection, share: ShareRow): Promise<void> => {
+  const channel = getChannel(core.db, share.channelRow);
+  const sharer = getMember(core.db, share.memberRow);
+  if (channel === undefined || sharer === undefined) return;
+  // I am about to be in it: it is looked at then.
+  if (channel.state === 'joining' || channel.state === 'invited') return;
+  const controls = await allControls(connection, channel);
+  const entries = listShareParts(core.db, share.id).flatMap(decodeHistory);
+  if (entries.length !== share.toSeq - share.fromSeq + 1)
+    throw new ProtocolError('event.forged', { details: { why: 'places' } });
+  await learnAuthors(core, connection, [...controls.map(({ member }) => member), ...authorsOf(entries)]);
+  const own = new Set([idOf<MemberId>(sharer.memberId), idOf<MemberId>(connection.row.memberId)]);
+  const check = await core.queue.call(() => new HistoryCheck(core, connection.row, { channel, share, own }, controls));
+  // Others have their turn in between.
+  for (let at = 0; at < entries.length; at += HISTORY_SLICE_EVENTS)
+    await core.queue.call(() => {
+      for (const entry of entries.slice(at, at + HISTORY_SLICE_EVENTS)) check.take(entry);
+    });
+  await core.queue.call(() =>
+    commit(core, (changes) => {
+      const now = getChannel(core.db, channel.id);
+      if (now !== undefined && getShare(core.db, share.id)?.state === 'whole')
+        keepShare({ core, changes, connection, channel: now, share, sharer }, check);
+    }),
+  );
+};
+
+const authorsOf = (entries: readonly HistoryEntry[]): MemberId[] =>
+  entries.flatMap((entry) => (entry.kind === 'content' ? [readEventHeader(entry.signed).sender] : []));
+
+const learnAuthors = async (core: Core, connection: RoomConnection, authors: readonly string[]): Promise<void> => {
+  const unknown = [...new Set(authors)].filter(
+    (id) => getMemberById(core.db, connection.serverId, idBytes(id)) === undefined,
+  );
+  if (unknown.length > 0) await learnMembers(core, connection, unknown);
+};
+
+type Keeping = {
+  readonly core: Core;
+  readonly changes: Changes;
+  readonly connection: RoomConnection;
+  readonly channel: ChannelRow;
+  readonly share: ShareRow;
+  readonly sharer: MemberRow;
+};
+
+// All of it or nothing, in one transaction.
+const keepShare = (keeping: Keeping, check: HistoryCheck): void => {
+  const { core, changes, connection, channel, share, sharer } = keeping;
+  const { fromSeq, toSeq } = share;
+  const me = idOf<MemberId>(connection.row.memberId);
+  const members = stateOfJson(channel.membership)?.members;
+  const sharerId = idOf<MemberId>(sharer.memberId);
+  const isForMe = members?.get(me)?.joinedSeq === toSeq + 1 && members.has(sharerId) && channel.epoch === share.epoch;
+  if (channel.state !== 'joined' || !isForMe)
+    throw new ProtocolError('event.forged', { details: { why: 'membership' } });
+  // What came since says what its authors had seen before.
+  for (const row of rowsBehind(core, channel, toSeq)) check.later(row);
+
+  const lastRow = lastMessageRow(core.db);
+  for (const one of check.proven) keepOne(keeping, one);
+  for (const erasure of check.erasures) eraseLate(keeping, erasure);
+  for (const row of rowsBehind(core, channel, toSeq)) applyLate(keeping, row);
+  inOrder(keeping, lastRow);
+
+  tellGaps(keeping, check);
+  for (const [device, n] of check.counts) {
+    const known = getChannelDevice(core.db, channel.id, idBytes(device))?.n ?? 0;
+    if (known === 0) patchChannelDevice(core.db, channel.id, idBytes(device), { n });
+  }
+  patchChannel(core.db, channel.id, {
+    firstSeq: Math.min(fromSeq, channel.firstSeq),
+    topic: topicAt(core.db, channel.id, LAST_SEQ) || channel.topic,
+  });
+  const { by, events } = check.confirmed;
+  const names = by.map((id) => memberName(core.db, getMemberById(core.db, channel.serverId, idBytes(id))?.id ?? null));
+  patchShare(core.db, share.id, { state: 'done', confirmed: JSON.stringify({ by: names, events }) });
+  removeShareParts(core.db, share.id);
+  const said = check.proven.filter(({ kind }) => kind === 'content').length;
+  changes.event({ kind: 'channel.shared', channelRow: channel.id, memberRow: sharer.id, detail: `${said} events` });
+};
+
+const LAST_SEQ = Number.MAX_SAFE_INTEGER;
+const ROWS_A_LOOK = 500;
+
+function* rowsBehind(core: Core, channel: ChannelRow, seq: number): Generator<HeldRow> {
+  for (let after = seq; ; ) {
+    const rows = listHeld(core.db, channel.id, after + 1, after + ROWS_A_LOOK);
+    yield* rows;
+    after += ROWS_A_LOOK;
+    if (after >= channel.lastSeq) return;
+  }
+}
+
+const keepOne = (keeping: Keeping, one: Proven): void => {
+  const { core, channel } = keeping;
+  const held = getHeld(core.db, channel.id, one.seq);
+  if (held !== undefined && idOf(held.eventId) !== one.id)
+    throw new ProtocolError('event.forged', { details: { why: 'place' } });
+  // What was here from an earlier stay is here.
+  if (held !== undefined && (held.kind !== 'closed' || one.kind !== 'content')) return;
+  const { applied, author, signed } = apply(keeping, one);
+  const row = { ...applied, seq: one.seq, signed };
+  if (held !== undefined) return setRoomEvent(core.db, channel.id, row);
+  putRoomEvent(core.db, channel.id, {
+    ...row,
+    eventId: idBytes(one.id),
+    memberRow: author?.id ?? null,
+    at: one.at,
+    hash: one.hash,
+  });
+};
+
+type Put = {
+  readonly applied: Applied;
+  readonly author?: MemberRow | undefined;
+  readonly signed: Uint8Array<ArrayBuffer> | null;
+};
+
+const apply = (keeping: Keeping, one: Proven): Put => {
+  const { core, channel } = keeping;
+  const nothing = { messageRow: null, value: '' };
+  const authorOf = ({ sender }: EventHeader) => getMemberById(core.db, channel.serverId, idBytes(sender));
+  switch (one.kind) {
+    case 'absent':
+      return { applied: { ...nothing, kind: 'absent' }, signed: null };
+    case 'refused':
+      return { applied: { ...nothing, kind: 'refused', value: one.why }, signed: null };
+    case 'control': {
+      const { control, header } = one.event;
+      const value = control.op === 'erase' ? '' : controlToJson(control, one.before, one.after);
+      return { applied: { ...nothing, kind: control.op, value }, author: authorOf(header), signed: null };
+    }
+    case 'content': {
+      const author = authorOf(one.header);
+      if (author === undefined) throw new Error('what was verified has a member');
+      const scene: RoomScene = { ...sceneOf(keeping), state: one.state };
+      const applied = applyContent(scene, givenOf(keeping, one, author));
+      return { applied, author, signed: shownLater(core, channel, applied, one) };
+    }
+  }
+};
+
+const sceneOf = ({ core, changes, connection, channel, sharer }: Keeping): RoomScene => ({
+  core,
+  server: connection.row,
+  channel,
+  state: undefined,
+  changes,
+  sharedBy: sharer.id,
+});
+
+type Said = Pick<Extract<Proven, { kind: 'content' }>, 'seq' | 'at' | 'id' | 'content' | 'signed'>;
+
+const givenOf = ({ connection, channel }: Keeping, said: Said, member: MemberRow) => ({
+  event: {
+    request: 0,
+    channel: idOf(channel.channelId),
+    epoch: channel.epoch,
+    seq: said.seq,
+    id: said.id,
+    member: idOf(member.memberId),
+    at: said.at,
+    kind: EVENT.content,
+    erased: false,
+    body: said.signed,
+  },
+  member,
+  content: said.content,
+  isMine: Buffer.from(member.memberId).equals(connection.row.memberId),
+  isAnswer: false,
+});
+
+// What was erased after I came, and was not here then.
+const eraseLate = (keeping: Keeping, { seq, target, by, before }: HistoryCheck['erasures'][number]): void => {
+  const { core, channel } = keeping;
+  const held = getHeld(core.db, channel.id, seq);
+  if (held?.kind !== 'erase' || held.messageRow !== null) return;
+  const erased = applyErasure(sceneOf(keeping), target, (author) => mayErase(before, by, author));
+  if (erased !== undefined) setRoomEvent(core.db, channel.id, { ...held, messageRow: erased });
+};
+
+const LATE: ReadonlySet<string> = new Set(['edit', 'react', 'unreact', 'pin', 'unpin']);
+
+// What was said of a message after I came, while the message was not here.
+const applyLate = (keeping: Keeping, row: HeldRow): void => {
+  const { core, channel, connection } = keeping;
+  const author = row.memberRow === null ? undefined : getMember(core.db, row.memberRow);
+  if (row.messageRow !== null || row.signed === null || !LATE.has(row.kind) || author === undefined) return;
+  const { signed, seq, at } = row;
+  const said = { id: idOf<EventId>(row.eventId), sender: idOf<MemberId>(author.memberId), signed };
+  const { content } = openContent(core, connection.row, channel, said);
+  const one = { seq, at, id: said.id, content, signed };
+  const applied = applyContent(sceneOf(keeping), givenOf(keeping, one, author));
+  if (applied.messageRow === null) return;
+  setRoomEvent(core.db, channel.id, { ...applied, seq, signed: shownLater(core, channel, applied, one) });
+};
+
+// Rows stand in the order of the log: what was here already goes behind what came to be before it.
+const inOrder = ({ core, channel, share }: Keeping, lastRow: number): void => {
+  const conversation = conversationOfChannel(core, channel);
+  const isMixed = listHeld(core.db, channel.id, share.fromSeq, share.toSeq).some(
+    ({ messageRow }) => messageRow !== null && messageRow <= lastRow,
+  );
+  const behind = isMixed ? { seq: share.fromSeq - 1, before: LAST_SEQ } : { seq: share.toSeq, before: lastRow + 1 };
+  for (const row of listBehindSeq(core.db, conversation.id, behind)) moveToEnd(core.db, row);
+};
+
+// What is missing still, stretch by stretch; of what was missing before, the rest.
+const tellGaps = ({ core, channel, share, sharer }: Keeping, check: HistoryCheck): void => {
+  removeGaps(core.db, channel.id, share.fromSeq, share.toSeq);
+  let from = 0;
+  const reason = `${sharer.name} has not shown it: it was erased, ended, or is not theirs to show`;
+  for (const { seq, kind } of check.proven) {
+    const isAbsent = kind === 'absent' && getHeld(core.db, channel.id, seq)?.kind === 'absent';
+    if (isAbsent && from === 0) from = seq;
+    if (!isAbsent && from > 0) putGap(core.db, channel.id, { fromSeq: from, toSeq: seq - 1, reason });
+    if (!isAbsent) from = 0;
+  }
+  if (from > 0) putGap(core.db, channel.id, { fromSeq: from, toSeq: share.toSeq, reason });
+  for (const seq of check.jumps)
+    putGap(core.db, channel.id, { fromSeq: seq, toSeq: seq, reason: 'something was left out' });
+};
