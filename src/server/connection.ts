@@ -83,6 +83,8 @@ const CLOSING = 3;
 const GONE = 4;
 
 const SECOND = 1000;
+const COPIED_BYTES_MAX = 16 * 1024;
+const GATHERED_MAX = 16;
 
 /** Made by a `Listener` only. */
 export class Connection<State> {
@@ -224,11 +226,11 @@ export class Connection<State> {
   flush(): void {
     const [first, more] = [this.#first, this.#more];
     if (first !== undefined) {
-      const bytes = more === undefined ? first : Buffer.concat([first, ...more], this.#waitingBytes);
+      const bytes = this.#waitingBytes;
       this.#first = undefined;
       this.#more = undefined;
       this.#waitingBytes = 0;
-      if (this.#phase !== GONE) this.#socket.write(bytes);
+      if (this.#phase !== GONE) this.#write(first, more, bytes);
       // What the system has taken at once is never followed by 'drain'.
       if (!this.#socket.writableNeedDrain) this.#drained();
     }
@@ -237,6 +239,19 @@ export class Connection<State> {
     this.#end = undefined;
     if (this.#phase !== GONE) this.#socket.end();
     this.#host.events.closed(this, end.code, end.reason);
+  }
+
+  // One call of the system in any case. Few and large ones are what many readers share: a copy for each would cost more.
+  #write(first: Uint8Array, more: readonly Uint8Array[] | undefined, bytes: number): void {
+    if (more === undefined) this.#socket.write(first);
+    else if (bytes < COPIED_BYTES_MAX || more.length > GATHERED_MAX)
+      this.#socket.write(Buffer.concat([first, ...more], bytes));
+    else {
+      this.#socket.cork();
+      this.#socket.write(first);
+      for (const one of more) this.#socket.write(one);
+      this.#socket.uncork();
+    }
   }
 
   #queue(frames: Uint8Array): void {
