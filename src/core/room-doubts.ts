@@ -1,12 +1,13 @@
 // What a server shows that cannot be so, and what it leaves out: kept as gaps of the channel and told by name, never passed over.
 import type { ChannelState } from '../crypto/channel-state.ts';
 import { type EventHeader, firstSeen, historyHash, type Seen } from '../crypto/room-event.ts';
-import { idBytes, type MemberId } from '../protocol/ids.ts';
+import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Control } from '../protocol/room-content.ts';
 import type { LogEvent } from '../protocol/server.ts';
 import { type ChannelRow, type GapRow, getChannelDevice, putGap } from '../store/channels.ts';
-import { getMemberById } from '../store/members.ts';
-import { countUncounted, eventIdAt, listHashes } from '../store/room-events.ts';
+import { getMemberById, type MemberRow } from '../store/members.ts';
+import { countUncounted, eventIdAt, lastSeqOf, listHashes } from '../store/room-events.ts';
+import { getServer } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
 import { memberName } from './room-names.ts';
 
@@ -103,7 +104,7 @@ export const lookBack = (
   const known = getChannelDevice(core.db, row.id, idBytes(header.device))?.n ?? 0;
   // What was erased or did not open has a count that nobody sees.
   const unseen = member === undefined ? 0 : countUncounted(core.db, row.id, member.id);
-  if (known > 0 && header.n > known + 1 + unseen)
+  if (known > 0 && header.n > known + 1 + unseen && !wasAway(core, row, state, member, event.seq))
     doubt(core, changes, row.id, { ...here, reason: `the server left out something of ${name}’s` });
   if (!state.heads.includes(Buffer.from(header.membersHead).toString('hex')))
     doubt(core, changes, row.id, {
@@ -127,6 +128,19 @@ export const compareSeen = (
   const theirs = seenHash.subarray(half * SEEN_HALF_BYTES, (half + 1) * SEEN_HALF_BYTES);
   if (ours === undefined || theirs.every((byte) => byte === 0)) return undefined;
   return Buffer.from(ours).equals(theirs) ? 'same' : 'differs';
+};
+
+// What somebody said between two stays of ours we were not to see, where newcomers read from their join on.
+const wasAway = (
+  core: Core,
+  row: ChannelRow,
+  { history, members }: ChannelState,
+  author: MemberRow | undefined,
+  seq: number,
+): boolean => {
+  const me = getServer(core.db, row.serverId)?.memberId;
+  if (history === 'all' || author === undefined || me === undefined) return false;
+  return lastSeqOf(core.db, row.id, author.id, seq) < (members.get(idOf(me))?.joinedSeq ?? 0);
 };
 
 /** Whether the server shows another event at a place that we hold already. */

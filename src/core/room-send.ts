@@ -98,17 +98,13 @@ export class RoomSender {
     const key = laneOf(to);
     if (this.#working.has(key)) return;
     this.#working.add(key);
-    this.#lane(key, () => this.#work(to)).then(
-      (isDone) => {
-        this.#working.delete(key);
+    this.#lane(key, () => this.#work(to))
+      .finally(() => this.#working.delete(key))
+      .then((isDone) => {
         // What was written after the last look and before this one is nobody else's.
-        if (isDone && this.#next(to) !== undefined) this.#start(to);
-      },
-      (error: unknown) => {
-        this.#working.delete(key);
-        this.#core.queue.post(() => Promise.reject(error));
-      },
-    );
+        if (isDone && this.#connection.state === 'online' && this.#next(to) !== undefined) this.#start(to);
+      })
+      .catch((error: unknown) => this.#core.queue.post(() => Promise.reject(error)));
   }
 
   /**

@@ -88,6 +88,15 @@ export const roomSeqAt = (db: Database, channelRow: number, at: number): number 
 export const lastRoomSeq = (db: Database, channelRow: number): number =>
   db.get<{ seq: number | null }>('SELECT max(seq) AS seq FROM room_events WHERE channel_row = ?', channelRow)?.seq ?? 0;
 
+/** The last event of a member before a seq that is held; 0 when there is none. */
+export const lastSeqOf = (db: Database, channelRow: number, memberRow: number, before: number): number =>
+  db.get<{ seq: number | null }>(
+    'SELECT max(seq) AS seq FROM room_events WHERE channel_row = ? AND member_row = ? AND seq < ?',
+    channelRow,
+    memberRow,
+    before,
+  )?.seq ?? 0;
+
 /** The events about a message up to a seq, in order. */
 export const listRoomEventsOfMessage = (db: Database, messageRow: number, upToSeq: number): RoomEventRow[] =>
   db.all<RoomEventRow>(

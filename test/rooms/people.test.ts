@@ -77,10 +77,14 @@ test('who is kicked reads and writes nothing more, keeps what was, and may come 
     if (encryption === 'members') {
       expect(await bob.refused('channel.join', { channel })).toBe('event.refused');
       await alice.call('channel.invite', { channel, member: 'bob' });
+      await alice.say(channel, 'not yet for bob');
     }
     await bob.call('channel.join', { channel });
     await alice.say(channel, 'bob again');
     await bob.reads(channel, 'bob again');
+    // What he was not to see is no fault of the server's.
+    const reasons = (await show(bob, channel)).gaps?.map(({ reason }) => reason);
+    expect(reasons).toEqual(encryption === 'open' ? [] : ['you were not in the channel']);
     // Where history is for all, what was said meanwhile comes with the return.
     expect(await bob.bodies(channel)).toEqual(
       encryption === 'open' ? ['all together', 'without bob', 'nor carol', 'bob again'] : ['all together', 'bob again'],
