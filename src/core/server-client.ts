@@ -12,18 +12,16 @@ import {
   encodeRequest,
   type FromServer,
   type LogEvent,
-  NOTICES,
   type Notice,
-  type NoticeName,
   type Part,
   PLACED,
   type Placed,
   type Publish,
-  REQUESTS,
   type RequestName,
   type RequestParamsIn,
   SERVER_VERSIONS,
 } from '../protocol/server.ts';
+import { decodeAnswer, decodeNotice } from '../protocol/server-answers.ts';
 import { CLOSE } from '../protocol/websocket.ts';
 
 /** What a server tells unasked. Called in order, never after `closed`. */
@@ -191,7 +189,7 @@ class Wire implements ServerLinkEvents {
     params: RequestParamsIn<Name>,
     before: Before = {},
   ): Promise<Answer<Name>> {
-    return this.send((id) => encodeRequest(id, name, params), before).then((ok) => parse(name, ok));
+    return this.send((id) => encodeRequest(id, name, params), before).then((ok) => decodeAnswer(name, ok));
   }
 
   send(encode: (id: number) => string | Uint8Array, before: Before = {}): Promise<unknown> {
@@ -263,10 +261,8 @@ class Wire implements ServerLinkEvents {
   }
 
   #notice(said: { readonly notice: string }): void {
-    if (!Object.hasOwn(NOTICES, said.notice)) return;
-    const parsed = NOTICES[said.notice as NoticeName].safeParse(said);
-    if (!parsed.success) throw new ProtocolError('frame.invalid', { details: { why: 'notice' } });
-    this.#events.notice({ notice: said.notice, ...parsed.data } as Notice);
+    const notice = decodeNotice(said);
+    if (notice !== undefined) this.#events.notice(notice);
   }
 
   #binary(bytes: Uint8Array<ArrayBuffer>): void {
@@ -278,12 +274,6 @@ class Wire implements ServerLinkEvents {
     else waiting?.part?.(message);
   }
 }
-
-const parse = <Name extends RequestName>(name: Name, ok: unknown): Answer<Name> => {
-  const parsed = REQUESTS[name].ok.safeParse(ok);
-  if (!parsed.success) throw new ProtocolError('frame.invalid', { details: { why: `answer of ${name}` } });
-  return parsed.data as Answer<Name>;
-};
 
 // Of an error a server tells the code and a word: the sentences are ours, and codes of what is ours are not its to give.
 const errorOf = ({ code: said, retryAfterMs, details }: ServerError) => {

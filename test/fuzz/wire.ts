@@ -1,4 +1,6 @@
 // Targets for the messages between a client and a server, and for the lines of a server's administration.
+import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
 import {
   BINARY,
   decodeBinary,
@@ -8,25 +10,63 @@ import {
   encodePart,
   encodePublish,
   encodeRequest,
+  NOTICES,
   REQUESTS,
+  type RequestName,
 } from '../../src/protocol/server.ts';
+import { decodeAnswer, decodeNotice } from '../../src/protocol/server-answers.ts';
 import { type Dice, mutateBytes, mutateJson } from './dice.ts';
 import { holds } from './peers.ts';
 import type { Target } from './target.ts';
 
 const ID = 'ab'.repeat(16);
 
-const requestOf = (dice: Dice): string =>
-  dice.pick([
-    () => encodeRequest(1, 'log.page', { channel: ID, after: dice.int(9) }),
-    () => encodeRequest(2, 'member.list', { names: [dice.text(5)] }),
-    () => encodeRequest(3, 'resume', { cursors: { [ID]: [1, dice.int(9), null] } }),
-    () => encodeRequest(4, 'member.profile', { name: 'x', status: 'y' }),
-    () => encodeRequest(5, 'blob.begin', { channel: ID, hash: 'cd'.repeat(32), sizeBytes: dice.int(9) }),
-    () => encodeRequest(7, 'call.join', { channel: ID, muted: dice.chance(0.5) }),
-    () => encodeRequest(8, 'call.stream', { channel: ID, stream: dice.hex(8), to: [{ device: ID, sealed: 'AAAA' }] }),
-    () => JSON.stringify({ id: 6, do: dice.text(4) }),
-  ])();
+/** Something that a schema of the wire takes. */
+const sample = (dice: Dice, schema: z.core.JSONSchema.BaseSchema): unknown => {
+  if (schema.const !== undefined) return schema.const;
+  if (schema.enum !== undefined) return dice.pick(schema.enum);
+  if (schema.anyOf !== undefined) return sample(dice, dice.pick(schema.anyOf) as never);
+  switch (schema.type) {
+    case 'string':
+      return textFor(dice, schema.pattern ?? '', schema.minLength ?? 0);
+    case 'integer':
+    case 'number':
+      return Math.max(dice.int(9), schema.minimum ?? 0);
+    case 'boolean':
+      return dice.chance(0.5);
+    case 'array':
+      if (schema.prefixItems !== undefined) return schema.prefixItems.map((one) => sample(dice, one as never));
+      return Array.from({ length: Math.max(1, schema.minItems ?? 0) }, () => sample(dice, schema.items as never));
+    case 'object':
+      if (typeof schema.additionalProperties === 'object' && schema.properties === undefined)
+        return { [ID]: sample(dice, schema.additionalProperties) };
+      return Object.fromEntries(
+        Object.entries(schema.properties ?? {}).map(([name, one]) => [name, sample(dice, one as never)]),
+      );
+    default:
+      return null;
+  }
+};
+
+const textFor = (dice: Dice, pattern: string, minLength: number): string => {
+  const [, size] = /\[0-9a-f\]\{(\d+)\}/.exec(pattern) ?? [];
+  if (size !== undefined) return dice.hex(Number(size) / 2);
+  if (pattern.includes('{43}=')) return Buffer.from(dice.bytes(32)).toString('base64');
+  return 'abcd'.repeat(Math.max(1, Math.ceil(minLength / 4)));
+};
+
+const schemaOf = (schema: z.ZodType, io: 'input' | 'output') =>
+  z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as z.core.JSONSchema.BaseSchema;
+const NAMES = Object.keys(REQUESTS) as RequestName[];
+const ASKED = NAMES.map((name) => ({ name, schema: schemaOf(REQUESTS[name].params, 'input') }));
+const ANSWERED = NAMES.map((name) => ({ name, schema: schemaOf(REQUESTS[name].ok, 'output') }));
+const TOLD = Object.entries(NOTICES).map(([name, schema]) => ({ name, schema: schemaOf(schema, 'output') }));
+
+const requestOf = (dice: Dice): string => {
+  if (dice.chance(0.1)) return JSON.stringify({ id: 6, do: dice.text(4) });
+  const { name, schema } = dice.pick(ASKED);
+  return encodeRequest(1, name, sample(dice, schema) as never);
+};
 
 const requests: Target = {
   name: 'requests to a server',
@@ -42,17 +82,30 @@ const requests: Target = {
 
 const answers: Target = {
   name: 'answers of a server',
-  parsers: ['src/protocol/server.ts decodeFromServer'],
+  parsers: [
+    'src/protocol/server.ts decodeFromServer',
+    'src/protocol/server-answers.ts decodeAnswer',
+    'src/protocol/server-answers.ts decodeNotice',
+  ],
   codes: ['frame.invalid'],
   others: ['frame.tooLarge'],
   play: (dice) => {
+    const { name, schema } = dice.pick(ANSWERED);
+    const told = dice.pick(TOLD);
     const said = dice.pick<object>([
-      { id: 1, ok: { x: dice.int(9) } },
+      { id: 1, ok: sample(dice, schema) },
       { id: 2, error: { code: dice.text(4), retryAfterMs: dice.int(9), details: { why: 'x' } } },
-      { notice: 'typing', channel: ID, member: ID, on: true },
+      { notice: told.name, ...(sample(dice, told.schema) as object) },
     ]);
     const taken = decodeFromServer(dice.chance(0.3) ? JSON.stringify(said) : mutateJson(dice, said));
-    holds('notice' in taken || Number.isSafeInteger(taken.id), 'an answer names its request');
+    if ('notice' in taken) {
+      const notice = decodeNotice(taken);
+      return holds(notice === undefined || isDeepStrictEqual(decodeNotice(notice), notice), 'a notice means the same');
+    }
+    holds(Number.isSafeInteger(taken.id), 'an answer names its request');
+    if (!('ok' in taken)) return;
+    const answer = decodeAnswer(name, taken.ok);
+    holds(isDeepStrictEqual(decodeAnswer(name, answer), answer), 'what was taken means the same again');
   },
 };
 
