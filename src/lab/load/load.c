@@ -16,7 +16,7 @@
 
 struct options options = {
     .port = 0, .pid = "self", .mode = "fan", .readers = 50, .window = 64, .channels = 200, .members = 5, .bytes = 200,
-    .in_flight = 64, .warm_seconds = 1, .seconds = 2, .settle_seconds = 0.5, .rate = 10000, .core = 1, .joins = 1,
+    .in_flight = 64, .warm_seconds = 2, .seconds = 2, .settle_seconds = 0.5, .rate = 10000, .core = 1, .joins = 1,
 };
 struct conn *conns;
 int conn_count, ready_count, joined_count, closed_count, lone_sender = -1;
