@@ -1,6 +1,6 @@
 // Files on their way in: what is read from a path or a front end is sealed chunk by chunk, and kept until it is offered.
 import { open } from 'node:fs/promises';
-import { HASH_BYTES, hashChunk, rootOf, sealChunk } from '../crypto/file-chunks.ts';
+import { HASH_BYTES, hashChunk, sealChunk } from '../crypto/file-chunks.ts';
 import { type RunningHash, runningHash } from '../crypto/primitives.ts';
 import type { Cancel } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
@@ -24,7 +24,9 @@ const READ_CHUNKS = 16;
 type Spool = {
   readonly key: Uint8Array;
   readonly blob: Blob;
-  readonly hashes: Uint8Array[];
+  chunks: number;
+  /** Of the hashes of its chunks so far: its root. */
+  readonly list: RunningHash;
   /** Of all sealed bytes so far. */
   readonly whole: RunningHash;
   rest: Buffer;
@@ -82,7 +84,8 @@ export class Spools {
     const spool: Spool = {
       key,
       blob,
-      hashes: [],
+      chunks: 0,
+      list: runningHash(),
       whole: runningHash(),
       rest: Buffer.alloc(0),
       size: 0,
@@ -119,11 +122,9 @@ export class Spools {
   async end(row: number): Promise<Spooled> {
     const spool = this.#get(row);
     seal(spool, spool.rest, true);
-    const hashes = Buffer.concat(spool.hashes);
-    spool.blob.putHashes(0, hashes);
     await spool.blob.sync();
     this.drop(row);
-    return { size: spool.size, root: rootOf(hashes), blob: spool.whole.end() };
+    return { size: spool.size, root: spool.list.end(), blob: spool.whole.end() };
   }
 
   /** Lets go of one; what is kept of it stays. */
@@ -167,10 +168,12 @@ export const takePieces = async (path: string, take: (bytes: Uint8Array) => Prom
 };
 
 const seal = (spool: Spool, plaintext: Uint8Array, last: boolean): void => {
-  const index = spool.hashes.length;
+  const index = spool.chunks++;
   const sealed = sealChunk(spool.key, index, last, plaintext);
   spool.blob.putChunk(index, sealed);
-  spool.hashes.push(hashChunk(sealed));
+  const hash = hashChunk(sealed);
+  spool.blob.putHashes(index, hash);
+  spool.list.add(hash);
   spool.whole.add(sealed);
 };
 
