@@ -220,6 +220,7 @@ class Receiver implements AsyncDisposable {
   #next: number;
   #kept: { chunks: number; at: number };
   #keeping: Promise<void> | undefined;
+  #lost = false;
   #cancelStall: Cancel = () => {};
   #over = false;
 
@@ -327,7 +328,11 @@ class Receiver implements AsyncDisposable {
   async #sync(): Promise<void> {
     const chunks = this.#next;
     this.#kept = { chunks, at: this.#core.clock.monotonic() };
-    await this.#core.queue.beside(this.#blob.sync());
+    await this.#core.queue.beside(this.#blob.sync()).catch((error: unknown) => {
+      // What the disk has not taken now it will not say of later.
+      this.#lost = true;
+      throw error;
+    });
     this.#progressed();
     this.#core.queue.post(() => noteProgress(this.#core, this.#row.id, chunks));
   }
@@ -339,8 +344,7 @@ class Receiver implements AsyncDisposable {
     this.#cancelStall();
     try {
       await this.#keeping;
-      const failed = error?.code.startsWith('disk.') === true;
-      if (!failed && this.#next > this.#kept.chunks) await this.#sync();
+      if (!this.#lost && this.#next > this.#kept.chunks) await this.#sync();
       if (error === undefined) this.#finish.resolve();
       else this.#finish.reject(error);
     } catch (caught) {
