@@ -182,6 +182,7 @@ const NEEDS: Readonly<Record<Needs['role'], string>> = {
 const RIGHTS = {
   see: ', of a channel that is public or that the member is in or invited to',
   read: ', of a channel that the member is in, or of the own inbox',
+  file: ', of a channel that the member is in, of the own inbox, or of that of another member, whose id is given as `channel`',
   call: ', of a channel that the member is in, or with another member, whose id is given as `channel`',
 } as const;
 

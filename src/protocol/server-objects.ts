@@ -29,12 +29,12 @@ export const placed = z.object({ seq: count.min(1), epoch: count, at: time });
 
 /**
  * Who may ask. `before`: anyone, before log-in; `member`: any device that logged in; `admin`, `owner`: of the server.
- * Of the channel named in `channel`: `see`: it is public, or the member is in it; `read`: in it and not banned; `call`: as
- * `read`, or it is the id of another member.
+ * Of the channel named in `channel`: `see`: it is public, or the member is in it; `read`: in it and not banned, or it is the
+ * own inbox; `file`: as `read`, or the inbox of another member; `call`: in it, or it is the id of another member.
  */
 export type Needs = {
   readonly role: 'before' | 'member' | 'admin' | 'owner';
-  readonly channel?: 'see' | 'read' | 'call';
+  readonly channel?: 'see' | 'read' | 'file' | 'call';
 };
 
 /** A row of the table of requests. */

@@ -51,6 +51,7 @@ export type { Needs } from './server-objects.ts';
 const BEFORE: Needs = { role: 'before' };
 const ADMIN: Needs = { role: 'admin' };
 const READ: Needs = { role: 'member', channel: 'read' };
+const FILE: Needs = { role: 'member', channel: 'file' };
 const SEE: Needs = { role: 'member', channel: 'see' };
 
 export const REQUESTS = {
@@ -110,7 +111,7 @@ export const REQUESTS = {
   ),
   'member.export': request('Everything kept about me, as JSON.', MEMBER, none, z.object({ json: z.string() })),
   'member.erase': request(
-    'Erases my name, devices, keys, read marks and inbox. Channels keep my id among their members, and my messages.',
+    'Erases my name, devices, keys, read marks and inbox with its files. Channels keep my id among their members, and my messages.',
     MEMBER,
     z.object({ confirm: z.string().max(256) }),
     none,
@@ -221,19 +222,19 @@ export const REQUESTS = {
   presence: request('What others see of me.', MEMBER, z.object({ state: z.enum(['online', 'away']) }), none),
   'blob.begin': request(
     'Begins or goes on with an upload of ciphertext, named by its SHA-256.',
-    READ,
+    FILE,
     inChannel.extend({ hash: blobHash, sizeBytes: count.max(FILE_BYTES_MAX) }),
     z.object({ upload: id, receivedBytes: count }),
   ),
   'blob.complete': request(
-    'Ends an upload: the bytes are hashed, kept, and may be fetched by who reads the channel.',
-    READ,
-    inChannel.extend({ upload: id }),
+    'Ends an upload: the bytes are hashed, kept, and may be fetched by who reads the channel; those for an inbox by its owner and by who brought them. They count as the uploader’s for `ttlSeconds` (0: as long as channel or inbox keep what came then), and go a day after nobody may fetch them any more. Into the inbox of another it counts as a direct message.',
+    FILE,
+    inChannel.extend({ upload: id, ttlSeconds: count.max(0xffff_ffff).default(0) }),
     none,
   ),
   'blob.get': request(
-    'Bytes of a blob of a channel, as binary frames with this request’s id, then the answer.',
-    READ,
+    'Bytes of a blob of a channel, of the own inbox, or of one that I have brought into the inbox of another, as binary frames with this request’s id, then the answer.',
+    FILE,
     inChannel.extend({ hash: blobHash, from: count.default(0), limit: count.max(FILE_BYTES_MAX) }),
     z.object({ sentBytes: count }),
   ),

@@ -1,6 +1,7 @@
 // Who asks, and what they may do in a channel.
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, MemberId } from '../protocol/ids.ts';
+import { INBOX_EVENTS_MAX } from '../protocol/limits.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
 import type { Seq } from './event-log.ts';
 import type { ChannelRow, MemberRow, MembershipRow } from './rows.ts';
@@ -39,18 +40,27 @@ export const firstVisible = (place: Place | undefined): Seq =>
   place?.row.history === 'joined' ? (place.membership?.joinedSeq ?? 0) : 0;
 
 /**
- * The channel whose call a member may be in; nothing for another member, whose id names the call of the two.
- * Throws `channel.unknown`, `channel.notMember`, `channel.banned`.
+ * The channel that a member reads; nothing for another member, whose id names the two of them, and for their own inbox. Throws
+ * `channel.unknown`, `channel.notMember`, `channel.banned`.
  */
+export const placeWith = async (
+  context: Pick<ServerContext, 'store' | 'standings'>,
+  member: MemberId,
+  channel: ChannelId,
+): Promise<Standing | undefined> => {
+  const other = await context.store.getMember(channel as string as MemberId);
+  if (other !== undefined && !other.banned && other.erasedAt === null) return undefined;
+  return placeIn(context, member, channel, 'read');
+};
+
+/** The channel whose call a member may be in; nothing for another member. Throws like `placeWith`. */
 export const mayCall = async (
   context: Pick<ServerContext, 'store' | 'standings'>,
   member: MemberId,
   channel: ChannelId,
 ): Promise<Place | undefined> => {
   if ((channel as string) === member) throw new SottoError('channel.unknown');
-  const other = await context.store.getMember(channel as string as MemberId);
-  if (other !== undefined && !other.banned && other.erasedAt === null) return undefined;
-  return placeIn(context, member, channel, 'read');
+  return placeWith(context, member, channel);
 };
 
 /** Why somebody in a channel may not write there now; undefined when they may. */
@@ -66,6 +76,12 @@ export const whyNotWrite = (
 export const mustWrite = (context: ServerContext, place: Place): void => {
   const why = whyNotWrite(context, place);
   if (why !== undefined) throw new SottoError(why);
+};
+
+/** Throws `inbox.full` where the inbox of a member takes nothing more of others. */
+export const mustHaveRoom = async ({ log }: Pick<ServerContext, 'log'>, inbox: ChannelId): Promise<void> => {
+  const [head] = await log.heads([inbox]);
+  if (head !== undefined && head.seq - head.prunedTo >= INBOX_EVENTS_MAX) throw new SottoError('inbox.full');
 };
 
 /** Counts what a member changes of themself. Throws `rate.limited`. */

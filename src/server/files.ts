@@ -1,4 +1,4 @@
-// Files of channels: ciphertext by its hash, uploaded in parts, fetched by who reads the channel.
+// Files of channels and inboxes: ciphertext by its hash, uploaded in parts, fetched by who reads the channel or has the inbox.
 import { SottoError } from '../protocol/errors.ts';
 import type { BlobHash, ChannelId, RowId } from '../protocol/ids.ts';
 import {
@@ -11,9 +11,10 @@ import {
 } from '../protocol/limits.ts';
 import { type Answer, EVENT, encodePart, type Part, type RequestParams } from '../protocol/server.ts';
 import { binaryFrame } from '../protocol/websocket.ts';
-import { type Asker, mustWrite, placeIn } from './access.ts';
+import { type Asker, mustHaveRoom, mustWrite, placeWith } from './access.ts';
 import type { ServerContext } from './context.ts';
 import { refusedBy } from './notices.ts';
+import { checkRate } from './publish.ts';
 import type { UploadRow } from './rows.ts';
 
 /** Begins an upload, or goes on with one of the same bytes. Throws `quota.exceeded`. */
@@ -53,13 +54,14 @@ const beginInTurn = async (
   return { upload: row.id, receivedBytes: 0 };
 };
 
-// Who may not write may not bring files either. Into one's own inbox everybody may.
+// Who may not write may not bring files either. Into one's own inbox everybody may, into another's while it has room.
 const mustTake = async (
   context: ServerContext,
   { channel, member }: Pick<UploadRow, 'channel' | 'member'>,
 ): Promise<void> => {
-  const place = await placeIn(context, member, channel, 'read');
+  const place = await placeWith(context, member, channel);
   if (place !== undefined) mustWrite(context, place);
+  else if ((channel as string) !== member) await mustHaveRoom(context, channel);
 };
 
 /** Takes the next bytes of an upload of the asker's. Throws `file.unknown`, `file.offset` with what is here. */
@@ -77,7 +79,7 @@ export const takePart = async (
   return { receivedBytes: await blobs.part(row.id, part.offset, part.body) };
 };
 
-/** The upload is whole: from now on who reads the channel may fetch it. */
+/** The upload is whole: from now on who reads the channel, or has the inbox, may fetch it. */
 export const completeBlob = async (
   context: ServerContext,
   asker: Asker,
@@ -87,33 +89,40 @@ export const completeBlob = async (
 
 const completeInTurn = async (
   context: ServerContext,
-  { member }: Asker,
-  { channel, upload }: RequestParams<'blob.complete'>,
+  { member, place }: Asker,
+  { channel, upload, ttlSeconds }: RequestParams<'blob.complete'>,
 ): Promise<Answer<'blob.complete'>> => {
   const { store, blobs, clock } = context;
   const row = await store.getUpload(upload as RowId);
   if (row === undefined || row.member !== member.id || row.channel !== channel) throw new SottoError('file.unknown');
   await mustTake(context, row);
+  // It puts an event into the inbox of somebody else.
+  if (place === undefined && (channel as string) !== member.id) checkRate(context, member.id, 'direct');
   const now = clock.now();
+  const expiresAt = ttlSeconds === 0 ? 0 : now + ttlSeconds * 1000;
   // Never while collection takes the same bytes away.
   await context.uploading.run(row.hash, async () => {
     await store.putBlob(row.hash, { size: row.size, isWhole: false, now });
     await blobs.complete(row.id, { hash: row.hash, size: row.size });
     await store.putBlob(row.hash, { size: row.size, isWhole: true, now });
-    await refer(context, row);
+    await refer(context, row, expiresAt);
   });
   await store.removeUpload(row.id);
   return {};
 };
 
 // To hash a file takes a while: whether its member may still bring it is looked at again, against what is under way.
-const refer = async (context: ServerContext, { channel, member, hash }: UploadRow): Promise<void> => {
+const refer = async (
+  context: ServerContext,
+  { channel, member, hash }: UploadRow,
+  expiresAt: number,
+): Promise<void> => {
   const id = context.eventId();
   const body = new Uint8Array(Buffer.from(JSON.stringify({ what: 'file', hash })));
   for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
     const [head] = await context.log.heads([channel]);
     await mustTake(context, { channel, member });
-    const changes = [{ kind: 'file', hash, expiresAt: 0 }] as const;
+    const changes = [{ kind: 'file', hash, expiresAt }] as const;
     const checkedAt = head?.authoritySeq ?? 0;
     const outcome = await context.append({ channel, id, member, kind: EVENT.notice, body, checkedAt, changes });
     if (outcome.kind === 'refused') throw refusedBy(outcome.code);
@@ -122,16 +131,18 @@ const refer = async (context: ServerContext, { channel, member, hash }: UploadRo
   throw new SottoError('server.unavailable');
 };
 
-/** Sends bytes of a blob that the channel refers to, then the answer. Throws `file.unknown`. */
+/** Sends bytes of a blob that the channel or inbox refers to, then the answer. Throws `file.unknown`. */
 export const getBlob = async (
   context: ServerContext,
-  { peer }: Asker,
+  { peer, member, place }: Asker,
   { channel, hash, from, limit }: RequestParams<'blob.get'>,
   request: number,
 ): Promise<Answer<'blob.get'>> => {
   const name = hash as BlobHash;
   const reference = await context.store.getBlobRef(channel as ChannelId, name);
-  if (reference === undefined) throw new SottoError('file.unknown');
+  // What is in the inbox of another is for who brought it, and for nobody else.
+  const isOthers = place === undefined && channel !== member.id && reference?.member !== member.id;
+  if (reference === undefined || isOthers) throw new SottoError('file.unknown');
   const end = from + Math.min(limit, BLOB_PARTS_AHEAD_BYTES);
   let at = from;
   while (at < end && peer.isOpen) {

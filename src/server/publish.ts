@@ -10,12 +10,11 @@ import {
   EVENT_BODY_BYTES_MAX,
   EVENT_ID_AGE_MS_MAX,
   EVENT_ID_AHEAD_MS_MAX,
-  INBOX_EVENTS_MAX,
   STALE_TRIES_MAX,
 } from '../protocol/limits.ts';
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
 import { EVENT, type Publish } from '../protocol/server.ts';
-import { type Asker, mustWrite, placeIn, whyNotWrite } from './access.ts';
+import { type Asker, mustHaveRoom, mustWrite, placeIn, whyNotWrite } from './access.ts';
 import { type Change, changesAuthority } from './changes.ts';
 import type { ServerContext } from './context.ts';
 import type { Draft, Outcome } from './event-log.ts';
@@ -72,7 +71,8 @@ const begin = async (context: ServerContext, who: Publisher, wanted: Publish): P
   return { placed };
 };
 
-const checkRate = (context: ServerContext, member: MemberId, rate: 'publish' | 'direct'): void => {
+/** Counts what a member publishes. Throws `rate.limited`. */
+export const checkRate = (context: ServerContext, member: MemberId, rate: 'publish' | 'direct'): void => {
   const now = context.clock.monotonic();
   const wait = context.rates.burst.take(member, now) || context.rates[rate].take(member, now);
   if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
@@ -135,8 +135,7 @@ const contentOf = async (context: ServerContext, { member }: Publisher, wanted: 
 const directOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
   const to = await context.store.getMember(wanted.channel as string as MemberId);
   if (to === undefined || to.erasedAt !== null || to.banned) throw new SottoError('member.unknown');
-  const [head] = await context.log.heads([wanted.channel as ChannelId]);
-  if (head !== undefined && head.seq - head.prunedTo >= INBOX_EVENTS_MAX) throw new SottoError('inbox.full');
+  await mustHaveRoom(context, wanted.channel as ChannelId);
   const draft: Draft = {
     channel: wanted.channel as ChannelId,
     id: wanted.id as EventId,

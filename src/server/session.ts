@@ -1,7 +1,7 @@
 // One connection's conversation: greeting, log-in, then requests, each checked against the table of protocol/server.ts.
 
 import { type ErrorCode, expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
-import type { ChannelId, RowId } from '../protocol/ids.ts';
+import type { ChannelId, MemberId, RowId } from '../protocol/ids.ts';
 import { ASKED_AT_ONCE_MAX } from '../protocol/limits.ts';
 import {
   type AnyRequest,
@@ -13,7 +13,7 @@ import {
   REQUESTS,
 } from '../protocol/server.ts';
 import { CLOSE, textFrame } from '../protocol/websocket.ts';
-import { type Asker, mayCall, placeIn } from './access.ts';
+import { type Asker, mayCall, type Place, placeIn, placeWith } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';
 import { endTelling } from './endings.ts';
 import type { Outcome } from './event-log.ts';
@@ -151,11 +151,18 @@ const admit = async (context: ServerContext, peer: Peer, needs: Needs, channel: 
   if (needs.role === 'admin' && member.role === 'member') throw new SottoError('request.notAllowed');
   if (needs.role === 'owner' && member.role !== 'owner') throw new SottoError('request.notAllowed');
   if (needs.channel === undefined || channel === undefined) return { peer, session, member, place: undefined };
-  const place =
-    needs.channel === 'call'
-      ? await mayCall(context, member.id, channel as ChannelId)
-      : await placeIn(context, member.id, channel as ChannelId, needs.channel);
+  const place = await placeFor(context, needs.channel, member.id, channel as ChannelId);
   return { peer, session, member, place };
+};
+
+const placeFor = (
+  context: ServerContext,
+  right: NonNullable<Needs['channel']>,
+  member: MemberId,
+  channel: ChannelId,
+): Promise<Place | undefined> => {
+  if (right === 'call') return mayCall(context, member, channel);
+  return right === 'file' ? placeWith(context, member, channel) : placeIn(context, member, channel, right);
 };
 
 const answer = (context: ServerContext, peer: Peer, id: number, ask: () => Promise<object>): void => {

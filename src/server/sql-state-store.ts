@@ -94,6 +94,7 @@ const memberVerbs = (
       { sql: 'DELETE FROM second_factor WHERE member = ?', values },
       { sql: 'DELETE FROM read_marker WHERE member = ?', values },
       { sql: 'UPDATE upload SET expires_at = 0 WHERE member = ?', values },
+      { sql: 'DELETE FROM blob_ref WHERE channel = ?', values },
     ]);
   },
   listErasedWithBelongings: async (last, limit) => {
@@ -103,6 +104,7 @@ const memberVerbs = (
           OR EXISTS (SELECT 1 FROM second_factor f WHERE f.member = m.id)
           OR EXISTS (SELECT 1 FROM read_marker r WHERE r.member = m.id)
           OR EXISTS (SELECT 1 FROM upload u WHERE u.member = m.id AND u.expires_at > 0)
+          OR EXISTS (SELECT 1 FROM blob_ref b WHERE b.channel = m.id)
           OR EXISTS (SELECT 1 FROM channel_head h WHERE h.channel = m.id AND h.pruned_to < h.seq))
         ORDER BY id LIMIT ?`,
       values: [after(last), limit],

@@ -51,7 +51,7 @@ export interface StateStore {
   /** Without erased ones. */
   listMembers(after: MemberId | undefined, limit: number): Promise<readonly MemberRow[]>;
   countMembers(): Promise<number>;
-  /** Prekeys, second factor and read markers of a member who goes; their uploads expire at once. */
+  /** Prekeys, second factor, read markers and the references of the inbox of a member who goes; their uploads expire at once. */
   removeBelongings(member: MemberId): Promise<void>;
   /** Erased members of whom something is left that `removeBelongings` removes, or events in their inbox. */
   listErasedWithBelongings(after: MemberId | undefined, limit: number): Promise<readonly MemberId[]>;

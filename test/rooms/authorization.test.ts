@@ -1,5 +1,6 @@
 // Who is refused what: every request and every binary message, by everybody who may not, in every place. What is refused has
 // one answer, changes no byte of the database, and is told to nobody.
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { signLogin } from '../../src/crypto/member.ts';
 import { systemRandom } from '../../src/machine.ts';
@@ -23,57 +24,76 @@ const ROLES = ['member', 'admin', 'owner'] as const;
 type Role = (typeof ROLES)[number];
 const RANK: Record<Needs['role'], number> = { before: -1, member: 0, admin: 1, owner: 2 };
 
-/** What each place answers to who may only `see`, who must `read`, who would `write`, and who would `call`. */
+/** What each place answers to who may only `see`, who must `read`, who would fetch a `file`, `write`, and `call`. */
 const PLACES = {
   'a public channel of others': {
     see: 'ok',
     read: 'channel.notMember',
+    file: 'channel.notMember',
     write: 'channel.notMember',
     call: 'channel.notMember',
   },
   'a private channel of others': {
     see: 'channel.unknown',
     read: 'channel.unknown',
+    file: 'channel.unknown',
     write: 'channel.unknown',
     call: 'channel.unknown',
   },
   'a private channel that invited': {
     see: 'ok',
     read: 'channel.notMember',
+    file: 'channel.notMember',
     write: 'channel.notMember',
     call: 'channel.notMember',
   },
   'a public channel that banned': {
     see: 'channel.banned',
     read: 'channel.banned',
+    file: 'channel.banned',
     write: 'channel.banned',
     call: 'channel.banned',
   },
   'a private channel that banned': {
     see: 'channel.banned',
     read: 'channel.banned',
+    file: 'channel.banned',
     write: 'channel.banned',
     call: 'channel.banned',
   },
   'a private channel that removed': {
     see: 'channel.unknown',
     read: 'channel.unknown',
+    file: 'channel.unknown',
     write: 'channel.unknown',
     call: 'channel.unknown',
   },
-  'a channel that muted': { see: 'ok', read: 'ok', write: 'channel.muted', call: 'ok' },
-  'an archived channel': { see: 'ok', read: 'ok', write: 'channel.archived', call: 'ok' },
-  'a channel': { see: 'ok', read: 'ok', write: 'ok', call: 'ok' },
-  'one’s own inbox': { see: 'ok', read: 'ok', write: 'ok', call: 'channel.unknown' },
-  'another’s inbox': { see: 'channel.unknown', read: 'channel.unknown', write: 'channel.unknown', call: 'ok' },
-  'no channel': { see: 'channel.unknown', read: 'channel.unknown', write: 'channel.unknown', call: 'channel.unknown' },
+  'a channel that muted': { see: 'ok', read: 'ok', file: 'ok', write: 'channel.muted', call: 'ok' },
+  'an archived channel': { see: 'ok', read: 'ok', file: 'ok', write: 'channel.archived', call: 'ok' },
+  'a channel': { see: 'ok', read: 'ok', file: 'ok', write: 'ok', call: 'ok' },
+  'one’s own inbox': { see: 'ok', read: 'ok', file: 'ok', write: 'ok', call: 'channel.unknown' },
+  'another’s inbox': {
+    see: 'channel.unknown',
+    read: 'channel.unknown',
+    file: 'ok',
+    write: 'channel.unknown',
+    call: 'ok',
+  },
+  'no channel': {
+    see: 'channel.unknown',
+    read: 'channel.unknown',
+    file: 'channel.unknown',
+    write: 'channel.unknown',
+    call: 'channel.unknown',
+  },
   'the channel of the server': {
     see: 'channel.unknown',
     read: 'channel.unknown',
+    file: 'channel.unknown',
     write: 'channel.unknown',
     call: 'channel.unknown',
   },
-} as const satisfies Record<string, Record<'see' | 'read' | 'write' | 'call', Answer>>;
+} as const satisfies Record<string, Record<'see' | 'read' | 'file' | 'write' | 'call', Answer>>;
 type Place = keyof typeof PLACES;
 const PLACE_NAMES = Object.keys(PLACES) as Place[];
 
@@ -216,7 +236,7 @@ const ANSWERS: { readonly [Name in RequestName]?: (role: Role, place: Place | un
   'invite.revoke': () => 'invite.unknown',
   'channel.find': () => 'channel.unknown',
   typing: (_, place) => (place === 'one’s own inbox' ? 'channel.unknown' : 'ok'),
-  'blob.begin': (_, place) => (place === undefined ? 'ok' : PLACES[place].write),
+  'blob.begin': (_, place) => (place === undefined || place.includes('inbox') ? 'ok' : PLACES[place].write),
   'blob.complete': () => 'file.unknown',
   'blob.get': () => 'file.unknown',
   'log.search': (_, place) => (place === 'one’s own inbox' ? 'request.refused' : 'ok'),
@@ -488,6 +508,26 @@ describe('nobody is answered more than the table says', () => {
         })),
       ];
     });
+    expect(await wrong(steps)).toEqual([]);
+  });
+
+  test('to fetch what one member has brought into the inbox of another', async () => {
+    const channel = stranger.id;
+    const body = new Uint8Array(8).fill(5);
+    const hash = createHash('sha256').update(body).digest('hex');
+    const { upload } = await host.client.request('blob.begin', { channel, hash, sizeBytes: 8 });
+    await host.client.upload({ upload, offset: 0, body });
+    await host.client.request('blob.complete', { channel, upload });
+    const get = (who: Member, inbox: string) =>
+      answerOf(() => who.client.request('blob.get', { channel: inbox, hash, limit: 8 }));
+    expect([await get(stranger, channel), await get(host, channel)]).toEqual(['ok', 'ok']);
+    const steps = ROLES.flatMap((role): Step[] =>
+      [channel, people[role].id, host.id, rooms['a channel'].channel].map((inbox) => ({
+        what: `from ${inbox} as ${role}`,
+        want: 'file.unknown',
+        run: () => get(people[role], inbox),
+      })),
+    );
     expect(await wrong(steps)).toEqual([]);
   });
 

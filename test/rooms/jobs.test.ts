@@ -46,18 +46,37 @@ const find = async (who: Member, room: Room, query: string, more: { before?: num
 };
 
 /** Uploads bytes into a room; gives their hash. */
-const upload = async (who: Member, room: Room, bytes: Uint8Array<ArrayBuffer>): Promise<string> => {
-  const { channel } = room;
+const upload = async (
+  who: Member,
+  { channel }: { readonly channel: string },
+  bytes: Uint8Array<ArrayBuffer>,
+  ttlSeconds = 0,
+): Promise<string> => {
   const hash = createHash('sha256').update(bytes).digest('hex');
   const begun = await who.client.request('blob.begin', { channel, hash, sizeBytes: bytes.length });
   await who.client.upload({ upload: begun.upload, offset: 0, body: bytes });
-  await who.client.request('blob.complete', { channel, upload: begun.upload });
+  await who.client.request('blob.complete', { channel, upload: begun.upload, ttlSeconds });
   return hash;
 };
 
-const files = (): string[] =>
-  existsSync(hosted.paths.blobs)
-    ? (readdirSync(hosted.paths.blobs, { recursive: true }) as string[]).filter((name) => name.includes('/'))
+const codeOf = (step: Promise<unknown>): Promise<string> =>
+  step.then(
+    () => 'ok',
+    (error: SottoError) => error.code,
+  );
+
+/** What somebody gets who fetches a file: `ok` when it is all of it. */
+const fetched = (who: Member, channel: string, hash: string): Promise<string> => {
+  const parts: Uint8Array[] = [];
+  const fetching = who.client.fetch({ channel, hash, limit: 1e6 }, ({ body }) => parts.push(body));
+  return codeOf(
+    fetching.then(() => expect(createHash('sha256').update(Buffer.concat(parts)).digest('hex')).toBe(hash)),
+  );
+};
+
+const files = ({ paths } = hosted): string[] =>
+  existsSync(paths.blobs)
+    ? (readdirSync(paths.blobs, { recursive: true }) as string[]).filter((name) => name.includes('/'))
     : [];
 
 test('a body with a time of its own is gone after it: from the log, from memory and from the search', async () => {
@@ -198,6 +217,7 @@ test('an inbox takes what it has room for, and forgets what came long ago', asyn
   await dave.join();
   expect(await write()).toBe(INBOX_EVENTS_MAX);
   expect(await write()).toBe('inbox.full');
+  expect(await codeOf(upload(carol, { channel: inbox }, new Uint8Array(10)))).toBe('inbox.full');
   expect(await write(first)).toBe(1);
   await own.server.jobs.run('inboxes');
   expect(await write()).toBe('inbox.full');
@@ -207,6 +227,47 @@ test('an inbox takes what it has room for, and forgets what came long ago', asyn
   const { events, answer } = await dave.client.events('log.page', { channel: dave.id, after: 0 });
   expect([events.length, answer.head.prunedTo]).toEqual([1, INBOX_EVENTS_MAX]);
   await expect(own.store.check({ deep: false })).resolves.toMatchObject({ wrong: [] });
+});
+
+test('a file in an inbox is for its owner and for who brought it; it goes with its time, the inbox and its owner', async () => {
+  await using own = await Hosted.start();
+  const [carol, dave, eve] = [own.member('carol'), own.member('dave'), own.member('eve')];
+  for (const member of [carol, dave, eve]) await member.join();
+  const { channel: room } = await eve.create('eves');
+  const inbox = { channel: dave.id };
+  const bytes = new Uint8Array(20_000).fill(3);
+  const lasting = await upload(carol, inbox, bytes);
+  const short = await upload(carol, inbox, bytes.subarray(1), 60);
+  for (const who of [dave, carol]) expect(await fetched(who, dave.id, lasting)).toBe('ok');
+  for (const channel of [dave.id, eve.id, carol.id, room])
+    expect(await fetched(eve, channel, lasting)).toBe('file.unknown');
+  expect(await fetched(carol, carol.id, lasting)).toBe('file.unknown');
+  expect(await fetched(dave, dave.id, short)).toBe('ok');
+  own.shift(2 * 60_000);
+  await own.server.jobs.run('collect');
+  expect([await fetched(dave, dave.id, short), await fetched(dave, dave.id, lasting)]).toEqual(['file.unknown', 'ok']);
+  own.shift(INBOX_KEPT_MS);
+  await own.server.jobs.run('inboxes');
+  expect(await fetched(dave, dave.id, lasting)).toBe('file.unknown');
+  const last = await upload(carol, inbox, bytes.subarray(2));
+  const before = own.server.context.store.countFileBytes(carol.id);
+  await dave.client.request('member.erase', { confirm: dave.name });
+  expect([await before, await own.server.context.store.countFileBytes(carol.id)]).toEqual([19_998, 0]);
+  expect(await fetched(carol, dave.id, last)).toBe('channel.unknown');
+  expect(await codeOf(upload(carol, inbox, bytes.subarray(3)))).toBe('channel.unknown');
+  own.shift(DAY + HOUR);
+  await own.server.jobs.run('collect');
+  expect(files(own).filter((name) => [lasting, short, last].some((hash) => name.endsWith(hash)))).toEqual([]);
+  await expect(own.store.check({ deep: false })).resolves.toMatchObject({ wrong: [] });
+});
+
+test('a file into the inbox of another counts as a direct message', async () => {
+  await using own = await Hosted.start({ rates: { direct: { burst: 1, perSecond: 1e-6 } } });
+  const [carol, dave] = [own.member('carol'), own.member('dave')];
+  await carol.join();
+  await dave.join();
+  const put = (channel: string, n: number) => codeOf(upload(carol, { channel }, new Uint8Array(10).fill(n)));
+  expect([await put(dave.id, 1), await put(dave.id, 2), await put(carol.id, 3)]).toEqual(['ok', 'rate.limited', 'ok']);
 });
 
 test('a member makes so many channels; what is archived counts no more', async () => {
