@@ -14,12 +14,11 @@ import {
 } from '../protocol/limits.ts';
 import { decodeFrame, encodeFrame } from '../protocol/peer.ts';
 import { Blob } from '../store/blobs.ts';
-import { getChannel } from '../store/channels.ts';
 import { type FileRow, getFile } from '../store/files.ts';
 import { type Core, refuseLink } from './core.ts';
 import { noteProgress } from './files-rows.ts';
 import { checkMaySend } from './messages.ts';
-import { contactOf, conversationOf } from './names.ts';
+import { contactOf, conversationOf, serverOfRoom } from './names.ts';
 import { transferRoomFile } from './room-files.ts';
 
 const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000, 30_000, 60_000] as const;
@@ -175,8 +174,9 @@ export class Fetching {
 }
 
 const peerOf = (core: Core, { conversationId }: FileRow): Peer => {
-  const { contactId, channelRow } = conversationOf(core.db, conversationId);
-  return contactId === null ? { serverId: getChannel(core.db, channelRow ?? 0)?.serverId } : { contactId };
+  const conversation = conversationOf(core.db, conversationId);
+  const { contactId } = conversation;
+  return contactId === null ? { serverId: serverOfRoom(core.db, conversation) } : { contactId };
 };
 
 const isSame = (one: Peer, other: Peer): boolean =>

@@ -5,13 +5,16 @@ import { fileOf } from './files.ts';
 import type { Context, Handlers } from './methods.ts';
 import { conversationOf, findConversation, findFile } from './names.ts';
 import { fileObject } from './objects.ts';
+import { isSilentMember, openConversation } from './room-methods.ts';
 import { uselessWait } from './why.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 
 /** Answers about files. */
 export const FILE_METHODS = {
-  'file.list': ({ core }, params) => {
+  'file.list': async (context, params) => {
+    const { core } = context;
+    if (params.conversation !== undefined && (await isSilentMember(context, params.conversation))) return [];
     const conversation =
       params.conversation === undefined ? undefined : findConversation(core.db, params.conversation).id;
     const before = params.before === undefined ? LAST_ROW : findFile(core.db, params.before).id;
@@ -21,6 +24,7 @@ export const FILE_METHODS = {
   'file.send': async (context, params) => {
     const { core, files } = context;
     if (!params.path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
+    await openConversation(context, params.conversation);
     const row = await core.queue.call(() =>
       files.begin(findConversation(core.db, params.conversation), params.name ?? params.path),
     );
@@ -30,11 +34,14 @@ export const FILE_METHODS = {
     await core.queue.call(() => files.offer(row));
     return waitForFile(context, row, params);
   },
-  'file.open': ({ core, files }, { conversation, name }) =>
-    core.queue.call(() => {
+  'file.open': async (context, { conversation, name }) => {
+    const { core, files } = context;
+    await openConversation(context, conversation);
+    return core.queue.call(() => {
       const row = files.begin(findConversation(core.db, conversation), name);
       return { id: fileObject(core, fileOf(core, row)).id };
-    }),
+    });
+  },
   'file.write': ({ core, files }, { id, data }) =>
     core.queue.call(() => ({
       sizeBytes: files.write(findFile(core.db, id).id, Buffer.from(data, 'base64')),

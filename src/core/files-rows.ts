@@ -43,6 +43,15 @@ const failMessage = (core: Core, changes: Changes, file: FileRow, reason: string
   changes.event({ kind: 'message.failed', messageRow: message.id });
 };
 
+/** A file of mine is up, and so is the event that names it: nothing of it is kept here. */
+export const fileSent = (core: Core, changes: Changes, rowId: number): void => {
+  const file = getFile(core.db, rowId);
+  if (file === undefined) return;
+  patchFile(core.db, file.id, { state: 'done' });
+  changes.endedFiles.set(file.id, idOf(file.fileId));
+  changes.event({ kind: 'file.completed', fileRow: file.id });
+};
+
 /** Erases a transfer with the message that showed it: neither its name nor its key stays. */
 export const eraseFile = (core: Core, changes: Changes, rowId: number | null): void => {
   const file = rowId === null ? undefined : getFile(core.db, rowId);

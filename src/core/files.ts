@@ -19,7 +19,7 @@ import { checkMaySend } from './messages.ts';
 import { contactOf, conversationOf } from './names.ts';
 import { enqueue, hasRoom } from './outbox.ts';
 import { offerRoomFile } from './room-files.ts';
-import { checkRoomFile } from './room-messages.ts';
+import { checkRoomFetch, checkRoomFile } from './room-messages.ts';
 import { settingOf } from './settings.ts';
 
 /** Runs a task in the account's queue. */
@@ -129,12 +129,13 @@ export class Files {
 
   /**
    * Fetches an offered file, and saves it to `saveTo` once it is whole, if that is given. Throws `message.notYours`,
-   * `file.unknown`, `file.exists`, `quota.exceeded`; what comes later is told by the file.
+   * `contact.notAccepted`, `file.unknown`, `file.exists`, `quota.exceeded`; what comes later is told by the file.
    */
   fetch(row: FileRow, saveTo = '', options: { readonly overwrite: boolean } = { overwrite: false }): void {
     if (row.mine === 1) throw new SottoError('message.notYours', { message: 'This file is yours already' });
     if (row.state === 'cancelled' || row.state === 'failed')
       throw new SottoError('file.unknown', { message: `The file was ${row.state}: ${row.reason}` });
+    checkRoomFetch(this.#core, conversationOf(this.#core.db, row.conversationId));
     if (saveTo !== '') checkTarget(saveTo, options);
     const { db } = this.#core;
     const room = FILE_QUOTA_BYTES - keptBytes(db) - this.#spools.bytes;

@@ -17,7 +17,7 @@ import { FILE_METHODS } from './files-methods.ts';
 import { sendPing } from './heartbeat.ts';
 import { retryNow } from './links.ts';
 import { cancel, checkText, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
-import { checkName, findContact, findConversation, findMessage, messageIn } from './names.ts';
+import { checkName, findContact, findConversation, findMessage, messageIn, serverOfRoom } from './names.ts';
 import {
   contactDetail,
   contactObject,
@@ -43,7 +43,6 @@ import {
   resendRoom,
   roomMessage,
   sendRoomText,
-  serverOfRoom,
   typeInChannel,
 } from './room-messages.ts';
 import { isSilentMember, openConversation, ROOM_HANDLERS } from './room-methods.ts';
@@ -414,7 +413,7 @@ const whyNot = (
   timeoutMs: number | undefined,
 ): ErrorCode => {
   if (message.state === 'failed') return isErrorCode(message.reason) ? message.reason : 'contact.paused';
-  const server = serverOfRoom(core, conversation);
+  const server = serverOfRoom(core.db, conversation);
   if (server === undefined || timeoutMs !== 0 || message.state !== 'queued') return 'wait.timeout';
   // Who gives it no time is told at once that there is nobody to wait for.
   return core.rooms.get(server)?.state === 'online' ? 'wait.timeout' : 'server.unreachable';

@@ -4,7 +4,7 @@ import { idOf } from '../protocol/ids.ts';
 import { NAME_CHARS_MAX } from '../protocol/limits.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import type { Database } from '../sqlite/open.ts';
-import { getChannelName, listChannelsByName } from '../store/channels.ts';
+import { getChannel, getChannelName, listChannelsByName } from '../store/channels.ts';
 import { type ContactRow, getContact, getContactByAddress, getContactByName, listContacts } from '../store/contacts.ts';
 import {
   type ConversationRow,
@@ -126,6 +126,10 @@ export const conversationName = (db: Database, conversation: ConversationRow): s
   }
   return contactOf(db, conversation).name;
 };
+
+/** The server row of a conversation in a channel or with a member. */
+export const serverOfRoom = (db: Database, { channelRow, memberRow }: ConversationRow): number | undefined =>
+  channelRow === null ? getMember(db, memberRow ?? 0)?.serverId : getChannel(db, channelRow)?.serverId;
 
 /** The conversation of a message or file. */
 export const conversationOf = (db: Database, id: number): ConversationRow => {

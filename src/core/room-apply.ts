@@ -13,7 +13,6 @@ import {
   getConversationOfChannel,
   patchConversation,
 } from '../store/conversations.ts';
-import { patchFile } from '../store/files.ts';
 import { getMember, type MemberRow } from '../store/members.ts';
 import {
   countPins,
@@ -32,7 +31,7 @@ import {
 import { getPendingById, removePending } from '../store/room-events.ts';
 import type { ServerRow } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
-import { eraseFile } from './files-rows.ts';
+import { eraseFile, fileSent } from './files-rows.ts';
 import { putRoomFile } from './room-files.ts';
 
 /** Where something happens in a room. */
@@ -113,11 +112,7 @@ const applyFile = (scene: RoomScene, given: Given, content: Extract<Content, { k
   const { id } = given.event;
   const known = applyKnown(scene, given, content);
   if (known !== undefined) {
-    if (known.isPlaced && known.fileId !== null) {
-      patchFile(core.db, known.fileId, { state: 'done' });
-      changes.endedFiles.set(known.fileId, id);
-      tell(scene, { kind: 'file.completed', fileRow: known.fileId });
-    }
+    if (known.isPlaced && known.fileId !== null) fileSent(core, changes, known.fileId);
     return { kind: 'file', value: '', messageRow: known.id };
   }
   const fileId = putRoomFile(core, changes, conversationOfChannel(core, channel), { id, content });

@@ -8,7 +8,7 @@ import type { Changes, Core } from './core.ts';
 import { enqueueRoom } from './room-outbox.ts';
 import { otherDevices } from './room-sessions.ts';
 
-const SAID: ReadonlySet<string> = new Set<Said['kind']>(['text', 'edit', 'delete', 'react', 'pin']);
+const SAID: ReadonlySet<string> = new Set<Said['kind']>(['text', 'file', 'edit', 'delete', 'react', 'pin']);
 const isSaid = (direct: Direct): direct is Said => SAID.has(direct.kind);
 
 /** Tells my other devices something; nothing happens where this is the only one. Throws `outbox.full`. */
@@ -33,7 +33,7 @@ export const mirror = (core: Core, changes: Changes, row: RoomOutboxRow): void =
   const member = getMember(core.db, row.memberRow ?? 0);
   const server = getServer(core.db, row.serverId);
   if (!isSaid(direct) || member === undefined || server === undefined) return;
-  const content = direct.kind === 'text' ? { ...direct, id: direct.id ?? idOf(row.eventId) } : direct;
+  const content = 'sentAt' in direct ? { ...direct, id: direct.id ?? idOf(row.eventId) } : direct;
   tellOwnDevices(
     core,
     changes,

@@ -1,30 +1,29 @@
-// Files in channels: ciphertext goes up to the server under its hash, then the signed event that names it; readers fetch it there.
+// Files in channels and with members: ciphertext goes up to the server under its hash, then the event that names it; readers fetch it there.
 import { chunkCount, hashChunk, rootOf, SEALED_CHUNK_BYTES, sealedBytes } from '../crypto/file-chunks.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
-import { idBytes, idOf } from '../protocol/ids.ts';
+import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
 import { BLOB_PARTS_AHEAD_BYTES } from '../protocol/limits.ts';
 import type { Content } from '../protocol/room-content.ts';
 import { Blob } from '../store/blobs.ts';
 import { getChannel } from '../store/channels.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
-import { type FileRow, getFile, patchFile, putFile } from '../store/files.ts';
-import { getMemberById } from '../store/members.ts';
+import { type FileRow, getFile, listFilesByIdRange, patchFile, putFile } from '../store/files.ts';
+import { getMember, getMemberById, patchMember } from '../store/members.ts';
 import { getMessageById, putMessage } from '../store/messages.ts';
 import { listRoomOutboxOfMessage } from '../store/room-outbox.ts';
 import { getServer } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { noteProgress } from './files-rows.ts';
-import { conversationOf } from './names.ts';
+import { conversationOf, serverOfRoom } from './names.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { enqueueRoom } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
 
-/** Puts a spooled file and its message into a channel; the bytes go first, the event that names them after. */
+/** Puts a spooled file and its message into a room; the bytes go first, the event that names them after. */
 export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void => {
   const { db } = core;
   const conversation = conversationOf(db, file.conversationId);
-  const channel = getChannel(db, conversation.channelRow ?? 0);
-  const server = getServer(db, channel?.serverId ?? 0);
+  const server = getServer(db, serverOfRoom(db, conversation) ?? 0);
   const me = server === undefined ? undefined : getMemberById(db, server.id, server.memberId);
   const expiresMs = settingOf(db, 'messages.expiresMs', idOf(conversation.uid));
   patchFile(db, file.id, { size: file.size, root: file.root, blob: file.blob, state: 'active' });
@@ -44,6 +43,8 @@ export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void
     fileId: file.id,
     memberRow: me?.id ?? null,
   });
+  // To write to somebody is to let them write.
+  if (conversation.memberRow !== null) patchMember(db, conversation.memberRow, { request: 'accepted' });
   patchConversation(db, conversation.id, { lastAt: changes.at, archived: 0 });
   changes.event({ kind: 'message.queued', messageRow });
 };
@@ -52,21 +53,34 @@ type Attempt = { readonly signal: AbortSignal; readonly progressed: () => void }
 
 /** One attempt to bring the rest of a file of mine to the server, or to fetch the rest of another one. Throws what stands in the way. */
 export const transferRoomFile = async (core: Core, row: FileRow, attempt: Attempt): Promise<void> => {
-  const conversation = conversationOf(core.db, row.conversationId);
-  const channel = getChannel(core.db, conversation.channelRow ?? 0);
-  const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);
-  if (channel === undefined) throw new SottoError('channel.unknown');
-  if (connection?.state !== 'online') throw new SottoError('server.unreachable');
-  const to = { connection, channel: idOf(channel.channelId), channelRow: channel.id, serverId: channel.serverId };
-  if (row.mine === 1) await upload(core, row, to, attempt);
-  else await fetchRest(core, row, to, attempt);
+  const way = wayOf(core, row);
+  if (row.mine === 1) await upload(core, row, way, attempt);
+  else await fetchRest(core, row, way, attempt);
 };
 
-const upload = async (core: Core, row: FileRow, to: Way, { signal, progressed }: Attempt): Promise<void> => {
+/** Where the bytes of a file are: in its channel, or in the inbox of the member whom it is for. */
+const wayOf = (core: Core, row: FileRow): Way => {
+  const { db } = core;
+  const conversation = conversationOf(db, row.conversationId);
+  const channel = conversation.channelRow === null ? undefined : getChannel(db, conversation.channelRow);
+  const member = conversation.memberRow === null ? undefined : getMember(db, conversation.memberRow);
+  const serverId = channel?.serverId ?? member?.serverId;
+  if (serverId === undefined) throw new SottoError('channel.unknown');
+  const connection = core.rooms.get(serverId);
+  if (connection?.state !== 'online') throw new SottoError('server.unreachable');
+  if (channel !== undefined)
+    return { connection, channel: idOf(channel.channelId), to: { serverId, channelRow: channel.id } };
+  if (member === undefined) throw new SottoError('member.unknown');
+  const isMine = getMessageById(db, row.conversationId, row.fileId)?.mine === 1;
+  const inbox = idOf(isMine ? member.memberId : connection.row.memberId);
+  return { connection, channel: inbox, to: { serverId, memberRow: member.id } };
+};
+
+const upload = async (core: Core, row: FileRow, way: Way, { signal, progressed }: Attempt): Promise<void> => {
   const message = getMessageById(core.db, row.conversationId, row.fileId);
   // It is up, and its event waits or has gone.
   if (message === undefined || listRoomOutboxOfMessage(core.db, message.id).length > 0) return;
-  const { connection, channel } = to;
+  const { connection, channel, to } = way;
   const count = chunkCount(row.size);
   using blob = Blob.open(core.filesDir, idOf(row.fileId));
   if (blob === undefined) throw new SottoError('file.unknown');
@@ -84,34 +98,29 @@ const upload = async (core: Core, row: FileRow, to: Way, { signal, progressed }:
     progressed();
     if (index % PROGRESS_CHUNKS === 0) core.queue.post(() => noteProgress(core, row.id, index + 1));
   }
-  await connection.request('blob.complete', { channel, upload: begun.upload });
+  const { expiresMs } = message;
+  const ttl = expiresMs === null ? {} : { ttl: Math.ceil(expiresMs / 1000) };
+  await connection.request('blob.complete', { channel, upload: begun.upload, ttlSeconds: ttl.ttl ?? 0 });
   await core.queue.call(() => {
     // It may have been taken back meanwhile.
     if (signal.aborted || getFile(core.db, row.id)?.state !== 'active') return;
     commit(core, (changes) => {
       patchFile(core.db, row.id, { chunks: count });
-      const { expiresMs } = message;
-      const ends = expiresMs === null ? {} : { expiresMs };
-      enqueueRoom(
-        core,
-        changes,
-        { serverId: to.serverId, channelRow: to.channelRow },
-        { ...contentOf(row), ...ends },
-        {
-          eventId: row.fileId,
-          messageRow: message.id,
-          ...(expiresMs === null ? {} : { ttl: Math.ceil(expiresMs / 1000) }),
-        },
-      );
+      const content = {
+        ...contentOf(row),
+        ...('memberRow' in to ? { id: idOf<MessageId>(row.fileId) } : {}),
+        ...(expiresMs === null ? {} : { expiresMs }),
+      };
+      enqueueRoom(core, changes, to, content, { eventId: row.fileId, messageRow: message.id, ...ttl });
     });
   });
 };
 
-const fetchRest = async (core: Core, row: FileRow, to: Way, { signal, progressed }: Attempt): Promise<void> => {
+const fetchRest = async (core: Core, row: FileRow, way: Way, { signal, progressed }: Attempt): Promise<void> => {
   const count = chunkCount(row.size);
   using blob = Blob.make(core.filesDir, idOf(row.fileId));
   for (let done = row.chunks; done < count && !signal.aborted; ) {
-    const taken = await fetchSome(row, to, { blob, from: done });
+    const taken = await fetchSome(row, way, { blob, from: done });
     if (taken.chunks > 0) {
       // Half a chunk is fetched again: what is noted is whole, and on disk.
       await core.queue.beside(blob.sync());
@@ -177,14 +186,16 @@ const hashOf = (row: FileRow): string => Buffer.from(row.blob ?? []).toString('h
 
 const PROGRESS_CHUNKS = 32;
 
+type Offer = Extract<Content, { kind: 'file' }>;
+
 type Way = {
   readonly connection: RoomConnection;
+  /** The id of the channel or inbox. */
   readonly channel: string;
-  readonly channelRow: number;
-  readonly serverId: number;
+  readonly to: { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
 };
 
-const contentOf = (row: FileRow): Content => ({
+const contentOf = (row: FileRow): Offer => ({
   kind: 'file',
   name: row.name,
   sizeBytes: row.size,
@@ -194,16 +205,18 @@ const contentOf = (row: FileRow): Content => ({
   sentAt: row.createdAt,
 });
 
-/** Keeps a file that a channel's event names: it is fetched when the user says so. Gives its row. */
+/** Keeps a file that somebody offers in a room: it is fetched when the user says so. Gives its row; undefined for one that cannot be kept. */
 export const putRoomFile = (
   core: Core,
   changes: Changes,
   conversation: ConversationRow,
-  given: { readonly id: string; readonly content: Extract<Content, { kind: 'file' }> },
+  given: { readonly id: string; readonly content: Omit<Offer, 'replyTo' | 'thread'> },
 ): number | undefined => {
   const { id, content } = given;
   const [blob, other] = content.blobs.map((text) => new Uint8Array(Buffer.from(text, 'base64')));
   if (blob === undefined || other !== undefined) return undefined;
+  // What is kept lies under this id: it is nobody else's.
+  if (listFilesByIdRange(core.db, idBytes(id), idBytes(id), 1).length > 0) return undefined;
   return putFile(core.db, {
     fileId: idBytes(id),
     conversationId: conversation.id,

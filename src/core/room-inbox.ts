@@ -35,7 +35,9 @@ import {
 } from '../store/messages.ts';
 import { patchServer, putPreKeys } from '../store/servers.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
+import { eraseFile } from './files-rows.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { putRoomFile } from './room-files.ts';
 import { takeKey } from './room-keys.ts';
 import { retryPending } from './room-pending.ts';
 import { markReadUpTo } from './room-read.ts';
@@ -195,10 +197,13 @@ const applyDirect = (scene: DirectScene, direct: Exclude<Direct, Own> | { readon
   const mine = scene.isMine ? 1 : 0;
   switch (direct.kind) {
     case 'text':
-      return applyText(scene, direct);
+      return applyNew(scene, direct, direct.text);
+    case 'file':
+      return applyNew(scene, direct, direct.name);
     case 'edit':
       return change(scene, direct.target, (row) => {
-        if (row.mine !== mine || direct.number <= row.editNumber || direct.number > EDITS_PER_MESSAGE_MAX) return;
+        if (row.mine !== mine || row.fileId !== null || direct.number <= row.editNumber) return;
+        if (direct.number > EDITS_PER_MESSAGE_MAX) return;
         editMessage(scene.core.db, row, direct.text, { number: direct.number, at: scene.event.at });
         scene.changes.erased = true;
         scene.changes.event({ kind: 'message.edited', messageRow: row.id, memberRow: scene.member.id });
@@ -208,6 +213,7 @@ const applyDirect = (scene: DirectScene, direct: Exclude<Direct, Own> | { readon
         if (row.mine !== mine) return;
         if (row.unread === 1) addUnread(scene.core.db, row.conversationId, -1);
         deleteMessage(scene.core.db, row, scene.changes.at);
+        eraseFile(scene.core, scene.changes, row.fileId);
         scene.changes.erased = true;
         scene.changes.event({ kind: 'message.deleted', messageRow: row.id, subject: direct.target });
       });
@@ -242,11 +248,17 @@ const applyDirect = (scene: DirectScene, direct: Exclude<Direct, Own> | { readon
   }
 };
 
-const applyText = (scene: DirectScene, direct: Extract<Direct, { kind: 'text' }>): void => {
+/** A message with its body: a text, or a file with its name. */
+const applyNew = (scene: DirectScene, direct: Extract<Direct, { kind: 'text' | 'file' }>, body: string): void => {
   const { core, changes, member, author, isMine, event } = scene;
   const conversation = ensureConversation(core, changes, member);
   const messageId = idBytes(direct.id ?? event.id);
   if (getMessageById(core.db, conversation.id, messageId) !== undefined) return;
+  const fileId =
+    direct.kind === 'file'
+      ? putRoomFile(core, changes, conversation, { id: idOf(messageId), content: direct })
+      : undefined;
+  if (direct.kind === 'file' && fileId === undefined) return;
   // To write to somebody is to let them write.
   if (isMine) patchMember(core.db, member.id, { request: 'accepted' });
   // Somebody we have never written to: what they say is here, and they hear nothing of us before we have answered.
@@ -260,19 +272,20 @@ const applyText = (scene: DirectScene, direct: Extract<Direct, { kind: 'text' }>
     conversationId: conversation.id,
     messageId,
     mine: isMine ? 1 : 0,
-    body: direct.text,
+    body,
     state: isMine ? 'sent' : 'received',
     sentAt: direct.sentAt,
     receivedAt: isMine ? null : changes.at,
     unread: isMine ? 0 : 1,
-    replyTo: direct.replyTo === undefined ? null : idBytes(direct.replyTo),
+    replyTo: direct.kind === 'file' || direct.replyTo === undefined ? null : idBytes(direct.replyTo),
     expiresMs: direct.expiresMs ?? null,
     expiresFrom: 'delivery',
     expiresAt,
-    fileId: null,
+    fileId: fileId ?? null,
     memberRow: author.id,
     seq: isMine ? null : event.seq,
   });
+  if (fileId !== undefined) changes.event({ kind: 'file.offered', fileRow: fileId });
   if (isMine) {
     patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0 });
     changes.event({ kind: 'message.sent', messageRow: row });

@@ -30,7 +30,7 @@ import {
   removeReaction,
 } from '../store/messages.ts';
 import { listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
-import { getServer, type ServerRow } from '../store/servers.ts';
+import { getServer, labelOf, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { endFile, eraseFile } from './files-rows.ts';
@@ -88,10 +88,15 @@ const muted = ({ name }: ChannelRow, untilAt: number): SottoError => {
 };
 
 /** Throws when no file may be put there, with the reason. */
-export const checkRoomFile = (core: Core, conversation: ConversationRow): void => {
-  placeOf(core, conversation);
-  if (conversation.channelRow === null)
-    throw new SottoError('params.invalid', { message: 'Files go to contacts and channels' });
+export const checkRoomFile = (core: Core, conversation: ConversationRow): void => void placeOf(core, conversation);
+
+/** Throws when a file of a room is not to be fetched: one of a member whom I have not let in. */
+export const checkRoomFetch = (core: Core, { memberRow }: ConversationRow): void => {
+  const member = memberRow === null ? undefined : getMember(core.db, memberRow);
+  if (member === undefined || member.request === 'accepted') return;
+  throw new SottoError('contact.notAccepted', {
+    message: `${member.name} waits for your answer: sotto member accept ${asWord(member.name)}@${asWord(labelOf(core.db, member.serverId) ?? '')}`,
+  });
 };
 
 /** Throws `params.invalid` for a setting of a room that rooms do not know. */
@@ -102,10 +107,6 @@ export const checkRoomSetting = (core: Core, reference: string | undefined, key:
 
 const endsWhenRead = (): SottoError =>
   new SottoError('params.invalid', { message: 'In rooms a message ends so long after it was sent, read or not' });
-
-/** The server row of a conversation in a channel or with a member. */
-export const serverOfRoom = (core: Core, { channelRow, memberRow }: ConversationRow): number | undefined =>
-  channelRow === null ? getMember(core.db, memberRow ?? 0)?.serverId : getChannel(core.db, channelRow)?.serverId;
 
 /** Puts a text into the outbox of a room; when this returns it is committed there. Gives the message's row id. */
 export const sendRoomText = (core: Core, conversation: ConversationRow, params: Params<'message.send'>): number => {

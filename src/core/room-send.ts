@@ -9,6 +9,7 @@ import { SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN, STALE_TRIES_MAX } from '../pr
 import { type Direct, isOwn } from '../protocol/room-direct.ts';
 import { EVENT, type Placed } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
+import { getFile } from '../store/files.ts';
 import { getMember } from '../store/members.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
 import {
@@ -23,6 +24,7 @@ import {
 } from '../store/room-outbox.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
+import { endFile, fileSent } from './files-rows.ts';
 import type { RoomScene } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { mirror } from './room-devices.ts';
@@ -350,6 +352,7 @@ const answered = (core: Core, id: number, published: Placed): void =>
         ...(row.channelRow === null ? {} : { seq: published.seq }),
       });
       changes.event({ kind: 'message.sent', messageRow: message.id });
+      if (row.channelRow === null && message.fileId !== null) fileSent(core, changes, message.fileId);
     }
     if (row.channelRow === null) {
       removeRoomOutbox(core.db, id);
@@ -396,4 +399,6 @@ export const roomGiveUp = (core: Core, changes: Changes, id: number, reason: str
   if (message === undefined || message.state !== 'queued') return;
   patchMessage(core.db, message.id, { state: 'failed', reason });
   changes.event({ kind: 'message.failed', messageRow: message.id });
+  const file = message.fileId === null ? undefined : getFile(core.db, message.fileId);
+  if (file !== undefined) endFile(core, changes, file, { state: 'failed', reason });
 };

@@ -1,7 +1,15 @@
 // The smallest parts of schemas: ids, counts, texts and bytes as they stand in JSON from outside, each with its limit.
 import { z } from 'zod';
 import { ID_PATTERN } from './ids.ts';
-import { EXPIRY_MS_MAX, EXPIRY_MS_MIN, FILE_NAME_BYTES_MAX, REACTION_CHARS_MAX, TEXT_BYTES_MAX } from './limits.ts';
+import {
+  EXPIRY_MS_MAX,
+  EXPIRY_MS_MIN,
+  FILE_BLOBS_MAX,
+  FILE_BYTES_MAX,
+  FILE_NAME_BYTES_MAX,
+  REACTION_CHARS_MAX,
+  TEXT_BYTES_MAX,
+} from './limits.ts';
 
 const bytesAtMost = (max: number) => (text: string) => Buffer.byteLength(text) <= max;
 
@@ -29,3 +37,16 @@ export const editNumber = z.number().int().min(1).max(1_000_000);
 export const emoji = z.string().min(1).max(REACTION_CHARS_MAX).refine(wellFormed);
 export const expiresMs = z.number().int().min(EXPIRY_MS_MIN).max(EXPIRY_MS_MAX);
 export const fileName = z.string().min(1).refine(bytesAtMost(FILE_NAME_BYTES_MAX)).refine(wellFormed);
+
+/** What a room is told of a file whose ciphertext is on the server. */
+export const fileOffer = {
+  kind: z.literal('file'),
+  name: fileName,
+  sizeBytes: z.number().int().min(0).max(FILE_BYTES_MAX),
+  key: key32,
+  root: key32,
+  /** SHA-256 of each uploaded piece of ciphertext, in order. */
+  blobs: z.array(key32).min(1).max(FILE_BLOBS_MAX),
+  sentAt: count,
+  expiresMs: expiresMs.optional(),
+};

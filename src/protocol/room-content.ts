@@ -7,7 +7,7 @@ import {
   editNumber,
   emoji,
   expiresMs,
-  fileName,
+  fileOffer,
   id as hexId,
   key32,
   text,
@@ -23,8 +23,6 @@ import {
   CHANNEL_FIRST_MEMBERS_MAX,
   CHANNEL_NAME_CHARS_MAX,
   EVENT_CONTENT_BYTES_MAX,
-  FILE_BLOBS_MAX,
-  FILE_BYTES_MAX,
   MENTIONS_MAX,
   RETENTION_MS_MAX,
   RETENTION_MS_MIN,
@@ -74,19 +72,7 @@ const ContentSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('react'), target: event, emoji, on: z.boolean() }),
   z.object({ kind: z.literal('pin'), target: event, on: z.boolean() }),
   z.object({ kind: z.literal('topic'), text: z.string().max(TOPIC_CHARS_MAX).refine(wellFormed) }),
-  z.object({
-    kind: z.literal('file'),
-    name: fileName,
-    sizeBytes: z.number().int().min(0).max(FILE_BYTES_MAX),
-    key: key32,
-    root: key32,
-    /** SHA-256 of each uploaded piece of ciphertext, in order. */
-    blobs: z.array(key32).min(1).max(FILE_BLOBS_MAX),
-    sentAt: count,
-    replyTo: event.optional(),
-    thread: event.optional(),
-    expiresMs: expiresMs.optional(),
-  }),
+  z.object({ ...fileOffer, replyTo: event.optional(), thread: event.optional() }),
   z.object({ kind: z.literal('call.started'), call: hexId }),
 ]);
 export type Content = z.infer<typeof ContentSchema>;

@@ -1,7 +1,7 @@
 // What members say to each other's devices inside Signal sessions, and how one event carries it to all devices of a member.
 import { z } from 'zod';
 import { ProtocolError } from './errors.ts';
-import { base64, count, editNumber, emoji, expiresMs, id, text } from './fields.ts';
+import { base64, count, editNumber, emoji, expiresMs, fileOffer, id, text } from './fields.ts';
 import { type DeviceId, ID_BYTES, idBytes, idOf } from './ids.ts';
 import { DEVICES_MAX, HISTORY_PART_BYTES_MAX, RECEIPT_TARGETS_MAX } from './limits.ts';
 import { parseJsonBytes } from './strict-json.ts';
@@ -16,6 +16,8 @@ const SAID = [
     replyTo: id.optional(),
     expiresMs: expiresMs.optional(),
   }),
+  /** A file: its ciphertext is brought into the inbox it is for. */
+  z.object({ ...fileOffer, id: id.optional() }),
   z.object({ kind: z.literal('edit'), target: id, number: editNumber, text }),
   z.object({ kind: z.literal('delete'), target: id }),
   z.object({ kind: z.literal('react'), target: id, emoji, on: z.boolean() }),

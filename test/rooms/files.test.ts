@@ -1,7 +1,8 @@
-// Files in channels: many at once, a server that is away, a disk that is full, one that is taken back, and after a restore.
+// Files in channels and with members: many at once, a server that is away, a disk that is full, one that is taken back, one of a
+// stranger, for other devices, and after a restore.
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pathsOf } from '../daemon/furnished.ts';
 import { Guest, House } from './house.ts';
 
@@ -16,64 +17,126 @@ beforeAll(async () => {
   await alice.call('channel.create', { name: '#files', encryption: 'members' });
   await alice.call('channel.invite', { channel: '#files', member: 'bob' });
   await bob.call('channel.join', { channel: '#files' });
+  await bob.say('alice@home', 'come in');
 });
 afterAll(() => house[Symbol.asyncDispose]());
 
 const bytesOf = (size: number, seed: number) => Buffer.alloc(size).map((_, i) => (i * 31 + seed) % 251);
 
-/** Writes a file of this size and sends it to the channel. */
-const send = async (guest: Guest, name: string, size: number) => {
+/** Writes a file of this size and sends it. */
+const send = async (guest: Guest, conversation: string, name: string, size: number) => {
   const path = join(dir, name);
   writeFileSync(path, bytesOf(size, name.length));
-  return (await guest.call('file.send', { conversation: '#files', path })).file;
+  return (await guest.call('file.send', { conversation, path })).file;
 };
 
-const offered = (guest: Guest, name: string) =>
+const listed = (guest: Guest, conversation: string) => guest.call('file.list', { conversation });
+
+const offered = (guest: Guest, conversation: string, name: string) =>
   guest.sees(`the offer of ${name}`, async () =>
-    (await guest.call('file.list', { conversation: '#files' })).find((file) => file.name === name),
+    (await listed(guest, conversation)).find((file) => file.name === name),
   );
 
-const saved = async (guest: Guest, name: string, size: number) => {
+const saved = async (guest: Guest, conversation: string, name: string, size: number) => {
   const path = join(dir, `${guest.name}-${name}`);
-  const { id } = await offered(guest, name);
+  const { id } = await offered(guest, conversation, name);
   const { reached } = await guest.call('file.save', { id, path, wait: 'done' });
   expect([reached, readFileSync(path).equals(bytesOf(size, name.length))]).toEqual([true, true]);
 };
 
-test('many at once, sent while the server is away, go up when it is back, and come down whole', async () => {
-  await house.server.stop();
-  const names = Array.from({ length: 6 }, (_, i) => `away-${'x'.repeat(i)}`);
-  for (const [i, name] of names.entries()) await send(alice, name, 100_000 * i);
-  await house.server.start();
-  for (const [i, name] of names.entries()) await saved(bob, name, 100_000 * i);
+describe.each([
+  ['channel', '#files', '#files'],
+  ['member', 'bob@home', 'alice@home'],
+])('with a %s', (kind, ours, theirs) => {
+  const named = (name: string) => `${kind}-${name}`;
+
+  test('many at once, sent while the server is away, go up when it is back, and come down whole', async () => {
+    await house.server.stop();
+    const names = Array.from({ length: 6 }, (_, i) => named(`away-${'x'.repeat(i)}`));
+    const sent = [];
+    for (const [i, name] of names.entries()) sent.push(await send(alice, ours, name, 100_000 * i));
+    await house.server.start();
+    for (const [i, name] of names.entries()) await saved(bob, theirs, name, 100_000 * i);
+    for (const { id } of sent)
+      await alice.sees('that it is up', async () => (await alice.call('file.show', { id })).state === 'done');
+    expect((await bob.call('message.search', { query: named('away') })).messages).not.toEqual([]);
+  });
+
+  test('a disk that is full while a file is fetched is told, ends nothing, and the file comes once there is room', async () => {
+    await send(alice, ours, named('full'), 3_000_000);
+    const { id } = await offered(bob, theirs, named('full'));
+    const kept = join(pathsOf(bob.user).filesDir, id);
+    mkdirSync(join(kept, '..'), { recursive: true });
+    symlinkSync('/dev/full', kept);
+    const path = join(dir, `bob-${named('full')}`);
+    await expect(bob.call('file.save', { id, path, wait: 'done' })).rejects.toMatchObject({ code: 'disk.full' });
+    rmSync(kept);
+    await saved(bob, theirs, named('full'), 3_000_000);
+  });
+
+  test('a file that is taken back before it is up never comes, and its message has failed', async () => {
+    await house.server.stop();
+    const { id } = await send(alice, ours, named('regretted'), 50_000);
+    await alice.call('file.cancel', { id });
+    expect(await alice.call('message.show', { id })).toMatchObject({ state: 'failed', reason: 'cancelled' });
+    await house.server.start();
+    await send(alice, ours, named('after'), 10);
+    await saved(bob, theirs, named('after'), 10);
+    expect((await bob.messages(theirs)).some(({ body }) => body === named('regretted'))).toBe(false);
+  });
 });
 
-test('a disk that is full while a file is fetched is told, ends nothing, and the file comes once there is room', async () => {
-  await send(alice, 'full', 3_000_000);
-  const { id } = await offered(bob, 'full');
-  const kept = join(pathsOf(bob.user).filesDir, id);
-  mkdirSync(join(kept, '..'), { recursive: true });
-  symlinkSync('/dev/full', kept);
-  const path = join(dir, 'bob-full');
-  await expect(bob.call('file.save', { id, path, wait: 'done' })).rejects.toMatchObject({ code: 'disk.full' });
-  rmSync(kept);
-  await saved(bob, 'full', 3_000_000);
+test('a file of a stranger is part of the request, and is fetched once they are let in; who is rejected offers nothing', async () => {
+  const carol = await house.guest('carol');
+  await carol.call('server.join', { link: await alice.invite(), name: 'carol', label: 'home' });
+  expect(await listed(carol, 'alice@home')).toEqual([]);
+  await carol.user.ok('file', 'send', 'alice@home', '-', '--name', 'strange', { input: 'from a pipe' });
+  const { id } = await offered(alice, 'carol@home', 'strange');
+  expect(await alice.call('conversation.show', { conversation: 'carol@home' })).toMatchObject({ unread: 1 });
+  expect(await alice.call('member.show', { member: 'carol@home' })).toMatchObject({ request: 'open' });
+  const path = join(dir, 'strange');
+  expect(await alice.refused('file.save', { id, path })).toBe('contact.notAccepted');
+  expect(await alice.refused('file.fetch', { id })).toBe('contact.notAccepted');
+  expect((await alice.call('file.show', { id })).state).toBe('offered');
+  await alice.call('member.accept', { member: 'carol@home' });
+  expect((await alice.user.run('file', 'save', id, '-', { json: false })).out).toBe('from a pipe');
+  await alice.call('member.reject', { member: 'carol@home' });
+  expect(await alice.refused('file.fetch', { id })).toBe('contact.notAccepted');
+  await carol.user.ok('file', 'send', 'alice@home', '-', '--name', 'again', '--wait', 'done', { input: 'once more' });
+  await bob.say('alice@home', 'after carol');
+  await alice.reads('bob@home', 'after carol');
+  expect((await listed(alice, 'carol@home')).map(({ name }) => name)).toEqual(['strange']);
 });
 
-test('a file that is taken back before it is up never comes, and its message has failed', async () => {
-  await house.server.stop();
-  const { id } = await send(alice, 'regretted', 50_000);
-  await alice.call('file.cancel', { id });
-  expect(await alice.call('message.show', { id })).toMatchObject({ state: 'failed', reason: 'cancelled' });
-  await house.server.start();
-  await send(alice, 'after', 10);
-  await saved(bob, 'after', 10);
-  expect((await bob.messages('#files')).some(({ body }) => body === 'regretted')).toBe(false);
+test('a file for a member is on the other devices of both; deleted, it is nowhere, and it ends with its message', async () => {
+  const phone = await house.device(alice, 'phone');
+  await phone.call('server.join', { link: await alice.invite(), label: 'home' });
+  await alice.sees('the phone', async () => (await alice.call('server.devices', {})).length === 2);
+  await send(alice, 'bob@home', 'shared', 70_000);
+  await saved(bob, 'alice@home', 'shared', 70_000);
+  await saved(phone, 'bob@home', 'shared', 70_000);
+  const { id } = await offered(phone, 'bob@home', 'shared');
+  const { mine, unread } = await phone.call('message.show', { id });
+  expect([mine, unread]).toEqual([true, undefined]);
+  await send(bob, 'alice@home', 'back', 40_000);
+  for (const guest of [alice, phone]) await saved(guest, 'bob@home', 'back', 40_000);
+  await alice.call('message.delete', { id });
+  const lacks = (guest: Guest, conversation: string, name: string) =>
+    guest.sees(`the end of ${name}`, async () =>
+      (await listed(guest, conversation)).every((file) => file.name !== name),
+    );
+  for (const guest of [alice, phone]) await lacks(guest, 'bob@home', 'shared');
+  await lacks(bob, 'alice@home', 'shared');
+  await alice.call('config.set', { key: 'messages.expiresMs', value: 2_000, conversation: 'bob@home' });
+  await send(alice, 'bob@home', 'short', 10);
+  await offered(bob, 'alice@home', 'short');
+  for (const guest of [alice, phone]) await lacks(guest, 'bob@home', 'short');
+  await lacks(bob, 'alice@home', 'short');
 });
 
 test('after a restore what was fetched can be fetched again, and what was not up has failed', async () => {
   await house.server.stop();
-  const { id } = await send(bob, 'not up', 20_000);
+  const waiting = [await send(bob, '#files', 'not up', 20_000), await send(bob, 'alice@home', 'nor this', 20_000)];
   const [file, passphrase] = [join(dir, 'backup'), join(dir, 'passphrase')];
   await bob.call('backup.create', { file, passphrase: 'tulip mania' });
   writeFileSync(passphrase, 'tulip mania\n', { mode: 0o600 });
@@ -84,8 +147,10 @@ test('after a restore what was fetched can be fetched again, and what was not up
   const again = house.welcome(new Guest(user));
   await again.connect();
   await again.sees('the server', async () => (await again.call('server.list', {}))[0]?.state === 'online');
-  await saved(again, 'full', 3_000_000);
-  expect(await again.call('message.show', { id })).toMatchObject({ state: 'failed', reason: 'not in the backup' });
+  await saved(again, '#files', 'channel-full', 3_000_000);
+  await saved(again, 'alice@home', 'member-full', 3_000_000);
+  for (const { id } of waiting)
+    expect(await again.call('message.show', { id })).toMatchObject({ state: 'failed', reason: 'not in the backup' });
   await user.ok('daemon', 'stop');
   await again.back();
   expect((await again.call('server.list', {})).map(({ label }) => label)).toEqual(['home']);
