@@ -82,6 +82,14 @@ const receiveOne = async (
     return undefined;
   }
   const { member, device, direct, keep } = opened;
+  // Who was rejected says nothing to me; what they say in a channel of both is the channel's, and opens with their key.
+  if (member.blocked === 1 && direct.kind !== 'sender.key') {
+    commit(core, () => {
+      keep();
+      passed();
+    });
+    return undefined;
+  }
   const about = isOwn(direct) ? aboutWhom(direct) : undefined;
   if (about !== undefined && !learned.has(about) && getMemberById(core.db, server.id, idBytes(about)) === undefined)
     return about;
@@ -133,7 +141,7 @@ const open = async (core: Core, connection: RoomConnection, event: LogEvent): Pr
     if (mine === undefined) return undefined;
     const member = getMemberById(core.db, server.id, idBytes(event.member));
     const device = member === undefined ? undefined : getDevice(core.db, member.id, idBytes(from));
-    if (member === undefined || device === undefined || device.revoked === 1 || member.blocked === 1)
+    if (member === undefined || device === undefined || device.revoked === 1)
       throw new ProtocolError('event.forged', { details: { why: 'device' } });
     // Only the first messages of a session use published keys, and only they change the set.
     const published = mine.type === PREKEY_MESSAGE ? ownPreKeys(core, server) : undefined;

@@ -74,6 +74,12 @@ test('who is rejected is heard no more, and is told nothing', async () => {
   expect(await bob.bodies('carol@home')).toEqual(['buy this']);
   expect(await stateOf(carol, id)).toBe('sent');
   expect(await bob.refused('message.send', { conversation: 'carol@home', text: 'no' })).toBe('contact.blocked');
+  // What she says to all is not said to him.
+  await carol.call('channel.create', { name: '#carols', encryption: 'members' });
+  await carol.call('channel.invite', { channel: '#carols', member: 'bob' });
+  await bob.call('channel.join', { channel: '#carols' });
+  await carol.say('#carols', 'to all');
+  await bob.reads('#carols', 'to all');
   await bob.call('member.accept', { member: 'carol@home' });
   await carol.say('bob@home', 'sorry');
   await bob.reads('carol@home', 'sorry');
