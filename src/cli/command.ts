@@ -21,7 +21,7 @@ export type Argument = {
 };
 
 export type Command = {
-  /** One or two words. */
+  /** One to three words. */
   readonly path: string;
   readonly doc: string;
   readonly args: readonly Argument[];

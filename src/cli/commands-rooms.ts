@@ -7,6 +7,7 @@ import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import { safeName } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext, Flag } from './command.ts';
 import { MEMBER_COMMANDS, memberArg, serverArg } from './commands-members.ts';
+import { SECOND_COMMANDS } from './commands-second.ts';
 import { each, first, optional } from './give.ts';
 import {
   callText,
@@ -82,8 +83,6 @@ const SERVERS: readonly Command[] = [
           ...optional('name', flags.text('as')),
           ...optional('label', flags.text('label')),
           ...(flags.has('clearnet') ? { clearnet: true } : {}),
-          ...optional('code', code),
-          ...optional('password', password),
           ...optional('timeoutMs', flags.duration('timeout')),
         }),
         serverText,
@@ -451,4 +450,10 @@ const CALLS: readonly Command[] = [
 ];
 
 /** Commands of this file, in the order of the help. */
-export const ROOM_COMMANDS: readonly Command[] = [...SERVERS, ...CHANNELS, ...MEMBER_COMMANDS, ...CALLS];
+export const ROOM_COMMANDS: readonly Command[] = [
+  ...SERVERS,
+  ...SECOND_COMMANDS,
+  ...CHANNELS,
+  ...MEMBER_COMMANDS,
+  ...CALLS,
+];

@@ -1,7 +1,7 @@
 // Completion for shells: the scripts, and what could stand next, with names from a running daemon only.
 import { listAccounts } from '../client/paths.ts';
 import type { Argument, CommandContext } from './command.ts';
-import { findCommand, wordsOf } from './parse.ts';
+import { findCommand, groupOf, wordsOf } from './parse.ts';
 import { shortId } from './show.ts';
 import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
 
@@ -31,7 +31,8 @@ export const offer = async (context: CommandContext): Promise<string[]> => {
       .sort();
   }
   const position = before.length - command.path.split(' ').length;
-  const names = await namesFor(context, command.args[Math.min(position, command.args.length - 1)]);
+  const more = position === 0 ? groupOf(command.path).map(({ path }) => path.slice(command.path.length + 1)) : [];
+  const names = [...more, ...(await namesFor(context, command.args[Math.min(position, command.args.length - 1)]))];
   return names.filter((name) => name.startsWith(typed));
 };
 

@@ -84,19 +84,21 @@ const placeOf = (line: readonly string[]): Parsed['flags'] => {
   return { ...(account === undefined ? {} : { account }), ...(dataDir === undefined ? {} : { 'data-dir': dataDir }) };
 };
 
-/** The command that the first one or two words name. */
-export const findCommand = (words: readonly string[]): Command | undefined => {
-  const two = words.slice(0, 2).join(' ');
-  return COMMANDS.find((command) => command.path === two) ?? COMMANDS.find((command) => command.path === words[0]);
-};
+/** The command that most of the first words name: up to three. */
+export const findCommand = (words: readonly string[]): Command | undefined =>
+  [3, 2, 1]
+    .map((count) => words.slice(0, count).join(' '))
+    .map((path) => COMMANDS.find((command) => command.path === path))
+    .find((command) => command !== undefined);
 
-/** The commands of two words that begin with this one. */
-export const groupOf = (word: string): readonly Command[] => COMMANDS.filter(({ path }) => path.startsWith(`${word} `));
+/** The commands of more words that begin with these. */
+export const groupOf = (words: string): readonly Command[] =>
+  COMMANDS.filter(({ path }) => path.startsWith(`${words} `));
 
 const unknownCommand = (words: readonly string[]): SottoError => {
-  const group = groupOf(words[0] ?? '').map(({ path }) => path.split(' ')[1]);
-  if (group.length > 0)
-    return new SottoError('usage.invalid', { message: `sotto ${words[0]} needs one of: ${group.join(', ')}` });
+  const group = new Set(groupOf(words[0] ?? '').map(({ path }) => path.split(' ')[1]));
+  if (group.size > 0)
+    return new SottoError('usage.invalid', { message: `sotto ${words[0]} needs one of: ${[...group].join(', ')}` });
   const near = COMMANDS.map((command) => command.path.split(' ')[0] ?? '').filter((name) =>
     name.startsWith((words[0] ?? '').slice(0, 2)),
   );

@@ -201,7 +201,9 @@ const passphraseOf = async (
   const typed = await askTerminal(`${options.prompt}: `, { secret: true });
   if (typed === undefined || options.twice !== true) return typed;
   if (typed === '')
-    throw new SottoError('passphrase.empty', { message: 'The passphrase is empty: --no-passphrase does without one' });
+    throw new SottoError('passphrase.empty', {
+      ...(options.flag === undefined ? { message: 'The passphrase is empty: --no-passphrase does without one' } : {}),
+    });
   if ((await askTerminal('The same again: ', { secret: true })) !== typed) throw new SottoError('passphrase.mismatch');
   return typed;
 };

@@ -1,6 +1,7 @@
 // Takes events of our inbox: what devices of members say to this one inside Signal sessions, and what the server notes for us.
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, idBytes, idOf } from '../protocol/ids.ts';
+import { decodeNote } from '../protocol/inbox-note.ts';
 import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
 import { unpadded } from '../protocol/padding.ts';
 import { type Direct, decodeDirect, decodeEnvelopes, isOwn, type Own } from '../protocol/room-direct.ts';
@@ -33,7 +34,7 @@ import {
   putReaction,
   removeReaction,
 } from '../store/messages.ts';
-import { patchServer, putPreKeys } from '../store/servers.ts';
+import { patchServer, putPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { eraseFile } from './files-rows.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -78,7 +79,10 @@ const receiveOne = async (
     patchServer(core.db, server.id, { epoch: event.epoch, inboxSeq: event.seq, inboxId: idBytes(event.id) });
   const opened = event.kind === EVENT.direct && !event.erased ? await open(core, connection, event) : undefined;
   if (opened === undefined) {
-    commit(core, passed);
+    commit(core, (changes) => {
+      passed();
+      if (event.kind === EVENT.notice && !event.erased) noted(core, changes, server, event);
+    });
     return undefined;
   }
   const { member, device, direct, keep } = opened;
@@ -121,6 +125,27 @@ const receiveOne = async (
   if (hasCome) connection.look().catch(() => {});
   if (isMe && direct.kind === 'joined') connection.meet().catch(() => {});
   return undefined;
+};
+
+// What the server notes for all devices of a member. Devices that come and go are told of where their certificates are seen.
+const noted = (core: Core, changes: Changes, server: ServerRow, event: LogEvent): void => {
+  const me = getMemberById(core.db, server.id, server.memberId);
+  const what = noteOf(core, event);
+  const done = what === 'second.set' ? 'set or changed' : what === 'second.removed' ? 'removed' : undefined;
+  if (me === undefined || done === undefined) return;
+  const at = new Date(event.at).toISOString();
+  const detail = `was ${done} at ${at}: if it was not you, end the device that did it: sotto server devices`;
+  changes.event({ kind: 'member.secondCheck', memberRow: me.id, detail });
+};
+
+const noteOf = (core: Core, event: LogEvent): string => {
+  try {
+    return decodeNote(event.body).what;
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    refuse(core, error.code);
+    return 'unknown';
+  }
 };
 
 const aboutWhom = (own: Own): string | undefined =>

@@ -45,6 +45,7 @@ import { channelDetail, channelObject, memberDetail, memberObject, serverObject,
 import { enqueueRoom } from './room-outbox.ts';
 import { learnAll, learnByName } from './room-people.ts';
 import { channelAt } from './room-rewind.ts';
+import { makeSecret, removeSecond, setSecond, showSecond } from './room-second.ts';
 import { joinServer, leaveServer } from './room-servers.ts';
 import { shareHistory, shareNow, shareOf } from './room-share.ts';
 
@@ -191,6 +192,10 @@ export const ROOM_HANDLERS: Handlers = {
     await core.queue.call(() => commit(core, () => forgetDevice(core, row, found.id)));
     return { ...found, revoked: true };
   },
+  'server.secondCheck': ({ core }, params) => showSecond(core, params),
+  'server.secondSecret': ({ core }, params) => makeSecret(core, params),
+  'server.setSecondCheck': ({ core }, params) => setSecond(core, params),
+  'server.removeSecondCheck': ({ core }, params) => removeSecond(core, params),
   'server.export': async ({ core }, { server }) => {
     const row = findServer(core.db, server);
     const { json } = await (await connectionOf(core, row)).request('member.export', {});

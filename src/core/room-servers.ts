@@ -18,6 +18,7 @@ import {
   type ServerRow,
 } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
+import { bare, refusedSecond } from './room-second.ts';
 import type { Waits } from './waits.ts';
 
 const DIAL_MS_DEFAULT = 60_000;
@@ -73,7 +74,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const second =
     params.password === undefined || params.code === undefined
       ? undefined
-      : { password: params.password, code: params.code };
+      : { password: params.password, code: bare(params.code) };
   connection.start(second);
   await waits.until(
     () => connection.state === 'online' || connection.state === 'banned' || connection.state === 'waiting',
@@ -81,17 +82,19 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   );
   if (connection.state === 'online') return id;
   const said = connection.lastError ?? new SottoError('server.timeout');
-  const error =
-    said.code === 'name.taken'
-      ? new SottoError(said.code, {
-          message: `Somebody there is called ${name}, or what looks like it: --as takes another name`,
-        })
-      : said;
+  const error = second === undefined ? joinRefused(said, name) : refusedSecond(joinRefused(said, name));
   core.rooms.drop(id);
   await core.queue.call(() => commit(core, () => undoJoin(core, id, known)));
   if (known?.state === 'joined') core.rooms.connect(id).start();
   throw error;
 };
+
+const joinRefused = (said: SottoError, name: string): SottoError =>
+  said.code === 'name.taken'
+    ? new SottoError(said.code, {
+        message: `Somebody there is called ${name}, or what looks like it: --as takes another name`,
+      })
+    : said;
 
 // Nothing came of it: the next try begins anew, with another link if need be. A server that we were on keeps its history.
 const undoJoin = (core: Core, id: number, known: ServerRow | undefined): void => {

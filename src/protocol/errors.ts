@@ -137,6 +137,8 @@ const ROWS = {
   // rooms
   'server.joined': [7, 'after-change', 'You are a member of this server already'],
   'history.unshared': [6, 'after-change', 'Nothing of what was said before can be shared'],
+  'second.on': [7, 'after-change', 'There is a second check already: `sotto server second-check change`'],
+  'second.off': [7, 'after-change', 'There is no second check here: `sotto server second-check set`'],
   'member.other': [7, 'after-change', 'The member or the contact is linked with somebody else'],
   'member.notLinked': [3, 'after-change', 'You have not said that this member is a contact'],
   'member.unknown': [3, 'after-change', 'There is no such member'],

@@ -131,6 +131,10 @@ const device = z.object({
   revoked: z.boolean(),
 });
 
+/** The second check that a server asks of another device of mine. */
+const secondCheck = z.object({ server: z.string(), on: z.boolean(), recoveryCodesLeft: z.number().int() });
+const second = z.object({ password: z.string().min(1).max(1024), code: z.string().min(4).max(64) });
+
 /** A call: of a conversation, over when nobody is in it. `linked` is false while somebody’s connection is being dialled. */
 const call = z.object({
   id: z.string(),
@@ -199,6 +203,30 @@ export const ROOM_METHODS = {
   'server.revoke': method('Ends an invite.', onServer.extend({ id: reference }), invite),
   'server.devices': method('My devices on a server.', onServer, z.array(device)),
   'server.revokeDevice': method('Ends a device of mine.', onServer.extend({ id: reference }), device),
+  'server.secondCheck': method(
+    'Whether another device of mine needs a password and a code on a server, and how many recovery codes are left.',
+    onServer,
+    secondCheck,
+  ),
+  'server.secondSecret': method(
+    'A secret for an authenticator, in base32 and as the link that it reads; it is kept nowhere and sets nothing.',
+    onServer,
+    z.object({ server: z.string(), secret: z.string(), link: z.string() }),
+  ),
+  'server.setSecondCheck': method(
+    'Sets the second check, with a code of the new secret; with `present` it changes the one that is there. The recovery codes are told once.',
+    onServer.extend({
+      ...second.shape,
+      secret: z.string().regex(/^[A-Z2-7]{32}$/, 'is 32 digits of base32, as server.secondSecret gives it'),
+      present: second.optional(),
+    }),
+    z.object({ server: z.string(), recoveryCodes: z.array(z.string()) }),
+  ),
+  'server.removeSecondCheck': method(
+    'Takes the second check away; needs the password and a code or a recovery code.',
+    onServer.extend(second.shape),
+    secondCheck,
+  ),
   'server.export': method(
     'What a server says that it keeps about me, besides what I said.',
     onServer,
@@ -332,6 +360,7 @@ export const ROOM_EVENT_KINDS = [
   'channel.shared',
   'member.renamed',
   'member.device',
+  'member.secondCheck',
   'member.linkAsked',
   'member.linked',
   'member.unlinked',

@@ -129,8 +129,14 @@ export const REQUESTS = {
     none,
   ),
   'device.revoke': request('Ends a device of mine.', MEMBER, z.object({ device: id }), none),
+  'second.show': request(
+    'Whether there is a second check, how many recovery codes are left, and the time its codes go by.',
+    MEMBER,
+    none,
+    z.object({ on: z.boolean(), recoveryCodesLeft: count, at: time }),
+  ),
   'second.set': request(
-    'Sets or changes password and TOTP; the present ones are asked for where there are some.',
+    'Sets or changes password and TOTP; the present ones are asked for where there are some. `why` of its error is `new` where the code is not one of the new secret: nothing was tried or used up.',
     MEMBER,
     z.object({ password, secret: base64(64), code, present: z.object({ password, code }).optional() }),
     z.object({ recoveryCodes: z.array(z.string()) }),

@@ -20,7 +20,7 @@ import { tell, tellMembers, tellPresence } from './passing.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
 import type { ChannelRow, DeviceRow, MemberRow, MembershipRow } from './rows.ts';
 import { search } from './search.ts';
-import { removeSecond, setSecond } from './second.ts';
+import { removeSecond, setSecond, showSecond } from './second.ts';
 import { skeletonOf } from './skeleton.ts';
 
 type Handled = Exclude<RequestName, 'hello' | 'login'>;
@@ -119,6 +119,7 @@ export const HANDLERS: Handlers = {
     tellMembers(context, { notice: 'member', member: memberObject(member) });
     return NOTHING;
   },
+  'second.show': showSecond,
   'second.set': setSecond,
   'second.remove': removeSecond,
   'prekeys.put': putPrekeys,

@@ -1,6 +1,7 @@
 // What the server itself says in the log: events of server-wide authority, and notices in inboxes; and what the log refuses.
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type MemberId, SERVER_CHANNEL } from '../protocol/ids.ts';
+import type { InboxNote } from '../protocol/inbox-note.ts';
 import { STALE_TRIES_MAX } from '../protocol/limits.ts';
 import { EVENT } from '../protocol/server.ts';
 import type { Change } from './changes.ts';
@@ -33,7 +34,7 @@ export const appendAuthority = async (
 };
 
 /** Puts a notice of the server into a member's inbox: all their devices see it. */
-export const notify = async (context: ServerContext, member: MemberId, said: object): Promise<void> => {
+export const notify = async (context: ServerContext, member: MemberId, said: InboxNote): Promise<void> => {
   await context.append({
     channel: member as string as ChannelId,
     id: context.eventId(),

@@ -28,17 +28,30 @@ const TOTP_DIGITS = 6;
 const SECRET_BYTES_MIN = 16;
 const RECOVERY_BYTES = 10;
 
-/** Sets or changes both; where there are some, the present ones are asked for. Throws `login.second`, `rate.limited`, `server.busy`. */
+/** Whether there is one, and what is left of it. */
+export const showSecond = async (
+  { store, clock }: ServerContext,
+  { member }: Asker,
+): Promise<Answer<'second.show'>> => ({
+  on: (await store.getSecondFactor(member.id)) !== undefined,
+  recoveryCodesLeft: await store.countRecoveryCodes(member.id),
+  at: clock.now(),
+});
+
+/**
+ * Sets or changes both; where there are some, the present ones are asked for, once the new code is known to be right: a slip
+ * with it costs no try and no code. Throws `login.second`, `rate.limited`, `server.busy`.
+ */
 export const setSecond = async (
   context: ServerContext,
   { member }: Asker,
   params: RequestParams<'second.set'>,
 ): Promise<Answer<'second.set'>> => {
-  await checkSecond(context, member.id, params.present);
   const secret = new Uint8Array(Buffer.from(params.secret, 'base64'));
   if (secret.length < SECRET_BYTES_MIN) throw new SottoError('request.invalid', { details: { why: 'secret' } });
   const step = stepOf(secret, params.code, context.clock.now());
-  if (step === undefined) throw new SottoError('login.second');
+  if (step === undefined) throw new SottoError('login.second', { details: { why: 'new' } });
+  await checkSecond(context, member.id, params.present);
   const recoveryCodes = Array.from({ length: RECOVERY_CODES }, () =>
     Buffer.from(context.random.bytes(RECOVERY_BYTES))
       .toString('hex')

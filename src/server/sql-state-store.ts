@@ -217,7 +217,14 @@ const channelVerbs = (
 
 const secondFactorVerbs = (
   sql: Sql,
-): Verbs<'getSecondFactor' | 'putSecondFactor' | 'removeSecondFactor' | 'takeTotpStep' | 'takeRecoveryCode'> => ({
+): Verbs<
+  | 'getSecondFactor'
+  | 'putSecondFactor'
+  | 'removeSecondFactor'
+  | 'takeTotpStep'
+  | 'takeRecoveryCode'
+  | 'countRecoveryCodes'
+> => ({
   getSecondFactor: (member) => one(sql, SECOND_FACTOR, SECOND_FACTOR.select('WHERE member = ?', idBytes(member))),
   putSecondFactor: (row, codes) => {
     const member = idBytes(row.member);
@@ -239,6 +246,8 @@ const secondFactorVerbs = (
       idBytes(member),
       step,
     ),
+  countRecoveryCodes: (member) =>
+    count(sql, 'SELECT count(*) AS n FROM recovery_code WHERE member = ?', idBytes(member)),
   takeRecoveryCode: (member, hash) =>
     changed(sql, 'DELETE FROM recovery_code WHERE member = ? AND hash = ?', idBytes(member), hash),
 });

@@ -95,6 +95,7 @@ export interface StateStore {
   removeSecondFactor(member: MemberId): Promise<boolean>;
   /** True once for a step and every earlier one. */
   takeTotpStep(member: MemberId, step: number): Promise<boolean>;
+  countRecoveryCodes(member: MemberId): Promise<number>;
   /** True once for each code. */
   takeRecoveryCode(member: MemberId, hash: Uint8Array<ArrayBuffer>): Promise<boolean>;
 

@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process';
 
 const ENDS_MS_MAX = 15_000;
 
-type Step = { readonly on: RegExp; readonly type: string };
+/** What is typed may depend on all that was shown. */
+type Step = { readonly on: RegExp; readonly type: string | ((shown: string) => string) };
 
 /**
  * Runs a shell command line on a terminal; types each step's keys once its pattern has shown. Gives all that was shown.
@@ -28,7 +29,7 @@ export const onTerminal = (
       for (let step = left[0]; step?.on.test(shown.slice(from)) === true; step = left[0]) {
         from = shown.length;
         left.shift();
-        child.stdin.write(step.type);
+        child.stdin.write(typeof step.type === 'string' ? step.type : step.type(shown));
       }
     });
     child.on('error', fail);

@@ -1,6 +1,7 @@
 // Targets for what members send each other, and for the links that lead to a server.
 import { isDeepStrictEqual } from 'node:util';
 import type { DeviceId, EventId } from '../../src/protocol/ids.ts';
+import { decodeNote } from '../../src/protocol/inbox-note.ts';
 import { makeInviteLink, parseInviteLink } from '../../src/protocol/invite-link.ts';
 import { decodeDirect, decodeEnvelopes, encodeEnvelopes, splitEnvelopes } from '../../src/protocol/room-direct.ts';
 import { decodeHistory, encodeHistory, type HistoryEntry } from '../../src/protocol/room-history.ts';
@@ -55,6 +56,20 @@ const directs: Target = {
     const taken = decodeDirect(dice.chance(0.9) ? Buffer.from(text) : mutateBytes(dice, Buffer.from(text)));
     if (taken.kind === 'unknown') return;
     holds(isDeepStrictEqual(decodeDirect(Buffer.from(JSON.stringify(taken))), taken), 'what was taken means the same');
+  },
+};
+
+const notes: Target = {
+  name: 'notes of a server in an inbox',
+  parsers: ['src/protocol/inbox-note.ts decodeNote'],
+  codes: ['frame.invalid'],
+  play: (dice) => {
+    const device = id(dice);
+    const value = dice.pick([{ what: 'second.set' }, { what: 'second.removed' }, { what: 'device.added', device }]);
+    const text = dice.chance(0.1) ? JSON.stringify(value) : mutateJson(dice, value);
+    const taken = decodeNote(dice.chance(0.9) ? Buffer.from(text) : mutateBytes(dice, Buffer.from(text)));
+    if (taken.what === 'unknown') return;
+    holds(isDeepStrictEqual(decodeNote(Buffer.from(JSON.stringify(taken))), taken), 'what was taken means the same');
   },
 };
 
@@ -119,4 +134,4 @@ const invites: Target = {
   },
 };
 
-export const MEMBER_TARGETS: readonly Target[] = [directs, envelopes, history, invites];
+export const MEMBER_TARGETS: readonly Target[] = [directs, notes, envelopes, history, invites];

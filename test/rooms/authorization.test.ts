@@ -192,6 +192,7 @@ const PARAMS: { readonly [Name in RequestName]: (who: Member, channel: string) =
   'member.ban': () => ({ member: people.owner.id, banned: true }),
   'member.role': () => ({ member: people.owner.id, role: 'member' }),
   'device.revoke': () => ({ device: host.device }),
+  'second.show': () => ({}),
   'second.set': () => ({ password: 'p', secret: Buffer.alloc(20).toString('base64'), code: '000000' }),
   'second.remove': () => ({ password: 'p', code: '000000' }),
   'prekeys.put': () => ({ ec: ['AAAA'], kyber: [] }),

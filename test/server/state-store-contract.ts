@@ -198,6 +198,7 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
         ['one', 'one', 'three'].map((code) => state.takeRecoveryCode(ALICE, bytesOf(code))),
       );
       expect(taken).toEqual([true, false, false]);
+      expect(await state.countRecoveryCodes(ALICE)).toBe(1);
       await state.putSecondFactor({ ...row, lastStep: 1 }, [bytesOf('new')]);
       const take = (code: string) => state.takeRecoveryCode(ALICE, bytesOf(code));
       expect([await take('two'), await take('new')]).toEqual([false, true]);
