@@ -277,6 +277,13 @@ const allMembershipsOf = ({ store }: ServerContext, member: MemberId): Promise<M
     ),
   );
 
+const secondOf = async ({ store }: ServerContext, member: MemberId): Promise<object | undefined> => {
+  const row = await store.getSecondFactor(member);
+  return row === undefined
+    ? undefined
+    : { updatedAt: row.updatedAt, recoveryCodesLeft: await store.countRecoveryCodes(member) };
+};
+
 const exportOf = async (context: ServerContext, member: MemberRow): Promise<object> => ({
   member: memberObject(member),
   devices: (await context.store.listDevices(member.id)).map((row) => ({
@@ -290,6 +297,7 @@ const exportOf = async (context: ServerContext, member: MemberRow): Promise<obje
     mutedUntil,
     joinedSeq,
   })),
+  secondCheck: await secondOf(context, member.id),
   readMarkers: (await context.store.listReadMarkers(member.id)).map(({ channel, seq }) => ({ channel, seq })),
   fileBytes: await context.store.countFileBytes(member.id),
 });

@@ -286,10 +286,12 @@ test('who erases themself leaves no name, key, inbox or mark, and may not come b
   const room = await owner.create('erasing');
   await owner.control(room, { op: 'add', member: bob.id });
   await bob.client.request('mark', { channel: room.channel, seq: 1 });
+  await bob.client.request('second.set', { ...SECOND, code: totp(SECRET, stepNow()) });
   const told = JSON.parse((await bob.client.request('member.export', {})).json) as Record<string, unknown[]>;
   expect(told).toMatchObject({
     member: { name: bob.name },
     readMarkers: [{ seq: 1 }],
+    secondCheck: { updatedAt: expect.any(Number), recoveryCodesLeft: 10 },
     memberships: [{ state: 'joined' }],
   });
   expect(await codeOf(bob.client.request('member.erase', { confirm: 'no' }))).toBe('request.invalid');
