@@ -24,8 +24,9 @@ export const onTerminal = (
     const left = [...steps];
     let shown = '';
     let from = 0;
-    child.stdout.on('data', (chunk: Buffer) => {
-      shown += chunk.toString();
+    // A letter may come in two pieces.
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      shown += chunk;
       for (let step = left[0]; step?.on.test(shown.slice(from)) === true; step = left[0]) {
         from = shown.length;
         left.shift();
