@@ -5,7 +5,7 @@ import { headOf, type Scope, signEvent } from '../crypto/room-event.ts';
 import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
-import { SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN, STALE_TRIES_MAX } from '../protocol/limits.ts';
+import { INBOX_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN, STALE_TRIES_MAX } from '../protocol/limits.ts';
 import { type Direct, isOwn } from '../protocol/room-direct.ts';
 import { EVENT, type Placed } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
@@ -45,6 +45,7 @@ const RETRIED: ReadonlySet<ErrorCode> = new Set([
   'account.locked',
   'member.unreachable',
   'login.needed',
+  'inbox.full',
 ]);
 // After these nobody knows whether the server has taken what was sent.
 const UNANSWERED: ReadonlySet<ErrorCode> = new Set([
@@ -320,10 +321,11 @@ export class RoomSender {
     const { retryAfterMs } = error.details;
     const wait =
       typeof retryAfterMs === 'number' ? Math.max(RETRY_MS_MIN, retryAfterMs) : SERVER_RETRY_MS_MIN * 2 ** failures;
+    const isFull = error.code === 'inbox.full';
     this.#waiting.get(key)?.();
     this.#waiting.set(
       key,
-      this.#core.clock.after(Math.min(SERVER_RETRY_MS_MAX, wait), () => {
+      this.#core.clock.after(isFull ? INBOX_RETRY_MS : Math.min(SERVER_RETRY_MS_MAX, wait), () => {
         this.#waiting.delete(key);
         this.#start(to);
       }),

@@ -324,6 +324,8 @@ export const ROOM_NOTICES_MAX = 1_000;
 export const ROOM_LEVEL_TRIES_MAX = 8;
 export const SERVER_RETRY_MS_MIN = 1 * SECOND;
 export const SERVER_RETRY_MS_MAX = 60 * SECOND;
+/** How long what is for a full inbox waits for its next try. */
+export const INBOX_RETRY_MS = 10 * MINUTE;
 export const DEVICES_MAX = 64;
 /** Members whose devices one request asks for. */
 export const DEVICES_ASKED_MAX = 64;

@@ -17,6 +17,7 @@ import { EVENT } from '../../src/protocol/server.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { patchChannel, putChannel } from '../../src/store/channels.ts';
 import { getConversation, putConversation } from '../../src/store/conversations.ts';
+import { getFile, putFile } from '../../src/store/files.ts';
 import { getMessage, putMessage } from '../../src/store/messages.ts';
 import { migrate } from '../../src/store/migrations.ts';
 import { listRoomOutboxHeads } from '../../src/store/room-outbox.ts';
@@ -157,6 +158,32 @@ test('a channel that waits for its time asks no earlier, whatever others do; del
   answers.clear();
   await after(60);
   expect(listRoomOutboxHeads(db, serverId)).toEqual([]);
+});
+
+test('what is for a full inbox waits, and is tried again every ten minutes', async () => {
+  answers.set(1, error('inbox.full'));
+  say(1);
+  await after(1500);
+  expect(asked.map(([at]) => at)).toEqual([0, 600, 1200]);
+  answers.clear();
+  await after(600);
+  expect([asked.length, listRoomOutboxHeads(db, serverId)]).toEqual([4, []]);
+});
+
+test('a file whose event is refused has failed with its message', async () => {
+  const [channelRow = 0] = channels;
+  const conversationId = putConversation(db, { uid: core.random.bytes(16), channelRow, createdAt: 1 });
+  const eventId = newEventId(core);
+  const [bytes, none] = [new Uint8Array(32), { unread: 0, replyTo: null, expiresMs: null, expiresAt: null }];
+  const file = { conversationId, fileId: eventId, mine: 1, name: 'f', size: 1, key: bytes, root: bytes, blob: bytes };
+  const fileId = putFile(db, { ...file, state: 'active', createdAt: 1 });
+  const said = { conversationId, messageId: eventId, mine: 1, body: 'f', state: 'queued', sentAt: 1 } as const;
+  const messageRow = putMessage(db, { ...said, ...none, receivedAt: null, expiresFrom: 'delivery', fileId });
+  answers.set(1, error('event.refused'));
+  say(1, { eventId, messageRow });
+  await calm();
+  const failed = { state: 'failed', reason: 'event.refused' };
+  expect([getMessage(db, messageRow), getFile(db, fileId)]).toMatchObject([failed, failed]);
 });
 
 test('who stops tries nothing again', async () => {
