@@ -129,7 +129,7 @@ export class Files {
 
   /**
    * Fetches an offered file, and saves it to `saveTo` once it is whole, if that is given. Throws `message.notYours`,
-   * `contact.notAccepted`, `file.unknown`, `file.exists`, `quota.exceeded`; what comes later is told by the file.
+   * `contact.notAccepted`, `contact.blocked`, `file.unknown`, `file.exists`, `quota.exceeded`; what comes later is told by the file.
    */
   fetch(row: FileRow, saveTo = '', options: { readonly overwrite: boolean } = { overwrite: false }): void {
     if (row.mine === 1) throw new SottoError('message.notYours', { message: 'This file is yours already' });

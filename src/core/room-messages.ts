@@ -15,7 +15,7 @@ import { asWord } from '../protocol/safe-text.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
 import { addMentions, addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
-import { getMember, getMemberById, listMembersByName, patchMember } from '../store/members.ts';
+import { getMember, getMemberById, listMembersByName, type MemberRow, patchMember } from '../store/members.ts';
 import {
   countPins,
   deleteMessage,
@@ -70,10 +70,7 @@ const placeOf = (core: Core, conversation: ConversationRow): Target => {
     return { to: { serverId: server.id, channelRow: channel.id }, server };
   }
   if (member === undefined) throw new SottoError('member.unknown');
-  if (member.blocked === 1)
-    throw new SottoError('contact.blocked', {
-      message: `You have rejected ${member.name}: sotto member accept ${asWord(member.name)}@${asWord(server.label)} lets them in again`,
-    });
+  if (member.blocked === 1) throw rejected(core, member);
   return { to: { serverId: server.id, memberRow: member.id }, server };
 };
 
@@ -94,10 +91,19 @@ export const checkRoomFile = (core: Core, conversation: ConversationRow): void =
 export const checkRoomFetch = (core: Core, { memberRow }: ConversationRow): void => {
   const member = memberRow === null ? undefined : getMember(core.db, memberRow);
   if (member === undefined || member.request === 'accepted') return;
+  if (member.blocked === 1) throw rejected(core, member);
   throw new SottoError('contact.notAccepted', {
-    message: `${member.name} waits for your answer: sotto member accept ${asWord(member.name)}@${asWord(labelOf(core.db, member.serverId) ?? '')}`,
+    message: `${member.name} waits for your answer: ${acceptance(core, member)}`,
   });
 };
+
+const rejected = (core: Core, member: MemberRow): SottoError =>
+  new SottoError('contact.blocked', {
+    message: `You have rejected ${member.name}: ${acceptance(core, member)} lets them in again`,
+  });
+
+const acceptance = (core: Core, { name, serverId }: MemberRow): string =>
+  `sotto member accept ${asWord(name)}@${asWord(labelOf(core.db, serverId) ?? '')}`;
 
 /** Throws `params.invalid` for a setting of a room that rooms do not know. */
 export const checkRoomSetting = (core: Core, reference: string | undefined, key: string, value: unknown): void => {

@@ -3,6 +3,11 @@
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { systemRandom } from '../../src/machine.ts';
+import { idBytes, timedId } from '../../src/protocol/ids.ts';
+import type { Said } from '../../src/protocol/room-direct.ts';
+import { EVENT } from '../../src/protocol/server.ts';
+import { putRoomOutbox } from '../../src/store/room-outbox.ts';
 import { pathsOf } from '../daemon/furnished.ts';
 import { Guest, House } from './house.ts';
 
@@ -101,11 +106,35 @@ test('a file of a stranger is part of the request, and is fetched once they are 
   await alice.call('member.accept', { member: 'carol@home' });
   expect((await alice.user.run('file', 'save', id, '-', { json: false })).out).toBe('from a pipe');
   await alice.call('member.reject', { member: 'carol@home' });
-  expect(await alice.refused('file.fetch', { id })).toBe('contact.notAccepted');
+  expect(await alice.refused('file.fetch', { id })).toBe('contact.blocked');
   await carol.user.ok('file', 'send', 'alice@home', '-', '--name', 'again', '--wait', 'done', { input: 'once more' });
   await bob.say('alice@home', 'after carol');
   await alice.reads('bob@home', 'after carol');
   expect((await listed(alice, 'carol@home')).map(({ name }) => name)).toEqual(['strange']);
+});
+
+test('a file under the id of somebody else’s is not taken: what is kept of that stays theirs', async () => {
+  const { id } = await send(alice, '#files', 'kept', 60_000);
+  await saved(bob, '#files', 'kept', 60_000);
+  const key = Buffer.alloc(32).toString('base64');
+  const offer: Said = { kind: 'file', id, name: 'forged', sizeBytes: 1, key, root: key, blobs: [key], sentAt: 1 };
+  // What alice sends is what stands in her outbox: she puts there what she likes.
+  await alice.user.ok('daemon', 'stop');
+  await alice.look((db) => {
+    const bobs = db.get<{ id: number; server: number }>(
+      "SELECT id, server_id AS server FROM members WHERE name = 'bob'",
+    );
+    const to = { serverId: bobs?.server ?? 0, channelRow: null, memberRow: bobs?.id ?? 0, kind: EVENT.direct };
+    const content = new Uint8Array(Buffer.from(JSON.stringify(offer)));
+    const eventId = idBytes(timedId(Date.now(), systemRandom.bytes(10)));
+    const times = { createdAt: Date.now(), expiresAt: Date.now() + 1e9 };
+    putRoomOutbox(db, { ...to, ...times, eventId, content, messageRow: null, ttl: 0 });
+  });
+  await alice.back();
+  await alice.say('bob@home', 'after that');
+  await bob.reads('alice@home', 'after that');
+  expect((await bob.messages('alice@home')).some(({ body }) => body === 'forged')).toBe(false);
+  expect((await bob.call('file.show', { id })).name).toBe('kept');
 });
 
 test('a file for a member is on the other devices of both; deleted, it is nowhere, and it ends with its message', async () => {
