@@ -471,6 +471,7 @@ ALTER TABLE events ADD COLUMN server_id INTEGER;
 
 -- schema 3
 
+-- what contacts and I have said to each other about who we are on servers
 CREATE TABLE member_links (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   contact_id INTEGER NOT NULL REFERENCES contacts (id) ON DELETE CASCADE,
@@ -483,8 +484,6 @@ CREATE TABLE member_links (
 ) STRICT;
 CREATE INDEX member_links_member ON member_links (member_row) WHERE member_row IS NOT NULL;
 
--- schema 4
-
 ALTER TABLE channels DROP COLUMN chain;
 ALTER TABLE room_events DROP COLUMN chain;
 -- SHA-256 of the stored body; null where another log may hold something else
@@ -493,16 +492,10 @@ ALTER TABLE room_events ADD COLUMN hash BLOB;
 ALTER TABLE members ADD COLUMN former TEXT NOT NULL DEFAULT '';
 CREATE INDEX members_former ON members (server_id, former) WHERE former <> '';
 
--- schema 5
-
 CREATE INDEX outbox_order ON outbox (contact_id, id);
 CREATE INDEX room_outbox_order ON room_outbox (server_id, channel_row, member_row, id) WHERE seq IS NULL;
 
--- schema 6
-
 CREATE INDEX room_events_channel ON room_events (channel_row, seq, kind, value) WHERE message_row IS NULL;
-
--- schema 7
 
 -- of members channels: the signed event as its author made it, where others may be shown it
 ALTER TABLE room_events ADD COLUMN signed BLOB;

@@ -1,3 +1,0 @@
-
-CREATE INDEX outbox_order ON outbox (contact_id, id);
-CREATE INDEX room_outbox_order ON room_outbox (server_id, channel_row, member_row, id) WHERE seq IS NULL;
