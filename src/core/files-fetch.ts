@@ -44,6 +44,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'channel.unknown',
   'channel.notMember',
   'channel.banned',
+  'member.unknown',
 ]);
 
 /** What becomes of a transfer; both run in the account's queue. */

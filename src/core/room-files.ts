@@ -54,8 +54,14 @@ type Attempt = { readonly signal: AbortSignal; readonly progressed: () => void }
 /** One attempt to bring the rest of a file of mine to the server, or to fetch the rest of another one. Throws what stands in the way. */
 export const transferRoomFile = async (core: Core, row: FileRow, attempt: Attempt): Promise<void> => {
   const way = wayOf(core, row);
-  if (row.mine === 1) await upload(core, row, way, attempt);
-  else await fetchRest(core, row, way, attempt);
+  try {
+    if (row.mine === 1) await upload(core, row, way, attempt);
+    else await fetchRest(core, row, way, attempt);
+  } catch (error) {
+    // Who was banned, or has erased themself, has no inbox.
+    const isGone = 'memberRow' in way.to && error instanceof SottoError && error.code === 'channel.unknown';
+    throw isGone ? new SottoError('member.unknown', { cause: error }) : error;
+  }
 };
 
 /** Where the bytes of a file are: in its channel, or in the inbox of the member whom it is for. */

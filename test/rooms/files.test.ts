@@ -111,6 +111,14 @@ test('a file of a stranger is part of the request, and is fetched once they are 
   await bob.say('alice@home', 'after carol');
   await alice.reads('bob@home', 'after carol');
   expect((await listed(alice, 'carol@home')).map(({ name }) => name)).toEqual(['strange']);
+  await house.server.admin('ban', 'carol');
+  const { id: late } = await send(bob, 'carol@home', 'too late', 10);
+  const ended = await bob.sees('its end', async () => {
+    const file = await bob.call('file.show', { id: late });
+    return file.state === 'failed' && file;
+  });
+  expect(ended.reason).toBe('There is no such member');
+  expect((await bob.call('message.show', { id: late })).state).toBe('failed');
 });
 
 test('a file under the id of somebody else’s is not taken: what is kept of that stays theirs', async () => {
