@@ -119,7 +119,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     path: 'file send',
     doc: 'offer a file; - reads it from stdin first',
     args: [
-      { name: 'to', doc: 'a contact’s name', required: true, complete: 'conversation' },
+      { name: 'to', doc: 'a contact, #channel or member@server', required: true, complete: 'conversation' },
       { name: 'path', doc: 'a file, or -', required: true },
     ],
     flags: { ...WAIT_FLAG, name: { doc: 'the name the other side sees', value: 'NAME' } },

@@ -10,10 +10,21 @@ import { holds } from './peers.ts';
 import type { Target } from './target.ts';
 
 const id = (dice: Dice) => dice.hex(16);
+const key = (dice: Dice) => Buffer.from(dice.bytes(32)).toString('base64');
 
 const anyDirect = (dice: Dice): object =>
   dice.pick([
     { kind: 'text', text: `t${dice.int(1e9)}`, sentAt: dice.int(1e12), replyTo: id(dice), expiresMs: 5000 },
+    {
+      kind: 'file',
+      id: id(dice),
+      name: `f${dice.int(9)}`,
+      sizeBytes: dice.int(1e9),
+      key: key(dice),
+      root: key(dice),
+      blobs: [key(dice)],
+      sentAt: dice.int(1e12),
+    },
     { kind: 'edit', target: id(dice), number: 1 + dice.int(9), text: 'edited' },
     { kind: 'delete', target: id(dice) },
     { kind: 'react', target: id(dice), emoji: '👍', on: true },
