@@ -91,7 +91,7 @@ describe.each([
   });
 });
 
-test('a file of a stranger is part of the request, and is fetched once they are let in; who is rejected offers nothing', async () => {
+test('MEMBER-8: a file of a stranger is part of the request, and is fetched once they are let in; who is rejected offers nothing', async () => {
   const carol = await house.guest('carol');
   await carol.call('server.join', { link: await alice.invite(), name: 'carol', label: 'home' });
   expect(await listed(carol, 'alice@home')).toEqual([]);
@@ -121,7 +121,7 @@ test('a file of a stranger is part of the request, and is fetched once they are 
   expect((await bob.call('message.show', { id: late })).state).toBe('failed');
 });
 
-test('a file under the id of somebody else’s is not taken: what is kept of that stays theirs', async () => {
+test('MEMBER-8: a file under the id of somebody else’s is not taken: what is kept of that stays theirs', async () => {
   const { id } = await send(alice, '#files', 'kept', 60_000);
   await saved(bob, '#files', 'kept', 60_000);
   const key = Buffer.alloc(32).toString('base64');

@@ -229,7 +229,7 @@ test('an inbox takes what it has room for, and forgets what came long ago', asyn
   await expect(own.store.check({ deep: false })).resolves.toMatchObject({ wrong: [] });
 });
 
-test('a file in an inbox is for its owner and for who brought it; it goes with its time, the inbox and its owner', async () => {
+test('MEMBER-8: a file in an inbox is for its owner and for who brought it; it goes with its time, the inbox and its owner', async () => {
   await using own = await Hosted.start();
   const [carol, dave, eve] = [own.member('carol'), own.member('dave'), own.member('eve')];
   for (const member of [carol, dave, eve]) await member.join();
