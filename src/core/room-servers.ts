@@ -76,8 +76,12 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
       ? undefined
       : { password: params.password, code: bare(params.code) };
   connection.start(second);
+  // A circuit that breaks says little of an onion service: it is tried again until the time is over.
+  const isOnion = new URL(link.origin).hostname.endsWith('.onion');
+  const isFinal = (): boolean => !isOnion || connection.lastError?.code !== 'server.unreachable';
   await waits.until(
-    () => connection.state === 'online' || connection.state === 'banned' || connection.state === 'waiting',
+    () =>
+      connection.state === 'online' || connection.state === 'banned' || (connection.state === 'waiting' && isFinal()),
     params.timeoutMs ?? DIAL_MS_DEFAULT,
   );
   if (connection.state === 'online') return id;

@@ -213,6 +213,9 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const paths = serverPaths(dir);
   if (!isServer(paths)) make(paths, config, values['encrypt-at-rest'] === true);
+  // What waits by a timer only would let the program end.
+  const keep = setInterval(() => {}, 2 ** 30);
+  using _keep = { [Symbol.dispose]: () => clearInterval(keep) };
   const journal = fileLog(join(dir, 'server.log'), config.log?.level ?? 'info');
   const end = Promise.withResolvers<number>();
   const bug = bugTo(journal, end.resolve);
@@ -257,10 +260,8 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   });
   if (onion !== undefined) void onion.reachable.then(() => announceOnion(values, onion.origin));
   journal.info('server.started', {});
-  const keep = setInterval(() => {}, 2 ** 30);
   const code = await end.promise;
   ready = false;
-  clearInterval(keep);
   journal.info('server.ending', { code });
   return code;
 };
