@@ -209,3 +209,10 @@ test('every clause of PROTOCOL is cited by a test, and a test cites none that is
     .flatMap((name) => readFileSync(name, 'utf8').match(new RegExp(`\\b(?:${kinds})-\\d+\\b`, 'g')) ?? []);
   expect([...new Set(cited)].sort()).toEqual(clauses.sort());
 });
+
+test('no document holds the two sides of a merge', () => {
+  const inDocs = (readdirSync('docs', { recursive: true }) as string[]).map((name) => join('docs', name));
+  const documents = [...readdirSync('.'), ...inDocs].filter((name) => /\.(md|sql)$/.test(name));
+  expect(documents.length).toBeGreaterThan(10);
+  expect(documents.filter((name) => /^(<{7}|>{7}) /m.test(readFileSync(name, 'utf8')))).toEqual([]);
+});
