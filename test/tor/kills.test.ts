@@ -61,9 +61,21 @@ const talk = async (from: User, to: User, over: () => boolean): Promise<Said[]> 
   return said;
 };
 
+/** Every text of a conversation, the oldest first. */
+const allOf = async (user: User, conversation: string): Promise<string[]> => {
+  const bodies: string[] = [];
+  for (let before: string[] = []; ; ) {
+    const page = await user.items<{ id: string; body: string }>('read', conversation, '--limit', '2000', ...before);
+    const [first] = page;
+    if (first === undefined) return bodies;
+    bodies.unshift(...page.map(({ body }) => body));
+    before = ['--before', first.id];
+  }
+};
+
 const arrived = async (said: readonly Said[], at: User): Promise<void> => {
   const from = other(at).name;
-  const got = (await at.bodies(from)).filter((body) => body.startsWith(from));
+  const got = (await allOf(at, from)).filter((body) => body.startsWith(from));
   const gotSet = new Set(got);
   expect(got).toEqual(said.filter(({ text }) => gotSet.has(text)).map(({ text }) => text));
   expect(said.filter(({ text, kept }) => kept && !gotSet.has(text))).toEqual([]);
