@@ -28,10 +28,8 @@ export const FILE_METHODS = {
     const row = await core.queue.call(() =>
       files.begin(findConversation(core.db, params.conversation), params.name ?? params.path),
     );
-    const step = inQueue(context);
-    await files.sendPath(params.path, row, step);
-    await files.flush(row, step);
-    await core.queue.call(() => files.offer(row));
+    await files.sendPath(params.path, row);
+    await files.offer(row);
     return waitForFile(context, row, params);
   },
   'file.open': async (context, { conversation, name }) => {
@@ -49,8 +47,7 @@ export const FILE_METHODS = {
   'file.offer': async (context, params) => {
     const { core, files } = context;
     const { id: row } = findFile(core.db, params.id);
-    await files.flush(row, inQueue(context));
-    await core.queue.call(() => files.offer(row));
+    await files.offer(row);
     return waitForFile(context, row, params);
   },
   'file.save': async (context, params) => {
@@ -88,11 +85,6 @@ export const FILE_METHODS = {
       return fileObject(core, fileOf(core, file.id));
     }),
 } satisfies Handlers;
-
-const inQueue =
-  ({ core }: Context) =>
-  <T>(task: () => T): Promise<T> =>
-    core.queue.call(task);
 
 // Without a time of its own the wait ends after a minute in which nothing came.
 const waitForFile = async (

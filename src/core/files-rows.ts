@@ -6,6 +6,8 @@ import { type FileRow, getFile, patchFile, removeFile } from '../store/files.ts'
 import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
 import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
+import { conversationOf } from './names.ts';
+import { settingOf } from './settings.ts';
 
 type Shown = Pick<MessageRow, 'sentAt' | 'expiresMs' | 'expiresFrom'>;
 
@@ -20,6 +22,27 @@ export const offerBody = (file: FileRow, message: Shown): Extract<SealedBody, { 
   sentAt: message.sentAt,
   ...(message.expiresMs === null ? {} : { expiresMs: message.expiresMs, expiresFrom: message.expiresFrom }),
 });
+
+/** The message of a file of ours that was spooled, as it waits to go. */
+export const fileMessage = ({ db }: Core, file: FileRow, at: number) => {
+  const scope = idOf(conversationOf(db, file.conversationId).uid);
+  const expiresMs = settingOf(db, 'messages.expiresMs', scope);
+  return {
+    conversationId: file.conversationId,
+    messageId: file.fileId,
+    mine: 1,
+    body: file.name,
+    state: 'queued',
+    sentAt: at,
+    receivedAt: null,
+    unread: 0,
+    replyTo: null,
+    expiresMs: expiresMs === 0 ? null : expiresMs,
+    expiresFrom: settingOf(db, 'messages.expiresFrom', scope),
+    expiresAt: null,
+    fileId: file.id,
+  } as const;
+};
 
 /** A transfer ended without success: it says why, and nothing of it is kept. */
 export const endFile = (

@@ -11,7 +11,7 @@ import { type FileRow, getFile, keptBytes, listFilesInState, listKeptFiles, patc
 import { putMessage } from '../store/messages.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { Fetching } from './files-fetch.ts';
-import { endFile, offerBody } from './files-rows.ts';
+import { endFile, fileMessage, offerBody } from './files-rows.ts';
 import { checkTarget, clearChunk, keptOf, Saving } from './files-save.ts';
 import { Serving } from './files-serve.ts';
 import { Spools, takePieces } from './files-spool.ts';
@@ -20,12 +20,8 @@ import { contactOf, conversationOf } from './names.ts';
 import { enqueue, hasRoom } from './outbox.ts';
 import { offerRoomFile } from './room-files.ts';
 import { checkRoomFetch, checkRoomFile } from './room-messages.ts';
-import { settingOf } from './settings.ts';
 
-/** Runs a task in the account's queue. */
-type Step = <T>(task: () => T) => Promise<T>;
-
-/** Transfers of one account that are under way. Methods that change the store run in the account's queue. */
+/** Transfers of one account that are under way. Methods that change the store run in the account's queue, unless they say otherwise. */
 export class Files {
   readonly #core: Core;
   readonly #spools: Spools;
@@ -103,28 +99,28 @@ export class Files {
     return this.#orFail(row, () => this.#spools.write(row, bytes));
   }
 
-  /** Ends a spooled file and offers it to the other side; gives its row id. Throws like `begin` and `write`. */
-  async offer(row: number): Promise<number> {
+  /** Outside the queue: ends a spooled file and offers it to the other side, once the disk has it. Throws like `begin` and `write`. */
+  async offer(row: number): Promise<void> {
+    await this.#outside(row, () => this.#spools.sync(row));
+    await this.#core.queue.call(() => this.#offered(row));
+  }
+
+  async #offered(row: number): Promise<void> {
     const { size, root, blob } = await this.#spools.end(row).catch((error: unknown) => this.#giveUp(row, error));
-    return this.#orFail(row, () => {
+    this.#orFail(row, () => {
       const file = { ...fileOf(this.#core, row), size, root };
       const inRoom = conversationOf(this.#core.db, file.conversationId).kind !== 'contact';
       commit(this.#core, (changes) =>
         inRoom ? offerRoomFile(this.#core, changes, { ...file, blob }) : this.#offer(changes, file),
       );
       if (inRoom) this.#fetching.start(file);
-      return row;
     });
   }
 
-  /** Spools the file at `path` outside the queue; `step` runs each piece in the queue. Throws `file.unknown` and like `write`. */
-  sendPath(path: string, row: number, step: Step): Promise<void> {
-    return this.#outside(row, step, () => takePieces(path, (bytes) => step(() => this.write(row, bytes))));
-  }
-
-  /** Waits outside the queue for the disk to take a spooled file: what is left for `offer` to wait for is little. Throws `disk.*`. */
-  flush(row: number, step: Step): Promise<void> {
-    return this.#outside(row, step, () => this.#spools.sync(row));
+  /** Outside the queue: spools the file at `path`, each piece in the queue. Throws `file.unknown` and like `write`. */
+  sendPath(path: string, row: number): Promise<void> {
+    const take = (bytes: Uint8Array) => this.#core.queue.call(() => this.write(row, bytes));
+    return this.#outside(row, () => takePieces(path, take));
   }
 
   /**
@@ -189,24 +185,8 @@ export class Files {
     const { db } = this.#core;
     const conversation = conversationOf(db, file.conversationId);
     checkMaySend(contactOf(db, conversation));
-    const scope = idOf(conversation.uid);
-    const expiresMs = settingOf(db, 'messages.expiresMs', scope);
     patchFile(db, file.id, { size: file.size, root: file.root, state: 'offered' });
-    const message = {
-      conversationId: conversation.id,
-      messageId: file.fileId,
-      mine: 1,
-      body: file.name,
-      state: 'queued',
-      sentAt: changes.at,
-      receivedAt: null,
-      unread: 0,
-      replyTo: null,
-      expiresMs: expiresMs === 0 ? null : expiresMs,
-      expiresFrom: settingOf(db, 'messages.expiresFrom', scope),
-      expiresAt: null,
-      fileId: file.id,
-    } as const;
+    const message = fileMessage(this.#core, file, changes.at);
     const messageRow = putMessage(db, message);
     const { id: contactId } = contactOf(db, conversation);
     enqueue(this.#core, changes, contactId, offerBody(file, message), messageRow);
@@ -249,11 +229,11 @@ export class Files {
     enqueue(this.#core, changes, contact.id, { kind, target: idOf(row.fileId) });
   }
 
-  async #outside(row: number, step: Step, task: () => Promise<void>): Promise<void> {
+  async #outside(row: number, task: () => Promise<void>): Promise<void> {
     try {
       await task();
     } catch (error) {
-      await step(() => this.#fail(row, errorObject(error).message));
+      await this.#core.queue.call(() => this.#fail(row, errorObject(error).message));
       throw expectedError(error) ?? error;
     }
   }

@@ -13,11 +13,10 @@ import { getMessageById, putMessage } from '../store/messages.ts';
 import { listRoomOutboxOfMessage } from '../store/room-outbox.ts';
 import { getServer } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
-import { noteProgress } from './files-rows.ts';
+import { fileMessage, noteProgress } from './files-rows.ts';
 import { conversationOf, serverOfRoom } from './names.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { enqueueRoom } from './room-outbox.ts';
-import { settingOf } from './settings.ts';
 
 /** Puts a spooled file and its message into a room; the bytes go first, the event that names them after. */
 export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void => {
@@ -25,24 +24,13 @@ export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void
   const conversation = conversationOf(db, file.conversationId);
   const server = getServer(db, serverOfRoom(db, conversation) ?? 0);
   const me = server === undefined ? undefined : getMemberById(db, server.id, server.memberId);
-  const expiresMs = settingOf(db, 'messages.expiresMs', idOf(conversation.uid));
   patchFile(db, file.id, { size: file.size, root: file.root, blob: file.blob, state: 'active' });
-  const messageRow = putMessage(db, {
-    conversationId: conversation.id,
-    messageId: file.fileId,
-    mine: 1,
-    body: file.name,
-    state: 'queued',
-    sentAt: changes.at,
-    receivedAt: null,
-    unread: 0,
-    replyTo: null,
-    expiresMs: expiresMs === 0 ? null : expiresMs,
+  const message = {
+    ...fileMessage(core, file, changes.at),
     expiresFrom: 'delivery',
-    expiresAt: null,
-    fileId: file.id,
     memberRow: me?.id ?? null,
-  });
+  } as const;
+  const messageRow = putMessage(db, message);
   // To write to somebody is to let them write.
   if (conversation.memberRow !== null) patchMember(db, conversation.memberRow, { request: 'accepted' });
   patchConversation(db, conversation.id, { lastAt: changes.at, archived: 0 });
