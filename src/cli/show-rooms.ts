@@ -90,7 +90,7 @@ const encryptionText = ({ encryption }: ChannelObject): string =>
 /** A channel on one line. */
 export const channelText = (channel: ChannelObject): string =>
   [
-    `${channel.encryption === 'open' ? '!' : '#'} ${safeName(channel.name)}@${safeName(channel.server)}`,
+    `${channel.encryption === 'open' ? '!' : ' '} ${safeName(channel.name)}@${safeName(channel.server)}`,
     encryptionText(channel),
     channel.state,
     `${channel.memberCount} ${channel.memberCount === 1 ? 'member' : 'members'}`,

@@ -141,10 +141,16 @@ export const missingIn = (core: Core, conversation: ConversationRow): { readonly
   return missing.length === 0 ? {} : { missing };
 };
 
+const earlierText = ({ firstSeq, history, encryption }: ChannelRow): string => {
+  const text = `What was said before place ${firstSeq} is not here`;
+  if (history === 'all') return text;
+  return `${text}: you joined later${encryption === 'members' ? ', and a member may show it (sotto channel share-history)' : ''}`;
+};
+
 const missingInChannel = (core: Core, row: ChannelRow): string[] => {
   const waiting = countPending(core.db, row.id);
   return [
-    ...(row.firstSeq > 1 ? [`What was said before place ${row.firstSeq} is not here`] : []),
+    ...(row.firstSeq > 1 ? [earlierText(row)] : []),
     ...listGaps(core.db, row.id).map(({ fromSeq, toSeq, reason }) => `Places ${fromSeq} to ${toSeq}: ${reason}`),
     ...(waiting === 0 ? [] : [waitingText(waiting)]),
   ];

@@ -67,6 +67,10 @@ test('HISTORY-1: a newcomer is shown what was said, as it is now, in its order, 
   await alice.say(channel, 'welcome');
   await carol.reads(channel, 'welcome');
   expect(await carol.bodies(channel)).toEqual(['hello, I am new', 'welcome']);
+  const { missing: before } = await carol.call('message.list', { conversation: channel });
+  expect(before?.[0]).toMatch(
+    /^What was said before place \d+ is not here: you joined later, and a member may show it/,
+  );
   const told = await alice.user.one<{ state: string; events: number }>(
     ...['channel', 'share-history', channel, 'carol', '--wait', 'sent'],
   );
