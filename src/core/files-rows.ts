@@ -7,6 +7,7 @@ import { getMessageById, type MessageRow, patchMessage } from '../store/messages
 import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { conversationOf } from './names.ts';
+import { takeBack } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
 
 type Shown = Pick<MessageRow, 'sentAt' | 'expiresMs' | 'expiresFrom'>;
@@ -52,7 +53,10 @@ export const endFile = (
   end: { readonly state: 'failed' | 'cancelled'; readonly reason: string },
 ): void => {
   patchFile(core.db, file.id, { ...end, saveTo: '' });
-  if (file.mine === 1 && file.blob !== null) failMessage(core, changes, file, end.reason);
+  if (file.mine === 1 && file.blob !== null) {
+    failMessage(core, changes, file, end.reason);
+    takeBack(core, changes, file);
+  }
   changes.endedFiles.set(file.id, idOf(file.fileId));
   changes.event({ kind: 'file.failed', fileRow: file.id });
 };

@@ -128,7 +128,10 @@ export const conversationName = (db: Database, conversation: ConversationRow): s
 };
 
 /** The server row of a conversation in a channel or with a member. */
-export const serverOfRoom = (db: Database, { channelRow, memberRow }: ConversationRow): number | undefined =>
+export const serverOfRoom = (
+  db: Database,
+  { channelRow, memberRow }: Pick<ConversationRow, 'channelRow' | 'memberRow'>,
+): number | undefined =>
   channelRow === null ? getMember(db, memberRow ?? 0)?.serverId : getChannel(db, channelRow)?.serverId;
 
 /** The conversation of a message or file. */

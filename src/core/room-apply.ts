@@ -1,5 +1,5 @@
 // What each verified content of a channel changes in the store. Runs inside the transaction of `receiveRoom`.
-import type { ChannelState } from '../crypto/channel-state.ts';
+import { type ChannelState, mayErase } from '../crypto/channel-state.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
 import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
@@ -13,6 +13,7 @@ import {
   getConversationOfChannel,
   patchConversation,
 } from '../store/conversations.ts';
+import { getFile } from '../store/files.ts';
 import { getMember, type MemberRow } from '../store/members.ts';
 import {
   countPins,
@@ -33,6 +34,7 @@ import type { ServerRow } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
 import { eraseFile, fileSent } from './files-rows.ts';
 import { putRoomFile } from './room-files.ts';
+import { takeBack } from './room-outbox.ts';
 
 /** Where something happens in a room. */
 export type RoomScene = {
@@ -264,22 +266,27 @@ const applyPin = (scene: RoomScene, { event }: Given, { target, on }: Extract<Co
   return { kind, value: '', messageRow: row.id };
 };
 
-/** Empties a message on the word of its author or a moderator; gives its row. */
+/**
+ * Empties a message on the word of its author, or of a moderator in `state`; gives its row. Who has said that it goes takes its
+ * file from the server too.
+ */
 export const applyErasure = (
   scene: RoomScene,
   target: string,
-  may: (author: MemberId) => boolean,
+  { by, state }: { readonly by: MemberId; readonly state: ChannelState | undefined },
 ): number | undefined => {
   const { core, channel, changes } = scene;
   const row = find(core, channel, target);
   const waiting = row === undefined ? getPendingById(core.db, channel.id, idBytes(target)) : undefined;
   const author = getMember(core.db, row?.memberRow ?? waiting?.memberRow ?? 0);
-  if (author === undefined || !may(idOf(author.memberId))) return undefined;
+  if (author === undefined || state === undefined || !mayErase(state, by, idOf(author.memberId))) return undefined;
   if (waiting !== undefined) removePending(core.db, channel.id, waiting.seq);
   if (row === undefined || row.deletedAt !== null) return row?.id;
   if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
   if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);
   deleteMessage(core.db, row, changes.at);
+  const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
+  if (file !== undefined && by === idOf(scene.server.memberId)) takeBack(core, changes, file);
   eraseFile(core, changes, row.fileId);
   changes.erased = true;
   tell(scene, { kind: 'message.deleted', messageRow: row.id, subject: target });

@@ -83,15 +83,17 @@ const upload = async (core: Core, row: FileRow, way: Way, { signal, progressed }
     hash: hashOf(row),
     sizeBytes: sealedBytes(row.size),
   });
-  for (let index = Math.floor(begun.receivedBytes / SEALED_CHUNK_BYTES); index < count; index++) {
+  for (let offset = begun.receivedBytes; offset < sealedBytes(row.size); ) {
     if (signal.aborted) return;
-    const body = blob.chunk(index);
-    const skip = Math.max(0, begun.receivedBytes - index * SEALED_CHUNK_BYTES);
-    const offset = index * SEALED_CHUNK_BYTES + skip;
-    await connection.client.upload({ upload: begun.upload, offset, body: body.subarray(skip) });
+    const index = Math.floor(offset / SEALED_CHUNK_BYTES);
+    const body = blob.chunk(index).subarray(offset - index * SEALED_CHUNK_BYTES);
+    if (body.length === 0) throw new SottoError('file.unknown');
+    await connection.client.upload({ upload: begun.upload, offset, body });
+    offset += body.length;
     progressed();
     if (index % PROGRESS_CHUNKS === 0) core.queue.post(() => noteProgress(core, row.id, index + 1));
   }
+  if (signal.aborted) return;
   const { expiresMs } = message;
   const ttl = expiresMs === null ? {} : { ttl: Math.ceil(expiresMs / 1000) };
   await connection.request('blob.complete', { channel, upload: begun.upload, ttlSeconds: ttl.ttl ?? 0 });

@@ -39,7 +39,7 @@ import { conversationOf, findConversation, findMessage } from './names.ts';
 import { FOREVER } from './objects.ts';
 import { publishControl, serverLeft } from './room-channels.ts';
 import { tellOwnDevices } from './room-devices.ts';
-import { enqueueRoom, newEventId } from './room-outbox.ts';
+import { enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { markReadUpTo } from './room-read.ts';
 import { settingOf } from './settings.ts';
 
@@ -245,6 +245,9 @@ export const deleteRoomText = async (
       });
     commit(core, (changes) => {
       if (to !== undefined) enqueueRoom(core, changes, to, { kind: 'delete', target: idOf(messageId) });
+      const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
+      // What has not left goes nowhere any more, and so does its file.
+      if (file !== undefined && (!local || !hasLeft(core, row))) takeBack(core, changes, file);
       deleteHere(core, changes, row);
     });
     return undefined;

@@ -5,8 +5,10 @@ import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
 import type { Content } from '../protocol/room-content.ts';
 import type { Direct } from '../protocol/room-direct.ts';
 import { EVENT } from '../protocol/server.ts';
-import { countRoomOutbox, putRoomOutbox } from '../store/room-outbox.ts';
+import type { FileRow } from '../store/files.ts';
+import { countRoomOutbox, putRoomOutbox, type RoomOutboxRow } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
+import { conversationOf, serverOfRoom } from './names.ts';
 import { settingOf } from './settings.ts';
 
 type To = { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
@@ -19,12 +21,22 @@ export const newEventId = (core: Core): Uint8Array<ArrayBuffer> =>
 /** Appends a content or a direct; it goes out after the commit. Throws `outbox.full`. */
 export const enqueueRoom = (core: Core, changes: Changes, to: To, content: Content | Direct, more: More = {}): void => {
   if (countRoomOutbox(core.db, to.serverId) >= OUTBOX_FRAMES_MAX) throw new SottoError('outbox.full');
+  const whole = { channelRow: null, memberRow: null, ...to };
+  append(core, changes, whole, 'channelRow' in to ? EVENT.content : EVENT.direct, content, more);
+};
+
+const append = (
+  core: Core,
+  changes: Changes,
+  to: Pick<RoomOutboxRow, 'serverId' | 'channelRow' | 'memberRow'>,
+  kind: number,
+  content: object,
+  more: More = {},
+): void => {
   putRoomOutbox(core.db, {
-    serverId: to.serverId,
-    channelRow: 'channelRow' in to ? to.channelRow : null,
-    memberRow: 'memberRow' in to ? to.memberRow : null,
+    ...to,
     eventId: more.eventId ?? newEventId(core),
-    kind: 'channelRow' in to ? EVENT.content : EVENT.direct,
+    kind,
     content: new Uint8Array(Buffer.from(JSON.stringify(content))),
     messageRow: more.messageRow ?? null,
     ttl: more.ttl ?? 0,
@@ -32,6 +44,23 @@ export const enqueueRoom = (core: Core, changes: Changes, to: To, content: Conte
     expiresAt: changes.at + Number(settingOf(core.db, 'outbox.expiresMs')),
   });
   changes.flush.add(to.serverId);
+};
+
+/** The kind of what is no event in the outbox: the server is asked to drop the blob that its content names. */
+export const TAKE_BACK = 0;
+export type TakeBack = { readonly kind: 'takeBack'; readonly blob: string };
+
+/**
+ * Has the server drop what was brought to it of a file, now or when it can be reached; nothing for one that is in no room. There
+ * is at most one for each file: none is refused.
+ */
+export const takeBack = (core: Core, changes: Changes, { conversationId, blob }: FileRow): void => {
+  if (blob === null) return;
+  const { channelRow, memberRow } = conversationOf(core.db, conversationId);
+  const serverId = serverOfRoom(core.db, { channelRow, memberRow });
+  if (serverId === undefined) return;
+  const content: TakeBack = { kind: 'takeBack', blob: Buffer.from(blob).toString('hex') };
+  append(core, changes, { serverId, channelRow, memberRow }, TAKE_BACK, content);
 };
 
 /** Appends a direct in a transaction of its own. */

@@ -2,7 +2,7 @@
 
 import { openBody, readBodyHead } from '../crypto/channel-key.ts';
 import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
-import { judgeContent, mayErase } from '../crypto/channel-state.ts';
+import { judgeContent } from '../crypto/channel-state.ts';
 import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { type EventHeader, headOf, ZERO_HASH } from '../crypto/room-event.ts';
@@ -401,11 +401,7 @@ const storeControl = (
   count(taking, header);
   if (control.op === 'erase') {
     const scene = sceneOf(taking, changes);
-    const erased = applyErasure(
-      scene,
-      control.target,
-      (author) => state !== undefined && mayErase(state, header.sender, author),
-    );
+    const erased = applyErasure(scene, control.target, { by: header.sender, state });
     if (erased === undefined) forgetSignedAbout(taking.core.db, taking.row.id, control.target);
     return keep('erase', '', erased ?? null);
   }

@@ -30,6 +30,7 @@ import type { RoomConnection } from './room-connection.ts';
 import { mirror } from './room-devices.ts';
 import { doubt, ourView } from './room-doubts.ts';
 import { sealForMembers, shareKeys } from './room-keys.ts';
+import { TAKE_BACK, type TakeBack } from './room-outbox.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import { partFailed, partSent, readPart } from './room-share.ts';
 
@@ -189,6 +190,7 @@ export class RoomSender {
   async #send(row: RoomOutboxRow): Promise<void> {
     const core = this.#core;
     const connection = this.#connection;
+    if (row.kind === TAKE_BACK) return this.#takeBack(row);
     if (row.channelRow === null) await beginSessions(core, connection, row.memberRow ?? 0);
     else await this.#makeSure(row.channelRow);
     const sealed = await this.#sealed(row);
@@ -200,6 +202,16 @@ export class RoomSender {
         ? await publishDirect(connection, { to, id, ttlSeconds, body })
         : await connection.client.publish({ channel: to, id, kind: row.kind, checkedAt, ttlSeconds, body });
     await core.queue.call(() => answered(core, row.id, published));
+  }
+
+  async #takeBack(row: RoomOutboxRow): Promise<void> {
+    const core = this.#core;
+    const { blob } = JSON.parse(Buffer.from(row.content).toString()) as TakeBack;
+    const at = row.channelRow === null ? getMember(core.db, row.memberRow ?? 0) : getChannel(core.db, row.channelRow);
+    if (at === undefined) throw new SottoError('channel.unknown');
+    const channel = idOf('channelId' in at ? at.channelId : at.memberId);
+    await this.#connection.request('blob.remove', { channel, hash: blob });
+    await core.queue.call(() => commit(core, () => removeRoomOutbox(core.db, row.id)));
   }
 
   async #sealed(row: RoomOutboxRow): Promise<Sealed | undefined> {

@@ -1,5 +1,4 @@
 // Takes what another member shows of a channel's past: gathers its parts, has them proven, and puts what was said where it belongs.
-import { mayErase } from '../crypto/channel-state.ts';
 import { type EventHeader, readEventHeader } from '../crypto/room-event.ts';
 import { expectedError, ProtocolError, type SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
@@ -294,7 +293,7 @@ const eraseLate = (keeping: Keeping, { seq, target, by, before }: HistoryCheck['
   const { core, channel } = keeping;
   const held = getHeld(core.db, channel.id, seq);
   if (held?.kind !== 'erase' || held.messageRow !== null) return;
-  const erased = applyErasure(sceneOf(keeping), target, (author) => mayErase(before, by, author));
+  const erased = applyErasure(sceneOf(keeping), target, { by, state: before });
   if (erased !== undefined) setRoomEvent(core.db, channel.id, { ...held, messageRow: erased });
 };
 

@@ -289,7 +289,7 @@ export const JOB_LEASE_MS = 10 * MINUTE;
 export const ATTEMPTS_KEPT_MS = 1 * DAY;
 export const AUDIT_KEPT_MS = 365 * DAY;
 /** How long a blob that nobody refers to is left alone: somebody may be about to. */
-export const BLOB_UNUSED_MS = 1 * DAY;
+export const BLOB_UNUSED_MS = 1 * HOUR;
 
 // rooms: files
 export const BLOB_PART_BYTES_MAX = 1 * MIB;

@@ -46,8 +46,6 @@ export const SERVER_FEATURES = ['channels', 'direct', 'files', 'search', 'calls'
 
 export type { Needs } from './server-objects.ts';
 
-// requests
-
 const BEFORE: Needs = { role: 'before' };
 const ADMIN: Needs = { role: 'admin' };
 const READ: Needs = { role: 'member', channel: 'read' };
@@ -227,13 +225,13 @@ export const REQUESTS = {
   typing: request('I write in a channel, or stopped.', READ, inChannel.extend({ on: z.boolean() }), none),
   presence: request('What others see of me.', MEMBER, z.object({ state: z.enum(['online', 'away']) }), none),
   'blob.begin': request(
-    'Begins or goes on with an upload of ciphertext, named by its SHA-256.',
+    'Begins or goes on with an upload of ciphertext, named by its SHA-256. What I have brought there before is received whole: it is only to be completed again.',
     FILE,
     inChannel.extend({ hash: blobHash, sizeBytes: count.max(FILE_BYTES_MAX) }),
     z.object({ upload: id, receivedBytes: count }),
   ),
   'blob.complete': request(
-    'Ends an upload: the bytes are hashed, kept, and may be fetched by who reads the channel; those for an inbox by its owner and by who brought them. They count as the uploader’s for `ttlSeconds` (0: as long as channel or inbox keep what came then), and go a day after nobody may fetch them any more. Into the inbox of another it counts as a direct message.',
+    'Ends an upload: the bytes are hashed, kept, and may be fetched by who reads the channel; those for an inbox by its owner and by who brought them. They count as the uploader’s for `ttlSeconds` (0: as long as channel or inbox keep what came then), and go when nobody may fetch them any more, an hour after the upload at the earliest. Into the inbox of another it counts as a direct message.',
     FILE,
     inChannel.extend({ upload: id, ttlSeconds: count.max(0xffff_ffff).default(0) }),
     none,
@@ -243,6 +241,12 @@ export const REQUESTS = {
     FILE,
     inChannel.extend({ hash: blobHash, from: count.default(0), limit: count.max(FILE_BYTES_MAX) }),
     z.object({ sentBytes: count }),
+  ),
+  'blob.remove': request(
+    'Takes back what I brought to a channel or into an inbox: an upload under way, and the bytes that may be fetched there. A moderator of the channel takes back what anybody brought. Bytes that may be fetched nowhere any more are gone at once.',
+    FILE,
+    inChannel.extend({ hash: blobHash }),
+    none,
   ),
   ...CALL_REQUESTS,
 } as const;

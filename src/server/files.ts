@@ -32,12 +32,18 @@ const beginInTurn = async (
 ): Promise<Answer<'blob.begin'>> => {
   const { store, blobs, clock, rowId } = context;
   await mustTake(context, { channel: channel as ChannelId, member: member.id });
-  const going = await store.getUploadOf(member.id, channel as ChannelId, hash as BlobHash);
+  const find = () => store.getUploadOf(member.id, channel as ChannelId, hash as BlobHash);
+  const known = await find();
+  // One that is being completed is over first.
+  const going = known && (await context.uploading.run(known.id, find));
+  // Who has brought it there, and may not have heard so, need not bring it again.
+  const brought = await store.getBlobRef(channel as ChannelId, hash as BlobHash);
+  const isHere = brought?.member === member.id && (await blobs.sizeOf(hash as BlobHash)) === sizeBytes;
   if (going !== undefined) {
-    const receivedBytes = await blobs.part(going.id, 0, new Uint8Array());
+    const receivedBytes = isHere ? sizeBytes : await blobs.part(going.id, 0, new Uint8Array());
     return { upload: going.id, receivedBytes };
   }
-  const isFull = (await store.countFileBytes(member.id)) + sizeBytes > MEMBER_FILES_BYTES_MAX;
+  const isFull = !isHere && (await store.countFileBytes(member.id)) + sizeBytes > MEMBER_FILES_BYTES_MAX;
   if (isFull || (await store.countUploads(member.id)) >= UPLOADS_MAX) throw new SottoError('quota.exceeded');
   const now = clock.now();
   const row: UploadRow = {
@@ -51,7 +57,7 @@ const beginInTurn = async (
     expiresAt: now + UPLOAD_MS,
   };
   await store.putUpload(row);
-  return { upload: row.id, receivedBytes: 0 };
+  return { upload: row.id, receivedBytes: isHere ? sizeBytes : 0 };
 };
 
 // Who may not write may not bring files either. Into one's own inbox everybody may, into another's while it has room.
@@ -154,4 +160,30 @@ export const getBlob = async (
     at += bytes.length;
   }
   return { sentBytes: at - from };
+};
+
+/** Takes back what the asker has brought, or as a moderator of the channel what anybody has. Throws `file.unknown`. */
+export const removeBlob = async (
+  { store, blobs, uploading, clock }: ServerContext,
+  { member, place }: Asker,
+  { channel, hash }: RequestParams<'blob.remove'>,
+): Promise<Answer<'blob.remove'>> => {
+  const [at, name] = [channel as ChannelId, hash as BlobHash];
+  const going = await store.getUploadOf(member.id, at, name);
+  // One that is being completed may be fetched first.
+  if (going !== undefined)
+    await uploading.run(going.id, async () => {
+      await store.removeUpload(going.id);
+      await blobs.remove(going.id);
+    });
+  await uploading.run(name, async () => {
+    const brought = await store.getBlobRef(at, name);
+    const isModerator = place?.membership !== undefined && place.membership.role !== 'member';
+    if (brought !== undefined && (brought.member === member.id || isModerator)) {
+      await store.removeBlobRef(at, name);
+      // Nobody brings the same bytes meanwhile: what has no other reference goes now.
+      if (await store.removeBlob(name, clock.now() + 1)) await blobs.remove(name);
+    } else if (going === undefined) throw new SottoError('file.unknown');
+  });
+  return {};
 };

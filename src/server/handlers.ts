@@ -10,7 +10,7 @@ import { auditRow } from './audit.ts';
 import { CALL_HANDLERS } from './call-requests.ts';
 import type { ServerContext } from './context.ts';
 import { eraseBelongings } from './erasure.ts';
-import { beginBlob, completeBlob, getBlob } from './files.ts';
+import { beginBlob, completeBlob, getBlob, removeBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
 import { memberObject } from './login.ts';
@@ -191,6 +191,7 @@ export const HANDLERS: Handlers = {
   'blob.begin': beginBlob,
   'blob.complete': completeBlob,
   'blob.get': getBlob,
+  'blob.remove': removeBlob,
   ...CALL_HANDLERS,
 };
 

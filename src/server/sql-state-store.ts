@@ -303,6 +303,7 @@ const blobVerbs = (
   | 'putBlob'
   | 'getBlob'
   | 'getBlobRef'
+  | 'removeBlobRef'
   | 'removeBlobRefsExpired'
   | 'removeBlobRefsBefore'
   | 'listBlobsUnused'
@@ -328,6 +329,8 @@ const blobVerbs = (
   },
   getBlobRef: (channel, hash) =>
     one(sql, BLOB_REF, BLOB_REF.select('WHERE channel = ? AND hash = ?', idBytes(channel), idBytes(hash))),
+  removeBlobRef: async (channel, hash) =>
+    void (await changed(sql, 'DELETE FROM blob_ref WHERE channel = ? AND hash = ?', idBytes(channel), idBytes(hash))),
   removeBlobRefsExpired: async (now) =>
     void (await changed(sql, 'DELETE FROM blob_ref WHERE expires_at > 0 AND expires_at <= ?', now)),
   removeBlobRefsBefore: async (channel, before) =>

@@ -130,6 +130,7 @@ export interface StateStore {
   ): Promise<void>;
   getBlob(hash: BlobHash): Promise<{ readonly size: number; readonly isWhole: boolean } | undefined>;
   getBlobRef(channel: ChannelId, hash: BlobHash): Promise<BlobRefRow | undefined>;
+  removeBlobRef(channel: ChannelId, hash: BlobHash): Promise<void>;
   /** Those that have expired. */
   removeBlobRefsExpired(now: Millis): Promise<void>;
   /** Those that a channel has had since before: its retention has taken their events. */

@@ -194,6 +194,25 @@ test('gives other bytes than a file’s: it is not saved, and called damaged', a
   expect(saved).toMatchObject({ code: 8, error: { code: 'file.damaged' } });
 });
 
+test('loses its answer to a file that has come whole: it is not brought again', async () => {
+  const lost: Promise<void>[] = [];
+  let parts = 0;
+  const path = join(house.stage.dir, '..', 'lost');
+  writeFileSync(path, Buffer.alloc(100_000, 8));
+  server.deaf = ({ name }) => {
+    if (name === 'part') parts++;
+    return false;
+  };
+  server.lie = (saying) => {
+    if (saying.kind !== 'answer' || saying.asked?.name !== 'blob.complete' || lost.length > 0) return undefined;
+    lost.push(cut(alice));
+    return [];
+  };
+  await alice.user.ok('file', 'send', 'bob@home', path, '--wait', 'done');
+  await bob.sees('the offer', async () => (await bob.call('file.list', { conversation: 'alice@home' }))[0]);
+  expect([lost.length, parts]).toEqual([1, 4]);
+});
+
 test('answers without sense: a code says so, and the daemon goes on', async () => {
   await alice.call('channel.create', { name: '#sense', encryption: 'open' });
   for (const ok of [null, 'yes', {}, { seq: -1, epoch: 1, at: 1 }, { seq: 'x', epoch: 1, at: 1 }]) {

@@ -1,6 +1,6 @@
 // Files in channels and with members: many at once, a server that is away, a disk that is full, one that is taken back, one of a
 // stranger, for other devices, and after a restore.
-import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
@@ -169,6 +169,40 @@ test('a file for a member is on the other devices of both; deleted, it is nowher
   await offered(bob, 'alice@home', 'short');
   for (const guest of [alice, phone]) await lacks(guest, 'bob@home', 'short');
   await lacks(bob, 'alice@home', 'short');
+});
+
+test('who deletes a message takes its file from the server, also later; what is deleted here only stays there', async () => {
+  const hashes = (guest: Guest, id: string) =>
+    guest.look((db) =>
+      db.all<{ hash: string }>('SELECT lower(hex(blob)) AS hash FROM files WHERE file_id = ?', idBytes(id)),
+    );
+  const brought = async (guest: Guest, conversation: string, name: string) => {
+    const { id } = await send(guest, conversation, name, 9_000);
+    const [file] = await hashes(guest, id);
+    return { id, path: join(house.server.data, 'blobs', file?.hash.slice(0, 2) ?? '', file?.hash ?? '') };
+  };
+  const isGone = ({ path }: { readonly path: string }) => alice.sees('its end', async () => !existsSync(path));
+  const [own, moderated] = [await brought(bob, '#files', 'own'), await brought(bob, '#files', 'moderated')];
+  const [kept, late] = [await brought(bob, '#files', 'kept there'), await brought(alice, 'bob@home', 'late')];
+  for (const [guest, conversation, name] of [
+    [alice, '#files', 'own'],
+    [alice, '#files', 'moderated'],
+    [alice, '#files', 'kept there'],
+    [bob, 'alice@home', 'late'],
+  ] as const)
+    await saved(guest, conversation, name, 9_000);
+  expect([own, moderated, kept, late].map(({ path }) => existsSync(path))).toEqual([true, true, true, true]);
+  await bob.call('message.delete', { id: kept.id, local: true });
+  await bob.call('message.delete', { id: own.id });
+  await alice.call('message.delete', { id: moderated.id });
+  for (const file of [own, moderated]) await isGone(file);
+  await house.server.stop();
+  await alice.call('message.delete', { id: late.id });
+  await alice.user.ok('daemon', 'stop');
+  await alice.back();
+  await house.server.start();
+  await isGone(late);
+  expect(existsSync(kept.path)).toBe(true);
 });
 
 test('after a restore what was fetched can be fetched again, and what was not up has failed', async () => {

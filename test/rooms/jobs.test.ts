@@ -158,6 +158,46 @@ test('what nobody refers to or goes on with is collected', async () => {
   await expect(hosted.store.check({ deep: true })).resolves.toMatchObject({ wrong: [] });
 });
 
+test('what is taken back is gone at once, but not where somebody else may fetch it, nor by who did not bring it', async () => {
+  const [room, other] = [await withBob(), await withBob()];
+  const bytes = new Uint8Array(500).fill(79);
+  const hash = await upload(alice, room, bytes);
+  await upload(alice, other, bytes);
+  const remove = (who: Member, channel: string) => codeOf(who.client.request('blob.remove', { channel, hash }));
+  expect(await remove(bob, room.channel)).toBe('file.unknown');
+  expect([await remove(alice, room.channel), await remove(alice, room.channel)]).toEqual(['ok', 'file.unknown']);
+  expect([await fetched(bob, room.channel, hash), await fetched(bob, other.channel, hash)]).toEqual([
+    'file.unknown',
+    'ok',
+  ]);
+  await upload(bob, room, bytes);
+  const { upload: half } = await alice.client.request('blob.begin', { channel: room.channel, hash, sizeBytes: 500 });
+  await alice.client.upload({ upload: half, offset: 0, body: bytes.subarray(0, 9) });
+  // The moderator takes back what bob brought, and what is on its way; the author what is elsewhere.
+  expect([await remove(alice, room.channel), await fetched(bob, room.channel, hash)]).toEqual(['ok', 'file.unknown']);
+  expect(files().filter((name) => name.endsWith(hash) || name.endsWith(half))).toHaveLength(1);
+  expect([await remove(alice, other.channel), await fetched(alice, other.channel, hash)]).toEqual([
+    'ok',
+    'file.unknown',
+  ]);
+  expect(files().filter((name) => name.endsWith(hash))).toEqual([]);
+  await expect(hosted.store.check({ deep: true })).resolves.toMatchObject({ wrong: [] });
+});
+
+test('who has brought a file, and did not hear so, need not bring it again', async () => {
+  const { channel } = await withBob();
+  const bytes = new Uint8Array(700).fill(80);
+  const hash = await upload(alice, { channel }, bytes);
+  const begin = (who: Member) => who.client.request('blob.begin', { channel, hash, sizeBytes: bytes.length });
+  const begun = await begin(alice);
+  expect(begun.receivedBytes).toBe(700);
+  for (const ends of ['ok', 'file.unknown'])
+    expect(await codeOf(alice.client.request('blob.complete', { channel, upload: begun.upload }))).toBe(ends);
+  expect(await fetched(bob, channel, hash)).toBe('ok');
+  // Who knows the name of it only has brought nothing.
+  expect((await begin(bob)).receivedBytes).toBe(0);
+});
+
 test('an upload is kept as long as somebody goes on with it', async () => {
   const { channel } = await withBob();
   const bytes = new Uint8Array(6).fill(78);

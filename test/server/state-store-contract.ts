@@ -271,6 +271,10 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       await state.removeBlobRefsExpired(99);
       expect(await state.removeBlob(hash(1), 99)).toBe(false);
       await state.removeBlobRefsExpired(100);
+      await refer(1);
+      await state.removeBlobRef(channelId(2), hash(1));
+      expect(await state.removeBlob(hash(1), 99)).toBe(false);
+      await state.removeBlobRef(CHANNEL, hash(1));
       expect([await state.removeBlob(hash(1), 99), await state.removeBlob(hash(2), 13)]).toEqual([true, true]);
     });
 
