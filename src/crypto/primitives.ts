@@ -152,7 +152,9 @@ export const spkiOf = (curve: Curve, key: Uint8Array): Buffer<ArrayBuffer> =>
 const privateKey = (curve: Curve, secret: Uint8Array): KeyObject =>
   createPrivateKey({ key: pkcs8Of(curve, secret), format: 'der', type: 'pkcs8' });
 
+// As text: of anything else Node first asks whether it is a key object already, by errors that it makes and catches, and that
+// takes three times as long as all the rest.
 const publicKey = (curve: Curve, key: Uint8Array): KeyObject =>
-  createPublicKey({ key: spkiOf(curve, key), format: 'der', type: 'spki' });
+  createPublicKey(`-----BEGIN PUBLIC KEY-----\n${spkiOf(curve, key).toString('base64')}\n-----END PUBLIC KEY-----\n`);
 
 const rawPublic = (key: KeyObject): Bytes => new Uint8Array(key.export({ format: 'der', type: 'spki' }).subarray(-32));

@@ -373,6 +373,8 @@ export const INBOX_EVENTS_MAX = 20_000;
 export const CHANNELS_MADE_MAX = 1_000;
 /** Above so many, nobody is told who is there, or who writes in a channel: all telling all would be their square. */
 export const TOLD_IN_PASSING_MAX = 200;
+/** How soon others are told who has come, gone or is away, of all that changes meanwhile once. */
+export const PRESENCE_TELL_MS = 250;
 /**
  * How often somebody may do what, as bursts that fill up again: `publish`, `burst` (both of channels), `direct`, `request`,
  * `signal` (typing and presence), `call` (coming, going and switches of calls), `stream` (announcements of streams) and

@@ -15,6 +15,7 @@ import type { Hub } from './hub.ts';
 import type { Indexer } from './indexer.ts';
 import type { Sealer } from './key-file.ts';
 import type { Waiter } from './lane.ts';
+import type { Presence } from './presence.ts';
 import type { Rates } from './rates.ts';
 import type { SearchIndex } from './search-index.ts';
 import type { Standings } from './standings.ts';
@@ -69,8 +70,7 @@ export type ServerContext = {
   /** Publishes of one connection, in the order in which they came. */
   readonly publishing: Turns<Peer>;
   readonly uploading: Uploading;
-  /** Members that are there and said that they are away. */
-  readonly away: Set<MemberId>;
+  readonly presence: Presence;
   /** Connections of members that are logged in. */
   readonly online: Map<MemberId, Set<Peer>>;
   readonly counts: Counts;

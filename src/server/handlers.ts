@@ -16,7 +16,7 @@ import { controls, headObject, page, resume } from './live.ts';
 import { memberObject } from './login.ts';
 import { appendAuthority, notify } from './notices.ts';
 import { pages, rowsOf } from './pages.ts';
-import { tell, tellMembers, tellPresence } from './passing.ts';
+import { tell, tellMembers } from './passing.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
 import type { ChannelRow, DeviceRow, MemberRow, MembershipRow } from './rows.ts';
 import { search } from './search.ts';
@@ -183,9 +183,7 @@ export const HANDLERS: Handlers = {
   },
   presence: async (context, { member }, { state }) => {
     if (context.rates.signal.take(member.id, context.clock.monotonic()) > 0) return NOTHING;
-    if (state === 'away') context.away.add(member.id);
-    else context.away.delete(member.id);
-    tellPresence(context, member, state);
+    context.presence.say(member.id, state);
     return NOTHING;
   },
   'blob.begin': beginBlob,

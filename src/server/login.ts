@@ -19,7 +19,7 @@ import type { Change } from './changes.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
 import { headObject } from './live.ts';
 import { appendAuthority, notify } from './notices.ts';
-import { arrived, departed, tellMembers } from './passing.ts';
+import { tellMembers } from './passing.ts';
 import type { DeviceRow, MemberRow } from './rows.ts';
 import { checkSecond } from './second.ts';
 import { skeletonOf } from './skeleton.ts';
@@ -84,7 +84,7 @@ export const login = async (
   peer.prove();
   const peers = context.online.get(member.id) ?? new Set();
   context.online.set(member.id, peers.add(peer));
-  await arrived(context, peer, member);
+  context.presence.came(peer, member.id);
   const inbox = await headObject(context, member.id as string as ChannelId);
   return {
     member: memberObject(member),
@@ -102,7 +102,7 @@ export const logout = (context: ServerContext, peer: Peer): void => {
   peers?.delete(peer);
   if (peers?.size !== 0) return;
   context.online.delete(member);
-  departed(context, member);
+  context.presence.gone(member);
 };
 
 /** A member as the wire tells it. */

@@ -22,6 +22,7 @@ import { collectLeftOver, type JobPorts, Jobs } from './jobs.ts';
 import { type CreateServer, Listener, type Place, type TlsKeys } from './listener.ts';
 import { byId, pages } from './pages.ts';
 import { tellMembers } from './passing.ts';
+import { Presence } from './presence.ts';
 import { type Rate, Rates } from './rates.ts';
 import type { ServerStore } from './server-store.ts';
 import { onBinary, onClosed, onText } from './session.ts';
@@ -75,6 +76,7 @@ const contextOf = (
     ended: (draft) => endReading(context, draft),
   });
   const counts = new Counts();
+  const online: ServerContext['online'] = new Map();
   const context: ServerContext = {
     clock,
     random,
@@ -97,8 +99,8 @@ const contextOf = (
     asking: new Map(),
     publishing: new Turns(),
     uploading: new Turns(),
-    away: new Set(),
-    online: new Map(),
+    presence: new Presence({ clock, standings, online, bug }),
+    online,
     counts,
     rates: bucketsOf({ ...SERVER_RATES, ...options.rates }),
     append: (draft) => hub.append(draft),
@@ -235,6 +237,7 @@ export class RoomServer implements AsyncDisposable {
     this.alerts[Symbol.dispose]();
     context.indexer[Symbol.dispose]();
     context.callLinks[Symbol.dispose]();
+    context.presence[Symbol.dispose]();
     tellMembers(context, { notice: 'moved', retryAfterMs: DRAIN_RETRY_MS });
     try {
       await this.jobs[Symbol.asyncDispose]();

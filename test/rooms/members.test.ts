@@ -263,20 +263,21 @@ test('what is told in passing reaches those it is for, and nobody else', async (
 
 test('who comes hears who is there, and the others hear of coming, being away and going', async () => {
   const bob = await newcomer();
-  bob.notices.length = 0;
   const eve = await newcomer();
-  await eve.client.request('presence', { state: 'away' });
-  await Promise.all([bob, eve].map(({ client }) => client.request('marks', {})));
   const presence = (member: Member, of: Member) =>
     member.notices.flatMap((one) => (one.notice === 'presence' && one.member === of.id ? [one.state] : []));
-  expect(presence(bob, eve)).toEqual(['online', 'away']);
-  expect(presence(eve, bob)).toEqual(['online']);
+  const sees = (what: () => unknown) => expect.poll(what, { timeout: 10_000 });
+  await sees(() => [presence(bob, eve), presence(eve, bob)]).toEqual([['online'], ['online']]);
+  // Of many changes the last is told.
+  const states = ['away', 'online', 'away'] as const;
+  await Promise.all(states.map((state) => eve.client.request('presence', { state })));
+  await sees(() => presence(bob, eve)).toEqual(['online', 'away']);
   const tablet = bob.another();
   await tablet.join();
-  expect(presence(tablet, eve)).toEqual(['away']);
+  await sees(() => presence(tablet, eve)).toEqual(['away']);
   eve.leave();
   tablet.leave();
-  await expect.poll(() => presence(bob, eve)).toEqual(['online', 'away', 'offline']);
+  await sees(() => presence(bob, eve)).toEqual(['online', 'away', 'offline']);
   // With one of two devices nobody goes.
   expect(presence(owner, bob).at(-1)).toBe('online');
 });

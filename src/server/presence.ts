@@ -1,0 +1,108 @@
+// Who is there, told in passing to all who are logged in: what has changed in PRESENCE_TELL_MS once, whatever that was. A
+// server that was away gets all its members back in one moment, and all telling all one by one would be the square of them.
+import type { Cancel, Clock } from '../ports.ts';
+import { expectedError } from '../protocol/errors.ts';
+import type { MemberId } from '../protocol/ids.ts';
+import { PRESENCE_TELL_MS, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
+import type { Peer, ServerContext } from './context.ts';
+import { noticeFrame } from './passing.ts';
+import type { MemberRow } from './rows.ts';
+import type { Standings } from './standings.ts';
+
+type PresencePorts = {
+  readonly clock: Clock;
+  readonly standings: Pick<Standings, 'member'>;
+  readonly online: ServerContext['online'];
+  readonly bug: (error: unknown) => void;
+};
+
+/** Tells it while not more than TOLD_IN_PASSING_MAX members are there. */
+export class Presence implements Disposable {
+  readonly #ports: PresencePorts;
+  /** Members that are there and said that they are away. */
+  readonly #away = new Set<MemberId>();
+  #changed = new Set<MemberId>();
+  #newcomers = new Set<Peer>();
+  #cancel: Cancel | undefined;
+  #isOver = false;
+
+  constructor(ports: PresencePorts) {
+    this.#ports = ports;
+  }
+
+  /** A member has come: this connection hears who is there, and, when it is their first, the others hear of them. */
+  came(peer: Peer, member: MemberId): void {
+    if (this.#ports.online.get(member)?.size === 1) this.#changed.add(member);
+    this.#newcomers.add(peer);
+    this.#later();
+  }
+
+  /** A member says what others see of them. */
+  say(member: MemberId, state: 'online' | 'away'): void {
+    if (state === 'away') this.#away.add(member);
+    else this.#away.delete(member);
+    this.#changed.add(member);
+    this.#later();
+  }
+
+  /** The last connection of a member is gone. */
+  gone(member: MemberId): void {
+    this.#away.delete(member);
+    this.#changed.add(member);
+    this.#later();
+  }
+
+  /** Tells nothing any more. */
+  [Symbol.dispose](): void {
+    this.#isOver = true;
+    this.#cancel?.();
+  }
+
+  #later(): void {
+    if (this.#cancel !== undefined || this.#isOver) return;
+    this.#cancel = this.#ports.clock.after(PRESENCE_TELL_MS, () => {
+      this.#cancel = undefined;
+      this.#tell().catch((error: unknown) => {
+        // Of whom the disk tells nothing, nothing is told.
+        if (expectedError(error) === undefined) this.#ports.bug(error);
+      });
+    });
+  }
+
+  async #tell(): Promise<void> {
+    const { online } = this.#ports;
+    const [changed, newcomers] = [this.#changed, this.#newcomers];
+    this.#changed = new Set();
+    this.#newcomers = new Set();
+    if (online.size > TOLD_IN_PASSING_MAX) return;
+    const [news, all] = [await this.#rows(changed), newcomers.size === 0 ? [] : await this.#rows(online.keys())];
+    // In one turn from here on: who comes or goes after it is told of next time.
+    const [newsFrames, allFrames] = [this.#frames(news), this.#frames(all)];
+    for (const peers of online.values())
+      for (const peer of peers) {
+        const frames = newcomers.has(peer) ? allFrames : newsFrames;
+        if (frames.length > 0) peer.send(frames);
+      }
+  }
+
+  // Who was erased is no more.
+  async #rows(members: Iterable<MemberId>): Promise<MemberRow[]> {
+    const rows: MemberRow[] = [];
+    for (const member of [...members]) {
+      const row = await this.#ports.standings.member(member);
+      if (row !== undefined && row.erasedAt === null) rows.push(row);
+    }
+    return rows;
+  }
+
+  #frames(rows: readonly MemberRow[]): Buffer {
+    return Buffer.concat(
+      rows.map(({ id, status }) => noticeFrame({ notice: 'presence', member: id, state: this.#stateOf(id), status })),
+    );
+  }
+
+  #stateOf(member: MemberId): 'online' | 'away' | 'offline' {
+    if (!this.#ports.online.has(member)) return 'offline';
+    return this.#away.has(member) ? 'away' : 'online';
+  }
+}
