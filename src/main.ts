@@ -52,7 +52,21 @@ const run = async (argv: readonly string[]): Promise<number> => {
   }
   const { runCli } = await import('./cli/run.ts');
   const program = process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto';
-  return runCli({ argv, environment: process.env, version: VERSION, versions: WIRE_VERSIONS, self: [program] });
+  const code = await runCli({
+    argv,
+    environment: process.env,
+    version: VERSION,
+    versions: WIRE_VERSIONS,
+    self: [program],
+  });
+  return ended(code);
+};
+
+// A command that is over waits for nothing that it began: a daemon that starts, or one that does not answer.
+const ended = async (code: number): Promise<never> => {
+  const streams = [process.stdout, process.stderr];
+  await Promise.all(streams.map((stream) => new Promise((done) => stream.write('', done))));
+  process.exit(code);
 };
 
 const UNSUPPORTED = {

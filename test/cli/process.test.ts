@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { furnish } from '../daemon/furnished.ts';
 import { run, Stage, type User } from '../e2e/stage.ts';
+import { interrupt } from './interrupt.ts';
 import { onTerminal } from './terminal.ts';
 
 const OFFLINE = '[tor]\noffline = true\n';
@@ -140,6 +141,17 @@ describe('a command', () => {
       code: 130,
       shown: expect.not.stringContaining('Error'),
     });
+  });
+
+  test('that waits for a daemon which starts, or does not answer, ends as any other', async () => {
+    await alice.ok('daemon', 'stop');
+    const begun = { signal: 'SIGINT', when: () => daemons().length > 0 } as const;
+    expect([130, 'SIGINT']).toContain(await interrupt(alice, ['status'], begun));
+    const pid = await alice.pid();
+    process.kill(pid, 'SIGSTOP');
+    const late = await alice.run('status', '--timeout', '200ms');
+    process.kill(pid, 'SIGCONT');
+    expect(late.error).toMatchObject({ code: 'wait.timeout', exit: 5 });
   });
 
   test('whose reader is gone ends without a word', async () => {
