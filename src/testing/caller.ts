@@ -5,7 +5,8 @@ import { encodeReport, isReport, type Report, readReport } from '../protocol/cal
 import { CALL_REPORT_MS } from '../protocol/limits.ts';
 
 type CallerOptions = {
-  readonly target: ServerTarget;
+  /** What is dialled: a server, or what gives a link by itself. */
+  readonly target: ServerTarget | ((events: ServerLinkEvents) => ServerLink);
   /** What `call.join` has given. */
   readonly ticket: Uint8Array;
   readonly clock: Clock;
@@ -36,7 +37,10 @@ export class Caller implements ServerLinkEvents {
   static async open(options: CallerOptions): Promise<Caller> {
     const caller = new Caller(options);
     const { target, clock, random } = options;
-    caller.#link = await dialServer({ target, path: '/v1/call', clock, random, attach: () => caller });
+    caller.#link =
+      typeof target === 'function'
+        ? target(caller)
+        : await dialServer({ target, path: '/v1/call', clock, random, attach: () => caller });
     caller.#link.binary(options.ticket);
     return caller;
   }

@@ -1,16 +1,19 @@
 // Figures of calls: what a server spends on a frame that it passes on, how long that takes, and that it keeps nothing.
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { ServerClient } from '../../core/server-client.ts';
-import { sealFrame, streamOf } from '../../crypto/call-keys.ts';
+import { type Stream, type StreamPlace, sealFrame, streamOf } from '../../crypto/call-keys.ts';
 import { systemClock, systemRandom } from '../../machine.ts';
+import { SocketServerLink } from '../../net/server-link.ts';
 import { serverNetwork } from '../../net/server-network.ts';
-import type { ServerTarget } from '../../ports.ts';
+import type { ServerLink, ServerLinkEvents, ServerTarget } from '../../ports.ts';
 import { FRAME_TYPE, readFrameHead } from '../../protocol/call-frame.ts';
 import type { DeviceId, MemberId } from '../../protocol/ids.ts';
 import { Caller } from '../../testing/caller.ts';
+import { bare } from '../load/contenders.ts';
 import { buildTown, type Town } from '../load/people.ts';
-import { PINNED } from '../load/programs.ts';
+import { PINNED, pinAsLoad } from '../load/programs.ts';
 import { ServerProcess } from '../server-process.ts';
 import { type Bench, type Figure, type Judged, type Measured, quantile, short } from './figure.ts';
 
@@ -22,7 +25,6 @@ const FRAMES_A_SECOND = 50;
 const PACKET_BYTES = 60;
 // Nobody is behind it: a server that has a proxy leaves TLS to it.
 const NO_TLS = 'proxies = ["127.255.255.254"]\n';
-const TICKS_A_SECOND = 100;
 
 const ports = { clock: systemClock, random: systemRandom };
 
@@ -36,9 +38,20 @@ class Hall {
   readonly #sentAt = new Map<string, number>();
   readonly #ends: (() => void)[] = [];
 
+  /** At a server, with everybody of the town. */
   static async open(town: Town, target: ServerTarget): Promise<Hall> {
     const hall = new Hall();
-    for (const [i, person] of town.people.entries()) await hall.#enter(target, person, i % PEOPLE < TALKERS);
+    for (const [i, person] of town.people.entries()) await hall.#enter(target, person, talks(i));
+    return hall;
+  }
+
+  /** At the bare forwarder, which knows nobody. */
+  static async bare(port: number): Promise<Hall> {
+    const hall = new Hall();
+    for (let i = 0; i < CALLS * PEOPLE; i++) {
+      const caller = await hall.#link((events) => bareLink(port, events), Uint8Array.of(Math.floor(i / PEOPLE)));
+      if (talks(i)) hall.#talk(caller, NOBODY, newStream());
+    }
     return hall;
   }
 
@@ -46,31 +59,32 @@ class Hall {
     for (const end of this.#ends) end();
   }
 
-  async #enter(target: ServerTarget, { rooms, ...device }: Town['people'][number], talks: boolean): Promise<void> {
+  async #enter(target: ServerTarget, { rooms, ...device }: Town['people'][number], isTalker: boolean): Promise<void> {
     const client = await ServerClient.open({
       ...ports,
       network: serverNetwork({ ...ports, tor: () => false }),
       target,
       events: { event: () => {}, notice: () => {}, closed: () => {} },
     });
+    this.#ends.push(() => client.close('bye'));
     const { member, device: id } = await client.login(device);
     const channel = rooms[0];
     if (channel === undefined) throw new Error('everybody is in a room');
     const { call, ticket } = await client.request('call.join', { channel, through: 'tor' });
-    const caller = await Caller.open({
-      ...ports,
-      target,
-      ticket: new Uint8Array(Buffer.from(ticket, 'base64')),
-      frame: (frame) => this.#hear(frame),
-    });
-    this.#ends.push(() => {
-      caller.close();
-      client.close('bye');
-    });
-    if (!talks) return;
-    const stream = streamOf(systemRandom.bytes(40));
+    const caller = await this.#link(target, new Uint8Array(Buffer.from(ticket, 'base64')));
+    if (!isTalker) return;
+    const stream = newStream();
     await client.request('call.stream', { channel, stream: Buffer.from(stream.id).toString('hex'), to: [] });
-    const place = { channel, call: call.call, sender: member.id as MemberId, device: id as DeviceId };
+    this.#talk(caller, { channel, call: call.call, sender: member.id as MemberId, device: id as DeviceId }, stream);
+  }
+
+  async #link(target: Parameters<typeof Caller.open>[0]['target'], ticket: Uint8Array): Promise<Caller> {
+    const caller = await Caller.open({ ...ports, target, ticket, frame: (frame) => this.#hear(frame) });
+    this.#ends.push(() => caller.close());
+    return caller;
+  }
+
+  #talk(caller: Caller, place: StreamPlace, stream: Stream): void {
     let counter = 0;
     this.talkers.push({
       say: () => {
@@ -108,15 +122,33 @@ class Hall {
 }
 const HEARD_MS_MAX = 5_000;
 
+const talks = (person: number): boolean => person % PEOPLE < TALKERS;
+const NOBODY = Object.fromEntries(
+  ['channel', 'call', 'sender', 'device'].map((name) => [name, '00'.repeat(16)]),
+) as unknown as StreamPlace;
+const newStream = (): Stream => streamOf(systemRandom.bytes(40));
+
+/** A call link without an upgrade. */
+const bareLink = (port: number, events: ServerLinkEvents): ServerLink => {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+  socket.pause();
+  const link = new SocketServerLink({ ...ports, socket, binding: undefined });
+  link.begin(events, Buffer.alloc(0));
+  return link;
+};
+
 const nameOf = (frame: Uint8Array): string => {
   const { stream, counter } = readFrameHead(frame);
   return `${Buffer.from(stream).toString('latin1')}${counter}`;
 };
 
-/** CPU seconds of a process so far, by the system's clock of 10 ms. */
+/** CPU seconds of all threads of a process so far; the kernel counts them in nanoseconds. */
 const cpuOf = (pid: number): number => {
-  const fields = (readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1] ?? '').split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_A_SECOND;
+  const ran = readdirSync(`/proc/${pid}/task`).map((task) => {
+    const [nanoseconds = ''] = readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ');
+    return Number(nanoseconds);
+  });
+  return ran.reduce((sum, one) => sum + one, 0) / 1e9;
 };
 
 /** What a process has written to disks so far, and what its folder is like. */
@@ -129,7 +161,21 @@ const onDisk = (pid: number, dir: string): string => {
   return [written, ...files.sort()].join('\n');
 };
 
-type Voices = { readonly cpuUs: readonly number[]; readonly delayMs: readonly number[]; readonly lost: number };
+/** What is measured, who talks through it, and what each run gave. */
+type Measuring = { readonly pid: number; readonly hall: Hall; readonly cpuUs: number[]; readonly delayMs: number[] };
+
+const measuring = (pid: number, hall: Hall): Measuring => ({ pid, hall, cpuUs: [], delayMs: [] });
+
+/** Measures for so long; gives the frames that were not heard. */
+const measureOnce = async ({ pid, hall, cpuUs, delayMs }: Measuring, seconds: number): Promise<number> => {
+  const startedAt = cpuOf(pid);
+  await hall.talk(seconds);
+  cpuUs.push(((cpuOf(pid) - startedAt) * 1e6) / hall.heard);
+  delayMs.push(quantile(hall.delays, 0.5));
+  return seconds * FRAMES_A_SECOND * hall.talkers.length * (PEOPLE - 1) - hall.heard;
+};
+
+type Voices = { readonly own: Measuring; readonly floor: Measuring; readonly lost: number };
 
 const measureVoices = async (bench: Bench, name: string, config: string): Promise<Voices> => {
   const dir = join(bench.dir, name);
@@ -137,29 +183,33 @@ const measureVoices = async (bench: Bench, name: string, config: string): Promis
   const plan = { people: CALLS * PEOPLE, rooms: CALLS, roomsOf: (i: number) => [Math.floor(i / PEOPLE)] };
   const town = await buildTown(dir, { ...plan, speaks: () => false });
   writeFileSync(join(town.dir, 'server.toml'), config);
+  const seconds = bench.quick ? 1 : 3;
   const server = new ServerProcess(town.dir, PINNED);
-  const { url, fingerprint } = await server.start();
-  const serverKey = new Uint8Array(Buffer.from(fingerprint, 'hex'));
-  const hall = await Hall.open(town, { origin: url, serverKey, trust: 'pinned' });
-  const [seconds, cpuUs, delayMs]: [number, number[], number[]] = [bench.quick ? 1 : 3, [], []];
-  let lost = 0;
+  const forwarder = await bare('forward', dir, bench.cacheDir);
+  const halls: Hall[] = [];
   try {
-    await hall.talk(1);
+    const { url, fingerprint } = await server.start();
+    const serverKey = new Uint8Array(Buffer.from(fingerprint, 'hex'));
+    const own = measuring(server.pid, await Hall.open(town, { origin: url, serverKey, trust: 'pinned' }));
+    const floor = measuring(forwarder.pid, await Hall.bare(forwarder.port));
+    halls.push(own.hall, floor.hall);
+    // What a program spends until it is compiled is not what a frame costs.
+    await own.hall.talk(WARM_SECONDS);
     const before = onDisk(server.pid, town.dir);
+    let lost = 0;
     for (let run = 0; run < bench.runs; run++) {
-      const startedAt = cpuOf(server.pid);
-      await hall.talk(seconds);
-      lost += seconds * FRAMES_A_SECOND * hall.talkers.length * (PEOPLE - 1) - hall.heard;
-      cpuUs.push(((cpuOf(server.pid) - startedAt) * 1e6) / hall.heard);
-      delayMs.push(quantile(hall.delays, 0.5));
+      await measureOnce(floor, seconds);
+      lost += await measureOnce(own, seconds);
     }
     if (onDisk(server.pid, town.dir) !== before) throw new Error('something was written while people talked');
+    return { own, floor, lost };
   } finally {
-    hall.close();
+    for (const hall of halls) hall.close();
     await server.stop();
+    await forwarder.stop();
   }
-  return { cpuUs, delayMs, lost };
 };
+const WARM_SECONDS = 10;
 
 const DELAY: Judged = {
   name: 'voice.forward.delay',
@@ -175,10 +225,17 @@ const forward: Figure = {
   bound: { of: 'value', at: 'median', better: 'lower', limit: 8 },
   also: [DELAY],
   measure: async (bench): Promise<Measured> => {
-    const clear = await measureVoices(bench, 'clear', NO_TLS);
-    const tls = await measureVoices({ ...bench, runs: Math.min(3, bench.runs) }, 'tls', '');
-    const note = `${clear.lost} frames were not heard; nothing was written to the disk. With TLS in the server: ${short(quantile(tls.cpuUs, 0.5))} µs, ${short(quantile(tls.delayMs, 0.5))} ms`;
-    return { values: clear.cpuUs, note, also: { [DELAY.name]: { values: clear.delayMs, note } } };
+    pinAsLoad();
+    const { own, floor, lost } = await measureVoices(bench, 'clear', NO_TLS);
+    const { own: tls } = await measureVoices({ ...bench, runs: Math.min(3, bench.runs) }, 'tls', '');
+    const note = `${lost} frames were not heard; nothing was written to the disk. With TLS in the server: ${short(quantile(tls.cpuUs, 0.5))} µs, ${short(quantile(tls.delayMs, 0.5))} ms`;
+    const beside = (values: readonly number[]) => ({ name: 'a bare forwarder in C', values });
+    return {
+      values: own.cpuUs,
+      floor: beside(floor.cpuUs),
+      note,
+      also: { [DELAY.name]: { values: own.delayMs, floor: beside(floor.delayMs), note } },
+    };
   },
 };
 

@@ -63,8 +63,7 @@ export const contenders: Readonly<Record<ContenderName, Contender>> = {
     bytesMax: EVERYWHERE,
     start: async (dir, cacheDir) => {
       mkdirSync(dir, { recursive: true, mode: 0o700 });
-      const port = await freePort();
-      return running([compiled('server', cacheDir), String(port)], dir, port);
+      return await bare('server', dir, cacheDir);
     },
   },
   redis: program({
@@ -131,6 +130,12 @@ export const contenders: Readonly<Record<ContenderName, Contender>> = {
   }),
 };
 
+/** Starts one of the bare programs in C, which write nothing. */
+export const bare = async (name: 'server' | 'forward', dir: string, cacheDir: string): Promise<Running> => {
+  const port = await freePort();
+  return await running([compiled(name, cacheDir), String(port)], dir, port);
+};
+
 /** Where bench:peers puts what no package of the system gives. */
 const fetchedDir = (cacheDir: string): string => join(cacheDir, 'peers', 'usr', 'bin');
 
@@ -152,7 +157,7 @@ const isProgram = (path: string): boolean => {
 };
 
 /** A port of loopback that is free now. */
-export const freePort = async (): Promise<number> => {
+const freePort = async (): Promise<number> => {
   const server = createServer();
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const { port } = server.address() as { port: number };

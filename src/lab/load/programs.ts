@@ -11,9 +11,13 @@ import { SottoError } from '../../protocol/errors.ts';
 export const PINNED = ['taskset', '-c', '0'] as const;
 const LOAD_CORE = 1;
 
+/** Gives this process the core of the load, for one that is a load itself. */
+export const pinAsLoad = (): void => void spawnSync('taskset', ['-acp', `${LOAD_CORE}`, `${process.pid}`]);
+
 const SOURCES = {
   load: ['load.c', 'net.c', 'measure.c', 'sotto.c', 'peers.c'],
   server: ['server.c'],
+  forward: ['forward.c'],
 } as const;
 type Program = keyof typeof SOURCES;
 const FLAGS = ['-O2', '-std=gnu11', '-Wall', '-Wextra'];
