@@ -87,8 +87,6 @@ export const applyContent = (scene: RoomScene, given: Given): Applied => {
       return { kind: 'topic', value: content.text, messageRow: null };
     case 'file':
       return applyFile(scene, given, content);
-    case 'call.started':
-      return { kind: 'call.started', value: content.call, messageRow: null };
     case 'unknown':
       return { kind: 'unknown', ...NOTHING };
   }

@@ -41,7 +41,6 @@ describe('EVENT-5: contents', () => {
       { kind: 'pin', target: id, on: true },
       { kind: 'topic', text: '' },
       { kind: 'file', name: 'a.txt', sizeBytes: 9, key, root: key, blobs: [key], sentAt: 1 },
-      { kind: 'call.started', call: id },
     ];
     for (const one of all) expect(content({ ...one, later: 1 })).toEqual(one);
     expect(content({ kind: 'poll' })).toEqual({ kind: 'unknown' });

@@ -73,7 +73,6 @@ const ContentSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('pin'), target: event, on: z.boolean() }),
   z.object({ kind: z.literal('topic'), text: z.string().max(TOPIC_CHARS_MAX).refine(wellFormed) }),
   z.object({ ...fileOffer, replyTo: event.optional(), thread: event.optional() }),
-  z.object({ kind: z.literal('call.started'), call: hexId }),
 ]);
 export type Content = z.infer<typeof ContentSchema>;
 export type ContentKind = Content['kind'] | 'unknown';

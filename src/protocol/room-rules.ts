@@ -53,7 +53,6 @@ export const CONTENT_RULES: Readonly<Record<ContentKind, Role>> = {
   pin: 'moderator',
   topic: 'moderator',
   file: 'member',
-  'call.started': 'member',
   unknown: 'member',
 };
 

@@ -74,7 +74,6 @@ const anyContent = (dice: Dice): object =>
       blobs: [base64(dice.bytes(32))],
       sentAt: 1,
     },
-    { kind: 'call.started', call: id(dice) },
   ]);
 
 const anyWrap = (dice: Dice): KeyWrap => ({
