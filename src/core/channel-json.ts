@@ -1,7 +1,5 @@
 // The replayed state of a channel as text for its row, and back.
 import type { ChannelState } from '../crypto/channel-state.ts';
-import type { MemberId } from '../protocol/ids.ts';
-import type { Role } from '../protocol/room-content.ts';
 
 const TAG = '$';
 
@@ -45,21 +43,15 @@ const revived = (_key: string, value: unknown): unknown => {
   return new Uint8Array(Buffer.from(value.of as string, 'base64'));
 };
 
-type Changed = readonly (readonly [MemberId, Role | null])[];
-
-/** A control event as it is kept: with those whose role is another now, and what it was; null for who was not in. */
+/** A control event as it is kept: with those whose role is another now, and what it was (`was`); null for who was not in. */
 export const controlToJson = (
   control: object,
   before: ChannelState | undefined,
   after: ChannelState | undefined,
 ): string => {
   const ids = new Set([...(before?.members.keys() ?? []), ...(after?.members.keys() ?? [])]);
-  const was: Changed = [...ids]
+  const was = [...ids]
     .map((id) => [id, before?.members.get(id)?.role ?? null] as const)
     .filter(([id, role]) => role !== (after?.members.get(id)?.role ?? null));
   return JSON.stringify(was.length === 0 ? control : { ...control, was });
 };
-
-/** Whom a kept control event changed, and what they were before. */
-export const changedMembers = (json: string): Changed =>
-  json.startsWith('{') ? ((JSON.parse(json) as { readonly was?: Changed }).was ?? []) : [];

@@ -5,8 +5,8 @@ import type { Message } from '../protocol/rpc.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { listMessagesBack, listVersions, type MessageRow, placeOf } from '../store/messages.ts';
-import { listChannelEventsBack, listRoomEventsOfMessage, roomSeqAt, topicAt } from '../store/room-events.ts';
-import { changedMembers, stateOfJson } from './channel-json.ts';
+import { listRolesAt, listRoomEventsOfMessage, roomSeqAt, topicAt } from '../store/room-events.ts';
+import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { authorOf, messageObject, nothingSeen, type Seen } from './objects.ts';
 import { conversationOfChannel } from './room-apply.ts';
@@ -50,24 +50,14 @@ export const channelAt = (core: Core, channel: ChannelRow, at: number): ChannelO
   };
 };
 
-// From those of now, what happened since is taken back, the last first.
+// Those of now, and of each whom a control has changed since, what they were before the first one.
 const membersAt = (core: Core, channel: ChannelRow, seq: number): Map<MemberId, Role> => {
-  const state = stateOfJson(channel.membership);
-  const roles = new Map([...(state?.members ?? [])].map(([id, { role }]) => [id, role]));
-  for (let last = channel.lastSeq + 1; ; ) {
-    const events = listChannelEventsBack(core.db, channel.id, { after: seq, before: last, limit: EVENTS_A_LOOK });
-    for (const { kind, value } of events)
-      if (kind !== 'topic') for (const [id, role] of changedMembers(value)) restore(roles, id, role);
-    const end = events.at(-1);
-    if (end === undefined || events.length < EVENTS_A_LOOK) return roles;
-    last = end.seq;
-  }
-};
-const EVENTS_A_LOOK = 500;
-
-const restore = (roles: Map<MemberId, Role>, id: MemberId, role: Role | null): void => {
-  if (role === null) roles.delete(id);
-  else roles.set(id, role);
+  const { members = new Map() } = stateOfJson(channel.membership) ?? {};
+  const roles = new Map<MemberId, Role>([...members].map(([id, { role }]) => [id, role]));
+  for (const { member, role } of listRolesAt(core.db, channel.id, seq))
+    if (role === null) roles.delete(member);
+    else roles.set(member, role);
+  return roles;
 };
 
 const asOf = (core: Core, row: MessageRow, seq: number, seen: Seen): Message => {

@@ -1,4 +1,6 @@
 // Verified events of channels in the order of their log: what a channel was at a time is computed from them.
+import type { MemberId } from '../protocol/ids.ts';
+import type { Role } from '../protocol/room-content.ts';
 import type { Database } from '../sqlite/open.ts';
 
 export type RoomEventRow = {
@@ -105,31 +107,27 @@ export const listRoomEventsOfMessage = (db: Database, messageRow: number, upToSe
     upToSeq,
   );
 
-// Events without a message, control and topics, are in an index of their own, which has all that is asked of them.
-type ChannelEvent = Pick<RoomEventRow, 'seq' | 'kind' | 'value'>;
+// Events without a message, controls and topics, are in an index of their own, which has all that is asked of them. It is named:
+// that of all events looks as good to SQLite, and is looked through from one end to the other.
+const OF_CHANNEL = 'room_events INDEXED BY room_events_channel';
 
 /** The topic at a seq; empty when there was none. */
 export const topicAt = (db: Database, channelRow: number, seq: number): string =>
   db.get<{ value: string }>(
-    `SELECT value FROM room_events WHERE channel_row = ? AND message_row IS NULL AND kind = 'topic' AND seq <= ?
+    `SELECT value FROM ${OF_CHANNEL} WHERE channel_row = ? AND message_row IS NULL AND kind = 'topic' AND seq <= ?
        ORDER BY seq DESC LIMIT 1`,
     channelRow,
     seq,
   )?.value ?? '';
 
-/** Events without a message between two seqs, the last first. */
-export const listChannelEventsBack = (
-  db: Database,
-  channelRow: number,
-  range: { readonly after: number; readonly before: number; readonly limit: number },
-): ChannelEvent[] =>
-  db.all<ChannelEvent>(
-    `SELECT seq, kind, value FROM room_events WHERE channel_row = ? AND message_row IS NULL AND seq > ? AND seq < ?
-       ORDER BY seq DESC LIMIT ?`,
+/** What those whose role was changed after a seq were at it; null for who was not in. Controls are kept as `controlToJson` writes them. */
+export const listRolesAt = (db: Database, channelRow: number, seq: number) =>
+  db.all<{ readonly member: MemberId; readonly role: Role | null }>(
+    `SELECT was.value ->> 0 AS member, was.value ->> 1 AS role, min(seq) FROM ${OF_CHANNEL}, json_each(room_events.value, '$.was') was
+       WHERE channel_row = ? AND message_row IS NULL AND seq > ? AND kind IN ('create', 'join', 'add', 'remove', 'leave', 'role', 'ban')
+       GROUP BY member`,
     channelRow,
-    range.after,
-    range.before,
-    range.limit,
+    seq,
   );
 
 /** Ids, kinds and hashes of the events between two seqs, both included, in order; those without a hash are left out. */

@@ -77,15 +77,21 @@ const memberOf = ({ db }: Person): MemberId =>
   idOf(db.get<{ id: Uint8Array }>('SELECT member_id AS id FROM servers')?.id ?? new Uint8Array(16));
 
 type Stay = { readonly from: number; to: number };
+type Control = { readonly op: string; readonly member?: MemberId; readonly role?: string };
+
+const controlOf = ({ kind, body }: Stored): Control | undefined =>
+  kind !== EVENT.control || body === null
+    ? undefined
+    : JSON.parse(Buffer.from(body.subarray(EVENT_HEADER_BYTES, body.length - SIGNATURE_BYTES)).toString());
 
 /** From when to when a member was in a channel, as its controls say. */
 const staysOf = (log: readonly Stored[], member: MemberId): Stay[] => {
   const stays: Stay[] = [];
   let now: Stay | undefined;
-  for (const { seq, kind, member: sender, body } of log) {
-    if (kind !== EVENT.control || body === null) continue;
-    const json = Buffer.from(body.subarray(EVENT_HEADER_BYTES, body.length - SIGNATURE_BYTES)).toString();
-    const control = JSON.parse(json) as { op: string; member?: string };
+  for (const event of log) {
+    const { seq, member: sender } = event;
+    const control = controlOf(event);
+    if (control === undefined) continue;
     const comes =
       (/^(create|join)$/.test(control.op) && sender === member) || (control.op === 'add' && control.member === member);
     const goes =
@@ -99,6 +105,31 @@ const staysOf = (log: readonly Stored[], member: MemberId): Stay[] => {
     now = undefined;
   }
   return stays;
+};
+
+/** Who was in a channel and as what, by its log from the beginning. */
+const rolesOf = (log: readonly Stored[]): Map<string, string> => {
+  const roles = new Map<string, string>();
+  for (const event of log) {
+    const { op, member = event.member, role = 'member' } = controlOf(event) ?? {};
+    if (op === 'create') roles.set(member, 'owner');
+    if ((op === 'join' || op === 'add') && !roles.has(member)) roles.set(member, role);
+    if (op === 'role' && roles.has(member)) roles.set(member, role);
+    if (op === 'leave' || op === 'remove' || op === 'ban') roles.delete(member);
+  }
+  return roles;
+};
+
+/** A channel as it was after each control since somebody came. */
+const rewound = async ({ person, channel, log }: View, from: number): Promise<string[]> => {
+  const wrong: string[] = [];
+  for (const { at } of log.filter((event) => event.seq >= from && controlOf(event) !== undefined)) {
+    const { members = [] } = await person.call('channel.show', { channel, at });
+    const then = [...rolesOf(log.filter((event) => event.at <= at))].map(([id, role]) => `${id} ${role}`).sort();
+    const shown = members.map(({ id, role }) => `${id} ${role}`).sort();
+    if (shown.join() !== then.join()) wrong.push(`${person.name} in ${channel}: at ${at} ${shown}, in the log ${then}`);
+  }
+  return wrong;
 };
 
 type View = { readonly person: Person; readonly channel: string; readonly log: readonly Stored[] };
@@ -138,7 +169,8 @@ const viewOf = async (scene: Scene, { person, channel, log }: View): Promise<str
     else if (body !== null && author !== undefined && author !== person && message?.deletedAt === undefined)
       wrong.push(...(await bodyOf(scene, { person, channel, log }, author, message)));
   }
-  if (stay !== undefined) wrong.push(...inOrder({ person, channel, log }, messages));
+  if (stay === undefined) return wrong;
+  wrong.push(...inOrder({ person, channel, log }, messages), ...(await rewound({ person, channel, log }, stay.from)));
   return wrong;
 };
 
