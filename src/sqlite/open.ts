@@ -98,7 +98,8 @@ export class Database implements Disposable {
     if (this.#closed) throw new SottoError('account.locked', { message: 'The account was closed meanwhile' });
     const known = this.#statements.get(sql);
     if (known !== undefined) return known;
-    const made = this.#driver.prepare(sql);
+    // Kept ones give rows through a function that is made once; others set each field by its name.
+    const made = this.#driver.prepare(sql, { persistent: true });
     this.#statements.set(sql, made);
     return made;
   }
