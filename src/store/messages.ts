@@ -109,8 +109,22 @@ export const listMessagesByIdRange = (db: Database, from: Uint8Array, to: Uint8A
     limit,
   );
 
-// Of a thread: its root and the answers to it.
-const THREAD = 'AND (? IS NULL OR m.message_id = ? OR m.thread = ?)';
+type Looked = { readonly where: string; readonly params: readonly number[]; readonly order: string };
+
+// Of a thread its root and the answers to it, however long the conversation is: each sought by an index of its own, and merged.
+// That of the answers is named: others look as good to SQLite.
+const listMessages = (
+  db: Database,
+  { where, params, order }: Looked,
+  limit: number,
+  thread: Uint8Array | null,
+): MessageRow[] => {
+  const rows = (from: string) => `SELECT ${MESSAGE_COLUMNS} FROM messages m ${from} WHERE ${where}`;
+  if (thread === null) return db.all<MessageRow>(`${rows('')} ORDER BY ${order} LIMIT ?`, ...params, limit);
+  const answers = rows('INDEXED BY messages_thread');
+  const sql = `${rows('')} AND m.message_id = ? UNION ALL ${answers} AND m.thread = ? ORDER BY ${order} LIMIT ?`;
+  return db.all<MessageRow>(sql, ...params, thread, ...params, thread, limit);
+};
 
 /** Up to `limit` rows before row `before`, oldest first: the page that ends there. With `thread`, the id of a root, of that. */
 export const listMessagesBefore = (
@@ -119,18 +133,10 @@ export const listMessagesBefore = (
   before: number,
   limit: number,
   thread: Uint8Array | null = null,
-): MessageRow[] =>
-  db
-    .all<MessageRow>(
-      `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id < ? ${THREAD} ORDER BY m.id DESC LIMIT ?`,
-      conversationId,
-      before,
-      thread,
-      thread,
-      thread,
-      limit,
-    )
-    .reverse();
+): MessageRow[] => {
+  const where = 'm.conversation_id = ? AND m.id < ?';
+  return listMessages(db, { where, params: [conversationId, before], order: 'id DESC' }, limit, thread).reverse();
+};
 
 /** A place in a channel: the rows of a seq, which two logs of one server may both have, stand in the order of their ids. */
 export type Place = { readonly seq: number; readonly id: number };
@@ -142,19 +148,10 @@ export const listMessagesBack = (
   { seq, id }: Place,
   limit: number,
   thread: Uint8Array | null = null,
-): MessageRow[] =>
-  db.all<MessageRow>(
-    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.seq <= ? AND (m.seq < ? OR m.id < ?) ${THREAD}
-       ORDER BY m.seq DESC, m.id DESC LIMIT ?`,
-    conversationId,
-    seq,
-    seq,
-    id,
-    thread,
-    thread,
-    thread,
-    limit,
-  );
+): MessageRow[] => {
+  const where = 'm.conversation_id = ? AND m.seq <= ? AND (m.seq < ? OR m.id < ?)';
+  return listMessages(db, { where, params: [conversationId, seq, seq, id], order: 'seq DESC, id DESC' }, limit, thread);
+};
 
 /** The place of a row, or behind the last one before it that has a place. */
 export const placeOf = (db: Database, conversationId: number, row: number): Place => {
@@ -177,17 +174,10 @@ export const listMessagesBetween = (
   { after, before }: RowRange,
   limit: number,
   thread: Uint8Array | null = null,
-): MessageRow[] =>
-  db.all<MessageRow>(
-    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id > ? AND m.id < ? ${THREAD} ORDER BY m.id LIMIT ?`,
-    conversationId,
-    after,
-    before,
-    thread,
-    thread,
-    thread,
-    limit,
-  );
+): MessageRow[] => {
+  const where = 'm.conversation_id = ? AND m.id > ? AND m.id < ?';
+  return listMessages(db, { where, params: [conversationId, after, before], order: 'id' }, limit, thread);
+};
 
 /**
  * The first row that was written at or after a time by this machine's clock; undefined when there is none. Rows grow with

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SottoError } from '../protocol/errors.ts';
 import { type Database, openDatabase } from '../sqlite/open.ts';
 import { checkDatabase } from './check.ts';
@@ -16,6 +16,7 @@ import {
   getMessage,
   listMessagesBack,
   listMessagesBefore,
+  listMessagesBetween,
   listVersions,
   patchMessage,
   placeOf,
@@ -54,8 +55,9 @@ afterEach(() => {
   rmSync(dir, { recursive: true });
 });
 
-const say = (fill: number, body: string, at = fill) =>
+const say = (fill: number, body: string, at = fill, more: { seq?: number; thread?: Uint8Array<ArrayBuffer> } = {}) =>
   putMessage(db, {
+    ...more,
     conversationId,
     messageId: bytes(fill),
     mine: 0,
@@ -186,6 +188,37 @@ describe('the store', () => {
     const found = [0, 10, 11, 20, 21, 50, 51].map((at) => firstRowAt(db, at));
     const [a, b, , , e] = rows.map(({ id }) => id);
     expect(found).toEqual([a, a, b, b, e, e, undefined]);
+  });
+
+  test('a thread is its root and its answers, in pages both ways and back from a place, whatever else was said', () => {
+    const root = bytes(1);
+    const rows = Array.from({ length: 40 }, (_, i) => {
+      const isIn = i === 0 || i % 3 === 2;
+      const thread = i === 0 ? {} : isIn ? { thread: root } : i % 3 === 1 ? { thread: bytes(2) } : {};
+      return { isIn, id: say(i + 1, `${i}`, i, { seq: i + 1, ...thread }) };
+    });
+    const asked = vi.spyOn(db, 'all');
+    const of = (kept: readonly { readonly isIn: boolean; readonly id: number }[]) =>
+      kept.filter(({ isIn }) => isIn).map(({ id }) => id);
+    for (const [at, { id }] of rows.entries()) {
+      const after = { after: id, before: Number.MAX_SAFE_INTEGER };
+      const before = listMessagesBefore(db, conversationId, id, 5, root);
+      const back = listMessagesBack(db, conversationId, { seq: at + 1, id }, 5, root);
+      expect(before.map((row) => row.id)).toEqual(of(rows.slice(0, at)).slice(-5));
+      expect(back.map((row) => row.id)).toEqual(of(rows.slice(0, at)).slice(-5).reverse());
+      expect(listMessagesBetween(db, conversationId, after, 5, root).map((row) => row.id)).toEqual(
+        of(rows.slice(at + 1)).slice(0, 5),
+      );
+    }
+    const sought = new Map(asked.mock.calls.map(([sql, ...params]) => [sql, params]));
+    asked.mockRestore();
+    for (const [sql, params] of sought) {
+      const plan = db.all<{ detail: string }>(`EXPLAIN QUERY PLAN ${sql}`, ...params).map(({ detail }) => detail);
+      expect(plan.filter((step) => /^(SEARCH|SCAN)/.test(step))).toEqual([
+        expect.stringMatching(/^SEARCH m USING INDEX sqlite_autoindex_messages_1 .message_id=/),
+        expect.stringMatching(/^SEARCH m USING INDEX messages_thread .conversation_id=. AND thread=/),
+      ]);
+    }
   });
 
   test('a page of a conversation and what waits next are sought, and sorted by nothing', () => {
