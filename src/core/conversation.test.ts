@@ -190,6 +190,23 @@ describe('two people', () => {
     expect(seen).toEqual(['message.delivered']);
   });
 
+  test('who wants events of some kinds hears those, and no others', async () => {
+    const heard: string[] = [];
+    const stop = bob.account.events.subscribe(
+      ({ kind }) => void heard.push(kind),
+      ['message.edited', 'typing.changed'],
+    );
+    const { id } = await alice.send(bob, 'frist');
+    await alice.call('message.edit', { id, text: 'first' });
+    await alice.call('config.set', { key: 'privacy.typing', value: true });
+    await alice.call('conversation.typing', { conversation: 'bob', on: true });
+    await world.settle();
+    stop();
+    await alice.call('message.edit', { id, text: 'First' });
+    await world.settle();
+    expect(heard).toEqual(['message.edited', 'typing.changed']);
+  });
+
   test('the safety number is the same on both sides', async () => {
     const [a, b] = [await alice.contact('bob'), await bob.contact('alice')];
     expect(a.safetyNumber).toMatch(/^(\d{5} ){11}\d{5}$/);

@@ -52,7 +52,7 @@ export const sealAhead = async (
 ): Promise<SealedAhead | undefined> => {
   const peer = core.peers.get(contact.id);
   if (peer?.link === undefined || !peer.ready || !maySeal(contact)) return undefined;
-  if (room(peer) === 0 || listOutbox(core.db, contact.id, peer.sentRow, 1).length > 0) return undefined;
+  if (room(peer) === 0 || behindSent(core, peer, 1).length > 0) return undefined;
   const open = openSession(core, contact);
   const now = core.clock.now();
   if (open?.session.hasCurrent(now) !== true) return undefined;
@@ -102,11 +102,19 @@ const room = (peer: Peer): number =>
 
 const bytesInFlight = (peer: Peer): number => [...peer.inFlight.values()].reduce((sum, size) => sum + size, 0);
 
+/** The first rows that were not sent on this link yet: the store is asked only where there may be one. */
+const behindSent = (core: Core, peer: Peer, limit: number): OutboxRow[] => {
+  if (peer.queuedRow <= peer.sentRow) return [];
+  const rows = listOutbox(core.db, peer.contactId, peer.sentRow, limit);
+  if (rows.length === 0) peer.queuedRow = peer.sentRow;
+  return rows;
+};
+
 const nextRows = (core: Core, peer: Peer): OutboxRow[] => {
   const frames = room(peer);
   if (frames === 0) return [];
   let bytes = bytesInFlight(peer);
-  return listOutbox(core.db, peer.contactId, peer.sentRow, frames).filter((row, index) => {
+  return behindSent(core, peer, frames).filter((row, index) => {
     bytes += row.body.length;
     return index === 0 || bytes <= WINDOW_BYTES_MAX;
   });

@@ -13,10 +13,12 @@ import { channelObject, memberObject } from './room-objects.ts';
 
 export type EventPage = { readonly events: readonly Event[]; readonly gap?: GapEvent };
 
+type Subscriber = { readonly tell: (event: Event) => void; readonly kinds: readonly Event['kind'][] | undefined };
+
 /** Reads the log and tells subscribers. */
 export class Events {
   readonly #core: () => Core;
-  readonly #subscribers = new Set<(event: Event) => void>();
+  readonly #subscribers = new Set<Subscriber>();
   #told: number;
   /** Set while there are events that nobody was told of. */
   #cancel: Cancel | undefined;
@@ -43,11 +45,12 @@ export class Events {
     return { events, gap: { kind: 'gap', fromCursor: cursor, toCursor: String(first - 1) } };
   }
 
-  /** Every event from now on, in commit order, after its commit and after what else its commit was for has left. */
-  subscribe(tell: (event: Event) => void): Cancel {
+  /** Every event from now on, or those of some kinds, in commit order, after its commit and after what else its commit was for has left. */
+  subscribe(tell: (event: Event) => void, kinds?: readonly Event['kind'][]): Cancel {
     this.flush();
-    this.#subscribers.add(tell);
-    return () => this.#subscribers.delete(tell);
+    const subscriber = { tell, kinds };
+    this.#subscribers.add(subscriber);
+    return () => this.#subscribers.delete(subscriber);
   }
 
   /** Events were committed: they are told as soon as frames, acknowledgements and answers have left. */
@@ -73,14 +76,15 @@ export class Events {
     )
       for (const row of page) {
         this.#told = row.id;
-        this.#tell(eventObject(core, row));
+        const kind = row.kind as Event['kind'];
+        if (this.#hears(kind)) this.#tell(eventObject(core, row));
       }
   }
 
   /** Tells something that is not kept. */
   volatile(event: VolatileEvent): void {
     this.flush();
-    if (this.#subscribers.size === 0) return;
+    if (!this.#hears(event.kind)) return;
     const core = this.#core();
     const contact = event.contactId === undefined ? undefined : getContact(core.db, event.contactId);
     const channel = event.channelRow === undefined ? undefined : getChannel(core.db, event.channelRow);
@@ -104,7 +108,14 @@ export class Events {
     this.#tell(event);
   }
 
+  /** Whether anybody wants events of this kind: what nobody hears is not looked up. */
+  #hears(kind: Event['kind']): boolean {
+    return [...this.#subscribers].some(({ kinds }) => hears(kinds, kind));
+  }
+
   #tell(event: Event): void {
-    for (const subscriber of this.#subscribers) subscriber(event);
+    for (const { tell, kinds } of this.#subscribers) if (hears(kinds, event.kind)) tell(event);
   }
 }
+
+const hears = (kinds: Subscriber['kinds'], kind: Event['kind']): boolean => kinds?.includes(kind) ?? true;

@@ -32,7 +32,7 @@ export const enqueue = (
   if (!ANSWERS.has(body.kind) && !hasRoom(core, contactId)) throw new SottoError('outbox.full');
   const id = body.id ?? idOf(core.random.bytes(ID_BYTES));
   changes.wake.add(contactId);
-  return putOutbox(core.db, {
+  const row = putOutbox(core.db, {
     contactId,
     frameId: idBytes(id),
     kind: body.kind,
@@ -42,6 +42,9 @@ export const enqueue = (
     expiresAt: changes.at + Number(settingOf(core.db, 'outbox.expiresMs')),
     ...sealed,
   });
+  const peer = core.peers.get(contactId);
+  if (peer !== undefined) peer.queuedRow = row;
+  return row;
 };
 
 /** The body of an outbox row, as it was put. */

@@ -22,6 +22,8 @@ export type Peer = {
   inFlight: Map<string, number>;
   /** Outbox row up to which everything was sent on this link. */
   sentRow: number;
+  /** Outbox row behind which nothing waits; the largest number while that is not known. */
+  queuedRow: number;
   /** Monotonic time of the last frame in either direction that was not a ping or pong. */
   busyAt: number;
   /** Monotonic time at which the oldest unanswered frame was sent. */
@@ -67,6 +69,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   scheduled: false,
   inFlight: new Map(),
   sentRow: 0,
+  queuedRow: Number.MAX_SAFE_INTEGER,
   busyAt: 0,
   unansweredAt: undefined,
   pingsMissed: 0,

@@ -336,8 +336,12 @@ export const ROOM_HANDLERS: Handlers = {
 };
 
 /** Makes the conversation with a member that a reference names, when there is none yet; others are left alone. */
-export const openConversation = async ({ core }: Context, reference: string): Promise<void> => {
-  if (!isMemberReference(reference) || getContactByName(core.db, reference) !== undefined) return;
+export const openConversation = (context: Context, reference: string): Promise<void> | undefined =>
+  !isMemberReference(reference) || getContactByName(context.core.db, reference) !== undefined
+    ? undefined
+    : openWithMember(context, reference);
+
+const openWithMember = async ({ core }: Context, reference: string): Promise<void> => {
   const { server } = splitMember(core.db, reference);
   const member = await theMember(core, reference);
   if (idOf(member.memberId) === idOf(server.memberId))

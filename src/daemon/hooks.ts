@@ -11,6 +11,8 @@ import { runChild } from './child.ts';
 
 const RETRY_MS = 1_000;
 const HOOK_FOLDER = 'on-message.d';
+// Those of requests where the setting says so.
+const WANTED: readonly Event['kind'][] = ['message.received', 'request.received'];
 
 type HooksOptions = {
   readonly account: Account;
@@ -45,7 +47,10 @@ export class Hooks implements Disposable {
     this.#options = options;
     this.#folder = join(options.dir, HOOK_FOLDER);
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-    this.#stop = events.subscribe(({ cursor }) => (cursor === undefined ? undefined : this.#event(Number(cursor))));
+    this.#stop = events.subscribe(
+      ({ cursor }) => (cursor === undefined ? undefined : this.#event(Number(cursor))),
+      WANTED,
+    );
     this.#meet(Number(events.head()));
     this.#kick();
   }

@@ -175,7 +175,7 @@ const waitFor = (daemon: Daemon, until: 'online' | 'reachable', timeoutMs: numbe
         reject(new SottoError(lastError.code as ErrorCode, { message: lastError.message }));
       }
     };
-    const stop = account.events.subscribe((event) => (event.kind === 'tor.changed' ? look() : undefined));
+    const stop = account.events.subscribe(look, ['tor.changed']);
     const cancel = systemClock.after(timeoutMs, () => {
       finish();
       const { bootstrapPercent, state, descriptorUploads } = account.network;
@@ -212,8 +212,6 @@ const listen = async (
     await connection.drained();
   }
   if (!connection.signal.aborted)
-    connection.stopListening = account.events.subscribe((event) =>
-      wanted(event) ? connection.event(event) : undefined,
-    );
+    connection.stopListening = account.events.subscribe((event) => void connection.event(event), params.kinds);
   return { cursor };
 };

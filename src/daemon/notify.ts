@@ -38,7 +38,7 @@ export class Notifier implements Disposable {
 
   constructor(options: NotifyOptions) {
     this.#options = options;
-    this.#stop = options.account.events.subscribe((event) => this.#event(event));
+    this.#stop = options.account.events.subscribe((event) => this.#event(event), ['message.received']);
   }
 
   [Symbol.dispose](): void {
@@ -48,8 +48,7 @@ export class Notifier implements Disposable {
 
   #event(event: Event): void {
     const { account, clock, focused } = this.#options;
-    if (event.kind !== 'message.received' || event.message === undefined || !('conversationId' in event.message))
-      return;
+    if (event.message === undefined || !('conversationId' in event.message)) return;
     const scope = event.message.conversationId;
     const level = account.setting('notify.level', scope);
     if (level === 'none' || focused()) return;

@@ -16,8 +16,11 @@ export const padded = (content: Uint8Array): Uint8Array<ArrayBuffer> => {
 export const unpadded = (bytes: Uint8Array): Uint8Array => {
   if (!SEALED_BUCKETS_BYTES.some((size) => size === bytes.length)) throw invalid('bucket');
   const length = Buffer.from(bytes.buffer, bytes.byteOffset, 4).readUInt32BE();
-  if (length > bytes.length - 4 || bytes.subarray(4 + length).some((byte) => byte !== 0)) throw invalid('padding');
+  const rest = bytes.subarray(4 + length);
+  if (length > bytes.length - 4 || Buffer.compare(rest, ZEROS.subarray(0, rest.length)) !== 0) throw invalid('padding');
   return bytes.subarray(4, 4 + length);
 };
+
+const ZEROS = new Uint8Array(Math.max(...SEALED_BUCKETS_BYTES));
 
 const invalid = (why: string) => new ProtocolError('frame.invalid', { details: { why } });

@@ -27,6 +27,8 @@ describe('JSON from outside', () => {
     expect(why('{"a":1,"\\u0061":2}')).toBe('key');
     expect(why('{"x":[{"b":{},"b":[]}]}')).toBe('key');
     expect(why('[{"a":1},{"a":2}]')).toBe('accepted');
+    expect(why(String.raw`{"\\":"\"","\"":"\\\\","b":[-1.5e+3,true,null],"c":"\\\""}`)).toBe('accepted');
+    expect(why(String.raw`{"x\\":1,"b":{"\"":1,"\"":2}}`)).toBe('key');
   });
 
   test('refuses __proto__, nine levels and a broken text', () => {

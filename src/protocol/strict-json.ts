@@ -32,6 +32,9 @@ export const parseJsonBytes = (bytes: Uint8Array): unknown => {
   return parseStrictJson(decoded);
 };
 
+// A number or a word.
+const SCALAR = /[-+.\w]*/y;
+
 // The text is known to be valid JSON here: the scan only walks it, to see keys before JSON.parse merged them.
 const scanValue = (cursor: Cursor, depth: number): void => {
   skipSpace(cursor);
@@ -39,7 +42,11 @@ const scanValue = (cursor: Cursor, depth: number): void => {
   if (first === '{') scanMembers(cursor, depth + 1);
   else if (first === '[') scanItems(cursor, depth + 1);
   else if (first === '"') scanString(cursor);
-  else while (cursor.at < cursor.text.length && !',]} \t\r\n'.includes(cursor.text[cursor.at] ?? '')) cursor.at++;
+  else {
+    SCALAR.lastIndex = cursor.at;
+    SCALAR.test(cursor.text);
+    cursor.at = SCALAR.lastIndex;
+  }
   skipSpace(cursor);
 };
 
@@ -50,9 +57,9 @@ const scanMembers = (cursor: Cursor, depth: number): void => {
   skipSpace(cursor);
   while (cursor.text[cursor.at] !== '}') {
     skipSpace(cursor);
-    const key: unknown = JSON.parse(scanString(cursor));
-    if (typeof key !== 'string' || key === '__proto__' || keys.has(key))
-      throw new ProtocolError('frame.invalid', { details: { why: 'key' } });
+    const written = scanString(cursor);
+    const key = written.includes('\\') ? (JSON.parse(written) as string) : written.slice(1, -1);
+    if (key === '__proto__' || keys.has(key)) throw new ProtocolError('frame.invalid', { details: { why: 'key' } });
     keys.add(key);
     skipSpace(cursor);
     cursor.at++;
@@ -74,14 +81,24 @@ const scanItems = (cursor: Cursor, depth: number): void => {
 };
 
 const scanString = (cursor: Cursor): string => {
-  const from = cursor.at++;
-  while (cursor.text[cursor.at] !== '"') cursor.at += cursor.text[cursor.at] === '\\' ? 2 : 1;
-  cursor.at++;
+  const from = cursor.at;
+  let end = cursor.text.indexOf('"', from + 1);
+  while (isEscaped(cursor.text, end)) end = cursor.text.indexOf('"', end + 1);
+  cursor.at = end + 1;
   return cursor.text.slice(from, cursor.at);
 };
 
+// After an odd number of backslashes.
+const isEscaped = (text: string, at: number): boolean => {
+  let first = at;
+  while (text[first - 1] === '\\') first--;
+  return (at - first) % 2 === 1;
+};
+
+const SPACE = 0x20;
+
 const skipSpace = (cursor: Cursor): void => {
-  while (' \t\r\n'.includes(cursor.text[cursor.at] ?? '-')) cursor.at++;
+  while (cursor.text.charCodeAt(cursor.at) <= SPACE) cursor.at++;
 };
 
 const refuseDepth = (depth: number): void => {

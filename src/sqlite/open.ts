@@ -4,10 +4,26 @@ import { SottoError } from '../protocol/errors.ts';
 
 type Value = SqliteValue<object> | Uint8Array;
 
+// Of one statement.
+const RECALLED_MAX = 256;
+const WRITES = /^\s*(?:INSERT(?: OR \w+)? INTO|REPLACE INTO|UPDATE(?: OR \w+)?|DELETE FROM)\s+(\w+)/i;
+const writes = new Map<string, string>();
+
+/** The table that a statement writes to; empty for one that writes to none. */
+const writtenBy = (sql: string): string => {
+  const known = writes.get(sql);
+  if (known !== undefined) return known;
+  const table = WRITES.exec(sql)?.[1] ?? '';
+  writes.set(sql, table);
+  return table;
+};
+
 /** One connection to one SQLite file. Synchronous; statements are prepared once. Once closed it throws `account.locked`. */
 export class Database implements Disposable {
   readonly #driver: Driver;
   readonly #statements = new Map<string, Statement>();
+  /** Rows of `recall`, by table, statement and parameters. */
+  readonly #recalled = new Map<string, Map<string, Map<string, unknown>>>();
   #depth = 0;
   #closed = false;
 
@@ -20,6 +36,22 @@ export class Database implements Disposable {
     return guarded(() => this.#statement(sql).get(params as SqliteValue<object>[]) as Row | undefined);
   }
 
+  /**
+   * The first row, as `get`, from memory until this connection writes to `table` or takes a transaction back. For tables that
+   * are small, read all the time, written by nobody else, and by no trigger or cascade.
+   */
+  recall<Row>(table: string, sql: string, ...params: readonly (string | number)[]): Row | undefined {
+    const statements = this.#recalled.get(table) ?? new Map<string, Map<string, unknown>>();
+    const rows = statements.get(sql) ?? new Map<string, unknown>();
+    const question = params.join('\0');
+    const known = rows.get(question);
+    if (known !== undefined || rows.has(question)) return known as Row | undefined;
+    const row = this.get<Row>(sql, ...params);
+    if (rows.size >= RECALLED_MAX) rows.clear();
+    this.#recalled.set(table, statements.set(sql, rows.set(question, row)));
+    return row;
+  }
+
   /** All rows, in the order of the query. */
   all<Row>(sql: string, ...params: readonly Value[]): Row[] {
     return guarded(() => this.#statement(sql).all(params as SqliteValue<object>[]) as Row[]);
@@ -27,6 +59,7 @@ export class Database implements Disposable {
 
   /** Runs a statement; gives the number of changed rows and the last row id. */
   run(sql: string, ...params: readonly Value[]): RunResult {
+    if (this.#recalled.size > 0) this.#recalled.delete(writtenBy(sql));
     return guarded(() => this.#statement(sql).run(params as SqliteValue<object>[]));
   }
 
@@ -49,6 +82,7 @@ export class Database implements Disposable {
 
   /** Runs statements without parameters. */
   exec(sql: string): void {
+    this.#recalled.clear();
     guarded(() => this.#driver.exec(sql));
   }
 
@@ -62,6 +96,7 @@ export class Database implements Disposable {
       this.run('COMMIT');
       return result;
     } catch (error) {
+      this.#recalled.clear();
       try {
         this.#driver.exec('ROLLBACK');
       } catch {

@@ -30,14 +30,14 @@ const COLUMNS = `id, uid, address, name, nickname, state, blocked, link_key AS l
 
 /** The contact of an address, in any state. */
 export const getContactByAddress = (db: Database, address: string): ContactRow | undefined =>
-  db.get<ContactRow>(`SELECT ${COLUMNS} FROM contacts WHERE address = ?`, address);
+  db.recall<ContactRow>('contacts', `SELECT ${COLUMNS} FROM contacts WHERE address = ?`, address);
 
 export const getContact = (db: Database, id: number): ContactRow | undefined =>
-  db.get<ContactRow>(`SELECT ${COLUMNS} FROM contacts WHERE id = ?`, id);
+  db.recall<ContactRow>('contacts', `SELECT ${COLUMNS} FROM contacts WHERE id = ?`, id);
 
 /** The contact that has `name` now; removed ones have given theirs up. */
 export const getContactByName = (db: Database, name: string): ContactRow | undefined =>
-  db.get<ContactRow>(`SELECT ${COLUMNS} FROM contacts WHERE name = ? AND state <> 'removed'`, name);
+  db.recall<ContactRow>('contacts', `SELECT ${COLUMNS} FROM contacts WHERE name = ? AND state <> 'removed'`, name);
 
 /** All contacts, by name. */
 export const listContacts = (db: Database): ContactRow[] =>

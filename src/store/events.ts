@@ -64,7 +64,8 @@ export const pruneEvents = (db: Database, before: number, keep: number): void =>
 
 /** The stored JSON of a setting in a scope, or else of the account. */
 export const getNearestSetting = (db: Database, scope: string, key: string): string | undefined =>
-  db.get<{ value: string }>(
+  db.recall<{ value: string }>(
+    'settings',
     "SELECT value FROM settings WHERE scope IN (?, '') AND key = ? ORDER BY scope DESC LIMIT 1",
     scope,
     key,

@@ -56,7 +56,7 @@ export const putInstallId = (db: Database, installId: Uint8Array): void => {
 
 /** The name that goes with our requests. */
 export const nicknameOf = (db: Database): string =>
-  db.get<{ nickname: string }>('SELECT nickname FROM account')?.nickname ?? '';
+  db.recall<{ nickname: string }>('account', 'SELECT nickname FROM account')?.nickname ?? '';
 
 /** Changes the name that goes with our requests. */
 export const putNickname = (db: Database, nickname: string): void => {

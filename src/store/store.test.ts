@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SottoError } from '../protocol/errors.ts';
 import { type Database, openDatabase } from '../sqlite/open.ts';
 import { checkDatabase } from './check.ts';
-import { getContactByAddress, getContactByName, patchContact, putContact } from './contacts.ts';
+import { getContactByAddress, getContactByName, patchContact, putContact, removeContact } from './contacts.ts';
 import { addUnread, countUnread, getConversationOfContact, putConversation } from './conversations.ts';
 import { dumpRows, indexMessages, loadRow } from './dump.ts';
 import { listEvents, putEvent } from './events.ts';
@@ -137,6 +137,28 @@ describe('the store', () => {
     ).toThrow('crash');
     expect(listMessagesBefore(db, conversationId, 1e9, 10)).toEqual([]);
     expect(hits('lost')).toBe(0);
+  });
+
+  test('what is read from memory is what the table holds: after each kind of writing, and after one that was taken back', () => {
+    const seen = () => ['bob', 'bobby', 'carol'].filter((name) => getContactByName(db, name) !== undefined);
+    expect(seen()).toEqual(['bob']);
+    patchContact(db, contactId, { name: 'bobby' });
+    expect(seen()).toEqual(['bobby']);
+    expect(() =>
+      db.transaction(() => {
+        patchContact(db, contactId, { name: 'carol' });
+        expect(seen()).toEqual(['carol']);
+        throw new Error('no');
+      }),
+    ).toThrow('no');
+    expect(seen()).toEqual(['bobby']);
+    db.exec(`UPDATE contacts SET name = 'bob'`);
+    expect(seen()).toEqual(['bob']);
+    const row = { uid: bytes(9), address: 'carol.onion', name: 'carol', nickname: '', requestNote: '', createdAt: 1 };
+    const carol = putContact(db, { ...row, state: 'accepted' });
+    expect(seen()).toEqual(['bob', 'carol']);
+    removeContact(db, carol);
+    expect(seen()).toEqual(['bob']);
   });
 
   test('messages keep their order, their versions, and leave the index when they go', () => {
