@@ -179,7 +179,12 @@ const SERVERS: readonly Command[] = [
       const client = await context.connect();
       const id = context.flags.text('revoke');
       if (id !== undefined) context.out.item(await client.call('server.revokeDevice', { ...server, id }), deviceText);
-      else each(context, await client.call('server.devices', server), deviceText, 'No devices.');
+      else {
+        const devices = await client.call('server.devices', server);
+        each(context, devices, deviceText, 'No devices.');
+        const [needs, rest] = devices[0]?.secondCheck ? ['the', ''] : ['no', ' set'];
+        context.out.say(`Another device needs ${needs} second check: sotto server second-check${rest}`);
+      }
     },
   },
   {

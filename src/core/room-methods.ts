@@ -364,12 +364,17 @@ const forgetDevice = (core: Core, server: ServerRow, id: string): void => {
 
 const devicesOf = async (core: Core, server: ServerRow) => {
   const id = idOf(server.memberId);
-  const { devices } = await (await connectionOf(core, server)).request('member.devices', { members: [id] });
+  const connection = await connectionOf(core, server);
+  const [{ devices }, { on }] = await Promise.all([
+    connection.request('member.devices', { members: [id] }),
+    connection.request('second.show', {}),
+  ]);
   return (devices[id] ?? []).map((one) => ({
     id: one.id,
     this: one.id === idOf(server.deviceId),
     addedAt: one.addedAt,
     revoked: one.revoked,
+    secondCheck: on,
   }));
 };
 

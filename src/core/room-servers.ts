@@ -23,8 +23,9 @@ import type { Waits } from './waits.ts';
 
 const DIAL_MS_DEFAULT = 60_000;
 
-/** Joins the server of an invite and waits for its answer; gives its row. Throws `link.invalid`, `server.*`, `invite.invalid`, … */
+/** Joins the server of an invite and waits for its answer; gives its row. Throws `params.invalid`, `link.invalid`, `server.*`, `invite.invalid`, … */
 export const joinServer = async (core: Core, waits: Waits, params: Params<'server.join'>): Promise<number> => {
+  const second = secondOf(params);
   const link = parseInviteLink(params.link);
   if (!isPrimeOrderKey(link.serverKey)) throw new SottoError('key.invalid');
   const name = params.name ?? channelNameOf(nicknameOf(core.db)).replace(/[^\p{L}\p{N}_-]+/gu, '-');
@@ -33,7 +34,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const taken = getServerByLabel(core.db, label);
   const known = getServerByKey(core.db, link.serverKey);
   // A device that is not let in without the second check comes again with it.
-  const isShutOut = params.code !== undefined && known !== undefined && core.rooms.get(known.id)?.state !== 'online';
+  const isShutOut = second !== undefined && known !== undefined && core.rooms.get(known.id)?.state !== 'online';
   if (known?.state === 'joined' && !isShutOut) throw new SottoError('server.joined');
   if (known !== undefined) core.rooms.drop(known.id);
   if (taken !== undefined && taken.id !== known?.id)
@@ -71,10 +72,6 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
     }),
   );
   const connection = core.rooms.connect(id);
-  const second =
-    params.password === undefined || params.code === undefined
-      ? undefined
-      : { password: params.password, code: bare(params.code) };
   connection.start(second);
   // A circuit that breaks says little of an onion service: it is tried again until the time is over.
   const isOnion = new URL(link.origin).hostname.endsWith('.onion');
@@ -91,6 +88,12 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   await core.queue.call(() => commit(core, () => undoJoin(core, id, known)));
   if (known?.state === 'joined') core.rooms.connect(id).start();
   throw error;
+};
+
+const secondOf = ({ password, code }: Params<'server.join'>) => {
+  if (password !== undefined && code !== undefined) return { password, code: bare(code) };
+  if (password === undefined && code === undefined) return undefined;
+  throw new SottoError('params.invalid', { message: 'The second check is a password and a code: give both' });
 };
 
 const joinRefused = (said: SottoError, name: string): SottoError =>

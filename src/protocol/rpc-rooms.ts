@@ -129,6 +129,8 @@ const device = z.object({
   this: z.boolean(),
   addedAt: time,
   revoked: z.boolean(),
+  /** Of the server, the same for all: whether another one needs the second check. */
+  secondCheck: z.boolean(),
 });
 
 /** The second check that a server asks of another device of mine. */
@@ -201,7 +203,11 @@ export const ROOM_METHODS = {
   ),
   'server.invites': method('Invites that still work.', onServer, z.array(invite)),
   'server.revoke': method('Ends an invite.', onServer.extend({ id: reference }), invite),
-  'server.devices': method('My devices on a server.', onServer, z.array(device)),
+  'server.devices': method(
+    'My devices on a server; `secondCheck` says of them all whether another one needs the second check.',
+    onServer,
+    z.array(device),
+  ),
   'server.revokeDevice': method('Ends a device of mine.', onServer.extend({ id: reference }), device),
   'server.secondCheck': method(
     'Whether another device of mine needs a password and a code on a server, and how many recovery codes are left.',

@@ -14,7 +14,7 @@ import {
   TOTP_STEP_MS,
 } from '../protocol/limits.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
-import type { Asker } from './access.ts';
+import { type Asker, mayChangeAccount } from './access.ts';
 import { auditRow } from './audit.ts';
 import type { ServerContext } from './context.ts';
 import { notify } from './notices.ts';
@@ -51,6 +51,7 @@ export const setSecond = async (
   if (secret.length < SECRET_BYTES_MIN) throw new SottoError('request.invalid', { details: { why: 'secret' } });
   const step = stepOf(secret, params.code, context.clock.now());
   if (step === undefined) throw new SottoError('login.second', { details: { why: 'new' } });
+  mayChangeAccount(context, member.id);
   await checkSecond(context, member.id, params.present);
   const recoveryCodes = Array.from({ length: RECOVERY_CODES }, () =>
     Buffer.from(context.random.bytes(RECOVERY_BYTES))
@@ -79,6 +80,7 @@ export const removeSecond = async (
   params: RequestParams<'second.remove'>,
 ): Promise<Answer<'second.remove'>> => {
   if ((await context.store.getSecondFactor(member.id)) === undefined) return {};
+  mayChangeAccount(context, member.id);
   await checkSecond(context, member.id, params);
   if (await context.store.removeSecondFactor(member.id)) await told(context, member.id, 'second.removed');
   return {};
@@ -92,7 +94,7 @@ const told = async (context: ServerContext, member: MemberId, kind: 'second.set'
 
 /**
  * Lets pass who has no second factor, or shows the right ones: the password, and a TOTP step or a recovery code that was not
- * used before. Tries are counted for the member and only here: log-ins of known devices are never locked. Throws
+ * used before. What is wrong counts as a try of the member, and only here: log-ins of known devices are never locked. Throws
  * `login.second`, `rate.limited`, `server.busy`.
  */
 export const checkSecond = async (
@@ -103,14 +105,21 @@ export const checkSecond = async (
   const row = await context.store.getSecondFactor(member);
   if (row === undefined) return;
   if (shown === undefined) throw new SottoError('login.second');
-  const now = context.clock.now();
-  const { tries, since } = await context.store.putAttempt('second', member, { now, windowMs: SECOND_WINDOW_MS });
+  const { store, clock } = context;
+  const now = clock.now();
+  // Counted before it is looked at, so that many at once are as many as one after another.
+  const { tries, since } = await store.putAttempt('second', member, { now, windowMs: SECOND_WINDOW_MS });
   if (tries > SECOND_TRIES_MAX)
     throw new SottoError('rate.limited', { details: { retryAfterMs: since + SECOND_WINDOW_MS - now } });
-  const salt = row.passwordHash.subarray(0, SALT_BYTES);
-  const right = timingSafeEqual(await hashPassword(shown.password, salt), row.passwordHash);
-  const used = right && (await useCode(context, row, shown.code));
-  if (!used) throw new SottoError('login.second');
+  let isWrong = false;
+  try {
+    const salt = row.passwordHash.subarray(0, SALT_BYTES);
+    const right = timingSafeEqual(await hashPassword(shown.password, salt), row.passwordHash);
+    isWrong = !right || !(await useCode(context, row, shown.code));
+  } finally {
+    if (!isWrong) await store.takeBackAttempt('second', member, since);
+  }
+  if (isWrong) throw new SottoError('login.second');
 };
 
 const useCode = async (context: ServerContext, row: SecondFactorRow, code: string): Promise<boolean> => {

@@ -255,7 +255,7 @@ const secondFactorVerbs = (
 // A window that seems to lie ahead was begun by a clock that has been put back since.
 const IS_OVER = '(attempt.since <= excluded.since - ? OR attempt.since > excluded.since)';
 
-const attemptVerbs = (sql: Sql): Verbs<'putAttempt' | 'removeAttempts'> => ({
+const attemptVerbs = (sql: Sql): Verbs<'putAttempt' | 'takeBackAttempt' | 'removeAttempts'> => ({
   putAttempt: async (kind, subject, { now, windowMs }) => {
     const [row] = await sql.all({
       sql: `INSERT INTO attempt (kind, subject, since, tries) VALUES (?, ?, ?, 1)
@@ -266,6 +266,10 @@ const attemptVerbs = (sql: Sql): Verbs<'putAttempt' | 'removeAttempts'> => ({
       values: [kind, subject, now, windowMs, windowMs],
     });
     return { tries: Number(row?.tries), since: Number(row?.since) };
+  },
+  takeBackAttempt: async (kind, subject, since) => {
+    const text = 'UPDATE attempt SET tries = tries - 1 WHERE kind = ? AND subject = ? AND since = ? AND tries > 0';
+    await changed(sql, text, kind, subject, since);
   },
   removeAttempts: async (before) => void (await changed(sql, 'DELETE FROM attempt WHERE since < ?', before)),
 });

@@ -105,6 +105,8 @@ export interface StateStore {
     subject: string,
     options: { readonly now: Millis; readonly windowMs: number },
   ): Promise<{ readonly tries: number; readonly since: Millis }>;
+  /** One try less in the window that began at `since`, if it is still that one. */
+  takeBackAttempt(kind: string, subject: string, since: Millis): Promise<void>;
   /** Those whose window began before. */
   removeAttempts(before: Millis): Promise<void>;
 

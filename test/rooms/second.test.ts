@@ -73,6 +73,15 @@ test('is set on a terminal: a password twice, a secret as a link and a picture, 
   expect(new Set(recovery).size).toBe(10);
   expect(await shows(alice)).toEqual({ server: 'home', on: true, recoveryCodesLeft: 10 });
   expect((await alice.user.run('server', 'second-check', 'set')).error?.code).toBe('second.on');
+  const devices = async (guest: Guest) => {
+    const { err } = await guest.user.run('server', 'devices', { json: false });
+    return [
+      err.trim(),
+      ...(await guest.user.items<{ secondCheck: boolean }>('server', 'devices')).map((one) => one.secondCheck),
+    ];
+  };
+  expect(await devices(alice)).toEqual(['Another device needs the second check: sotto server second-check', true]);
+  expect(await devices(bob)).toEqual(['Another device needs no second check: sotto server second-check set', false]);
   const words = await alice.user.ok('complete', '--', 'server', 'second-check', '', { json: false });
   expect(words.out.trim().split('\n')).toEqual(['set', 'change', 'remove', 'home']);
 });
@@ -80,6 +89,8 @@ test('is set on a terminal: a password twice, a secret as a link and a picture, 
 test('another device comes in with it only; each code serves once', async () => {
   const [secret = ''] = secrets;
   const [first = ''] = recovery;
+  for (const half of [{ password: ONE }, { code: codeOf(secret, 1) }])
+    expect(await phone.refused('server.join', { link, label: 'home', ...half })).toBe('params.invalid');
   expect(await failure(joins(phone))).toMatch(/^login\.second: .*--code/);
   for (const wrong of [
     { password: TWO, code: codeOf(secret, 1) },
@@ -144,8 +155,8 @@ test('tries are few: who guesses is told to wait, and how long', async () => {
     { on: /Present code[^:]+: /, type: `${one}\r` },
   ]);
   expect([code, shown.match(RECOVERY)?.length], shown).toEqual([0, 11]);
-  // The right answer was a try too.
-  for (let tries = 1; tries < SECOND_TRIES_MAX; tries++)
+  // The right answer was none of them.
+  for (let tries = 0; tries < SECOND_TRIES_MAX; tries++)
     expect(await bob.refused('server.removeSecondCheck', { password: TWO, code: '0000' })).toBe('login.second');
   const late = { password: TWO, code: codeOf(secretOf(shown), 1) };
   expect(await failure(bob.call('server.removeSecondCheck', late))).toMatch(/^rate\.limited: .*again in \d+ min/);

@@ -214,6 +214,8 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       for (const now of [1000, 1050, 1099, 1100, 1150, 900]) tries.push((await count('a', now)).tries);
       expect(tries).toEqual([1, 2, 3, 1, 2, 1]);
       expect(await count('b', 1000)).toEqual({ tries: 1, since: 1000 });
+      for (const since of [1000, 999]) await state.takeBackAttempt('login', 'b', since);
+      expect(await count('b', 1001)).toEqual({ tries: 1, since: 1000 });
       await state.removeAttempts(1000);
       expect([await count('a', 950), await count('b', 1001)]).toEqual([
         { tries: 1, since: 950 },
