@@ -1,6 +1,6 @@
 // What a person does with channels: create, join, leave, and everything that a control event says.
 import { makeKeyWrap, openKeyWrap, openPreviousKey } from '../crypto/channel-key.ts';
-import { judgeControl } from '../crypto/channel-state.ts';
+import { type ChannelState, judgeControl } from '../crypto/channel-state.ts';
 import { channelOf, creationScope, type EventHeader, headOf, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, ID_BYTES, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
@@ -313,6 +313,11 @@ export const publishControl = async (core: Core, channelRow: number, wanted: Wan
   const connection = await connectionOf(core, serverRowOf(core, mustHave(core, channelRow)));
   for (let tries = 0; ; tries++)
     try {
+      // What waits in the outbox goes first: what is refused anyway is not told to wait for that.
+      if (typeof wanted !== 'function') {
+        const { state, header } = nextOf(core, connection, channelRow);
+        mustAllow(state, header, wanted);
+      }
       const n = await patiently(core, () =>
         connection.sender.between(channelRow, () => signAndPublish(core, connection, channelRow, wanted)),
       );
@@ -339,21 +344,10 @@ const signAndPublish = async (
   channelRow: number,
   wanted: Wanted,
 ): Promise<number> => {
-  const row = mustHave(core, channelRow);
-  const server = connection.row;
-  const state = stateOfJson(row.membership);
-  if (state === undefined) throw new SottoError('channel.notMember');
-  const header: EventHeader = {
-    ...baseHeader(server, newEventId(core)),
-    epoch: state.epoch,
-    n: Math.max(row.sent, state.counted.get(idOf<DeviceId>(server.deviceId)) ?? 0) + 1,
-    ...ourView(core, row, state, idOf<MemberId>(server.memberId)),
-    membersHead: headOf(state.head),
-  };
+  const { row, server, state, header } = nextOf(core, connection, channelRow);
   const { control, keep } =
     typeof wanted === 'function' ? await wanted(header, state.epoch) : { control: wanted, keep: () => {} };
-  const why = judgeControl(state, { seq: state.seq + 1, header, control, bodyHash: ZERO_HASH });
-  if (why !== undefined) throw refusal(why);
+  mustAllow(state, header, control);
   const body = signEvent({ serverId: server.serverKey, channelHash: row.hash }, header, control, server.deviceSeed);
   await connection.client.publish({
     channel: idOf(row.channelId),
@@ -370,6 +364,27 @@ const signAndPublish = async (
     }),
   );
   return header.n;
+};
+
+/** What this device would sign next in a channel, as it is known here. Throws `channel.notMember`. */
+const nextOf = (core: Core, connection: RoomConnection, channelRow: number) => {
+  const row = mustHave(core, channelRow);
+  const server = connection.row;
+  const state = stateOfJson(row.membership);
+  if (state === undefined) throw new SottoError('channel.notMember');
+  const header: EventHeader = {
+    ...baseHeader(server, newEventId(core)),
+    epoch: state.epoch,
+    n: Math.max(row.sent, state.counted.get(idOf<DeviceId>(server.deviceId)) ?? 0) + 1,
+    ...ourView(core, row, state, idOf<MemberId>(server.memberId)),
+    membersHead: headOf(state.head),
+  };
+  return { row, server, state, header };
+};
+
+const mustAllow = (state: ChannelState, header: EventHeader, control: Control): void => {
+  const why = judgeControl(state, { seq: state.seq + 1, header, control, bodyHash: ZERO_HASH });
+  if (why !== undefined) throw refusal(why);
 };
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -159,6 +159,14 @@ test('slow mode makes members wait, and moderators not', async () => {
   const second = await bob.say(channel, 'four');
   const [one, two] = (await bob.messages(channel)).filter(({ id }) => id === first.id || id === second.id);
   expect((two?.sentAt ?? 0) - (one?.sentAt ?? 0)).toBeGreaterThanOrEqual(1_500);
+  await alice.call('channel.set', { channel, slowMs: 3_600_000 });
+  await bob.sees('slower mode', async () => (await show(bob, channel)).slowMs === 3_600_000);
+  await bob.call('message.send', { conversation: channel, text: 'five' });
+  const sealed = () =>
+    bob.look((db) => db.get<{ n: number }>('SELECT count(*) AS n FROM room_outbox WHERE sealed IS NOT NULL')?.n);
+  await bob.sees('that it waits', async () => (await sealed()) === 1);
+  // What bob may never do is told so, not that something of his waits.
+  expect(await bob.refused('channel.kick', { channel, member: 'carol' })).toBe('event.refused');
 });
 
 test('a server says what it keeps of somebody', async () => {
