@@ -84,11 +84,11 @@ export const newHead = (channel: ChannelId | MemberId, now: Millis): Statement =
   values: [idBytes(channel), now],
 });
 
-/** The statements of one change of `draft`, which has got `seq` at `at`. `erase` is the log's own and has none here. */
+/** The statements of one change of `draft`, which has got `seq` at `at`, when the clock says `now`. `erase` is the log's own and has none here. */
 export const changeStatements = (
   change: Exclude<Change, { kind: 'erase' }>,
   draft: Draft,
-  { seq, at }: { readonly seq: Seq; readonly at: Millis },
+  { seq, at, now }: { readonly seq: Seq; readonly at: Millis; readonly now: Millis },
 ): readonly ChangeStatement[] => {
   const channel = idBytes(draft.channel);
   switch (change.kind) {
@@ -114,7 +114,7 @@ export const changeStatements = (
         },
       ];
     case 'slow':
-      return [slow(draft, change.intervalMs, at)];
+      return [slow(draft, change.intervalMs, now)];
     case 'inviteUsed':
       return [useInvite(change.invite, at)];
     case 'file':
@@ -181,9 +181,10 @@ const putMembership = (
   );
 };
 
+// By the clock, not by the times of the log, which never go back: a last time ahead is of a clock that has been put back since.
 const slow = (draft: Draft, intervalMs: number, at: Millis): ChangeStatement => ({
-  sql: `INSERT INTO slow (channel, member, at) VALUES (?, ?, ?)
-    ON CONFLICT (channel, member) DO UPDATE SET at = excluded.at WHERE slow.at <= excluded.at - ?`,
+  sql: `INSERT INTO slow (channel, member, at) VALUES (?, ?, ?) ON CONFLICT (channel, member)
+    DO UPDATE SET at = excluded.at WHERE slow.at <= excluded.at - ? OR slow.at > excluded.at`,
   values: [idBytes(draft.channel), idBytes(draft.member), at, intervalMs],
   needs: 'slow_mode',
 });

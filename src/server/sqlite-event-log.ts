@@ -173,8 +173,8 @@ export class SqliteEventLog implements EventLog {
     if (barred !== undefined || !this.#putEvent(head, draft, seq, at))
       return this.#known(draft, head) ?? barred ?? lost();
     const isAuthority = changesAuthority(draft.changes);
-    const code = this.#applyChanges(draft, seq, at);
-    if (code === 'slow_mode') return this.#tooSoon(draft, at);
+    const code = this.#applyChanges(draft, { seq, at, now });
+    if (code === 'slow_mode') return this.#tooSoon(draft, now);
     if (code !== undefined) return refused(code);
     if (isAuthority) this.#keepAuthority(draft, seq);
     head.seq = seq;
@@ -225,14 +225,13 @@ export class SqliteEventLog implements EventLog {
   }
 
   /** The first change that is refused; undefined when all are made. */
-  #applyChanges(draft: Draft, seq: Seq, at: Millis): RefusedCode | undefined {
+  #applyChanges(draft: Draft, when: Parameters<typeof changeStatements>[2]): RefusedCode | undefined {
     for (const change of draft.changes) {
       if (change.kind === 'erase') {
         this.#eraseBody(draft.channel, change.seq);
         continue;
       }
-      for (const statement of changeStatements(change, draft, { seq, at }))
-        if (!this.#does(statement)) return statement.needs;
+      for (const statement of changeStatements(change, draft, when)) if (!this.#does(statement)) return statement.needs;
     }
     return undefined;
   }
@@ -243,14 +242,14 @@ export class SqliteEventLog implements EventLog {
     return this.#db.run(sql, ...values).changes > 0 || needs === undefined;
   }
 
-  #tooSoon(draft: Draft, at: Millis): Outcome {
+  #tooSoon(draft: Draft, now: Millis): Outcome {
     const interval = Math.max(0, ...draft.changes.map((change) => (change.kind === 'slow' ? change.intervalMs : 0)));
     const last = this.#db.get<{ at: number }>(
       'SELECT at FROM slow WHERE channel = ? AND member = ?',
       idBytes(draft.channel),
       idBytes(draft.member),
     );
-    return { kind: 'refused', code: 'slow_mode', retryAfterMs: Math.max(0, (last?.at ?? at) + interval - at) };
+    return { kind: 'refused', code: 'slow_mode', retryAfterMs: Math.max(0, (last?.at ?? now) + interval - now) };
   }
 
   #keepAuthority({ channel }: Draft, seq: Seq): void {

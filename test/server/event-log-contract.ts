@@ -182,6 +182,12 @@ export const eventLogContract = (name: string, make: () => Promise<LogUnderTest>
       expect(await put(log, { ...slow(), member: memberId(2) })).toMatchObject({ kind: 'committed' });
       made.clock.jump(6_000);
       expect(await put(log, slow())).toMatchObject({ kind: 'committed', seq: 4 });
+      // A clock that is put back makes nobody wait until it has come so far again.
+      made.clock.jump(-5_000_000);
+      expect([await put(log, slow()), await put(log, slow())]).toMatchObject([
+        { kind: 'committed', seq: 5 },
+        { code: 'slow_mode', retryAfterMs: 10_000 },
+      ]);
     });
 
     test('an archived channel takes what administers it, and erasure', async () => {
