@@ -25,9 +25,9 @@ export const sotto = (args: readonly string[], environment: Readonly<Record<stri
 
 /** A server that may be stopped and started again. */
 export class Program extends ServerProcess implements Host, AsyncDisposable {
-  /** Without a folder, it lives in one that goes with it. */
-  constructor(data = join(mkdtempSync(join(tmpdir(), 'sotto-serve-')), 'data')) {
-    super(data);
+  /** Without a folder, it lives in one that goes with it. `under`: see ServerProcess. */
+  constructor(data = join(mkdtempSync(join(tmpdir(), 'sotto-serve-')), 'data'), under: readonly string[] = []) {
+    super(data, under);
   }
 
   /** The folder around that of the data. */
