@@ -4,6 +4,7 @@ import type { Cancel, Random } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import {
+  DEVICES_MAX,
   ROOM_BATCH_EVENTS_MAX,
   ROOM_INCOMING_BYTES_MAX,
   ROOM_INCOMING_MAX,
@@ -85,6 +86,8 @@ export class RoomConnection {
   state: ConnectionState = 'off';
   nextRetryAt: number | undefined;
   lastError: SottoError | undefined;
+  /** How often members were asked for on this connection because of a device that was not known. */
+  readonly #asked = new Map<string, number>();
   readonly #core: Core;
   #client: ServerClient | undefined;
   #abort: AbortController | undefined;
@@ -232,6 +235,7 @@ export class RoomConnection {
     this.faults.clear();
     this.told.clear();
     this.keyless.clear();
+    this.#asked.clear();
     const answer = await client.login(
       { seed: row.deviceSeed, certificate: row.certificate },
       {
@@ -370,8 +374,7 @@ export class RoomConnection {
     for (const learned = new Set<string>(); ; ) {
       const stranger = await core.queue.call(() => receiveInbox(core, this, events, learned));
       if (stranger === undefined) return;
-      learned.add(stranger);
-      await learnMembers(core, this, [stranger]);
+      await this.#learn(stranger, learned);
     }
   }
 
@@ -383,9 +386,17 @@ export class RoomConnection {
       if (missing !== undefined && !this.#opening.has(String(missing)))
         void this.#resumeChannel(missing).catch(() => {});
       if (stranger === undefined) return;
-      learned.add(stranger);
-      await learnMembers(core, this, [stranger]);
+      await this.#learn(stranger, learned);
     }
+  }
+
+  // Nobody makes us ask for ever by naming devices that there are not.
+  async #learn(stranger: string, learned: Set<string>): Promise<void> {
+    learned.add(stranger);
+    const times = this.#asked.get(stranger) ?? 0;
+    if (times === DEVICES_MAX) return;
+    this.#asked.set(stranger, times + 1);
+    await learnMembers(this.#core, this, [stranger]);
   }
 
   #notice(notice: Notice): void {

@@ -50,8 +50,8 @@ const PREKEY_MESSAGE = 3;
 
 /**
  * Handles events of the inbox in order; each is opened, applied and passed over in one transaction. Gives the id of a member
- * that another device of mine has told about and nobody here knows: who is to be asked for before it goes on. `learned` are
- * those who were asked for. Runs in the queue.
+ * who is to be asked for before it goes on: another device of mine has told about them and nobody here knows them, or a
+ * device of theirs that nobody here knows has written. `learned` are those who were asked for. Runs in the queue.
  */
 export const receiveInbox = async (
   core: Core,
@@ -77,7 +77,9 @@ const receiveOne = async (
   const server = connection.row;
   const passed = (): void =>
     patchServer(core.db, server.id, { epoch: event.epoch, inboxSeq: event.seq, inboxId: idBytes(event.id) });
-  const opened = event.kind === EVENT.direct && !event.erased ? await open(core, connection, event) : undefined;
+  const opened =
+    event.kind === EVENT.direct && !event.erased ? await open(core, connection, event, learned) : undefined;
+  if (opened === 'stranger') return event.member;
   if (opened === undefined) {
     commit(core, (changes) => {
       passed();
@@ -158,7 +160,12 @@ type Opened = {
   readonly keep: () => void;
 };
 
-const open = async (core: Core, connection: RoomConnection, event: LogEvent): Promise<Opened | undefined> => {
+const open = async (
+  core: Core,
+  connection: RoomConnection,
+  event: LogEvent,
+  learned: ReadonlySet<string>,
+): Promise<Opened | 'stranger' | undefined> => {
   const server = connection.row;
   try {
     const { from, envelopes } = decodeEnvelopes(event.body);
@@ -166,6 +173,8 @@ const open = async (core: Core, connection: RoomConnection, event: LogEvent): Pr
     if (mine === undefined) return undefined;
     const member = getMemberById(core.db, server.id, idBytes(event.member));
     const device = member === undefined ? undefined : getDevice(core.db, member.id, idBytes(from));
+    // It may have come while we were away.
+    if (device === undefined && !learned.has(event.member)) return 'stranger';
     if (member === undefined || device === undefined || device.revoked === 1)
       throw new ProtocolError('event.forged', { details: { why: 'device' } });
     // Only the first messages of a session use published keys, and only they change the set.

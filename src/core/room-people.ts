@@ -105,7 +105,8 @@ export const keepMember = (core: Core, changes: Changes, connection: RoomConnect
   const memberId = idBytes(said.id);
   const known = getMemberById(core.db, serverId, memberId);
   if (known === undefined && !isPrimeOrderKey(memberKey)) return refuse(core, 'key.invalid');
-  const wanted = said.name.slice(0, MEMBER_NAME_CHARS_MAX);
+  // Who erased themself has none there any more.
+  const wanted = said.name === '' ? (known?.name ?? '') : said.name.slice(0, MEMBER_NAME_CHARS_MAX);
   const isTaken = wanted !== '' && isNameOfAnother(core.db, serverId, memberId, wanted);
   const name = isTaken ? `${wanted}-${said.id.slice(0, 8)}` : wanted;
   const { role } = said;

@@ -82,7 +82,7 @@ export const REQUESTS = {
     z.object({ member, device: id, inbox: head, oneTimeKeys: z.object({ ec: count, kyber: count }) }),
   ),
   'member.list': request(
-    'Members by id, a page at a time; `names` and `ids` choose.',
+    'Members by id, a page at a time; `names` and `ids` choose. Who has erased themself is found by `ids`, without a name.',
     MEMBER,
     z.object({
       after: id.optional(),

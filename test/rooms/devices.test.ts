@@ -11,6 +11,7 @@ let house: House;
 let alice: Guest;
 let bob: Guest;
 let phone: Guest;
+let carol: Guest;
 
 beforeAll(async () => {
   ({ house, alice, bob } = await House.open('alice', 'bob'));
@@ -110,7 +111,7 @@ test('both write in channels, each sees the other, and a channel that one joins 
 });
 
 test('a stranger whom one lets in is let in by both', async () => {
-  const carol = await house.guest('carol');
+  carol = await house.guest('carol');
   await carol.call('server.join', { link: await alice.invite(), label: 'home' });
   const asked = await carol.say('alice@home', 'do you know me?');
   for (const guest of [alice, phone]) await guest.reads('carol@home', 'do you know me?');
@@ -181,4 +182,23 @@ test('a revoked device gets nothing more, from nobody', async () => {
       ]),
     ).toEqual([[{ revoked: 1, session: null }], []]);
   expect(await phone.bodies('bob@home')).not.toContain('not for the phone');
+});
+
+test('what a device says that came while I was away is read when I am back; who erased themself is read by all who come', async () => {
+  await carol.call('channel.join', { channel: '#open' });
+  await carol.say('#open', 'I was here');
+  await alice.reads('#open', 'I was here');
+  await carol.call('server.leave', { server: 'home', erase: true });
+  const link = await alice.invite();
+  await bob.user.ok('daemon', 'stop');
+  const tablet = await house.device(alice, 'tablet');
+  await tablet.call('server.join', { link, label: 'home' });
+  await tablet.reads('#open', 'I was here');
+  await tablet.say('bob@home', 'from the tablet');
+  await tablet.say('#ops', 'here too');
+  await bob.back();
+  await bob.reads('alice@home', 'from the tablet');
+  await bob.reads('#ops', 'here too');
+  // Whom one has met keeps the name.
+  expect((await alice.messages('#open')).at(-1)).toMatchObject({ body: 'I was here', from: 'carol' });
 });
