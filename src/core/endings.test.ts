@@ -145,3 +145,18 @@ test('SESSION-7: what waits for somebody who does not know us any more pauses, s
   expect(await bob.read(alice)).toEqual(['still here?']);
   expect(await mine()).toEqual([['still here?', 'delivered', undefined]]);
 });
+
+test('SESSION-6: what waits for somebody who asks us anew goes behind our accept', async () => {
+  await bob.call('contact.remove', { contact: 'alice' });
+  for (const text of ['still here?', 'hello?']) await alice.send(bob, text);
+  await world.settle(60_000);
+  await bob.call('contact.add', { address: alice.address, name: 'alice' });
+  await world.settle(60_000);
+  const { history } = await alice.call('contact.show', { contact: 'bob' });
+  expect(history?.map(({ kind }) => kind).slice(-2)).toEqual(['contact.unknown', 'session.healed']);
+  expect(await bob.read(alice)).toEqual(['still here?', 'hello?']);
+  expect((await mine()).map(([, state]) => state)).toEqual(['delivered', 'delivered']);
+  await bob.send(alice, 'back');
+  await world.settle();
+  expect(await alice.read(bob)).toEqual(['still here?', 'hello?', 'back']);
+});

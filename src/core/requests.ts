@@ -15,6 +15,7 @@ import {
   putContact,
   putHistory,
 } from '../store/contacts.ts';
+import { listOutbox, putOutbox, removeOutbox, removeOutboxOfKind } from '../store/outbox.ts';
 import { nicknameOf } from '../store/self.ts';
 import {
   closeRequest,
@@ -198,7 +199,14 @@ const begin = (
 ): void => {
   started(changes);
   ensureConversation(core, changes, contactId);
+  removeOutboxOfKind(core.db, contactId, 'accept');
+  const waiting = listOutbox(core.db, contactId, 0, Number.MAX_SAFE_INTEGER);
   enqueue(core, changes, contactId, { kind: 'accept', request: idOf(requestId), nickname: nicknameOf(core.db) });
+  // Who asked takes nothing before the accept: what waits already goes behind it.
+  for (const { sessionId, type, ciphertext, ...row } of waiting) {
+    removeOutbox(core.db, row.id);
+    putOutbox(core.db, row);
+  }
 };
 
 // A stranger, or someone we removed: the request waits for the user.
