@@ -34,8 +34,8 @@ const run = async (argv: readonly string[]): Promise<number> => {
       return 0;
     }
     const { runDaemon } = await import('./daemon/main.ts');
-    const dataDir = flagValue(argv, '--data-dir') ?? process.env.SOTTO_DATA_DIR;
-    const account = flagValue(argv, '--account') ?? process.env.SOTTO_ACCOUNT;
+    const dataDir = flagValue(argv, '--data-dir') ?? (process.env.SOTTO_DATA_DIR || undefined);
+    const account = flagValue(argv, '--account') ?? (process.env.SOTTO_ACCOUNT || undefined);
     return runDaemon({ account, dataDir: dataDir === undefined ? undefined : resolve(dataDir), version: VERSION });
   }
   if (first === 'demo') {

@@ -26,7 +26,7 @@ export const parseCommandLine = (argv: readonly string[]): Parsed => {
     const args = command?.path.startsWith('config ') === true ? withoutScope(argv) : [...argv];
     parsed = parseArgs({ args, options: optionsOf(flags), allowPositionals: true, strict: true });
   } catch (error) {
-    throw usage(error instanceof Error ? (error.message.split('. ')[0] ?? '') : 'not understood', command);
+    throw usage(error instanceof Error ? (error.message.split(/\.\s/)[0] ?? '') : 'not understood', command);
   }
   const args = parsed.positionals.slice(command?.path.split(' ').length ?? 0);
   const own = parsed.values as Parsed['flags'];

@@ -38,7 +38,7 @@ export const runCli = async (program: Program): Promise<number> => {
     json,
     quiet: words.includes('--quiet') || words.includes('-q'),
     verbose: words.includes('--verbose') || words.includes('-v'),
-    colour: process.stderr.isTTY === true && program.environment.NO_COLOR === undefined,
+    colour: process.stderr.isTTY === true && (program.environment.NO_COLOR ?? '') === '',
     errIsTerminal: process.stderr.isTTY === true,
     outIsTerminal: process.stdout.isTTY === true,
     writeBytes: toStdout,
@@ -124,9 +124,11 @@ const contextOf = (
 ): CommandContext => {
   const { environment, version, self } = program;
   const flags = flagsOf(parsed, command);
-  const dataDir = flags.text('data-dir') ?? environment.SOTTO_DATA_DIR;
+  // A variable that is empty counts as not set; a flag that is empty was meant to be something.
+  const dataDir = flags.text('data-dir') ?? (environment.SOTTO_DATA_DIR || undefined);
+  if (dataDir === '') throw usage('--data-dir is empty', command);
   const places = placesOf(dataDir === undefined ? undefined : resolve(dataDir), environment);
-  const name = chooseAccount(places, flags.text('account') ?? environment.SOTTO_ACCOUNT);
+  const name = chooseAccount(places, flags.text('account') ?? (environment.SOTTO_ACCOUNT || undefined));
   const account = accountPaths(places, name, environment);
   const daemonCommand = [
     ...self,
@@ -196,7 +198,7 @@ const passphraseOf = async (
 ): Promise<string | undefined> => {
   const fd = flags.number(options.flag ?? 'passphrase-fd', { min: 0, max: 1_000 });
   if (fd !== undefined) return readSecret(fd);
-  if (options.flag === undefined && environment.SOTTO_PASSPHRASE_FILE !== undefined)
+  if (options.flag === undefined && environment.SOTTO_PASSPHRASE_FILE)
     return readSecret(environment.SOTTO_PASSPHRASE_FILE);
   const typed = await askTerminal(`${options.prompt}: `, { secret: true });
   if (typed === undefined || options.twice !== true) return typed;

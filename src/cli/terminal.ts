@@ -5,23 +5,25 @@ import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 
 const SECRET_BYTES_MAX = 4096;
 
-/** The first line of a file descriptor or file. Throws `path.notAllowed` when it cannot be read. */
+/** The first line of a file descriptor or file. Throws `path.notAllowed` when it cannot be read, and `text.notUtf8`. */
 export const readSecret = (from: number | string): string => {
   const fd = typeof from === 'number' ? from : open(from);
+  const buffer = Buffer.alloc(SECRET_BYTES_MAX);
+  let size = 0;
   try {
-    const buffer = Buffer.alloc(SECRET_BYTES_MAX);
-    let size = 0;
     for (;;) {
       const got = readSync(fd, buffer, size, buffer.length - size, null);
       size += got;
       if (got === 0 || size === buffer.length || buffer.subarray(0, size).includes(10)) break;
     }
-    return buffer.subarray(0, size).toString('utf8').split('\n')[0]?.replace(/\r$/, '') ?? '';
   } catch (error) {
     throw new SottoError('path.notAllowed', { message: `The passphrase cannot be read from ${from}`, cause: error });
   } finally {
     if (typeof from === 'string') closeSync(fd);
   }
+  // Two secrets would be one where what is no UTF-8 were replaced.
+  const [line = ''] = decoded(buffer.subarray(0, size), 'The passphrase is not valid UTF-8').split('\n');
+  return line.replace(/\r$/, '');
 };
 
 const open = (path: string): number => {
@@ -78,9 +80,13 @@ export const readStdin = async (): Promise<string> => {
     if (size > RPC_LINE_BYTES_MAX) throw new SottoError('text.tooLarge');
     chunks.push(chunk as Buffer);
   }
+  return decoded(Buffer.concat(chunks));
+};
+
+const decoded = (bytes: Uint8Array, message?: string): string => {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new SottoError('text.notUtf8');
+    throw new SottoError('text.notUtf8', message === undefined ? {} : { message });
   }
 };

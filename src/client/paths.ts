@@ -44,11 +44,11 @@ export const placesOf = (dataDir: string | undefined, environment: Environment):
       runDir: join(dataDir, 'run'),
       dataDir,
     };
-  const home = environment.HOME ?? '/';
-  const data = join(environment.XDG_DATA_HOME ?? join(home, '.local', 'share'), 'sotto');
-  const config = join(environment.XDG_CONFIG_HOME ?? join(home, '.config'), 'sotto');
-  const run =
-    environment.XDG_RUNTIME_DIR === undefined ? join(data, 'run') : join(environment.XDG_RUNTIME_DIR, 'sotto');
+  const home = absolute(environment.HOME) ?? process.getBuiltinModule('node:os').userInfo().homedir;
+  const data = join(absolute(environment.XDG_DATA_HOME) ?? join(home, '.local', 'share'), 'sotto');
+  const config = join(absolute(environment.XDG_CONFIG_HOME) ?? join(home, '.config'), 'sotto');
+  const runtime = absolute(environment.XDG_RUNTIME_DIR);
+  const run = runtime === undefined ? join(data, 'run') : join(runtime, 'sotto');
   return {
     accountsDir: join(data, 'accounts'),
     configFile: join(config, 'config.toml'),
@@ -57,11 +57,14 @@ export const placesOf = (dataDir: string | undefined, environment: Environment):
   };
 };
 
+// What is empty or relative counts as not set (XDG Base Directory Specification).
+const absolute = (path: string | undefined): string | undefined => (path?.startsWith('/') === true ? path : undefined);
+
 /** Paths of the account `name`. Throws `params.invalid` for a name that cannot be a folder. */
 export const accountPaths = (places: Places, name: string, environment: Environment): AccountPaths => {
   if (!NAME.test(name))
     throw new SottoError('params.invalid', {
-      message: `An account is named by lower-case letters, digits, - and _, not ${JSON.stringify(name)}`,
+      message: `An account is named by 1 to 32 lower-case letters, digits, - and _, not ${JSON.stringify(name)}`,
     });
   const dir = join(places.accountsDir, name);
   const socketDir = shortDir(join(places.runDir, name), environment);
@@ -112,5 +115,5 @@ const shortDir = (wanted: string, environment: Environment): string => {
   // Loaded here: few need it, and it costs every command a tenth of its time.
   const { createHash } = process.getBuiltinModule('node:crypto');
   const id = createHash('sha256').update(wanted).digest('hex').slice(0, 12);
-  return join(environment.TMPDIR ?? '/tmp', `sotto-${id}`);
+  return join(absolute(environment.TMPDIR) ?? '/tmp', `sotto-${id}`);
 };

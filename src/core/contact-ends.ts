@@ -14,8 +14,9 @@ import { contactObject } from './objects.ts';
 import { giveUp } from './outbox.ts';
 import { closeOpen } from './requests.ts';
 
-/** Blocks a contact, or takes that back: a blocked one is heard no more, and told nothing. */
+/** Blocks a contact, or takes that back: a blocked one is heard no more, and told nothing. Twice is once. */
 export const block = (core: Core, contact: ContactRow, on: boolean): void => {
+  if (contact.blocked === (on ? 1 : 0)) return;
   commit(core, (changes) => {
     patchContact(core.db, contact.id, { blocked: on ? 1 : 0 });
     putHistory(core.db, contact.id, { at: changes.at, kind: on ? 'contact.blocked' : 'contact.unblocked', detail: '' });

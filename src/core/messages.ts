@@ -56,6 +56,10 @@ export const checkText = (text: string): void => {
 /** Throws when a contact may not be written to now, with the reason that says what to do. */
 export const checkMaySend = (contact: ContactRow): void => {
   if (contact.blocked === 1) throw new SottoError('contact.blocked');
+  if (contact.state === 'removed')
+    throw new SottoError('contact.unknown', {
+      message: `You have removed ${contact.name}: sotto contact add ${contact.address} asks them again`,
+    });
   if (contact.state !== 'accepted') throw new SottoError('contact.notAccepted');
   if (contact.paused === 'keyChanged') throw new SottoError('contact.keyRefused');
 };

@@ -74,6 +74,8 @@ export const findConversation = (db: Database, reference: string): ConversationR
     const member = findKnownMember(db, server, name);
     return conversationOfRoom(member === undefined ? undefined : getConversationOfMember(db, member.id));
   }
+  const ofRemoved = conversationOfRemoved(db, reference);
+  if (ofRemoved !== undefined) return ofRemoved;
   const contact = findContact(db, reference);
   const conversation = getConversationOfContact(db, contact.id);
   if (conversation !== undefined) return conversation;
@@ -94,6 +96,17 @@ const conversationOfLeft = (db: Database, reference: string): ConversationRow | 
   if (!(isBare && !hasChannel(db, name)) && server !== LEFT) return undefined;
   const fit = listConversations(db).filter((one) => conversationName(db, one) === `${name}@${LEFT}`);
   return fit.length === 0 ? undefined : only(fit, 'conversation.unknown', '', (one) => idOf(one.uid));
+};
+
+// What was said with a contact who was removed is called as they were, while nobody else is.
+const conversationOfRemoved = (db: Database, name: string): ConversationRow | undefined => {
+  if (getContactByName(db, name) !== undefined) return undefined;
+  const isOfRemoved = (one: ConversationRow): boolean => {
+    const contact = one.contactId === null ? undefined : getContact(db, one.contactId);
+    return contact?.state === 'removed' && contact.name === name;
+  };
+  const fit = listConversations(db).filter(isOfRemoved);
+  return fit.length === 0 ? undefined : only(fit, 'conversation.unknown', '', (one) => `${name} (${idOf(one.uid)})`);
 };
 
 const conversationOfRoom = (conversation: ConversationRow | undefined): ConversationRow => {
@@ -166,9 +179,9 @@ export const findFile = (db: Database, reference: string): FileRow => {
   );
 };
 
-/** Throws `nickname.invalid` for what is no name: empty, longer than 64 characters, or with line breaks or other controls. */
+/** Throws `nickname.invalid` for what is no name: nothing that shows, longer than 64 characters, or with line breaks or other controls. */
 export const checkName = (name: string): void => {
-  if (name.trim() === '' || name.length > NAME_CHARS_MAX || /\p{Cc}/u.test(name))
+  if (/^[\s\p{Default_Ignorable_Code_Point}]*$/u.test(name) || name.length > NAME_CHARS_MAX || /\p{Cc}/u.test(name))
     throw new SottoError('nickname.invalid');
 };
 

@@ -33,6 +33,9 @@ const wellFormed = (text: string) => text.isWellFormed();
 const label = z.string().min(1, 'is empty').max(NAME_CHARS_MAX).refine(wellFormed);
 const note = z.string().max(NOTE_CHARS_MAX).refine(wellFormed);
 const emoji = z.string().min(1, 'is empty').max(REACTION_CHARS_MAX).refine(wellFormed);
+// With a selector or without: keyboards leave it out.
+const ONE_EMOJI = /^(?:\p{RGI_Emoji}|\p{Extended_Pictographic}\ufe0f?)$/v;
+const oneEmoji = emoji.refine((text) => ONE_EMOJI.test(text), 'is not one emoji');
 const passphrase = z.string().max(4096);
 const none = z.object({});
 
@@ -442,7 +445,7 @@ export const ACCOUNT_METHODS = {
     ofMessage.extend({ local: z.boolean().optional() }),
     message,
   ),
-  'message.react': method('Adds a reaction.', ofMessage.extend({ emoji }), message),
+  'message.react': method('Adds a reaction.', ofMessage.extend({ emoji: oneEmoji }), message),
   'message.unreact': method('Takes a reaction back.', ofMessage.extend({ emoji }), message),
   'message.pin': method('Pins a message for both sides.', ofMessage, message),
   'message.unpin': method('Takes a pin back.', ofMessage, message),

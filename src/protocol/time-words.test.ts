@@ -19,6 +19,6 @@ test('times', () => {
   expect(parseTime('tomorrow', NOW)).toBe(new Date(2026, 5, 16).getTime());
   expect(parseTime('2026-01-31', NOW)).toBe(new Date(2026, 0, 31).getTime());
   expect(parseTime('2026-01-31T14:05Z', NOW)).toBe(Date.UTC(2026, 0, 31, 14, 5));
-  for (const bad of ['', '25:00', 'soon', '10 ago', '2026-13-01', '31.1.2026'])
+  for (const bad of ['', '25:00', 'soon', '10 ago', '2026-13-01', '2026-02-30T10:00', '31.1.2026'])
     expect(() => parseTime(bad, NOW)).toThrow(SottoError);
 });

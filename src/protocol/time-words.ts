@@ -38,6 +38,9 @@ export const parseTime = (text: string, now: number): number => {
   const at = iso
     ? Date.parse(words.length === 10 ? `${words}T00:00` : words.replace(' ', 'T').toUpperCase())
     : Number.NaN;
+  // A day that its month does not have would be one of the next.
+  const [year = 0, month = 0, date = 0] = words.slice(0, 10).split('-').map(Number);
+  if (iso && date > new Date(year, month, 0).getDate()) throw invalid(text);
   return notBeforeEpoch(text, at);
 };
 

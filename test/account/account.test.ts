@@ -47,6 +47,10 @@ describe('a passphrase', () => {
     await user.ok('passwd', '--new-passphrase-fd', '0', { ...secret('one'), input: 'two\n' });
     await user.ok('account', 'lock');
     expect((await user.run('account', 'unlock', secret('one'))).error).toMatchObject({ code: 'passphrase.wrong' });
+    const latin = { input: Buffer.from('h\u00e4se\n', 'latin1') };
+    expect((await user.run('account', 'unlock', '--passphrase-fd', '0', latin)).error).toMatchObject({
+      code: 'text.notUtf8',
+    });
     await user.ok('account', 'unlock', secret('two'));
     const before = readFileSync(join(stage.dir, 'accounts/walter/sotto.db')).subarray(0, 4096);
     await user.ok('passwd', '--rekey', '--new-passphrase-fd', '0', { ...secret('two'), input: 'three\n' });

@@ -97,6 +97,11 @@ describe('a command', () => {
     expect((await whose(['--json', '--account', 'alice', 'id', `--data-dir=${stage.dir}`])).account).toBe('alice');
     expect((await whose(['id', '--account', 'alice', '--json'], env)).account).toBe('alice');
     expect((await whose(['id', '--json'], { ...env, SOTTO_ACCOUNT: 'alice' })).account).toBe('alice');
+    expect((await whose(['id', '--json'], { ...env, SOTTO_ACCOUNT: '' })).account).toBe('alice');
+    const strange = { SOTTO_DATA_DIR: '', HOME: stage.dir, XDG_DATA_HOME: '', XDG_RUNTIME_DIR: 'here' };
+    const socket = join(stage.dir, '.local/share/sotto/run/alice/rpc');
+    expect(await whose(['daemon', 'status', '--json', '--account', 'alice'], strange)).toMatchObject({ socket });
+    expect((await run(['--data-dir', '', 'status'])).code).toBe(2);
     const versions = { version: expect.stringMatching(/^\d+\.\d+\.\d+$/), rpc: 1, wire: 1, schema: expect.any(Number) };
     expect(await whose(['--version', '--json'])).toEqual(versions);
   });
@@ -242,6 +247,11 @@ describe('a command', () => {
     expect(await exits('send', 'bob', 'late', '--wait', 'sent')).toBe(4);
     expect(await exits('listen', '--timeout', '50ms')).toBe(5);
     expect(await exits('contact', 'rename', 'bob', '')).toBe(2);
+    const flag = await alice.run('status', '--timeout', '-1s');
+    expect(flag.error).toMatchObject({ code: 'usage.invalid', message: expect.not.stringMatching(/\n|ambiguous\.\./) });
+    const { id } = await alice.one<{ id: string }>('send', 'bob', 'look');
+    for (const emoji of ['👍', '❤', '👩‍👩‍👧‍👦', '🇩🇪']) expect(await exits('react', id, emoji)).toBe(0);
+    for (const none of ['👍👍', 'ok', ' ', '\n']) expect(await exits('react', id, none)).toBe(2);
     expect(await exits('contact', 'add', 'sotto:nonsense')).toBe(8);
   });
 });
