@@ -1,6 +1,6 @@
 // The real ports: the machine's clock and randomness, and a log file.
 import { randomBytes } from 'node:crypto';
-import { chmodSync, closeSync, openSync, renameSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { pino } from 'pino';
 import type { Clock, Log, LogFields, Random } from './ports.ts';
 
@@ -21,6 +21,15 @@ export const systemClock: Clock = {
 export const systemRandom: Random = {
   bytes: (size) => new Uint8Array(randomBytes(size)),
   fraction: () => randomBytes(4).readUInt32BE() / 2 ** 32,
+};
+
+/**
+ * How many files and sockets this process may have open: Node has raised its soft limit to the hard one. Infinity where the
+ * system does not say. Source: proc_pid_limits(5).
+ */
+export const openFilesMax = (): number => {
+  const limits = existsSync('/proc/self/limits') ? readFileSync('/proc/self/limits', 'utf8') : '';
+  return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
 };
 
 /** A log to `path` (mode 0600), one JSON object per line; what has grown too large is kept once, as `path.1`. */

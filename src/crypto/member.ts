@@ -152,7 +152,8 @@ export const verifyHello = (serverId: Uint8Array, greeting: Greeting, signature:
 export type Login = Greeting & { readonly serverId: Uint8Array; readonly binding?: Uint8Array | undefined };
 
 /** The device's signature that logs it in. */
-export const signLogin = (deviceSeed: Uint8Array, login: Login): Bytes => ed25519Sign(deviceSeed, loginBytes(login));
+export const signLogin = (deviceSeed: Uint8Array | KeyObject, login: Login): Bytes =>
+  ed25519Sign(deviceSeed, loginBytes(login));
 
 /**
  * Whether the device of this signing key, out of its certificate, signed the log-in. Nonces, origin and binding are those of

@@ -11,6 +11,7 @@ export type Ready = {
   readonly fingerprint: string;
   readonly metrics: string;
   readonly admin: string;
+  readonly connectionsMax: number;
   readonly invite?: string;
 };
 

@@ -141,6 +141,8 @@ export const TOR_CONTROL_LINE_BYTES_MAX = 1 * MIB;
 
 // connections to a server
 export const SERVER_CONNECTIONS_MAX = 10_000;
+/** Files and sockets that a server keeps free for itself: its database, blobs, those who are turned away. */
+export const SERVER_FILES_KEPT = 128;
 export const SERVER_UNPROVEN_PER_SOURCE_MAX = 20;
 /** From the connection to the end of its upgrade, and from there to the first message. */
 export const SERVER_FIRST_FRAME_MS_MAX = 5 * SECOND;

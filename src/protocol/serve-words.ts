@@ -20,7 +20,7 @@ export const SERVE_FLAGS: readonly (readonly [flag: string, key: string, doc: st
   ['--metrics HOST:PORT', 'metrics', 'health and metrics (127.0.0.1, a free port)'],
   ['--log-level LEVEL', 'log.level', 'debug, info (as without), warn, error'],
   ['--encrypt-at-rest', '', 'a new server keeps its database encrypted under its key file'],
-  ['--json', '', 'the first line is one object: kind, url, fingerprint, metrics, admin, invite'],
+  ['--json', '', 'the first line is one object: kind, url, fingerprint, metrics, admin, connectionsMax, invite'],
 ];
 
 /** What may stand behind `sotto serve`. */

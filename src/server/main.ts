@@ -4,11 +4,11 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
-import { fileLog, systemClock, systemRandom } from '../machine.ts';
+import { fileLog, openFilesMax, systemClock, systemRandom } from '../machine.ts';
 import { TorSection } from '../net/tor-config.ts';
 import type { Log } from '../ports.ts';
 import { errorObject, exitOf, expectedError, SottoError } from '../protocol/errors.ts';
-import { COMMIT_MS } from '../protocol/limits.ts';
+import { COMMIT_MS, SERVER_CONNECTIONS_MAX, SERVER_FILES_KEPT } from '../protocol/limits.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
 import { Admin, linkOf } from './admin.ts';
 import { administer } from './admin-command.ts';
@@ -225,6 +225,7 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   process.on('SIGHUP', () => readAgain());
   await using store = ServerStore.open(paths, PORTS);
   const startedAt = systemClock.now();
+  const connectionsMax = connectionsAllowed();
   // It tells that the server is not ready while that drains.
   let metrics: Metrics | undefined;
   await using _metrics = { [Symbol.asyncDispose]: async () => metrics?.[Symbol.asyncDispose]() };
@@ -236,6 +237,7 @@ const serve = async (values: Values, dir: string): Promise<number> => {
     commitTurn: pacedTurn(),
     journal,
     ...placesOf(config, onion),
+    connectionsMax,
     rates: ratesOf(config),
     bug,
   });
@@ -256,10 +258,11 @@ const serve = async (values: Values, dir: string): Promise<number> => {
     fingerprint: Buffer.from(server.context.serverKey).toString('hex'),
     ...(metrics === undefined ? {} : { metrics: metrics.url }),
     admin: adminSocket(dir),
+    connectionsMax,
     ...(token === undefined ? {} : { invite: linkOf(server, token) }),
   });
   if (onion !== undefined) void onion.reachable.then(() => announceOnion(values, onion.origin));
-  journal.info('server.started', {});
+  journal.info('server.started', { connectionsMax });
   const code = await end.promise;
   ready = false;
   journal.info('server.ending', { code });
@@ -328,12 +331,31 @@ const reload = async (running: {
   journal.info('config.read', { atTheNextStart: late.join(', ') });
 };
 
-const announce = (values: Values, ready: Record<string, string>): void => {
+/** SERVER_CONNECTIONS_MAX, or as many as the system gives this process sockets. */
+const connectionsAllowed = (): number =>
+  Math.max(1, Math.min(SERVER_CONNECTIONS_MAX, openFilesMax() - SERVER_FILES_KEPT));
+
+type Ready = {
+  readonly kind: 'ready';
+  readonly url: string;
+  readonly fingerprint: string;
+  readonly metrics?: string;
+  readonly admin: string;
+  readonly connectionsMax: number;
+  readonly invite?: string;
+};
+
+const announce = (values: Values, ready: Ready): void => {
   if (values.json === true) return void process.stdout.write(`${JSON.stringify(ready)}\n`);
   const lines = [
     `${ready.url} is ready`,
     `fingerprint  ${ready.fingerprint}`,
     ...(ready.metrics === undefined ? [] : [`metrics      ${ready.metrics}/metrics`]),
+    ...(ready.connectionsMax >= SERVER_CONNECTIONS_MAX
+      ? []
+      : [
+          `connections  ${ready.connectionsMax} at most: the system allows ${openFilesMax()} open files (ulimit -n), ${SERVER_CONNECTIONS_MAX + SERVER_FILES_KEPT} are wanted`,
+        ]),
     ...(ready.invite === undefined ? [] : ['', 'The first owner joins with:', `  sotto server join '${ready.invite}'`]),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);

@@ -45,6 +45,8 @@ export type ServerOptions = {
   /** Origins that clients dial beside those it listens at: a name, a proxy's address, an onion service. */
   readonly origins: readonly string[];
   readonly proxies: readonly string[];
+  /** See `ListenerOptions`. */
+  readonly connectionsMax?: number;
   /** Those that are not as in SERVER_RATES. */
   readonly rates?: Partial<Record<RateName, Rate>>;
   /** See `ListenerOptions`. */
@@ -176,6 +178,7 @@ export class RoomServer implements AsyncDisposable {
       places: options.listen.map((place) => placeOf(place, serverSeed)),
       proxies: options.proxies,
       ...(options.createServer === undefined ? {} : { createServer: options.createServer }),
+      ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
       clock,
       random,
       events: {

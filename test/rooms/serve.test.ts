@@ -1,6 +1,8 @@
 // The built program as a server, as its operator has it: configuration, administration, signals, backup, metrics.
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { connect as connectPlain } from 'node:net';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -178,6 +180,24 @@ test('numbers and health are on a local address, without a name', async () => {
     ['/else', 404],
   ] as const)
     expect((await fetch(metrics + path)).status).toBe(status);
+});
+
+test('a server that may open few files says how many connections it takes, and who does not log in makes room', async () => {
+  await using small = new Program(undefined, ['sh', '-c', 'ulimit -n 160 && exec "$0" "$@"']);
+  const { url, metrics, invite = '', connectionsMax } = await small.start();
+  expect([connectionsMax, server.ready?.connectionsMax]).toEqual([32, 10_000]);
+  const { hostname: host, port } = new URL(url);
+  const strangers = Array.from({ length: 200 }, (_, i) => {
+    const localAddress = `127.0.3.${1 + (i % 20)}`;
+    return connectPlain({ host, port: Number(port), localAddress }).on('error', () => {});
+  });
+  await Promise.all(strangers.map((one) => once(one, 'connect')));
+  const lea = small.member('lea');
+  await lea.join(parseInviteLink(invite).token);
+  const text = await (await fetch(`${metrics}/metrics`)).text();
+  expect(Number(/^sotto_connections (\d+)$/m.exec(text)?.[1])).toBeLessThanOrEqual(32);
+  lea.leave();
+  for (const one of strangers) one.destroy();
 });
 
 describe('a signal', () => {
