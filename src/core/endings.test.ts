@@ -41,12 +41,17 @@ test('what is taken back before it left never arrives', async () => {
   const { id } = await alice.send(bob, 'not this');
   await alice.send(bob, 'but this');
   await alice.call('message.cancel', { id });
+  const gone = await alice.send(bob, 'nor this');
+  const deleted = { state: 'failed', reason: 'cancelled', deletedAt: expect.any(Number) };
+  expect(await alice.call('message.delete', { id: gone.id })).toMatchObject(deleted);
+  await expect(alice.call('message.resend', { id: gone.id })).rejects.toMatchObject({ code: 'message.notEditable' });
   await bob.open();
   await world.settle(60_000);
   expect(await bob.read(alice)).toEqual(['but this']);
   expect(await mine()).toEqual([
     ['not this', 'failed', 'cancelled'],
     ['but this', 'delivered', undefined],
+    ['', 'failed', 'cancelled'],
   ]);
 });
 

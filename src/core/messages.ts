@@ -155,6 +155,7 @@ export const deleteText = (core: Core, params: Params<'message.delete'>): Messag
     dropOutbox(core, row.id);
     if (row.unread === 1) addUnread(core.db, conversation.id, -1);
     deleteMessage(core.db, row, changes.at);
+    takeBack(core, row);
     eraseFile(core, changes, row.fileId);
     changes.erased = true;
     const tell = row.mine === 1 && params.local !== true && !isUnsent(row) && contact.state === 'accepted';
@@ -233,12 +234,18 @@ export const cancel = (core: Core, id: string): MessageRow => {
   commit(core, (changes) => {
     dropOutbox(core, row.id);
     if (!isUnsent(row)) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
-    patchMessage(core.db, row.id, { state: 'failed', reason: isUnsent(row) ? 'cancelled' : RECALLED });
+    takeBack(core, row);
     const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
     if (file !== undefined) endFile(core, changes, file, { state: 'cancelled', reason: 'cancelled' });
     changes.event({ kind: 'message.failed', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);
+};
+
+// Nobody waits any more for what nobody has acknowledged.
+const takeBack = (core: Core, row: MessageRow): void => {
+  if (row.state !== 'queued' && row.state !== 'sent') return;
+  patchMessage(core.db, row.id, { state: 'failed', reason: isUnsent(row) ? 'cancelled' : RECALLED });
 };
 
 /** Marks everything up to a message (or all) as read, starts read timers, and tells the author when the setting allows. */
@@ -292,7 +299,6 @@ const readOne = (core: Core, changes: Changes, row: MessageRow): void => {
 /** Whether a text has never left. A new session forgets its ciphertext, and the other side may have it all the same. */
 const isUnsent = (row: MessageRow): boolean => row.state === 'queued';
 
-/** Removes what waits about a message. */
 /** Takes out of the outbox what waits about a message, of a contact or in a room. */
 export const dropOutbox = (core: Core, messageRow: number): void => {
   for (const row of listOutboxOfMessage(core.db, messageRow)) removeOutbox(core.db, row.id);
