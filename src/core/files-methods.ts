@@ -2,6 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { fileOf } from './files.ts';
+import { checkSource } from './files-spool.ts';
 import type { Context, Handlers } from './methods.ts';
 import { conversationOf, findConversation, findFile } from './names.ts';
 import { fileObject } from './objects.ts';
@@ -24,6 +25,7 @@ export const FILE_METHODS = {
   'file.send': async (context, params) => {
     const { core, files } = context;
     if (!params.path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
+    await checkSource(params.path);
     await openConversation(context, params.conversation);
     const row = await core.queue.call(() =>
       files.begin(findConversation(core.db, params.conversation), params.name ?? params.path),

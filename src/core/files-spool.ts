@@ -1,4 +1,5 @@
 // Files on their way in: what is read from a path or a front end is sealed chunk by chunk, and kept until it is offered.
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { HASH_BYTES, hashChunk, sealChunk } from '../crypto/file-chunks.ts';
 import { type RunningHash, runningHash } from '../crypto/primitives.ts';
@@ -167,6 +168,9 @@ export const takePieces = async (path: string, take: (bytes: Uint8Array) => Prom
   }
 };
 
+/** Throws `file.unknown` for what is no regular file, or cannot be read. */
+export const checkSource = async (path: string): Promise<void> => (await openSource(path)).close();
+
 const seal = (spool: Spool, plaintext: Uint8Array, last: boolean): void => {
   const index = spool.chunks++;
   const sealed = sealChunk(spool.key, index, last, plaintext);
@@ -192,7 +196,8 @@ const checkFileName = (name: string): string => {
 
 const openSource = async (path: string) => {
   try {
-    const source = await open(path, 'r');
+    // A pipe opens at once then, whether or not somebody writes into it.
+    const source = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     if ((await source.stat()).isFile()) return source;
     await source.close();
   } catch (error) {

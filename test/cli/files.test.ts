@@ -143,3 +143,12 @@ test('a file whose reading is interrupted is not offered, and nothing of it is k
   expect(await ended).toBe(130);
   await alice.until('its end', async () => (await named())?.state === 'cancelled');
 });
+
+test('what is no file that can be read is refused before anything is begun; a pipe without a writer holds nobody up', async () => {
+  const pipe = join(stage.dir, 'pipe');
+  spawnSync('mkfifo', [pipe]);
+  const before = (await alice.files()).length;
+  for (const path of [pipe, stage.dir, '/dev/zero', join(stage.dir, 'nowhere')])
+    expect((await alice.run('file', 'send', 'bob', path)).error).toMatchObject({ code: 'file.unknown', exit: 3 });
+  expect(await alice.files()).toHaveLength(before);
+});
