@@ -3,14 +3,18 @@ import { Database as Driver } from '@signalapp/sqlcipher';
 import { SottoError } from '../protocol/errors.ts';
 import { guarded } from './open.ts';
 
+const TRY_MS = 200;
+
 /** Takes the lock at `path`. Throws `taken` when another program has it. Disposing gives it back. */
 export const takeLock = (path: string, taken: 'account.running' | 'server.running' = 'account.running'): Disposable => {
   const driver = new Driver(path);
   try {
     guarded(() => {
-      driver.exec('PRAGMA locking_mode = EXCLUSIVE');
-      driver.exec('CREATE TABLE IF NOT EXISTS held (id INTEGER PRIMARY KEY)');
+      // Of several who try at once each may find another half way: they let go and try again, and one of them has it.
+      driver.exec(`PRAGMA busy_timeout = ${TRY_MS}`);
       driver.exec('BEGIN EXCLUSIVE');
+      driver.exec('CREATE TABLE IF NOT EXISTS held (id INTEGER PRIMARY KEY)');
+      driver.exec('PRAGMA locking_mode = EXCLUSIVE');
       driver.exec('COMMIT');
     });
   } catch (error) {
