@@ -56,12 +56,13 @@ const init: Command = {
   },
 };
 
-// An account that could not be made needs no daemon.
+// An account that could not be made needs no daemon; one that another command has made meanwhile does.
 const orNoDaemon = async <T>(client: RpcClient, made: Promise<T>): Promise<T> => {
   try {
     return await made;
   } catch (error) {
-    if (!client.greeting.exists) await endDaemon(client).catch(() => undefined);
+    const isMade = error instanceof SottoError && error.code === 'account.exists';
+    if (!client.greeting.exists && !isMade) await endDaemon(client).catch(() => undefined);
     throw error;
   }
 };

@@ -1,6 +1,6 @@
 // Commands about messages and conversations.
 import { isErrorCode, SottoError, textOf } from '../protocol/errors.ts';
-import { PAGE_MAX } from '../protocol/limits.ts';
+import { EXPIRY_MS_MAX, EXPIRY_MS_MIN, PAGE_MAX } from '../protocol/limits.ts';
 import type { Conversation, EventKind, Message, MessageState } from '../protocol/rpc.ts';
 import { asWord, safeName } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
@@ -349,6 +349,8 @@ const CONVERSATIONS: readonly Command[] = [
       const asked = context.args[1] ?? '';
       const fromRead = asked.startsWith('read+');
       const expiresMs = asked === 'never' ? 0 : parseDuration(fromRead ? asked.slice(5) : asked);
+      if (expiresMs !== 0 && (expiresMs < EXPIRY_MS_MIN || expiresMs > EXPIRY_MS_MAX))
+        throw new SottoError('params.invalid', { message: 'A message lives 1 s to 365 days' });
       // The one that a room may refuse goes first: then nothing is set.
       await client.call('config.set', {
         key: 'messages.expiresFrom',
@@ -362,7 +364,7 @@ const CONVERSATIONS: readonly Command[] = [
           : `end ${asked} after they are ${kind === 'contact' ? 'delivered' : 'sent'}`;
       context.out.item(
         await client.call('conversation.show', { conversation }),
-        ({ name, kind }) => `New messages with ${safeName(name)} ${asked === 'never' ? 'do not end' : ends(kind)}.`,
+        ({ name, kind }) => `New messages with ${safeName(name)} ${expiresMs === 0 ? 'do not end' : ends(kind)}.`,
       );
     },
   },

@@ -22,8 +22,11 @@ const setting = <Schema extends z.ZodType>(schema: Schema, rest: Omit<Setting<Sc
 
 const both = ['account', 'conversation'] as const;
 const account = ['account'] as const;
-const hours = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$/);
-const expiry = z.number().int().min(EXPIRY_MS_MIN).max(EXPIRY_MS_MAX);
+const hours = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$/, 'empty, or as 22:00-07:00');
+const LIFE = '0, or a second to a year';
+const expiry = z.number(LIFE).int(LIFE).min(EXPIRY_MS_MIN, LIFE).max(EXPIRY_MS_MAX, LIFE);
+const WAITING = 'a minute to 90 days';
+const waiting = z.number(WAITING).int(WAITING).min(60_000, WAITING).max(OUTBOX_EXPIRY_MS_MAX, WAITING);
 const switched = z.boolean('on or off');
 
 export const SETTINGS = {
@@ -38,22 +41,22 @@ export const SETTINGS = {
     scopes: both,
     doc: 'tell contacts when you are online or away',
   }),
-  'messages.expiresMs': setting(z.union([z.literal(0), expiry], '0, or a second to a year'), {
+  'messages.expiresMs': setting(z.union([z.literal(0), expiry], LIFE), {
     default: 0,
     scopes: both,
     doc: 'milliseconds after which new messages end on both sides; 0 = never',
   }),
-  'messages.expiresFrom': setting(z.enum(['delivery', 'read']), {
+  'messages.expiresFrom': setting(z.enum(['delivery', 'read'], 'delivery or read'), {
     default: 'delivery',
     scopes: both,
     doc: 'what starts the expiry clock at the receiver',
   }),
-  'outbox.expiresMs': setting(z.number().int().min(60_000).max(OUTBOX_EXPIRY_MS_MAX), {
+  'outbox.expiresMs': setting(waiting, {
     default: OUTBOX_EXPIRY_MS,
     scopes: account,
     doc: 'milliseconds an undelivered message waits before it fails',
   }),
-  'notify.level': setting(z.enum(['none', 'count', 'name']), {
+  'notify.level': setting(z.enum(['none', 'count', 'name'], 'none, count or name'), {
     default: 'none',
     scopes: both,
     doc: 'what a desktop notification tells; never the text',

@@ -48,6 +48,14 @@ describe('a daemon', () => {
     expect([await alice.pid(), ...daemons()]).toEqual([pids[0], pids[0]]);
   });
 
+  test('goes on when two commands make an account at once, of which one has made it', async () => {
+    const pair = stage.stranger('pair');
+    const made = await Promise.all([1, 2].map(() => pair.run('init', '--no-passphrase')));
+    expect(made.map(({ code }) => code).sort()).toEqual([0, 7]);
+    expect((await pair.one<{ running: boolean }>('daemon', 'status')).running).toBe(true);
+    await pair.ok('account', 'remove', '--confirm', 'pair');
+  });
+
   test('reads config.toml again at SIGHUP; a bad one is refused whole and said in the log', async () => {
     const pid = await alice.pid();
     const last = async (msg: string): Promise<Line> =>
@@ -231,7 +239,14 @@ describe('a command', () => {
     expect(asked.err).toContain(`sotto why 'x'\\''; reboot #'`);
     const expire = async (duration: string) => (await alice.ok('expire', 'bob', duration, { json: false })).out;
     expect(await expire('read+30s')).toBe('New messages with bob end 30s after they are read.\n');
-    expect(await expire('never')).toBe('New messages with bob do not end.\n');
+    for (const none of ['never', '0']) expect(await expire(none)).toBe('New messages with bob do not end.\n');
+    expect((await alice.run('expire', 'bob', 'read+500ms')).error?.code).toBe('params.invalid');
+    expect(await alice.one('config', 'get', 'messages.expiresFrom', '--in', 'bob')).toMatchObject({
+      value: 'delivery',
+    });
+    expect((await alice.run('config', 'set', 'notify.quietHours', '25:00-07:00')).error?.message).toBe(
+      'notify.quietHours: empty, or as 22:00-07:00',
+    );
     expect((await alice.ok('send', 'bob', '-', { input: 'a line\n', json: false })).out).toMatch(
       /a line {2}\[queued\]\n$/,
     );
