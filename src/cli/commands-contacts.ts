@@ -68,12 +68,14 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     run: async (context) => {
       const { flags, out } = context;
       const address = await addressGiven(context);
+      const wait = flags.choice('wait', ['accepted']);
       const client = await context.connect();
+      if (wait !== undefined) out.progress('waiting until they accept');
       const contact = await client.call('contact.add', {
         address,
         ...optional('name', flags.text('name')),
         ...optional('note', flags.text('note')),
-        ...optional('wait', flags.choice('wait', ['accepted'])),
+        ...optional('wait', wait),
         ...optional('timeoutMs', flags.duration('timeout')),
       });
       out.item(contact, contactText);

@@ -31,6 +31,7 @@ const daemonStart: Command = {
         out.progress(`tor ${event.tor?.bootstrapPercent ?? 0} %, ${event.tor?.descriptorUploads ?? 0} uploads`);
     };
     await client.call('event.listen', { kinds: ['tor.changed'] });
+    out.progress(`waiting until it is ${until}`);
     const timeoutMs = flags.duration('timeout');
     out.item(
       await client.call('status.wait', { until, ...(timeoutMs === undefined ? {} : { timeoutMs }) }),

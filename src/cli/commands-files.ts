@@ -11,6 +11,7 @@ import { usage } from './parse.ts';
 import { fileText, sizeText } from './show.ts';
 
 const WRITE_BYTES = 512 * 1024;
+const WAITING = 'waiting for the other side';
 const fileArg = {
   name: 'id',
   doc: 'a file id, or at least 6 of its first digits',
@@ -96,6 +97,7 @@ const FILE_SAVE: Command = {
       throw usage('- writes the file itself to stdout: neither with --json nor to a terminal', FILE_SAVE);
     const client = await context.connect();
     await follow(context, client, id);
+    context.out.progress(WAITING);
     if (path === '-') return toStdout(context, client, id);
     const file = await client.call('file.show', { id });
     const target = resolve(path ?? safeFileName(file.name));
@@ -133,9 +135,11 @@ export const FILE_COMMANDS: readonly Command[] = [
       if (path === '-') {
         const id = await spool(context, client, conversation);
         await follow(context, client, id);
+        if (wait === 'done') context.out.progress(WAITING);
         return finish(context, await client.call('file.offer', { id, wait, ...timeout(context) }));
       }
       await follow(context, client);
+      if (wait === 'done') context.out.progress(WAITING);
       const name = flags.text('name') ?? basename(path);
       finish(
         context,

@@ -86,7 +86,9 @@ const send: Command = {
       ...optional('timeoutMs', flags.duration('timeout')),
       ...expiry(context),
     };
-    const { message, reached, code } = await (await context.connect()).call('message.send', params);
+    const client = await context.connect();
+    if (wait !== undefined && wait !== 'queued') out.progress(`waiting until it is ${wait}`);
+    const { message, reached, code } = await client.call('message.send', params);
     out.item(message, messageText);
     if (!reached) throw failure(message, { code, to: first(context), wait: wait ?? 'queued' });
   },

@@ -78,6 +78,11 @@ export class Output {
     this.#progressShown = true;
   }
 
+  /** Takes the line of progress away. */
+  settle(): void {
+    this.#write('err', '');
+  }
+
   /** The one error of a command. */
   error(error: unknown): void {
     const told = errorObject(error);

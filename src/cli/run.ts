@@ -59,6 +59,7 @@ export const runCli = async (program: Program): Promise<number> => {
     await Promise.race([written(), broken]);
     return 0;
   } catch (error) {
+    out.settle();
     // What is still read from a pipe that stays open keeps nobody.
     if (error === INTERRUPTED) process.stdin.destroy();
     if (error === INTERRUPTED) return 130;

@@ -353,7 +353,7 @@ export const DAEMON_METHODS = {
         .regex(/^\d{1,15}$/)
         .optional(),
       kinds: z
-        .array(z.enum([...EVENT_KINDS, ...VOLATILE_KINDS]))
+        .array(z.enum([...EVENT_KINDS, ...VOLATILE_KINDS], 'is no kind of event'))
         .max(64)
         .optional(),
     }),

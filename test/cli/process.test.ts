@@ -91,6 +91,9 @@ describe('a command', () => {
     const send = `head -c 100000 /dev/zero | bin/sotto --data-dir ${stage.dir} file send bob - --name zeros`;
     const { shown } = await onTerminal(`${send} > /dev/null`, []);
     expect(shown).toContain('reading stdin');
+    const wait = `bin/sotto --data-dir ${stage.dir} send bob late --wait sent`;
+    expect((await onTerminal(wait, [])).shown).toMatch(/waiting until it is sent\S*\r\u001b\[2K\d{4}-/);
+    expect((await onTerminal(`${wait} --quiet`, [])).shown).not.toContain('waiting');
     const quiet = await onTerminal(`${send} --quiet > /dev/null`, []);
     expect(quiet.shown).toBe('');
     const piped = await run(['--data-dir', stage.dir, 'file', 'send', 'bob', '-'], { input: 'zeros' });
