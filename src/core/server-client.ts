@@ -219,7 +219,7 @@ class Wire implements ServerLinkEvents {
   }
 
   binary(bytes: Uint8Array): void {
-    this.#take(() => this.#binary(new Uint8Array(bytes)));
+    this.#take(() => this.#binary(bytes));
   }
 
   drained(): void {}
@@ -265,7 +265,7 @@ class Wire implements ServerLinkEvents {
     if (notice !== undefined) this.#events.notice(notice);
   }
 
-  #binary(bytes: Uint8Array<ArrayBuffer>): void {
+  #binary(bytes: Uint8Array): void {
     const message = decodeBinary(bytes);
     if (message.type === 'publish') throw new ProtocolError('frame.unexpected');
     if (message.type === 'event' && message.request === 0) return this.#events.event(message);
