@@ -2,6 +2,7 @@
 
 import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
 import { replay } from '../crypto/membership.ts';
+import { sha256 } from '../crypto/primitives.ts';
 import { EVENT_HEADER_BYTES, readEventHeader } from '../crypto/room-event.ts';
 import type { ChannelId } from '../protocol/ids.ts';
 import { decodeControl } from '../protocol/room-content.ts';
@@ -77,5 +78,5 @@ export class ChannelStates {
 const controlOf = (stored: Stored): ControlEvent => {
   if (stored.body === null) throw new Error('a control event is never erased');
   const control = decodeControl(stored.body.subarray(EVENT_HEADER_BYTES, stored.body.length - SIGNATURE_BYTES));
-  return { seq: stored.seq, header: readEventHeader(stored.body), control, bodyHash: stored.hash };
+  return { seq: stored.seq, header: readEventHeader(stored.body), control, bodyHash: sha256(stored.body) };
 };

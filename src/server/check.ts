@@ -4,7 +4,7 @@ import { idBytes, idOf } from '../protocol/ids.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type BlobStore, isBlobHash } from './blob-store.ts';
 import { EVENT } from './stored.ts';
-import type { RawRow } from './table.ts';
+import { bytes, type RawRow } from './table.ts';
 import type { Turn } from './turns.ts';
 
 export type ServerCheck = {
@@ -126,11 +126,12 @@ const checkChannel = async (
     // Retention has overtaken this look.
     next = Math.max(next, head.pruned_to + 1);
     const page = `SELECT ${EVENT.columns} FROM event WHERE channel = ? AND seq >= ? ORDER BY seq LIMIT ?`;
-    const rows = db.all<RawRow>(page, channel, next, PAGE).map(EVENT.read);
-    for (const event of rows) {
+    const rows = db.all<RawRow>(page, channel, next, PAGE);
+    for (const raw of rows) {
+      const event = EVENT.read(raw);
       if (event.seq !== next) wrong.push(`channel ${name} has a hole from ${next} to ${event.seq - 1}`);
       if (event.at < at) wrong.push(`channel ${name}: event ${event.seq} is earlier than the one before`);
-      if (event.body !== null && !Buffer.from(sha256(event.body)).equals(event.hash))
+      if (event.body !== null && !Buffer.from(sha256(event.body)).equals(bytes.read(raw.hash)))
         wrong.push(`channel ${name}: the body of event ${event.seq} does not fit its hash`);
       [next, at, seen] = [event.seq + 1, event.at, seen + 1];
       if (event.seq === head.seq && (head.last_id === null || idOf(head.last_id) !== event.id))

@@ -51,18 +51,17 @@ export type Outcome =
   | { readonly kind: 'stale'; readonly authoritySeq: Seq }
   | { readonly kind: 'refused'; readonly code: RefusedCode; readonly retryAfterMs?: number };
 
-/** An event in its place. */
+/** An event in its place: with its body, or once that is erased with the SHA-256 of it. */
 export type Stored = {
   readonly seq: Seq;
   readonly id: EventId;
   readonly member: MemberId;
   readonly kind: EventKind;
   readonly at: Millis;
-  /** SHA-256 of the body, kept when the body is erased. */
-  readonly hash: Uint8Array<ArrayBuffer>;
-  /** Null once it is erased. */
-  readonly body: Uint8Array<ArrayBuffer> | null;
-};
+} & (
+  | { readonly body: Uint8Array<ArrayBuffer>; readonly hash: null }
+  | { readonly body: null; readonly hash: Uint8Array<ArrayBuffer> }
+);
 
 /** What has happened since a cursor. Not recovered: no events, and the reader begins at `head` with a visible gap. */
 export type Resumed = {

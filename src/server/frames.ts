@@ -15,7 +15,7 @@ export const frameOf = (channel: string, epoch: number, stored: Stored, request 
     at: stored.at,
     kind: stored.kind,
     erased: stored.body === null,
-    body: stored.body ?? stored.hash,
+    body: stored.body === null ? stored.hash : stored.body,
   };
   const size = sizeOfEvent(event);
   const frame = emptyBinaryFrame(size);

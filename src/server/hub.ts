@@ -1,6 +1,5 @@
 // Between the log and its readers: appends by lane, follows what is committed, and tells whoever has resumed a channel.
 
-import { sha256 } from '../crypto/primitives.ts';
 import type { Cancel, Clock, Log as Journal } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, idOf } from '../protocol/ids.ts';
@@ -106,9 +105,8 @@ export class Hub<R extends Reader> implements AsyncDisposable {
     for (const { draft, outcome } of published) {
       this.#ports.standings.committed(draft);
       const { id, member, kind, body } = draft;
-      const stored: Stored = { seq: outcome.seq, id, member, kind, at: outcome.at, hash: NO_HASH, body };
-      if (draft.kind === EVENT.control)
-        this.#ports.states.follow(draft.channel, { ...stored, hash: sha256(draft.body) });
+      const stored: Stored = { seq: outcome.seq, id, member, kind, at: outcome.at, body, hash: null };
+      if (draft.kind === EVENT.control) this.#ports.states.follow(draft.channel, stored);
       for (const change of draft.changes) if (change.kind === 'erase') this.#follow.forget(draft.channel, change.seq);
       if (this.#follow.follows(draft.channel)) {
         const { epoch, seq: first } = outcome;
@@ -223,8 +221,6 @@ export class Hub<R extends Reader> implements AsyncDisposable {
     });
   }
 }
-
-const NO_HASH = new Uint8Array(32);
 
 /** RFC 6455 section 5.2: 2 bytes of header, 4 from 126 bytes on, 10 from 65,536 on; a server's frame has no mask. */
 const idOfFrame = (frame: Frame): EventId => {

@@ -130,12 +130,21 @@ const resumeOne = async (
 
 type Page = { readonly channel: ChannelId; readonly epoch: number; readonly request: number };
 
-/** Sends events as frames, as fast as they are taken. */
+/** Sends events as frames, many at a time, as fast as they are taken. */
 export const sendAll = async (
   context: ServerContext,
   peer: Peer,
   { channel, epoch, request }: Page,
   events: readonly Stored[],
 ): Promise<void> => {
-  for (const event of events) if (!peer.send(frameOf(channel, epoch, event, request))) await context.room(peer);
+  let [frames, bytes]: [Uint8Array[], number] = [[], 0];
+  for (const [i, event] of events.entries()) {
+    const frame = frameOf(channel, epoch, event, request);
+    frames.push(frame);
+    bytes += frame.length;
+    if (bytes < SENT_AT_ONCE_BYTES && i < events.length - 1) continue;
+    if (!peer.send(Buffer.concat(frames, bytes))) await context.room(peer);
+    [frames, bytes] = [[], 0];
+  }
 };
+const SENT_AT_ONCE_BYTES = 48 * 1024;

@@ -338,7 +338,8 @@ export class SqliteEventLog implements EventLog {
     let [next, used] = [place, 0];
     while (page.length < limit.events) {
       const count = Math.min(READ_ROWS, limit.events - page.length);
-      const rows = this.#db.all<RawRow>(`SELECT ${EVENT.columns} FROM event ${rest}`, key, next, count).map(EVENT.read);
+      const sql = `SELECT ${EVENT.pageColumns} FROM event ${rest}`;
+      const rows = this.#db.all<RawRow>(sql, key, next, count).map(EVENT.read);
       for (const event of rows) {
         used += event.body?.length ?? 0;
         if (used > limit.bytes && page.length > 0) return page;

@@ -62,7 +62,7 @@ export const eventLogContract = (name: string, make: () => Promise<LogUnderTest>
       expect(first).toEqual({
         ...{ id, member, kind, seq: 2, at: made.clock.now() },
         body: bytesOf('1 0'),
-        hash: new Uint8Array(createHash('sha256').update('1 0').digest()),
+        hash: null,
       });
       expect(await headOf()).toMatchObject({ seq: 5, authoritySeq: 1, prunedTo: 0 });
     });
@@ -209,12 +209,12 @@ export const eventLogContract = (name: string, make: () => Promise<LogUnderTest>
       await log.append([draft({ text: 'one' }), draft({ text: 'two', changes: [{ kind: 'expire', at: 7 }] })]);
       expect(await made.state.listExpired(6, 10)).toEqual([]);
       expect(await made.state.listExpired(7, 10)).toEqual([{ channel: CHANNEL, seq: 3 }]);
-      const before = await log.read(CHANNEL, 0, ALL);
       await log.erase(CHANNEL, [1, 3, 99]);
       await put(log, draft({ text: 'gone', changes: [{ kind: 'erase', seq: 2 }] }));
       const after = await log.read(CHANNEL, 0, ALL);
       expect(after.map(textOf)).toEqual(['made 1', null, null, 'gone']);
-      expect(after.slice(0, 3).map(({ hash }) => hash)).toEqual(before.map(({ hash }) => hash));
+      const sha256 = (text: string) => new Uint8Array(createHash('sha256').update(text).digest());
+      expect(after.map(({ hash }) => hash)).toEqual([null, sha256('one'), sha256('two'), null]);
       expect(await made.state.listExpired(7, 10)).toEqual([]);
     });
 
