@@ -143,7 +143,7 @@ const MESSAGES: readonly Command[] = [
         ...optional('at', context.flags.time('at')),
         ...optional('thread', context.flags.text('thread')),
       });
-      for (const text of missing) context.out.say(`Missing: ${text}`);
+      for (const text of missing) context.out.missing(text);
       each(context, messages, (one) => bareMessageText(one), 'Nothing.');
       if (more) goOn(context, messages);
     },

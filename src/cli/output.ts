@@ -65,6 +65,11 @@ export class Output {
     this.#write('err', `More: ${safeLine(flags)}\n`);
   }
 
+  /** What of a result is not here: on stderr, whatever the mode. */
+  missing(text: string): void {
+    this.#write('err', `Missing: ${safeLine(text)}\n`);
+  }
+
   /** A sentence that must be seen, also when quiet. */
   warn(text: string): void {
     this.#write('err', this.json ? '' : `${this.dim('warning:')} ${safeText(text)}\n`);

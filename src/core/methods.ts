@@ -260,7 +260,11 @@ const HANDLERS: Handlers = {
         limit: params.limit + 1,
         thread: threadOf(core, params.thread),
       });
-      return { messages: messages.slice(-params.limit), more: messages.length > params.limit };
+      return {
+        messages: messages.slice(-params.limit),
+        more: messages.length > params.limit,
+        ...missingIn(core, conversation),
+      };
     }
     const rows = pageOf(core, conversation.id, params);
     return {

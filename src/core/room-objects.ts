@@ -149,11 +149,21 @@ const earlierText = ({ firstSeq, history, encryption }: ChannelRow): string => {
 
 const missingInChannel = (core: Core, row: ChannelRow): string[] => {
   const waiting = countPending(core.db, row.id);
+  const fault = core.rooms.get(row.serverId)?.faults.get(row.id);
   return [
     ...(row.firstSeq > 1 ? [earlierText(row)] : []),
     ...listGaps(core.db, row.id).map(({ fromSeq, toSeq, reason }) => `Places ${fromSeq} to ${toSeq}: ${reason}`),
     ...(waiting === 0 ? [] : [waitingText(waiting)]),
+    ...(fault === undefined ? [] : [`What was said after place ${row.lastSeq} is not read: ${fault.message}`]),
+    ...(row.state === 'joined' ? missingSince(core, row.serverId) : []),
   ];
+};
+
+// While there is no connection to a server, what is said there goes by.
+const missingSince = (core: Core, serverId: number): string[] => {
+  const server = serverOf(core, serverId);
+  if (server.state !== 'joined' || core.rooms.get(serverId)?.state === 'online') return [];
+  return [`Not connected to ${server.label}: what was said there meanwhile is not here yet`];
 };
 
 // What was sealed before this device was there was sealed for others of mine.
@@ -162,9 +172,8 @@ const missingWith = (core: Core, member: MemberRow): string[] => {
   const me = getMemberById(core.db, server.id, server.memberId);
   const devices = me === undefined ? [] : listDevices(core.db, me.id);
   const serial = devices.find(({ deviceId }) => Buffer.from(deviceId).equals(server.deviceId))?.serial ?? 0;
-  return devices.some((one) => one.serial < serial)
-    ? [`What was said before ${new Date(serial).toISOString()}, when this device came, may be on others of yours only`]
-    : [];
+  const came = `What was said before ${new Date(serial).toISOString()}, when this device came, may be on others of yours only`;
+  return [...(devices.some((one) => one.serial < serial) ? [came] : []), ...missingSince(core, member.serverId)];
 };
 
 /** History that is shared, as it is now. */

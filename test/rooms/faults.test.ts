@@ -96,6 +96,10 @@ test('without the server everything said waits, and goes out by itself when it i
   });
   expect((await user.run('send', '#away', 'a moment', '--wait', 'sent', '--timeout', '200ms')).code).toBe(5);
   expect((await user.run('channel', 'create', '#more', '--encryption', 'open')).code).toBe(4);
+  for (const words of [['#away'], ['#away', '--at', '0s ago']])
+    expect((await user.ok('read', ...words)).err).toBe(
+      'Missing: Not connected to home: what was said there meanwhile is not here yet\n',
+    );
   expect((await user.run('read', '#nothing')).code).toBe(3);
   expect((await user.run('send', '#nothing', 'x')).code).toBe(3);
   await alice.call('message.edit', { id: red.id, text: 'green' });
@@ -119,6 +123,7 @@ test('without the server everything said waits, and goes out by itself when it i
   expect(await bob.bodies('#away')).toEqual(['green', 'while it is away', 'no time', 'a moment']);
   await alice.sees('a reaction', async () => (await alice.call('message.show', { id: red.id })).reactions.length === 1);
   await alice.sees('an empty outbox', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);
+  expect((await user.ok('read', '#away')).err).toBe('');
 });
 
 test('a channel that does not fit its creation keeps none of the others away', async () => {
