@@ -33,9 +33,9 @@ const LATER = Number.MAX_SAFE_INTEGER;
 const sizeOf = (bench: Bench): number => (bench.quick ? LONG_EVENTS / 10 : LONG_EVENTS);
 const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
-/** Milliseconds of a step after a rest: what a machine forgets meanwhile, and how long it takes to wake, is in all of them. */
+/** Milliseconds of one of three steps in turn, after a rest: what a machine forgets meanwhile, and its waking, is in all of them. */
 const rested = async (step: () => Promise<unknown> | unknown): Promise<number> => {
-  await pause(PAUSE_MS);
+  await pause(PAUSE_MS / 3);
   return timed(step);
 };
 
