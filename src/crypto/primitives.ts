@@ -33,6 +33,12 @@ export const sha256 = (...parts: readonly Uint8Array[]): Bytes => {
   return new Uint8Array(digest.digest());
 };
 
+/**
+ * The same of one part, beside others in one piece of memory: a copy is what may be kept. By way of a string: memory of its own
+ * for 32 bytes costs as much as the hash.
+ */
+export const passingSha256 = (part: Uint8Array): Bytes => Buffer.from(hash('sha256', part, 'binary'), 'latin1');
+
 /** SHA-256 of bytes that come one after another. */
 export type RunningHash = { readonly add: (part: Uint8Array) => void; readonly end: () => Bytes };
 

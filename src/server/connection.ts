@@ -85,11 +85,14 @@ const GONE = 4;
 const SECOND = 1000;
 const COPIED_BYTES_MAX = 16 * 1024;
 const GATHERED_MAX = 16;
+const ROOM_BYTES = 64 * 1024;
 
 /** Made by a `Listener` only. */
 export class Connection<State> {
   /** The owner's own; undefined until it is set. */
   state: State | undefined = undefined;
+  /** How many of its requests wait for their answers. The owner's own as well. */
+  asking = 0;
   readonly #socket: Socket;
   readonly #host: ConnectionHost<State>;
   #source: string | undefined;
@@ -244,8 +247,7 @@ export class Connection<State> {
   // One call of the system in any case. Few and large ones are what many readers share: a copy for each would cost more.
   #write(first: Uint8Array, more: readonly Uint8Array[] | undefined, bytes: number): void {
     if (more === undefined) this.#socket.write(first);
-    else if (bytes < COPIED_BYTES_MAX || more.length > GATHERED_MAX)
-      this.#socket.write(Buffer.concat([first, ...more], bytes));
+    else if (bytes < COPIED_BYTES_MAX || more.length > GATHERED_MAX) this.#socket.write(joined(first, more, bytes));
     else {
       this.#socket.cork();
       this.#socket.write(first);
@@ -354,3 +356,21 @@ export class Connection<State> {
     if (wasOpen) this.#host.events.closed(this, CLOSE.broken, 'connection lost');
   }
 }
+
+// What is joined for one write lies beside what was joined before: memory of its own would have to be found and freed each time.
+let room = Buffer.alloc(0);
+let taken = 0;
+
+const joined = (first: Uint8Array, more: readonly Uint8Array[], bytes: number): Uint8Array => {
+  if (bytes > ROOM_BYTES) return Buffer.concat([first, ...more], bytes);
+  if (taken + bytes > room.length) {
+    room = Buffer.allocUnsafeSlow(ROOM_BYTES);
+    taken = 0;
+  }
+  const from = taken;
+  for (const part of [first, ...more]) {
+    room.set(part, taken);
+    taken += part.length;
+  }
+  return room.subarray(from, taken);
+};

@@ -65,8 +65,8 @@ export type ServerContext = {
   readonly node: string;
   /** Origins that clients may dial; a log-in for another one was meant for somebody else. */
   readonly origins: Set<string>;
-  /** How many requests of a connection wait for their answers. */
-  readonly asking: Map<Peer, number>;
+  /** How many requests wait for their answers. */
+  readonly asking: { count: number };
   /** Publishes of one connection, in the order in which they came. */
   readonly publishing: Turns<Peer>;
   readonly uploading: Uploading;

@@ -289,7 +289,9 @@ const hold = (followed: Followed, batch: Batch): void => {
 
 /** The newest frames of one channel, without a hole: at most RING_EVENTS_MAX, RING_BYTES_MAX. */
 class Ring {
-  #frames: Frame[] = [];
+  /** Those before `#from` were dropped: they are moved away together. */
+  #frames: (Frame | undefined)[] = [];
+  #from = 0;
   #first: Seq = 0;
   #bytes = 0;
 
@@ -298,33 +300,33 @@ class Ring {
   }
 
   get size(): number {
-    return this.#frames.length;
+    return this.#frames.length - this.#from;
   }
 
   at(seq: Seq): Frame | undefined {
-    return this.#frames[seq - this.#first];
+    return seq < this.#first ? undefined : this.#frames[this.#from + seq - this.#first];
   }
 
   after(seq: Seq): readonly Frame[] {
-    return this.#frames.slice(seq + 1 - this.#first);
+    return this.#frames.slice(this.#from + seq + 1 - this.#first) as Frame[];
   }
 
   /** Gives by how many bytes the ring has grown; negative when it has shrunk. */
   add(first: Seq, frames: readonly Frame[]): number {
     const before = this.#bytes;
-    if (this.#frames.length === 0) this.#first = first;
+    if (this.size === 0) this.#first = first;
     for (const frame of frames) {
       this.#frames.push(frame);
       this.#bytes += frame.length;
     }
-    while (this.#frames.length > RING_EVENTS_MAX || this.#bytes > RING_BYTES_MAX) this.#dropOldest();
+    while (this.size > RING_EVENTS_MAX || this.#bytes > RING_BYTES_MAX) this.#dropOldest();
     return this.#bytes - before;
   }
 
   /** Drops everything up to `seq`; gives how many bytes that were. */
   dropTo(seq: Seq): number {
     const before = this.#bytes;
-    while (this.#frames.length > 0 && this.#first <= seq) this.#dropOldest();
+    while (this.size > 0 && this.#first <= seq) this.#dropOldest();
     return before - this.#bytes;
   }
 
@@ -332,12 +334,17 @@ class Ring {
   clear(): number {
     const before = this.#bytes;
     this.#frames = [];
+    this.#from = 0;
     this.#bytes = 0;
     return before;
   }
 
   #dropOldest(): void {
-    this.#bytes -= this.#frames.shift()?.length ?? 0;
+    this.#bytes -= this.#frames[this.#from]?.length ?? 0;
+    this.#frames[this.#from++] = undefined;
     this.#first++;
+    if (this.#from < RING_EVENTS_MAX && this.size > 0) return;
+    this.#frames = this.#frames.slice(this.#from);
+    this.#from = 0;
   }
 }

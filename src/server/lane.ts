@@ -38,8 +38,6 @@ export type Waiter = {
 type Waiting = {
   readonly draft: Draft;
   readonly waiter: Waiter;
-  /** The same id from others meanwhile: they are answered like a repeat. */
-  after: { readonly draft: Draft; readonly waiter: Waiter }[] | undefined;
   readonly deadline: number;
   /** An append with it has been begun, and none has ended that tells. */
   isMaybe: boolean;
@@ -49,7 +47,6 @@ type Waiting = {
 /** One append at a time, of at most LOG_BATCH_EVENTS_MAX and LOG_BATCH_BYTES_MAX, in the order of the calls. */
 export class Lane implements AsyncDisposable {
   readonly #ports: LanePorts;
-  readonly #same = new Map<string, Waiting>();
   #queue: Waiting[] = [];
   #queueBytes = 0;
   #flight: Waiting[] = [];
@@ -76,19 +73,10 @@ export class Lane implements AsyncDisposable {
 
   /** The same for a waiter, who is told in the turn of the commit. */
   submit(draft: Draft, waiter: Waiter): void {
-    const key = draft.channel + draft.id;
-    const same = this.#same.get(key);
-    if (same !== undefined) {
-      same.after ??= [];
-      same.after.push({ draft, waiter });
-      return;
-    }
     const isFull = this.depth >= LOG_WAITING_EVENTS_MAX || this.#queueBytes + draft.body.length > LOG_WAITING_BYTES_MAX;
     if (this.#isClosed || isFull) return waiter.failed(new LogError('unavailable'));
     const deadline = this.#ports.clock.monotonic() + LOG_WAIT_MS_MAX;
-    const waiting: Waiting = { draft, waiter, after: undefined, deadline, isMaybe: false, isAnswered: false };
-    this.#queue.push(waiting);
-    this.#same.set(key, waiting);
+    this.#queue.push({ draft, waiter, deadline, isMaybe: false, isAnswered: false });
     this.#queueBytes += draft.body.length;
     this.#running ??= this.#run();
     this.#watch();
@@ -102,15 +90,18 @@ export class Lane implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    while (this.#queue.length > 0) {
-      await this.#ports.turn();
-      this.#flight = this.#takeBatch();
-      const outcomes = await this.#append();
-      const batch = this.#flight;
-      this.#flight = [];
-      this.#answer(batch, outcomes);
-    }
+    while (this.#queue.length > 0) await this.#commitSome();
     this.#running = undefined;
+  }
+
+  // A call for each batch: what one has answered must not be held while the next one waits.
+  async #commitSome(): Promise<void> {
+    await this.#ports.turn();
+    this.#flight = this.#takeBatch();
+    const outcomes = await this.#append();
+    const batch = this.#flight;
+    this.#flight = [];
+    this.#answer(batch, outcomes);
   }
 
   #takeBatch(): Waiting[] {
@@ -131,7 +122,9 @@ export class Lane implements AsyncDisposable {
       for (const waiting of this.#flight) waiting.isMaybe = true;
       try {
         const outcomes = await this.#ports.log.append(this.#flight.map(({ draft }) => draft));
-        for (const [i, waiting] of this.#flight.entries()) waiting.isMaybe = wasMaybe[i] === true;
+        this.#flight.forEach((waiting, i) => {
+          waiting.isMaybe = wasMaybe[i] === true;
+        });
         return outcomes;
       } catch (error) {
         if (!(error instanceof LogError)) throw this.#fail(error);
@@ -147,38 +140,24 @@ export class Lane implements AsyncDisposable {
 
   #answer(batch: readonly Waiting[], outcomes: readonly Outcome[]): void {
     const published: Published[] = [];
-    for (const [i, { draft, isMaybe }] of batch.entries()) {
+    const isTold = ({ channel, id }: Draft) =>
+      published.some(({ draft }) => draft.id === id && draft.channel === channel);
+    batch.forEach(({ draft, isMaybe }, i) => {
       const outcome = outcomes[i];
-      if (outcome?.kind === 'committed' || (outcome?.kind === 'duplicate' && isMaybe))
+      if (outcome?.kind === 'committed' || (outcome?.kind === 'duplicate' && isMaybe && !isTold(draft)))
         published.push({ draft, outcome });
-    }
+    });
     if (published.length > 0) this.#ports.committed(published);
-    for (const [i, waiting] of batch.entries()) {
+    batch.forEach((waiting, i) => {
       const outcome = outcomes[i];
-      if (outcome !== undefined && this.#leave(waiting)) this.#place(waiting, outcome);
-    }
-  }
-
-  #place({ draft: first, waiter, after = [] }: Waiting, outcome: Outcome): void {
-    waiter.placed(outcome);
-    const isThere = outcome.kind === 'committed' || outcome.kind === 'duplicate';
-    for (const { draft, waiter: other } of after) {
-      if (!isThere) this.submit(draft, other);
-      else if (draft.member === first.member) other.placed({ ...outcome, kind: 'duplicate' });
-      else other.placed({ kind: 'refused', code: 'id_taken' });
-    }
-  }
-
-  #refuse({ waiter, after = [] }: Waiting, error: Error): void {
-    waiter.failed(error);
-    for (const one of after) one.waiter.failed(error);
+      if (outcome !== undefined && this.#leave(waiting)) waiting.waiter.placed(outcome);
+    });
   }
 
   /** Ends the wait of a draft; false when it has ended before. */
   #leave(waiting: Waiting): boolean {
     if (waiting.isAnswered) return false;
     waiting.isAnswered = true;
-    this.#same.delete(waiting.draft.channel + waiting.draft.id);
     return true;
   }
 
@@ -199,7 +178,7 @@ export class Lane implements AsyncDisposable {
     const isLate = ({ deadline }: Waiting) => deadline <= now;
     const late = [...this.#flight.filter(isLate), ...this.#queue.filter(isLate)];
     for (const waiting of late)
-      if (this.#leave(waiting)) this.#refuse(waiting, new LogError(waiting.isMaybe ? 'unknown' : 'unavailable'));
+      if (this.#leave(waiting)) waiting.waiter.failed(new LogError(waiting.isMaybe ? 'unknown' : 'unavailable'));
     this.#queue = this.#queue.filter(({ isAnswered }) => !isAnswered);
     this.#queueBytes = this.#queue.reduce((sum, { draft }) => sum + draft.body.length, 0);
   }
@@ -207,7 +186,7 @@ export class Lane implements AsyncDisposable {
   // Our bug: whoever waits is told, and the process ends by it.
   #fail(error: unknown): unknown {
     for (const waiting of [...this.#flight, ...this.#queue])
-      if (this.#leave(waiting)) this.#refuse(waiting, new LogError('unknown', { cause: error }));
+      if (this.#leave(waiting)) waiting.waiter.failed(new LogError('unknown', { cause: error }));
     [this.#flight, this.#queue, this.#queueBytes, this.#isClosed] = [[], [], 0, true];
     return error;
   }

@@ -98,7 +98,7 @@ const contextOf = (
     serverKey: ed25519Public(serverSeed),
     node: idOf(random.bytes(16)),
     origins: new Set(options.origins),
-    asking: new Map(),
+    asking: { count: 0 },
     publishing: new Turns(),
     uploading: new Turns(),
     presence: new Presence({ clock, standings, online, bug }),
@@ -257,7 +257,7 @@ export class RoomServer implements AsyncDisposable {
   async #answered(): Promise<void> {
     const { asking, clock } = this.context;
     const until = clock.monotonic() + DRAIN_MS_MAX;
-    while (asking.size > 0 && clock.monotonic() < until)
+    while (asking.count > 0 && clock.monotonic() < until)
       await new Promise<void>((done) => clock.after(DRAIN_LOOK_MS, done));
   }
 }

@@ -196,16 +196,13 @@ const say = (peer: Peer, message: object): void => {
 
 // A connection that asks faster than it is answered is not read meanwhile.
 const asked = ({ asking }: ServerContext, peer: Peer): void => {
-  const waiting = (asking.get(peer) ?? 0) + 1;
-  asking.set(peer, waiting);
-  if (waiting === ASKED_AT_ONCE_MAX) peer.pause();
+  asking.count++;
+  if (++peer.asking === ASKED_AT_ONCE_MAX) peer.pause();
 };
 
 const over = ({ asking }: ServerContext, peer: Peer): void => {
-  const left = (asking.get(peer) ?? 1) - 1;
-  if (left === 0) asking.delete(peer);
-  else asking.set(peer, left);
-  if (left === ASKED_AT_ONCE_MAX - 1 && peer.isOpen) peer.resume();
+  asking.count--;
+  if (--peer.asking === ASKED_AT_ONCE_MAX - 1 && peer.isOpen) peer.resume();
 };
 
 // Before the log-in everything that is refused is a log-in that has failed.

@@ -1,5 +1,5 @@
 // The log of rooms in one SQLite file: a batch is one transaction, and this process is the only writer.
-import { sha256 } from '../crypto/primitives.ts';
+import { passingSha256 } from '../crypto/primitives.ts';
 import type { Clock } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, idBytes, idOf } from '../protocol/ids.ts';
@@ -166,7 +166,8 @@ export class SqliteEventLog implements EventLog {
 
   /** One draft on its own; `moved` collects the heads that the batch must write. */
   #place(draft: Draft, now: Millis, moved: Set<HeadState>): Outcome {
-    const head = this.#head(draft.channel) ?? this.#beginChannel(draft, now);
+    const known = this.#head(draft.channel);
+    const head = known ?? this.#beginChannel(draft, now);
     if (head === undefined) return refused('no_such_channel');
     const barred = bar(draft, head);
     const [seq, at] = [head.seq + 1, Math.max(head.at, now)];
@@ -184,7 +185,7 @@ export class SqliteEventLog implements EventLog {
     for (const change of draft.changes)
       if (change.kind === 'channelSet' && change.set.archivedAt !== undefined)
         head.isArchived = change.set.archivedAt !== null;
-    this.#heads.set(draft.channel, head);
+    if (known === undefined) this.#heads.set(draft.channel, head);
     moved.add(head);
     return { kind: 'committed', seq, at, epoch: head.epoch };
   }
@@ -214,11 +215,11 @@ export class SqliteEventLog implements EventLog {
         ON CONFLICT (id, channel) DO NOTHING`,
       key,
       seq,
-      idBytes(id),
-      idBytes(member),
+      Buffer.from(id, 'hex'),
+      Buffer.from(member, 'hex'),
       kind,
       at,
-      sha256(body),
+      passingSha256(body),
       body,
     );
     return changes === 1;

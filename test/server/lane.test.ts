@@ -135,6 +135,17 @@ describe('a lane', () => {
     expect(await textsIn(server.log)).toEqual(['made 1', 'one', 'two']);
   });
 
+  test('an append that may have happened, with an id in it twice: told once', async () => {
+    log.faults.push('lost answer');
+    const twice = [say('one', { id: eventId(1) }), say('one', { id: eventId(1) }), say('two')];
+    await pass(1000);
+    expect(await Promise.all(twice.map(code))).toEqual(['duplicate', 'duplicate', 'duplicate']);
+    expect([told, await textsIn(server.log)]).toEqual([
+      ['one', 'two'],
+      ['made 1', 'one', 'two'],
+    ]);
+  });
+
   test('who waited too long is told that it may have happened; that it did is told to the readers all the same', async () => {
     log.faults.push('lost answer', ...Array<Fault>(40).fill('unavailable'));
     const one = draft({ text: 'one' });
@@ -156,7 +167,7 @@ describe('a lane', () => {
       say('d', { id, channel: channelId(2) }),
     ];
     expect(await Promise.all(answers.map(code))).toEqual(['committed', 'duplicate', 'id_taken', 'no_such_channel']);
-    expect(log.batches).toEqual([2]);
+    expect(log.batches).toEqual([4]);
     const ban = {
       kind: 'membership',
       row: { member: memberId(1), state: 'left', role: 'member', mutedUntil: 0 },

@@ -60,7 +60,7 @@ export const wrongIn = async (scene: Scene): Promise<string[]> => {
 const leftIn = ({ server }: Host, count: number): string[] => {
   const { context } = server;
   const left = {
-    asking: context.asking.size,
+    asking: context.asking.count,
     waiting: context.hub.depth,
     online: context.online.size - count,
     connections: server.connections - count,
