@@ -52,6 +52,8 @@ export type NewServer = {
 /** What the server's own key is sealed under. */
 export const SERVER_KEY_LABEL = 'server key';
 const PLAIN_HEADER = 'SQLite format 3';
+// Sealed events have more than a kilobyte: in larger pages fewer bytes are left over, and a commit writes fewer of them.
+const PAGE_BYTES = 8192;
 
 /**
  * Makes the folder. The database comes last: a crash before leaves nothing that counts. Throws `server.exists`, and
@@ -63,7 +65,9 @@ export const createServer = (paths: ServerPaths, server: NewServer, { clock, ran
   if (isServer(paths)) throw new SottoError('server.exists');
   const key = makeKeyFile(paths.keyFile, random);
   buildDatabase(paths, (building) => {
-    using db = openDatabase(building, server.encryptAtRest ? databaseKey(key) : undefined);
+    using db = server.encryptAtRest
+      ? openDatabase(building, databaseKey(key))
+      : openDatabase(building, undefined, PAGE_BYTES);
     migrateServer(db);
     db.transaction(() => fill(db, server, sealerOf(key, random), clock.now(), epochAfter(0, clock.now(), random)));
   });

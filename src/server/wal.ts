@@ -4,13 +4,14 @@ import { SottoError } from '../protocol/errors.ts';
 import { ERASURE_WAL_MS } from '../protocol/limits.ts';
 import type { Database } from '../sqlite/open.ts';
 
-// Fewer, larger checkpoints cost an append less; 16 MiB are read in no time at a start.
-const CHECKPOINT_PAGES = 4000;
+// Fewer, larger checkpoints cost an append less; so much is read in no time at a start.
+const CHECKPOINT_BYTES = 16 * 1024 * 1024;
 
 /** The one place that moves pages from the log into the file, but for SQLite's own checkpoints. */
 export class Wal implements Disposable {
   readonly #db: Database;
   readonly #clock: Clock;
+  readonly #checkpointPages: number;
   #held = false;
   #due = false;
   #cancel: Cancel | undefined;
@@ -18,7 +19,9 @@ export class Wal implements Disposable {
   constructor(db: Database, clock: Clock) {
     this.#db = db;
     this.#clock = clock;
-    this.#db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+    const { page_size: pageBytes = 0 } = db.get<{ page_size: number }>('PRAGMA page_size') ?? {};
+    this.#checkpointPages = CHECKPOINT_BYTES / pageBytes;
+    this.#db.exec(`PRAGMA wal_autocheckpoint = ${this.#checkpointPages}`);
   }
 
   /** Something was erased: ERASURE_WAL_MS later the log holds nothing of it, or after the copy that is being made. */
@@ -36,7 +39,7 @@ export class Wal implements Disposable {
       return await body();
     } finally {
       this.#held = false;
-      this.#db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+      this.#db.exec(`PRAGMA wal_autocheckpoint = ${this.#checkpointPages}`);
       if (this.#due) this.erased();
       this.#due = false;
     }

@@ -142,15 +142,17 @@ export class Database implements Disposable {
 
 /**
  * Opens or creates the file at `path` (`:memory:` for none). `key` is a raw SQLCipher key of 32 bytes; without one the file
- * is plain. Throws `database.damaged` when the key does not fit or the file is not a database, and `disk.*`.
+ * is plain. `pageBytes` counts where the file is made, plain. Throws `database.damaged` when the key does not fit or the file is
+ * not a database, and `disk.*`.
  */
-export const openDatabase = (path: string, key?: Uint8Array): Database => {
+export const openDatabase = (path: string, key?: Uint8Array, pageBytes?: number): Database => {
   const driver = guarded(() => new Driver(path));
   try {
     return guarded(() => {
       // what goes wrong is told by the error, not by lines on stderr
       driver.exec('PRAGMA cipher_log_level = NONE');
       if (key !== undefined) driver.exec(`PRAGMA key = ${rawKey(key)}`);
+      if (pageBytes !== undefined) driver.exec(`PRAGMA page_size = ${pageBytes}`);
       driver.exec('PRAGMA journal_mode = WAL');
       driver.exec('PRAGMA synchronous = FULL');
       driver.exec('PRAGMA secure_delete = ON');

@@ -103,6 +103,20 @@ describe('a backup', () => {
     expect((await store.check({ deep: true })).wrong).toEqual([]);
   });
 
+  test('of a plain database has its large pages, which carry more of an event each', async () => {
+    const plain = makeServer(join(dir, 'plain'), { ports, encryptAtRest: false });
+    {
+      await using store = ServerStore.open(plain, ports);
+      await store.backup(backup());
+    }
+    const restored = serverPaths(join(dir, 'restored'));
+    await restoreServer(backup(), restored, ports);
+    for (const { database, keyFile } of [plain, restored]) {
+      using db = openServerDatabase(database, readKeyFile(keyFile));
+      expect(db.get('PRAGMA page_size')).toEqual({ page_size: 8192 });
+    }
+  });
+
   test('restored hands out nothing that was handed out since: one-time keys, codes of the second factor', async () => {
     {
       await using store = await filled();
