@@ -171,7 +171,7 @@ test('a file for a member is on the other devices of both; deleted, it is nowher
   await lacks(bob, 'alice@home', 'short');
 });
 
-test('who deletes a message takes its file from the server, also later; what is deleted here only stays there', async () => {
+test('MEMBER-8: who deletes a message takes its file from the server, also later; what is deleted here only stays there', async () => {
   const hashes = (guest: Guest, id: string) =>
     guest.look((db) =>
       db.all<{ hash: string }>('SELECT lower(hex(blob)) AS hash FROM files WHERE file_id = ?', idBytes(id)),
