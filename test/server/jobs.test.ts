@@ -94,10 +94,10 @@ test('what nobody refers to is collected after a while: blobs, uploads given up,
   if (kept === undefined || used === undefined || unused === undefined) throw new Error('three blobs');
   const hashes = [await place(kept), await place(used), await place(unused)];
   await refer(kept, 0);
-  await refer(used, clock.now() + HOUR);
+  await refer(used, clock.now() + HOUR / 2);
   const upload = { member: memberId(1), channel: CHANNEL, hash: hashOf(kept), size: 9, received: 0, createdAt: 1 };
   for (const [n, expiresAt] of [
-    [1, clock.now() + HOUR],
+    [1, clock.now() + HOUR / 2],
     [2, clock.now() + 99 * HOUR],
   ] as const) {
     await state.putUpload({ id: rowId(n), ...upload, expiresAt });
@@ -112,9 +112,9 @@ test('what nobody refers to is collected after a while: blobs, uploads given up,
     const parts = await Promise.all([1, 2].map((n) => store.blobs.part(rowId(n) as RowId, 0, new Uint8Array(0))));
     return [...sizes.map((size) => size !== undefined), ...parts.map((size) => size > 0)];
   };
-  await pass(jobs, HOUR / 2);
+  await pass(jobs, HOUR / 4);
   expect(await there()).toEqual([true, true, true, true, true]);
-  await pass(jobs, HOUR);
+  await pass(jobs, HOUR / 4);
   expect(await there()).toEqual([true, true, true, false, true]);
   await pass(jobs, BLOB_UNUSED_MS);
   expect(await there()).toEqual([true, false, false, false, true]);
