@@ -44,6 +44,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/server/serve-config.ts readTls': 'reads two files; what they are is looked at by TLS itself',
   'src/server/backup.ts': 'copies files; what opens them is played by `files of a server`',
   'src/net/tor-process.ts': 'words of events, whose lines `replies of the control port` plays',
+  'src/machine.ts openFilesMax': 'what the kernel says of this process',
 };
 
 const sources = (readdirSync('src', { recursive: true }) as string[])
