@@ -26,7 +26,8 @@ import {
 } from '../src/protocol/limits.ts';
 import { ACCOUNT_METHODS, DAEMON_METHODS, EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
-import { BINARY, EVENT, type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
+import { type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
+import { BINARY, EVENT } from '../src/protocol/server-frames.ts';
 import { SETTINGS } from '../src/protocol/settings.ts';
 import { SCHEMAS } from '../src/store/migrations.ts';
 

@@ -3,7 +3,7 @@ import { type ChannelState, mayErase } from '../crypto/channel-state.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
 import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
-import type { LogEvent } from '../protocol/server.ts';
+import type { LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, patchChannel } from '../store/channels.ts';
 import {
   addMentions,

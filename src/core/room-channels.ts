@@ -6,7 +6,8 @@ import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts
 import { type DeviceId, type EventId, ID_BYTES, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { STALE_TRIES_MAX } from '../protocol/limits.ts';
 import { type Control, channelNameOf, isChannelName } from '../protocol/room-content.ts';
-import { EVENT, type ServerChannel } from '../protocol/server.ts';
+import type { ServerChannel } from '../protocol/server.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import {
   type ChannelRow,
   getChannel,

@@ -12,7 +12,8 @@ import {
   SERVER_RETRY_MS_MAX,
   SERVER_RETRY_MS_MIN,
 } from '../protocol/limits.ts';
-import type { Answer, LogEvent, Notice, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
+import type { Answer, Notice, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
+import type { LogEvent } from '../protocol/server-frames.ts';
 import { listChannels } from '../store/channels.ts';
 import { countPending } from '../store/room-events.ts';
 import { getServer, patchServer, type ServerRow } from '../store/servers.ts';

@@ -3,7 +3,7 @@ import type { ChannelState } from '../crypto/channel-state.ts';
 import { type EventHeader, firstSeen, historyHash, type Seen } from '../crypto/room-event.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Control } from '../protocol/room-content.ts';
-import type { LogEvent } from '../protocol/server.ts';
+import type { LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, type GapRow, getChannelDevice, putGap } from '../store/channels.ts';
 import { getMemberById, type MemberRow } from '../store/members.ts';
 import { countUncounted, eventIdAt, lastSeqOf, listHashes } from '../store/room-events.ts';

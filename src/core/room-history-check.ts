@@ -7,7 +7,7 @@ import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, type MemberId, timeOfId } from '../protocol/ids.ts';
 import type { Content, UnknownContent } from '../protocol/room-content.ts';
 import type { HistoryEntry } from '../protocol/room-history.ts';
-import type { LogEvent } from '../protocol/server.ts';
+import type { LogEvent } from '../protocol/server-frames.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import type { HeldRow } from '../store/room-events.ts';
 import type { ServerRow } from '../store/servers.ts';

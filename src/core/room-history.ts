@@ -2,7 +2,8 @@
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { ROOM_LEVEL_TRIES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
-import type { LogEvent, WireHead } from '../protocol/server.ts';
+import type { WireHead } from '../protocol/server.ts';
+import type { LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannel, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
 import { lastRoomSeq } from '../store/room-events.ts';

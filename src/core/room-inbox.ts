@@ -5,7 +5,7 @@ import { decodeNote } from '../protocol/inbox-note.ts';
 import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
 import { unpadded } from '../protocol/padding.ts';
 import { type Direct, decodeDirect, decodeEnvelopes, isOwn, type Own } from '../protocol/room-direct.ts';
-import { EVENT, type LogEvent } from '../protocol/server.ts';
+import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
 import {
   addUnread,
   countArrival,

@@ -5,7 +5,7 @@ import { creationScope, type EventHeader, openEvent, type Scope } from '../crypt
 import { ProtocolError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idBytes, type MemberId } from '../protocol/ids.ts';
 import { type Content, decodeContent, decodeControl, type UnknownContent } from '../protocol/room-content.ts';
-import { EVENT, type LogEvent } from '../protocol/server.ts';
+import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { getMemberById, getSigningKey } from '../store/members.ts';
 import type { ServerRow } from '../store/servers.ts';

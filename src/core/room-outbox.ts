@@ -4,7 +4,7 @@ import { type EventId, idBytes, timedId } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
 import type { Content } from '../protocol/room-content.ts';
 import type { Direct } from '../protocol/room-direct.ts';
-import { EVENT } from '../protocol/server.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import type { FileRow } from '../store/files.ts';
 import { countRoomOutbox, putRoomOutbox, type RoomOutboxRow } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';

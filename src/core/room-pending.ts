@@ -7,7 +7,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
 import { CONTENT_RULES } from '../protocol/room-rules.ts';
-import { EVENT } from '../protocol/server.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import {
   type ChannelRow,
   getChannel,

@@ -11,7 +11,8 @@ import {
   ROOM_PAGE_MAX,
   STATUS_TEXT_CHARS_MAX,
 } from '../protocol/limits.ts';
-import type { LogEvent, ServerDevice, ServerMember } from '../protocol/server.ts';
+import type { ServerDevice, ServerMember } from '../protocol/server.ts';
+import type { LogEvent } from '../protocol/server-frames.ts';
 import {
   type DeviceRow,
   getMemberById,

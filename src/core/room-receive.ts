@@ -10,7 +10,7 @@ import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/send
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Content, Control, UnknownContent, UnknownControl } from '../protocol/room-content.ts';
-import { EVENT, type LogEvent } from '../protocol/server.ts';
+import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
 import {
   type ChannelRow,
   getChannel,

@@ -7,7 +7,8 @@ import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts
 import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
 import { INBOX_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN, STALE_TRIES_MAX } from '../protocol/limits.ts';
 import { type Direct, isOwn } from '../protocol/room-direct.ts';
-import { EVENT, type Placed } from '../protocol/server.ts';
+import type { Placed } from '../protocol/server.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
 import { getFile } from '../store/files.ts';
 import { getMember } from '../store/members.ts';

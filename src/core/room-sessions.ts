@@ -8,7 +8,8 @@ import { type DeviceId, type EventId, idBytes, idOf, timedId, timeOfId } from '.
 import { EVENT_BODY_BYTES_MAX } from '../protocol/limits.ts';
 import { padded } from '../protocol/padding.ts';
 import { type Direct, type Envelope, encodeEnvelopes, splitEnvelopes } from '../protocol/room-direct.ts';
-import { EVENT, type Placed, type Publish } from '../protocol/server.ts';
+import type { Placed } from '../protocol/server.ts';
+import { EVENT, type Publish } from '../protocol/server-frames.ts';
 import { type DeviceRow, getMember, listDevices, type MemberRow, putDeviceSession } from '../store/members.ts';
 import { getPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';

@@ -5,7 +5,7 @@ import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { HISTORY_BYTES_MAX, HISTORY_COMING_MAX, HISTORY_EVENTS_MAX, HISTORY_SLICE_EVENTS } from '../protocol/limits.ts';
 import type { Direct } from '../protocol/room-direct.ts';
 import { decodeHistory, type HistoryEntry } from '../protocol/room-history.ts';
-import { EVENT } from '../protocol/server.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import {
   type ChannelRow,
   getChannel,

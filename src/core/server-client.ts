@@ -5,23 +5,25 @@ import { type ErrorCode, ProtocolError, SERVER_CODES, SottoError } from '../prot
 import { REQUEST_MS_MAX, REQUESTS_IN_FLIGHT_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import {
   type Answer,
-  decodeBinary,
   decodeFromServer,
-  encodePart,
-  encodePublish,
   encodeRequest,
   type FromServer,
-  type LogEvent,
   type Notice,
-  type Part,
   PLACED,
   type Placed,
-  type Publish,
   type RequestName,
   type RequestParamsIn,
   SERVER_VERSIONS,
 } from '../protocol/server.ts';
 import { decodeAnswer, decodeNotice } from '../protocol/server-answers.ts';
+import {
+  decodeBinary,
+  encodePart,
+  encodePublish,
+  type LogEvent,
+  type Part,
+  type Publish,
+} from '../protocol/server-frames.ts';
 import { CLOSE } from '../protocol/websocket.ts';
 
 /** What a server tells unasked. Called in order, never after `closed`. */

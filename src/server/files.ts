@@ -9,7 +9,8 @@ import {
   UPLOADS_MAX,
   WIRE_PART_BYTES,
 } from '../protocol/limits.ts';
-import { type Answer, EVENT, encodePart, type Part, type RequestParams } from '../protocol/server.ts';
+import type { Answer, RequestParams } from '../protocol/server.ts';
+import { EVENT, encodePart, type Part } from '../protocol/server-frames.ts';
 import { binaryFrame } from '../protocol/websocket.ts';
 import { type Asker, mustHaveRoom, mustWrite, placeWith } from './access.ts';
 import type { ServerContext } from './context.ts';

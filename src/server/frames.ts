@@ -1,5 +1,5 @@
 // Log events as finished WebSocket messages: built once, the same bytes for every reader.
-import { sizeOfEvent, writeEvent } from '../protocol/server.ts';
+import { sizeOfEvent, writeEvent } from '../protocol/server-frames.ts';
 import { emptyBinaryFrame } from '../protocol/websocket.ts';
 import type { Stored } from './event-log.ts';
 

@@ -4,7 +4,7 @@ import type { Cancel, Clock, Log as Journal } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, idOf } from '../protocol/ids.ts';
 import { ROOM_PAGE_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
-import { EVENT } from '../protocol/server.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import type { ChannelStates } from './channel-states.ts';
 import type { Cursor, Draft, EventLog, Outcome, Seq, Stored } from './event-log.ts';
 import type { Fanout, Reader } from './fanout.ts';

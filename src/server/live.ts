@@ -2,7 +2,8 @@
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, EventId } from '../protocol/ids.ts';
 import { GAP_MS, RESUME_CHANNELS_MAX, ROOM_PAGE_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
-import { type Answer, EVENT, type RequestParams, type WireHead } from '../protocol/server.ts';
+import type { Answer, RequestParams, WireHead } from '../protocol/server.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import { type Asker, firstVisible, placeIn } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';
 import type { Cursor, Head, PageLimit, Stored } from './event-log.ts';

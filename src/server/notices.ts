@@ -3,7 +3,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type MemberId, SERVER_CHANNEL } from '../protocol/ids.ts';
 import type { InboxNote } from '../protocol/inbox-note.ts';
 import { STALE_TRIES_MAX } from '../protocol/limits.ts';
-import { EVENT } from '../protocol/server.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
 

@@ -13,7 +13,7 @@ import {
   STALE_TRIES_MAX,
 } from '../protocol/limits.ts';
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
-import { EVENT, type Publish } from '../protocol/server.ts';
+import { EVENT, type Publish } from '../protocol/server-frames.ts';
 import { type Asker, mustHaveRoom, mustWrite, placeIn, whyNotWrite } from './access.ts';
 import { type Change, changesAuthority } from './changes.ts';
 import type { ServerContext } from './context.ts';

@@ -5,7 +5,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, idBytes } from '../protocol/ids.ts';
 import { decodeContent } from '../protocol/room-content.ts';
 import { matchOf, type Term } from '../protocol/search-words.ts';
-import { EVENT } from '../protocol/server.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import type { Database } from '../sqlite/open.ts';
 import type { Epoch, EventLog, Seq, Stored } from './event-log.ts';
 import { type Turn, Turns } from './turns.ts';

@@ -3,15 +3,8 @@
 import { type ErrorCode, expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
 import type { ChannelId, MemberId, RowId } from '../protocol/ids.ts';
 import { ASKED_AT_ONCE_MAX } from '../protocol/limits.ts';
-import {
-  type AnyRequest,
-  decodeBinary,
-  decodeRequest,
-  type Needs,
-  type Part,
-  type Publish,
-  REQUESTS,
-} from '../protocol/server.ts';
+import { type AnyRequest, decodeRequest, type Needs, REQUESTS } from '../protocol/server.ts';
+import { decodeBinary, type Part, type Publish } from '../protocol/server-frames.ts';
 import { CLOSE, textFrame } from '../protocol/websocket.ts';
 import { type Asker, mayCall, type Place, placeIn, placeWith } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';

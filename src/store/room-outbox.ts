@@ -8,7 +8,7 @@ export type RoomOutboxRow = {
   readonly channelRow: number | null;
   readonly memberRow: number | null;
   readonly eventId: Uint8Array<ArrayBuffer>;
-  /** `EVENT` of protocol/server.ts. */
+  /** `EVENT` of protocol/server-frames.ts. */
   readonly kind: number;
   /** The content as JSON, before it is signed and sealed. */
   readonly content: Uint8Array<ArrayBuffer>;

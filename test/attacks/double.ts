@@ -1,14 +1,14 @@
 // A server that lies: a real one on real TLS in this process, and one point, where its messages leave, at which they are changed.
 import { makeInviteLink } from '../../src/protocol/invite-link.ts';
+import { decodeRequest } from '../../src/protocol/server.ts';
 import {
   type BinaryMessage,
   decodeBinary,
-  decodeRequest,
   encodeEvent,
   encodePart,
   type LogEvent,
   type Part,
-} from '../../src/protocol/server.ts';
+} from '../../src/protocol/server-frames.ts';
 import { binaryFrame, FrameParser, textFrame } from '../../src/protocol/websocket.ts';
 import type { Connection, ConnectionEvents } from '../../src/server/connection.ts';
 import type { Session } from '../../src/server/context.ts';

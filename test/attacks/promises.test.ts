@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { EVENT_BODY_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX, WIRE_PART_BYTES } from '../../src/protocol/limits.ts';
-import { EVENT, encodeEvent, encodePart, encodePublish } from '../../src/protocol/server.ts';
+import { EVENT, encodeEvent, encodePart, encodePublish } from '../../src/protocol/server-frames.ts';
 
 const titlesOf = (file: string): string[] =>
   [...readFileSync(file, 'utf8').matchAll(/^ *(?:test|describe)(?:\.[a-z]+)*(?:\(.*\))?\(\s*['`](.*?)['`],/gm)].map(

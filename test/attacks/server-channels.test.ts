@@ -4,7 +4,7 @@ import { channelOf, creationScope, signEvent, ZERO_HASH } from '../../src/crypto
 import { systemRandom } from '../../src/machine.ts';
 import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
 import type { ChannelObject } from '../../src/protocol/rpc-rooms.ts';
-import { EVENT, type LogEvent } from '../../src/protocol/server.ts';
+import { EVENT, type LogEvent } from '../../src/protocol/server-frames.ts';
 import { type Guest, House } from '../rooms/house.ts';
 import type { Member, Room } from '../rooms/scene.ts';
 import { aboutAnswers, aboutEvents, Double, either, type Lie } from './double.ts';

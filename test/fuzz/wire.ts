@@ -2,19 +2,15 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import {
-  BINARY,
-  decodeBinary,
   decodeFromServer,
   decodeRequest,
-  encodeEvent,
-  encodePart,
-  encodePublish,
   encodeRequest,
   NOTICES,
   REQUESTS,
   type RequestName,
 } from '../../src/protocol/server.ts';
 import { decodeAnswer, decodeNotice } from '../../src/protocol/server-answers.ts';
+import { BINARY, decodeBinary, encodeEvent, encodePart, encodePublish } from '../../src/protocol/server-frames.ts';
 import { type Dice, mutateBytes, mutateJson } from './dice.ts';
 import { holds } from './peers.ts';
 import type { Target } from './target.ts';
@@ -111,7 +107,7 @@ const answers: Target = {
 
 const binaries: Target = {
   name: 'binary messages of rooms',
-  parsers: ['src/protocol/server.ts decodeBinary'],
+  parsers: ['src/protocol/server-frames.ts decodeBinary'],
   codes: ['frame.invalid', 'frame.tooLarge'],
   play: (dice) => {
     const body = dice.bytes(1 + dice.int(200));

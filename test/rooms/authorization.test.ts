@@ -6,15 +6,8 @@ import { signLogin } from '../../src/crypto/member.ts';
 import { systemRandom } from '../../src/machine.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, SERVER_CHANNEL, timedId } from '../../src/protocol/ids.ts';
-import {
-  EVENT,
-  encodePart,
-  encodePublish,
-  type Needs,
-  type Publish,
-  REQUESTS,
-  type RequestName,
-} from '../../src/protocol/server.ts';
+import { type Needs, REQUESTS, type RequestName } from '../../src/protocol/server.ts';
+import { EVENT, encodePart, encodePublish, type Publish } from '../../src/protocol/server-frames.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { turn } from '../server/server.ts';
 import { Hosted, type Member, type Room, type Said, Speaker } from './scene.ts';

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
 import type { Own } from '../../src/protocol/room-direct.ts';
-import { EVENT } from '../../src/protocol/server.ts';
+import { EVENT } from '../../src/protocol/server-frames.ts';
 import { putRoomOutbox } from '../../src/store/room-outbox.ts';
 import { type Guest, House } from './house.ts';
 

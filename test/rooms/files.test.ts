@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
 import type { Said } from '../../src/protocol/room-direct.ts';
-import { EVENT } from '../../src/protocol/server.ts';
+import { EVENT } from '../../src/protocol/server-frames.ts';
 import { putRoomOutbox } from '../../src/store/room-outbox.ts';
 import { pathsOf } from '../daemon/furnished.ts';
 import { Guest, House } from './house.ts';

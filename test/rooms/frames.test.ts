@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest';
 import { isErrorCode } from '../../src/protocol/errors.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
-import { encodeEvent, encodePart, encodePublish, REQUESTS } from '../../src/protocol/server.ts';
+import { REQUESTS } from '../../src/protocol/server.ts';
+import { encodeEvent, encodePart, encodePublish } from '../../src/protocol/server-frames.ts';
 import { Dice, mutateBytes, mutateJson } from '../fuzz/dice.ts';
 import { Hosted, type Member, type Said, Speaker } from './scene.ts';
 

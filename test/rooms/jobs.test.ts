@@ -6,7 +6,7 @@ import { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, idBytes } from '../../src/protocol/ids.ts';
 import { CHANNELS_MADE_MAX, INBOX_EVENTS_MAX, INBOX_KEPT_MS, UPLOADS_MAX } from '../../src/protocol/limits.ts';
 import { termsOf } from '../../src/protocol/search-words.ts';
-import { EVENT } from '../../src/protocol/server.ts';
+import { EVENT } from '../../src/protocol/server-frames.ts';
 import { openDatabase } from '../../src/sqlite/open.ts';
 import { draft, newChannel } from '../server/server.ts';
 import { Hosted, type Member, type Room } from './scene.ts';

@@ -6,7 +6,7 @@ import { SottoError } from '../../src/protocol/errors.ts';
 import type { ChannelId, RowId } from '../../src/protocol/ids.ts';
 import { ROOM_PAGE_MAX } from '../../src/protocol/limits.ts';
 import { PREKEY_ENTRY_BYTES } from '../../src/protocol/prekeys.ts';
-import { EVENT } from '../../src/protocol/server.ts';
+import { EVENT } from '../../src/protocol/server-frames.ts';
 import { Admin } from '../../src/server/admin.ts';
 import { administer } from '../../src/server/admin-command.ts';
 import { LogError } from '../../src/server/event-log.ts';

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
-import { EVENT } from '../../src/protocol/server.ts';
+import { EVENT } from '../../src/protocol/server-frames.ts';
 import { LogError } from '../../src/server/event-log.ts';
 import { Rates } from '../../src/server/rates.ts';
 import { Hosted, type Member, type Room } from './scene.ts';

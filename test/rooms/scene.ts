@@ -18,7 +18,8 @@ import type { Clock, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget }
 import type { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
 import type { Content, Control } from '../../src/protocol/room-content.ts';
-import { EVENT, type LogEvent, type Notice, type Publish } from '../../src/protocol/server.ts';
+import type { Notice } from '../../src/protocol/server.ts';
+import { EVENT, type LogEvent, type Publish } from '../../src/protocol/server-frames.ts';
 import { RoomServer, type ServerOptions } from '../../src/server/server.ts';
 import { createServer, serverPaths } from '../../src/server/server-dir.ts';
 import { ServerStore } from '../../src/server/server-store.ts';

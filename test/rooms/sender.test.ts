@@ -13,7 +13,7 @@ import { enqueueRoom, newEventId } from '../../src/core/room-outbox.ts';
 import { RoomSender } from '../../src/core/room-send.ts';
 import { type ErrorCode, SottoError } from '../../src/protocol/errors.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
-import { EVENT } from '../../src/protocol/server.ts';
+import { EVENT } from '../../src/protocol/server-frames.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { patchChannel, putChannel } from '../../src/store/channels.ts';
 import { getConversation, putConversation } from '../../src/store/conversations.ts';

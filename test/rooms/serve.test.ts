@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { serverCertificate } from '../../src/crypto/server-certificate.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
 import { parseInviteLink } from '../../src/protocol/invite-link.ts';
-import { EVENT } from '../../src/protocol/server.ts';
+import { EVENT } from '../../src/protocol/server-frames.ts';
 import { serverPaths } from '../../src/server/server-dir.ts';
 import { openDatabase } from '../../src/sqlite/open.ts';
 import { Program, sotto } from './program.ts';

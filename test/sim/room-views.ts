@@ -2,7 +2,7 @@
 import { EVENT_HEADER_BYTES } from '../../src/crypto/room-event.ts';
 import { type ChannelId, idOf, type MemberId } from '../../src/protocol/ids.ts';
 import type { Message } from '../../src/protocol/rpc.ts';
-import { EVENT } from '../../src/protocol/server.ts';
+import { EVENT } from '../../src/protocol/server-frames.ts';
 import type { Stored } from '../../src/server/event-log.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import type { Person, World } from '../../src/testing/people.ts';

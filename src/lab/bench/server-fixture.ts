@@ -6,7 +6,7 @@ import { ed25519Public, sha256 } from '../../crypto/primitives.ts';
 import { EVENT_HEADER_BYTES } from '../../crypto/room-event.ts';
 import { systemClock, systemRandom } from '../../machine.ts';
 import { type ChannelId, type EventId, idOf, SERVER_CHANNEL, timedId } from '../../protocol/ids.ts';
-import { EVENT } from '../../protocol/server.ts';
+import { EVENT } from '../../protocol/server-frames.ts';
 import type { Change } from '../../server/changes.ts';
 import type { Draft } from '../../server/event-log.ts';
 import { SERVER_SCHEMA } from '../../server/migrations.ts';

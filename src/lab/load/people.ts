@@ -15,7 +15,7 @@ import {
   timedId,
 } from '../../protocol/ids.ts';
 import type { Content, Control } from '../../protocol/room-content.ts';
-import { EVENT } from '../../protocol/server.ts';
+import { EVENT } from '../../protocol/server-frames.ts';
 import type { Change } from '../../server/changes.ts';
 import type { Draft } from '../../server/event-log.ts';
 import type { DeviceRow, MemberRow } from '../../server/rows.ts';

@@ -9,7 +9,7 @@
 
 #include "load.h"
 
-// protocol/server.ts: the layouts of an event and of a publish.
+// protocol/server-frames.ts: the layouts of an event and of a publish.
 #define EVENT_ID_AT 31
 #define EVENT_HEAD_BYTES 47
 #define PUBLISH_CHANNEL_AT 5
