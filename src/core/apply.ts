@@ -16,13 +16,11 @@ import {
   deleteMessage,
   editMessage,
   getMessageById,
-  listReactions,
   type MessageRow,
   patchMessage,
   putMessage,
-  putReaction,
-  removeReaction,
 } from '../store/messages.ts';
+import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
 import { endFile, eraseFile } from './files-rows.ts';

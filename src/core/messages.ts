@@ -12,22 +12,19 @@ import type { Params } from '../protocol/rpc.ts';
 import type { ContactRow } from '../store/contacts.ts';
 import { addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile, listFiles } from '../store/files.ts';
+import { listMessagesBetween, listUnreadUpTo } from '../store/message-pages.ts';
 import {
   countPins,
   deleteMessage,
   editMessage,
   getMessage,
-  listMessagesBetween,
-  listReactions,
-  listUnreadUpTo,
   type MessageRow,
   patchMessage,
   putMessage,
-  putReaction,
   removeMessage,
-  removeReaction,
 } from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
+import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
 import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { sealAhead } from './deliver.ts';

@@ -3,13 +3,8 @@ import { SottoError } from '../protocol/errors.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { getConversationOfContact } from '../store/conversations.ts';
-import {
-  firstRowAt,
-  listMessagesBefore,
-  listMessagesBetween,
-  type MessageRow,
-  type RowRange,
-} from '../store/messages.ts';
+import { firstRowAt, listMessagesBefore, listMessagesBetween, type RowRange } from '../store/message-pages.ts';
+import type { MessageRow } from '../store/messages.ts';
 import { type SearchOptions, searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
 import { findContact, findConversation, findMessage } from './names.ts';

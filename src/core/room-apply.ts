@@ -15,20 +15,18 @@ import {
 } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
 import { getMember, type MemberRow } from '../store/members.ts';
+import { hasEarlierBehind } from '../store/message-pages.ts';
 import {
   countPins,
   deleteMessage,
   editMessage,
   getMessageById,
-  hasEarlierBehind,
-  listReactions,
   type MessageRow,
   moveToEnd,
   patchMessage,
   putMessage,
-  putReaction,
-  removeReaction,
 } from '../store/messages.ts';
+import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
 import { getPendingById, removePending } from '../store/room-events.ts';
 import type { ServerRow } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';

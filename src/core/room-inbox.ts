@@ -27,13 +27,11 @@ import {
   editMessage,
   getMessage,
   getMessageById,
-  listReactions,
   type MessageRow,
   patchMessage,
   putMessage,
-  putReaction,
-  removeReaction,
 } from '../store/messages.ts';
+import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
 import { patchServer, putPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { eraseFile } from './files-rows.ts';

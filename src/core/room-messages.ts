@@ -22,13 +22,11 @@ import {
   editMessage,
   getMessage,
   getMessageById,
-  listReactions,
   type MessageRow,
   patchMessage,
   putMessage,
-  putReaction,
-  removeReaction,
 } from '../store/messages.ts';
+import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
 import { listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
 import { getServer, labelOf, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';

@@ -17,7 +17,8 @@ import {
   removeGaps,
 } from '../store/channels.ts';
 import { getMember, getMemberById, type MemberRow } from '../store/members.ts';
-import { lastMessageRow, listBehindSeq, moveToEnd } from '../store/messages.ts';
+import { lastMessageRow, listBehindSeq } from '../store/message-pages.ts';
+import { moveToEnd } from '../store/messages.ts';
 import { getHeld, type HeldRow, listHeld, putRoomEvent, setRoomEvent, topicAt } from '../store/room-events.ts';
 import {
   getShare,

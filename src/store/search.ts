@@ -2,7 +2,8 @@
 import { SottoError } from '../protocol/errors.ts';
 import { matchOf, type Term, termsOf } from '../protocol/search-words.ts';
 import type { Database } from '../sqlite/open.ts';
-import { getMessage, type MessageRow, type RowRange } from './messages.ts';
+import type { RowRange } from './message-pages.ts';
+import { getMessage, type MessageRow } from './messages.ts';
 
 const SNIPPET_CHARS = 80;
 

@@ -9,17 +9,13 @@ import { getContactByAddress, getContactByName, patchContact, putContact, remove
 import { addUnread, countUnread, getConversationOfContact, putConversation } from './conversations.ts';
 import { dumpRows, indexMessages, loadRow } from './dump.ts';
 import { listEvents, putEvent } from './events.ts';
+import { firstRowAt, listMessagesBack, listMessagesBefore, listMessagesBetween, placeOf } from './message-pages.ts';
 import {
   deleteMessage,
   editMessage,
-  firstRowAt,
   getMessage,
-  listMessagesBack,
-  listMessagesBefore,
-  listMessagesBetween,
   listVersions,
   patchMessage,
-  placeOf,
   putMessage,
   removeMessage,
 } from './messages.ts';

@@ -1,0 +1,169 @@
+// Messages page by page: before and after a row or a place, of a thread, unread, and at a time.
+import type { Database } from '../sqlite/open.ts';
+import { MESSAGE_COLUMNS, type MessageRow } from './messages.ts';
+
+type Looked = { readonly where: string; readonly params: readonly number[]; readonly order: string };
+
+// Of a thread its root and the answers to it, however long the conversation is: each sought by an index of its own, and merged.
+// That of the answers is named: others look as good to SQLite.
+const listMessages = (
+  db: Database,
+  { where, params, order }: Looked,
+  limit: number,
+  thread: Uint8Array | null,
+): MessageRow[] => {
+  const rows = (from: string) => `SELECT ${MESSAGE_COLUMNS} FROM messages m ${from} WHERE ${where}`;
+  if (thread === null) return db.all<MessageRow>(`${rows('')} ORDER BY ${order} LIMIT ?`, ...params, limit);
+  const answers = rows('INDEXED BY messages_thread');
+  const sql = `${rows('')} AND m.message_id = ? UNION ALL ${answers} AND m.thread = ? ORDER BY ${order} LIMIT ?`;
+  return db.all<MessageRow>(sql, ...params, thread, ...params, thread, limit);
+};
+
+/** Up to `limit` rows before row `before`, oldest first: the page that ends there. With `thread`, the id of a root, of that. */
+export const listMessagesBefore = (
+  db: Database,
+  conversationId: number,
+  before: number,
+  limit: number,
+  thread: Uint8Array | null = null,
+): MessageRow[] => {
+  const where = 'm.conversation_id = ? AND m.id < ?';
+  return listMessages(db, { where, params: [conversationId, before], order: 'id DESC' }, limit, thread).reverse();
+};
+
+/** A place in a channel: the rows of a seq, which two logs of one server may both have, stand in the order of their ids. */
+export type Place = { readonly seq: number; readonly id: number };
+
+/** Up to `limit` messages of a channel that the server had placed before a place, the last first. With `thread`, of that. */
+export const listMessagesBack = (
+  db: Database,
+  conversationId: number,
+  { seq, id }: Place,
+  limit: number,
+  thread: Uint8Array | null = null,
+): MessageRow[] => {
+  const where = 'm.conversation_id = ? AND m.seq <= ? AND (m.seq < ? OR m.id < ?)';
+  return listMessages(db, { where, params: [conversationId, seq, seq, id], order: 'seq DESC, id DESC' }, limit, thread);
+};
+
+/** The place of a row, or behind the last one before it that has a place. */
+export const placeOf = (db: Database, conversationId: number, row: number): Place => {
+  const last = db.get<Place>(
+    'SELECT seq, id FROM messages WHERE conversation_id = ? AND id <= ? AND seq IS NOT NULL ORDER BY id DESC LIMIT 1',
+    conversationId,
+    row,
+  );
+  if (last === undefined) return { seq: 0, id: 0 };
+  return last.id === row ? last : { seq: last.seq + 1, id: 0 };
+};
+
+/** Rows between two, both left out. */
+export type RowRange = { readonly after: number; readonly before: number };
+
+/** The first `limit` rows of a range, oldest first. With `thread`, the id of a root, of that. */
+export const listMessagesBetween = (
+  db: Database,
+  conversationId: number,
+  { after, before }: RowRange,
+  limit: number,
+  thread: Uint8Array | null = null,
+): MessageRow[] => {
+  const where = 'm.conversation_id = ? AND m.id > ? AND m.id < ?';
+  return listMessages(db, { where, params: [conversationId, after, before], order: 'id' }, limit, thread);
+};
+
+/**
+ * The first row that was written at or after a time by this machine's clock; undefined when there is none. Rows grow with
+ * that clock, so it is found by halving; where the clock was set back, one of the rows on the seam is given.
+ */
+export const firstRowAt = (db: Database, at: number): number | undefined => {
+  const next = (from: number) =>
+    db.get<{ id: number; at: number }>(
+      'SELECT id, coalesce(received_at, sent_at) AS at FROM messages WHERE id >= ? ORDER BY id LIMIT 1',
+      from,
+    );
+  let low = 1;
+  let high = (db.get<{ id: number | null }>('SELECT max(id) AS id FROM messages')?.id ?? 0) + 1;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const row = next(middle);
+    if (row === undefined || row.at >= at) high = middle;
+    else low = row.id + 1;
+  }
+  return next(low)?.id;
+};
+
+/** The first `limit` unread rows of a range, oldest first, of one conversation or all. */
+export const listUnread = (
+  db: Database,
+  conversationId: number | undefined,
+  { after, before }: RowRange,
+  limit: number,
+): MessageRow[] =>
+  conversationId === undefined
+    ? db.all<MessageRow>(
+        `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.unread = 1 AND m.id > ? AND m.id < ? ORDER BY m.id LIMIT ?`,
+        after,
+        before,
+        limit,
+      )
+    : db.all<MessageRow>(
+        `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.id > ? AND m.id < ? ORDER BY m.id LIMIT ?`,
+        conversationId,
+        after,
+        before,
+        limit,
+      );
+
+/** Unread rows up to row `upTo`. */
+export const listUnreadUpTo = (db: Database, conversationId: number, upTo: number, limit: number): MessageRow[] =>
+  db.all<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.id <= ? ORDER BY m.id LIMIT ?`,
+    conversationId,
+    upTo,
+    limit,
+  );
+
+/** Unread messages of a room whose place is not after `seq`. */
+export const listUnreadUpToSeq = (db: Database, conversationId: number, seq: number, limit: number): MessageRow[] =>
+  db.all<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.seq <= ? ORDER BY m.id LIMIT ?`,
+    conversationId,
+    seq,
+    limit,
+  );
+
+/** The last row of any conversation; 0 when there is none. */
+export const lastMessageRow = (db: Database): number =>
+  db.get<{ id: number | null }>('SELECT max(id) AS id FROM messages')?.id ?? 0;
+
+/** Rows of a conversation before row `before` that stand behind a place of the log, or have none yet, in the order of the log. */
+export const listBehindSeq = (
+  db: Database,
+  conversationId: number,
+  { seq, before }: { readonly seq: number; readonly before: number },
+): MessageRow[] =>
+  db.all<MessageRow>(
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.id < ? AND (m.seq > ? OR m.seq IS NULL)
+       ORDER BY m.seq IS NULL, m.seq, m.id`,
+    conversationId,
+    before,
+    seq,
+  );
+
+/** Whether behind a row stands a message of the conversation whose place is before `seq`. */
+export const hasEarlierBehind = (db: Database, row: MessageRow, seq: number): boolean =>
+  db.get(
+    'SELECT 1 AS found FROM messages WHERE conversation_id = ? AND id > ? AND seq < ? LIMIT 1',
+    row.conversationId,
+    row.id,
+    seq,
+  ) !== undefined;
+
+/** Answers in the thread of a message. */
+export const countThread = (db: Database, conversationId: number, root: Uint8Array): number =>
+  db.get<{ n: number }>(
+    'SELECT count(*) AS n FROM messages WHERE conversation_id = ? AND thread = ?',
+    conversationId,
+    root,
+  )?.n ?? 0;
