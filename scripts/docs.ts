@@ -24,7 +24,9 @@ import {
   SERVER_RATES,
   UPLOADS_MAX,
 } from '../src/protocol/limits.ts';
-import { ACCOUNT_METHODS, DAEMON_METHODS, EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc.ts';
+import { ACCOUNT_METHODS } from '../src/protocol/rpc-account.ts';
+import { DAEMON_METHODS } from '../src/protocol/rpc-daemon.ts';
+import { EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc-events.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
 import { type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
 import { BINARY, EVENT } from '../src/protocol/server-frames.ts';

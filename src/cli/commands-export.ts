@@ -1,7 +1,7 @@
 // The command that writes the history in clear.
 import { resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
-import type { Conversation, Message } from '../protocol/rpc.ts';
+import type { Conversation, Message } from '../protocol/rpc-objects.ts';
 import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
 import { writeWhole } from './new-file.ts';

@@ -1,7 +1,8 @@
 // Commands about messages and conversations.
 import { isErrorCode, SottoError, textOf } from '../protocol/errors.ts';
 import { EXPIRY_MS_MAX, EXPIRY_MS_MIN, PAGE_MAX } from '../protocol/limits.ts';
-import type { Conversation, EventKind, Message, MessageState } from '../protocol/rpc.ts';
+import type { EventKind } from '../protocol/rpc-events.ts';
+import type { Conversation, Message, MessageState } from '../protocol/rpc-objects.ts';
 import { asWord, safeName } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { Argument, Command, CommandContext } from './command.ts';

@@ -1,5 +1,6 @@
 // What the daemon tells of itself, and of what happens, as lines for people.
-import type { Event, GapEvent, Status } from '../protocol/rpc.ts';
+import type { Event, GapEvent } from '../protocol/rpc-events.ts';
+import type { Status } from '../protocol/rpc-objects.ts';
 import { safeLine, safeName } from '../protocol/safe-text.ts';
 import { fileText, messageText, sizeText } from './show.ts';
 import { callText, serverText } from './show-rooms.ts';

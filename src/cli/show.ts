@@ -1,7 +1,7 @@
 // Objects as lines for people. Everything passes the sanitiser again in output.ts; what others wrote passes it here too, so
 // that it cannot look like a line of its own.
 
-import type { Check, Contact, Conversation, FileObject, Message, SettingRow, Why } from '../protocol/rpc.ts';
+import type { Check, Contact, Conversation, FileObject, Message, SettingRow, Why } from '../protocol/rpc-objects.ts';
 import { safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 
 const pad = (value: number): string => String(value).padStart(2, '0');

@@ -3,7 +3,8 @@ import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { isErrorCode, SottoError } from '../protocol/errors.ts';
 import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
-import type { Event, GapEvent, Greeting, Method, ParamsIn, Result } from '../protocol/rpc.ts';
+import type { Greeting, Method, ParamsIn, Result } from '../protocol/rpc.ts';
+import type { Event, GapEvent } from '../protocol/rpc-events.ts';
 import { checkSocketDir } from './paths.ts';
 
 type Waiting = { readonly resolve: (result: unknown) => void; readonly reject: (error: Error) => void };

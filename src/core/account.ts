@@ -6,7 +6,8 @@ import type { Cancel, Clock, Log, Network, NetworkState, Random, ServerNetwork }
 import { expectedError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes } from '../protocol/ids.ts';
 import { DISK_RETRY_MS } from '../protocol/limits.ts';
-import type { AccountMethod, Params, Result, Status } from '../protocol/rpc.ts';
+import type { AccountMethod, Params, Result } from '../protocol/rpc.ts';
+import type { Status } from '../protocol/rpc-objects.ts';
 import type { SettingKey, SettingValue } from '../protocol/settings.ts';
 import type { Database } from '../sqlite/open.ts';
 import { getChannel } from '../store/channels.ts';

@@ -1,6 +1,6 @@
 // What ends between a contact and me: blocking and removal.
 import { idOf } from '../protocol/ids.ts';
-import type { Contact } from '../protocol/rpc.ts';
+import type { Contact } from '../protocol/rpc-objects.ts';
 import { type ContactRow, getContact, patchContact, putHistory, removeContact } from '../store/contacts.ts';
 import { getConversationOfContact } from '../store/conversations.ts';
 import { removeSettings } from '../store/events.ts';

@@ -2,7 +2,7 @@
 import type { SignalIdentity } from '../crypto/signal-stores.ts';
 import type { Clock, Link, LocalKeys, Log, Network, Random, ServerNetwork } from '../ports.ts';
 import type { SottoError } from '../protocol/errors.ts';
-import type { VolatileKind } from '../protocol/rpc.ts';
+import type { VolatileKind } from '../protocol/rpc-events.ts';
 import type { CallObject } from '../protocol/rpc-rooms.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type NewEvent, putEvent } from '../store/events.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Hostile } from '../../test/attacks/hostile.ts';
 import { deriveSecrets, localKeys } from '../crypto/identity.ts';
-import { EVENT_KINDS, type Event, VOLATILE_KINDS } from '../protocol/rpc.ts';
+import { EVENT_KINDS, type Event, VOLATILE_KINDS } from '../protocol/rpc-events.ts';
 import { ROOM_EVENT_KINDS } from '../protocol/rpc-rooms.ts';
 import { type Person, World } from '../testing/people.ts';
 

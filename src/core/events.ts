@@ -1,7 +1,7 @@
 // The stream of events for front ends: committed ones from the log with a cursor, passing ones as they happen.
 import type { Cancel } from '../ports.ts';
 import { EVENT_PAGE_MAX } from '../protocol/limits.ts';
-import type { Event, GapEvent } from '../protocol/rpc.ts';
+import type { Event, GapEvent } from '../protocol/rpc-events.ts';
 import { getChannel } from '../store/channels.ts';
 import { getContact } from '../store/contacts.ts';
 import { eventRange, listEvents } from '../store/events.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { chunkCount } from '../crypto/file-chunks.ts';
 import { FILE_QUOTA_BYTES, FILE_SPOOL_IDLE_MS, FILE_SPOOLS_MAX } from '../protocol/limits.ts';
-import type { FileObject } from '../protocol/rpc.ts';
+import type { FileObject } from '../protocol/rpc-objects.ts';
 import { type Person, World } from '../testing/people.ts';
 
 const MINUTE = 60_000;

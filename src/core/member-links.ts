@@ -6,7 +6,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { idBytes } from '../protocol/ids.ts';
 import { MEMBER_LINKS_PER_CONTACT_MAX } from '../protocol/limits.ts';
 import type { SealedBody } from '../protocol/peer.ts';
-import type { Contact } from '../protocol/rpc.ts';
+import type { Contact } from '../protocol/rpc-objects.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
 import {
   getMemberLink,

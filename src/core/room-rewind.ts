@@ -1,7 +1,7 @@
 // A channel as it was at a time, from its verified events: bodies, edits, reactions, topic, members. What was erased since shows as erased.
 import { idOf, type MemberId } from '../protocol/ids.ts';
 import type { Role } from '../protocol/room-content.ts';
-import type { Message } from '../protocol/rpc.ts';
+import type { Message } from '../protocol/rpc-objects.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { listMessagesBack, placeOf } from '../store/message-pages.ts';

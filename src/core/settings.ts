@@ -1,6 +1,6 @@
 // Reads and writes settings: the conversation's value, else the account's, else the default.
 import { SottoError } from '../protocol/errors.ts';
-import type { SettingRow } from '../protocol/rpc.ts';
+import type { SettingRow } from '../protocol/rpc-objects.ts';
 import { isSettingKey, SETTINGS, type SettingKey, type SettingValue } from '../protocol/settings.ts';
 import type { Database } from '../sqlite/open.ts';
 import { getNearestSetting, getSetting, putSetting, removeSetting } from '../store/events.ts';

@@ -1,5 +1,5 @@
 // Explains what is in the way of a contact: link, outbox, descriptor, and advice.
-import type { Why } from '../protocol/rpc.ts';
+import type { Why } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
 import { depthOfOutbox } from '../store/outbox.ts';

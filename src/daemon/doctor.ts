@@ -1,7 +1,7 @@
 // Looks at everything that can be wrong on this machine, one line each, with what mends it.
 import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Check, Status } from '../protocol/rpc.ts';
+import type { Check, Status } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { latestEventAt } from '../store/events.ts';
 import type { Daemon } from './daemon.ts';

@@ -8,16 +8,16 @@ import { systemClock } from '../machine.ts';
 import { type ErrorCode, SottoError } from '../protocol/errors.ts';
 import { LISTEN_PAGE_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import {
-  ACCOUNT_METHODS,
   type AccountMethod,
   type DaemonMethod,
-  type Event,
   METHODS,
   type Method,
   type Params,
   type Result,
-  type Status,
 } from '../protocol/rpc.ts';
+import { ACCOUNT_METHODS } from '../protocol/rpc-account.ts';
+import type { Event } from '../protocol/rpc-events.ts';
+import type { Status } from '../protocol/rpc-objects.ts';
 import type { Daemon } from './daemon.ts';
 import { checkDoctor } from './doctor.ts';
 import type { Connection } from './socket.ts';

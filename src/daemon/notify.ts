@@ -2,7 +2,7 @@
 import type { Account } from '../core/account.ts';
 import type { Cancel, Clock, Log } from '../ports.ts';
 import { NOTIFY_INTERVAL_MS } from '../protocol/limits.ts';
-import type { Event } from '../protocol/rpc.ts';
+import type { Event } from '../protocol/rpc-events.ts';
 import { safeName } from '../protocol/safe-text.ts';
 import { runChild } from './child.ts';
 

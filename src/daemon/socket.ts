@@ -10,7 +10,8 @@ import {
   RPC_IN_FLIGHT_MAX,
   RPC_LINE_BYTES_MAX,
 } from '../protocol/limits.ts';
-import { type Event, type GapEvent, type Greeting, METHODS, type Method } from '../protocol/rpc.ts';
+import { type Greeting, METHODS, type Method } from '../protocol/rpc.ts';
+import type { Event, GapEvent } from '../protocol/rpc-events.ts';
 
 /** One front end. */
 export type Connection = {

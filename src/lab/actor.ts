@@ -4,7 +4,8 @@ import { join, resolve } from 'node:path';
 import { connectOrStart } from '../client/launch.ts';
 import { type AccountPaths, accountPaths, listAccounts, type Places } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
-import type { Event, Method, ParamsIn, Result } from '../protocol/rpc.ts';
+import type { Method, ParamsIn, Result } from '../protocol/rpc.ts';
+import type { Event } from '../protocol/rpc-events.ts';
 
 const WAIT_MS = 90_000;
 

@@ -12,7 +12,7 @@ import {
   FILE_TRANSFERS_PER_PEER_MAX,
 } from '../../src/protocol/limits.ts';
 import type { PeerFrame } from '../../src/protocol/peer.ts';
-import type { FileObject } from '../../src/protocol/rpc.ts';
+import type { FileObject } from '../../src/protocol/rpc-objects.ts';
 import { codeOf } from '../../src/testing/code.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { Hostile } from './hostile.ts';

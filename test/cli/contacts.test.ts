@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { AccountObject, Contact } from '../../src/protocol/rpc.ts';
+import type { AccountObject, Contact } from '../../src/protocol/rpc-objects.ts';
 import { furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 import { jpegOf, modulesFor, modulesOf, pngOf } from './drawings.ts';

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { timeText } from '../../src/cli/show.ts';
-import type { Message } from '../../src/protocol/rpc.ts';
+import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { rememberMessages } from '../account/past.ts';
 import { databaseOf, furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';

@@ -1,6 +1,6 @@
 // Reading through the command line: pages both ways, filters, times, ids, unread counts, drafts, and what is said of them.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Conversation, Message } from '../../src/protocol/rpc.ts';
+import type { Conversation, Message } from '../../src/protocol/rpc-objects.ts';
 import { databaseOf, furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 

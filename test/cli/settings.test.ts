@@ -1,6 +1,6 @@
 // Settings at both ends: what is off until somebody turns it on, and what the other side then sees.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Event } from '../../src/protocol/rpc.ts';
+import type { Event } from '../../src/protocol/rpc-events.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 
 let world: World;

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorObject } from '../../src/protocol/errors.ts';
-import type { FileObject } from '../../src/protocol/rpc.ts';
+import type { FileObject } from '../../src/protocol/rpc-objects.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 
 const KIB = 1024;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { inject } from 'vitest';
-import type { FileObject } from '../../src/protocol/rpc.ts';
+import type { FileObject } from '../../src/protocol/rpc-objects.ts';
 
 const PROGRAM = resolve('bin/sotto');
 

@@ -10,7 +10,8 @@ import { isPrimeOrderKey } from '../../src/crypto/subgroup.ts';
 import { RpcSocket } from '../../src/daemon/socket.ts';
 import { ERROR_CODES, type ErrorCode, SottoError } from '../../src/protocol/errors.ts';
 import { FILE_NAME_BYTES_MAX, NAME_CHARS_MAX, RPC_LINE_BYTES_MAX } from '../../src/protocol/limits.ts';
-import { ACCOUNT_METHODS, type AccountMethod } from '../../src/protocol/rpc.ts';
+import type { AccountMethod } from '../../src/protocol/rpc.ts';
+import { ACCOUNT_METHODS } from '../../src/protocol/rpc-account.ts';
 import { safeFileName, safeLine, safeName, safeText } from '../../src/protocol/safe-text.ts';
 import { parseDuration, parseTime } from '../../src/protocol/time-words.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
@@ -435,7 +436,11 @@ const callAll = async (dice: Dice, world: World, alice: Person, done: unknown[])
 
 const calls: Target = {
   name: 'calls between two people',
-  parsers: ['src/protocol/rpc.ts ACCOUNT_METHODS', 'src/core/settings.ts setSetting', 'src/core/messages.ts checkText'],
+  parsers: [
+    'src/protocol/rpc-account.ts ACCOUNT_METHODS',
+    'src/core/settings.ts setSetting',
+    'src/core/messages.ts checkText',
+  ],
   codes: [],
   others: ERROR_CODES.filter((code) => code !== 'internal.bug'),
   play: async (dice) => {

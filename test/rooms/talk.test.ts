@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Message } from '../../src/protocol/rpc.ts';
+import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { type Guest, House } from './house.ts';
 
 const SECRET = 'tulip mania in amsterdam';

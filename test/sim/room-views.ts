@@ -1,7 +1,7 @@
 // What must be true of a server and its people once everything is calm: the log, the outboxes, and what each may read of it.
 import { EVENT_HEADER_BYTES } from '../../src/crypto/room-event.ts';
 import { type ChannelId, idOf, type MemberId } from '../../src/protocol/ids.ts';
-import type { Message } from '../../src/protocol/rpc.ts';
+import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import type { Stored } from '../../src/server/event-log.ts';
 import { checkDatabase } from '../../src/store/check.ts';

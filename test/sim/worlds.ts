@@ -1,7 +1,7 @@
 // Random worlds: people who talk while everything breaks around them, and the invariants that must hold afterwards.
 
 import type { Weather } from '../../src/net/memory-network.ts';
-import type { Message } from '../../src/protocol/rpc.ts';
+import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
