@@ -82,6 +82,8 @@ export class RoomConnection {
   readonly faults = new Map<number, SottoError>();
   /** Members without keys, and since when, by the monotonic clock. */
   readonly keyless = new Map<number, number>();
+  /** Members for whom the server takes nothing, why, and until when it is not asked again, by the monotonic clock. */
+  readonly shut = new Map<number, { readonly why: string; readonly until: number }>();
   /** What was told of members on this connection. */
   readonly told = new Set<string>();
   state: ConnectionState = 'off';
@@ -236,6 +238,7 @@ export class RoomConnection {
     this.faults.clear();
     this.told.clear();
     this.keyless.clear();
+    this.shut.clear();
     this.#asked.clear();
     const answer = await client.login(
       { seed: row.deviceSeed, certificate: row.certificate },

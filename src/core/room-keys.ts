@@ -1,8 +1,8 @@
 // Sender keys of members channels: ours, made anew when it must be, and given to every device before the next message.
 import { devicesWithoutKey, OwnChain, rotationDue, TheirChain } from '../crypto/sender-key.ts';
-import { expectedError } from '../protocol/errors.ts';
+import { type ErrorCode, expectedError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId, timedId } from '../protocol/ids.ts';
-import { KEYLESS_MS_MAX } from '../protocol/limits.ts';
+import { INBOX_RETRY_MS, KEYLESS_MS_MAX } from '../protocol/limits.ts';
 import type { Direct } from '../protocol/room-direct.ts';
 import {
   type ChannelRow,
@@ -41,35 +41,56 @@ export const shareKeys = async (
   const seq = stateOfJson(channel.membership)?.seq;
   await learnPresent(core, connection, channel);
   const members = await core.queue.call(() => withoutKey(core, connection.row, channelRow));
-  for (const member of members)
-    if (await isReady(core, connection, member)) await share(core, connection, channelRow, member);
-    else await core.queue.call(() => leaveOut(core, channelRow, member));
+  for (const member of members) {
+    const why = await give(core, connection, channelRow, member);
+    if (why !== undefined) await core.queue.call(() => leaveOut(core, channelRow, member, why));
+  }
   return seq;
 };
 
-/** Whether sessions with a member stand. Who has bad keys, or none for a while, is left out: all others can read. */
-const isReady = async (core: Core, connection: RoomConnection, member: MemberRow): Promise<boolean> => {
+const NO_KEYS = 'the server shows no keys of theirs';
+// The code of what one member's end of the server says, and the words for it.
+const LEFT_OUT: Readonly<Partial<Record<ErrorCode, string>>> = {
+  'member.keyRefused': NO_KEYS,
+  'member.unknown': 'the server takes nothing for them',
+  'inbox.full': 'their inbox on the server is full',
+};
+
+/** Gives our key to a member. Who cannot be given it is left out, so that all others can read: the answer is why. */
+const give = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  member: MemberRow,
+): Promise<string | undefined> => {
+  const now = core.clock.monotonic();
+  const shut = connection.shut.get(member.id);
+  if (shut !== undefined && now < shut.until) return shut.why;
   try {
     await beginSessions(core, connection, member.id);
-    return true;
+    await share(core, connection, channelRow, member);
+    return undefined;
   } catch (error) {
     const { code, details } = expectedError(error) ?? {};
-    if (code === 'member.keyRefused' || code === 'member.unknown') return false;
+    const why = code === undefined ? undefined : LEFT_OUT[code];
+    // Each try steps their sessions on: what takes nothing now is left alone for a while.
+    if (why !== undefined && why !== NO_KEYS) connection.shut.set(member.id, { why, until: now + INBOX_RETRY_MS });
+    if (why !== undefined) return why;
     // Their keys may be asked for again in hours only.
-    if (code === 'rate.limited' && Number(details?.retryAfterMs) > KEYLESS_MS_MAX) return false;
+    if (code === 'rate.limited' && Number(details?.retryAfterMs) > KEYLESS_MS_MAX) return NO_KEYS;
     if (code !== 'member.unreachable') throw error;
     // A device that came just now brings its keys in a moment.
-    const since = connection.keyless.get(member.id) ?? core.clock.monotonic();
+    const since = connection.keyless.get(member.id) ?? now;
     connection.keyless.set(member.id, since);
     if (core.clock.monotonic() - since < KEYLESS_MS_MAX) throw error;
-    return false;
+    return NO_KEYS;
   }
 };
 
-const leaveOut = (core: Core, channelRow: number, member: MemberRow): void =>
+const leaveOut = (core: Core, channelRow: number, member: MemberRow, why: string): void =>
   commit(core, (changes) => {
     const seq = getChannel(core.db, channelRow)?.lastSeq ?? 0;
-    const reason = `${memberName(core.db, member.id)} cannot read what you write: the server shows no keys of theirs`;
+    const reason = `${memberName(core.db, member.id)} cannot read what you write: ${why}`;
     doubt(core, changes, channelRow, { fromSeq: seq, toSeq: seq, reason });
   });
 

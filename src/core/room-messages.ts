@@ -34,7 +34,6 @@ import { type Changes, type Core, commit } from './core.ts';
 import { endFile, eraseFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
 import { conversationOf, findConversation, findMessage } from './names.ts';
-import { FOREVER } from './objects.ts';
 import { publishControl, serverLeft } from './room-channels.ts';
 import { tellOwnDevices } from './room-devices.ts';
 import { enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
@@ -78,9 +77,12 @@ const notIn = ({ state, name }: ChannelRow): SottoError =>
   });
 
 const muted = ({ name }: ChannelRow, untilAt: number): SottoError => {
-  const end = untilAt >= FOREVER ? 'until a moderator lets you' : `until ${new Date(untilAt).toISOString()}`;
+  const end = untilAt > DATE_MS_MAX ? 'until a moderator lets you' : `until ${new Date(untilAt).toISOString()}`;
   return new SottoError('channel.muted', { message: `You may not write in #${name} ${end}`, details: { untilAt } });
 };
+
+// The last time that a Date can be: ECMAScript, time values. A moderator may write a later one, and mean for ever.
+const DATE_MS_MAX = 8.64e15;
 
 /** Throws when no file may be put there, with the reason. */
 export const checkRoomFile = (core: Core, conversation: ConversationRow): void => void placeOf(core, conversation);

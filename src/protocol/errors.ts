@@ -288,6 +288,8 @@ const DISK_ERRORS: Readonly<Record<string, ErrorCode>> = {
   EEXIST: 'disk.failed',
   ENOTDIR: 'disk.failed',
   EISDIR: 'disk.failed',
+  EMFILE: 'disk.failed',
+  ENFILE: 'disk.failed',
   EACCES: 'path.notAllowed',
   EPERM: 'path.notAllowed',
 };

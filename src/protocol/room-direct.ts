@@ -55,7 +55,6 @@ const DirectSchema = z.discriminatedUnion('kind', [
     targets: z.array(id).min(1).max(RECEIPT_TARGETS_MAX),
     state: z.enum(['delivered', 'read']),
   }),
-  /** A sender key: from the next message on the device that gets it reads this one in the channel. */
   /**
    * Part of what was said in a channel before its reader came: places `at` to `end` of the log of this epoch, of `from` to `to` in
    * all. Entries as in protocol/room-history.ts.
@@ -71,7 +70,8 @@ const DirectSchema = z.discriminatedUnion('kind', [
     end: count.min(1),
     entries: base64(HISTORY_PART_BYTES_MAX),
   }),
-  z.object({ kind: z.literal('sender.key'), channel: id, epoch: count, share: base64(4096) }),
+  /** A sender key: from the next message on the device that gets it reads this one in the channel. */
+  z.object({ kind: z.literal('sender.key'), channel: id, epoch: count.max(0xffff_ffff), share: base64(4096) }),
 ]);
 export type Direct = z.infer<typeof DirectSchema>;
 const KINDS: ReadonlySet<string> = new Set(DirectSchema.options.map((option) => option.shape.kind.value));

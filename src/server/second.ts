@@ -144,8 +144,10 @@ export const totp = (secret: Uint8Array, step: number): string => {
   return String((mac.readUInt32BE(offset) & 0x7fff_ffff) % 10 ** TOTP_DIGITS).padStart(TOTP_DIGITS, '0');
 };
 
-const same = (a: string, b: string): boolean =>
-  a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b.padEnd(a.length).slice(0, a.length)));
+const same = (one: string, other: string): boolean => {
+  const [a, b] = [Buffer.from(one), Buffer.from(other)];
+  return a.length === b.length && timingSafeEqual(a, b);
+};
 
 let hashing = 0;
 

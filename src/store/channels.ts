@@ -146,7 +146,7 @@ export const getSenderKey = (
     keyEpoch,
   )?.key;
 
-/** Keeps a sender key; those of epochs that ended `KEPT_EPOCHS` and more before are forgotten. */
+/** Keeps a sender key; those of epochs `KEPT_EPOCHS` and more before the last one of the device are forgotten. */
 export const putSenderKey = (
   db: Database,
   { channelRow, deviceId, keyEpoch }: SenderKeyPlace,
@@ -161,10 +161,13 @@ export const putSenderKey = (
     key,
   );
   db.run(
-    'DELETE FROM sender_keys WHERE channel_row = ? AND device_id = ? AND key_epoch <= ?',
+    `DELETE FROM sender_keys WHERE channel_row = ? AND device_id = ? AND key_epoch <=
+       (SELECT max(key_epoch) FROM sender_keys WHERE channel_row = ? AND device_id = ?) - ?`,
     channelRow,
     deviceId,
-    keyEpoch - KEPT_EPOCHS,
+    channelRow,
+    deviceId,
+    KEPT_EPOCHS,
   );
 };
 const KEPT_EPOCHS = 32;

@@ -118,6 +118,33 @@ test('swaps a bundle: nothing is sealed for it, the others read on, and it is to
   expect(await carol.bodies('#bundle')).toEqual(['with the right keys']);
 });
 
+test('takes nothing for one member: all others read on, and it is told who cannot', async () => {
+  await bob.call('channel.create', { name: '#shut', encryption: 'members' });
+  for (const guest of [alice, carol]) {
+    await bob.call('channel.invite', { channel: '#shut', member: guest.name });
+    await guest.call('channel.join', { channel: '#shut' });
+  }
+  for (const guest of [alice, bob])
+    await guest.sees('all', async () => (await guest.call('channel.show', { channel: '#shut' })).memberCount === 3);
+  const refuses = (inbox: string, code: string): void => {
+    server.deaf = (asked, _member, say) => {
+      if (asked.name !== 'publish' || asked.params.channel !== inbox) return false;
+      say({ error: { code } });
+      return true;
+    };
+  };
+  const gaps = async (guest: Guest) =>
+    (await guest.call('channel.show', { channel: '#shut' })).gaps?.map(({ reason }) => reason);
+  refuses(await idOf(carol), 'inbox.full');
+  await bob.say('#shut', 'for alice');
+  await alice.reads('#shut', 'for alice');
+  expect(await gaps(bob)).toEqual(['carol cannot read what you write: their inbox on the server is full']);
+  refuses(await idOf(bob), 'member.unknown');
+  await alice.say('#shut', 'for carol');
+  await carol.reads('#shut', 'for carol');
+  expect(await gaps(alice)).toEqual(['bob cannot read what you write: the server takes nothing for them']);
+});
+
 test('moves a name to another key: it stays whose it was, and the newcomer is somebody else', async () => {
   await alice.say('bob@home', 'before');
   await bob.reads('alice@home', 'before');

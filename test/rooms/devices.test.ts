@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
-import type { Own } from '../../src/protocol/room-direct.ts';
+import type { Direct } from '../../src/protocol/room-direct.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { putRoomOutbox } from '../../src/store/room-outbox.ts';
 import { type Guest, House } from './house.ts';
@@ -123,8 +123,10 @@ test('a stranger whom one lets in is let in by both', async () => {
   expect(await state(carol, asked.id)).toBe('sent');
 });
 
-test('MEMBER-7: nobody but my own devices speaks for me', async () => {
-  const forged: Own[] = [
+test('MEMBER-7: nobody but my own devices speaks for me; what makes no sense does not stop me', async () => {
+  const channel = (await alice.call('channel.show', { channel: '#ops' })).id;
+  const forged: Direct[] = [
+    { kind: 'sender.key', channel, epoch: 2 ** 40, share: 'AAAA' },
     { kind: 'sent', to: await idOf('carol'), content: { kind: 'text', text: 'I never said it', sentAt: 1 } },
     { kind: 'decided', of: await idOf('carol'), accepted: false },
     { kind: 'marked', of: await idOf('bob'), epoch: 0, seq: 9_999 },

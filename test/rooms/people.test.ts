@@ -116,6 +116,10 @@ test('who is muted reads and does not write, for a time or until it is taken bac
     (await show(bob, channel)).members?.some(({ mutedUntil }) => mutedUntil !== undefined),
   );
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
+  // Later than any date.
+  await alice.call('channel.mute', { channel, member: 'bob', muted: true, until: 9e15 });
+  await bob.sees('that', async () => (await show(bob, channel)).members?.some(({ mutedUntil }) => mutedUntil === 9e15));
+  expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
   await alice.call('channel.mute', { channel, member: 'bob', muted: false });
   await bob.sees('the end of it', async () =>
     (await show(bob, channel)).members?.every(({ mutedUntil }) => mutedUntil === undefined),
