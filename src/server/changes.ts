@@ -209,6 +209,8 @@ const refer = (
   },
   BLOB_REF.insert(
     { channel, hash, member, createdAt: at, expiresAt },
-    'ON CONFLICT (channel, hash) DO UPDATE SET expires_at = excluded.expires_at',
+    // How long it stays is for who has brought it first to say.
+    `ON CONFLICT (channel, hash) DO UPDATE SET expires_at = excluded.expires_at
+      WHERE blob_ref.member = excluded.member`,
   ),
 ];

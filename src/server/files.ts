@@ -37,9 +37,12 @@ const beginInTurn = async (
   const known = await find();
   // One that is being completed is over first.
   const going = known && (await context.uploading.run(known.id, find));
-  // Who has brought it there, and may not have heard so, need not bring it again.
-  const brought = await store.getBlobRef(channel as ChannelId, hash as BlobHash);
-  const isHere = brought?.member === member.id && (await blobs.sizeOf(hash as BlobHash)) === sizeBytes;
+  const isHere = await hasBrought(context, {
+    member: member.id,
+    channel: channel as ChannelId,
+    hash: hash as BlobHash,
+    size: sizeBytes,
+  });
   if (going !== undefined) {
     const receivedBytes = isHere ? sizeBytes : await blobs.part(going.id, 0, new Uint8Array());
     return { upload: going.id, receivedBytes };
@@ -60,6 +63,13 @@ const beginInTurn = async (
   await store.putUpload(row);
   return { upload: row.id, receivedBytes: isHere ? sizeBytes : 0 };
 };
+
+// Who has brought it there, and may not have heard so, need not bring it again.
+const hasBrought = async (
+  { store, blobs }: ServerContext,
+  { member, channel, hash, size }: Pick<UploadRow, 'member' | 'channel' | 'hash' | 'size'>,
+): Promise<boolean> =>
+  (await store.getBlobRef(channel, hash))?.member === member && (await blobs.sizeOf(hash)) === size;
 
 // Who may not write may not bring files either. Into one's own inbox everybody may, into another's while it has room.
 const mustTake = async (
@@ -103,6 +113,9 @@ const completeInTurn = async (
   const row = await store.getUpload(upload as RowId);
   if (row === undefined || row.member !== member.id || row.channel !== channel) throw new SottoError('file.unknown');
   await mustTake(context, row);
+  // Who knows the name of bytes that are here for others has not brought them.
+  const hasBytes = (await blobs.part(row.id, 0, new Uint8Array())) > 0;
+  if (!hasBytes && !(await hasBrought(context, row))) throw new SottoError('file.unknown');
   // It puts an event into the inbox of somebody else.
   if (place === undefined && (channel as string) !== member.id) checkRate(context, member.id, 'direct');
   const now = clock.now();

@@ -194,8 +194,22 @@ test('who has brought a file, and did not hear so, need not bring it again', asy
   for (const ends of ['ok', 'file.unknown'])
     expect(await codeOf(alice.client.request('blob.complete', { channel, upload: begun.upload }))).toBe(ends);
   expect(await fetched(bob, channel, hash)).toBe('ok');
-  // Who knows the name of it only has brought nothing.
-  expect((await begin(bob)).receivedBytes).toBe(0);
+  // Who knows the name of it only has brought nothing, there or elsewhere.
+  for (const place of [channel, bob.id]) {
+    const { upload: named, receivedBytes } = await bob.client.request('blob.begin', {
+      channel: place,
+      hash,
+      sizeBytes: bytes.length,
+    });
+    expect(receivedBytes).toBe(0);
+    expect(await codeOf(bob.client.request('blob.complete', { channel: place, upload: named }))).toBe('file.unknown');
+  }
+  expect(await fetched(bob, bob.id, hash)).toBe('file.unknown');
+  // Who brings the same bytes does not say how long they stay for others.
+  await upload(bob, { channel }, bytes, 1);
+  hosted.shift(5_000);
+  await run('collect');
+  expect(await fetched(alice, channel, hash)).toBe('ok');
 });
 
 test('an upload is kept as long as somebody goes on with it', async () => {
