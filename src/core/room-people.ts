@@ -6,7 +6,7 @@ import { idBytes, idOf } from '../protocol/ids.ts';
 import {
   CHANNEL_MEMBERS_MAX,
   DEVICES_ASKED_MAX,
-  DEVICES_MAX,
+  DEVICES_TOLD_MAX,
   MEMBER_NAME_CHARS_MAX,
   ROOM_PAGE_MAX,
   STATUS_TEXT_CHARS_MAX,
@@ -45,8 +45,8 @@ export const knowSenders = async (
 
 /** Fetches members by id with the certificates of their devices, and keeps what is proven. */
 export const learnMembers = async (core: Core, connection: RoomConnection, ids: readonly string[]): Promise<void> => {
-  for (let at = 0; at < ids.length; at += DEVICES_ASKED_MAX) {
-    const some = ids.slice(at, at + DEVICES_ASKED_MAX);
+  for (let rest = ids; rest.length > 0; ) {
+    const some = rest.slice(0, DEVICES_ASKED_MAX);
     const [{ members }, { devices }] = await Promise.all([
       connection.request('member.list', { ids: some }),
       connection.request('member.devices', { members: some }),
@@ -57,6 +57,9 @@ export const learnMembers = async (core: Core, connection: RoomConnection, ids: 
         for (const id of some) keepDevices(core, changes, connection, id, devices[id] ?? []);
       }),
     );
+    // As many as fit are told of at once; a server that tells of nobody is not asked again.
+    const left = some.filter((id) => devices[id] === undefined);
+    rest = [...(left.length < some.length ? left : []), ...rest.slice(DEVICES_ASKED_MAX)];
   }
 };
 
@@ -137,8 +140,8 @@ const keepDevices = (
 ): void => {
   const member = getMemberById(core.db, connection.serverId, idBytes(memberId));
   if (member === undefined) return;
-  // To look at a certificate takes a while: a member has no more than so many.
-  for (const said of devices.slice(0, DEVICES_MAX)) {
+  // To look at a certificate takes a while: nobody is told of more than so many.
+  for (const said of devices.slice(0, DEVICES_TOLD_MAX)) {
     try {
       keepDevice(core, changes, connection, member, said);
     } catch (error) {

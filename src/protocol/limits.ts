@@ -144,6 +144,8 @@ export const SERVER_CONNECTIONS_MAX = 10_000;
 /** Files and sockets that a server keeps free for itself: its database, blobs, those who are turned away. */
 export const SERVER_FILES_KEPT = 128;
 export const SERVER_UNPROVEN_PER_SOURCE_MAX = 20;
+/** Of one device, those among them that it does not know to be lost. */
+export const SERVER_CONNECTIONS_PER_DEVICE_MAX = 8;
 /** From the connection to the end of its upgrade, and from there to the first message. */
 export const SERVER_FIRST_FRAME_MS_MAX = 5 * SECOND;
 export const SERVER_LOGIN_MS_MAX = 10 * SECOND;
@@ -329,6 +331,8 @@ export const SERVER_RETRY_MS_MAX = 60 * SECOND;
 /** How long what is for a full inbox waits for its next try. */
 export const INBOX_RETRY_MS = 10 * MINUTE;
 export const DEVICES_MAX = 64;
+/** Devices of a member that others are told of: those that are, then those that were, the last ones first. */
+export const DEVICES_TOLD_MAX = 2 * DEVICES_MAX;
 /** Members whose devices one request asks for. */
 export const DEVICES_ASKED_MAX = 64;
 /** Messages that one receipt names. */

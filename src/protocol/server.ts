@@ -92,7 +92,7 @@ export const REQUESTS = {
     z.object({ members: z.array(member), more: z.boolean() }),
   ),
   'member.devices': request(
-    'Certificates of the devices of up to 64 members.',
+    'Certificates of the devices of up to 64 members: of each those that are, then those that were, 128 in all. Members that no more fit for are left out: they are asked for again.',
     MEMBER,
     z.object({ members: z.array(id).min(1).max(DEVICES_ASKED_MAX) }),
     z.object({ devices: z.record(id, z.array(device)) }),

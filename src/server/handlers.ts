@@ -2,7 +2,7 @@
 import { readDeviceCertificate } from '../crypto/member.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
-import { ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
+import { DEVICES_TOLD_MAX, ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
 import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
 import { type Asker, mayChangeAccount } from './access.ts';
@@ -15,7 +15,7 @@ import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
 import { memberObject } from './login.ts';
 import { appendAuthority, notify } from './notices.ts';
-import { pages, rowsOf } from './pages.ts';
+import { fitting, pages, rowsOf } from './pages.ts';
 import { tell, tellMembers } from './passing.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
 import type { ChannelRow, DeviceRow, MemberRow, MembershipRow } from './rows.ts';
@@ -44,14 +44,14 @@ export const HANDLERS: Handlers = {
           ? await Promise.all(ids.map((id) => store.getMember(id as MemberId)))
           : await store.listMembers(after as MemberId | undefined, limit);
     // What somebody said before they erased themself is read by their key.
-    const members = rows.filter((row) => row !== undefined);
+    const members = fitting(rows.filter((row) => row !== undefined).map(memberObject));
     const paged = names === undefined && ids === undefined;
-    return { members: members.map(memberObject), more: paged && members.length === limit };
+    return { members, more: paged && (members.length < rows.length || members.length === limit) };
   },
   'member.devices': async ({ store }, _asker, { members }) => {
-    const devices: Answer<'member.devices'>['devices'] = {};
-    for (const id of members) devices[id] = (await store.listDevices(id as MemberId)).map(deviceObject);
-    return { devices };
+    const all: [string, ReturnType<typeof deviceObject>[]][] = [];
+    for (const id of members) all.push([id, toldOf(await store.listDevices(id as MemberId))]);
+    return { devices: Object.fromEntries(fitting(all)) };
   },
   'member.profile': async (context, { member }, { name, status }) => {
     if (name !== undefined && !isChannelName(name)) throw new SottoError('name.invalid');
@@ -260,6 +260,15 @@ const visible = async (
     invited: membership?.state === 'invited',
     head: await headObject(context, row.id),
   };
+};
+
+// Who has had many is still told of by those of now.
+const toldOf = (rows: readonly DeviceRow[]) => {
+  const [past, present] = [
+    rows.filter(({ revokedAt }) => revokedAt !== null),
+    rows.filter((row) => row.revokedAt === null),
+  ];
+  return [...present, ...past.reverse()].slice(0, DEVICES_TOLD_MAX).map(deviceObject);
 };
 
 const deviceObject = (row: DeviceRow) => ({

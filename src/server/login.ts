@@ -9,10 +9,11 @@ import {
 } from '../crypto/member.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { SottoError } from '../protocol/errors.ts';
-import type { ChannelId } from '../protocol/ids.ts';
-import { DEVICES_MAX } from '../protocol/limits.ts';
+import type { ChannelId, DeviceId } from '../protocol/ids.ts';
+import { DEVICES_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../protocol/limits.ts';
 import { isChannelName } from '../protocol/room-content.ts';
 import { type Answer, type RequestParams, SERVER_FEATURES, SERVER_VERSIONS } from '../protocol/server.ts';
+import { CLOSE } from '../protocol/websocket.ts';
 import { mayChangeAccount } from './access.ts';
 import { auditRow } from './audit.ts';
 import type { Change } from './changes.ts';
@@ -83,6 +84,7 @@ export const login = async (
   peer.state = { phase: 'in', member: member.id, device: device.id, endsItself: false };
   peer.prove();
   const peers = context.online.get(member.id) ?? new Set();
+  makeRoom(peers, device.id);
   context.online.set(member.id, peers.add(peer));
   context.presence.came(peer, member.id);
   const inbox = await headObject(context, member.id as string as ChannelId);
@@ -92,6 +94,12 @@ export const login = async (
     inbox,
     oneTimeKeys: await context.store.countPrekeys(device.id),
   };
+};
+
+// The oldest of a device goes, or one member could have all that a server takes.
+const makeRoom = (peers: ReadonlySet<Peer>, device: DeviceId): void => {
+  const own = [...peers].filter((peer) => peer.isOpen && peer.state?.phase === 'in' && peer.state.device === device);
+  if (own.length >= SERVER_CONNECTIONS_PER_DEVICE_MAX) own[0]?.close(CLOSE.policy, 'replaced');
 };
 
 /** A connection is gone, or its device is no longer welcome. */

@@ -1,5 +1,5 @@
 // Lists of any length, page by page.
-import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { ROOM_PAGE_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 
 /** All of a list in its order, ROOM_PAGE_MAX at a time: `read` gives what comes after a key, which `keyOf` takes from a row. */
 export async function* pages<T, K>(
@@ -20,6 +20,15 @@ export const rowsOf = async <T>(all: AsyncIterable<readonly T[]>): Promise<T[]> 
   const rows: T[] = [];
   for await (const page of all) rows.push(...page);
   return rows;
+};
+
+/** As many from the beginning as fit into an answer, one at least. */
+export const fitting = <T>(all: readonly T[]): T[] => {
+  let bytes = 0;
+  return all.filter((one, i) => {
+    bytes += Buffer.byteLength(JSON.stringify(one));
+    return i === 0 || bytes <= ROOM_PAGE_BYTES_MAX;
+  });
 };
 
 /** Where the next page of a list by ids begins. */

@@ -145,6 +145,24 @@ test('takes nothing for one member: all others read on, and it is told who canno
   expect(await gaps(alice)).toEqual(['bob cannot read what you write: the server takes nothing for them']);
 });
 
+test('tells of the devices of some only: it is asked for the others', async () => {
+  const asked: number[] = [];
+  server.lie = aboutAnswers('member.devices', ({ devices }, { params }) => {
+    asked.push((params.members as string[]).length);
+    return { devices: Object.fromEntries(Object.entries(devices as Devices).slice(0, 1)) };
+  });
+  await alice.call('channel.create', { name: '#some', encryption: 'members' });
+  for (const guest of [bob, carol]) {
+    await alice.call('channel.invite', { channel: '#some', member: guest.name });
+    await guest.call('channel.join', { channel: '#some' });
+  }
+  await carol.sees('all', async () => (await carol.call('channel.show', { channel: '#some' })).memberCount === 3);
+  asked.length = 0;
+  await carol.say('#some', 'for both');
+  for (const guest of [alice, bob]) await guest.reads('#some', 'for both');
+  expect(asked.slice(0, 3)).toEqual([3, 2, 1]);
+});
+
 test('moves a name to another key: it stays whose it was, and the newcomer is somebody else', async () => {
   await alice.say('bob@home', 'before');
   await bob.reads('alice@home', 'before');

@@ -3,12 +3,13 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
-import type { ChannelId, RowId } from '../../src/protocol/ids.ts';
-import { ROOM_PAGE_MAX } from '../../src/protocol/limits.ts';
+import { type ChannelId, type DeviceId, idOf, type RowId, SERVER_CHANNEL } from '../../src/protocol/ids.ts';
+import { ROOM_PAGE_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../../src/protocol/limits.ts';
 import { PREKEY_ENTRY_BYTES } from '../../src/protocol/prekeys.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { Admin } from '../../src/server/admin.ts';
 import { administer } from '../../src/server/admin-command.ts';
+import type { Change } from '../../src/server/changes.ts';
 import { LogError } from '../../src/server/event-log.ts';
 import { totp } from '../../src/server/second.ts';
 import { turn } from '../server/server.ts';
@@ -201,6 +202,51 @@ test('a device is certified by its member, with a serial above all before, and s
   await bob.client.request('device.revoke', { device: tablet.device });
   expect(await codeOf(bob.client.request('device.revoke', { device: tablet.device }))).toBe('device.unknown');
   expect(await codeOf(tablet.join())).toBe('login.refused');
+});
+
+test('however many devices members have had, those of now are told, in an answer that clients take', async () => {
+  const crowds = await Promise.all([newcomer(), newcomer(), newcomer(), newcomer()]);
+  const { context } = hosted.server;
+  const append = (changes: readonly Change[]) =>
+    context.append({
+      channel: SERVER_CHANNEL,
+      id: context.eventId(),
+      member: owner.id,
+      kind: EVENT.notice,
+      body: new Uint8Array([1]),
+      checkedAt: Number.MAX_SAFE_INTEGER,
+      changes,
+    });
+  for (const crowd of crowds) {
+    const [own] = await context.store.listDevices(crowd.id);
+    if (own === undefined) throw new Error('it has logged in');
+    const rows = Array.from({ length: 200 }, (_, i) => ({
+      ...own,
+      id: idOf<DeviceId>(systemRandom.bytes(16)),
+      signingKey: systemRandom.bytes(32),
+      serial: own.serial + 1 + i,
+    }));
+    await append(rows.map((row) => ({ kind: 'device', row })));
+    await append(rows.slice(0, 190).map(({ id }) => ({ kind: 'deviceRevoked', device: id })));
+  }
+  const ids = crowds.map(({ id }) => id);
+  const { devices } = await owner.client.request('member.devices', { members: ids });
+  // Who is left out is asked for again.
+  expect(Object.keys(devices)).toEqual(ids.slice(0, Object.keys(devices).length));
+  expect([Object.keys(devices).length > 0, Object.keys(devices).length < 4]).toEqual([true, true]);
+  for (const told of Object.values(devices))
+    expect(told.map(({ revoked }) => revoked)).toEqual([...Array(11).fill(false), ...Array(117).fill(true)]);
+});
+
+test('a device that never hangs up has a few connections, the last ones', async () => {
+  const bob = await newcomer();
+  const first = bob.closed;
+  for (let i = 1; i < SERVER_CONNECTIONS_PER_DEVICE_MAX; i++) await (await bob.dial()).login(bob.keys());
+  const last = await bob.dial();
+  await last.login(bob.keys());
+  expect((await first).code).toBe('server.unreachable');
+  expect(hosted.server.context.online.get(bob.id)?.size).toBe(SERVER_CONNECTIONS_PER_DEVICE_MAX);
+  expect(await codeOf(last.request('marks', {}))).toBe('ok');
 });
 
 test('one-time keys are handed out once, five a day to each asker, and never of a device that is gone', async () => {
