@@ -279,7 +279,8 @@ export type ServerChannel = z.infer<typeof channel>;
 export type ServerInvite = z.infer<typeof invite>;
 export type WireHead = z.infer<typeof head>;
 
-const RequestHead = z.object({ id: count, do: z.string().max(64) });
+// It stands in the head of binary messages, too.
+const RequestHead = z.object({ id: count.max(0xffff_ffff), do: z.string().max(64) });
 const AnswerHead = z.union([
   z.object({ id: count, ok: z.unknown() }),
   z.object({

@@ -96,3 +96,39 @@ test('every frame gets one typed error, an answer or the end of its connection, 
   // Nobody else noticed.
   expect(await host.say(channel, 'still here')).toMatchObject({ seq: expect.any(Number) });
 });
+
+test('the largest numbers and the strangest letters that a request may have get an answer', async () => {
+  await using hosted = await Hosted.start();
+  const host = hosted.member('host');
+  await host.join();
+  const { channel } = await host.create('ops');
+  const most = Number.MAX_SAFE_INTEGER;
+  const odd = '\u{1f469}\u200d\u{1f4bb}\0é"*';
+  const params = {
+    ...valid(new Dice(1), host, channel),
+    cursors: { [channel]: [most, most, 'ab'.repeat(16)] },
+    ...{ after: most, before: most, from: most, seq: most, at: 8.64e15, expiresAt: 8.64e15, ttlSeconds: 0xffff_ffff },
+    ...{
+      name: odd,
+      names: [odd],
+      query: `word ${odd}`,
+      status: odd,
+      confirm: odd,
+      code: odd,
+      password: odd,
+      role: 'admin',
+    },
+    ...{ secret: Buffer.alloc(20).toString('base64'), ec: [], kyber: [], muted: true, deafened: false, through: 'tor' },
+    ...{ banned: true, stream: 'ff'.repeat(8), to: [], invite: 'ab'.repeat(16), sizeBytes: 2 ** 36, uses: 10_000 },
+  };
+  const speaker = await Speaker.to(hosted);
+  await speaker.login(await speaker.greet(hosted), host.keys());
+  for (const name of Object.keys(REQUESTS))
+    expect(await speaker.ask(name, params), name).toEqual(expect.not.objectContaining({ closed: expect.anything() }));
+  // An id stands in the heads of events, too, and has 32 bits there.
+  for (const id of [2 ** 32 - 1, 2 ** 32]) {
+    const said = await speaker.text(JSON.stringify({ id, do: 'log.page', channel }));
+    expect('closed' in said, String(id)).toBe(id === 2 ** 32);
+  }
+  expect(await host.say(channel, 'still here')).toMatchObject({ seq: expect.any(Number) });
+});
