@@ -69,6 +69,8 @@ export type ServerContext = {
   readonly asking: { count: number };
   /** Publishes of one connection, in the order in which they came. */
   readonly publishing: Turns<Peer>;
+  /** What each connection is sent at length, one after another. */
+  readonly sending: Turns<Peer>;
   readonly uploading: Uploading;
   readonly presence: Presence;
   /** Connections of members that are logged in. */

@@ -6,7 +6,7 @@ import type { Answer, RequestParams, WireHead } from '../protocol/server.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { type Asker, firstVisible, placeIn } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';
-import type { Cursor, Head, PageLimit, Stored } from './event-log.ts';
+import type { Cursor, Head, PageLimit, Seq, Stored } from './event-log.ts';
 import type { Ticket } from './fanout.ts';
 import { frameOf } from './frames.ts';
 
@@ -49,12 +49,30 @@ export const controls = async (
   request: number,
 ): Promise<Answer<'log.control'>> => {
   const channel = params.channel as ChannelId;
-  const events = await context.store.listAuthority(channel, params.after, ROOM_PAGE_MAX);
+  const { events, more } = await authorityAfter(context, channel, params.after);
   const head = await headObject(context, channel);
   const controls = events.filter(({ kind }) => kind === EVENT.control);
   await sendAll(context, peer, { channel, epoch: head.epoch, request }, controls);
-  return { events: controls.length, more: events.length === ROOM_PAGE_MAX, head };
+  return { events: controls.length, more, head };
 };
+
+// As much as a page has: controls may be as large as any event.
+const authorityAfter = async (
+  { store }: ServerContext,
+  channel: ChannelId,
+  after: Seq,
+): Promise<{ readonly events: readonly Stored[]; readonly more: boolean }> => {
+  const events: Stored[] = [];
+  let bytes = 0;
+  while (events.length < ROOM_PAGE_MAX && bytes < ROOM_PAGE_BYTES_MAX) {
+    const some = await store.listAuthority(channel, events.at(-1)?.seq ?? after, AUTHORITY_ROWS);
+    events.push(...some);
+    for (const { body } of some) bytes += body?.length ?? 0;
+    if (some.length < AUTHORITY_ROWS) return { events, more: false };
+  }
+  return { events, more: true };
+};
+const AUTHORITY_ROWS = 20;
 
 /**
  * From now on the reader is told of these channels. What came after each cursor is sent first, in order, when the log still

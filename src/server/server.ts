@@ -100,6 +100,7 @@ const contextOf = (
     origins: new Set(options.origins),
     asking: { count: 0 },
     publishing: new Turns(),
+    sending: new Turns(),
     uploading: new Turns(),
     presence: new Presence({ clock, standings, online, bug }),
     online,

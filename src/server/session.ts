@@ -3,7 +3,7 @@
 import { type ErrorCode, expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
 import type { ChannelId, MemberId, RowId } from '../protocol/ids.ts';
 import { ASKED_AT_ONCE_MAX } from '../protocol/limits.ts';
-import { type AnyRequest, decodeRequest, type Needs, REQUESTS } from '../protocol/server.ts';
+import { type AnyRequest, decodeRequest, type Needs, REQUESTS, type RequestName } from '../protocol/server.ts';
 import { decodeBinary, type Part, type Publish } from '../protocol/server-frames.ts';
 import { CLOSE, textFrame } from '../protocol/websocket.ts';
 import { type Asker, mayCall, type Place, placeIn, placeWith } from './access.ts';
@@ -112,6 +112,23 @@ const ask = async (context: ServerContext, peer: Peer, request: AnyRequest): Pro
     if (session.phase !== 'greeted') throw new SottoError('request.refused');
     return login(context, peer, session, request.params);
   }
+  // What one connection is sent at length it is sent one after another: no more than one page waits for who does not read.
+  return SENT_AT_LENGTH.has(request.name)
+    ? context.sending.run(peer, () => serve(context, peer, request))
+    : serve(context, peer, request);
+};
+
+const SENT_AT_LENGTH: ReadonlySet<RequestName> = new Set([
+  'log.page',
+  'log.control',
+  'log.search',
+  'resume',
+  'blob.get',
+]);
+
+type Served = Exclude<AnyRequest, { readonly name: 'hello' | 'login' }>;
+
+const serve = async (context: ServerContext, peer: Peer, request: Served): Promise<object> => {
   const { needs } = REQUESTS[request.name];
   const asker = await admit(context, peer, needs, 'channel' in request.params ? request.params.channel : undefined);
   const wait = context.rates.request.take(asker.session.member, context.clock.monotonic());

@@ -1,12 +1,15 @@
 // Whatever comes in a frame, before a log-in and after it: one typed error or the end of that connection, counted; nothing more.
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { isErrorCode } from '../../src/protocol/errors.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
+import type { Control } from '../../src/protocol/room-content.ts';
 import { REQUESTS } from '../../src/protocol/server.ts';
 import { encodeEvent, encodePart, encodePublish } from '../../src/protocol/server-frames.ts';
 import { Dice, mutateBytes, mutateJson } from '../fuzz/dice.ts';
+import { turn } from '../server/server.ts';
 import { Hosted, type Member, type Said, Speaker } from './scene.ts';
 
+const often = { burst: 1e6, perSecond: 1e6 };
 const CASES = 150;
 const PHASES = ['greeting', 'log-in', 'member'] as const;
 
@@ -61,7 +64,6 @@ const say = (dice: Dice, speaker: Speaker, who: Member, channel: string): Promis
 };
 
 test('every frame gets one typed error, an answer or the end of its connection, and is counted', async () => {
-  const often = { burst: 1e6, perSecond: 1e6 };
   await using hosted = await Hosted.start({ rates: { publish: often, burst: often, request: often, direct: often } });
   const host = hosted.member('host');
   await host.join();
@@ -131,4 +133,27 @@ test('the largest numbers and the strangest letters that a request may have get 
     expect('closed' in said, String(id)).toBe(id === 2 ** 32);
   }
   expect(await host.say(channel, 'still here')).toMatchObject({ seq: expect.any(Number) });
+});
+
+test('for who does not read one page waits, whatever was asked, and one of controls is no larger', async () => {
+  await using hosted = await Hosted.start({ rates: { publish: often, burst: often, request: often } });
+  const host = hosted.member('host');
+  await host.join();
+  const room = await host.create('ops');
+  const { channel } = room;
+  const large = { op: 'later', words: 'x'.repeat(30_000) } as unknown as Control;
+  for (let i = 0; i < 24; i++) await host.control(room, large);
+  const page = await host.client.events('log.control', { channel });
+  const rest = await host.client.events('log.control', { channel, after: page.events.at(-1)?.seq ?? 0 });
+  expect([page.events.length, page.answer.more, rest.events.length, rest.answer.more]).toEqual([20, true, 5, false]);
+  const { context } = hosted.server;
+  const read = vi.spyOn(context.log, 'read');
+  const { promise: taken, resolve } = Promise.withResolvers<void>();
+  vi.spyOn(context, 'room').mockImplementationOnce(() => taken);
+  const asked = Array.from({ length: 9 }, () => host.client.events('log.page', { channel, after: 0 }));
+  await vi.waitUntil(() => [...context.asking.values()].includes(9));
+  await turn();
+  expect(read).toHaveBeenCalledTimes(1);
+  resolve();
+  expect((await Promise.all(asked)).map(({ events }) => events.length)).toEqual(Array(9).fill(5));
 });
