@@ -1,6 +1,7 @@
 // Receipts for what members have sent us: gathered a few seconds, so that they tell little about when we were there.
 import type { Cancel } from '../ports.ts';
-import { EARLY_RECEIPTS_MAX, RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
+import { EARLY_RECEIPTS_MAX, OUTBOX_FRAMES_MAX, RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
+import { countRoomOutbox } from '../store/room-outbox.ts';
 import type { Core } from './core.ts';
 import { enqueueDirect } from './room-outbox.ts';
 
@@ -53,18 +54,16 @@ export class Receipts implements Disposable {
   }
 
   #send(): void {
+    const { db } = this.#core;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const [memberRow, targets] of waiting)
-      for (let at = 0; at < targets.length; at += RECEIPT_TARGETS_MAX)
-        enqueueDirect(
-          this.#core,
-          { serverId: this.#serverId, memberRow },
-          {
-            kind: 'receipt',
-            targets: targets.slice(at, at + RECEIPT_TARGETS_MAX),
-            state: 'delivered',
-          },
-        );
+      for (let at = 0; at < targets.length; at += RECEIPT_TARGETS_MAX) {
+        // What finds no room is told with the next read, too.
+        if (countRoomOutbox(db, this.#serverId) >= OUTBOX_FRAMES_MAX) return;
+        const some = targets.slice(at, at + RECEIPT_TARGETS_MAX);
+        const to = { serverId: this.#serverId, memberRow };
+        enqueueDirect(this.#core, to, { kind: 'receipt', targets: some, state: 'delivered' });
+      }
   }
 }

@@ -10,9 +10,11 @@ import { AccountQueue } from '../../src/core/queue.ts';
 import type { RoomConnection } from '../../src/core/room-connection.ts';
 import { deleteRoomText } from '../../src/core/room-messages.ts';
 import { enqueueRoom, newEventId } from '../../src/core/room-outbox.ts';
+import { Receipts } from '../../src/core/room-receipts.ts';
 import { RoomSender } from '../../src/core/room-send.ts';
 import { type ErrorCode, SottoError } from '../../src/protocol/errors.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
+import { OUTBOX_FRAMES_MAX } from '../../src/protocol/limits.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { patchChannel, putChannel } from '../../src/store/channels.ts';
@@ -20,7 +22,7 @@ import { getConversation, putConversation } from '../../src/store/conversations.
 import { getFile, putFile } from '../../src/store/files.ts';
 import { getMessage, putMessage } from '../../src/store/messages.ts';
 import { migrate } from '../../src/store/migrations.ts';
-import { listRoomOutboxHeads } from '../../src/store/room-outbox.ts';
+import { countRoomOutbox, listRoomOutboxHeads } from '../../src/store/room-outbox.ts';
 import { getServer, putServer } from '../../src/store/servers.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { seededRandom } from '../../src/testing/random.ts';
@@ -102,7 +104,13 @@ beforeEach(() => {
     if (error !== undefined) throw error;
     return { seq: asked.length, epoch: 1, at: clock.now() };
   };
-  const connection = { state: 'online', serverId, client: { publish }, open: async () => whenOpened() };
+  const connection = {
+    state: 'online',
+    serverId,
+    client: { publish },
+    open: async () => whenOpened(),
+    request: async () => ({}),
+  };
   const row = () => {
     whileSealing();
     return getServer(db, serverId);
@@ -168,6 +176,20 @@ test('what is for a full inbox waits, and is tried again every ten minutes', asy
   answers.clear();
   await after(600);
   expect([asked.length, listRoomOutboxHeads(db, serverId)]).toEqual([4, []]);
+});
+
+test('receipts that find no room in the outbox are let go', async () => {
+  const receipts = new Receipts(core, serverId);
+  db.run(
+    `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${OUTBOX_FRAMES_MAX})
+       INSERT INTO room_outbox (server_id, channel_row, event_id, kind, content, created_at, expires_at)
+       SELECT ?, ?, randomblob(16), 1, x'00', 1, 1 FROM n`,
+    serverId,
+    channels[0] ?? 0,
+  );
+  receipts.add(1, 'ab'.repeat(16));
+  await after(5);
+  expect(countRoomOutbox(db, serverId)).toBe(OUTBOX_FRAMES_MAX);
 });
 
 test('a file whose event is refused has failed with its message', async () => {
