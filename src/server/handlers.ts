@@ -22,6 +22,7 @@ import type { ChannelRow, DeviceRow, MemberRow, MembershipRow } from './rows.ts'
 import { search } from './search.ts';
 import { removeSecond, setSecond, showSecond } from './second.ts';
 import { skeletonOf } from './skeleton.ts';
+import type { StateStore } from './state-store.ts';
 
 type Handled = Exclude<RequestName, 'hello' | 'login'>;
 type Handlers = {
@@ -131,20 +132,8 @@ export const HANDLERS: Handlers = {
     await revokeInvite(context, asker.member.id, invite as RowId);
     return NOTHING;
   },
-  'channel.list': async (context, { member }, { all, after }) => {
-    const { store } = context;
-    if (all) return allVisible(context, member.id, after as ChannelId | undefined);
-    const own = await store.listMembershipsOf(member.id, after as ChannelId | undefined, ROOM_PAGE_MAX);
-    const rows = await Promise.all(
-      own
-        .filter(({ state }) => state === 'joined' || state === 'invited')
-        .map(({ channel }) => store.getChannel(channel)),
-    );
-    const channels = await Promise.all(
-      rows.filter((row) => row !== undefined).map((row) => visible(context, row, member.id)),
-    );
-    return { channels: channels.filter((one) => one !== undefined), more: own.length === ROOM_PAGE_MAX };
-  },
+  'channel.list': (context, { member }, { all, after }) =>
+    channelPage(context, member.id, after as ChannelId | undefined, all ? allChannels : ownChannels),
   'channel.find': async (context, { member }, { name }) => {
     const row = await context.store.getChannelByName(skeletonOf(channelNameOf(name)));
     const channel = row === undefined ? undefined : await visible(context, row, member.id);
@@ -223,19 +212,34 @@ const mustBeMember = async ({ store }: ServerContext, id: MemberId): Promise<Mem
   return row;
 };
 
+type Listed = { readonly id: ChannelId; readonly row: ChannelRow | undefined };
+type Lists = (store: StateStore, member: MemberId, after: ChannelId | undefined) => Promise<readonly Listed[]>;
+
+const allChannels: Lists = async (store, _member, after) =>
+  (await store.listChannels(after, ROOM_PAGE_MAX)).map((row) => ({ id: row.id, row }));
+
+const ownChannels: Lists = async (store, member, after) =>
+  Promise.all(
+    (await store.listMembershipsOf(member, after, ROOM_PAGE_MAX)).map(async ({ channel: id, state }) => ({
+      id,
+      row: state === 'joined' || state === 'invited' ? await store.getChannel(id) : undefined,
+    })),
+  );
+
 // A page of which a member sees nothing is passed over: the last channel of an answer is where the next one begins.
-const allVisible = async (
+const channelPage = async (
   context: ServerContext,
   member: MemberId,
   after: ChannelId | undefined,
+  list: Lists,
 ): Promise<Answer<'channel.list'>> => {
   for (let last = after; ; ) {
-    const rows = await context.store.listChannels(last, ROOM_PAGE_MAX);
-    const seen = await Promise.all(rows.map((row) => visible(context, row, member)));
+    const listed = await list(context.store, member, last);
+    const seen = await Promise.all(listed.map(({ row }) => row && visible(context, row, member)));
     const channels = seen.filter((one) => one !== undefined);
-    const more = rows.length === ROOM_PAGE_MAX;
+    const more = listed.length === ROOM_PAGE_MAX;
     if (channels.length > 0 || !more) return { channels, more };
-    last = rows.at(-1)?.id;
+    last = listed.at(-1)?.id;
   }
 };
 

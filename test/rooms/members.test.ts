@@ -238,6 +238,18 @@ test('however many devices members have had, those of now are told, in an answer
     expect(told.map(({ revoked }) => revoked)).toEqual([...Array(11).fill(false), ...Array(117).fill(true)]);
 });
 
+test('whatever somebody has left, they find where they are', async () => {
+  const bob = await newcomer();
+  const { channel } = await bob.create('found');
+  const { store } = hosted.server.context;
+  const [own] = await store.listMembershipsOf(bob.id, undefined, 1);
+  if (own === undefined) throw new Error('it is in its channel');
+  const left = { ...own, channel: '00'.repeat(16) as ChannelId, state: 'left' } as const;
+  vi.spyOn(store, 'listMembershipsOf').mockResolvedValueOnce(Array(ROOM_PAGE_MAX).fill(left));
+  const { channels, more } = await bob.client.request('channel.list', {});
+  expect([channels.map(({ id }) => id), more]).toEqual([[channel], false]);
+});
+
 test('a device that never hangs up has a few connections, the last ones', async () => {
   const bob = await newcomer();
   const first = bob.closed;
