@@ -52,7 +52,7 @@ export const nothingSeen = (): Seen => ({ conversations: new Map(), authors: new
 
 /** A message as `read`, `send` and events show it. */
 export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen()): Message => {
-  const { conversation, name, me, from } = namesIn(core, row, seen);
+  const { conversation, name, from } = namesIn(core, row, seen);
   const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
   return {
     id: idOf(row.messageId),
@@ -65,7 +65,7 @@ export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen())
     mine: row.mine === 1,
     reactions: listReactions(core.db, row.id).map(({ emoji, mine, memberRow }) => ({
       emoji,
-      from: mine === 1 ? me : (memberRow ?? 0) > 0 ? authorOf(core, memberRow ?? 0, seen) : name,
+      from: (memberRow ?? 0) > 0 ? authorOf(core, memberRow ?? null, seen) : mine === 1 ? nicknameOf(core.db) : name,
       mine: mine === 1,
     })),
     ...when('receivedAt', row.receivedAt),
@@ -99,15 +99,11 @@ const answersOf = (core: Core, row: MessageRow) => {
   return answers === 0 ? {} : { answers };
 };
 
-/** The conversation of a message, and what it, I in it, and the author are called. */
+/** The conversation of a message, and what it and the author are called. */
 const namesIn = (core: Core, row: MessageRow, seen: Seen) => {
   const { row: conversation, name } = conversationIn(core, row.conversationId, seen);
-  if (conversation.kind === 'contact') {
-    const me = nicknameOf(core.db);
-    return { conversation, name, me, from: row.mine === 1 ? me : name };
-  }
-  const from = authorOf(core, row.memberRow, seen);
-  return { conversation, name, me: row.mine === 1 ? from : nicknameOf(core.db), from };
+  if (conversation.kind === 'contact') return { conversation, name, from: row.mine === 1 ? nicknameOf(core.db) : name };
+  return { conversation, name, from: authorOf(core, row.memberRow, seen) };
 };
 
 const conversationIn = (core: Core, id: number, { conversations }: Seen) => {

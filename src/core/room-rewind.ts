@@ -4,9 +4,11 @@ import type { Role } from '../protocol/room-content.ts';
 import type { Message } from '../protocol/rpc-objects.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import type { ChannelRow } from '../store/channels.ts';
+import { getMemberById } from '../store/members.ts';
 import { listMessagesBack, placeOf } from '../store/message-pages.ts';
 import { listVersions, type MessageRow } from '../store/messages.ts';
 import { listRolesAt, listRoomEventsOfMessage, roomSeqAt, topicAt } from '../store/room-events.ts';
+import { getServer } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { authorOf, messageObject, nothingSeen, type Seen } from './objects.ts';
@@ -33,8 +35,9 @@ export const rewind = (
   const end = { seq: seq + 1, id: 0 };
   const before = beforeRow === undefined ? end : placeOf(core.db, conversation.id, beforeRow);
   const rows = listMessagesBack(core.db, conversation.id, before.seq > seq ? end : before, limit, thread).reverse();
+  const me = ownMemberRow(core, channel);
   const seen = nothingSeen();
-  return rows.map((row) => asOf(core, row, seq, seen));
+  return rows.map((row) => asOf(core, row, { seq, me, seen }));
 };
 
 /** A channel as it was at a time: its topic and who was in it, of what we could see. */
@@ -61,7 +64,14 @@ const membersAt = (core: Core, channel: ChannelRow, seq: number): Map<MemberId, 
   return roles;
 };
 
-const asOf = (core: Core, row: MessageRow, seq: number, seen: Seen): Message => {
+const ownMemberRow = ({ db }: Core, { serverId }: ChannelRow): number | undefined => {
+  const server = getServer(db, serverId);
+  return server === undefined ? undefined : getMemberById(db, serverId, server.memberId)?.id;
+};
+
+type Then = { readonly seq: number; readonly me: number | undefined; readonly seen: Seen };
+
+const asOf = (core: Core, row: MessageRow, { seq, me, seen }: Then): Message => {
   const now = messageObject(core, row, seen);
   const events = listRoomEventsOfMessage(core.db, row.id, seq);
   // The bodies are gone from here as from everywhere: that something was there is all that can be told.
@@ -74,8 +84,7 @@ const asOf = (core: Core, row: MessageRow, seq: number, seen: Seen): Message => 
   let pinnedAt: number | undefined;
   for (const { kind, value, memberRow, at } of events) {
     const from = authorOf(core, memberRow, seen);
-    if (kind === 'react')
-      reactions.set(`${memberRow} ${value}`, { emoji: value, from, mine: from === now.from && now.mine });
+    if (kind === 'react') reactions.set(`${memberRow} ${value}`, { emoji: value, from, mine: memberRow === me });
     if (kind === 'unreact') reactions.delete(`${memberRow} ${value}`);
     if (kind === 'pin') pinnedAt = at;
     if (kind === 'unpin') pinnedAt = undefined;

@@ -63,6 +63,7 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
   test('edits with versions, reactions, pins, topic and deletions; and all of it as it was', async () => {
     const red = await alice.say(channel, 'red');
     await bob.reads(channel, 'red');
+    await bob.call('account.nickname', { nickname: 'robert' });
     await bob.call('message.react', { id: red.id, emoji: '👍' });
     await bob.call('message.react', { id: red.id, emoji: '👍' });
     await alice.sees(
@@ -73,6 +74,9 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     await alice.call('message.pin', { id: red.id });
     await bob.sees('a pin', async () => (await bob.call('message.show', { id: red.id })).pinnedAt);
     await bob.sees('a topic', async () => (await bob.call('channel.show', { channel })).topic === 'colours');
+    expect((await bob.call('message.show', { id: red.id })).reactions).toEqual([
+      { emoji: '👍', from: bob.name, mine: true },
+    ]);
     const at = Date.now();
     await alice.sees('the next millisecond', async () => Date.now() > at);
 
@@ -92,7 +96,7 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
       const then = (await guest.messages(channel, { at })).at(-1);
       expect(then).toMatchObject({
         body: 'red',
-        reactions: [{ emoji: '👍', from: bob.name }],
+        reactions: [{ emoji: '👍', from: bob.name, mine: guest === bob }],
         pinnedAt: expect.any(Number),
       });
       expect(then?.editedAt).toBeUndefined();
