@@ -38,7 +38,7 @@ export const serverWhyText = (server: ServerObject): string => {
     case 'banned':
       return [
         `${label} does not let you in${error}; ${rest}`,
-        `advice   only its owner, or another link, can change that: sotto server join LINK`,
+        `advice   only its owner, or another link, can change that: sotto server join LINK, or --retry once they let you in`,
       ].join('\n');
     default:
       return [
@@ -92,7 +92,7 @@ export const channelText = (channel: ChannelObject): string =>
   [
     `${channel.encryption === 'open' ? '!' : ' '} ${safeName(channel.name)}@${safeName(channel.server)}`,
     encryptionText(channel),
-    channel.state,
+    channel.state === 'byInvitation' ? 'by invitation' : channel.state,
     `${channel.memberCount} ${channel.memberCount === 1 ? 'member' : 'members'}`,
     ...(channel.topic === undefined ? [] : [`“${safeLine(channel.topic)}”`]),
     ...(channel.archived ? ['archived'] : []),

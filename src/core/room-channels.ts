@@ -17,6 +17,7 @@ import {
   patchChannel,
   putChannel,
   putChannelKey,
+  removeChannel,
 } from '../store/channels.ts';
 import { getConversationOfChannel, putConversation } from '../store/conversations.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
@@ -122,7 +123,10 @@ const STAYS: ReadonlySet<ChannelRow['state']> = new Set(['joined', 'joining']);
 const tellJoined = (core: Core, server: ServerRow, channel: string): Promise<void> =>
   core.queue.call(() => commit(core, (changes) => tellOwnDevices(core, changes, server, { kind: 'joined', channel })));
 
-/** Joins a channel and fetches what there is to read. Throws `channel.*`, `event.refused`, `passphrase.*`, `server.*`. */
+/**
+ * Joins a channel and fetches what there is to read. Throws `channel.*`, `event.refused`, `passphrase.*`, `server.*`; a channel
+ * that we were not let into is then unknown here as before.
+ */
 export const joinChannel = async (
   core: Core,
   server: ServerRow,
@@ -138,9 +142,29 @@ export const joinChannel = async (
     .catch(saying({ 'channel.unknown': isBanned ? `You are banned from #${wanted.name}` : nowhere }));
   if (channel.name !== channelNameOf(wanted.name))
     throw new SottoError('event.forged', { message: 'The server shows another channel than the one asked for' });
+  try {
+    return await joinFound(core, connection, channel, wanted.passphrase);
+  } catch (error) {
+    await core.queue.call(() =>
+      commit(core, () => {
+        const met = getChannelById(core.db, server.id, idBytes(channel.id));
+        if (met?.state === 'invited') removeChannel(core.db, met.id);
+      }),
+    );
+    throw error;
+  }
+};
+
+const joinFound = async (
+  core: Core,
+  connection: RoomConnection,
+  channel: ServerChannel,
+  passphrase: string | undefined,
+): Promise<number> => {
+  const server = connection.row;
   const rowId = await meetChannel(core, connection, server, channel);
   const row = mustHave(core, rowId);
-  if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, wanted.passphrase);
+  if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, passphrase);
   if (!channel.joined) await publishControl(core, rowId, { op: 'join' });
   if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId);
   await enterChannel(core, connection, rowId);
@@ -385,12 +409,14 @@ const nextOf = (core: Core, connection: RoomConnection, channelRow: number) => {
 
 const mustAllow = (state: ChannelState, header: EventHeader, control: Control): void => {
   const why = judgeControl(state, { seq: state.seq + 1, header, control, bodyHash: ZERO_HASH });
-  if (why !== undefined) throw refusal(why);
+  if (why !== undefined) throw refusal(why, control);
 };
 
 const REASONS: Readonly<Record<string, string>> = {
   role: 'Your role in the channel does not allow this',
-  target: 'It does not concern anybody this may be done to',
+  'invite target': 'They are invited already',
+  'unban target': 'They are not banned from the channel',
+  target: 'They are not in the channel',
   notMember: 'You are not in this channel',
   alreadyMember: 'They are in the channel already',
   banned: 'They are banned from the channel',
@@ -400,9 +426,9 @@ const REASONS: Readonly<Record<string, string>> = {
   lastOwner: 'The last owner cannot leave: make somebody else one first',
 };
 
-const refusal = (why: string): SottoError =>
+const refusal = (why: string, { op }: Control): SottoError =>
   new SottoError(why === 'alreadyMember' ? 'name.taken' : 'event.refused', {
-    message: REASONS[why] ?? 'The channel does not allow this',
+    message: REASONS[`${op} ${why}`] ?? REASONS[why] ?? 'The channel does not allow this',
     details: { why },
   });
 

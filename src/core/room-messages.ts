@@ -45,8 +45,8 @@ type Place = { readonly serverId: number } & ({ readonly channelRow: number } | 
 
 type Target = { readonly to: Place; readonly server: ServerRow };
 
-/** Throws when nobody may write there now, with the reason. */
-const placeOf = (core: Core, conversation: ConversationRow): Target => {
+/** Throws when nobody may write there now, with the reason; what `erases` may also where nothing is written. */
+const placeOf = (core: Core, conversation: ConversationRow, does: 'writes' | 'erases' = 'writes'): Target => {
   const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
   const member = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
   const server = getServer(core.db, channel?.serverId ?? member?.serverId ?? 0);
@@ -56,19 +56,23 @@ const placeOf = (core: Core, conversation: ConversationRow): Target => {
   if (channel !== undefined) {
     if (channel.state === 'banned') throw new SottoError('channel.banned');
     if (channel.state !== 'joined') throw notIn(channel);
-    const state = stateOfJson(channel.membership);
-    if (state?.archived === true) throw new SottoError('channel.archived');
-    const mutedUntil = state?.members.get(idOf<MemberId>(server.memberId))?.mutedUntil ?? 0;
-    if (mutedUntil > core.clock.now()) throw muted(channel, mutedUntil);
-    if (channel.encryption === 'passphrase' && getChannelKey(core.db, channel.id, state?.epoch ?? 0) === undefined)
-      throw new SottoError('passphrase.needed', {
-        message: `The passphrase has changed: sotto channel join '#${channel.name}' takes the new one`,
-      });
+    if (does === 'writes') checkWriting(core, server, channel);
     return { to: { serverId: server.id, channelRow: channel.id }, server };
   }
   if (member === undefined) throw new SottoError('member.unknown');
   if (member.blocked === 1) throw rejected(core, member);
   return { to: { serverId: server.id, memberRow: member.id }, server };
+};
+
+const checkWriting = (core: Core, server: ServerRow, channel: ChannelRow): void => {
+  const state = stateOfJson(channel.membership);
+  if (state?.archived === true) throw new SottoError('channel.archived');
+  const mutedUntil = state?.members.get(idOf<MemberId>(server.memberId))?.mutedUntil ?? 0;
+  if (mutedUntil > core.clock.now()) throw muted(channel, mutedUntil);
+  if (channel.encryption === 'passphrase' && getChannelKey(core.db, channel.id, state?.epoch ?? 0) === undefined)
+    throw new SottoError('passphrase.needed', {
+      message: `The passphrase has changed: sotto channel join '#${channel.name}' takes the new one`,
+    });
 };
 
 const notIn = ({ state, name }: ChannelRow): SottoError =>
@@ -84,8 +88,8 @@ const muted = ({ name }: ChannelRow, untilAt: number): SottoError => {
 // The last time that a Date can be: ECMAScript, time values. A moderator may write a later one, and mean for ever.
 const DATE_MS_MAX = 8.64e15;
 
-/** Throws when no file may be put there, with the reason. */
-export const checkRoomFile = (core: Core, conversation: ConversationRow): void => void placeOf(core, conversation);
+/** Throws when nothing may be put there, with the reason. */
+export const checkRoomPlace = (core: Core, conversation: ConversationRow): void => void placeOf(core, conversation);
 
 /** Throws when a file of a room is not to be fetched: one of a member whom I have not let in. */
 export const checkRoomFetch = (core: Core, { memberRow }: ConversationRow): void => {
@@ -231,7 +235,7 @@ export const deleteRoomText = async (
   const channelRow = await core.queue.call(() => {
     const row = now();
     if (row.deletedAt !== null) return undefined;
-    const { to, server } = local || !hasLeft(core, row) ? NOWHERE : placeOf(core, conversation);
+    const { to, server } = local || !hasLeft(core, row) ? NOWHERE : placeOf(core, conversation, 'erases');
     if (to !== undefined && 'channelRow' in to) {
       if (row.mine === 0 && !mayEraseAny(core, server, to.channelRow))
         throw new SottoError('event.refused', {

@@ -28,10 +28,12 @@ import { linkMember, unlinkMember } from './member-links.ts';
 import type { Context } from './methods.ts';
 import { findContact } from './names.ts';
 import { isPrefix, only, quoted } from './references.ts';
+import { conversationOfChannel } from './room-apply.ts';
 import { callsOn } from './room-calls.ts';
 import { connectionOf, createChannel, joinChannel, publishControl, rotateChannel } from './room-channels.ts';
 import { tellDecided } from './room-devices.ts';
 import { decisionOf, ensureConversation } from './room-inbox.ts';
+import { checkRoomPlace } from './room-messages.ts';
 import {
   findChannel,
   findKnownMember,
@@ -271,6 +273,7 @@ export const ROOM_HANDLERS: Handlers = {
     const role = stateOfJson(row.membership)?.members.get(idOf(serverOf(core, row).memberId))?.role;
     if (role === undefined) throw new SottoError('channel.notMember');
     if (role === 'member') throw new SottoError('event.refused', { message: 'Moderators change the topic' });
+    checkRoomPlace(core, conversationOfChannel(core, row));
     await core.queue.call(() =>
       commit(core, (changes) => {
         patchChannel(core.db, row.id, { topic });
@@ -383,7 +386,7 @@ const joinable = async (core: Core, server: ServerRow, own: readonly ChannelRow[
   if (connection?.state !== 'online') return [];
   const { channels } = await connection.request('channel.list', { all: true });
   return channels
-    .filter((one) => !own.some((row) => idOf(row.channelId) === one.id && row.state !== 'left'))
+    .filter((one) => !one.archived && !own.some((row) => idOf(row.channelId) === one.id && row.state !== 'left'))
     .map((one) => ({
       id: one.id,
       name: `#${one.name}`,
@@ -391,7 +394,7 @@ const joinable = async (core: Core, server: ServerRow, own: readonly ChannelRow[
       encryption: one.encryption,
       private: one.private,
       history: one.history,
-      state: one.invited ? 'invited' : 'joinable',
+      state: one.invited ? 'invited' : one.encryption === 'members' ? 'byInvitation' : 'joinable',
       archived: one.archived,
       keyEpoch: 0,
       notify: 'all',

@@ -97,7 +97,7 @@ export const channelObject = z.object({
   encryption: z.enum(['open', 'passphrase', 'members']),
   private: z.boolean(),
   history: z.enum(['joined', 'all']),
-  state: z.enum(['joinable', 'invited', 'joining', 'joined', 'left', 'removed', 'banned']),
+  state: z.enum(['joinable', 'byInvitation', 'invited', 'joining', 'joined', 'left', 'removed', 'banned']),
   topic: z.string().optional(),
   role: channelRole.optional(),
   archived: z.boolean(),

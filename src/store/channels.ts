@@ -107,6 +107,11 @@ export const patchChannel = (db: Database, id: number, patch: Partial<Pick<Chann
   db.patch('channels', FIELDS, id, patch);
 };
 
+/** Forgets a channel that we never were in. */
+export const removeChannel = (db: Database, id: number): void => {
+  db.run('DELETE FROM channels WHERE id = ?', id);
+};
+
 /** The channel's key of an epoch, of a passphrase channel. */
 export const getChannelKey = (
   db: Database,

@@ -92,6 +92,22 @@ test('who is kicked reads and writes nothing more, keeps what was, and may come 
   }
 });
 
+test('who is not let in holds nothing of the channel', async () => {
+  const channel = '#closed';
+  await alice.call('channel.create', { name: channel, encryption: 'members' });
+  expect(await bob.refused('channel.join', { channel })).toBe('event.refused');
+  expect(await bob.refused('channel.show', { channel })).toBe('channel.unknown');
+  expect(await bob.refused('message.list', { conversation: channel })).toBe('channel.unknown');
+  expect((await bob.call('channel.list', { all: true })).find(({ name }) => name === channel)?.state).toBe(
+    'byInvitation',
+  );
+  await alice.call('channel.invite', { channel, member: 'bob' });
+  await expect(alice.call('channel.invite', { channel, member: 'bob' })).rejects.toThrow('They are invited already');
+  await bob.call('channel.join', { channel });
+  await bob.say(channel, 'here');
+  await alice.reads(channel, 'here');
+});
+
 test('a ban keeps somebody out until it is taken back', async () => {
   const channel = '#ban';
   await gather(channel, {});
@@ -108,6 +124,7 @@ test('a ban keeps somebody out until it is taken back', async () => {
 test('who is muted reads and does not write, for a time or until it is taken back', async () => {
   const channel = '#mute';
   await gather(channel, {});
+  const slip = await bob.say(channel, 'a slip');
   await alice.call('channel.mute', { channel, member: 'bob', muted: true, until: Date.now() + 3_600_000 });
   await carol.sees('a muted bob', async () =>
     (await show(carol, channel)).members?.some(({ name, mutedUntil }) => name === 'bob' && mutedUntil !== undefined),
@@ -120,6 +137,8 @@ test('who is muted reads and does not write, for a time or until it is taken bac
   await alice.call('channel.mute', { channel, member: 'bob', muted: true, until: 9e15 });
   await bob.sees('that', async () => (await show(bob, channel)).members?.some(({ mutedUntil }) => mutedUntil === 9e15));
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
+  await bob.call('message.delete', { id: slip.id });
+  await alice.sees('no slip', async () => !(await alice.bodies(channel)).includes('a slip'));
   await alice.call('channel.mute', { channel, member: 'bob', muted: false });
   await bob.sees('the end of it', async () =>
     (await show(bob, channel)).members?.every(({ mutedUntil }) => mutedUntil === undefined),
@@ -188,11 +207,21 @@ test('who leaves is out; an archived channel is read only', async () => {
   await bob.call('channel.leave', { channel });
   expect(await stateOf(bob, channel)).toBe('left');
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.notMember');
+  const slip = await carol.say(channel, 'a slip');
+  await alice.call('channel.topic', { channel, topic: 'before' });
   await alice.say(channel, 'the last word');
   await alice.call('channel.archive', { channel });
   await carol.sees('the end', async () => (await show(carol, channel)).archived);
   expect(await carol.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.archived');
-  expect(await carol.bodies(channel)).toEqual(['the last word']);
+  expect(await alice.refused('channel.topic', { channel, topic: 'after' })).toBe('channel.archived');
+  expect((await show(alice, channel)).topic).toBe('before');
+  await carol.call('message.delete', { id: slip.id });
+  for (const guest of [alice, carol])
+    await guest.sees(
+      'it read only',
+      async () => (await guest.bodies(channel)).filter(Boolean).join() === 'the last word',
+    );
+  expect((await bob.call('channel.list', { all: true })).map(({ name }) => name)).not.toContain(channel);
 });
 
 test('a changed passphrase is asked of everybody, and who was kicked may read until then', async () => {
@@ -207,6 +236,7 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   expect((await show(alice, channel)).mayStillRead).toEqual(['bob']);
   await bob.sees('the removal', async () => (await stateOf(bob, channel)) === 'removed');
   await bob.call('channel.join', { channel, passphrase: old });
+  expect(await bob.refused('channel.show', { channel })).toBe('channel.unknown');
   await alice.sees('bob again', async () => (await show(alice, channel)).mayStillRead === undefined);
 
   await alice.user.ok('channel', 'rotate', channel, '--passphrase-fd', '0', { input: `${fresh}\n` });
