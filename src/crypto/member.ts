@@ -86,10 +86,13 @@ export const makeDevice = (
 };
 
 /** The device that a certificate is of, nothing of it verified. Throws ProtocolError `certificate.invalid` for another size. */
-export const certifiedDevice = (bytes: Uint8Array): DeviceId => {
+export const certifiedDevice = (
+  bytes: Uint8Array<ArrayBuffer>,
+): { readonly device: DeviceId; readonly signingKey: Bytes } => {
   if (bytes.length !== DEVICE_CERTIFICATE_BYTES) throw invalid('size');
   const at = LABEL.certificate.length + 2 * SIZES.key;
-  return deviceIdOf(bytes.subarray(at, at + SIZES.key));
+  const signingKey = bytes.subarray(at, at + SIZES.key);
+  return { device: deviceIdOf(signingKey), signingKey };
 };
 
 /**

@@ -65,23 +65,27 @@ export const login = async (
   peer.state = { phase: 'spent' };
   const { changes } = context.standings;
   const shown = bytesOf(params.certificate);
-  const kept = await keptDevice(context, shown);
-  const certificate = kept ?? readDeviceCertificate(shown, context.serverKey);
+  const { device, signingKey } = certifiedDevice(shown);
+  const kept = await context.store.getCertified(device, shown);
+  if (kept !== undefined && kept.revokedAt !== null) throw new SottoError('login.refused');
+  // To check a certificate anew takes 7 ms.
+  const isKnown = kept?.isSame === true;
+  const certificate = isKnown ? kept : readDeviceCertificate(shown, context.serverKey);
   const proven = verifyLogin(
-    certificate.signingKey,
+    signingKey,
     { ...greeted, serverId: context.serverKey, binding: peer.binding() },
     bytesOf(params.proof),
   );
   if (!proven) throw new SottoError('login.refused');
   if ('device' in certificate) await takeNew(context, peer, certificate, params);
   const member = await context.standings.member(certificate.member);
-  const isAsRead = kept !== undefined && context.standings.changes === changes;
-  const device = isAsRead ? kept : await context.store.getDevice(certifiedDevice(shown));
-  if (member === undefined || device === undefined) throw new Error('a member who was made is there');
+  const isAsRead = isKnown && context.standings.changes === changes;
+  const now = isAsRead ? kept : await context.store.getCertified(device, shown);
+  if (member === undefined || now === undefined) throw new Error('a member who was made is there');
   // What ended meanwhile has found nobody to disconnect.
   if (member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
-  if (device.revokedAt !== null || !peer.isOpen) throw new SottoError('login.refused');
-  peer.state = { phase: 'in', member: member.id, device: device.id, endsItself: false };
+  if (now.revokedAt !== null || !peer.isOpen) throw new SottoError('login.refused');
+  peer.state = { phase: 'in', member: member.id, device, endsItself: false };
   peer.prove();
   const peers = context.online.get(member.id) ?? new Set();
   makeRoom(peers, device.id);
@@ -90,9 +94,9 @@ export const login = async (
   const inbox = await headObject(context, member.id as string as ChannelId);
   return {
     member: memberObject(member),
-    device: device.id,
+    device,
     inbox,
-    oneTimeKeys: await context.store.countPrekeys(device.id),
+    oneTimeKeys: await context.store.countPrekeys(device),
   };
 };
 
@@ -123,13 +127,6 @@ export const memberObject = (row: MemberRow) => ({
   joinedAt: row.joinedAt,
   banned: row.banned,
 });
-
-/** The row of a certificate that is kept, byte by byte: to check one anew takes 7 ms. Throws `login.refused` when it was revoked. */
-const keptDevice = async ({ store }: ServerContext, certificate: Uint8Array): Promise<DeviceRow | undefined> => {
-  const row = await store.getDevice(certifiedDevice(certificate));
-  if (row !== undefined && row.revokedAt !== null) throw new SottoError('login.refused');
-  return row !== undefined && Buffer.compare(row.certificate, certificate) === 0 ? row : undefined;
-};
 
 // A device that nobody knows yet, or whose certificate is another now.
 const takeNew = async (

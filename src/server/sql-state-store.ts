@@ -14,6 +14,7 @@ import {
   READ_MARKER,
   SECOND_FACTOR,
   SERVER,
+  type ServerRow,
   UPLOAD,
 } from './rows.ts';
 import type { Sql } from './sql.ts';
@@ -60,14 +61,21 @@ const changed = async (sql: Sql, text: string, ...values: readonly SqlValue[]): 
 const FIRST = '00';
 const after = (key: string | undefined): SqlValue => idBytes(key ?? FIRST);
 
-const serverVerbs = (sql: Sql): Verbs<'getServer' | 'putServer'> => ({
-  getServer: async () => {
-    const server = await one(sql, SERVER, SERVER.select('WHERE id = 1'));
-    if (server === undefined) throw new Error('a server has its row from the beginning');
-    return server;
-  },
-  putServer: async (set) => void (await sql.run(SERVER.update(set, 'id = 1'))),
-});
+// Every greeting tells of it, and nobody changes it but through here.
+const serverVerbs = (sql: Sql): Verbs<'getServer' | 'putServer'> => {
+  let known: ServerRow | undefined;
+  return {
+    getServer: async () => {
+      known ??= await one(sql, SERVER, SERVER.select('WHERE id = 1'));
+      if (known === undefined) throw new Error('a server has its row from the beginning');
+      return known;
+    },
+    putServer: async (set) => {
+      await sql.run(SERVER.update(set, 'id = 1'));
+      known = undefined;
+    },
+  };
+};
 
 const memberVerbs = (
   sql: Sql,
@@ -80,6 +88,7 @@ const memberVerbs = (
   | 'listErasedWithBelongings'
   | 'listInboxesOfBefore'
   | 'getDevice'
+  | 'getCertified'
   | 'listDevices'
 > => ({
   getMember: (id) => one(sql, MEMBER, MEMBER.select('WHERE id = ?', idBytes(id))),
@@ -120,6 +129,15 @@ const memberVerbs = (
     return rows.map(({ id }) => idOf<MemberId>(id as Uint8Array));
   },
   getDevice: (id) => one(sql, DEVICE, DEVICE.select('WHERE id = ?', idBytes(id))),
+  getCertified: async (id, certificate) => {
+    const [raw] = await sql.all({
+      sql: 'SELECT member, revoked_at, CASE WHEN certificate = ? THEN 1 ELSE 0 END AS is_same FROM device WHERE id = ?',
+      values: [certificate, idBytes(id)],
+    });
+    if (raw === undefined) return undefined;
+    const revokedAt = raw.revoked_at === null ? null : Number(raw.revoked_at);
+    return { member: idOf(raw.member as Uint8Array), revokedAt, isSame: Number(raw.is_same) === 1 };
+  },
   listDevices: (member) => many(sql, DEVICE, DEVICE.select('WHERE member = ? ORDER BY serial', idBytes(member))),
 });
 

@@ -37,6 +37,9 @@ export type AuditFilter = {
   readonly limit: number;
 };
 
+/** Whose a device is, and whether it still is one. */
+export type Certified = Pick<DeviceRow, 'member' | 'revokedAt'> & { readonly isSame: boolean };
+
 /**
  * One verb per statement: `get` gives a row or undefined, `list` pages in order of their keys (`after`: the last key seen,
  * undefined for the first page), `put` adds or replaces, `take` gives something to one caller only, `remove` is idempotent,
@@ -59,6 +62,8 @@ export interface StateStore {
   listInboxesOfBefore(at: Millis, limit: number): Promise<readonly MemberId[]>;
 
   getDevice(id: DeviceId): Promise<DeviceRow | undefined>;
+  /** What a log-in needs of a device, without its bytes; `isSame`: the certificate is the one that is kept, byte by byte. */
+  getCertified(id: DeviceId, certificate: Uint8Array<ArrayBuffer>): Promise<Certified | undefined>;
   /** Revoked ones too, by serial. */
   listDevices(member: MemberId): Promise<readonly DeviceRow[]>;
 

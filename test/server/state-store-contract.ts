@@ -100,7 +100,16 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
         [deviceId(1), made.clock.now()],
         [deviceId(4), null],
       ]);
-      expect(await state.getDevice(deviceId(4))).toEqual(deviceRow(4, { serial: 6 }));
+      const row = deviceRow(4, { serial: 6 });
+      expect(await state.getDevice(deviceId(4))).toEqual(row);
+      const isSame = async (n: number, certificate: Uint8Array<ArrayBuffer>) =>
+        (await state.getCertified(deviceId(n), certificate))?.isSame;
+      expect(await state.getCertified(deviceId(4), row.certificate)).toEqual({
+        ...{ member: row.member, revokedAt: null },
+        isSame: true,
+      });
+      expect([await isSame(4, bytesOf('other')), await isSame(99, row.certificate)]).toEqual([false, undefined]);
+      expect(await state.getCertified(deviceId(1), bytesOf('other'))).toMatchObject({ revokedAt: made.clock.now() });
       expect(await state.countPrekeys(deviceId(1))).toEqual({ ec: 0, kyber: 0 });
     });
 

@@ -58,6 +58,8 @@ export type Costs = {
   readonly rssBeforeKib: number;
   readonly rssKib: number;
   readonly idleCpu: number;
+  /** The run before it, on a server that was just started. */
+  readonly first?: Costs;
 };
 
 /** Options of load.c, by their names without `--`. */
