@@ -1,7 +1,7 @@
 // The handshake Noise_XX_25519_ChaChaPoly_SHA256 and the ciphers it ends in; bytes in, bytes out, no I/O.
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { ProtocolError } from '../protocol/errors.ts';
-import { type Bytes, seal, sealBehind, sha256, unseal, x25519, x25519Public } from './primitives.ts';
+import { type Bytes, seal, sealParts, sha256, unseal, x25519, x25519Public } from './primitives.ts';
 
 const NAME = Buffer.from('Noise_XX_25519_ChaChaPoly_SHA256');
 const KEY_BYTES = 32;
@@ -22,9 +22,9 @@ export class CipherState {
     return seal(this.#key, this.#nonce(), plaintext, aad);
   }
 
-  /** The next message of these parts, one after another, with `front` in the clear before it. */
-  encryptBehind(front: Uint8Array, parts: readonly Uint8Array[]): Bytes {
-    return sealBehind(front, this.#key, this.#nonce(), parts);
+  /** The next message of these parts, one after another, in pieces. */
+  encryptParts(parts: readonly Uint8Array[]): Uint8Array[] {
+    return sealParts(this.#key, this.#nonce(), parts);
   }
 
   /** The next message; undefined when it is not authentic. */

@@ -65,30 +65,33 @@ export const seal = (
   nonce: Uint8Array,
   plaintext: Uint8Array,
   aad: Uint8Array = new Uint8Array(),
-): Bytes => sealBehind(new Uint8Array(), key, nonce, [plaintext], aad);
+): Bytes => joined(sealParts(key, nonce, [plaintext], aad));
 
-/** `front` as it is, then what `seal` gives of the parts one after another: large parts are not copied together first. */
-export const sealBehind = (
-  front: Uint8Array,
+/** What `seal` gives of the parts one after another, in pieces: large ones are copied together neither before nor after. */
+export const sealParts = (
   key: Uint8Array | KeyObject,
   nonce: Uint8Array,
   parts: readonly Uint8Array[],
   aad: Uint8Array = new Uint8Array(),
-): Bytes => {
-  const size = parts.reduce((sum, part) => sum + part.length, 0);
+): Uint8Array[] => {
   const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES });
-  cipher.setAAD(aad, { plaintextLength: size });
-  const sealed = new Uint8Array(front.length + size + TAG_BYTES);
-  sealed.set(front);
-  let at = front.length;
-  for (const part of parts) {
-    sealed.set(cipher.update(part), at);
-    at += part.length;
-  }
+  cipher.setAAD(aad, { plaintextLength: parts.reduce((sum, part) => sum + part.length, 0) });
+  const sealed: Uint8Array[] = parts.map((part) => cipher.update(part));
   // A stream cipher keeps nothing back.
   cipher.final();
-  sealed.set(cipher.getAuthTag(), at);
+  sealed.push(cipher.getAuthTag());
   return sealed;
+};
+
+/** The parts in one piece. */
+export const joined = (parts: readonly Uint8Array[]): Bytes => {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 };
 
 /** The plaintext of `seal`, or undefined when key, nonce, data or AAD do not fit. */

@@ -1,5 +1,6 @@
 // Frames to padded, encrypted records and back: what an outsider sees is a number of 480-byte cells.
 import type { CipherState } from '../crypto/noise.ts';
+import { joined } from '../crypto/primitives.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { FRAME_BYTES_MAX, LINK_CELL_BYTES } from '../protocol/limits.ts';
 
@@ -10,14 +11,15 @@ const CONTENT_BYTES_MAX = CELLS_MAX * LINK_CELL_BYTES - OVERHEAD_BYTES;
 
 /**
  * Packs frames into as few records as they need, in order. A record is u16 length ‖ ciphertext, its plaintext
- * (u16 length ‖ frame)* ‖ zeros, the whole a multiple of 480 bytes. Frames are at most FRAME_BYTES_MAX.
+ * (u16 length ‖ frame)* ‖ zeros, the whole a multiple of 480 bytes. Frames are at most FRAME_BYTES_MAX. Gives
+ * pieces of the stream, in order.
  */
 export const encodeRecords = (cipher: CipherState, frames: readonly Uint8Array[]): Uint8Array[] => {
-  const records: Uint8Array[] = [];
+  const pieces: Uint8Array[] = [];
   let content: Uint8Array[] = [];
   let size = 0;
   const flush = (): void => {
-    if (size > 0) records.push(encodeRecord(cipher, content, size));
+    if (size > 0) pieces.push(...encodeRecord(cipher, content, size));
     content = [];
     size = 0;
   };
@@ -27,14 +29,17 @@ export const encodeRecords = (cipher: CipherState, frames: readonly Uint8Array[]
     size += LENGTH_BYTES + frame.length;
   }
   flush();
-  return records;
+  return pieces;
 };
 
-const encodeRecord = (cipher: CipherState, content: readonly Uint8Array[], size: number): Uint8Array => {
+const encodeRecord = (cipher: CipherState, content: readonly Uint8Array[], size: number): Uint8Array[] => {
   const bytes = Math.ceil((size + OVERHEAD_BYTES) / LINK_CELL_BYTES) * LINK_CELL_BYTES;
   const padding = ZEROS.subarray(0, bytes - OVERHEAD_BYTES - size);
-  return cipher.encryptBehind(u16(bytes - LENGTH_BYTES), [...content, padding]);
+  const pieces = [u16(bytes - LENGTH_BYTES), ...cipher.encryptParts([...content, padding])];
+  return bytes > JOINED_BYTES_MAX ? pieces : [joined(pieces)];
 };
+// A small record is one piece; of a large one no copy is made, as garbage of its size is dear.
+const JOINED_BYTES_MAX = 4096;
 const ZEROS = new Uint8Array(LINK_CELL_BYTES);
 
 /** The frames in one record's ciphertext, parts of one array. Throws ProtocolError `frame.invalid` or `frame.tooLarge`. */
