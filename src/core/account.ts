@@ -32,6 +32,7 @@ import { notifyOf, serverObject } from './room-objects.ts';
 import { Rooms } from './rooms.ts';
 import { settingOf } from './settings.ts';
 import { Waits } from './waits.ts';
+import { WalKeeper } from './wal-keeper.ts';
 
 export type AccountOptions = {
   /** What this machine calls the account. */
@@ -69,6 +70,7 @@ export class Account implements AsyncDisposable {
   readonly #core: Core;
   readonly #name: string;
   readonly #expiry: Expiry;
+  readonly #walKeeper: WalKeeper;
   readonly #waits: Waits;
   readonly #files: Files;
   readonly #rooms: Rooms;
@@ -108,6 +110,7 @@ export class Account implements AsyncDisposable {
     };
     this.events = new Events(() => this.#core, eventRange(options.db).last);
     this.#expiry = new Expiry(this.#core);
+    this.#walKeeper = new WalKeeper(this.#core);
     this.#files = new Files(this.#core);
   }
 
@@ -184,6 +187,7 @@ export class Account implements AsyncDisposable {
   /** Ends links, the network and the timers, and finishes what is queued. The database stays open: its owner closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#expiry[Symbol.dispose]();
+    this.#walKeeper[Symbol.dispose]();
     this.#cancelRetry?.();
     await this.#core.network[Symbol.asyncDispose]();
     for (const contactId of this.#core.peers.keys()) unlink(this.#core, contactId, 'closing');
@@ -209,7 +213,8 @@ export class Account implements AsyncDisposable {
   #committed(changes: Changes): void {
     if (changes.events > 0) this.events.committed();
     if (changes.expiry) this.#expiry.schedule();
-    if (changes.erased) this.#expiry.erased();
+    this.#walKeeper.committed();
+    if (changes.erased) this.#walKeeper.erased();
     for (const [row, fileId] of changes.endedFiles) this.#files.ended(row, fileId);
     for (const [contactId, reason] of changes.unlink) {
       unlink(this.#core, contactId, reason);

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { WAL_COMMITS_MIN, WAL_QUIET_MS } from '../protocol/limits.ts';
 import { openDatabase } from '../sqlite/open.ts';
 import { codeOf } from '../testing/code.ts';
 import { KEY, type Person, World } from '../testing/people.ts';
@@ -60,6 +61,21 @@ describe('two people', () => {
     }
     await world.settle(60_000);
     expect(sizeOfLog()).toBe(0);
+  });
+
+  test('what was committed is moved out of the write-ahead log in a quiet moment, once it is much', async () => {
+    const moved = () => statSync(join(world.dir, 'alice', 'db'), { bigint: true }).mtimeNs;
+    alice.db.truncateWal();
+    const before = moved();
+    for (let i = 0; i < WAL_COMMITS_MIN / 4; i++)
+      await alice.call('conversation.draft', { conversation: 'bob', text: `${i}` });
+    await world.settle(10 * WAL_QUIET_MS);
+    expect(moved()).toBe(before);
+    for (let i = 0; i < WAL_COMMITS_MIN; i++)
+      await alice.call('conversation.draft', { conversation: 'bob', text: `${i}` });
+    expect(moved()).toBe(before);
+    await world.settle(10 * WAL_QUIET_MS);
+    expect(moved()).toBeGreaterThan(before);
   });
 
   test('reply, edit, react, pin and delete reach the other side', async () => {

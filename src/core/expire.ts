@@ -1,8 +1,7 @@
-// What ends by the clock: messages, outbox rows, open requests, old events and frame ids; and the WAL after an erasure.
+// What ends by the clock: messages, outbox rows, open requests, old events and frame ids.
 import type { Cancel } from '../ports.ts';
 import { idOf } from '../protocol/ids.ts';
 import {
-  ERASURE_WAL_MS_MAX,
   EVENTS_KEPT_MAX,
   EVENTS_KEPT_MS,
   FRAME_IDS_KEPT_MS,
@@ -33,7 +32,6 @@ export class Expiry implements Disposable {
   readonly #core: Core;
   #cancelNext: Cancel = () => {};
   #cancelSweep: Cancel = () => {};
-  #cancelErase: Cancel | undefined;
 
   constructor(core: Core) {
     this.#core = core;
@@ -56,25 +54,9 @@ export class Expiry implements Disposable {
     );
   }
 
-  /** Something was erased: within a minute the WAL holds none of it, or as soon as nobody reads it any more. */
-  erased(): void {
-    this.#cancelErase ??= this.#core.clock.after(Math.min(ERASURE_WAL_MS_MAX, 5_000), () =>
-      this.#core.queue.post(() => {
-        this.#cancelErase = undefined;
-        let done = false;
-        try {
-          done = this.#core.db.truncateWal();
-        } finally {
-          if (!done) this.erased();
-        }
-      }),
-    );
-  }
-
   [Symbol.dispose](): void {
     this.#cancelNext();
     this.#cancelSweep();
-    this.#cancelErase?.();
   }
 
   #sweepLater(): void {

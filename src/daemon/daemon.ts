@@ -13,6 +13,7 @@ import { ID_BYTES } from '../protocol/ids.ts';
 import { type Greeting, type Method, type Params, type Result, RPC_VERSION } from '../protocol/rpc.ts';
 import type { Status } from '../protocol/rpc-objects.ts';
 import { takeLock } from '../sqlite/lock.ts';
+import { makeLogRoom } from '../sqlite/log-room.ts';
 import type { Database } from '../sqlite/open.ts';
 import { getSelf, isAtPlace, putInstallId, putPlace } from '../store/self.ts';
 import {
@@ -345,6 +346,7 @@ export class Daemon {
     const db = openAccountDatabase(paths, key);
     let account: Account | undefined;
     try {
+      makeLogRoom(paths.database);
       const place = placeOf(paths);
       const isHome = isAtPlace(db, place);
       if (!isHome) putInstallId(db, systemRandom.bytes(ID_BYTES));

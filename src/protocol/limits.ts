@@ -173,7 +173,12 @@ export const BACKUP_CHUNK_BYTES = 64 * KIB;
 export const CHECK_MS_MAX = 1 * HOUR;
 export const CHECK_OUTPUT_BYTES_MAX = 64 * KIB;
 export const DISK_RETRY_MS = 10 * SECOND;
-export const ERASURE_WAL_MS_MAX = 1 * MINUTE;
+/** So many commits in the write-ahead log of an account are moved into the database once it is quiet: nothing was committed for so long. */
+export const WAL_COMMITS_MIN = 32;
+export const WAL_QUIET_MS = 1 * SECOND;
+/** Room that an account's write-ahead log has from the start, about as much as SQLite lets it take; and what the disk has free then. */
+export const WAL_ROOM_BYTES = 4 * MIB + 128 * KIB;
+export const WAL_ROOM_FREE_BYTES_MIN = 256 * MIB;
 
 // rooms: events and channels
 /** The JSON of an event, so that it fits into the largest bucket with its header and signature. */
@@ -272,7 +277,7 @@ export const COMMIT_MS = 5;
 export const LOG_WAIT_MS_MAX = 5 * SECOND;
 export const LOG_RETRY_MS_MIN = 50;
 export const LOG_RETRY_MS_MAX = 1 * SECOND;
-/** How soon after an erasure the write-ahead log holds nothing of it; within ERASURE_WAL_MS_MAX. */
+/** How soon after an erasure the write-ahead log holds nothing of it. */
 export const ERASURE_WAL_MS = 5 * SECOND;
 /** Rows of members and memberships that a server keeps in memory. */
 export const STANDINGS_MAX = 100_000;

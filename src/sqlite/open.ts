@@ -116,6 +116,11 @@ export class Database implements Disposable {
     return this.get<{ busy: number }>('PRAGMA wal_checkpoint(TRUNCATE)')?.busy === 0;
   }
 
+  /** Moves what it can from the write-ahead log into the file, without waiting for anybody: the log begins anew after that. */
+  moveWal(): void {
+    this.get('PRAGMA wal_checkpoint(PASSIVE)');
+  }
+
   /** Writes a whole copy, under the same key, into a file that must not exist. Throws `disk.*`. */
   copyTo(path: string): void {
     this.run('VACUUM INTO ?', path);

@@ -1,8 +1,10 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SottoError } from '../protocol/errors.ts';
+import { WAL_ROOM_BYTES } from '../protocol/limits.ts';
+import { makeLogRoom } from '../sqlite/log-room.ts';
 import { type Database, openDatabase } from '../sqlite/open.ts';
 import { checkDatabase } from './check.ts';
 import { getContactByAddress, getContactByName, patchContact, putContact, removeContact } from './contacts.ts';
@@ -133,6 +135,25 @@ describe('the store', () => {
     ).toThrow('crash');
     expect(listMessagesBefore(db, conversationId, 1e9, 10)).toEqual([]);
     expect(hits('lost')).toBe(0);
+  });
+
+  test('a log with room behind it holds what was committed before and after, also as a kill leaves it, and is emptied whole', () => {
+    const log = () => statSync(join(dir, 'db-wal')).size;
+    say(1, 'before');
+    expect(log()).toBeLessThan(WAL_ROOM_BYTES);
+    makeLogRoom(join(dir, 'db'));
+    expect(log()).toBeGreaterThanOrEqual(WAL_ROOM_BYTES);
+    say(2, 'after');
+    for (const end of ['', '-wal']) cpSync(join(dir, `db${end}`), join(dir, `killed${end}`));
+    {
+      using killed = openDatabase(join(dir, 'killed'), new Uint8Array(32).fill(7));
+      expect(listMessagesBefore(killed, conversationId, 9, 9).map(({ body }) => body)).toEqual(['before', 'after']);
+      expect(killed.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
+    }
+    expect(db.truncateWal()).toBe(true);
+    expect(log()).toBe(0);
+    say(3, 'last');
+    expect(db.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
   });
 
   test('what is read from memory is what the table holds: after each kind of writing, and after one that was taken back', () => {
