@@ -88,7 +88,7 @@ export const login = async (
   peer.state = { phase: 'in', member: member.id, device, endsItself: false };
   peer.prove();
   const peers = context.online.get(member.id) ?? new Set();
-  makeRoom(peers, device.id);
+  makeRoom(peers, device);
   context.online.set(member.id, peers.add(peer));
   context.presence.came(peer, member.id);
   const inbox = await headObject(context, member.id as string as ChannelId);
