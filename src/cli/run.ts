@@ -60,8 +60,6 @@ export const runCli = async (program: Program): Promise<number> => {
     return 0;
   } catch (error) {
     out.settle();
-    // What is still read from a pipe that stays open keeps nobody.
-    if (error === INTERRUPTED) process.stdin.destroy();
     if (error === INTERRUPTED) return 130;
     // As by the signal that ends programs whose reader has seen enough.
     if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return 141;
@@ -105,14 +103,22 @@ const runCommand = async (
   const late = () => reject(new SottoError('wait.timeout', { message: 'It was not done in time' }));
   const timer =
     timeoutMs === undefined || command.waits === true ? undefined : setTimeout(late, Math.min(timeoutMs, TIMER_MS_MAX));
+  const running = command.run(context);
   try {
-    await Promise.race([command.run(context), ended]);
+    await Promise.race([running, ended]);
+  } catch (error) {
+    // What is still read from a pipe that stays open keeps nobody.
+    if (error === INTERRUPTED) process.stdin.destroy();
+    throw error;
   } finally {
     clearTimeout(timer);
     for (const client of clients) client.close();
+    // Its calls end now: it takes away what it has half written.
+    await Promise.race([running.catch(() => {}), new Promise((over) => setTimeout(over, TIDY_MS_MAX))]);
   }
 };
 
+const TIDY_MS_MAX = 1_000;
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
 type Running = { readonly out: Output; readonly clients: RpcClient[]; readonly interrupted: Promise<void> };
