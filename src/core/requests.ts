@@ -162,7 +162,7 @@ export const onNoRequest = (core: Core, contact: ContactRow): void => {
 
 /** A name that no contact has and everybody can type: what others call themselves, or that with a number behind it. */
 export const freeName = (core: Core, wanted: string, exceptId?: number): string => {
-  const base = safeName(wanted);
+  const base = safeName(safeName(wanted).replace(/^[#@]+/, ''));
   for (let n = 1; ; n++) {
     const name = n === 1 ? base : `${safeName(base.slice(0, NAME_CHARS_MAX - 5))}-${n}`;
     const holder = getContactByName(core.db, name);
@@ -170,8 +170,13 @@ export const freeName = (core: Core, wanted: string, exceptId?: number): string 
   }
 };
 
-/** Throws `name.taken` when another contact has the name. */
+/** Throws `name.taken` when another contact has the name, and `nickname.invalid` for one that means or looks like something else. */
 export const refuseTaken = (core: Core, name: string, exceptId: number | undefined): void => {
+  if (/^[#@]/.test(name) || safeName(name) !== name.normalize('NFC'))
+    throw new SottoError('nickname.invalid', {
+      message:
+        'The name of a contact begins with neither # nor @, and has no spaces at its ends and nothing that does not show',
+    });
   const holder = getContactByName(core.db, name);
   if (holder !== undefined && holder.id !== exceptId)
     throw new SottoError('name.taken', { message: `Another contact is called ${name} already` });

@@ -1,6 +1,6 @@
 // The file config.toml: Tor, and the log level. A file with a mistake is refused whole.
 import { existsSync, readFileSync } from 'node:fs';
-import { parse } from 'smol-toml';
+import { parse, TomlError } from 'smol-toml';
 import { z } from 'zod';
 import { readNetworkFile, type TorConfig, TorSection } from '../net/tor-config.ts';
 import { SottoError } from '../protocol/errors.ts';
@@ -22,8 +22,9 @@ export const readConfig = (path: string): Config => {
   try {
     raw = parse(readFileSync(path, 'utf8'));
   } catch (error) {
+    const place = error instanceof TomlError ? `${path}, line ${error.line}` : path;
     throw new SottoError('config.invalid', {
-      message: `${path}: ${error instanceof Error ? error.message.split('\n')[0] : 'not TOML'}`,
+      message: `${place}: ${error instanceof Error ? error.message.split('\n')[0] : 'not TOML'}`,
     });
   }
   const config = Schema.safeParse(raw);

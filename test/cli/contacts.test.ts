@@ -139,6 +139,8 @@ describe('a contact', () => {
       ['carol', 'name.taken'],
       [' ', 'nickname.invalid'],
       ['\u200b\u202e', 'nickname.invalid'],
+      ['#ops', 'nickname.invalid'],
+      ['carol ', 'nickname.invalid'],
       ['two\nlines', 'nickname.invalid'],
       ['x'.repeat(65), 'params.invalid'],
     ] as const)
