@@ -94,11 +94,12 @@ const runCommand = async (
   { out, broken }: Outcome,
 ): Promise<void> => {
   const clients: RpcClient[] = [];
+  const over = new AbortController();
   const { promise: ended, reject } = Promise.withResolvers<never>();
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(INTERRUPTED));
   broken.catch(reject);
   const interrupted = ended.catch(() => {});
-  const context = contextOf(program, command, parsed, { out, clients, interrupted });
+  const context = contextOf(program, command, parsed, { out, clients, over: over.signal, interrupted });
   const timeoutMs = context.flags.duration('timeout');
   const late = () => reject(new SottoError('wait.timeout', { message: 'It was not done in time' }));
   const timer =
@@ -112,6 +113,7 @@ const runCommand = async (
     throw error;
   } finally {
     clearTimeout(timer);
+    over.abort();
     for (const client of clients) client.close();
     // Its calls end now: it takes away what it has half written.
     await Promise.race([running.catch(() => {}), new Promise((over) => setTimeout(over, TIDY_MS_MAX))]);
@@ -121,13 +123,19 @@ const runCommand = async (
 const TIDY_MS_MAX = 1_000;
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
-type Running = { readonly out: Output; readonly clients: RpcClient[]; readonly interrupted: Promise<void> };
+type Running = {
+  readonly out: Output;
+  readonly clients: RpcClient[];
+  /** Aborted once the command is over: it gets no daemon any more. */
+  readonly over: AbortSignal;
+  readonly interrupted: Promise<void>;
+};
 
 const contextOf = (
   program: Program,
   command: Command,
   parsed: Parsed,
-  { out, clients, interrupted }: Running,
+  { out, clients, over, interrupted }: Running,
 ): CommandContext => {
   const { environment, version, self } = program;
   const flags = flagsOf(parsed, command);
@@ -156,6 +164,7 @@ const contextOf = (
     const client = await (start
       ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]], starting })
       : RpcClient.open(account.socket));
+    if (over.aborted) client.close();
     client.onCall = (method) => out.explain(`calling ${method}`);
     clients.push(client);
     if (options.unlock !== false && !client.greeting.exists) throw noAccount(name, places);

@@ -166,6 +166,7 @@ describe('a command', () => {
     const pid = await alice.pid();
     process.kill(pid, 'SIGSTOP');
     const late = await alice.run('status', '--timeout', '200ms');
+    expect(late.out).toBe('');
     process.kill(pid, 'SIGCONT');
     expect(late.error).toMatchObject({ code: 'wait.timeout', exit: 5 });
   });
