@@ -7,6 +7,13 @@ import { type Guest, House } from './house.ts';
 
 /** Begins everything that is said in a conversation, of each kind; nobody knows it but the test and the accounts. */
 const MARKS = { members: mark(), passphrase: mark(), direct: mark(), open: mark() };
+/** What is put to a message there: nothing else is likely to hold these. */
+const REACTIONS: Record<string, string> = {
+  [MARKS.members]: '👩🏻‍❤️‍💋‍👨🏼',
+  [MARKS.passphrase]: '👩🏻‍❤️‍💋‍👨🏽',
+  [MARKS.direct]: '👩🏻‍❤️‍💋‍👨🏾',
+  [MARKS.open]: '👩🏻‍❤️‍💋‍👨🏿',
+};
 const CHUNK = 4 * 1024 * 1024;
 const FORMS = ['utf8', 'utf16le'] as const;
 
@@ -24,6 +31,7 @@ const wordsIn = (bytes: Buffer): string[] =>
         const rest = bytes.toString(form, at + needle.length, at + needle.length + 2 * 16);
         found.push(`${name} ${/^-[a-z]{1,8}/.exec(rest)?.[0] ?? ''}`);
       }
+      if (bytes.includes(Buffer.from(REACTIONS[text] ?? '', form))) found.push(`${name} -react`);
       return found;
     }),
   );
@@ -49,7 +57,7 @@ const wordsInMemory = (pid: number): { words: Set<string>; bytes: number } => {
         at += size;
         const part = Buffer.concat([tail, chunk.subarray(0, size)]);
         for (const word of wordsIn(part)) words.add(word);
-        tail = Buffer.from(part.subarray(-4 * MARKS.open.length));
+        tail = Buffer.from(part.subarray(-8 * MARKS.open.length));
       }
     }
   } finally {
@@ -83,7 +91,7 @@ const talk = async (from: Guest, to: Guest, [mine, theirs]: readonly [string, st
   const first = await from.say(mine, word('body'));
   const { id } = await to.reads(theirs, word('body'));
   await to.say(theirs, word('reply'), { replyTo: id });
-  await to.call('message.react', { id, emoji: `${begin}-react` });
+  await to.call('message.react', { id, emoji: REACTIONS[begin] ?? '' });
   await from.call('message.edit', { id: first.id, text: word('edit') });
   await to.reads(theirs, word('edit'));
   await from.sees('a reaction', async () => (await from.call('message.show', { id: first.id })).reactions.length > 0);
