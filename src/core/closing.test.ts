@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { World } from '../testing/people.ts';
 
 test('what is under way when the account closes ends with one error, and nothing of it goes on', async () => {
@@ -10,7 +10,7 @@ test('what is under way when the account closes ends with one error, and nothing
   await world.befriend(alice, bob);
   await bob.close();
   const path = join(world.dir, 'large');
-  writeFileSync(path, new Uint8Array(1024));
+  writeFileSync(path, new Uint8Array(16 * 1024 * 1024));
   const waits = alice.call('message.send', {
     conversation: 'bob',
     text: 'later',
@@ -21,6 +21,7 @@ test('what is under way when the account closes ends with one error, and nothing
   const sends = alice.call('file.send', { conversation: 'bob', path });
   const locked = { code: 'account.locked' };
   const ended = Promise.all([expect(waits).rejects.toMatchObject(locked), expect(sends).rejects.toMatchObject(locked)]);
+  await vi.waitUntil(async () => (await alice.call('file.list', {})).length === 1);
   const { id } = await alice.call('file.open', { conversation: 'bob', name: 'spooled' });
   const data = Buffer.alloc(100_000).toString('base64');
   const queued = expect(alice.call('file.write', { id, data })).resolves.toEqual({ sizeBytes: 100_000 });

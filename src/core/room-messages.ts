@@ -34,7 +34,7 @@ import { type Changes, type Core, commit } from './core.ts';
 import { endFile, eraseFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
 import { conversationOf, findConversation, findMessage } from './names.ts';
-import { publishControl, serverLeft } from './room-channels.ts';
+import { publishControl, serverLeft } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
 import { enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { markReadUpTo } from './room-read.ts';

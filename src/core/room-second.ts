@@ -3,8 +3,8 @@ import { expectedError, SottoError } from '../protocol/errors.ts';
 import { TOTP_STEP_MS } from '../protocol/limits.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
 import type { Core } from './core.ts';
-import { connectionOf } from './room-channels.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { connectionOf } from './room-control.ts';
 import { findServer } from './room-names.ts';
 
 const SECRET_BYTES = 20;

@@ -1,0 +1,186 @@
+// How this device signs a control event and has it published, on a state that may change meanwhile.
+import { type ChannelState, judgeControl } from '../crypto/channel-state.ts';
+import { type EventHeader, headOf, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
+import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
+import { STALE_TRIES_MAX } from '../protocol/limits.ts';
+import type { Control } from '../protocol/room-content.ts';
+import { EVENT } from '../protocol/server-frames.ts';
+import { type ChannelRow, getChannel, patchChannel } from '../store/channels.ts';
+import { getServer, type ServerRow } from '../store/servers.ts';
+import { stateOfJson } from './channel-json.ts';
+import { type Core, commit } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { ourView } from './room-doubts.ts';
+import { newEventId } from './room-outbox.ts';
+
+const REACH_MS_MAX = 15_000;
+
+/**
+ * The connection of a server, waited for a while when it is being dialled, and dialled at once when it waits for its next
+ * try. Throws `server.unreachable`, or what stands in the way.
+ */
+export const connectionOf = async (
+  core: Core,
+  server: ServerRow,
+  timeoutMs = REACH_MS_MAX,
+): Promise<RoomConnection> => {
+  if (server.state === 'banned') throw new SottoError('server.banned');
+  if (server.state === 'left') throw serverLeft(server);
+  const connection = core.rooms.connect(server.id);
+  if (connection.state === 'off' || connection.state === 'waiting') connection.start();
+  await core.waits.until(() => connection.state !== 'dialling', timeoutMs);
+  void connection.client;
+  return connection;
+};
+
+/** What is signed; `keep` is written once the server has taken it. */
+type Signed = { readonly control: Control; readonly keep: () => void };
+type Wanted = Control | ((header: EventHeader, epoch: number) => Promise<Signed>);
+
+/**
+ * Signs and publishes a control event on the state that is known, and takes it when it comes back. A channel that changed
+ * meanwhile is looked at again. Throws `event.refused` with the rule that forbids it, `channel.*`, `server.*`.
+ */
+export const publishControl = async (core: Core, channelRow: number, wanted: Wanted): Promise<void> => {
+  const connection = await connectionOf(core, serverRowOf(core, mustHave(core, channelRow)));
+  for (let tries = 0; ; tries++)
+    try {
+      // What waits in the outbox goes first: what is refused anyway is not told to wait for that.
+      if (typeof wanted !== 'function') {
+        const { state, header } = nextOf(core, connection, channelRow);
+        mustAllow(state, header, wanted);
+      }
+      const n = await patiently(core, () =>
+        connection.sender.between(channelRow, () => signAndPublish(core, connection, channelRow, wanted)),
+      );
+      const isHere = () => {
+        const row = mustHave(core, channelRow);
+        return (stateOfJson(row.membership)?.counted.get(idOf<DeviceId>(connection.row.deviceId)) ?? 0) >= n;
+      };
+      if (mustHave(core, channelRow).state === 'joined') await core.waits.until(isHere, EVENT_MS_MAX);
+      return;
+    } catch (error) {
+      const known = expectedError(error);
+      const changed =
+        known?.code === 'event.stale' || known?.details.why === 'stale' || known?.details.why === 'repeated';
+      if (!changed || tries >= STALE_TRIES_MAX || mustHave(core, channelRow).state !== 'joined') throw error;
+      await connection.open(channelRow);
+    }
+};
+const EVENT_MS_MAX = 10_000;
+
+/** Gives the count of the event among those of this device. */
+const signAndPublish = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  wanted: Wanted,
+): Promise<number> => {
+  const { row, server, state, header } = nextOf(core, connection, channelRow);
+  const { control, keep } =
+    typeof wanted === 'function' ? await wanted(header, state.epoch) : { control: wanted, keep: () => {} };
+  mustAllow(state, header, control);
+  const body = signEvent({ serverId: server.serverKey, channelHash: row.hash }, header, control, server.deviceSeed);
+  await connection.client.publish({
+    channel: idOf(row.channelId),
+    id: header.id,
+    kind: EVENT.control,
+    checkedAt: state.seq,
+    ttlSeconds: 0,
+    body,
+  });
+  await core.queue.call(() =>
+    commit(core, () => {
+      keep();
+      patchChannel(core.db, channelRow, { sent: header.n });
+    }),
+  );
+  return header.n;
+};
+
+/** What this device would sign next in a channel, as it is known here. Throws `channel.notMember`. */
+const nextOf = (core: Core, connection: RoomConnection, channelRow: number) => {
+  const row = mustHave(core, channelRow);
+  const server = connection.row;
+  const state = stateOfJson(row.membership);
+  if (state === undefined) throw new SottoError('channel.notMember');
+  const header: EventHeader = {
+    ...baseHeader(server, newEventId(core)),
+    epoch: state.epoch,
+    n: Math.max(row.sent, state.counted.get(idOf<DeviceId>(server.deviceId)) ?? 0) + 1,
+    ...ourView(core, row, state, idOf<MemberId>(server.memberId)),
+    membersHead: headOf(state.head),
+  };
+  return { row, server, state, header };
+};
+
+const mustAllow = (state: ChannelState, header: EventHeader, control: Control): void => {
+  const why = judgeControl(state, { seq: state.seq + 1, header, control, bodyHash: ZERO_HASH });
+  if (why !== undefined) throw refusal(why, control);
+};
+
+const REASONS: Readonly<Record<string, string>> = {
+  role: 'Your role in the channel does not allow this',
+  'invite target': 'They are invited already',
+  'unban target': 'They are not banned from the channel',
+  target: 'They are not in the channel',
+  notMember: 'You are not in this channel',
+  alreadyMember: 'They are in the channel already',
+  banned: 'They are banned from the channel',
+  notInvited: 'You need an invitation to this channel: ask somebody who is in it',
+  archived: 'The channel is archived',
+  full: 'The channel is full',
+  lastOwner: 'The last owner cannot leave: make somebody else one first',
+};
+
+const refusal = (why: string, { op }: Control): SottoError =>
+  new SottoError(why === 'alreadyMember' ? 'name.taken' : 'event.refused', {
+    message: REASONS[`${op} ${why}`] ?? REASONS[why] ?? 'The channel does not allow this',
+    details: { why },
+  });
+
+/** Who signs here and now, having seen nothing. */
+export const baseHeader = (server: ServerRow, id: Uint8Array): Omit<EventHeader, 'epoch' | 'n' | 'membersHead'> => ({
+  id: idOf<EventId>(id),
+  sender: idOf<MemberId>(server.memberId),
+  device: idOf<DeviceId>(server.deviceId),
+  seenSeq: 0,
+  seenHash: ZERO_HASH.slice(0, 16),
+  kind: EVENT.control,
+});
+
+/** Waits a little for the rate of a server, as the outbox does; who is too fast all the time is told. */
+export const patiently = async <T>(core: Core, publish: () => Promise<T>): Promise<T> => {
+  for (let left = RATE_MS_MAX; ; )
+    try {
+      return await publish();
+    } catch (error) {
+      const { code, details } = expectedError(error) ?? {};
+      const wait =
+        code === 'rate.limited' && typeof details?.retryAfterMs === 'number' ? details.retryAfterMs : left + 1;
+      if (wait > left) throw error;
+      left -= Math.max(wait, RATE_MS_MIN);
+      await core.waits.until(() => false, Math.max(wait, RATE_MS_MIN));
+    }
+};
+const RATE_MS_MIN = 50;
+const RATE_MS_MAX = 5_000;
+
+/** Throws `channel.unknown`. */
+export const mustHave = (core: Core, id: number): ChannelRow => {
+  const row = getChannel(core.db, id);
+  if (row === undefined) throw new SottoError('channel.unknown');
+  return row;
+};
+
+/** Throws `server.unknown`. */
+export const serverRowOf = (core: Core, row: ChannelRow): ServerRow => {
+  const server = getServer(core.db, row.serverId);
+  if (server === undefined) throw new SottoError('server.unknown');
+  return server;
+};
+
+/** Nothing can be done any more on a server that was left. */
+export const serverLeft = ({ label }: ServerRow): SottoError =>
+  new SottoError('server.unknown', { message: `You have left ${label}: sotto server join LINK` });
