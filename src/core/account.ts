@@ -137,13 +137,14 @@ export class Account implements AsyncDisposable {
   /** What `status` tells of the account. */
   status(): Omit<Status, 'daemon' | 'tor' | 'account'> {
     const { db, peers, refused, address } = this.#core;
+    const servers = listServers(db).map((row) => serverObject(this.#core, row));
     return {
       nickname: nicknameOf(db),
       address,
-      outboxDepth: depthOfAllOutboxes(db),
+      outboxDepth: servers.reduce((sum, one) => sum + one.outboxDepth, depthOfAllOutboxes(db)),
       unread: countUnread(db),
       requests: listOpenRequests(db, 'theirs').length,
-      servers: listServers(db).map((row) => serverObject(this.#core, row)),
+      servers,
       refused: Object.fromEntries(refused),
       links: [...peers.values()].flatMap((peer) => {
         const contact = getContact(db, peer.contactId);

@@ -25,6 +25,7 @@ import {
   type MessageRow,
   patchMessage,
   putMessage,
+  replaceText,
 } from '../store/messages.ts';
 import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
 import { listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
@@ -206,14 +207,18 @@ export const editRoomText = (core: Core, row: MessageRow, conversation: Conversa
   if (row.deletedAt !== null || row.fileId !== null || row.editNumber >= EDITS_PER_MESSAGE_MAX)
     throw new SottoError('message.notEditable');
   commit(core, (changes) => {
-    const number = row.editNumber + 1;
-    editMessage(core.db, row, text, { number, at: changes.at });
     changes.erased = true;
     const waiting = listRoomOutboxOfMessage(core.db, row.id).find((one) => one.sealed === null);
     if (row.state === 'queued' && waiting !== undefined) {
+      // What was never said is no version of it.
+      replaceText(core.db, row, text);
       const content = JSON.parse(Buffer.from(waiting.content).toString()) as object;
       replaceContent(core.db, waiting.id, new Uint8Array(Buffer.from(JSON.stringify({ ...content, text }))));
-    } else enqueueRoom(core, changes, to, { kind: 'edit', target: idOf(row.messageId) as never, number, text });
+    } else {
+      const number = row.editNumber + 1;
+      editMessage(core.db, row, text, { number, at: changes.at });
+      enqueueRoom(core, changes, to, { kind: 'edit', target: idOf(row.messageId) as never, number, text });
+    }
     changes.event({ kind: 'message.edited', messageRow: row.id });
   });
   return again(core, row);
@@ -268,6 +273,8 @@ const mayEraseAny = (core: Core, { memberId }: ServerRow, channelRow: number): b
 };
 
 const deleteHere = (core: Core, changes: Changes, row: MessageRow): void => {
+  if (row.state === 'queued' && !hasLeft(core, row))
+    patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
   dropOutbox(core, row.id);
   if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
   if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);

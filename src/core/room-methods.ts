@@ -217,8 +217,11 @@ export const ROOM_HANDLERS: Handlers = {
   },
   'member.list': async ({ core }, { server }) => {
     const row = findServer(core.db, server);
-    if (core.rooms.get(row.id)?.state === 'online') await learnAll(core, await connectionOf(core, row));
-    return listMembers(core.db, row.id).map((member) => memberObject(core, member));
+    const isOnline = core.rooms.get(row.id)?.state === 'online';
+    const there = isOnline ? await learnAll(core, await connectionOf(core, row)) : undefined;
+    return listMembers(core.db, row.id)
+      .filter(({ memberId }) => there?.has(idOf(memberId)) ?? true)
+      .map((member) => memberObject(core, member));
   },
   'member.show': async ({ core }, { member }) => memberDetail(core, await theMember(core, member)),
   'member.verify': (context, { member, verified }) =>
@@ -287,12 +290,14 @@ export const ROOM_HANDLERS: Handlers = {
   'channel.kick': (context, params) => about(context, params, (member) => ({ op: 'remove', member })),
   'channel.ban': (context, params) => about(context, params, (member) => ({ op: 'ban', member })),
   'channel.unban': (context, params) => about(context, params, (member) => ({ op: 'unban', member })),
-  'channel.mute': (context, params) =>
-    about(context, params, (member) =>
-      params.muted
-        ? { op: 'mute', member, ...(params.until === undefined ? {} : { untilAt: params.until }) }
-        : { op: 'unmute', member },
-    ),
+  'channel.mute': (context, params) => {
+    const { muted, until } = params;
+    if (muted && until !== undefined && until <= context.core.clock.now())
+      throw new SottoError('params.invalid', { message: 'until: is past already' });
+    return about(context, params, (member) =>
+      muted ? { op: 'mute', member, ...(until === undefined ? {} : { untilAt: until }) } : { op: 'unmute', member },
+    );
+  },
   'channel.role': (context, params) =>
     about(context, params, (member) => ({ op: 'role', member, role: params.role as Role })),
   'channel.rotate': async ({ core }, { channel, passphrase }) => {

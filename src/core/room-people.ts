@@ -80,8 +80,9 @@ export const learnByName = async (core: Core, connection: RoomConnection, name: 
   return row;
 };
 
-/** Fetches everybody, but no more than a server can have. */
-export const learnAll = async (core: Core, connection: RoomConnection): Promise<void> => {
+/** Fetches everybody, but no more than a server can have, and gives who is there. */
+export const learnAll = async (core: Core, connection: RoomConnection): Promise<ReadonlySet<string>> => {
+  const there = new Set<string>();
   let after: string | undefined;
   for (let learned = 0; learned < CHANNEL_MEMBERS_MAX; learned += ROOM_PAGE_MAX) {
     const { members, more } = await connection.request('member.list', {
@@ -93,9 +94,11 @@ export const learnAll = async (core: Core, connection: RoomConnection): Promise<
         for (const member of members.slice(0, ROOM_PAGE_MAX)) keepMember(core, changes, connection, member);
       }),
     );
+    for (const { id } of members) there.add(id);
     after = members.at(-1)?.id;
-    if (!more || after === undefined) return;
+    if (!more || after === undefined) break;
   }
+  return there;
 };
 
 /**

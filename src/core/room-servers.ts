@@ -18,6 +18,7 @@ import {
   type ServerRow,
 } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
+import type { ConnectionState } from './room-connection.ts';
 import { bare, refusedSecond } from './room-second.ts';
 import type { Waits } from './waits.ts';
 
@@ -77,11 +78,12 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const isOnion = new URL(link.origin).hostname.endsWith('.onion');
   const isFinal = (): boolean => !isOnion || connection.lastError?.code !== 'server.unreachable';
   await waits.until(
-    () =>
-      connection.state === 'online' || connection.state === 'banned' || (connection.state === 'waiting' && isFinal()),
+    () => ENDED.has(connection.state) || (connection.state === 'waiting' && isFinal()),
     params.timeoutMs ?? DIAL_MS_DEFAULT,
   );
   if (connection.state === 'online') return id;
+  if (connection.state === 'off')
+    throw new SottoError('server.joined', { message: 'This server is being joined already, by another call' });
   const said = connection.lastError ?? new SottoError('server.timeout');
   const error = second === undefined ? joinRefused(said, name) : refusedSecond(joinRefused(said, name));
   core.rooms.drop(id);
@@ -95,6 +97,9 @@ const secondOf = ({ password, code }: Params<'server.join'>) => {
   if (password === undefined && code === undefined) return undefined;
   throw new SottoError('params.invalid', { message: 'The second check is a password and a code: give both' });
 };
+
+// Off: another call has taken its place.
+const ENDED: ReadonlySet<ConnectionState> = new Set(['online', 'banned', 'off']);
 
 const joinRefused = (said: SottoError, name: string): SottoError =>
   said.code === 'name.taken'

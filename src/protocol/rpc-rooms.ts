@@ -196,7 +196,7 @@ export const ROOM_METHODS = {
     'Makes an invite link.',
     onServer.extend({
       uses: z.number().int().min(1).max(10_000).optional(),
-      expiresMs: milliseconds.optional(),
+      expiresMs: milliseconds.min(1, 'is more than 0').optional(),
       role: z.enum(['member', 'admin']).optional(),
     }),
     invite,

@@ -54,7 +54,7 @@ const requestOf = (what: string, words: readonly string[], values: AdminValues, 
         owner: values.owner === true,
         ...optional('role', values.role, (role) => oneOf('--role', role, ['admin', 'member'])),
         ...optional('uses', values.uses, (uses) => numberOf('--uses', uses)),
-        ...optional('expiresMs', values.expires, parseDuration),
+        ...optional('expiresMs', values.expires, someTime),
       };
     case 'audit':
       return {
@@ -71,7 +71,10 @@ const requestOf = (what: string, words: readonly string[], values: AdminValues, 
       return { do: 'check', deep: values.deep === true };
     default:
       throw new SottoError('usage.invalid', {
-        message: `sotto serve admin does not know ${what || 'nothing'}: see --help`,
+        message:
+          what === ''
+            ? 'sotto serve admin needs a word: see --help'
+            : `sotto serve admin does not know ${what}: see --help`,
       });
   }
 };
@@ -88,8 +91,15 @@ const oneOf = <Word extends string>(what: string, text: string, words: readonly 
   return word;
 };
 
+const someTime = (text: string): number => {
+  const ms = parseDuration(text);
+  if (ms === 0) throw new SottoError('usage.invalid', { message: '--expires takes a duration of more than 0' });
+  return ms;
+};
+
 const numberOf = (flag: string, text: string): number => {
-  if (!/^[1-9]\d{0,6}$/.test(text)) throw new SottoError('usage.invalid', { message: `${flag} is a number` });
+  if (!/^[1-9]\d{0,6}$/.test(text))
+    throw new SottoError('usage.invalid', { message: `${flag} takes a whole number, 1 or more` });
   return Number(text);
 };
 

@@ -155,6 +155,13 @@ export const editMessage = (
   putIndex(db, row, text);
 };
 
+/** Replaces the text of a message that nobody has been sent, and indexes the new words. */
+export const replaceText = (db: Database, row: MessageRow, text: string): void => {
+  db.run('UPDATE messages SET body = ? WHERE id = ?', text, row.id);
+  removeIndex(db, row);
+  putIndex(db, row, text);
+};
+
 /**
  * Moves a message behind all others, with everything that points at it: the order of rows is the order of every screen, and a
  * message of mine stands where the server has put it.

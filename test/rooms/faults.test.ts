@@ -87,8 +87,12 @@ test('without the server everything said waits, and goes out by itself when it i
   expect((await alice.call('member.list', {})).map(({ presence }) => presence)).toEqual([undefined, undefined]);
 
   const { user } = alice;
-  const queued = await user.ok<{ state: string }>('send', '#away', 'while it is away');
-  expect(queued.items[0]?.state).toBe('queued');
+  const queued = await user.one<{ id: string; state: string }>('send', '#away', 'while it is on the way');
+  expect(queued.state).toBe('queued');
+  // What nobody was told was never said.
+  await alice.call('message.edit', { id: queued.id, text: 'while it is away' });
+  const { message: slip } = await alice.call('message.send', { conversation: '#away', text: 'a slip' });
+  expect(await alice.call('message.delete', { id: slip.id })).toMatchObject({ state: 'failed', reason: 'cancelled' });
   expect(await user.run('send', '#away', 'no time', '--wait', 'sent', '--timeout', '0s')).toMatchObject({
     code: 4,
     error: { code: 'server.unreachable' },
@@ -104,9 +108,7 @@ test('without the server everything said waits, and goes out by itself when it i
   expect((await user.run('send', '#nothing', 'x')).code).toBe(3);
   await alice.call('message.edit', { id: red.id, text: 'green' });
   await bob.call('message.react', { id: red.id, emoji: '👍' });
-  expect((await user.one<{ servers: { label: string; outboxDepth: number }[] }>('status')).servers).toMatchObject([
-    { label: 'home', outboxDepth: 4 },
-  ]);
+  expect(await user.one('status')).toMatchObject({ outboxDepth: 4, servers: [{ label: 'home', outboxDepth: 4 }] });
 
   expect((await user.ok<{ state: string }>('why', '#away')).items).toMatchObject([
     { state: 'waiting', outboxDepth: 4 },
@@ -122,6 +124,9 @@ test('without the server everything said waits, and goes out by itself when it i
   await alice.sees('that he is back', async () => (await presenceOfBob()) === 'online');
   expect(await bob.bodies('#away')).toEqual(['green', 'while it is away', 'no time', 'a moment']);
   await alice.sees('a reaction', async () => (await alice.call('message.show', { id: red.id })).reactions.length === 1);
+  for (const guest of [alice, bob])
+    expect(await guest.bodies('#away', { at: Date.now() })).toContain('while it is away');
+  expect((await alice.call('message.show', { id: queued.id })).versions).toEqual([]);
   await alice.sees('an empty outbox', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);
   expect((await user.ok('read', '#away')).err).toBe('');
 });
@@ -174,6 +179,17 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   expect((await dave.user.run('server', 'join', other.link ?? '', '--as', 'dave')).code).toBe(6);
   const third = await alice.call('server.invite', { server: 'home', uses: 1 });
   expect(await dave.refused('server.join', { link: third.link ?? '', name: 'bob' })).toBe('name.taken');
+
+  const twice = await Promise.all(
+    [1, 2].map(() => dave.user.run('server', 'join', third.link ?? '', '--as', 'dave', '--label', 'home')),
+  );
+  expect(twice.map(({ code }) => code).sort()).toEqual([0, 7]);
+  await carol.call('server.leave', { server: 'home', erase: true });
+  expect((await alice.call('member.list', { server: 'home' })).map(({ name }) => name)).toEqual([
+    'alice',
+    'bob',
+    'dave',
+  ]);
 
   await bob.call('channel.join', { channel: '#both' });
   await house.server.admin('ban', 'bob');
