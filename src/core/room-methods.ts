@@ -72,6 +72,8 @@ const serverShown = (core: Core, id: number) => {
 /** A member by `name@server`, by a name on the channel's server, or by id; the server is asked when nobody here is called so. */
 const theMember = async (core: Core, reference: string, inside?: ServerRow): Promise<MemberRow> => {
   const { name, server } = splitMember(core.db, reference, inside);
+  if (inside !== undefined && server.id !== inside.id)
+    throw new SottoError('member.unknown', { message: `${quoted(reference)} is no member of ${inside.label}` });
   const known = findKnownMember(core.db, server, name);
   if (known !== undefined) return known;
   return findMemberById(core.db, server, reference) ?? learnByName(core, await connectionOf(core, server), name);

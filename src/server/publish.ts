@@ -159,6 +159,8 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
     const event = await openControl(context, who, wanted, known?.state);
     const why = judgeControl(known?.state, event);
     if (why !== undefined) throw new SottoError('event.refused', { details: { why } });
+    const changes = await changesOf(context, who, wanted, event, known?.state);
+    await mustBeMembers(context, changes);
     const outcome = await context.append({
       channel,
       id: event.header.id,
@@ -166,12 +168,19 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
       kind: EVENT.control,
       body: wanted.body,
       checkedAt: known?.authoritySeq ?? 0,
-      changes: await changesOf(context, who, wanted, event, known?.state),
+      changes,
     });
     if (outcome.kind !== 'stale') return placed(outcome);
     context.states.forget(channel);
   }
   throw new SottoError('server.unavailable');
+};
+
+// Whom a control names has to be somebody: the rows that go with it refer to members.
+const mustBeMembers = async ({ store }: ServerContext, changes: readonly Change[]): Promise<void> => {
+  for (const change of changes)
+    if (change.kind === 'membership' && (await store.getMember(change.row.member)) === undefined)
+      throw new SottoError('member.unknown');
 };
 
 const openControl = async (

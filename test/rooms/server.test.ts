@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
+import { idOf, type MemberId } from '../../src/protocol/ids.ts';
 import { Hosted } from './scene.ts';
 
 describe('a server', () => {
@@ -20,6 +21,18 @@ describe('a server', () => {
     const page = await alice.client.events('log.page', { channel: ops.channel, after: 2 });
     expect(page.events.map(({ body }) => Buffer.from(body).toString())).toEqual(['one', 'two']);
     expect(page.answer).toMatchObject({ events: 2, head: { seq: 4 } });
+  });
+
+  test('takes no word about somebody who is no member, and goes on', async () => {
+    await using hosted = await Hosted.start();
+    const alice = hosted.member('alice');
+    await alice.join();
+    const nobody = idOf<MemberId>(new Uint8Array(16).fill(7));
+    const ops = await alice.create('ops');
+    for (const op of ['invite', 'add', 'ban'] as const)
+      await expect(alice.control(ops, { op, member: nobody })).rejects.toMatchObject({ code: 'member.unknown' });
+    await alice.say(ops.channel, 'one');
+    expect(hosted.server.connections).toBe(1);
   });
 
   test('is found again by its members after a restart, with everything that it answered', async () => {
