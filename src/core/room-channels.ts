@@ -100,10 +100,7 @@ const STAYS: ReadonlySet<ChannelRow['state']> = new Set(['joined', 'joining']);
 const tellJoined = (core: Core, server: ServerRow, channel: string): Promise<void> =>
   core.queue.call(() => commit(core, (changes) => tellOwnDevices(core, changes, server, { kind: 'joined', channel })));
 
-/**
- * Joins a channel and fetches what there is to read. Throws `channel.*`, `event.refused`, `passphrase.*`, `server.*`; a channel
- * that we were not let into is then unknown here as before.
- */
+/** Joins a channel and fetches what there is to read. Throws `channel.*`, `event.refused`, `passphrase.*`, `server.*`. */
 export const joinChannel = async (
   core: Core,
   server: ServerRow,

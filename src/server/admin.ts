@@ -229,9 +229,9 @@ const memberNamed = async ({ context }: RoomServer, name: string): Promise<Membe
 const invite = async (server: RoomServer, request: Extract<Asked, { do: 'invite' }>): Promise<object> => {
   const { context } = server;
   if (request.owner) {
-    const link = await server.ownerInvite();
-    if (link === undefined) throw new SottoError('request.notAllowed', { message: 'The server has an owner already' });
-    return { link, role: 'owner', uses: 1 };
+    const token = await server.ownerInvite();
+    if (token === undefined) throw new SottoError('request.notAllowed', { message: 'The server has an owner already' });
+    return { link: linkOf(server, token), role: 'owner', uses: 1 };
   }
   const expiresAt = request.expiresMs === undefined ? undefined : context.clock.now() + request.expiresMs;
   const { row, token } = await makeInvite(context, { madeBy: null, role: request.role, uses: request.uses, expiresAt });

@@ -230,6 +230,7 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   await alice.call('channel.create', { name: channel, encryption: 'passphrase', passphrase: old, history: 'all' });
   expect(await bob.refused('channel.join', { channel })).toBe('passphrase.needed');
   expect(await bob.refused('channel.join', { channel, passphrase: fresh })).toBe('passphrase.wrong');
+  expect(await bob.refused('channel.show', { channel })).toBe('channel.unknown');
   await bob.call('channel.join', { channel, passphrase: old });
   await alice.say(channel, 'under the old one');
   await alice.call('channel.kick', { channel, member: 'bob' });

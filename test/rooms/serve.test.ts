@@ -330,6 +330,9 @@ test('what stands in the way of a start is said, with an exit code of its own', 
   lea.leave();
   expect(await late.stop()).toBe(0);
   expect((await late.start()).invite).toBeUndefined();
+  await late.admin('role', 'lea', 'member');
+  const [anew] = await late.admin('invite', '--owner');
+  expect(parseInviteLink(String(anew?.link))).toMatchObject({ origin: late.ready?.url, trust: 'pinned' });
   for (const word of ['--what', 'what'])
     expect(await start(word)).toMatchObject({ code: 2, out: '', err: expect.stringContaining(word) });
   expect(await start('--help')).toMatchObject({ code: 0, err: '', out: expect.stringContaining('--check-config') });
