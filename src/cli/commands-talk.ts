@@ -7,7 +7,7 @@ import { asWord, safeName } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { each, first, optional } from './give.ts';
-import { bareMessageText, block, conversationText, messageText } from './show.ts';
+import { bareMessageText, block, conversationText, foundText, messageText } from './show.ts';
 import { eventText } from './show-state.ts';
 
 const conversationArg: Argument = {
@@ -207,7 +207,7 @@ const MESSAGES: readonly Command[] = [
         ...optional('from', context.flags.text('from')),
         ...paging(context),
       });
-      page(context, messages);
+      each(context, messages, context.flags.has('in') ? (one) => bareMessageText(one) : foundText, 'Nothing.');
       if (more) context.out.more(`--before ${messages.at(-1)?.id}`);
     },
   },

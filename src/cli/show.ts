@@ -53,6 +53,15 @@ export const messageText = (message: Message): string =>
     message.mine || !message.conversation.startsWith('#') ? '' : ` in ${safeName(message.conversation)}`,
   );
 
+/** A message among those of many conversations, with the one it is in, mine too. */
+export const foundText = (message: Message): string =>
+  message.mine
+    ? bareMessageText(
+        message,
+        `${message.conversation.startsWith('#') ? ' in ' : ' to '}${safeName(message.conversation)}`,
+      )
+    : messageText(message);
+
 /** A message on one line, or on as many as its text has. `place` follows the name of who wrote it. */
 export const bareMessageText = (message: Message, place = ''): string => {
   const flags = [...(message.file === undefined ? [] : ['a file']), ...messageFlags(message)];

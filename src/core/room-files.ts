@@ -8,7 +8,7 @@ import { Blob } from '../store/blobs.ts';
 import { getChannel } from '../store/channels.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { type FileRow, getFile, listFilesByIdRange, patchFile, putFile } from '../store/files.ts';
-import { getMember, getMemberById, patchMember } from '../store/members.ts';
+import { getMember, getMemberById } from '../store/members.ts';
 import { getMessageById, putMessage } from '../store/messages.ts';
 import { listRoomOutboxOfMessage } from '../store/room-outbox.ts';
 import { getServer } from '../store/servers.ts';
@@ -17,6 +17,7 @@ import { fileMessage, noteProgress } from './files-rows.ts';
 import { conversationOf, serverOfRoom } from './names.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { enqueueRoom } from './room-outbox.ts';
+import { letIn } from './room-receipts.ts';
 
 /** Puts a spooled file and its message into a room; the bytes go first, the event that names them after. */
 export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void => {
@@ -32,7 +33,7 @@ export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void
   } as const;
   const messageRow = putMessage(db, message);
   // To write to somebody is to let them write.
-  if (conversation.memberRow !== null) patchMember(db, conversation.memberRow, { request: 'accepted' });
+  if (conversation.memberRow !== null) letIn(core, conversation.memberRow);
   patchConversation(db, conversation.id, { lastAt: changes.at, archived: 0 });
   changes.event({ kind: 'message.queued', messageRow });
 };

@@ -15,7 +15,7 @@ import { asWord } from '../protocol/safe-text.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
 import { addMentions, addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
-import { getMember, getMemberById, listMembersByName, type MemberRow, patchMember } from '../store/members.ts';
+import { getMember, getMemberById, listMembersByName, type MemberRow } from '../store/members.ts';
 import {
   countPins,
   deleteMessage,
@@ -39,6 +39,7 @@ import { publishControl, serverLeft } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
 import { enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { markReadUpTo } from './room-read.ts';
+import { letIn } from './room-receipts.ts';
 import { settingOf } from './settings.ts';
 
 /** Where a conversation's messages go. */
@@ -148,7 +149,7 @@ export const sendRoomText = (core: Core, conversation: ConversationRow, params: 
     });
     enqueueText(core, changes, { to, server }, row);
     // To write to somebody is to let them write.
-    if ('memberRow' in to) patchMember(core.db, to.memberRow, { request: 'accepted' });
+    if ('memberRow' in to) letIn(core, to.memberRow);
     patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0, draft: '' });
     changes.event({ kind: 'message.queued', messageRow: row });
     return row;

@@ -47,6 +47,7 @@ import {
 import { channelDetail, channelObject, memberDetail, memberObject, serverObject, shareObject } from './room-objects.ts';
 import { enqueueRoom } from './room-outbox.ts';
 import { learnAll, learnByName } from './room-people.ts';
+import { letIn } from './room-receipts.ts';
 import { channelAt } from './room-rewind.ts';
 import { makeSecret, removeSecond, setSecond, showSecond } from './room-second.ts';
 import { joinServer, leaveServer } from './room-servers.ts';
@@ -138,7 +139,8 @@ const changeMember = async (
 
 const decide = (context: Context, reference: string, accepted: boolean) =>
   changeMember(context, reference, (changes, row) => {
-    patchMember(context.core.db, row.id, decisionOf(accepted));
+    if (accepted) letIn(context.core, row.id);
+    else patchMember(context.core.db, row.id, decisionOf(false));
     tellDecided(context.core, changes, row, accepted);
   });
 

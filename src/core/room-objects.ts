@@ -129,7 +129,8 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   };
 };
 
-const waitingText = (count: number): string => `${count} messages wait for their key`;
+const waitingText = (count: number): string =>
+  count === 1 ? '1 message waits for its key' : `${count} messages wait for their key`;
 
 /** What of a room is known to be missing here, in words; nothing where all is here that was to be seen. */
 export const missingIn = (core: Core, conversation: ConversationRow): { readonly missing?: string[] } => {

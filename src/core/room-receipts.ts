@@ -1,11 +1,29 @@
 // Receipts for what members have sent us: gathered a few seconds, so that they tell little about when we were there.
 import type { Cancel } from '../ports.ts';
+import { idOf } from '../protocol/ids.ts';
 import { EARLY_RECEIPTS_MAX, OUTBOX_FRAMES_MAX, RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
+import { getConversationOfMember } from '../store/conversations.ts';
+import { getMember, patchMember } from '../store/members.ts';
+import { listMessagesBack } from '../store/message-pages.ts';
 import { countRoomOutbox } from '../store/room-outbox.ts';
 import type { Core } from './core.ts';
 import { enqueueDirect } from './room-outbox.ts';
 
 const WAIT_MS_MAX = 5_000;
+
+/** Lets a member write to us, within a transaction. Who waited for that is told that the last of what they said is here. */
+export const letIn = (core: Core, memberRow: number): void => {
+  const member = getMember(core.db, memberRow);
+  if (member === undefined || (member.request === 'accepted' && member.blocked === 0)) return;
+  patchMember(core.db, memberRow, { request: 'accepted', blocked: 0 });
+  const conversation = member.request === 'open' ? getConversationOfMember(core.db, memberRow) : undefined;
+  if (conversation === undefined) return;
+  const end = { seq: Number.MAX_SAFE_INTEGER, id: 0 };
+  const said = listMessagesBack(core.db, conversation.id, end, RECEIPT_TARGETS_MAX, null).reverse();
+  const receipts = core.rooms.get(member.serverId)?.receipts;
+  for (const { mine, deletedAt, messageId } of said)
+    if (mine === 0 && deletedAt === null) receipts?.add(memberRow, idOf(messageId));
+};
 
 /** Receipts for messages that are not known here yet: as many as EARLY_RECEIPTS_MAX, the oldest go. */
 export class EarlyReceipts {

@@ -102,7 +102,8 @@ const joinedSeqOf = (channel: ChannelRow, server: ServerRow, member: MemberRow):
   const members = stateOfJson(channel.membership)?.members;
   const joined = members?.get(idOf<MemberId>(member.memberId));
   if (channel.state !== 'joined' || members === undefined) throw new SottoError('channel.notMember');
-  if (Buffer.from(member.memberId).equals(server.memberId)) throw new SottoError('contact.self');
+  if (Buffer.from(member.memberId).equals(server.memberId))
+    throw new SottoError('contact.self', { message: 'This is you: another member can show you what was said before' });
   if (joined === undefined)
     throw new SottoError('channel.notMember', { message: `${member.name} is not in the channel: invite them first` });
   return joined.joinedSeq;

@@ -135,7 +135,9 @@ const parsed = (argv: readonly string[]): ReturnType<typeof parse> => {
   try {
     return parse(argv);
   } catch (error) {
-    throw new SottoError('usage.invalid', { message: error instanceof Error ? error.message : 'not understood' });
+    throw new SottoError('usage.invalid', {
+      message: error instanceof Error ? (error.message.split(/\. |\n/)[0] ?? '') : 'not understood',
+    });
   }
 };
 

@@ -325,7 +325,7 @@ test('withholds the end of an epoch: what is said after it waits for its key, an
   );
   await alice.call('channel.kick', { channel: '#epoch', member: 'bob' });
   await alice.say('#epoch', 'without bob');
-  await told(carol, '#epoch', '1 messages wait for their key');
+  await told(carol, '#epoch', '1 message waits for its key');
   expect(await carol.bodies('#epoch')).toEqual(['with bob']);
 });
 

@@ -41,7 +41,7 @@ test('a device that comes is the same member, is in the channels, and says what 
   ]);
   expect(await phone.bodies('#ops')).toEqual([]);
   const { gaps } = await phone.call('channel.show', { channel: '#ops' });
-  expect(gaps).toEqual([{ fromSeq: 0, toSeq: 0, reason: '1 messages wait for their key' }]);
+  expect(gaps).toEqual([{ fromSeq: 0, toSeq: 0, reason: '1 message waits for its key' }]);
   const read = await phone.user.run('read', 'bob@home', { json: false });
   expect(read.out).not.toContain('early');
 });

@@ -28,6 +28,8 @@ test('the first message of a stranger is a request, and who accepts it gives rec
   await bob.call('conversation.markRead', { conversation: 'alice@home' });
   expect([await stateOf(alice, id), await stateOf(alice, second.id)]).toEqual(['sent', 'sent']);
   expect(await bob.call('member.accept', { member: 'alice@home' })).toMatchObject({ request: 'accepted' });
+  for (const one of [id, second.id])
+    await alice.sees('a receipt', async () => (await stateOf(alice, one)) === 'delivered');
   const third = await alice.say('bob@home', 'hello');
   await alice.sees('a receipt', async () => (await stateOf(alice, third.id)) === 'delivered');
   await bob.call('config.set', { key: 'privacy.readReceipts', value: true, conversation: 'alice@home' });
