@@ -256,6 +256,10 @@ const HANDLERS: Handlers = {
         ? undefined
         : getChannel(core.db, conversation.channelRow);
     if (channel !== undefined && params.at !== undefined) {
+      if (params.after !== undefined)
+        throw new SottoError('params.invalid', {
+          message: 'A channel as it was is read backwards, from --at or --before: --after has no place there',
+        });
       const messages = rewind(core, channel, {
         at: params.at,
         beforeRow: params.before === undefined ? undefined : rangeOf(core, { before: params.before }).before,

@@ -119,6 +119,7 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
       });
     const then = (await bob.messages(channel, { at })).at(-1);
     expect(then).toMatchObject({ id: red.id, body: '', deletedAt: expect.any(Number) });
+    expect(await bob.refused('message.list', { conversation: channel, at, after: red.id })).toBe('params.invalid');
     // Page by page it is the same.
     const whole = await bob.messages(channel, { at });
     const pages: Message[] = [];
