@@ -30,7 +30,7 @@ const FIGURES: readonly Figure[] = [
 
 const RUNS = 9;
 const RUNS_QUICK = 3;
-const DOC = 'Measures the named figures, or all, beside their floors; exit code 1 when a bound does not hold.';
+const DOC = 'Measures the named figures, those of the server or the account, or all, beside their floors; exit code 1 when a bound does not hold.';
 const FLAGS = {
   list: ['tell the figures'],
   quick: [`${RUNS_QUICK} runs of each, and less of what is large`],
@@ -63,7 +63,7 @@ export const runBench = async (argv: readonly string[]): Promise<number> => {
     return 0;
   }
   const results = measureAll(names, options);
-  if (values.write !== undefined) writeResults(resolve(values.write), results);
+  if (values.write !== undefined) writeResults(resolve(values.write), argv, results);
   return results.every(({ holds }) => holds !== false) ? 0 : 1;
 };
 
@@ -121,12 +121,14 @@ const measure = async (figure: Figure, bench: Bench): Promise<Row[]> => {
 
 const skip = (figure: Figure, skipped: string): Row[] => judgedBy(figure).map(({ name }) => ({ name, skipped }));
 
-// A name chooses itself and everything below it, `search` is `search.warm` and `search.cold`; `server` all of a server.
+// A name chooses itself and everything below it, `search` is `search.warm` and `search.cold`; `server` all of a server,
+// `account` all others.
 const chosen = (figure: Figure, names: readonly string[]): boolean =>
   names.some(
     (name) =>
       judgedBy(figure).some((one) => one.name === name || one.name.startsWith(`${name}.`)) ||
-      (name === 'server' && SERVER_FIGURES.includes(figure)),
+      (name === 'server' && SERVER_FIGURES.includes(figure)) ||
+      (name === 'account' && !SERVER_FIGURES.includes(figure)),
   );
 
 const lineOf = (row: Row): string => {
@@ -136,7 +138,7 @@ const lineOf = (row: Row): string => {
   return `${row.holds ? 'holds' : 'MISSES'}  ${row.name}  ${short(row.median)} ${row.unit} (${short(row.min)}–${short(row.max)}, ${row.runs} runs)${floor} · ${row.target}${note}`;
 };
 
-const writeResults = (path: string, rows: readonly Row[]): void => {
+const writeResults = (path: string, argv: readonly string[], rows: readonly Row[]): void => {
   const { version } = JSON.parse(readFileSync(join(dirname(process.argv[1] ?? ''), '..', 'package.json'), 'utf8')) as {
     version: string;
   };
@@ -151,7 +153,7 @@ const writeResults = (path: string, rows: readonly Row[]): void => {
     [
       '# Measured figures',
       '',
-      `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: sotto ${version}, Node ${process.versions.node}, Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, ${Math.round(totalmem() / 2 ** 30)} GiB. Every figure stands beside its floor, measured in the same run between its samples.`,
+      `Written by \`sotto bench ${argv.join(' ')}\` on ${new Date().toISOString().slice(0, 10)}: sotto ${version}, Node ${process.versions.node}, Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, ${Math.round(totalmem() / 2 ** 30)} GiB. Every figure stands beside its floor, measured in the same run between its samples.`,
       '',
       '| figure | median | spread (runs) | floor | ratio | bound | holds |',
       '|---|---|---|---|---|---|---|',
