@@ -19,7 +19,8 @@ const table = (pid: number, name: string): string[][] =>
 
 /** The sockets a process holds that are not Unix sockets, and how many there are in all. */
 const socketsOf = (pid: number): { all: number; others: string[] } => {
-  const unix = new Set(table(pid, 'unix').map((row) => row[6]));
+  const unixNow = () => table(pid, 'unix').map((row) => row[6]);
+  const before = unixNow();
   const all = readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
     try {
       return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? [];
@@ -27,6 +28,8 @@ const socketsOf = (pid: number): { all: number; others: string[] } => {
       return [];
     }
   });
+  // One that was opened after the first look is in the second.
+  const unix = new Set([...before, ...unixNow()]);
   return { all: all.length, others: all.filter((inode) => !unix.has(inode)) };
 };
 
