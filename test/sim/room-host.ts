@@ -100,19 +100,19 @@ export class Host {
     this.#port = Number(new URL(this.#server.urls[0] ?? '').port);
   }
 
-  /** Ends as SIGTERM does. */
+  /** Ends as SIGTERM does; or dies on the way, of what was about to kill it. */
   async stop(): Promise<void> {
     this.#crash = undefined;
-    const [server, store] = [this.#server, this.#store];
+    const [server, store, life] = [this.#server, this.#store, this.#life];
     this.#server = undefined;
     let isOver = false;
-    const ending = (async () => {
-      await server?.[Symbol.asyncDispose]();
+    const ending = (async () => server?.[Symbol.asyncDispose]())().finally(() => {
       isOver = true;
-    })();
-    while (!isOver) await this.#world.settle(100);
+    });
+    while (!isOver && !life.isDead) await this.#world.settle(100);
+    if (!isOver) return;
     await ending;
-    this.#life.isDead = true;
+    life.isDead = true;
     await store?.[Symbol.asyncDispose]();
   }
 
