@@ -128,7 +128,10 @@ const endOf = (changes: Changes, { expiresMs }: Ending): number | null => {
   return changes.at + expiresMs;
 };
 
-/** A message that is here already: mine gets the place that the server gave it; one from before a restore is where it was. */
+/**
+ * A message that is here already: mine gets the place that the server gave it, also when no answer came and it was given up; one
+ * from before a restore is where it was.
+ */
 const applyKnown = (
   { core, channel, changes }: RoomScene,
   { event, isAnswer }: Given,
@@ -138,7 +141,8 @@ const applyKnown = (
   const known = getMessageById(core.db, conversation.id, idBytes(event.id));
   if (known === undefined) return undefined;
   const { fileId } = known;
-  if (!isAnswer && known.state !== 'queued') {
+  const isOut = known.state === 'queued' || known.state === 'failed';
+  if (!isAnswer && !isOut) {
     patchMessage(core.db, known.id, { seq: event.seq });
     return { id: known.id, fileId, isPlaced: false };
   }
@@ -153,7 +157,7 @@ const applyKnown = (
     ...(expiresAt === null ? {} : { expiresAt }),
   });
   patchConversation(core.db, conversation.id, { lastAt: event.at });
-  if (known.state === 'queued') changes.event({ kind: 'message.sent', messageRow: id });
+  if (isOut) changes.event({ kind: 'message.sent', messageRow: id });
   return { id, fileId, isPlaced: true };
 };
 

@@ -12,7 +12,7 @@ import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
 import { replayControls } from './room-receive.ts';
-import { forgetOthers, goBack, sendAgain } from './room-restored.ts';
+import { forgetOthers, goBack } from './room-restored.ts';
 
 /** Brings a channel level with the server and stays subscribed. Throws `server.*`, `channel.*`. */
 export const openChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
@@ -39,7 +39,8 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
       await replayUpTo(core, connection, channelRow, { end, isFresh: isOther });
       await pages(core, connection, channelRow);
     }
-    if (isOther) await sendAgain(core, connection, channelRow);
+    // All that is held has come: what still waits here is not in the other log.
+    if (isOther) connection.sender.flush();
   }
   throw new SottoError('server.invalid', { message: 'The server never tells the whole of a channel' });
 };
@@ -119,7 +120,7 @@ const begin = async (core: Core, connection: RoomConnection, channelRow: number)
   await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh: false });
   await core.queue.call(() =>
     commit(core, (changes) => {
-      if (event.epoch !== rowOf(core, channelRow).epoch) forgetOthers(core, channelRow, event.seq - 1);
+      if (event.epoch !== rowOf(core, channelRow).epoch) forgetOthers(core, connection, channelRow, event.seq - 1);
       const held = lastRoomSeq(core.db, channelRow);
       if (held > 0 && event.seq > held + 1)
         doubt(core, changes, channelRow, {

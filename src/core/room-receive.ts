@@ -227,7 +227,7 @@ const ownHeader = (taking: Taking, event: LogEvent, outbox: RoomOutboxRow): Even
   id: event.id as EventId,
   sender: event.member as MemberId,
   device: idOf(taking.server.deviceId),
-  n: outbox.n,
+  n: Math.abs(outbox.n),
   seenSeq: 0,
   seenHash: ZERO_HASH.slice(0, 16),
   membersHead: headOf(taking.state?.head ?? ZERO_HASH),
@@ -463,5 +463,6 @@ const repeated = ({ core, row }: Taking, header: EventHeader): string | undefine
 
 const count = ({ core, row, server }: Taking, header: EventHeader): void => {
   patchChannelDevice(core.db, row.id, idBytes(header.device), { n: header.n });
-  if (Buffer.from(server.deviceId).equals(idBytes(header.device))) patchChannel(core.db, row.id, { sent: header.n });
+  if (Buffer.from(server.deviceId).equals(idBytes(header.device)))
+    patchChannel(core.db, row.id, { sent: Math.max(row.sent, header.n) });
 };

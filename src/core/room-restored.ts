@@ -5,7 +5,7 @@ import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { WireHead } from '../protocol/server.ts';
 import { forgetChannelDevices, getChannel, patchChannel } from '../store/channels.ts';
 import { eventIdAt, forgetHashes, forgetLog, topicAt } from '../store/room-events.ts';
-import { forgetAllSealed } from '../store/room-outbox.ts';
+import { forgetPlaces, lastSealedCount } from '../store/room-outbox.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
@@ -41,29 +41,26 @@ export const goBack = async (
             }
           : {}),
       });
-      dropKey(core, channelRow);
+      beginLog(core, connection, channelRow);
     }),
   );
 };
 
 /** Forgets what was held after a place of another log, where nobody knows from where on the rest differs. Inside a transaction. */
-export const forgetOthers = (core: Core, channelRow: number, after: number): void => {
+export const forgetOthers = (core: Core, connection: RoomConnection, channelRow: number, after: number): void => {
   forgetLog(core.db, channelRow, after);
   forgetHashes(core.db, channelRow);
-  dropKey(core, channelRow);
+  beginLog(core, connection, channelRow);
 };
 
 // Counts of devices come again; whom our key was given to is in inboxes that were put back too, and its epoch may come again
 // with other members.
-const dropKey = (core: Core, channelRow: number): void => {
+// What got no answer may have been read in the log that is no more: its count is used.
+const beginLog = (core: Core, { sender }: RoomConnection, channelRow: number): void => {
+  const sent = rowOf(core, channelRow).sent + (sender.isUnsure(channelRow) ? 1 : 0);
   forgetChannelDevices(core.db, channelRow);
-  patchChannel(core.db, channelRow, { senderKey: null });
-};
-
-/** All that is held has come: what still waits here is not in the other log, and is sealed anew for it. */
-export const sendAgain = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
-  await core.queue.call(() => commit(core, () => forgetAllSealed(core.db, channelRow)));
-  connection.sender.flush();
+  forgetPlaces(core.db, channelRow);
+  patchChannel(core.db, channelRow, { senderKey: null, sent: Math.max(sent, lastSealedCount(core.db, channelRow)) });
 };
 
 const lastShared = async (

@@ -134,6 +134,11 @@ export class RoomSender {
     });
   }
 
+  /** Whether something that only `between` knew got no answer in a channel: the server may have taken it. */
+  isUnsure(channelRow: number): boolean {
+    return this.#unsure.has(channelRow);
+  }
+
   // Its count is used if the server has taken it, and free if not.
   async #makeSure(channelRow: number): Promise<void> {
     if (!this.#unsure.has(channelRow)) return;
@@ -237,7 +242,7 @@ export class RoomSender {
     if (channel.state !== 'joined')
       throw new SottoError(channel.state === 'banned' ? 'channel.banned' : 'channel.notMember');
     const to = idOf<EventId>(channel.channelId);
-    if (row.sealed !== null) return { to, checkedAt: state.seq, body: row.sealed };
+    if (row.sealed !== null && row.n > 0) return { to, checkedAt: state.seq, body: row.sealed };
     if (sharedAt !== undefined && sharedAt !== state.seq) return 'again';
     const n = channel.sent + 1;
     const signed = this.#sign(row, channel, n);

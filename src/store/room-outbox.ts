@@ -17,7 +17,7 @@ export type RoomOutboxRow = {
   readonly sealed: Uint8Array<ArrayBuffer> | null;
   /** Of a members channel: the signed event in those bytes. */
   readonly signed: Uint8Array<ArrayBuffer> | null;
-  /** This device's count of events in the channel, in those bytes; 0 outside channels. */
+  /** This device's count of events in the channel, in those bytes; negative when they are for a log that is no more, 0 outside channels. */
   readonly n: number;
   /** Its place once the server has answered; null before. */
   readonly seq: number | null;
@@ -100,6 +100,11 @@ export const putPlace = (db: Database, id: number, seq: number): void => {
   db.run('UPDATE room_outbox SET seq = ? WHERE id = ?', seq, id);
 };
 
+/** Another log begins: what waits in a channel has no place in it, and is sealed anew unless it is found there. */
+export const forgetPlaces = (db: Database, channelRow: number): void => {
+  db.run('UPDATE room_outbox SET seq = NULL, n = -abs(n) WHERE channel_row = ?', channelRow);
+};
+
 /** What the server has placed up to a seq of a channel, and has not shown. */
 export const listRoomOutboxPlaced = (db: Database, channelRow: number, upToSeq: number): RoomOutboxRow[] =>
   db.all<RoomOutboxRow>(
@@ -113,15 +118,14 @@ export const forgetSealed = (db: Database, id: number): void => {
   db.run('UPDATE room_outbox SET sealed = NULL, signed = NULL, n = 0 WHERE id = ?', id);
 };
 
-/** What waits for an answer in a channel is sealed anew. */
+/** What waits for an answer in a channel is sealed anew; its count stays, for it may be on its way. */
 export const forgetUnanswered = (db: Database, channelRow: number): void => {
-  db.run('UPDATE room_outbox SET sealed = NULL, n = 0 WHERE channel_row = ? AND seq IS NULL', channelRow);
+  db.run('UPDATE room_outbox SET sealed = NULL WHERE channel_row = ? AND seq IS NULL', channelRow);
 };
 
-/** All that waits in a channel is sealed anew, also what was answered. */
-export const forgetAllSealed = (db: Database, channelRow: number): void => {
-  db.run('UPDATE room_outbox SET sealed = NULL, n = 0, seq = NULL WHERE channel_row = ?', channelRow);
-};
+/** The highest count of this device in what waits in a channel, in bytes that may have gone out; 0 when there is none. */
+export const lastSealedCount = (db: Database, channelRow: number): number =>
+  db.get<{ n: number | null }>('SELECT max(abs(n)) AS n FROM room_outbox WHERE channel_row = ?', channelRow)?.n ?? 0;
 
 /** What waits under an event id. */
 export const getRoomOutboxByEvent = (db: Database, serverId: number, eventId: Uint8Array): RoomOutboxRow | undefined =>
