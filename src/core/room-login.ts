@@ -9,7 +9,7 @@ import { getDevice, getMemberById, patchMember, putDevice, putMember } from '../
 import { getServer, patchServer, putPreKeys } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
-import { ownPreKeys } from './room-sessions.ts';
+import { beginSessionsAnew, ownPreKeys } from './room-sessions.ts';
 
 /** Keeps what the server says of itself and of us. Our key is ours: what it says of that is not asked. */
 export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, answer: Answer<'login'>): void =>
@@ -29,6 +29,7 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
       lastErrorAt: null,
       ...(server.inboxSeq === 0 ? { epoch: answer.inbox.epoch } : {}),
     });
+    if (server.epoch !== 0 && server.epoch !== answer.inbox.epoch) beginSessionsAnew(core, server);
     const { memberKey } = memberSecrets(core.serversKey, server.serverKey);
     const known = getMemberById(core.db, serverId, server.memberId);
     const row =

@@ -10,7 +10,15 @@ import { padded } from '../protocol/padding.ts';
 import { type Direct, type Envelope, encodeEnvelopes, splitEnvelopes } from '../protocol/room-direct.ts';
 import type { Placed } from '../protocol/server.ts';
 import { EVENT, type Publish } from '../protocol/server-frames.ts';
-import { type DeviceRow, getMember, listDevices, type MemberRow, putDeviceSession } from '../store/members.ts';
+import {
+  type DeviceRow,
+  getMember,
+  listDevices,
+  listDevicesInSession,
+  type MemberRow,
+  putDeviceSession,
+} from '../store/members.ts';
+import { forgetSealedFor } from '../store/room-outbox.ts';
 import { getPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -68,6 +76,20 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
   });
   if (otherDevices(core, connection.row, member).length > 0 && without().length > 0)
     throw new SottoError('member.unreachable', { message: `${member.name} has published no keys yet` });
+};
+
+/**
+ * Another inbox: what began a session that was never answered may be lost with the one before, and by now its keys forgotten.
+ * Such sessions begin anew, and what was sealed in them is sealed again. Inside a transaction.
+ */
+export const beginSessionsAnew = (core: Core, server: ServerRow): void => {
+  for (const device of listDevicesInSession(core.db, server.id)) {
+    const session = deviceSession(core, server, device);
+    if (!session.isUnanswered(core.clock.now())) continue;
+    session.archive();
+    putDeviceSession(core.db, device.id, session.serialize());
+    forgetSealedFor(core.db, device.memberRow);
+  }
 };
 
 /**

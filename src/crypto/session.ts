@@ -31,6 +31,9 @@ export type Parties = {
 
 export type Sealed = { readonly type: number; readonly ciphertext: Bytes };
 
+/** After that no session is current that was not answered. */
+const LATE_MS = 365 * 24 * 3_600_000;
+
 /** The identity of a 32-byte secret. */
 export const signalIdentity = (secret: Uint8Array): SignalIdentity => {
   const privateKey = PrivateKey.deserialize(new Uint8Array(secret));
@@ -107,6 +110,11 @@ export class SignalSession {
   /** True when there is a session to encrypt with; one that was never answered ends after 30 days. */
   hasCurrent(now: number): boolean {
     return this.#sessions.record?.hasCurrentState(new Date(now)) ?? false;
+  }
+
+  /** Whether the other has never answered in it: whatever it seals begins it still, with keys that they used or forget. */
+  isUnanswered(now: number): boolean {
+    return this.hasCurrent(now) && !this.hasCurrent(now + LATE_MS);
   }
 
   /** Puts the current session aside: it still opens late frames, and encrypts nothing any more. */

@@ -104,6 +104,14 @@ const DEVICE_COLUMNS = `id, member_row AS memberRow, device_id AS deviceId, cert
 export const listDevices = (db: Database, memberRow: number): DeviceRow[] =>
   db.all<DeviceRow>(`SELECT ${DEVICE_COLUMNS} FROM devices WHERE member_row = ? ORDER BY id`, memberRow);
 
+/** Devices of all members of a server with which there is a session. */
+export const listDevicesInSession = (db: Database, serverId: number): DeviceRow[] =>
+  db.all<DeviceRow>(
+    `SELECT ${DEVICE_COLUMNS} FROM devices
+       WHERE member_row IN (SELECT id FROM members WHERE server_id = ?) AND session IS NOT NULL ORDER BY id`,
+    serverId,
+  );
+
 /** Ids of the devices of a member, the first known first. */
 export const listDeviceIds = (db: Database, memberRow: number): Uint8Array<ArrayBuffer>[] =>
   db

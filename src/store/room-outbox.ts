@@ -123,6 +123,11 @@ export const forgetUnanswered = (db: Database, channelRow: number): void => {
   db.run('UPDATE room_outbox SET sealed = NULL WHERE channel_row = ? AND seq IS NULL', channelRow);
 };
 
+/** What waits for a member is sealed anew. */
+export const forgetSealedFor = (db: Database, memberRow: number): void => {
+  db.run('UPDATE room_outbox SET sealed = NULL WHERE member_row = ? AND channel_row IS NULL', memberRow);
+};
+
 /** The highest count of this device in what waits in a channel, in bytes that may have gone out; 0 when there is none. */
 export const lastSealedCount = (db: Database, channelRow: number): number =>
   db.get<{ n: number | null }>('SELECT max(abs(n)) AS n FROM room_outbox WHERE channel_row = ?', channelRow)?.n ?? 0;
