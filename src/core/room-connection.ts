@@ -21,7 +21,7 @@ import { type Core, commit } from './core.ts';
 import { followCalls } from './room-calls.ts';
 import { meetOwnChannels } from './room-channels.ts';
 import { openChannel, resumeChannels, shutOut } from './room-history.ts';
-import { receiveInbox } from './room-inbox.ts';
+import { mayMiss, receiveInbox } from './room-inbox.ts';
 import { loggedIn, prepareKeys } from './room-login.ts';
 import { levelMarks, onNotice } from './room-notices.ts';
 import { retryPending } from './room-pending.ts';
@@ -86,6 +86,8 @@ export class RoomConnection {
   readonly shut = new Map<number, { readonly why: string; readonly until: number }>();
   /** What was told of members on this connection. */
   readonly told = new Set<string>();
+  /** The inbox is read from its beginning: what comes live meanwhile has its turn behind that. */
+  isReadingInbox = false;
   state: ConnectionState = 'off';
   nextRetryAt: number | undefined;
   lastError: SottoError | undefined;
@@ -240,6 +242,7 @@ export class RoomConnection {
     this.keyless.clear();
     this.shut.clear();
     this.#asked.clear();
+    this.isReadingInbox = false;
     const answer = await client.login(
       { seed: row.deviceSeed, certificate: row.certificate },
       {
@@ -297,10 +300,11 @@ export class RoomConnection {
   async #readInboxAgain(inbox: string, head: Answer<'login'>['inbox']): Promise<void> {
     const core = this.#core;
     const from = head.prunedTo;
+    this.isReadingInbox = true;
     await core.queue.call(() =>
       commit(core, (changes) => {
         patchServer(core.db, this.serverId, { epoch: head.epoch, inboxSeq: from, inboxId: null });
-        changes.event({ kind: 'channel.gap', detail: `messages to you may be missing on ${this.row.label}` });
+        mayMiss(changes, this.row);
       }),
     );
     for (let after = from; after < head.seq; ) {
@@ -312,6 +316,8 @@ export class RoomConnection {
     await this.request('resume', {
       cursors: { [inbox]: [epoch, inboxSeq, inboxId === null ? null : idOf(inboxId)] },
     });
+    await this.taken();
+    this.isReadingInbox = false;
   }
 
   async #resumeChannel(channelRow: number): Promise<void> {

@@ -60,11 +60,20 @@ export const receiveInbox = async (
   for (const event of events) {
     const server = connection.row;
     if (event.epoch === server.epoch && event.seq <= server.inboxSeq) continue;
+    if (event.epoch === server.epoch && event.seq > server.inboxSeq + 1) {
+      // It comes again, in its turn.
+      if (connection.isReadingInbox) continue;
+      commit(core, (changes) => mayMiss(changes, server));
+    }
     const stranger = await receiveOne(core, connection, event, learned);
     if (stranger !== undefined) return stranger;
   }
   return undefined;
 };
+
+/** Tells that something to me may be lost. */
+export const mayMiss = (changes: Changes, { label }: ServerRow): void =>
+  changes.event({ kind: 'channel.gap', detail: `messages to you may be missing on ${label}` });
 
 const receiveOne = async (
   core: Core,
