@@ -24,6 +24,9 @@ const signingKeys =
     return getSigningKey(core.db, row.id, idBytes(device));
   };
 
+/** What is kept of a body, also of one that the server has erased: its SHA-256. */
+export const hashOfBody = ({ erased, body }: LogEvent): Uint8Array<ArrayBuffer> => (erased ? body : sha256(body));
+
 /** A control event, verified; without `state` it must be the creation. Throws ProtocolError `event.forged`, `event.invalid`. */
 export const openControl = (
   core: Core,

@@ -38,7 +38,7 @@ import { applyContent, applyErasure, conversationOfChannel, type RoomScene } fro
 import type { RoomConnection } from './room-connection.ts';
 import { doubt, doubtEvent, isElsewhere, lookBack } from './room-doubts.ts';
 import { afterControl } from './room-members.ts';
-import { openContent, openControl } from './room-open.ts';
+import { hashOfBody, openContent, openControl } from './room-open.ts';
 import { knowSenders } from './room-people.ts';
 import { ownCommitted, ownLost } from './room-send.ts';
 import { shownLater } from './room-share.ts';
@@ -280,7 +280,7 @@ const previewControl = (taking: Taking, event: LogEvent, { header, control }: Ex
 const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened): void => {
   const { core, row } = taking;
   const eventId = idBytes(event.id);
-  const bodyHash = event.erased ? event.body : sha256(event.body);
+  const bodyHash = hashOfBody(event);
   taking.lastSeq = event.seq;
   taking.lastId = eventId;
   const member = getMemberById(core.db, taking.server.id, idBytes(event.member));

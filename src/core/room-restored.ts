@@ -3,12 +3,14 @@ import { ProtocolError } from '../protocol/errors.ts';
 import { type EventId, idBytes, idOf } from '../protocol/ids.ts';
 import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { WireHead } from '../protocol/server.ts';
+import type { LogEvent } from '../protocol/server-frames.ts';
 import { forgetChannelDevices, getChannel, patchChannel } from '../store/channels.ts';
-import { eventIdAt, forgetHashes, forgetLog, topicAt } from '../store/room-events.ts';
+import { forgetHashes, forgetLog, getHeld, topicAt } from '../store/room-events.ts';
 import { forgetPlaces, lastSealedCount } from '../store/room-outbox.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
+import { hashOfBody } from './room-open.ts';
 
 type Place = { readonly seq: number; readonly id: EventId };
 
@@ -76,7 +78,7 @@ const lastShared = async (
       before,
       limit: ROOM_PAGE_MAX,
     });
-    const found = events.findLast(({ seq, id }) => idAt(core, channelRow, seq) === id);
+    const found = events.findLast((event) => isHeld(core, channelRow, event));
     if (found !== undefined) return { seq: found.seq, id: found.id as EventId };
     const [first] = events;
     if (first === undefined || first.seq <= row.firstSeq) return undefined;
@@ -86,9 +88,11 @@ const lastShared = async (
   return undefined;
 };
 
-const idAt = (core: Core, channelRow: number, seq: number): string | undefined => {
-  const held = eventIdAt(core.db, channelRow, seq);
-  return held === undefined ? undefined : idOf(held);
+// Under its id something may have been sealed anew, which others have seen in its place.
+const isHeld = (core: Core, channelRow: number, event: LogEvent): boolean => {
+  const held = getHeld(core.db, channelRow, event.seq);
+  if (held === undefined || held.hash === null || idOf(held.eventId) !== event.id) return false;
+  return Buffer.from(held.hash).equals(hashOfBody(event));
 };
 
 const rowOf = (core: Core, channelRow: number) => {
