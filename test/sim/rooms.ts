@@ -125,6 +125,14 @@ class Play {
       who.crashAt(Number.POSITIVE_INFINITY, 'after');
       if (!who.isOpen) await who.open();
     }
+    await world.settle(MINUTE);
+    // Whoever is in a channel hears of its passphrase in the end.
+    for (const channel of this.#channels.filter((name) => name === '#locked'))
+      for (const who of this.#people) {
+        const { state } = await world.during(who.call('channel.show', { channel }));
+        for (const passphrase of state === 'joined' ? PASSPHRASES : [])
+          this.#try(who, () => who.call('channel.join', { channel, passphrase }));
+      }
     for (let round = 0; round < REST_ROUNDS_MAX; round++) {
       await world.settle(MINUTE);
       const calm = this.#people.every((who) =>
