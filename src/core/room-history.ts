@@ -35,10 +35,9 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
     else await core.queue.call(() => skipPruned(core, channelRow, resumed.head));
     const end = rowOf(core, channelRow).lastSeq + 1;
     if (end === 1) await begin(core, connection, channelRow);
-    else {
-      await replayUpTo(core, connection, channelRow, { end, isFresh: isOther });
-      await pages(core, connection, channelRow);
-    }
+    else await replayUpTo(core, connection, channelRow, { end, isFresh: isOther });
+    if (isOther) await core.queue.call(() => keepEpoch(core, channelRow, resumed.head));
+    if (end > 1) await pages(core, connection, channelRow);
     // All that is held has come: what still waits here is not in the other log.
     if (isOther) connection.sender.flush();
   }
@@ -208,6 +207,9 @@ const passOver = (core: Core, channelRow: number, upTo: number): void =>
 // A server that was restored from a backup has another epoch, or less than we have seen, or something else where we have it.
 const isOtherLog = (row: ChannelRow, head: WireHead): boolean =>
   head.epoch !== row.epoch || head.seq < row.lastSeq || (row.lastId !== null && head.prunedTo <= row.lastSeq);
+
+const keepEpoch = (core: Core, channelRow: number, { epoch }: WireHead): void =>
+  commit(core, () => patchChannel(core.db, channelRow, { epoch }));
 
 const skipPruned = (core: Core, channelRow: number, head: WireHead): void =>
   commit(core, (changes) => {

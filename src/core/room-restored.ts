@@ -14,7 +14,10 @@ import { hashOfBody } from './room-open.ts';
 
 type Place = { readonly seq: number; readonly id: EventId };
 
-/** Goes back to the last event that the other log and we both have; what we held beyond it is a visible gap. Throws `server.*`. */
+/**
+ * Goes back to the last event that the other log and we both have; what we held beyond it is a visible gap. It is the other log
+ * that is held once its epoch is kept: until then it is gone back again. Throws `server.*`.
+ */
 export const goBack = async (
   core: Core,
   connection: RoomConnection,
@@ -33,7 +36,6 @@ export const goBack = async (
         doubt(core, changes, channelRow, gap);
       }
       patchChannel(core.db, channelRow, {
-        epoch: head.epoch,
         lastSeq: seq,
         lastId: shared === undefined ? null : idBytes(shared.id),
         ...(isLess
