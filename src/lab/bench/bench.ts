@@ -30,7 +30,8 @@ const FIGURES: readonly Figure[] = [
 
 const RUNS = 9;
 const RUNS_QUICK = 3;
-const DOC = 'Measures the named figures, those of the server or the account, or all, beside their floors; exit code 1 when a bound does not hold.';
+const DOC =
+  'Measures the named figures, those of the server or the account, or all, beside their floors; exit code 1 when a bound does not hold.';
 const FLAGS = {
   list: ['tell the figures'],
   quick: [`${RUNS_QUICK} runs of each, and less of what is large`],
