@@ -116,7 +116,7 @@ const runCommand = async (
     over.abort();
     for (const client of clients) client.close();
     // Its calls end now: it takes away what it has half written.
-    await Promise.race([running.catch(() => {}), new Promise((over) => setTimeout(over, TIDY_MS_MAX))]);
+    await Promise.race([running.catch(() => {}), new Promise((done) => setTimeout(done, TIDY_MS_MAX))]);
   }
 };
 

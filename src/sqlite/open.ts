@@ -130,6 +130,7 @@ export class Database implements Disposable {
     this.#closed = true;
     for (const statement of this.#statements.values()) statement.close();
     this.#statements.clear();
+    this.#recalled.clear();
     this.#driver.close();
   }
 

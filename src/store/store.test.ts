@@ -178,6 +178,14 @@ describe('the store', () => {
     expect(seen()).toEqual(['bob']);
   });
 
+  test('nothing is read from memory once the database is closed', () => {
+    const closed = openDatabase(':memory:');
+    migrate(closed);
+    expect(getContactByName(closed, 'bob')).toBeUndefined();
+    closed[Symbol.dispose]();
+    expect(() => getContactByName(closed, 'bob')).toThrow(expect.objectContaining({ code: 'account.locked' }));
+  });
+
   test('messages keep their order, their versions, and leave the index when they go', () => {
     const [first, second] = [say(1, 'early words'), say(2, 'late words')];
     expect(listMessagesBefore(db, conversationId, 1e9, 10).map((row) => row.id)).toEqual([first, second]);
