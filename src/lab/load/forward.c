@@ -11,13 +11,13 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "floor.h"
 
 #define CONNS_MAX 4096
 #define CALLS 256
 #define PEOPLE_MAX 64
 #define IN_BYTES 4096
 #define EVENTS 64
-#define BACKLOG 256
 #define NO_CALL -1
 #define FRAME_HEAD 2
 #define MASK_BYTES 4
@@ -38,11 +38,6 @@ struct call {
 static struct conn *conns[CONNS_MAX];
 static struct call calls[CALLS];
 static int epoll;
-
-static void fail(const char *what) {
-  perror(what);
-  exit(1);
-}
 
 static void enter(struct conn *c, int number) {
   struct call *call = &calls[number];
@@ -103,15 +98,6 @@ static void accept_all(int listener) {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
     epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
   }
-}
-
-static int listen_at(int port) {
-  int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
-  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, BACKLOG) < 0) fail("listen");
-  return listener;
 }
 
 int main(int count, char **words) {

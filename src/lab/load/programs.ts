@@ -19,6 +19,7 @@ const SOURCES = {
   server: ['server.c'],
   forward: ['forward.c'],
 } as const;
+const HEADERS = ['load.h', 'floor.h'];
 type Program = keyof typeof SOURCES;
 const FLAGS = ['-O2', '-std=gnu11', '-Wall', '-Wextra'];
 
@@ -31,7 +32,7 @@ export const compiled = (program: Program, cacheDir: string): string => {
   const dir = join(dirname(process.argv[1] ?? ''), '..', 'src', 'lab', 'load');
   if (!existsSync(join(dir, 'load.h'))) throw missing('the load generator is in the checkout of sotto only');
   const files = SOURCES[program].map((name) => join(dir, name));
-  const texts = [join(dir, 'load.h'), ...files].map((file) => readFileSync(file));
+  const texts = [...HEADERS.map((name) => join(dir, name)), ...files].map((file) => readFileSync(file));
   const version = createHash('sha256').update(Buffer.concat(texts)).digest('hex').slice(0, 16);
   const path = join(cacheDir, 'load', `${program}-${version}`);
   if (existsSync(path)) return path;

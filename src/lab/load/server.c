@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "floor.h"
 
 #define CONNS_MAX 20000
 #define CHANNELS_MAX 1024
@@ -35,11 +36,6 @@ static struct conn *conns[CONNS_MAX];
 static struct channel channels[CHANNELS_MAX];
 static int talking[CHANNELS_MAX], talking_count, epoll;
 static unsigned long last_id;
-
-static void fail(const char *what) {
-  perror(what);
-  exit(1);
-}
 
 static void *grown(void *bytes, size_t *room, size_t needed) {
   if (needed <= *room) return bytes;
@@ -150,15 +146,6 @@ static void accept_all(int listener) {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
     epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
   }
-}
-
-static int listen_at(int port) {
-  int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
-  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 4096) < 0) fail("listen");
-  return listener;
 }
 
 int main(int count, char **words) {
