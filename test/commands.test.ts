@@ -33,7 +33,9 @@ describe('the command table', () => {
 
   test('tells of commands that share their first word', () => {
     expect(parseCommandLine(['channel', '--help'])).toMatchObject({ command: undefined, group: 'channel' });
-    expect(groupHelp('channel')).toMatch(/^ {2}channel create .*\n(?: {2}channel .*\n)+\nMore of each/);
+    expect(groupHelp('channel')).toMatch(
+      /^Usage: sotto channel COMMAND .*\n\n {2}channel create .*\n(?: {2}channel .*\n)+\nMore of each/,
+    );
     expect([code('channel'), code('channel', 'nothing')]).toEqual(['usage.invalid', 'usage.invalid']);
   });
 

@@ -1,7 +1,7 @@
 // Help as text, from the table.
 import type { Command, Flag } from './command.ts';
 import { groupOf, usageLine } from './parse.ts';
-import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
+import { GLOBAL_FLAGS, SECTIONS } from './table.ts';
 
 const flagText = ([name, flag]: [string, Flag]): string =>
   `  ${flag.short === undefined ? '' : `-${flag.short}, `}--${name}${flag.value === undefined ? '' : ` ${flag.value}`}`;
@@ -19,7 +19,12 @@ export const programHelp = (): string =>
     '',
     'Usage: sotto COMMAND [arguments] [flags]',
     '',
-    ...commandLines(COMMANDS.filter((command) => command.path !== 'complete')),
+    ...SECTIONS.flatMap(({ title, commands }) => [
+      `${title}:`,
+      ...commandLines(commands.filter((command) => command.path !== 'complete')),
+      '',
+    ]),
+    'On this machine:',
     '  serve                  host a server for rooms: sotto serve --help',
     '  demo                   three people on a private Tor network on this machine',
     '  bench                  measure speed and memory beside their floors; --list tells the figures',
@@ -32,7 +37,14 @@ export const programHelp = (): string =>
 
 /** What `sotto GROUP --help` prints, of the commands that share their first word. */
 export const groupHelp = (group: string): string =>
-  [...commandLines(groupOf(group)), '', `More of each: sotto ${group} COMMAND --help`, ''].join('\n');
+  [
+    `Usage: sotto ${group} COMMAND [arguments] [flags]`,
+    '',
+    ...commandLines(groupOf(group)),
+    '',
+    `More of each: sotto ${group} COMMAND --help`,
+    '',
+  ].join('\n');
 
 /** What `sotto COMMAND --help` prints. */
 export const commandHelp = (command: Command): string =>

@@ -1,9 +1,9 @@
 // The manual page, in mdoc's older sister man(7), from the table.
 
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
-import type { Flag } from './command.ts';
+import type { Command, Flag } from './command.ts';
 import { usageLine } from './parse.ts';
-import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
+import { GLOBAL_FLAGS, SECTIONS } from './table.ts';
 
 const LINE_CHARS_MAX = 80;
 
@@ -26,11 +26,22 @@ const wrap = (text: string): string => {
   return lines.join('\n');
 };
 
-const flagEntry = ([name, flag]: [string, Flag]): string[] => [
-  '.TP',
+const flagEntry = ([name, flag]: [string, Flag]): string[] => ['.TP', ...flagLines([name, flag])];
+
+const flagLines = ([name, flag]: [string, Flag]): string[] => [
   `.B \\-\\-${roff(name)}${flag.value === undefined ? '' : ` ${roff(flag.value)}`}`,
   roff(flag.doc),
 ];
+
+const commandEntry = (command: Command): string[] =>
+  command.path === 'complete'
+    ? []
+    : [
+        '.TP',
+        `.B ${roff(usageLine(command))}`,
+        roff(command.doc),
+        ...Object.entries(command.flags ?? {}).flatMap((flag) => ['.br', ...flagLines(flag)]),
+      ];
 
 /** The page as roff. */
 export const manualPage = (version: string): string =>
@@ -44,18 +55,11 @@ export const manualPage = (version: string): string =>
     '[arguments] [flags]',
     '.SH DESCRIPTION',
     roff('Two people talk over Tor onion services, end to end encrypted with the Signal protocol, with no server.'),
+    roff('Rooms are channels and direct messages on a server that somebody hosts; it cannot read the encrypted ones.'),
     'Every command talks to a daemon that owns the account and is started on demand.',
     '.SH COMMANDS',
-    ...COMMANDS.filter((command) => command.path !== 'complete').flatMap((command) => [
-      '.TP',
-      `.B ${roff(usageLine(command))}`,
-      roff(command.doc),
-      ...Object.entries(command.flags ?? {}).flatMap(([name, flag]) => [
-        '.br',
-        `.B \\-\\-${roff(name)}${flag.value === undefined ? '' : ` ${roff(flag.value)}`}`,
-        roff(flag.doc),
-      ]),
-    ]),
+    ...SECTIONS.flatMap(({ title, commands }) => [`.SS ${roff(title)}`, ...commands.flatMap(commandEntry)]),
+    '.SS Hosting a server',
     ...SERVE_COMMANDS.flatMap(([usage, doc]) => ['.TP', `.B ${roff(usage)}`, roff(doc)]),
     '.SH OPTIONS OF SERVE',
     ...SERVE_FLAGS.flatMap(([flag, , doc]) => ['.TP', `.B ${roff(flag)}`, roff(doc)]),

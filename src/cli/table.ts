@@ -24,14 +24,16 @@ export const GLOBAL_FLAGS: Readonly<Record<string, Flag>> = {
   version: { doc: 'the version' },
 };
 
-/** Every command of this program, in the order of the help. */
-export const COMMANDS: readonly Command[] = [
-  ...ACCOUNT_COMMANDS,
-  ...DAEMON_COMMANDS,
-  ...CONTACT_COMMANDS,
-  ...TALK_COMMANDS,
-  ...EXPORT_COMMANDS,
-  ...FILE_COMMANDS,
-  ...ROOM_COMMANDS,
-  ...PROGRAM_COMMANDS,
+/** Every command of this program by what it is about, in the order of the help. */
+export const SECTIONS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
+  { title: 'Account', commands: ACCOUNT_COMMANDS },
+  { title: 'Daemon and settings', commands: DAEMON_COMMANDS },
+  { title: 'Contacts', commands: CONTACT_COMMANDS },
+  { title: 'Messages, with contacts and in rooms', commands: [...TALK_COMMANDS, ...EXPORT_COMMANDS] },
+  { title: 'Files', commands: FILE_COMMANDS },
+  { title: 'Rooms', commands: ROOM_COMMANDS },
+  { title: 'Scripts', commands: PROGRAM_COMMANDS },
 ];
+
+/** Every command of this program. */
+export const COMMANDS: readonly Command[] = SECTIONS.flatMap(({ commands }) => commands);
