@@ -1,21 +1,11 @@
 // Commands about contacts.
 
-import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
+import { WHY_COMMAND } from './command-why.ts';
 import { drawn, each, first, optional } from './give.ts';
-import { contactDetailText, contactText, whyText } from './show.ts';
-import { gapText, serverWhyText } from './show-rooms.ts';
-
-// Of a channel, a member, or the server itself.
-const labelFor = async (client: RpcClient, about: string): Promise<string> => {
-  if (about.startsWith('#')) return (await client.call('channel.show', { channel: about })).server;
-  return /@([^@]*)$/.exec(about)?.[1] ?? about;
-};
-
-const noServer = (label: string): SottoError =>
-  new SottoError('server.unknown', { message: `You are in no server ${label}: sotto server list` });
+import { contactDetailText, contactText } from './show.ts';
 
 const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
 const requestArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'request' };
@@ -205,32 +195,5 @@ export const CONTACT_COMMANDS: readonly Command[] = [
       );
     },
   },
-  {
-    path: 'why',
-    doc: 'explain what is in the way of a contact, or how a server stands: its label, #channel or member@server',
-    args: [{ ...contactArg, doc: 'a contact, #channel, member@server, or a server’s label' }],
-    flags: { retry: { doc: 'try now' } },
-    methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry', 'channel.show'],
-    run: async (context) => {
-      const client = await context.connect();
-      const about = first(context);
-      try {
-        const why = await client.call(context.flags.has('retry') ? 'contact.retry' : 'contact.why', { contact: about });
-        context.out.item(why, whyText);
-      } catch (error) {
-        if (!(error instanceof SottoError && error.code === 'contact.unknown')) throw error;
-        const all = await client.call('server.list', {});
-        const label = await labelFor(client, about);
-        const servers = all.filter((one) => one.label === label);
-        if (servers.length === 0) throw /^#|.@./.test(about) ? noServer(label) : error;
-        for (const server of servers)
-          context.out.item(
-            context.flags.has('retry') ? await client.call('server.retry', { server: server.id }) : server,
-            serverWhyText,
-          );
-        const { gaps = [] } = about.startsWith('#') ? await client.call('channel.show', { channel: about }) : {};
-        for (const gap of gaps) context.out.say(gapText(gap));
-      }
-    },
-  },
+  WHY_COMMAND,
 ];

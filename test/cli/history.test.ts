@@ -252,7 +252,8 @@ describe('a text', () => {
     expect((await alice.run('cancel', id)).code).toBe(6);
     const again = await alice.one<Message>('resend', id);
     expect([again.id, again.state, again.reason]).toEqual([id, 'queued', undefined]);
-    expect((await alice.one<{ outbox: { depth: number } }>('why', 'bob')).outbox.depth).toBe(1);
+    for (const about of [['bob'], []])
+      expect((await alice.one<{ outbox: { depth: number } }>('why', ...about)).outbox.depth).toBe(1);
   });
 
   test('from - is UTF-8 to its end, is not empty, and fits', async () => {

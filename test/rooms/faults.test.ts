@@ -110,9 +110,10 @@ test('without the server everything said waits, and goes out by itself when it i
   await bob.call('message.react', { id: red.id, emoji: '👍' });
   expect(await user.one('status')).toMatchObject({ outboxDepth: 4, servers: [{ label: 'home', outboxDepth: 4 }] });
 
-  expect((await user.ok<{ state: string }>('why', '#away')).items).toMatchObject([
-    { state: 'waiting', outboxDepth: 4 },
-  ]);
+  for (const about of [['#away'], []])
+    expect((await user.ok<{ state: string }>('why', ...about)).items).toMatchObject([
+      { state: 'waiting', outboxDepth: 4 },
+    ]);
 
   await house.server.start();
   // Who asks for something does not wait for the next try.
@@ -128,6 +129,7 @@ test('without the server everything said waits, and goes out by itself when it i
     expect(await guest.bodies('#away', { at: Date.now() })).toContain('while it is away');
   expect((await alice.call('message.show', { id: queued.id })).versions).toEqual([]);
   await alice.sees('an empty outbox', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);
+  expect((await user.run('why', { json: false })).err).toBe('Nothing is stuck.\n');
   expect((await user.ok('read', '#away')).err).toBe('');
 });
 

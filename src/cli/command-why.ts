@@ -1,0 +1,84 @@
+// What is in the way: of one contact or server, or of anything.
+
+import type { RpcClient } from '../client/rpc-client.ts';
+import { SottoError } from '../protocol/errors.ts';
+import type { Contact, Status, Why } from '../protocol/rpc-objects.ts';
+import type { ServerObject } from '../protocol/rpc-rooms.ts';
+import type { Command, CommandContext } from './command.ts';
+import { whyText } from './show.ts';
+import { gapText, serverWhyText } from './show-rooms.ts';
+
+/** `sotto why`. */
+export const WHY_COMMAND: Command = {
+  path: 'why',
+  doc: 'explain what is in the way of a contact, or how a server stands; without a name, of everything that is stuck',
+  args: [{ name: 'contact', doc: 'a contact, #channel, member@server, or a server’s label', complete: 'contact' }],
+  flags: { retry: { doc: 'try now' } },
+  methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry', 'channel.show'],
+  run: async (context) => {
+    const client = await context.connect();
+    const [about] = context.args;
+    if (about === undefined) return everything(context, client);
+    try {
+      context.out.item(await ofContact(context, client, about), whyText);
+    } catch (error) {
+      if (!(error instanceof SottoError && error.code === 'contact.unknown')) throw error;
+      await ofServers(context, client, about, error);
+    }
+  },
+};
+
+const ofContact = ({ flags }: CommandContext, client: RpcClient, contact: string): Promise<Why> =>
+  client.call(flags.has('retry') ? 'contact.retry' : 'contact.why', { contact });
+
+const ofServer = async ({ flags }: CommandContext, client: RpcClient, server: ServerObject): Promise<ServerObject> =>
+  flags.has('retry') ? client.call('server.retry', { server: server.id }) : server;
+
+const ofServers = async (
+  context: CommandContext,
+  client: RpcClient,
+  about: string,
+  unknownContact: SottoError,
+): Promise<void> => {
+  const label = await labelFor(client, about);
+  const named = (await client.call('server.list', {})).filter((one) => one.label === label);
+  if (named.length === 0) throw /^#|.@./.test(about) ? noServer(label) : unknownContact;
+  for (const server of named) context.out.item(await ofServer(context, client, server), serverWhyText);
+  const { gaps = [] } = about.startsWith('#') ? await client.call('channel.show', { channel: about }) : {};
+  for (const gap of gaps) context.out.say(gapText(gap));
+};
+
+// Of a channel, a member, or the server itself.
+const labelFor = async (client: RpcClient, about: string): Promise<string> => {
+  if (about.startsWith('#')) return (await client.call('channel.show', { channel: about })).server;
+  return /@([^@]*)$/.exec(about)?.[1] ?? about;
+};
+
+const noServer = (label: string): SottoError =>
+  new SottoError('server.unknown', { message: `You are in no server ${label}: sotto server list` });
+
+const everything = async (context: CommandContext, client: RpcClient): Promise<void> => {
+  const { out, flags } = context;
+  let stuck = 0;
+  for (const contact of await client.call('contact.list', {})) {
+    const why = await client.call('contact.why', { contact: contact.id });
+    if (!isStuck(contact, why)) continue;
+    stuck++;
+    out.item(flags.has('retry') ? await ofContact(context, client, contact.id) : why, whyText);
+  }
+  const { tor, servers } = await client.call('status.show', {});
+  for (const server of servers) {
+    if (server.state === 'online' && server.outboxDepth === 0) continue;
+    stuck++;
+    out.item(await ofServer(context, client, server), serverWhyText);
+  }
+  if (tor.state !== 'online' && tor.state !== 'off') out.say(torText(tor));
+  else if (stuck === 0) out.say('Nothing is stuck.');
+};
+
+/** Something waits for them, or will not go on by itself. */
+const isStuck = ({ state, paused }: Contact, { outbox }: Why): boolean =>
+  outbox.depth > 0 || state === 'outgoing' || (state === 'accepted' && paused !== undefined);
+
+const torText = ({ state, bootstrapPercent, lastError }: Status['tor']): string =>
+  `Tor is ${state}, at ${bootstrapPercent} %${lastError === undefined ? '' : `: ${lastError.message}`}`;
