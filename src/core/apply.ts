@@ -1,5 +1,6 @@
 // What each sealed body from a contact changes in the store. Runs inside the transaction of `receive`.
 import { chunkCount } from '../crypto/file-chunks.ts';
+import { fromBase64 } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
 import {
   EDITS_PER_MESSAGE_MAX,
@@ -188,8 +189,8 @@ const applyOffer = (scene: Scene, body: Extract<SealedBody, { kind: 'file.offer'
     mine: 0,
     name: body.name,
     size: body.sizeBytes,
-    key: new Uint8Array(Buffer.from(body.key, 'base64')),
-    root: new Uint8Array(Buffer.from(body.root, 'base64')),
+    key: fromBase64(body.key),
+    root: fromBase64(body.root),
     state: 'offered',
     createdAt: changes.at,
   });

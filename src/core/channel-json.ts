@@ -1,5 +1,6 @@
 // The replayed state of a channel as text for its row, and back.
 import type { ChannelState } from '../crypto/channel-state.ts';
+import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 
 const TAG = '$';
 
@@ -21,7 +22,7 @@ export const stateToJson = (state: ChannelState): string => {
   const json = JSON.stringify(state, (_key, value: unknown) => {
     if (value instanceof Map) return { [TAG]: 'map', of: [...value] };
     if (value instanceof Set) return { [TAG]: 'set', of: [...value] };
-    if (value instanceof Uint8Array) return { [TAG]: 'bytes', of: Buffer.from(value).toString('base64') };
+    if (value instanceof Uint8Array) return { [TAG]: 'bytes', of: toBase64(value) };
     return value;
   });
   remember(json, state);
@@ -40,7 +41,7 @@ const revived = (_key: string, value: unknown): unknown => {
   if (typeof value !== 'object' || value === null || !(TAG in value) || !('of' in value)) return value;
   if (value[TAG] === 'map') return new Map(value.of as [unknown, unknown][]);
   if (value[TAG] === 'set') return new Set(value.of as unknown[]);
-  return new Uint8Array(Buffer.from(value.of as string, 'base64'));
+  return fromBase64(value.of as string);
 };
 
 /** A control event as it is kept: with those whose role is another now, and what it was (`was`); null for who was not in. */

@@ -1,4 +1,5 @@
 // Two copies of an account that take turns: noticed by the install ids of who dials, and told to both sides.
+import { isEqual } from '../protocol/bytes.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import { type ContactRow, lastHistoryAt, patchContact, putHistory } from '../store/contacts.ts';
 import { type Changes, type Core, commit } from './core.ts';
@@ -15,9 +16,9 @@ export const noteInstall = (
   contact: ContactRow,
   installId: Uint8Array<ArrayBuffer>,
 ): boolean => {
-  const isCurrent = contact.installId !== null && Buffer.from(contact.installId).equals(installId);
+  const isCurrent = contact.installId !== null && isEqual(contact.installId, installId);
   if (isCurrent || installId.length !== ID_BYTES) return false;
-  const returns = contact.previousInstallId !== null && Buffer.from(contact.previousInstallId).equals(installId);
+  const returns = contact.previousInstallId !== null && isEqual(contact.previousInstallId, installId);
   patchContact(core.db, contact.id, { installId, previousInstallId: contact.installId });
   return returns && tell(core, changes, contact.id, 'two copies of their account take turns');
 };

@@ -1,6 +1,7 @@
 // Files on their way: which go on now and which wait; and those of contacts, a link of their own each, chunks checked one by one.
 import { chunkCount, HASH_BYTES, hashChunk, rootOf } from '../crypto/file-chunks.ts';
 import type { Cancel, Link, LinkEvents } from '../ports.ts';
+import { isEqual } from '../protocol/bytes.ts';
 import { type ErrorCode, expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import {
@@ -235,7 +236,7 @@ class Receiver implements AsyncDisposable {
     // It may fail before anybody waits for it.
     this.finished.catch(() => {});
     const known = Buffer.from(this.#blob.hashes(0, this.#count));
-    const whole = known.length === this.#count * HASH_BYTES && Buffer.from(rootOf(known)).equals(row.root);
+    const whole = known.length === this.#count * HASH_BYTES && isEqual(rootOf(known), row.root);
     this.#next = whole ? Math.min(row.chunks, this.#count) : 0;
     // Who asks from the first chunk on is sent the list first, known or not.
     this.#hashes = this.#next > 0 ? known : Buffer.alloc(this.#count * HASH_BYTES);
@@ -296,7 +297,7 @@ class Receiver implements AsyncDisposable {
     if (frame.kind !== 'chunk' || this.#hashed < this.#count || frame.index !== this.#next)
       throw new ProtocolError('frame.invalid', { details: { why: 'stream' } });
     const wanted = this.#hashes.subarray(frame.index * HASH_BYTES, (frame.index + 1) * HASH_BYTES);
-    if (!Buffer.from(hashChunk(frame.bytes)).equals(wanted)) throw new ProtocolError('file.damaged');
+    if (!isEqual(hashChunk(frame.bytes), wanted)) throw new ProtocolError('file.damaged');
     this.#blob.putChunk(frame.index, frame.bytes);
     this.#next++;
   }
@@ -314,7 +315,7 @@ class Receiver implements AsyncDisposable {
     this.#hashes.set(bytes, index * HASH_BYTES);
     this.#hashed += count;
     if (this.#hashed < this.#count) return;
-    if (!Buffer.from(rootOf(this.#hashes)).equals(this.#row.root)) throw new ProtocolError('file.damaged');
+    if (!isEqual(rootOf(this.#hashes), this.#row.root)) throw new ProtocolError('file.damaged');
     this.#blob.putHashes(0, this.#hashes);
   }
 

@@ -1,4 +1,5 @@
 // The methods about files: each names a transfer, does one thing with it in the queue, and may wait for its end.
+import { toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { fileOf } from './files.ts';
@@ -72,7 +73,7 @@ export const FILE_METHODS = {
   },
   'file.read': ({ core, files }, { id, index }) => {
     const { data, last } = files.read(findFile(core.db, id), index);
-    return { data: Buffer.from(data).toString('base64'), last };
+    return { data: toBase64(data), last };
   },
   'file.pause': ({ core, files }, { id }) =>
     core.queue.call(() => {

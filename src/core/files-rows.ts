@@ -1,4 +1,5 @@
 // What transactions do to transfers: how one is offered, ends, or is erased. What is kept of it goes after the commit.
+import { toBase64 } from '../protocol/bytes.ts';
 import { errorObject, expectedError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import type { SealedBody } from '../protocol/peer.ts';
@@ -18,8 +19,8 @@ export const offerBody = (file: FileRow, message: Shown): Extract<SealedBody, { 
   id: idOf(file.fileId),
   name: file.name,
   sizeBytes: file.size,
-  key: Buffer.from(file.key).toString('base64'),
-  root: Buffer.from(file.root).toString('base64'),
+  key: toBase64(file.key),
+  root: toBase64(file.root),
   sentAt: message.sentAt,
   ...(message.expiresMs === null ? {} : { expiresMs: message.expiresMs, expiresFrom: message.expiresFrom }),
 });

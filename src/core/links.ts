@@ -1,5 +1,6 @@
 // Which links there are: dials what is needed, admits and replaces, keeps alive, and lets go of the idle.
 import type { Admission, Link, LinkEvents, LinkPeer } from '../ports.ts';
+import { isEqual } from '../protocol/bytes.ts';
 import { errorObject, ProtocolError } from '../protocol/errors.ts';
 import {
   DIAL_MS_MAX,
@@ -60,8 +61,7 @@ export const admit = (core: Core, peer: LinkPeer): Admission => {
   if (contact === undefined) return 'accept';
   if (contact.blocked === 1) return 'accept';
   if (contact.linkKey === null || contact.signalKey === null) return 'accept';
-  const same =
-    Buffer.from(contact.linkKey).equals(peer.linkKey) && Buffer.from(contact.signalKey).equals(peer.signalKey);
+  const same = isEqual(contact.linkKey, peer.linkKey) && isEqual(contact.signalKey, peer.signalKey);
   if (same) return 'accept';
   core.queue.post(() => refuseKey(core, contact));
   return 'close';

@@ -2,6 +2,7 @@
 import { keyOfAddress } from '../crypto/address.ts';
 import { memberIdOf, memberSecrets, signMemberLink, verifyMemberLink } from '../crypto/member.ts';
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
+import { fromBase64, isEqual, toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { idBytes } from '../protocol/ids.ts';
 import { MEMBER_LINKS_PER_CONTACT_MAX } from '../protocol/limits.ts';
@@ -22,10 +23,6 @@ import { type Changes, type Core, refuse } from './core.ts';
 import { enqueue } from './outbox.ts';
 import { memberName } from './room-names.ts';
 
-const same = (one: Uint8Array | null, other: Uint8Array): boolean => one !== null && Buffer.from(one).equals(other);
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text, 'base64'));
-
 /**
  * Says that a member is a contact, and tells the contact who I am on that server. They are shown as one person once the contact
  * has said the same. Throws `contact.notAccepted`, `member.other` when either is somebody else's already, `outbox.full`.
@@ -33,9 +30,9 @@ const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer
 export const linkMember = (core: Core, changes: Changes, member: MemberRow, contact: ContactRow): void => {
   const server = serverOf(core, member);
   if (contact.state !== 'accepted' || contact.paused === 'keyChanged') throw new SottoError('contact.notAccepted');
-  if (same(server.memberId, member.memberId)) throw new SottoError('contact.self');
+  if (isEqual(server.memberId, member.memberId)) throw new SottoError('contact.self');
   const known = getMemberLink(core.db, contact.id, server.serverKey);
-  const isOther = known?.memberKey != null && !same(known.memberKey, member.memberKey);
+  const isOther = known?.memberKey != null && !isEqual(known.memberKey, member.memberKey);
   const others = listMemberLinksOfMember(core.db, member.id).filter(({ contactId }) => contactId !== contact.id);
   if (isOther || others.length > 0 || (known?.memberRow ?? member.id) !== member.id)
     throw new SottoError('member.other', {
@@ -48,9 +45,9 @@ export const linkMember = (core: Core, changes: Changes, member: MemberRow, cont
   const said = { serverId: server.serverKey, from: core.address, to: contact.address };
   enqueue(core, changes, contact.id, {
     kind: 'member.link',
-    server: base64(server.serverKey),
-    member: base64(mine.memberKey),
-    signature: base64(signMemberLink(mine.memberSeed, keysOf(said))),
+    server: toBase64(server.serverKey),
+    member: toBase64(mine.memberKey),
+    signature: toBase64(signMemberLink(mine.memberSeed, keysOf(said))),
   });
   settle(core, changes, contact, server.serverKey);
 };
@@ -62,7 +59,7 @@ export const unlinkMember = (core: Core, changes: Changes, member: MemberRow): v
   part(core, changes, link, '');
   putMemberLink(core.db, link, { memberRow: null });
   if (getContact(core.db, link.contactId)?.state === 'accepted')
-    enqueue(core, changes, link.contactId, { kind: 'member.unlink', server: base64(link.serverKey) });
+    enqueue(core, changes, link.contactId, { kind: 'member.unlink', server: toBase64(link.serverKey) });
 };
 
 /** Takes a contact's word for who they are on a server; what their member key has not signed is nothing. */
@@ -72,14 +69,14 @@ export const applyMemberLink = (
   contact: ContactRow,
   body: Extract<SealedBody, { kind: 'member.link' }>,
 ): void => {
-  const [serverKey, memberKey] = [bytesOf(body.server), bytesOf(body.member)];
+  const [serverKey, memberKey] = [fromBase64(body.server), fromBase64(body.member)];
   const keys = keysOf({ serverId: serverKey, from: contact.address, to: core.address });
-  if (!isPrimeOrderKey(memberKey) || !verifyMemberLink(memberKey, keys, bytesOf(body.signature)))
+  if (!isPrimeOrderKey(memberKey) || !verifyMemberLink(memberKey, keys, fromBase64(body.signature)))
     return refuse(core, 'certificate.invalid');
   const known = getMemberLink(core.db, contact.id, serverKey);
   if (known === undefined && listMemberLinks(core.db, contact.id).length >= MEMBER_LINKS_PER_CONTACT_MAX)
     return refuse(core, 'frame.invalid');
-  if (known !== undefined && !same(known.memberKey, memberKey))
+  if (known !== undefined && (known.memberKey === null || !isEqual(known.memberKey, memberKey)))
     part(core, changes, known, 'they say to be another member');
   putMemberLink(core.db, { contactId: contact.id, serverKey }, { memberKey });
   settle(core, changes, contact, serverKey);
@@ -92,7 +89,7 @@ export const applyMemberUnlink = (
   contact: ContactRow,
   body: Extract<SealedBody, { kind: 'member.unlink' }>,
 ): void => {
-  const link = getMemberLink(core.db, contact.id, bytesOf(body.server));
+  const link = getMemberLink(core.db, contact.id, fromBase64(body.server));
   if (link === undefined) return;
   part(core, changes, link, 'they took it back');
   putMemberLink(core.db, link, { memberKey: null });
@@ -144,7 +141,7 @@ const settle = (core: Core, changes: Changes, contact: ContactRow, serverKey: Ui
       ...(row === undefined ? {} : { memberRow: row.id }),
     });
   }
-  if (!same(link.memberKey, member.memberKey) || member.contactId === contact.id) return;
+  if (!isEqual(link.memberKey, member.memberKey) || member.contactId === contact.id) return;
   patchMember(core.db, member.id, { contactId: contact.id });
   changes.event({ kind: 'member.linked', contactId: contact.id, memberRow: member.id });
 };

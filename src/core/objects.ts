@@ -3,6 +3,7 @@
 import { keyOfAddress } from '../crypto/address.ts';
 import { linkOf, wordsOf } from '../crypto/identity.ts';
 import { safetyNumber } from '../crypto/session.ts';
+import { toBase64, toHex } from '../protocol/bytes.ts';
 import { idOf } from '../protocol/ids.ts';
 import { FILE_CHUNK_BYTES } from '../protocol/limits.ts';
 import type { Event } from '../protocol/rpc-events.ts';
@@ -164,8 +165,7 @@ export const safetyOf = (core: Core, row: ContactRow) => {
   const mine = core.keys.publicKeys;
   const theirs = { identityKey: keyOfAddress(row.address), signalKey: row.signalKey };
   const { digits, scannable } = safetyNumber(mine, theirs);
-  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-  return { digits, myQr: base64(scannable), theirQr: () => base64(safetyNumber(theirs, mine).scannable) };
+  return { digits, myQr: toBase64(scannable), theirQr: () => toBase64(safetyNumber(theirs, mine).scannable) };
 };
 
 /** A conversation as lists show it. */
@@ -201,7 +201,7 @@ export const fileObject = (core: Core, row: FileRow): FileObject => ({
   sizeBytes: row.size,
   transferredBytes: Math.min(row.size, row.chunks * FILE_CHUNK_BYTES),
   state: row.state === 'spooling' ? 'active' : row.state,
-  hash: Buffer.from(row.root).toString('hex'),
+  hash: toHex(row.root),
   direction: row.mine === 1 ? 'out' : 'in',
   createdAt: row.createdAt,
   message: idOf(row.fileId),

@@ -1,5 +1,6 @@
 // Contact requests, both ways: asking, being asked, accepting, rejecting, crossing.
 import { SignalSession } from '../crypto/session.ts';
+import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes, idOf, type MessageId } from '../protocol/ids.ts';
 import { CONTACTS_MAX, NAME_CHARS_MAX, REQUESTS_PENDING_MAX } from '../protocol/limits.ts';
@@ -95,7 +96,7 @@ export const sendRequest = (core: Core, peer: Peer): void => {
   sendFrame(peer, {
     kind: 'request',
     id: idOf(request.requestId),
-    bundle: Buffer.from(request.bundle).toString('base64'),
+    bundle: toBase64(request.bundle),
     nickname: nicknameOf(core.db),
     ...(contact.requestNote === '' ? {} : { note: contact.requestNote }),
   });
@@ -107,7 +108,7 @@ export const sendRequest = (core: Core, peer: Peer): void => {
  */
 export const onRequest = async (core: Core, peer: Peer, contact: ContactRow, frame: RequestFrame): Promise<void> => {
   const requestId = idBytes(frame.id);
-  const bundle = new Uint8Array(Buffer.from(frame.bundle, 'base64'));
+  const bundle = fromBase64(frame.bundle);
   if (getRequest(core.db, contact.id, requestId) === undefined) {
     if (contact.state === 'accepted') {
       if (resetsLeft(core, contact.id) === 0) return refuse(core, 'reset.tooMany');

@@ -1,6 +1,7 @@
 // What a server shows that cannot be so, and what it leaves out: kept as gaps of the channel and told by name, never passed over.
 import type { ChannelState } from '../crypto/channel-state.ts';
 import { type EventHeader, firstSeen, historyHash, type Seen } from '../crypto/room-event.ts';
+import { isEqual, toHex } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Control } from '../protocol/room-content.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
@@ -106,7 +107,7 @@ export const lookBack = (
   const unseen = member === undefined ? 0 : countUncounted(core.db, row.id, member.id);
   if (known > 0 && header.n > known + 1 + unseen && !wasAway(core, row, state, member, event.seq))
     doubt(core, changes, row.id, { ...here, reason: `the server left out something of ${name}’s` });
-  if (!state.heads.includes(Buffer.from(header.membersHead).toString('hex')))
+  if (!state.heads.includes(toHex(header.membersHead)))
     doubt(core, changes, row.id, {
       ...here,
       reason: `${name} knows of a change in the channel that the server has not shown`,
@@ -127,7 +128,7 @@ export const compareSeen = (
 ): 'same' | 'differs' | undefined => {
   const theirs = seenHash.subarray(half * SEEN_HALF_BYTES, (half + 1) * SEEN_HALF_BYTES);
   if (ours === undefined || theirs.every((byte) => byte === 0)) return undefined;
-  return Buffer.from(ours).equals(theirs) ? 'same' : 'differs';
+  return isEqual(ours, theirs) ? 'same' : 'differs';
 };
 
 // What somebody said between two stays of ours we were not to see, where newcomers read from their join on.
@@ -146,5 +147,5 @@ const wasAway = (
 /** Whether the server shows another event at a place that we hold already. */
 export const isElsewhere = (core: Core, row: ChannelRow, event: LogEvent): boolean => {
   const held = event.epoch === row.epoch ? eventIdAt(core.db, row.id, event.seq) : undefined;
-  return held !== undefined && !Buffer.from(held).equals(idBytes(event.id));
+  return held !== undefined && !isEqual(held, idBytes(event.id));
 };

@@ -1,5 +1,6 @@
 // Files in channels and with members: ciphertext goes up to the server under its hash, then the event that names it; readers fetch it there.
 import { chunkCount, hashChunk, rootOf, SEALED_CHUNK_BYTES, sealedBytes } from '../crypto/file-chunks.ts';
+import { fromBase64, isEqual, toBase64, toHex } from '../protocol/bytes.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
 import { BLOB_PARTS_AHEAD_BYTES } from '../protocol/limits.ts';
@@ -131,7 +132,7 @@ const fetchRest = async (core: Core, row: FileRow, way: Way, { signal, progresse
       throw new SottoError('file.unknown', { message: 'The server has less of the file than it says' });
   }
   if (signal.aborted) throw new SottoError('server.unreachable', { message: 'The transfer was stopped' });
-  if (!Buffer.from(rootOf(blob.hashes(0, count))).equals(row.root)) throw new SottoError('file.damaged');
+  if (!isEqual(rootOf(blob.hashes(0, count)), row.root)) throw new SottoError('file.damaged');
 };
 
 type Taken = { readonly chunks: number; readonly error: SottoError | undefined };
@@ -179,7 +180,7 @@ const fetchSome = async (
   return { chunks: next - from, error };
 };
 
-const hashOf = (row: FileRow): string => Buffer.from(row.blob ?? []).toString('hex');
+const hashOf = (row: FileRow): string => toHex(row.blob ?? new Uint8Array());
 
 const PROGRESS_CHUNKS = 32;
 
@@ -196,9 +197,9 @@ const contentOf = (row: FileRow): Offer => ({
   kind: 'file',
   name: row.name,
   sizeBytes: row.size,
-  key: base64(row.key),
-  root: base64(row.root),
-  blobs: [base64(row.blob ?? new Uint8Array())],
+  key: toBase64(row.key),
+  root: toBase64(row.root),
+  blobs: [toBase64(row.blob ?? new Uint8Array())],
   sentAt: row.createdAt,
 });
 
@@ -210,7 +211,7 @@ export const putRoomFile = (
   given: { readonly id: string; readonly content: Omit<Offer, 'replyTo' | 'thread'> },
 ): number | undefined => {
   const { id, content } = given;
-  const [blob, other] = content.blobs.map((text) => new Uint8Array(Buffer.from(text, 'base64')));
+  const [blob, other] = content.blobs.map((text) => fromBase64(text));
   if (blob === undefined || other !== undefined) return undefined;
   // What is kept lies under this id: it is nobody else's.
   if (listFilesByIdRange(core.db, idBytes(id), idBytes(id), 1).length > 0) return undefined;
@@ -220,12 +221,10 @@ export const putRoomFile = (
     mine: 0,
     name: content.name,
     size: content.sizeBytes,
-    key: new Uint8Array(Buffer.from(content.key, 'base64')),
-    root: new Uint8Array(Buffer.from(content.root, 'base64')),
+    key: fromBase64(content.key),
+    root: fromBase64(content.root),
     blob,
     state: 'offered',
     createdAt: changes.at,
   });
 };
-
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');

@@ -3,6 +3,7 @@ import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
 import { judgeContent } from '../crypto/channel-state.ts';
 import { replay } from '../crypto/membership.ts';
 import { type EventHeader, firstSeen, readEventHeader, type Seen } from '../crypto/room-event.ts';
+import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, type MemberId, timeOfId } from '../protocol/ids.ts';
 import type { Content, UnknownContent } from '../protocol/room-content.ts';
@@ -109,7 +110,7 @@ export class HistoryCheck {
       const before = this.#state;
       const { event, why } = this.#control(control);
       this.#log.set(seq, { ...stands, kind: kindOf(event, why) });
-      if (event.header.id !== entry.id || !same(event.bodyHash, entry.hash)) throw forged('control');
+      if (event.header.id !== entry.id || !isEqual(event.bodyHash, entry.hash)) throw forged('control');
       const at = this.#at;
       if (why !== undefined) this.proven.push({ ...place, kind: 'refused', at, why });
       else this.proven.push({ ...place, kind: 'control', at, event, before, after: this.#state });
@@ -224,7 +225,5 @@ export class HistoryCheck {
 // As it is kept where it was taken.
 const kindOf = ({ control }: ControlEvent, why: string | undefined): string =>
   why === undefined ? control.op : 'refused';
-
-const same = (one: Uint8Array, other: Uint8Array): boolean => Buffer.from(one).equals(other);
 
 const forged = (why: string) => new ProtocolError('event.forged', { details: { why } });

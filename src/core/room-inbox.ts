@@ -1,4 +1,5 @@
 // Takes events of our inbox: what devices of members say to this one inside Signal sessions, and what the server notes for us.
+import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, idBytes, idOf } from '../protocol/ids.ts';
 import { decodeNote } from '../protocol/inbox-note.ts';
@@ -120,7 +121,7 @@ const receiveOne = async (
     if (channel !== undefined) await retryPending(core, connection, channel.id, member.id);
     return undefined;
   }
-  const isMe = Buffer.from(member.memberId).equals(server.memberId);
+  const isMe = isEqual(member.memberId, server.memberId);
   const hasCome = commit(core, (changes) => {
     keep();
     passed();

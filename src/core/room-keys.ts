@@ -1,5 +1,6 @@
 // Sender keys of members channels: ours, made anew when it must be, and given to every device before the next message.
 import { devicesWithoutKey, OwnChain, rotationDue, TheirChain } from '../crypto/sender-key.ts';
+import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { type ErrorCode, expectedError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId, timedId } from '../protocol/ids.ts';
 import { INBOX_RETRY_MS, KEYLESS_MS_MAX } from '../protocol/limits.ts';
@@ -119,7 +120,7 @@ export const takeKey = async (
   const place = { channel: channel as ChannelId, epoch, device: idOf<DeviceId>(device.deviceId) };
   const kept = { channelRow: row.id, deviceId: device.deviceId, keyEpoch: epoch };
   const chain = new TheirChain(place, getSenderKey(core.db, kept));
-  await chain.take(new Uint8Array(Buffer.from(bytes, 'base64')));
+  await chain.take(fromBase64(bytes));
   commit(core, () => putSenderKey(core.db, kept, chain.serialize()));
   return row;
 };
@@ -205,7 +206,7 @@ const share = async (core: Core, connection: RoomConnection, channelRow: number,
       kind: 'sender.key',
       channel: idOf(channel.channelId),
       epoch: own.epoch,
-      share: Buffer.from(await own.chain.share()).toString('base64'),
+      share: toBase64(await own.chain.share()),
     };
     const one = await sealDirect(core, server, without, direct);
     if (one.to.length === 0) return undefined;

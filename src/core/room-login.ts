@@ -2,6 +2,7 @@
 
 import { memberSecrets, readDeviceCertificate } from '../crypto/member.ts';
 import { signalIdentity } from '../crypto/session.ts';
+import { toBase64 } from '../protocol/bytes.ts';
 import { idBytes } from '../protocol/ids.ts';
 import { MEMBER_NAME_CHARS_MAX, NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
 import type { Answer } from '../protocol/server.ts';
@@ -76,13 +77,11 @@ export const prepareKeys = async (
   // A message has 64 KiB, a Kyber key 2 KiB of them.
   for (let at = 0; at === 0 || at < Math.max(ec.length, kyber.length); at += KEYS_A_MESSAGE)
     await connection.request('prekeys.put', {
-      ec: ec.slice(at, at + KEYS_A_MESSAGE).map(base64),
-      kyber: kyber.slice(at, at + KEYS_A_MESSAGE).map(base64),
-      ...(at > 0 || signed === undefined ? {} : { signed: base64(signed) }),
-      ...(at > 0 || lastResort === undefined ? {} : { lastResort: base64(lastResort) }),
+      ec: ec.slice(at, at + KEYS_A_MESSAGE).map(toBase64),
+      kyber: kyber.slice(at, at + KEYS_A_MESSAGE).map(toBase64),
+      ...(at > 0 || signed === undefined ? {} : { signed: toBase64(signed) }),
+      ...(at > 0 || lastResort === undefined ? {} : { lastResort: toBase64(lastResort) }),
     });
 };
 
 const KEYS_A_MESSAGE = 20;
-
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');

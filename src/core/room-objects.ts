@@ -1,6 +1,7 @@
 // Servers, channels and members as the objects that front ends see.
 import { memberSecrets } from '../crypto/member.ts';
 import { safetyNumber } from '../crypto/session.ts';
+import { isEqual, toHex } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { ChannelObject, MemberObject, ServerObject, ShareObject } from '../protocol/rpc-rooms.ts';
@@ -42,7 +43,7 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
     memberName: row.memberName,
     memberId: idOf(row.memberId),
     role: row.role,
-    fingerprint: Buffer.from(row.serverKey).toString('hex'),
+    fingerprint: toHex(row.serverKey),
     through: wayOf(core, row),
     outboxDepth: countRoomOutbox(core.db, row.id),
     ...(connection?.rttMs === undefined ? {} : { rttMs: Math.round(connection.rttMs * 10) / 10 }),
@@ -172,7 +173,7 @@ const missingWith = (core: Core, member: MemberRow): string[] => {
   const server = serverOf(core, member.serverId);
   const me = getMemberById(core.db, server.id, server.memberId);
   const devices = me === undefined ? [] : listDevices(core.db, me.id);
-  const serial = devices.find(({ deviceId }) => Buffer.from(deviceId).equals(server.deviceId))?.serial ?? 0;
+  const serial = devices.find(({ deviceId }) => isEqual(deviceId, server.deviceId))?.serial ?? 0;
   const came = `What was said before ${new Date(serial).toISOString()}, when this device came, may be on others of yours only`;
   return [...(devices.some((one) => one.serial < serial) ? [came] : []), ...missingSince(core, member.serverId)];
 };

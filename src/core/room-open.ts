@@ -2,6 +2,7 @@
 import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { creationScope, type EventHeader, openEvent, type Scope } from '../crypto/room-event.ts';
+import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idBytes, type MemberId } from '../protocol/ids.ts';
 import { type Content, decodeContent, decodeControl, type UnknownContent } from '../protocol/room-content.ts';
@@ -36,7 +37,7 @@ export const openControl = (
   event: Pick<LogEvent, 'id' | 'member' | 'kind' | 'body' | 'seq'>,
 ): ControlEvent => {
   const bodyHash = sha256(event.body);
-  const isCreation = Buffer.from(bodyHash).equals(row.hash);
+  const isCreation = isEqual(bodyHash, row.hash);
   if (state === undefined && !isCreation) throw new ProtocolError('event.forged', { details: { why: 'creation' } });
   const { header, content } = openEvent(
     {

@@ -1,4 +1,5 @@
 // Puts contents and directs into the outbox of a server.
+import { toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, timedId } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
@@ -59,7 +60,7 @@ export const takeBack = (core: Core, changes: Changes, { conversationId, blob }:
   const { channelRow, memberRow } = conversationOf(core.db, conversationId);
   const serverId = serverOfRoom(core.db, { channelRow, memberRow });
   if (serverId === undefined) return;
-  const content: TakeBack = { kind: 'takeBack', blob: Buffer.from(blob).toString('hex') };
+  const content: TakeBack = { kind: 'takeBack', blob: toHex(blob) };
   append(core, changes, { serverId, channelRow, memberRow }, TAKE_BACK, content);
 };
 

@@ -1,6 +1,7 @@
 // Members and devices of a server as this account knows them: by key and certificate, never by the server's word alone.
 import { compareCertificate, type DeviceCertificate, memberIdOf, readDeviceCertificate } from '../crypto/member.ts';
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
+import { fromBase64, isEqual } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import {
@@ -107,7 +108,7 @@ export const learnAll = async (core: Core, connection: RoomConnection): Promise<
  */
 export const keepMember = (core: Core, changes: Changes, connection: RoomConnection, said: ServerMember): void => {
   const { serverId } = connection;
-  const memberKey = new Uint8Array(Buffer.from(said.key, 'base64'));
+  const memberKey = fromBase64(said.key);
   if (memberIdOf(connection.row.serverKey, memberKey) !== said.id) return refuse(core, 'event.forged');
   const memberId = idBytes(said.id);
   const known = getMemberById(core.db, serverId, memberId);
@@ -173,8 +174,8 @@ const keepDevice = (
 ): void => {
   const { serverKey } = connection.row;
   const rows = listDevices(core.db, member.id);
-  const bytes = new Uint8Array(Buffer.from(said.certificate, 'base64'));
-  const same = rows.find((row) => Buffer.from(row.certificate).equals(bytes));
+  const bytes = fromBase64(said.certificate);
+  const same = rows.find((row) => isEqual(row.certificate, bytes));
   if (same !== undefined) {
     if (said.revoked && same.revoked === 0) revokeDevice(core.db, same.id);
     return;

@@ -7,6 +7,7 @@ import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { type EventHeader, headOf, ZERO_HASH } from '../crypto/room-event.ts';
 import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
+import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Content, Control, UnknownContent, UnknownControl } from '../protocol/room-content.ts';
@@ -205,7 +206,7 @@ const open = async (taking: Taking, event: LogEvent): Promise<Opened | { readonl
     }
     if (event.kind !== EVENT.content) return { kind: 'closed', why: 'kind' };
     const outbox = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
-    if (outbox?.sealed != null && Buffer.from(outbox.sealed).equals(event.body)) {
+    if (outbox?.sealed != null && isEqual(outbox.sealed, event.body)) {
       const content = JSON.parse(Buffer.from(outbox.content).toString()) as Content;
       return { kind: 'mine', header: ownHeader(taking, event, outbox), content, outbox, signed: outbox.signed };
     }
@@ -333,14 +334,14 @@ const store = (taking: Taking, changes: Changes, event: LogEvent, opened: Opened
 // What is held at its place in this very log is shown again; what comes from before a restore is not.
 const isHeldHere = ({ core, row }: Taking, held: MessageRow | undefined): boolean => {
   const at = held?.seq == null ? undefined : eventIdAt(core.db, row.id, held.seq);
-  return at !== undefined && held !== undefined && Buffer.from(at).equals(held.messageId);
+  return at !== undefined && held !== undefined && isEqual(at, held.messageId);
 };
 
 /** What the server said it had stored of ours, and now shows something else in its place. */
 const lookForOurs = ({ core, row, lastSeq }: Taking, changes: Changes): void => {
   for (const outbox of listRoomOutboxPlaced(core.db, row.id, lastSeq)) {
     const shown = eventIdAt(core.db, row.id, outbox.seq ?? 0);
-    if (shown !== undefined && Buffer.from(shown).equals(outbox.eventId)) removeRoomOutbox(core.db, outbox.id);
+    if (shown !== undefined && isEqual(shown, outbox.eventId)) removeRoomOutbox(core.db, outbox.id);
     else ownLost(core, changes, row, outbox);
   }
 };
@@ -442,7 +443,7 @@ const storeContent = (
     event,
     member,
     content,
-    isMine: Buffer.from(member.memberId).equals(taking.server.memberId),
+    isMine: isEqual(member.memberId, taking.server.memberId),
     isAnswer: opened.kind === 'mine',
   });
   keep(applied.kind, applied.value, applied.messageRow);
@@ -463,6 +464,6 @@ const repeated = ({ core, row }: Taking, header: EventHeader): string | undefine
 
 const count = ({ core, row, server }: Taking, header: EventHeader): void => {
   patchChannelDevice(core.db, row.id, idBytes(header.device), { n: header.n });
-  if (Buffer.from(server.deviceId).equals(idBytes(header.device)))
+  if (isEqual(server.deviceId, idBytes(header.device)))
     patchChannel(core.db, row.id, { sent: Math.max(row.sent, header.n) });
 };

@@ -1,4 +1,5 @@
 // A channel of a server that was put back: what both still have stays, what came after that there is fetched, nothing is skipped.
+import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type EventId, idBytes, idOf } from '../protocol/ids.ts';
 import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
@@ -94,7 +95,7 @@ const lastShared = async (
 const isHeld = (core: Core, channelRow: number, event: LogEvent): boolean => {
   const held = getHeld(core.db, channelRow, event.seq);
   if (held === undefined || held.hash === null || idOf(held.eventId) !== event.id) return false;
-  return Buffer.from(held.hash).equals(hashOfBody(event));
+  return isEqual(held.hash, hashOfBody(event));
 };
 
 const rowOf = (core: Core, channelRow: number) => {

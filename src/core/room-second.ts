@@ -1,4 +1,5 @@
 // The second check that a server asks of another device of mine: shown, set, changed and removed from here; nothing of it is kept.
+import { toBase64 } from '../protocol/bytes.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { TOTP_STEP_MS } from '../protocol/limits.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
@@ -39,7 +40,7 @@ export const setSecond = async (
   const { recoveryCodes } = await shown(core, connection, () =>
     connection.request('second.set', {
       password,
-      secret: Buffer.from(fromBase32(secret)).toString('base64'),
+      secret: toBase64(fromBase32(secret)),
       code: bare(code),
       ...(present === undefined ? {} : { present: { password: present.password, code: bare(present.code) } }),
     }),

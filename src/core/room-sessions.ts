@@ -3,6 +3,7 @@ import { memberSecrets } from '../crypto/member.ts';
 import { PreKeySet } from '../crypto/prekeys.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { type Parties, SignalSession, signalIdentity } from '../crypto/session.ts';
+import { fromBase64, isEqual } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idBytes, idOf, timedId, timeOfId } from '../protocol/ids.ts';
 import { EVENT_BODY_BYTES_MAX } from '../protocol/limits.ts';
@@ -37,9 +38,7 @@ const partiesOf = (core: Core, server: ServerRow, device: DeviceRow): Parties =>
 
 /** Living devices of a member, without this one. */
 export const otherDevices = (core: Core, server: ServerRow, member: MemberRow): DeviceRow[] =>
-  listDevices(core.db, member.id).filter(
-    (one) => one.revoked === 0 && !Buffer.from(one.deviceId).equals(server.deviceId),
-  );
+  listDevices(core.db, member.id).filter((one) => one.revoked === 0 && !isEqual(one.deviceId, server.deviceId));
 
 /**
  * Begins a session with every device of a member that has none, by the bundles the server hands out; asks anew who the
@@ -57,7 +56,7 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
   if (without().length === 0 && connection.met.has(id)) return;
   await learnMembers(core, connection, [id]);
   connection.met.add(id);
-  const isMe = Buffer.from(member.memberId).equals(connection.row.memberId);
+  const isMe = isEqual(member.memberId, connection.row.memberId);
   if (without().length === 0 && (isMe || otherDevices(core, connection.row, member).length > 0)) return;
   const { bundles } = await connection.request('prekeys.take', { member: id });
   await core.queue.call(async () => {
@@ -65,12 +64,10 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
       const bundle = bundles.find((one) => one.device === idOf(device.deviceId));
       if (bundle === undefined) continue;
       const session = deviceSession(core, connection.row, device);
-      await session
-        .startPublished(new Uint8Array(Buffer.from(bundle.bundle, 'base64')), core.clock.now())
-        .catch((error: unknown) => {
-          if (!(error instanceof SottoError)) throw error;
-          throw new SottoError('member.keyRefused', { cause: error });
-        });
+      await session.startPublished(fromBase64(bundle.bundle), core.clock.now()).catch((error: unknown) => {
+        if (!(error instanceof SottoError)) throw error;
+        throw new SottoError('member.keyRefused', { cause: error });
+      });
       commit(core, () => putDeviceSession(core.db, device.id, session.serialize()));
     }
   });

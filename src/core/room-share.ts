@@ -1,5 +1,6 @@
 // What a member shows another of what was said in a members channel before they came: kept as it was signed, sent part by part on its user's word.
 import { ZERO_HASH } from '../crypto/room-event.ts';
+import { isEqual, toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, ID_BYTES, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import {
@@ -102,7 +103,7 @@ const joinedSeqOf = (channel: ChannelRow, server: ServerRow, member: MemberRow):
   const members = stateOfJson(channel.membership)?.members;
   const joined = members?.get(idOf<MemberId>(member.memberId));
   if (channel.state !== 'joined' || members === undefined) throw new SottoError('channel.notMember');
-  if (Buffer.from(member.memberId).equals(server.memberId))
+  if (isEqual(member.memberId, server.memberId))
     throw new SottoError('contact.self', { message: 'This is you: another member can show you what was said before' });
   if (joined === undefined)
     throw new SottoError('channel.notMember', { message: `${member.name} is not in the channel: invite them first` });
@@ -158,7 +159,7 @@ export const readPart = (core: Core, server: ServerRow, member: MemberRow, part:
     return undefined;
   }
   const entries = listHeld(core.db, channel.id, part.at, part.end).map(entryOf);
-  return { ...part, entries: Buffer.from(encodeHistory(entries)).toString('base64') };
+  return { ...part, entries: toBase64(encodeHistory(entries)) };
 };
 
 const entryOf = (row: HeldRow): HistoryEntry => {

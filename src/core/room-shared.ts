@@ -1,5 +1,6 @@
 // Takes what another member shows of a channel's past: gathers its parts, has them proven, and puts what was said where it belongs.
 import { type EventHeader, readEventHeader } from '../crypto/room-event.ts';
+import { fromBase64, isEqual } from '../protocol/bytes.ts';
 import { expectedError, ProtocolError, type SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { HISTORY_BYTES_MAX, HISTORY_COMING_MAX, HISTORY_EVENTS_MAX, HISTORY_SLICE_EVENTS } from '../protocol/limits.ts';
@@ -58,7 +59,7 @@ export const takePart = (core: Core, changes: Changes, member: MemberRow, part: 
   const share =
     getShareById(core.db, key) ?? (part.at === part.from ? begin(core, changes, channel, key, part) : undefined);
   if (share === undefined || share.state !== 'going') return false;
-  const entries = new Uint8Array(Buffer.from(part.entries, 'base64'));
+  const entries = fromBase64(part.entries);
   const follows =
     part.at === share.doneSeq + 1 &&
     part.end >= part.at &&
@@ -285,7 +286,7 @@ const givenOf = ({ connection, channel }: Keeping, said: Said, member: MemberRow
   },
   member,
   content: said.content,
-  isMine: Buffer.from(member.memberId).equals(connection.row.memberId),
+  isMine: isEqual(member.memberId, connection.row.memberId),
   isAnswer: false,
 });
 

@@ -1,6 +1,7 @@
 // One connection to a server, spoken: greeting and log-in, requests with their answers, publishes, events and notices.
 import { type Greeting, signLogin, verifyHello } from '../crypto/member.ts';
 import type { Cancel, Clock, Random, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../ports.ts';
+import { fromBase64, isEqual, toBase64 } from '../protocol/bytes.ts';
 import { type ErrorCode, ProtocolError, SERVER_CODES, SottoError } from '../protocol/errors.ts';
 import { REQUEST_MS_MAX, REQUESTS_IN_FLIGHT_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import {
@@ -85,12 +86,12 @@ export class ServerClient {
       const clientNonce = random.bytes(32);
       const hello = await wire.request('hello', {
         versions: [...SERVER_VERSIONS],
-        nonce: base64(clientNonce),
+        nonce: toBase64(clientNonce),
         origin: target.origin,
       });
-      const greeting: Greeting = { origin: target.origin, clientNonce, serverNonce: bytesOf(hello.nonce) };
-      const proven = verifyHello(target.serverKey, greeting, bytesOf(hello.proof));
-      if (!proven || !same(bytesOf(hello.server), target.serverKey)) throw new SottoError('server.keyChanged');
+      const greeting: Greeting = { origin: target.origin, clientNonce, serverNonce: fromBase64(hello.nonce) };
+      const proven = verifyHello(target.serverKey, greeting, fromBase64(hello.proof));
+      if (!proven || !isEqual(fromBase64(hello.server), target.serverKey)) throw new SottoError('server.keyChanged');
       if (!SERVER_VERSIONS.some((version) => version === hello.version)) throw new SottoError('version.unsupported');
       return new ServerClient(options, link, wire, hello, clientNonce);
     } catch (error) {
@@ -109,10 +110,10 @@ export class ServerClient {
       serverId: target.serverKey,
       origin: target.origin,
       clientNonce: this.#clientNonce,
-      serverNonce: bytesOf(this.hello.nonce),
+      serverNonce: fromBase64(this.hello.nonce),
       binding: this.#link.binding,
     });
-    return this.request('login', { certificate: base64(device.certificate), proof: base64(proof), ...more });
+    return this.request('login', { certificate: toBase64(device.certificate), proof: toBase64(proof), ...more });
   }
 
   /** How long the last ping took, in milliseconds. */
@@ -298,7 +299,3 @@ const codeOf = (said: string): ErrorCode | undefined =>
 
 const wordOf = (said: unknown): string | undefined =>
   typeof said === 'string' && /^[a-zA-Z][\w. -]{0,39}$/.test(said) ? said : undefined;
-
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text, 'base64'));
-const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.from(a).equals(b);

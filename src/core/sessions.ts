@@ -1,5 +1,6 @@
 // Begins, resets and compares the Signal session with a contact, inside the account's queue.
 import { type Parties, SignalSession } from '../crypto/session.ts';
+import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
 import type { PlainFrame } from '../protocol/peer.ts';
@@ -194,7 +195,7 @@ export const sendReset = (core: Core, peer: Peer): void => {
   sendFrame(peer, {
     kind: 'reset',
     session: idOf(row.resetId),
-    bundle: Buffer.from(row.resetBundle).toString('base64'),
+    bundle: toBase64(row.resetBundle),
   });
 };
 
@@ -210,7 +211,7 @@ export const onReset = async (core: Core, contact: ContactRow, frame: Frame<'res
     if (core.address < contact.address) return;
   } else if (isBegun && hasOutboxOfKind(core.db, contact.id, 'hello')) return;
   if (!mayReset(core, contact.id, core.clock.now(), false)) return refuse(core, 'reset.tooMany');
-  const bundle = new Uint8Array(Buffer.from(frame.bundle, 'base64'));
+  const bundle = fromBase64(frame.bundle);
   const started = await startSession(core, contact, sessionId, bundle);
   commit(core, (changes) => {
     started(changes);

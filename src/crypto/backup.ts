@@ -1,5 +1,6 @@
 // The backup container: sealed chunks with a counter and a marked end, under a key of the account or of a passphrase.
 import { randomBytes } from 'node:crypto';
+import { concat, isEqual } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, BACKUP_CHUNK_BYTES } from '../protocol/limits.ts';
 import { type Bytes, hkdf, seal, unseal } from './primitives.ts';
@@ -33,7 +34,7 @@ export class BackupSealer {
 
   static async create(secret: BackupSecret): Promise<BackupSealer> {
     const salt = randomBytes(SALT_BYTES);
-    const header = new Uint8Array(Buffer.concat([MAGIC, Uint8Array.of(VERSION, KIND[secret.kind]), salt]));
+    const header = concat([MAGIC, Uint8Array.of(VERSION, KIND[secret.kind]), salt]);
     return new BackupSealer(header, await keyOf(secret, salt));
   }
 
@@ -71,7 +72,7 @@ export class BackupOpener {
 
   /** Throws `backup.damaged` for what is no backup, `backup.version` for a newer one, `passphrase.needed` for the wrong kind of secret. */
   static async create(header: Uint8Array, secret: BackupSecret): Promise<BackupOpener> {
-    if (header.length !== BACKUP_HEADER_BYTES || !Buffer.from(header.subarray(0, MAGIC.length)).equals(MAGIC))
+    if (header.length !== BACKUP_HEADER_BYTES || !isEqual(header.subarray(0, MAGIC.length), MAGIC))
       throw new SottoError('backup.damaged', { message: 'This is no sotto backup' });
     const [version, kind] = [header[MAGIC.length] ?? 0, header[MAGIC.length + 1]];
     if (version > VERSION) throw new SottoError('backup.version');

@@ -9,6 +9,7 @@ import {
   PublicKey,
   SignedPreKeyRecord,
 } from '@signalapp/libsignal-client';
+import { concat } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { Bytes } from './primitives.ts';
 import {
@@ -63,9 +64,7 @@ export class Bundles {
     const head = Buffer.alloc(1 + SIZES.id);
     head.writeUInt8(BUNDLE_VERSION);
     head.writeUInt32BE(id, 1);
-    return new Uint8Array(
-      Buffer.concat([head, one.getPublicKey().serialize(), signedPublic, signature, kyberPublic, kyberSignature]),
-    );
+    return concat([head, one.getPublicKey().serialize(), signedPublic, signature, kyberPublic, kyberSignature]);
   }
 
   /** The keys of bundle `id`; the library turns what is thrown into an undecryptable message. */

@@ -1,5 +1,6 @@
 import { createDecipheriv, createPublicKey, hkdfSync, verify } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { toHex } from '../protocol/bytes.ts';
 import { FRAME_TYPE, readFrameHead } from '../protocol/call-frame.ts';
 import type { ChannelId, MemberId } from '../protocol/ids.ts';
 import { STREAM_FRAMES_MAX } from '../protocol/limits.ts';
@@ -7,7 +8,6 @@ import { outcome } from '../testing/code.ts';
 import { SERVER_ID, testMember } from '../testing/rooms.ts';
 import { announceStream, openAnnouncement, openFrame, sealFrame, stepStream, stepTo, streamOf } from './call-keys.ts';
 
-const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const alice = testMember(1);
 const place = {
   channel: 'cc'.repeat(16) as ChannelId,
@@ -22,7 +22,7 @@ const voice = (counter: number) => sealFrame(place, stream, { type: FRAME_TYPE.v
 describe('CALL-2: a frame of a call', () => {
   test('is sealed as it is written down, opened without us: 94 bytes for 20 ms', () => {
     const frame = voice(258);
-    expect(hex(frame.subarray(0, 13))).toBe('01000102030405060700000102');
+    expect(toHex(frame.subarray(0, 13))).toBe('01000102030405060700000102');
     expect(frame.length).toBe(94);
     const cipher = createDecipheriv('chacha20-poly1305', stream.key, Buffer.from('000000000000000000000102', 'hex'), {
       authTagLength: 16,
@@ -33,7 +33,7 @@ describe('CALL-2: a frame of a call', () => {
     ]);
     cipher.setAAD(aad, { plaintextLength: 65 });
     cipher.setAuthTag(frame.subarray(-16));
-    expect(hex(Buffer.concat([cipher.update(frame.subarray(13, -16)), cipher.final()]))).toBe(hex(opus));
+    expect(toHex(Buffer.concat([cipher.update(frame.subarray(13, -16)), cipher.final()]))).toBe(toHex(opus));
     expect(openFrame(place, stream, 257, frame)).toEqual(opus);
     expect(readFrameHead(frame)).toEqual({ type: 1, stream: stream.id, counter: 258 });
   });
@@ -64,7 +64,7 @@ describe('CALL-1: a stream', () => {
   test('steps forward when somebody joins, and never back', () => {
     const next = stepStream(stream, place.call);
     const info = Buffer.concat([Buffer.from('sotto voice step 1'), Buffer.from(place.call, 'hex')]);
-    expect(hex(next.id) + hex(next.key)).toBe(
+    expect(toHex(next.id) + toHex(next.key)).toBe(
       Buffer.from(hkdfSync('sha256', stream.key, Buffer.alloc(0), info, 40)).toString('hex'),
     );
     let far = stream;

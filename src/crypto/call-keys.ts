@@ -1,4 +1,5 @@
 // Keys of a call: a stream for each who speaks, its announcement, its steps when somebody joins, and the frames sealed with it.
+import { concat, isEqual } from '../protocol/bytes.ts';
 import { FRAME_HEAD_BYTES, type FrameType, readFrameHead, STREAM_ID_BYTES } from '../protocol/call-frame.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, ID_BYTES, idBytes, type MemberId } from '../protocol/ids.ts';
@@ -41,7 +42,7 @@ export const stepStream = ({ key }: Stream, call: string): Stream =>
 export const stepTo = (known: Stream, call: string, id: Uint8Array): Stream | undefined => {
   let stream = known;
   for (let steps = 0; steps <= STREAM_STEPS_MAX; steps++) {
-    if (Buffer.from(stream.id).equals(id)) return stream;
+    if (isEqual(stream.id, id)) return stream;
     stream = stepStream(stream, call);
   }
   return undefined;
@@ -60,8 +61,8 @@ export const announceStream = (
   profile: number,
   deviceSeed: Uint8Array,
 ): Bytes => {
-  const said = concat(stream.id, stream.key, Uint8Array.of(profile));
-  return concat(said, ed25519Sign(deviceSeed, announced(place, said)));
+  const said = concat([stream.id, stream.key, Uint8Array.of(profile)]);
+  return concat([said, ed25519Sign(deviceSeed, announced(place, said))]);
 };
 
 /** The stream and profile of an announcement. Throws ProtocolError `event.invalid` (size) or `event.forged`. */
@@ -91,8 +92,8 @@ export const sealFrame = (
   if (counter >= STREAM_FRAMES_MAX) throw new Error('a stream has no more frames: draw another');
   const number = Buffer.alloc(4);
   number.writeUInt32BE(counter);
-  const head = concat(Uint8Array.of(type), id, number);
-  return concat(head, seal(key, nonceOf(number), plaintext, frameAad(place, head)));
+  const head = concat([Uint8Array.of(type), id, number]);
+  return concat([head, seal(key, nonceOf(number), plaintext, frameAad(place, head))]);
 };
 
 /**
@@ -102,7 +103,7 @@ export const sealFrame = (
  */
 export const openFrame = (place: StreamPlace, { id, key }: Stream, last: number, frame: Uint8Array): Bytes => {
   const { stream, counter } = readFrameHead(frame);
-  if (!Buffer.from(id).equals(stream)) throw undecryptable('stream');
+  if (!isEqual(id, stream)) throw undecryptable('stream');
   if (counter <= last || counter >= STREAM_FRAMES_MAX) throw undecryptable('counter');
   const head = frame.subarray(0, FRAME_HEAD_BYTES);
   const nonce = nonceOf(head.subarray(-4));
@@ -112,18 +113,16 @@ export const openFrame = (place: StreamPlace, { id, key }: Stream, last: number,
 };
 
 const announced = ({ serverId, ...place }: AnnouncePlace, said: Uint8Array): Bytes =>
-  concat(LABEL, serverId, placeBytes(place), said);
+  concat([LABEL, serverId, placeBytes(place), said]);
 
-const frameAad = (place: StreamPlace, head: Uint8Array): Bytes => concat(head, placeBytes(place));
+const frameAad = (place: StreamPlace, head: Uint8Array): Bytes => concat([head, placeBytes(place)]);
 
 const placeBytes = ({ channel, call, sender, device }: StreamPlace): Bytes => {
-  const bytes = concat(...[channel, call, sender, device].map(idBytes));
+  const bytes = concat([channel, call, sender, device].map(idBytes));
   if (bytes.length !== 4 * ID_BYTES) throw new Error('the place of a stream is four ids');
   return bytes;
 };
 
-const nonceOf = (counter: Uint8Array): Bytes => concat(new Uint8Array(8), counter);
-
-const concat = (...parts: readonly Uint8Array[]): Bytes => new Uint8Array(Buffer.concat(parts));
+const nonceOf = (counter: Uint8Array): Bytes => concat([new Uint8Array(8), counter]);
 
 const undecryptable = (why: string) => new ProtocolError('frame.undecryptable', { details: { why } });

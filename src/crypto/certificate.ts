@@ -1,5 +1,6 @@
 // The certificate that ties a person's three keys together: fixed bytes and the identity key's signature over them.
 import type { PublicKeys } from '../ports.ts';
+import { concat, isEqual } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type Bytes, ed25519Sign, ed25519Verify } from './primitives.ts';
 import { isSignalKey } from './session.ts';
@@ -14,12 +15,12 @@ export const CERTIFICATE_BYTES = LABEL.length + SIZES.identityKey + SIZES.linkKe
 /** Signs the three keys; `seed` is the identity key's. */
 export const makeCertificate = (keys: PublicKeys, seed: Uint8Array): Bytes => {
   const signed = Buffer.concat([LABEL, keys.identityKey, keys.linkKey, keys.signalKey]);
-  return new Uint8Array(Buffer.concat([signed, ed25519Sign(seed, signed)]));
+  return concat([signed, ed25519Sign(seed, signed)]);
 };
 
 /** The keys of a certificate whose signature is right. Throws ProtocolError `certificate.invalid` or `key.invalid`. */
 export const readCertificate = (bytes: Uint8Array<ArrayBuffer>): PublicKeys => {
-  if (bytes.length !== CERTIFICATE_BYTES || !Buffer.from(bytes.subarray(0, LABEL.length)).equals(LABEL))
+  if (bytes.length !== CERTIFICATE_BYTES || !isEqual(bytes.subarray(0, LABEL.length), LABEL))
     throw new ProtocolError('certificate.invalid');
   let at = LABEL.length;
   const take = (size: number): Bytes => {

@@ -1,6 +1,7 @@
 import { argon2Sync, createDecipheriv, createHmac, hkdfSync } from 'node:crypto';
 import { wordlist } from '@scure/bip39/wordlists/english.js';
 import { describe, expect, test } from 'vitest';
+import { toBase64, toHex } from '../protocol/bytes.ts';
 import type { DeviceId, EventId, MemberId } from '../protocol/ids.ts';
 import { SEALED_BUCKETS_BYTES } from '../protocol/limits.ts';
 import type { KeyWrap } from '../protocol/room-content.ts';
@@ -17,7 +18,6 @@ import {
 } from './channel-key.ts';
 
 const fill = (n: number, size = 32) => new Uint8Array(size).fill(n);
-const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 /** The cheapest that is taken. */
 const cost = { memoryKib: 64 * 1024, passes: 3, lanes: 1 };
 const event = '0190a0a0a0a070008000000000000001' as EventId;
@@ -31,7 +31,7 @@ const aead = (secret: Uint8Array, nonce: Uint8Array, sealed: Uint8Array, aad: Ui
   const cipher = createDecipheriv('chacha20-poly1305', secret, nonce, { authTagLength: 16 });
   cipher.setAAD(aad, { plaintextLength: sealed.length - 16 });
   cipher.setAuthTag(sealed.subarray(-16));
-  return hex(Buffer.concat([cipher.update(sealed.subarray(0, -16)), cipher.final()]));
+  return toHex(Buffer.concat([cipher.update(sealed.subarray(0, -16)), cipher.final()]));
 };
 
 describe('KEY-1: the key of a passphrase channel', () => {
@@ -48,17 +48,12 @@ describe('KEY-1: the key of a passphrase channel', () => {
     const both = Buffer.from(hkdfSync('sha256', stretched, Buffer.alloc(0), 'sotto channel wrap 1', 64));
     expect(wrap.commitment).toBe(both.subarray(32).toString('base64'));
     const aad = `sotto channel key 1${'\x05'.repeat(32)}`;
-    const rest = Buffer.from(`${event}00000002${'00010000'}0301${hex(salt)}`, 'hex');
+    const rest = Buffer.from(`${event}00000002${'00010000'}0301${toHex(salt)}`, 'hex');
     const sealed = Buffer.from(wrap.wrapped, 'base64');
     expect(aead(both.subarray(0, 32), Buffer.alloc(12), sealed, Buffer.concat([Buffer.from(aad), rest]))).toBe(
-      hex(key),
+      toHex(key),
     );
-    expect([wrap.memoryKib, wrap.passes, wrap.lanes, wrap.salt]).toEqual([
-      65536,
-      3,
-      1,
-      Buffer.from(salt).toString('base64'),
-    ]);
+    expect([wrap.memoryKib, wrap.passes, wrap.lanes, wrap.salt]).toEqual([65536, 3, 1, toBase64(salt)]);
     expect(wrap.wrapped).toBe('0/ThFhAPP4vT5A17+qHsC1KWSTud3XUWkX+pkVkh7GymU47xhZoq7/cVHZenJoGl');
   });
 
@@ -112,7 +107,7 @@ const sealed = sealBody(key, body, signed);
 
 describe('KEY-2: a sealed body', () => {
   test('is made as it is written down, computed without us', () => {
-    expect(hex(sealed.subarray(0, 21))).toBe(`0100000002${body.device}`);
+    expect(toHex(sealed.subarray(0, 21))).toBe(`0100000002${body.device}`);
     const info = Buffer.concat([
       Buffer.from('sotto room message 1'),
       Buffer.from(`00000002${said.sender}${body.device}`, 'hex'),
@@ -122,8 +117,8 @@ describe('KEY-2: a sealed body', () => {
     padded.writeUInt32BE(signed.length);
     padded.set(signed, 4);
     const nonce = createHmac('sha256', both.subarray(32)).update(padded).digest().subarray(0, 12);
-    expect(hex(sealed.subarray(21, 33))).toBe(hex(nonce));
-    expect(aead(both.subarray(0, 32), nonce, sealed.subarray(33), sealed.subarray(0, 33))).toBe(hex(padded));
+    expect(toHex(sealed.subarray(21, 33))).toBe(toHex(nonce));
+    expect(aead(both.subarray(0, 32), nonce, sealed.subarray(33), sealed.subarray(0, 33))).toBe(toHex(padded));
     expect(sealed.length).toBe(33 + 320 + 16);
   });
 
@@ -146,7 +141,7 @@ describe('KEY-2: a sealed body', () => {
 
   test('of the same event with another content shares no key stream with the first', () => {
     const again = sealBody(key, body, new Uint8Array(Buffer.from('b signed event')));
-    expect(hex(again.subarray(21, 33))).not.toBe(hex(sealed.subarray(21, 33)));
+    expect(toHex(again.subarray(21, 33))).not.toBe(toHex(sealed.subarray(21, 33)));
     const both = sealed.subarray(33).map((byte, at) => byte ^ (again[33 + at] ?? 0));
     expect([...both.subarray(8, 300)].filter((byte) => byte === 0).length).toBeLessThan(20);
     expect(sealBody(key, body, signed)).toEqual(sealed);

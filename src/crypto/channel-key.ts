@@ -1,6 +1,7 @@
 // Keys of a passphrase channel: a random key for each epoch, wrapped under the passphrase, and the bodies sealed with it.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { wordlist } from '@scure/bip39/wordlists/english.js';
+import { bufferOf, concat, toBase64, u32 } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, ID_BYTES, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import {
@@ -64,11 +65,11 @@ export const makeKeyWrap = async (
   const { wrapping, commitment } = await wrappingKeys(passphrase, salt, cost);
   const wrapped = seal(wrapping, ZERO_NONCE, key, wrapAad(place, salt, cost));
   return {
-    salt: base64(salt),
+    salt: toBase64(salt),
     ...cost,
-    commitment: base64(commitment),
-    wrapped: base64(wrapped),
-    ...(previous === undefined ? {} : { previous: base64(seal(previousKey(key, place), ZERO_NONCE, previous)) }),
+    commitment: toBase64(commitment),
+    wrapped: toBase64(wrapped),
+    ...(previous === undefined ? {} : { previous: toBase64(seal(previousKey(key, place), ZERO_NONCE, previous)) }),
   };
 };
 
@@ -120,13 +121,13 @@ export const sealBody = (key: Uint8Array, place: BodyPlace, signed: Uint8Array):
   const plaintext = padded(signed);
   const nonce = createHmac('sha256', nonceKey).update(plaintext).digest().subarray(0, NONCE_BYTES);
   const head = Buffer.concat([Uint8Array.of(BODY_TYPE), u32(place.epoch), idBytes(place.device), nonce]);
-  return concat(head, seal(message, nonce, plaintext, head));
+  return concat([head, seal(message, nonce, plaintext, head)]);
 };
 
 /** The epoch and device a sealed body says it is of: which key to take. Throws ProtocolError `frame.undecryptable`. */
 export const readBodyHead = (body: Uint8Array): { readonly epoch: number; readonly device: DeviceId } => {
   if (body.length <= BODY_HEAD_BYTES || body[0] !== BODY_TYPE) throw undecryptable('layout');
-  const view = Buffer.from(body.buffer, body.byteOffset, BODY_HEAD_BYTES);
+  const view = bufferOf(body);
   return { epoch: view.readUInt32BE(1), device: idOf(view.subarray(5, 5 + ID_BYTES)) };
 };
 
@@ -162,7 +163,7 @@ const wrappingKeys = async (passphrase: string, salt: Uint8Array, cost: Argon2Co
 
 // `sotto channel key 1` ‖ server id ‖ event id ‖ u32 epoch ‖ u32 KiB ‖ u8 passes ‖ u8 lanes ‖ salt
 const wrapAad = ({ serverId, event, epoch }: KeyPlace, salt: Uint8Array, cost: Argon2Cost): Bytes =>
-  concat(
+  concat([
     Buffer.from('sotto channel key 1'),
     serverId,
     idBytes(event),
@@ -170,26 +171,16 @@ const wrapAad = ({ serverId, event, epoch }: KeyPlace, salt: Uint8Array, cost: A
     u32(cost.memoryKib),
     Uint8Array.of(cost.passes, cost.lanes),
     salt,
-  );
+  ]);
 
 const previousKey = (key: Uint8Array, { event, epoch }: KeyPlace): Bytes =>
-  hkdf(key, concat(Buffer.from('sotto channel previous 1'), u32(epoch)), KEY_BYTES, idBytes(event));
+  hkdf(key, concat([Buffer.from('sotto channel previous 1'), u32(epoch)]), KEY_BYTES, idBytes(event));
 
 const messageKeys = (key: Uint8Array, { epoch, id, sender, device }: BodyPlace) => {
-  const info = concat(Buffer.from('sotto room message 1'), u32(epoch), idBytes(sender), idBytes(device));
+  const info = concat([Buffer.from('sotto room message 1'), u32(epoch), idBytes(sender), idBytes(device)]);
   const both = hkdf(key, info, 2 * KEY_BYTES, idBytes(id));
   return { message: both.subarray(0, KEY_BYTES), nonceKey: both.subarray(KEY_BYTES) };
 };
-
-const u32 = (value: number): Uint8Array => {
-  const out = Buffer.alloc(4);
-  out.writeUInt32BE(value);
-  return out;
-};
-
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-
-const concat = (...parts: readonly Uint8Array[]): Bytes => new Uint8Array(Buffer.concat(parts));
 
 const invalid = (why: string) => new ProtocolError('event.invalid', { details: { why } });
 

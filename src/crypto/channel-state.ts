@@ -1,4 +1,5 @@
 // What a channel is at one place of its log, and what that state allows: the rules' table put to use, by server and client.
+import { toHex } from '../protocol/bytes.ts';
 import type { ChannelId, DeviceId, EventId, MemberId } from '../protocol/ids.ts';
 import {
   CHANNEL_BANNED_MAX,
@@ -83,7 +84,7 @@ export const rankOf = (role: Role): number => ROLES.indexOf(role);
 
 /** How many controls an event's author had seen; undefined when the head it names is none of the recent ones. */
 export const seenControls = (state: ChannelState, header: EventHeader): number | undefined => {
-  const place = state.heads.lastIndexOf(Buffer.from(header.membersHead).toString('hex'));
+  const place = state.heads.lastIndexOf(toHex(header.membersHead));
   return place < 0 ? undefined : state.controls - (state.heads.length - 1 - place);
 };
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { fromHex, toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { addressOf } from './address.ts';
 import { makeCertificate, readCertificate } from './certificate.ts';
@@ -26,7 +27,7 @@ describe('identity', () => {
   test('ID-1: the same phrase gives the same keys, no two of them alike', () => {
     const root = new Uint8Array(randomBytes(16));
     expect(rootOfPhrase(` ${phraseOf(root).toUpperCase()} `)).toEqual(root);
-    const all = Object.values(deriveSecrets(root)).map((bytes) => Buffer.from(bytes).toString('hex'));
+    const all = Object.values(deriveSecrets(root)).map((bytes) => toHex(bytes));
     expect(new Set(all).size).toBe(5);
   });
 
@@ -77,7 +78,7 @@ const SMALL = [
 describe('public keys', () => {
   test('of small order are refused as keys and as addresses', () => {
     for (const hex of SMALL) {
-      const small = new Uint8Array(Buffer.from(hex, 'hex'));
+      const small = fromHex(hex);
       expect(isPrimeOrderKey(small)).toBe(false);
       expect(code(addressOf(small))).toBe('key.invalid');
     }
@@ -98,7 +99,7 @@ describe('ID-4: the certificate', () => {
 
   test('of a key that signs for everybody is refused for its key', () => {
     for (const hex of SMALL) {
-      const identityKey = new Uint8Array(Buffer.from(hex, 'hex'));
+      const identityKey = fromHex(hex);
       const forged = makeCertificate({ ...keys.publicKeys, identityKey }, keys.identitySeed);
       expect(() => readCertificate(forged)).toThrow(expect.objectContaining({ code: 'key.invalid' }));
     }

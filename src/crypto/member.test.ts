@@ -1,5 +1,6 @@
 import { createHash, createPublicKey, hkdfSync, verify } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { toHex } from '../protocol/bytes.ts';
 import { outcome } from '../testing/code.ts';
 import { SERVER_ID, SERVER_SEED, testMember } from '../testing/rooms.ts';
 import {
@@ -20,7 +21,6 @@ import {
 } from './member.ts';
 import { ed25519Public } from './primitives.ts';
 
-const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const hash = (...parts: readonly (string | Uint8Array)[]) => {
   const sum = createHash('sha256');
   for (const part of parts) sum.update(part);
@@ -38,11 +38,11 @@ describe('MEMBER-1: who a member is', () => {
     const secrets = memberSecrets(servers, SERVER_ID);
     const derive = (label: string) => {
       const info = Buffer.concat([Buffer.from(`sotto 1 ${label}`), SERVER_ID]);
-      return hex(new Uint8Array(hkdfSync('sha256', servers, new Uint8Array(), info, 32)));
+      return toHex(new Uint8Array(hkdfSync('sha256', servers, new Uint8Array(), info, 32)));
     };
-    expect(hex(secrets.memberSeed)).toBe(derive('member'));
-    expect(hex(secrets.signalSecret)).toBe(derive('member-signal'));
-    expect(hex(secrets.memberSeed)).toBe('5b984a57be6160ea7702f65d1d36d2b536ff69a11bba6efda1472b70a1bc09e5');
+    expect(toHex(secrets.memberSeed)).toBe(derive('member'));
+    expect(toHex(secrets.signalSecret)).toBe(derive('member-signal'));
+    expect(toHex(secrets.memberSeed)).toBe('5b984a57be6160ea7702f65d1d36d2b536ff69a11bba6efda1472b70a1bc09e5');
     expect(memberIdOf(SERVER_ID, secrets.memberKey)).toBe(
       hash('sotto member 1', SERVER_ID, secrets.memberKey).slice(0, 32),
     );
@@ -51,7 +51,7 @@ describe('MEMBER-1: who a member is', () => {
 
   test('nothing is the same on two servers', () => {
     const [here, there] = [memberSecrets(servers, SERVER_ID), memberSecrets(servers, other)];
-    const all = [here, there].flatMap((secrets) => Object.values(secrets).map(hex));
+    const all = [here, there].flatMap((secrets) => Object.values(secrets).map(toHex));
     expect(new Set(all).size).toBe(8);
     expect(memberIdOf(SERVER_ID, here.memberKey)).not.toBe(memberIdOf(other, here.memberKey));
   });
@@ -64,9 +64,9 @@ describe('MEMBER-2: a device certificate', () => {
   test('has the layout that is written down, and comes back', () => {
     const certificate = makeDeviceCertificate(SERVER_ID, alice.memberSeed, { signingKey, signalKey, serial: 0x1234 });
     const memberKey = ed25519Public(alice.memberSeed);
-    const label = hex(Buffer.from('sotto device certificate 1'));
-    const expected = `${label}${hex(SERVER_ID)}${hex(memberKey)}${hex(signingKey)}${hex(signalKey)}000000001234`;
-    expect(hex(certificate.subarray(0, -64))).toBe(expected);
+    const label = toHex(Buffer.from('sotto device certificate 1'));
+    const expected = `${label}${toHex(SERVER_ID)}${toHex(memberKey)}${toHex(signingKey)}${toHex(signalKey)}000000001234`;
+    expect(toHex(certificate.subarray(0, -64))).toBe(expected);
     expect(certificate.length).toBe(DEVICE_CERTIFICATE_BYTES);
     expect(verify(null, certificate.subarray(0, -64), raw(memberKey), certificate.subarray(-64))).toBe(true);
     expect(readDeviceCertificate(certificate, SERVER_ID)).toEqual({ ...alice.certified, serial: 0x1234 });

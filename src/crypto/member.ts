@@ -1,5 +1,6 @@
 // Who somebody is on a server: member keys, device certificates, and the proofs of a greeting and a log-in.
 import type { KeyObject } from 'node:crypto';
+import { concat, isEqual } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type DeviceId, ID_BYTES, idOf, type MemberId } from '../protocol/ids.ts';
 import { type Bytes, ed25519Public, ed25519Sign, ed25519Verify, hkdf, sha256 } from './primitives.ts';
@@ -67,7 +68,7 @@ export const makeDeviceCertificate = (serverId: Uint8Array, memberSeed: Uint8Arr
   serial.writeUIntBE(keys.serial, 0, SIZES.serial);
   const parts = [LABEL.certificate, serverId, ed25519Public(memberSeed), keys.signingKey, keys.signalKey, serial];
   const signed = Buffer.concat(parts);
-  return new Uint8Array(Buffer.concat([signed, ed25519Sign(memberSeed, signed)]));
+  return concat([signed, ed25519Sign(memberSeed, signed)]);
 };
 
 /** A device of an account on a server: its id and certificate. `seed`, 32 random bytes, is its signing key and never leaves it. */
@@ -107,7 +108,7 @@ export const readDeviceCertificate = (bytes: Uint8Array, serverId: Uint8Array): 
     return new Uint8Array(bytes.subarray(at - size, at));
   };
   if (!LABEL.certificate.equals(take(LABEL.certificate.length))) throw invalid('label');
-  if (!Buffer.from(serverId).equals(take(SIZES.key))) throw invalid('server');
+  if (!isEqual(serverId, take(SIZES.key))) throw invalid('server');
   const [memberKey, signingKey, signalKey] = [take(SIZES.key), take(SIZES.key), take(SIZES.signalKey)];
   const serial = Buffer.from(take(SIZES.serial)).readUIntBE(0, SIZES.serial);
   const signed = bytes.subarray(0, at);
@@ -129,7 +130,7 @@ export const compareCertificate = (
 ): 'same' | 'newDevice' | 'renewed' => {
   const twin = known.find((one) => one.serial === shown.serial);
   if (twin !== undefined && twin.device !== shown.device) throw invalid('serial');
-  if (known.some((one) => !Buffer.from(one.signalKey).equals(shown.signalKey))) throw invalid('signalKey');
+  if (known.some((one) => !isEqual(one.signalKey, shown.signalKey))) throw invalid('signalKey');
   const before = known.find((one) => one.device === shown.device);
   if (before === undefined) return 'newDevice';
   if (before.serial > shown.serial) throw invalid('older');
@@ -183,14 +184,14 @@ export const verifyMemberLink = (memberKey: Uint8Array, link: MemberLink, signat
 // `sotto member link 1` ‖ server id ‖ from ‖ to
 const memberLinkBytes = ({ serverId, from, to }: MemberLink): Bytes => {
   for (const key of [serverId, from, to]) mustBe(key, SIZES.key);
-  return concat(LABEL.link, serverId, from, to);
+  return concat([LABEL.link, serverId, from, to]);
 };
 
 // `sotto hello 1` ‖ client nonce ‖ server nonce ‖ u16 length ‖ origin
 const helloBytes = ({ origin, clientNonce, serverNonce }: Greeting): Bytes => {
   mustBe(clientNonce, SIZES.nonce);
   mustBe(serverNonce, SIZES.nonce);
-  return concat(LABEL.hello, clientNonce, serverNonce, ...sized(origin));
+  return concat([LABEL.hello, clientNonce, serverNonce, ...sized(origin)]);
 };
 
 // `sotto login 1` ‖ server id ‖ u16 length ‖ origin ‖ client nonce ‖ server nonce ‖ u8 has binding ‖ binding
@@ -200,7 +201,7 @@ const loginBytes = ({ serverId, origin, clientNonce, serverNonce, binding }: Log
   mustBe(serverNonce, SIZES.nonce);
   if (binding !== undefined) mustBe(binding, SIZES.binding);
   const bound = binding === undefined ? [Uint8Array.of(0)] : [Uint8Array.of(1), binding];
-  return concat(LABEL.login, serverId, ...sized(origin), clientNonce, serverNonce, ...bound);
+  return concat([LABEL.login, serverId, ...sized(origin), clientNonce, serverNonce, ...bound]);
 };
 
 const sized = (text: string): readonly Uint8Array[] => {
@@ -214,7 +215,5 @@ const sized = (text: string): readonly Uint8Array[] => {
 const mustBe = (bytes: Uint8Array, size: number): void => {
   if (bytes.length !== size) throw new Error(`these bytes are ${bytes.length}, not ${size}`);
 };
-
-const concat = (...parts: readonly Uint8Array[]): Bytes => new Uint8Array(Buffer.concat(parts));
 
 const invalid = (why: string) => new ProtocolError('certificate.invalid', { details: { why } });

@@ -1,4 +1,5 @@
 // Replays the control events of a channel into its state: who is a member and may do what is nobody's word but theirs.
+import { toHex } from '../protocol/bytes.ts';
 import { type DeviceId, ID_BYTES, idOf, type MemberId } from '../protocol/ids.ts';
 import { UNSEEN_CONTROLS_MAX } from '../protocol/limits.ts';
 import type { Role } from '../protocol/room-content.ts';
@@ -93,7 +94,7 @@ const chain = (draft: Draft, { seq, header, bodyHash }: ControlEvent): void => {
   draft.seq = seq;
   draft.controls++;
   draft.head = membersHash(draft.head, bodyHash);
-  draft.heads = [...draft.heads, Buffer.from(headOf(draft.head)).toString('hex')].slice(-1 - UNSEEN_CONTROLS_MAX);
+  draft.heads = [...draft.heads, toHex(headOf(draft.head))].slice(-1 - UNSEEN_CONTROLS_MAX);
   draft.counted.set(header.device, header.n);
 };
 

@@ -1,10 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { fromHex, toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { Handshake } from './noise.ts';
-
-const hex = (text: string) => new Uint8Array(Buffer.from(text, 'hex'));
-const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 
 // The vector of this name in the public cacophony collection of Noise test vectors.
 const VECTOR = {
@@ -38,15 +36,15 @@ const VECTOR = {
 const pair = (prologues: readonly [string, string] = [VECTOR.prologue, VECTOR.prologue]) => ({
   initiator: new Handshake({
     role: 'initiator',
-    prologue: hex(prologues[0]),
-    staticSecret: hex(VECTOR.initStatic),
-    ephemeralSecret: hex(VECTOR.initEphemeral),
+    prologue: fromHex(prologues[0]),
+    staticSecret: fromHex(VECTOR.initStatic),
+    ephemeralSecret: fromHex(VECTOR.initEphemeral),
   }),
   responder: new Handshake({
     role: 'responder',
-    prologue: hex(prologues[1]),
-    staticSecret: hex(VECTOR.respStatic),
-    ephemeralSecret: hex(VECTOR.respEphemeral),
+    prologue: fromHex(prologues[1]),
+    staticSecret: fromHex(VECTOR.respStatic),
+    ephemeralSecret: fromHex(VECTOR.respEphemeral),
   }),
 });
 
@@ -55,14 +53,14 @@ describe('Noise XX', () => {
     const { initiator, responder } = pair();
     VECTOR.messages.slice(0, 3).forEach(([payload, ciphertext], index) => {
       const [from, to] = index % 2 === 0 ? [initiator, responder] : [responder, initiator];
-      expect(text(from.write(hex(payload)))).toBe(ciphertext);
-      expect(text(to.read(hex(ciphertext)))).toBe(payload);
+      expect(toHex(from.write(fromHex(payload)))).toBe(ciphertext);
+      expect(toHex(to.read(fromHex(ciphertext)))).toBe(payload);
     });
     const [mine, theirs] = [initiator.finish(), responder.finish()];
     VECTOR.messages.slice(3).forEach(([payload, ciphertext], index) => {
       const [from, to] = index % 2 === 0 ? [theirs, mine] : [mine, theirs];
-      expect(text(from.send.encrypt(hex(payload)))).toBe(ciphertext);
-      expect(text(to.receive.decrypt(hex(ciphertext)) ?? new Uint8Array())).toBe(payload);
+      expect(toHex(from.send.encrypt(fromHex(payload)))).toBe(ciphertext);
+      expect(toHex(to.receive.decrypt(fromHex(ciphertext)) ?? new Uint8Array())).toBe(payload);
     });
   });
 
@@ -76,8 +74,8 @@ describe('Noise XX', () => {
     fc.assert(
       fc.property(fc.nat(), fc.integer({ min: 1, max: 255 }), fc.boolean(), (at, flip, cut) => {
         const { initiator, responder } = pair();
-        responder.read(initiator.write(hex('01')));
-        const second = responder.write(hex('02'));
+        responder.read(initiator.write(fromHex('01')));
+        const second = responder.write(fromHex('02'));
         const where = at % second.length;
         if (!cut) second[where] = (second[where] ?? 0) ^ flip;
         try {

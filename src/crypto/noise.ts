@@ -1,5 +1,6 @@
 // The handshake Noise_XX_25519_ChaChaPoly_SHA256 and the ciphers it ends in; bytes in, bytes out, no I/O.
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import { concat } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type Bytes, seal, sealParts, sha256, unseal, x25519, x25519Public } from './primitives.ts';
 
@@ -99,7 +100,7 @@ export class Handshake {
       this.#mixKey(this.#agree(this.#static, this.#remoteEphemeral));
     }
     parts.push(this.#encryptAndHash(payload));
-    return new Uint8Array(Buffer.concat(parts));
+    return concat(parts);
   }
 
   /** Reads the next message of the pattern and gives its payload. */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { LAST_RESORT_USES_MAX, PREKEY_LATE_MS, PREKEY_ROTATE_MS, PREKEYS_KEPT_MAX } from '../protocol/limits.ts';
 import { joinBundle, PREKEY_ENTRY_BYTES, prekeyIdOf, splitBundle } from '../protocol/prekeys.ts';
@@ -14,7 +15,7 @@ const NOTHING: PublishedState = { ec: 0, kyber: 0 };
 const text = (words: string) => new Uint8Array(Buffer.from(words));
 const words = (bytes: Uint8Array) => Buffer.from(bytes).toString();
 const [alice, bob] = [testMember(1), testMember(2)];
-const hashOf = (kept: { serialize(): Uint8Array }) => Buffer.from(sha256(kept.serialize())).toString('hex');
+const hashOf = (kept: { serialize(): Uint8Array }) => toHex(sha256(kept.serialize()));
 
 /** What a server keeps of uploads, and hands out: one-time keys once, then the last-resort key. */
 class Shelf {

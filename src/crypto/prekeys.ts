@@ -9,6 +9,7 @@ import {
   PublicKey,
   SignedPreKeyRecord,
 } from '@signalapp/libsignal-client';
+import { concat, toHex, u32 } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import {
   LAST_RESORT_USES_MAX,
@@ -121,7 +122,7 @@ export class PreKeySet {
   /** A first message used this Kyber key. Throws when it is a last-resort key and the message came before. */
   use(kyberId: number, signedId: number, baseKey: Uint8Array): void {
     if (!this.#rows.some((row) => row.kind === 'lastResort' && row.id === kyberId)) return this.drop('kyber', kyberId);
-    const hash = hex(sha256(u32(kyberId), u32(signedId), baseKey).subarray(0, HASH_BYTES));
+    const hash = toHex(sha256(u32(kyberId), u32(signedId), baseKey).subarray(0, HASH_BYTES));
     if (this.#uses.length >= LAST_RESORT_USES_MAX || this.#uses.some((use) => use.hash === hash)) throw used('again');
     this.#uses = [...this.#uses, { kyberId, hash }];
   }
@@ -141,7 +142,7 @@ export class PreKeySet {
     });
     const uses = this.#uses.flatMap(({ kyberId, hash }) => [u32(kyberId), Buffer.from(hash, 'hex')]);
     const head = [Uint8Array.of(VERSION), u32(this.#lastId), u32(this.#rows.length)];
-    return new Uint8Array(Buffer.concat([...head, ...rows, u32(this.#uses.length), ...uses]));
+    return concat([...head, ...rows, u32(this.#uses.length), ...uses]);
   }
 
   #newest(kind: Kind): Row | undefined {
@@ -205,9 +206,9 @@ const makeRecord = (kind: Kind, id: number, identity: PrivateKey, now: number): 
 };
 
 const entryOf = ({ kind, id, record }: Row): Bytes => {
-  if (kind === 'ec') return concat(u32(id), PreKeyRecord.deserialize(record).publicKey().serialize());
+  if (kind === 'ec') return concat([u32(id), PreKeyRecord.deserialize(record).publicKey().serialize()]);
   const key = kind === 'signed' ? SignedPreKeyRecord.deserialize(record) : KyberPreKeyRecord.deserialize(record);
-  return concat(u32(id), key.publicKey().serialize(), key.signature());
+  return concat([u32(id), key.publicKey().serialize(), key.signature()]);
 };
 
 const parseState = (state: Uint8Array): { rows: Row[]; uses: Use[]; lastId: number } => {
@@ -228,19 +229,9 @@ const parseState = (state: Uint8Array): { rows: Row[]; uses: Use[]; lastId: numb
   if (view.length !== at + 4 + count * (4 + HASH_BYTES)) throw new Error('the prekeys have another length');
   const uses = Array.from({ length: count }, (_, i): Use => {
     const from = at + 4 + i * (4 + HASH_BYTES);
-    return { kyberId: view.readUInt32BE(from), hash: hex(view.subarray(from + 4, from + 4 + HASH_BYTES)) };
+    return { kyberId: view.readUInt32BE(from), hash: toHex(view.subarray(from + 4, from + 4 + HASH_BYTES)) };
   });
   return { rows, uses, lastId: view.readUInt32BE(1) };
 };
-
-const u32 = (value: number): Uint8Array => {
-  const out = Buffer.alloc(4);
-  out.writeUInt32BE(value);
-  return out;
-};
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-
-const concat = (...parts: readonly Uint8Array[]): Bytes => new Uint8Array(Buffer.concat(parts));
 
 const used = (why: string) => new ProtocolError('frame.undecryptable', { details: { why } });

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
+import { fromHex, toHex } from '../protocol/bytes.ts';
 import { ed25519Public, ed25519Sign, ed25519Verify, hkdf, seal, unseal, x25519, x25519Public } from './primitives.ts';
 
-const hex = (text: string) => new Uint8Array(Buffer.from(text, 'hex'));
-const text = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('hex');
+const text = (bytes: Uint8Array | undefined) => toHex(bytes ?? new Uint8Array());
 
 describe('primitives', () => {
   test('Ed25519 gives key and signature of RFC 8032 test 1', () => {
-    const seed = hex('9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60');
+    const seed = fromHex('9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60');
     expect(text(ed25519Public(seed))).toBe('d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a');
     const signature = ed25519Sign(seed, new Uint8Array());
     expect(text(signature).slice(0, 32)).toBe('e5564300c360ac729086e2cc806e828a');
@@ -16,7 +16,7 @@ describe('primitives', () => {
 
   test('X25519 gives the public key of RFC 7748 section 6.1, one secret on both sides, and refuses a key of small order', () => {
     const alice = new Uint8Array(32).fill(7);
-    const bob = hex('5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb');
+    const bob = fromHex('5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb');
     expect(text(x25519Public(bob))).toBe('de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f');
     expect(text(x25519(alice, x25519Public(bob)))).toBe(text(x25519(bob, x25519Public(alice))));
     expect(x25519(bob, new Uint8Array(32))).toBeUndefined();
@@ -29,10 +29,10 @@ describe('primitives', () => {
 
   test('sealed data opens with the same key, nonce and AAD only', () => {
     const [key, nonce] = [new Uint8Array(32).fill(1), new Uint8Array(12)];
-    const sealed = seal(key, nonce, hex('aabb'), hex('01'));
-    expect(text(unseal(key, nonce, sealed, hex('01')))).toBe('aabb');
-    expect(unseal(key, nonce, sealed, hex('02'))).toBeUndefined();
-    expect(unseal(new Uint8Array(32), nonce, sealed, hex('01'))).toBeUndefined();
-    expect(unseal(key, nonce, sealed.slice(0, 15), hex('01'))).toBeUndefined();
+    const sealed = seal(key, nonce, fromHex('aabb'), fromHex('01'));
+    expect(text(unseal(key, nonce, sealed, fromHex('01')))).toBe('aabb');
+    expect(unseal(key, nonce, sealed, fromHex('02'))).toBeUndefined();
+    expect(unseal(new Uint8Array(32), nonce, sealed, fromHex('01'))).toBeUndefined();
+    expect(unseal(key, nonce, sealed.slice(0, 15), fromHex('01'))).toBeUndefined();
   });
 });

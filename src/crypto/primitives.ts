@@ -13,6 +13,8 @@ import {
   verify as nodeVerify,
 } from 'node:crypto';
 
+import { concat } from '../protocol/bytes.ts';
+
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 const PKCS8 = { ed25519: '302e020100300506032b657004220420', x25519: '302e020100300506032b656e04220420' } as const;
@@ -65,7 +67,7 @@ export const seal = (
   nonce: Uint8Array,
   plaintext: Uint8Array,
   aad: Uint8Array = new Uint8Array(),
-): Bytes => joined(sealParts(key, nonce, [plaintext], aad));
+): Bytes => concat(sealParts(key, nonce, [plaintext], aad));
 
 /** What `seal` gives of the parts one after another, in pieces: large ones are copied together neither before nor after. */
 export const sealParts = (
@@ -81,17 +83,6 @@ export const sealParts = (
   cipher.final();
   sealed.push(cipher.getAuthTag());
   return sealed;
-};
-
-/** The parts in one piece. */
-export const joined = (parts: readonly Uint8Array[]): Bytes => {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 };
 
 /** The plaintext of `seal`, or undefined when key, nonce, data or AAD do not fit. */

@@ -1,5 +1,6 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { toHex } from '../protocol/bytes.ts';
 import type { EventId } from '../protocol/ids.ts';
 import { EVENT_CONTENT_BYTES_MAX } from '../protocol/limits.ts';
 import { decodeContent, EVENT_KIND } from '../protocol/room-content.ts';
@@ -22,7 +23,6 @@ import {
   ZERO_HASH,
 } from './room-event.ts';
 
-const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const fill = (n: number, size = 32) => new Uint8Array(size).fill(n);
 const [alice, bob] = [testMember(1), testMember(2)];
 const scope: Scope = { serverId: SERVER_ID, channelHash: fill(0xcc) };
@@ -56,9 +56,9 @@ describe('EVENT-1 and EVENT-3: a signed event', () => {
       '5e'.repeat(16),
       '3e'.repeat(16),
       '01',
-      hex(Buffer.from('{"kind":"text","text":"hé"}')),
+      toHex(Buffer.from('{"kind":"text","text":"hé"}')),
     ].join('');
-    expect(hex(signed.subarray(0, -64))).toBe(expected);
+    expect(toHex(signed.subarray(0, -64))).toBe(expected);
     expect(EVENT_HEADER_BYTES).toBe(98);
     const key = createPublicKey({
       key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(alice.certified.signingKey).toString('base64url') },
@@ -148,17 +148,20 @@ describe('EVENT-2, EVENT-4 and ROOM-2: the chains', () => {
         .digest('hex')
         .slice(0, 32);
     const held = Array.from({ length: 100 }, (_, i) => event(i + 1));
-    expect(hex(historyHash(held, { from: 1, to: 2 }) ?? new Uint8Array())).toBe(written(1, 2));
-    expect(hex(historyHash(held, { from: 2, to: 2 }) ?? new Uint8Array())).toBe(written(2));
+    expect(toHex(historyHash(held, { from: 1, to: 2 }) ?? new Uint8Array())).toBe(written(1, 2));
+    expect(toHex(historyHash(held, { from: 2, to: 2 }) ?? new Uint8Array())).toBe(written(2));
     const last = Array.from({ length: 64 }, (_, i) => i + 37);
-    expect(hex(historyHash(held, { from: 1, to: 100 }) ?? new Uint8Array())).toBe(written(...last));
+    expect(toHex(historyHash(held, { from: 1, to: 100 }) ?? new Uint8Array())).toBe(written(...last));
     expect(historyHash(held.slice(40), { from: 1, to: 100 })).toBeUndefined();
     expect(historyHash(held, { from: 101, to: 100 })).toBeUndefined();
     const m1 = createHash('sha256').update(Buffer.alloc(32)).update(body).digest('hex');
-    expect(hex(membersHash(ZERO_HASH, body))).toBe(m1);
-    expect(hex(headOf(body))).toBe(hex(body).slice(0, 32));
+    expect(toHex(membersHash(ZERO_HASH, body))).toBe(m1);
+    expect(toHex(headOf(body))).toBe(toHex(body).slice(0, 32));
     const { channel, hash } = channelOf(signed);
-    expect([channel, hex(hash)]).toEqual([hex(hash).slice(0, 32), createHash('sha256').update(signed).digest('hex')]);
+    expect([channel, toHex(hash)]).toEqual([
+      toHex(hash).slice(0, 32),
+      createHash('sha256').update(signed).digest('hex'),
+    ]);
   });
 
   test('show an event that is repeated, and one that is missing', () => {

@@ -1,4 +1,5 @@
 // A signed event of a channel: its bytes, its signature, how it is opened, and the hashes that chain events together.
+import { bufferOf, concat } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import {
   type ChannelId,
@@ -71,7 +72,7 @@ export const signEvent = (scope: Scope, header: EventHeader, content: object, de
   const json = Buffer.from(JSON.stringify(content));
   if (json.length > EVENT_CONTENT_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
   const bytes = Buffer.concat([encodeHeader(header), json]);
-  return new Uint8Array(Buffer.concat([bytes, ed25519Sign(deviceSeed, signedBytes(scope, bytes))]));
+  return concat([bytes, ed25519Sign(deviceSeed, signedBytes(scope, bytes))]);
 };
 
 /**
@@ -100,7 +101,7 @@ export const openEvent = <Content>(
 export const readEventHeader = (signed: Uint8Array): EventHeader => {
   const content = signed.length - EVENT_HEADER_BYTES - SIGNATURE_BYTES;
   if (content < 2 || content > EVENT_CONTENT_BYTES_MAX || signed[0] !== VERSION) throw invalid('layout');
-  const view = Buffer.from(signed.buffer, signed.byteOffset, EVENT_HEADER_BYTES);
+  const view = bufferOf(signed);
   let at = 1;
   const int = (size: number): number => {
     at += size;

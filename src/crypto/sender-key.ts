@@ -10,6 +10,7 @@ import {
   SenderKeyRecord,
   SenderKeyStore,
 } from '@signalapp/libsignal-client';
+import { concat } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, idBytes } from '../protocol/ids.ts';
 import { SENDER_KEY_MESSAGES_MAX, SENDER_KEY_MS_MAX, SENDER_KEY_STEPS_MAX } from '../protocol/limits.ts';
@@ -107,7 +108,7 @@ export class OwnChain {
     if (this.#store.record === undefined) await this.share();
     const message = await guarded(() => groupEncrypt(address, id, this.#store, plaintext));
     this.#sent++;
-    return new Uint8Array(Buffer.concat([Uint8Array.of(BODY_TYPE), message.serialize()]));
+    return concat([Uint8Array.of(BODY_TYPE), message.serialize()]);
   }
 
   /** u48 made at ‖ u32 sent ‖ libsignal's record. */
@@ -115,7 +116,7 @@ export class OwnChain {
     const head = Buffer.alloc(STATE_HEAD_BYTES);
     head.writeUIntBE(this.madeAt, 0, U48_BYTES);
     head.writeUInt32BE(this.#sent, U48_BYTES);
-    return new Uint8Array(Buffer.concat([head, this.#store.record?.serialize() ?? new Uint8Array()]));
+    return concat([head, this.#store.record?.serialize() ?? new Uint8Array()]);
   }
 }
 

@@ -1,5 +1,6 @@
 // The X.509 certificate that carries a server key: made from the key alone, always the same bytes, and what a client reads of one.
 import type { X509Certificate } from 'node:crypto';
+import { toBase64 } from '../protocol/bytes.ts';
 import { type Bytes, ed25519Public, ed25519Sign, pkcs8Of, sha256, spkiOf } from './primitives.ts';
 
 export type ServerCertificate = {
@@ -55,10 +56,7 @@ export const serverCertificate = (seed: Uint8Array): ServerCertificate => {
 };
 
 const pem = (label: string, bytes: Uint8Array): string => {
-  const lines =
-    Buffer.from(bytes)
-      .toString('base64')
-      .match(/.{1,64}/g) ?? [];
+  const lines = toBase64(bytes).match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 };
 

@@ -12,6 +12,7 @@ import {
   signalDecryptPreKey,
   signalEncrypt,
 } from '@signalapp/libsignal-client';
+import { concat, u32 } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type BundleKeys, Bundles, parseBundle } from './bundles.ts';
 import { type PreKeySet, parsePublishedBundle } from './prekeys.ts';
@@ -180,9 +181,7 @@ export class SignalSession {
   serialize(): Bytes {
     const fields: Uint8Array[] = [this.#sessions.record?.serialize() ?? new Uint8Array()];
     for (const keys of this.#bundles.keys) fields.push(u32(keys.id), keys.preKey, keys.signedPreKey, keys.kyberPreKey);
-    return new Uint8Array(
-      Buffer.concat([u32(fields.length), ...fields.flatMap((field) => [u32(field.length), field])]),
-    );
+    return concat([u32(fields.length), ...fields.flatMap((field) => [u32(field.length), field])]);
   }
 
   async #begin(bundle: ReturnType<typeof parseBundle>, now: number): Promise<void> {
@@ -229,10 +228,4 @@ const parseState = (state: Uint8Array): State => {
     record: record === undefined || record.length === 0 ? undefined : SessionRecord.deserialize(record),
     bundles,
   };
-};
-
-const u32 = (value: number): Uint8Array => {
-  const out = Buffer.alloc(4);
-  out.writeUInt32BE(value);
-  return out;
 };

@@ -17,6 +17,7 @@ import {
   SignedPreKeyRecord,
   SignedPreKeyStore,
 } from '@signalapp/libsignal-client';
+import { toHex } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type Bytes, sha256 } from './primitives.ts';
 
@@ -106,7 +107,7 @@ export const protocolAddress = (name: string): ProtocolAddress => {
 
 /** The first 16 bytes of a hash in the form of a UUID, its version and variant set. */
 export const uuidOf = (hash: Uint8Array): string => {
-  const hex = Buffer.from(hash).toString('hex');
+  const hex = toHex(hash);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 };
 

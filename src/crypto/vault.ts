@@ -1,6 +1,7 @@
 // The vault file: the random database key, wrapped under a passphrase, or bare when there is none. Bytes in, bytes out.
 import { argon2, randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
+import { concat, isEqual } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import {
   ARGON2_LANES,
@@ -48,12 +49,12 @@ export const isKeyFile = (vault: Uint8Array): boolean => kindOf(vault) === KIND.
  * before the sealed key authenticated with it. Without: magic ‖ version ‖ kind ‖ key, in clear, for a file only its owner reads.
  */
 export const makeVault = async (databaseKey: Uint8Array, passphrase?: string): Promise<Bytes> => {
-  if (passphrase === undefined) return concat(MAGIC, Uint8Array.of(VERSION, KIND.keyFile), databaseKey);
+  if (passphrase === undefined) return concat([MAGIC, Uint8Array.of(VERSION, KIND.keyFile), databaseKey]);
   if (passphrase === '') throw new SottoError('passphrase.empty');
   const salt = randomBytes(SALT_BYTES);
   const nonce = randomBytes(NONCE_BYTES);
-  const header = concat(MAGIC, Uint8Array.of(VERSION, KIND.passphrase), encodeCost(COST), salt, nonce);
-  return concat(header, seal(await stretch(passphrase, salt, COST), nonce, databaseKey, header));
+  const header = concat([MAGIC, Uint8Array.of(VERSION, KIND.passphrase), encodeCost(COST), salt, nonce]);
+  return concat([header, seal(await stretch(passphrase, salt, COST), nonce, databaseKey, header)]);
 };
 
 /** The database key. Throws `vault.damaged`, `passphrase.needed`, or `passphrase.wrong`. */
@@ -81,7 +82,7 @@ const keyFileOf = (vault: Uint8Array): Bytes => {
 };
 
 const kindOf = (vault: Uint8Array): number => {
-  if (vault.length < HEADER_BYTES || !Buffer.from(vault.subarray(0, MAGIC.length)).equals(MAGIC))
+  if (vault.length < HEADER_BYTES || !isEqual(vault.subarray(0, MAGIC.length), MAGIC))
     throw new SottoError('vault.damaged');
   const [version, kind] = [vault[MAGIC.length], vault[MAGIC.length + 1] ?? -1];
   if (version !== VERSION || (kind !== KIND.keyFile && kind !== KIND.passphrase)) throw new SottoError('vault.damaged');
@@ -110,5 +111,3 @@ const decodeCost = (bytes: Uint8Array): Argon2Cost => {
   if (!fits) throw new SottoError('vault.damaged');
   return cost;
 };
-
-const concat = (...parts: readonly Uint8Array[]): Bytes => new Uint8Array(Buffer.concat(parts));

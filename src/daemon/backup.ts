@@ -20,6 +20,7 @@ import {
 } from '../crypto/backup.ts';
 import { makeDevice } from '../crypto/member.ts';
 import type { Clock, Random } from '../ports.ts';
+import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes } from '../protocol/ids.ts';
 import { syncPath } from '../sqlite/durable.ts';
@@ -158,7 +159,7 @@ const freshened = (db: Database, line: string, ports: Ports): string => {
   if (line.startsWith('["account"')) return withColumns(line, { install_id: ports.random.bytes(ID_BYTES) });
   if (!line.startsWith('["servers"')) return line;
   const [, { server_key: key }] = parsed(line) as [string, { server_key?: { b?: unknown } }];
-  const serverKey = new Uint8Array(Buffer.from(String(key?.b), 'base64'));
+  const serverKey = fromBase64(String(key?.b));
   const self = getSelf(db);
   if (self === undefined || serverKey.length !== 32) throw new SottoError('backup.damaged');
   const seed = ports.random.bytes(32);
@@ -168,7 +169,7 @@ const freshened = (db: Database, line: string, ports: Ports): string => {
 
 const withColumns = (line: string, columns: Readonly<Record<string, Uint8Array>>): string => {
   const [table, row] = parsed(line) as [string, object];
-  const cells = Object.entries(columns).map(([name, bytes]) => [name, { b: Buffer.from(bytes).toString('base64') }]);
+  const cells = Object.entries(columns).map(([name, bytes]) => [name, { b: toBase64(bytes) }]);
   return JSON.stringify([table, { ...row, ...Object.fromEntries(cells) }]);
 };
 

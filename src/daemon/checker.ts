@@ -2,6 +2,7 @@
 // the whole program with it.
 import { dirname, join } from 'node:path';
 import { systemClock } from '../machine.ts';
+import { toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { CHECK_MS_MAX, CHECK_OUTPUT_BYTES_MAX } from '../protocol/limits.ts';
 import { runChild } from './child.ts';
@@ -41,7 +42,7 @@ export class Checker implements AsyncDisposable {
   async #run(signal: AbortSignal): Promise<string[]> {
     const over = () => new SottoError('account.locked', { message: 'The account was closed while it was checked' });
     if (signal.aborted) throw over();
-    const order: CheckOrder = { path: this.#path, key: Buffer.from(this.#key).toString('base64') };
+    const order: CheckOrder = { path: this.#path, key: toBase64(this.#key) };
     const program = join(import.meta.dirname, 'check.cjs');
     const { ok, detail, output } = await runChild(process.execPath, [...process.execArgv, program], {
       input: JSON.stringify(order),

@@ -4,6 +4,7 @@ import { addressOf } from '../crypto/address.ts';
 import { makeCertificate, readCertificate } from '../crypto/certificate.ts';
 import { type CipherState, Handshake } from '../crypto/noise.ts';
 import type { Admission, Clock, Link, LinkEvents, LinkPeer, LocalKeys, PublicKeys, Random } from '../ports.ts';
+import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import {
   FRAME_BYTES_MAX,
@@ -105,13 +106,13 @@ const accept = async (options: LinkOptions, reader: MessageReader, heard: () => 
 /** The certificate's keys, when its link key is the static key that the handshake has just proven. */
 const proveKeys = (certificate: Uint8Array<ArrayBuffer>, proven: Uint8Array | undefined): PublicKeys => {
   const theirs = readCertificate(certificate);
-  if (proven === undefined || !Buffer.from(proven).equals(theirs.linkKey))
+  if (proven === undefined || !isEqual(proven, theirs.linkKey))
     throw new ProtocolError('handshake.failed', { details: { why: 'link key' } });
   return theirs;
 };
 
 const peerOf = (theirs: PublicKeys, keys: LocalKeys): LinkPeer => {
-  if (Buffer.from(theirs.identityKey).equals(keys.publicKeys.identityKey))
+  if (isEqual(theirs.identityKey, keys.publicKeys.identityKey))
     throw new ProtocolError('handshake.failed', { details: { why: 'ourselves' } });
   return { ...theirs, address: addressOf(theirs.identityKey) };
 };

@@ -1,6 +1,6 @@
 // Frames to padded, encrypted records and back: what an outsider sees is a number of 480-byte cells.
 import type { CipherState } from '../crypto/noise.ts';
-import { joined } from '../crypto/primitives.ts';
+import { bufferOf, concat } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { FRAME_BYTES_MAX, LINK_CELL_BYTES } from '../protocol/limits.ts';
 
@@ -36,7 +36,7 @@ const encodeRecord = (cipher: CipherState, content: readonly Uint8Array[], size:
   const bytes = Math.ceil((size + OVERHEAD_BYTES) / LINK_CELL_BYTES) * LINK_CELL_BYTES;
   const padding = ZEROS.subarray(0, bytes - OVERHEAD_BYTES - size);
   const pieces = [u16(bytes - LENGTH_BYTES), ...cipher.encryptParts([...content, padding])];
-  return bytes > JOINED_BYTES_MAX ? pieces : [joined(pieces)];
+  return bytes > JOINED_BYTES_MAX ? pieces : [concat(pieces)];
 };
 // A small record is one piece; of a large one no copy is made, as garbage of its size is dear.
 const JOINED_BYTES_MAX = 4096;
@@ -46,7 +46,7 @@ const ZEROS = new Uint8Array(LINK_CELL_BYTES);
 export const decodeRecord = (cipher: CipherState, ciphertext: Uint8Array): Uint8Array<ArrayBuffer>[] => {
   const plaintext = cipher.decrypt(ciphertext);
   if (plaintext === undefined) throw new ProtocolError('frame.invalid', { details: { why: 'not authentic' } });
-  const view = Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.length);
+  const view = bufferOf(plaintext);
   const frames: Uint8Array<ArrayBuffer>[] = [];
   let at = 0;
   while (at + LENGTH_BYTES <= view.length) {

@@ -4,6 +4,7 @@ import { TLSSocket, connect as tlsConnect } from 'node:tls';
 import { keyOfAddress } from '../crypto/address.ts';
 import { keyOfCertificate } from '../crypto/server-certificate.ts';
 import type { Cancel, Clock, Random, ServerLink, ServerLinkEvents, ServerTarget } from '../ports.ts';
+import { isEqual, toBase64 } from '../protocol/bytes.ts';
 import { type ErrorCode, errorObject, ProtocolError, SottoError } from '../protocol/errors.ts';
 import { SERVER_DIAL_MS_MAX } from '../protocol/limits.ts';
 import { BINDING_BYTES, BINDING_LABEL } from '../protocol/websocket.ts';
@@ -115,7 +116,7 @@ const isLoopback = (host: string): boolean =>
 /** An onion service proves its own address; it is the server when that is the server's key. */
 const checkOnion = (place: Place, target: ServerTarget, hasTor: boolean): void => {
   const key = keyOfAddress(place.host);
-  if (target.trust === 'pinned' && !place.isTls && !Buffer.from(key).equals(target.serverKey))
+  if (target.trust === 'pinned' && !place.isTls && !isEqual(key, target.serverKey))
     throw new SottoError('server.certificateChanged', { message: 'The onion address is not that of the server key' });
   if (!hasTor) throw new SottoError('tor.offline');
 };
@@ -207,12 +208,12 @@ const checkCertificate = (socket: TLSSocket, { trust, serverKey }: ServerTarget)
   }
   const certificate = socket.getPeerX509Certificate();
   const key = certificate === undefined ? undefined : keyOfCertificate(certificate);
-  if (key === undefined || !Buffer.from(key).equals(serverKey)) throw new SottoError('server.certificateChanged');
+  if (key === undefined || !isEqual(key, serverKey)) throw new SottoError('server.certificateChanged');
 };
 
 /** Makes the connection a WebSocket; gives what the server has sent beyond that. */
 const upgrade = (dial: Dial, socket: Socket, path: UpgradePath, random: Random): Promise<Buffer<ArrayBufferLike>> => {
-  const offer = { host: dial.place.authority, path, key: Buffer.from(random.bytes(16)).toString('base64') };
+  const offer = { host: dial.place.authority, path, key: toBase64(random.bytes(16)) };
   const reader = new HeadReader();
   return until<Buffer<ArrayBufferLike>>(socket, dial.signal, (done, fail) => {
     const take = (chunk: Buffer): void => {

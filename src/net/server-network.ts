@@ -1,5 +1,6 @@
 // The way to servers of rooms: straight to this machine and where the user allows it, else through Tor.
 import type { Clock, Random, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../ports.ts';
+import { toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { DIAL_MS_MIN, SERVER_DIAL_MS_MAX } from '../protocol/limits.ts';
 import { dialServer } from './server-dial.ts';
@@ -73,7 +74,7 @@ const wayTo = (target: ServerTarget, tor: ReturnType<ServerWays['tor']>) => {
 };
 
 // Each connection has circuits of its own: nobody outside sees two servers, or two connections, from one exit at one time.
-const isolationOf = (random: Random): string => `server-${Buffer.from(random.bytes(12)).toString('hex')}`;
+const isolationOf = (random: Random): string => `server-${toHex(random.bytes(12))}`;
 
 /** A machine from which no server can be reached: for tests of everything else. */
 export const noServers: ServerNetwork = {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { addressOf } from '../crypto/address.ts';
 import { ed25519Expanded, ed25519Public } from '../crypto/primitives.ts';
 import type { Clock, Random } from '../ports.ts';
+import { toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ONION_STREAMS_MAX } from '../protocol/limits.ts';
 import { checkVersion, type TorConfig, type TorPaths, torQuoted, torrcOf } from './tor-config.ts';
@@ -202,7 +203,7 @@ const publish = (control: TorControl, options: RunOptions): Promise<void> =>
 
 // Source: control-spec, "ADD_ONION": Tor gets the key for this run only.
 const publishHidden = async (control: TorControl, { service: { seed, port }, paths }: RunOptions): Promise<void> => {
-  const key = `ED25519-V3:${Buffer.from(ed25519Expanded(seed)).toString('base64')}`;
+  const key = `ED25519-V3:${toBase64(ed25519Expanded(seed))}`;
   const head = `ADD_ONION ${key} Flags=DiscardPK,MaxStreamsCloseCircuit MaxStreams=${ONION_STREAMS_MAX}`;
   const target = `Port=${port},unix:${paths.socketDir}/onion`;
   await withProofOfWork(control, `${head} PoWDefensesEnabled=1 ${target}`, `${head} ${target}`);

@@ -1,4 +1,5 @@
 // Ids as they appear on the wires and in JSON: lower-case hex of 16 random bytes, and decimal cursors.
+import { toHex } from './bytes.ts';
 
 declare const brand: unique symbol;
 type Branded<Name extends string> = string & { readonly [brand]: Name };
@@ -26,8 +27,7 @@ export const ID_PREFIX_MIN = 6;
 export const SERVER_CHANNEL = '0'.repeat(2 * ID_BYTES) as ChannelId;
 
 /** Hex of 16 bytes. */
-export const idOf = <Id extends string>(bytes: Uint8Array): Id =>
-  (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)).toString('hex') as Id;
+export const idOf = <Id extends string>(bytes: Uint8Array): Id => toHex(bytes) as Id;
 
 /** The 16 bytes of an id, beside others in one piece of memory: a copy is what may be kept. */
 export const idBytes = (id: string): Uint8Array<ArrayBuffer> => {

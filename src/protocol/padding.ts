@@ -1,4 +1,5 @@
 // Padding of what is sealed: sizes fall into a few buckets, the same in every network.
+import { bufferOf } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { SEALED_BUCKETS_BYTES } from './limits.ts';
 
@@ -15,7 +16,7 @@ export const padded = (content: Uint8Array): Uint8Array<ArrayBuffer> => {
 /** The content of `padded`. Throws `frame.invalid` for another size than a bucket's, or anything but zeros after it. */
 export const unpadded = (bytes: Uint8Array): Uint8Array => {
   if (!SEALED_BUCKETS_BYTES.some((size) => size === bytes.length)) throw invalid('bucket');
-  const length = Buffer.from(bytes.buffer, bytes.byteOffset, 4).readUInt32BE();
+  const length = bufferOf(bytes).readUInt32BE();
   const rest = bytes.subarray(4 + length);
   if (length > bytes.length - 4 || Buffer.compare(rest, ZEROS.subarray(0, rest.length)) !== 0) throw invalid('padding');
   return bytes.subarray(4, 4 + length);

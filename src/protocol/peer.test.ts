@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { fromHex } from './bytes.ts';
 import { SottoError } from './errors.ts';
 import type { MessageId } from './ids.ts';
 import { decodeBody, decodeFrame, encodeBody, encodeFrame, type PeerFrame, type SealedBody } from './peer.ts';
@@ -25,7 +26,7 @@ describe('link frames', () => {
 
   test('of unknown kind, cut, or with a field of the wrong shape are refused', () => {
     const bad = ['ff', '00', '01aabb', '02aabb', '0300', `00${Buffer.from('{"kind":"ping","n":-1}').toString('hex')}`];
-    for (const hex of bad) expect(() => decodeFrame(new Uint8Array(Buffer.from(hex, 'hex')))).toThrow(SottoError);
+    for (const hex of bad) expect(() => decodeFrame(fromHex(hex))).toThrow(SottoError);
   });
 
   test('a mutated frame gives a frame or a typed error, nothing else', () => {

@@ -1,5 +1,6 @@
 // The wire between two accounts: every link frame and every sealed body, their schemas and their bytes.
 import { z } from 'zod';
+import { bufferOf, concat, u32 } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import {
   base64,
@@ -118,14 +119,14 @@ const KIND = { json: 0, sealed: 1, ack: 2, chunk: 3, hashes: 4 } as const;
 export const encodeFrame = (frame: PeerFrame): Uint8Array<ArrayBuffer> => {
   switch (frame.kind) {
     case 'sealed':
-      return join(KIND.sealed, idBytes(frame.id), Uint8Array.of(frame.type), frame.ciphertext);
+      return concat([Uint8Array.of(KIND.sealed), idBytes(frame.id), Uint8Array.of(frame.type), frame.ciphertext]);
     case 'ack':
-      return join(KIND.ack, ...frame.ids.map(idBytes));
+      return concat([Uint8Array.of(KIND.ack), ...frame.ids.map(idBytes)]);
     case 'chunk':
     case 'hashes':
-      return join(KIND[frame.kind], u32(frame.index), frame.bytes);
+      return concat([Uint8Array.of(KIND[frame.kind]), u32(frame.index), frame.bytes]);
     default:
-      return join(KIND.json, Buffer.from(JSON.stringify(frame)));
+      return concat([Uint8Array.of(KIND.json), Buffer.from(JSON.stringify(frame))]);
   }
 };
 
@@ -178,7 +179,7 @@ const decodeIds = (bytes: Uint8Array): MessageId[] => {
 
 const indexed = (rest: Uint8Array<ArrayBuffer>): { index: number; bytes: Uint8Array<ArrayBuffer> } => {
   if (rest.length < 5) throw invalid('chunk');
-  return { index: Buffer.from(rest.buffer, rest.byteOffset, 4).readUInt32BE(), bytes: rest.subarray(4) };
+  return { index: bufferOf(rest).readUInt32BE(), bytes: rest.subarray(4) };
 };
 
 const parse = (schema: typeof PlainFrame, bytes: Uint8Array): PlainFrame => {
@@ -188,20 +189,3 @@ const parse = (schema: typeof PlainFrame, bytes: Uint8Array): PlainFrame => {
 };
 
 const invalid = (why: string) => new ProtocolError('frame.invalid', { details: { why } });
-
-const u32 = (value: number): Uint8Array => {
-  const out = Buffer.alloc(4);
-  out.writeUInt32BE(value);
-  return out;
-};
-
-const join = (kind: number, ...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> => {
-  const out = new Uint8Array(parts.reduce((size, part) => size + part.length, 1));
-  out[0] = kind;
-  let at = 1;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-};

@@ -1,4 +1,5 @@
 // Prekeys as a server keeps and hands them out: entries of fixed sizes, and the bundle of some of them. Nothing is verified here.
+import { bufferOf, concat } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 
 const KEY = { ec: 33, kyber: 1569, signature: 64 } as const;
@@ -22,9 +23,7 @@ export type BundleEntries = {
 
 /** u8 1 ‖ u8 1 if an EC entry is there, else 0 ‖ signed ‖ Kyber ‖ EC. */
 export const joinBundle = ({ signed, kyber, ec }: BundleEntries): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(
-    Buffer.concat([Uint8Array.of(VERSION, ec === undefined ? 0 : 1), signed, kyber, ...(ec === undefined ? [] : [ec])]),
-  );
+  concat([Uint8Array.of(VERSION, ec === undefined ? 0 : 1), signed, kyber, ...(ec === undefined ? [] : [ec])]);
 
 /** The entries of `joinBundle`. Throws ProtocolError `frame.invalid`. */
 export const splitBundle = (bundle: Uint8Array): BundleEntries => {
@@ -41,5 +40,4 @@ export const splitBundle = (bundle: Uint8Array): BundleEntries => {
 };
 
 /** The id of an entry. */
-export const prekeyIdOf = (entry: Uint8Array): number =>
-  Buffer.from(entry.buffer, entry.byteOffset, entry.length).readUInt32BE();
+export const prekeyIdOf = (entry: Uint8Array): number => bufferOf(entry).readUInt32BE();

@@ -1,5 +1,6 @@
 // What members say to each other's devices inside Signal sessions, and how one event carries it to all devices of a member.
 import { z } from 'zod';
+import { bufferOf, concat } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { base64, count, editNumber, emoji, expiresMs, fileOffer, id, text } from './fields.ts';
 import { type DeviceId, ID_BYTES, idBytes, idOf } from './ids.ts';
@@ -103,7 +104,7 @@ export const encodeEnvelopes = (from: DeviceId, envelopes: readonly Envelope[]):
     head.writeUInt32BE(ciphertext.length, 1);
     parts.push(idBytes(to), head, ciphertext);
   }
-  return new Uint8Array(Buffer.concat(parts));
+  return concat(parts);
 };
 
 /** Throws ProtocolError `frame.invalid`. */
@@ -112,7 +113,7 @@ export const decodeEnvelopes = (
 ): { readonly from: DeviceId; readonly envelopes: readonly Envelope[] } => {
   const count = body[HEAD_BYTES - 1] ?? 0;
   if (body.length < HEAD_BYTES || body[0] !== VERSION || count > DEVICES_MAX) throw invalid('envelopes');
-  const view = Buffer.from(body.buffer, body.byteOffset, body.length);
+  const view = bufferOf(body);
   const envelopes: Envelope[] = [];
   let at = HEAD_BYTES;
   for (let i = 0; i < count; i++) {

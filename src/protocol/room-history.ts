@@ -1,4 +1,5 @@
 // Events of a channel as a member shows them to a newcomer: each at its place in the log, signed as its author made it, or said to be absent.
+import { concat } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { type EventId, ID_BYTES, idBytes, idOf } from './ids.ts';
 import { HISTORY_PART_BYTES_MAX } from './limits.ts';
@@ -33,7 +34,7 @@ export const encodeHistory = (entries: readonly HistoryEntry[]): Uint8Array<Arra
     length.writeUInt16BE(entry.signed.length);
     parts.push(length, entry.signed);
   }
-  return new Uint8Array(Buffer.concat(parts));
+  return concat(parts);
 };
 
 /** Throws ProtocolError `frame.invalid`. */

@@ -1,4 +1,5 @@
 // The binary messages between an account and a server: events, publishes, and bytes of files.
+import { bufferOf } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { SERVER_MESSAGE_BYTES_MAX } from './limits.ts';
 
@@ -109,7 +110,7 @@ export type BinaryMessage =
  */
 export const decodeBinary = (bytes: Uint8Array): BinaryMessage => {
   if (bytes.length > SERVER_MESSAGE_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
-  const view = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const view = bufferOf(bytes);
   switch (view[0]) {
     case BINARY.event:
       return eventOf(view);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { toHex } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import {
   binaryFrame,
@@ -81,7 +82,7 @@ describe('messages', () => {
       for (const piece of [MAX * 2, 997, size > 1000 ? 333 : 1]) {
         const frames = [textFrame(text), binaryFrame(Buffer.from(text.slice(0, 5)), Buffer.from(text.slice(5)))];
         const wire = Buffer.concat(from === 'client' ? frames.map(masked) : frames);
-        expect(take(wire, from, piece)).toEqual([`text ${text}`, `binary ${Buffer.from(text).toString('hex')}`]);
+        expect(take(wire, from, piece)).toEqual([`text ${text}`, `binary ${toHex(Buffer.from(text))}`]);
       }
   });
 

@@ -3,6 +3,7 @@ import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
+import { toHex } from '../protocol/bytes.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { ID_PATTERN, type MemberId, type RowId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
@@ -200,7 +201,7 @@ const statusOf = async ({ server, onion, startedAt }: AdminOptions): Promise<obj
     epoch: row.epoch,
     registration: row.registration,
     urls: server.urls,
-    fingerprint: Buffer.from(context.serverKey).toString('hex'),
+    fingerprint: toHex(context.serverKey),
     members: await context.store.countMembers(),
     online: context.online.size,
     connections: server.connections,

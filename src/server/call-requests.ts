@@ -1,4 +1,5 @@
 // What requests about calls do, and who is told of a call.
+import { toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId } from '../protocol/ids.ts';
 import { CALL_PAGE_MAX, CALL_WINDOW_MS, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
@@ -54,7 +55,7 @@ export const CALL_HANDLERS: CallHandlers = {
     if (!isIn(person)) throw new SottoError('call.refused');
     calls.changed(person.call);
     callLinks.watch();
-    return { call: callObject(person.call, member.id), ticket: Buffer.from(calls.issue(person)).toString('base64') };
+    return { call: callObject(person.call, member.id), ticket: toBase64(calls.issue(person)) };
   },
   'call.set': async (context, asker, { channel, muted, deafened }) => {
     const person = context.calls.find(placeOf(asker, channel), asker.session.device);

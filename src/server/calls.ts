@@ -1,5 +1,6 @@
 // The calls of this server: who is in which, what they have switched, and their tickets. It is in memory only.
 import type { Clock, Random } from '../ports.ts';
+import { toHex } from '../protocol/bytes.ts';
 import { TICKET_BYTES } from '../protocol/call-frame.ts';
 import { type ErrorCode, SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type MemberId, type RowId, timedId } from '../protocol/ids.ts';
@@ -110,14 +111,14 @@ export class Calls {
     this.#forgetTicket(person);
     const { clock, random } = this.#ports;
     const ticket = random.bytes(TICKET_BYTES);
-    person.ticket = hex(ticket);
+    person.ticket = toHex(ticket);
     this.#tickets.set(person.ticket, { person, until: clock.monotonic() + CALL_TICKET_MS });
     return ticket;
   }
 
   /** Whose ticket it is: it is spent then. Undefined when it is nobody's, was used, or is too old. */
   redeem(ticket: Uint8Array): Person | undefined {
-    const key = hex(ticket);
+    const key = toHex(ticket);
     const found = this.#tickets.get(key);
     this.#tickets.delete(key);
     return found !== undefined && found.until > this.#ports.clock.monotonic() ? found.person : undefined;
@@ -212,5 +213,3 @@ const isIn = ({ call: { place } }: Person, channel: ChannelId): boolean =>
   place.kind === 'channel' && place.channel === channel;
 
 const isOneOf = (streams: readonly Buffer[], stream: Uint8Array): boolean => streams.some((one) => one.equals(stream));
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');

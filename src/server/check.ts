@@ -1,5 +1,6 @@
 // Whether a server's data is whole: no holes, no changed byte, heads and rows that fit, and nothing that belongs to nothing.
 import { sha256 } from '../crypto/primitives.ts';
+import { isEqual } from '../protocol/bytes.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type BlobStore, isBlobHash } from './blob-store.ts';
@@ -131,7 +132,7 @@ const checkChannel = async (
       const event = EVENT.read(raw);
       if (event.seq !== next) wrong.push(`channel ${name} has a hole from ${next} to ${event.seq - 1}`);
       if (event.at < at) wrong.push(`channel ${name}: event ${event.seq} is earlier than the one before`);
-      if (event.body !== null && !Buffer.from(sha256(event.body)).equals(bytes.read(raw.hash)))
+      if (event.body !== null && !isEqual(sha256(event.body), bytes.read(raw.hash)))
         wrong.push(`channel ${name}: the body of event ${event.seq} does not fit its hash`);
       [next, at, seen] = [event.seq + 1, event.at, seen + 1];
       if (event.seq === head.seq && (head.last_id === null || idOf(head.last_id) !== event.id))

@@ -1,5 +1,6 @@
 // What each request does, once the table has let it through.
 import { readDeviceCertificate } from '../crypto/member.ts';
+import { toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
 import { DEVICES_TOLD_MAX, ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
@@ -277,7 +278,7 @@ const toldOf = (rows: readonly DeviceRow[]) => {
 
 const deviceObject = (row: DeviceRow) => ({
   id: row.id,
-  certificate: Buffer.from(row.certificate).toString('base64'),
+  certificate: toBase64(row.certificate),
   addedAt: row.addedAt,
   revoked: row.revokedAt !== null,
 });

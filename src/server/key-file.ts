@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { type Bytes, seal, unseal } from '../crypto/primitives.ts';
 import type { Random } from '../ports.ts';
+import { concat } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { writeDurably } from '../sqlite/durable.ts';
 
@@ -22,7 +23,7 @@ export class Sealer {
   /** `label` names what is sealed and whose it is: a sealed value moved to another row does not open there. */
   seal(label: string, secret: Uint8Array): Bytes {
     const nonce = this.#random.bytes(NONCE_BYTES);
-    return new Uint8Array(Buffer.concat([nonce, seal(this.#key, nonce, secret, Buffer.from(label))]));
+    return concat([nonce, seal(this.#key, nonce, secret, Buffer.from(label))]);
   }
 
   /** Throws `keyFile.wrong` when it was sealed under another key or label, or was changed. */

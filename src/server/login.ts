@@ -8,6 +8,7 @@ import {
   verifyLogin,
 } from '../crypto/member.ts';
 import { sha256 } from '../crypto/primitives.ts';
+import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId } from '../protocol/ids.ts';
 import { DEVICES_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../protocol/limits.ts';
@@ -36,7 +37,7 @@ export const greet = async (
   const version = SERVER_VERSIONS.find((one) => params.versions.includes(one));
   if (version === undefined) throw new SottoError('version.unsupported', { details: { versions: SERVER_VERSIONS } });
   if (!context.origins.has(params.origin)) throw new SottoError('server.originRefused');
-  const clientNonce = bytesOf(params.nonce);
+  const clientNonce = fromBase64(params.nonce);
   const serverNonce = context.random.bytes(32);
   peer.state = { phase: 'greeted', clientNonce, serverNonce, origin: params.origin };
   const row = await context.store.getServer();
@@ -44,12 +45,12 @@ export const greet = async (
   return {
     version,
     features: [...SERVER_FEATURES],
-    server: base64(context.serverKey),
+    server: toBase64(context.serverKey),
     node: context.node,
     epoch: row.epoch,
     name: row.name,
-    nonce: base64(serverNonce),
-    proof: base64(proof),
+    nonce: toBase64(serverNonce),
+    proof: toBase64(proof),
     at: context.clock.now(),
     registration: row.registration,
   };
@@ -64,7 +65,7 @@ export const login = async (
 ): Promise<Answer<'login'>> => {
   peer.state = { phase: 'spent' };
   const { changes } = context.standings;
-  const shown = bytesOf(params.certificate);
+  const shown = fromBase64(params.certificate);
   const { device, signingKey } = certifiedDevice(shown);
   const kept = await context.store.getCertified(device, shown);
   if (kept !== undefined && kept.revokedAt !== null) throw new SottoError('login.refused');
@@ -74,7 +75,7 @@ export const login = async (
   const proven = verifyLogin(
     signingKey,
     { ...greeted, serverId: context.serverKey, binding: peer.binding() },
-    bytesOf(params.proof),
+    fromBase64(params.proof),
   );
   if (!proven) throw new SottoError('login.refused');
   if ('device' in certificate) await takeNew(context, peer, certificate, params);
@@ -120,7 +121,7 @@ export const logout = (context: ServerContext, peer: Peer): void => {
 /** A member as the wire tells it. */
 export const memberObject = (row: MemberRow) => ({
   id: row.id,
-  key: base64(row.memberKey),
+  key: toBase64(row.memberKey),
   name: row.name,
   role: row.role,
   status: row.status,
@@ -177,7 +178,7 @@ const register = async (
         erasedAt: null,
       },
     },
-    { kind: 'device', row: deviceRow(certificate, bytesOf(encoded), now) },
+    { kind: 'device', row: deviceRow(certificate, fromBase64(encoded), now) },
     {
       kind: 'audit',
       row: auditRow(context, {
@@ -211,7 +212,7 @@ const admitDevice = async (
   await checkSecond(context, member.id, second);
   const now = context.clock.now();
   await appendAuthority(context, member.id, { what: 'device.added', device: certificate.device }, [
-    { kind: 'device', row: deviceRow(certificate, bytesOf(encoded), now) },
+    { kind: 'device', row: deviceRow(certificate, fromBase64(encoded), now) },
     {
       kind: 'audit',
       row: auditRow(context, { actor: member.id, kind: 'device.added', target: certificate.device }),
@@ -231,6 +232,3 @@ const deviceRow = (certificate: DeviceCertificate, bytes: Uint8Array<ArrayBuffer
   addedAt: now,
   revokedAt: null,
 });
-
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text, 'base64'));

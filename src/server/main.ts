@@ -7,6 +7,7 @@ import { setFlagsFromString } from 'node:v8';
 import { fileLog, openFilesMax, systemClock, systemRandom } from '../machine.ts';
 import { TorSection } from '../net/tor-config.ts';
 import type { Log } from '../ports.ts';
+import { toHex } from '../protocol/bytes.ts';
 import { errorObject, exitOf, expectedError, SottoError } from '../protocol/errors.ts';
 import { COMMIT_MS, SERVER_CONNECTIONS_MAX, SERVER_FILES_KEPT } from '../protocol/limits.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
@@ -257,7 +258,7 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   announce(values, {
     kind: 'ready',
     url: server.urls[0] ?? '',
-    fingerprint: Buffer.from(server.context.serverKey).toString('hex'),
+    fingerprint: toHex(server.context.serverKey),
     ...(metrics === undefined ? {} : { metrics: metrics.url }),
     admin: adminSocket(dir),
     connectionsMax,

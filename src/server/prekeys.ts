@@ -1,4 +1,5 @@
 // Prekeys of devices: published by their owner, handed out once each to who wants to write to them.
+import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { MemberId } from '../protocol/ids.ts';
 import { PREKEYS_KEPT_MAX } from '../protocol/limits.ts';
@@ -57,16 +58,14 @@ const bundlesOf = async (store: StateStore, member: MemberId): Promise<Answer<'p
     const taken = await store.takePrekeys(device.id);
     if (taken === undefined) continue;
     const bundle = joinBundle({ signed: taken.signed.body, kyber: taken.kyber.body, ec: taken.ec?.body });
-    bundles.push({ device: device.id, certificate: base64(device.certificate), bundle: base64(bundle) });
+    bundles.push({ device: device.id, certificate: toBase64(device.certificate), bundle: toBase64(bundle) });
   }
   return bundles;
 };
 
 const entryOf = (kind: PrekeyRow['kind'], layout: keyof typeof PREKEY_ENTRY_BYTES, text: string): Entry => {
-  const body = new Uint8Array(Buffer.from(text, 'base64'));
+  const body = fromBase64(text);
   if (body.length !== PREKEY_ENTRY_BYTES[layout])
     throw new SottoError('request.invalid', { details: { why: 'prekey' } });
   return { kind, keyId: prekeyIdOf(body), body };
 };
-
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');

@@ -1,6 +1,7 @@
 // Full text of open channels in a file of its own: made from the log in batches, and made anew whenever it is lost.
 import { rmSync } from 'node:fs';
 import { EVENT_HEADER_BYTES } from '../crypto/room-event.ts';
+import { toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, idBytes } from '../protocol/ids.ts';
 import { decodeContent } from '../protocol/room-content.ts';
@@ -103,7 +104,7 @@ export class SearchIndex implements Disposable {
       PLACES,
     );
     for (const row of rows) {
-      const channel = Buffer.from(row.channel).toString('hex') as ChannelId;
+      const channel = toHex(row.channel) as ChannelId;
       const [event] = await this.#log.read(channel, row.seq - 1, { events: 1, bytes: 1 });
       if (event?.seq !== row.seq || event.body === null) this.forget(channel, [row.seq]);
     }

@@ -1,6 +1,7 @@
 // The server's second check for another device: a password and a TOTP or recovery code, changed only with the present ones.
 import { argon2, createHmac, timingSafeEqual } from 'node:crypto';
 import { sha256 } from '../crypto/primitives.ts';
+import { concat, fromBase64, toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { MemberId } from '../protocol/ids.ts';
 import {
@@ -47,16 +48,14 @@ export const setSecond = async (
   { member }: Asker,
   params: RequestParams<'second.set'>,
 ): Promise<Answer<'second.set'>> => {
-  const secret = new Uint8Array(Buffer.from(params.secret, 'base64'));
+  const secret = fromBase64(params.secret);
   if (secret.length < SECRET_BYTES_MIN) throw new SottoError('request.invalid', { details: { why: 'secret' } });
   const step = stepOf(secret, params.code, context.clock.now());
   if (step === undefined) throw new SottoError('login.second', { details: { why: 'new' } });
   mayChangeAccount(context, member.id);
   await checkSecond(context, member.id, params.present);
   const recoveryCodes = Array.from({ length: RECOVERY_CODES }, () =>
-    Buffer.from(context.random.bytes(RECOVERY_BYTES))
-      .toString('hex')
-      .replace(/(.{5})(?=.)/g, '$1-'),
+    toHex(context.random.bytes(RECOVERY_BYTES)).replace(/(.{5})(?=.)/g, '$1-'),
   );
   const row: SecondFactorRow = {
     member: member.id,
@@ -170,7 +169,7 @@ const hashPassword = async (password: string, salt: Uint8Array): Promise<Uint8Ar
         (error, tag) => (error === null ? resolve(tag) : reject(error)),
       ),
     );
-    return new Uint8Array(Buffer.concat([salt, hash]));
+    return concat([salt, hash]);
   } finally {
     hashing--;
   }

@@ -1,5 +1,6 @@
 // Opens a database, encrypted or not, with the pragmas that make it durable and make it forget, behind a small typed wrapper.
 import { Database as Driver, type RunResult, type SqliteValue, type Statement } from '@signalapp/sqlcipher';
+import { toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 
 type Value = SqliteValue<object> | Uint8Array;
@@ -188,7 +189,7 @@ export const rekeyDatabase = (path: string, key: Uint8Array, next: Uint8Array): 
   }
 };
 
-const rawKey = (key: Uint8Array): string => `"x'${Buffer.from(key).toString('hex')}'"`;
+const rawKey = (key: Uint8Array): string => `"x'${toHex(key)}'"`;
 
 /** Runs a step of SQLite: what its disk says is thrown as `disk.*` or `database.damaged`. The driver tells it in words only. */
 export const guarded = <T>(body: () => T): T => {

@@ -1,5 +1,6 @@
 // Rows of an account as lines, and back: what a backup holds. No session, no prekey, no ciphertext, no event, no device of
 // ours on a server: who comes back from a backup is another one there.
+import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type IndexedMessage, putIndex } from './messages.ts';
@@ -87,10 +88,7 @@ export const loadRow = (db: Database, line: string): void => {
 
 const encode = (row: Row): Record<string, unknown> =>
   Object.fromEntries(
-    Object.entries(row).map(([name, cell]) => [
-      name,
-      cell instanceof Uint8Array ? { b: Buffer.from(cell).toString('base64') } : cell,
-    ]),
+    Object.entries(row).map(([name, cell]) => [name, cell instanceof Uint8Array ? { b: toBase64(cell) } : cell]),
   );
 
 const parseLine = (line: string): [string, Row] => {
@@ -102,7 +100,7 @@ const parseLine = (line: string): [string, Row] => {
       Object.fromEntries(
         Object.entries(row).map(([name, cell]) => [
           name,
-          typeof cell === 'object' && cell !== null ? new Uint8Array(Buffer.from(cell.b, 'base64')) : cell,
+          typeof cell === 'object' && cell !== null ? fromBase64(cell.b) : cell,
         ]),
       ),
     ];

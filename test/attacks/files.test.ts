@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { hashChunk, rootOf, sealChunk } from '../../src/crypto/file-chunks.ts';
+import { toBase64 } from '../../src/protocol/bytes.ts';
 import type { MessageId } from '../../src/protocol/ids.ts';
 import {
   FILE_BYTES_MAX,
@@ -136,7 +137,7 @@ const lure = async (more: { readonly name?: string; readonly sizeBytes?: number;
     name: 'lure',
     sizeBytes: 5,
     key: KEY.toString('base64'),
-    root: Buffer.from(sealed(Buffer.from('hello')).root).toString('base64'),
+    root: toBase64(sealed(Buffer.from('hello')).root),
     sentAt: 1,
     ...more,
   });

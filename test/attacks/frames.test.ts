@@ -1,5 +1,6 @@
 // Attacks with frames on a proven link: forged, replayed, reordered, oversized, unknown, or simply too many.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { concat } from '../../src/protocol/bytes.ts';
 import {
   CONTACT_BYTES_PER_DAY_MAX,
   CONTACT_HISTORY_MAX,
@@ -194,8 +195,7 @@ describe('PRODUCT 3: nothing is shown as delivered that was not acknowledged', (
 
 describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
   const refused = (code: string) => bob.account.status().refused[code] ?? 0;
-  const raw = (first: number, body: string | Uint8Array) =>
-    new Uint8Array(Buffer.concat([Uint8Array.of(first), Buffer.from(body)]));
+  const raw = (first: number, body: string | Uint8Array) => concat([Uint8Array.of(first), Buffer.from(body)]);
 
   test.each<[string, string, Uint8Array]>([
     ['a frame above 48 KiB', 'frame.tooLarge', new Uint8Array(FRAME_BYTES_MAX + 1)],

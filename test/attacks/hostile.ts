@@ -3,6 +3,7 @@ import { addressOf } from '../../src/crypto/address.ts';
 import { deriveSecrets, localKeys, type Secrets } from '../../src/crypto/identity.ts';
 import { SignalSession, signalIdentity } from '../../src/crypto/session.ts';
 import type { Link, LinkEvents, LocalKeys, Network } from '../../src/ports.ts';
+import { fromBase64, toBase64 } from '../../src/protocol/bytes.ts';
 import { idBytes, idOf, type MessageId } from '../../src/protocol/ids.ts';
 import {
   decodeBody,
@@ -89,7 +90,7 @@ export class Hostile {
   request(victim: Person, more: { readonly nickname?: string; readonly note?: string } = {}) {
     const id = this.newId();
     const bundle = this.#sessionWith(victim).makeBundle(bundleNumber(id), this.world.clock.now());
-    return { kind: 'request', id, bundle: base64(bundle), nickname: more.nickname ?? 'mallory', ...more } as const;
+    return { kind: 'request', id, bundle: toBase64(bundle), nickname: more.nickname ?? 'mallory', ...more } as const;
   }
 
   /** A fresh reset frame. */
@@ -115,7 +116,7 @@ export class Hostile {
 
   /** Begins a session from a bundle that the victim sent, as the side that accepts or answers a reset. */
   async begin(victim: Person, bundle: string): Promise<void> {
-    await this.#sessionWith(victim).start(new Uint8Array(Buffer.from(bundle, 'base64')), this.world.clock.now());
+    await this.#sessionWith(victim).start(fromBase64(bundle), this.world.clock.now());
   }
 
   /** A body under the session. */
@@ -202,5 +203,3 @@ export const rowsOf = (person: Person, table: string): number =>
   person.db.get<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)?.n ?? -1;
 
 const bundleNumber = (id: string): number => Buffer.from(idBytes(id)).readUIntBE(0, 3);
-
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { keyOfAddress } from '../../src/crypto/address.ts';
 import { makeDevice, memberIdOf, memberSecrets, signMemberLink } from '../../src/crypto/member.ts';
 import { ed25519Public } from '../../src/crypto/primitives.ts';
+import { toBase64 } from '../../src/protocol/bytes.ts';
 import { idBytes } from '../../src/protocol/ids.ts';
 import { MEMBER_LINKS_PER_CONTACT_MAX } from '../../src/protocol/limits.ts';
 import { checkDatabase } from '../../src/store/check.ts';
@@ -13,8 +14,6 @@ import { type Person, World } from '../../src/testing/people.ts';
 import { Hostile, rowsOf } from './hostile.ts';
 
 const SERVER = ed25519Public(new Uint8Array(32).fill(0x51));
-const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
-
 let world: World;
 let alice: Person;
 let bob: Person;
@@ -75,9 +74,9 @@ const kinds = (one: Person) =>
 const claim = (seed: Uint8Array, key: Uint8Array, from: string, to: string) =>
   ({
     kind: 'member.link',
-    server: base64(SERVER),
-    member: base64(key),
-    signature: base64(signMemberLink(seed, { serverId: SERVER, from: keyOfAddress(from), to: keyOfAddress(to) })),
+    server: toBase64(SERVER),
+    member: toBase64(key),
+    signature: toBase64(signMemberLink(seed, { serverId: SERVER, from: keyOfAddress(from), to: keyOfAddress(to) })),
   }) as const;
 
 test('MEMBER-6: they are one person once both have said so, and two again once one takes it back', async () => {
@@ -119,9 +118,9 @@ test('who does not hold the key of a member is not that member, whatever was sig
     claim(stolen.memberSeed, stolen.memberKey, mallory.address, bob.address),
     {
       ...claim(stolen.memberSeed, stolen.memberKey, mallory.address, alice.address),
-      server: base64(ed25519Public(own)),
+      server: toBase64(ed25519Public(own)),
     },
-    { ...claim(own, ed25519Public(own), mallory.address, alice.address), member: base64(new Uint8Array(32)) },
+    { ...claim(own, ed25519Public(own), mallory.address, alice.address), member: toBase64(new Uint8Array(32)) },
   ])
     await mallory.tell(forged);
   expect((await alice.call('member.show', { member: 'bob@home' })).contact).toBeUndefined();
@@ -158,8 +157,8 @@ test('one contact claims a few servers, not a store full of them', async () => {
   for (let i = 0; i < MEMBER_LINKS_PER_CONTACT_MAX + 8; i++) {
     const server = ed25519Public(world.random.bytes(32));
     const keys = { serverId: server, from: keyOfAddress(mallory.address), to: keyOfAddress(alice.address) };
-    const [member, signature] = [base64(ed25519Public(seed)), base64(signMemberLink(seed, keys))];
-    await mallory.tell({ kind: 'member.link', server: base64(server), member, signature });
+    const [member, signature] = [toBase64(ed25519Public(seed)), toBase64(signMemberLink(seed, keys))];
+    await mallory.tell({ kind: 'member.link', server: toBase64(server), member, signature });
   }
   expect(rowsOf(alice, 'member_links')).toBe(MEMBER_LINKS_PER_CONTACT_MAX);
 });

@@ -8,6 +8,7 @@ import { PreKeySet } from '../../src/crypto/prekeys.ts';
 import { signalIdentity } from '../../src/crypto/session.ts';
 import { systemRandom } from '../../src/machine.ts';
 import { dialServer } from '../../src/net/server-dial.ts';
+import { fromBase64, toBase64 } from '../../src/protocol/bytes.ts';
 import { makeInviteLink } from '../../src/protocol/invite-link.ts';
 import { joinBundle } from '../../src/protocol/prekeys.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
@@ -49,7 +50,6 @@ const inboxOf = async (member: string) => (await server.context.log.heads([membe
 const cut = async (guest: Guest) => {
   for (const peer of server.context.online.get((await idOf(guest)) as never) ?? []) peer.close(1012, 'restart');
 };
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
 type Devices = Record<string, { id: string; certificate: string; addedAt: number; revoked: boolean }[]>;
 type Members = { id: string; key: string; name: string }[];
 
@@ -63,13 +63,13 @@ test('invents a device: what the member’s key has not certified gets no key, a
       .forEach((byte, at) => {
         bytes[90 + at] = byte;
       });
-    return base64(bytes);
+    return toBase64(bytes);
   };
   server.lie = aboutAnswers('member.devices', (ok) => {
     const devices = ok.devices as Devices;
     const [real] = devices[theirs] ?? [];
     if (real === undefined) return undefined;
-    const more = [forged(real.certificate), base64(mallory.keys().certificate)].map((certificate) => ({
+    const more = [forged(real.certificate), toBase64(mallory.keys().certificate)].map((certificate) => ({
       ...real,
       id: mallory.device,
       certificate,
@@ -91,7 +91,7 @@ test('invents a device: what the member’s key has not certified gets no key, a
 test('swaps a bundle: nothing is sealed for it, the others read on, and it is told who cannot', async () => {
   const identity = signalIdentity(memberSecrets(SECRETS, server.hosted.target.serverKey).signalSecret);
   const upload = new PreKeySet().refill(identity, { ec: 99, kyber: 99 }, Date.now());
-  const bundle = base64(
+  const bundle = toBase64(
     joinBundle({ signed: upload?.signed as Uint8Array, kyber: upload?.lastResort as Uint8Array, ec: undefined }),
   );
   const theirs = await idOf(carol);
@@ -198,7 +198,7 @@ test('moves a name to another key: it stays whose it was, and the newcomer is so
   await bob.reads('alice@home', 'to him who was bob');
 });
 
-const keyOf = (): string => base64(memberSecrets(SECRETS, server.hosted.target.serverKey).memberKey);
+const keyOf = (): string => toBase64(memberSecrets(SECRETS, server.hosted.target.serverKey).memberKey);
 
 test('relabels or repeats a message to one member: it is nobody else’s, and there once', async () => {
   const [ours, theirs] = [await idOf(alice), await idOf(carol)];
@@ -311,7 +311,7 @@ test('proves another key than that of the invite: nothing is said to it', async 
     saying.kind === 'answer' && saying.asked?.name === 'hello'
       ? [
           { kind: 'notice', value: { notice: 'member', member } },
-          { ...saying, value: { id: saying.value.id, ok: { ...saying.value.ok, server: base64(serverKey) } } },
+          { ...saying, value: { id: saying.value.id, ok: { ...saying.value.ok, server: toBase64(serverKey) } } },
         ]
       : undefined;
   await cut(carol);
@@ -340,10 +340,10 @@ test('relays a log-in: it fits no other server, no other connection, and no othe
       speaker = await Speaker.to(to.hosted);
       const said = await speaker.ask('hello', { versions: [1], nonce, origin: to.hosted.target.origin });
       const { ok } = said as unknown as { ok: Record<string, unknown> };
-      const clientNonce = new Uint8Array(Buffer.from(nonce, 'base64'));
-      const serverNonce = new Uint8Array(Buffer.from(ok.nonce as string, 'base64'));
-      const proof = base64(signHello(server.context.serverSigner, { origin, clientNonce, serverNonce }));
-      return { ok: { ...ok, server: base64(server.context.serverKey), proof } };
+      const clientNonce = fromBase64(nonce);
+      const serverNonce = fromBase64(ok.nonce as string);
+      const proof = toBase64(signHello(server.context.serverSigner, { origin, clientNonce, serverNonce }));
+      return { ok: { ...ok, server: toBase64(server.context.serverKey), proof } };
     };
     server.deaf = ({ name, params }, _member, say) => {
       const what = name === 'hello' ? params.nonce : name === 'login' ? params.proof : undefined;
@@ -362,7 +362,7 @@ test('relays a log-in: it fits no other server, no other connection, and no othe
   expect(await other.context.store.listMembers(undefined, 10)).toEqual([]);
   // Whoever stands between answers under an address that is not the server's.
   const between = await Speaker.to(other.hosted);
-  const said = await between.ask('hello', { versions: [1], nonce: base64(new Uint8Array(32)), origin });
+  const said = await between.ask('hello', { versions: [1], nonce: toBase64(new Uint8Array(32)), origin });
   expect(said).toMatchObject({ error: { code: 'server.originRefused' } });
 });
 
@@ -446,7 +446,7 @@ const closing = (reason: string): Uint8Array => {
 
 test('speaks another version: who asks is told which work', async () => {
   const speaker = await Speaker.to(server.hosted);
-  const said = await speaker.ask('hello', { versions: [99], nonce: base64(new Uint8Array(32)), origin: 'wss://x' });
+  const said = await speaker.ask('hello', { versions: [99], nonce: toBase64(new Uint8Array(32)), origin: 'wss://x' });
   expect(said).toMatchObject({ error: { code: 'version.unsupported', details: { versions: [1] } } });
 });
 

@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } fro
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hashChunk, rootOf, sealChunk } from '../../src/crypto/file-chunks.ts';
+import { toBase64 } from '../../src/protocol/bytes.ts';
 import { Hostile } from '../attacks/hostile.ts';
 import { furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
@@ -36,7 +37,7 @@ beforeAll(async () => {
     await mallory.befriend(one);
     const bytes = sealChunk(KEY, 0, true, CONTENT);
     const hashes = hashChunk(bytes);
-    const [key = '', root = ''] = [KEY, rootOf(hashes)].map((value) => Buffer.from(value).toString('base64'));
+    const [key = '', root = ''] = [KEY, rootOf(hashes)].map((value) => toBase64(value));
     const ids = await mallory.tell(
       ...Object.keys(NAMES).map(
         (name) => ({ kind: 'file.offer', name, sizeBytes: CONTENT.length, key, root, sentAt: 1 }) as const,

@@ -7,6 +7,7 @@ import {
   stepStream,
   streamOf,
 } from '../../src/crypto/call-keys.ts';
+import { isEqual } from '../../src/protocol/bytes.ts';
 import { encodeReport, FRAME_TYPE, readFrameHead } from '../../src/protocol/call-frame.ts';
 import type { ChannelId } from '../../src/protocol/ids.ts';
 import { CALL_FRAME_BYTES_MAX, CALL_WINDOW_MS } from '../../src/protocol/limits.ts';
@@ -32,8 +33,6 @@ const IN_CALL = {
   sender: ALICE.id,
   device: ALICE.device,
 };
-const same = (one: Uint8Array, other: Uint8Array): boolean => Buffer.from(one).equals(other);
-
 const sealed: Target = {
   name: 'frames and streams of a call',
   parsers: [
@@ -47,13 +46,13 @@ const sealed: Target = {
       const said = announceStream(IN_CALL, STREAM, dice.int(256), ALICE.deviceSeed);
       const given = dice.chance(0.8) ? mutateBytes(dice, said) : said;
       const { stream, profile } = openAnnouncement(IN_CALL, given, ALICE.certified.signingKey);
-      return holds(same(announceStream(IN_CALL, stream, profile, ALICE.deviceSeed), given), 'it has one form only');
+      return holds(isEqual(announceStream(IN_CALL, stream, profile, ALICE.deviceSeed), given), 'it has one form only');
     }
     const [counter, last] = [dice.int(100), dice.int(100) - 1];
     const plaintext = dice.bytes(dice.int(dice.chance(0.1) ? 500 : 100));
     const frame = sealFrame(IN_CALL, STREAM, { type: dice.pick(Object.values(FRAME_TYPE)), counter }, plaintext);
     const given = dice.chance(0.7) ? mutateBytes(dice, frame) : frame;
-    holds(same(openFrame(IN_CALL, STREAM, last, given), plaintext), 'a frame opens as it was, or not at all');
+    holds(isEqual(openFrame(IN_CALL, STREAM, last, given), plaintext), 'a frame opens as it was, or not at all');
     holds(readFrameHead(given).counter === counter && counter > last, 'in its place only');
   },
 };
@@ -109,9 +108,9 @@ const link: Target = {
     holds(own.got.length === 0, 'nobody hears himself, and of the others nobody has a stream');
     for (const [, ear] of others)
       for (const frame of ear.got) {
-        holds(same(readFrameHead(frame).stream, STREAM.id), 'what is heard is of a stream that was let through');
+        holds(isEqual(readFrameHead(frame).stream, STREAM.id), 'what is heard is of a stream that was let through');
         holds(
-          said.some((one) => same(one, frame)),
+          said.some((one) => isEqual(one, frame)),
           'and is what was said',
         );
       }

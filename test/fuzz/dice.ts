@@ -1,4 +1,5 @@
 // Seeded choices, and the ways in which valid bytes, texts and JSON are made wrong.
+import { toHex } from '../../src/protocol/bytes.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 
 // Lengths and counts at which parsers err.
@@ -96,7 +97,7 @@ export class Dice {
 
   /** Lower-case hex of `size` bytes. */
   hex(size: number): string {
-    return Buffer.from(this.bytes(size)).toString('hex');
+    return toHex(this.bytes(size));
   }
 
   /** Letters, and now and then something that a parser may stumble over. */

@@ -1,5 +1,6 @@
 // Targets for what members send each other, and for the links that lead to a server.
 import { isDeepStrictEqual } from 'node:util';
+import { isEqual, toBase64 } from '../../src/protocol/bytes.ts';
 import type { DeviceId, EventId } from '../../src/protocol/ids.ts';
 import { decodeNote } from '../../src/protocol/inbox-note.ts';
 import { makeInviteLink, parseInviteLink } from '../../src/protocol/invite-link.ts';
@@ -10,7 +11,7 @@ import { holds } from './peers.ts';
 import type { Target } from './target.ts';
 
 const id = (dice: Dice) => dice.hex(16);
-const key = (dice: Dice) => Buffer.from(dice.bytes(32)).toString('base64');
+const key = (dice: Dice) => toBase64(dice.bytes(32));
 
 const anyDirect = (dice: Dice): object =>
   dice.pick([
@@ -47,13 +48,13 @@ const anyDirect = (dice: Dice): object =>
       to: 1 + dice.int(9),
       at: 1 + dice.int(9),
       end: 1 + dice.int(9),
-      entries: Buffer.from(dice.bytes(60)).toString('base64'),
+      entries: toBase64(dice.bytes(60)),
     },
     {
       kind: 'sender.key',
       channel: id(dice),
       epoch: dice.int(9),
-      share: Buffer.from(dice.bytes(60)).toString('base64'),
+      share: toBase64(dice.bytes(60)),
     },
   ]);
 
@@ -98,7 +99,7 @@ const envelopes: Target = {
     const bytes = encodeEnvelopes(from, some);
     const given = dice.chance(0.7) ? mutateBytes(dice, bytes) : bytes;
     const taken = decodeEnvelopes(given);
-    holds(Buffer.from(encodeEnvelopes(taken.from, taken.envelopes)).equals(given), 'envelopes have one form only');
+    holds(isEqual(encodeEnvelopes(taken.from, taken.envelopes), given), 'envelopes have one form only');
     const parts = splitEnvelopes(new Uint8Array(given), 200).map((part) => decodeEnvelopes(part));
     holds(
       isDeepStrictEqual(
@@ -123,7 +124,7 @@ const history: Target = {
     const bytes = encodeHistory(entries);
     const given = dice.chance(0.7) ? mutateBytes(dice, bytes) : bytes;
     const taken = decodeHistory(given);
-    holds(Buffer.from(encodeHistory(taken)).equals(given), 'entries have one form only');
+    holds(isEqual(encodeHistory(taken), given), 'entries have one form only');
   },
 };
 

@@ -10,6 +10,7 @@ import { SignalSession, signalIdentity } from '../../src/crypto/session.ts';
 import { openLink } from '../../src/net/link.ts';
 import { decodeRecord, encodeRecords } from '../../src/net/records.ts';
 import type { Link, LocalKeys } from '../../src/ports.ts';
+import { concat, isEqual, toBase64 } from '../../src/protocol/bytes.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { idOf, type MessageId } from '../../src/protocol/ids.ts';
 import { FRAME_BYTES_MAX, JSON_DEPTH_MAX } from '../../src/protocol/limits.ts';
@@ -32,18 +33,15 @@ export const holds = (property: boolean, what: string): void => {
   if (!property) throw new Error(`does not hold: ${what}`);
 };
 
-const same = (one: Uint8Array, other: Uint8Array): boolean => Buffer.from(one).equals(other);
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-
 const anyFrame = (dice: Dice): PeerFrame => {
   const id = idOf<MessageId>(dice.bytes(16));
   const index = dice.int(2 ** 32);
   return dice.pick<() => PeerFrame>([
     () => ({ kind: 'resume', session: id, sent: dice.int(1e9), received: dice.int(1e9) }),
-    () => ({ kind: 'request', id, bundle: base64(dice.bytes(99)), nickname: 'n', note: 'note' }),
+    () => ({ kind: 'request', id, bundle: toBase64(dice.bytes(99)), nickname: 'n', note: 'note' }),
     () => ({ kind: 'no_request', id }),
     () => ({ kind: 'not_contact' }),
-    () => ({ kind: 'reset', session: id, bundle: base64(dice.bytes(99)) }),
+    () => ({ kind: 'reset', session: id, bundle: toBase64(dice.bytes(99)) }),
     () => ({ kind: dice.pick(['ping', 'pong']), n: dice.int(1e9) }),
     () => ({ kind: 'typing', on: dice.chance(0.5) }),
     () => ({ kind: 'presence', state: 'away' }),
@@ -59,7 +57,7 @@ const frameBytes = (dice: Dice): Uint8Array<ArrayBuffer> => {
   const frame = anyFrame(dice);
   const bytes = encodeFrame(frame);
   if (dice.chance(0.1)) return bytes;
-  if (dice.chance(0.02)) return new Uint8Array(Buffer.concat([bytes, Buffer.alloc(FRAME_BYTES_MAX)]));
+  if (dice.chance(0.02)) return concat([bytes, Buffer.alloc(FRAME_BYTES_MAX)]);
   if (bytes[0] === 0 && dice.chance(0.8)) return new Uint8Array(Buffer.from(`\0${mutateJson(dice, frame)}`));
   return mutateBytes(dice, bytes);
 };
@@ -72,14 +70,14 @@ const frames: Target = {
     const bytes = frameBytes(dice);
     const frame = decodeFrame(bytes);
     const again = encodeFrame(frame);
-    if (bytes[0] === 0) holds(same(encodeFrame(decodeFrame(again)), again), 'what was taken means the same again');
-    else holds(same(again, bytes), 'a binary frame has one form only');
+    if (bytes[0] === 0) holds(isEqual(encodeFrame(decodeFrame(again)), again), 'what was taken means the same again');
+    else holds(isEqual(again, bytes), 'a binary frame has one form only');
   },
 };
 
 const anyBody = (dice: Dice): SealedBody => {
   const [id, target] = [idOf(dice.bytes(16)), idOf(dice.bytes(16))];
-  const key = base64(dice.bytes(32));
+  const key = toBase64(dice.bytes(32));
   return dice.pick<SealedBody>([
     { kind: 'accept', id, request: target, nickname: 'n' },
     { kind: 'text', id, text: `t${dice.int(1e9)}`, sentAt: 1, replyTo: target, expiresMs: 5000, expiresFrom: 'read' },
@@ -204,11 +202,11 @@ const noise: Target = {
       const given = step === wrong ? mutateBytes(dice, message) : message;
       const got = to.read(given);
       // The first message is in clear: what was changed in it shows at the second.
-      if (step > 0) holds(same(got, payload), 'only what was written is read');
+      if (step > 0) holds(isEqual(got, payload), 'only what was written is read');
     }
     const [a, b] = [one.finish(), two.finish()];
     holds(
-      same(b.receive.decrypt(a.send.encrypt(payload)) ?? new Uint8Array(), payload),
+      isEqual(b.receive.decrypt(a.send.encrypt(payload)) ?? new Uint8Array(), payload),
       'both sides hold the same keys',
     );
   },
@@ -303,7 +301,7 @@ const links: Target = {
     await theirs;
     if (result instanceof Error) throw result;
     holds(
-      got.every((frame, at) => same(frame, said[at] ?? new Uint8Array())),
+      got.every((frame, at) => isEqual(frame, said[at] ?? new Uint8Array())),
       'frames arrive as they were sent, in order',
     );
     const [why] = ended;
@@ -389,9 +387,9 @@ const ciphertexts: Target = {
     try {
       const given = dice.chance(0.9) ? mutateBytes(dice, ciphertext) : ciphertext;
       const plaintext = await session.decrypt({ type: dice.chance(0.8) ? type : dice.int(10), ciphertext: given });
-      holds(same(given, whisper.ciphertext) && plaintext.length === 320, 'only what was sealed opens');
+      holds(isEqual(given, whisper.ciphertext) && plaintext.length === 320, 'only what was sealed opens');
     } catch (error) {
-      holds(same(session.serialize(), before), 'what does not open changes nothing');
+      holds(isEqual(session.serialize(), before), 'what does not open changes nothing');
       throw error;
     }
   },
@@ -410,7 +408,7 @@ const chunks: Target = {
     const [atIndex, atEnd] = [dice.chance(0.2) ? index + 1 : index, dice.chance(0.9) ? last : !last];
     const opened = openChunk(key, atIndex, atEnd, given);
     if (opened === undefined) throw new SottoError('file.damaged');
-    holds(same(opened, plaintext), 'a chunk opens as it was, or not at all');
+    holds(isEqual(opened, plaintext), 'a chunk opens as it was, or not at all');
     holds(atIndex === index && atEnd === last, 'a chunk opens in its place only');
   },
 };

@@ -20,6 +20,7 @@ import {
 } from '../../src/crypto/room-event.ts';
 import { type ChainPlace, OwnChain, readDistributionId, TheirChain } from '../../src/crypto/sender-key.ts';
 import { SignalSession } from '../../src/crypto/session.ts';
+import { concat, isEqual, toBase64 } from '../../src/protocol/bytes.ts';
 import type { ChannelId, EventId, MemberId } from '../../src/protocol/ids.ts';
 import { padded } from '../../src/protocol/padding.ts';
 import { joinBundle } from '../../src/protocol/prekeys.ts';
@@ -30,9 +31,6 @@ import { holds } from './peers.ts';
 import type { Target } from './target.ts';
 
 const [ALICE, BOB] = [testMember(1), testMember(2)];
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-const same = (one: Uint8Array, other: Uint8Array): boolean => Buffer.from(one).equals(other);
-
 const certificates: Target = {
   name: 'device certificates',
   parsers: ['src/crypto/member.ts readDeviceCertificate'],
@@ -44,7 +42,7 @@ const certificates: Target = {
     const made = makeDeviceCertificate(SERVER_ID, ALICE.memberSeed, { signingKey: key, signalKey, serial });
     const bytes = dice.chance(0.5) ? mutateBytes(dice, made) : made;
     const read = readDeviceCertificate(bytes, SERVER_ID);
-    holds(same(makeDeviceCertificate(SERVER_ID, ALICE.memberSeed, read), bytes), 'a certificate has one form only');
+    holds(isEqual(makeDeviceCertificate(SERVER_ID, ALICE.memberSeed, read), bytes), 'a certificate has one form only');
     holds(read.member === ALICE.id, 'it names its member');
   },
 };
@@ -69,20 +67,20 @@ const anyContent = (dice: Dice): object =>
       kind: 'file',
       name: 'f',
       sizeBytes: dice.int(1e9),
-      key: base64(dice.bytes(32)),
-      root: base64(dice.bytes(32)),
-      blobs: [base64(dice.bytes(32))],
+      key: toBase64(dice.bytes(32)),
+      root: toBase64(dice.bytes(32)),
+      blobs: [toBase64(dice.bytes(32))],
       sentAt: 1,
     },
   ]);
 
 const anyWrap = (dice: Dice): KeyWrap => ({
-  salt: base64(dice.bytes(16)),
+  salt: toBase64(dice.bytes(16)),
   memoryKib: 64 * 1024,
   passes: 3,
   lanes: 4,
-  commitment: base64(dice.bytes(32)),
-  wrapped: base64(dice.bytes(48)),
+  commitment: toBase64(dice.bytes(32)),
+  wrapped: toBase64(dice.bytes(48)),
 });
 
 const anyControl = (dice: Dice): object => {
@@ -103,7 +101,7 @@ const anyControl = (dice: Dice): object => {
     { op: 'mute', member, untilAt: dice.int(1e9) },
     { op: 'role', member, role: 'owner' },
     { op: 'mode', slowMs: 1000, retentionMs: 0, notify: 'mentions' },
-    { op: 'rotate', key: { ...anyWrap(dice), previous: base64(dice.bytes(48)) } },
+    { op: 'rotate', key: { ...anyWrap(dice), previous: toBase64(dice.bytes(48)) } },
     { op: 'erase', target: id(dice) },
   ]);
 };
@@ -156,7 +154,7 @@ const events: Target = {
     holds(opened.header.id === header.id && opened.header.sender === outer.sender, 'it is what the server says it is');
     const again = signEvent(scope, opened.header, content, ALICE.deviceSeed);
     holds(
-      same(again.subarray(0, EVENT_HEADER_BYTES), given.subarray(0, EVENT_HEADER_BYTES)),
+      isEqual(again.subarray(0, EVENT_HEADER_BYTES), given.subarray(0, EVENT_HEADER_BYTES)),
       'a header has one form only',
     );
   },
@@ -182,7 +180,7 @@ const bodies: Target = {
       const message = hkdf(key, info, 64, Buffer.from(said.id, 'hex')).subarray(0, 32);
       const [head, nonce] = [body.subarray(0, 33), body.subarray(21, 33)];
       const plaintext = mutateBytes(dice, unseal(message, nonce, body.subarray(33), head) ?? new Uint8Array());
-      given = new Uint8Array(Buffer.concat([head, seal(message, nonce, plaintext, head)]));
+      given = concat([head, seal(message, nonce, plaintext, head)]);
     }
     const opened = openBody(key, said, given);
     holds(
@@ -190,7 +188,7 @@ const bodies: Target = {
       'it opens at its place only',
     );
     holds(given.length > body.length || opened.length <= given.length, 'no more comes out than went in');
-    if (given === body) holds(same(opened, signed), 'a body opens as it was sealed');
+    if (given === body) holds(isEqual(opened, signed), 'a body opens as it was sealed');
   },
 };
 
@@ -209,11 +207,11 @@ const wraps: Target = {
   codes: ['event.invalid', 'passphrase.wrong'],
   play: async (dice) => {
     const wrap = await WRAP;
-    const other = (text: string) => base64(mutateBytes(dice, Buffer.from(text, 'base64')));
+    const other = (text: string) => toBase64(mutateBytes(dice, Buffer.from(text, 'base64')));
     const field = dice.pick(['salt', 'wrapped', 'commitment', 'previous'] as const);
     const given = { ...wrap, ...(dice.chance(0.7) ? { [field]: other(wrap[field] ?? '') } : {}) };
     const previous = openPreviousKey(KEY_PLACE, given, dice.chance(0.9) ? KEY : PREVIOUS);
-    holds(previous !== undefined && same(previous, PREVIOUS), 'the key before comes back');
+    holds(previous !== undefined && isEqual(previous, PREVIOUS), 'the key before comes back');
     // To stretch a passphrase takes long: most cases end before it.
     if (dice.chance(0.7)) {
       const cost = dice.pick([
@@ -224,7 +222,7 @@ const wraps: Target = {
       return holds((await openKeyWrap(KEY_PLACE, { ...given, ...cost }, 'right')).length > 99, 'no such cost is taken');
     }
     const opened = await openKeyWrap(KEY_PLACE, given, dice.chance(0.7) ? 'right' : 'wrong');
-    holds(same(opened, KEY), 'a key opens as it was, or not at all');
+    holds(isEqual(opened, KEY), 'a key opens as it was, or not at all');
   },
 };
 
@@ -251,9 +249,9 @@ const senderKeys: Target = {
       const given = dice.chance(0.2) ? await wild(dice, state) : dice.chance(0.7) ? mutateBytes(dice, body) : body;
       readDistributionId(given);
       const opened = await chain.open(given);
-      if (given === body) holds(same(opened, new Uint8Array(40)), 'a body opens as it was sealed');
+      if (given === body) holds(isEqual(opened, new Uint8Array(40)), 'a body opens as it was sealed');
     } catch (error) {
-      holds(same(chain.serialize(), before), 'what does not open changes nothing');
+      holds(isEqual(chain.serialize(), before), 'what does not open changes nothing');
       throw error;
     }
   },
@@ -275,7 +273,7 @@ const wild = async (dice: Dice, state: Uint8Array): Promise<Uint8Array> => {
   const plaintext = mutateBytes(dice, padded(new Uint8Array(40)));
   const body = (await CHAIN).body;
   const message = await groupEncrypt(address, readDistributionId(body), new One(), plaintext);
-  return new Uint8Array(Buffer.concat([Uint8Array.of(2), message.serialize()]));
+  return concat([Uint8Array.of(2), message.serialize()]);
 };
 
 const PUBLISHED = (() => {

@@ -1,5 +1,6 @@
 // Targets for the files of a server that may be damaged or of another: its key file, its database and its configuration.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { isEqual } from '../../src/protocol/bytes.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { readKeyFile } from '../../src/server/key-file.ts';
 import { addressOf, configError, readServeConfig } from '../../src/server/serve-config.ts';
@@ -69,7 +70,7 @@ const config: Target = {
     if (problems.length > 0) throw configError(problems);
     holds(config.listen === undefined || addressOf(config.listen) !== undefined, 'an address is one');
     holds((config.origins ?? []).length <= 16 && (config.name ?? 'x') !== '', 'every value is within its limits');
-    holds(!Buffer.from(CONFIG).equals(given) || config.proxies?.length === 2, 'what is written is read');
+    holds(!isEqual(Buffer.from(CONFIG), given) || config.proxies?.length === 2, 'what is written is read');
   },
 };
 

@@ -8,6 +8,7 @@ import { addressOf } from '../../src/crypto/address.ts';
 import { linkOf, parseAddress, phraseOf, rootOfPhrase, wordsOf } from '../../src/crypto/identity.ts';
 import { isPrimeOrderKey } from '../../src/crypto/subgroup.ts';
 import { RpcSocket } from '../../src/daemon/socket.ts';
+import { toHex } from '../../src/protocol/bytes.ts';
 import { ERROR_CODES, type ErrorCode, SottoError } from '../../src/protocol/errors.ts';
 import { FILE_NAME_BYTES_MAX, NAME_CHARS_MAX, RPC_LINE_BYTES_MAX } from '../../src/protocol/limits.ts';
 import type { AccountMethod } from '../../src/protocol/rpc.ts';
@@ -240,7 +241,7 @@ const references: Target = {
     const { name: known = '' } = store.get<{ name: string }>('SELECT name FROM contacts WHERE id = 1') ?? {};
     const { name: asking = '', uid = new Uint8Array() } =
       store.get<{ name: string; uid: Uint8Array }>('SELECT name, uid FROM contacts WHERE id = 2') ?? {};
-    const hex = Buffer.from(uid).toString('hex');
+    const hex = toHex(uid);
     const text = dice.pick([
       known,
       asking,

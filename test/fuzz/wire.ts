@@ -1,6 +1,7 @@
 // Targets for the messages between a client and a server, and for the lines of a server's administration.
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
+import { isEqual, toBase64 } from '../../src/protocol/bytes.ts';
 import {
   decodeFromServer,
   decodeRequest,
@@ -47,7 +48,7 @@ const sample = (dice: Dice, schema: z.core.JSONSchema.BaseSchema): unknown => {
 const textFor = (dice: Dice, pattern: string, minLength: number): string => {
   const [, size] = /\[0-9a-f\]\{(\d+)\}/.exec(pattern) ?? [];
   if (size !== undefined) return dice.hex(Number(size) / 2);
-  if (pattern.includes('{43}=')) return Buffer.from(dice.bytes(32)).toString('base64');
+  if (pattern.includes('{43}=')) return toBase64(dice.bytes(32));
   return 'abcd'.repeat(Math.max(1, Math.ceil(minLength / 4)));
 };
 
@@ -139,7 +140,7 @@ const binaries: Target = {
         : message.type === 'part'
           ? encodePart(message)
           : encodePublish(message);
-    holds(Buffer.from(encoded).equals(given), 'what is taken is written the same');
+    holds(isEqual(encoded, given), 'what is taken is written the same');
   },
 };
 

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { signLogin } from '../../src/crypto/member.ts';
 import { systemRandom } from '../../src/machine.ts';
+import { toBase64 } from '../../src/protocol/bytes.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, SERVER_CHANNEL, timedId } from '../../src/protocol/ids.ts';
 import { type Needs, REQUESTS, type RequestName } from '../../src/protocol/server.ts';
@@ -178,7 +179,7 @@ afterAll(async () => {
 const PARAMS: { readonly [Name in RequestName]: (who: Member, channel: string) => object } = {
   hello: () => ({ versions: [1], nonce: Buffer.alloc(32).toString('base64'), origin: hosted.target.origin }),
   login: (who) => ({
-    certificate: Buffer.from(who.keys().certificate).toString('base64'),
+    certificate: toBase64(who.keys().certificate),
     proof: Buffer.alloc(64).toString('base64'),
   }),
   'member.list': () => ({}),
@@ -286,8 +287,6 @@ const leaveCall = async (client: Member['client'], { channel }: { readonly chann
 };
 
 const codeOf = (said: Said): Answer => ('closed' in said ? said.why : (said.error?.code ?? 'ok'));
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-
 /** One word of a new connection that is not logged in. */
 const spoken = async (phase: 'greeting' | 'log-in', say: (speaker: Speaker) => Promise<Said>): Promise<Answer> => {
   const speaker = await Speaker.to(hosted);
@@ -422,7 +421,7 @@ describe('nobody is answered more than the table says', () => {
       run: async () => {
         const speaker = await Speaker.to(hosted);
         const { certificate, proof } = make(await speaker.greet(hosted));
-        const params = { certificate: base64(certificate), proof: base64(proof) };
+        const params = { certificate: toBase64(certificate), proof: toBase64(proof) };
         const said = codeOf(await speaker.ask('login', params));
         // A greeting serves one try, also for the right proof.
         expect(codeOf(await speaker.ask('login', params)), what).toBe('request.refused');

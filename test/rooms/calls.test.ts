@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { announceStream, openAnnouncement, openFrame, sealFrame, streamOf } from '../../src/crypto/call-keys.ts';
 import { ed25519Public } from '../../src/crypto/primitives.ts';
 import { systemClock, systemRandom } from '../../src/machine.ts';
+import { fromBase64, toBase64, toHex } from '../../src/protocol/bytes.ts';
 import { encodeReport, FRAME_TYPE } from '../../src/protocol/call-frame.ts';
 import type { ChannelId } from '../../src/protocol/ids.ts';
 import {
@@ -86,7 +87,7 @@ class Voice {
     // As over Tor: a busy machine is no slow listener.
     const params = { channel: place, through: 'tor', ...more } as const;
     const { call, ticket } = await member.client.request('call.join', params);
-    return new Voice(member, place, { call: call.call, ticket: new Uint8Array(Buffer.from(ticket, 'base64')) });
+    return new Voice(member, place, { call: call.call, ticket: fromBase64(ticket) });
   }
 
   /** Joins, opens the link and registers the stream. */
@@ -112,7 +113,7 @@ class Voice {
   }
 
   async register(stream = this.stream.id): Promise<void> {
-    await this.member.client.request('call.stream', { channel: this.place, stream: hex(stream), to: [] });
+    await this.member.client.request('call.stream', { channel: this.place, stream: toHex(stream), to: [] });
   }
 
   /** Where its frames belong, as everybody who opens them knows it. */
@@ -146,8 +147,6 @@ class Voice {
     await this.member.client.request('call.leave', { channel: this.place });
   }
 }
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 const personOf = ({ call, member }: Voice) =>
   [...hosted.server.context.calls.all()].find(({ id }) => id === call)?.people.get(member.device);
@@ -226,8 +225,8 @@ describe('CALL-4: a call of a channel', () => {
     const voices = [await Voice.in(alice, channel), await Voice.in(bob, channel), await Voice.in(carol, channel)];
     const [a] = voices as [Voice];
     const place = { ...a.home, serverId: hosted.target.serverKey };
-    const said = Buffer.from(announceStream(place, a.stream, 1, alice.keys().seed)).toString('base64');
-    const ask = { channel, stream: hex(a.stream.id) };
+    const said = toBase64(announceStream(place, a.stream, 1, alice.keys().seed));
+    const ask = { channel, stream: toHex(a.stream.id) };
     await alice.client.request('call.stream', {
       ...ask,
       to: [{ sealed: said }, { device: bob.device, sealed: 'AAAA' }],
@@ -421,7 +420,7 @@ describe('CALL-3: nothing gets through', () => {
     await theirs.join();
     const place = await theirs.create('ops');
     const { ticket } = await theirs.client.request('call.join', { channel: place.channel });
-    expect(await refusedLink(new Uint8Array(Buffer.from(ticket, 'base64')))).toBe('call.refused');
+    expect(await refusedLink(fromBase64(ticket))).toBe('call.refused');
     await elsewhere[Symbol.asyncDispose]();
     const older = await Voice.join(carol, room.channel);
     await Voice.join(carol, room.channel);
@@ -455,7 +454,7 @@ describe('CALL-3: nothing gets through', () => {
       c.link.send(sealFrame(c.home, stream, { type: FRAME_TYPE.voice, counter: 0 }, new Uint8Array(65)));
     await until(() => a.heard.length === 3);
     expect(counted('callFramesRefused') - before).toBe(3);
-    expect(a.heard.slice(1).map((frame) => hex(frame.subarray(1, 9)))).toEqual([hex(second.id), hex(third.id)]);
+    expect(a.heard.slice(1).map((frame) => toHex(frame.subarray(1, 9)))).toEqual([toHex(second.id), toHex(third.id)]);
     await c.leave();
   });
 

@@ -1,5 +1,6 @@
 // Whatever comes in a frame, before a log-in and after it: one typed error or the end of that connection, counted; nothing more.
 import { expect, test, vi } from 'vitest';
+import { toBase64 } from '../../src/protocol/bytes.ts';
 import { isErrorCode } from '../../src/protocol/errors.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
 import type { Control } from '../../src/protocol/room-content.ts';
@@ -32,7 +33,7 @@ const valid = (dice: Dice, who: Member, channel: string): Record<string, unknown
   nonce: Buffer.alloc(32).toString('base64'),
   versions: [1],
   origin: 'wss://nowhere:1',
-  certificate: Buffer.from(who.keys().certificate).toString('base64'),
+  certificate: toBase64(who.keys().certificate),
   proof: Buffer.alloc(64).toString('base64'),
 });
 

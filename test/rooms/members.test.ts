@@ -2,6 +2,7 @@
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemClock, systemRandom } from '../../src/machine.ts';
+import { toBase64 } from '../../src/protocol/bytes.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type DeviceId, idOf, type RowId, SERVER_CHANNEL } from '../../src/protocol/ids.ts';
 import { ROOM_PAGE_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../../src/protocol/limits.ts';
@@ -33,7 +34,7 @@ beforeAll(async () => {
 afterAll(() => hosted[Symbol.asyncDispose]());
 
 const SECRET = new Uint8Array(20).fill(7);
-const SECOND = { password: 'correct', secret: Buffer.from(SECRET).toString('base64') };
+const SECOND = { password: 'correct', secret: toBase64(SECRET) };
 const stepNow = () => Math.floor(hosted.server.context.clock.now() / STEP_MS);
 
 const codeOf = async (step: Promise<unknown>): Promise<string> => {

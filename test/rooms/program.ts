@@ -6,6 +6,7 @@ import { dirname, join, resolve } from 'node:path';
 import { ServerProcess } from '../../src/lab/server-process.ts';
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import type { ServerTarget } from '../../src/ports.ts';
+import { fromHex } from '../../src/protocol/bytes.ts';
 import { administer } from '../../src/server/admin-command.ts';
 import { turn } from '../server/server.ts';
 import { type Host, Member } from './scene.ts';
@@ -37,7 +38,7 @@ export class Program extends ServerProcess implements Host, AsyncDisposable {
 
   get target(): ServerTarget {
     const { url = '', fingerprint = '' } = this.ready ?? {};
-    const serverKey = new Uint8Array(Buffer.from(fingerprint, 'hex'));
+    const serverKey = fromHex(fingerprint);
     return { origin: url, serverKey, trust: 'pinned' };
   }
 

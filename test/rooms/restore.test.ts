@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { ServerTarget } from '../../src/ports.ts';
+import { toBase64 } from '../../src/protocol/bytes.ts';
 import { parseInviteLink } from '../../src/protocol/invite-link.ts';
 import { totp } from '../../src/server/second.ts';
 import { getSelf } from '../../src/store/self.ts';
@@ -114,7 +115,7 @@ test('where there is a second check, a restored account comes in with it', async
     other.serial = Date.now();
     await other.join();
     const code = totp(secret, Math.floor(Date.now() / 30_000));
-    const set = { password: 'correct', secret: Buffer.from(secret).toString('base64'), code };
+    const set = { password: 'correct', secret: toBase64(secret), code };
     ({ recoveryCodes } = await other.client.request('second.set', set));
     other.leave();
   };

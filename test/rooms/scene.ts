@@ -15,6 +15,7 @@ import {
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import { dialServer } from '../../src/net/server-dial.ts';
 import type { Clock, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../../src/ports.ts';
+import { bufferOf, fromBase64, toBase64 } from '../../src/protocol/bytes.ts';
 import type { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
 import type { Content, Control } from '../../src/protocol/room-content.ts';
@@ -379,7 +380,7 @@ export class Speaker {
   /** The answer to one binary message, whose request is written into it. */
   say(bytes: Uint8Array): Promise<Said> {
     const id = ++this.#last;
-    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).writeUInt32BE(id, 1);
+    bufferOf(bytes).writeUInt32BE(id, 1);
     return this.#answer(id, () => this.link.binary(bytes));
   }
 
@@ -394,8 +395,7 @@ export class Speaker {
 
   /** Logs in as a member who is known, after the greeting. */
   async login(greeting: Awaited<ReturnType<Speaker['greet']>>, { seed, certificate }: ReturnType<Member['keys']>) {
-    const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
-    return this.ask('login', { certificate: base64(certificate), proof: base64(signLogin(seed, greeting)) });
+    return this.ask('login', { certificate: toBase64(certificate), proof: toBase64(signLogin(seed, greeting)) });
   }
 
   /** Greets; gives what a log-in needs. */
@@ -403,11 +403,11 @@ export class Speaker {
     const clientNonce = systemRandom.bytes(32);
     const said = await this.ask('hello', {
       versions: [1],
-      nonce: Buffer.from(clientNonce).toString('base64'),
+      nonce: toBase64(clientNonce),
       origin,
     });
     const { nonce = '' } = ('ok' in said ? said.ok : {}) as { nonce?: string };
-    const serverNonce = new Uint8Array(Buffer.from(nonce, 'base64'));
+    const serverNonce = fromBase64(nonce);
     const { serverKey: serverId } = hosted.target;
     return { origin, clientNonce, serverNonce, serverId, binding: this.link.binding };
   }

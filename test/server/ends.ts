@@ -8,6 +8,7 @@ import { ed25519Public } from '../../src/crypto/primitives.ts';
 import { serverCertificate } from '../../src/crypto/server-certificate.ts';
 import { dialServer, type ServerDialOptions } from '../../src/net/server-dial.ts';
 import type { ServerLink } from '../../src/ports.ts';
+import { toHex } from '../../src/protocol/bytes.ts';
 import { FrameParser, maskedFrame, textFrame } from '../../src/protocol/websocket.ts';
 import { buildUpgradeRequest } from '../../src/protocol/websocket-upgrade.ts';
 import type { Connection } from '../../src/server/connection.ts';
@@ -196,7 +197,7 @@ export const dial = async (
     random: seededRandom(2),
     attach: () => ({
       text: (text) => heard.add(`text ${text}`),
-      binary: (bytes) => heard.add(`binary ${Buffer.from(bytes).toString('hex')}`),
+      binary: (bytes) => heard.add(`binary ${toHex(bytes)}`),
       drained: () => heard.add('drained'),
       closed: (code, reason) => heard.add(`closed ${code} ${reason}`.trim()),
     }),

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { FAIR } from '../../src/net/memory-network.ts';
+import { toBase64 } from '../../src/protocol/bytes.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
@@ -115,7 +116,7 @@ class Play {
     const at = Math.floor(this.#dice.fraction() * 100_000);
     await this.#try(from, async () => {
       const { id } = await from.call('file.open', { conversation: to.name, name: 'file' });
-      await from.call('file.write', { id, data: Buffer.from(BYTES.subarray(at, at + size)).toString('base64') });
+      await from.call('file.write', { id, data: toBase64(BYTES.subarray(at, at + size)) });
       await from.call('file.offer', { id });
       this.files.push({ id, from, to, at, size });
     });

@@ -1,5 +1,6 @@
 // Argon2 of a simulated world: the real one, waited for before time moves on, and computed once for each passphrase and salt.
 import type { Argon2Cost } from '../../src/crypto/vault.ts';
+import { toHex } from '../../src/protocol/bytes.ts';
 
 type Stretch = (passphrase: string, salt: Uint8Array, cost: Argon2Cost) => Promise<Uint8Array<ArrayBuffer>>;
 
@@ -16,7 +17,7 @@ export const stretching = {
 export const remembered =
   (stretch: Stretch): Stretch =>
   (passphrase, salt, cost) => {
-    const key = `${passphrase} ${Buffer.from(salt).toString('hex')} ${JSON.stringify(cost)}`;
+    const key = `${passphrase} ${toHex(salt)} ${JSON.stringify(cost)}`;
     const made = known.get(key) ?? stretch(passphrase, salt, cost);
     known.set(key, made);
     return made.then((bytes) => bytes.slice());

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } fro
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import { keyOfAddress } from '../../src/crypto/address.ts';
+import { toHex } from '../../src/protocol/bytes.ts';
 import { parseInviteLink } from '../../src/protocol/invite-link.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 import { Program, sotto } from '../rooms/program.ts';
@@ -48,8 +49,8 @@ test('a server without an open port is joined by its link, and found again after
   const link = parseInviteLink(ready.invite ?? '');
   expect(ready.url).toMatch(/^ws:\/\/[a-z2-7]{56}\.onion$/);
   expect(link).toMatchObject({ origin: ready.url, trust: 'none' });
-  expect(Buffer.from(keyOfAddress(new URL(ready.url).hostname)).toString('hex')).toBe(ready.fingerprint);
-  expect(Buffer.from(link.serverKey).toString('hex')).toBe(ready.fingerprint);
+  expect(toHex(keyOfAddress(new URL(ready.url).hostname))).toBe(ready.fingerprint);
+  expect(toHex(link.serverKey)).toBe(ready.fingerprint);
   await reachable(1);
   const torPid = Number(await askTor(join(server.data, 'tor'), 'process/pid'));
   expect([listening(server.pid), listening(torPid), ready.metrics]).toEqual([[], [], undefined]);

@@ -5,6 +5,7 @@ import { makeDevice, readDeviceCertificate } from '../../crypto/member.ts';
 import { ed25519Public, sha256 } from '../../crypto/primitives.ts';
 import { EVENT_HEADER_BYTES } from '../../crypto/room-event.ts';
 import { systemClock, systemRandom } from '../../machine.ts';
+import { concat } from '../../protocol/bytes.ts';
 import { type ChannelId, type EventId, idOf, SERVER_CHANNEL, timedId } from '../../protocol/ids.ts';
 import { EVENT } from '../../protocol/server-frames.ts';
 import type { Change } from '../../server/changes.ts';
@@ -131,5 +132,5 @@ const longDraft = (channels: readonly ChannelId[], i: number, events: number): D
 /** A text as an event of an open channel, about 300 bytes: header, content, signature. */
 const textBody = (text: string): Uint8Array<ArrayBuffer> => {
   const content = Buffer.from(JSON.stringify({ kind: 'text', text }));
-  return new Uint8Array(Buffer.concat([random.bytes(EVENT_HEADER_BYTES), content, random.bytes(64)]));
+  return concat([random.bytes(EVENT_HEADER_BYTES), content, random.bytes(64)]);
 };

@@ -8,6 +8,7 @@ import { systemClock, systemRandom } from '../../machine.ts';
 import { SocketServerLink } from '../../net/server-link.ts';
 import { serverNetwork } from '../../net/server-network.ts';
 import type { ServerLink, ServerLinkEvents, ServerTarget } from '../../ports.ts';
+import { fromBase64, fromHex, toHex } from '../../protocol/bytes.ts';
 import { FRAME_TYPE, readFrameHead } from '../../protocol/call-frame.ts';
 import type { DeviceId, MemberId } from '../../protocol/ids.ts';
 import { Caller } from '../../testing/caller.ts';
@@ -71,10 +72,10 @@ class Hall {
     const channel = rooms[0];
     if (channel === undefined) throw new Error('everybody is in a room');
     const { call, ticket } = await client.request('call.join', { channel, through: 'tor' });
-    const caller = await this.#link(target, new Uint8Array(Buffer.from(ticket, 'base64')));
+    const caller = await this.#link(target, fromBase64(ticket));
     if (!isTalker) return;
     const stream = newStream();
-    await client.request('call.stream', { channel, stream: Buffer.from(stream.id).toString('hex'), to: [] });
+    await client.request('call.stream', { channel, stream: toHex(stream.id), to: [] });
     this.#talk(caller, { channel, call: call.call, sender: member.id as MemberId, device: id as DeviceId }, stream);
   }
 
@@ -189,7 +190,7 @@ const measureVoices = async (bench: Bench, name: string, config: string): Promis
   const halls: Hall[] = [];
   try {
     const { url, fingerprint } = await server.start();
-    const serverKey = new Uint8Array(Buffer.from(fingerprint, 'hex'));
+    const serverKey = fromHex(fingerprint);
     const own = measuring(server.pid, await Hall.open(town, { origin: url, serverKey, trust: 'pinned' }));
     const floor = measuring(forwarder.pid, await Hall.bare(forwarder.port));
     halls.push(own.hall, floor.hall);

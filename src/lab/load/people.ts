@@ -6,6 +6,7 @@ import { ed25519Key, ed25519Public, sha256 } from '../../crypto/primitives.ts';
 import { channelOf, creationScope, headOf, membersHash, signEvent, ZERO_HASH } from '../../crypto/room-event.ts';
 import { OwnChain } from '../../crypto/sender-key.ts';
 import { systemClock, systemRandom } from '../../machine.ts';
+import { fromBase64, toBase64, toHex } from '../../protocol/bytes.ts';
 import {
   type ChannelId,
   type DeviceId,
@@ -100,8 +101,8 @@ export const buildTown = async (dir: string, plan: Plan): Promise<Town> => {
       const resume = JSON.stringify({ id: 3, do: 'resume', cursors });
       const body = plan.speaks(i) ? await sealed(serverId, person, own[0] as Room) : undefined;
       bodyBytes = body?.length ?? bodyBytes;
-      const certificate = Buffer.from(person.certificate).toString('base64');
-      const hex = body === undefined ? '-' : Buffer.from(body).toString('hex');
+      const certificate = toBase64(person.certificate);
+      const hex = body === undefined ? '-' : toHex(body);
       lines.push([certificate, resume, own[0]?.id ?? '', hex].join('\t'));
     }
     const peopleFile = join(dir, 'people');
@@ -122,9 +123,9 @@ const signer = (serverId: Uint8Array, people: readonly Person[], origin: string)
   return (connection, nonce) => {
     const key = keys[connection];
     if (key === undefined) throw new Error('nobody has this connection');
-    const serverNonce = new Uint8Array(Buffer.from(nonce, 'base64'));
+    const serverNonce = fromBase64(nonce);
     const greeting = { origin, clientNonce: CLIENT_NONCE, serverNonce, serverId };
-    return Buffer.from(signLogin(key, greeting)).toString('base64');
+    return toBase64(signLogin(key, greeting));
   };
 };
 
