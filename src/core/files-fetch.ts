@@ -1,5 +1,5 @@
 // Files on their way: which go on now and which wait; and those of contacts, a link of their own each, chunks checked one by one.
-import { chunkCount, HASH_BYTES, hashChunk, rootOf } from '../crypto/file-chunks.ts';
+import { chunkCount, hashChunk, rootOf } from '../crypto/file-chunks.ts';
 import type { Cancel, Link, LinkEvents } from '../ports.ts';
 import { isEqual } from '../protocol/bytes.ts';
 import { type ErrorCode, expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
@@ -14,6 +14,7 @@ import {
   FILE_UNKEPT_MS_MAX,
 } from '../protocol/limits.ts';
 import { decodeFrame, encodeFrame } from '../protocol/peer.ts';
+import { HASH_BYTES } from '../protocol/sizes.ts';
 import { Blob } from '../store/blobs.ts';
 import { type FileRow, getFile } from '../store/files.ts';
 import { type Core, refuseLink } from './core.ts';

@@ -1,7 +1,7 @@
 // Files on their way in: what is read from a path or a front end is sealed chunk by chunk, and kept until it is offered.
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { HASH_BYTES, hashChunk, sealChunk } from '../crypto/file-chunks.ts';
+import { hashChunk, sealChunk } from '../crypto/file-chunks.ts';
 import { type RunningHash, runningHash } from '../crypto/primitives.ts';
 import type { Cancel } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
@@ -14,6 +14,7 @@ import {
   FILE_SPOOL_IDLE_MS,
   FILE_SPOOLS_MAX,
 } from '../protocol/limits.ts';
+import { HASH_BYTES } from '../protocol/sizes.ts';
 import { Blob } from '../store/blobs.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import { keptBytes, putFile } from '../store/files.ts';

@@ -3,13 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { concat, isEqual } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, BACKUP_CHUNK_BYTES } from '../protocol/limits.ts';
-import { type Bytes, hkdf, seal, unseal } from './primitives.ts';
+import { KEY_BYTES, SALT_BYTES, TAG_BYTES } from '../protocol/sizes.ts';
+import { type Bytes, chunkNonce, hkdf, seal, unseal } from './primitives.ts';
 import { stretch } from './vault.ts';
 
 const MAGIC = Buffer.from('sotto backup');
 const VERSION = 1;
-const SALT_BYTES = 16;
-const TAG_BYTES = 16;
 const KIND = { account: 0, passphrase: 1 } as const;
 
 export const BACKUP_HEADER_BYTES = MAGIC.length + 2 + SALT_BYTES;
@@ -55,7 +54,7 @@ export class BackupSealer {
   }
 
   #seal(plaintext: Uint8Array, last: boolean): Bytes {
-    return seal(this.#key, nonceOf(this.#counter++, last), plaintext, this.header);
+    return seal(this.#key, chunkNonce(this.#counter++, last), plaintext, this.header);
   }
 }
 
@@ -90,7 +89,7 @@ export class BackupOpener {
 
   /** The plaintext of the next chunk; `last` says whether the file ends with it. Throws `backup.damaged`, or `passphrase.wrong` at the first. */
   read(sealed: Uint8Array, last: boolean): Bytes {
-    const plaintext = unseal(this.#key, nonceOf(this.#counter, last), sealed, this.#header);
+    const plaintext = unseal(this.#key, chunkNonce(this.#counter, last), sealed, this.#header);
     if (plaintext !== undefined) {
       this.#counter++;
       return plaintext;
@@ -104,12 +103,5 @@ export class BackupOpener {
 
 const keyOf = (secret: BackupSecret, salt: Uint8Array): Promise<Bytes> | Bytes =>
   secret.kind === 'account'
-    ? hkdf(secret.key, 'sotto backup 1', 32, salt)
+    ? hkdf(secret.key, 'sotto backup 1', KEY_BYTES, salt)
     : stretch(secret.passphrase, salt, { memoryKib: ARGON2_MEMORY_KIB, passes: ARGON2_PASSES, lanes: ARGON2_LANES });
-
-const nonceOf = (counter: number, last: boolean): Uint8Array => {
-  const nonce = Buffer.alloc(12);
-  nonce.writeBigUInt64BE(BigInt(counter));
-  nonce[11] = last ? 1 : 0;
-  return nonce;
-};

@@ -11,6 +11,7 @@ import {
 } from '@signalapp/libsignal-client';
 import { concat } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
+import { KYBER_KEY_BYTES, SIGNAL_KEY_BYTES, SIGNATURE_BYTES } from '../protocol/sizes.ts';
 import type { Bytes } from './primitives.ts';
 import {
   DEVICE,
@@ -22,7 +23,7 @@ import {
 } from './signal-stores.ts';
 
 const BUNDLE_VERSION = 1;
-const SIZES = { id: 4, key: 33, signature: 64, kyber: 1569 } as const;
+const SIZES = { id: 4, key: SIGNAL_KEY_BYTES, signature: SIGNATURE_BYTES, kyber: KYBER_KEY_BYTES } as const;
 const BUNDLE_BYTES = 1 + SIZES.id + 2 * SIZES.key + 2 * SIZES.signature + SIZES.kyber;
 
 /** The private halves of one bundle, as libsignal's records. */

@@ -4,11 +4,10 @@ import { FRAME_HEAD_BYTES, type FrameType, readFrameHead, STREAM_ID_BYTES } from
 import { ProtocolError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, ID_BYTES, idBytes, type MemberId } from '../protocol/ids.ts';
 import { STREAM_FRAMES_MAX, STREAM_STEPS_MAX } from '../protocol/limits.ts';
+import { KEY_BYTES, SIGNATURE_BYTES } from '../protocol/sizes.ts';
 import { type Bytes, ed25519Sign, ed25519Verify, hkdf, seal, unseal } from './primitives.ts';
 
 const LABEL = Buffer.from('sotto call 1');
-const KEY_BYTES = 32;
-const SIGNATURE_BYTES = 64;
 const STREAM_BYTES = STREAM_ID_BYTES + KEY_BYTES;
 /** Stream id ‖ key ‖ u8 profile ‖ signature. */
 export const ANNOUNCEMENT_BYTES = STREAM_BYTES + 1 + SIGNATURE_BYTES;

@@ -17,12 +17,10 @@ import {
 } from '../protocol/limits.ts';
 import { padded, unpadded } from '../protocol/padding.ts';
 import type { KeyWrap } from '../protocol/room-content.ts';
+import { KEY_BYTES, NONCE_BYTES, SALT_BYTES } from '../protocol/sizes.ts';
 import { type Bytes, hkdf, seal, unseal } from './primitives.ts';
 import { type Argon2Cost, stretch } from './vault.ts';
 
-const KEY_BYTES = 32;
-const SALT_BYTES = 16;
-const NONCE_BYTES = 12;
 const ZERO_NONCE = new Uint8Array(NONCE_BYTES);
 const BODY_TYPE = 1;
 const BODY_HEAD_BYTES = 1 + 4 + ID_BYTES + NONCE_BYTES;

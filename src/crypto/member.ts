@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import { concat, isEqual } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type DeviceId, ID_BYTES, idOf, type MemberId } from '../protocol/ids.ts';
+import { KEY_BYTES, SIGNAL_KEY_BYTES, SIGNATURE_BYTES } from '../protocol/sizes.ts';
 import { type Bytes, ed25519Public, ed25519Sign, ed25519Verify, hkdf, sha256 } from './primitives.ts';
 import { isSignalKey, signalIdentity } from './session.ts';
 import { isPrimeOrderKey } from './subgroup.ts';
@@ -15,7 +16,14 @@ const LABEL = {
   login: Buffer.from('sotto login 1'),
   link: Buffer.from('sotto member link 1'),
 } as const;
-const SIZES = { key: 32, signalKey: 33, serial: 6, signature: 64, nonce: 32, binding: 32 } as const;
+const SIZES = {
+  key: KEY_BYTES,
+  signalKey: SIGNAL_KEY_BYTES,
+  serial: 6,
+  signature: SIGNATURE_BYTES,
+  nonce: 32,
+  binding: 32,
+} as const;
 const SERIAL_MAX = 2 ** 48 - 1;
 
 /** Label ‖ server id ‖ member key ‖ signing key ‖ Signal key ‖ u48 serial ‖ signature. */

@@ -2,11 +2,10 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { concat } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
+import { KEY_BYTES, NONCE_BYTES, TAG_BYTES } from '../protocol/sizes.ts';
 import { type Bytes, seal, sealParts, sha256, unseal, x25519, x25519Public } from './primitives.ts';
 
 const NAME = Buffer.from('Noise_XX_25519_ChaChaPoly_SHA256');
-const KEY_BYTES = 32;
-const TAG_BYTES = 16;
 const EMPTY = new Uint8Array();
 
 /** One direction of an encrypted stream: a key and the number of messages it has handled. Noise, section 5.1. */
@@ -34,7 +33,7 @@ export class CipherState {
   }
 
   #nonce(): Uint8Array {
-    const nonce = Buffer.alloc(12);
+    const nonce = Buffer.alloc(NONCE_BYTES);
     nonce.writeBigUInt64LE(BigInt(this.#count++), 4);
     return nonce;
   }

@@ -20,6 +20,7 @@ import {
   PREKEYS_PUBLISHED,
 } from '../protocol/limits.ts';
 import { prekeyIdOf, splitBundle } from '../protocol/prekeys.ts';
+import { SIGNATURE_BYTES } from '../protocol/sizes.ts';
 import { type Bytes, sha256 } from './primitives.ts';
 import {
   DEVICE,
@@ -38,7 +39,7 @@ type Row = { readonly kind: Kind; readonly id: number; readonly madeAt: number; 
 type Use = { readonly kyberId: number; readonly hash: string };
 
 const VERSION = 1;
-const HASH_BYTES = 16;
+const USE_HASH_BYTES = 16;
 
 /** What the server says it still has of ours: how many one-time keys, and the ids of the two others (absent: none). */
 export type PublishedState = {
@@ -122,7 +123,7 @@ export class PreKeySet {
   /** A first message used this Kyber key. Throws when it is a last-resort key and the message came before. */
   use(kyberId: number, signedId: number, baseKey: Uint8Array): void {
     if (!this.#rows.some((row) => row.kind === 'lastResort' && row.id === kyberId)) return this.drop('kyber', kyberId);
-    const hash = toHex(sha256(u32(kyberId), u32(signedId), baseKey).subarray(0, HASH_BYTES));
+    const hash = toHex(sha256(u32(kyberId), u32(signedId), baseKey).subarray(0, USE_HASH_BYTES));
     if (this.#uses.length >= LAST_RESORT_USES_MAX || this.#uses.some((use) => use.hash === hash)) throw used('again');
     this.#uses = [...this.#uses, { kyberId, hash }];
   }
@@ -173,8 +174,8 @@ export class PreKeySet {
 /** The bundle a server handed out, under the member's pinned Signal key. Throws ProtocolError `frame.invalid`. */
 export const parsePublishedBundle = (bundle: Uint8Array, pinned: Uint8Array): PreKeyBundle => {
   const { signed, kyber, ec } = splitBundle(bundle);
-  const key = (entry: Uint8Array) => new Uint8Array(entry.subarray(4, entry.length - 64));
-  const signature = (entry: Uint8Array) => new Uint8Array(entry.subarray(-64));
+  const key = (entry: Uint8Array) => new Uint8Array(entry.subarray(4, entry.length - SIGNATURE_BYTES));
+  const signature = (entry: Uint8Array) => new Uint8Array(entry.subarray(-SIGNATURE_BYTES));
   try {
     return PreKeyBundle.new(
       REGISTRATION,
@@ -226,10 +227,10 @@ const parseState = (state: Uint8Array): { rows: Row[]; uses: Use[]; lastId: numb
     return row;
   });
   const count = view.readUInt32BE(at);
-  if (view.length !== at + 4 + count * (4 + HASH_BYTES)) throw new Error('the prekeys have another length');
+  if (view.length !== at + 4 + count * (4 + USE_HASH_BYTES)) throw new Error('the prekeys have another length');
   const uses = Array.from({ length: count }, (_, i): Use => {
-    const from = at + 4 + i * (4 + HASH_BYTES);
-    return { kyberId: view.readUInt32BE(from), hash: toHex(view.subarray(from + 4, from + 4 + HASH_BYTES)) };
+    const from = at + 4 + i * (4 + USE_HASH_BYTES);
+    return { kyberId: view.readUInt32BE(from), hash: toHex(view.subarray(from + 4, from + 4 + USE_HASH_BYTES)) };
   });
   return { rows, uses, lastId: view.readUInt32BE(1) };
 };

@@ -14,14 +14,13 @@ import {
 } from 'node:crypto';
 
 import { concat } from '../protocol/bytes.ts';
+import { KEY_BYTES, NONCE_BYTES, SIGNATURE_BYTES, TAG_BYTES } from '../protocol/sizes.ts';
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 const PKCS8 = { ed25519: '302e020100300506032b657004220420', x25519: '302e020100300506032b656e04220420' } as const;
 const SPKI = { ed25519: '302a300506032b6570032100', x25519: '302a300506032b656e032100' } as const;
 type Curve = keyof typeof PKCS8;
-
-const TAG_BYTES = 16;
 
 /** SHA-256 of the parts, one after another. */
 export const sha256 = (...parts: readonly Uint8Array[]): Bytes => {
@@ -54,7 +53,7 @@ export const runningHash = (): RunningHash => {
 export const hkdf = (
   secret: Uint8Array,
   info: string | Uint8Array,
-  size = 32,
+  size = KEY_BYTES,
   salt: Uint8Array = new Uint8Array(),
 ): Bytes => new Uint8Array(hkdfSync('sha256', secret, salt, info, size));
 
@@ -83,6 +82,14 @@ export const sealParts = (
   cipher.final();
   sealed.push(cipher.getAuthTag());
   return sealed;
+};
+
+/** The nonce of one chunk of many under a key: u64 index ‖ three zeros ‖ last flag. Chunks cannot be moved, and the end is known. */
+export const chunkNonce = (index: number, last: boolean): Uint8Array => {
+  const nonce = Buffer.alloc(NONCE_BYTES);
+  nonce.writeBigUInt64BE(BigInt(index));
+  nonce[NONCE_BYTES - 1] = last ? 1 : 0;
+  return nonce;
 };
 
 /** The plaintext of `seal`, or undefined when key, nonce, data or AAD do not fit. */
@@ -118,7 +125,7 @@ export const ed25519Sign = (seed: Uint8Array | KeyObject, message: Uint8Array): 
 
 /** Whether `signature` is the key's own over `message`; check the key with a subgroup test first. */
 export const ed25519Verify = (key: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
-  signature.length === 64 && nodeVerify(null, message, publicKey('ed25519', key), signature);
+  signature.length === SIGNATURE_BYTES && nodeVerify(null, message, publicKey('ed25519', key), signature);
 
 /** The 64-byte expanded secret of a seed, as Tor's ADD_ONION wants it. */
 export const ed25519Expanded = (seed: Uint8Array): Bytes => {
@@ -157,4 +164,5 @@ const privateKey = (curve: Curve, secret: Uint8Array): KeyObject =>
 const publicKey = (curve: Curve, key: Uint8Array): KeyObject =>
   createPublicKey(`-----BEGIN PUBLIC KEY-----\n${spkiOf(curve, key).toString('base64')}\n-----END PUBLIC KEY-----\n`);
 
-const rawPublic = (key: KeyObject): Bytes => new Uint8Array(key.export({ format: 'der', type: 'spki' }).subarray(-32));
+const rawPublic = (key: KeyObject): Bytes =>
+  new Uint8Array(key.export({ format: 'der', type: 'spki' }).subarray(-KEY_BYTES));

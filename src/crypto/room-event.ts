@@ -12,15 +12,15 @@ import {
 } from '../protocol/ids.ts';
 import { EVENT_CONTENT_BYTES_MAX, HISTORY_SEEN_EVENTS } from '../protocol/limits.ts';
 import { EVENT_KIND, type EventKind } from '../protocol/room-content.ts';
+import { HASH_BYTES, KEY_BYTES, SIGNATURE_BYTES } from '../protocol/sizes.ts';
 import { type Bytes, ed25519Sign, ed25519Verify, sha256 } from './primitives.ts';
 
 const LABEL = Buffer.from('sotto event 1');
 const VERSION = 1;
-const SIGNATURE_BYTES = 64;
 const U48_MAX = 2 ** 48 - 1;
 const U32_MAX = 0xffff_ffff;
 /** The 32 zero bytes at which the chain of controls begins. */
-export const ZERO_HASH: Bytes = new Uint8Array(32);
+export const ZERO_HASH: Bytes = new Uint8Array(HASH_BYTES);
 
 /** u8 1 ‖ u32 epoch ‖ event id ‖ sender ‖ device ‖ u48 n ‖ u48 seen seq ‖ seen h 16 ‖ members head 16 ‖ u8 kind. */
 export const EVENT_HEADER_BYTES = 1 + 4 + 3 * ID_BYTES + 6 + 6 + 2 * ID_BYTES + 1;
@@ -94,8 +94,12 @@ export const openEvent = <Content>(
   const end = signed.length - SIGNATURE_BYTES;
   const bytes = signed.subarray(0, end);
   if (!ed25519Verify(key, signedBytes(scope, bytes), signed.subarray(end))) throw forged('signature');
-  return { header, content: decode(bytes.subarray(EVENT_HEADER_BYTES)) };
+  return { header, content: decode(contentOfEvent(signed)) };
 };
+
+/** The content of bytes ‖ signature, as JSON: nothing of it is checked. */
+export const contentOfEvent = (signed: Uint8Array): Uint8Array =>
+  signed.subarray(EVENT_HEADER_BYTES, signed.length - SIGNATURE_BYTES);
 
 /** The header of bytes ‖ signature, as it claims to be. Throws ProtocolError `event.invalid`. */
 export const readEventHeader = (signed: Uint8Array): EventHeader => {
@@ -171,7 +175,8 @@ const encodeHeader = (header: EventHeader): Buffer => {
 };
 
 const signedBytes = ({ serverId, channelHash }: Scope, bytes: Uint8Array): Buffer => {
-  if (serverId.length !== 32 || channelHash.length !== 32) throw new Error('a scope is two hashes of 32 bytes');
+  if (serverId.length !== KEY_BYTES || channelHash.length !== HASH_BYTES)
+    throw new Error('a scope is a key and a hash');
   return Buffer.concat([LABEL, serverId, channelHash, bytes]);
 };
 

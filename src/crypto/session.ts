@@ -14,6 +14,7 @@ import {
 } from '@signalapp/libsignal-client';
 import { concat, u32 } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
+import { SIGNAL_KEY_BYTES } from '../protocol/sizes.ts';
 import { type BundleKeys, Bundles, parseBundle } from './bundles.ts';
 import { type PreKeySet, parsePublishedBundle } from './prekeys.ts';
 import type { Bytes } from './primitives.ts';
@@ -44,7 +45,7 @@ export const signalIdentity = (secret: Uint8Array): SignalIdentity => {
 /** Whether `key` is a serialised Signal public key that the library takes. */
 export const isSignalKey = (key: Uint8Array): boolean => {
   try {
-    return key.length === 33 && PublicKey.deserialize(new Uint8Array(key)) !== undefined;
+    return key.length === SIGNAL_KEY_BYTES && PublicKey.deserialize(new Uint8Array(key)) !== undefined;
   } catch {
     return false;
   }

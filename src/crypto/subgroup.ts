@@ -1,4 +1,5 @@
 // Whether 32 bytes are an Ed25519 public key that may be used: canonical, on the curve, in the prime-order subgroup.
+import { KEY_BYTES } from '../protocol/sizes.ts';
 
 const P = 2n ** 255n - 19n;
 const L = 2n ** 252n + 27742317777372353535851937790883648493n;
@@ -19,7 +20,7 @@ export const isPrimeOrderKey = (key: Uint8Array): boolean => {
 };
 
 const decode = (key: Uint8Array): Point | undefined => {
-  if (key.length !== 32) return undefined;
+  if (key.length !== KEY_BYTES) return undefined;
   const all = BigInt(`0x${Buffer.from(key).reverse().toString('hex')}`);
   const sign = all >> 255n;
   const y = all & (2n ** 255n - 1n);

@@ -12,14 +12,12 @@ import {
   ARGON2_PASSES,
   ARGON2_PASSES_MAX,
 } from '../protocol/limits.ts';
+import { KEY_BYTES, NONCE_BYTES, SALT_BYTES, TAG_BYTES } from '../protocol/sizes.ts';
 import { type Bytes, seal, unseal } from './primitives.ts';
 
 const MAGIC = Buffer.from('sotto vault');
 const VERSION = 1;
 const KIND = { keyFile: 0, passphrase: 1 } as const;
-const KEY_BYTES = 32;
-const SALT_BYTES = 16;
-const NONCE_BYTES = 12;
 const HEADER_BYTES = MAGIC.length + 2;
 const COST_BYTES = 6;
 
@@ -61,7 +59,7 @@ export const makeVault = async (databaseKey: Uint8Array, passphrase?: string): P
 export const openVault = async (vault: Uint8Array, passphrase?: string): Promise<Bytes> => {
   if (kindOf(vault) === KIND.keyFile) return keyFileOf(vault);
   const headerEnd = HEADER_BYTES + COST_BYTES + SALT_BYTES + NONCE_BYTES;
-  if (vault.length !== headerEnd + KEY_BYTES + 16) throw new SottoError('vault.damaged');
+  if (vault.length !== headerEnd + KEY_BYTES + TAG_BYTES) throw new SottoError('vault.damaged');
   const cost = decodeCost(vault.subarray(HEADER_BYTES));
   if (passphrase === undefined) throw new SottoError('passphrase.needed');
   const salt = vault.subarray(HEADER_BYTES + COST_BYTES, headerEnd - NONCE_BYTES);

@@ -6,12 +6,11 @@ import type { AccountPaths } from '../client/paths.ts';
 import { isKeyFile, makeVault, openVault } from '../crypto/vault.ts';
 import type { Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { KEY_BYTES } from '../protocol/sizes.ts';
 import { syncPath, writeDurably } from '../sqlite/durable.ts';
 import { type Database, openDatabase, rekeyDatabase } from '../sqlite/open.ts';
 import { checkDatabase } from '../store/check.ts';
 import { migrate } from '../store/migrations.ts';
-
-const KEY_BYTES = 32;
 
 /** `absent` before init or restore; `passphrase` needs one to open; `keyFile` opens by itself. */
 export type VaultState = 'absent' | 'passphrase' | 'keyFile';

@@ -1,6 +1,7 @@
 // What goes over a call link, one binary message each: a ticket first, then frames, which are sealed, and reports, which are not.
 import { ProtocolError } from './errors.ts';
 import { CALL_FRAME_BYTES_MAX } from './limits.ts';
+import { TAG_BYTES } from './sizes.ts';
 
 /** What a frame carries: sound, a screen, or keys typed into one. */
 export const FRAME_TYPE = { voice: 1, screen: 2, keys: 4 } as const;
@@ -10,7 +11,6 @@ export type FrameType = (typeof FRAME_TYPE)[keyof typeof FRAME_TYPE];
 export const TICKET_BYTES = 32;
 export const STREAM_ID_BYTES = 8;
 export const FRAME_HEAD_BYTES = 1 + STREAM_ID_BYTES + 4;
-const TAG_BYTES = 16;
 const REPORT_TYPE = 3;
 const REPORT_BYTES = 1 + 4 + 2;
 const U16_MAX = 0xffff;

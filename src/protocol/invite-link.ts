@@ -1,5 +1,6 @@
 // An invite to a server as a link: where it is, which key is its own, and the token that lets somebody in.
 import { SottoError } from './errors.ts';
+import { KEY_BYTES } from './sizes.ts';
 
 export type InviteLink = {
   /** `wss://host:port`, or `ws://` for an onion service or this machine. */
@@ -35,7 +36,7 @@ export const parseInviteLink = (link: string): InviteLink => {
     ORIGIN.test(origin) &&
     URL.canParse(origin) &&
     /^[\w-]{43}$/.test(key) &&
-    serverKey.length === 32 &&
+    serverKey.length === KEY_BYTES &&
     /^[\w-]{0,64}$/.test(token);
   if (!fits)
     throw new SottoError('link.invalid', {

@@ -18,6 +18,7 @@ import {
 import { ID_BYTES, idBytes, idOf, type MessageId } from './ids.ts';
 import { ACK_IDS_MAX, FILE_BYTES_MAX, FRAME_BYTES_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX } from './limits.ts';
 import { padded, unpadded } from './padding.ts';
+import { SIGNATURE_BYTES } from './sizes.ts';
 import { parseJsonBytes } from './strict-json.ts';
 
 const bundle = base64(8 * 1024).min(4);
@@ -87,7 +88,7 @@ const SealedBody = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('file.done'), id, target: id }),
   z.object({ kind: z.literal('hello'), id }),
   /** Who I am on the server of this key: its member key, and that key's signature for these two addresses. */
-  z.object({ kind: z.literal('member.link'), id, server: key32, member: key32, signature: base64Of(64) }),
+  z.object({ kind: z.literal('member.link'), id, server: key32, member: key32, signature: base64Of(SIGNATURE_BYTES) }),
   z.object({ kind: z.literal('member.unlink'), id, server: key32 }),
   z.object({ kind: z.literal('unsupported'), id, target: id }),
 ]);

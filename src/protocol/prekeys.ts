@@ -1,14 +1,13 @@
 // Prekeys as a server keeps and hands them out: entries of fixed sizes, and the bundle of some of them. Nothing is verified here.
 import { bufferOf, concat } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
-
-const KEY = { ec: 33, kyber: 1569, signature: 64 } as const;
+import { KYBER_KEY_BYTES, SIGNAL_KEY_BYTES, SIGNATURE_BYTES } from './sizes.ts';
 
 /** u32 id ‖ key (33, or 1,569 of Kyber) ‖ the Signal identity's signature over the key, but for one-time EC keys. */
 export const PREKEY_ENTRY_BYTES = {
-  ec: 4 + KEY.ec,
-  signed: 4 + KEY.ec + KEY.signature,
-  kyber: 4 + KEY.kyber + KEY.signature,
+  ec: 4 + SIGNAL_KEY_BYTES,
+  signed: 4 + SIGNAL_KEY_BYTES + SIGNATURE_BYTES,
+  kyber: 4 + KYBER_KEY_BYTES + SIGNATURE_BYTES,
 } as const;
 
 const VERSION = 1;

@@ -29,6 +29,7 @@ import {
   SLOW_MS_MAX,
   TOPIC_CHARS_MAX,
 } from './limits.ts';
+import { KEY_BYTES, SALT_BYTES, TAG_BYTES } from './sizes.ts';
 import { parseJsonBytes } from './strict-json.ts';
 
 /** The kinds a server sees. Contents are opaque to it; controls are in clear. */
@@ -84,13 +85,13 @@ export type UnknownContent = { readonly kind: 'unknown' };
  * the sealed key, and, where newcomers may read what was before, the key of the epoch before sealed under this one.
  */
 const KeyWrap = z.object({
-  salt: base64Of(16),
+  salt: base64Of(SALT_BYTES),
   memoryKib: z.number().int().min(CHANNEL_ARGON2_MEMORY_KIB_MIN).max(ARGON2_MEMORY_KIB_MAX),
   passes: z.number().int().min(CHANNEL_ARGON2_PASSES_MIN).max(ARGON2_PASSES_MAX),
   lanes: z.number().int().min(1).max(ARGON2_LANES_MAX),
   commitment: key32,
-  wrapped: base64Of(48),
-  previous: base64Of(48).optional(),
+  wrapped: base64Of(KEY_BYTES + TAG_BYTES),
+  previous: base64Of(KEY_BYTES + TAG_BYTES).optional(),
 });
 export type KeyWrap = z.infer<typeof KeyWrap>;
 

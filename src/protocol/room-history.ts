@@ -3,9 +3,9 @@ import { concat } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { type EventId, ID_BYTES, idBytes, idOf } from './ids.ts';
 import { HISTORY_PART_BYTES_MAX } from './limits.ts';
+import { HASH_BYTES } from './sizes.ts';
 
 const KIND = { content: 1, absent: 2, control: 3 } as const;
-const HASH_BYTES = 32;
 const LENGTH_BYTES = 2;
 const HEAD_BYTES = 1 + ID_BYTES + HASH_BYTES;
 

@@ -2,6 +2,7 @@
 import { bufferOf } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { SERVER_MESSAGE_BYTES_MAX } from './limits.ts';
+import { HASH_BYTES } from './sizes.ts';
 
 /** First byte of a binary message. */
 export const BINARY = { event: 1, publish: 2, part: 3 } as const;
@@ -128,7 +129,8 @@ type Decoded<Type extends BinaryMessage['type']> = Extract<BinaryMessage, { type
 const eventOf = (view: Buffer): Decoded<'event'> => {
   if (view.length < EVENT_HEAD_BYTES) throw invalid('short');
   const flags = view.readUInt8(70);
-  if ((flags & ~ERASED) !== 0 || (flags === ERASED && view.length !== EVENT_HEAD_BYTES + 32)) throw invalid('flags');
+  if ((flags & ~ERASED) !== 0 || (flags === ERASED && view.length !== EVENT_HEAD_BYTES + HASH_BYTES))
+    throw invalid('flags');
   return {
     type: 'event',
     request: view.readUInt32BE(1),

@@ -36,6 +36,7 @@ import {
   token,
   wellFormed,
 } from './server-objects.ts';
+import { SIGNATURE_BYTES } from './sizes.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 /** Versions this program speaks, best first. A server that speaks none of a client's tells its own in the error. */
@@ -64,7 +65,7 @@ export const REQUESTS = {
       epoch: count,
       name: z.string(),
       nonce: key,
-      proof: base64(64),
+      proof: base64(SIGNATURE_BYTES),
       at: time,
       registration: z.enum(['open', 'invite', 'closed']),
     }),
@@ -74,7 +75,7 @@ export const REQUESTS = {
     BEFORE,
     z.object({
       certificate: base64(512),
-      proof: base64(64),
+      proof: base64(SIGNATURE_BYTES),
       register: z.object({ name: memberName, invite: token.optional() }).optional(),
       second: z.object({ password, code }).optional(),
     }),

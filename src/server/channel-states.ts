@@ -3,13 +3,12 @@
 import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
 import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
-import { EVENT_HEADER_BYTES, readEventHeader } from '../crypto/room-event.ts';
+import { contentOfEvent, readEventHeader } from '../crypto/room-event.ts';
 import type { ChannelId } from '../protocol/ids.ts';
 import { decodeControl } from '../protocol/room-content.ts';
 import type { Seq, Stored } from './event-log.ts';
 import type { StateStore } from './state-store.ts';
 
-const SIGNATURE_BYTES = 64;
 const PAGE = 500;
 const CACHED_MAX = 10_000;
 
@@ -77,6 +76,6 @@ export class ChannelStates {
 /** A committed control event as the replay takes it: its signature was verified before it was appended. */
 const controlOf = (stored: Stored): ControlEvent => {
   if (stored.body === null) throw new Error('a control event is never erased');
-  const control = decodeControl(stored.body.subarray(EVENT_HEADER_BYTES, stored.body.length - SIGNATURE_BYTES));
+  const control = decodeControl(contentOfEvent(stored.body));
   return { seq: stored.seq, header: readEventHeader(stored.body), control, bodyHash: sha256(stored.body) };
 };

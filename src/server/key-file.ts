@@ -4,11 +4,10 @@ import { type Bytes, seal, unseal } from '../crypto/primitives.ts';
 import type { Random } from '../ports.ts';
 import { concat } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { KEY_BYTES, NONCE_BYTES } from '../protocol/sizes.ts';
 import { writeDurably } from '../sqlite/durable.ts';
 
 const MAGIC = Buffer.from('sotto server key 1\n');
-const KEY_BYTES = 32;
-const NONCE_BYTES = 12;
 
 /** Seals what the database must not show: nonce ‖ ChaCha20-Poly1305, bound to a label that says what it is. */
 export class Sealer {

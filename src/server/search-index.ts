@@ -1,6 +1,6 @@
 // Full text of open channels in a file of its own: made from the log in batches, and made anew whenever it is lost.
 import { rmSync } from 'node:fs';
-import { EVENT_HEADER_BYTES } from '../crypto/room-event.ts';
+import { contentOfEvent } from '../crypto/room-event.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, idBytes } from '../protocol/ids.ts';
@@ -18,7 +18,6 @@ CREATE TABLE IF NOT EXISTS place (doc INTEGER PRIMARY KEY, channel BLOB NOT NULL
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
   body, channel, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2');
 `;
-const SIGNATURE_BYTES = 64;
 const BATCH = { events: 200, bytes: 512 * 1024 };
 const PLACES = 50;
 
@@ -155,7 +154,7 @@ export class SearchIndex implements Disposable {
 const textOf = ({ kind, body }: Stored): string => {
   if (kind !== EVENT.content || body === null) return '';
   try {
-    const content = decodeContent(body.subarray(EVENT_HEADER_BYTES, body.length - SIGNATURE_BYTES));
+    const content = decodeContent(contentOfEvent(body));
     if (content.kind === 'text' || content.kind === 'edit' || content.kind === 'topic') return content.text;
     return content.kind === 'file' ? content.name : '';
   } catch (error) {

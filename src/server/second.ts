@@ -15,6 +15,7 @@ import {
   TOTP_STEP_MS,
 } from '../protocol/limits.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
+import { HASH_BYTES, SALT_BYTES } from '../protocol/sizes.ts';
 import { type Asker, mayChangeAccount } from './access.ts';
 import { auditRow } from './audit.ts';
 import type { ServerContext } from './context.ts';
@@ -23,8 +24,6 @@ import type { SecondFactorRow } from './rows.ts';
 
 type Second = { readonly password: string; readonly code: string };
 
-const SALT_BYTES = 16;
-const HASH_BYTES = 32;
 const TOTP_DIGITS = 6;
 const SECRET_BYTES_MIN = 16;
 const RECOVERY_BYTES = 10;

@@ -2,7 +2,8 @@
 import { closeSync, existsSync, fsync, mkdirSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { HASH_BYTES, SEALED_CHUNK_BYTES } from '../crypto/file-chunks.ts';
+import { SEALED_CHUNK_BYTES } from '../crypto/file-chunks.ts';
+import { HASH_BYTES } from '../protocol/sizes.ts';
 
 /** Everything written to the open file so far survives a crash once this has resolved; who writes more does not wait for it. */
 export const syncFile = promisify(fsync);

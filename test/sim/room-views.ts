@@ -1,5 +1,5 @@
 // What must be true of a server and its people once everything is calm: the log, the outboxes, and what each may read of it.
-import { EVENT_HEADER_BYTES } from '../../src/crypto/room-event.ts';
+import { contentOfEvent } from '../../src/crypto/room-event.ts';
 import { type ChannelId, idOf, type MemberId } from '../../src/protocol/ids.ts';
 import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
@@ -9,7 +9,6 @@ import type { Person, World } from '../../src/testing/people.ts';
 import type { Host } from './room-host.ts';
 
 const ALL = { events: 1_000_000, bytes: 1e9 };
-const SIGNATURE_BYTES = 64;
 /** What a person is told of what is not there and need not be. */
 const FINE_GAPS = /^you were not in the channel$/;
 const RESTORED_GAPS = /^the server (has another history than before$|left out something of )/;
@@ -80,9 +79,7 @@ type Stay = { readonly from: number; to: number };
 type Control = { readonly op: string; readonly member?: MemberId; readonly role?: string };
 
 const controlOf = ({ kind, body }: Stored): Control | undefined =>
-  kind !== EVENT.control || body === null
-    ? undefined
-    : JSON.parse(Buffer.from(body.subarray(EVENT_HEADER_BYTES, body.length - SIGNATURE_BYTES)).toString());
+  kind !== EVENT.control || body === null ? undefined : JSON.parse(Buffer.from(contentOfEvent(body)).toString());
 
 /** From when to when a member was in a channel, as its controls say. */
 const staysOf = (log: readonly Stored[], member: MemberId): Stay[] => {
