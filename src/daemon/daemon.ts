@@ -349,7 +349,8 @@ export class Daemon {
       makeLogRoom(paths.database);
       const place = placeOf(paths);
       const isHome = isAtPlace(db, place);
-      if (!isHome) putInstallId(db, systemRandom.bytes(ID_BYTES));
+      // Anew each time: an id that comes back is a copy, also one of a whole machine, which is as much at home as this one.
+      putInstallId(db, systemRandom.bytes(ID_BYTES));
       const network = new TorNetwork({
         config: this.#config.tor,
         paths: { dataDir: paths.torDir, socketDir: paths.socketDir },

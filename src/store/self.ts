@@ -49,7 +49,7 @@ export const putPlace = (db: Database, place: Uint8Array): void => {
   db.run('UPDATE account SET place = ?', place);
 };
 
-/** Makes this copy of the store one that contacts can tell from others. */
+/** Makes this run of the store one that contacts can tell from others. */
 export const putInstallId = (db: Database, installId: Uint8Array): void => {
   db.run('UPDATE account SET install_id = ?', installId);
 };

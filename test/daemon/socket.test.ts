@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VERSION } from '../../src/protocol/version.ts';
 import { takeLock } from '../../src/sqlite/lock.ts';
 import { pruneEvents } from '../../src/store/events.ts';
+import { getSelf } from '../../src/store/self.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 import { databaseOf, furnish, pathsOf } from './furnished.ts';
 
@@ -229,7 +230,12 @@ describe('events', () => {
     again.close();
   });
 
-  test('when the last connection ends, the account is free', async () => {
+  test('when the last connection ends, the account is free; LINK-5: the next start has another install id', async () => {
+    const installId = () => {
+      using db = databaseOf(alice);
+      return getSelf(db)?.installId;
+    };
+    const before = installId();
     const wire = new Wire();
     const isFree = wire.closed.then(() => {
       takeLock(pathsOf(alice).lock)[Symbol.dispose]();
@@ -238,6 +244,7 @@ describe('events', () => {
     wire.send(request(1, 'daemon.stop'));
     expect(await isFree).toBe(true);
     await alice.ok('daemon', 'start');
+    expect(installId()).not.toEqual(before);
   });
 
   test('a cursor that was pruned, or is of another store, gives one gap, then what there is', async () => {
