@@ -75,10 +75,10 @@ export class Notifier implements Disposable {
     const total = entries.reduce((sum, [, { count }]) => sum + count, 0);
     const names = entries.filter(([, { named }]) => named).map(([name]) => safeName(name));
     const body = `${total} new ${total === 1 ? 'message' : 'messages'}${names.length > 0 ? ` from ${names.join(', ')}` : ''}`;
-    const [program, ...args] = commandFor(account.setting('notify.command'), platform, body);
-    if (program === undefined) return;
+    const { command, input } = shower(account.setting('notify.command'), platform, body);
+    const [program, ...args] = command;
     runChild(program, args, {
-      input: `${JSON.stringify({ title: 'sotto', body })}\n`,
+      input,
       ms: SHOW_MS_MAX,
       outputBytes: 1024,
       clock,
@@ -90,9 +90,12 @@ export class Notifier implements Disposable {
   }
 }
 
-const commandFor = (own: string, platform: string, body: string): string[] => {
-  if (own !== '') return ['/bin/sh', '-c', own];
+type Shower = { readonly command: readonly [string, ...string[]]; readonly input: string };
+
+// What stands in arguments can be read by every user of the machine: only notify-send takes the words in no other way.
+const shower = (own: string, platform: string, body: string): Shower => {
+  if (own !== '') return { command: ['/bin/sh', '-c', own], input: `${JSON.stringify({ title: 'sotto', body })}\n` };
   if (platform === 'darwin')
-    return ['osascript', '-e', `display notification ${JSON.stringify(body)} with title "sotto"`];
-  return ['notify-send', '--app-name=sotto', 'sotto', body];
+    return { command: ['osascript'], input: `display notification ${JSON.stringify(body)} with title "sotto"\n` };
+  return { command: ['notify-send', '--app-name=sotto', 'sotto', body], input: '' };
 };

@@ -1,5 +1,5 @@
 // Desktop notifications: when one is shown and what it tells, by a real command that is run under a manual clock.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -161,5 +161,37 @@ describe('notifications', () => {
     await set('notify.quietHours', `${hour(2)}-${hour(12)}`);
     await say('loud');
     expect(await shown(1)).toEqual(['1 new message']);
+  });
+
+  test('are shown by what the system has: a name is on the command line of notify-send only', async () => {
+    notifier[Symbol.dispose]();
+    await set('notify.command', '');
+    await set('notify.level', 'name');
+    const path = process.env.PATH;
+    process.env.PATH = `${dir}:${path}`;
+    for (const program of ['notify-send', 'osascript'])
+      writeFileSync(join(dir, program), `#!/bin/sh\necho "${program} $* $(cat)" >> system\n`, { mode: 0o700 });
+    const { account } = alice;
+    try {
+      for (const platform of ['linux', 'darwin']) {
+        notifier = new Notifier({
+          account,
+          clock: patient(world.clock),
+          log,
+          focused: () => false,
+          platform,
+          cwd: dir,
+        });
+        await say('hello');
+        await pass(12_000);
+        notifier[Symbol.dispose]();
+      }
+    } finally {
+      process.env.PATH = path;
+    }
+    expect(readFileSync(join(dir, 'system'), 'utf8').trimEnd().split('\n')).toEqual([
+      'notify-send --app-name=sotto sotto 1 new message from bob ',
+      'osascript  display notification "1 new message from bob" with title "sotto"',
+    ]);
   });
 });
