@@ -31,21 +31,19 @@ export const makeOffline = (dir: string): void => {
 };
 
 /**
- * A data folder whose account `name` has `contacts` accepted contacts called `c1` …, and `fill` in its database.
- * `passphrase` absent makes a key file.
+ * A data folder whose account `name` has `contacts` accepted contacts called `c1` …, `fill` in its database, and a key file.
  */
 export const makeAccount = async (
   dir: string,
   name: string,
   options: {
     readonly contacts: number;
-    readonly passphrase?: string;
     readonly fill?: (db: Database, conversations: readonly number[]) => void;
   },
 ): Promise<AccountPaths> => {
   const paths = accountPaths(placesOf(dir, process.env), name, process.env);
   await createAccountDir(paths, {
-    passphrase: options.passphrase,
+    passphrase: undefined,
     random: systemRandom,
     fill: (db) => {
       createAccount(db, { root: systemRandom.bytes(16), nickname: name, random: systemRandom, clock: systemClock });
