@@ -31,7 +31,8 @@ export const base64Of = (size: number) =>
 
 export const id = z.string().regex(ID_PATTERN);
 export const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-export const key32 = base64(32).length(44);
+/** Base64 of 32 bytes: a key or a hash. */
+export const key32 = z.string().regex(/^[A-Za-z0-9+/]{43}=$/);
 export const text = z.string().min(1).refine(bytesAtMost(TEXT_BYTES_MAX)).refine(wellFormed);
 export const editNumber = z.number().int().min(1).max(1_000_000);
 export const emoji = z.string().min(1).max(REACTION_CHARS_MAX).refine(wellFormed);

@@ -1,7 +1,8 @@
 // The part of a server's wire that is about calls: who is in them, tickets for call links, and streams that are announced.
 import { z } from 'zod';
+import { base64, id, key32 } from './fields.ts';
 import { CALL_PAGE_MAX, CALL_PEOPLE_MAX, CALL_SEALED_BYTES_MAX, CALL_SEALED_MAX } from './limits.ts';
-import { base64, id, inChannel, key, MEMBER, type Needs, none, request, time } from './server-objects.ts';
+import { inChannel, MEMBER, type Needs, none, request, time } from './server-objects.ts';
 
 const CALL: Needs = { role: 'member', channel: 'call' };
 
@@ -31,7 +32,7 @@ export const CALL_REQUESTS = {
       deafened: z.boolean().default(false),
       through: z.enum(['clear', 'tor']).default('clear'),
     }),
-    z.object({ call, ticket: key }),
+    z.object({ call, ticket: key32 }),
   ),
   'call.set': request('Changes what I have switched.', CALL, inChannel.extend(switches), none),
   'call.leave': request('Leaves a call; its link ends.', CALL, inChannel, none),

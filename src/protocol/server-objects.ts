@@ -1,23 +1,11 @@
 // What requests and answers of a server are made of, with the limits of each.
 import { z } from 'zod';
-import { ID_PATTERN } from './ids.ts';
+import { base64, count, id, key32, wellFormed } from './fields.ts';
 import { MEMBER_NAME_CHARS_MAX } from './limits.ts';
 
-export const id = z.string().regex(ID_PATTERN);
 /** Milliseconds since the epoch, as far as a date goes. */
 export const time = z.number().int().min(0).max(8.64e15);
-export const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-/** Bytes as base64, at most so many. */
-export const base64 = (bytesMax: number) =>
-  z
-    .string()
-    .max(Math.ceil(bytesMax / 3) * 4)
-    .regex(/^[A-Za-z0-9+/]*={0,2}$/);
-/** 32 bytes, no more and no less. */
-export const key = z.string().regex(/^[A-Za-z0-9+/]{43}=$/);
 export const blobHash = z.string().regex(/^[0-9a-f]{64}$/);
-/** Whether a text has no half of a surrogate pair. */
-export const wellFormed = (text: string) => text.isWellFormed();
 export const memberName = z.string().min(1).max(MEMBER_NAME_CHARS_MAX).refine(wellFormed);
 export const token = z.string().min(16).max(64);
 export const code = z.string().min(4).max(64);
@@ -51,7 +39,7 @@ export const inChannel = z.object({ channel: id });
 
 export const member = z.object({
   id,
-  key,
+  key: key32,
   name: z.string(),
   role: z.enum(['owner', 'admin', 'member']),
   status: z.string(),

@@ -1,5 +1,6 @@
 // The wire between an account and a server: every request, answer and notice, declared once; both ends import it.
 import { z } from 'zod';
+import { base64, count, id, key32, wellFormed } from './fields.ts';
 import {
   DEVICES_ASKED_MAX,
   FILE_BYTES_MAX,
@@ -11,19 +12,15 @@ import {
 import { CALL_NOTICES, CALL_REQUESTS } from './server-calls.ts';
 import { invalid } from './server-frames.ts';
 import {
-  base64,
   blobHash,
   bundle,
   channel,
   code,
-  count,
   cursor,
   device,
   head,
-  id,
   inChannel,
   invite,
-  key,
   MEMBER,
   member,
   memberName,
@@ -34,7 +31,6 @@ import {
   request,
   time,
   token,
-  wellFormed,
 } from './server-objects.ts';
 import { SIGNATURE_BYTES } from './sizes.ts';
 import { parseStrictJson } from './strict-json.ts';
@@ -56,15 +52,15 @@ export const REQUESTS = {
   hello: request(
     'First on every connection. The answer is signed by the server key over both nonces and the origin dialled.',
     BEFORE,
-    z.object({ versions: z.array(count).min(1).max(16), nonce: key, origin: z.string().max(512) }),
+    z.object({ versions: z.array(count).min(1).max(16), nonce: key32, origin: z.string().max(512) }),
     z.object({
       version: count,
       features: z.array(z.string().max(64)).max(64),
-      server: key,
+      server: key32,
       node: id,
       epoch: count,
       name: z.string(),
-      nonce: key,
+      nonce: key32,
       proof: base64(SIGNATURE_BYTES),
       at: time,
       registration: z.enum(['open', 'invite', 'closed']),

@@ -130,8 +130,9 @@ const sealed = (content: Buffer) => {
   return { bytes, hashes, root: rootOf(hashes) };
 };
 
+type Lure = Partial<Record<'name' | 'key' | 'root', string>> & { readonly sizeBytes?: number; readonly id?: MessageId };
 /** Mallory offers alice a file of one chunk, or something that says it is one. */
-const lure = async (more: { readonly name?: string; readonly sizeBytes?: number; readonly id?: MessageId } = {}) => {
+const lure = async (more: Lure = {}) => {
   const [id = ''] = await mallory.tell({
     kind: 'file.offer',
     name: 'lure',
@@ -224,6 +225,14 @@ describe('FILE-4: a contact who offers files', () => {
     const [named, long] = [await lure({ name: 'ü'.repeat(127) }), await lure({ name: 'ü'.repeat(128) })];
     expect([named, long].map((id) => mallory.acknowledged(id as MessageId))).toEqual([true, false]);
     expect((await alice.call('file.list', {})).map(({ name }) => name)).toEqual(['ü'.repeat(127)]);
+  });
+
+  test('under a key or a root of another size is not understood', async () => {
+    const sizes = [31, 33].map((size) => toBase64(new Uint8Array(size)));
+    for (const text of sizes)
+      for (const id of [await lure({ key: text }), await lure({ root: text })])
+        expect(mallory.acknowledged(id as MessageId)).toBe(false);
+    expect(await alice.call('file.list', {})).toEqual([]);
   });
 
   test('under the id of a file of somebody else has it ignored', async () => {
