@@ -1,4 +1,6 @@
 // What a person does with messages: send, edit, delete, react, pin, read, resend, take back.
+
+import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idOf } from '../protocol/ids.ts';
 import {
@@ -132,7 +134,7 @@ export const editText = (core: Core, params: Params<'message.edit'>): MessageRow
         { kind: 'edit', target: idOf(row.messageId), number, text: params.text },
         row.id,
       );
-    else replaceBody(core.db, waiting.id, Buffer.from(JSON.stringify({ ...bodyOf(waiting), text: params.text })));
+    else replaceBody(core.db, waiting.id, jsonBytes({ ...bodyOf(waiting), text: params.text }));
     changes.event({ kind: 'message.edited', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);

@@ -1,4 +1,6 @@
 // Puts sealed bodies into a contact's outbox, and takes them out again on an acknowledgement, an expiry or the user's word.
+
+import { jsonBytes } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
@@ -36,7 +38,7 @@ export const enqueue = (
     contactId,
     frameId: idBytes(id),
     kind: body.kind,
-    body: new Uint8Array(Buffer.from(JSON.stringify({ ...body, id }))),
+    body: jsonBytes({ ...body, id }),
     messageRow: messageRow ?? null,
     createdAt: changes.at,
     expiresAt: changes.at + Number(settingOf(core.db, 'outbox.expiresMs')),

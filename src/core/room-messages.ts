@@ -1,5 +1,6 @@
 // What a person does with messages in channels and with members: the same verbs as with contacts.
 import { rankOf } from '../crypto/channel-state.ts';
+import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../protocol/ids.ts';
 import {
@@ -214,7 +215,7 @@ export const editRoomText = (core: Core, row: MessageRow, conversation: Conversa
       // What was never said is no version of it.
       replaceText(core.db, row, text);
       const content = JSON.parse(Buffer.from(waiting.content).toString()) as object;
-      replaceContent(core.db, waiting.id, new Uint8Array(Buffer.from(JSON.stringify({ ...content, text }))));
+      replaceContent(core.db, waiting.id, jsonBytes({ ...content, text }));
     } else {
       const number = row.editNumber + 1;
       editMessage(core.db, row, text, { number, at: changes.at });

@@ -1,5 +1,5 @@
 // Puts contents and directs into the outbox of a server.
-import { toHex } from '../protocol/bytes.ts';
+import { jsonBytes, toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, timedId } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
@@ -38,7 +38,7 @@ const append = (
     ...to,
     eventId: more.eventId ?? newEventId(core),
     kind,
-    content: new Uint8Array(Buffer.from(JSON.stringify(content))),
+    content: jsonBytes(content),
     messageRow: more.messageRow ?? null,
     ttl: more.ttl ?? 0,
     createdAt: changes.at,

@@ -3,7 +3,7 @@ import { memberSecrets } from '../crypto/member.ts';
 import { PreKeySet } from '../crypto/prekeys.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { type Parties, SignalSession, signalIdentity } from '../crypto/session.ts';
-import { fromBase64, isEqual } from '../protocol/bytes.ts';
+import { fromBase64, isEqual, jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idBytes, idOf, timedId, timeOfId } from '../protocol/ids.ts';
 import { EVENT_BODY_BYTES_MAX } from '../protocol/limits.ts';
@@ -103,7 +103,7 @@ export const sealDirect = async (
   readonly keep: () => void;
   readonly to: readonly DeviceRow[];
 }> => {
-  const plaintext = padded(Buffer.from(JSON.stringify(direct)));
+  const plaintext = padded(jsonBytes(direct));
   const now = core.clock.now();
   const envelopes: Envelope[] = [];
   const sessions: { readonly device: DeviceRow; readonly session: SignalSession }[] = [];

@@ -1,5 +1,5 @@
 // A signed event of a channel: its bytes, its signature, how it is opened, and the hashes that chain events together.
-import { bufferOf, concat } from '../protocol/bytes.ts';
+import { bufferOf, concat, jsonBytes } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import {
   type ChannelId,
@@ -69,7 +69,7 @@ export const channelOf = (creation: Uint8Array): { readonly channel: ChannelId; 
  * hash ‖ bytes. Throws ProtocolError `frame.tooLarge` for a content above EVENT_CONTENT_BYTES_MAX.
  */
 export const signEvent = (scope: Scope, header: EventHeader, content: object, deviceSeed: Uint8Array): Bytes => {
-  const json = Buffer.from(JSON.stringify(content));
+  const json = jsonBytes(content);
   if (json.length > EVENT_CONTENT_BYTES_MAX) throw new ProtocolError('frame.tooLarge');
   const bytes = Buffer.concat([encodeHeader(header), json]);
   return concat([bytes, ed25519Sign(deviceSeed, signedBytes(scope, bytes))]);

@@ -1,4 +1,4 @@
-// Bytes as text, as numbers, in one piece, and compared.
+// Bytes as text and out of it, as numbers, in one piece, and compared.
 
 /** Base64 with padding. RFC 4648, section 4. */
 export const toBase64 = (bytes: Uint8Array): string => bufferOf(bytes).toString('base64');
@@ -11,6 +11,10 @@ export const toHex = (bytes: Uint8Array): string => bufferOf(bytes).toString('he
 
 /** The bytes of hex that a schema let pass: it ends before what is no hex. */
 export const fromHex = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text, 'hex'));
+
+/** A value as JSON, in UTF-8. */
+export const jsonBytes = (value: unknown): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(Buffer.from(JSON.stringify(value)));
 
 /** Four bytes, the highest first. */
 export const u32 = (value: number): Uint8Array<ArrayBuffer> => {

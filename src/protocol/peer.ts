@@ -1,6 +1,6 @@
 // The wire between two accounts: every link frame and every sealed body, their schemas and their bytes.
 import { z } from 'zod';
-import { bufferOf, concat, u32 } from './bytes.ts';
+import { bufferOf, concat, jsonBytes, u32 } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import {
   base64,
@@ -127,7 +127,7 @@ export const encodeFrame = (frame: PeerFrame): Uint8Array<ArrayBuffer> => {
     case 'hashes':
       return concat([Uint8Array.of(KIND[frame.kind]), u32(frame.index), frame.bytes]);
     default:
-      return concat([Uint8Array.of(KIND.json), Buffer.from(JSON.stringify(frame))]);
+      return concat([Uint8Array.of(KIND.json), jsonBytes(frame)]);
   }
 };
 
@@ -158,7 +158,7 @@ export const decodeFrame = (bytes: Uint8Array<ArrayBuffer>): PeerFrame => {
 };
 
 /** The body as JSON, padded to a bucket. Throws `frame.tooLarge` above the largest one. */
-export const encodeBody = (body: SealedBody): Uint8Array<ArrayBuffer> => padded(Buffer.from(JSON.stringify(body)));
+export const encodeBody = (body: SealedBody): Uint8Array<ArrayBuffer> => padded(jsonBytes(body));
 
 /** The body in a decrypted plaintext. Throws ProtocolError `frame.invalid`; unknown kinds are a value, not an error. */
 export const decodeBody = (bytes: Uint8Array): SealedBody | UnknownBody => {

@@ -1,4 +1,6 @@
 // Files of channels and inboxes: ciphertext by its hash, uploaded in parts, fetched by who reads the channel or has the inbox.
+
+import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { BlobHash, ChannelId, RowId } from '../protocol/ids.ts';
 import {
@@ -138,7 +140,7 @@ const refer = async (
   expiresAt: number,
 ): Promise<void> => {
   const id = context.eventId();
-  const body = new Uint8Array(Buffer.from(JSON.stringify({ what: 'file', hash })));
+  const body = jsonBytes({ what: 'file', hash });
   for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
     const [head] = await context.log.heads([channel]);
     await mustTake(context, { channel, member });

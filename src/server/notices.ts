@@ -1,4 +1,6 @@
 // What the server itself says in the log: events of server-wide authority, and notices in inboxes; and what the log refuses.
+
+import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type MemberId, SERVER_CHANNEL } from '../protocol/ids.ts';
 import type { InboxNote } from '../protocol/inbox-note.ts';
@@ -15,7 +17,7 @@ export const appendAuthority = async (
   changes: readonly Change[],
 ): Promise<void> => {
   const id = context.eventId();
-  const body = new Uint8Array(Buffer.from(JSON.stringify(said)));
+  const body = jsonBytes(said);
   for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
     const [head] = await context.log.heads([SERVER_CHANNEL]);
     const outcome = await context.append({
@@ -40,7 +42,7 @@ export const notify = async (context: ServerContext, member: MemberId, said: Inb
     id: context.eventId(),
     member,
     kind: EVENT.notice,
-    body: new Uint8Array(Buffer.from(JSON.stringify(said))),
+    body: jsonBytes(said),
     checkedAt: Number.MAX_SAFE_INTEGER,
     changes: [],
   });

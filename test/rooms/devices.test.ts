@@ -1,6 +1,7 @@
 // Devices of one member: what one of them says, reads and decides the others see; one that is revoked gets nothing more.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
+import { jsonBytes } from '../../src/protocol/bytes.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
 import type { Direct } from '../../src/protocol/room-direct.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
@@ -144,7 +145,7 @@ test('MEMBER-7: nobody but my own devices speaks for me; what makes no sense doe
         memberRow: alices?.id ?? 0,
         eventId: idBytes(timedId(Date.now(), systemRandom.bytes(10))),
         kind: EVENT.direct,
-        content: new Uint8Array(Buffer.from(JSON.stringify(own))),
+        content: jsonBytes(own),
         messageRow: null,
         ttl: 0,
         createdAt: Date.now(),

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
+import { jsonBytes } from '../../src/protocol/bytes.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
 import type { Said } from '../../src/protocol/room-direct.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
@@ -133,7 +134,7 @@ test('MEMBER-8: a file under the id of somebody else’s is not taken: what is k
       "SELECT id, server_id AS server FROM members WHERE name = 'bob'",
     );
     const to = { serverId: bobs?.server ?? 0, channelRow: null, memberRow: bobs?.id ?? 0, kind: EVENT.direct };
-    const content = new Uint8Array(Buffer.from(JSON.stringify(offer)));
+    const content = jsonBytes(offer);
     const eventId = idBytes(timedId(Date.now(), systemRandom.bytes(10)));
     const times = { createdAt: Date.now(), expiresAt: Date.now() + 1e9 };
     putRoomOutbox(db, { ...to, ...times, eventId, content, messageRow: null, ttl: 0 });
