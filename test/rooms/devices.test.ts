@@ -116,12 +116,13 @@ test('a stranger whom one lets in is let in by both', async () => {
   await carol.call('server.join', { link: await alice.invite(), label: 'home' });
   const asked = await carol.say('alice@home', 'do you know me?');
   for (const guest of [alice, phone]) await guest.reads('carol@home', 'do you know me?');
+  expect(await state(carol, asked.id)).toBe('sent');
   await phone.call('member.accept', { member: 'carol@home' });
   await alice.sees(
     'the decision',
     async () => (await alice.call('member.show', { member: 'carol@home' })).request === 'accepted',
   );
-  expect(await state(carol, asked.id)).toBe('sent');
+  await carol.sees('that it has come', async () => (await state(carol, asked.id)) === 'delivered');
 });
 
 test('MEMBER-7: nobody but my own devices speaks for me; what makes no sense does not stop me', async () => {
