@@ -32,6 +32,8 @@ type AuthorityChange =
   /** The channel of the event itself, which it makes: the event is its first. Refused `taken` or `full`. */
   | { readonly kind: 'channel'; readonly row: NewChannelRow }
   | { readonly kind: 'channelSet'; readonly set: ChannelSet }
+  /** The event is a control: it is a link of the chain of controls and kept with them, whatever else it changes. */
+  | { readonly kind: 'control' }
   /** What a member is in the event's channel; `joinedSeq` is set by the log when `state` becomes `joined`. */
   | { readonly kind: 'membership'; readonly row: Omit<MembershipRow, 'channel' | 'joinedSeq'> };
 
@@ -51,9 +53,7 @@ type OtherChange =
 export type Change = AuthorityChange | OtherChange;
 
 type MemberSet = Partial<Pick<MemberRow, 'name' | 'skeleton' | 'role' | 'status' | 'banned' | 'erasedAt'>>;
-type ChannelSet = Partial<
-  Pick<ChannelRow, 'name' | 'skeleton' | 'isPrivate' | 'slowMs' | 'retentionMs' | 'archivedAt'>
->;
+type ChannelSet = Partial<Pick<ChannelRow, 'slowMs' | 'retentionMs' | 'archivedAt'>>;
 
 /**
  * A statement that must change a row, or the event is refused with `needs`. With `asks` it is a query, which must give a row,
@@ -103,7 +103,9 @@ export const changeStatements = (
     case 'channel':
       return makeChannel(change.row);
     case 'channelSet':
-      return setChannel(draft.channel, change.set);
+      return [{ ...CHANNEL.update(change.set, 'id = ?', channel), needs: 'gone' }];
+    case 'control':
+      return [];
     case 'membership':
       return [putMembership(draft.channel, change.row, seq)];
     case 'expire':
@@ -142,13 +144,6 @@ const makeChannel = (row: NewChannelRow): ChangeStatement[] => [
   },
   { ...NEW_CHANNEL.insert(row, 'ON CONFLICT DO NOTHING'), needs: 'taken' },
 ];
-
-const setChannel = (channel: ChannelId, set: ChannelSet): ChangeStatement[] => {
-  const bytes = idBytes(channel);
-  if (set.skeleton === undefined) return [{ ...CHANNEL.update(set, 'id = ?', bytes), needs: 'gone' }];
-  const free = 'id = ? AND NOT EXISTS (SELECT 1 FROM channel o WHERE o.skeleton = ? AND o.id <> ?)';
-  return [{ ...CHANNEL.update(set, free, bytes, set.skeleton, bytes), needs: 'taken' }];
-};
 
 const putDevice = (row: DeviceRow): ChangeStatement[] => [
   {

@@ -15,7 +15,7 @@ import {
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
 import { EVENT, type Publish } from '../protocol/server-frames.ts';
 import { type Asker, mustHaveRoom, mustWrite, placeIn, whyNotWrite } from './access.ts';
-import { type Change, changesAuthority } from './changes.ts';
+import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
 import type { Draft, Outcome } from './event-log.ts';
 import { refusedBy } from './notices.ts';
@@ -217,14 +217,13 @@ const changesOf = async (
   const { control } = event;
   const { state } = replay(before, [event]);
   if (state === undefined) throw new Error('the event was judged');
-  const changes: Change[] = before === undefined ? [creation(context, wanted, control, member.id, state)] : [];
+  const changes: Change[] = [{ kind: 'control' }];
+  if (before === undefined) changes.push(creation(context, wanted, control, member.id, state));
   if (control.op === 'erase') changes.push(...(await erasure(context, wanted, control, member.id, before)));
   changes.push(...memberships(before, state));
   if (control.op === 'mode')
     changes.push({ kind: 'channelSet', set: { slowMs: state.mode.slowMs, retentionMs: state.mode.retentionMs } });
   if (control.op === 'archive') changes.push({ kind: 'channelSet', set: { archivedAt: context.clock.now() } });
-  // What changes no row still is a link of the chain of controls: it is kept, and readers of older states look again.
-  if (!changesAuthority(changes)) changes.push({ kind: 'channelSet', set: { isPrivate: state.private } });
   return changes;
 };
 
