@@ -41,6 +41,7 @@ import { putRoomFile } from './room-files.ts';
 import { takeKey } from './room-keys.ts';
 import { retryPending } from './room-pending.ts';
 import { markReadUpTo } from './room-read.ts';
+import type { Took } from './room-receive.ts';
 import { deviceSession, ownPreKeys } from './room-sessions.ts';
 import { takePart } from './room-shared.ts';
 
@@ -48,28 +49,28 @@ import { takePart } from './room-shared.ts';
 const PREKEY_MESSAGE = 3;
 
 /**
- * Handles events of the inbox in order; each is opened, applied and passed over in one transaction. Gives the id of a member
- * who is to be asked for before it goes on: another device of mine has told about them and nobody here knows them, or a
- * device of theirs that nobody here knows has written. `learned` are those who were asked for. Runs in the queue.
+ * Handles events of the inbox in order; each is opened, applied and passed over in one transaction. It stops where a member is
+ * to be asked for: another device of mine has told about them and nobody here knows them, or a device of theirs that nobody here
+ * knows has written. `learned` are those who were asked for. Runs in the queue.
  */
 export const receiveInbox = async (
   core: Core,
   connection: RoomConnection,
   events: readonly LogEvent[],
   learned: ReadonlySet<string>,
-): Promise<string | undefined> => {
+): Promise<Took> => {
   for (const event of events) {
     const server = connection.row;
     if (event.epoch === server.epoch && event.seq <= server.inboxSeq) continue;
     if (event.epoch === server.epoch && event.seq > server.inboxSeq + 1) {
       // It comes again, in its turn.
-      if (connection.isReadingInbox) continue;
+      if (connection.visit.isReadingInbox) continue;
       commit(core, (changes) => mayMiss(changes, server));
     }
     const stranger = await receiveOne(core, connection, event, learned);
-    if (stranger !== undefined) return stranger;
+    if (stranger !== undefined) return { stranger };
   }
-  return undefined;
+  return {};
 };
 
 /** Tells that something to me may be lost. */

@@ -65,7 +65,7 @@ const give = async (
   member: MemberRow,
 ): Promise<string | undefined> => {
   const now = core.clock.monotonic();
-  const shut = connection.shut.get(member.id);
+  const shut = connection.visit.shut.get(member.id);
   if (shut !== undefined && now < shut.until) return shut.why;
   try {
     await beginSessions(core, connection, member.id);
@@ -75,14 +75,15 @@ const give = async (
     const { code, details } = expectedError(error) ?? {};
     const why = code === undefined ? undefined : LEFT_OUT[code];
     // Each try steps their sessions on: what takes nothing now is left alone for a while.
-    if (why !== undefined && why !== NO_KEYS) connection.shut.set(member.id, { why, until: now + INBOX_RETRY_MS });
+    if (why !== undefined && why !== NO_KEYS)
+      connection.visit.shut.set(member.id, { why, until: now + INBOX_RETRY_MS });
     if (why !== undefined) return why;
     // Their keys may be asked for again in hours only.
     if (code === 'rate.limited' && Number(details?.retryAfterMs) > KEYLESS_MS_MAX) return NO_KEYS;
     if (code !== 'member.unreachable') throw error;
     // A device that came just now brings its keys in a moment.
-    const since = connection.keyless.get(member.id) ?? now;
-    connection.keyless.set(member.id, since);
+    const since = connection.visit.keyless.get(member.id) ?? now;
+    connection.visit.keyless.set(member.id, since);
     if (core.clock.monotonic() - since < KEYLESS_MS_MAX) throw error;
     return NO_KEYS;
   }
@@ -155,14 +156,14 @@ const presentDevices = (core: Core, server: ServerRow, channel: ChannelRow): Map
 // Nobody is left out because we have not met them, nor a device because it came while we were away.
 const learnPresent = async (core: Core, connection: RoomConnection, channel: ChannelRow): Promise<void> => {
   const me = idOf<MemberId>(connection.row.memberId);
-  const isFirst = !connection.met.has(idOf(channel.channelId));
+  const isFirst = !connection.visit.met.has(idOf(channel.channelId));
   const wanted = [...(stateOfJson(channel.membership)?.members.keys() ?? [])].filter((id) => {
     if (id === me && !isFirst) return false;
     const row = getMemberById(core.db, connection.serverId, idBytes(id));
     return isFirst || row === undefined || !hasDevice(core.db, row.id);
   });
   if (wanted.length > 0) await learnMembers(core, connection, wanted);
-  connection.met.add(idOf(channel.channelId));
+  connection.visit.met.add(idOf(channel.channelId));
 };
 
 /** Makes our key anew when it is due; gives the members with a device that does not have it. */

@@ -30,7 +30,7 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     case 'presence': {
       const member = memberOf(notice.member);
       // Whom we have not met may be asked about later.
-      const { presence } = connection;
+      const { presence } = connection.visit;
       if (presence.has(notice.member) || presence.size < CHANNEL_MEMBERS_MAX) presence.set(notice.member, notice.state);
       if (member === undefined) return;
       return core.volatile({ kind: 'presence.changed', memberRow: member.id, state: notice.state });

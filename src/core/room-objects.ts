@@ -57,7 +57,7 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
 export const memberObject = (core: Core, row: MemberRow): MemberObject => {
   const server = serverOf(core, row.serverId);
   const contact = row.contactId === null ? undefined : getContact(core.db, row.contactId);
-  const presence = core.rooms.get(row.serverId)?.presence.get(idOf(row.memberId));
+  const presence = core.rooms.get(row.serverId)?.visit.presence.get(idOf(row.memberId));
   return {
     id: idOf(row.memberId),
     name: row.name,
@@ -102,7 +102,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const me = state?.members.get(idOf<MemberId>(server.memberId));
   const nameOf = (id: string) => getMemberById(core.db, server.id, idBytes(id))?.name ?? id.slice(0, 8);
   const waiting = countPending(core.db, row.id);
-  const fault = core.rooms.get(row.serverId)?.faults.get(row.id);
+  const fault = core.rooms.get(row.serverId)?.visit.faults.get(row.id);
   const next = row.lastSeq + 1;
   return {
     id: idOf(row.channelId),
@@ -151,7 +151,7 @@ const earlierText = ({ firstSeq, history, encryption }: ChannelRow): string => {
 
 const missingInChannel = (core: Core, row: ChannelRow): string[] => {
   const waiting = countPending(core.db, row.id);
-  const fault = core.rooms.get(row.serverId)?.faults.get(row.id);
+  const fault = core.rooms.get(row.serverId)?.visit.faults.get(row.id);
   return [
     ...(row.firstSeq > 1 ? [earlierText(row)] : []),
     ...listGaps(core.db, row.id).map(({ fromSeq, toSeq, reason }) => `Places ${fromSeq} to ${toSeq}: ${reason}`),

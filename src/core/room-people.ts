@@ -157,7 +157,7 @@ const keepDevices = (
 };
 
 /** Tells once on a connection what a server shows of somebody that is not theirs. */
-export const tellOnce = (changes: Changes, { told }: RoomConnection, member: MemberRow, detail: string): void => {
+const tellOnce = (changes: Changes, { visit: { told } }: RoomConnection, member: MemberRow, detail: string): void => {
   const what = `${member.id} ${detail}`;
   if (told.has(what) || told.size >= TOLD_MAX) return;
   told.add(what);

@@ -85,9 +85,10 @@ type Opened =
 
 /**
  * How far a batch was taken: to its end, to an event of channel row `missing` whose place is not the next, so that what lies
- * between must be fetched first, or to one whose device is none that is known of `stranger`, a member.
+ * between must be fetched first, or to one for which a member, `stranger`, is to be asked for: nobody here knows them, or the
+ * device that it is of.
  */
-type Took = { readonly missing?: number; readonly stranger?: string };
+export type Took = { readonly missing?: number; readonly stranger?: string };
 
 /**
  * Handles events of one channel in order; what is held already changes nothing. `learned` are members whose devices were just

@@ -53,9 +53,9 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
       (one) => !deviceSession(core, connection.row, one).hasCurrent(core.clock.now()),
     );
   const id = idOf(member.memberId);
-  if (without().length === 0 && connection.met.has(id)) return;
+  if (without().length === 0 && connection.visit.met.has(id)) return;
   await learnMembers(core, connection, [id]);
-  connection.met.add(id);
+  connection.visit.met.add(id);
   const isMe = isEqual(member.memberId, connection.row.memberId);
   if (without().length === 0 && (isMe || otherDevices(core, connection.row, member).length > 0)) return;
   const { bundles } = await connection.request('prekeys.take', { member: id });

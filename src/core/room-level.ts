@@ -1,0 +1,110 @@
+// Brings a server's inbox and channels level once we are logged in: what came while we were away is fetched and taken, in its order.
+import { type ErrorCode, expectedError } from '../protocol/errors.ts';
+import { idOf } from '../protocol/ids.ts';
+import type { Answer } from '../protocol/server.ts';
+import { listChannels } from '../store/channels.ts';
+import { countPending } from '../store/room-events.ts';
+import { patchServer, type ServerRow } from '../store/servers.ts';
+import { type Core, commit } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { resumeChannels, shutOut } from './room-history.ts';
+import { mayMiss } from './room-inbox.ts';
+import { levelMarks } from './room-notices.ts';
+import { retryPending } from './room-pending.ts';
+import { learnMembers } from './room-people.ts';
+
+// So many cursors fit into a message.
+const CHANNELS_AT_ONCE = 500;
+
+// After these it is the server that cannot now, whatever the channel.
+const LATER: ReadonlySet<ErrorCode> = new Set([
+  'server.unavailable',
+  'server.unreachable',
+  'server.timeout',
+  'server.moved',
+  'rate.limited',
+]);
+
+type Head = Answer<'login'>['inbox'];
+
+/** Takes all that was missed, and is told live from there on. Throws `server.*`, `rate.limited`. */
+export const levelAll = async (core: Core, connection: RoomConnection, inbox: Head): Promise<void> => {
+  // Which devices I have besides this one: what I do is told to them, too.
+  await learnMembers(core, connection, [idOf(connection.row.memberId)]);
+  await levelInbox(core, connection, inbox);
+  const ours = listChannels(core.db, connection.serverId).filter(
+    ({ state }) => state === 'joined' || state === 'joining',
+  );
+  for (let at = 0; at < ours.length; at += CHANNELS_AT_ONCE) {
+    const some = ours.slice(at, at + CHANNELS_AT_ONCE);
+    const level = await resumeChannels(core, connection, some);
+    await connection.taken();
+    for (const { id } of some) if (!level.has(id)) await levelChannel(core, connection, id);
+  }
+  // Keys that came just before the program died have opened nothing yet.
+  for (const { id } of ours)
+    if (countPending(core.db, id) > 0) await core.queue.call(() => retryPending(core, connection, id));
+  await connection.meet();
+  await levelMarks(core, connection);
+  await connection.look();
+};
+
+type Cursor = [number, number, string | null];
+
+// Keys for channels come before what they open.
+const levelInbox = async (core: Core, connection: RoomConnection, head: Head): Promise<void> => {
+  const { row } = connection;
+  const inbox = idOf(row.memberId);
+  const cursor: Cursor = row.inboxSeq === 0 ? [head.epoch, 0, null] : cursorOf(row);
+  const { channels } = await connection.request('resume', { cursors: { [inbox]: cursor } });
+  const resumed = channels[inbox];
+  if (resumed !== undefined && !resumed.recovered) await readInboxAgain(core, connection, resumed.head);
+  await connection.taken();
+};
+
+const cursorOf = ({ epoch, inboxSeq, inboxId }: ServerRow): Cursor => [
+  epoch,
+  inboxSeq,
+  inboxId === null ? null : idOf(inboxId),
+];
+
+// The inbox is another one, or has lost what came since: what it has is read, and what we have had does not count again.
+const readInboxAgain = async (core: Core, connection: RoomConnection, head: Head): Promise<void> => {
+  const { visit } = connection;
+  const inbox = idOf(connection.row.memberId);
+  const from = head.prunedTo;
+  visit.isReadingInbox = true;
+  await core.queue.call(() =>
+    commit(core, (changes) => {
+      patchServer(core.db, connection.serverId, { epoch: head.epoch, inboxSeq: from, inboxId: null });
+      mayMiss(changes, connection.row);
+    }),
+  );
+  for (let after = from; after < head.seq; ) {
+    const { events } = await connection.client.events('log.page', { channel: inbox, after });
+    await connection.take(events);
+    after = events.at(-1)?.seq ?? head.seq;
+  }
+  await connection.request('resume', { cursors: { [inbox]: cursorOf(connection.row) } });
+  await connection.taken();
+  visit.isReadingInbox = false;
+};
+
+/**
+ * Brings one channel level, or notes what is wrong with it: others go on, and one that ended while we were away has ended here.
+ * Throws `server.*`, `rate.limited`, and anything once the connection is another.
+ */
+export const levelChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
+  const { visit } = connection;
+  try {
+    await connection.open(channelRow);
+  } catch (error) {
+    const known = expectedError(error);
+    if (known === undefined || !connection.isOn(visit) || LATER.has(known.code)) throw error;
+    if (known.code === 'channel.banned') return shutOut(core, connection, channelRow, 'banned');
+    if (known.code === 'channel.notMember' || known.code === 'channel.unknown')
+      return shutOut(core, connection, channelRow, 'removed');
+    visit.faults.set(channelRow, known);
+    core.log.warn('channel.fault', { code: known.code });
+  }
+};

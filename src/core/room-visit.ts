@@ -1,0 +1,34 @@
+// What is learned on one connection to a server and holds no longer than that: it begins empty when the server has proven its key.
+import type { SottoError } from '../protocol/errors.ts';
+
+/** Maps are by member id or channel id in hex, or by row. */
+export type Visit = {
+  /** What members are, as the server tells while we are connected. */
+  readonly presence: Map<string, 'online' | 'away' | 'offline'>;
+  /** Channels and members whose devices were asked for: one that was added before is known since. */
+  readonly met: Set<string>;
+  /** How often members were asked for because of a device that was not known. */
+  readonly asked: Map<string, number>;
+  /** What was told of members. */
+  readonly told: Set<string>;
+  /** Members without keys, and since when, by the monotonic clock. */
+  readonly keyless: Map<number, number>;
+  /** Members for whom the server takes nothing, why, and until when it is not asked again, by the monotonic clock. */
+  readonly shut: Map<number, { readonly why: string; readonly until: number }>;
+  /** Channels that could not be brought level, and why: the others go on. */
+  readonly faults: Map<number, SottoError>;
+  /** The inbox is read from its beginning: what comes live meanwhile has its turn behind that. */
+  isReadingInbox: boolean;
+};
+
+/** Nothing is learned yet. */
+export const newVisit = (): Visit => ({
+  presence: new Map(),
+  met: new Set(),
+  asked: new Map(),
+  told: new Set(),
+  keyless: new Map(),
+  shut: new Map(),
+  faults: new Map(),
+  isReadingInbox: false,
+});
