@@ -70,7 +70,7 @@ const send: Command = {
   flags: {
     wait: { doc: 'until it is queued, sent, delivered or read', value: 'STATE' },
     reply: { doc: 'the message this answers', value: 'ID' },
-    thread: { doc: 'the message whose thread this belongs to', value: 'ID' },
+    thread: { doc: 'the message whose thread this belongs to, in a channel or with a member', value: 'ID' },
     expires: { doc: 'ends on both sides after 30s, 1h, 7d …, or read+30s', value: 'DURATION' },
   },
   methods: ['message.send'],

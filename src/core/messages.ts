@@ -70,6 +70,10 @@ export const sendText = async (
   params: Params<'message.send'>,
 ): Promise<number> => {
   checkText(params.text);
+  if (params.thread !== undefined)
+    throw new SottoError('params.invalid', {
+      message: 'Threads are in channels and with members; with a contact, answer a message: --reply',
+    });
   const contact = contactOf(core.db, conversation);
   checkMaySend(contact);
   const replyTo = params.replyTo === undefined ? undefined : messageIn(core.db, conversation, params.replyTo);

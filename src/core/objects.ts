@@ -85,7 +85,7 @@ export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen())
     ...(row.mention === 1 ? { mention: true } : {}),
     ...(row.sharedBy === null ? {} : { sharedBy: memberName(core.db, row.sharedBy) }),
     ...(row.thread === null ? {} : { thread: idOf(row.thread) }),
-    ...(conversation.kind === 'channel' ? answersOf(core, row) : {}),
+    ...(conversation.kind === 'contact' ? {} : answersOf(core, row)),
   };
 };
 

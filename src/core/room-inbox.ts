@@ -329,6 +329,7 @@ const applyNew = (scene: DirectScene, direct: Extract<Direct, { kind: 'text' | '
     receivedAt: isMine ? null : changes.at,
     unread: isMine ? 0 : 1,
     replyTo: direct.kind === 'file' || direct.replyTo === undefined ? null : idBytes(direct.replyTo),
+    thread: direct.kind === 'file' || direct.thread === undefined ? null : idBytes(direct.thread),
     expiresMs: direct.expiresMs ?? null,
     expiresFrom: 'delivery',
     expiresAt,

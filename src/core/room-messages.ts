@@ -166,12 +166,12 @@ const enqueueText = (core: Core, changes: Changes, { to, server }: Target, rowId
     kind: 'text' as const,
     text,
     ...(row.replyTo === null ? {} : { replyTo: idOf<EventId>(row.replyTo) }),
+    ...(row.thread === null ? {} : { thread: idOf<EventId>(row.thread) }),
     ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs }),
   };
-  const thread = row.thread === null ? {} : { thread: idOf<EventId>(row.thread) };
   const content =
     'channelRow' in to
-      ? { ...rest, ...thread, ...mentionsIn(core, server, text) }
+      ? { ...rest, ...mentionsIn(core, server, text) }
       : { ...rest, id: idOf<MessageId>(row.messageId), sentAt };
   enqueueRoom(core, changes, to, content, {
     eventId: row.messageId,

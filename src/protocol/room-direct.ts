@@ -15,6 +15,8 @@ const SAID = [
     text,
     sentAt: count,
     replyTo: id.optional(),
+    /** The root of its thread. */
+    thread: id.optional(),
     expiresMs: expiresMs.optional(),
   }),
   /** A file: its ciphertext is brought into the inbox it is for. */

@@ -77,7 +77,7 @@ export const ACCOUNT_METHODS = {
     z.object({ contact: z.string(), rttMs: z.number() }),
   ),
   'message.send': method(
-    'Puts a text into the outbox, and waits for a state when asked. Where it was not reached, `code` is the error that says why.',
+    'Puts a text into the outbox, and waits for a state when asked. Where it was not reached, `code` is the error that says why. `thread` is for channels and members.',
     inConversation.extend({
       text: z.string(),
       replyTo: reference.optional(),

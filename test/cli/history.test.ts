@@ -265,6 +265,14 @@ describe('a text', () => {
     expect((await alice.ok<Message>('send', 'bob', '-', { input: body })).items[0]?.body).toBe(body);
   });
 
+  test('is in a thread in rooms only', async () => {
+    const { id } = await alice.one<Message>('send', 'bob', 'a root');
+    expect(await alice.run('send', 'bob', 'x', '--thread', id)).toMatchObject({
+      code: 2,
+      error: { code: 'params.invalid' },
+    });
+  });
+
   test('lives between a second and a year', async () => {
     for (const wrong of ['10ms', '366d', '1y', 'read+5ms'])
       expect([wrong, (await alice.run('send', 'bob', 'x', '--expires', wrong)).code]).toEqual([wrong, 2]);

@@ -4,6 +4,7 @@ import { systemRandom } from '../../src/machine.ts';
 import { jsonBytes } from '../../src/protocol/bytes.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
 import type { Direct } from '../../src/protocol/room-direct.ts';
+import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { putRoomOutbox } from '../../src/store/room-outbox.ts';
 import { type Guest, House } from './house.ts';
@@ -74,6 +75,27 @@ test('it sees what the other says to a member, in order, with its state and all 
   const { missing } = await phone.call('message.list', { conversation: 'bob@home' });
   expect(missing?.[0]).toMatch(/^What was said before .* may be on others of yours only$/);
   expect((await bob.call('message.list', { conversation: 'alice@home' })).missing).toBeUndefined();
+});
+
+test('a thread with a member is one on both sides and on every device', async () => {
+  const root = await alice.say('bob@home', 'a root');
+  await bob.reads('alice@home', 'a root');
+  await bob.user.ok('send', 'alice@home', '--thread', root.id, 'an answer');
+  await alice.reads('bob@home', 'an answer');
+  await alice.user.ok('send', 'bob@home', '--thread', root.id, 'another');
+  for (const [guest, conversation] of [
+    [alice, 'bob@home'],
+    [bob, 'alice@home'],
+    [phone, 'bob@home'],
+  ] as const) {
+    await guest.reads(conversation, 'another');
+    const seen = await guest.user.items<Message>('read', conversation, '--thread', root.id);
+    expect(seen.map(({ body, answers, thread }) => [body, answers, thread])).toEqual([
+      ['a root', 2, undefined],
+      ['an answer', undefined, root.id],
+      ['another', undefined, root.id],
+    ]);
+  }
 });
 
 test('what one has read the other has read; drafts stay where they are', async () => {
