@@ -43,6 +43,8 @@ export type CommandContext = {
   readonly version: string;
   /** A connection to the account's daemon, started and unlocked as needed. */
   readonly connect: (options?: ConnectOptions) => Promise<RpcClient>;
+  /** Calls one method of that daemon over a connection of its own. */
+  readonly call: RpcClient['call'];
   /** A passphrase from `--passphrase-fd`, SOTTO_PASSPHRASE_FILE or the terminal. */
   readonly passphrase: (options: PassphraseOptions) => Promise<string | undefined>;
   /** Everything on stdin as text. Throws `text.notUtf8`. */

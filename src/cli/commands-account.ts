@@ -205,8 +205,8 @@ const id: Command = {
   args: [],
   flags: { words: { doc: 'only the 24 words' }, link: { doc: 'only the link' }, qr: { doc: 'the link as a QR code' } },
   methods: ['account.show'],
-  run: async ({ connect, flags, out }) => {
-    const self = await (await connect()).call('account.show', {});
+  run: async ({ call, flags, out }) => {
+    const self = await call('account.show', {});
     if (flags.has('qr') && !out.json) return out.raw(await drawn(self.link));
     out.item(self, () => (flags.has('words') ? self.words : flags.has('link') ? self.link : selfText(self)));
   },
@@ -217,8 +217,7 @@ const nickname: Command = {
   doc: 'change the name that others see first',
   args: [{ name: 'name', doc: 'one line', required: true }],
   methods: ['account.nickname'],
-  run: async ({ connect, args, out }) =>
-    out.item(await (await connect()).call('account.nickname', { nickname: args[0] ?? '' }), selfText),
+  run: async ({ call, args, out }) => out.item(await call('account.nickname', { nickname: args[0] ?? '' }), selfText),
 };
 
 const list: Command = {

@@ -24,7 +24,7 @@ const contactCommand = (
   methods: [method],
   run: async (context) => {
     const name = method === 'contact.accept' ? optional('name', context.flags.text('name')) : {};
-    context.out.item(await (await context.connect()).call(method, { contact: first(context), ...name }), contactText);
+    context.out.item(await context.call(method, { contact: first(context), ...name }), contactText);
   },
 });
 
@@ -81,7 +81,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     run: async (context) =>
       each(
         context,
-        await (await context.connect()).call('contact.list', { all: context.flags.has('all') }),
+        await context.call('contact.list', { all: context.flags.has('all') }),
         contactText,
         'No contacts yet: sotto contact add ADDRESS',
       ),
@@ -91,8 +91,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     doc: 'people who want to be your contact',
     args: [],
     methods: ['contact.requests'],
-    run: async (context) =>
-      each(context, await (await context.connect()).call('contact.requests', {}), contactText, 'No requests.'),
+    run: async (context) => each(context, await context.call('contact.requests', {}), contactText, 'No requests.'),
   },
   contactCommand('accept', 'accept a request', 'contact.accept', requestArg),
   contactCommand('reject', 'close a request; they are told nothing', 'contact.reject', requestArg),
@@ -102,10 +101,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     args: [contactArg],
     methods: ['contact.show'],
     run: async (context) =>
-      context.out.item(
-        await (await context.connect()).call('contact.show', { contact: first(context) }),
-        contactDetailText,
-      ),
+      context.out.item(await context.call('contact.show', { contact: first(context) }), contactDetailText),
   },
   {
     path: 'contact verify',
@@ -139,7 +135,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     methods: ['contact.rename'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('contact.rename', {
+        await context.call('contact.rename', {
           contact: first(context),
           name: context.args[1] ?? '',
         }),
@@ -153,7 +149,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     methods: ['contact.note'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('contact.note', {
+        await context.call('contact.note', {
           contact: first(context),
           note: context.args.slice(1).join(' '),
         }),
@@ -170,7 +166,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     methods: ['contact.remove'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('contact.remove', {
+        await context.call('contact.remove', {
           contact: first(context),
           erase: context.flags.has('erase'),
         }),

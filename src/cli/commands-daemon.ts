@@ -76,7 +76,7 @@ const daemonReload: Command = {
   doc: 'read config.toml again',
   args: [],
   methods: ['daemon.reload'],
-  run: async ({ connect, out }) => out.item(await (await connect()).call('daemon.reload', {}), () => 'read'),
+  run: async ({ call, out }) => out.item(await call('daemon.reload', {}), () => 'read'),
 };
 
 const daemonLogs: Command = {
@@ -141,7 +141,7 @@ const status: Command = {
   path: 'status',
   doc: 'network, queue, unread and links on one screen',
   args: [],
-  run: async ({ connect, out }) => out.item(await (await connect()).call('status.show', {}), statusText),
+  run: async ({ call, out }) => out.item(await call('status.show', {}), statusText),
 };
 
 const doctor: Command = {
@@ -201,8 +201,7 @@ const CONFIG: readonly Command[] = [
     flags: inFlag,
     methods: ['config.list'],
     run: async (context) => {
-      for (const row of await (await context.connect()).call('config.list', scope(context)))
-        context.out.item(row, settingText);
+      for (const row of await context.call('config.list', scope(context))) context.out.item(row, settingText);
     },
   },
   {
@@ -213,7 +212,7 @@ const CONFIG: readonly Command[] = [
     methods: ['config.get'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('config.get', { key: context.args[0] ?? '', ...scope(context) }),
+        await context.call('config.get', { key: context.args[0] ?? '', ...scope(context) }),
         settingText,
       ),
   },
@@ -228,7 +227,7 @@ const CONFIG: readonly Command[] = [
     methods: ['config.set'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('config.set', {
+        await context.call('config.set', {
           key: context.args[0] ?? '',
           value: settingValue(context.args[0] ?? '', context.args[1] ?? ''),
           ...scope(context),
@@ -244,7 +243,7 @@ const CONFIG: readonly Command[] = [
     methods: ['config.unset'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('config.unset', { key: context.args[0] ?? '', ...scope(context) }),
+        await context.call('config.unset', { key: context.args[0] ?? '', ...scope(context) }),
         settingText,
       ),
   },

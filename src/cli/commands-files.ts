@@ -175,8 +175,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     doc: 'one file',
     args: [fileArg],
     methods: ['file.show'],
-    run: async (context) =>
-      context.out.item(await (await context.connect()).call('file.show', { id: context.args[0] ?? '' }), fileText),
+    run: async (context) => context.out.item(await context.call('file.show', { id: context.args[0] ?? '' }), fileText),
   },
   FILE_SAVE,
   {
@@ -184,8 +183,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     doc: 'pause a transfer; file save goes on with it',
     args: [fileArg],
     methods: ['file.pause'],
-    run: async (context) =>
-      context.out.item(await (await context.connect()).call('file.pause', { id: context.args[0] ?? '' }), fileText),
+    run: async (context) => context.out.item(await context.call('file.pause', { id: context.args[0] ?? '' }), fileText),
   },
   {
     path: 'file cancel',
@@ -193,7 +191,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     args: [fileArg],
     methods: ['file.cancel'],
     run: async (context) =>
-      context.out.item(await (await context.connect()).call('file.cancel', { id: context.args[0] ?? '' }), fileText),
+      context.out.item(await context.call('file.cancel', { id: context.args[0] ?? '' }), fileText),
   },
 ];
 

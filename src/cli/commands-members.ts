@@ -22,8 +22,7 @@ const memberCommand = (
   doc,
   args: [memberArg],
   methods: [method],
-  run: async (context) =>
-    context.out.item(await (await context.connect()).call(method, { member: first(context) }), memberText),
+  run: async (context) => context.out.item(await context.call(method, { member: first(context) }), memberText),
 });
 
 const MEMBERS: readonly Command[] = [
@@ -35,7 +34,7 @@ const MEMBERS: readonly Command[] = [
     run: async (context) =>
       each(
         context,
-        await (await context.connect()).call('member.list', { ...optional('server', context.args[0]) }),
+        await context.call('member.list', { ...optional('server', context.args[0]) }),
         memberText,
         'No members.',
       ),
@@ -71,7 +70,7 @@ const LINKS: readonly Command[] = [
     methods: ['member.link'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('member.link', {
+        await context.call('member.link', {
           member: first(context),
           contact: context.args[1] ?? '',
         }),

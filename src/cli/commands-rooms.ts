@@ -97,7 +97,7 @@ const SERVERS: readonly Command[] = [
     run: async (context) =>
       each(
         context,
-        await (await context.connect()).call('server.list', {}),
+        await context.call('server.list', {}),
         serverText,
         'No servers yet: sotto server join LINK, or host one: sotto serve',
       ),
@@ -110,7 +110,7 @@ const SERVERS: readonly Command[] = [
     methods: ['server.leave'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('server.leave', {
+        await context.call('server.leave', {
           server: first(context),
           erase: context.flags.has('erase'),
         }),
@@ -130,7 +130,7 @@ const SERVERS: readonly Command[] = [
     run: async (context) => {
       const { flags } = context;
       context.out.item(
-        await (await context.connect()).call('server.invite', {
+        await context.call('server.invite', {
           ...optional('server', context.args[0]),
           ...optional('uses', flags.number('uses', { min: 1, max: 10_000 })),
           ...optional('expiresMs', flags.duration('expires')),
@@ -148,7 +148,7 @@ const SERVERS: readonly Command[] = [
     run: async (context) =>
       each(
         context,
-        await (await context.connect()).call('server.invites', { ...optional('server', context.args[0]) }),
+        await context.call('server.invites', { ...optional('server', context.args[0]) }),
         inviteText,
         'No invites.',
       ),
@@ -161,7 +161,7 @@ const SERVERS: readonly Command[] = [
     methods: ['server.revoke'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('server.revoke', {
+        await context.call('server.revoke', {
           id: first(context),
           ...optional('server', context.flags.text('server')),
         }),
@@ -193,9 +193,8 @@ const SERVERS: readonly Command[] = [
     args: [serverArg],
     methods: ['server.export'],
     run: async (context) =>
-      context.out.item(
-        await (await context.connect()).call('server.export', { ...optional('server', context.args[0]) }),
-        ({ kept }) => JSON.stringify(kept, null, 2),
+      context.out.item(await context.call('server.export', { ...optional('server', context.args[0]) }), ({ kept }) =>
+        JSON.stringify(kept, null, 2),
       ),
   },
   {
@@ -331,7 +330,7 @@ const CHANNELS: readonly Command[] = [
     run: async (context) =>
       each(
         context,
-        await (await context.connect()).call('channel.list', {
+        await context.call('channel.list', {
           ...optional('server', context.args[0]),
           all: context.flags.has('all'),
         }),
@@ -445,12 +444,7 @@ const CALLS: readonly Command[] = [
     args: [serverArg],
     methods: ['call.list'],
     run: async (context) =>
-      each(
-        context,
-        await (await context.connect()).call('call.list', optional('server', context.args[0])),
-        callText,
-        'No calls.',
-      ),
+      each(context, await context.call('call.list', optional('server', context.args[0])), callText, 'No calls.'),
   },
 ];
 

@@ -51,7 +51,7 @@ const secretOf = async (context: CommandContext, server: { readonly server?: str
     return ((await context.passphrase({ prompt: 'Secret', flag: 'secret-fd' })) ?? '')
       .replaceAll(' ', '')
       .toUpperCase();
-  const made = await (await context.connect()).call('server.secondSecret', server);
+  const made = await context.call('server.secondSecret', server);
   if (!out.json) out.raw(await drawn(made.link));
   out.item(made, secretText);
   return made.secret;
@@ -109,7 +109,7 @@ export const SECOND_COMMANDS: readonly Command[] = [
     methods: ['server.secondCheck'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('server.secondCheck', { ...optional('server', context.args[0]) }),
+        await context.call('server.secondCheck', { ...optional('server', context.args[0]) }),
         secondText,
       ),
   },

@@ -105,8 +105,7 @@ const messageCommand = (
   doc,
   args: [messageArg],
   methods: [method],
-  run: async (context) =>
-    context.out.item(await (await context.connect()).call(method, { id: first(context) }), messageText),
+  run: async (context) => context.out.item(await context.call(method, { id: first(context) }), messageText),
 });
 
 const reactionCommand = (path: 'react' | 'unreact', doc: string): Command => ({
@@ -116,7 +115,7 @@ const reactionCommand = (path: 'react' | 'unreact', doc: string): Command => ({
   methods: [`message.${path}`],
   run: async (context) =>
     context.out.item(
-      await (await context.connect()).call(`message.${path}`, { id: first(context), emoji: context.args[1] ?? '' }),
+      await context.call(`message.${path}`, { id: first(context), emoji: context.args[1] ?? '' }),
       messageText,
     ),
 });
@@ -138,7 +137,7 @@ const MESSAGES: readonly Command[] = [
         messages,
         more,
         missing = [],
-      } = await (await context.connect()).call('message.list', {
+      } = await context.call('message.list', {
         conversation: first(context),
         ...paging(context),
         ...optional('at', context.flags.time('at')),
@@ -156,7 +155,7 @@ const MESSAGES: readonly Command[] = [
     flags: { ...PAGING, 'mark-read': { doc: 'and mark it as read' } },
     methods: ['message.unread'],
     run: async (context) => {
-      const { messages, more } = await (await context.connect()).call('message.unread', {
+      const { messages, more } = await context.call('message.unread', {
         ...optional('conversation', context.args[0]),
         ...paging(context),
         ...(context.flags.has('mark-read') ? { markRead: true } : {}),
@@ -201,7 +200,7 @@ const MESSAGES: readonly Command[] = [
     },
     methods: ['message.search'],
     run: async (context) => {
-      const { messages, more } = await (await context.connect()).call('message.search', {
+      const { messages, more } = await context.call('message.search', {
         query: context.args.join(' '),
         ...optional('conversation', context.flags.text('in')),
         ...optional('from', context.flags.text('from')),
@@ -217,7 +216,7 @@ const MESSAGES: readonly Command[] = [
     args: [messageArg],
     methods: ['message.show'],
     run: async (context) =>
-      context.out.item(await (await context.connect()).call('message.show', { id: first(context) }), (message) =>
+      context.out.item(await context.call('message.show', { id: first(context) }), (message) =>
         [messageText(message), ...(message.versions ?? []).map((one) => `  before: ${block(one.body)}`)].join('\n'),
       ),
   },
@@ -228,7 +227,7 @@ const MESSAGES: readonly Command[] = [
     methods: ['message.edit'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('message.edit', { id: first(context), text: await bodyGiven(context) }),
+        await context.call('message.edit', { id: first(context), text: await bodyGiven(context) }),
         messageText,
       ),
   },
@@ -240,7 +239,7 @@ const MESSAGES: readonly Command[] = [
     methods: ['message.delete'],
     run: async (context) =>
       context.out.item(
-        await (await context.connect()).call('message.delete', {
+        await context.call('message.delete', {
           id: first(context),
           local: context.flags.has('local'),
         }),
@@ -279,7 +278,7 @@ const CONVERSATIONS: readonly Command[] = [
     run: async (context) =>
       each(
         context,
-        await (await context.connect()).call('conversation.list', { archived: context.flags.has('archived') }),
+        await context.call('conversation.list', { archived: context.flags.has('archived') }),
         conversationText,
         'No conversations yet.',
       ),
@@ -287,15 +286,15 @@ const CONVERSATIONS: readonly Command[] = [
   conversationCommand(
     'conversation show',
     'one conversation',
-    async ({ connect }, conversation) => (await connect()).call('conversation.show', { conversation }),
+    ({ call }, conversation) => call('conversation.show', { conversation }),
     { methods: ['conversation.show'] },
   ),
   conversationCommand(
     'conversation mute',
     'no notifications, for a time or for ever',
-    async ({ connect, flags }, conversation) => {
+    ({ call, flags }, conversation) => {
       const ms = flags.duration('for');
-      return (await connect()).call('conversation.mute', {
+      return call('conversation.mute', {
         conversation,
         ...(ms === undefined ? {} : { until: Date.now() + ms }),
       });
@@ -305,27 +304,26 @@ const CONVERSATIONS: readonly Command[] = [
   conversationCommand(
     'conversation unmute',
     'notifications again',
-    async ({ connect }, conversation) => (await connect()).call('conversation.unmute', { conversation }),
+    ({ call }, conversation) => call('conversation.unmute', { conversation }),
     { methods: ['conversation.unmute'] },
   ),
   conversationCommand(
     'conversation archive',
     'hide a conversation until something new comes',
-    async ({ connect, flags }, conversation) =>
-      (await connect()).call('conversation.archive', { conversation, archived: !flags.has('undo') }),
+    ({ call, flags }, conversation) => call('conversation.archive', { conversation, archived: !flags.has('undo') }),
     { methods: ['conversation.archive'], flags: { undo: { doc: 'show it again' } } },
   ),
   conversationCommand(
     'conversation clear',
     'erase the history here',
-    async ({ connect }, conversation) => (await connect()).call('conversation.clear', { conversation }),
+    ({ call }, conversation) => call('conversation.clear', { conversation }),
     { methods: ['conversation.clear'] },
   ),
   conversationCommand(
     'mark-read',
     'mark a conversation as read',
-    async ({ connect, flags }, conversation) =>
-      (await connect()).call('conversation.markRead', { conversation, ...optional('to', flags.text('to')) }),
+    ({ call, flags }, conversation) =>
+      call('conversation.markRead', { conversation, ...optional('to', flags.text('to')) }),
     { methods: ['conversation.markRead'], flags: { to: { doc: 'only up to this message', value: 'ID' } } },
   ),
   {

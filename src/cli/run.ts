@@ -180,6 +180,7 @@ const contextOf = (
     pathsOf: (other) => accountPaths(places, other, environment),
     version,
     connect,
+    call: async (method, params) => (await connect()).call(method, params),
     passphrase,
     stdinText: readStdin,
     ask: (prompt) => askTerminal(prompt, { secret: false }),
