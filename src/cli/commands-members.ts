@@ -1,17 +1,9 @@
 // Commands about members of servers: who they are, whether they may write, which contact they are.
-import type { Argument, Command } from './command.ts';
+
+import { memberArg, serverArg } from './arguments.ts';
+import type { Command } from './command.ts';
 import { each, first, optional } from './give.ts';
 import { memberText } from './show-rooms.ts';
-
-/** A server, as an argument. */
-export const serverArg: Argument = { name: 'server', doc: 'a label or an id', complete: 'server' };
-/** A member, as an argument. */
-export const memberArg: Argument = {
-  name: 'member',
-  doc: 'a name, name@server or an id',
-  required: true,
-  complete: 'member',
-};
 
 const memberCommand = (
   path: string,

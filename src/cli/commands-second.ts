@@ -2,8 +2,8 @@
 import { SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
 import { safeName } from '../protocol/safe-text.ts';
+import { serverArg } from './arguments.ts';
 import type { Command, CommandContext, Flag } from './command.ts';
-import { serverArg } from './commands-members.ts';
 import { drawn, optional } from './give.ts';
 
 const PRESENT_FLAGS = {

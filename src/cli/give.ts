@@ -1,9 +1,16 @@
-// Small steps that many commands share: the first argument, an absent parameter, a list.
+// Small steps that many commands share: the first argument, a text, an absent parameter, a list.
 import type { RpcClient } from '../client/rpc-client.ts';
 import type { CommandContext } from './command.ts';
 
 /** The first argument. */
 export const first = (context: CommandContext): string => context.args[0] ?? '';
+
+/** The text in the words after the first; `-`, or nothing, reads it from stdin. */
+export const bodyGiven = async (context: CommandContext): Promise<string> => {
+  const words = context.args.slice(1);
+  if (words.length === 0 || (words.length === 1 && words[0] === '-')) return context.stdinText();
+  return words.join(' ');
+};
 
 /** An object with the key, or without it when there is no value. */
 export const optional = <Key extends string, Value>(key: Key, value: Value | undefined) =>

@@ -2,13 +2,18 @@
 
 import type { Command, Flag } from './command.ts';
 import { ACCOUNT_COMMANDS } from './commands-account.ts';
+import { CALL_COMMANDS } from './commands-calls.ts';
+import { CHANNEL_COMMANDS } from './commands-channels.ts';
 import { CONTACT_COMMANDS } from './commands-contacts.ts';
+import { CONVERSATION_COMMANDS } from './commands-conversations.ts';
 import { DAEMON_COMMANDS } from './commands-daemon.ts';
 import { EXPORT_COMMANDS } from './commands-export.ts';
 import { FILE_COMMANDS } from './commands-files.ts';
+import { MEMBER_COMMANDS } from './commands-members.ts';
+import { MESSAGE_COMMANDS } from './commands-messages.ts';
 import { PROGRAM_COMMANDS } from './commands-program.ts';
-import { ROOM_COMMANDS } from './commands-rooms.ts';
-import { TALK_COMMANDS } from './commands-talk.ts';
+import { SECOND_COMMANDS } from './commands-second.ts';
+import { SERVER_COMMANDS } from './commands-servers.ts';
 
 /** Flags of every command, before or after its name. */
 export const GLOBAL_FLAGS: Readonly<Record<string, Flag>> = {
@@ -29,9 +34,15 @@ export const SECTIONS: readonly { readonly title: string; readonly commands: rea
   { title: 'Account', commands: ACCOUNT_COMMANDS },
   { title: 'Daemon and settings', commands: DAEMON_COMMANDS },
   { title: 'Contacts', commands: CONTACT_COMMANDS },
-  { title: 'Messages, with contacts and in rooms', commands: [...TALK_COMMANDS, ...EXPORT_COMMANDS] },
+  {
+    title: 'Messages, with contacts and in rooms',
+    commands: [...MESSAGE_COMMANDS, ...CONVERSATION_COMMANDS, ...EXPORT_COMMANDS],
+  },
   { title: 'Files', commands: FILE_COMMANDS },
-  { title: 'Rooms', commands: ROOM_COMMANDS },
+  {
+    title: 'Rooms',
+    commands: [...SERVER_COMMANDS, ...SECOND_COMMANDS, ...CHANNEL_COMMANDS, ...MEMBER_COMMANDS, ...CALL_COMMANDS],
+  },
   { title: 'Scripts', commands: PROGRAM_COMMANDS },
 ];
 

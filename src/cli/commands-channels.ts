@@ -1,23 +1,14 @@
-// Commands about servers, channels and members.
+// Commands about channels: made, joined, administered, shown to newcomers.
 import { SottoError } from '../protocol/errors.ts';
 import { HISTORY_EVENTS_DEFAULT, HISTORY_EVENTS_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import { NO_OLD_KEYS } from '../protocol/room-rules.ts';
 import type { Method, ParamsIn } from '../protocol/rpc.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import { safeName } from '../protocol/safe-text.ts';
+import { memberArg, SERVER_FLAG, serverArg } from './arguments.ts';
 import type { Argument, Command, CommandContext, Flag } from './command.ts';
-import { MEMBER_COMMANDS, memberArg, serverArg } from './commands-members.ts';
-import { SECOND_COMMANDS } from './commands-second.ts';
 import { each, first, optional } from './give.ts';
-import {
-  callText,
-  channelDetailText,
-  channelText,
-  deviceText,
-  inviteText,
-  serverText,
-  shareText,
-} from './show-rooms.ts';
+import { channelDetailText, channelText, shareText } from './show-rooms.ts';
 
 const channelArg: Argument = {
   name: 'channel',
@@ -25,7 +16,6 @@ const channelArg: Argument = {
   required: true,
   complete: 'channel',
 };
-const SERVER_FLAG = { server: { doc: 'which server, where there are several', value: 'SERVER' } } as const;
 const ROLES = ['member', 'moderator', 'admin', 'owner'] as const;
 
 /** A passphrase of a channel: from `--passphrase-fd` or the terminal; SOTTO_PASSPHRASE_FILE is the account's. */
@@ -48,175 +38,6 @@ const withPassphrase = async (
     return call(typed);
   }
 };
-
-const SERVERS: readonly Command[] = [
-  {
-    path: 'server join',
-    doc: 'become a member of the server of an invite link; - reads it from stdin',
-    args: [{ name: 'link', doc: 'an invite link, or -', required: true }],
-    flags: {
-      as: { doc: 'your name there', value: 'NAME' },
-      label: { doc: 'what you call the server', value: 'LABEL' },
-      clearnet: { doc: 'reach it beside Tor: it sees your address' },
-      code: { doc: 'where you set up a second check: of your authenticator, or a recovery code', value: 'CODE' },
-      'password-fd': { doc: 'read the password of the second check from this descriptor', value: 'N' },
-    },
-    methods: ['server.join'],
-    run: async (context) => {
-      const { flags, out } = context;
-      const link = first(context) === '-' ? (await context.stdinText()).trim() : first(context);
-      const code = flags.text('code');
-      if (code === undefined && flags.text('password-fd') !== undefined)
-        throw new SottoError('usage.invalid', { message: 'The password goes with a code: --code' });
-      const password =
-        code === undefined
-          ? undefined
-          : await context.passphrase({ prompt: 'Password of the second check', flag: 'password-fd' });
-      if (code !== undefined && password === undefined)
-        throw new SottoError('usage.invalid', { message: 'The code goes with the password: --password-fd' });
-      const client = await context.connect();
-      out.item(
-        await client.call('server.join', {
-          link,
-          ...optional('code', code),
-          ...optional('password', password),
-          ...optional('name', flags.text('as')),
-          ...optional('label', flags.text('label')),
-          ...(flags.has('clearnet') ? { clearnet: true } : {}),
-          ...optional('timeoutMs', flags.duration('timeout')),
-        }),
-        serverText,
-      );
-    },
-  },
-  {
-    path: 'server list',
-    doc: 'the servers you are a member of',
-    args: [],
-    methods: ['server.list'],
-    run: async (context) =>
-      each(
-        context,
-        await context.call('server.list', {}),
-        serverText,
-        'No servers yet: sotto server join LINK, or host one: sotto serve',
-      ),
-  },
-  {
-    path: 'server leave',
-    doc: 'end your membership here; the history stays',
-    args: [{ ...serverArg, required: true }],
-    flags: { erase: { doc: 'the server forgets you, too' } },
-    methods: ['server.leave'],
-    run: async (context) =>
-      context.out.item(
-        await context.call('server.leave', {
-          server: first(context),
-          erase: context.flags.has('erase'),
-        }),
-        ({ label }) => `You have left ${safeName(label)}. What was said there stays here: sotto conversations`,
-      ),
-  },
-  {
-    path: 'server invite',
-    doc: 'make an invite link',
-    args: [serverArg],
-    flags: {
-      uses: { doc: 'how many may use it (1)', value: 'N' },
-      expires: { doc: 'until when: 1d, 7d … (7d)', value: 'DURATION' },
-      role: { doc: 'member or admin', value: 'ROLE' },
-    },
-    methods: ['server.invite'],
-    run: async (context) => {
-      const { flags } = context;
-      context.out.item(
-        await context.call('server.invite', {
-          ...optional('server', context.args[0]),
-          ...optional('uses', flags.number('uses', { min: 1, max: 10_000 })),
-          ...optional('expiresMs', flags.duration('expires')),
-          ...optional('role', flags.choice('role', ['member', 'admin'])),
-        }),
-        inviteText,
-      );
-    },
-  },
-  {
-    path: 'server invites',
-    doc: 'invites that still work',
-    args: [serverArg],
-    methods: ['server.invites'],
-    run: async (context) =>
-      each(
-        context,
-        await context.call('server.invites', { ...optional('server', context.args[0]) }),
-        inviteText,
-        'No invites.',
-      ),
-  },
-  {
-    path: 'server revoke',
-    doc: 'end an invite',
-    args: [{ name: 'id', doc: 'of the invite', required: true }],
-    flags: SERVER_FLAG,
-    methods: ['server.revoke'],
-    run: async (context) =>
-      context.out.item(
-        await context.call('server.revoke', {
-          id: first(context),
-          ...optional('server', context.flags.text('server')),
-        }),
-        inviteText,
-      ),
-  },
-  {
-    path: 'server devices',
-    doc: 'your devices on a server; --revoke ends one',
-    args: [serverArg],
-    flags: { revoke: { doc: 'the id of a device to end', value: 'ID' } },
-    methods: ['server.devices', 'server.revokeDevice'],
-    run: async (context) => {
-      const server = optional('server', context.args[0]);
-      const client = await context.connect();
-      const id = context.flags.text('revoke');
-      if (id !== undefined) context.out.item(await client.call('server.revokeDevice', { ...server, id }), deviceText);
-      else {
-        const devices = await client.call('server.devices', server);
-        each(context, devices, deviceText, 'No devices.');
-        const [needs, rest] = devices[0]?.secondCheck ? ['the', ''] : ['no', ' set'];
-        context.out.say(`Another device needs ${needs} second check: sotto server second-check${rest}`);
-      }
-    },
-  },
-  {
-    path: 'server export',
-    doc: 'what a server says that it keeps about you, besides what you said',
-    args: [serverArg],
-    methods: ['server.export'],
-    run: async (context) =>
-      context.out.item(await context.call('server.export', { ...optional('server', context.args[0]) }), ({ kept }) =>
-        JSON.stringify(kept, null, 2),
-      ),
-  },
-  {
-    path: 'server profile',
-    doc: 'change your name or status text on a server',
-    args: [serverArg],
-    flags: {
-      name: { doc: 'your name there', value: 'NAME' },
-      status: { doc: 'a line that all members see; empty removes it', value: 'TEXT' },
-    },
-    methods: ['server.profile'],
-    run: async (context) => {
-      const { args, flags, out } = context;
-      const [name, status] = [flags.text('name'), flags.text('status')];
-      if (name === undefined && status === undefined)
-        throw new SottoError('usage.invalid', { message: 'Say what to change: --name NAME or --status TEXT' });
-      const client = await context.connect();
-      const changed = { ...optional('name', name), ...optional('status', status) };
-      out.item(await client.call('server.profile', { ...optional('server', args[0]), ...changed }), serverText);
-    },
-  },
-];
 
 type ChannelMethod = Extract<Method, `channel.${string}`>;
 
@@ -265,7 +86,8 @@ const memberChange = (
     text: (channel, context) => became(context, what)(channel),
   });
 
-const CHANNELS: readonly Command[] = [
+/** Commands about channels, in the order of the help. */
+export const CHANNEL_COMMANDS: readonly Command[] = [
   {
     path: 'channel create',
     doc: 'make a channel',
@@ -435,24 +257,4 @@ const CHANNELS: readonly Command[] = [
     },
     text: channelDetailText,
   }),
-];
-
-const CALLS: readonly Command[] = [
-  {
-    path: 'call list',
-    doc: 'calls in your channels and with you, and who is in them',
-    args: [serverArg],
-    methods: ['call.list'],
-    run: async (context) =>
-      each(context, await context.call('call.list', optional('server', context.args[0])), callText, 'No calls.'),
-  },
-];
-
-/** Commands of this file, in the order of the help. */
-export const ROOM_COMMANDS: readonly Command[] = [
-  ...SERVERS,
-  ...SECOND_COMMANDS,
-  ...CHANNELS,
-  ...MEMBER_COMMANDS,
-  ...CALLS,
 ];

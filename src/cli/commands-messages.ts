@@ -1,22 +1,16 @@
-// Commands about messages and conversations.
+// Commands about messages.
 import { isErrorCode, SottoError, textOf } from '../protocol/errors.ts';
-import { EXPIRY_MS_MAX, EXPIRY_MS_MIN, PAGE_MAX } from '../protocol/limits.ts';
+import { PAGE_MAX } from '../protocol/limits.ts';
 import type { EventKind } from '../protocol/rpc-events.ts';
-import type { Conversation, Message, MessageState } from '../protocol/rpc-objects.ts';
-import { asWord, safeName } from '../protocol/safe-text.ts';
+import type { Message, MessageState } from '../protocol/rpc-objects.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
-import type { Argument, Command, CommandContext } from './command.ts';
-import { each, first, optional } from './give.ts';
-import { bareMessageText, block, conversationText, foundText, messageText } from './show.ts';
+import { conversationArg, messageArg } from './arguments.ts';
+import type { Command, CommandContext } from './command.ts';
+import { bodyGiven, each, first, optional } from './give.ts';
+import { bareMessageText, block, foundText, messageText } from './show.ts';
 import { eventText } from './show-state.ts';
 
-const conversationArg: Argument = {
-  name: 'conversation',
-  doc: 'a contact, #channel, member@server or an id',
-  required: true,
-  complete: 'conversation',
-};
-const messageArg: Argument = { name: 'id', doc: 'a message id, or at least 6 of its first digits', required: true };
 const PAGING = {
   limit: { doc: 'how many at most (50)', value: 'N' },
   before: { doc: 'only before this message or time', value: 'ID|TIME' },
@@ -28,12 +22,6 @@ const paging = ({ flags }: CommandContext) => ({
   ...optional('before', flags.bound('before')),
   ...optional('after', flags.bound('after')),
 });
-
-const bodyGiven = async (context: CommandContext): Promise<string> => {
-  const words = context.args.slice(1);
-  if (words.length === 0 || (words.length === 1 && words[0] === '-')) return context.stdinText();
-  return words.join(' ');
-};
 
 const expiry = ({ flags }: CommandContext): { expiresMs?: number; expiresFrom?: 'delivery' | 'read' } => {
   const asked = flags.text('expires');
@@ -120,7 +108,8 @@ const reactionCommand = (path: 'react' | 'unreact', doc: string): Command => ({
     ),
 });
 
-const MESSAGES: readonly Command[] = [
+/** Commands about messages, in the order of the help. */
+export const MESSAGE_COMMANDS: readonly Command[] = [
   send,
   {
     path: 'read',
@@ -254,129 +243,9 @@ const MESSAGES: readonly Command[] = [
   messageCommand('cancel', 'take a message back that was not delivered', 'message.cancel'),
 ];
 
-/** A command that changes one conversation and shows it. */
-const conversationCommand = (
-  path: string,
-  doc: string,
-  call: (context: CommandContext, conversation: string) => Promise<Conversation>,
-  rest: Pick<Command, 'methods'> & Partial<Pick<Command, 'flags' | 'args'>>,
-): Command => ({
-  path,
-  doc,
-  args: [conversationArg],
-  ...rest,
-  run: async (context) => context.out.item(await call(context, first(context)), conversationText),
-});
-
-const CONVERSATIONS: readonly Command[] = [
-  {
-    path: 'conversations',
-    doc: 'conversations, the latest first',
-    args: [],
-    flags: { archived: { doc: 'archived ones too' } },
-    methods: ['conversation.list'],
-    run: async (context) =>
-      each(
-        context,
-        await context.call('conversation.list', { archived: context.flags.has('archived') }),
-        conversationText,
-        'No conversations yet.',
-      ),
-  },
-  conversationCommand(
-    'conversation show',
-    'one conversation',
-    ({ call }, conversation) => call('conversation.show', { conversation }),
-    { methods: ['conversation.show'] },
-  ),
-  conversationCommand(
-    'conversation mute',
-    'no notifications, for a time or for ever',
-    ({ call, flags }, conversation) => {
-      const ms = flags.duration('for');
-      return call('conversation.mute', {
-        conversation,
-        ...(ms === undefined ? {} : { until: Date.now() + ms }),
-      });
-    },
-    { methods: ['conversation.mute'], flags: { for: { doc: 'how long: 1h, 7d …', value: 'DURATION' } } },
-  ),
-  conversationCommand(
-    'conversation unmute',
-    'notifications again',
-    ({ call }, conversation) => call('conversation.unmute', { conversation }),
-    { methods: ['conversation.unmute'] },
-  ),
-  conversationCommand(
-    'conversation archive',
-    'hide a conversation until something new comes',
-    ({ call, flags }, conversation) => call('conversation.archive', { conversation, archived: !flags.has('undo') }),
-    { methods: ['conversation.archive'], flags: { undo: { doc: 'show it again' } } },
-  ),
-  conversationCommand(
-    'conversation clear',
-    'erase the history here',
-    ({ call }, conversation) => call('conversation.clear', { conversation }),
-    { methods: ['conversation.clear'] },
-  ),
-  conversationCommand(
-    'mark-read',
-    'mark a conversation as read',
-    ({ call, flags }, conversation) =>
-      call('conversation.markRead', { conversation, ...optional('to', flags.text('to')) }),
-    { methods: ['conversation.markRead'], flags: { to: { doc: 'only up to this message', value: 'ID' } } },
-  ),
-  {
-    path: 'draft',
-    doc: 'keep a text for later; without text show it',
-    args: [conversationArg, { name: 'text', doc: 'the draft, or -', many: true }],
-    flags: { clear: { doc: 'drop it' } },
-    methods: ['conversation.draft'],
-    run: async (context) => {
-      const text = context.flags.has('clear') ? '' : context.args.length > 1 ? await bodyGiven(context) : undefined;
-      const client = await context.connect();
-      const kept = await client.call('conversation.draft', { conversation: first(context), ...optional('text', text) });
-      if (!context.out.json && kept.draft === undefined) return context.out.say('There is no draft.');
-      context.out.item(kept, ({ draft }) => draft ?? '');
-    },
-  },
-  {
-    path: 'expire',
-    doc: 'how long new messages of a conversation live: 1h, 7d …, read+30s, or never',
-    args: [conversationArg, { name: 'duration', doc: 'a duration, read+duration, or never', required: true }],
-    run: async (context) => {
-      const client = await context.connect();
-      const conversation = first(context);
-      const asked = context.args[1] ?? '';
-      const fromRead = asked.startsWith('read+');
-      const expiresMs = asked === 'never' ? 0 : parseDuration(fromRead ? asked.slice(5) : asked);
-      if (expiresMs !== 0 && (expiresMs < EXPIRY_MS_MIN || expiresMs > EXPIRY_MS_MAX))
-        throw new SottoError('params.invalid', { message: 'A message lives 1 s to 365 days' });
-      // The one that a room may refuse goes first: then nothing is set.
-      await client.call('config.set', {
-        key: 'messages.expiresFrom',
-        value: fromRead ? 'read' : 'delivery',
-        conversation,
-      });
-      await client.call('config.set', { key: 'messages.expiresMs', value: expiresMs, conversation });
-      const ends = (kind: Conversation['kind']) =>
-        fromRead
-          ? `end ${asked.slice(5)} after they are read`
-          : `end ${asked} after they are ${kind === 'contact' ? 'delivered' : 'sent'}`;
-      context.out.item(
-        await client.call('conversation.show', { conversation }),
-        ({ name, kind }) => `New messages with ${safeName(name)} ${expiresMs === 0 ? 'do not end' : ends(kind)}.`,
-      );
-    },
-  },
-];
-
 const page = (context: CommandContext, messages: readonly Message[]): void =>
   each(context, messages, messageText, 'Nothing.');
 
 // A page after something goes on forwards, any other one backwards.
 const goOn = ({ flags, out }: CommandContext, messages: readonly Message[]): void =>
   out.more(flags.text('after') === undefined ? `--before ${messages[0]?.id}` : `--after ${messages.at(-1)?.id}`);
-
-/** Commands of this file, in the order of the help. */
-export const TALK_COMMANDS: readonly Command[] = [...MESSAGES, ...CONVERSATIONS];
