@@ -2,29 +2,16 @@
 import { chunkCount } from '../crypto/file-chunks.ts';
 import { fromBase64 } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
-import {
-  EDITS_PER_MESSAGE_MAX,
-  EXPIRY_MS_MAX,
-  PINS_PER_CONVERSATION_MAX,
-  REACTIONS_PER_MESSAGE_MAX,
-} from '../protocol/limits.ts';
+import { EXPIRY_MS_MAX } from '../protocol/limits.ts';
 import type { SealedBody, UnknownBody } from '../protocol/peer.ts';
 import type { ContactRow } from '../store/contacts.ts';
-import { addUnread, type ConversationRow, countArrival } from '../store/conversations.ts';
+import { type ConversationRow, countArrival } from '../store/conversations.ts';
 import { getFileById, listFilesByIdRange, patchFile, putFile } from '../store/files.ts';
-import {
-  countPins,
-  deleteMessage,
-  editMessage,
-  getMessageById,
-  type MessageRow,
-  patchMessage,
-  putMessage,
-} from '../store/messages.ts';
-import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
+import { getMessageById, type MessageRow, patchMessage, putMessage } from '../store/messages.ts';
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
+import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
 import type { Changes, Core } from './core.ts';
-import { endFile, eraseFile } from './files-rows.ts';
+import { endFile } from './files-rows.ts';
 import { applyMemberLink, applyMemberUnlink } from './member-links.ts';
 import { acknowledge, enqueue, hasRoom } from './outbox.ts';
 
@@ -75,6 +62,13 @@ export const applyBody = (scene: Scene, body: SealedBody | UnknownBody): void =>
       return;
   }
 };
+
+const amending = ({ core, changes, contact }: Scene): Amending => ({
+  core,
+  changes,
+  at: changes.at,
+  tell: (event) => changes.event({ ...event, contactId: contact.id }),
+});
 
 type TextBody = Extract<SealedBody, { kind: 'text' }>;
 
@@ -130,11 +124,7 @@ const ofConversation = ({ core, conversation }: Scene, target: string): MessageR
 
 const applyEdit = (scene: Scene, body: Extract<SealedBody, { kind: 'edit' }>): void => {
   const row = ofContact(scene, body.target);
-  if (row === undefined || row.fileId !== null || body.number <= row.editNumber || body.number > EDITS_PER_MESSAGE_MAX)
-    return;
-  editMessage(scene.core.db, row, body.text, { number: body.number, at: scene.changes.at });
-  scene.changes.erased = true;
-  scene.changes.event({ kind: 'message.edited', messageRow: row.id, contactId: scene.contact.id });
+  if (row !== undefined && isEditable(row, body.number)) setText(amending(scene), row, body);
 };
 
 const applyDelete = (scene: Scene, target: string): void => {
@@ -142,29 +132,17 @@ const applyDelete = (scene: Scene, target: string): void => {
   const known = getMessageById(core.db, conversation.id, idBytes(target));
   if (known === undefined) return putTombstone(core.db, contact.id, idBytes(target), changes.at);
   if (known.mine === 1 || known.deletedAt !== null) return;
-  if (known.unread === 1) addUnread(core.db, conversation.id, -1);
-  deleteMessage(core.db, known, changes.at);
-  eraseFile(core, changes, known.fileId);
-  changes.erased = true;
-  changes.event({ kind: 'message.deleted', messageRow: known.id, contactId: contact.id, subject: target });
+  eraseMessage(amending(scene), known);
 };
 
 const applyReaction = (scene: Scene, body: Extract<SealedBody, { kind: 'react' }>): void => {
   const row = ofConversation(scene, body.target);
-  if (row === undefined) return;
-  const theirs = listReactions(scene.core.db, row.id).filter((reaction) => reaction.mine === 0);
-  if (body.on && theirs.length >= REACTIONS_PER_MESSAGE_MAX) return;
-  if (body.on) putReaction(scene.core.db, row.id, { mine: 0, emoji: body.emoji, at: scene.changes.at });
-  else removeReaction(scene.core.db, row.id, { mine: 0, emoji: body.emoji });
-  scene.changes.event({ kind: 'message.reacted', messageRow: row.id, contactId: scene.contact.id });
+  if (row !== undefined) setReaction(amending(scene), row, { mine: 0 }, body);
 };
 
 const applyPin = (scene: Scene, body: Extract<SealedBody, { kind: 'pin' }>): void => {
   const row = ofConversation(scene, body.target);
-  if (row === undefined || (body.on && countPins(scene.core.db, row.conversationId) >= PINS_PER_CONVERSATION_MAX))
-    return;
-  patchMessage(scene.core.db, row.id, { pinnedAt: body.on ? scene.changes.at : null });
-  scene.changes.event({ kind: 'message.pinned', messageRow: row.id, contactId: scene.contact.id });
+  if (row !== undefined) setPin(amending(scene), row, body.on);
 };
 
 const applyRead = (scene: Scene, target: string): void => {

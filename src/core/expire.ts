@@ -9,13 +9,13 @@ import {
   REQUEST_EXPIRY_MS,
 } from '../protocol/limits.ts';
 import { listStrangers, patchContact, removeStranger } from '../store/contacts.ts';
-import { addMentions, addUnread } from '../store/conversations.ts';
 import { pruneEvents } from '../store/events.ts';
 import { listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
 import { listOutboxExpired } from '../store/outbox.ts';
 import { listRoomOutboxExpired } from '../store/room-outbox.ts';
 import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests, pruneResets } from '../store/sessions.ts';
 import { removeOldShares } from '../store/shares.ts';
+import { uncount } from './amend.ts';
 import { type Core, commit } from './core.ts';
 import { eraseFile } from './files-rows.ts';
 import { dropOutbox } from './messages.ts';
@@ -99,8 +99,7 @@ export class Expiry implements Disposable {
       commit(this.#core, (changes) => {
         for (const row of rows) {
           dropOutbox(this.#core, row.id);
-          if (row.unread === 1) addUnread(db, row.conversationId, -1);
-          if (row.unread === 1 && row.mention === 1) addMentions(db, row.conversationId, -1);
+          uncount(this.#core, row);
           removeMessage(db, row.id);
           eraseFile(this.#core, changes, row.fileId);
           changes.event({ kind: 'message.expired', subject: idOf(row.messageId) });

@@ -3,37 +3,38 @@
 import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idOf } from '../protocol/ids.ts';
-import {
-  EDITS_PER_MESSAGE_MAX,
-  PINS_PER_CONVERSATION_MAX,
-  REACTIONS_PER_MESSAGE_MAX,
-  TEXT_BYTES_MAX,
-  TEXT_JSON_BYTES_MAX,
-} from '../protocol/limits.ts';
+import { TEXT_BYTES_MAX, TEXT_JSON_BYTES_MAX } from '../protocol/limits.ts';
 import type { Params } from '../protocol/rpc.ts';
 import type { ContactRow } from '../store/contacts.ts';
 import { addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { listMessagesBetween, listUnreadUpTo } from '../store/message-pages.ts';
-import {
-  countPins,
-  deleteMessage,
-  editMessage,
-  getMessage,
-  type MessageRow,
-  patchMessage,
-  putMessage,
-  removeMessage,
-} from '../store/messages.ts';
+import { getMessage, type MessageRow, patchMessage, putMessage, removeMessage } from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
-import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
 import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
+import {
+  type Amending,
+  eraseMessage,
+  isEditable,
+  setPin,
+  setReaction,
+  setText,
+  tooManyPins,
+  tooManyReactions,
+} from './amend.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { sealAhead } from './deliver.ts';
 import { endFile, eraseFile, offerBody } from './files-rows.ts';
 import { contactOf, conversationOf, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue } from './outbox.ts';
 import { settingOf } from './settings.ts';
+
+const amending = (core: Core, changes: Changes, contact: ContactRow): Amending => ({
+  core,
+  changes,
+  at: changes.at,
+  tell: (event) => changes.event({ ...event, contactId: contact.id }),
+});
 
 // Why a message failed that was taken back after it had left.
 const RECALLED = 'recalled';
@@ -123,12 +124,9 @@ export const editText = (core: Core, params: Params<'message.edit'>): MessageRow
   checkText(params.text);
   const { row, contact } = mine(core, params.id);
   checkMaySend(contact);
-  if (row.deletedAt !== null || row.fileId !== null || row.editNumber >= EDITS_PER_MESSAGE_MAX)
-    throw new SottoError('message.notEditable');
+  const number = row.editNumber + 1;
+  if (!isEditable(row, number)) throw new SottoError('message.notEditable');
   commit(core, (changes) => {
-    const number = row.editNumber + 1;
-    editMessage(core.db, row, params.text, { number, at: changes.at });
-    changes.erased = true;
     const waiting = isUnsent(row) ? listOutboxOfMessage(core.db, row.id).find((one) => one.kind === 'text') : undefined;
     if (waiting === undefined)
       enqueue(
@@ -139,7 +137,7 @@ export const editText = (core: Core, params: Params<'message.edit'>): MessageRow
         row.id,
       );
     else replaceBody(core.db, waiting.id, jsonBytes({ ...bodyOf(waiting), text: params.text }));
-    changes.event({ kind: 'message.edited', messageRow: row.id, contactId: contact.id });
+    setText(amending(core, changes, contact), row, { number, text: params.text });
   });
   return again(core, row);
 };
@@ -156,14 +154,10 @@ export const deleteText = (core: Core, params: Params<'message.delete'>): Messag
   if (row.deletedAt !== null) return row;
   commit(core, (changes) => {
     dropOutbox(core, row.id);
-    if (row.unread === 1) addUnread(core.db, conversation.id, -1);
-    deleteMessage(core.db, row, changes.at);
     takeBack(core, row);
-    eraseFile(core, changes, row.fileId);
-    changes.erased = true;
     const tell = row.mine === 1 && params.local !== true && !isUnsent(row) && contact.state === 'accepted';
     if (tell) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
-    changes.event({ kind: 'message.deleted', messageRow: row.id, contactId: contact.id, subject: idOf(row.messageId) });
+    eraseMessage(amending(core, changes, contact), row);
   });
   return again(core, row);
 };
@@ -172,14 +166,10 @@ export const deleteText = (core: Core, params: Params<'message.delete'>): Messag
 export const react = (core: Core, params: Params<'message.react'>, on: boolean): MessageRow => {
   const { row, contact } = living(core, params.id);
   checkMaySend(contact);
-  const reactions = listReactions(core.db, row.id).filter((one) => one.mine === 1);
-  if (on && reactions.length >= REACTIONS_PER_MESSAGE_MAX)
-    throw new SottoError('message.notEditable', { message: 'You have reacted often enough' });
+  const { emoji } = params;
   commit(core, (changes) => {
-    if (on) putReaction(core.db, row.id, { mine: 1, emoji: params.emoji, at: changes.at });
-    else removeReaction(core.db, row.id, { mine: 1, emoji: params.emoji });
-    enqueue(core, changes, contact.id, { kind: 'react', target: idOf(row.messageId), emoji: params.emoji, on });
-    changes.event({ kind: 'message.reacted', messageRow: row.id, contactId: contact.id });
+    if (!setReaction(amending(core, changes, contact), row, { mine: 1 }, { emoji, on })) throw tooManyReactions();
+    enqueue(core, changes, contact.id, { kind: 'react', target: idOf(row.messageId), emoji, on });
   });
   return again(core, row);
 };
@@ -188,14 +178,9 @@ export const react = (core: Core, params: Params<'message.react'>, on: boolean):
 export const pin = (core: Core, params: Params<'message.pin'>, on: boolean): MessageRow => {
   const { row, contact } = living(core, params.id);
   checkMaySend(contact);
-  if (on && countPins(core.db, row.conversationId) >= PINS_PER_CONVERSATION_MAX)
-    throw new SottoError('message.notEditable', {
-      message: `A conversation has at most ${PINS_PER_CONVERSATION_MAX} pins`,
-    });
   commit(core, (changes) => {
-    patchMessage(core.db, row.id, { pinnedAt: on ? changes.at : null });
+    if (!setPin(amending(core, changes, contact), row, on)) throw tooManyPins();
     enqueue(core, changes, contact.id, { kind: 'pin', target: idOf(row.messageId), on });
-    changes.event({ kind: 'message.pinned', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);
 };

@@ -1,13 +1,11 @@
 // What each verified content of a channel changes in the store. Runs inside the transaction of `receiveRoom`.
 import { type ChannelState, mayErase } from '../crypto/channel-state.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
-import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
 import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, patchChannel } from '../store/channels.ts';
 import {
   addMentions,
-  addUnread,
   type ConversationRow,
   countArrival,
   getConversationOfChannel,
@@ -16,21 +14,12 @@ import {
 import { getFile } from '../store/files.ts';
 import { getMember, type MemberRow } from '../store/members.ts';
 import { hasEarlierBehind } from '../store/message-pages.ts';
-import {
-  countPins,
-  deleteMessage,
-  editMessage,
-  getMessageById,
-  type MessageRow,
-  moveToEnd,
-  patchMessage,
-  putMessage,
-} from '../store/messages.ts';
-import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
+import { getMessageById, type MessageRow, moveToEnd, patchMessage, putMessage } from '../store/messages.ts';
 import { getPendingById, removePending } from '../store/room-events.ts';
 import type { ServerRow } from '../store/servers.ts';
+import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
 import type { Changes, Core } from './core.ts';
-import { eraseFile, fileSent } from './files-rows.ts';
+import { fileSent } from './files-rows.ts';
 import { putRoomFile } from './room-files.ts';
 import { takeBack } from './room-outbox.ts';
 
@@ -52,6 +41,13 @@ export const endsByItself = (content: Content | UnknownContent): boolean =>
 const tell = ({ changes, sharedBy }: RoomScene, event: Parameters<Changes['event']>[0]): void => {
   if (sharedBy === undefined) changes.event(event);
 };
+
+const amending = (scene: RoomScene, { at }: Pick<LogEvent, 'at'>): Amending => ({
+  core: scene.core,
+  changes: scene.changes,
+  at,
+  tell: (event) => tell(scene, event),
+});
 
 /** What is kept of an event for rewinding. */
 export type Applied = { readonly kind: string; readonly value: string; readonly messageRow: number | null };
@@ -220,16 +216,11 @@ const applyEdit = (
   { event, member }: Given,
   { target, number, text }: Extract<Content, { kind: 'edit' }>,
 ): Applied => {
-  const { core, channel, changes } = scene;
-  const row = find(core, channel, target);
-  const fits = row !== undefined && row.memberRow === member.id && row.deletedAt === null && row.fileId === null;
-  if (!fits || number > EDITS_PER_MESSAGE_MAX) return { kind: 'edit', value: '', messageRow: row?.id ?? null };
+  const row = find(scene, target);
+  if (row === undefined || row.memberRow !== member.id || !isEditable(row, number))
+    return { kind: 'edit', value: '', messageRow: row?.id ?? null };
   // Mine was changed here when I said so; the server has given it its place.
-  if (number > row.editNumber) {
-    editMessage(core.db, row, text, { number, at: event.at });
-    changes.erased = true;
-    tell(scene, { kind: 'message.edited', messageRow: row.id });
-  }
+  setText(amending(scene, event), row, { number, text });
   return { kind: 'edit', value: String(number), messageRow: row.id };
 };
 
@@ -238,31 +229,19 @@ const applyReaction = (
   { event, member, isMine }: Given,
   { target, emoji, on }: Extract<Content, { kind: 'react' }>,
 ): Applied => {
-  const { core, channel } = scene;
-  const row = find(core, channel, target);
+  const row = find(scene, target);
   const kind = on ? 'react' : 'unreact';
   if (row === undefined || row.deletedAt !== null) return { kind, ...NOTHING };
-  const reaction = { mine: isMine ? 1 : 0, memberRow: member.id, emoji };
-  const theirs = listReactions(core.db, row.id).filter((one) => one.memberRow === member.id);
-  const has = theirs.some((one) => one.emoji === emoji);
-  if (on && !has && theirs.length >= REACTIONS_PER_MESSAGE_MAX) return { kind, ...NOTHING };
-  if (on) putReaction(core.db, row.id, { ...reaction, at: event.at });
-  else removeReaction(core.db, row.id, reaction);
-  if (has !== on) tell(scene, { kind: 'message.reacted', messageRow: row.id });
+  const author = { mine: isMine ? 1 : 0, memberRow: member.id };
+  if (!setReaction(amending(scene, event), row, author, { emoji, on })) return { kind, ...NOTHING };
   return { kind, value: emoji, messageRow: row.id };
 };
 
 const applyPin = (scene: RoomScene, { event }: Given, { target, on }: Extract<Content, { kind: 'pin' }>): Applied => {
-  const { core, channel } = scene;
-  const row = find(core, channel, target);
+  const row = find(scene, target);
   const kind = on ? 'pin' : 'unpin';
-  if (row === undefined || row.deletedAt !== null) return { kind, ...NOTHING };
-  if (on && row.pinnedAt === null && countPins(core.db, row.conversationId) >= PINS_PER_CONVERSATION_MAX)
+  if (row === undefined || row.deletedAt !== null || !setPin(amending(scene, event), row, on))
     return { kind, ...NOTHING };
-  if ((row.pinnedAt !== null) !== on) {
-    patchMessage(core.db, row.id, { pinnedAt: on ? event.at : null });
-    tell(scene, { kind: 'message.pinned', messageRow: row.id });
-  }
   return { kind, value: '', messageRow: row.id };
 };
 
@@ -276,22 +255,17 @@ export const applyErasure = (
   { by, state }: { readonly by: MemberId; readonly state: ChannelState | undefined },
 ): number | undefined => {
   const { core, channel, changes } = scene;
-  const row = find(core, channel, target);
+  const row = find(scene, target);
   const waiting = row === undefined ? getPendingById(core.db, channel.id, idBytes(target)) : undefined;
   const author = getMember(core.db, row?.memberRow ?? waiting?.memberRow ?? 0);
   if (author === undefined || state === undefined || !mayErase(state, by, idOf(author.memberId))) return undefined;
   if (waiting !== undefined) removePending(core.db, channel.id, waiting.seq);
   if (row === undefined || row.deletedAt !== null) return row?.id;
-  if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
-  if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);
-  deleteMessage(core.db, row, changes.at);
   const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
   if (file !== undefined && by === idOf(scene.server.memberId)) takeBack(core, changes, file);
-  eraseFile(core, changes, row.fileId);
-  changes.erased = true;
-  tell(scene, { kind: 'message.deleted', messageRow: row.id, subject: target });
+  eraseMessage({ core, changes, tell: (event) => tell(scene, event) }, row);
   return row.id;
 };
 
-const find = (core: Core, channel: ChannelRow, id: string): MessageRow | undefined =>
+const find = ({ core, channel }: RoomScene, id: string): MessageRow | undefined =>
   getMessageById(core.db, conversationOfChannel(core, channel).id, idBytes(id));

@@ -3,17 +3,10 @@ import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, idBytes, idOf } from '../protocol/ids.ts';
 import { decodeNote } from '../protocol/inbox-note.ts';
-import { EDITS_PER_MESSAGE_MAX, PINS_PER_CONVERSATION_MAX, REACTIONS_PER_MESSAGE_MAX } from '../protocol/limits.ts';
 import { unpadded } from '../protocol/padding.ts';
 import { type Direct, decodeDirect, decodeEnvelopes, isOwn, type Own } from '../protocol/room-direct.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
-import {
-  addUnread,
-  countArrival,
-  getConversationOfMember,
-  patchConversation,
-  putConversation,
-} from '../store/conversations.ts';
+import { countArrival, getConversationOfMember, patchConversation, putConversation } from '../store/conversations.ts';
 import {
   type DeviceRow,
   getDevice,
@@ -22,20 +15,10 @@ import {
   patchMember,
   putDeviceSession,
 } from '../store/members.ts';
-import {
-  countPins,
-  deleteMessage,
-  editMessage,
-  getMessage,
-  getMessageById,
-  type MessageRow,
-  patchMessage,
-  putMessage,
-} from '../store/messages.ts';
-import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
+import { getMessage, getMessageById, type MessageRow, patchMessage, putMessage } from '../store/messages.ts';
 import { patchServer, putPreKeys, type ServerRow } from '../store/servers.ts';
+import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
-import { eraseFile } from './files-rows.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { putRoomFile } from './room-files.ts';
 import { takeKey } from './room-keys.ts';
@@ -252,37 +235,20 @@ const applyDirect = (scene: DirectScene, direct: Exclude<Direct, Own> | { readon
     case 'file':
       return applyNew(scene, direct, direct.name);
     case 'edit':
-      return change(scene, direct.target, (row) => {
-        if (row.mine !== mine || row.fileId !== null || direct.number <= row.editNumber) return;
-        if (direct.number > EDITS_PER_MESSAGE_MAX) return;
-        editMessage(scene.core.db, row, direct.text, { number: direct.number, at: scene.event.at });
-        scene.changes.erased = true;
-        scene.changes.event({ kind: 'message.edited', messageRow: row.id, memberRow: scene.member.id });
+      return amend(scene, direct.target, (row, amending) => {
+        if (row.mine === mine && isEditable(row, direct.number)) setText(amending, row, direct);
       });
     case 'delete':
-      return change(scene, direct.target, (row) => {
-        if (row.mine !== mine) return;
-        if (row.unread === 1) addUnread(scene.core.db, row.conversationId, -1);
-        deleteMessage(scene.core.db, row, scene.changes.at);
-        eraseFile(scene.core, scene.changes, row.fileId);
-        scene.changes.erased = true;
-        scene.changes.event({ kind: 'message.deleted', messageRow: row.id, subject: direct.target });
+      return amend(scene, direct.target, (row, amending) => {
+        if (row.mine === mine) eraseMessage(amending, row);
       });
     case 'react':
-      return change(scene, direct.target, (row) => {
-        const reaction = { mine, memberRow: scene.author.id, emoji: direct.emoji };
-        const before = listReactions(scene.core.db, row.id).filter((one) => one.mine === mine);
-        if (direct.on && before.length >= REACTIONS_PER_MESSAGE_MAX) return;
-        if (direct.on) putReaction(scene.core.db, row.id, { ...reaction, at: scene.event.at });
-        else removeReaction(scene.core.db, row.id, reaction);
-        scene.changes.event({ kind: 'message.reacted', messageRow: row.id });
+      return amend(scene, direct.target, (row, amending) => {
+        setReaction(amending, row, { mine, memberRow: scene.author.id }, direct);
       });
     case 'pin':
-      return change(scene, direct.target, (row) => {
-        const isNew = direct.on && row.pinnedAt === null;
-        if (isNew && countPins(scene.core.db, row.conversationId) >= PINS_PER_CONVERSATION_MAX) return;
-        patchMessage(scene.core.db, row.id, { pinnedAt: direct.on ? scene.event.at : null });
-        scene.changes.event({ kind: 'message.pinned', messageRow: row.id });
+      return amend(scene, direct.target, (row, amending) => {
+        setPin(amending, row, direct.on);
       });
     case 'receipt':
       for (const target of direct.targets) {
@@ -379,7 +345,10 @@ const find = ({ core, member }: DirectScene, target: string): MessageRow | undef
   return conversation === undefined ? undefined : getMessageById(core.db, conversation.id, idBytes(target));
 };
 
-const change = (scene: DirectScene, target: string, step: (row: MessageRow) => void): void => {
+// What points at nothing, or at what was deleted, changes nothing.
+const amend = (scene: DirectScene, target: string, step: (row: MessageRow, amending: Amending) => void): void => {
+  const { core, changes, member, event } = scene;
   const row = find(scene, target);
-  if (row !== undefined && row.deletedAt === null) step(row);
+  if (row === undefined || row.deletedAt !== null) return;
+  step(row, { core, changes, at: event.at, tell: (said) => changes.event({ ...said, memberRow: member.id }) });
 };

@@ -3,24 +3,15 @@ import { rankOf } from '../crypto/channel-state.ts';
 import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../protocol/ids.ts';
-import {
-  EDITS_PER_MESSAGE_MAX,
-  EVENT_ID_AGE_MS_MAX,
-  MENTIONS_MAX,
-  PINS_PER_CONVERSATION_MAX,
-  REACTIONS_PER_MESSAGE_MAX,
-} from '../protocol/limits.ts';
+import { EVENT_ID_AGE_MS_MAX, MENTIONS_MAX } from '../protocol/limits.ts';
 import { ERASE_OTHERS } from '../protocol/room-rules.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
-import { addMentions, addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
+import { type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
 import { getMember, getMemberById, listMembersByName, type MemberRow } from '../store/members.ts';
 import {
-  countPins,
-  deleteMessage,
-  editMessage,
   getMessage,
   getMessageById,
   type MessageRow,
@@ -28,12 +19,21 @@ import {
   putMessage,
   replaceText,
 } from '../store/messages.ts';
-import { listReactions, putReaction, removeReaction } from '../store/reactions.ts';
 import { listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
 import { getServer, labelOf, type ServerRow } from '../store/servers.ts';
+import {
+  type Amending,
+  eraseMessage,
+  isEditable,
+  setPin,
+  setReaction,
+  setText,
+  tooManyPins,
+  tooManyReactions,
+} from './amend.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
-import { endFile, eraseFile } from './files-rows.ts';
+import { endFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
 import { conversationOf, findConversation, findMessage } from './names.ts';
 import { publishControl, serverLeft } from './room-control.ts';
@@ -42,6 +42,13 @@ import { enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { markReadUpTo } from './room-read.ts';
 import { letIn } from './room-receipts.ts';
 import { settingOf } from './settings.ts';
+
+const amending = (core: Core, changes: Changes): Amending => ({
+  core,
+  changes,
+  at: changes.at,
+  tell: (event) => changes.event(event),
+});
 
 /** Where a conversation's messages go. */
 type Place = { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
@@ -206,22 +213,21 @@ const mentionsIn = (core: Core, server: ServerRow, text: string) => {
 export const editRoomText = (core: Core, row: MessageRow, conversation: ConversationRow, text: string): MessageRow => {
   checkText(text);
   const { to } = placeOf(core, conversation);
-  if (row.deletedAt !== null || row.fileId !== null || row.editNumber >= EDITS_PER_MESSAGE_MAX)
-    throw new SottoError('message.notEditable');
+  const number = row.editNumber + 1;
+  if (!isEditable(row, number)) throw new SottoError('message.notEditable');
   commit(core, (changes) => {
-    changes.erased = true;
     const waiting = listRoomOutboxOfMessage(core.db, row.id).find((one) => one.sealed === null);
     if (row.state === 'queued' && waiting !== undefined) {
       // What was never said is no version of it.
       replaceText(core.db, row, text);
+      changes.erased = true;
+      changes.event({ kind: 'message.edited', messageRow: row.id });
       const content = JSON.parse(Buffer.from(waiting.content).toString()) as object;
       replaceContent(core.db, waiting.id, jsonBytes({ ...content, text }));
     } else {
-      const number = row.editNumber + 1;
-      editMessage(core.db, row, text, { number, at: changes.at });
-      enqueueRoom(core, changes, to, { kind: 'edit', target: idOf(row.messageId) as never, number, text });
+      setText(amending(core, changes), row, { number, text });
+      enqueueRoom(core, changes, to, { kind: 'edit', target: idOf(row.messageId), number, text });
     }
-    changes.event({ kind: 'message.edited', messageRow: row.id });
   });
   return again(core, row);
 };
@@ -278,12 +284,7 @@ const deleteHere = (core: Core, changes: Changes, row: MessageRow): void => {
   if (row.state === 'queued' && !hasLeft(core, row))
     patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
   dropOutbox(core, row.id);
-  if (row.unread === 1) addUnread(core.db, row.conversationId, -1);
-  if (row.unread === 1 && row.mention === 1) addMentions(core.db, row.conversationId, -1);
-  deleteMessage(core.db, row, changes.at);
-  eraseFile(core, changes, row.fileId);
-  changes.erased = true;
-  changes.event({ kind: 'message.deleted', messageRow: row.id, subject: idOf(row.messageId) });
+  eraseMessage(amending(core, changes), row);
 };
 
 // What was sealed may have come to the server, whatever became of its answer.
@@ -301,15 +302,10 @@ export const reactRoom = (
   const { to, server } = placeOf(core, conversation);
   if (row.deletedAt !== null) throw new SottoError('message.notEditable', { message: 'The message was deleted' });
   const me = getMemberById(core.db, server.id, server.memberId);
-  const mine = listReactions(core.db, row.id).filter((one) => one.mine === 1);
-  if (reaction.on && mine.length >= REACTIONS_PER_MESSAGE_MAX)
-    throw new SottoError('message.notEditable', { message: 'You have reacted often enough' });
   commit(core, (changes) => {
-    const one = { mine: 1, memberRow: me?.id ?? 0, emoji: reaction.emoji };
-    if (reaction.on) putReaction(core.db, row.id, { ...one, at: changes.at });
-    else removeReaction(core.db, row.id, one);
-    enqueueRoom(core, changes, to, { kind: 'react', target: idOf(row.messageId) as never, ...reaction });
-    changes.event({ kind: 'message.reacted', messageRow: row.id });
+    const author = { mine: 1, memberRow: me?.id ?? 0 };
+    if (!setReaction(amending(core, changes), row, author, reaction)) throw tooManyReactions();
+    enqueueRoom(core, changes, to, { kind: 'react', target: idOf(row.messageId), ...reaction });
   });
   return again(core, row);
 };
@@ -323,14 +319,9 @@ export const pinRoom = (core: Core, row: MessageRow, conversation: ConversationR
     const role = state?.members.get(idOf(server.memberId))?.role;
     if (role === undefined || role === 'member') throw new SottoError('event.refused', { message: 'Moderators pin' });
   }
-  if (on && countPins(core.db, row.conversationId) >= PINS_PER_CONVERSATION_MAX)
-    throw new SottoError('message.notEditable', {
-      message: `A conversation has at most ${PINS_PER_CONVERSATION_MAX} pins`,
-    });
   commit(core, (changes) => {
-    patchMessage(core.db, row.id, { pinnedAt: on ? changes.at : null });
-    enqueueRoom(core, changes, to, { kind: 'pin', target: idOf(row.messageId) as never, on });
-    changes.event({ kind: 'message.pinned', messageRow: row.id });
+    if (!setPin(amending(core, changes), row, on)) throw tooManyPins();
+    enqueueRoom(core, changes, to, { kind: 'pin', target: idOf(row.messageId), on });
   });
   return again(core, row);
 };
