@@ -1,23 +1,13 @@
 // Events of a channel that did not open when they came: tried again once the key of their device is here.
-import { openBody } from '../crypto/channel-key.ts';
 import { rankOf } from '../crypto/channel-state.ts';
 import type { EventHeader } from '../crypto/room-event.ts';
-import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
 import { CONTENT_RULES } from '../protocol/room-rules.ts';
 import { EVENT } from '../protocol/server-frames.ts';
-import {
-  type ChannelRow,
-  getChannel,
-  getChannelDevice,
-  getChannelKey,
-  getSenderKey,
-  patchChannelDevice,
-  putSenderKey,
-} from '../store/channels.ts';
-import { getMember, listDeviceIds, type MemberRow } from '../store/members.ts';
+import { type ChannelRow, getChannel, getChannelDevice, patchChannelDevice } from '../store/channels.ts';
+import { getMember, type MemberRow } from '../store/members.ts';
 import { listPending, type PendingRow, removePending, setRoomEvent } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
@@ -25,6 +15,7 @@ import { applyContent } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { openContent } from './room-open.ts';
 import { shownLater } from './room-share.ts';
+import { Unsealer } from './room-unseal.ts';
 
 const PENDING_TRIED_MAX = 1_000;
 
@@ -40,14 +31,13 @@ export const retryPending = async (
   for (const pending of listPending(core.db, channelRow, memberRow, PENDING_TRIED_MAX)) {
     const member = getMember(core.db, pending.memberRow);
     if (member === undefined) continue;
-    const trying = { core, connection, channel, member, pending };
+    const unsealer = new Unsealer(core, channel);
+    const said = { id: idOf<EventId>(pending.eventId), sender: idOf<MemberId>(member.memberId) };
     try {
-      const sealed = sealedBy(trying);
-      if (sealed === undefined) continue;
-      const signed = await sealed.open();
-      const said = { id: idOf<EventId>(pending.eventId), sender: idOf<MemberId>(member.memberId), signed };
-      const event = openContent(core, connection.row, channel, said);
-      keepOpened(trying, { ...event, signed }, sealed.keep);
+      const { keyEpoch, body } = pending;
+      const signed = await unsealer.open({ ...said, memberRow: member.id, keyEpoch, body });
+      const event = openContent(core, connection.row, channel, { ...said, signed });
+      keepOpened({ core, connection, channel, member, pending, unsealer }, { ...event, signed });
     } catch (error) {
       if (!(error instanceof SottoError)) throw error;
     }
@@ -60,6 +50,7 @@ type Trying = {
   readonly channel: ChannelRow;
   readonly member: MemberRow;
   readonly pending: PendingRow;
+  readonly unsealer: Unsealer;
 };
 
 type Event = {
@@ -67,38 +58,15 @@ type Event = {
   readonly content: Content | UnknownContent;
   readonly signed: Uint8Array;
 };
-type Sealed = { readonly open: () => Promise<Uint8Array> | Uint8Array; readonly keep: () => void };
-
-/** How a body opens, when its key is here. */
-const sealedBy = ({ core, channel, member, pending }: Trying): Sealed | undefined => {
-  const { body, keyEpoch, eventId } = pending;
-  if (channel.encryption === 'passphrase') {
-    const key = getChannelKey(core.db, channel.id, keyEpoch);
-    const said = { id: idOf<EventId>(eventId), sender: idOf<MemberId>(member.memberId) };
-    return key === undefined ? undefined : { open: () => openBody(key, said, body), keep: () => {} };
-  }
-  const id = readDistributionId(body);
-  for (const deviceId of listDeviceIds(core.db, member.id)) {
-    const place = { channel: idOf<ChannelId>(channel.channelId), epoch: keyEpoch, device: idOf<DeviceId>(deviceId) };
-    if (distributionIdOf(place) !== id) continue;
-    const kept = { channelRow: channel.id, deviceId, keyEpoch };
-    const key = getSenderKey(core.db, kept);
-    if (key === undefined) return undefined;
-    const chain = new TheirChain(place, key);
-    return { open: () => chain.open(body), keep: () => putSenderKey(core.db, kept, chain.serialize()) };
-  }
-  return undefined;
-};
 
 const keepOpened = (
-  { core, connection, channel, member, pending }: Trying,
+  { core, connection, channel, member, pending, unsealer }: Trying,
   { header, content, signed }: Event,
-  keep: () => void,
 ): void => {
   const mayWrite = rankOf(pending.role as Role) >= rankOf(CONTENT_RULES[content.kind]);
   const fits = mayWrite && header.epoch === pending.keyEpoch;
   commit(core, (changes) => {
-    keep();
+    unsealer.keep();
     const deviceId = idBytes(header.device);
     const counted = Math.abs(getChannelDevice(core.db, channel.id, deviceId)?.n ?? 0);
     patchChannelDevice(core.db, channel.id, deviceId, { n: Math.max(counted, header.n) });

@@ -1,14 +1,13 @@
 // Takes events of a channel: place and chain → open → verify → rules → rows, in one transaction; the cursor moves with them.
 
-import { openBody, readBodyHead } from '../crypto/channel-key.ts';
 import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
 import { judgeContent } from '../crypto/channel-state.ts';
 import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { type EventHeader, headOf, ZERO_HASH } from '../crypto/room-event.ts';
-import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
+import { distributionIdOf, readDistributionId } from '../crypto/sender-key.ts';
 import { isEqual } from '../protocol/bytes.ts';
-import { ProtocolError, SottoError } from '../protocol/errors.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Content, Control, UnknownContent, UnknownControl } from '../protocol/room-content.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
@@ -17,13 +16,10 @@ import {
   getChannel,
   getChannelById,
   getChannelDevice,
-  getChannelKey,
-  getSenderKey,
   patchChannel,
   patchChannelDevice,
-  putSenderKey,
 } from '../store/channels.ts';
-import { getMemberById, listDeviceIds, type MemberRow } from '../store/members.ts';
+import { getMemberById, type MemberRow } from '../store/members.ts';
 import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
 import { eventIdAt, forgetSignedAbout, type PendingRow, putPending, putRoomEvent } from '../store/room-events.ts';
 import {
@@ -43,6 +39,7 @@ import { hashOfBody, openContent, openControl } from './room-open.ts';
 import { knowSenders } from './room-people.ts';
 import { ownCommitted, ownLost } from './room-send.ts';
 import { shownLater } from './room-share.ts';
+import { Unsealer } from './room-unseal.ts';
 
 /** A channel while a batch is taken: the row as it will be, and the replayed state. */
 type Taking = {
@@ -52,15 +49,8 @@ type Taking = {
   state: ChannelState | undefined;
   lastSeq: number;
   lastId: Uint8Array<ArrayBuffer> | null;
-  /** Of devices, as far as they were stepped on here, by device and epoch. */
-  readonly chains: Map<string, SteppedChain>;
+  readonly unsealer: Unsealer;
   readonly learned: ReadonlySet<string>;
-};
-
-type SteppedChain = {
-  readonly deviceId: Uint8Array<ArrayBuffer>;
-  readonly keyEpoch: number;
-  readonly chain: TheirChain;
 };
 
 type Opened =
@@ -111,7 +101,7 @@ export const receiveRoom = async (
     state: stateOfJson(row.membership),
     lastSeq: row.lastSeq,
     lastId: row.lastId,
-    chains: new Map(),
+    unsealer: new Unsealer(core, row),
     learned,
   };
   const opened: { readonly event: LogEvent; readonly opened: Opened }[] = [];
@@ -145,8 +135,7 @@ export const receiveRoom = async (
         reason: 'the server shows something else where it has shown us this',
       });
     for (const one of opened) store(taking, changes, one.event, one.opened);
-    for (const { deviceId, keyEpoch, chain } of taking.chains.values())
-      putSenderKey(core.db, { channelRow: row.id, deviceId, keyEpoch }, chain.serialize());
+    taking.unsealer.keep();
     patchChannel(core.db, row.id, {
       lastSeq: taking.lastSeq,
       lastId: taking.lastId,
@@ -211,9 +200,11 @@ const open = async (taking: Taking, event: LogEvent): Promise<Opened | { readonl
       const content = JSON.parse(Buffer.from(outbox.content).toString()) as Content;
       return { kind: 'mine', header: ownHeader(taking, event, outbox), content, outbox, signed: outbox.signed };
     }
-    const signed = await unsealed(taking, event);
-    const said = { id: event.id as EventId, sender: event.member as MemberId, signed };
-    const { header, content } = openContent(core, server, row, said);
+    const said = { id: event.id as EventId, sender: event.member as MemberId };
+    const memberRow = getMemberById(core.db, server.id, idBytes(event.member))?.id;
+    const keyEpoch = state?.epoch ?? 0;
+    const signed = await taking.unsealer.open({ ...said, memberRow, keyEpoch, body: event.body });
+    const { header, content } = openContent(core, server, row, { ...said, signed });
     return { kind: 'content', header, content, signed };
   } catch (error) {
     if (!(error instanceof SottoError)) throw error;
@@ -235,45 +226,6 @@ const ownHeader = (taking: Taking, event: LogEvent, outbox: RoomOutboxRow): Even
   membersHead: headOf(taking.state?.head ?? ZERO_HASH),
   kind: EVENT.content,
 });
-
-const unsealed = async (taking: Taking, event: LogEvent): Promise<Uint8Array> => {
-  const { core, row } = taking;
-  const said = { id: event.id as EventId, sender: event.member as MemberId };
-  switch (row.encryption) {
-    case 'open':
-      return event.body;
-    case 'passphrase': {
-      const key = getChannelKey(core.db, row.id, readBodyHead(event.body).epoch);
-      if (key === undefined) throw new ProtocolError('frame.undecryptable', { details: { why: 'key' } });
-      return openBody(key, said, event.body);
-    }
-    case 'members':
-      return (await chainFor(taking, event)).open(event.body);
-  }
-};
-
-/** The chain of the device that sealed a body: found by the id in it, among the devices of who is said to have sent it. */
-const chainFor = async (taking: Taking, event: LogEvent): Promise<TheirChain> => {
-  const { core, server, row, state } = taking;
-  const id = readDistributionId(event.body);
-  const member = getMemberById(core.db, server.id, idBytes(event.member));
-  const keyEpoch = state?.epoch ?? 0;
-  let isKnown = false;
-  for (const deviceId of member === undefined ? [] : listDeviceIds(core.db, member.id)) {
-    const place = { channel: idOf<ChannelId>(row.channelId), epoch: keyEpoch, device: idOf<DeviceId>(deviceId) };
-    if (distributionIdOf(place) !== id) continue;
-    const known = taking.chains.get(id);
-    if (known !== undefined) return known.chain;
-    const stored = getSenderKey(core.db, { channelRow: row.id, deviceId, keyEpoch });
-    isKnown = true;
-    // Without a key there is nothing to keep, and the event waits for it.
-    if (stored === undefined) break;
-    const chain = new TheirChain(place, stored);
-    taking.chains.set(id, { deviceId, keyEpoch, chain });
-    return chain;
-  }
-  throw new ProtocolError('frame.undecryptable', { details: { why: isKnown ? 'chain' : 'device' } });
-};
 
 const previewControl = (taking: Taking, event: LogEvent, { header, control }: Extract<Opened, { kind: 'control' }>) => {
   taking.state = replay(taking.state, [{ seq: event.seq, header, control, bodyHash: sha256(event.body) }]).state;
