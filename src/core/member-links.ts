@@ -18,17 +18,18 @@ import {
   removeMemberLinks,
 } from '../store/member-links.ts';
 import { getMember, getMemberById, listMembersOfContact, type MemberRow, patchMember } from '../store/members.ts';
-import { getServer, getServerByKey, type ServerRow } from '../store/servers.ts';
+import { getServerByKey, type ServerRow } from '../store/servers.ts';
 import { type Changes, type Core, refuse } from './core.ts';
 import { enqueue } from './outbox.ts';
 import { memberName } from './room-names.ts';
+import { theServer } from './room-rows.ts';
 
 /**
  * Says that a member is a contact, and tells the contact who I am on that server. They are shown as one person once the contact
  * has said the same. Throws `contact.notAccepted`, `member.other` when either is somebody else's already, `outbox.full`.
  */
 export const linkMember = (core: Core, changes: Changes, member: MemberRow, contact: ContactRow): void => {
-  const server = serverOf(core, member);
+  const server = theServer(core.db, member.serverId);
   if (contact.state !== 'accepted' || contact.paused === 'keyChanged') throw new SottoError('contact.notAccepted');
   if (isEqual(server.memberId, member.memberId)) throw new SottoError('contact.self');
   const known = getMemberLink(core.db, contact.id, server.serverKey);
@@ -154,12 +155,6 @@ const part = (core: Core, changes: Changes, { contactId, serverKey }: MemberLink
     patchMember(core.db, member.id, { contactId: null });
     changes.event({ kind: 'member.unlinked', contactId, memberRow: member.id, detail });
   }
-};
-
-const serverOf = (core: Core, member: MemberRow): ServerRow => {
-  const server = getServer(core.db, member.serverId);
-  if (server === undefined) throw new SottoError('server.unknown');
-  return server;
 };
 
 const keysOf = ({

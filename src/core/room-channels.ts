@@ -21,12 +21,12 @@ import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
-import { baseHeader, connectionOf, mustHave, patiently, publishControl, serverRowOf } from './room-control.ts';
+import { baseHeader, connectionOf, patiently, publishControl } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
-import { replayUpTo } from './room-history.ts';
 import { newEventId } from './room-outbox.ts';
 import { retryPending } from './room-pending.ts';
-import { creationIn } from './room-receive.ts';
+import { creationIn, replayUpTo } from './room-replay.ts';
+import { theChannel, theServer } from './room-rows.ts';
 
 export type NewChannel = {
   readonly name: string;
@@ -137,7 +137,7 @@ const joinFound = async (
 ): Promise<number> => {
   const server = connection.row;
   const rowId = await meetChannel(core, connection, server, channel);
-  const row = mustHave(core, rowId);
+  const row = theChannel(core.db, rowId);
   if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, passphrase);
   if (!channel.joined) await publishControl(core, rowId, { op: 'join' });
   if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId);
@@ -179,28 +179,29 @@ const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChann
 };
 
 const isIn = (core: Core, connection: RoomConnection, channelRow: number): boolean =>
-  stateOfJson(mustHave(core, channelRow).membership)?.members.has(idOf<MemberId>(connection.row.memberId)) === true;
+  stateOfJson(theChannel(core.db, channelRow).membership)?.members.has(idOf<MemberId>(connection.row.memberId)) ===
+  true;
 
 /** The server has us in a channel: what it is to us until we have entered. */
 const beginStay = (core: Core, channelRow: number): Promise<void> =>
   core.queue.call(() =>
     commit(core, () => {
       // Where newcomers read from their own join on, what is held of an earlier stay does not go on from there.
-      const again = mustHave(core, channelRow).history === 'joined' ? { lastSeq: 0 } : {};
+      const again = theChannel(core.db, channelRow).history === 'joined' ? { lastSeq: 0 } : {};
       patchChannel(core.db, channelRow, { state: 'joining', ...again });
     }),
   );
 
 /** Fetches what there is to read in a channel we are in, and ends a stay that was begun. Throws `server.*`, `channel.*`. */
 const enterChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
-  const { state, history, lastSeq } = mustHave(core, channelRow);
+  const { state, history, lastSeq } = theChannel(core.db, channelRow);
   // Where it goes on, what was said meanwhile is judged by what the channel was then.
   if (state === 'joining' && history === 'all' && lastSeq > 0)
     await replayUpTo(core, connection, channelRow, { end: lastSeq + 1, isFresh: true });
   await connection.open(channelRow);
   await core.queue.call(() =>
     commit(core, () => {
-      const { state: now } = mustHave(core, channelRow);
+      const { state: now } = theChannel(core.db, channelRow);
       // Also who was shut out on the server's word alone.
       if (now !== 'joined' && isIn(core, connection, channelRow))
         patchChannel(core.db, channelRow, { state: 'joined' });
@@ -252,7 +253,7 @@ const takePassphrase = async (
   channelRow: number,
   passphrase: string | undefined,
 ): Promise<void> => {
-  const state = stateOfJson(mustHave(core, channelRow).membership);
+  const state = stateOfJson(theChannel(core.db, channelRow).membership);
   const wrapped = state?.keys.at(-1);
   if (state === undefined || wrapped === undefined) throw new SottoError('event.forged');
   if (passphrase === undefined || passphrase === '')
@@ -278,11 +279,11 @@ const takePassphrase = async (
 
 /** Changes the key of a channel now. */
 export const rotateChannel = async (core: Core, channelRow: number, passphrase: string | undefined): Promise<void> => {
-  const row = mustHave(core, channelRow);
+  const row = theChannel(core.db, channelRow);
   if (row.encryption !== 'passphrase') return publishControl(core, channelRow, { op: 'rotate' });
   if (passphrase === undefined || passphrase === '')
     throw new SottoError('passphrase.needed', { message: 'The new passphrase comes by --passphrase-fd' });
-  const { serverKey } = serverRowOf(core, row);
+  const { serverKey } = theServer(core.db, row.serverId);
   const key = core.random.bytes(32);
   await publishControl(core, channelRow, async (header, epoch) => {
     // Where newcomers read everything, each key opens the one before.

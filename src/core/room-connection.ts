@@ -5,7 +5,7 @@ import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts
 import { SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
 import type { Answer, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
-import { getServer, patchServer, type ServerRow } from '../store/servers.ts';
+import { patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import { followCalls } from './room-calls.ts';
 import { meetOwnChannels } from './room-channels.ts';
@@ -14,6 +14,7 @@ import { RoomIntake } from './room-intake.ts';
 import { levelAll } from './room-level.ts';
 import { loggedIn, prepareKeys } from './room-login.ts';
 import { EarlyReceipts, Receipts } from './room-receipts.ts';
+import { theServer } from './room-rows.ts';
 import { RoomSender } from './room-send.ts';
 import { applyShares } from './room-shared.ts';
 import { newVisit, type Visit } from './room-visit.ts';
@@ -111,9 +112,7 @@ export class RoomConnection {
   }
 
   get row(): ServerRow {
-    const row = getServer(this.#core.db, this.serverId);
-    if (row === undefined) throw new Error('a connection has a server');
-    return row;
+    return theServer(this.#core.db, this.serverId);
   }
 
   request<Name extends RequestName>(name: Name, params: RequestParamsIn<Name>): Promise<Answer<Name>> {

@@ -6,13 +6,14 @@ import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/id
 import { STALE_TRIES_MAX } from '../protocol/limits.ts';
 import type { Control } from '../protocol/room-content.ts';
 import { EVENT } from '../protocol/server-frames.ts';
-import { type ChannelRow, getChannel, patchChannel } from '../store/channels.ts';
-import { getServer, type ServerRow } from '../store/servers.ts';
+import { patchChannel } from '../store/channels.ts';
+import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { ourView } from './room-doubts.ts';
 import { newEventId } from './room-outbox.ts';
+import { theChannel, theServer } from './room-rows.ts';
 
 const REACH_MS_MAX = 15_000;
 
@@ -43,7 +44,7 @@ type Wanted = Control | ((header: EventHeader, epoch: number) => Promise<Signed>
  * meanwhile is looked at again. Throws `event.refused` with the rule that forbids it, `channel.*`, `server.*`.
  */
 export const publishControl = async (core: Core, channelRow: number, wanted: Wanted): Promise<void> => {
-  const connection = await connectionOf(core, serverRowOf(core, mustHave(core, channelRow)));
+  const connection = await connectionOf(core, theServer(core.db, theChannel(core.db, channelRow).serverId));
   for (let tries = 0; ; tries++)
     try {
       // What waits in the outbox goes first: what is refused anyway is not told to wait for that.
@@ -55,16 +56,16 @@ export const publishControl = async (core: Core, channelRow: number, wanted: Wan
         connection.sender.between(channelRow, () => signAndPublish(core, connection, channelRow, wanted)),
       );
       const isHere = () => {
-        const row = mustHave(core, channelRow);
+        const row = theChannel(core.db, channelRow);
         return (stateOfJson(row.membership)?.counted.get(idOf<DeviceId>(connection.row.deviceId)) ?? 0) >= n;
       };
-      if (mustHave(core, channelRow).state === 'joined') await core.waits.until(isHere, EVENT_MS_MAX);
+      if (theChannel(core.db, channelRow).state === 'joined') await core.waits.until(isHere, EVENT_MS_MAX);
       return;
     } catch (error) {
       const known = expectedError(error);
       const changed =
         known?.code === 'event.stale' || known?.details.why === 'stale' || known?.details.why === 'repeated';
-      if (!changed || tries >= STALE_TRIES_MAX || mustHave(core, channelRow).state !== 'joined') throw error;
+      if (!changed || tries >= STALE_TRIES_MAX || theChannel(core.db, channelRow).state !== 'joined') throw error;
       await connection.open(channelRow);
     }
 };
@@ -101,7 +102,7 @@ const signAndPublish = async (
 
 /** What this device would sign next in a channel, as it is known here. Throws `channel.notMember`. */
 const nextOf = (core: Core, connection: RoomConnection, channelRow: number) => {
-  const row = mustHave(core, channelRow);
+  const row = theChannel(core.db, channelRow);
   const server = connection.row;
   const state = stateOfJson(row.membership);
   if (state === undefined) throw new SottoError('channel.notMember');
@@ -166,20 +167,6 @@ export const patiently = async <T>(core: Core, publish: () => Promise<T>): Promi
 };
 const RATE_MS_MIN = 50;
 const RATE_MS_MAX = 5_000;
-
-/** Throws `channel.unknown`. */
-export const mustHave = (core: Core, id: number): ChannelRow => {
-  const row = getChannel(core.db, id);
-  if (row === undefined) throw new SottoError('channel.unknown');
-  return row;
-};
-
-/** Throws `server.unknown`. */
-export const serverRowOf = (core: Core, row: ChannelRow): ServerRow => {
-  const server = getServer(core.db, row.serverId);
-  if (server === undefined) throw new SottoError('server.unknown');
-  return server;
-};
 
 /** Nothing can be done any more on a server that was left. */
 export const serverLeft = ({ label }: ServerRow): SottoError =>

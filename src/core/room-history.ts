@@ -3,23 +3,22 @@ import { expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { ROOM_LEVEL_TRIES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { WireHead } from '../protocol/server.ts';
-import type { LogEvent } from '../protocol/server-frames.ts';
-import { type ChannelRow, getChannel, patchChannel } from '../store/channels.ts';
+import { type ChannelRow, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
 import { lastRoomSeq } from '../store/room-events.ts';
-import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
-import { replayControls } from './room-receive.ts';
+import { replayUpTo } from './room-replay.ts';
 import { forgetOthers, goBack } from './room-restored.ts';
+import { theChannel } from './room-rows.ts';
 
 /** Brings a channel level with the server and stays subscribed. Throws `server.*`, `channel.*`. */
 export const openChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
-  const channel = idOf(rowOf(core, channelRow).channelId);
+  const channel = idOf(theChannel(core.db, channelRow).channelId);
   for (let tries = 0; tries < ROOM_LEVEL_TRIES_MAX; tries++) {
-    if (rowOf(core, channelRow).lastSeq === 0) await begin(core, connection, channelRow);
-    const row = rowOf(core, channelRow);
+    if (theChannel(core.db, channelRow).lastSeq === 0) await begin(core, connection, channelRow);
+    const row = theChannel(core.db, channelRow);
     const { channels } = await connection.request('resume', { cursors: { [channel]: cursorOf(row) } });
     const resumed = channels[channel];
     if (resumed === undefined) return;
@@ -29,11 +28,11 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
       await pages(core, connection, channelRow);
       continue;
     }
-    const isOther = isOtherLog(rowOf(core, channelRow), resumed.head);
+    const isOther = isOtherLog(theChannel(core.db, channelRow), resumed.head);
     if (isOther) await goBack(core, connection, channelRow, resumed.head);
     // It keeps no more what comes next: a visible gap, and on from the first event it still has.
     else await core.queue.call(() => skipPruned(core, channelRow, resumed.head));
-    const end = rowOf(core, channelRow).lastSeq + 1;
+    const end = theChannel(core.db, channelRow).lastSeq + 1;
     if (end === 1) await begin(core, connection, channelRow);
     else await replayUpTo(core, connection, channelRow, { end, isFresh: isOther });
     if (isOther) await core.queue.call(() => keepEpoch(core, channelRow, resumed.head));
@@ -76,7 +75,7 @@ const isRecovered = ({ epoch, lastSeq }: ChannelRow, { recovered, head }: Resume
 
 // What was promised has come before the answer, unless the server shows less than it says there is.
 const isLevel = (core: Core, channelRow: number, { head }: Resumed): boolean =>
-  rowOf(core, channelRow).lastSeq >= head.seq;
+  theChannel(core.db, channelRow).lastSeq >= head.seq;
 
 const cursorOf = ({ epoch, lastSeq, lastId }: ChannelRow): [number, number, string | null] => [
   epoch,
@@ -112,14 +111,15 @@ const whenHidden = (error: unknown): void => {
 
 // The first look at a channel: who is in it comes from the control events, and the history from the first event we may see.
 const begin = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
-  const channel = idOf(rowOf(core, channelRow).channelId);
+  const channel = idOf(theChannel(core.db, channelRow).channelId);
   const first = await connection.client.events('log.page', { channel, after: 0, limit: 1 });
   const [event] = first.events;
   if (event === undefined) return;
   await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh: false });
   await core.queue.call(() =>
     commit(core, (changes) => {
-      if (event.epoch !== rowOf(core, channelRow).epoch) forgetOthers(core, connection, channelRow, event.seq - 1);
+      if (event.epoch !== theChannel(core.db, channelRow).epoch)
+        forgetOthers(core, connection, channelRow, event.seq - 1);
       const held = lastRoomSeq(core.db, channelRow);
       if (held > 0 && event.seq > held + 1)
         doubt(core, changes, channelRow, {
@@ -129,7 +129,7 @@ const begin = async (core: Core, connection: RoomConnection, channelRow: number)
         });
       patchChannel(core.db, channelRow, {
         epoch: event.epoch,
-        firstSeq: held > 0 ? rowOf(core, channelRow).firstSeq : event.seq,
+        firstSeq: held > 0 ? theChannel(core.db, channelRow).firstSeq : event.seq,
         lastSeq: event.seq - 1,
         // Each event is judged by what the channel was at its place.
         ...(event.seq === 1 ? { membership: '' } : {}),
@@ -139,46 +139,9 @@ const begin = async (core: Core, connection: RoomConnection, channelRow: number)
   await pages(core, connection, channelRow);
 };
 
-/**
- * Fetches the control events before `end` and replays those that were not; all of them, from the creation on, with `isFresh`.
- * Throws `server.*`, `channel.*`.
- */
-export const replayUpTo = async (
-  core: Core,
-  connection: RoomConnection,
-  channelRow: number,
-  { end, isFresh }: { readonly end: number; readonly isFresh: boolean },
-): Promise<void> => {
-  const { channelId, membership, epoch } = rowOf(core, channelRow);
-  const first = isFresh ? 0 : (stateOfJson(membership)?.seq ?? 0);
-  for (let after = first; after + 1 < end; ) {
-    const { events, answer } = await connection.client.events('log.control', { channel: idOf(channelId), after });
-    // What was replayed before is of a log that is no more.
-    if (!isFresh && after === first && first > 0 && epoch !== 0 && answer.head.epoch !== epoch)
-      return replayUpTo(core, connection, channelRow, { end, isFresh: true });
-    // Page by page: what is not signed ends it before the next one is asked for.
-    const controls = events.filter(({ seq }) => seq < end);
-    await replayControls(core, connection, channelRow, controls, isFresh && after === first);
-    after = events.at(-1)?.seq ?? after;
-    if (!answer.more || events.length === 0) return;
-  }
-};
-
-/** Every control event of a channel, from its creation on. Throws `server.*`, `channel.*`. */
-export const allControls = async (connection: RoomConnection, channel: ChannelRow): Promise<LogEvent[]> => {
-  const controls: LogEvent[] = [];
-  for (let after = 0; ; ) {
-    const page = { channel: idOf(channel.channelId), after };
-    const { events, answer } = await connection.client.events('log.control', page);
-    controls.push(...events);
-    after = events.at(-1)?.seq ?? after;
-    if (!answer.more || events.length === 0) return controls;
-  }
-};
-
 const pages = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
   for (;;) {
-    const { channelId, lastSeq } = rowOf(core, channelRow);
+    const { channelId, lastSeq } = theChannel(core.db, channelRow);
     const { events, answer } = await connection.client.events('log.page', {
       channel: idOf(channelId),
       after: lastSeq,
@@ -186,11 +149,11 @@ const pages = async (core: Core, connection: RoomConnection, channelRow: number)
     });
     if (events.length > 0) await connection.take(events);
     const [next] = events;
-    if (next !== undefined && next.seq > rowOf(core, channelRow).lastSeq + 1 && next.seq <= answer.head.seq) {
+    if (next !== undefined && next.seq > theChannel(core.db, channelRow).lastSeq + 1 && next.seq <= answer.head.seq) {
       await core.queue.call(() => passOver(core, channelRow, next.seq - 1));
       continue;
     }
-    const now = rowOf(core, channelRow).lastSeq;
+    const now = theChannel(core.db, channelRow).lastSeq;
     if (events.length === 0 || now === lastSeq || now >= answer.head.seq) return;
   }
 };
@@ -198,7 +161,7 @@ const pages = async (core: Core, connection: RoomConnection, channelRow: number)
 // It has what comes next, and does not show what lies between.
 const passOver = (core: Core, channelRow: number, upTo: number): void =>
   commit(core, (changes) => {
-    const { lastSeq } = rowOf(core, channelRow);
+    const { lastSeq } = theChannel(core.db, channelRow);
     if (upTo <= lastSeq) return;
     doubt(core, changes, channelRow, { fromSeq: lastSeq + 1, toSeq: upTo, reason: 'the server does not show it' });
     patchChannel(core.db, channelRow, { lastSeq: upTo, lastId: null });
@@ -213,7 +176,7 @@ const keepEpoch = (core: Core, channelRow: number, { epoch }: WireHead): void =>
 
 const skipPruned = (core: Core, channelRow: number, head: WireHead): void =>
   commit(core, (changes) => {
-    const { lastSeq } = rowOf(core, channelRow);
+    const { lastSeq } = theChannel(core.db, channelRow);
     const { prunedTo } = head;
     if (prunedTo <= lastSeq) return;
     const gap = { fromSeq: lastSeq + 1, toSeq: prunedTo, reason: 'the server no longer keeps it' };
@@ -223,9 +186,3 @@ const skipPruned = (core: Core, channelRow: number, head: WireHead): void =>
       lastId: head.id === null || prunedTo !== head.seq ? null : Buffer.from(head.id, 'hex'),
     });
   });
-
-const rowOf = (core: Core, channelRow: number): ChannelRow => {
-  const row = getChannel(core.db, channelRow);
-  if (row === undefined) throw new Error('the channel is there');
-  return row;
-};

@@ -7,16 +7,16 @@ import { idBytes } from '../protocol/ids.ts';
 import { MEMBER_NAME_CHARS_MAX, NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
 import type { Answer } from '../protocol/server.ts';
 import { getDevice, getMemberById, patchMember, putDevice, putMember } from '../store/members.ts';
-import { getServer, patchServer, putPreKeys } from '../store/servers.ts';
+import { patchServer, putPreKeys } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { theServer } from './room-rows.ts';
 import { beginSessionsAnew, ownPreKeys } from './room-sessions.ts';
 
 /** Keeps what the server says of itself and of us. Our key is ours: what it says of that is not asked. */
 export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, answer: Answer<'login'>): void =>
   commit(core, (changes) => {
-    const server = getServer(core.db, serverId);
-    if (server === undefined) throw new Error('a connection has a server');
+    const server = theServer(core.db, serverId);
     const { role } = answer.member;
     const name = answer.member.name.slice(0, MEMBER_NAME_CHARS_MAX);
     const status = answer.member.status.slice(0, STATUS_TEXT_CHARS_MAX);

@@ -9,7 +9,7 @@ import type { AccountMethod, Params, Result } from '../protocol/rpc.ts';
 import type { ChannelObject, ROOM_METHODS } from '../protocol/rpc-rooms.ts';
 import type { Answer } from '../protocol/server.ts';
 import { parseStrictJson } from '../protocol/strict-json.ts';
-import { type ChannelRow, getChannel, listChannels, patchChannel } from '../store/channels.ts';
+import { type ChannelRow, listChannels, patchChannel } from '../store/channels.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { getConversationOfMember } from '../store/conversations.ts';
 import {
@@ -21,7 +21,7 @@ import {
   patchMember,
   revokeDevice,
 } from '../store/members.ts';
-import { getServer, listServers, patchServer, type ServerRow } from '../store/servers.ts';
+import { listServers, patchServer, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { linkMember, unlinkMember } from './member-links.ts';
@@ -49,6 +49,7 @@ import { enqueueRoom } from './room-outbox.ts';
 import { learnAll, learnByName } from './room-people.ts';
 import { letIn } from './room-receipts.ts';
 import { channelAt } from './room-rewind.ts';
+import { theChannel, theServer } from './room-rows.ts';
 import { makeSecret, removeSecond, setSecond, showSecond } from './room-second.ts';
 import { joinServer, leaveServer } from './room-servers.ts';
 import { shareHistory, shareNow, shareOf } from './room-share.ts';
@@ -58,17 +59,9 @@ type Handlers = {
   readonly [M in RoomMethod & AccountMethod]: (context: Context, params: Params<M>) => Promise<Result<M>> | Result<M>;
 };
 
-const shown = (core: Core, id: number): ChannelObject => {
-  const row = getChannel(core.db, id);
-  if (row === undefined) throw new SottoError('channel.unknown');
-  return channelObject(core, row);
-};
+const shown = (core: Core, id: number): ChannelObject => channelObject(core, theChannel(core.db, id));
 
-const serverShown = (core: Core, id: number) => {
-  const row = getServer(core.db, id);
-  if (row === undefined) throw new SottoError('server.unknown');
-  return serverObject(core, row);
-};
+const serverShown = (core: Core, id: number) => serverObject(core, theServer(core.db, id));
 
 /** A member by `name@server`, by a name on the channel's server, or by id; the server is asked when nobody here is called so. */
 const theMember = async (core: Core, reference: string, inside?: ServerRow): Promise<MemberRow> => {
@@ -103,16 +96,10 @@ const about = async (
   control: (id: MemberId) => Control,
 ): Promise<ChannelObject> => {
   const row = findChannel(core.db, channel);
-  const server = serverOf(core, row);
+  const server = theServer(core.db, row.serverId);
   const who = await theMember(core, member, server);
   await publishControl(core, row.id, control(idOf<MemberId>(who.memberId)));
   return shown(core, row.id);
-};
-
-const serverOf = (core: Core, row: ChannelRow): ServerRow => {
-  const server = getServer(core.db, row.serverId);
-  if (server === undefined) throw new SottoError('server.unknown');
-  return server;
 };
 
 const inviteShown = (server: ServerRow, invite: Answer<'invite.create'>['invite'], link?: string) => ({
@@ -278,7 +265,7 @@ export const ROOM_HANDLERS: Handlers = {
   },
   'channel.topic': async ({ core }, { channel, topic }) => {
     const row = findChannel(core.db, channel);
-    const role = stateOfJson(row.membership)?.members.get(idOf(serverOf(core, row).memberId))?.role;
+    const role = stateOfJson(row.membership)?.members.get(idOf(theServer(core.db, row.serverId).memberId))?.role;
     if (role === undefined) throw new SottoError('channel.notMember');
     if (role === 'member') throw new SottoError('event.refused', { message: 'Moderators change the topic' });
     checkRoomPlace(core, conversationOfChannel(core, row));
@@ -311,7 +298,7 @@ export const ROOM_HANDLERS: Handlers = {
   },
   'channel.shareHistory': async ({ core, waits }, params) => {
     const channel = findChannel(core.db, params.channel);
-    const server = serverOf(core, channel);
+    const server = theServer(core.db, channel.serverId);
     const member = await theMember(core, params.member, server);
     const begun = params.share;
     const id =

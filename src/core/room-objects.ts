@@ -12,11 +12,12 @@ import { listMemberLinksOfMember } from '../store/member-links.ts';
 import { getMember, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
 import { countPending } from '../store/room-events.ts';
 import { countRoomOutbox } from '../store/room-outbox.ts';
-import { getServer, type ServerRow } from '../store/servers.ts';
+import type { ServerRow } from '../store/servers.ts';
 import { listShares, type ShareRow } from '../store/shares.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { memberName } from './room-names.ts';
+import { theServer } from './room-rows.ts';
 
 const when = <Key extends string>(key: Key, value: number | null | undefined) =>
   value == null ? {} : { [key]: value };
@@ -55,7 +56,7 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
 
 /** A member as lists show it. */
 export const memberObject = (core: Core, row: MemberRow): MemberObject => {
-  const server = serverOf(core, row.serverId);
+  const server = theServer(core.db, row.serverId);
   const contact = row.contactId === null ? undefined : getContact(core.db, row.contactId);
   const presence = core.rooms.get(row.serverId)?.visit.presence.get(idOf(row.memberId));
   return {
@@ -80,7 +81,7 @@ const saidOf = (core: Core, row: MemberRow): { readonly contactSaid?: string } =
 
 /** A member with the safety number, which covers the member keys and Signal keys of both. */
 export const memberDetail = (core: Core, row: MemberRow): MemberObject => {
-  const server = serverOf(core, row.serverId);
+  const server = theServer(core.db, row.serverId);
   const [device] = listDevices(core.db, row.id);
   if (device === undefined) return memberObject(core, row);
   const mine = memberSecrets(core.serversKey, server.serverKey);
@@ -97,7 +98,7 @@ export const notifyOf = ({ notify, membership }: ChannelRow): ChannelObject['not
 
 /** A channel as lists show it. */
 export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
-  const server = serverOf(core, row.serverId);
+  const server = theServer(core.db, row.serverId);
   const state = stateOfJson(row.membership);
   const me = state?.members.get(idOf<MemberId>(server.memberId));
   const nameOf = (id: string) => getMemberById(core.db, server.id, idBytes(id))?.name ?? id.slice(0, 8);
@@ -163,14 +164,14 @@ const missingInChannel = (core: Core, row: ChannelRow): string[] => {
 
 // While there is no connection to a server, what is said there goes by.
 const missingSince = (core: Core, serverId: number): string[] => {
-  const server = serverOf(core, serverId);
+  const server = theServer(core.db, serverId);
   if (server.state !== 'joined' || core.rooms.get(serverId)?.state === 'online') return [];
   return [`Not connected to ${server.label}: what was said there meanwhile is not here yet`];
 };
 
 // What was sealed before this device was there was sealed for others of mine.
 const missingWith = (core: Core, member: MemberRow): string[] => {
-  const server = serverOf(core, member.serverId);
+  const server = theServer(core.db, member.serverId);
   const me = getMemberById(core.db, server.id, server.memberId);
   const devices = me === undefined ? [] : listDevices(core.db, me.id);
   const serial = devices.find(({ deviceId }) => isEqual(deviceId, server.deviceId))?.serial ?? 0;
@@ -222,9 +223,3 @@ export const memberList = (core: Core, row: ChannelRow, roles: ReadonlyMap<Membe
       return { id, name: known?.name ?? id.slice(0, 8), role, verified: known?.verifiedAt != null };
     })
     .sort((a, b) => a.name.localeCompare(b.name));
-
-const serverOf = (core: Core, id: number): ServerRow => {
-  const row = getServer(core.db, id);
-  if (row === undefined) throw new Error('what is on a server has a server');
-  return row;
-};

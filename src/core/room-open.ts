@@ -1,16 +1,96 @@
-// Opens signed events of a channel: by the certificates of devices, and for their place in that channel alone.
+// Opens events of a channel: what is sealed, and by whom it was signed, by the certificates of devices and for that channel alone.
 import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
 import { sha256 } from '../crypto/primitives.ts';
-import { creationScope, type EventHeader, openEvent, type Scope } from '../crypto/room-event.ts';
+import { creationScope, type EventHeader, headOf, openEvent, type Scope, ZERO_HASH } from '../crypto/room-event.ts';
 import { isEqual } from '../protocol/bytes.ts';
-import { ProtocolError } from '../protocol/errors.ts';
-import { type DeviceId, type EventId, idBytes, type MemberId } from '../protocol/ids.ts';
+import { ProtocolError, SottoError } from '../protocol/errors.ts';
+import { type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { type Content, decodeContent, decodeControl, type UnknownContent } from '../protocol/room-content.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { getMemberById, getSigningKey } from '../store/members.ts';
+import { getRoomOutboxByEvent, type RoomOutboxRow } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
-import type { Core } from './core.ts';
+import { type Core, refuse } from './core.ts';
+import type { Unsealer } from './room-unseal.ts';
+
+/** What an event of a channel turns out to be. */
+export type Opened =
+  | {
+      readonly kind: 'content';
+      readonly header: EventHeader;
+      readonly content: Content | UnknownContent;
+      readonly signed: Uint8Array;
+    }
+  | { readonly kind: 'control'; readonly event: ControlEvent }
+  /** It was sealed here: what it says is in the outbox. */
+  | {
+      readonly kind: 'mine';
+      readonly header: EventHeader;
+      readonly content: Content;
+      readonly outbox: RoomOutboxRow;
+      readonly signed: Uint8Array | null;
+    }
+  | { readonly kind: 'erased' }
+  | { readonly kind: 'notice' }
+  | { readonly kind: 'closed'; readonly why: string };
+
+type Opening = {
+  readonly core: Core;
+  readonly server: ServerRow;
+  readonly row: ChannelRow;
+  /** What the channel is before the event. */
+  readonly state: ChannelState | undefined;
+  readonly unsealer: Unsealer;
+  /** Members whose devices were just asked for. */
+  readonly learned: ReadonlySet<string>;
+};
+
+/**
+ * Opens an event of a channel: `closed` is one that cannot be, with why; `stranger` one of a device that was not asked for and
+ * that nobody here knows.
+ */
+export const openRoomEvent = async (
+  opening: Opening,
+  event: LogEvent,
+): Promise<Opened | { readonly kind: 'stranger' }> => {
+  const { core, server, row, state, unsealer, learned } = opening;
+  if (event.erased) return { kind: 'erased' };
+  if (event.kind === EVENT.notice) return { kind: 'notice' };
+  try {
+    if (event.kind === EVENT.control) return { kind: 'control', event: openControl(core, server, row, state, event) };
+    if (event.kind !== EVENT.content) return { kind: 'closed', why: 'kind' };
+    const outbox = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
+    if (outbox?.sealed != null && isEqual(outbox.sealed, event.body)) {
+      const content = JSON.parse(Buffer.from(outbox.content).toString()) as Content;
+      return { kind: 'mine', header: ownHeader(opening, event, outbox), content, outbox, signed: outbox.signed };
+    }
+    const said = { id: event.id as EventId, sender: event.member as MemberId };
+    const memberRow = getMemberById(core.db, server.id, idBytes(event.member))?.id;
+    const keyEpoch = state?.epoch ?? 0;
+    const signed = await unsealer.open({ ...said, memberRow, keyEpoch, body: event.body });
+    const { header, content } = openContent(core, server, row, { ...said, signed });
+    return { kind: 'content', header, content, signed };
+  } catch (error) {
+    if (!(error instanceof SottoError)) throw error;
+    if (error.details.why === 'device' && !learned.has(event.member)) return { kind: 'stranger' };
+    refuse(core, error.code);
+    return { kind: 'closed', why: error.code };
+  }
+};
+
+// What we sealed ourselves we cannot always open: its place is all that is new.
+const ownHeader = ({ server, state }: Opening, event: LogEvent, outbox: RoomOutboxRow): EventHeader => ({
+  epoch: state?.epoch ?? 0,
+  id: event.id as EventId,
+  sender: event.member as MemberId,
+  device: idOf(server.deviceId),
+  n: Math.abs(outbox.n),
+  seenSeq: 0,
+  seenHash: ZERO_HASH.slice(0, 16),
+  membersHead: headOf(state?.head ?? ZERO_HASH),
+  kind: EVENT.content,
+});
 
 /** Where an event belongs: its server, and the channel unless it is the creation. */
 const scopeOf = (server: ServerRow, row: Pick<ChannelRow, 'hash'>, isCreation: boolean): Scope =>

@@ -5,13 +5,14 @@ import { type EventId, idBytes, idOf } from '../protocol/ids.ts';
 import { ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { WireHead } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
-import { forgetChannelDevices, getChannel, patchChannel } from '../store/channels.ts';
+import { forgetChannelDevices, patchChannel } from '../store/channels.ts';
 import { forgetHashes, forgetLog, getHeld, topicAt } from '../store/room-events.ts';
 import { forgetPlaces, lastSealedCount } from '../store/room-outbox.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
 import { hashOfBody } from './room-open.ts';
+import { theChannel } from './room-rows.ts';
 
 type Place = { readonly seq: number; readonly id: EventId };
 
@@ -28,7 +29,7 @@ export const goBack = async (
   const shared = await lastShared(core, connection, channelRow, head);
   await core.queue.call(() =>
     commit(core, (changes) => {
-      const row = rowOf(core, channelRow);
+      const row = theChannel(core.db, channelRow);
       const seq = shared?.seq ?? 0;
       const isLess = seq < row.lastSeq;
       if (isLess) {
@@ -62,7 +63,7 @@ export const forgetOthers = (core: Core, connection: RoomConnection, channelRow:
 // with other members.
 // What got no answer may have been read in the log that is no more: its count is used.
 const beginLog = (core: Core, { sender }: RoomConnection, channelRow: number): void => {
-  const sent = rowOf(core, channelRow).sent + (sender.isUnsure(channelRow) ? 1 : 0);
+  const sent = theChannel(core.db, channelRow).sent + (sender.isUnsure(channelRow) ? 1 : 0);
   forgetChannelDevices(core.db, channelRow);
   forgetPlaces(core.db, channelRow);
   patchChannel(core.db, channelRow, { senderKey: null, sent: Math.max(sent, lastSealedCount(core.db, channelRow)) });
@@ -74,7 +75,7 @@ const lastShared = async (
   channelRow: number,
   head: WireHead,
 ): Promise<Place | undefined> => {
-  const row = rowOf(core, channelRow);
+  const row = theChannel(core.db, channelRow);
   for (let before = Math.min(row.lastSeq, head.seq) + 1; before > 1; ) {
     const { events } = await connection.client.events('log.page', {
       channel: idOf(row.channelId),
@@ -96,10 +97,4 @@ const isHeld = (core: Core, channelRow: number, event: LogEvent): boolean => {
   const held = getHeld(core.db, channelRow, event.seq);
   if (held === undefined || held.hash === null || idOf(held.eventId) !== event.id) return false;
   return isEqual(held.hash, hashOfBody(event));
-};
-
-const rowOf = (core: Core, channelRow: number) => {
-  const row = getChannel(core.db, channelRow);
-  if (row === undefined) throw new Error('the channel is there');
-  return row;
 };

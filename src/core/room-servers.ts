@@ -19,6 +19,7 @@ import {
 } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { ConnectionState } from './room-connection.ts';
+import { theServer } from './room-rows.ts';
 import { bare, refusedSecond } from './room-second.ts';
 import type { Waits } from './waits.ts';
 
@@ -120,8 +121,7 @@ const undoJoin = (core: Core, id: number, known: ServerRow | undefined): void =>
 
 /** Ends a membership here; with `erase` the server forgets the member first. */
 export const leaveServer = async (core: Core, id: number, erase: boolean): Promise<void> => {
-  const row = getServer(core.db, id);
-  if (row === undefined) throw new SottoError('server.unknown');
+  const row = theServer(core.db, id);
   if (erase) await core.rooms.connect(id).request('member.erase', { confirm: row.memberName });
   core.rooms.drop(id);
   await core.queue.call(() => commit(core, () => patchServer(core.db, id, { state: 'left' })));

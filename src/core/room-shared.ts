@@ -39,11 +39,11 @@ import { controlToJson, stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { type Applied, applyContent, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
-import { allControls } from './room-history.ts';
 import { HistoryCheck, type Proven } from './room-history-check.ts';
 import { memberName } from './room-names.ts';
 import { openContent } from './room-open.ts';
 import { learnMembers } from './room-people.ts';
+import { allControls } from './room-replay.ts';
 import { shownLater } from './room-share.ts';
 
 type History = Extract<Direct, { kind: 'history' }>;

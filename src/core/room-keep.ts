@@ -1,0 +1,208 @@
+// Writes an event of a channel that was opened: its place, and by the rules of the channel what follows from it.
+import { type ChannelState, judgeContent } from '../crypto/channel-state.ts';
+import { replay } from '../crypto/membership.ts';
+import type { EventHeader } from '../crypto/room-event.ts';
+import { distributionIdOf, readDistributionId } from '../crypto/sender-key.ts';
+import { isEqual } from '../protocol/bytes.ts';
+import { SottoError } from '../protocol/errors.ts';
+import { type ChannelId, type DeviceId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
+import { type ChannelRow, getChannelDevice, patchChannel, patchChannelDevice } from '../store/channels.ts';
+import { getMemberById, type MemberRow } from '../store/members.ts';
+import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
+import { eventIdAt, forgetSignedAbout, putPending, putRoomEvent } from '../store/room-events.ts';
+import type { ServerRow } from '../store/servers.ts';
+import { controlToJson } from './channel-json.ts';
+import { type Changes, type Core, refuse } from './core.ts';
+import { applyContent, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
+import { doubtEvent, lookBack } from './room-doubts.ts';
+import { afterControl } from './room-members.ts';
+import { hashOfBody, type Opened } from './room-open.ts';
+import { ownCommitted } from './room-send.ts';
+import { shownLater } from './room-share.ts';
+
+/** A channel while a batch is taken: the row as it was, and what it is after the events so far. */
+export type Taking = {
+  readonly core: Core;
+  readonly changes: Changes;
+  readonly server: ServerRow;
+  readonly row: ChannelRow;
+  state: ChannelState | undefined;
+};
+
+/** One event on its way into the store. */
+type Kept = {
+  readonly event: LogEvent;
+  /** As whose it is shown. */
+  readonly member: MemberRow | undefined;
+  /** Writes its place: as what it counts, and which message it is about. */
+  readonly keep: (kind: string, value?: string, messageRow?: number | null) => void;
+};
+
+/** Keeps the next event of a channel. Inside the transaction of `receiveRoom`. */
+export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void => {
+  const { core, server, row } = taking;
+  const member = getMemberById(core.db, server.id, idBytes(event.member));
+  const keep: Kept['keep'] = (kind, value = '', messageRow = null) =>
+    putRoomEvent(core.db, row.id, {
+      seq: event.seq,
+      eventId: idBytes(event.id),
+      memberRow: member?.id ?? null,
+      at: event.at,
+      hash: hashOfBody(event),
+      kind,
+      value,
+      messageRow,
+      signed: 'content' in opened ? shownLater(core, row, { kind, messageRow }, opened) : null,
+    });
+  const kept = { event, member, keep };
+  switch (opened.kind) {
+    case 'erased':
+    case 'notice':
+      return keep(opened.kind);
+    case 'closed':
+      return keepClosed(taking, kept, opened.why);
+    case 'control':
+      return keepControl(taking, kept, opened.event);
+    case 'mine':
+    case 'content':
+      return keepContent(taking, kept, opened);
+  }
+};
+
+const keepClosed = (taking: Taking, kept: Kept, why: string): void => {
+  const { core, changes, row } = taking;
+  const { event, keep } = kept;
+  // What was here before a restore of the account is here still.
+  const held = getMessageById(core.db, conversationOfChannel(core, row).id, idBytes(event.id));
+  if (held !== undefined && isHeldHere(taking, held)) {
+    keep('closed', 'repeated');
+    return doubtEvent(core, changes, row, event, 'repeated');
+  }
+  if (held !== undefined && held.state !== 'queued') {
+    patchMessage(core.db, held.id, { seq: event.seq });
+    return keep('held', '', held.id);
+  }
+  keep('closed', why);
+  if (isOwnSealed(taking, event)) return countOwn(taking);
+  if (why === 'frame.undecryptable' && kept.member !== undefined) return letWait(taking, event, kept.member);
+  return doubtEvent(core, changes, row, event, why);
+};
+
+// What is held at its place in this very log is shown again; what comes from before a restore is not.
+const isHeldHere = ({ core, row }: Taking, held: MessageRow): boolean => {
+  const at = held.seq === null ? undefined : eventIdAt(core.db, row.id, held.seq);
+  return at !== undefined && isEqual(at, held.messageId);
+};
+
+// What this device has sealed for others it cannot open. Here, what it said has ended meanwhile.
+const isOwnSealed = ({ server, row, state }: Taking, event: LogEvent): boolean => {
+  if (row.encryption !== 'members' || event.kind !== EVENT.content || event.member !== idOf(server.memberId))
+    return false;
+  const place = { channel: idOf<ChannelId>(row.channelId), device: idOf<DeviceId>(server.deviceId) };
+  try {
+    return readDistributionId(event.body) === distributionIdOf({ ...place, epoch: state?.epoch ?? 0 });
+  } catch (error) {
+    if (!(error instanceof SottoError)) throw error;
+    return false;
+  }
+};
+
+const countOwn = ({ core, server, row }: Taking): void => {
+  const n = Math.abs(getChannelDevice(core.db, row.id, server.deviceId)?.n ?? 0) + 1;
+  patchChannelDevice(core.db, row.id, server.deviceId, { n });
+};
+
+// A key may still come. Who may not write here waits for nothing; who may is judged by what they were when they wrote.
+const letWait = ({ core, row, state }: Taking, event: LogEvent, member: MemberRow): void => {
+  const author = state?.members.get(event.member as MemberId);
+  if (state === undefined || author === undefined || state.archived || event.at < (author.mutedUntil ?? 0)) return;
+  putPending(core.db, row.id, {
+    seq: event.seq,
+    eventId: idBytes(event.id),
+    memberRow: member.id,
+    at: event.at,
+    keyEpoch: state.epoch,
+    role: author.role,
+    body: event.body,
+  });
+};
+
+const keepControl = (
+  taking: Taking,
+  { event, keep }: Kept,
+  opened: Extract<Opened, { kind: 'control' }>['event'],
+): void => {
+  const { core, changes, server, row, state: before } = taking;
+  const { header, control } = opened;
+  // What was replayed when we met the channel is in the list already.
+  if (before !== undefined && event.seq <= before.seq) {
+    count(taking, header);
+    return keep(control.op, controlToJson(control, before, before));
+  }
+  const { state: after, outcomes } = replay(before, [opened]);
+  const [outcome] = outcomes;
+  if (outcome?.kind === 'refused') {
+    keep('refused', outcome.why);
+    refuse(core, 'event.refused');
+    return doubtEvent(core, changes, row, event, outcome.why);
+  }
+  taking.state = after;
+  count(taking, header);
+  if (control.op === 'erase') {
+    const erased = applyErasure(sceneOf(taking), control.target, { by: header.sender, state: after });
+    if (erased === undefined) forgetSignedAbout(core.db, row.id, control.target);
+    return keep('erase', '', erased ?? null);
+  }
+  keep(control.op, controlToJson(control, before, after));
+  afterControl(core, changes, { server, row, before, after, header, control });
+};
+
+const keepContent = (
+  taking: Taking,
+  { event, member, keep }: Kept,
+  opened: Extract<Opened, { kind: 'mine' | 'content' }>,
+): void => {
+  const { core, changes, server, row, state } = taking;
+  const { header, content } = opened;
+  if (member === undefined) throw new Error('what was verified has a member');
+  if (state === undefined) return keep('refused', 'notCreated');
+  const why = repeated(taking, header) ?? judgeContent(state, { header, kind: content.kind, at: event.at });
+  if (why !== undefined) {
+    keep('refused', why);
+    refuse(core, 'event.refused');
+    return doubtEvent(core, changes, row, event, why);
+  }
+  // Of what is sealed here only its place is new.
+  if (opened.kind === 'content') lookBack(core, changes, row, state, event, header);
+  count(taking, header);
+  const scene = sceneOf(taking);
+  if (opened.kind === 'mine') ownCommitted(scene, opened.outbox);
+  const applied = applyContent(scene, {
+    event,
+    member,
+    content,
+    isMine: isEqual(member.memberId, server.memberId),
+    isAnswer: opened.kind === 'mine',
+  });
+  keep(applied.kind, applied.value, applied.messageRow);
+};
+
+const sceneOf = ({ core, server, row, state, changes }: Taking): RoomScene => ({
+  core,
+  server,
+  channel: row,
+  state,
+  changes,
+});
+
+const repeated = ({ core, row }: Taking, header: EventHeader): string | undefined => {
+  const known = getChannelDevice(core.db, row.id, idBytes(header.device));
+  return known !== undefined && header.n <= Math.abs(known.n) ? 'repeated' : undefined;
+};
+
+const count = ({ core, row, server }: Taking, header: EventHeader): void => {
+  patchChannelDevice(core.db, row.id, idBytes(header.device), { n: header.n });
+  if (isEqual(server.deviceId, idBytes(header.device)))
+    patchChannel(core.db, row.id, { sent: Math.max(row.sent, header.n) });
+};

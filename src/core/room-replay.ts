@@ -1,0 +1,86 @@
+// The control events of a channel, from its creation on: fetched, verified, and replayed where only who is in it matters.
+import { replay } from '../crypto/membership.ts';
+import { sha256 } from '../crypto/primitives.ts';
+import { idOf } from '../protocol/ids.ts';
+import type { Control, UnknownControl } from '../protocol/room-content.ts';
+import type { LogEvent } from '../protocol/server-frames.ts';
+import { type ChannelRow, getChannel, patchChannel } from '../store/channels.ts';
+import { stateOfJson, stateToJson } from './channel-json.ts';
+import { type Core, commit } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { openControl } from './room-open.ts';
+import { knowSenders } from './room-people.ts';
+import { theChannel } from './room-rows.ts';
+
+/** The hash and content of what a server shows as the creation of a channel. Throws ProtocolError `event.*`. */
+export const creationIn = async (
+  core: Core,
+  connection: RoomConnection,
+  event: LogEvent,
+): Promise<{ readonly hash: Uint8Array<ArrayBuffer>; readonly control: Control | UnknownControl }> => {
+  await knowSenders(core, connection, [event]);
+  const hash = sha256(event.body);
+  const { control } = openControl(core, connection.row, { hash }, undefined, event);
+  return { hash, control };
+};
+
+/**
+ * Fetches the control events before `end` and replays those that were not: who is in a channel, and how, follows from them; all of them, from the creation on, with `isFresh`.
+ * Throws `server.*`, `channel.*`.
+ */
+export const replayUpTo = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  { end, isFresh }: { readonly end: number; readonly isFresh: boolean },
+): Promise<void> => {
+  const { channelId, membership, epoch } = theChannel(core.db, channelRow);
+  const first = isFresh ? 0 : (stateOfJson(membership)?.seq ?? 0);
+  for (let after = first; after + 1 < end; ) {
+    const { events, answer } = await connection.client.events('log.control', { channel: idOf(channelId), after });
+    // What was replayed before is of a log that is no more.
+    if (!isFresh && after === first && first > 0 && epoch !== 0 && answer.head.epoch !== epoch)
+      return replayUpTo(core, connection, channelRow, { end, isFresh: true });
+    // Page by page: what is not signed ends it before the next one is asked for.
+    const controls = events.filter(({ seq }) => seq < end);
+    await replayControls(core, connection, channelRow, controls, isFresh && after === first);
+    after = events.at(-1)?.seq ?? after;
+    if (!answer.more || events.length === 0) return;
+  }
+};
+
+// With `isFresh` what was replayed before is forgotten.
+const replayControls = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  events: readonly LogEvent[],
+  isFresh: boolean,
+): Promise<void> => {
+  await knowSenders(core, connection, events);
+  await core.queue.call(() => {
+    const row = getChannel(core.db, channelRow);
+    if (row === undefined || events.length === 0) return;
+    let state = isFresh ? undefined : stateOfJson(row.membership);
+    for (const event of events) {
+      if (state !== undefined && event.seq <= state.seq) continue;
+      const control = openControl(core, connection.row, row, state, event);
+      state = replay(state, [control]).state ?? state;
+    }
+    commit(core, () =>
+      patchChannel(core.db, channelRow, { membership: state === undefined ? '' : stateToJson(state) }),
+    );
+  });
+};
+
+/** Every control event of a channel, from its creation on. Throws `server.*`, `channel.*`. */
+export const allControls = async (connection: RoomConnection, channel: ChannelRow): Promise<LogEvent[]> => {
+  const controls: LogEvent[] = [];
+  for (let after = 0; ; ) {
+    const page = { channel: idOf(channel.channelId), after };
+    const { events, answer } = await connection.client.events('log.control', page);
+    controls.push(...events);
+    after = events.at(-1)?.seq ?? after;
+    if (!answer.more || events.length === 0) return controls;
+  }
+};
