@@ -6,7 +6,6 @@ import type { BlobHash, ChannelId, RowId } from '../protocol/ids.ts';
 import {
   BLOB_PARTS_AHEAD_BYTES,
   MEMBER_FILES_BYTES_MAX,
-  STALE_TRIES_MAX,
   UPLOAD_MS,
   UPLOADS_MAX,
   WIRE_PART_BYTES,
@@ -15,8 +14,8 @@ import type { Answer, RequestParams } from '../protocol/server.ts';
 import { EVENT, encodePart, type Part } from '../protocol/server-frames.ts';
 import { binaryFrame } from '../protocol/websocket.ts';
 import { type Asker, mustHaveRoom, mustWrite, placeWith } from './access.ts';
+import { appendFresh } from './append.ts';
 import type { ServerContext } from './context.ts';
-import { refusedBy } from './notices.ts';
 import { checkRate } from './publish.ts';
 import type { UploadRow } from './rows.ts';
 
@@ -141,16 +140,12 @@ const refer = async (
 ): Promise<void> => {
   const id = context.eventId();
   const body = jsonBytes({ what: 'file', hash });
-  for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
+  await appendFresh(context, async () => {
     const [head] = await context.log.heads([channel]);
     await mustTake(context, { channel, member });
     const changes = [{ kind: 'file', hash, expiresAt }] as const;
-    const checkedAt = head?.authoritySeq ?? 0;
-    const outcome = await context.append({ channel, id, member, kind: EVENT.notice, body, checkedAt, changes });
-    if (outcome.kind === 'refused') throw refusedBy(outcome.code);
-    if (outcome.kind !== 'stale') return;
-  }
-  throw new SottoError('server.unavailable');
+    return { channel, id, member, kind: EVENT.notice, body, checkedAt: head?.authoritySeq ?? 0, changes };
+  });
 };
 
 /** Sends bytes of a blob that the channel or inbox refers to, then the answer. Throws `file.unknown`. */

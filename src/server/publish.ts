@@ -6,25 +6,20 @@ import { sha256 } from '../crypto/primitives.ts';
 import { channelOf, creationScope, openEvent } from '../crypto/room-event.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, type MemberId, SERVER_CHANNEL, timeOfId } from '../protocol/ids.ts';
-import {
-  EVENT_BODY_BYTES_MAX,
-  EVENT_ID_AGE_MS_MAX,
-  EVENT_ID_AHEAD_MS_MAX,
-  STALE_TRIES_MAX,
-} from '../protocol/limits.ts';
+import { EVENT_BODY_BYTES_MAX, EVENT_ID_AGE_MS_MAX, EVENT_ID_AHEAD_MS_MAX } from '../protocol/limits.ts';
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
+import type { Placed } from '../protocol/server.ts';
 import { EVENT, type Publish } from '../protocol/server-frames.ts';
 import { type Asker, mustHaveRoom, mustWrite, placeIn, whyNotWrite } from './access.ts';
+import { appendFresh, placed } from './append.ts';
 import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
 import type { Draft, Outcome } from './event-log.ts';
-import { refusedBy } from './notices.ts';
 import type { ChannelRole, MembershipRow } from './rows.ts';
 import { skeletonOf } from './skeleton.ts';
 import type { Standing } from './standings.ts';
 
 type Publisher = Pick<Asker, 'peer' | 'session' | 'member'>;
-type Ok = { readonly seq: number; readonly epoch: number; readonly at: number };
 
 /** What can be said of a publish without looking. Throws `frame.tooLarge`, `request.invalid`, `rate.limited`. */
 export const checkPublish = (context: ServerContext, member: MemberId, { body, id, kind }: Publish): void => {
@@ -51,10 +46,10 @@ export const publish = async (context: ServerContext, who: Publisher, wanted: Pu
   }
 };
 
-type Waiting = { readonly placed: Promise<Ok> };
+type Waiting = { readonly placed: Promise<Placed> };
 
 // What is in the log already is answered like the first time, also to somebody who might not do it again.
-const placeOf = async ({ log }: ServerContext, member: MemberId, wanted: Publish): Promise<Ok | undefined> => {
+const placeOf = async ({ log }: ServerContext, member: MemberId, wanted: Publish): Promise<Placed | undefined> => {
   const channel = wanted.channel as ChannelId;
   const seq = await log.seqOf(channel, wanted.id as EventId);
   if (seq === 0) return undefined;
@@ -115,13 +110,17 @@ export const contentDraft = (
 };
 
 /** What is answered to a content. Throws `event.stale` and what the log refuses. */
-export const contentPlaced = ({ indexer }: Pick<ServerContext, 'indexer'>, { row }: Standing, outcome: Outcome): Ok => {
+export const contentPlaced = (
+  { indexer }: Pick<ServerContext, 'indexer'>,
+  { row }: Standing,
+  outcome: Outcome,
+): Placed => {
   const ok = placed(outcome);
   if (row.encryption === 'open') indexer.due(row.id);
   return ok;
 };
 
-type Append = () => Promise<Ok>;
+type Append = () => Promise<Placed>;
 
 const contentOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
   const channel = wanted.channel as ChannelId;
@@ -149,11 +148,11 @@ const directOf = async (context: ServerContext, { member }: Publisher, wanted: P
 };
 
 // The server verifies what it must enforce: the signature of a control event, and the rules of the channel.
-const publishControl = async (context: ServerContext, who: Publisher, wanted: Publish): Promise<Ok> => {
+const publishControl = async (context: ServerContext, who: Publisher, wanted: Publish): Promise<Placed> => {
   const channel = wanted.channel as ChannelId;
   // Inboxes and the channel of server-wide authority are logs too, and nobody's to change.
   if (channel === SERVER_CHANNEL) throw new SottoError('channel.unknown');
-  for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
+  return appendFresh(context, async () => {
     const known = await context.states.get(channel);
     if (known !== undefined) await placeIn(context, who.member.id, channel, 'see');
     const event = await openControl(context, who, wanted, known?.state);
@@ -161,7 +160,7 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
     if (why !== undefined) throw new SottoError('event.refused', { details: { why } });
     const changes = await changesOf(context, who, wanted, event, known?.state);
     await mustBeMembers(context, changes);
-    const outcome = await context.append({
+    return {
       channel,
       id: event.header.id,
       member: who.member.id,
@@ -169,11 +168,8 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
       body: wanted.body,
       checkedAt: known?.authoritySeq ?? 0,
       changes,
-    });
-    if (outcome.kind !== 'stale') return placed(outcome);
-    context.states.forget(channel);
-  }
-  throw new SottoError('server.unavailable');
+    };
+  });
 };
 
 // Whom a control names has to be somebody: the rows that go with it refer to members.
@@ -301,16 +297,4 @@ const erasure = async (
   if (stored === undefined || stored.kind !== EVENT.content || !mayErase(state, by, stored.member))
     throw new SottoError('event.refused', { details: { why: 'role' } });
   return [{ kind: 'erase', seq: target }];
-};
-
-const placed = (outcome: Outcome): Ok => {
-  switch (outcome.kind) {
-    case 'committed':
-    case 'duplicate':
-      return { seq: outcome.seq, epoch: outcome.epoch, at: outcome.at };
-    case 'stale':
-      throw new SottoError('event.stale', { details: { authoritySeq: outcome.authoritySeq } });
-    case 'refused':
-      throw refusedBy(outcome.code, outcome.retryAfterMs);
-  }
 };
