@@ -113,7 +113,8 @@ export class Person {
   #account: Account | undefined;
   #crash: { commits: number; when: 'before' | 'after' } | undefined;
   #dead = false;
-  #death = Promise.withResolvers<void>();
+  /** Who waits for what may end by death. */
+  readonly #mourners = new Set<() => void>();
   #generation = 0;
   #db: Database | undefined;
   #way: Way | undefined;
@@ -157,7 +158,6 @@ export class Person {
     migrate(db);
     this.#db = db;
     this.#dead = false;
-    this.#death = Promise.withResolvers();
     this.#mortal(db);
     const generation = ++this.#generation;
     const clock = this.#mortalClock(generation);
@@ -196,7 +196,7 @@ export class Person {
   /** Dies now: no goodbye, nothing finished. What was committed is there when it opens again. */
   die(): void {
     this.#dead = true;
-    this.#death.resolve();
+    for (const mourner of this.#mourners) mourner();
     this.#world.hub.drop(this.#address);
     this.#way?.drop();
     this.#account = undefined;
@@ -273,18 +273,26 @@ export class Person {
   }
 
   settled(): Promise<void> {
-    return Promise.race([this.#account?.settled(), this.#death.promise]);
+    return this.#orDeath(this.#account?.settled() ?? Promise.resolve(), async () => {});
   }
 
   /** Calls a method with defaults filled in, as the daemon does. Throws when what comes back is not what its table says. */
   call<M extends AccountMethod>(method: M, params: ParamsIn<M>): Promise<Result<M>> {
     const parsed = ACCOUNT_METHODS[method].params.parse(params);
-    const died = this.#death.promise.then(() => Promise.reject(new Error(`${this.name} died`)));
     const done = this.account.call(method, parsed as never).then((result) => {
       ACCOUNT_METHODS[method].result.parse(result);
       return result;
     });
-    return Promise.race([done, died]);
+    return this.#orDeath(done, () => Promise.reject(new Error(`${this.name} died`)));
+  }
+
+  // No race with a promise that lives longer than the work: it would keep every one of them.
+  #orDeath<T>(work: Promise<T>, died: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const mourner = (): void => resolve(died());
+      this.#mourners.add(mourner);
+      work.then(resolve, reject).finally(() => this.#mourners.delete(mourner));
+    });
   }
 
   async send(to: Person | string, text: string, more: Partial<ParamsIn<'message.send'>> = {}): Promise<Message> {

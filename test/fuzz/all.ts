@@ -2,6 +2,7 @@
 import { CALL_TARGETS } from './calls.ts';
 import { DISK_TARGETS } from './disk.ts';
 import { MEMBER_TARGETS } from './members.ts';
+import { METHOD_TARGETS } from './methods.ts';
 import { PEER_TARGETS } from './peers.ts';
 import { ROOM_TARGETS } from './rooms.ts';
 import { STORE_TARGETS } from './server.ts';
@@ -17,6 +18,7 @@ export const TARGETS: readonly Target[] = [
   ...ROOM_TARGETS,
   ...CALL_TARGETS,
   ...MEMBER_TARGETS,
+  ...METHOD_TARGETS,
   ...TOR_TARGETS,
   ...TYPED_TARGETS,
   ...DISK_TARGETS,
