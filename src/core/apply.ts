@@ -14,6 +14,7 @@ import type { Changes, Core } from './core.ts';
 import { endFile } from './files-rows.ts';
 import { applyMemberLink, applyMemberUnlink } from './member-links.ts';
 import { acknowledge, enqueue, hasRoom } from './outbox.ts';
+import { endUnsent, startTimer } from './timers.ts';
 
 type Scene = {
   readonly core: Core;
@@ -152,6 +153,7 @@ const applyRead = (scene: Scene, target: string): void => {
   // Who has read it has it: the acknowledgement was lost.
   acknowledge(scene.core, scene.changes, scene.contact.id, [target], undefined);
   patchMessage(scene.core.db, row.id, { state: 'read', readAt: at, deliveredAt: row.deliveredAt ?? at });
+  if (row.expiresFrom === 'read') startTimer(scene.core, scene.changes, row);
   scene.changes.event({ kind: 'message.read', messageRow: row.id, contactId: scene.contact.id });
 };
 
@@ -206,6 +208,6 @@ const applyDone = (scene: Scene, target: string): void => {
 const applyUnsupported = (scene: Scene, target: MessageId | string): void => {
   const row = getMessageById(scene.core.db, scene.conversation.id, idBytes(target));
   if (row === undefined || row.mine === 0) return;
-  patchMessage(scene.core.db, row.id, { state: 'failed', reason: 'unsupported' });
+  endUnsent(scene.core, scene.changes, row, 'unsupported');
   scene.changes.event({ kind: 'message.failed', messageRow: row.id, contactId: scene.contact.id });
 };

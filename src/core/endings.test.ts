@@ -108,6 +108,61 @@ test('MSG-2: a clock that is set back lengthens no message’s life, over a rest
   for (const one of [alice.read(bob), bob.read(alice)]) expect(await one).toEqual([]);
 });
 
+const SECOND = 1_000;
+
+test('MSG-2: what ends so long after it is read ends where it is read, and with its author from the ack or the receipt on', async () => {
+  const brief = { expiresMs: 30 * SECOND, expiresFrom: 'read' } as const;
+  await alice.send(bob, 'unread', brief);
+  await world.settle(40 * SECOND);
+  for (const [one, other] of [
+    [alice, bob],
+    [bob, alice],
+  ] as const)
+    expect(await one.read(other)).toEqual(one === alice ? [] : ['unread']);
+  await bob.call('config.set', { key: 'privacy.readReceipts', value: true });
+  await alice.send(bob, 'read', brief);
+  await world.settle(20 * SECOND);
+  await bob.call('conversation.markRead', { conversation: 'alice' });
+  await world.settle(20 * SECOND);
+  expect([await alice.read(bob), await bob.read(alice)]).toEqual([['read'], ['unread', 'read']]);
+  await world.settle(20 * SECOND);
+  expect([await alice.read(bob), await bob.read(alice)]).toEqual([[], []]);
+});
+
+test('MSG-2: what ends while it waits is never sent; of what is acknowledged before, the time begins anew', async () => {
+  await bob.close();
+  const { id } = await alice.send(bob, 'too late', { expiresMs: 30 * SECOND });
+  await alice.send(bob, 'in time', { expiresMs: 300 * SECOND });
+  await alice.send(bob, 'when read', { expiresMs: 30 * SECOND, expiresFrom: 'read' });
+  const taken = await alice.send(bob, 'taken back', { expiresMs: 30 * SECOND });
+  await alice.call('message.cancel', { id: taken.id });
+  const cursor = alice.account.events.head();
+  await alice.close();
+  await alice.open();
+  await world.settle(40 * SECOND);
+  expect(await alice.read(bob)).toEqual(['in time', 'when read']);
+  const ended = alice.account.events.since(cursor).events.filter((event) => event.kind === 'message.expired');
+  expect(ended.map((event) => event.message?.id)).toEqual([id, taken.id]);
+  await world.settle(160 * SECOND);
+  await bob.open();
+  await world.settle(60 * SECOND);
+  expect(await bob.read(alice)).toEqual(['in time', 'when read']);
+  await world.settle(120 * SECOND);
+  expect(await alice.read(bob)).toEqual(['in time']);
+  await world.settle(300 * SECOND);
+  expect([await alice.read(bob), await bob.read(alice)]).toEqual([[], ['when read']]);
+});
+
+test('MSG-2: what failed before its time began ends too', async () => {
+  await bob.close();
+  await alice.send(bob, 'when read', { expiresMs: 600 * SECOND, expiresFrom: 'read' });
+  world.clock.jump(31 * DAY);
+  await world.settle(60 * SECOND);
+  expect(await mine()).toEqual([['when read', 'failed', 'outboxExpired']]);
+  await world.settle(600 * SECOND);
+  expect(await mine()).toEqual([]);
+});
+
 test('of a contact who is erased nothing stays in any table', async () => {
   await alice.call('contact.rename', { contact: 'bob', name: 'Bartholomew' });
   await alice.call('contact.note', { contact: 'Bartholomew', note: 'a note of him' });

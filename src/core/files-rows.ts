@@ -4,12 +4,13 @@ import { errorObject, expectedError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import type { SealedBody } from '../protocol/peer.ts';
 import { type FileRow, getFile, patchFile, removeFile } from '../store/files.ts';
-import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
+import { getMessageById, type MessageRow } from '../store/messages.ts';
 import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { conversationOf } from './names.ts';
 import { takeBack } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
+import { endUnsent } from './timers.ts';
 
 type Shown = Pick<MessageRow, 'sentAt' | 'expiresMs' | 'expiresFrom'>;
 
@@ -67,7 +68,7 @@ const failMessage = (core: Core, changes: Changes, file: FileRow, reason: string
   const message = getMessageById(core.db, file.conversationId, file.fileId);
   if (message?.state !== 'queued') return;
   for (const waiting of listRoomOutboxOfMessage(core.db, message.id)) removeRoomOutbox(core.db, waiting.id);
-  patchMessage(core.db, message.id, { state: 'failed', reason });
+  endUnsent(core, changes, message, reason);
   changes.event({ kind: 'message.failed', messageRow: message.id });
 };
 

@@ -345,6 +345,10 @@ describe('a file', () => {
       expect([await person.call('file.list', {}), kept(person), rows(person)]).toEqual([[], [], 0]);
     expect(isSaved(1000)).toBe(true);
     await expect(save(waits.id)).rejects.toMatchObject({ code: 'file.unknown' });
+    await bob.close();
+    await offer(1000);
+    await world.settle(61 * MINUTE);
+    expect([await alice.call('file.list', {}), kept(alice), rows(alice)]).toEqual([[], [], 0]);
   });
 
   test.each(['conversation', 'contact'])('is erased with its %s, also while it goes', async (what) => {

@@ -20,6 +20,7 @@ import { contactOf, conversationOf } from './names.ts';
 import { enqueue, hasRoom } from './outbox.ts';
 import { offerRoomFile } from './room-files.ts';
 import { checkRoomFetch, checkRoomPlace } from './room-messages.ts';
+import { startWaiting } from './timers.ts';
 
 /** Transfers of one account that are under way. Methods that change the store run in the account's queue, unless they say otherwise. */
 export class Files {
@@ -188,6 +189,7 @@ export class Files {
     patchFile(db, file.id, { size: file.size, root: file.root, state: 'offered' });
     const message = fileMessage(this.#core, file, changes.at);
     const messageRow = putMessage(db, message);
+    startWaiting(this.#core, changes, { ...message, id: messageRow });
     const { id: contactId } = contactOf(db, conversation);
     enqueue(this.#core, changes, contactId, offerBody(file, message), messageRow);
     patchConversation(db, conversation.id, { lastAt: changes.at, archived: 0 });

@@ -28,6 +28,7 @@ import { endFile, eraseFile, offerBody } from './files-rows.ts';
 import { contactOf, conversationOf, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue } from './outbox.ts';
 import { settingOf } from './settings.ts';
+import { endUnsent, startTimer, startWaiting } from './timers.ts';
 
 const amending = (core: Core, changes: Changes, contact: ContactRow): Amending => ({
   core,
@@ -79,7 +80,8 @@ export const sendText = async (
   checkMaySend(contact);
   const replyTo = params.replyTo === undefined ? undefined : messageIn(core.db, conversation, params.replyTo);
   const scope = idOf(conversation.uid);
-  const expiresMs = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', scope);
+  const asked = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', scope);
+  const expiresMs = asked === 0 ? null : asked;
   const expiresFrom = params.expiresFrom ?? settingOf(core.db, 'messages.expiresFrom', scope);
   const messageId = core.random.bytes(ID_BYTES);
   const sentAt = core.clock.now();
@@ -89,7 +91,7 @@ export const sendText = async (
     text: params.text,
     sentAt,
     ...(replyTo === undefined ? {} : { replyTo: idOf(replyTo.messageId) }),
-    ...(expiresMs === 0 ? {} : { expiresMs, expiresFrom }),
+    ...(expiresMs === null ? {} : { expiresMs, expiresFrom }),
   } as const;
   const ahead = await sealAhead(core, contact, body);
   const { row, outboxRow } = commit(core, (changes) => {
@@ -103,11 +105,12 @@ export const sendText = async (
       receivedAt: null,
       unread: 0,
       replyTo: replyTo?.messageId ?? null,
-      expiresMs: expiresMs === 0 ? null : expiresMs,
+      expiresMs,
       expiresFrom,
       expiresAt: null,
       fileId: null,
     });
+    startWaiting(core, changes, { id: row, expiresMs, expiresFrom });
     const outboxRow = enqueue(core, changes, contact.id, body, row, ahead?.sealed);
     ahead?.keep(changes);
     patchConversation(core.db, conversation.id, { lastAt: changes.at, archived: 0, draft: '' });
@@ -154,7 +157,7 @@ export const deleteText = (core: Core, params: Params<'message.delete'>): Messag
   if (row.deletedAt !== null) return row;
   commit(core, (changes) => {
     dropOutbox(core, row.id);
-    takeBack(core, row);
+    takeBack(core, changes, row);
     const tell = row.mine === 1 && params.local !== true && !isUnsent(row) && contact.state === 'accepted';
     if (tell) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
     eraseMessage(amending(core, changes, contact), row);
@@ -199,7 +202,8 @@ export const resend = (core: Core, id: string): MessageRow => {
     throw new SottoError('message.notEditable', { message: 'The file is not kept any more: send it again' });
   const messageId = row.reason === RECALLED ? core.random.bytes(ID_BYTES) : row.messageId;
   commit(core, (changes) => {
-    patchMessage(core.db, row.id, { messageId, state: 'queued', reason: '' });
+    patchMessage(core.db, row.id, { messageId, state: 'queued', reason: '', expiresAt: null });
+    startWaiting(core, changes, row);
     const text = {
       kind: 'text',
       id: idOf(messageId),
@@ -222,7 +226,7 @@ export const cancel = (core: Core, id: string): MessageRow => {
   commit(core, (changes) => {
     dropOutbox(core, row.id);
     if (!isUnsent(row)) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
-    takeBack(core, row);
+    takeBack(core, changes, row);
     const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
     if (file !== undefined) endFile(core, changes, file, { state: 'cancelled', reason: 'cancelled' });
     changes.event({ kind: 'message.failed', messageRow: row.id, contactId: contact.id });
@@ -231,9 +235,9 @@ export const cancel = (core: Core, id: string): MessageRow => {
 };
 
 // Nobody waits any more for what nobody has acknowledged.
-const takeBack = (core: Core, row: MessageRow): void => {
+const takeBack = (core: Core, changes: Changes, row: MessageRow): void => {
   if (row.state !== 'queued' && row.state !== 'sent') return;
-  patchMessage(core.db, row.id, { state: 'failed', reason: isUnsent(row) ? 'cancelled' : RECALLED });
+  endUnsent(core, changes, row, isUnsent(row) ? 'cancelled' : RECALLED);
 };
 
 /** Marks everything up to a message (or all) as read, starts read timers, and tells the author when the setting allows. */
@@ -275,13 +279,8 @@ const unread = (core: Core, conversation: ConversationRow, upTo: number): Messag
   listUnreadUpTo(core.db, conversation.id, upTo, PAGE);
 
 const readOne = (core: Core, changes: Changes, row: MessageRow): void => {
-  const starts = row.expiresMs !== null && row.expiresFrom === 'read' && row.expiresAt === null;
-  patchMessage(core.db, row.id, {
-    unread: 0,
-    readAt: changes.at,
-    ...(starts ? { expiresAt: changes.at + (row.expiresMs ?? 0) } : {}),
-  });
-  if (starts) changes.expiry = true;
+  patchMessage(core.db, row.id, { unread: 0, readAt: changes.at });
+  if (row.expiresFrom === 'read') startTimer(core, changes, row);
 };
 
 /** Whether a text has never left. A new session forgets its ciphertext, and the other side may have it all the same. */

@@ -10,6 +10,7 @@ import { countOutbox, getOutbox, type OutboxRow, putOutbox, removeOutbox, type S
 import { acknowledgeRequest, type RequestRow } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
 import { settingOf } from './settings.ts';
+import { endUnsent, startTimer } from './timers.ts';
 
 type WithoutId<Body> = Body extends SealedBody ? Omit<Body, 'id'> & { readonly id?: string } : never;
 
@@ -67,7 +68,7 @@ export const giveUp = (core: Core, changes: Changes, row: OutboxRow, reason: str
   removeOutbox(core.db, row.id);
   const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
   if (message === undefined || (message.state !== 'queued' && message.state !== 'sent')) return;
-  patchMessage(core.db, message.id, { state: 'failed', reason });
+  endUnsent(core, changes, message, reason);
   changes.event({ kind: 'message.failed', messageRow: message.id, contactId: row.contactId });
 };
 
@@ -95,12 +96,8 @@ export const acknowledge = (
 const delivered = (core: Core, changes: Changes, messageRow: number): void => {
   const message = getMessage(core.db, messageRow);
   if (message === undefined || message.state === 'read' || message.state === 'delivered') return;
-  const starts = message.expiresMs !== null && message.expiresFrom === 'delivery' && message.expiresAt === null;
-  patchMessage(core.db, messageRow, {
-    state: 'delivered',
-    deliveredAt: changes.at,
-    ...(starts ? { expiresAt: changes.at + (message.expiresMs ?? 0) } : {}),
-  });
-  if (starts) changes.expiry = true;
+  patchMessage(core.db, messageRow, { state: 'delivered', deliveredAt: changes.at });
+  // They may never tell that they have read it: what ends after that ends here from now on, until they do.
+  startTimer(core, changes, message);
   changes.event({ kind: 'message.delivered', messageRow });
 };

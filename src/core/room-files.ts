@@ -19,6 +19,7 @@ import { conversationOf, serverOfRoom } from './names.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { enqueueRoom } from './room-outbox.ts';
 import { letIn } from './room-receipts.ts';
+import { startWaiting } from './timers.ts';
 
 /** Puts a spooled file and its message into a room; the bytes go first, the event that names them after. */
 export const offerRoomFile = (core: Core, changes: Changes, file: FileRow): void => {
@@ -109,6 +110,7 @@ const upload = async (core: Core, row: FileRow, way: Way, { signal, progressed }
         ...('memberRow' in to ? { id: idOf<MessageId>(row.fileId) } : {}),
         ...(expiresMs === null ? {} : { expiresMs }),
       };
+      startWaiting(core, changes, message);
       enqueueRoom(core, changes, to, content, { eventId: row.fileId, messageRow: message.id, ...ttl });
     });
   });

@@ -42,6 +42,7 @@ import { enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { markReadUpTo } from './room-read.ts';
 import { letIn } from './room-receipts.ts';
 import { settingOf } from './settings.ts';
+import { endUnsent, startTimer } from './timers.ts';
 
 const amending = (core: Core, changes: Changes): Amending => ({
   core,
@@ -164,10 +165,11 @@ export const sendRoomText = (core: Core, conversation: ConversationRow, params: 
   });
 };
 
-/** Puts a text of mine into the outbox, as its row has it. */
+/** Puts a text of mine into the outbox, as its row has it; its time runs from now on. */
 const enqueueText = (core: Core, changes: Changes, { to, server }: Target, rowId: number): void => {
   const row = getMessage(core.db, rowId);
   if (row === undefined) throw new Error('a message that is sent has a row');
+  startTimer(core, changes, row);
   const { body: text, sentAt } = row;
   const rest = {
     kind: 'text' as const,
@@ -333,7 +335,7 @@ export const cancelRoom = (core: Core, row: MessageRow): MessageRow => {
     throw new SottoError('message.notEditable', { message: 'Only a message that has not left can be taken back' });
   commit(core, (changes) => {
     dropOutbox(core, row.id);
-    patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
+    endUnsent(core, changes, row, 'cancelled');
     const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
     if (file !== undefined) endFile(core, changes, file, { state: 'cancelled', reason: 'cancelled' });
     changes.event({ kind: 'message.failed', messageRow: row.id });

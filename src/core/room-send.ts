@@ -34,6 +34,7 @@ import { sealForMembers, shareKeys } from './room-keys.ts';
 import { TAKE_BACK, type TakeBack } from './room-outbox.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import { partFailed, partSent, readPart } from './room-share.ts';
+import { endUnsent, startTimer } from './timers.ts';
 
 // After these the same bytes may be tried again; after others the message has failed.
 const RETRIED: ReadonlySet<ErrorCode> = new Set([
@@ -363,14 +364,11 @@ const answered = (core: Core, id: number, published: Placed): void =>
     if (row === undefined) return;
     const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
     if (message?.state === 'queued') {
-      // In a channel it ends so long after the event itself has come; of what went to a member nothing comes back.
-      const expiresAt = row.channelRow === null && message.expiresMs !== null ? changes.at + message.expiresMs : null;
-      if (expiresAt !== null) changes.expiry = true;
       patchMessage(core.db, message.id, {
         state: 'sent',
-        expiresAt,
         ...(row.channelRow === null ? {} : { seq: published.seq }),
       });
+      startTimer(core, changes, message);
       changes.event({ kind: 'message.sent', messageRow: message.id });
       if (row.channelRow === null && message.fileId !== null) fileSent(core, changes, message.fileId);
     }
@@ -399,7 +397,8 @@ export const ownLost = (core: Core, changes: Changes, channel: ChannelRow, outbo
   removeRoomOutbox(core.db, outbox.id);
   const message = outbox.messageRow === null ? undefined : getMessage(core.db, outbox.messageRow);
   if (message?.state === 'sent') {
-    patchMessage(core.db, message.id, { state: 'failed', reason: 'lost', seq: null });
+    patchMessage(core.db, message.id, { seq: null });
+    endUnsent(core, changes, message, 'lost');
     changes.event({ kind: 'message.failed', messageRow: message.id });
   }
   const reason = 'the server does not show what it said it had stored of yours';
@@ -417,7 +416,7 @@ export const roomGiveUp = (core: Core, changes: Changes, id: number, reason: str
   partFailed(core, changes, row, reason);
   const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
   if (message === undefined || message.state !== 'queued') return;
-  patchMessage(core.db, message.id, { state: 'failed', reason });
+  endUnsent(core, changes, message, reason);
   changes.event({ kind: 'message.failed', messageRow: message.id });
   const file = message.fileId === null ? undefined : getFile(core.db, message.fileId);
   if (file !== undefined) endFile(core, changes, file, { state: 'failed', reason });

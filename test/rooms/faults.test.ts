@@ -233,6 +233,7 @@ test('what was taken back and is sent again is what it was, under an id that the
     (await alice.call('message.send', { conversation: '#again', text, ...more })).message.id;
   const whole = { replyTo: root.id, thread: root.id, expiresMs: 3_600_000 };
   const [id, old] = [await send('look @bob', whole), await send('an old one')];
+  await send('ended by then', { expiresMs: 1_000 });
   for (const one of [id, old]) await alice.call('message.cancel', { id: one });
 
   const path = join(house.stage.dir, '..', 'notes.txt');
@@ -242,6 +243,7 @@ test('what was taken back and is sent again is what it was, under an id that the
   expect(await alice.call('file.show', { id: file.id })).toMatchObject({ state: 'cancelled' });
   expect(await alice.refused('message.resend', { id: file.id })).toBe('message.notEditable');
 
+  await alice.sees('its end', async () => !(await alice.bodies('#again')).includes('ended by then'));
   await alice.user.ok('daemon', 'stop');
   const aged = idBytes(timedId(Date.now() - 40 * 86_400_000, new Uint8Array(10)));
   await alice.look((db) => db.run('UPDATE messages SET message_id = ? WHERE message_id = ?', aged, idBytes(old)));
@@ -258,4 +260,5 @@ test('what was taken back and is sent again is what it was, under an id that the
     expiresMs: 3_600_000,
   });
   await bob.reads('#again', 'an old one');
+  expect(await bob.bodies('#again')).not.toContain('ended by then');
 });
