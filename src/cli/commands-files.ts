@@ -50,8 +50,8 @@ const finish = (context: CommandContext, { file, reached, useless }: Result<'fil
 const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']): SottoError => {
   if (useless !== undefined) return new SottoError(useless, { message: `${textOf(useless)}. The transfer stays open` });
   if (file.state === 'cancelled' || file.state === 'failed' || file.state === 'paused')
-    return new SottoError('file.unknown', {
-      message: `The transfer was ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
+    return new SottoError('file.stopped', {
+      message: `The transfer is ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
     });
   return new SottoError('wait.timeout', { message: 'The transfer is not done yet; it goes on' });
 };

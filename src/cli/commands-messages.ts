@@ -32,19 +32,21 @@ const expiry = ({ flags }: CommandContext): { expiresMs?: number; expiresFrom?: 
 
 const WAIT_WORDS = ['queued', 'sent', 'delivered', 'read'] as const satisfies readonly MessageState[];
 
-/** Why a message did not come as far as was asked; what ended here has a word of its own. */
+/** Why a message did not come as far as was asked. */
 const failure = (
-  { state, reason }: Message,
+  { id, state, reason, deletedAt }: Message,
   { code, to, wait }: { readonly code: string | undefined; readonly to: string; readonly wait: string },
 ): SottoError => {
-  if (state === 'failed' && (reason === undefined || !isErrorCode(reason)))
-    return new SottoError('contact.paused', { message: `The message failed: ${reason ?? 'unknown reason'}` });
   const known = code !== undefined && isErrorCode(code) ? code : 'wait.timeout';
+  if (known === 'message.failed')
+    return new SottoError(known, {
+      message: `The message failed: ${reason}${deletedAt === undefined ? `. sotto resend ${id} sends it again` : ''}`,
+    });
   if (state === 'failed') return new SottoError(known);
   if (known === 'tor.offline' || known === 'contact.paused')
     return new SottoError(known, { message: `${textOf(known)}. The message stays in the outbox` });
   return new SottoError(known, {
-    message: `It is ${state}, not ${wait} yet; it stays in the outbox. sotto why ${asWord(to)} explains`,
+    message: `It is ${state}, not ${wait} yet${state === 'delivered' ? '' : '; it stays in the outbox'}. sotto why ${asWord(to)} explains`,
   });
 };
 

@@ -237,7 +237,7 @@ const HANDLERS: Handlers = {
     const { reached, useless } =
       wanted <= STATE_RANK.queued ? QUEUED : await waitFor(context, conversation.contactId, look, params.timeoutMs);
     if (now === undefined)
-      throw new SottoError('message.unknown', { message: 'The message ended while it was waited for' });
+      throw new SottoError('message.failed', { message: 'The message ended while it was waited for' });
     // Who does not wait is told what is certain: it is in the outbox. Whether the link still lives, nobody knows yet.
     const told = wanted <= STATE_RANK.queued && now.state === 'sent' ? { ...now, state: 'queued' as const } : now;
     if (reached && now.state !== 'failed') return { message: messageObject(core, told), reached: true };
@@ -422,7 +422,7 @@ const whyNot = (
   message: MessageRow,
   timeoutMs: number | undefined,
 ): ErrorCode => {
-  if (message.state === 'failed') return isErrorCode(message.reason) ? message.reason : 'contact.paused';
+  if (message.state === 'failed') return isErrorCode(message.reason) ? message.reason : 'message.failed';
   const server = serverOfRoom(core.db, conversation);
   if (server === undefined || timeoutMs !== 0 || message.state !== 'queued') return 'wait.timeout';
   // Who gives it no time is told at once that there is nobody to wait for.

@@ -72,6 +72,8 @@ const ROWS = {
   'contact.self': [7, 'never', 'This address is your own'],
   'name.taken': [7, 'after-change', 'This name is taken already'],
   'file.exists': [7, 'after-change', 'A file of this name exists already'],
+  'message.failed': [7, 'after-change', 'The message does not wait any more: it failed, was taken back, or ended'],
+  'file.stopped': [7, 'after-change', 'The transfer does not go on: it was paused or cancelled, or failed'],
   'outbox.full': [7, 'later', 'The outbox of this contact is full'],
   'request.tooMany': [7, 'later', 'Too many open requests'],
   'quota.exceeded': [
