@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { listAccounts } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { errorObject, SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
 import type { Command, CommandContext } from './command.ts';
 import { drawn, endDaemon, optional } from './give.ts';
@@ -226,12 +226,13 @@ const list: Command = {
   args: [],
   run: async ({ places, pathsOf, out }) => {
     for (const name of listAccounts(places)) {
-      const client = await RpcClient.open(pathsOf(name).socket).catch(() => undefined);
+      const answer: unknown = await RpcClient.open(pathsOf(name).socket).catch((error: unknown) => error);
+      const client = answer instanceof RpcClient ? answer : undefined;
       client?.close();
       out.item(
         {
           account: name,
-          running: client !== undefined,
+          running: client !== undefined || errorObject(answer).code === 'wait.timeout',
           ...(client === undefined ? {} : { locked: client.greeting.locked }),
         },
         (one) => `${one.account}  ${one.running ? (one.locked === true ? 'locked' : 'running') : 'not running'}`,

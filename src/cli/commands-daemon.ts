@@ -40,16 +40,19 @@ const daemonStart: Command = {
   },
 };
 
+const connectIfRuns = (connect: CommandContext['connect']) =>
+  connect({ start: false, unlock: false }).catch((error: unknown) => {
+    if (error instanceof SottoError && error.code === 'daemon.absent') return undefined;
+    throw error;
+  });
+
 const daemonStop: Command = {
   path: 'daemon stop',
   doc: 'drain and end the daemon',
   args: [],
   methods: ['daemon.stop'],
   run: async ({ connect, out }) => {
-    const client = await connect({ start: false, unlock: false }).catch((error: unknown) => {
-      if (error instanceof SottoError && error.code === 'daemon.absent') return undefined;
-      throw error;
-    });
+    const client = await connectIfRuns(connect);
     if (client === undefined) return out.item({ stopped: true }, () => 'The daemon does not run.');
     await endDaemon(client);
     out.item({ stopped: true }, () => 'stopped');
@@ -61,7 +64,7 @@ const daemonStatus: Command = {
   doc: 'whether the daemon runs, and where its socket is; never starts it',
   args: [],
   run: async ({ connect, account, out }) => {
-    const client = await connect({ start: false, unlock: false }).catch(() => undefined);
+    const client = await connectIfRuns(connect);
     const value =
       client === undefined
         ? { running: false, socket: account.socket }

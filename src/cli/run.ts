@@ -102,8 +102,9 @@ const runCommand = async (
   const context = contextOf(program, command, parsed, { out, clients, over: over.signal, interrupted });
   const timeoutMs = context.flags.duration('timeout');
   const late = () => reject(new SottoError('wait.timeout', { message: 'It was not done in time' }));
-  const timer =
-    timeoutMs === undefined || command.waits === true ? undefined : setTimeout(late, Math.min(timeoutMs, TIMER_MS_MAX));
+  // The daemon ends its own waits, and says how far it came: here that is only seen to.
+  const limitMs = (timeoutMs ?? 0) + (command.waits === true ? GRACE_MS : 0);
+  const timer = timeoutMs === undefined ? undefined : setTimeout(late, Math.min(limitMs, TIMER_MS_MAX));
   const running = command.run(context);
   try {
     await Promise.race([running, ended]);
@@ -120,6 +121,7 @@ const runCommand = async (
   }
 };
 
+const GRACE_MS = 3_000;
 const TIDY_MS_MAX = 1_000;
 const TIMER_MS_MAX = 2 ** 31 - 1;
 

@@ -15,11 +15,16 @@ export type Launch = {
   readonly starting?: () => void;
 };
 
-/** A client of the account's daemon, which is started when none runs. Throws what the daemon says when it cannot start. */
+/**
+ * A client of the account's daemon, which is started when none runs. Throws what the daemon says when it cannot start, and
+ * `wait.timeout` when one runs and does not answer.
+ */
 export const connectOrStart = async (launch: Launch): Promise<RpcClient> => {
   try {
     return await RpcClient.open(launch.account.socket);
-  } catch {
+  } catch (error) {
+    // One that hangs is not helped by another one.
+    if (error instanceof SottoError && error.code === 'wait.timeout') throw error;
     launch.starting?.();
     return start(launch);
   }

@@ -2,7 +2,7 @@
 import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { isErrorCode, SottoError } from '../protocol/errors.ts';
-import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
+import { RPC_GREETING_MS_MAX, RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 import type { Greeting, Method, ParamsIn, Result } from '../protocol/rpc.ts';
 import type { Event, GapEvent } from '../protocol/rpc-events.ts';
 import { checkSocketDir } from './paths.ts';
@@ -46,27 +46,35 @@ export class RpcClient {
     this.#data(rest);
   }
 
-  /** Connects and waits for the greeting. Throws `daemon.absent` when nobody listens at `path`, and `path.notAllowed`. */
-  static open(path: string): Promise<RpcClient> {
+  /**
+   * Connects and waits for the greeting, at most `limitMs`. Throws `daemon.absent` when nobody listens at `path`, `wait.timeout`
+   * when who listens says nothing, and `path.notAllowed`.
+   */
+  static open(path: string, limitMs = RPC_GREETING_MS_MAX): Promise<RpcClient> {
     return new Promise((resolve, reject) => {
       checkSocketDir(dirname(path));
       const socket = connect({ path });
       let buffer = '';
-      const fail = (error?: Error): void => {
+      const end = (error: SottoError): void => {
+        clearTimeout(timer);
         socket.destroy();
-        reject(new SottoError('daemon.absent', { cause: error }));
+        reject(error);
       };
+      const fail = (error?: Error): void => end(new SottoError('daemon.absent', { cause: error }));
+      const silent = () => end(new SottoError('wait.timeout', { message: 'The daemon runs and does not answer' }));
+      const timer = setTimeout(silent, limitMs);
       socket.setEncoding('utf8');
       socket.once('error', fail);
       socket.once('close', () => fail());
       socket.on('data', (chunk: string) => {
         buffer += chunk;
-        const end = buffer.indexOf('\n');
-        if (end < 0) return;
-        const greeting = parse(buffer.slice(0, end));
+        const at = buffer.indexOf('\n');
+        if (at < 0) return;
+        const greeting = parse(buffer.slice(0, at));
         if (greeting === undefined) return fail();
+        clearTimeout(timer);
         socket.removeAllListeners();
-        resolve(new RpcClient(socket, greeting as Greeting, buffer.slice(end + 1)));
+        resolve(new RpcClient(socket, greeting as Greeting, buffer.slice(at + 1)));
       });
     });
   }

@@ -165,10 +165,12 @@ describe('a command', () => {
     expect([130, 'SIGINT']).toContain(await interrupt(alice, ['status'], begun));
     const pid = await alice.pid();
     process.kill(pid, 'SIGSTOP');
-    const late = await alice.run('status', '--timeout', '200ms');
-    expect(late.out).toBe('');
+    const late = await Promise.all([
+      alice.run('status', '--timeout', '200ms'),
+      alice.run('send', 'bob', 'x', '--wait', 'sent', '--timeout', '0'),
+    ]);
     process.kill(pid, 'SIGCONT');
-    expect(late.error).toMatchObject({ code: 'wait.timeout', exit: 5 });
+    for (const one of late) expect(one).toMatchObject({ out: '', error: { code: 'wait.timeout', exit: 5 } });
   });
 
   test('whose reader is gone ends without a word', async () => {

@@ -1,9 +1,10 @@
 // The RPC socket of a real daemon, byte by byte: what is not a good request gets one typed error and changes nothing.
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
-import { dirname } from 'node:path';
+import { connect, createServer, type Socket } from 'node:net';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RpcClient } from '../../src/client/rpc-client.ts';
 import { VERSION } from '../../src/protocol/version.ts';
 import { takeLock } from '../../src/sqlite/lock.ts';
 import { pruneEvents } from '../../src/store/events.ts';
@@ -100,6 +101,14 @@ describe('the socket', () => {
   test('is the user’s alone, and so is its folder', () => {
     const { socket } = pathsOf(alice);
     expect([statSync(socket).mode & 0o777, statSync(dirname(socket)).mode & 0o777]).toEqual([0o600, 0o700]);
+  });
+
+  test('of a daemon that says nothing keeps no front end for ever', async () => {
+    const path = join(stage.dir, 'silent');
+    const silent = createServer().listen(path);
+    await once(silent, 'listening');
+    await expect(RpcClient.open(path, 100)).rejects.toMatchObject({ code: 'wait.timeout' });
+    silent.close();
   });
 
   test('greets first, then answers', async () => {
