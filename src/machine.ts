@@ -32,8 +32,13 @@ export const openFilesMax = (): number => {
   return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
 };
 
+type Level = 'debug' | 'info' | 'warn' | 'error';
+
+/** A log that can be told to say more, or less, from now on. */
+export type FileLog = Log & { readonly setLevel: (level: Level) => void };
+
 /** A log to `path` (mode 0600), one JSON object per line; what has grown too large is kept once, as `path.1`. */
-export const fileLog = (path: string, level: 'debug' | 'info' | 'warn' | 'error'): Log => {
+export const fileLog = (path: string, level: Level): FileLog => {
   closeSync(openSync(path, 'a', 0o600));
   chmodSync(path, 0o600);
   let size = statSync(path).size;
@@ -56,7 +61,9 @@ export const fileLog = (path: string, level: 'debug' | 'info' | 'warn' | 'error'
   };
   const redact = ['passphrase', 'text', 'body', 'key'];
   const logger = pino({ level, base: null, redact, timestamp: () => `,"at":${Date.now()}` }, destination);
-  const write = (to: 'debug' | 'info' | 'warn' | 'error') => (event: string, fields?: LogFields) =>
-    logger[to](fields ?? {}, event);
-  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+  const write = (to: Level) => (event: string, fields?: LogFields) => logger[to](fields ?? {}, event);
+  const setLevel = (next: Level): void => {
+    logger.level = next;
+  };
+  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), setLevel };
 };

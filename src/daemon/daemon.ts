@@ -4,10 +4,9 @@ import { type AccountPaths, checkSocketDir, type Places } from '../client/paths.
 import { Account, createAccount, torObject } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
-import { fileLog, systemClock, systemRandom } from '../machine.ts';
+import { type FileLog, fileLog, systemClock, systemRandom } from '../machine.ts';
 import { serverNetwork } from '../net/server-network.ts';
 import { TorNetwork } from '../net/tor-network.ts';
-import type { Log } from '../ports.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import { type Greeting, type Method, type Params, type Result, RPC_VERSION } from '../protocol/rpc.ts';
@@ -68,7 +67,7 @@ const framesOf = (error: unknown): string =>
 /** A running daemon. */
 export class Daemon {
   readonly options: DaemonOptions;
-  readonly log: Log;
+  readonly log: FileLog;
   readonly #lock: Disposable;
   readonly #socket: RpcSocket;
   readonly #startedAt = systemClock.monotonic();
@@ -241,6 +240,7 @@ export class Daemon {
       const config = readConfig(this.options.places.configFile);
       const changed = JSON.stringify(config.tor) !== JSON.stringify(this.#config.tor);
       this.#config = config;
+      this.log.setLevel(config.log.level);
       this.log.info('config.reloaded', { changed });
       if (!changed || this.#open === undefined) return;
       const key = new Uint8Array(this.#open.key);

@@ -72,8 +72,16 @@ describe('a daemon', () => {
       'tor to be missed',
       async () => (await alice.one<{ tor: { state: string } }>('status')).tor.state === 'failed',
     );
-    stage.configure(OFFLINE);
-    await alice.ok('daemon', 'reload');
+    const told = async () => (await alice.items<Line>('daemon', 'logs')).filter(({ msg }) => msg === 'config.reloaded');
+    for (const [level, more] of [
+      ['error', 0],
+      ['info', 1],
+    ] as const) {
+      const before = (await told()).length;
+      stage.configure(`${OFFLINE}[log]\nlevel = "${level}"\n`);
+      await alice.ok('daemon', 'reload');
+      expect((await told()).length - before).toBe(more);
+    }
     expect(await alice.pid()).toBe(pid);
   });
 
