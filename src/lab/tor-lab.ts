@@ -1,17 +1,17 @@
 // A private Tor network on loopback: one authority and five relays, real Tor, for the demo, the tests and the bench.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash, generateKeyPair, randomBytes } from 'node:crypto';
+import { createHash, generateKeyPair } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { systemClock, systemRandom } from '../machine.ts';
 import { TorControl } from '../net/tor-control.ts';
 
 const RELAYS = 5;
 const NODES = RELAYS + 1;
 const STEP_MS = 25;
 const AUTHORITY_FILES = ['authority_identity_key', 'authority_signing_key', 'authority_certificate'] as const;
-const RANDOM = { bytes: (size: number) => new Uint8Array(randomBytes(size)), fraction: () => Math.random() };
 
 export type TorLabOptions = {
   /** Where the network lives; made when it does not exist. Socket paths below it must stay under 107 bytes. */
@@ -249,7 +249,7 @@ class Lab implements TorLab {
   async #control(node: Node): Promise<TorControl> {
     for (;;) {
       try {
-        return await TorControl.open(join(node.dir, 'control'), RANDOM);
+        return await TorControl.open(join(node.dir, 'control'), { clock: systemClock, random: systemRandom });
       } catch (error) {
         if (Date.now() > this.#endAt) throw error;
         await sleep(STEP_MS);

@@ -2,18 +2,25 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import type { Random } from '../ports.ts';
+import type { Clock, Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { TOR_CONTROL_LINE_BYTES_MAX } from '../protocol/limits.ts';
+import { TOR_COMMAND_MS_MAX, TOR_CONTROL_LINE_BYTES_MAX } from '../protocol/limits.ts';
 
 /** One line of a reply: status code and text; `data` holds what followed a `+` line. */
 export type ControlLine = { readonly code: number; readonly text: string; readonly data?: string };
 
-type Waiting = { readonly resolve: (lines: readonly ControlLine[]) => void; readonly reject: (error: Error) => void };
+type Waiting = {
+  readonly resolve: (lines: readonly ControlLine[]) => void;
+  readonly reject: (error: Error) => void;
+};
+
+/** What a connection is made with; `signal` ends it, whatever it waits for. */
+export type ControlPorts = { readonly clock: Clock; readonly random: Random; readonly signal?: AbortSignal };
 
 /** A logged-in control connection. Source: Tor's control-spec. */
 export class TorControl {
   readonly #socket: Socket;
+  readonly #clock: Clock;
   readonly #waiting: Waiting[] = [];
   readonly #parser = new ReplyParser();
   /** Gets every asynchronous event: its type and the whole first line. */
@@ -21,29 +28,29 @@ export class TorControl {
   /** Called once, when the connection ends in any way. */
   onClose: () => void = () => {};
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, clock: Clock) {
     this.#socket = socket;
+    this.#clock = clock;
     socket.setEncoding('latin1');
     socket.on('data', (chunk: string) => this.#data(chunk));
     socket.on('error', () => {});
     socket.on('close', () => {
-      for (const { reject } of this.#waiting.splice(0))
-        reject(new SottoError('tor.failed', { message: 'Tor closed its control connection' }));
+      this.#end('Tor closed its control connection');
       this.onClose();
     });
   }
 
   /** Connects to the Unix socket at `path` and proves knowledge of Tor's cookie, and Tor's of it to us. Throws `tor.failed`. */
-  static async open(path: string, random: Random): Promise<TorControl> {
+  static async open(path: string, { clock, random, signal }: ControlPorts): Promise<TorControl> {
     const socket = await new Promise<Socket>((resolve, reject) => {
-      const opening = connect({ path });
+      const opening = connect({ path, ...(signal === undefined ? {} : { signal }) });
       opening.once('connect', () => {
         opening.removeAllListeners('error');
         resolve(opening);
       });
       opening.once('error', (error) => reject(new SottoError('tor.failed', { cause: error })));
     });
-    const control = new TorControl(socket);
+    const control = new TorControl(socket, clock);
     try {
       await control.#authenticate(random);
     } catch (error) {
@@ -53,7 +60,10 @@ export class TorControl {
     return control;
   }
 
-  /** Sends one command; gives the lines of its reply. A reply of 300 or more throws `tor.failed` with `details.code`. */
+  /**
+   * Sends one command; gives the lines of its reply. A reply of 300 or more throws `tor.failed` with `details.code`. A Tor that
+   * does not answer in TOR_COMMAND_MS_MAX is asked no more: the connection ends.
+   */
   command(line: string): Promise<readonly ControlLine[]> {
     return new Promise((resolve, reject) => {
       if (this.#socket.destroyed) {
@@ -61,9 +71,17 @@ export class TorControl {
         return;
       }
       const verb = line.split(' ', 1)[0];
+      const cancel = this.#clock.after(TOR_COMMAND_MS_MAX, () => {
+        this.#end('Tor does not answer on its control socket');
+        this.close();
+      });
       this.#waiting.push({
-        reject,
+        reject: (error) => {
+          cancel();
+          reject(error);
+        },
         resolve: (lines) => {
+          cancel();
           const last = lines.at(-1);
           if (last !== undefined && last.code < 300) resolve(lines);
           else
@@ -87,6 +105,10 @@ export class TorControl {
 
   close(): void {
     this.#socket.destroy();
+  }
+
+  #end(message: string): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(new SottoError('tor.failed', { message }));
   }
 
   async #authenticate(random: Random): Promise<void> {

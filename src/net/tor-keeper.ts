@@ -45,7 +45,7 @@ export class TorKeeper implements AsyncDisposable {
   #cancelStuck: Cancel = () => {};
   /** Tor's own words for what holds it up. */
   #problem = '';
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(options: TorKeeperOptions) {
     this.#options = options;
@@ -89,7 +89,7 @@ export class TorKeeper implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     this.#cancelRestart();
     this.#cancelStuck();
     await this.#starting;
@@ -111,6 +111,7 @@ export class TorKeeper implements AsyncDisposable {
         clock,
         random,
         owner,
+        signal: this.#closing.signal,
         publish: this.#isPublished,
         progress: (progress) => this.#progress(progress),
         exited: (lines) => this.#exited(lines),
@@ -118,6 +119,7 @@ export class TorKeeper implements AsyncDisposable {
       this.#tor = tor;
       this.#update({ version: tor.version, ...(tor.warning === undefined ? {} : { warning: tor.warning }) });
     } catch (error) {
+      if (this.#closing.signal.aborted) return;
       this.failed(error);
       this.#again();
     }
@@ -162,7 +164,7 @@ export class TorKeeper implements AsyncDisposable {
   #exited(lines: string): void {
     if (this.#tor === undefined) return;
     this.#tor = undefined;
-    if (this.#closed) return;
+    if (this.#closing.signal.aborted) return;
     this.#options.log.warn('tor.exited', { restarts: this.#restarts });
     this.#options.log.debug('tor.lines', { lines });
     this.failed(new SottoError('tor.failed', { message: 'Tor ended; it is started again' }));
@@ -170,7 +172,7 @@ export class TorKeeper implements AsyncDisposable {
   }
 
   #again(): void {
-    if (this.#closed) return;
+    if (this.#closing.signal.aborted) return;
     const wait = Math.min(TOR_RESTART_MS_MAX, TOR_RESTART_MS_MIN * 2 ** this.#restarts);
     this.#cancelStuck();
     this.#cancelRestart = this.#options.clock.after(this.#restarts === 0 ? 0 : wait, () => {

@@ -7,12 +7,11 @@ import { ed25519Expanded, ed25519Public } from '../crypto/primitives.ts';
 import type { Clock, Random } from '../ports.ts';
 import { toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { ONION_STREAMS_MAX } from '../protocol/limits.ts';
+import { ONION_STREAMS_MAX, TOR_CONTROL_MS_MAX } from '../protocol/limits.ts';
 import { checkVersion, type TorConfig, type TorPaths, torQuoted, torrcOf } from './tor-config.ts';
 import { TorControl } from './tor-control.ts';
 
 const CONTROL_RETRY_MS = 20;
-const CONTROL_TRIES_MAX = 500;
 const LOG_LINES_KEPT = 20;
 const STOP_MS_MAX = 3000;
 
@@ -47,6 +46,8 @@ type RunOptions = {
   readonly owner: number;
   /** False: the onion service waits for `publish`. */
   readonly publish: boolean;
+  /** Calls the start off. */
+  readonly signal?: AbortSignal;
   readonly progress: (progress: TorProgress) => void;
   /** Called once when Tor is gone, with its last lines. */
   readonly exited: (lastLines: string) => void;
@@ -79,6 +80,7 @@ export class TorProcess {
    * Throws `tor.missing`, `tor.tooOld`, `config.invalid`, or `tor.failed` with Tor's own last lines.
    */
   static async start(options: RunOptions): Promise<TorProcess> {
+    options.signal?.throwIfAborted();
     const child = new TorChild(options);
     try {
       const control = await child.control();
@@ -161,17 +163,18 @@ class TorChild {
 
   /** The control connection, as soon as Tor listens. */
   async control(): Promise<TorControl> {
-    const { clock, random, paths } = this.#options;
-    for (let tries = 0; tries < CONTROL_TRIES_MAX; tries++) {
+    const { clock, paths, signal } = this.#options;
+    const endAt = clock.monotonic() + TOR_CONTROL_MS_MAX;
+    for (;;) {
       if (this.#exited)
         throw this.#error ?? new SottoError('tor.failed', { message: `Tor ended: ${reasonOf(this.#lines)}` });
       try {
-        return await TorControl.open(join(paths.socketDir, 'control'), random);
-      } catch {
+        return await TorControl.open(join(paths.socketDir, 'control'), this.#options);
+      } catch (error) {
+        if (signal?.aborted || clock.monotonic() > endAt) throw error;
         await new Promise<void>((resolve) => clock.after(CONTROL_RETRY_MS, resolve));
       }
     }
-    throw new SottoError('tor.failed', { message: 'Tor does not open its control socket' });
   }
 
   /** Ends Tor and waits for that. */

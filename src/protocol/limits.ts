@@ -140,6 +140,9 @@ export const TOR_STUCK_MS = 30 * SECOND;
 export const TOR_RESTART_MS_MIN = 1 * SECOND;
 export const TOR_RESTART_MS_MAX = 60 * SECOND;
 export const TOR_CONTROL_LINE_BYTES_MAX = 1 * MIB;
+/** How long Tor may take to open its control socket, and to answer a command there. */
+export const TOR_CONTROL_MS_MAX = 10 * SECOND;
+export const TOR_COMMAND_MS_MAX = 30 * SECOND;
 
 // connections to a server
 export const SERVER_CONNECTIONS_MAX = 10_000;

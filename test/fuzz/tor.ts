@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { readConfig } from '../../src/daemon/config.ts';
+import { systemClock } from '../../src/machine.ts';
 import { socksConnect } from '../../src/net/socks.ts';
 import { checkVersion, compareVersions, readNetworkFile, torrcOf } from '../../src/net/tor-config.ts';
 import { type ControlLine, ReplyParser, TorControl } from '../../src/net/tor-control.ts';
@@ -103,7 +104,10 @@ const login: Target = {
         // A reply that never ends is Tor's own; here every one ends, by a line or by the connection.
         socket.end(dice.chance(0.9) ? mutateText(dice, answer) : '');
       });
-    const tor = await TorControl.open(controlPath, { bytes: (size) => dice.bytes(size), fraction: () => 0.5 });
+    const tor = await TorControl.open(controlPath, {
+      clock: systemClock,
+      random: { bytes: (size) => dice.bytes(size), fraction: () => 0.5 },
+    });
     try {
       holds(typeof (await tor.info('version')) === 'string', 'a value is text');
     } finally {

@@ -1,12 +1,12 @@
 // What a running Tor says of itself on its control socket.
 import { dirname, join } from 'node:path';
 import { inject } from 'vitest';
-import { systemRandom } from '../../src/machine.ts';
+import { systemClock, systemRandom } from '../../src/machine.ts';
 import { TorControl } from '../../src/net/tor-control.ts';
 import type { User } from '../e2e/stage.ts';
 
 const withTor = async <T>(dir: string, step: (control: TorControl) => Promise<T>): Promise<T> => {
-  const control = await TorControl.open(join(dir, 'control'), systemRandom);
+  const control = await TorControl.open(join(dir, 'control'), { clock: systemClock, random: systemRandom });
   try {
     return await step(control);
   } finally {
