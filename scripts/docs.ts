@@ -260,6 +260,7 @@ const serverPage = (): string =>
     '| of one member | at most | then |',
     '|---|---|---|',
     `| events in their inbox, which stay ${INBOX_KEPT_MS / 86_400_000} days | ${INBOX_EVENTS_MAX} | \`inbox.full\` |`,
+    '| events in the inbox of another, while it is half full or more | as many as there are places left | `inbox.full` |',
     `| channels made and not archived | ${CHANNELS_MADE_MAX} | \`channel.tooMany\` |`,
     `| devices | ${DEVICES_MAX} | \`request.notAllowed\` |`,
     `| uploads begun and not ended | ${UPLOADS_MAX} | \`quota.exceeded\` |`,

@@ -157,7 +157,7 @@ const ROWS = {
   'server.busy': [4, 'later', 'The server is busy: try again in a moment'],
   'server.moved': [4, 'later', 'The server restarts'],
   'rate.limited': [4, 'later', 'Too often: try again later'],
-  'inbox.full': [7, 'later', 'The inbox of this member on the server is full'],
+  'inbox.full': [7, 'later', 'The inbox of this member on the server has no room for more of yours now'],
   'channel.tooMany': [7, 'after-change', 'You have made as many channels as the server allows: archive one'],
   'channel.slow': [4, 'later', 'The channel is in slow mode'],
   'login.needed': [6, 'after-change', 'The connection has not logged in'],

@@ -382,7 +382,10 @@ export const DRAIN_MS_MAX = 5 * SECOND;
 export const DRAIN_RETRY_MS = 1 * SECOND;
 /** Uploads that a member has begun and not ended. */
 export const UPLOADS_MAX = 64;
-/** How long events stay in a member's inbox, fetched or not, and with how many of them it takes no direct message more. */
+/**
+ * How long events stay in a member's inbox, fetched or not, and with how many of them it takes no direct message more. Nobody
+ * else has more of them than there are places left.
+ */
 export const INBOX_KEPT_MS = 60 * DAY;
 export const INBOX_EVENTS_MAX = 20_000;
 /** Channels that a member has made and that are not archived. */

@@ -2,6 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, MemberId } from '../protocol/ids.ts';
 import { INBOX_EVENTS_MAX } from '../protocol/limits.ts';
+import type { Change } from './changes.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
 import type { Seq } from './event-log.ts';
 import type { ChannelRow, MemberRow, MembershipRow } from './rows.ts';
@@ -78,11 +79,26 @@ export const mustWrite = (context: ServerContext, place: Place): void => {
   if (why !== undefined) throw new SottoError(why);
 };
 
-/** Throws `inbox.full` where the inbox of a member takes nothing more of others. */
-export const mustHaveRoom = async ({ log }: Pick<ServerContext, 'log'>, inbox: ChannelId): Promise<void> => {
+/**
+ * Throws `inbox.full` where the inbox of a member has no place, or none for `member`: nobody but its owner has more events
+ * there than there are places left, so that however many come alone, there are some for the next.
+ */
+export const mustHaveRoom = async (
+  { log, store }: Pick<ServerContext, 'log' | 'store'>,
+  inbox: ChannelId,
+  member: MemberId,
+): Promise<void> => {
   const [head] = await log.heads([inbox]);
-  if (head !== undefined && head.seq - head.prunedTo >= INBOX_EVENTS_MAX) throw new SottoError('inbox.full');
+  const taken = head === undefined ? 0 : head.seq - head.prunedTo;
+  const free = INBOX_EVENTS_MAX - taken;
+  // Who has not even half of it in all has no more than is left.
+  if (taken < free || (free > 0 && (inbox as string) === member)) return;
+  if (free <= 0 || (await store.countInboxEvents(inbox, member)) >= free) throw new SottoError('inbox.full');
 };
+
+/** What counts an event of a member in an inbox: in their own none is counted. */
+export const inboxChanges = (inbox: ChannelId, member: MemberId): readonly Change[] =>
+  (inbox as string) === member ? [] : [{ kind: 'inbox' }];
 
 /** Counts what a member changes of themself. Throws `rate.limited`. */
 export const mayChangeAccount = ({ rates, clock }: ServerContext, member: MemberId): void => {

@@ -42,6 +42,8 @@ type OtherChange =
   | { readonly kind: 'erase'; readonly seq: Seq }
   /** The event's own body is due for erasure then. */
   | { readonly kind: 'expire'; readonly at: Millis }
+  /** Counts the event among those of its member in the inbox that it is in. */
+  | { readonly kind: 'inbox' }
   /** Refused `slow_mode` when the member's last event with this change is not so long ago. */
   | { readonly kind: 'slow'; readonly intervalMs: number }
   /** Takes one use of an invite. Refused `spent`. */
@@ -64,6 +66,7 @@ export type ChangeStatement = Statement & { readonly needs?: RefusedCode; readon
 const OTHERS: ReadonlySet<Change['kind']> = new Set<OtherChange['kind']>([
   'erase',
   'expire',
+  'inbox',
   'slow',
   'inviteUsed',
   'file',
@@ -72,6 +75,11 @@ const OTHERS: ReadonlySet<Change['kind']> = new Set<OtherChange['kind']>([
 
 /** Whether an event with these changes may make a permission that was checked before it wrong. */
 export const changesAuthority = (changes: readonly Change[]): boolean => changes.some(({ kind }) => !OTHERS.has(kind));
+
+const SURE: ReadonlySet<Change['kind']> = new Set(['expire', 'inbox']);
+
+/** Whether none of these changes is ever refused: nothing is to be undone. */
+export const areSure = (changes: readonly Change[]): boolean => changes.every(({ kind }) => SURE.has(kind));
 
 /** Whether an archived channel takes an event with these changes: it takes what administers it, and erasure. */
 export const entersArchive = (changes: readonly Change[]): boolean =>
@@ -113,6 +121,14 @@ export const changeStatements = (
         {
           sql: 'INSERT INTO expiry (channel, seq, at) VALUES (?, ?, ?)',
           values: [channel, seq, change.at],
+        },
+      ];
+    case 'inbox':
+      return [
+        {
+          sql: `INSERT INTO inbox_share (inbox, member, events) VALUES (?, ?, 1)
+            ON CONFLICT (inbox, member) DO UPDATE SET events = inbox_share.events + 1`,
+          values: [channel, idBytes(draft.member)],
         },
       ];
     case 'slow':

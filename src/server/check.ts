@@ -58,6 +58,12 @@ const RULES: readonly { readonly name: string; readonly broken: string }[] = [
       WHERE e.id IS NULL`,
   },
   {
+    name: 'what others have in an inbox is counted',
+    broken: `SELECT m.id FROM member m WHERE
+      (SELECT count(*) FROM event e WHERE e.channel = m.id AND e.member <> m.id)
+        <> (SELECT coalesce(sum(events), 0) FROM inbox_share s WHERE s.inbox = m.id)`,
+  },
+  {
     name: 'a reference is to a whole blob',
     broken:
       'SELECT r.hash AS id FROM blob_ref r LEFT JOIN blob b ON b.hash = r.hash AND b.is_whole = 1 WHERE b.hash IS NULL',

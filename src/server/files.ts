@@ -13,7 +13,7 @@ import {
 import type { Answer, RequestParams } from '../protocol/server.ts';
 import { EVENT, encodePart, type Part } from '../protocol/server-frames.ts';
 import { binaryFrame } from '../protocol/websocket.ts';
-import { type Asker, mustHaveRoom, mustWrite, placeWith } from './access.ts';
+import { type Asker, inboxChanges, mustHaveRoom, mustWrite, type Place, placeWith } from './access.ts';
 import { appendFresh } from './append.ts';
 import type { ServerContext } from './context.ts';
 import { checkRate } from './publish.ts';
@@ -76,10 +76,11 @@ const hasBrought = async (
 const mustTake = async (
   context: ServerContext,
   { channel, member }: Pick<UploadRow, 'channel' | 'member'>,
-): Promise<void> => {
+): Promise<Place | undefined> => {
   const place = await placeWith(context, member, channel);
   if (place !== undefined) mustWrite(context, place);
-  else if ((channel as string) !== member) await mustHaveRoom(context, channel);
+  else if ((channel as string) !== member) await mustHaveRoom(context, channel, member);
+  return place;
 };
 
 /** Takes the next bytes of an upload of the asker's. Throws `file.unknown`, `file.offset` with what is here. */
@@ -142,8 +143,9 @@ const refer = async (
   const body = jsonBytes({ what: 'file', hash });
   await appendFresh(context, async () => {
     const [head] = await context.log.heads([channel]);
-    await mustTake(context, { channel, member });
-    const changes = [{ kind: 'file', hash, expiresAt }] as const;
+    const place = await mustTake(context, { channel, member });
+    const counted = place === undefined ? inboxChanges(channel, member) : [];
+    const changes = [...counted, { kind: 'file', hash, expiresAt } as const];
     return { channel, id, member, kind: EVENT.notice, body, checkedAt: head?.authoritySeq ?? 0, changes };
   });
 };

@@ -2,6 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
 import { SCHEMA_1 } from './schema-1.ts';
+import { SCHEMA_2 } from './schema-2.ts';
 
 /**
  * One step. `oldestProgram` is the oldest schema whose program still works with the result: an expansion keeps it, the
@@ -9,7 +10,10 @@ import { SCHEMA_1 } from './schema-1.ts';
  */
 export type Migration = { readonly sql: string; readonly oldestProgram: number };
 
-const MIGRATIONS: readonly Migration[] = [{ sql: SCHEMA_1, oldestProgram: 1 }];
+const MIGRATIONS: readonly Migration[] = [
+  { sql: SCHEMA_1, oldestProgram: 1 },
+  { sql: SCHEMA_2, oldestProgram: 2 },
+];
 
 /** The schema this program writes. */
 export const SERVER_SCHEMA = MIGRATIONS.length;

@@ -10,7 +10,7 @@ import { EVENT_BODY_BYTES_MAX, EVENT_ID_AGE_MS_MAX, EVENT_ID_AHEAD_MS_MAX } from
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
 import type { Placed } from '../protocol/server.ts';
 import { EVENT, type Publish } from '../protocol/server-frames.ts';
-import { type Asker, mustHaveRoom, mustWrite, placeIn, whyNotWrite } from './access.ts';
+import { type Asker, inboxChanges, mustHaveRoom, mustWrite, placeIn, whyNotWrite } from './access.ts';
 import { appendFresh, placed } from './append.ts';
 import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
@@ -134,15 +134,18 @@ const contentOf = async (context: ServerContext, { member }: Publisher, wanted: 
 const directOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
   const to = await context.store.getMember(wanted.channel as string as MemberId);
   if (to === undefined || to.erasedAt !== null || to.banned) throw new SottoError('member.unknown');
-  await mustHaveRoom(context, wanted.channel as ChannelId);
+  const inbox = wanted.channel as ChannelId;
+  await mustHaveRoom(context, inbox, member.id);
+  const expire: Change[] =
+    wanted.ttlSeconds > 0 ? [{ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 }] : [];
   const draft: Draft = {
-    channel: wanted.channel as ChannelId,
+    channel: inbox,
     id: wanted.id as EventId,
     member: member.id,
     kind: EVENT.direct,
     body: wanted.body,
     checkedAt: Number.MAX_SAFE_INTEGER,
-    changes: wanted.ttlSeconds > 0 ? [{ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 }] : [],
+    changes: [...inboxChanges(inbox, member.id), ...expire],
   };
   return async () => placed(await context.append(draft));
 };

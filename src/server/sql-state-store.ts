@@ -85,6 +85,7 @@ const memberVerbs = (
   | 'listMembers'
   | 'countMembers'
   | 'removeBelongings'
+  | 'countInboxEvents'
   | 'listErasedWithBelongings'
   | 'listInboxesOfBefore'
   | 'getDevice'
@@ -106,6 +107,8 @@ const memberVerbs = (
       { sql: 'DELETE FROM blob_ref WHERE channel = ?', values },
     ]);
   },
+  countInboxEvents: (inbox, member) =>
+    count(sql, 'SELECT events AS n FROM inbox_share WHERE inbox = ? AND member = ?', idBytes(inbox), idBytes(member)),
   listErasedWithBelongings: async (last, limit) => {
     const rows = await sql.all({
       sql: `SELECT id FROM member m WHERE id > ? AND erased_at IS NOT NULL AND (

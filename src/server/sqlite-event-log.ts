@@ -4,7 +4,14 @@ import type { Clock } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, idBytes, idOf } from '../protocol/ids.ts';
 import type { Database } from '../sqlite/open.ts';
-import { type ChangeStatement, changeStatements, changesAuthority, entersArchive, newHead } from './changes.ts';
+import {
+  areSure,
+  type ChangeStatement,
+  changeStatements,
+  changesAuthority,
+  entersArchive,
+  newHead,
+} from './changes.ts';
 import {
   type Cursor,
   type Draft,
@@ -63,7 +70,7 @@ export type SqliteEventLogPorts = {
   readonly headsMax?: number;
 };
 
-/** The embedded log. Its owner closes the database. Nobody else writes channel_head, event, authority or expiry. */
+/** The embedded log. Its owner closes the database. Nobody else writes channel_head, event, authority, expiry or inbox_share. */
 export class SqliteEventLog implements EventLog {
   readonly #db: Database;
   readonly #wal: Wal;
@@ -85,7 +92,7 @@ export class SqliteEventLog implements EventLog {
       const now = this.#clock.now();
       const moved = new Set<HeadState>();
       const outcomes = batch.map((draft) =>
-        draft.changes.length === 0 ? this.#place(draft, now, moved) : this.#placeWithChanges(draft, now, moved),
+        areSure(draft.changes) ? this.#place(draft, now, moved) : this.#placeWithChanges(draft, now, moved),
       );
       for (const head of moved) this.#putHead(head);
       return outcomes;
@@ -303,6 +310,16 @@ export class SqliteEventLog implements EventLog {
         end,
         key,
       );
+      this.#db.run(
+        `INSERT INTO inbox_share (inbox, member, events)
+          SELECT channel, member, -count(*) FROM event WHERE channel = ? AND seq <= ?
+            AND member IN (SELECT member FROM inbox_share WHERE inbox = ?) GROUP BY channel, member
+          ON CONFLICT (inbox, member) DO UPDATE SET events = inbox_share.events + excluded.events`,
+        key,
+        end,
+        key,
+      );
+      this.#db.run('DELETE FROM inbox_share WHERE inbox = ? AND events <= 0', key);
       this.#db.run('DELETE FROM event WHERE channel = ? AND seq <= ?', key, end);
       this.#db.run('DELETE FROM expiry WHERE channel = ? AND seq <= ?', key, end);
     });

@@ -56,6 +56,8 @@ export interface StateStore {
   countMembers(): Promise<number>;
   /** Prekeys, second factor, read markers and the references of the inbox of a member who goes; their uploads expire at once. */
   removeBelongings(member: MemberId): Promise<void>;
+  /** How many events of another member are in an inbox. */
+  countInboxEvents(inbox: ChannelId, member: MemberId): Promise<number>;
   /** Erased members of whom something is left that `removeBelongings` removes, or events in their inbox. */
   listErasedWithBelongings(after: MemberId | undefined, limit: number): Promise<readonly MemberId[]>;
   /** Members in whose inbox the oldest event is not younger than `at`. */

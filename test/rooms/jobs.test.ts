@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SottoError } from '../../src/protocol/errors.ts';
-import { type ChannelId, idBytes } from '../../src/protocol/ids.ts';
+import { type ChannelId, type EventId, idBytes, type MemberId } from '../../src/protocol/ids.ts';
 import { CHANNELS_MADE_MAX, INBOX_EVENTS_MAX, INBOX_KEPT_MS, UPLOADS_MAX } from '../../src/protocol/limits.ts';
 import { termsOf } from '../../src/protocol/search-words.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
@@ -227,60 +227,90 @@ test('an upload is kept as long as somebody goes on with it', async () => {
   await bob.client.fetch({ channel, hash, limit: 10 }, ({ body }) => expect(body).toHaveLength(6));
 });
 
-/** Copies the first event of a channel until its last one is that of `seq`. */
-const fill = (path: string, channel: ChannelId, seq: number): void => {
+/** Copies the first event of an inbox, as if `member` had written it, until the last one is that of `seq`. */
+const fill = (path: string, inbox: ChannelId, seq: number, member: MemberId): void => {
   using db = openDatabase(path);
+  const [key, by] = [idBytes(inbox), idBytes(member)];
   db.run(
-    `WITH RECURSIVE n(seq) AS (SELECT 2 UNION ALL SELECT seq + 1 FROM n WHERE seq < CAST(? AS INTEGER))
+    `WITH RECURSIVE n(seq) AS (SELECT seq + 1 FROM channel_head WHERE channel = ?
+        UNION ALL SELECT seq + 1 FROM n WHERE seq < CAST(? AS INTEGER))
       INSERT INTO event (channel, seq, id, member, kind, at, hash, body)
-      SELECT e.channel, n.seq, randomblob(16), e.member, e.kind, e.at, e.hash, e.body FROM n, event e
-        WHERE e.channel = ? AND e.seq = 1`,
+      SELECT e.channel, n.seq, randomblob(16), ?, e.kind, h.at, e.hash, e.body FROM n, event e
+        JOIN channel_head h ON h.channel = e.channel WHERE e.channel = ? AND e.seq = 1`,
+    key,
     seq,
-    idBytes(channel),
+    by,
+    key,
   );
   db.run(
     'UPDATE channel_head SET seq = ?, last_id = (SELECT id FROM event WHERE channel = ? AND seq = ?) WHERE channel = ?',
     seq,
-    idBytes(channel),
+    key,
     seq,
-    idBytes(channel),
+    key,
+  );
+  if ((inbox as string) !== member)
+    db.run(
+      `INSERT INTO inbox_share SELECT channel, member, count(*) FROM event WHERE channel = ? AND member = ? GROUP BY 1, 2
+        ON CONFLICT (inbox, member) DO UPDATE SET events = excluded.events`,
+      key,
+      by,
+    );
+};
+
+/** Writes into an inbox; gives the seq, or the code of what was refused. */
+const direct = (who: Member, inbox: ChannelId, id: EventId): Promise<number | string> => {
+  const body = new Uint8Array(Buffer.from('sealed'));
+  const event = { channel: inbox, id, kind: EVENT.direct, checkedAt: 0, ttlSeconds: 0, body };
+  return who.client.publish(event).then(
+    ({ seq }) => seq,
+    (error: SottoError) => error.code,
   );
 };
 
-test('an inbox takes what it has room for, and forgets what came long ago', async () => {
+test('an inbox takes what it has room for, and forgets what came long ago; one member alone leaves room for others', async () => {
   await using own = await Hosted.start({ rates: { direct: often, request: often } });
-  const [carol, dave] = [own.member('carol'), own.member('dave')];
-  await carol.join();
-  await dave.join();
-  const { eventId } = own.server.context;
+  const [carol, dave, eve] = [own.member('carol'), own.member('dave'), own.member('eve')];
+  const all = [carol, dave, eve];
+  for (const member of all) await member.join();
   const inbox = dave.id as string as ChannelId;
-  const write = (id = eventId()) => {
-    const body = new Uint8Array(Buffer.from('sealed'));
-    const event = { channel: inbox, id, kind: EVENT.direct, checkedAt: 0, ttlSeconds: 0, body };
-    return carol.client.publish(event).then(
-      ({ seq }) => seq,
-      (error: SottoError) => error.code,
-    );
+  const write = (who: Member, id = own.server.context.eventId()) => direct(who, inbox, id);
+  const filled = async (seq: number, by: Member) => {
+    await own.close();
+    fill(own.paths.database, inbox, seq, by.id);
+    await own.open();
+    for (const member of all) await member.join();
+    await expect(own.store.check({ deep: false })).resolves.toMatchObject({ wrong: [] });
   };
-  const first = eventId();
-  expect(await write(first)).toBe(1);
-  await own.close();
-  fill(own.paths.database, inbox, INBOX_EVENTS_MAX - 1);
-  await own.open();
-  await carol.join();
-  await dave.join();
-  expect(await write()).toBe(INBOX_EVENTS_MAX);
-  expect(await write()).toBe('inbox.full');
-  expect(await codeOf(upload(carol, { channel: inbox }, new Uint8Array(10)))).toBe('inbox.full');
-  expect(await write(first)).toBe(1);
+  const first = own.server.context.eventId();
+  expect(await write(carol, first)).toBe(1);
+  const half = INBOX_EVENTS_MAX / 2;
+  await filled(half - 1, carol);
+  const bytes = new Uint8Array(10);
+  expect([await write(carol), await write(carol)]).toEqual([half, 'inbox.full']);
+  expect(await codeOf(upload(carol, { channel: inbox }, bytes))).toBe('inbox.full');
+  expect([await write(eve), await write(dave), await write(carol)]).toEqual([half + 1, half + 2, 'inbox.full']);
+  expect(await codeOf(upload(eve, { channel: inbox }, bytes))).toBe('ok');
+  // What is there is answered as it was.
+  expect(await write(carol, first)).toBe(1);
+
+  await filled(INBOX_EVENTS_MAX - 2, dave);
+  expect([await write(eve), await write(carol)]).toEqual(['inbox.full', 'inbox.full']);
+  expect([await write(dave), await write(dave)]).toEqual([INBOX_EVENTS_MAX - 1, INBOX_EVENTS_MAX]);
+  expect([await write(dave), await codeOf(upload(eve, { channel: inbox }, new Uint8Array(9)))]).toEqual(
+    Array(2).fill('inbox.full'),
+  );
   await own.server.jobs.run('inboxes');
-  expect(await write()).toBe('inbox.full');
+  expect(await write(eve)).toBe('inbox.full');
   own.shift(INBOX_KEPT_MS + HOUR);
   for (let again = 0; again < 2; again++) await own.server.jobs.run('inboxes');
-  expect(await write()).toBe(INBOX_EVENTS_MAX + 1);
+  expect(await write(carol)).toBe(INBOX_EVENTS_MAX + 1);
   const { events, answer } = await dave.client.events('log.page', { channel: dave.id, after: 0 });
   expect([events.length, answer.head.prunedTo]).toEqual([1, INBOX_EVENTS_MAX]);
   await expect(own.store.check({ deep: false })).resolves.toMatchObject({ wrong: [] });
+  await dave.client.request('member.erase', { confirm: dave.name });
+  await expect(own.store.check({ deep: false })).resolves.toMatchObject({ wrong: [] });
+  expect(await own.server.context.store.countInboxEvents(inbox, carol.id)).toBe(0);
 });
 
 test('MEMBER-8: a file in an inbox is for its owner and for who brought it; it goes with its time, the inbox and its owner', async () => {
