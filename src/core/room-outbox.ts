@@ -2,17 +2,24 @@
 import { jsonBytes, toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, timedId } from '../protocol/ids.ts';
-import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
+import { OUTBOX_FRAMES_MAX, RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
 import type { Content } from '../protocol/room-content.ts';
 import type { Direct } from '../protocol/room-direct.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import type { FileRow } from '../store/files.ts';
-import { countRoomOutbox, putRoomOutbox, type RoomOutboxRow } from '../store/room-outbox.ts';
-import { type Changes, type Core, commit } from './core.ts';
+import {
+  countRoomOutbox,
+  getReceiptOutbox,
+  putRoomOutbox,
+  type RoomOutboxRow,
+  replaceContent,
+} from '../store/room-outbox.ts';
+import type { Changes, Core } from './core.ts';
 import { conversationOf, serverOfRoom } from './names.ts';
 import { settingOf } from './settings.ts';
 
 type To = { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
+type Receipt = Extract<Direct, { kind: 'receipt' }>;
 type More = { readonly eventId?: Uint8Array<ArrayBuffer>; readonly messageRow?: number; readonly ttl?: number };
 
 /** A fresh event id. */
@@ -24,6 +31,21 @@ export const enqueueRoom = (core: Core, changes: Changes, to: To, content: Conte
   if (countRoomOutbox(core.db, to.serverId) >= OUTBOX_FRAMES_MAX) throw new SottoError('outbox.full');
   const whole = { channelRow: null, memberRow: null, ...to };
   append(core, changes, whole, 'channelRow' in to ? EVENT.content : EVENT.direct, content, more);
+};
+
+/** Tells a member what became of messages of theirs, with what waits to be told already: it takes a place there only once. */
+export const enqueueReceipt = (
+  core: Core,
+  changes: Changes,
+  to: { readonly serverId: number; readonly memberRow: number },
+  { targets, state }: Omit<Receipt, 'kind'>,
+): void => {
+  const waiting = getReceiptOutbox(core.db, to, state);
+  const told = waiting === undefined ? undefined : (JSON.parse(Buffer.from(waiting.content).toString()) as Receipt);
+  const all = [...(told?.targets ?? []), ...targets];
+  if (waiting === undefined || all.length > RECEIPT_TARGETS_MAX)
+    return enqueueRoom(core, changes, to, { kind: 'receipt', targets, state });
+  replaceContent(core.db, waiting.id, jsonBytes({ ...told, targets: all }));
 };
 
 const append = (
@@ -63,10 +85,3 @@ export const takeBack = (core: Core, changes: Changes, { conversationId, blob }:
   const content: TakeBack = { kind: 'takeBack', blob: toHex(blob) };
   append(core, changes, { serverId, channelRow, memberRow }, TAKE_BACK, content);
 };
-
-/** Appends a direct in a transaction of its own. */
-export const enqueueDirect = (
-  core: Core,
-  to: { readonly serverId: number; readonly memberRow: number },
-  direct: Direct,
-): void => commit(core, (changes) => enqueueRoom(core, changes, to, direct));

@@ -6,7 +6,7 @@ import { getMember } from '../store/members.ts';
 import { listUnreadUpToSeq } from '../store/message-pages.ts';
 import { patchMessage } from '../store/messages.ts';
 import type { Changes, Core } from './core.ts';
-import { enqueueRoom } from './room-outbox.ts';
+import { enqueueReceipt } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
 
 /** Marks the unread messages of a room up to a seq as read; with `receipts` a member hears of theirs, where that is set. */
@@ -28,13 +28,11 @@ export const markReadUpTo = (
     for (const row of rows) patchMessage(core.db, row.id, { unread: 0, readAt: changes.at });
     addUnread(core.db, conversation.id, -rows.length);
     addMentions(core.db, conversation.id, -rows.filter(({ mention }) => mention === 1).length);
-    if (receipts && rows.length > 0)
-      enqueueRoom(
-        core,
-        changes,
-        { serverId: author.serverId, memberRow: author.id },
-        { kind: 'receipt', targets: rows.map(({ messageId }) => idOf(messageId)), state: 'read' },
-      );
+    if (receipts && rows.length > 0) {
+      const targets = rows.map(({ messageId }) => idOf(messageId));
+      enqueueReceipt(core, changes, { serverId: author.serverId, memberRow: author.id }, { targets, state: 'read' });
+      core.rooms.get(author.serverId)?.receipts.forget(author.id, targets);
+    }
     if (rows.length < RECEIPT_TARGETS_MAX) return;
   }
 };

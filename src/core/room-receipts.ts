@@ -6,8 +6,8 @@ import { getConversationOfMember } from '../store/conversations.ts';
 import { getMember, patchMember } from '../store/members.ts';
 import { listMessagesBack } from '../store/message-pages.ts';
 import { countRoomOutbox } from '../store/room-outbox.ts';
-import type { Core } from './core.ts';
-import { enqueueDirect } from './room-outbox.ts';
+import { type Core, commit } from './core.ts';
+import { enqueueReceipt } from './room-outbox.ts';
 
 const WAIT_MS_MAX = 5_000;
 
@@ -67,6 +67,13 @@ export class Receipts implements Disposable {
     });
   }
 
+  /** What is told to be read need not be told to have come. */
+  forget(memberRow: number, ids: readonly string[]): void {
+    const left = this.#waiting.get(memberRow)?.filter((id) => !ids.includes(id)) ?? [];
+    if (left.length > 0) this.#waiting.set(memberRow, left);
+    else this.#waiting.delete(memberRow);
+  }
+
   [Symbol.dispose](): void {
     this.#cancel?.();
   }
@@ -81,7 +88,7 @@ export class Receipts implements Disposable {
         if (countRoomOutbox(db, this.#serverId) >= OUTBOX_FRAMES_MAX) return;
         const some = targets.slice(at, at + RECEIPT_TARGETS_MAX);
         const to = { serverId: this.#serverId, memberRow };
-        enqueueDirect(this.#core, to, { kind: 'receipt', targets: some, state: 'delivered' });
+        commit(this.#core, (changes) => enqueueReceipt(this.#core, changes, to, { targets: some, state: 'delivered' }));
       }
   }
 }

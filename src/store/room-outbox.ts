@@ -29,6 +29,8 @@ export type RoomOutboxRow = {
 const COLUMNS = `id, server_id AS serverId, channel_row AS channelRow, member_row AS memberRow, event_id AS eventId, kind, content,
   message_row AS messageRow, sealed, signed, n, seq, ttl, created_at AS createdAt, expires_at AS expiresAt`;
 
+const LAST_LOOKED_AT = 64;
+
 /** Appends to a server's outbox; gives the row id. */
 export const putRoomOutbox = (
   db: Database,
@@ -154,6 +156,22 @@ export const removeHistoryOutbox = (db: Database, serverId: number, memberRow: n
     `"kind":"history","share":"${share}"`,
   );
 };
+
+/** The last receipt for a member that is not sealed yet, among the last things that wait. */
+export const getReceiptOutbox = (
+  db: Database,
+  { serverId, memberRow }: { readonly serverId: number; readonly memberRow: number },
+  state: string,
+): RoomOutboxRow | undefined =>
+  db.get<RoomOutboxRow>(
+    `SELECT ${COLUMNS} FROM (SELECT * FROM room_outbox WHERE server_id = ? AND seq IS NULL AND channel_row IS NULL
+       AND member_row = ? ORDER BY id DESC LIMIT ${LAST_LOOKED_AT})
+     WHERE sealed IS NULL AND json_extract(CAST(content AS TEXT), '$.kind') = 'receipt'
+       AND json_extract(CAST(content AS TEXT), '$.state') = ? ORDER BY id DESC LIMIT 1`,
+    serverId,
+    memberRow,
+    state,
+  );
 
 /** How much waits for one server: of an index only, as it is asked before each that is added. */
 export const countRoomOutbox = (db: Database, serverId: number): number =>

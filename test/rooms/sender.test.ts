@@ -20,6 +20,7 @@ import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { patchChannel, putChannel } from '../../src/store/channels.ts';
 import { getConversation, putConversation } from '../../src/store/conversations.ts';
 import { getFile, putFile } from '../../src/store/files.ts';
+import { putMember } from '../../src/store/members.ts';
 import { getMessage, putMessage } from '../../src/store/messages.ts';
 import { migrate } from '../../src/store/migrations.ts';
 import { countRoomOutbox, listRoomOutboxHeads } from '../../src/store/room-outbox.ts';
@@ -190,6 +191,31 @@ test('receipts that find no room in the outbox are let go', async () => {
   receipts.add(1, 'ab'.repeat(16));
   await after(5);
   expect(countRoomOutbox(db, serverId)).toBe(OUTBOX_FRAMES_MAX);
+});
+
+test('receipts that wait take one place, and what is read is not told to have come', async () => {
+  const receipts = new Receipts(core, serverId);
+  const id = (n: number) => n.toString().padStart(32, '0');
+  const [memberId, memberKey] = [new Uint8Array(16).fill(2), new Uint8Array(32)];
+  const memberRow = putMember(db, {
+    serverId,
+    memberId,
+    memberKey,
+    name: 'b',
+    role: 'member',
+    status: '',
+    createdAt: 1,
+  });
+  for (const n of [1, 2, 3]) {
+    receipts.add(memberRow, id(n));
+    if (n === 2) receipts.forget(memberRow, [id(2)]);
+    await after(5);
+  }
+  const told = listRoomOutboxHeads(db, serverId).map(({ content }) => JSON.parse(Buffer.from(content).toString()));
+  expect([told, countRoomOutbox(db, serverId)]).toEqual([
+    [{ kind: 'receipt', targets: [id(1), id(3)], state: 'delivered' }],
+    1,
+  ]);
 });
 
 test('a file whose event is refused has failed with its message', async () => {
