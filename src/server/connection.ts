@@ -62,7 +62,7 @@ export interface ConnectionEvents<State> {
 /** What a connection needs of the one that accepted it. */
 export interface ConnectionHost<State> {
   readonly events: ConnectionEvents<State>;
-  /** Seconds from an arbitrary start; moves once a second. */
+  /** Seconds from an arbitrary start; moves once a second, and no further while the program stood still: others were not late then. */
   readonly now: number;
   /** The request of the head; throws ProtocolError `handshake.failed` for one that is not taken, or has too many beside it. */
   request(

@@ -47,7 +47,6 @@ export class Listener<State> implements AsyncDisposable {
   readonly #servers: Server[] = [];
   /** Each resolves once its server is closed and its connections are gone. */
   readonly #closed: Promise<void>[] = [];
-  readonly #startedAt: number;
   /** Those that take their source from their request: true when it is a circuit, else the address of the proxy. */
   readonly #told = new WeakMap<Connection<State>, true | string>();
   readonly #host: ConnectionHost<State> & { now: number };
@@ -59,7 +58,6 @@ export class Listener<State> implements AsyncDisposable {
     this.#options = options;
     this.#proxies = new Proxies(options.proxies);
     this.#unproven = new Unproven(options.random);
-    this.#startedAt = options.clock.monotonic();
     this.#host = {
       events: options.events,
       now: 0,
@@ -198,7 +196,8 @@ export class Listener<State> implements AsyncDisposable {
 
   #sweep(): void {
     const { clock } = this.#options;
-    this.#host.now = Math.floor((clock.monotonic() - this.#startedAt) / SWEEP_MS);
+    // A second is over once what had come by its end could be read: a stall, however long, is one second.
+    this.#host.now++;
     for (const connection of this.#connections) connection.tick();
     this.#cancelSweep = clock.after(SWEEP_MS, () => this.#sweep());
   }

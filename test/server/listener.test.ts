@@ -155,6 +155,35 @@ describe('deadlines', () => {
     await proven.heard.line('text still here');
   });
 
+  test('what had come while the server stood still is in time', async () => {
+    const serving = await Serving.plain();
+    const [greeting, silent, talking, living] = [
+      await serving.raw(),
+      await serving.raw(),
+      await serving.rawOpen(),
+      await serving.rawOpen(),
+    ];
+    silent.write(REQUEST);
+    await silent.heard.line('head');
+    const standStill = (ms: number) => {
+      serving.clock.moveTo(serving.clock.monotonic() + ms);
+      serving.clock.step(serving.clock.monotonic());
+    };
+    serving.opened[1]?.prove();
+    serving.pass(2000);
+    greeting.write(REQUEST, masked(textFrame('echo greeted')));
+    for (const raw of [silent, talking]) raw.write(masked(textFrame('echo here')));
+    standStill(120_000);
+    expect(serving.heard.lines.filter((line) => /closed|refused/.test(line))).toEqual([]);
+    await greeting.heard.line('text greeted');
+    for (const raw of [silent, talking]) await raw.heard.line('text here');
+    // Who says nothing afterwards is as late as ever.
+    serving.pass(9000);
+    await silent.heard.line('close 4001 log-in');
+    serving.pass(80_000);
+    expect(await living.heard.line('close')).toBe('close 4002 no sign of life');
+  });
+
   test('who does not answer pings is found, whoever answers stays', async () => {
     const serving = await Serving.plain();
     // Nothing answers for a socket that is only read.
