@@ -227,7 +227,7 @@ export const REQUESTS = {
     z.object({ upload: id, receivedBytes: count }),
   ),
   'blob.complete': request(
-    'Ends an upload: the bytes are hashed, kept, and may be fetched by who reads the channel; those for an inbox by its owner and by who brought them. They count as the uploader’s for `ttlSeconds` (0: as long as channel or inbox keep what came then), and go when nobody may fetch them any more, an hour after the upload at the earliest. Into the inbox of another it counts as a direct message.',
+    'Ends an upload: the bytes are hashed, kept, and may be fetched by who reads the channel; those for an inbox by its owner and by who brought them. They count as the uploader’s for `ttlSeconds` (0: as long as channel or inbox keep what came then), and go when nobody may fetch them any more, an hour after the upload at the earliest. In a channel it counts as a publish, in an inbox as a direct message.',
     FILE,
     inChannel.extend({ upload: id, ttlSeconds: count.max(0xffff_ffff).default(0) }),
     none,

@@ -12,8 +12,8 @@ import { Turns } from './turns.ts';
 export type BlobRange = { readonly from: number; readonly size: number };
 
 /**
- * Blobs by the SHA-256 of their bytes; they never change. What resolves survives a power cut. How much anybody may put is
- * the caller's business. Rejects with `disk.*` codes of the system (ENOSPC …).
+ * Blobs by the SHA-256 of their bytes; they never change. What resolves survives kill -9, and but for parts of an upload a power
+ * cut: a part is not flushed, and is brought again where it was lost. How much anybody may put is the caller's business. Rejects with `disk.*` codes of the system (ENOSPC …).
  */
 export interface BlobStore {
   /** A whole small blob. Rejects with `file.damaged` when its hash is another. */
@@ -61,8 +61,6 @@ export const directoryBlobStore = (dir: string): BlobStore => {
     if (has === undefined) await makeFolder(dirname(path), dir);
     await using file = await open(path, has === undefined ? 'w' : 'r+', 0o600);
     await writeAll(file, bytes, from);
-    await file.sync();
-    if (has === undefined) await syncFolder(dirname(path));
     return from + bytes.length;
   };
   return {
@@ -92,6 +90,7 @@ export const directoryBlobStore = (dir: string): BlobStore => {
           await rm(path, { force: true });
           throw new SottoError('file.damaged');
         }
+        await flush(path);
         await place(path, hash);
       }),
     remove: (name) => turns.run(name, () => rm(isBlobHash(name) ? blobPath(name) : uploadPath(name), { force: true })),
@@ -161,6 +160,11 @@ const readAll = async (file: FileHandle, from: number, size: number): Promise<Ui
 const writeAll = async (file: FileHandle, bytes: Uint8Array, at: number): Promise<void> => {
   for (let done = 0; done < bytes.length; )
     done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+};
+
+const flush = async (path: string): Promise<void> => {
+  await using file = await open(path, 'r+');
+  await file.sync();
 };
 
 // A new folder is there after a crash only once the one that holds it is written too.

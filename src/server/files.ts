@@ -72,14 +72,14 @@ const hasBrought = async (
 ): Promise<boolean> =>
   (await store.getBlobRef(channel, hash))?.member === member && (await blobs.sizeOf(hash)) === size;
 
-// Who may not write may not bring files either. Into one's own inbox everybody may, into another's while it has room.
+// Who may not write may not bring files either; into an inbox everybody may while it has room.
 const mustTake = async (
   context: ServerContext,
   { channel, member }: Pick<UploadRow, 'channel' | 'member'>,
 ): Promise<Place | undefined> => {
   const place = await placeWith(context, member, channel);
   if (place !== undefined) mustWrite(context, place);
-  else if ((channel as string) !== member) await mustHaveRoom(context, channel, member);
+  else await mustHaveRoom(context, channel, member);
   return place;
 };
 
@@ -118,8 +118,8 @@ const completeInTurn = async (
   // Who knows the name of bytes that are here for others has not brought them.
   const hasBytes = (await blobs.part(row.id, 0, new Uint8Array())) > 0;
   if (!hasBytes && !(await hasBrought(context, row))) throw new SottoError('file.unknown');
-  // It puts an event into the inbox of somebody else.
-  if (place === undefined && (channel as string) !== member.id) checkRate(context, member.id, 'direct');
+  // It puts an event there, and flushes the file to the disk.
+  checkRate(context, member.id, place === undefined ? 'direct' : 'publish');
   const now = clock.now();
   const expiresAt = ttlSeconds === 0 ? 0 : now + ttlSeconds * 1000;
   // Never while collection takes the same bytes away.

@@ -345,13 +345,22 @@ test('MEMBER-8: a file in an inbox is for its owner and for who brought it; it g
   await expect(own.store.check({ deep: false })).resolves.toMatchObject({ wrong: [] });
 });
 
-test('a file into the inbox of another counts as a direct message', async () => {
-  await using own = await Hosted.start({ rates: { direct: { burst: 1, perSecond: 1e-6 } } });
+test('a file counts as a direct message in an inbox, and as a publish in a channel', async () => {
+  const once = { burst: 2, perSecond: 1e-6 };
+  await using own = await Hosted.start({ rates: { direct: once, publish: once } });
   const [carol, dave] = [own.member('carol'), own.member('dave')];
   await carol.join();
   await dave.join();
   const put = (channel: string, n: number) => codeOf(upload(carol, { channel }, new Uint8Array(10).fill(n)));
-  expect([await put(dave.id, 1), await put(dave.id, 2), await put(carol.id, 3)]).toEqual(['ok', 'rate.limited', 'ok']);
+  const all = async (...channels: string[]) => {
+    const codes: string[] = [];
+    for (const channel of channels) codes.push(await put(channel, codes.length));
+    return codes;
+  };
+  expect(await all(dave.id, carol.id, dave.id, carol.id)).toEqual(['ok', 'ok', 'rate.limited', 'rate.limited']);
+  // What makes the channel has counted.
+  const { channel } = await carol.create('carols');
+  expect(await all(channel, channel)).toEqual(['ok', 'rate.limited']);
 });
 
 test('a member makes so many channels; what is archived counts no more', async () => {
