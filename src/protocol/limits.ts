@@ -313,6 +313,8 @@ export const MEMBER_NAME_CHARS_MAX = 32;
 export const STATUS_TEXT_CHARS_MAX = 140;
 export const ROOM_PAGE_MAX = 500;
 export const EVENT_BODY_BYTES_MAX = 36 * KIB;
+/** A control, which is kept for ever: no kind that we know needs the half, so that there is room for newer ones. */
+export const CONTROL_BODY_BYTES_MAX = 8 * KIB;
 export const ROOM_PAGE_BYTES_MAX = 128 * KIB;
 export const RESUME_CHANNELS_MAX = 1_000;
 export const INVITE_MS = 7 * DAY;
@@ -395,13 +397,15 @@ export const TOLD_IN_PASSING_MAX = 200;
 /** How soon others are told who has come, gone or is away, of all that changes meanwhile once. */
 export const PRESENCE_TELL_MS = 250;
 /**
- * How often somebody may do what, as bursts that fill up again: `publish`, `burst` (both of channels), `direct`, `request`,
- * `signal` (typing and presence), `call` (coming, going and switches of calls), `stream` (announcements of streams) and
- * `account` (changes of oneself) by member, `register` by source, `prekeys` by pair.
+ * How often somebody may do what, as bursts that fill up again: `publish`, `burst` (both of channels), `control` (controls of
+ * who makes a channel, or is no moderator in it: they outlive retention), `direct`, `request`, `signal` (typing and presence),
+ * `call` (coming, going and switches of calls), `stream` (announcements of streams) and `account` (changes of oneself) by
+ * member, `register` by source, `prekeys` by pair.
  */
 export const SERVER_RATES = {
   publish: { burst: 60, perSecond: 60 / 60 },
   burst: { burst: 10, perSecond: 10 },
+  control: { burst: 600, perSecond: 600 / (24 * 60 * 60) },
   direct: { burst: 600, perSecond: 600 / 60 },
   request: { burst: 200, perSecond: 50 },
   signal: { burst: 10, perSecond: 2 },

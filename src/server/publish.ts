@@ -6,7 +6,12 @@ import { sha256 } from '../crypto/primitives.ts';
 import { channelOf, creationScope, openEvent } from '../crypto/room-event.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, type MemberId, SERVER_CHANNEL, timeOfId } from '../protocol/ids.ts';
-import { EVENT_BODY_BYTES_MAX, EVENT_ID_AGE_MS_MAX, EVENT_ID_AHEAD_MS_MAX } from '../protocol/limits.ts';
+import {
+  CONTROL_BODY_BYTES_MAX,
+  EVENT_BODY_BYTES_MAX,
+  EVENT_ID_AGE_MS_MAX,
+  EVENT_ID_AHEAD_MS_MAX,
+} from '../protocol/limits.ts';
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
 import type { Placed } from '../protocol/server.ts';
 import { EVENT, type Publish } from '../protocol/server-frames.ts';
@@ -23,7 +28,8 @@ type Publisher = Pick<Asker, 'peer' | 'session' | 'member'>;
 
 /** What can be said of a publish without looking. Throws `frame.tooLarge`, `request.invalid`, `rate.limited`. */
 export const checkPublish = (context: ServerContext, member: MemberId, { body, id, kind }: Publish): void => {
-  if (body.length > EVENT_BODY_BYTES_MAX) throw new SottoError('frame.tooLarge');
+  if (body.length > (kind === EVENT.control ? CONTROL_BODY_BYTES_MAX : EVENT_BODY_BYTES_MAX))
+    throw new SottoError('frame.tooLarge');
   if (kind !== EVENT.content && kind !== EVENT.control && kind !== EVENT.direct)
     throw new SottoError('request.invalid', { details: { why: 'kind' } });
   const [madeAt, now] = [timeOfId(id), context.clock.now()];
@@ -69,7 +75,10 @@ const begin = async (context: ServerContext, who: Publisher, wanted: Publish): P
 /** Counts what a member publishes. Throws `rate.limited`. */
 export const checkRate = (context: ServerContext, member: MemberId, rate: 'publish' | 'direct'): void => {
   const now = context.clock.monotonic();
-  const wait = context.rates.burst.take(member, now) || context.rates[rate].take(member, now);
+  mayNow(context.rates.burst.take(member, now) || context.rates[rate].take(member, now));
+};
+
+const mayNow = (wait: number): void => {
   if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
 };
 
@@ -155,12 +164,14 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
   const channel = wanted.channel as ChannelId;
   // Inboxes and the channel of server-wide authority are logs too, and nobody's to change.
   if (channel === SERVER_CHANNEL) throw new SottoError('channel.unknown');
-  return appendFresh(context, async () => {
+  return appendFresh(context, async (tries) => {
     const known = await context.states.get(channel);
     if (known !== undefined) await placeIn(context, who.member.id, channel, 'see');
     const event = await openControl(context, who, wanted, known?.state);
     const why = judgeControl(known?.state, event);
     if (why !== undefined) throw new SottoError('event.refused', { details: { why } });
+    const rank = rankOf(known?.state.members.get(who.member.id)?.role ?? 'member');
+    if (tries === 0 && rank === 0) mayNow(context.rates.control.take(who.member.id, context.clock.monotonic()));
     const changes = await changesOf(context, who, wanted, event, known?.state);
     await mustBeMembers(context, changes);
     return {

@@ -1,8 +1,9 @@
 // Whatever comes in a frame, before a log-in and after it: one typed error or the end of that connection, counted; nothing more.
 import { expect, test, vi } from 'vitest';
 import { toBase64 } from '../../src/protocol/bytes.ts';
-import { isErrorCode } from '../../src/protocol/errors.ts';
+import { isErrorCode, type SottoError } from '../../src/protocol/errors.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
+import { CONTROL_BODY_BYTES_MAX } from '../../src/protocol/limits.ts';
 import type { Control } from '../../src/protocol/room-content.ts';
 import { REQUESTS } from '../../src/protocol/server.ts';
 import { encodeEvent, encodePart, encodePublish } from '../../src/protocol/server-frames.ts';
@@ -142,7 +143,7 @@ test('for who does not read one page waits, whatever was asked, and one of contr
   await host.join();
   const room = await host.create('ops');
   const { channel } = room;
-  const large = { op: 'later', words: 'x'.repeat(30_000) } as unknown as Control;
+  const large = { op: 'later', words: 'x'.repeat(7_900) } as unknown as Control;
   for (let i = 0; i < 24; i++) await host.control(room, large);
   const page = await host.client.events('log.control', { channel });
   const rest = await host.client.events('log.control', { channel, after: page.events.at(-1)?.seq ?? 0 });
@@ -156,5 +157,29 @@ test('for who does not read one page waits, whatever was asked, and one of contr
   await turn();
   expect(read).toHaveBeenCalledTimes(1);
   resolve();
-  expect((await Promise.all(asked)).map(({ events }) => events.length)).toEqual(Array(9).fill(5));
+  expect((await Promise.all(asked)).map(({ events }) => events.length)).toEqual(Array(9).fill(17));
+});
+
+test('a control is small, also of a kind that nobody knows; who is no moderator has few of them, and the others go on', async () => {
+  const control = { burst: 3, perSecond: 1 / 1000 };
+  await using hosted = await Hosted.start({ rates: { publish: often, burst: often, control } });
+  const [host, guest] = [hosted.member('host'), hosted.member('guest')];
+  await host.join();
+  await guest.join();
+  const room = await host.create('ops');
+  const codeOf = (who: Member, op: Record<string, unknown>) =>
+    who.control(room, op as unknown as Control).then(
+      () => 'ok',
+      ({ code, details }: SottoError) => `${code} ${details.retryAfterMs === undefined ? '' : 'later'}`.trim(),
+    );
+  expect(await codeOf(guest, { op: 'join' })).toBe('ok');
+  expect(await codeOf(guest, { op: 'later', words: 'x'.repeat(CONTROL_BODY_BYTES_MAX) })).toBe('frame.tooLarge');
+  expect(await codeOf(guest, { op: 'leave', words: 'x'.repeat(CONTROL_BODY_BYTES_MAX) })).toBe('frame.tooLarge');
+  expect(await codeOf(guest, { op: 'later', words: 'x'.repeat(CONTROL_BODY_BYTES_MAX / 2) })).toBe('ok');
+  expect(await codeOf(guest, { op: 'later' })).toBe('ok');
+  expect(await codeOf(guest, { op: 'later' })).toBe('rate.limited later');
+  for (let i = 0; i < 5; i++) expect(await codeOf(host, { op: 'later' })).toBe('ok');
+  await host.create('two');
+  await host.create('three');
+  await expect(host.create('four')).rejects.toMatchObject({ code: 'rate.limited' });
 });
