@@ -92,22 +92,25 @@ export const newHead = (channel: ChannelId | MemberId, now: Millis): Statement =
   values: [idBytes(channel), now],
 });
 
-/** The statements of one change of `draft`, which has got `seq` at `at`, when the clock says `now`. `erase` is the log's own and has none here. */
+/**
+ * The statements of one change of `draft`, which has got `seq`. By the clock, not by the times of the log, which never go back:
+ * those stay ahead where the clock was ahead once. `erase` is the log's own and has none here.
+ */
 export const changeStatements = (
   change: Exclude<Change, { kind: 'erase' }>,
   draft: Draft,
-  { seq, at, now }: { readonly seq: Seq; readonly at: Millis; readonly now: Millis },
+  { seq, now }: { readonly seq: Seq; readonly now: Millis },
 ): readonly ChangeStatement[] => {
   const channel = idBytes(draft.channel);
   switch (change.kind) {
     case 'member':
-      return [{ ...MEMBER.insert(change.row, 'ON CONFLICT DO NOTHING'), needs: 'taken' }, newHead(change.row.id, at)];
+      return [{ ...MEMBER.insert(change.row, 'ON CONFLICT DO NOTHING'), needs: 'taken' }, newHead(change.row.id, now)];
     case 'memberSet':
       return setMember(change.member, change.set);
     case 'device':
       return putDevice(change.row);
     case 'deviceRevoked':
-      return revokeDevice(change.device, at);
+      return revokeDevice(change.device, now);
     case 'channel':
       return makeChannel(change.row);
     case 'channelSet':
@@ -134,9 +137,9 @@ export const changeStatements = (
     case 'slow':
       return [slow(draft, change.intervalMs, now)];
     case 'inviteUsed':
-      return [useInvite(change.invite, at)];
+      return [useInvite(change.invite, now)];
     case 'file':
-      return refer(draft, change, at);
+      return refer(draft, change, now);
     case 'audit':
       return [AUDIT.insert(change.row)];
   }
@@ -192,7 +195,7 @@ const putMembership = (
   );
 };
 
-// By the clock, not by the times of the log, which never go back: a last time ahead is of a clock that has been put back since.
+// A last time ahead is of a clock that has been put back since.
 const slow = (draft: Draft, intervalMs: number, at: Millis): ChangeStatement => ({
   sql: `INSERT INTO slow (channel, member, at) VALUES (?, ?, ?) ON CONFLICT (channel, member)
     DO UPDATE SET at = excluded.at WHERE slow.at <= excluded.at - ? OR slow.at > excluded.at`,

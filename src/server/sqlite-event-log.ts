@@ -181,7 +181,7 @@ export class SqliteEventLog implements EventLog {
     if (barred !== undefined || !this.#putEvent(head, draft, seq, at))
       return this.#known(draft, head) ?? barred ?? lost();
     const isAuthority = changesAuthority(draft.changes);
-    const code = this.#applyChanges(draft, { seq, at, now });
+    const code = this.#applyChanges(draft, { seq, now });
     if (code === 'slow_mode') return this.#tooSoon(draft, now);
     if (code !== undefined) return refused(code);
     if (isAuthority) this.#keepAuthority(draft, seq);

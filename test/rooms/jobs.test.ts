@@ -7,6 +7,7 @@ import { type ChannelId, type EventId, idBytes, type MemberId } from '../../src/
 import { CHANNELS_MADE_MAX, INBOX_EVENTS_MAX, INBOX_KEPT_MS, UPLOADS_MAX } from '../../src/protocol/limits.ts';
 import { termsOf } from '../../src/protocol/search-words.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
+import { makeInvite } from '../../src/server/invites.ts';
 import { openDatabase } from '../../src/sqlite/open.ts';
 import { draft, newChannel } from '../server/server.ts';
 import { Hosted, type Member, type Room } from './scene.ts';
@@ -343,6 +344,25 @@ test('MEMBER-8: a file in an inbox is for its owner and for who brought it; it g
   await own.server.jobs.run('collect');
   expect(files(own).filter((name) => [lasting, short, last].some((hash) => name.endsWith(hash)))).toEqual([]);
   await expect(own.store.check({ deep: false })).resolves.toMatchObject({ wrong: [] });
+});
+
+test('where the clock was ahead for a while invites work, and what is new ends in its time', async () => {
+  await using own = await Hosted.start({ rates: { direct: often, request: often } });
+  const [early, carol, dave] = [own.member('early'), own.member('carol'), own.member('dave')];
+  await carol.join();
+  const { context, jobs } = own.server;
+  own.shift(300 * DAY);
+  await early.join();
+  await early.client.request('blob.begin', { channel: early.id, hash: 'ab'.repeat(32), sizeBytes: 10 });
+  own.shift(-300 * DAY);
+  const { token } = await makeInvite(context, { madeBy: null, role: 'member', uses: 1, expiresAt: undefined });
+  await dave.join(token);
+  expect(await direct(carol, dave.id as string as ChannelId, context.eventId())).toBe(1);
+  const hash = await upload(carol, { channel: dave.id }, new Uint8Array(10));
+  own.shift(INBOX_KEPT_MS + HOUR);
+  for (const job of ['inboxes', 'collect']) await jobs.run(job);
+  expect((await dave.client.events('log.page', { channel: dave.id, after: 0 })).events).toEqual([]);
+  expect([await fetched(dave, dave.id, hash), await context.store.countUploads(early.id)]).toEqual(['file.unknown', 0]);
 });
 
 test('a file counts as a direct message in an inbox, and as a publish in a channel', async () => {
