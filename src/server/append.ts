@@ -6,8 +6,9 @@ import type { ServerContext } from './context.ts';
 import type { Draft, Outcome } from './event-log.ts';
 
 /**
- * Appends the draft that `look` makes of the channel as it is, in its try 0, 1 …; where something was appended meanwhile that may forbid it, it is
- * looked at again. Throws what `look` throws, what the log refuses, and `server.unavailable` for a channel that never keeps still.
+ * Appends the draft that `look` makes of the channel as it is, in its try 0, 1 … Where something was appended meanwhile that
+ * may forbid it, it is looked at again. Throws what `look` throws, what the log refuses, and `server.unavailable` for a channel
+ * that never keeps still.
  */
 export const appendFresh = async (context: ServerContext, look: (tries: number) => Promise<Draft>): Promise<Placed> => {
   for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
