@@ -12,6 +12,13 @@ import { sizeText } from './show.ts';
 const PASSPHRASE_FLAGS = {
   'no-passphrase': { doc: 'keep the key in a file instead: whoever can read your files can be you' },
 } as const;
+const NEW_FLAGS = {
+  nickname: { doc: 'the name that others see first', value: 'NAME' },
+  ...PASSPHRASE_FLAGS,
+  'no-tor': {
+    doc: 'for rooms only: nothing of Tor is started, and servers are reached straight (setting network.tor)',
+  },
+} as const;
 
 const selfText = (self: Result<'account.show'>): string =>
   [
@@ -36,7 +43,7 @@ const init: Command = {
   path: 'init',
   doc: 'create an account',
   args: [],
-  flags: { nickname: { doc: 'the name that others see first', value: 'NAME' }, ...PASSPHRASE_FLAGS },
+  flags: NEW_FLAGS,
   methods: ['account.init'],
   run: async (context) => {
     const { account, flags, out } = context;
@@ -44,7 +51,7 @@ const init: Command = {
       throw new SottoError('account.exists', { message: `The account ${account.name} exists already` });
     const secret = await newPassphrase(context);
     const client = await context.connect({ unlock: false, create: true });
-    const params = { nickname: flags.text('nickname') ?? account.name, ...secret };
+    const params = { nickname: flags.text('nickname') ?? account.name, ...secret, noTor: flags.has('no-tor') };
     const made = await orNoDaemon(client, client.call('account.init', params));
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, ({ recoveryPhrase, ...self }) =>
@@ -82,7 +89,7 @@ const restore: Command = {
   path: 'restore',
   doc: 'make an account from a backup file, or from its recovery phrase (typed, or on stdin with -)',
   args: [{ name: 'file', doc: 'a backup, or - for a recovery phrase on stdin' }],
-  flags: { nickname: { doc: 'the name that others see first', value: 'NAME' }, ...PASSPHRASE_FLAGS },
+  flags: NEW_FLAGS,
   methods: ['account.restore'],
   run: async (context) => {
     const { args, account, flags, out } = context;
@@ -92,7 +99,7 @@ const restore: Command = {
     const nickname = flags.text('nickname');
     const from = file === undefined || file === '-' ? await fromPhrase(context, file) : await fromFile(context, file);
     const client = await context.connect({ unlock: false, create: true });
-    const params = { ...from, ...optional('nickname', nickname) };
+    const params = { ...from, ...optional('nickname', nickname), noTor: flags.has('no-tor') };
     const made = await orNoDaemon(client, client.call('account.restore', params));
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, selfText);

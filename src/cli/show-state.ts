@@ -8,12 +8,15 @@ import { callText, serverText } from './show-rooms.ts';
 /** The whole status. */
 export const statusText = (status: Status): string => {
   const { tor } = status;
-  const network = [
-    tor.state,
-    `${tor.bootstrapPercent} %`,
-    tor.reachable ? 'reachable' : 'not reachable now',
-    `${tor.descriptorUploads} uploads`,
-  ];
+  const network =
+    tor.state === 'off'
+      ? ['off by choice']
+      : [
+          tor.state,
+          `${tor.bootstrapPercent} %`,
+          tor.reachable ? 'reachable' : 'not reachable now',
+          `${tor.descriptorUploads} uploads`,
+        ];
   return [
     `${safeName(status.nickname)}  ${status.address}`,
     `tor      ${network.join(', ')}${tor.private ? ', private network' : ''}${tor.version === undefined ? '' : `, ${tor.version}`}`,

@@ -1,4 +1,5 @@
 // Explains what is in the way of a contact: link, outbox, descriptor, and advice.
+import { SottoError } from '../protocol/errors.ts';
 import type { Why } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
@@ -65,7 +66,7 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
   const name = asWord(contact.name);
   const { state, reachable, bootstrapPercent, descriptorUploads, lastError } = core.network.state;
   const peer = core.peers.get(contact.id);
-  if (state === 'off') advice.push('Tor is off: set `offline = false` under `[tor]` in config.toml');
+  if (state === 'off') advice.push(new SottoError('tor.offline').message);
   else if (state === 'failed' && lastError !== undefined) advice.push(lastError.message);
   else if (state !== 'online') advice.push(`Tor is not ready: it is at ${bootstrapPercent} %`);
   else if (!reachable)

@@ -2,6 +2,7 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { type AccountPaths, checkSocketDir, type Places } from '../client/paths.ts';
 import { Account, createAccount, torObject } from '../core/account.ts';
+import { settingOf } from '../core/settings.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
 import { type FileLog, fileLog, systemClock, systemRandom } from '../machine.ts';
@@ -14,6 +15,7 @@ import type { Status } from '../protocol/rpc-objects.ts';
 import { takeLock } from '../sqlite/lock.ts';
 import { makeLogRoom } from '../sqlite/log-room.ts';
 import type { Database } from '../sqlite/open.ts';
+import { putSetting } from '../store/events.ts';
 import { getSelf, isAtPlace, putInstallId, putPlace } from '../store/self.ts';
 import {
   createAccountDir,
@@ -47,12 +49,17 @@ type Open = {
   readonly account: Account;
   readonly db: Database;
   readonly key: Uint8Array;
+  /** Whether it runs without Tor. */
+  readonly offline: boolean;
   readonly checker: Checker;
   /** Aborted when the account closes. */
   readonly closing: AbortController;
   readonly hooks: Hooks;
   readonly notifier: Notifier;
 };
+
+/** A passphrase, or a key file; `noTor` makes an account that nothing of Tor is started for. */
+type Wanted = { readonly passphrase: string | undefined; readonly noTor?: boolean | undefined };
 
 // The lines of a stack without the message above them, which may hold a text and have lines of its own.
 const framesOf = (error: unknown): string =>
@@ -63,6 +70,8 @@ const framesOf = (error: unknown): string =>
         .slice(0, 8)
         .join('\n')
     : 'no stack';
+
+const isOffline = ({ tor }: Config, db: Database): boolean => tor.offline || !settingOf(db, 'network.tor');
 
 /** A running daemon. */
 export class Daemon {
@@ -158,13 +167,9 @@ export class Daemon {
   }
 
   /** Makes a new account and opens it; gives the recovery phrase, which is kept nowhere. */
-  async create(wanted: {
-    readonly nickname: string;
-    readonly passphrase: string | undefined;
-    readonly phrase?: string;
-  }): Promise<string> {
+  async create(wanted: Wanted & { readonly nickname: string; readonly phrase?: string }): Promise<string> {
     const root = wanted.phrase === undefined ? systemRandom.bytes(ROOT_BYTES) : rootOfPhrase(wanted.phrase);
-    await this.#make(wanted.passphrase, (db) => {
+    await this.#make(wanted, (db) => {
       createAccount(db, { root, nickname: wanted.nickname, random: systemRandom, clock: systemClock });
       // A new address runs nowhere else.
       if (wanted.phrase === undefined) putPlace(db, placeOf(this.options.paths));
@@ -173,9 +178,9 @@ export class Daemon {
   }
 
   /** Makes the account from a backup file that was made with `secret`; nothing is left when it is not whole. */
-  async restore(file: string, secret: BackupSecret, passphrase: string | undefined): Promise<void> {
+  async restore(file: string, secret: BackupSecret, wanted: Wanted): Promise<void> {
     await checkBackup(file, secret);
-    await this.#make(passphrase, (db) => loadBackup(db, file, secret, { random: systemRandom, clock: systemClock }));
+    await this.#make(wanted, (db) => loadBackup(db, file, secret, { random: systemRandom, clock: systemClock }));
   }
 
   /**
@@ -234,16 +239,19 @@ export class Daemon {
     });
   }
 
-  /** Reads config.toml again; a bad one changes nothing. A change of Tor's part takes the account off and on again. */
+  /** Reads config.toml and network.tor again; a bad file changes nothing. A change of Tor's part takes the account off and on again. */
   reload(): Promise<void> {
     return this.#inTurn(async () => {
       const config = readConfig(this.options.places.configFile);
-      const changed = JSON.stringify(config.tor) !== JSON.stringify(this.#config.tor);
+      const open = this.#open;
+      const changed =
+        JSON.stringify(config.tor) !== JSON.stringify(this.#config.tor) ||
+        (open !== undefined && open.offline !== isOffline(config, open.db));
       this.#config = config;
       this.log.setLevel(config.log.level);
       this.log.info('config.reloaded', { changed });
-      if (!changed || this.#open === undefined) return;
-      const key = new Uint8Array(this.#open.key);
+      if (!changed || open === undefined) return;
+      const key = new Uint8Array(open.key);
       await this.#reopen(() => Promise.resolve(key), key);
     });
   }
@@ -298,8 +306,12 @@ export class Daemon {
     return result;
   }
 
-  #make(passphrase: string | undefined, fill: (db: Database) => Promise<void> | void): Promise<void> {
+  #make({ passphrase, noTor }: Wanted, make: (db: Database) => Promise<void> | void): Promise<void> {
     const { paths } = this.options;
+    const fill = async (db: Database): Promise<void> => {
+      await make(db);
+      if (noTor === true) putSetting(db, '', 'network.tor', 'false');
+    };
     return this.#inTurn(async () => {
       await this.#openWith(await createAccountDir(paths, { passphrase, random: systemRandom, fill }));
     });
@@ -351,8 +363,9 @@ export class Daemon {
       const isHome = isAtPlace(db, place);
       // Anew each time: an id that comes back is a copy, also one of a whole machine, which is as much at home as this one.
       putInstallId(db, systemRandom.bytes(ID_BYTES));
+      const offline = isOffline(this.#config, db);
       const network = new TorNetwork({
-        config: this.#config.tor,
+        config: { ...this.#config.tor, offline },
         paths: { dataDir: paths.torDir, socketDir: paths.socketDir },
         clock: systemClock,
         random: systemRandom,
@@ -368,7 +381,7 @@ export class Daemon {
           clock: systemClock,
           random: systemRandom,
           tor: () => {
-            if (this.#config.tor.offline) return false;
+            if (offline) return false;
             return network.state.state === 'online' ? network.way : undefined;
           },
         }),
@@ -389,7 +402,7 @@ export class Daemon {
         cwd: paths.dir,
       });
       const checker = new Checker(paths.database, key);
-      this.#open = { account, db, key, checker, closing: new AbortController(), hooks, notifier };
+      this.#open = { account, db, key, offline, checker, closing: new AbortController(), hooks, notifier };
     } catch (error) {
       await account?.[Symbol.asyncDispose]();
       db[Symbol.dispose]();

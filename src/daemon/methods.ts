@@ -71,18 +71,20 @@ const warn = (passphrase: string | undefined) => (passphrase === undefined ? { w
 const HANDLERS: Handlers = {
   'account.init': async (daemon, params) => {
     const passphrase = secretOf(params);
-    const recoveryPhrase = await daemon.create({ nickname: params.nickname, passphrase });
+    const recoveryPhrase = await daemon.create({ nickname: params.nickname, passphrase, noTor: params.noTor });
     return { ...(await daemon.open.account.call('account.show', {})), recoveryPhrase, ...warn(passphrase) };
   },
   'account.restore': async (daemon, params) => {
     const passphrase = secretOf(params);
-    if (params.file !== undefined) await daemon.restore(params.file, backupSecret(params), passphrase);
+    if (params.file !== undefined)
+      await daemon.restore(params.file, backupSecret(params), { passphrase, noTor: params.noTor });
     else if (params.phrase === undefined)
       throw new SottoError('params.invalid', { message: 'Give a recovery phrase or a backup file' });
     else
       await daemon.create({
         nickname: params.nickname ?? daemon.options.paths.name,
         passphrase,
+        noTor: params.noTor,
         phrase: params.phrase,
       });
     return { ...(await daemon.open.account.call('account.show', {})), ...warn(passphrase) };

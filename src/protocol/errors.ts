@@ -36,7 +36,11 @@ const ROWS = {
   'name.ambiguous': [3, 'after-change', 'The name fits more than one'],
   'daemon.absent': [4, 'after-change', 'No daemon runs for this account: start it with `sotto daemon start`'],
   'daemon.gone': [4, 'later', 'The daemon closed the connection'],
-  'tor.offline': [4, 'after-change', 'Tor is off by choice: set `offline = false` under `[tor]` in config.toml'],
+  'tor.offline': [
+    4,
+    'after-change',
+    'Tor is off by choice: `offline` under `[tor]` in config.toml, or the setting network.tor',
+  ],
   'contact.paused': [4, 'after-change', 'Sending to this contact is paused'],
   'wait.timeout': [5, 'later', 'The wait ended before it was done; it stays in the outbox'],
   'account.locked': [6, 'after-change', 'The account is locked: unlock it with `sotto account unlock`'],

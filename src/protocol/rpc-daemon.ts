@@ -6,8 +6,13 @@ import { account, bytes, check, label, method, none, passphrase, status, time, w
 /** Methods that work before an account is open or while it is locked; the daemon answers them itself. */
 export const DAEMON_METHODS = {
   'account.init': method(
-    'Creates the account of this daemon and opens it. `noPassphrase` makes a key file instead.',
-    z.object({ nickname: label, passphrase: passphrase.optional(), noPassphrase: z.boolean().optional() }),
+    'Creates the account of this daemon and opens it. `noPassphrase` makes a key file instead; `noTor` sets network.tor off: nothing of Tor is started.',
+    z.object({
+      nickname: label,
+      passphrase: passphrase.optional(),
+      noPassphrase: z.boolean().optional(),
+      noTor: z.boolean().optional(),
+    }),
     account.extend({ recoveryPhrase: z.string(), warning: z.string().optional() }),
   ),
   'account.restore': method(
@@ -19,6 +24,7 @@ export const DAEMON_METHODS = {
       nickname: label.optional(),
       passphrase: passphrase.optional(),
       noPassphrase: z.boolean().optional(),
+      noTor: z.boolean().optional(),
     }),
     account.extend({ warning: z.string().optional() }),
   ),

@@ -9,16 +9,15 @@ type Setting<Schema extends z.ZodType> = {
   readonly schema: Schema;
   readonly default: z.infer<Schema>;
   readonly scopes: readonly SettingScope[];
-  /** True when the daemon reads it only at its start. */
+  /** True when it counts from the daemon's next start, or `daemon reload`. */
   readonly restart: boolean;
   readonly doc: string;
 };
 
-const setting = <Schema extends z.ZodType>(schema: Schema, rest: Omit<Setting<Schema>, 'schema' | 'restart'>) => ({
-  schema,
-  restart: false,
-  ...rest,
-});
+const setting = <Schema extends z.ZodType>(
+  schema: Schema,
+  rest: Omit<Setting<Schema>, 'schema' | 'restart'> & { readonly restart?: boolean },
+) => ({ schema, restart: false, ...rest });
 
 const both = ['account', 'conversation'] as const;
 const account = ['account'] as const;
@@ -75,6 +74,12 @@ export const SETTINGS = {
     default: 0,
     scopes: ['conversation'],
     doc: 'no notifications until this time (ms since the epoch); 0 = not muted',
+  }),
+  'network.tor': setting(switched, {
+    default: true,
+    scopes: account,
+    restart: true,
+    doc: 'run Tor; off: an account for rooms only, whose servers are reached straight. Counts after `sotto daemon reload`',
   }),
   'requests.hooks': setting(switched, { default: false, scopes: account, doc: 'run hooks for contact requests too' }),
 } as const;

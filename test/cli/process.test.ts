@@ -98,6 +98,23 @@ describe('a daemon', () => {
     stage.configure(OFFLINE);
   });
 
+  test('of an account that was made for rooms only starts no Tor, until its setting is another', async () => {
+    stage.configure('[tor]\nbinary = "/nowhere/tor"\n');
+    const tor = async (user: User) => (await user.one<{ tor: { state: string } }>('status')).tor.state;
+    const rea = stage.stranger('rea');
+    const { recoveryPhrase } = await rea.one<{ recoveryPhrase: string }>('init', '--no-passphrase', '--no-tor');
+    expect((await rea.run('daemon', 'start', '--wait', 'online')).error).toMatchObject({ code: 'tor.offline' });
+    const bill = stage.stranger('bill');
+    await bill.ok('restore', '-', '--no-passphrase', '--no-tor', { input: recoveryPhrase });
+    expect([await tor(rea), await tor(bill)]).toEqual(['off', 'off']);
+    await rea.ok('config', 'set', 'network.tor', 'on');
+    expect(await tor(rea)).toBe('off');
+    await rea.ok('daemon', 'reload');
+    await rea.until('tor to be missed', async () => (await tor(rea)) === 'failed');
+    stage.configure(OFFLINE);
+    await Promise.all([rea, bill].map((user) => user.ok('account', 'remove', '--confirm', user.name)));
+  });
+
   test('ends at SIGTERM and SIGINT, and leaves no socket', async () => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.kill(await alice.pid(), signal);
