@@ -19,7 +19,11 @@ export const SERVE_FLAGS: readonly (readonly [flag: string, key: string, doc: st
   ['--tls-key FILE', 'tls.key', 'its private key'],
   ['--metrics HOST:PORT', 'metrics', 'health and metrics (127.0.0.1, a free port)'],
   ['--log-level LEVEL', 'log.level', 'debug, info (as without), warn, error'],
-  ['--encrypt-at-rest', '', 'a new server keeps its database encrypted under its key file'],
+  [
+    '--encrypt-at-rest',
+    'encryptAtRest',
+    'a new server keeps its database encrypted under its key file; one that was made without stays so',
+  ],
   ['--json', '', 'the first line is one object: kind, url, fingerprint, metrics, admin, connectionsMax, invite'],
 ];
 

@@ -28,7 +28,7 @@ import {
   type ServeConfig,
 } from './serve-config.ts';
 import { RoomServer, type ServerOptions } from './server.ts';
-import { createServer, isServer, type ServerPaths, serverPaths } from './server-dir.ts';
+import { createServer, isPlainFile, isServer, type ServerPaths, serverPaths } from './server-dir.ts';
 import { ServerStore } from './server-store.ts';
 import type { Turn } from './turns.ts';
 import { serverUnit } from './unit.ts';
@@ -165,7 +165,16 @@ const configOf = (
   const path = configPath(values, dir);
   const fromFile = values.config !== undefined || existsSync(path) ? readServeConfig(path) : undefined;
   if (fromFile !== undefined && fromFile.problems.length > 0) return fromFile;
-  return checkServeConfig({ ...fromFile?.config, ...fromFlags(values) });
+  const { config, problems } = checkServeConfig({ ...fromFile?.config, ...fromFlags(values) });
+  return { config, problems: [...problems, ...atRestProblems(config, dir)] };
+};
+
+// A server that was made plain would stay so without a word.
+const atRestProblems = ({ encryptAtRest }: ServeConfig, dir: string): Problem[] => {
+  const paths = serverPaths(dir);
+  if (encryptAtRest !== true || !isServer(paths) || !isPlainFile(paths.database)) return [];
+  const problem = `the server in ${dir} was made without it and stays plain: only a new one, in another --data-dir, is encrypted`;
+  return [{ place: 'encryptAtRest', problem }];
 };
 
 const fromFlags = (values: Values): object => {
@@ -179,6 +188,7 @@ const fromFlags = (values: Values): object => {
       listen: values.listen,
       origins: values.origin,
       proxies: values['behind-proxy'],
+      encryptAtRest: values['encrypt-at-rest'],
       onion: values.onion,
       metrics: values.metrics,
       tls: cert === undefined ? undefined : { cert: resolve(cert), key: resolve(key ?? '') },
@@ -215,7 +225,7 @@ const serve = async (values: Values, dir: string): Promise<number> => {
   if (problems.length > 0) throw configError(problems);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const paths = serverPaths(dir);
-  if (!isServer(paths)) make(paths, config, values['encrypt-at-rest'] === true);
+  if (!isServer(paths)) make(paths, config);
   // What waits by a timer only would let the program end.
   const keep = setInterval(() => {}, 2 ** 30);
   using _keep = { [Symbol.dispose]: () => clearInterval(keep) };
@@ -284,14 +294,14 @@ const onionOf = async (
   return Onion.start(seed, join(dir, 'tor'), { ...PORTS, config, log, owner: process.pid });
 };
 
-const make = (paths: ServerPaths, { name, registration }: ServeConfig, encryptAtRest: boolean): void =>
+const make = (paths: ServerPaths, { name, registration, encryptAtRest }: ServeConfig): void =>
   createServer(
     paths,
     {
       name: name ?? 'sotto',
       registration: registration ?? 'invite',
       serverKey: systemRandom.bytes(32),
-      encryptAtRest,
+      encryptAtRest: encryptAtRest === true,
     },
     PORTS,
   );

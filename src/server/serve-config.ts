@@ -40,6 +40,7 @@ const Schema = z.strictObject({
   origins: z.array(origin).max(16).optional(),
   proxies: z.array(proxy).max(64).optional(),
   metrics: address.optional(),
+  encryptAtRest: z.boolean().optional(),
   onion: z.boolean().optional(),
   tor: TorSection.optional(),
   tls: z.strictObject({ cert: file, key: file }).optional(),

@@ -116,7 +116,9 @@ export const openServerDatabase = (path: string, key: Uint8Array): Database => {
 export const openSearchDatabase = (path: string, main: string, key: Uint8Array): Database =>
   openDatabase(path, isPlainFile(main) ? undefined : databaseKey(key));
 
-const isPlainFile = (path: string): boolean => readStart(path, PLAIN_HEADER.length).toString('latin1') === PLAIN_HEADER;
+/** Whether the database file at `path` is not encrypted. */
+export const isPlainFile = (path: string): boolean =>
+  readStart(path, PLAIN_HEADER.length).toString('latin1') === PLAIN_HEADER;
 
 /** What seals the secrets in the database. */
 export const sealerOf = (key: Uint8Array, random: Random): Sealer =>

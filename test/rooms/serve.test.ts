@@ -338,6 +338,23 @@ test('what stands in the way of a start is said, with an exit code of its own', 
   expect(await start('--help')).toMatchObject({ code: 0, err: '', out: expect.stringContaining('--check-config') });
 });
 
+test('a database is encrypted from the beginning or never, by a flag or the file, and opens without either', async () => {
+  const config = join(server.dir, 'encrypted.toml');
+  writeFileSync(config, 'encryptAtRest = true\n');
+  await using other = new Program();
+  const { fingerprint } = await other.start('--config', config);
+  const start = readFileSync(serverPaths(other.data).database).subarray(0, 15).toString('latin1');
+  expect(start).not.toBe('SQLite format 3');
+  expect(await other.stop()).toBe(0);
+  expect((await other.start()).fingerprint).toBe(fingerprint);
+  for (const flags of [['--encrypt-at-rest'], ['--config', config, '--check-config']])
+    expect(await sotto(['serve', ...flags, '--data-dir', server.data])).toEqual({
+      code: 2,
+      out: '',
+      err: expect.stringMatching(/^sotto: encryptAtRest: .* stays plain: only a new one, in another --data-dir/),
+    });
+});
+
 test('behind a proxy TLS is not the server’s business', async () => {
   await using other = new Program();
   const { url, invite = '' } = await other.start('--behind-proxy', '127.0.0.1');
