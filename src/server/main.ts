@@ -206,8 +206,7 @@ const checkConfig = (values: Values, dir: string): number => {
 const install = (values: Values, dir: string, program: string): number => {
   const { problems } = configOf(values, dir);
   if (problems.length > 0) throw configError(problems);
-  const args = ['--data-dir', dir, ...(values.config === undefined ? [] : ['--config', resolve(values.config)])];
-  const text = serverUnit({ program, args });
+  const text = serverUnit({ program, args: [`--data-dir=${dir}`, ...wordsOf(values)] });
   if (values.print === true) return said(text);
   const path = join(homedir(), '.config', 'systemd', 'user', 'sotto-server.service');
   mkdirSync(dirname(path), { recursive: true });
@@ -217,6 +216,21 @@ const install = (values: Values, dir: string, program: string): number => {
     values.json === true ? `${JSON.stringify({ file: path, next })}\n` : `Written: ${path}\nNow run: ${next}\n`,
   );
 };
+
+// The flags that say how it runs, as they were given: a unit runs elsewhere, and a value may begin with a dash.
+const UNIT_FLAGS: ReadonlySet<string> = new Set([
+  'config',
+  ...SERVE_FLAGS.filter(([, key]) => key !== '').map(([flag]) => flag.slice(2).split(' ')[0] ?? ''),
+]);
+const PATH_FLAGS: ReadonlySet<string> = new Set(['config', 'tls-cert', 'tls-key']);
+const wordsOf = (values: Values): string[] =>
+  Object.entries(values)
+    .filter(([flag]) => UNIT_FLAGS.has(flag))
+    .flatMap(([flag, given]) =>
+      [given]
+        .flat()
+        .map((one) => (one === true ? `--${flag}` : `--${flag}=${PATH_FLAGS.has(flag) ? resolve(`${one}`) : one}`)),
+    );
 
 const serve = async (values: Values, dir: string): Promise<number> => {
   process.umask(0o077);

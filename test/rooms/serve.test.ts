@@ -68,7 +68,21 @@ describe('a configuration', () => {
   });
 
   test('becomes a unit that systemd takes', async () => {
-    const { code, out } = await sotto(['serve', 'install', '--print', '--data-dir', join(server.dir, 'a folder 100%')]);
+    const { cert, key } = serverCertificate(new Uint8Array(32).fill(3));
+    const [certFile, keyFile] = [join(server.dir, 'unit.pem'), join(server.dir, 'unit.key')];
+    writeFileSync(certFile, cert);
+    writeFileSync(keyFile, key);
+    const given = [
+      ['listen', '0.0.0.0:7443'],
+      ['name', '-a "house" for $5'],
+      ['origin', 'wss://a.example'],
+      ['origin', 'wss://b.example:7443'],
+      ['tls-cert', certFile],
+      ['tls-key', keyFile],
+      ['registration', 'open'],
+    ].map(([flag, value]) => `--${flag}=${value}`);
+    const words = ['--data-dir', join(server.dir, 'a folder 100%'), ...given, '--onion', '--encrypt-at-rest'];
+    const { code, out } = await sotto(['serve', 'install', '--print', ...words]);
     expect(code).toBe(0);
     const path = join(server.dir, 'sotto-server.service');
     writeFileSync(path, out);
@@ -79,7 +93,15 @@ describe('a configuration', () => {
       // No systemd here: what it would be asked is what its manual wants, % doubled and the space in quotes.
     }
     const [start = ''] = /^ExecStart=.*$/m.exec(out) ?? [];
-    expect(start).toMatch(/^ExecStart="\S+\/bin\/sotto" "serve" "--data-dir" "\S+\/a folder 100%%"$/);
+    const [program, ...rest] = [...start.matchAll(/"((?:\\.|[^"\\])*)"/g)].map(([, word]) => word);
+    expect(program).toMatch(/\/bin\/sotto$/);
+    expect(rest).toEqual([
+      'serve',
+      expect.stringMatching(/^--data-dir=\S+\/a folder 100%%$/),
+      ...given.map((word) => word.replaceAll('"', '\\"').replace('$', '$$$$')),
+      '--onion',
+      '--encrypt-at-rest',
+    ]);
   });
 });
 
