@@ -110,7 +110,8 @@ const isHostName = (host: string): boolean =>
   (host.split('.').every((label) => /^(?!-)[a-z0-9-]{1,63}(?<!-)$/.test(label)) &&
     !/(^|\.)(\d+|0x[0-9a-f]*)$/.test(host));
 
-const isLoopback = (host: string): boolean =>
+/** Whether a host, without brackets, is this machine. */
+export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 
 /** An onion service proves its own address; it is the server when that is the server's key. */

@@ -17,7 +17,7 @@ export const SERVE_FLAGS: readonly (readonly [flag: string, key: string, doc: st
   ],
   ['--tls-cert FILE', 'tls.cert', 'a certificate of an authority, instead of the server’s own; read again on SIGHUP'],
   ['--tls-key FILE', 'tls.key', 'its private key'],
-  ['--metrics HOST:PORT', 'metrics', 'health and metrics (127.0.0.1, a free port)'],
+  ['--metrics HOST:PORT', 'metrics', 'health and metrics, on this machine only (127.0.0.1, a free port)'],
   ['--log-level LEVEL', 'log.level', 'debug, info (as without), warn, error'],
   [
     '--encrypt-at-rest',

@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
+import { isLoopback } from '../net/server-dial.ts';
 import { readNetworkFile, TorSection } from '../net/tor-config.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { SERVER_RATES } from '../protocol/limits.ts';
@@ -17,6 +18,11 @@ export const REGISTRATIONS = ['invite', 'open', 'closed'] as const;
 const RATE_MAX = 1_000_000_000;
 const ADDRESS = /^(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})$/i;
 const address = z.string().refine((text) => addressOf(text) !== undefined, 'must be HOST:PORT');
+// Numbers of a server are nobody else's business, and its port asks nobody who they are.
+const local = address.refine(
+  (text) => isLoopback(addressOf(text)?.host ?? ''),
+  'must be an address of this machine, as 127.0.0.1:9100; who asks from elsewhere comes through a proxy',
+);
 const origin = z.string().regex(/^wss?:\/\/[^/\s]+$/, 'must be wss://NAME[:PORT]');
 const proxy = z.string().refine((text) => isProxy(text), 'must be an address or a network');
 const file = z.string().min(1);
@@ -39,7 +45,7 @@ const Schema = z.strictObject({
   listen: address.optional(),
   origins: z.array(origin).max(16).optional(),
   proxies: z.array(proxy).max(64).optional(),
-  metrics: address.optional(),
+  metrics: local.optional(),
   encryptAtRest: z.boolean().optional(),
   onion: z.boolean().optional(),
   tor: TorSection.optional(),

@@ -6,6 +6,7 @@ import { connect as connectPlain } from 'node:net';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
 import { serverCertificate } from '../../src/crypto/server-certificate.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
 import { parseInviteLink } from '../../src/protocol/invite-link.ts';
@@ -41,19 +42,20 @@ describe('a configuration', () => {
 
   test('is told to be valid', async () => {
     const toml =
-      'name = "home"\nregistration = "closed"\nlisten = "[::1]:7443"\nproxies = ["10.0.0.0/8"]\n[log]\nlevel = "warn"\n';
+      'name = "home"\nregistration = "closed"\nlisten = "[::1]:7443"\nmetrics = "[::1]:9100"\nproxies = ["10.0.0.0/8"]\n[log]\nlevel = "warn"\n';
     expect(await check(toml)).toMatchObject({ code: 0, out: 'The configuration is valid.\n' });
   });
 
   test('is refused with every mistake and its place', async () => {
     const toml =
-      'name = 5\nlisten = "nowhere"\nproxies = ["10.0.0.1", "a proxy"]\nmetric = "x"\n[tls]\ncert = "/none"\n[rates]\nburst = { burst = 0, perHour = 1 }\ntalk = 1\n';
+      'name = 5\nlisten = "nowhere"\nmetrics = "0.0.0.0:9"\nproxies = ["10.0.0.1", "a proxy"]\nmetric = "x"\n[tls]\ncert = "/none"\n[rates]\nburst = { burst = 0, perHour = 1 }\ntalk = 1\n';
     const { code, err } = await check(toml, '--json');
     expect(code).toBe(2);
     const { problems } = (JSON.parse(err) as { details: { problems: { place: string }[] } }).details;
     expect(problems.map(({ place }) => place).sort()).toEqual([
       'listen',
       'metric',
+      'metrics',
       'name',
       'proxies.1',
       'rates.burst.burst',
@@ -242,7 +244,16 @@ describe('a signal', () => {
     };
     const publishing = publish();
     while (answered.size < 3) await new Promise(setImmediate);
-    expect(await server.stop()).toBe(0);
+    // Who does not read the end is waited for: so long it drains.
+    const deaf = new WebSocket(`${server.ready?.url}/v1`, 'sotto.v1', { rejectUnauthorized: false });
+    await once(deaf, 'open');
+    deaf.pause();
+    const ready = async () => (await fetch(`${server.ready?.metrics}/ready`)).status;
+    expect(await ready()).toBe(200);
+    const stopping = server.stop();
+    await expect.poll(ready).toBe(503);
+    deaf.terminate();
+    expect(await stopping).toBe(0);
     await Promise.all([gone, publishing]);
     expect(owner.notices).toContainEqual({ notice: 'moved', retryAfterMs: expect.any(Number) });
     const again = ids.slice(-5);
