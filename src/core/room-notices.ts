@@ -29,12 +29,12 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     }
     case 'presence': {
       const member = memberOf(notice.member);
-      // Whom we have not met may be asked about later.
-      const { presence } = connection.visit;
-      if (presence.has(notice.member) || presence.size < CHANNEL_MEMBERS_MAX) presence.set(notice.member, notice.state);
+        keepPresence(connection.visit.presence, notice);
       if (member === undefined) return;
       return core.volatile({ kind: 'presence.changed', memberRow: member.id, state: notice.state });
     }
+    case 'presence.unknown':
+      return connection.presence.clear();
     case 'marked': {
       const channel = getChannelById(core.db, connection.serverId, idBytes(notice.channel));
       if (channel !== undefined) readElsewhere(core, channel, notice.seq);
@@ -52,6 +52,19 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     case 'moved':
       return core.log.info('server.moved', { server: idOf(connection.row.uid) });
   }
+};
+
+// Whom we have not met may be asked about later. Who has gone makes room.
+const keepPresence = (
+  presence: RoomConnection['presence'],
+  { member, state }: Extract<Notice, { notice: 'presence' }>,
+): void => {
+  if (!presence.has(member) && presence.size >= CHANNEL_MEMBERS_MAX) {
+    const [gone] = [...presence].find(([, known]) => known === 'offline') ?? [];
+    if (gone === undefined) return;
+    presence.delete(gone);
+  }
+  presence.set(member, state);
 };
 
 /** Reads here what was read on another device while this one was away, and tells the server what was read here meanwhile. */

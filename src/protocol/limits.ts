@@ -392,7 +392,7 @@ export const INBOX_KEPT_MS = 60 * DAY;
 export const INBOX_EVENTS_MAX = 20_000;
 /** Channels that a member has made and that are not archived. */
 export const CHANNELS_MADE_MAX = 1_000;
-/** Above so many, nobody is told who is there, or who writes in a channel: all telling all would be their square. */
+/** Above so many members that are there, or readers of a channel, nobody is told who is there, or who writes: all telling all would be their square. */
 export const TOLD_IN_PASSING_MAX = 200;
 /** How soon others are told who has come, gone or is away, of all that changes meanwhile once. */
 export const PRESENCE_TELL_MS = 250;

@@ -8,6 +8,7 @@ import {
   QUERY_CHARS_MAX,
   ROOM_PAGE_MAX,
   STATUS_TEXT_CHARS_MAX,
+  TOLD_IN_PASSING_MAX,
 } from './limits.ts';
 import { CALL_NOTICES, CALL_REQUESTS } from './server-calls.ts';
 import { invalid } from './server-frames.ts';
@@ -219,7 +220,12 @@ export const REQUESTS = {
   mark: request('Read up to here; my other devices are told.', READ, inChannel.extend({ seq: count }), none),
   marks: request('All my read marks.', MEMBER, none, z.object({ marks: z.record(id, count) })),
   typing: request('I write in a channel, or stopped.', READ, inChannel.extend({ on: z.boolean() }), none),
-  presence: request('What others see of me.', MEMBER, z.object({ state: z.enum(['online', 'away']) }), none),
+  presence: request(
+    `What others see of me. Who is there is told to all while not more than ${TOLD_IN_PASSING_MAX} members are. With more, \`presence.unknown\` says once that nothing told of it counts any more, until there are fewer.`,
+    MEMBER,
+    z.object({ state: z.enum(['online', 'away']) }),
+    none,
+  ),
   'blob.begin': request(
     'Begins or goes on with an upload of ciphertext, named by its SHA-256. What I have brought there before is received whole: it is only to be completed again.',
     FILE,
@@ -260,6 +266,8 @@ export type Placed = z.infer<typeof placed>;
 export const NOTICES = {
   typing: z.object({ channel: id, member: id, on: z.boolean() }),
   presence: z.object({ member: id, state: z.enum(['online', 'away', 'offline']), status: z.string() }),
+  /** So many are there that nobody is told who: what was told of it counts no more. */
+  'presence.unknown': z.object({ members: count }),
   marked: z.object({ channel: id, seq: count }),
   member: z.object({ member }),
   moved: z.object({ retryAfterMs: count }),

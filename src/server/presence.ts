@@ -1,11 +1,13 @@
 // Who is there, told in passing to all who are logged in: what has changed in PRESENCE_TELL_MS once, whatever that was. A
 // server that was away gets all its members back in one moment, and all telling all one by one would be the square of them.
+// Above so many members nobody is told: whoever was told something hears that it counts no more, and once there are fewer
+// everybody hears who is there. Each costs what one telling of all to all at the limit does.
 import type { Cancel, Clock } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
 import type { MemberId } from '../protocol/ids.ts';
-import { PRESENCE_TELL_MS, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
+import { PRESENCE_TELL_MS } from '../protocol/limits.ts';
 import type { Peer, ServerContext } from './context.ts';
-import { noticeFrame } from './passing.ts';
+import { noticeFrame, tellMembers } from './passing.ts';
 import type { MemberRow } from './rows.ts';
 import type { Standings } from './standings.ts';
 
@@ -13,16 +15,20 @@ type PresencePorts = {
   readonly clock: Clock;
   readonly standings: Pick<Standings, 'member'>;
   readonly online: ServerContext['online'];
+  /** With more members than these nobody is told. */
+  readonly membersMax: number;
   readonly bug: (error: unknown) => void;
 };
 
-/** Tells it while not more than TOLD_IN_PASSING_MAX members are there. */
+/** Tells it while not too many are there. */
 export class Presence implements Disposable {
   readonly #ports: PresencePorts;
   /** Members that are there and said that they are away. */
   readonly #away = new Set<MemberId>();
   #changed = new Set<MemberId>();
   #newcomers = new Set<Peer>();
+  /** Too many were there when it was told last: nobody knows anything. */
+  #isCrowded = false;
   #cancel: Cancel | undefined;
   #isOver = false;
 
@@ -70,17 +76,24 @@ export class Presence implements Disposable {
   }
 
   async #tell(): Promise<void> {
-    const { online } = this.#ports;
+    const { online, membersMax } = this.#ports;
     const [changed, newcomers] = [this.#changed, this.#newcomers];
     this.#changed = new Set();
     this.#newcomers = new Set();
-    if (online.size > TOLD_IN_PASSING_MAX) return;
-    const [news, all] = [await this.#rows(changed), newcomers.size === 0 ? [] : await this.#rows(online.keys())];
+    const wasCrowded = this.#isCrowded;
+    this.#isCrowded = online.size > membersMax;
+    if (this.#isCrowded) {
+      if (!wasCrowded) tellMembers({ online }, { notice: 'presence.unknown', members: online.size });
+      return;
+    }
+    const isWhole = (peer: Peer): boolean => wasCrowded || newcomers.has(peer);
+    const needsAll = wasCrowded || newcomers.size > 0;
+    const [news, all] = [await this.#rows(changed), needsAll ? await this.#rows(online.keys()) : []];
     // In one turn from here on: who comes or goes after it is told of next time.
     const [newsFrames, allFrames] = [this.#frames(news), this.#frames(all)];
     for (const peers of online.values())
       for (const peer of peers) {
-        const frames = newcomers.has(peer) ? allFrames : newsFrames;
+        const frames = isWhole(peer) ? allFrames : newsFrames;
         if (frames.length > 0) peer.send(frames);
       }
   }

@@ -4,7 +4,7 @@ import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
 import { isErrorCode, ProtocolError } from '../protocol/errors.ts';
 import { type EventId, idOf, type RowId, timedId } from '../protocol/ids.ts';
-import { DRAIN_MS_MAX, DRAIN_RETRY_MS, SERVER_RATES } from '../protocol/limits.ts';
+import { DRAIN_MS_MAX, DRAIN_RETRY_MS, SERVER_RATES, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
 import { Alerts } from './audit.ts';
 import { CallLinks } from './call-links.ts';
 import { tellBusy, tellCall } from './call-requests.ts';
@@ -47,6 +47,8 @@ export type ServerOptions = {
   readonly proxies: readonly string[];
   /** See `ListenerOptions`. */
   readonly connectionsMax?: number;
+  /** With more members there nobody is told who is; TOLD_IN_PASSING_MAX without it. */
+  readonly presenceMax?: number;
   /** Those that are not as in SERVER_RATES. */
   readonly rates?: Partial<Record<RateName, Rate>>;
   /** See `ListenerOptions`. */
@@ -102,7 +104,13 @@ const contextOf = (
     publishing: new Turns(),
     sending: new Turns(),
     uploading: new Turns(),
-    presence: new Presence({ clock, standings, online, bug }),
+    presence: new Presence({
+      clock,
+      standings,
+      online,
+      membersMax: options.presenceMax ?? TOLD_IN_PASSING_MAX,
+      bug,
+    }),
     online,
     counts,
     rates: bucketsOf({ ...SERVER_RATES, ...options.rates }),

@@ -344,6 +344,33 @@ test('who comes hears who is there, and the others hear of coming, being away an
   expect(presence(owner, bob).at(-1)).toBe('online');
 });
 
+test('with too many there nobody is told who is, and knows nothing; with fewer everybody hears all again', async () => {
+  await using small = await Hosted.start({ presenceMax: 2 });
+  const [ann, bea, cid] = ['ann', 'bea', 'cid'].map((name) => small.member(name)) as [Member, Member, Member];
+  // What a client knows by what it was told.
+  const known = ({ notices }: Member): Record<string, string> => {
+    const after = notices.findLastIndex(({ notice }) => notice === 'presence.unknown') + 1;
+    const told = notices.slice(after).flatMap((one) => (one.notice === 'presence' ? [[one.member, one.state]] : []));
+    return Object.fromEntries(told);
+  };
+  const sees = (member: Member) => expect.poll(() => known(member), { timeout: 10_000 });
+  await ann.join();
+  await bea.join();
+  await sees(ann).toEqual({ [ann.id]: 'online', [bea.id]: 'online' });
+  await cid.join();
+  await sees(ann).toEqual({});
+  await sees(bea).toEqual({});
+  await bea.client.request('presence', { state: 'away' });
+  ann.leave();
+  const all = { [bea.id]: 'away', [cid.id]: 'online' };
+  await sees(cid).toEqual(all);
+  await sees(bea).toEqual(all);
+  await ann.join();
+  await sees(cid).toEqual({});
+  bea.leave();
+  await sees(ann).toEqual({ [ann.id]: 'online', [cid.id]: 'online' });
+});
+
 test('who erases themself leaves no name, key, inbox or mark, and may not come back', async () => {
   const bob = await newcomer();
   const room = await owner.create('erasing');

@@ -46,6 +46,9 @@ const clockOf = (clock: Clock): Clock => ({
   after: (ms, fire) => clock.after(ms, fire),
 });
 
+/** Limits that are not as usual. */
+type Limits = Pick<ServerOptions, 'rates' | 'presenceMax'>;
+
 /** A server that can be stopped and started again in its folder. */
 export class Hosted implements Host, AsyncDisposable {
   readonly #dir = tempDir();
@@ -56,18 +59,19 @@ export class Hosted implements Host, AsyncDisposable {
   #port = 0;
   #shiftMs = 0;
   #held: Promise<void> | undefined;
-  #rates: ServerOptions['rates'];
+  #limits: Limits = {};
 
-  static async start(
-    options: { readonly registration?: 'open' | 'invite'; readonly rates?: ServerOptions['rates'] } = {},
-  ): Promise<Hosted> {
+  static async start({
+    registration = 'open',
+    ...limits
+  }: { readonly registration?: 'open' | 'invite' | 'closed' } & Limits = {}): Promise<Hosted> {
     const hosted = new Hosted();
-    hosted.#rates = options.rates;
+    hosted.#limits = limits;
     createServer(
       hosted.#paths,
       {
         name: 'home',
-        registration: options.registration ?? 'open',
+        registration,
         serverKey: systemRandom.bytes(32),
         encryptAtRest: false,
       },
@@ -111,7 +115,7 @@ export class Hosted implements Host, AsyncDisposable {
       listen: [{ kind: 'tcp', host: '127.0.0.1', port: this.#port, tls: 'pinned' }],
       origins: [],
       proxies: [],
-      ...(this.#rates === undefined ? {} : { rates: this.#rates }),
+      ...this.#limits,
       bug: (error) => {
         throw error;
       },
