@@ -34,7 +34,7 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
       return core.volatile({ kind: 'presence.changed', memberRow: member.id, state: notice.state });
     }
     case 'presence.unknown':
-      return connection.presence.clear();
+      return connection.visit.presence.clear();
     case 'marked': {
       const channel = getChannelById(core.db, connection.serverId, idBytes(notice.channel));
       if (channel !== undefined) readElsewhere(core, channel, notice.seq);

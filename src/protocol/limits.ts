@@ -390,6 +390,8 @@ export const UPLOADS_MAX = 64;
  */
 export const INBOX_KEPT_MS = 60 * DAY;
 export const INBOX_EVENTS_MAX = 20_000;
+/** Of each list of what a member is told that the server keeps about them: all of them make one message. */
+export const EXPORT_LIST_BYTES_MAX = 24 * KIB;
 /** Channels that a member has made and that are not archived. */
 export const CHANNELS_MADE_MAX = 1_000;
 /** Above so many members that are there, or readers of a channel, nobody is told who is there, or who writes: all telling all would be their square. */
@@ -399,8 +401,8 @@ export const PRESENCE_TELL_MS = 250;
 /**
  * How often somebody may do what, as bursts that fill up again: `publish`, `burst` (both of channels), `control` (controls of
  * who makes a channel, or is no moderator in it: they outlive retention), `direct`, `request`, `signal` (typing and presence),
- * `call` (coming, going and switches of calls), `stream` (announcements of streams) and `account` (changes of oneself) by
- * member, `register` by source, `prekeys` by pair.
+ * `call` (coming, going and switches of calls), `stream` (announcements of streams) and `account` (changes and exports of
+ * oneself) by member, `register` by source, `prekeys` by pair.
  */
 export const SERVER_RATES = {
   publish: { burst: 60, perSecond: 60 / 60 },

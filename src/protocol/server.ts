@@ -104,7 +104,12 @@ export const REQUESTS = {
     }),
     z.object({ member }),
   ),
-  'member.export': request('Everything kept about me, as JSON.', MEMBER, none, z.object({ json: z.string() })),
+  'member.export': request(
+    'What is kept about me, as JSON: profile, devices and how many one-time keys they have, second check and its tries, memberships, read marks, invites I made, files and uploads, audit lines by and about me, and how many events my inbox has. A list that does not fit is named in `cut`. The events themselves are in `log.page`.',
+    MEMBER,
+    none,
+    z.object({ json: z.string() }),
+  ),
   'member.erase': request(
     'Erases my name, devices, keys, read marks and inbox with its files. Channels keep my id among their members, and my messages.',
     MEMBER,

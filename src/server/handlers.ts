@@ -1,6 +1,4 @@
 // What each request does, once the table has let it through.
-import { readDeviceCertificate } from '../crypto/member.ts';
-import { toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
 import { DEVICES_TOLD_MAX, ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
@@ -11,15 +9,16 @@ import { auditRow } from './audit.ts';
 import { CALL_HANDLERS } from './call-requests.ts';
 import type { ServerContext } from './context.ts';
 import { eraseBelongings } from './erasure.ts';
+import { exportOf } from './export.ts';
 import { beginBlob, completeBlob, getBlob, removeBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
-import { memberObject } from './login.ts';
+import { deviceObject, memberObject } from './login.ts';
 import { appendAuthority, notify } from './notices.ts';
-import { fitting, pages, rowsOf } from './pages.ts';
+import { fitting } from './pages.ts';
 import { tell, tellMembers } from './passing.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
-import type { ChannelRow, DeviceRow, MemberRow, MembershipRow } from './rows.ts';
+import type { ChannelRow, DeviceRow, MemberRow } from './rows.ts';
 import { search } from './search.ts';
 import { removeSecond, setSecond, showSecond } from './second.ts';
 import { skeletonOf } from './skeleton.ts';
@@ -70,7 +69,10 @@ export const HANDLERS: Handlers = {
     tellMembers(context, { notice: 'member', member: memberObject(changed) });
     return { member: memberObject(changed) };
   },
-  'member.export': async (context, { member }) => ({ json: JSON.stringify(await exportOf(context, member)) }),
+  'member.export': async (context, { member }) => {
+    mayChangeAccount(context, member.id);
+    return { json: JSON.stringify(await exportOf(context, member)) };
+  },
   'member.erase': async (context, { member, session }, { confirm }) => {
     if (confirm !== member.name) throw new SottoError('request.invalid', { details: { why: 'confirm' } });
     const devices = (await context.store.listDevices(member.id)).filter(({ revokedAt }) => revokedAt === null);
@@ -275,43 +277,3 @@ const toldOf = (rows: readonly DeviceRow[]) => {
   ];
   return [...present, ...past.reverse()].slice(0, DEVICES_TOLD_MAX).map(deviceObject);
 };
-
-const deviceObject = (row: DeviceRow) => ({
-  id: row.id,
-  certificate: toBase64(row.certificate),
-  addedAt: row.addedAt,
-  revoked: row.revokedAt !== null,
-});
-
-const allMembershipsOf = ({ store }: ServerContext, member: MemberId): Promise<MembershipRow[]> =>
-  rowsOf(
-    pages(
-      (after: ChannelId | undefined, limit) => store.listMembershipsOf(member, after, limit),
-      ({ channel }) => channel,
-    ),
-  );
-
-const secondOf = async ({ store }: ServerContext, member: MemberId): Promise<object | undefined> => {
-  const row = await store.getSecondFactor(member);
-  return row === undefined
-    ? undefined
-    : { updatedAt: row.updatedAt, recoveryCodesLeft: await store.countRecoveryCodes(member) };
-};
-
-const exportOf = async (context: ServerContext, member: MemberRow): Promise<object> => ({
-  member: memberObject(member),
-  devices: (await context.store.listDevices(member.id)).map((row) => ({
-    ...deviceObject(row),
-    serial: readDeviceCertificate(row.certificate, context.serverKey).serial,
-  })),
-  memberships: (await allMembershipsOf(context, member.id)).map(({ channel, state, role, mutedUntil, joinedSeq }) => ({
-    channel,
-    state,
-    role,
-    mutedUntil,
-    joinedSeq,
-  })),
-  secondCheck: await secondOf(context, member.id),
-  readMarkers: (await context.store.listReadMarkers(member.id)).map(({ channel, seq }) => ({ channel, seq })),
-  fileBytes: await context.store.countFileBytes(member.id),
-});

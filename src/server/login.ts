@@ -129,6 +129,14 @@ export const memberObject = (row: MemberRow) => ({
   banned: row.banned,
 });
 
+/** A device as the wire tells it. */
+export const deviceObject = (row: DeviceRow) => ({
+  id: row.id,
+  certificate: toBase64(row.certificate),
+  addedAt: row.addedAt,
+  revoked: row.revokedAt !== null,
+});
+
 // A device that nobody knows yet, or whose certificate is another now.
 const takeNew = async (
   context: ServerContext,

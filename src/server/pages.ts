@@ -22,12 +22,12 @@ export const rowsOf = async <T>(all: AsyncIterable<readonly T[]>): Promise<T[]> 
   return rows;
 };
 
-/** As many from the beginning as fit into an answer, one at least. */
-export const fitting = <T>(all: readonly T[]): T[] => {
+/** As many from the beginning as fit into an answer, or into so many bytes of it; one at least. */
+export const fitting = <T>(all: readonly T[], bytesMax = ROOM_PAGE_BYTES_MAX): T[] => {
   let bytes = 0;
   return all.filter((one, i) => {
     bytes += Buffer.byteLength(JSON.stringify(one));
-    return i === 0 || bytes <= ROOM_PAGE_BYTES_MAX;
+    return i === 0 || bytes <= bytesMax;
   });
 };
 

@@ -185,7 +185,7 @@ const prekeyVerbs = (sql: Sql): Verbs<'putPrekeys' | 'takePrekeys' | 'countPreke
 
 const inviteVerbs = (
   sql: Sql,
-): Verbs<'putInvite' | 'getInvite' | 'listInvites' | 'listInvitesUsable' | 'removeInvite'> => ({
+): Verbs<'putInvite' | 'getInvite' | 'listInvites' | 'listInvitesUsable' | 'listInvitesOf' | 'removeInvite'> => ({
   putInvite: async (row) => void (await sql.run(INVITE.insert(row))),
   getInvite: (tokenHash) => one(sql, INVITE, INVITE.select('WHERE token_hash = ?', tokenHash)),
   listInvites: (last, limit) =>
@@ -194,6 +194,8 @@ const inviteVerbs = (
     const rest = 'WHERE id > ? AND uses_left > 0 AND revoked_at IS NULL AND expires_at > ? ORDER BY id LIMIT ?';
     return many(sql, INVITE, INVITE.select(rest, after(last), now, limit));
   },
+  listInvitesOf: (madeBy, limit) =>
+    many(sql, INVITE, INVITE.select('WHERE made_by = ? ORDER BY id DESC LIMIT ?', idBytes(madeBy), limit)),
   removeInvite: async (id, now) =>
     (await sql.run(INVITE.update({ revokedAt: now }, 'id = ? AND revoked_at IS NULL', idBytes(id)))) > 0,
 });
@@ -277,7 +279,7 @@ const secondFactorVerbs = (
 // A window that seems to lie ahead was begun by a clock that has been put back since.
 const IS_OVER = '(attempt.since <= excluded.since - ? OR attempt.since > excluded.since)';
 
-const attemptVerbs = (sql: Sql): Verbs<'putAttempt' | 'takeBackAttempt' | 'removeAttempts'> => ({
+const attemptVerbs = (sql: Sql): Verbs<'putAttempt' | 'getAttempt' | 'takeBackAttempt' | 'removeAttempts'> => ({
   putAttempt: async (kind, subject, { now, windowMs }) => {
     const [row] = await sql.all({
       sql: `INSERT INTO attempt (kind, subject, since, tries) VALUES (?, ?, ?, 1)
@@ -288,6 +290,11 @@ const attemptVerbs = (sql: Sql): Verbs<'putAttempt' | 'takeBackAttempt' | 'remov
       values: [kind, subject, now, windowMs, windowMs],
     });
     return { tries: Number(row?.tries), since: Number(row?.since) };
+  },
+  getAttempt: async (kind, subject) => {
+    const text = 'SELECT tries, since FROM attempt WHERE kind = ? AND subject = ?';
+    const [row] = await sql.all({ sql: text, values: [kind, subject] });
+    return row && { tries: Number(row.tries), since: Number(row.since) };
   },
   takeBackAttempt: async (kind, subject, since) => {
     const text = 'UPDATE attempt SET tries = tries - 1 WHERE kind = ? AND subject = ? AND since = ? AND tries > 0';
@@ -336,6 +343,8 @@ const blobVerbs = (
   | 'listBlobsUnused'
   | 'removeBlob'
   | 'countUploads'
+  | 'listUploadsOf'
+  | 'listBlobRefsOf'
   | 'countFileBytes'
 > => ({
   putBlob: async (hash, { size, isWhole, now }) => {
@@ -370,6 +379,9 @@ const blobVerbs = (
   removeBlob: (hash, before) =>
     changed(sql, `DELETE FROM blob WHERE hash = ? AND touched_at < ? AND ${UNUSED}`, idBytes(hash), before),
   countUploads: (member) => count(sql, 'SELECT count(*) AS n FROM upload WHERE member = ?', idBytes(member)),
+  listUploadsOf: (member) => many(sql, UPLOAD, UPLOAD.select('WHERE member = ? ORDER BY id', idBytes(member))),
+  listBlobRefsOf: (member, limit) =>
+    many(sql, BLOB_REF, BLOB_REF.select('WHERE member = ? ORDER BY created_at DESC LIMIT ?', idBytes(member), limit)),
   countFileBytes: (member) =>
     count(
       sql,

@@ -81,6 +81,8 @@ export interface StateStore {
   listInvites(after: RowId | undefined, limit: number): Promise<readonly InviteRow[]>;
   /** Those that have uses left, are not revoked and have not expired. */
   listInvitesUsable(now: Millis, after: RowId | undefined, limit: number): Promise<readonly InviteRow[]>;
+  /** Those that a member has made, newest first. */
+  listInvitesOf(madeBy: MemberId, limit: number): Promise<readonly InviteRow[]>;
   /** Revokes it; false when there is no such invite, or it is revoked. */
   removeInvite(id: RowId, now: Millis): Promise<boolean>;
 
@@ -112,6 +114,7 @@ export interface StateStore {
     subject: string,
     options: { readonly now: Millis; readonly windowMs: number },
   ): Promise<{ readonly tries: number; readonly since: Millis }>;
+  getAttempt(kind: string, subject: string): Promise<{ readonly tries: number; readonly since: Millis } | undefined>;
   /** One try less in the window that began at `since`, if it is still that one. */
   takeBackAttempt(kind: string, subject: string, since: Millis): Promise<void>;
   /** Those whose window began before. */
@@ -149,7 +152,10 @@ export interface StateStore {
   /** True when it is still unused: its bytes may go. */
   removeBlob(hash: BlobHash, before: Millis): Promise<boolean>;
   /** Uploads that a member has begun and not ended. */
+  listUploadsOf(member: MemberId): Promise<readonly UploadRow[]>;
   countUploads(member: MemberId): Promise<number>;
+  /** What a member has brought, newest first. */
+  listBlobRefsOf(member: MemberId, limit: number): Promise<readonly BlobRefRow[]>;
   /** Bytes of what a member has in channels and on its way up. */
   countFileBytes(member: MemberId): Promise<number>;
 

@@ -90,6 +90,10 @@ test('an invite lets in as many as it says, as long as it says, and nobody once 
   expect(rest?.usesLeft).toBe(9);
 });
 
+type Kept = Record<string, Record<string, unknown>[]>;
+const kept = async ({ client }: Member): Promise<Kept> =>
+  JSON.parse((await client.request('member.export', {})).json) as Kept;
+
 test('invites that work are told whole, however many others came before them', async () => {
   const { store, clock, rowId, random } = hosted.server.context;
   const now = clock.now();
@@ -111,6 +115,10 @@ test('invites that work are told whole, however many others came before them', a
   }
   expect(new Set(told).size).toBe(told.length);
   expect(usable.filter((id) => !told.includes(id)).length).toBe(0);
+  // What one is told of oneself fits into an answer, and names what does not.
+  const { invites, cut } = await kept(owner);
+  expect([invites?.length, cut]).toEqual([expect.any(Number), ['invites']]);
+  expect(invites?.map(({ id }) => id)).toContain(usable.at(-1));
   // The administration sees the others too.
   const dir = dirname(hosted.paths.database);
   const path = join(dir, 'admin.sock');
@@ -377,11 +385,19 @@ test('who erases themself leaves no name, key, inbox or mark, and may not come b
   await owner.control(room, { op: 'add', member: bob.id });
   await bob.client.request('mark', { channel: room.channel, seq: 1 });
   await bob.client.request('second.set', { ...SECOND, code: totp(SECRET, stepNow()) });
-  const told = JSON.parse((await bob.client.request('member.export', {})).json) as Record<string, unknown[]>;
+  const hash = 'ab'.repeat(32);
+  await bob.client.request('blob.begin', { channel: room.channel, hash, sizeBytes: 7 });
+  const told = await kept(bob);
   expect(told).toMatchObject({
+    devices: [{ serial: 1, revoked: false, oneTimeKeys: { ec: 0, kyber: 0 } }],
+    uploads: [{ channel: room.channel, hash, size: 7, received: 0 }],
+    inboxEvents: 1,
+    fileBytes: 7,
+    cut: [],
     member: { name: bob.name },
     readMarkers: [{ seq: 1 }],
     secondCheck: { updatedAt: expect.any(Number), recoveryCodesLeft: 10 },
+    audit: [{ kind: 'second.set' }, { kind: 'member.joined' }],
     memberships: [{ state: 'joined' }],
   });
   expect(await codeOf(bob.client.request('member.erase', { confirm: 'no' }))).toBe('request.invalid');

@@ -149,6 +149,7 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect(await use(3)).toBe('refused');
       expect(await state.getInvite(inviteRow(3).tokenHash)).toEqual(inviteRow(3, { revokedAt: 5 }));
       expect(await state.listInvites(rowId(1), 5)).toHaveLength(2);
+      expect((await state.listInvitesOf(ALICE, 5)).map(({ id }) => id)).toEqual([rowId(2)]);
       const usable = [inviteRow(4), inviteRow(5)];
       for (const row of usable) await state.putInvite(row);
       const now = made.clock.now();
@@ -219,6 +220,8 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       for (const now of [1000, 1050, 1099, 1100, 1150, 900]) tries.push((await count('a', now)).tries);
       expect(tries).toEqual([1, 2, 3, 1, 2, 1]);
       expect(await count('b', 1000)).toEqual({ tries: 1, since: 1000 });
+      expect(await state.getAttempt('login', 'b')).toEqual({ tries: 1, since: 1000 });
+      expect(await state.getAttempt('login', 'c')).toBeUndefined();
       for (const since of [1000, 999]) await state.takeBackAttempt('login', 'b', since);
       expect(await count('b', 1001)).toEqual({ tries: 1, since: 1000 });
       await state.removeAttempts(1000);
@@ -249,6 +252,7 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect(await state.getUpload(rowId(3))).toEqual(upload(3, { expiresAt: 90 }));
       expect(await state.getUploadOf(ALICE, CHANNEL, hash(2))).toEqual(upload(2));
       expect(await state.getUploadOf(ALICE, channelId(2), hash(2))).toBeUndefined();
+      expect((await state.listUploadsOf(ALICE)).map(({ id }) => id)).toEqual([1, 2, 3].map(rowId));
       expect(await state.countFileBytes(ALICE)).toBe(300);
       expect((await state.listUploadsExpired(51, 9)).map(({ id }) => id)).toEqual([rowId(1)]);
       expect((await state.listUploadsExpired(53, 9)).map(({ id }) => id)).toEqual([rowId(1), rowId(2)]);
@@ -268,6 +272,7 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect([await refer(1, 99), await refer(1, 100)]).toMatchObject([{ kind: 'committed' }, { kind: 'committed' }]);
       expect(await state.getBlobRef(CHANNEL, hash(1))).toMatchObject({ member: ALICE, expiresAt: 100 });
       expect(await state.getBlobRef(channelId(2), hash(1))).toBeUndefined();
+      expect(await state.listBlobRefsOf(ALICE, 1)).toEqual([await state.getBlobRef(CHANNEL, hash(1))]);
       expect(await state.countFileBytes(ALICE)).toBe(70);
       expect([await state.getBlob(hash(1)), await state.getBlob(hash(3))]).toEqual([
         { size: 70, isWhole: true },
