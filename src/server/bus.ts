@@ -1,4 +1,5 @@
-// What nodes of one server tell each other as an interface: at most once, in order while it is up, and never relied upon.
+// What nodes of one server tell each other as an interface: at most once, in order while it is up, and never relied upon. A server
+// is one node so far and has none (docs/decisions/0010): what several will share keeps the contract of test/server/bus-contract.ts.
 
 export type Subject = string;
 export type BusLink = 'up' | 'down';
@@ -17,12 +18,3 @@ export interface Bus extends AsyncDisposable {
   /** What was published has left this process. */
   flush(): Promise<void>;
 }
-
-/** The bus of a server that is one node: there is nobody to tell. */
-export const embeddedBus = (): Bus => ({
-  publish: () => {},
-  subscribe: () => ({ ready: Promise.resolve(), stop: () => {} }),
-  onLink: (listen) => listen('up'),
-  flush: async () => {},
-  [Symbol.asyncDispose]: async () => {},
-});
