@@ -29,7 +29,7 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     }
     case 'presence': {
       const member = memberOf(notice.member);
-        keepPresence(connection.visit.presence, notice);
+      keepPresence(connection.visit.presence, notice);
       if (member === undefined) return;
       return core.volatile({ kind: 'presence.changed', memberRow: member.id, state: notice.state });
     }
@@ -56,7 +56,7 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
 
 // Whom we have not met may be asked about later. Who has gone makes room.
 const keepPresence = (
-  presence: RoomConnection['presence'],
+  presence: RoomConnection['visit']['presence'],
   { member, state }: Extract<Notice, { notice: 'presence' }>,
 ): void => {
   if (!presence.has(member) && presence.size >= CHANNEL_MEMBERS_MAX) {
