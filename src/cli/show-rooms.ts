@@ -93,6 +93,7 @@ export const channelText = (channel: ChannelObject): string =>
     `${channel.encryption === 'open' ? '!' : ' '} ${safeName(channel.name)}@${safeName(channel.server)}`,
     encryptionText(channel),
     channel.state === 'byInvitation' ? 'by invitation' : channel.state,
+    ...(channel.invitedBy === undefined ? [] : [`by ${safeName(channel.invitedBy)}`]),
     `${channel.memberCount} ${channel.memberCount === 1 ? 'member' : 'members'}`,
     ...(channel.topic === undefined ? [] : [`“${safeLine(channel.topic)}”`]),
     ...(channel.archived ? ['archived'] : []),

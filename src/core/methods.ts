@@ -25,6 +25,7 @@ import {
   contactObject,
   conversationObject,
   FOREVER,
+  hasBegun,
   messageObject,
   messageObjects,
   messageWithVersions,
@@ -327,7 +328,7 @@ const HANDLERS: Handlers = {
 
   'conversation.list': ({ core }, { archived }) =>
     listConversations(core.db)
-      .filter((row) => archived === true || row.archived === 0)
+      .filter((row) => (archived === true || row.archived === 0) && hasBegun(core, row))
       .map((row) => conversationObject(core, row)),
   'conversation.show': ({ core }, { conversation }) =>
     conversationObject(core, findConversation(core.db, conversation)),

@@ -188,6 +188,13 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
   };
 };
 
+/** Whether there is something to see: not in a channel that I am invited to, or have but looked at. */
+export const hasBegun = (core: Core, { channelRow, lastAt }: ConversationRow): boolean => {
+  if (channelRow === null || lastAt !== null) return true;
+  const state = getChannel(core.db, channelRow)?.state;
+  return state !== 'invited' && state !== 'left';
+};
+
 const isVerified = (core: Core, row: ConversationRow): boolean => {
   if (row.contactId !== null) return contactOf(core.db, row).verifiedAt !== null;
   return row.memberRow !== null && getMember(core.db, row.memberRow)?.verifiedAt != null;

@@ -3,6 +3,7 @@ import { makeKeyWrap, openKeyWrap, openPreviousKey } from '../crypto/channel-key
 import { channelOf, creationScope, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { INVITATIONS_KEPT_MAX } from '../protocol/limits.ts';
 import { type Control, channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { ServerChannel } from '../protocol/server.ts';
 import { EVENT } from '../protocol/server-frames.ts';
@@ -10,6 +11,7 @@ import {
   type ChannelRow,
   getChannelById,
   getChannelKey,
+  listChannels,
   listChannelsByName,
   patchChannel,
   putChannel,
@@ -17,12 +19,14 @@ import {
   removeChannel,
 } from '../store/channels.ts';
 import { getConversationOfChannel, putConversation } from '../store/conversations.ts';
+import { getMemberById } from '../store/members.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { baseHeader, connectionOf, patiently, publishControl } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
+import { inviterOf } from './room-objects.ts';
 import { newEventId } from './room-outbox.ts';
 import { retryPending } from './room-pending.ts';
 import { creationIn, replayUpTo } from './room-replay.ts';
@@ -72,25 +76,29 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
     ttlSeconds: 0,
     body,
   };
-  await patiently(core, () => connection.client.publish(publish)).catch(
-    saying({ 'name.taken': `There is a channel that is called ${name}, or looks like it: take another name` }),
-  );
-  const row = await core.queue.call(() =>
-    commit(core, (changes) => {
-      const row = keepChannel(core, changes, server, {
-        channelId: idBytes(channel),
-        hash,
-        name,
-        encryption: control.encryption,
-        isPrivate: control.private,
-        history: control.history,
-        state: 'joined',
-      });
-      if (key !== undefined) putChannelKey(core.db, row, 1, key);
-      return row;
-    }),
-  );
-  await connection.open(row);
+  const isTaken = saying({
+    'name.taken': `There is a channel that is called ${name}, or looks like it: take another name`,
+  });
+  const row = await connection.inTurn(async () => {
+    await patiently(core, () => connection.client.publish(publish)).catch(isTaken);
+    const row = await core.queue.call(() =>
+      commit(core, (changes) => {
+        const row = keepChannel(core, changes, server, {
+          channelId: idBytes(channel),
+          hash,
+          name,
+          encryption: control.encryption,
+          isPrivate: control.private,
+          history: control.history,
+          state: 'joined',
+        });
+        if (key !== undefined) putChannelKey(core.db, row, 1, key);
+        return row;
+      }),
+    );
+    await connection.open(row);
+    return row;
+  });
   await tellJoined(core, server, channel);
   return row;
 };
@@ -107,9 +115,8 @@ export const joinChannel = async (
   wanted: Pick<NewChannel, 'name' | 'passphrase' | 'timeoutMs'>,
 ): Promise<number> => {
   const connection = await connectionOf(core, server, wanted.timeoutMs);
-  const isBanned = listChannelsByName(core.db, wanted.name).some(
-    (one) => one.serverId === server.id && one.state === 'banned',
-  );
+  const known = listChannelsByName(core.db, wanted.name).filter((one) => one.serverId === server.id);
+  const isBanned = known.some((one) => one.state === 'banned');
   const nowhere = `There is no channel #${wanted.name} on ${server.label} that you may join: sotto channel list --all`;
   const { channel } = await connection
     .request('channel.find', { name: wanted.name })
@@ -117,12 +124,12 @@ export const joinChannel = async (
   if (channel.name !== channelNameOf(wanted.name))
     throw new SottoError('event.forged', { message: 'The server shows another channel than the one asked for' });
   try {
-    return await joinFound(core, connection, channel, wanted.passphrase);
+    return await connection.inTurn(() => joinFound(core, connection, channel, wanted.passphrase));
   } catch (error) {
     await core.queue.call(() =>
       commit(core, () => {
         const met = getChannelById(core.db, server.id, idBytes(channel.id));
-        if (met?.state === 'invited') removeChannel(core.db, met.id);
+        if (met?.state === 'left' && !known.some(({ id }) => id === met.id)) removeChannel(core.db, met.id);
       }),
     );
     throw error;
@@ -148,22 +155,53 @@ const joinFound = async (
 };
 
 /**
- * Finds the channels that I am in, by their signed events, and this device does not hold: those that another device of mine
- * has joined. Throws `server.*`; a channel that is not what it should be is left alone.
+ * Finds the channels that I am in, by their signed events, and this device does not hold, as another device of mine has joined
+ * them; and those that I am invited to. Throws `server.*`; a channel that is not what it should be is left alone.
  */
 export const meetOwnChannels = async (core: Core, connection: RoomConnection): Promise<void> => {
+  const invited = new Set<string>();
   for (let after: string | undefined; ; ) {
     const page = await connection.request('channel.list', after === undefined ? {} : { after });
-    for (const said of page.channels)
-      if (said.joined)
-        await meetOwn(core, connection, said).catch((error: unknown) => {
+    for (const said of page.channels) {
+      if (said.invited && invited.size < INVITATIONS_KEPT_MAX) invited.add(said.id);
+      if (said.joined || invited.has(said.id))
+        await (said.joined ? meetOwn : meetInvited)(core, connection, said).catch((error: unknown) => {
           const known = expectedError(error);
           if (known === undefined || !isOfChannel(known)) throw error;
           core.log.warn('channel.refused', { code: known.code });
         });
+    }
     after = page.channels.at(-1)?.id;
-    if (!page.more || after === undefined) return;
+    if (!page.more || after === undefined) break;
   }
+  await core.queue.call(() =>
+    commit(core, () => {
+      for (const { id, channelId, state } of listChannels(core.db, connection.serverId))
+        if (state === 'invited' && !invited.has(idOf(channelId))) patchChannel(core.db, id, { state: 'left' });
+    }),
+  );
+};
+
+// That I am invited is the word of a member, signed; of one whom I have rejected it is none.
+const meetInvited = async (core: Core, connection: RoomConnection, said: ServerChannel): Promise<void> => {
+  const known = getChannelById(core.db, connection.serverId, idBytes(said.id));
+  if (known !== undefined && (known.state === 'invited' || STAYS.has(known.state))) return;
+  const rowId = await meetChannel(core, connection, connection.row, said);
+  await core.queue.call(() =>
+    commit(core, (changes) => {
+      const row = theChannel(core.db, rowId);
+      const by = inviterOf(core, row, connection.row);
+      if (by === undefined || by.blocked === 1 || row.state === 'invited' || STAYS.has(row.state)) return;
+      const me = getMemberById(core.db, row.serverId, connection.row.memberId);
+      patchChannel(core.db, rowId, { state: 'invited' });
+      changes.event({
+        kind: 'channel.invited',
+        channelRow: rowId,
+        detail: `by ${by.name}`,
+        ...(me === undefined ? {} : { memberRow: me.id }),
+      });
+    }),
+  );
 };
 
 // What is wrong with one channel keeps no other away.
@@ -242,7 +280,7 @@ const keepCreated = async (
     });
   const kept = { channelId: idBytes(said.id), hash: created.hash, name, encryption, isPrivate, history };
   return core.queue.call(() =>
-    commit(core, (changes) => keepChannel(core, changes, server, { ...kept, state: 'invited' })),
+    commit(core, (changes) => keepChannel(core, changes, server, { ...kept, state: 'left' })),
   );
 };
 
@@ -312,7 +350,7 @@ const keepChannel = (core: Core, changes: Changes, server: ServerRow, kept: Kept
     putChannel(core.db, { ...row, serverId: server.id, private: isPrivate ? 1 : 0, createdAt: changes.at });
   if (getConversationOfChannel(core.db, id) === undefined)
     putConversation(core.db, { uid: core.random.bytes(16), channelRow: id, createdAt: changes.at });
-  changes.event({ kind: 'channel.changed', channelRow: id });
+  if (kept.state === 'joined') changes.event({ kind: 'channel.changed', channelRow: id });
   return id;
 };
 

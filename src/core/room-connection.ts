@@ -165,9 +165,14 @@ export class RoomConnection {
     return this.#opening.has(channelRow);
   }
 
-  /** Looks for channels that I am in and this device is not, one look after the other. */
+  /** Looks for channels that I am in and this device is not, and for those I am invited to. */
   meet(): Promise<void> {
-    return this.#turns.run('meet', () => meetOwnChannels(this.#core, this));
+    return this.inTurn(() => meetOwnChannels(this.#core, this));
+  }
+
+  /** Channels are met and entered one after the other: of one that is entered nothing is replayed beside its events. */
+  inTurn<T>(task: () => Promise<T>): Promise<T> {
+    return this.#turns.run('meet', task);
   }
 
   /** Looks at what others have shown of the past and that has come whole, one look after the other. */

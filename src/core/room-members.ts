@@ -47,12 +47,14 @@ export const afterControl = (core: Core, changes: Changes, happened: Happened): 
   const kind = control.op === 'unknown' ? undefined : KINDS[control.op];
   if (kind === undefined) return;
   const about = 'member' in control ? control.member : header.sender;
+  const nameOf = (id: MemberId) => getMemberById(core.db, server.id, idBytes(id))?.name ?? id.slice(0, 8);
   const member = getMemberById(core.db, server.id, idBytes(about));
   changes.event({
     kind,
     channelRow: row.id,
     ...(member === undefined ? {} : { memberRow: member.id }),
     ...(control.op === 'role' ? { detail: control.role } : {}),
+    ...(control.op === 'invite' ? { detail: `by ${nameOf(header.sender)}` } : {}),
   });
 };
 

@@ -49,6 +49,8 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     case 'call.stream':
     case 'call.busy':
       return undefined;
+    case 'invited':
+      return void connection.meet().catch(() => {});
     case 'moved':
       return core.log.info('server.moved', { server: idOf(connection.row.uid) });
   }

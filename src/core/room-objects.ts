@@ -96,6 +96,12 @@ export const memberDetail = (core: Core, row: MemberRow): MemberObject => {
 export const notifyOf = ({ notify, membership }: ChannelRow): ChannelObject['notify'] =>
   notify === '' ? (stateOfJson(membership)?.mode.notify ?? 'all') : (notify as ChannelObject['notify']);
 
+/** Whose invitation to a channel is open, by its signed events; undefined when there is none. */
+export const inviterOf = (core: Core, row: ChannelRow, { memberId }: ServerRow): MemberRow | undefined => {
+  const grant = stateOfJson(row.membership)?.invited.get(idOf<MemberId>(memberId));
+  return grant === undefined ? undefined : getMemberById(core.db, row.serverId, idBytes(grant.by));
+};
+
 /** A channel as lists show it. */
 export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const server = theServer(core.db, row.serverId);
@@ -105,6 +111,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const waiting = countPending(core.db, row.id);
   const fault = core.rooms.get(row.serverId)?.visit.faults.get(row.id);
   const next = row.lastSeq + 1;
+  const inviter = row.state === 'invited' ? inviterOf(core, row, server) : undefined;
   return {
     id: idOf(row.channelId),
     name: `#${row.name}`,
@@ -117,6 +124,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     keyEpoch: state?.epoch ?? 0,
     notify: notifyOf(row),
     memberCount: state?.members.size ?? 0,
+    ...(inviter === undefined ? {} : { invitedBy: inviter.name }),
     ...said('topic', row.topic),
     ...(me === undefined ? {} : { role: me.role }),
     ...(state === undefined || state.mode.slowMs === 0 ? {} : { slowMs: state.mode.slowMs }),

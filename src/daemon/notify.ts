@@ -1,4 +1,4 @@
-// Desktop notifications: off until set, never a text, at most one in ten seconds, none while somebody looks.
+// Desktop notifications of messages and of invitations to channels: off until set, never a text, at most one in ten seconds, none while somebody looks.
 import type { Account } from '../core/account.ts';
 import type { Cancel, Clock, Log } from '../ports.ts';
 import { NOTIFY_INTERVAL_MS } from '../protocol/limits.ts';
@@ -28,17 +28,23 @@ export const inQuietHours = (hours: string, now: number): boolean => {
   return from <= to ? minute >= from && minute < to : minute >= from || minute < to;
 };
 
-/** Tells of new messages outside the program. */
+type Waiting = Map<string, { readonly count: number; readonly named: boolean }>;
+
+/** Tells of new messages and invitations outside the program. */
 export class Notifier implements Disposable {
   readonly #options: NotifyOptions;
   readonly #stop: Cancel;
-  readonly #waiting = new Map<string, { count: number; named: boolean }>();
+  readonly #messages: Waiting = new Map();
+  readonly #invitations: Waiting = new Map();
   #shownAt = Number.NEGATIVE_INFINITY;
   #cancel: Cancel | undefined;
 
   constructor(options: NotifyOptions) {
     this.#options = options;
-    this.#stop = options.account.events.subscribe((event) => this.#event(event), ['message.received']);
+    this.#stop = options.account.events.subscribe(
+      (event) => this.#event(event),
+      ['message.received', 'channel.invited'],
+    );
   }
 
   [Symbol.dispose](): void {
@@ -46,21 +52,24 @@ export class Notifier implements Disposable {
     this.#cancel?.();
   }
 
-  #event(event: Event): void {
-    const { account, clock, focused } = this.#options;
-    if (event.message === undefined || !('conversationId' in event.message)) return;
-    const scope = event.message.conversationId;
-    const level = account.setting('notify.level', scope);
-    if (level === 'none' || focused()) return;
+  #event({ message, channel }: Event): void {
+    const { account, clock } = this.#options;
+    // Into a channel that I am in others are invited, too: that is nothing for me.
+    if (channel?.state === 'invited') return this.#wait(this.#invitations, `${channel.name}@${channel.server}`);
+    if (message === undefined || !('conversationId' in message)) return;
+    const scope = message.conversationId;
     const which = account.notifies(scope);
-    if (which === 'none' || (which === 'mentions' && event.message.mention !== true)) return;
-    if (
-      account.setting('conversation.mutedUntil', scope) > clock.now() ||
-      inQuietHours(account.setting('notify.quietHours'), clock.now())
-    )
-      return;
-    const known = this.#waiting.get(event.message.conversation) ?? { count: 0, named: level === 'name' };
-    this.#waiting.set(event.message.conversation, { count: known.count + 1, named: known.named });
+    if (which === 'none' || (which === 'mentions' && message.mention !== true)) return;
+    if (account.setting('conversation.mutedUntil', scope) > clock.now()) return;
+    this.#wait(this.#messages, message.conversation, scope);
+  }
+
+  #wait(waiting: Waiting, name: string, scope?: string): void {
+    const { account, clock, focused } = this.#options;
+    const level = account.setting('notify.level', scope);
+    if (level === 'none' || focused() || inQuietHours(account.setting('notify.quietHours'), clock.now())) return;
+    const known = waiting.get(name) ?? { count: 0, named: level === 'name' };
+    waiting.set(name, { count: known.count + 1, named: known.named });
     if (this.#cancel !== undefined) return;
     this.#cancel = clock.after(Math.max(0, this.#shownAt + NOTIFY_INTERVAL_MS - clock.monotonic()), () => this.#show());
   }
@@ -68,13 +77,16 @@ export class Notifier implements Disposable {
   #show(): void {
     const { clock, log, account, cwd, platform } = this.#options;
     this.#cancel = undefined;
-    if (this.#options.focused()) return this.#waiting.clear();
+    const body = [
+      told(this.#messages, ['new message', 'new messages', 'from']),
+      told(this.#invitations, ['invitation', 'invitations', 'to']),
+    ]
+      .filter((one) => one !== '')
+      .join(', ');
+    this.#messages.clear();
+    this.#invitations.clear();
+    if (this.#options.focused()) return;
     this.#shownAt = clock.monotonic();
-    const entries = [...this.#waiting.entries()];
-    this.#waiting.clear();
-    const total = entries.reduce((sum, [, { count }]) => sum + count, 0);
-    const names = entries.filter(([, { named }]) => named).map(([name]) => safeName(name));
-    const body = `${total} new ${total === 1 ? 'message' : 'messages'}${names.length > 0 ? ` from ${names.join(', ')}` : ''}`;
     const { command, input } = shower(account.setting('notify.command'), platform, body);
     const [program, ...args] = command;
     runChild(program, args, {
@@ -89,6 +101,13 @@ export class Notifier implements Disposable {
     );
   }
 }
+
+const told = (waiting: Waiting, [one, many, of]: readonly [string, string, string]): string => {
+  if (waiting.size === 0) return '';
+  const total = [...waiting.values()].reduce((sum, { count }) => sum + count, 0);
+  const names = [...waiting].filter(([, { named }]) => named).map(([name]) => safeName(name));
+  return `${total} ${total === 1 ? one : many}${names.length > 0 ? ` ${of} ${names.join(', ')}` : ''}`;
+};
 
 type Shower = { readonly command: readonly [string, ...string[]]; readonly input: string };
 

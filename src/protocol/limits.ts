@@ -198,6 +198,8 @@ export const HISTORY_SEEN_EVENTS = 64;
 export const SEALED_MEMBERS_MAX = 256;
 export const CHANNEL_MEMBERS_MAX = 20_000;
 export const CHANNEL_INVITED_MAX = 1_000;
+/** Invitations to channels of one server that are kept here and told; `channel list --all` shows the others. */
+export const INVITATIONS_KEPT_MAX = 100;
 export const CHANNEL_BANNED_MAX = 10_000;
 /** Those that a channel begins with. */
 export const CHANNEL_FIRST_MEMBERS_MAX = 64;

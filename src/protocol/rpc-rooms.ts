@@ -98,6 +98,8 @@ export const channelObject = z.object({
   private: z.boolean(),
   history: z.enum(['joined', 'all']),
   state: z.enum(['joinable', 'byInvitation', 'invited', 'joining', 'joined', 'left', 'removed', 'banned']),
+  /** Whose invitation it is, while I have one. */
+  invitedBy: z.string().optional(),
   topic: z.string().optional(),
   role: channelRole.optional(),
   archived: z.boolean(),

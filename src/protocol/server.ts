@@ -275,6 +275,7 @@ export const NOTICES = {
   'presence.unknown': z.object({ members: count }),
   marked: z.object({ channel: id, seq: count }),
   member: z.object({ member }),
+  invited: z.object({ channel: id }),
   moved: z.object({ retryAfterMs: count }),
   ...CALL_NOTICES,
 } as const;

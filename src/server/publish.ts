@@ -20,6 +20,7 @@ import { appendFresh, placed } from './append.ts';
 import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
 import type { Draft, Outcome } from './event-log.ts';
+import { tell } from './passing.ts';
 import type { ChannelRole, MembershipRow } from './rows.ts';
 import { skeletonOf } from './skeleton.ts';
 import type { Standing } from './standings.ts';
@@ -164,7 +165,8 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
   const channel = wanted.channel as ChannelId;
   // Inboxes and the channel of server-wide authority are logs too, and nobody's to change.
   if (channel === SERVER_CHANNEL) throw new SottoError('channel.unknown');
-  return appendFresh(context, async (tries) => {
+  let invited: Invited = { changes: [], before: undefined };
+  const place = await appendFresh(context, async (tries) => {
     const known = await context.states.get(channel);
     if (known !== undefined) await placeIn(context, who.member.id, channel, 'see');
     const event = await openControl(context, who, wanted, known?.state);
@@ -174,6 +176,7 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
     if (tries === 0 && rank === 0) mayNow(context.rates.control.take(who.member.id, context.clock.monotonic()));
     const changes = await changesOf(context, who, wanted, event, known?.state);
     await mustBeMembers(context, changes);
+    invited = { changes, before: known?.state };
     return {
       channel,
       id: event.header.id,
@@ -184,6 +187,24 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
       changes,
     };
   });
+  tellInvited(context, who.member.id, channel, invited);
+  return place;
+};
+
+/** Rows that a control changes, and the channel before it. */
+type Invited = { readonly changes: readonly Change[]; readonly before: ChannelState | undefined };
+
+// Who is invited reads nothing of the channel yet, nor is told there that it was taken back.
+const tellInvited = (
+  { online }: ServerContext,
+  by: MemberId,
+  channel: ChannelId,
+  { changes, before }: Invited,
+): void => {
+  for (const change of changes)
+    if (change.kind === 'membership' && change.row.member !== by)
+      if (change.row.state === 'invited' || before?.invited.has(change.row.member) === true)
+        for (const peer of online.get(change.row.member) ?? []) tell(peer, { notice: 'invited', channel });
 };
 
 // Whom a control names has to be somebody: the rows that go with it refer to members.

@@ -1,5 +1,9 @@
 // Who is in a channel and what they may do there, through daemons and a server.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Event } from '../../src/protocol/rpc-events.ts';
+import type { ChannelObject } from '../../src/protocol/rpc-rooms.ts';
 import { type Guest, House } from './house.ts';
 
 let house: House;
@@ -106,6 +110,38 @@ test('who is not let in holds nothing of the channel', async () => {
   await bob.call('channel.join', { channel });
   await bob.say(channel, 'here');
   await alice.reads(channel, 'here');
+});
+
+test('who is invited is told by whom, also where they come later, until they join or it is taken back; nobody else is', async () => {
+  const channel = '#invited';
+  const listed = async (guest: Guest, ...more: string[]) =>
+    (await guest.user.items<ChannelObject>('channel', 'list', ...more)).find(({ name }) => name === channel);
+  const shown = join(house.stage.dir, 'shown');
+  await bob.call('config.set', { key: 'notify.command', value: `cat >> ${shown}` });
+  await bob.call('config.set', { key: 'notify.level', value: 'name' });
+  await alice.call('channel.create', { name: channel, encryption: 'members', private: true });
+  await alice.call('channel.invite', { channel, member: 'bob' });
+  const invitation = { name: channel, server: 'home', state: 'invited', invitedBy: 'alice', memberCount: 1 };
+  const isIt = ({ kind, channel: about }: Event) => kind === 'channel.invited' && about?.name === channel;
+  const told = await bob.sees('the invitation', async () => bob.events.find(isIt));
+  expect(told).toMatchObject({ detail: 'by alice', channel: invitation, member: { name: 'bob' } });
+  expect(await listed(bob)).toMatchObject(invitation);
+  const notification = () => Promise.resolve(existsSync(shown) && readFileSync(shown, 'utf8').trim());
+  expect(JSON.parse(await bob.sees('a notification', notification))).toMatchObject({
+    body: '1 invitation to #invited@home',
+  });
+  expect((await bob.call('conversation.list', {})).some(({ name }) => name.startsWith(channel))).toBe(false);
+  await alice.call('channel.kick', { channel, member: 'bob' });
+  await bob.sees('its end', async () => (await listed(bob)) === undefined);
+  await bob.user.ok('daemon', 'stop');
+  await alice.call('channel.invite', { channel, member: 'bob' });
+  await bob.back();
+  expect(await bob.sees('the second invitation', () => listed(bob))).toMatchObject(invitation);
+  await bob.call('channel.join', { channel });
+  expect(await listed(bob)).toMatchObject({ state: 'joined', memberCount: 2 });
+  expect(await listed(bob)).not.toHaveProperty('invitedBy');
+  expect(await listed(carol, '--all')).toBe(undefined);
+  expect(carol.events.some(isIt)).toBe(false);
 });
 
 test('a ban keeps somebody out until it is taken back', async () => {
