@@ -39,7 +39,7 @@ const ROWS = {
   'tor.offline': [
     4,
     'after-change',
-    'Tor is off by choice: `offline` under `[tor]` in config.toml, or the setting network.tor',
+    'Tor is off by choice: `offline = false` under `[tor]` in config.toml and `sotto config set network.tor on` turn it on',
   ],
   'contact.paused': [4, 'after-change', 'Sending to this contact is paused'],
   'wait.timeout': [5, 'later', 'The wait ended before it was done; it stays in the outbox'],
