@@ -19,6 +19,7 @@ import {
   putMessage,
   replaceText,
 } from '../store/messages.ts';
+import { listReactions } from '../store/reactions.ts';
 import { listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
 import { getServer, labelOf, type ServerRow } from '../store/servers.ts';
 import {
@@ -304,6 +305,8 @@ export const reactRoom = (
   const { to, server } = placeOf(core, conversation);
   if (row.deletedAt !== null) throw new SottoError('message.notEditable', { message: 'The message was deleted' });
   const me = getMemberById(core.db, server.id, server.memberId);
+  const hasIt = listReactions(core.db, row.id).some((one) => one.mine === 1 && one.emoji === reaction.emoji);
+  if (hasIt === reaction.on) return row;
   commit(core, (changes) => {
     const author = { mine: 1, memberRow: me?.id ?? 0 };
     if (!setReaction(amending(core, changes), row, author, reaction)) throw tooManyReactions();
@@ -321,6 +324,7 @@ export const pinRoom = (core: Core, row: MessageRow, conversation: ConversationR
     const role = state?.members.get(idOf(server.memberId))?.role;
     if (role === undefined || role === 'member') throw new SottoError('event.refused', { message: 'Moderators pin' });
   }
+  if ((row.pinnedAt !== null) === on) return row;
   commit(core, (changes) => {
     if (!setPin(amending(core, changes), row, on)) throw tooManyPins();
     enqueueRoom(core, changes, to, { kind: 'pin', target: idOf(row.messageId), on });

@@ -32,6 +32,7 @@ import { mirror } from './room-devices.ts';
 import { doubt, ourView } from './room-doubts.ts';
 import { sealForMembers, shareKeys } from './room-keys.ts';
 import { TAKE_BACK, type TakeBack } from './room-outbox.ts';
+import { takeBackChange } from './room-refused.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import { partFailed, partSent, readPart } from './room-share.ts';
 import { endUnsent, startTimer } from './timers.ts';
@@ -400,7 +401,7 @@ export const ownLost = (core: Core, changes: Changes, channel: ChannelRow, outbo
     patchMessage(core.db, message.id, { seq: null });
     endUnsent(core, changes, message, 'lost');
     changes.event({ kind: 'message.failed', messageRow: message.id });
-  }
+  } else if (message === undefined) takeBackChange(core, changes, outbox, 'lost');
   const reason = 'the server does not show what it said it had stored of yours';
   doubt(core, changes, channel.id, { fromSeq: seq, toSeq: seq, reason });
 };
@@ -408,14 +409,15 @@ export const ownLost = (core: Core, changes: Changes, channel: ChannelRow, outbo
 const failed = (core: Core, id: number, code: string): void =>
   commit(core, (changes) => roomGiveUp(core, changes, id, code));
 
-/** Takes a row out of the outbox that the server will never take; the message it carried has failed. */
+/** Takes a row out of the outbox that the server will never take: the message it carried has failed, a change is shown no more. */
 export const roomGiveUp = (core: Core, changes: Changes, id: number, reason: string): void => {
   const row = getRoomOutbox(core.db, id);
   if (row === undefined) return;
   removeRoomOutbox(core.db, id);
   partFailed(core, changes, row, reason);
   const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
-  if (message === undefined || message.state !== 'queued') return;
+  if (message === undefined) return takeBackChange(core, changes, row, reason);
+  if (message.state !== 'queued') return;
   endUnsent(core, changes, message, reason);
   changes.event({ kind: 'message.failed', messageRow: message.id });
   const file = message.fileId === null ? undefined : getFile(core.db, message.fileId);

@@ -15,6 +15,7 @@ export const EVENT_KINDS = [
   'message.pinned',
   'message.expired',
   'message.failed',
+  'message.refused',
   'request.received',
   'request.accepted',
   'request.rejected',

@@ -363,6 +363,7 @@ export const ROOM_EVENT_KINDS = [
   'channel.rotated',
   'channel.archived',
   'channel.gap',
+  'channel.refused',
   'channel.sharing',
   'channel.shareEnded',
   'channel.shared',

@@ -155,6 +155,30 @@ export const editMessage = (
   putIndex(db, row, text);
 };
 
+/** An edit that nobody else has: where it is the text of now, that is the one before it again. */
+export const takeBackEdit = (db: Database, row: MessageRow, number: number): void => {
+  if (row.editNumber !== number) {
+    db.run('DELETE FROM message_versions WHERE message_row = ? AND number = ?', row.id, number);
+    return;
+  }
+  const before = db.get<VersionRow & { readonly number: number }>(
+    'SELECT number, body, at FROM message_versions WHERE message_row = ? AND number < ? ORDER BY number DESC LIMIT 1',
+    row.id,
+    number,
+  );
+  if (before === undefined) return;
+  db.run('DELETE FROM message_versions WHERE message_row = ? AND number = ?', row.id, before.number);
+  db.run(
+    'UPDATE messages SET body = ?, edit_number = ?, edited_at = ? WHERE id = ?',
+    before.body,
+    before.number,
+    before.number === 0 ? null : before.at,
+    row.id,
+  );
+  removeIndex(db, row);
+  putIndex(db, row, before.body);
+};
+
 /** Replaces the text of a message that nobody has been sent, and indexes the new words. */
 export const replaceText = (db: Database, row: MessageRow, text: string): void => {
   db.run('UPDATE messages SET body = ? WHERE id = ?', text, row.id);

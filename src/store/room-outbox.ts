@@ -80,6 +80,21 @@ export const getRoomOutbox = (db: Database, id: number): RoomOutboxRow | undefin
 export const listRoomOutboxOfMessage = (db: Database, messageRow: number): RoomOutboxRow[] =>
   db.all<RoomOutboxRow>(`SELECT ${COLUMNS} FROM room_outbox WHERE message_row = ? ORDER BY id`, messageRow);
 
+/** What waits behind a row for the same place, is not sealed, and has `word` in its content, in order. */
+export const listRoomOutboxAbout = (
+  db: Database,
+  { id, channelRow, memberRow }: Pick<RoomOutboxRow, 'id' | 'channelRow' | 'memberRow'>,
+  word: string,
+): RoomOutboxRow[] =>
+  db.all<RoomOutboxRow>(
+    `SELECT ${COLUMNS} FROM room_outbox WHERE id > ? AND channel_row IS ? AND member_row IS ? AND sealed IS NULL
+       AND instr(content, CAST(? AS BLOB)) > 0 ORDER BY id`,
+    id,
+    channelRow,
+    memberRow,
+    word,
+  );
+
 /** Rows whose time in the outbox is over. */
 export const listRoomOutboxExpired = (db: Database, now: number, limit: number): RoomOutboxRow[] =>
   db.all<RoomOutboxRow>(`SELECT ${COLUMNS} FROM room_outbox WHERE expires_at <= ? ORDER BY id LIMIT ?`, now, limit);

@@ -188,6 +188,55 @@ test('who is muted reads and does not write, for a time or until it is taken bac
   await alice.reads(channel, 'and again');
 });
 
+test('what the server does not take of me is shown no more, and told', async () => {
+  const channel = '#refused';
+  await gather(channel, {});
+  await alice.call('channel.topic', { channel, topic: 'before' });
+  await alice.call('channel.role', { channel, member: 'bob', role: 'moderator' });
+  const said = await bob.say(channel, 'red');
+  const other = await alice.say(channel, 'other');
+  await alice.call('message.pin', { id: other.id });
+  await bob.call('message.react', { id: other.id, emoji: '👍' });
+  await bob.sees('his role, and a pin', async () => {
+    const { pinnedAt } = await bob.call('message.show', { id: other.id });
+    return pinnedAt !== undefined && (await show(bob, channel)).role === 'moderator';
+  });
+  await alice.sees(
+    'a reaction',
+    async () => (await alice.call('message.show', { id: other.id })).reactions.length === 1,
+  );
+  await house.server.stop();
+  await bob.sees('that it is away', async () => (await bob.call('server.list', {}))[0]?.state !== 'online');
+  await bob.call('message.edit', { id: said.id, text: 'green' });
+  await bob.call('message.edit', { id: said.id, text: 'blue' });
+  await bob.call('message.unreact', { id: other.id, emoji: '👍' });
+  await bob.call('message.react', { id: said.id, emoji: '🎉' });
+  await bob.call('message.unpin', { id: other.id });
+  await bob.call('message.pin', { id: said.id });
+  await bob.call('channel.topic', { channel, topic: 'after' });
+  expect(await bob.bodies(channel)).toEqual(['blue', 'other']);
+  await bob.user.ok('daemon', 'stop');
+  await house.server.start();
+  await alice.call('channel.role', { channel, member: 'bob', role: 'member' });
+  await alice.call('channel.mute', { channel, member: 'bob', muted: true });
+  await bob.back();
+  await bob.sees('that nothing waits', async () => (await bob.call('server.list', {}))[0]?.outboxDepth === 0);
+  for (const guest of [alice, bob]) {
+    expect(await guest.bodies(channel)).toEqual(['red', 'other']);
+    const mine = await guest.call('message.show', { id: said.id });
+    expect([mine.versions, mine.reactions, mine.pinnedAt, mine.editedAt]).toEqual([[], [], undefined, undefined]);
+    const theirs = await guest.call('message.show', { id: other.id });
+    expect([theirs.reactions.length, theirs.pinnedAt !== undefined]).toEqual([1, true]);
+    expect((await show(guest, channel)).topic).toBe('before');
+  }
+  expect((await bob.call('message.search', { query: 'blue', conversation: channel })).messages).toEqual([]);
+  const told = bob.events.filter(({ kind }) => kind === 'message.refused' || kind === 'channel.refused');
+  expect(told.map(({ detail }) => detail?.replace(/: .*/, ''))).toEqual([
+    ...['edit', 'edit', 'react', 'react', 'pin', 'pin', 'topic'],
+  ]);
+  expect(told.at(-1)).toMatchObject({ channel: { name: channel }, detail: expect.stringMatching(/^topic: [a-z.]+$/i) });
+});
+
 test('roles: who may raise whom, and what a moderator may do', async () => {
   const channel = '#roles';
   await gather(channel, {});
