@@ -191,12 +191,17 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
     },
     methods: ['message.search'],
     run: async (context) => {
-      const { messages, more } = await context.call('message.search', {
+      const {
+        messages,
+        more,
+        missing = [],
+      } = await context.call('message.search', {
         query: context.args.join(' '),
         ...optional('conversation', context.flags.text('in')),
         ...optional('from', context.flags.text('from')),
         ...paging(context),
       });
+      for (const text of missing) context.out.missing(text);
       each(context, messages, context.flags.has('in') ? (one) => bareMessageText(one) : foundText, 'Nothing.');
       if (more) context.out.more(`--before ${messages.at(-1)?.id}`);
     },

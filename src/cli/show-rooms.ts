@@ -87,12 +87,17 @@ export const memberText = (member: MemberObject): string =>
 const encryptionText = ({ encryption }: ChannelObject): string =>
   encryption === 'open' ? 'NOT ENCRYPTED' : encryption === 'passphrase' ? 'passphrase' : 'members only';
 
+const stateText = ({ state, heldTo = 0, logTo }: ChannelObject): string => {
+  if (state === 'joining' && logTo !== undefined) return `joining, ${heldTo} of ${logTo} here`;
+  return state === 'byInvitation' ? 'by invitation' : state;
+};
+
 /** A channel on one line. */
 export const channelText = (channel: ChannelObject): string =>
   [
     `${channel.encryption === 'open' ? '!' : ' '} ${safeName(channel.name)}@${safeName(channel.server)}`,
     encryptionText(channel),
-    channel.state === 'byInvitation' ? 'by invitation' : channel.state,
+    stateText(channel),
     ...(channel.invitedBy === undefined ? [] : [`by ${safeName(channel.invitedBy)}`]),
     `${channel.memberCount} ${channel.memberCount === 1 ? 'member' : 'members'}`,
     ...(channel.topic === undefined ? [] : [`“${safeLine(channel.topic)}”`]),

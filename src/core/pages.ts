@@ -7,10 +7,11 @@ import { firstRowAt, listMessagesBefore, listMessagesBetween, type RowRange } fr
 import type { MessageRow } from '../store/messages.ts';
 import { type SearchOptions, searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
-import { findContact, findConversation, findMessage } from './names.ts';
+import { conversationOf, findContact, findConversation, findMessage } from './names.ts';
 import { messageObject, nothingSeen } from './objects.ts';
 import { quoted } from './references.ts';
 import { findKnownMember, isMemberReference, splitMember } from './room-names.ts';
+import { missingAnywhere, missingIn } from './room-objects.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 
@@ -62,6 +63,7 @@ export const search = (core: Core, params: Params<'message.search'>): Result<'me
   });
   const seen = nothingSeen();
   return {
+    ...(inside === undefined ? missingAnywhere(core) : missingIn(core, conversationOf(core.db, inside))),
     messages: hits.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row, seen), snippet })),
     more: hits.length > params.limit,
   };

@@ -26,6 +26,7 @@ import { type Changes, type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { baseHeader, connectionOf, patiently, publishControl } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
+import { fetchFirst } from './room-history.ts';
 import { inviterOf } from './room-objects.ts';
 import { newEventId } from './room-outbox.ts';
 import { retryPending } from './room-pending.ts';
@@ -143,6 +144,8 @@ const joinFound = async (
   passphrase: string | undefined,
 ): Promise<number> => {
   const server = connection.row;
+  const known = getChannelById(core.db, server.id, idBytes(channel.id));
+  if (known !== undefined && connection.background.has(known.id)) return known.id;
   const rowId = await meetChannel(core, connection, server, channel);
   const row = theChannel(core.db, rowId);
   if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, passphrase);
@@ -209,7 +212,7 @@ const isOfChannel = ({ code }: SottoError): boolean => code.startsWith('channel.
 
 const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChannel): Promise<void> => {
   const known = getChannelById(core.db, connection.serverId, idBytes(said.id));
-  if (known?.state === 'joined') return;
+  if (known?.state === 'joined' || (known !== undefined && connection.background.has(known.id))) return;
   const rowId = await meetChannel(core, connection, connection.row, said);
   if (!isIn(core, connection, rowId)) return;
   if (known?.state !== 'joining') await beginStay(core, rowId);
@@ -230,21 +233,33 @@ const beginStay = (core: Core, channelRow: number): Promise<void> =>
     }),
   );
 
-/** Fetches what there is to read in a channel we are in, and ends a stay that was begun. Throws `server.*`, `channel.*`. */
+/**
+ * Fetches what there is to read in a channel we are in, and ends a stay that was begun; where that is long, the first part, and
+ * the rest in the background. Throws `server.*`, `channel.*`.
+ */
 const enterChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
-  const { state, history, lastSeq } = theChannel(core.db, channelRow);
+  const { state, lastSeq } = theChannel(core.db, channelRow);
   // Where it goes on, what was said meanwhile is judged by what the channel was then.
-  if (state === 'joining' && history === 'all' && lastSeq > 0)
+  if (state === 'joining' && lastSeq > 0)
     await replayUpTo(core, connection, channelRow, { end: lastSeq + 1, isFresh: true });
+  if (!(await fetchFirst(core, connection, channelRow))) return connection.background.fetch(channelRow);
   await connection.open(channelRow);
+  await entered(core, connection, channelRow);
+};
+
+/** All of a channel is here: a stay that was begun is one now, or over. What was written meanwhile goes out. */
+export const entered = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
   await core.queue.call(() =>
-    commit(core, () => {
-      const { state: now } = theChannel(core.db, channelRow);
-      // Also who was shut out on the server's word alone.
-      if (now !== 'joined' && isIn(core, connection, channelRow))
-        patchChannel(core.db, channelRow, { state: 'joined' });
+    commit(core, (changes) => {
+      const { state: now, membership } = theChannel(core.db, channelRow);
+      if (now !== 'joining') return;
+      const isBanned = stateOfJson(membership)?.banned.has(idOf<MemberId>(connection.row.memberId)) === true;
+      const state = isIn(core, connection, channelRow) ? 'joined' : isBanned ? 'banned' : 'left';
+      patchChannel(core.db, channelRow, { state });
+      changes.event({ kind: 'channel.changed', channelRow });
     }),
   );
+  connection.sender.flush();
 };
 
 /** Learns a channel's control events, from the creation that its id is the hash of; gives its row. */

@@ -7,6 +7,7 @@ import type { Answer, RequestName, RequestParamsIn, ServerCall } from '../protoc
 import type { LogEvent } from '../protocol/server-frames.ts';
 import { patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
+import { Background } from './room-background.ts';
 import { followCalls } from './room-calls.ts';
 import { meetOwnChannels } from './room-channels.ts';
 import { openChannel } from './room-history.ts';
@@ -66,6 +67,7 @@ export class RoomConnection {
   readonly serverId: number;
   readonly sender: RoomSender;
   readonly receipts: Receipts;
+  readonly background: Background;
   readonly early = new EarlyReceipts();
   /** Calls that front ends were told of, by id. */
   readonly calls = new Map<string, ServerCall>();
@@ -86,6 +88,7 @@ export class RoomConnection {
     this.serverId = serverId;
     this.sender = new RoomSender(core, this);
     this.receipts = new Receipts(core, serverId);
+    this.background = new Background(core, this);
     this.#intake = new RoomIntake(core, this);
   }
 

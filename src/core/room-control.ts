@@ -44,7 +44,10 @@ type Wanted = Control | ((header: EventHeader, epoch: number) => Promise<Signed>
  * meanwhile is looked at again. Throws `event.refused` with the rule that forbids it, `channel.*`, `server.*`.
  */
 export const publishControl = async (core: Core, channelRow: number, wanted: Wanted): Promise<void> => {
-  const connection = await connectionOf(core, theServer(core.db, theChannel(core.db, channelRow).serverId));
+  const { serverId, state: place, name, lastSeq } = theChannel(core.db, channelRow);
+  if (place === 'joining' && core.rooms.get(serverId)?.background.has(channelRow) === true)
+    throw new SottoError('server.busy', { message: `#${name} is still being fetched, up to place ${lastSeq} so far` });
+  const connection = await connectionOf(core, theServer(core.db, serverId));
   for (let tries = 0; ; tries++)
     try {
       // What waits in the outbox goes first: what is refused anyway is not told to wait for that.

@@ -1,7 +1,7 @@
 // Fetches what is not held of a channel: its control events from the creation on, its history, and then what comes live.
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
-import { ROOM_LEVEL_TRIES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { ROOM_FIRST_PAGES, ROOM_LEVEL_TRIES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { WireHead } from '../protocol/server.ts';
 import { type ChannelRow, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
@@ -13,11 +13,23 @@ import { replayUpTo } from './room-replay.ts';
 import { forgetOthers, goBack } from './room-restored.ts';
 import { theChannel } from './room-rows.ts';
 
+/**
+ * Fetches the first pages of what is not held of a channel, without staying subscribed; true when that was all. Throws `server.*`,
+ * `channel.*`.
+ */
+export const fetchFirst = (core: Core, connection: RoomConnection, channelRow: number): Promise<boolean> =>
+  theChannel(core.db, channelRow).lastSeq === 0
+    ? begin(core, connection, channelRow, ROOM_FIRST_PAGES)
+    : pages(core, connection, channelRow, ROOM_FIRST_PAGES);
+
 /** Brings a channel level with the server and stays subscribed. Throws `server.*`, `channel.*`. */
 export const openChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
   const channel = idOf(theChannel(core.db, channelRow).channelId);
   for (let tries = 0; tries < ROOM_LEVEL_TRIES_MAX; tries++) {
     if (theChannel(core.db, channelRow).lastSeq === 0) await begin(core, connection, channelRow);
+    // Whose history is long is not told all of it at once.
+    else if (tries === 0 && theChannel(core.db, channelRow).state === 'joining')
+      await pages(core, connection, channelRow);
     const row = theChannel(core.db, channelRow);
     const { channels } = await connection.request('resume', { cursors: { [channel]: cursorOf(row) } });
     const resumed = channels[channel];
@@ -110,11 +122,16 @@ const whenHidden = (error: unknown): void => {
 };
 
 // The first look at a channel: who is in it comes from the control events, and the history from the first event we may see.
-const begin = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
+const begin = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  most = Number.MAX_SAFE_INTEGER,
+): Promise<boolean> => {
   const channel = idOf(theChannel(core.db, channelRow).channelId);
   const first = await connection.client.events('log.page', { channel, after: 0, limit: 1 });
   const [event] = first.events;
-  if (event === undefined) return;
+  if (event === undefined) return true;
   await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh: false });
   await core.queue.call(() =>
     commit(core, (changes) => {
@@ -136,11 +153,17 @@ const begin = async (core: Core, connection: RoomConnection, channelRow: number)
       });
     }),
   );
-  await pages(core, connection, channelRow);
+  return pages(core, connection, channelRow, most);
 };
 
-const pages = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
-  for (;;) {
+// False when after `most` of them there is more.
+const pages = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  most = Number.MAX_SAFE_INTEGER,
+): Promise<boolean> => {
+  for (let count = 0; count < most; count++) {
     const { channelId, lastSeq } = theChannel(core.db, channelRow);
     const { events, answer } = await connection.client.events('log.page', {
       channel: idOf(channelId),
@@ -148,14 +171,16 @@ const pages = async (core: Core, connection: RoomConnection, channelRow: number)
       limit: ROOM_PAGE_MAX,
     });
     if (events.length > 0) await connection.take(events);
+    connection.background.came(channelRow, answer.head.seq);
     const [next] = events;
     if (next !== undefined && next.seq > theChannel(core.db, channelRow).lastSeq + 1 && next.seq <= answer.head.seq) {
       await core.queue.call(() => passOver(core, channelRow, next.seq - 1));
       continue;
     }
     const now = theChannel(core.db, channelRow).lastSeq;
-    if (events.length === 0 || now === lastSeq || now >= answer.head.seq) return;
+    if (events.length === 0 || now === lastSeq || now >= answer.head.seq) return true;
   }
+  return false;
 };
 
 // It has what comes next, and does not show what lies between.

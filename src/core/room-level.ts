@@ -32,9 +32,7 @@ export const levelAll = async (core: Core, connection: RoomConnection, inbox: He
   // Which devices I have besides this one: what I do is told to them, too.
   await learnMembers(core, connection, [idOf(connection.row.memberId)]);
   await levelInbox(core, connection, inbox);
-  const ours = listChannels(core.db, connection.serverId).filter(
-    ({ state }) => state === 'joined' || state === 'joining',
-  );
+  const ours = listChannels(core.db, connection.serverId).filter(({ state }) => state === 'joined');
   for (let at = 0; at < ours.length; at += CHANNELS_AT_ONCE) {
     const some = ours.slice(at, at + CHANNELS_AT_ONCE);
     const level = await resumeChannels(core, connection, some);
@@ -45,6 +43,9 @@ export const levelAll = async (core: Core, connection: RoomConnection, inbox: He
   for (const { id } of ours)
     if (countPending(core.db, id) > 0) await core.queue.call(() => retryPending(core, connection, id));
   await connection.meet();
+  // Also those that we are in no more.
+  for (const { id, state } of listChannels(core.db, connection.serverId))
+    if (state === 'joining') connection.background.fetch(id);
   await levelMarks(core, connection);
   await connection.look();
 };

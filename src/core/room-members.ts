@@ -59,6 +59,8 @@ export const afterControl = (core: Core, changes: Changes, happened: Happened): 
 };
 
 const placeOf = (state: ChannelState, me: MemberId, iLeft: boolean, now: Place): Place => {
+  // What I was before, on the way to now: `entered` says what I am.
+  if (now === 'joining') return now;
   if (state.members.has(me)) return 'joined';
   if (state.banned.has(me)) return 'banned';
   if (iLeft) return 'left';

@@ -67,8 +67,8 @@ const placeOf = (core: Core, conversation: ConversationRow, does: 'writes' | 'er
   if (server.state === 'banned') throw new SottoError('server.banned');
   if (channel !== undefined) {
     if (channel.state === 'banned') throw new SottoError('channel.banned');
-    if (channel.state !== 'joined') throw notIn(channel);
-    if (does === 'writes') checkWriting(core, server, channel);
+    if (channel.state !== 'joined' && channel.state !== 'joining') throw notIn(channel);
+    if (does === 'writes' && channel.state === 'joined') checkWriting(core, server, channel);
     return { to: { serverId: server.id, channelRow: channel.id }, server };
   }
   if (member === undefined) throw new SottoError('member.unknown');

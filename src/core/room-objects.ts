@@ -5,19 +5,19 @@ import { isEqual, toHex } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { ChannelObject, MemberObject, ServerObject, ShareObject } from '../protocol/rpc-rooms.ts';
-import { type ChannelRow, getChannel, listGaps } from '../store/channels.ts';
+import { type ChannelRow, getChannel, listGaps, listUnfinishedChannels } from '../store/channels.ts';
 import { getContact } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import { listMemberLinksOfMember } from '../store/member-links.ts';
 import { getMember, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
 import { countPending } from '../store/room-events.ts';
 import { countRoomOutbox } from '../store/room-outbox.ts';
-import type { ServerRow } from '../store/servers.ts';
+import { listServers, type ServerRow } from '../store/servers.ts';
 import { listShares, type ShareRow } from '../store/shares.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { memberName } from './room-names.ts';
-import { theServer } from './room-rows.ts';
+import { theChannel, theServer } from './room-rows.ts';
 
 const when = <Key extends string>(key: Key, value: number | null | undefined) =>
   value == null ? {} : { [key]: value };
@@ -131,6 +131,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     ...(state === undefined || state.mode.retentionMs === 0 ? {} : { retentionMs: state.mode.retentionMs }),
     ...(state === undefined || state.exposed.size === 0 ? {} : { mayStillRead: [...state.exposed].map(nameOf) }),
     ...(row.lastSeq === 0 ? {} : { heldFrom: row.firstSeq, heldTo: row.lastSeq }),
+    ...(row.state === 'joining' ? when('logTo', core.rooms.get(row.serverId)?.background.headOf(row.id)) : {}),
     gaps: [
       ...listGaps(core.db, row.id),
       ...(fault === undefined ? [] : [{ fromSeq: next, toSeq: next, reason: `not read further: ${fault.message}` }]),
@@ -158,17 +159,47 @@ const earlierText = ({ firstSeq, history, encryption }: ChannelRow): string => {
   return `${text}: you joined later${encryption === 'members' ? ', and a member may show it (sotto channel share-history)' : ''}`;
 };
 
-const missingInChannel = (core: Core, row: ChannelRow): string[] => {
+const missingInChannel = (core: Core, row: ChannelRow): string[] => [
+  ...(row.firstSeq > 1 ? [earlierText(row)] : []),
+  ...listGaps(core.db, row.id).map(({ fromSeq, toSeq, reason }) => `Places ${fromSeq} to ${toSeq}: ${reason}`),
+  ...notYetIn(core, row),
+  ...(isEntered(row) ? missingSince(core, row.serverId) : []),
+];
+
+const isEntered = ({ state }: ChannelRow): boolean => state === 'joined' || state === 'joining';
+
+// What may still come.
+const notYetIn = (core: Core, row: ChannelRow): string[] => {
+  const connection = core.rooms.get(row.serverId);
   const waiting = countPending(core.db, row.id);
-  const fault = core.rooms.get(row.serverId)?.visit.faults.get(row.id);
+  const fault = connection?.visit.faults.get(row.id);
+  const head = connection?.background.headOf(row.id);
+  const coming = `What was said after place ${row.lastSeq} is not here yet: it is being fetched`;
   return [
-    ...(row.firstSeq > 1 ? [earlierText(row)] : []),
-    ...listGaps(core.db, row.id).map(({ fromSeq, toSeq, reason }) => `Places ${fromSeq} to ${toSeq}: ${reason}`),
     ...(waiting === 0 ? [] : [waitingText(waiting)]),
     ...(fault === undefined ? [] : [`What was said after place ${row.lastSeq} is not read: ${fault.message}`]),
-    ...(row.state === 'joined' ? missingSince(core, row.serverId) : []),
+    ...(row.state !== 'joining' || fault !== undefined
+      ? []
+      : [head === undefined ? coming : `${coming} (${row.lastSeq} of ${head})`]),
   ];
 };
+
+/** What may still come to all conversations in rooms, in words, so many at most; nothing where all is here. */
+export const missingAnywhere = (core: Core): { readonly missing?: string[] } => {
+  const missing: string[] = [];
+  for (const server of listServers(core.db)) {
+    missing.push(...missingSince(core, server.id));
+    const faulty = core.rooms.get(server.id)?.visit.faults.keys() ?? [];
+    for (const id of new Set([...listUnfinishedChannels(core.db, server.id), ...faulty])) {
+      const row = theChannel(core.db, id);
+      missing.push(...notYetIn(core, row).map((text) => `#${row.name}@${server.label}: ${text}`));
+    }
+  }
+  const rest = missing.length - MISSING_MAX;
+  const told = rest > 0 ? [...missing.slice(0, MISSING_MAX), `… and ${rest} more`] : missing;
+  return told.length === 0 ? {} : { missing: told };
+};
+const MISSING_MAX = 20;
 
 // While there is no connection to a server, what is said there goes by.
 const missingSince = (core: Core, serverId: number): string[] => {

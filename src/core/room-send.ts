@@ -158,7 +158,9 @@ export class RoomSender {
     return done;
   }
 
+  // What a channel is, is not known before all of it is here: what is written there waits for that.
   #next(to: To): RoomOutboxRow | undefined {
+    if (to.channelRow !== null && getChannel(this.#core.db, to.channelRow)?.state === 'joining') return undefined;
     return nextRoomOutbox(this.#core.db, this.#connection.serverId, to);
   }
 

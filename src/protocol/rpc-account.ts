@@ -132,7 +132,12 @@ export const ACCOUNT_METHODS = {
       from: reference.optional(),
       ...page,
     }),
-    z.object({ messages: z.array(message), more: z.boolean() }),
+    z.object({
+      messages: z.array(message),
+      more: z.boolean(),
+      /** What of the rooms that were looked through is not here, in words. */
+      missing: z.array(z.string()).optional(),
+    }),
   ),
   'conversation.list': method(
     'Conversations, the latest first.',

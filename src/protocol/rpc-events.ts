@@ -40,6 +40,7 @@ export const VOLATILE_KINDS = [
   'typing.changed',
   'presence.changed',
   'file.progressed',
+  'channel.progressed',
   'voice.changed',
 ] as const;
 

@@ -113,6 +113,8 @@ export const channelObject = z.object({
   members: z.array(channelMember).optional(),
   heldFrom: z.number().int().optional(),
   heldTo: z.number().int().optional(),
+  /** Of one that is being joined: the last place of its log, when it was last asked for. */
+  logTo: z.number().int().optional(),
   shares: z.array(share).optional(),
   gaps: z.array(z.object({ fromSeq: z.number().int(), toSeq: z.number().int(), reason: z.string() })).optional(),
 });

@@ -61,6 +61,16 @@ export const listChannels = (db: Database, serverId?: number): ChannelRow[] =>
     ? db.all<ChannelRow>(`SELECT ${COLUMNS} FROM channels ORDER BY name, id`)
     : db.all<ChannelRow>(`SELECT ${COLUMNS} FROM channels WHERE server_id = ? ORDER BY name, id`, serverId);
 
+/** Row ids of channels of a server that are being entered, or where something waits for its key, by name. */
+export const listUnfinishedChannels = (db: Database, serverId: number): number[] =>
+  db
+    .all<{ id: number }>(
+      `SELECT id FROM channels WHERE server_id = ?
+         AND (state = 'joining' OR EXISTS (SELECT 1 FROM room_pending WHERE channel_row = channels.id)) ORDER BY name, id`,
+      serverId,
+    )
+    .map(({ id }) => id);
+
 export type NewChannel = Pick<
   ChannelRow,
   'serverId' | 'channelId' | 'hash' | 'name' | 'encryption' | 'private' | 'history' | 'state' | 'createdAt'

@@ -1,0 +1,77 @@
+// A channel with a long history: who joins it waits for the first part, and the rest comes in the background, visibly.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Guest, House } from './house.ts';
+import { Program } from './program.ts';
+
+const TEXTS = 80;
+const channel = '#long';
+const program = new Program();
+let house: House;
+let alice: Guest;
+let bob: Guest;
+
+beforeAll(async () => {
+  // What fills the pages is soon said.
+  const often = '{ burst = 1000, perHour = 360000 }';
+  mkdirSync(program.data, { mode: 0o700 });
+  writeFileSync(join(program.data, 'server.toml'), `[rates]\npublish = ${often}\nburst = ${often}\n`);
+  await program.start();
+  ({ house, alice, bob } = await House.around(program, 'alice', 'bob'));
+});
+afterAll(async () => {
+  await house[Symbol.asyncDispose]();
+  await program[Symbol.asyncDispose]();
+});
+
+const show = (guest: Guest) => guest.call('channel.show', { channel });
+const missing = async (guest: Guest) => [
+  (await guest.call('message.list', { conversation: channel })).missing ?? [],
+  (await guest.call('message.search', { query: 'walrus' })).missing ?? [],
+  (await guest.call('message.search', { query: 'walrus', conversation: channel })).missing ?? [],
+];
+
+test('what is not here yet of a channel is told, goes on after a restart, and comes whole and in order', async () => {
+  await alice.call('channel.create', { name: channel, encryption: 'open' });
+  const long = 'x'.repeat(16_000);
+  const texts = Array.from({ length: TEXTS }, (_, n) => `walrus ${n} ${long}`);
+  for (const text of texts) await alice.call('message.send', { conversation: channel, text });
+  await alice.call('channel.topic', { channel, topic: 'walruses' });
+  await alice.sees('that all is said', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0, 60_000);
+
+  const joined = await bob.call('channel.join', { channel });
+  expect(joined).toMatchObject({ state: 'joining', heldFrom: 1 });
+  expect(joined.heldTo).toBeLessThan(TEXTS);
+  const { message: early } = await bob.call('message.send', { conversation: channel, text: 'I am here' });
+  expect(early.state).toBe('queued');
+  process.kill(await bob.user.pid(), 'SIGKILL');
+  await program.stop();
+  await bob.back();
+  const { heldTo = 0 } = await show(bob);
+  expect((await bob.bodies(channel)).length).toBeGreaterThan(0);
+  expect(heldTo).toBeLessThan(TEXTS);
+  const away = 'Not connected to home: what was said there meanwhile is not here yet';
+  const coming = `What was said after place ${heldTo} is not here yet: it is being fetched`;
+  expect(await missing(bob)).toEqual([
+    [coming, away],
+    [away, `${channel}@home: ${coming}`],
+    [coming, away],
+  ]);
+  expect((await bob.user.ok('search', 'walrus', '--limit', '1')).err).toContain(`Missing: ${channel}@home: ${coming}`);
+
+  await program.start();
+  await bob.call('server.devices', {});
+  await bob.sees('the whole of it', async () => (await show(bob)).state === 'joined', 60_000);
+  expect(await show(bob)).toMatchObject({ topic: 'walruses', memberCount: 2, role: 'member', gaps: [] });
+  const read = (await bob.messages(channel)).map(({ body }) => body.replace(/ x+$/, ''));
+  expect(read.filter((body) => body.startsWith('walrus'))).toEqual(texts.map((text) => text.replace(/ x+$/, '')));
+  expect(await missing(bob)).toEqual([[], [], []]);
+  expect(bob.events.filter(({ kind }) => kind === 'channel.progressed').at(-1)?.channel).toMatchObject({
+    name: channel,
+    logTo: expect.any(Number),
+  });
+  await alice.reads(channel, 'I am here');
+  await alice.say(channel, 'welcome');
+  await bob.reads(channel, 'welcome');
+});
