@@ -9,6 +9,7 @@ import { conversationArg, messageArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { bodyGiven, each, first, optional } from './give.ts';
 import { bareMessageText, block, foundText, messageText } from './show.ts';
+import { thenText } from './show-rooms.ts';
 import { eventText } from './show-state.ts';
 
 const PAGING = {
@@ -119,24 +120,31 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
     args: [conversationArg],
     flags: {
       ...PAGING,
-      at: { doc: 'the page that ends at this time; a channel as it was then', value: 'TIME' },
+      at: {
+        doc: 'the page that ends at this time; a channel as it was then, with its topic and members in channel show --at',
+        value: 'TIME',
+      },
+      around: { doc: 'the page around this message', value: 'ID' },
       thread: { doc: 'only the thread of this message', value: 'ID' },
     },
-    methods: ['message.list'],
+    methods: ['message.list', 'channel.show'],
     run: async (context) => {
-      const {
-        messages,
-        more,
-        missing = [],
-      } = await context.call('message.list', {
+      const at = context.flags.time('at');
+      const { missing = [], ...page } = await context.call('message.list', {
         conversation: first(context),
         ...paging(context),
-        ...optional('at', context.flags.time('at')),
+        ...optional('at', at),
+        ...optional('around', context.flags.text('around')),
         ...optional('thread', context.flags.text('thread')),
       });
       for (const text of missing) context.out.missing(text);
-      each(context, messages, (one) => bareMessageText(one), 'Nothing.');
-      if (more) goOn(context, messages);
+      if (at !== undefined && first(context).startsWith('#') && !context.out.json)
+        context.out.say(thenText(await context.call('channel.show', { channel: first(context), at })));
+      each(context, page.messages, (one) => bareMessageText(one), 'Nothing.');
+      if (context.flags.has('around')) {
+        if (page.before !== undefined) context.out.more(`--before ${page.before}`);
+        if (page.after !== undefined) context.out.more(`--after ${page.after}`);
+      } else if (page.more) goOn(context, page.messages);
     },
   },
   {

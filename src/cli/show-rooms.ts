@@ -109,6 +109,10 @@ export const channelText = (channel: ChannelObject): string =>
         ]),
   ].join('  ');
 
+/** What a channel was when what is read of it was said. */
+export const thenText = ({ name, topic, memberCount }: ChannelObject): string =>
+  `Then: ${topic === undefined ? 'no topic' : `“${safeLine(topic)}”`}, ${memberCount} ${memberCount === 1 ? 'member' : 'members'} (sotto channel show '${safeName(name)}' --at TIME tells who)`;
+
 /** Something that is missing in a channel, or was shown and does not count. */
 export const gapText = ({ fromSeq, toSeq, reason }: NonNullable<ChannelObject['gaps']>[number]): string =>
   `${fromSeq === 0 ? '' : fromSeq === toSeq ? `at ${fromSeq}: ` : `${fromSeq} to ${toSeq}: `}${safeLine(reason)}`;

@@ -32,7 +32,7 @@ import {
   safetyOf,
   selfObject,
 } from './objects.ts';
-import { pageOf, rangeOf, search, threadOf } from './pages.ts';
+import { pageAround, pageOf, rangeOf, search, threadOf } from './pages.ts';
 import { sendFrame } from './peer.ts';
 import { accept, ask, freeName, refuseTaken, reject } from './requests.ts';
 import {
@@ -252,6 +252,21 @@ const HANDLERS: Handlers = {
     const { core } = context;
     if (await isSilentMember(context, params.conversation)) return { messages: [], more: false };
     const conversation = findConversation(core.db, params.conversation);
+    const { around } = params;
+    if (around !== undefined) {
+      if (params.at !== undefined || params.before !== undefined || params.after !== undefined)
+        throw new SottoError('params.invalid', { message: 'The page around a message has no other bound' });
+      const { rows, isEarlier, isLater } = pageAround(core, conversation, { ...params, around });
+      const messages = messageObjects(core, rows);
+      const [before, after] = [isEarlier ? messages[0]?.id : undefined, isLater ? messages.at(-1)?.id : undefined];
+      return {
+        messages,
+        more: isEarlier || isLater,
+        ...(before === undefined ? {} : { before }),
+        ...(after === undefined ? {} : { after }),
+        ...missingIn(core, conversation),
+      };
+    }
     const channel =
       conversation.channelRow === null || params.at === undefined
         ? undefined

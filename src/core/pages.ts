@@ -2,12 +2,12 @@
 import { SottoError } from '../protocol/errors.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
 import { getContactByName } from '../store/contacts.ts';
-import { getConversationOfContact } from '../store/conversations.ts';
+import { type ConversationRow, getConversationOfContact } from '../store/conversations.ts';
 import { firstRowAt, listMessagesBefore, listMessagesBetween, type RowRange } from '../store/message-pages.ts';
 import type { MessageRow } from '../store/messages.ts';
 import { type SearchOptions, searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
-import { conversationOf, findContact, findConversation, findMessage } from './names.ts';
+import { conversationOf, findContact, findConversation, findMessage, messageIn } from './names.ts';
 import { messageObject, nothingSeen } from './objects.ts';
 import { quoted } from './references.ts';
 import { findKnownMember, isMemberReference, splitMember } from './room-names.ts';
@@ -37,6 +37,24 @@ export const pageOf = (core: Core, conversationId: number, params: Params<'messa
   return params.after === undefined
     ? listMessagesBefore(core.db, conversationId, range.before, params.limit + 1, thread)
     : listMessagesBetween(core.db, conversationId, range, params.limit + 1, thread);
+};
+
+/** The page around a message: as many before as after it, as far as there are; and whether there are more, on either side. */
+export const pageAround = (
+  core: Core,
+  conversation: ConversationRow,
+  { around, limit, thread: root }: Params<'message.list'> & { readonly around: string },
+): { readonly rows: MessageRow[]; readonly isEarlier: boolean; readonly isLater: boolean } => {
+  const { id } = messageIn(core.db, conversation, around);
+  const thread = threadOf(core, root);
+  const before = listMessagesBefore(core.db, conversation.id, id, limit + 1, thread);
+  const after = listMessagesBetween(core.db, conversation.id, { after: id - 1, before: LAST_ROW }, limit + 1, thread);
+  const count = Math.min(before.length, Math.max(Math.floor(limit / 2), limit - after.length));
+  return {
+    rows: [...before.slice(before.length - count), ...after.slice(0, limit - count)],
+    isEarlier: before.length > count,
+    isLater: after.length > limit - count,
+  };
 };
 
 /** The id of the root of a message's thread, or of the thread it may become the root of. */

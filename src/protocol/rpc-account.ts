@@ -89,11 +89,18 @@ export const ACCOUNT_METHODS = {
     z.object({ message, reached: z.boolean(), code: z.string().optional() }),
   ),
   'message.list': method(
-    'A page of a conversation, oldest first; the newest page without a bound.',
-    inConversation.extend({ ...page, at: time.optional(), thread: reference.optional() }),
+    'A page of a conversation, oldest first; the newest page without a bound. `around` a message stands without other bounds: `before` and `after` are then where it goes on.',
+    inConversation.extend({
+      ...page,
+      at: time.optional(),
+      around: reference.optional(),
+      thread: reference.optional(),
+    }),
     z.object({
       messages: z.array(message),
       more: z.boolean(),
+      before: z.string().optional(),
+      after: z.string().optional(),
       /** What of a room is known to be missing here, in words. */
       missing: z.array(z.string()).optional(),
     }),

@@ -81,6 +81,20 @@ describe('pages', () => {
     expect((await bodies('search', 'page', '--after', after, '--before', before)).length).toBe(3);
   });
 
+  test('around a message have as many before as after, and say how both go on', async () => {
+    const around = (id: string, limit: string) => alice.ok<Message>('read', 'bob', '--around', id, '--limit', limit);
+    const middle = await around(ids[4]?.slice(0, 8) ?? '', '4');
+    expect(middle.items.map(({ id }) => id)).toEqual(ids.slice(2, 6));
+    expect(middle.err).toBe(`More: --before ${ids[2]}\nMore: --after ${ids[5]}\n`);
+    const start = await around(ids[0] ?? '', '4');
+    expect(start.items.map(({ id }) => id)).toEqual(ids.slice(0, 4));
+    expect(start.err).toBe(`More: --after ${ids[3]}\n`);
+    expect((await around(ids[4] ?? '', '1')).items.map(({ id }) => id)).toEqual([ids[4]]);
+    expect((await around(ids[4] ?? '', '100')).err).toBe('');
+    expect((await alice.run('read', 'bob', '--around', ids[4] ?? '', '--at', '1h ago')).code).toBe(2);
+    expect((await alice.run('read', 'carol', '--around', ids[4] ?? '')).error?.code).toBe('message.unknown');
+  });
+
   test('take times as people write them', async () => {
     const between = ['--after', 'yesterday 14:00', '--before', 'yesterday 18:00'];
     expect(await bodies('read', 'bob', ...between)).toEqual(['yesterday at four, t']);

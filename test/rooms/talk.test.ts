@@ -58,6 +58,9 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     expect(seen.find(({ id }) => id === answer.id)?.thread).toBe(root.id);
     expect(seen.find(({ body }) => body === 'a reply')?.replyTo).toBe(root.id);
     expect(await alice.bodies(channel, { thread: root.id })).toEqual(['root', 'an answer']);
+    const around = await alice.call('message.list', { conversation: channel, around: answer.id, limit: 2 });
+    expect(around.messages.map(({ body }) => body)).toEqual(['root', 'an answer']);
+    expect(around).toMatchObject({ before: root.id, after: answer.id });
   });
 
   test('edits with versions, reactions, pins, topic and deletions; and all of it as it was', async () => {
@@ -102,6 +105,9 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
       expect(then?.editedAt).toBeUndefined();
       expect((await guest.call('channel.show', { channel, at })).topic).toBe('colours');
     }
+    const read = await bob.user.ok('read', channel, '--at', new Date(at).toISOString(), { json: false });
+    expect(read.err).toContain(`Then: “colours”, 2 members (sotto channel show '${channel}' --at TIME tells who)\n`);
+    expect((await bob.user.ok('read', channel, '--at', new Date(at).toISOString())).err).not.toContain('Then:');
     for (const guest of [alice, bob])
       expect((await guest.messages(channel, { at: Date.now() })).at(-1)).toMatchObject({ body: 'blue', reactions: [] });
     expect(await bob.refused('message.edit', { id: red.id, text: 'mine' })).toBe('message.notYours');
@@ -208,7 +214,18 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     expect(await left(alice)).toEqual([one]);
     if (encryption !== 'members') return;
     await alice.call('config.set', { key: 'messages.expiresMs', value: 2_000, conversation: channel });
+    const soon = await alice.say(channel, 'soon gone');
+    await bob.sees('that it came', async () =>
+      bob.events.some(({ kind, message }) => kind === 'message.received' && message?.id === soon.id),
+    );
     await send('short.txt');
+    for (const guest of [alice, bob]) {
+      await guest.sees('the end of a text', async () =>
+        guest.events.some(({ kind, message }) => kind === 'message.expired' && message?.id === soon.id),
+      );
+      expect(await guest.bodies(channel)).not.toContain('soon gone');
+      expect((await guest.call('message.search', { query: 'soon gone' })).messages).toEqual([]);
+    }
     await bob.sees('its end', async () => (await left(bob)).length === 0);
     await alice.sees('its end', async () => (await left(alice)).length === 1);
     await alice.call('config.set', { key: 'messages.expiresMs', value: 0, conversation: channel });
