@@ -17,6 +17,7 @@ import {
   type MessageRow,
   patchMessage,
   putMessage,
+  renameMessage,
   replaceText,
 } from '../store/messages.ts';
 import { listReactions } from '../store/reactions.ts';
@@ -358,7 +359,8 @@ export const resendRoom = (core: Core, row: MessageRow, conversation: Conversati
   // It may wait again: half of the age that an id may have is left for that.
   const isOld = madeAt < core.clock.now() - EVENT_ID_AGE_MS_MAX / 2;
   commit(core, (changes) => {
-    patchMessage(core.db, row.id, { state: 'queued', reason: '', ...(isOld ? { messageId: newEventId(core) } : {}) });
+    patchMessage(core.db, row.id, { state: 'queued', reason: '' });
+    if (isOld) renameMessage(core.db, row, newEventId(core));
     enqueueText(core, changes, target, row.id);
     changes.event({ kind: 'message.queued', messageRow: row.id });
   });

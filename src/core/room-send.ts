@@ -4,24 +4,33 @@ import { sealBody } from '../crypto/channel-key.ts';
 import { headOf, type Scope, signEvent } from '../crypto/room-event.ts';
 import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
-import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
-import { INBOX_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN, STALE_TRIES_MAX } from '../protocol/limits.ts';
+import { type DeviceId, type EventId, idOf, type MemberId, timeOfId } from '../protocol/ids.ts';
+import {
+  EVENT_ID_AGE_MS_MAX,
+  INBOX_RETRY_MS,
+  SERVER_RETRY_MS_MAX,
+  SERVER_RETRY_MS_MIN,
+  STALE_TRIES_MAX,
+} from '../protocol/limits.ts';
 import { type Direct, isOwn } from '../protocol/room-direct.ts';
 import type { Placed } from '../protocol/server.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
 import { getFile } from '../store/files.ts';
 import { getMember } from '../store/members.ts';
-import { getMessage, patchMessage } from '../store/messages.ts';
+import { getMessage, patchMessage, renameMessage } from '../store/messages.ts';
 import {
   forgetSealed,
   getRoomOutbox,
+  listRoomOutboxAbout,
   listRoomOutboxHeads,
   nextRoomOutbox,
+  putEventId,
   putPlace,
   putSealed,
   type RoomOutboxRow,
   removeRoomOutbox,
+  replaceContent,
 } from '../store/room-outbox.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
@@ -31,7 +40,7 @@ import type { RoomConnection } from './room-connection.ts';
 import { mirror } from './room-devices.ts';
 import { doubt, ourView } from './room-doubts.ts';
 import { sealForMembers, shareKeys } from './room-keys.ts';
-import { TAKE_BACK, type TakeBack } from './room-outbox.ts';
+import { newEventId, TAKE_BACK, type TakeBack } from './room-outbox.ts';
 import { takeBackChange } from './room-refused.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import { partFailed, partSent, readPart } from './room-share.ts';
@@ -205,8 +214,8 @@ export class RoomSender {
     else await this.#makeSure(row.channelRow);
     const sealed = await this.#sealed(row);
     if (sealed === undefined) return;
-    const { to, checkedAt, body } = sealed;
-    const [id, ttlSeconds] = [idOf<EventId>(row.eventId), row.ttl];
+    const { to, id, checkedAt, body } = sealed;
+    const ttlSeconds = row.ttl;
     const published =
       row.channelRow === null
         ? await publishDirect(connection, { to, id, ttlSeconds, body })
@@ -237,16 +246,20 @@ export class RoomSender {
   // Sealed once and kept: a repeat is the same bytes. `again` when somebody came or went since the key was shared.
   async #seal(id: number, sharedAt: number | undefined): Promise<Sealed | 'again' | undefined> {
     const core = this.#core;
-    const row = getRoomOutbox(core.db, id);
+    const row = withFreshId(core, getRoomOutbox(core.db, id));
     if (row === undefined) return undefined;
-    if (row.channelRow === null) return this.#sealForMember(row);
+    const eventId = idOf<EventId>(row.eventId);
+    if (row.channelRow === null) {
+      const direct = await this.#sealForMember(row);
+      return direct && { ...direct, id: eventId };
+    }
     const channel = getChannel(core.db, row.channelRow);
     const state = stateOfJson(channel?.membership ?? '');
     if (channel === undefined || state === undefined) throw new SottoError('channel.notMember');
     if (channel.state !== 'joined')
       throw new SottoError(channel.state === 'banned' ? 'channel.banned' : 'channel.notMember');
     const to = idOf<EventId>(channel.channelId);
-    if (row.sealed !== null && row.n > 0) return { to, checkedAt: state.seq, body: row.sealed };
+    if (row.sealed !== null && row.n > 0) return { to, id: eventId, checkedAt: state.seq, body: row.sealed };
     if (sharedAt !== undefined && sharedAt !== state.seq) return 'again';
     const n = channel.sent + 1;
     const signed = this.#sign(row, channel, n);
@@ -255,7 +268,7 @@ export class RoomSender {
       keep();
       putSealed(core.db, row.id, { sealed: body, n, signed: channel.encryption === 'members' ? signed : null });
     });
-    return { to, checkedAt: state.seq, body };
+    return { to, id: eventId, checkedAt: state.seq, body };
   }
 
   #sign(row: RoomOutboxRow, channel: ChannelRow, n: number): Uint8Array<ArrayBuffer> {
@@ -355,10 +368,41 @@ export class RoomSender {
   }
 }
 
-type Sealed = { readonly to: string; readonly checkedAt: number; readonly body: Uint8Array<ArrayBuffer> };
+type Sealed = {
+  readonly id: EventId;
+  readonly to: string;
+  readonly checkedAt: number;
+  readonly body: Uint8Array<ArrayBuffer>;
+};
 type To = Pick<RoomOutboxRow, 'channelRow' | 'memberRow'>;
 
 const laneOf = ({ channelRow, memberRow }: To): string => (channelRow === null ? `m${memberRow}` : `c${channelRow}`);
+
+/**
+ * A row of the outbox as it may go: a server takes no id that is too old, so what has waited that long gets another one, and what
+ * waits behind it and names it goes along. Had the server taken it under the first, it would have come.
+ */
+const withFreshId = (core: Core, row: RoomOutboxRow | undefined): RoomOutboxRow | undefined => {
+  const old = row === undefined ? undefined : idOf(row.eventId);
+  if (row === undefined || (timeOfId(old ?? '') ?? 0) > core.clock.now() - EVENT_ID_AGE_MS_MAX + DAY_MS) return row;
+  const eventId = newEventId(core);
+  commit(core, (changes) => {
+    putEventId(core.db, row.id, eventId);
+    // What is sealed for a member does not have it inside, and a message to them has an id of its own.
+    if (row.channelRow === null) return;
+    forgetSealed(core.db, row.id);
+    const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
+    if (message === undefined) return;
+    renameMessage(core.db, message, eventId);
+    for (const { id, content } of listRoomOutboxAbout(core.db, row, idOf(row.eventId))) {
+      const renamed = Buffer.from(content).toString().replaceAll(idOf(row.eventId), idOf(eventId));
+      replaceContent(core.db, id, new Uint8Array(Buffer.from(renamed)));
+    }
+    changes.event({ kind: 'message.queued', messageRow: message.id });
+  });
+  return getRoomOutbox(core.db, row.id);
+};
+const DAY_MS = 86_400_000;
 
 /** The server has committed it. In a channel its row stays until the event itself comes; elsewhere it goes. */
 const answered = (core: Core, id: number, published: Placed): void =>

@@ -155,6 +155,18 @@ export const editMessage = (
   putIndex(db, row, text);
 };
 
+/** A message gets another id: what names it in its conversation goes along. */
+export const renameMessage = (db: Database, row: MessageRow, messageId: Uint8Array): void => {
+  db.run('UPDATE messages SET message_id = ? WHERE id = ?', messageId, row.id);
+  for (const column of ['reply_to', 'thread'])
+    db.run(
+      `UPDATE messages SET ${column} = ? WHERE conversation_id = ? AND ${column} = ?`,
+      messageId,
+      row.conversationId,
+      row.messageId,
+    );
+};
+
 /** An edit that nobody else has: where it is the text of now, that is the one before it again. */
 export const takeBackEdit = (db: Database, row: MessageRow, number: number): void => {
   if (row.editNumber !== number) {

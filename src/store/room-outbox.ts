@@ -112,6 +112,11 @@ export const putSealed = (
   db.run('UPDATE room_outbox SET sealed = ?, n = ?, signed = ? WHERE id = ?', sealed, n, signed, id);
 };
 
+/** It goes out under another id. */
+export const putEventId = (db: Database, id: number, eventId: Uint8Array): void => {
+  db.run('UPDATE room_outbox SET event_id = ? WHERE id = ?', eventId, id);
+};
+
 /** The server has committed it at `seq`. */
 export const putPlace = (db: Database, id: number, seq: number): void => {
   db.run('UPDATE room_outbox SET seq = ? WHERE id = ?', seq, id);

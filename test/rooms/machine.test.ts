@@ -101,6 +101,34 @@ test('a clock that jumps, the server’s or a member’s', async () => {
   expect((await bob.messages('#sick')).at(-1)?.sentAt).toBeGreaterThan(Date.now() + DAY);
 });
 
+test('what waits longer than a server takes an id goes out under another one, and is there once', async () => {
+  await alice.call('config.set', { key: 'outbox.expiresMs', value: 60 * DAY });
+  await alice.say('bob@home', 'hello');
+  await server.stop();
+  await alice.sees('that it is away', async () => (await alice.call('server.list', {}))[0]?.state !== 'online');
+  const send = async (conversation: string, text: string, more = {}) =>
+    (await alice.call('message.send', { conversation, text, ...more })).message;
+  const root = await send('#sick', 'long ago');
+  await send('#sick', 'an answer to it', { replyTo: root.id, thread: root.id });
+  const direct = await send('bob@home', 'long ago');
+  for (const watch of [theirs, hers]) watch.set(40 * DAY);
+  await server.start();
+  for (const guest of [alice, bob]) await guest.call('server.retry', { server: 'home' });
+  const answer = await bob.reads('#sick', 'an answer to it');
+  await bob.reads('alice@home', 'long ago');
+  const mine = (await alice.messages('#sick')).slice(-2);
+  const others = (await bob.messages('#sick')).slice(-2);
+  expect(mine.map(({ body, state }) => [body, state])).toEqual([
+    ['long ago', 'sent'],
+    ['an answer to it', 'sent'],
+  ]);
+  expect(mine.map(({ id }) => id)).toEqual(others.map(({ id }) => id));
+  expect(mine[0]?.id).not.toBe(root.id);
+  for (const one of [mine[1], answer]) expect([one?.replyTo, one?.thread]).toEqual([mine[0]?.id, mine[0]?.id]);
+  expect((await bob.messages('alice@home')).map(({ id }) => id).at(-1)).toBe(direct.id);
+  for (const watch of [theirs, hers]) watch.set(0);
+});
+
 test.skipIf(!canBeSlow)('a disk that is slow (by strace): each answer waits for it, who reads does not', async () => {
   await server.stop();
   under.push(...SLOWLY);
