@@ -27,6 +27,7 @@ import type { RoomConnection } from './room-connection.ts';
 import { baseHeader, connectionOf, patiently, publishControl } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
 import { fetchFirst } from './room-history.ts';
+import { allChannels } from './room-lists.ts';
 import { inviterOf } from './room-objects.ts';
 import { newEventId } from './room-outbox.ts';
 import { retryPending } from './room-pending.ts';
@@ -163,19 +164,14 @@ const joinFound = async (
  */
 export const meetOwnChannels = async (core: Core, connection: RoomConnection): Promise<void> => {
   const invited = new Set<string>();
-  for (let after: string | undefined; ; ) {
-    const page = await connection.request('channel.list', after === undefined ? {} : { after });
-    for (const said of page.channels) {
-      if (said.invited && invited.size < INVITATIONS_KEPT_MAX) invited.add(said.id);
-      if (said.joined || invited.has(said.id))
-        await (said.joined ? meetOwn : meetInvited)(core, connection, said).catch((error: unknown) => {
-          const known = expectedError(error);
-          if (known === undefined || !isOfChannel(known)) throw error;
-          core.log.warn('channel.refused', { code: known.code });
-        });
-    }
-    after = page.channels.at(-1)?.id;
-    if (!page.more || after === undefined) break;
+  for (const said of await allChannels(connection, { all: false })) {
+    if (said.invited && invited.size < INVITATIONS_KEPT_MAX) invited.add(said.id);
+    if (said.joined || invited.has(said.id))
+      await (said.joined ? meetOwn : meetInvited)(core, connection, said).catch((error: unknown) => {
+        const known = expectedError(error);
+        if (known === undefined || !isOfChannel(known)) throw error;
+        core.log.warn('channel.refused', { code: known.code });
+      });
   }
   await core.queue.call(() =>
     commit(core, () => {

@@ -34,6 +34,7 @@ import { createChannel, joinChannel, rotateChannel } from './room-channels.ts';
 import { connectionOf, publishControl } from './room-control.ts';
 import { tellDecided } from './room-devices.ts';
 import { decisionOf, ensureConversation } from './room-inbox.ts';
+import { allChannels, allInvites } from './room-lists.ts';
 import { checkRoomPlace } from './room-messages.ts';
 import {
   findChannel,
@@ -162,14 +163,18 @@ export const ROOM_HANDLERS: Handlers = {
   },
   'server.invites': async ({ core }, { server }) => {
     const row = findServer(core.db, server);
-    const { invites } = await (await connectionOf(core, row)).request('invite.list', {});
+    const invites = await allInvites(await connectionOf(core, row));
     return invites.map((invite) => inviteShown(row, invite));
   },
   'server.revoke': async ({ core }, { server, id }) => {
     const row = findServer(core.db, server);
     const connection = await connectionOf(core, row);
-    const { invites } = await connection.request('invite.list', {});
-    const found = byPrefix(invites, id, 'invite.unknown', `There is no invite ${quoted(id)}: sotto server invites`);
+    const found = byPrefix(
+      await allInvites(connection),
+      id,
+      'invite.unknown',
+      `There is no invite ${quoted(id)}: sotto server invites`,
+    );
     await connection.request('invite.revoke', { invite: found.id });
     return { ...inviteShown(row, found), uses: 0 };
   },
@@ -381,7 +386,7 @@ const devicesOf = async (core: Core, server: ServerRow) => {
 const joinable = async (core: Core, server: ServerRow, own: readonly ChannelRow[]): Promise<ChannelObject[]> => {
   const connection = core.rooms.get(server.id);
   if (connection?.state !== 'online') return [];
-  const { channels } = await connection.request('channel.list', { all: true });
+  const channels = await allChannels(connection, { all: true });
   return channels
     .filter((one) => !one.archived && !own.some((row) => idOf(row.channelId) === one.id && row.state !== 'left'))
     .map((one) => ({

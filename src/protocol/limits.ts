@@ -340,6 +340,7 @@ export const ROOM_INCOMING_BYTES_MAX = 32 * MIB;
 export const ROOM_NOTICES_MAX = 1_000;
 /** How often a channel is brought level before its server is believed to lead us round in a circle. */
 export const ROOM_LEVEL_TRIES_MAX = 8;
+export const ROOM_LIST_MAX = 50_000;
 /** Who joins a channel waits for so many pages of it; the others come in the background. */
 export const ROOM_FIRST_PAGES = 4;
 export const SERVER_RETRY_MS_MIN = 1 * SECOND;

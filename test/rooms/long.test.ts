@@ -2,6 +2,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { systemRandom } from '../../src/machine.ts';
+import { idBytes, idOf, timedId } from '../../src/protocol/ids.ts';
+import { ROOM_PAGE_MAX } from '../../src/protocol/limits.ts';
+import { openDatabase } from '../../src/sqlite/open.ts';
 import { type Guest, House } from './house.ts';
 import { Program } from './program.ts';
 
@@ -74,4 +78,28 @@ test('what is not here yet of a channel is told, goes on after a restart, and co
   await alice.reads(channel, 'I am here');
   await alice.say(channel, 'welcome');
   await bob.reads(channel, 'welcome');
+});
+
+test('invites are told, and revoked, however many there are', async () => {
+  await program.stop();
+  const id = (n: number) => idBytes(timedId(Date.now() - 60_000 + n, systemRandom.bytes(10)));
+  const last = id(10_000);
+  {
+    using db = openDatabase(join(program.data, 'server.db'));
+    for (const [n, one] of [...Array.from({ length: ROOM_PAGE_MAX }, (_, n) => id(n)), last].entries())
+      db.run(
+        `INSERT INTO invite (id, token_hash, role, uses, uses_left, created_at, expires_at) VALUES (?, ?, 'member', 1, 1, ?, ?)`,
+        one,
+        systemRandom.bytes(32),
+        n,
+        Date.now() + 3_600_000,
+      );
+  }
+  await program.start();
+  await alice.call('server.retry', { server: 'home' });
+  const ids = async () => (await alice.call('server.invites', {})).map((one) => one.id);
+  expect((await ids()).length).toBeGreaterThan(ROOM_PAGE_MAX);
+  expect(await ids()).toContain(idOf(last));
+  expect(await alice.call('server.revoke', { id: idOf(last) })).toMatchObject({ uses: 0 });
+  expect(await ids()).not.toContain(idOf(last));
 });
