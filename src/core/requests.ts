@@ -18,6 +18,7 @@ import {
 } from '../store/contacts.ts';
 import { listOutbox, putOutbox, removeOutbox, removeOutboxOfKind } from '../store/outbox.ts';
 import { nicknameOf } from '../store/self.ts';
+import { getServerByLabel } from '../store/servers.ts';
 import {
   closeRequest,
   getOpenRequest,
@@ -33,6 +34,7 @@ import { type Changes, type Core, commit, refuse } from './core.ts';
 import { checkName } from './names.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
+import { isMemberReference } from './room-names.ts';
 import { bundleIdOf, emptySession, loadSession, resetsLeft, startSession } from './sessions.ts';
 
 type RequestFrame = Extract<PlainFrame, { kind: 'request' }>;
@@ -166,21 +168,40 @@ export const freeName = (core: Core, wanted: string, exceptId?: number): string 
   const base = safeName(safeName(wanted).replace(/^[#@]+/, ''));
   for (let n = 1; ; n++) {
     const name = n === 1 ? base : `${safeName(base.slice(0, NAME_CHARS_MAX - 5))}-${n}`;
-    const holder = getContactByName(core.db, name);
-    if (holder === undefined || holder.id === exceptId) return name;
+    if (takenAs(core, name, exceptId) === undefined) return name;
   }
 };
 
-/** Throws `name.taken` when another contact has the name, and `nickname.invalid` for one that means or looks like something else. */
+// Contacts and servers have one reading: `x@y` is a member of the server y.
+const takenAs = ({ db }: Core, name: string, exceptId: number | undefined): string | undefined => {
+  const holder = getContactByName(db, name);
+  if (holder !== undefined && holder.id !== exceptId) return `Another contact is called ${name} already`;
+  if (getServerByLabel(db, name) !== undefined) return `A server is called ${name} already`;
+  const label = isMemberReference(name) ? name.slice(name.lastIndexOf('@') + 1) : '';
+  return getServerByLabel(db, label) === undefined ? undefined : `${name} is what a member of ${label} is called`;
+};
+
+/** Throws `name.taken` when a contact is called so whose name may not be the label of a server, or a member of it. */
+export const refuseTakenLabel = ({ db }: Core, label: string): void => {
+  const holder = listContacts(db).find(
+    ({ name, state }) =>
+      state !== 'removed' && (name === label || (isMemberReference(name) && name.endsWith(`@${label}`))),
+  );
+  if (holder !== undefined)
+    throw new SottoError('name.taken', {
+      message: `A contact is called ${holder.name}: rename it, or take another --label`,
+    });
+};
+
+/** Throws `name.taken` when another contact or a server has the name, and `nickname.invalid` for one that means or looks like something else. */
 export const refuseTaken = (core: Core, name: string, exceptId: number | undefined): void => {
   if (/^[#@]/.test(name) || safeName(name) !== name.normalize('NFC'))
     throw new SottoError('nickname.invalid', {
       message:
         'The name of a contact begins with neither # nor @, and has no spaces at its ends and nothing that does not show',
     });
-  const holder = getContactByName(core.db, name);
-  if (holder !== undefined && holder.id !== exceptId)
-    throw new SottoError('name.taken', { message: `Another contact is called ${name} already` });
+  const taken = takenAs(core, name, exceptId);
+  if (taken !== undefined) throw new SottoError('name.taken', { message: taken });
 };
 
 type Wanted = { readonly address: string; readonly name: string; readonly state: 'outgoing' | 'removed' };

@@ -6,6 +6,7 @@ import { ID_BYTES, idBytes } from '../protocol/ids.ts';
 import { parseInviteLink } from '../protocol/invite-link.ts';
 import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
+import { getContactByName } from '../store/contacts.ts';
 import { getMemberById } from '../store/members.ts';
 import { nicknameOf } from '../store/self.ts';
 import {
@@ -18,6 +19,7 @@ import {
   type ServerRow,
 } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
+import { refuseTakenLabel } from './requests.ts';
 import type { ConnectionState } from './room-connection.ts';
 import { theServer } from './room-rows.ts';
 import { bare, refusedSecond } from './room-second.ts';
@@ -38,9 +40,10 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   // A device that is not let in without the second check comes again with it.
   const isShutOut = second !== undefined && known !== undefined && core.rooms.get(known.id)?.state !== 'online';
   if (known?.state === 'joined' && !isShutOut) throw new SottoError('server.joined');
-  if (known !== undefined) core.rooms.drop(known.id);
   if (taken !== undefined && taken.id !== known?.id)
     throw new SottoError('name.taken', { message: `Another server is called ${label}` });
+  refuseTakenLabel(core, label);
+  if (known !== undefined) core.rooms.drop(known.id);
   const id = await core.queue.call(() =>
     commit(core, (changes) => {
       const deviceSeed = core.random.bytes(32);
@@ -131,6 +134,6 @@ const freeLabel = (core: Core, host: string): string => {
   const base = /^[\d.[\]:]+$/.test(host) ? 'server' : (host.split('.')[0] ?? 'server').slice(0, 24);
   for (let n = 1; ; n++) {
     const label = n === 1 ? base : `${base}-${n}`;
-    if (getServerByLabel(core.db, label) === undefined) return label;
+    if (getServerByLabel(core.db, label) === undefined && getContactByName(core.db, label) === undefined) return label;
   }
 };
