@@ -3,7 +3,7 @@ import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import type { Cancel, Random } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
-import type { Answer, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
+import type { Answer, Notice, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
 import { patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
@@ -55,11 +55,11 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
 
 /**
  * How long to wait for the next try after so many that failed: anything up to a bound that doubles, so that those whom a server
- * lost at one time do not come back at one time.
+ * lost at one time do not come back at one time; and as much later as a server that goes has asked for, in ms.
  */
-export const retryMs = (random: Random, attempts: number): number => {
+export const retryMs = (random: Random, attempts: number, askedMs = 0): number => {
   const [least, most] = [SERVER_RETRY_MS_MIN / 4, Math.min(SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN * 2 ** attempts)];
-  return least + random.fraction() * (most - least);
+  return Math.max(least, Math.min(askedMs, SERVER_RETRY_MS_MAX)) + random.fraction() * (most - least);
 };
 
 /** One server's connection. Made for a server row; ends with `stop`, for good. */
@@ -79,6 +79,8 @@ export class RoomConnection {
   #phase: Phase = { kind: 'off' };
   /** Tries in a row that failed. */
   #attempts = 0;
+  /** How long a server that goes wants to be left alone. */
+  #askedMs = 0;
   /** Channels whose history is being fetched: live events of them wait for it. */
   readonly #opening = new Map<number, Promise<void>>();
   readonly #turns = new Turns();
@@ -218,6 +220,7 @@ export class RoomConnection {
     this.#phase = this.#goneOn(client, 'online');
     this.lastError = undefined;
     this.#attempts = 0;
+    this.#askedMs = 0;
     core.changed(this.serverId);
     core.rooms.arrived(this);
     this.sender.flush();
@@ -245,11 +248,17 @@ export class RoomConnection {
       signal,
       events: {
         event: (event) => proven && this.#intake.event(event),
-        notice: (notice) => proven && this.#intake.notice(notice),
+        notice: (notice) => proven && this.#notice(notice),
         closed: (error) => proven && this.#closed(proven, error),
       },
     });
     return proven;
+  }
+
+  #notice(notice: Notice): void {
+    // It ends in a moment.
+    if (notice.notice === 'moved') this.#askedMs = notice.retryAfterMs;
+    this.#intake.notice(notice);
   }
 
   #goneOn(client: ServerClient, kind: 'levelling' | 'online'): Phase {
@@ -292,7 +301,7 @@ export class RoomConnection {
 
   #retryLater(now: number): Phase {
     const { clock, random } = this.#core;
-    const wait = retryMs(random, this.#attempts++);
+    const wait = retryMs(random, this.#attempts++, this.#askedMs);
     return { kind: 'waiting', nextRetryAt: Math.ceil(now + wait), cancel: clock.after(wait, () => this.start()) };
   }
 }

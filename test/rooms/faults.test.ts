@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
+import { DRAIN_RETRY_MS } from '../../src/protocol/limits.ts';
 import { House } from './house.ts';
 
 test('a server that is killed under load: what was answered is there once and in order', async () => {
@@ -85,6 +86,12 @@ test('without the server everything said waits, and goes out by itself when it i
   for (const guest of [alice, bob])
     await guest.sees('that it is away', async () => (await guest.call('server.list', {}))[0]?.state !== 'online');
   expect((await alice.call('member.list', {})).map(({ presence }) => presence)).toEqual([undefined, undefined]);
+  // It has said when it may be back.
+  const { nextRetryAt = 0, lastErrorAt = 0 } = await alice.sees('when it is tried again', async () => {
+    const [server] = await alice.call('server.list', {});
+    return server?.nextRetryAt !== undefined && server;
+  });
+  expect(nextRetryAt - lastErrorAt).toBeGreaterThanOrEqual(DRAIN_RETRY_MS);
 
   const { user } = alice;
   const queued = await user.one<{ id: string; state: string }>('send', '#away', 'while it is on the way');
