@@ -341,8 +341,13 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
 test('events tell what happens', async () => {
   const kinds = alice.events.map(({ kind }) => kind);
   for (const kind of [
+    'channel.invited',
     'channel.joined',
+    'channel.left',
     'channel.removed',
+    'channel.unbanned',
+    'channel.muted',
+    'channel.unmuted',
     'channel.banned',
     'channel.role',
     'channel.rotated',
@@ -358,4 +363,10 @@ test('events tell what happens', async () => {
     member: { name: 'bob' },
     cursor: expect.any(String),
   });
+  const about = (kind: string) => alice.events.filter((event) => event.kind === kind).map(({ member }) => member?.name);
+  expect([about('channel.unbanned'), about('channel.unmuted')]).toEqual([['bob'], ['bob']]);
+  expect(about('channel.muted')).toEqual(['bob', 'bob', 'bob', 'bob']);
+  expect(new Set(about('channel.left'))).toEqual(new Set(['bob', 'carol']));
+  const gap = bob.events.find(({ kind, detail }) => kind === 'channel.gap' && detail === 'you were not in the channel');
+  expect(gap).toMatchObject({ channel: { name: '#kick-members' } });
 });
