@@ -105,8 +105,8 @@ export const sendRequest = (core: Core, peer: Peer): void => {
 };
 
 /**
- * Someone asks. It is acknowledged alike whatever becomes of it, once it is committed; only that of a contact who began
- * too many sessions today is not, so that it comes again.
+ * Someone asks. It is acknowledged alike whatever becomes of it, once it is committed; what is not kept is not, so that it
+ * comes again: that of a contact who began too many sessions today, and that of a stranger while too many wait.
  */
 export const onRequest = async (core: Core, peer: Peer, contact: ContactRow, frame: RequestFrame): Promise<void> => {
   const requestId = idBytes(frame.id);
@@ -116,7 +116,7 @@ export const onRequest = async (core: Core, peer: Peer, contact: ContactRow, fra
       if (resetsLeft(core, contact.id) === 0) return refuse(core, 'reset.tooMany');
       await renew(core, contact, requestId, bundle);
     } else if (contact.state === 'outgoing') await cross(core, peer, contact, requestId, bundle);
-    else hear(core, contact, frame, bundle);
+    else if (!hear(core, contact, frame, bundle)) return refuse(core, 'request.tooMany');
   }
   sendFrame(peer, { kind: 'ack', ids: [frame.id as MessageId] });
 };
@@ -236,11 +236,10 @@ const begin = (
   }
 };
 
-// A stranger, or someone we removed: the request waits for the user.
-const hear = (core: Core, contact: ContactRow, frame: RequestFrame, bundle: Uint8Array<ArrayBuffer>): void => {
+// A stranger, or someone we removed: the request waits for the user. False when too many wait already: it is not kept.
+const hear = (core: Core, contact: ContactRow, frame: RequestFrame, bundle: Uint8Array<ArrayBuffer>): boolean => {
   const isNew = getOpenRequest(core.db, contact.id, 'theirs') === undefined;
-  if (isNew && listOpenRequests(core.db, 'theirs').length >= REQUESTS_PENDING_MAX)
-    return refuse(core, 'request.tooMany');
+  if (isNew && listOpenRequests(core.db, 'theirs').length >= REQUESTS_PENDING_MAX) return false;
   commit(core, (changes) => {
     closeOpen(core, contact.id);
     removeClosedRequests(core.db, contact.id);
@@ -260,6 +259,7 @@ const hear = (core: Core, contact: ContactRow, frame: RequestFrame, bundle: Uint
     });
     if (isNew) changes.event({ kind: 'request.received', contactId: contact.id });
   });
+  return true;
 };
 
 // Both asked: the one with the higher address uses the other's bundle, and its accept answers the other's request. The

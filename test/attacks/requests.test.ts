@@ -398,6 +398,30 @@ describe('requests from fresh keys', () => {
     expect(rowsOf(bob, 'contacts')).toBe(1 + REQUESTS_PENDING_MAX);
   });
 
+  test('while 100 of them wait, who means it is not told that theirs came, and it comes again until there is room', async () => {
+    const { bundle } = (await Hostile.join(world)).request(bob);
+    const waiting = () => bob.call('contact.requests', {});
+    while ((await waiting()).length < REQUESTS_PENDING_MAX) {
+      const strangers = await Promise.all(Array.from({ length: 20 }, () => Hostile.join(world)));
+      const rings = strangers.map((one) => one.ring(bob, { kind: 'request', id: one.newId(), bundle, nickname: 'n' }));
+      await world.settle(100);
+      await Promise.allSettled(rings);
+      for (const one of strangers) one.hangUp();
+    }
+    const carol = await world.person('carol');
+    await carol.call('contact.add', { address: bob.address, name: 'bob' });
+    await world.settle(15 * 60_000);
+    const { summary } = await carol.call('contact.why', { contact: 'bob' });
+    expect(summary).toBe('your request to bob is not delivered yet');
+    const [first] = await waiting();
+    await bob.call('contact.reject', { contact: first?.id ?? '' });
+    await world.settle(15 * 60_000);
+    expect((await waiting()).filter(({ nickname }) => nickname === 'carol')).toHaveLength(1);
+    expect((await carol.call('contact.why', { contact: 'bob' })).summary).toBe(
+      'bob has your request and has not answered',
+    );
+  });
+
   test('5,000 contacts are the most there can be; who was rejected is none of them', async () => {
     const { address } = await world.person('carol');
     const add = () => codeOf(bob.call('contact.add', { address, name: 'carol' }));
