@@ -111,6 +111,10 @@ export type NetworkState = {
   readonly private: boolean;
   readonly version?: string;
   readonly warning?: string;
+  /** Since when we are on the network and a dial from outside would fail, by the clock. */
+  readonly hiddenSince?: number;
+  /** The time of others, where Tor said that ours is another: milliseconds since 1970 at the clock's monotonic 0. */
+  readonly timeOfOthers?: number;
   readonly lastError?: ErrorObject & { readonly at: number };
 };
 

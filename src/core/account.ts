@@ -256,7 +256,7 @@ export class Account implements AsyncDisposable {
 
 /** The network's state as `status` tells it. */
 export const torObject = (state: NetworkState): Status['tor'] => {
-  const { lastError, ...rest } = state;
+  const { lastError, hiddenSince, timeOfOthers, ...rest } = state;
   return lastError === undefined
     ? rest
     : { ...rest, lastError: { code: lastError.code, message: lastError.message, at: lastError.at } };

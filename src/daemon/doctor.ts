@@ -1,6 +1,7 @@
 // Looks at everything that can be wrong on this machine, one line each, with what mends it.
 import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { systemClock } from '../machine.ts';
 import type { Check, Status } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { latestEventAt } from '../store/events.ts';
@@ -8,7 +9,8 @@ import type { Daemon } from './daemon.ts';
 
 const FREE_BYTES_MIN = 64 * 1024 * 1024;
 const YEAR_2025_MS = 1_735_689_600_000;
-const CLOCK_BACK_MS = 10 * 60_000;
+const CLOCK_OFF_MS = 10 * 60_000;
+const PUBLISHED_MS_MAX = 5 * 60_000;
 
 /**
  * Every check, in a fixed order; of a locked account only those that need no key. What takes long ends with `signal`. Throws
@@ -60,13 +62,17 @@ const tor = (daemon: Daemon): Check => {
 };
 
 const reachable = (daemon: Daemon): Check => {
-  const { state, reachable: published, descriptorUploads } = daemon.open.account.network;
+  const { state, reachable: published, descriptorUploads, hiddenSince } = daemon.open.account.network;
   if (state !== 'online' || published)
     return good(
       'address',
       published ? `published to ${descriptorUploads} places` : 'not needed while Tor is not online',
     );
-  return good('address', `being published, ${descriptorUploads} uploads done`);
+  const minutes = Math.floor((systemClock.now() - (hiddenSince ?? systemClock.now())) / 60_000);
+  const how = `being published, ${descriptorUploads} uploads done`;
+  return minutes * 60_000 < PUBLISHED_MS_MAX
+    ? good('address', how)
+    : bad('address', `for ${minutes} minutes nobody could dial you: ${how}`, 'check the network and the clock');
 };
 
 const server = ({ label, state, lastError = 'not yet' }: Status['servers'][number]): Check =>
@@ -96,17 +102,18 @@ const permissions = (daemon: Daemon): Check => {
     : bad('permissions', `${wide[0]} is open to others`, `chmod go-rwx ${wide[0]}`);
 };
 
-// What was committed in the future shows a clock that went back.
+// What was committed in the future shows a clock that went back; of one that is ahead, others can tell.
 const clock = (daemon: Daemon): Check => {
-  const now = Date.now();
+  const now = systemClock.now();
+  const told = `the clock says ${new Date(now).toISOString()}`;
+  const fix = 'set the clock: Tor does not work with a wrong one';
   const latest = daemon.isOpen ? latestEventAt(daemon.open.db) : 0;
-  return now > YEAR_2025_MS && latest - now < CLOCK_BACK_MS
-    ? good('clock', new Date(now).toISOString())
-    : bad(
-        'clock',
-        `the clock says ${new Date(now).toISOString()}, which has been already`,
-        'set the clock: Tor does not work with a wrong one',
-      );
+  if (now <= YEAR_2025_MS || latest - now >= CLOCK_OFF_MS) return bad('clock', `${told}, which has been already`, fix);
+  const others = daemon.isOpen ? daemon.open.account.network.timeOfOthers : undefined;
+  const aheadMs = others === undefined ? 0 : now - systemClock.monotonic() - others;
+  if (Math.abs(aheadMs) < CLOCK_OFF_MS) return good('clock', new Date(now).toISOString());
+  const minutes = Math.round(Math.abs(aheadMs) / 60_000);
+  return bad('clock', `${told}: by Tor’s relays it is ${minutes} minutes ${aheadMs > 0 ? 'ahead' : 'behind'}`, fix);
 };
 
 const database = (wrong: readonly string[]): Check =>

@@ -102,10 +102,10 @@ export const compareVersions = (a: string, b: string): number => {
 };
 
 /** What to warn of; throws `tor.tooOld` below the oldest version that works. */
-export const checkVersion = (version: string): string | undefined => {
+export const checkVersion = (version: string): string[] => {
   if (compareVersions(version, TOR_VERSION_MIN) < 0)
     throw new SottoError('tor.tooOld', { message: `tor ${version} is older than ${TOR_VERSION_MIN}: update it` });
   if (compareVersions(version, TOR_VERSION_GOOD) < 0)
-    return `tor ${version} has known holes in onion services: update it to ${TOR_VERSION_GOOD} or newer`;
-  return undefined;
+    return [`tor ${version} has known holes in onion services: update it to ${TOR_VERSION_GOOD} or newer`];
+  return [];
 };

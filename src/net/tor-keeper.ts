@@ -73,7 +73,7 @@ export class TorKeeper implements AsyncDisposable {
     await this.#tor?.publish();
     this.#isPublished = true;
     done();
-    this.#update({ state: 'online' });
+    this.#update({ state: 'online', ...warningOf(this.#tor) });
   }
 
   /** See `TorProcess.fetchDescriptor`. */
@@ -117,7 +117,7 @@ export class TorKeeper implements AsyncDisposable {
         exited: (lines) => this.#exited(lines),
       });
       this.#tor = tor;
-      this.#update({ version: tor.version, ...(tor.warning === undefined ? {} : { warning: tor.warning }) });
+      this.#update({ version: tor.version, ...warningOf(tor) });
     } catch (error) {
       if (this.#closing.signal.aborted) return;
       this.failed(error);
@@ -126,7 +126,10 @@ export class TorKeeper implements AsyncDisposable {
   }
 
   #progress(progress: TorProgress): void {
+    const { clock } = this.#options;
     if (progress.kind === 'bootstrap') this.#bootstrap(progress);
+    else if (progress.kind === 'skew')
+      this.#update({ timeOfOthers: clock.now() - progress.aheadMs - clock.monotonic() });
     else {
       // Who looks for us asks several directories; one that is down must not count as if nobody could find us.
       const { done, pending, introductions } = progress;
@@ -182,7 +185,11 @@ export class TorKeeper implements AsyncDisposable {
   }
 
   #update(change: Partial<NetworkState>): void {
-    this.#state = { ...this.#state, ...change };
+    const { hiddenSince = this.#options.clock.now(), ...state } = { ...this.#state, ...change };
+    const isHidden = state.state === 'online' && !state.reachable;
+    this.#state = { ...state, ...(isHidden ? { hiddenSince } : {}) };
     this.#options.changed(this.#state);
   }
 }
+
+const warningOf = (tor: TorProcess | undefined) => (tor?.warning === undefined ? {} : { warning: tor.warning });

@@ -17,6 +17,8 @@ const STOP_MS_MAX = 3000;
 
 export type TorProgress =
   | { readonly kind: 'bootstrap'; readonly percent: number; readonly problem?: string }
+  /** How far our clock is ahead of that of others; negative when it is behind. */
+  | { readonly kind: 'skew'; readonly aheadMs: number }
   | {
       readonly kind: 'service';
       /** Uploads of our descriptor that succeeded, and those that are under way. */
@@ -56,23 +58,22 @@ type RunOptions = {
 /** A running Tor. */
 export class TorProcess {
   readonly version: string;
-  readonly warning: string | undefined;
+  readonly #warnings: string[];
   readonly #control: TorControl;
   readonly #child: TorChild;
   readonly #options: RunOptions;
 
-  private constructor(
-    options: RunOptions,
-    child: TorChild,
-    control: TorControl,
-    version: string,
-    warning: string | undefined,
-  ) {
+  private constructor(options: RunOptions, child: TorChild, control: TorControl, version: string, warnings: string[]) {
     this.#options = options;
     this.#child = child;
     this.#control = control;
     this.version = version;
-    this.warning = warning;
+    this.#warnings = warnings;
+  }
+
+  /** What is to be said of this Tor. */
+  get warning(): string | undefined {
+    return this.#warnings.length === 0 ? undefined : this.#warnings.join('; ');
   }
 
   /**
@@ -85,14 +86,14 @@ export class TorProcess {
     try {
       const control = await child.control();
       const version = (await control.info('version')).split(' ', 1)[0] ?? '';
-      const warning = checkVersion(version);
+      const warnings = checkVersion(version);
       await control.command('TAKEOWNERSHIP');
       await control.command('RESETCONF __OwningControllerProcess');
       watch(control, options);
-      await control.command('SETEVENTS STATUS_CLIENT HS_DESC CIRC CIRC_MINOR');
-      if (options.publish) await publish(control, options);
+      await control.command('SETEVENTS STATUS_CLIENT STATUS_GENERAL HS_DESC CIRC CIRC_MINOR');
+      if (options.publish) warnings.push(...(await publish(control, options)));
       await control.command('SETCONF DisableNetwork=0');
-      return new TorProcess(options, child, control, version, warning);
+      return new TorProcess(options, child, control, version, warnings);
     } catch (error) {
       await child.stop();
       throw error;
@@ -101,7 +102,7 @@ export class TorProcess {
 
   /** Publishes the onion service. */
   async publish(): Promise<void> {
-    await publish(this.#control, this.#options);
+    this.#warnings.push(...(await publish(this.#control, this.#options)));
   }
 
   /**
@@ -201,22 +202,23 @@ class TorChild {
 const reasonOf = (lines: readonly string[]): string =>
   lines.findLast((line) => line.includes('[warn]')) ?? lines.at(-1) ?? 'no word';
 
-const publish = (control: TorControl, options: RunOptions): Promise<void> =>
+// Gives what is to be said of it.
+const publish = (control: TorControl, options: RunOptions): Promise<string[]> =>
   options.service.circuits ? publishWithCircuits(control, options) : publishHidden(control, options);
 
 // Source: control-spec, "ADD_ONION": Tor gets the key for this run only.
-const publishHidden = async (control: TorControl, { service: { seed, port }, paths }: RunOptions): Promise<void> => {
+const publishHidden = (control: TorControl, { service: { seed, port }, paths }: RunOptions): Promise<string[]> => {
   const key = `ED25519-V3:${toBase64(ed25519Expanded(seed))}`;
   const head = `ADD_ONION ${key} Flags=DiscardPK,MaxStreamsCloseCircuit MaxStreams=${ONION_STREAMS_MAX}`;
   const target = `Port=${port},unix:${paths.socketDir}/onion`;
-  await withProofOfWork(control, `${head} PoWDefensesEnabled=1 ${target}`, `${head} ${target}`);
+  return withProofOfWork(control, `${head} PoWDefensesEnabled=1 ${target}`, `${head} ${target}`);
 };
 
 // Source: tor(1), "HiddenServiceExportCircuitID", which ADD_ONION has not. The key is read again with every SETCONF.
-const publishWithCircuits = async (
+const publishWithCircuits = (
   control: TorControl,
   { service: { seed, port }, paths }: RunOptions,
-): Promise<void> => {
+): Promise<string[]> => {
   const folder = keyFolder(paths);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -233,16 +235,18 @@ const publishWithCircuits = async (
     `HiddenServiceMaxStreams=${ONION_STREAMS_MAX}`,
     'HiddenServiceMaxStreamsCloseCircuit=1',
   ].join(' ');
-  await withProofOfWork(control, `${line} HiddenServicePoWDefensesEnabled=1`, line);
+  return withProofOfWork(control, `${line} HiddenServicePoWDefensesEnabled=1`, line);
 };
 
 // The keywords are newer than the oldest Tor that works, and some are built without: it refuses a word then.
-const withProofOfWork = async (control: TorControl, line: string, without: string): Promise<void> => {
+const withProofOfWork = async (control: TorControl, line: string, without: string): Promise<string[]> => {
   try {
     await control.command(line);
+    return [];
   } catch (error) {
     if (!(error instanceof SottoError) || typeof error.details.code !== 'number') throw error;
     await control.command(without);
+    return ['this tor knows no proof of work: a flood of dials keeps others out sooner'];
   }
 };
 
@@ -262,6 +266,10 @@ const watch = (control: TorControl, options: RunOptions): void => {
           percent: Number(percent),
           ...(problem === undefined ? {} : { problem }),
         });
+    } else if (type === 'STATUS_GENERAL') {
+      // Source: control-spec, CLOCK_SKEW: seconds, negative for a clock that is behind.
+      const seconds = / CLOCK_SKEW (?:MIN_)?SKEW=([+-]?\d{1,10})\b/.exec(text)?.[1];
+      if (seconds !== undefined) options.progress({ kind: 'skew', aheadMs: 1_000 * Number(seconds) });
     } else if (type === 'HS_DESC' ? service.descriptor(text) : service.circuit(text))
       options.progress(service.progress);
   };

@@ -1,7 +1,7 @@
 // doctor and why: each check broken alone is the one line that turns bad, and its fix mends it.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { RpcClient } from '../../src/client/rpc-client.ts';
 import { World } from '../../src/testing/people.ts';
@@ -143,6 +143,26 @@ describe('doctor', () => {
     chmodSync(hook, 0o770);
     expect(await bad()).toMatchObject([{ check: 'hooks', detail: 'log can be changed by others: chmod go-w' }]);
     chmodSync(hook, 0o700);
+    expect(await bad()).toEqual([]);
+  });
+
+  test('tor, clock, address: a Tor without proof of work, which says that the clock is wrong and does not publish', async () => {
+    const shift = join(stage.dir, 'shift');
+    writeFileSync(shift, '0');
+    await alice.ok('daemon', 'stop');
+    stage.useFalseTor('skewed');
+    const env = { NODE_OPTIONS: `--require=${resolve('test/rooms/clock.cjs')}`, SOTTO_TEST_CLOCK: shift };
+    await alice.ok('daemon', 'start', '--wait', 'online', { env });
+    expect(await bad()).toMatchObject([{ check: 'clock', detail: expect.stringContaining('120 minutes behind') }]);
+    expect((await alice.run<Check>('doctor')).items).toContainEqual(
+      expect.objectContaining({ check: 'tor', ok: true, detail: expect.stringContaining('no proof of work') }),
+    );
+    writeFileSync(shift, String(2 * HOUR_MS));
+    expect(await bad()).toMatchObject([{ check: 'address', detail: expect.stringContaining('for 120 minutes') }]);
+    await alice.ok('daemon', 'stop');
+    stage.configure(OFFLINE);
+    edit(`UPDATE events SET at = at - ${2 * HOUR_MS} WHERE at > ${Date.now() + HOUR_MS}`);
+    await alice.ok('daemon', 'start');
     expect(await bad()).toEqual([]);
   });
 

@@ -1,8 +1,8 @@
 // How commands and daemons behave as processes: signals, races, streams and the terminal.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { furnish } from '../daemon/furnished.ts';
@@ -86,11 +86,7 @@ describe('a daemon', () => {
   });
 
   test('ends also while its Tor takes the control connection and says nothing', async () => {
-    const binary = join(stage.dir, 'silent-tor');
-    writeFileSync(binary, `#!/bin/sh\nexec ${process.execPath} ${resolve('test/tor/silent-tor.ts')} "$@"\n`, {
-      mode: 0o700,
-    });
-    stage.configure(`[tor]\nbinary = ${JSON.stringify(binary)}\n`);
+    stage.useFalseTor('silent');
     await alice.ok('daemon', 'reload');
     const asked = join(stage.dir, 'accounts/alice/tor/torrc.asked');
     await alice.until('Tor to be asked', () => Promise.resolve(existsSync(asked)));

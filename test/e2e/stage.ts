@@ -77,6 +77,14 @@ export class Stage implements AsyncDisposable {
     writeFileSync(join(this.dir, 'config.toml'), toml, { mode: 0o600 });
   }
 
+  /** Takes a Tor that is none, and behaves as `test/tor/false-tor.ts` says. */
+  useFalseTor(manner: 'silent' | 'skewed'): void {
+    const binary = join(this.dir, `${manner}-tor`);
+    const program = `exec ${process.execPath} ${resolve('test/tor/false-tor.ts')} ${manner}`;
+    writeFileSync(binary, `#!/bin/sh\n${program} "$@"\n`, { mode: 0o700 });
+    this.configure(`[tor]\nbinary = ${JSON.stringify(binary)}\n`);
+  }
+
   /** A user with an account that is open; reachable unless the stage is offline. */
   async user(name: string, options: { readonly reachable?: boolean } = {}): Promise<User> {
     const user = this.stranger(name);

@@ -91,7 +91,7 @@ export const bareTor = async (scene: Scene, name: string, serve: (socket: Socket
     owner: process.pid,
     publish: true,
     progress: (progress) => {
-      if (progress.kind !== 'bootstrap' && progress.done > 0 && progress.pending === 0) ready.resolve();
+      if (progress.kind === 'service' && progress.done > 0 && progress.pending === 0) ready.resolve();
     },
     exited: (lines) => ready.reject(new Error(lines)),
   });
