@@ -13,6 +13,7 @@ import {
 } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
+import { safeText } from '../protocol/safe-text.ts';
 import { parseDuration, parseTime } from '../protocol/time-words.ts';
 import type { Command, CommandContext, ConnectOptions, Flags, PassphraseOptions } from './command.ts';
 import { commandHelp, groupHelp, programHelp } from './help.ts';
@@ -66,7 +67,7 @@ export const runCli = async (program: Program): Promise<number> => {
     out.error(error);
     const { code } = errorObject(error);
     if (code === 'internal.bug' && !(error instanceof SottoError))
-      process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+      process.stderr.write(`${safeText((error instanceof Error && error.stack) || String(error))}\n`);
     return exitOf(code);
   }
 };

@@ -19,6 +19,12 @@ import type { Person, World } from '../../src/testing/people.ts';
 
 type WithoutId<Body> = Body extends SealedBody ? Omit<Body, 'id'> & { readonly id?: MessageId } : never;
 
+/** Clears the screen, sets the title, reorders, hides, and looks like another line. */
+export const EVIL =
+  '\u001b[2J\u001b]0;x\u0007\u202eevil\u2066\u200b\u200b\u061c\r\n◆ alice  accepted\u2028\u009b31m\u007f';
+/** What plain characters, in one line or several, are free of. */
+export const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/u;
+
 /** One hostile account. Nothing it hears is answered unless a test says so. */
 export class Hostile {
   readonly address: string;

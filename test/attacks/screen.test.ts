@@ -5,7 +5,7 @@ import { contactText, fileText, messageText, whyText } from '../../src/cli/show.
 import { eventText } from '../../src/cli/show-state.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { type Person, World } from '../../src/testing/people.ts';
-import { Hostile } from './hostile.ts';
+import { CONTROL, EVIL, Hostile } from './hostile.ts';
 
 let world: World;
 let bob: Person;
@@ -18,11 +18,6 @@ beforeEach(async () => {
 });
 
 afterEach(() => world[Symbol.asyncDispose]());
-
-// Clears the screen, sets the title, reorders, hides, and looks like another line.
-const EVIL = '\u001b[2J\u001b]0;x\u0007\u202eevil\u2066\u200b\u200b\u061c\r\n◆ alice  accepted\u2028\u009b31m\u007f';
-// One line of plain characters, or several that are told apart from the first by their indentation.
-const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/u;
 
 const printed = <T extends object>(value: T, text: (value: T) => string) => {
   const print = (json: boolean): string => {

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AccountObject, Contact } from '../../src/protocol/rpc-objects.ts';
+import { CONTROL, EVIL, Hostile } from '../attacks/hostile.ts';
 import { furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 import { jpegOf, modulesFor, modulesOf, pngOf } from './drawings.ts';
@@ -18,6 +19,9 @@ beforeAll(async () => {
     await world.befriend(one, await world.person('carol'));
     const dave = await world.person('dave');
     await dave.call('contact.add', { address: one.address, name: 'alice', note: 'it is me' });
+    const mallory = await Hostile.join(world);
+    await mallory.dial(one);
+    await mallory.say(mallory.request(one, { nickname: EVIL.slice(0, 60), note: EVIL }));
   });
   await alice.ok('daemon', 'start');
 });
@@ -29,6 +33,25 @@ const file = (name: string, content: string | Buffer): string => {
 };
 const drawing = async (...words: string[]): Promise<string> => (await alice.ok(...words, { json: false })).out;
 const bob = () => alice.one<Contact>('contact', 'show', 'bob');
+
+test('a stranger whose name and note would move the cursor, hide or fake a line does nothing of it', async () => {
+  const requests = await alice.items<Contact>('contact', 'requests');
+  const { id = '' } = requests.find(({ requestNote }) => requestNote?.includes('evil')) ?? {};
+  const { out } = await alice.ok('contact', 'requests', { json: false });
+  expect(out.trimEnd().split('\n')).toHaveLength(requests.length);
+  for (const words of [
+    ['contact', 'requests'],
+    ['contact', 'show', id],
+    ['why', id],
+    ['contact', 'reject', id],
+  ])
+    for (const json of words.includes('reject') ? [false] : [false, true]) {
+      const said = await alice.ok(...words, { json });
+      expect(`${said.out}${said.err}`).toContain('evil');
+      expect(`${said.out}${said.err}`).not.toMatch(CONTROL);
+    }
+  await alice.ok('contact', 'remove', id, '--erase');
+});
 
 describe('a picture of a QR code', () => {
   const LINK = 'sotto:t2uh7vyb45dqmn5f4dfbtg6kzxwzsdafz4nfkwyxamdpbmnm4me4wsqd.onion?name=zoe';

@@ -1,7 +1,7 @@
 // How commands and daemons behave as processes: signals, races, streams and the terminal.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -205,6 +205,15 @@ describe('a command', () => {
     ]);
     process.kill(pid, 'SIGCONT');
     for (const one of late) expect(one).toMatchObject({ out: '', error: { code: 'wait.timeout', exit: 5 } });
+  });
+
+  test('that has a fault of its own shows where, and nothing that a terminal obeys', async () => {
+    const fault = join(stage.dir, 'fault.cjs');
+    writeFileSync(fault, `Date.now = () => { throw new Error('a fault \\u001b[2J'); };\n`);
+    const ran = await alice.run('read', 'bob', '--before', '14:00', { env: { NODE_OPTIONS: `--require=${fault}` } });
+    expect([ran.code, ran.error?.code]).toEqual([1, 'internal.bug']);
+    expect(ran.err).toMatch(/a fault .*\n +at /);
+    expect(ran.err).not.toContain('\u001b');
   });
 
   test('whose reader is gone ends without a word', async () => {

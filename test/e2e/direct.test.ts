@@ -80,14 +80,16 @@ describe('two people over real Tor', () => {
     expect((await read).state).toBe('read');
   });
 
-  test('what is written while the other is offline waits, then comes once and in order', async () => {
-    await bob.ok('daemon', 'stop');
+  test('what is written while the other is locked, then offline, waits; then it comes once and in order', async () => {
+    await bob.ok('account', 'lock');
     const texts = Array.from({ length: 10 }, (_, i) => `wait ${i}`);
     const sent: Message[] = [];
     for (const text of texts) sent.push(await alice.one<Message>('send', 'bob', text));
     expect(sent.every(({ state }) => state === 'queued')).toBe(true);
     const late = await alice.run('send', 'bob', 'late', '--wait', 'delivered', '--timeout', '1s');
     expect([late.code, late.error?.code]).toEqual([5, 'wait.timeout']);
+    expect(await bob.one('daemon', 'status')).toMatchObject({ running: true, locked: true });
+    await bob.ok('daemon', 'stop');
     expect((await alice.one<{ outbox: { depth: number } }>('why', 'bob')).outbox.depth).toBe(11);
     const wait = `bin/sotto --data-dir ${stage.dir} --account alice -v send bob impatient --wait delivered`;
     expect((await onTerminal(wait, [{ on: /calling message.send/, type: '\u0003' }])).code).toBe(130);

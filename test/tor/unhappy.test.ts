@@ -93,7 +93,8 @@ describe('Tor', () => {
   test('is off by choice: nothing of it runs, and a wait for it ends at once with exit 4', async () => {
     const waited = await user.run('daemon', 'start', '--wait', 'online');
     expect(waited.error).toMatchObject({ code: 'tor.offline', exit: 4 });
-    expect(() => torOf(Number.NaN)).toThrow();
+    const daemon = await user.pid();
+    expect(() => torOf(daemon)).toThrow('no Tor runs');
     expect(await badChecks()).toEqual([]);
   });
 
@@ -114,8 +115,8 @@ describe('Tor', () => {
 
 // The Tor that a daemon has started.
 const torOf = (daemon: number): number => {
-  const children = readFileSync(`/proc/${daemon}/task/${daemon}/children`, 'utf8').trim().split(' ').map(Number);
-  const tor = children.find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'tor');
+  const children = readFileSync(`/proc/${daemon}/task/${daemon}/children`, 'utf8').match(/\d+/g) ?? [];
+  const tor = children.map(Number).find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'tor');
   if (tor === undefined) throw new Error('no Tor runs');
   return tor;
 };
