@@ -3,6 +3,7 @@ import { memberSecrets } from '../crypto/member.ts';
 import { safetyNumber } from '../crypto/session.ts';
 import { isEqual, toHex } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { isLoopback } from '../protocol/invite-link.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { ChannelObject, MemberObject, ServerObject, ShareObject } from '../protocol/rpc-rooms.ts';
 import { type ChannelRow, getChannel, listGaps, listUnfinishedChannels } from '../store/channels.ts';
@@ -23,11 +24,14 @@ const when = <Key extends string>(key: Key, value: number | null | undefined) =>
   value == null ? {} : { [key]: value };
 const said = <Key extends string>(key: Key, value: string) => (value === '' ? {} : { [key]: value });
 
-/** How a server is reached: Tor unless the user or the address says otherwise. */
-export const wayOf = (core: Core, { origin, clearnet }: ServerRow): ServerObject['through'] => {
+/** How a server is reached: Tor unless the user, the address or an account without Tor says otherwise. */
+export const wayOf = (
+  { origin, clearnet }: Pick<ServerRow, 'origin' | 'clearnet'>,
+  isOffline: boolean,
+): ServerObject['through'] => {
   const host = new URL(origin).hostname;
-  if (/^(127\.|localhost$|\[::1\]$)/.test(host)) return 'loopback';
-  return clearnet === 1 || (core.network.state.state === 'off' && !host.endsWith('.onion')) ? 'clearnet' : 'tor';
+  if (isLoopback(host)) return 'loopback';
+  return (clearnet === 1 || isOffline) && !host.endsWith('.onion') ? 'clearnet' : 'tor';
 };
 
 /** A server as `status` and `server list` tell it. */
@@ -45,7 +49,7 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
     memberId: idOf(row.memberId),
     role: row.role,
     fingerprint: toHex(row.serverKey),
-    through: wayOf(core, row),
+    through: wayOf(row, core.network.state.state === 'off'),
     outboxDepth: countRoomOutbox(core.db, row.id),
     ...(connection?.rttMs === undefined ? {} : { rttMs: Math.round(connection.rttMs * 10) / 10 }),
     ...(state === 'online' ? {} : said('lastError', error?.message ?? row.lastError)),

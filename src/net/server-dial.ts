@@ -6,6 +6,7 @@ import { keyOfCertificate } from '../crypto/server-certificate.ts';
 import type { Cancel, Clock, Random, ServerLink, ServerLinkEvents, ServerTarget } from '../ports.ts';
 import { isEqual, toBase64 } from '../protocol/bytes.ts';
 import { type ErrorCode, errorObject, ProtocolError, SottoError } from '../protocol/errors.ts';
+import { isLoopback } from '../protocol/invite-link.ts';
 import { SERVER_DIAL_MS_MAX } from '../protocol/limits.ts';
 import { BINDING_BYTES, BINDING_LABEL } from '../protocol/websocket.ts';
 import {
@@ -109,10 +110,6 @@ const isHostName = (host: string): boolean =>
   isIP(host) === 4 ||
   (host.split('.').every((label) => /^(?!-)[a-z0-9-]{1,63}(?<!-)$/.test(label)) &&
     !/(^|\.)(\d+|0x[0-9a-f]*)$/.test(host));
-
-/** Whether a host, without brackets, is this machine. */
-export const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 
 /** An onion service proves its own address; it is the server when that is the server's key. */
 const checkOnion = (place: Place, target: ServerTarget, hasTor: boolean): void => {

@@ -2,8 +2,9 @@
 import type { Clock, Random, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../ports.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { isLoopback } from '../protocol/invite-link.ts';
 import { DIAL_MS_MIN, SERVER_DIAL_MS_MAX } from '../protocol/limits.ts';
-import { dialServer } from './server-dial.ts';
+import { dialServer, parseOrigin } from './server-dial.ts';
 
 export type ServerWays = {
   readonly clock: Clock;
@@ -63,12 +64,16 @@ class Patience {
   }
 }
 
-const LOOPBACK = /^wss?:\/\/(127\.[\d.]+|localhost|\[::1\])(:\d+)?$/;
-
-/** Tor, or undefined for straight. Throws `tor.failed` while a way through Tor is wanted and there is none yet. */
-const wayTo = (target: ServerTarget, tor: ReturnType<ServerWays['tor']>) => {
-  if (LOOPBACK.test(target.origin)) return undefined;
-  if (tor === false || (target.clearnet === true && !target.origin.includes('.onion'))) return undefined;
+/**
+ * Tor, or undefined for straight. Throws `tor.failed` while a way through Tor is wanted and there is none yet, and `link.invalid`.
+ * `wayOf` of the core tells it.
+ */
+export const wayTo = (
+  { origin, clearnet }: Pick<ServerTarget, 'origin' | 'clearnet'>,
+  tor: ReturnType<ServerWays['tor']>,
+): TorWay | undefined => {
+  const { host, isOnion } = parseOrigin(origin);
+  if (isLoopback(host) || tor === false || (clearnet === true && !isOnion)) return undefined;
   if (tor === undefined) throw new SottoError('tor.failed', { message: 'Tor is not ready yet' });
   return tor;
 };

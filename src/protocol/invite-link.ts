@@ -13,6 +13,9 @@ export type InviteLink = {
   readonly trust: 'pinned' | 'authority' | 'none';
 };
 
+/** Whether a host, as it stands in a URL, is this machine. */
+export const isLoopback = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/.test(host);
+
 const LINK_CHARS_MAX = 1024;
 const ORIGIN = /^wss?:\/\/[a-z0-9.:[\]-]{1,300}$/;
 

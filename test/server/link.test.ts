@@ -3,10 +3,12 @@ import { createServer as createTcpServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createServer as createTlsServer, setDefaultCACertificates } from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { wayOf } from '../../src/core/room-objects.ts';
 import { addressOf } from '../../src/crypto/address.ts';
 import { ed25519Public } from '../../src/crypto/primitives.ts';
 import { serverCertificate } from '../../src/crypto/server-certificate.ts';
 import { parseOrigin } from '../../src/net/server-dial.ts';
+import { wayTo } from '../../src/net/server-network.ts';
 import { LINK_BUFFER_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX, SERVER_UNSENT_BYTES_MAX } from '../../src/protocol/limits.ts';
 import { binaryFrame, closeFrame, maskedFrame, textFrame } from '../../src/protocol/websocket.ts';
 import { buildRefusal, buildUpgradeResponse, parseUpgradeRequest } from '../../src/protocol/websocket-upgrade.ts';
@@ -102,6 +104,35 @@ describe('both ends', () => {
     expect(asked.lines.at(-1)).toBe('to example.net:7443');
     client.link.close(1000, '');
   });
+});
+
+test('the way to a server is Tor but to this machine, where the user says so, or without Tor; it is shown as it is', () => {
+  const tor = { socksPath: '/socks', failed: () => {} };
+  const onion = `ws://${addressOf(SERVER_KEY)}`;
+  for (const [origin, clearnet, offline, through] of [
+    ['wss://chat.example.org:7443', 0, false, 'tor'],
+    ['wss://chat.example.org:7443', 1, false, 'clearnet'],
+    ['wss://chat.example.org:7443', 0, true, 'clearnet'],
+    ['wss://203.0.113.7', 0, false, 'tor'],
+    ['wss://127.example.org', 0, false, 'tor'],
+    ['wss://localhost.example.org', 0, false, 'tor'],
+    [onion, 0, false, 'tor'],
+    [onion, 1, false, 'tor'],
+    ['wss://localhost:7443', 0, false, 'loopback'],
+    ['wss://127.0.0.1:7443', 1, false, 'loopback'],
+    ['wss://[::1]:7443', 0, true, 'loopback'],
+  ] as const) {
+    const target = { origin, clearnet: clearnet === 1 };
+    const word = wayOf({ origin, clearnet }, offline);
+    expect([origin, wayTo(target, offline ? false : tor), word]).toEqual([
+      origin,
+      through === 'tor' ? tor : undefined,
+      through,
+    ]);
+    // Who wants Tor waits for it.
+    if (through === 'tor')
+      expect(() => wayTo(target, undefined)).toThrow(expect.objectContaining({ code: 'tor.failed' }));
+  }
 });
 
 describe('a server that is not the right one is told nothing', () => {

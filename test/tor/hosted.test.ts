@@ -59,6 +59,7 @@ test('a server without an open port is joined by its link, and found again after
   await alice.ok('server', 'join', ready.invite ?? '', '--as', 'alice', '--label', 'home');
   const invite = await alice.one<{ link: string }>('server', 'invite');
   await bob.ok('server', 'join', invite.link, '--as', 'bob', '--label', 'home');
+  expect((await bob.one<{ through: string }>('server', 'list')).through).toBe('tor');
   await alice.ok('channel', 'create', '#ops', '--encryption', 'members');
   await alice.ok('channel', 'invite', '#ops', 'bob');
   await bob.ok('channel', 'join', '#ops');
