@@ -21,8 +21,18 @@ import {
   INBOX_EVENTS_MAX,
   INBOX_KEPT_MS,
   MEMBER_FILES_BYTES_MAX,
+  PRESENCE_TELL_MS,
+  SERVER_CONNECTIONS_MAX,
+  SERVER_CONNECTIONS_PER_DEVICE_MAX,
+  SERVER_FIRST_FRAME_MS_MAX,
+  SERVER_LOGIN_MS_MAX,
   SERVER_MESSAGE_BYTES_MAX,
+  SERVER_PING_MS,
+  SERVER_PINGS_MISSED_MAX,
   SERVER_RATES,
+  SERVER_UNPROVEN_PER_SOURCE_MAX,
+  SERVER_UNSENT_BYTES_MAX,
+  TOLD_IN_PASSING_MAX,
   UPLOADS_MAX,
 } from '../src/protocol/limits.ts';
 import { ACCOUNT_METHODS } from '../src/protocol/rpc-account.ts';
@@ -190,6 +200,20 @@ const RIGHTS = {
   call: ', of a channel that the member is in, or with another member, whose id is given as `channel`',
 } as const;
 
+const RATES: Readonly<Record<keyof typeof SERVER_RATES, string>> = {
+  publish: 'events and files that a member brings into channels',
+  burst: 'these and those of `direct` together, in a moment',
+  control: 'controls of a member who makes a channel, or is no moderator in it',
+  direct: 'events and files that a member brings into inboxes of others',
+  request: 'requests of a member',
+  signal: 'typing and presence of a member; what is above is passed over',
+  call: 'comings, goings and switches of a member in calls',
+  stream: 'announcements of streams of a member',
+  register: 'registrations tried from a source',
+  prekeys: 'bundles of one member for another',
+  account: 'changes and exports of a member’s own account',
+};
+
 const requestDocs = ([name, { doc, needs, params, ok }]: [
   string,
   (typeof REQUESTS)[keyof typeof REQUESTS],
@@ -252,11 +276,23 @@ const serverPage = (): string =>
     `A message ≤ ${SERVER_MESSAGE_BYTES_MAX / 1024} KiB, a body ≤ ${EVENT_BODY_BYTES_MAX / 1024} KiB (of a control ${CONTROL_BODY_BYTES_MAX / 1024}), ${ASKED_AT_ONCE_MAX} requests of a connection at once. Above a rate`,
     'the answer is `rate.limited` with the time to wait:',
     '',
-    '| what | at once | then, an hour |',
+    '| rate | of | at once | then, an hour |',
+    '|---|---|---|---|',
+    ...(Object.keys(SERVER_RATES) as (keyof typeof SERVER_RATES)[]).map((rate) => {
+      const { burst, perSecond } = SERVER_RATES[rate];
+      return `| ${rate} | ${RATES[rate]} | ${burst} | ${Math.round(perSecond * 36_000) / 10} |`;
+    }),
+    '',
+    '| of a connection | at most | then |',
     '|---|---|---|',
-    ...Object.entries(SERVER_RATES).map(
-      ([what, { burst, perSecond }]) => `| ${what} | ${burst} | ${Math.round(perSecond * 36_000) / 10} |`,
-    ),
+    `| until its upgrade is done, and from there to its first message | ${SERVER_FIRST_FRAME_MS_MAX / 1000} s each | it ends: \`first message\` |`,
+    `| until it has logged in | ${SERVER_LOGIN_MS_MAX / 1000} s | it ends: \`log-in\` |`,
+    `| silence before a ping, and pings without a sign of life | ${SERVER_PING_MS / 1000} s, ${SERVER_PINGS_MISSED_MAX} | it ends: \`no sign of life\` |`,
+    `| bytes that it has not taken of what earlier turns sent | ${SERVER_UNSENT_BYTES_MAX / 1024} KiB | it ends: \`slow\` |`,
+    `| connections of the server, as far as the system lets it | ${SERVER_CONNECTIONS_MAX} | a random one that has not logged in goes |`,
+    `| connections of a source that have not logged in | ${SERVER_UNPROVEN_PER_SOURCE_MAX} | refused |`,
+    `| connections of a device | ${SERVER_CONNECTIONS_PER_DEVICE_MAX} | its oldest ends: \`replaced\` |`,
+    `| members there, or readers of a channel, of whom is told who is there, or types | ${TOLD_IN_PASSING_MAX} | nobody is told; presence within ${PRESENCE_TELL_MS} ms otherwise |`,
     '',
     '| of one member | at most | then |',
     '|---|---|---|',

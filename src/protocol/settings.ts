@@ -38,7 +38,7 @@ export const SETTINGS = {
   'privacy.presence': setting(switched, {
     default: false,
     scopes: both,
-    doc: 'tell contacts when you are online or away',
+    doc: 'tell contacts when you are online or away; members of a server see it whatever this says',
   }),
   'messages.expiresMs': setting(z.union([z.literal(0), expiry], LIFE), {
     default: 0,
