@@ -129,6 +129,7 @@ test('the largest numbers and the strangest letters that a request may have get 
   await speaker.login(await speaker.greet(hosted), host.keys());
   for (const name of Object.keys(REQUESTS))
     expect(await speaker.ask(name, params), name).toEqual(expect.not.objectContaining({ closed: expect.anything() }));
+  expect(await speaker.ask('member.clone', {})).toMatchObject({ error: { code: 'request.unknownKind' } });
   // An id stands in the heads of events, too, and has 32 bits there.
   for (const id of [2 ** 32 - 1, 2 ** 32]) {
     const said = await speaker.text(JSON.stringify({ id, do: 'log.page', channel }));

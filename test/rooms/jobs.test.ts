@@ -4,13 +4,23 @@ import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, idBytes, type MemberId } from '../../src/protocol/ids.ts';
-import { CHANNELS_MADE_MAX, INBOX_EVENTS_MAX, INBOX_KEPT_MS, UPLOADS_MAX } from '../../src/protocol/limits.ts';
+import {
+  ALERT_WINDOW_MS,
+  ALERTS,
+  CHANNELS_MADE_MAX,
+  INBOX_EVENTS_MAX,
+  INBOX_KEPT_MS,
+  MEMBER_FILES_BYTES_MAX,
+  UPLOADS_MAX,
+} from '../../src/protocol/limits.ts';
 import { termsOf } from '../../src/protocol/search-words.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
+import { Alerts } from '../../src/server/audit.ts';
 import { makeInvite } from '../../src/server/invites.ts';
 import { openDatabase } from '../../src/sqlite/open.ts';
+import { ManualClock } from '../../src/testing/clock.ts';
 import { draft, newChannel } from '../server/server.ts';
-import { Hosted, type Member, type Room } from './scene.ts';
+import { Hosted, type Member, type Room, Speaker } from './scene.ts';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -416,6 +426,16 @@ test('uploads that are begun at once are as many as those one after another, and
   expect(same).toBe(first);
   const answers = await Promise.all(Array.from({ length: UPLOADS_MAX + 5 }, (_, n) => begin(n)));
   expect(answers.filter((answer) => answer === 'quota.exceeded')).toHaveLength(5);
+  // Nor may anybody bring more bytes in all, from the moment at which they say how many.
+  const dora = hosted.member('dora');
+  await dora.join();
+  const room = await dora.create(`room${++made}`);
+  const of = (hash: string, sizeBytes: number) =>
+    dora.client.request('blob.begin', { channel: room.channel, hash, sizeBytes });
+  const [rest, most] = ['d'.repeat(64), MEMBER_FILES_BYTES_MAX - 10];
+  await of('e'.repeat(64), most);
+  await expect(of(rest, 11)).rejects.toMatchObject({ code: 'quota.exceeded' });
+  await of(rest, 10);
 });
 
 test('what comes too often is a line for each window, with a number', async () => {
@@ -425,11 +445,29 @@ test('what comes too often is a line for each window, with a number', async () =
   const { channel } = await carol.create('ops');
   const said = Array.from({ length: 240 }, (_, i) => carol.say(channel, `${i}`).catch(() => {}));
   await Promise.all(said);
-  const { alerts, context } = strict.server;
-  for (let window = 0; window < 2; window++) await alerts.look();
-  const lines = await context.store.listAudit({ kind: 'server.alert', limit: 10 });
-  expect(lines).toHaveLength(1);
-  expect(JSON.parse(lines[0]?.detail ?? '')).toMatchObject({ what: 'rateLimited', count: expect.any(Number) });
+  const { context } = strict.server;
+  const { store, counts } = context;
+  // One less than too often has happened of each; the rest comes as it does.
+  const clock = new ManualClock();
+  using _alerts = new Alerts({ ...context, clock });
+  for (let n = counts.of('joins'); n < ALERTS.joins; n++) counts.add('joins');
+  for (let n = 0; n < ALERTS.loginFailures; n++) counts.add('loginFailures');
+  const details = async () =>
+    (await store.listAudit({ kind: 'server.alert', limit: 10 })).map(({ detail }) => JSON.parse(detail)).reverse();
+  await strict.member('dora').join();
+  const stranger = await Speaker.to(strict);
+  const greeting = await stranger.greet(strict);
+  const { seed } = carol.keys();
+  await stranger.login(greeting, { seed, certificate: strict.member('eve').keys().certificate });
+  for (let window = 0; window < 2; window++) {
+    clock.step(clock.monotonic() + ALERT_WINDOW_MS);
+    await expect.poll(async () => (await details()).length).toBe(3);
+  }
+  expect(await details()).toMatchObject([
+    { what: 'joins', count: ALERTS.joins + 1 },
+    { what: 'loginFailures', count: ALERTS.loginFailures + 1 },
+    { what: 'rateLimited', count: expect.any(Number) },
+  ]);
 });
 
 describe('the search of an open channel', () => {
@@ -483,6 +521,8 @@ describe('the search of an open channel', () => {
     const { seq } = await alice.write(room, text('mine to erase'), { id });
     expect((await find(bob, room, 'alone')).words).toEqual(['mine alone']);
     expect((await find(bob, room, 'erase')).seqs).toEqual([seq]);
+    await expect(bob.control(room, { op: 'erase', target: id })).rejects.toMatchObject({ code: 'event.refused' });
+    expect((await find(bob, room, 'erase')).words).toEqual(['mine to erase']);
     await alice.control(room, { op: 'erase', target: id });
     expect((await find(bob, room, 'erase')).seqs).toEqual([]);
     const sealed = await alice.create(`room${++made}`, { encryption: 'members', history: 'joined' });

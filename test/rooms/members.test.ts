@@ -5,7 +5,7 @@ import { systemClock, systemRandom } from '../../src/machine.ts';
 import { toBase64 } from '../../src/protocol/bytes.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type DeviceId, idOf, type RowId, SERVER_CHANNEL } from '../../src/protocol/ids.ts';
-import { ROOM_PAGE_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../../src/protocol/limits.ts';
+import { PASSWORD_HASHES_MAX, ROOM_PAGE_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../../src/protocol/limits.ts';
 import { PREKEY_ENTRY_BYTES } from '../../src/protocol/prekeys.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { Admin } from '../../src/server/admin.ts';
@@ -88,6 +88,12 @@ test('an invite lets in as many as it says, as long as it says, and nobody once 
     expect(await codeOf(hosted.member(name).join(good.token)), name).toBe(code);
   const rest = (await owner.client.request('invite.list', {})).invites.find(({ id }) => id === good.invite.id);
   expect(rest?.usesLeft).toBe(9);
+  // A server that is closed takes nobody, with the best of invites.
+  const { store } = hosted.server.context;
+  await store.putServer({ registration: 'closed' });
+  expect(await codeOf(hosted.member('dan').join(good.token))).toBe('registration.closed');
+  await store.putServer({ registration: 'invite' });
+  expect(await codeOf(hosted.member('dan').join(good.token))).toBe('ok');
 });
 
 type Kept = Record<string, Record<string, unknown>[]>;
@@ -178,6 +184,13 @@ describe('a second check', () => {
     // The known device never needed it.
     bob.leave();
     expect(await joinWith(bob)).toBe('ok');
+  });
+
+  test('is hashed for two at a time: who comes meanwhile comes again', async () => {
+    const dora = await newcomer();
+    const set = () => codeOf(dora.client.request('second.set', { ...SECOND, code: code() }));
+    const codes = await Promise.all(Array.from({ length: 4 }, set));
+    expect(codes.filter((one) => one === 'server.busy')).toHaveLength(4 - PASSWORD_HASHES_MAX);
   });
 
   test('counts tries of one member, and locks nobody else, nor a known device', async () => {

@@ -207,7 +207,8 @@ export class Member {
   async dial(): Promise<ServerClient> {
     const { promise, resolve: closed } = Promise.withResolvers<SottoError>();
     this.closed = promise;
-    this.#client = await ServerClient.open({
+    let client: ServerClient | undefined;
+    client = await ServerClient.open({
       network: this.#network,
       target: this.#hosted.target,
       clock: systemClock,
@@ -216,12 +217,14 @@ export class Member {
         event: (event) => this.events.push(event),
         notice: (notice) => this.notices.push(notice),
         closed: (error) => {
-          this.#client = undefined;
+          // One that was dialled before may end later.
+          if (this.#client === client) this.#client = undefined;
           closed(error);
         },
       },
     });
-    return this.#client;
+    this.#client = client;
+    return client;
   }
 
   /** Dials and logs in, as a new member the first time. */
