@@ -56,7 +56,11 @@ const send: Command = {
   doc: 'send a text; - or nothing reads it from stdin',
   args: [
     { name: 'to', doc: 'a contact, #channel or member@server', required: true, complete: 'conversation' },
-    { name: 'text', doc: 'the text, or -', many: true },
+    {
+      name: 'text',
+      doc: 'the text, or -; in a channel it names people by @name, @here, @members, @moderators or @owners',
+      many: true,
+    },
   ],
   flags: {
     wait: { doc: 'until it is queued, sent, delivered or read', value: 'STATE' },

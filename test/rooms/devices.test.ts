@@ -188,7 +188,7 @@ test('MEMBER-7: nobody but my own devices speaks for me; what makes no sense doe
 
 test('a revoked device gets nothing more, from nobody', async () => {
   const id = (await phone.call('server.devices', {})).find((one) => one.this)?.id ?? '';
-  await alice.call('server.revokeDevice', { id });
+  await alice.user.ok('server', 'devices', 'home', '--revoke', id);
   for (const guest of [alice, bob])
     await guest.sees('that it is revoked', () =>
       guest.look((db) => db.get('SELECT 1 FROM devices WHERE device_id = ? AND revoked = 1', idBytes(id))),

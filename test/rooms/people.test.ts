@@ -244,8 +244,14 @@ test('roles: who may raise whom, and what a moderator may do', async () => {
   expect(await bob.refused('channel.role', { channel, member: 'bob', role: 'owner' })).toBe('event.refused');
   await alice.call('channel.role', { channel, member: 'bob', role: 'moderator' });
   await bob.sees('his role', async () => (await show(bob, channel)).role === 'moderator');
+  await carol.say(channel, 'any @moderators here? or @owners');
+  await carol.say(channel, 'nobody of the @moderator');
   const said = await carol.say(channel, 'a slip');
-  await bob.reads(channel, 'a slip');
+  const named = async (guest: Guest) => (await guest.messages(channel)).map(({ mention }) => mention === true);
+  for (const guest of [alice, bob]) {
+    await guest.reads(channel, 'a slip');
+    expect(await named(guest)).toEqual([true, false, false]);
+  }
   await bob.call('message.pin', { id: said.id });
   await carol.sees('a pin', async () => (await carol.call('message.show', { id: said.id })).pinnedAt);
   await bob.call('message.delete', { id: said.id });
@@ -275,6 +281,61 @@ test('slow mode makes members wait, and moderators not', async () => {
   await bob.sees('that it waits', async () => (await sealed()) === 1);
   // What bob may never do is told so, not that something of his waits.
   expect(await bob.refused('channel.kick', { channel, member: 'carol' })).toBe('event.refused');
+});
+
+test('by the command line: a private channel, roles, muting, retention, search, listening, and who is out', async () => {
+  const channel = '#porch';
+  const by = (guest: Guest, ...words: string[]) => guest.user.ok<Record<string, unknown>>('channel', ...words);
+  await by(alice, 'create', channel, '--private', '--encryption', 'open');
+  // Nobody has a name that looks like it.
+  const twin = await bob.user.run('channel', 'create', '#p0rch', '--encryption', 'open');
+  expect([twin.code, twin.error?.code]).toEqual([7, 'name.taken']);
+  expect(await bob.refused('channel.join', { channel })).toBe('channel.unknown');
+  for (const guest of [bob, carol]) {
+    await by(alice, 'invite', channel, guest.name);
+    await guest.sees(
+      'the way in',
+      async () => (await guest.refused('channel.join', { channel })) === 'nothing was refused',
+    );
+  }
+  const members = async (guest: Guest) => (await show(guest, channel)).members ?? [];
+  const of = async (guest: Guest, name: string) => (await members(guest)).find((one) => one.name === name);
+
+  await by(alice, 'role', channel, 'bob', 'moderator');
+  await bob.sees('his role', async () => (await show(bob, channel)).role === 'moderator');
+  await by(bob, 'mute', channel, 'carol', '--for', '1h');
+  await carol.sees('that she is muted', async () => (await of(carol, 'carol'))?.mutedUntil);
+  expect(await carol.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
+  await by(bob, 'mute', channel, 'carol', '--undo');
+  await carol.sees('that she is not', async () => (await of(carol, 'carol'))?.mutedUntil === undefined);
+  await by(alice, 'set', channel, '--retention', '7d');
+  await carol.sees('the retention', async () => (await show(carol, channel)).retentionMs === 7 * 86_400_000);
+
+  for (const guest of [carol, bob]) await guest.say(channel, `herons by ${guest.name}`);
+  await alice.reads(channel, 'herons by bob');
+  const found = await alice.user.items<{ body: string }>('search', 'herons', '--in', channel, '--from', 'carol@home');
+  expect(found.map(({ body }) => body)).toEqual(['herons by carol']);
+  type Heard = { readonly kind: string; readonly message?: { readonly body: string; readonly conversation: string } };
+  const heard = await alice.user.hears<Heard>(['--since', '0', '--kinds', 'message.received'], (events) =>
+    events.some(({ message }) => message?.body === 'herons by bob'),
+  );
+  expect(heard.at(-1)?.message).toMatchObject({ body: 'herons by bob' });
+
+  await by(bob, 'kick', channel, 'carol');
+  await carol.sees('the removal', async () => (await stateOf(carol, channel)) === 'removed');
+  await by(alice, 'ban', channel, 'carol');
+  expect(await alice.refused('channel.invite', { channel, member: 'carol' })).toBe('event.refused');
+  await by(alice, 'unban', channel, 'carol');
+  await by(alice, 'invite', channel, 'carol');
+  await carol.sees(
+    'the way back',
+    async () => (await carol.refused('channel.join', { channel })) === 'nothing was refused',
+  );
+
+  const { id, link } = await alice.user.one<{ id: string; link: string }>('server', 'invite');
+  await alice.user.ok('server', 'revoke', id);
+  const dave = await house.guest('dave');
+  expect(await dave.refused('server.join', { link, name: 'dave' })).toBe('invite.invalid');
 });
 
 test('a server says what it keeps of somebody', async () => {
