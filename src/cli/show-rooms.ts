@@ -32,7 +32,10 @@ export const serverWhyText = (server: ServerObject): string => {
   const label = safeName(server.label);
   switch (server.state) {
     case 'online':
-      return `connected with ${label}, ${rest}`;
+      return [
+        `connected with ${label}, ${rest}`,
+        ...(server.stuck ?? []).map((one) => `waiting  ${safeName(one.conversation)}: ${safeLine(one.reason)}`),
+      ].join('\n');
     case 'dialling':
       return `connecting with ${label}, ${rest}`;
     case 'banned':

@@ -17,6 +17,7 @@ import { listServers, type ServerRow } from '../store/servers.ts';
 import { listShares, type ShareRow } from '../store/shares.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
 import { memberName } from './room-names.ts';
 import { theChannel, theServer } from './room-rows.ts';
 
@@ -55,8 +56,18 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
     ...(state === 'online' ? {} : said('lastError', error?.message ?? row.lastError)),
     ...(state === 'online' ? {} : when('lastErrorAt', row.lastErrorAt)),
     ...when('nextRetryAt', connection?.nextRetryAt),
+    ...(connection === undefined || connection.sender.stuck.length === 0
+      ? {}
+      : { stuck: stuckOf(core, row, connection) }),
   };
 };
+
+const stuckOf = (core: Core, { label }: ServerRow, { sender }: RoomConnection): ServerObject['stuck'] =>
+  sender.stuck.map(({ channelRow, memberRow, error }) => ({
+    conversation:
+      channelRow === null ? `${memberName(core.db, memberRow)}@${label}` : `#${getChannel(core.db, channelRow)?.name}`,
+    reason: error.message,
+  }));
 
 /** A member as lists show it. */
 export const memberObject = (core: Core, row: MemberRow): MemberObject => {

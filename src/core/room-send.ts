@@ -69,6 +69,7 @@ const UNANSWERED: ReadonlySet<ErrorCode> = new Set([
 ]);
 const RESEAL_TRIES_MAX = 5;
 const RETRY_MS_MIN = 100;
+const STUCK_TOLD_MAX = 20;
 
 /** Sends the outbox of one server: in each channel, and to each member, one event at a time. */
 export class RoomSender {
@@ -79,7 +80,7 @@ export class RoomSender {
   /** Conversations whose outbox is being worked on. */
   readonly #working = new Set<string>();
   /** Conversations that wait for their time, and how often each has failed in a row. */
-  readonly #waiting = new Map<string, Cancel>();
+  readonly #waiting = new Map<string, Stuck & { readonly cancel: Cancel }>();
   readonly #failures = new Map<string, number>();
   /** Channels where something that only `between` knew got no answer: what is there is looked at before more is signed. */
   readonly #unsure = new Set<number>();
@@ -87,6 +88,11 @@ export class RoomSender {
   constructor(core: Core, connection: RoomConnection) {
     this.#core = core;
     this.#connection = connection;
+  }
+
+  /** What waits for its time, and why; at most STUCK_TOLD_MAX conversations. */
+  get stuck(): Stuck[] {
+    return [...this.#waiting.values()].slice(0, STUCK_TOLD_MAX);
   }
 
   /** Something waits, or the connection is up: every conversation with something goes on, but those that wait for their time. */
@@ -98,14 +104,14 @@ export class RoomSender {
 
   /** What waits for its time goes on now. */
   retry(): void {
-    for (const cancel of this.#waiting.values()) cancel();
+    for (const { cancel } of this.#waiting.values()) cancel();
     this.#waiting.clear();
     this.flush();
   }
 
   /** Nothing is tried again by itself. */
   stop(): void {
-    for (const cancel of this.#waiting.values()) cancel();
+    for (const { cancel } of this.#waiting.values()) cancel();
     this.#waiting.clear();
     this.#failures.clear();
   }
@@ -357,14 +363,13 @@ export class RoomSender {
     const wait =
       typeof retryAfterMs === 'number' ? Math.max(RETRY_MS_MIN, retryAfterMs) : SERVER_RETRY_MS_MIN * 2 ** failures;
     const isFull = error.code === 'inbox.full';
-    this.#waiting.get(key)?.();
-    this.#waiting.set(
-      key,
-      this.#core.clock.after(isFull ? INBOX_RETRY_MS : Math.min(SERVER_RETRY_MS_MAX, wait), () => {
-        this.#waiting.delete(key);
-        this.#start(to);
-      }),
-    );
+    this.#waiting.get(key)?.cancel();
+    const cancel = this.#core.clock.after(isFull ? INBOX_RETRY_MS : Math.min(SERVER_RETRY_MS_MAX, wait), () => {
+      this.#waiting.delete(key);
+      this.#start(to);
+    });
+    const { channelRow, memberRow } = to;
+    this.#waiting.set(key, { channelRow, memberRow, error, cancel });
   }
 }
 
@@ -375,6 +380,7 @@ type Sealed = {
   readonly body: Uint8Array<ArrayBuffer>;
 };
 type To = Pick<RoomOutboxRow, 'channelRow' | 'memberRow'>;
+type Stuck = To & { readonly error: SottoError };
 
 const laneOf = ({ channelRow, memberRow }: To): string => (channelRow === null ? `m${memberRow}` : `c${channelRow}`);
 

@@ -139,6 +139,14 @@ test('takes nothing for one member: all others read on, and it is told who canno
   await bob.say('#shut', 'for alice');
   await alice.reads('#shut', 'for alice');
   expect(await gaps(bob)).toEqual(['carol cannot read what you write: their inbox on the server is full']);
+  const { message } = await bob.call('message.send', { conversation: 'carol@home', text: 'when there is room' });
+  const reason = 'The inbox of this member on the server has no room for more of yours now';
+  await bob.sees('why', async () => (await bob.call('server.list', {}))[0]?.stuck?.length === 1);
+  expect((await bob.call('server.list', {}))[0]?.stuck).toEqual([{ conversation: 'carol@home', reason }]);
+  server.deaf = () => false;
+  expect((await bob.call('server.retry', { server: 'home' })).stuck).toBeUndefined();
+  await carol.reads('bob@home', 'when there is room');
+  await bob.sees('sent', async () => (await bob.call('message.show', { id: message.id })).state !== 'queued');
   refuses(await idOf(bob), 'member.unknown');
   await alice.say('#shut', 'for carol');
   await carol.reads('#shut', 'for carol');
