@@ -16,10 +16,15 @@ export const sendPing = (core: Core, peer: Peer): void => {
 /** Who dials although we have a link may have lost it: it must answer soon. */
 export const doubt = (core: Core, peer: Peer): void => {
   const { link } = peer;
-  sendPing(core, peer);
+  let isOver = false;
+  peer.pongWaiters.push(() => {
+    isOver = true;
+  });
+  // However often they dial: pings that are out count as missed.
+  if (peer.pingsMissed === 0) sendPing(core, peer);
   core.clock.after(LINK_DOUBT_MS, () =>
     core.queue.post(() => {
-      if (peer.link === link && peer.pingsMissed > 0) link?.close('no answer');
+      if (peer.link === link && !isOver) link?.close('no answer');
     }),
   );
 };
