@@ -1,5 +1,8 @@
-// A network inside one process: links without Tor and Noise, with loss, delay, duplication and partition under a seed.
+// A network inside one process: links without Tor, with delay, loss, replay, reordering, breaks and partition under a seed. Their
+// records are those of a real link, but for the handshake: what stands in another place than it was sent in is refused.
 import { addressOf } from '../crypto/address.ts';
+import { CipherState } from '../crypto/noise.ts';
+import type { Bytes } from '../crypto/primitives.ts';
 import type {
   Clock,
   DialOptions,
@@ -12,24 +15,29 @@ import type {
   NetworkState,
   Random,
 } from '../ports.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { concat } from '../protocol/bytes.ts';
+import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { LINK_BUFFER_BYTES_MAX } from '../protocol/limits.ts';
+import { KEY_BYTES } from '../protocol/sizes.ts';
 import { DEAF } from './link.ts';
+import { decodeRecord, encodeRecords } from './records.ts';
 
-/** How bad the network is; chances in [0, 1], delays in milliseconds. */
+/** How bad the network is; chances for each frame in [0, 1], delays in milliseconds. */
 export type Weather = {
   readonly delayMs: readonly [number, number];
-  /** A frame vanishes. */
+  /** A record is lost. A stream has no holes: nothing comes behind it, the link's end neither, and nobody is told. */
   readonly loss: number;
-  /** A frame comes twice. */
+  /** A frame is sent twice, in two records: its id tells. */
   readonly duplicate: number;
-  /** A frame overtakes others. */
+  /** A record comes twice: the link refuses it. */
+  readonly replay: number;
+  /** A record may overtake others, by as much as delays differ: the link refuses it. */
   readonly reorder: number;
   /** A link breaks while a frame is sent. */
   readonly breaks: number;
 };
 
-export const FAIR: Weather = { delayMs: [1, 1], loss: 0, duplicate: 0, reorder: 0, breaks: 0 };
+export const FAIR: Weather = { delayMs: [1, 1], loss: 0, duplicate: 0, replay: 0, reorder: 0, breaks: 0 };
 
 type Member = { readonly network: MemoryNetwork; readonly keys: LocalKeys; readonly events: NetworkEvents };
 
@@ -103,6 +111,9 @@ export class MemoryHub {
   }
 }
 
+/** How long it is stands before a record; here each comes whole. */
+const LENGTH_BYTES = 2;
+
 const pairOf = (a: string, b: string): string => [a, b].sort().join(' ');
 
 const ONLINE: NetworkState = {
@@ -157,8 +168,9 @@ export class MemoryNetwork implements Network {
     if (other.events.admit(mine, false) === 'close') throw new SottoError('handshake.failed');
     const ours = new MemoryLink(this.#hub, this, { peer: theirs, own: this.#address, dialled: true });
     const far = new MemoryLink(this.#hub, other.network, { peer: mine, own: address, dialled: false });
-    ours.begin(far, attach(ours));
-    far.begin(ours, other.events.incoming(far));
+    const [there, back] = [this.#hub.random.bytes(KEY_BYTES), this.#hub.random.bytes(KEY_BYTES)];
+    ours.begin(far, there, back, attach(ours));
+    far.begin(ours, back, there, other.events.incoming(far));
     return ours;
   }
 
@@ -176,8 +188,12 @@ class MemoryLink implements Link {
   readonly owner: MemoryNetwork;
   readonly #hub: MemoryHub;
   #other: MemoryLink | undefined;
+  #sending: CipherState | undefined;
+  #receiving: CipherState | undefined;
   #events: LinkEvents = DEAF;
   #arrivesAt = 0;
+  /** Nothing of what is sent arrives any more. */
+  #stalled = false;
   #paused = false;
   #held: Uint8Array<ArrayBuffer>[] = [];
   #closed = false;
@@ -198,38 +214,48 @@ class MemoryLink implements Link {
     this.openedAt = hub.clock.now();
   }
 
-  begin(other: MemoryLink, events: LinkEvents): void {
+  begin(other: MemoryLink, sending: Bytes, receiving: Bytes, events: LinkEvents): void {
     this.#other = other;
+    this.#sending = new CipherState(sending);
+    this.#receiving = new CipherState(receiving);
     this.#events = events;
     this.#hub.track(this);
   }
 
   send(frame: Uint8Array): boolean {
-    const { weather, random, clock } = this.#hub;
+    const { weather, random } = this.#hub;
     if (this.#closed) return false;
     if (random.fraction() < weather.breaks) {
       this.close('broken');
       return false;
     }
-    if (random.fraction() < weather.loss) return true;
+    this.#stalled ||= random.fraction() < weather.loss;
     const copies = random.fraction() < weather.duplicate ? 2 : 1;
-    const [least, most] = weather.delayMs;
-    for (let copy = 0; copy < copies; copy++) {
-      const due = clock.monotonic() + least + (most - least) * random.fraction();
-      const at = random.fraction() < weather.reorder ? due : Math.max(due, this.#arrivesAt);
-      this.#arrivesAt = Math.max(this.#arrivesAt, at);
-      const bytes = new Uint8Array(frame);
-      this.#waiting += bytes.length;
-      clock.after(at - clock.monotonic(), () => this.#other?.arrive(bytes));
-    }
+    for (let copy = 0; copy < copies; copy++) this.#put(frame);
     this.#full ||= this.#waiting > LINK_BUFFER_BYTES_MAX;
     return !this.#full;
   }
 
-  arrive(frame: Uint8Array<ArrayBuffer>): void {
+  #put(frame: Uint8Array): void {
+    const { weather, random, clock } = this.#hub;
+    if (this.#sending === undefined) throw new Error('a link that has not begun');
+    const record = concat(encodeRecords(this.#sending, [frame])).subarray(LENGTH_BYTES);
+    this.#waiting += frame.length;
+    if (this.#stalled) return;
+    const [least, most] = weather.delayMs;
+    const copies = random.fraction() < weather.replay ? 2 : 1;
+    for (let copy = 0; copy < copies; copy++) {
+      const due = clock.monotonic() + least + (most - least) * random.fraction();
+      const at = random.fraction() < weather.reorder ? due : Math.max(due, this.#arrivesAt);
+      this.#arrivesAt = Math.max(this.#arrivesAt, at);
+      clock.after(at - clock.monotonic(), () => this.#other?.arrive(record));
+    }
+  }
+
+  arrive(record: Uint8Array<ArrayBuffer>): void {
     if (this.#closed) return;
-    if (this.#paused) this.#held.push(frame);
-    else this.#tell(frame);
+    if (this.#paused) this.#held.push(record);
+    else this.#tell(record);
   }
 
   /** The other side took so many bytes. */
@@ -252,9 +278,16 @@ class MemoryLink implements Link {
     }
   }
 
-  #tell(frame: Uint8Array<ArrayBuffer>): void {
-    this.#other?.taken(frame.length);
-    this.#events.frame(frame);
+  #tell(record: Uint8Array<ArrayBuffer>): void {
+    try {
+      for (const frame of this.#receiving === undefined ? [] : decodeRecord(this.#receiving, record)) {
+        this.#other?.taken(frame.length);
+        this.#events.frame(frame);
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.close(error.code);
+    }
   }
 
   /** Ends without telling the other side. */
@@ -277,7 +310,7 @@ class MemoryLink implements Link {
     // What was sent before the end mostly still arrives; sometimes the end overtakes it.
     const { clock, random } = this.#hub;
     const rest = random.fraction() < 0.7 ? this.#arrivesAt - clock.monotonic() : 0;
-    clock.after(Math.max(1, rest), () => other?.close('peer closed'));
+    if (!this.#stalled) clock.after(Math.max(1, rest), () => other?.close('peer closed'));
     this.#events.closed(reason);
   }
 }

@@ -51,7 +51,9 @@ class Play {
     if (roll < 0.92) return this.#crashSoon(who);
     if (roll < 0.95) return hub.partition(this.#people[0].address, this.#people[1].address);
     if (roll < 0.98) return hub.heal();
-    hub.weather = { ...FAIR, delayMs: [1, 300], duplicate: roll / 20, breaks: this.#dice.fraction() * 0.1 };
+    const rate = (most: number) => this.#dice.fraction() * most;
+    const [loss, replay, reorder] = [rate(0.02), rate(0.02), rate(0.05)];
+    hub.weather = { delayMs: [1, 300], loss, duplicate: rate(0.05), replay, reorder, breaks: rate(0.1) };
   }
 
   save(file: File): Promise<unknown> {

@@ -1,6 +1,6 @@
 // Random worlds: people who talk while everything breaks around them, and the invariants that must hold afterwards.
 
-import type { Weather } from '../../src/net/memory-network.ts';
+import { FAIR, type Weather } from '../../src/net/memory-network.ts';
 import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { type Person, World } from '../../src/testing/people.ts';
@@ -104,7 +104,7 @@ class Play {
 
   /** Fair weather, everybody up, and time for everything that waits. */
   async rest(): Promise<void> {
-    this.#world.hub.weather = { delayMs: [1, 20], loss: 0, duplicate: 0, reorder: 0, breaks: 0 };
+    this.#world.hub.weather = { ...FAIR, delayMs: [1, 20] };
     this.#world.hub.heal();
     for (const person of this.#people) {
       person.crashAt(Number.POSITIVE_INFINITY, 'after');
@@ -276,9 +276,10 @@ class Play {
     const most = this.#dice.fraction() < 0.5 ? 50 : 2_000;
     return {
       delayMs: [1, most],
-      loss: 0,
+      loss: this.#dice.fraction() * 0.01,
       duplicate: this.#dice.fraction() * 0.2,
-      reorder: 0,
+      replay: this.#dice.fraction() * 0.02,
+      reorder: this.#dice.fraction() * 0.02,
       breaks: this.#dice.fraction() * 0.1,
     };
   }
