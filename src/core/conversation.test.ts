@@ -167,6 +167,26 @@ describe('two people', () => {
     expect(await bob.read(alice)).toEqual(['', 'too soon', 'later']);
   });
 
+  test('what was put on a text goes with it when it is sent again, and what others put on one that was taken back is gone', async () => {
+    const { id } = await alice.send(bob, 'too soon');
+    await alice.call('message.react', { id, emoji: '🎉' });
+    await alice.call('message.pin', { id });
+    // Bob has it and is heard to say so, but his acknowledgement was lost.
+    await world.settle();
+    await bob.call('message.react', { id, emoji: '👍' });
+    await world.settle();
+    alice.db.run(`UPDATE messages SET state = 'sent' WHERE mine = 1`);
+    await alice.call('message.cancel', { id });
+    const again = await alice.call('message.resend', { id });
+    await world.settle();
+    const shown = async (who: Person, from: Person) =>
+      (await who.messages(from))
+        .filter((one) => one.id === again.id)
+        .map(({ reactions, pinnedAt }) => [reactions.map(({ emoji, mine }) => [emoji, mine]), pinnedAt !== undefined]);
+    expect(await shown(alice, bob)).toEqual([[[['🎉', true]], true]]);
+    expect(await shown(bob, alice)).toEqual([[[['🎉', false]], true]]);
+  });
+
   test('crossed requests accept each other', async () => {
     const [carol, dave] = [await world.person('carol'), await world.person('dave')];
     await Promise.all([

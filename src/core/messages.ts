@@ -11,6 +11,7 @@ import { getFile, listFiles } from '../store/files.ts';
 import { listMessagesBetween, listUnreadUpTo } from '../store/message-pages.ts';
 import { getMessage, type MessageRow, patchMessage, putMessage, removeMessage } from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
+import { listReactions, removeReaction } from '../store/reactions.ts';
 import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import {
   type Amending,
@@ -213,9 +214,19 @@ export const resend = (core: Core, id: string): MessageRow => {
       ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs, expiresFrom: row.expiresFrom }),
     } as const;
     enqueue(core, changes, contact.id, file === undefined ? text : offerBody(file, row), row.id);
+    putOnAgain(core, changes, contact, { ...row, messageId });
     changes.event({ kind: 'message.queued', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);
+};
+
+// Where a message was not there, nothing could be put on it; and what others have put on one that was taken back is gone with it.
+const putOnAgain = (core: Core, changes: Changes, contact: ContactRow, row: MessageRow): void => {
+  const target = idOf(row.messageId);
+  for (const one of listReactions(core.db, row.id))
+    if (one.mine === 1) enqueue(core, changes, contact.id, { kind: 'react', target, emoji: one.emoji, on: true });
+    else if (row.reason === RECALLED) removeReaction(core.db, row.id, one);
+  if (row.pinnedAt !== null) enqueue(core, changes, contact.id, { kind: 'pin', target, on: true });
 };
 
 /** Takes a message back that nobody has acknowledged; one that already left is also deleted at the other side. */
