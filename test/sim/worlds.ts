@@ -1,10 +1,13 @@
-// Random worlds: people who talk while everything breaks around them, and the invariants that must hold afterwards.
+// Random worlds: people who talk while everything breaks around them, and the invariants that must hold meanwhile and afterwards.
 
-import { FAIR, type Weather } from '../../src/net/memory-network.ts';
-import type { Message } from '../../src/protocol/rpc-objects.ts';
+import { FAIR } from '../../src/net/memory-network.ts';
+import type { Random } from '../../src/ports.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
+import { compareMessages, compareRelation, stateOf } from './compare.ts';
+import { type Claim, Follower } from './follower.ts';
+import { attempt, contactsOf, fingerprints, pick, Talk } from './talk.ts';
 
 export type Outcome = {
   readonly trace: string;
@@ -12,8 +15,6 @@ export type Outcome = {
   readonly crashes: number;
   readonly wrong: readonly string[];
 };
-
-type Sent = { readonly from: string; readonly to: string; readonly id: string };
 
 // The first three are contacts from the beginning; Dave has to ask, or to be asked.
 const NAMES = ['alice', 'bob', 'carol', 'dave'] as const;
@@ -37,69 +38,83 @@ export const playWorld = async (seed: number, steps: number, restMs = 0): Promis
   for (let step = 0; step < steps; step++) {
     await play.step();
     if (restMs > 0) await world.settle(restMs);
+    play.look();
   }
   await play.rest();
   return await play.outcome();
 };
 
-type Relation = 'accepted' | 'outgoing' | 'incoming' | 'rejected' | 'unknown';
-
-/** What `to` is for `of`. */
-const stateOf = (of: Person, to: Person): Relation => {
-  const { state } = of.db.get<{ state: string }>('SELECT state FROM contacts WHERE address = ?', to.address) ?? {};
-  return state === 'removed' ? 'rejected' : ((state ?? 'unknown') as Relation);
-};
-
-const contactsOf = (who: Person): string =>
-  JSON.stringify(who.db.all('SELECT address, state, blocked FROM contacts ORDER BY id'));
-
-/** All that can be seen of each message, and whether it has left. */
-const fingerprints = (who: Person): Map<string, string> =>
-  new Map(
-    who.db
-      .all<{ id: string; seen: string }>(
-        `SELECT lower(hex(message_id)) AS id, concat_ws(' ', body, edit_number, deleted_at, state = 'queued') AS seen FROM messages`,
-      )
-      .map(({ id, seen }) => [id, seen]),
-  );
+/** What somebody may do, and in how many of a thousand steps. */
+type Deed = readonly [share: number, act: (who: Person) => unknown];
 
 class Play {
   readonly #world: World;
   readonly #people: readonly Person[];
-  readonly #dice: ReturnType<typeof seededRandom>;
-  readonly #sent: Sent[] = [];
+  readonly #dice: Random;
+  readonly #talk: Talk;
+  readonly #followers: readonly Follower[];
+  readonly #deeds: readonly Deed[];
   readonly #trace: string[] = [];
-  /** Messages that differ between a store and the copy that was put in its place: nobody can have kept these. */
-  readonly #forgotten = new Set<string>();
+  readonly #wrong: string[] = [];
   readonly #copies = new Map<Person, string>();
   #crashes = 0;
 
-  constructor(world: World, people: readonly Person[], dice: ReturnType<typeof seededRandom>) {
+  constructor(world: World, people: readonly Person[], dice: Random) {
     this.#world = world;
     this.#people = people;
     this.#dice = dice;
+    const talk = new Talk(people, dice);
+    this.#talk = talk;
+    this.#followers = people.map((person) => new Follower(person));
+    for (const follower of this.#followers) follower.follow();
+    const deeds: readonly Deed[] = [
+      [30, (who) => talk.edit(who)],
+      [12, (who) => talk.delete(who)],
+      [2, (who) => talk.deleteHere(who)],
+      [45, (who) => talk.react(who)],
+      [15, (who) => talk.pin(who)],
+      [12, (who) => talk.cancel(who)],
+      [8, (who) => talk.resend(who)],
+      [40, (who) => talk.read(who)],
+      [6, (who) => talk.receipts(who)],
+      [1, (who) => talk.clear(who)],
+      [2, (who) => this.#part(who)],
+      [20, (who) => this.#meet(who)],
+      [3, (who) => this.#block(who)],
+      [33, (who) => this.#crashSoon(who)],
+      [12, (who) => this.#restart(who)],
+      [17, (who) => world.hub.partition(who.address, pick(dice, people).address)],
+      [3, (who) => world.hub.loseHalf(who.address)],
+      [24, () => world.hub.heal()],
+      [18, () => this.#changeWeather()],
+      [5, (who) => this.#copy(who)],
+      [6, (who) => this.#putBack(who)],
+      [2, (who) => this.#loseSessions(who)],
+    ];
+    // Each world has much of one thing and little of another.
+    const some = ([share, act]: Deed): Deed => [share * 4 * dice.fraction() ** 3, act];
+    this.#deeds = [
+      [600, (who) => talk.send(who)],
+      [90, () => world.settle(dice.fraction() * 3_000)],
+      ...deeds.map(some),
+    ];
   }
 
   async step(): Promise<void> {
+    const who = pick(this.#dice, this.#people);
     const roll = this.#dice.fraction();
-    const who = this.#pick(this.#people);
-    if (!who.isOpen) {
-      if (roll < 0.5) await this.#reopen(who);
-      else await this.#pass(this.#dice.fraction() * 2_000);
-      return;
-    }
-    if (roll < 0.72) await this.#send(who);
-    else if (roll < 0.76) await this.#change(who);
-    else if (roll < 0.85) await this.#pass(this.#dice.fraction() * 3_000);
-    else if (roll < 0.885) this.#crashSoon(who);
-    else if (roll < 0.9) await this.#restart(who);
-    else if (roll < 0.92) this.#world.hub.partition(who.address, this.#pick(this.#people).address);
-    else if (roll < 0.945) this.#world.hub.heal();
-    else if (roll < 0.965) this.#world.hub.weather = this.#weather();
-    else if (roll < 0.985) await this.#meet(who);
-    else if (roll < 0.99) this.#copy(who);
-    else if (roll < 0.997) await this.#putBack(who);
-    else await this.#loseSessions(who);
+    if (who.isOpen) await this.#deed(roll)(who);
+    else if (roll < 0.5) await this.#reopen(who);
+    else await this.#world.settle(this.#dice.fraction() * 2_000);
+  }
+
+  /** What somebody was told of a message since the last look is true at the other side, where that can be looked at. */
+  look(): void {
+    for (const follower of this.#followers)
+      for (const claim of follower.takeClaims((one) => this.#reader(one)?.isOpen === true)) {
+        const fault = this.#talk.isForgotten(claim.id) ? undefined : this.#fault(follower.person, claim);
+        if (fault !== undefined) this.#wrong.push(`${follower.person.name} ${claim.id.slice(0, 8)}: ${fault}`);
+      }
   }
 
   /** Fair weather, everybody up, and time for everything that waits. */
@@ -114,100 +129,126 @@ class Play {
     }
     // Too many resets in a day stop sending until the next one.
     for (let round = 0; round < REST_ROUNDS_MAX; round++) {
+      await this.#reunite();
       await this.#world.settle(10 * MINUTE);
-      if (this.#people.every((person) => person.account.status().outboxDepth === 0)) return;
+      this.look();
+      if (this.#people.every((person) => person.account.status().outboxDepth === 0 && !this.#isLeft(person))) return;
     }
   }
 
   async outcome(): Promise<Outcome> {
-    const wrong: string[] = [];
+    const wrong = this.#wrong;
     for (const person of this.#people) {
       wrong.push(...checkDatabase(person.db).map((line) => `${person.name}: ${line}`));
       const { outboxDepth } = person.account.status();
       if (outboxDepth > 0) wrong.push(`${person.name} still has ${outboxDepth} in the outbox`);
       for (const other of this.#people) if (other !== person) wrong.push(...(await this.#compare(person, other)));
     }
-    for (const { from, to, id } of this.#sent) {
-      if (this.#forgotten.has(id)) continue;
-      const mine = await this.#person(from).messages(to);
-      if (!mine.some((message) => message.id === id))
-        wrong.push(`${from} lost ${id.slice(0, 8)}, which send had acknowledged`);
+    for (const follower of this.#followers) {
+      wrong.push(...follower.wrong(this.#dice.fraction()));
+      const twice = follower.toldTwice().filter((id) => !this.#talk.isForgotten(id));
+      if (twice.length > 0) wrong.push(`${follower.person.name} was told twice that ${twice} came`);
     }
-    return { trace: this.#trace.join('\n'), messages: this.#sent.length, crashes: this.#crashes, wrong };
+    wrong.push(...(await this.#lost()));
+    return { trace: this.#trace.join('\n'), messages: this.#talk.sent.length, crashes: this.#crashes, wrong };
   }
 
-  /** What one wrote and did not delete is with the other: each once, in order, with the same text, and shown as delivered. */
   async #compare(from: Person, to: Person): Promise<string[]> {
-    const [ours, theirs] = [stateOf(from, to), stateOf(to, from)];
-    const fits = {
-      accepted: ['accepted'],
-      outgoing: ['incoming', 'rejected'],
-      incoming: ['outgoing'],
-      rejected: ['outgoing'],
-      unknown: ['unknown'],
-    }[ours];
-    if (fits?.includes(theirs) !== true) return [`${from.name} is ${theirs} for ${to.name}, who is ${ours} for them`];
-    if (ours !== 'accepted') return [];
-    const counts = ({ id, deletedAt }: Message) => deletedAt === undefined && !this.#forgotten.has(id);
-    const sent = (await from.messages(to)).filter((message) => message.mine && counts(message));
-    const got = (await to.messages(from)).filter((message) => !message.mine && counts(message));
-    this.#trace.push(
-      `${from.name}>${to.name} ${got.map((message) => `${message.id.slice(0, 6)}:${message.body}`).join(' ')}`,
-    );
+    const misfit = compareRelation(from, to);
+    if (misfit.length > 0 || stateOf(from, to) !== 'accepted') return misfit;
+    const all = (await to.messages(from)).filter(({ mine }) => !mine);
+    this.#trace.push(`${from.name}>${to.name} ${all.map(({ id, body }) => `${id.slice(0, 6)}:${body}`).join(' ')}`);
+    return await compareMessages(from, to, this.#talk);
+  }
+
+  async #lost(): Promise<string[]> {
     const wrong: string[] = [];
-    // A frame that did not open, after a store was put back, comes again behind its neighbours.
-    const disordered = to.log.unclaimed().some((line) => line.event === 'frame.refused');
-    const ids = (messages: typeof sent) => {
-      const all = messages.map((message) => message.id);
-      return (disordered ? all.sort() : all).join(' ');
-    };
-    if (ids(sent) !== ids(got))
-      wrong.push(`${from.name}>${to.name}: sent ${sent.length}, got ${got.length}, or another order`);
-    for (const message of sent) {
-      const theirs = got.find((one) => one.id === message.id);
-      if (theirs !== undefined && theirs.body !== message.body)
-        wrong.push(`${message.id.slice(0, 8)}: "${message.body}" is "${theirs.body}" at the other side`);
-      if (!['delivered', 'read'].includes(message.state)) wrong.push(`${message.id.slice(0, 8)} is ${message.state}`);
-    }
+    for (const from of this.#people)
+      for (const to of this.#people) {
+        const sent = this.#talk.sent.filter((one) => one.from === from && one.to === to);
+        if (sent.length === 0 || stateOf(from, to) !== 'accepted') continue;
+        const kept = new Set((await from.messages(to)).map(({ id }) => id));
+        for (const { id } of sent)
+          if (!kept.has(id) && !this.#talk.isForgotten(id) && !this.#talk.isLate(id))
+            wrong.push(`${from.name} lost ${id.slice(0, 8)}, which send had acknowledged`);
+      }
     return wrong;
   }
 
-  async #send(who: Person): Promise<void> {
-    const contacts = this.#people.filter((person) => person !== who && stateOf(who, person) === 'accepted');
-    if (contacts.length === 0) return;
-    const to = this.#pick(contacts);
-    const text = `${who.name[0]}${this.#sent.length}`;
-    await this.#try(who, async () => {
-      const { id } = await who.send(to, text);
-      this.#sent.push({ from: who.name, to: to.name, id });
-    });
+  #deed(roll: number): Deed[1] {
+    let rest = roll * this.#deeds.reduce((sum, [share]) => sum + share, 0);
+    for (const [share, act] of this.#deeds) {
+      rest -= share;
+      if (rest < 0) return act;
+    }
+    return () => {};
   }
 
-  async #change(who: Person): Promise<void> {
-    const own = this.#sent.filter((sent) => sent.from === who.name);
-    const one = own.length === 0 ? undefined : this.#pick(own);
-    if (one === undefined) return;
-    const edits = this.#dice.fraction() < 0.6;
-    await this.#try(who, () =>
-      edits
-        ? who.call('message.edit', { id: one.id, text: `${one.id.slice(0, 4)} edited` })
-        : who.call('message.delete', { id: one.id }),
+  #reader({ id }: Claim): Person | undefined {
+    return this.#talk.sent.find((sent) => sent.id === id)?.to;
+  }
+
+  #fault(from: Person, { id, read }: Claim): string | undefined {
+    const to = this.#reader({ id, read });
+    if (to === undefined) return undefined;
+    const has = to.db.get(
+      'SELECT 1 FROM frame_ids f JOIN contacts c ON c.id = f.contact_id WHERE c.address = ? AND f.frame_id = ?',
+      from.address,
+      Buffer.from(id, 'hex'),
+    );
+    if (has === undefined) return `is shown as ${read ? 'read' : 'delivered'}, and is not there`;
+    return read && !this.#talk.hasTold(to, id) ? 'is shown as read, which nobody told' : undefined;
+  }
+
+  /** Whether somebody for whom this person is a contact has ended that. */
+  #isLeft(person: Person): boolean {
+    return this.#people.some(
+      (other) => stateOf(other, person) === 'accepted' && !['accepted', 'outgoing'].includes(stateOf(person, other)),
     );
   }
 
-  // Dave asks one of the others or is asked; requests are accepted or rejected; contacts are blocked for a while.
+  // Who has ended a contact that the other side still has asks again.
+  async #reunite(): Promise<void> {
+    for (const person of this.#people)
+      for (const other of this.#people) {
+        if (other === person || stateOf(other, person) !== 'accepted') continue;
+        const ours = stateOf(person, other);
+        if (ours === 'incoming') {
+          const asked = (await person.call('contact.requests', {})).find(({ address }) => address === other.address);
+          if (asked !== undefined) await person.call('contact.accept', { contact: asked.id, name: other.name });
+        } else if (ours === 'rejected' || ours === 'unknown')
+          await person.call('contact.add', { address: other.address, name: other.name });
+      }
+  }
+
+  // Somebody asks another one, or answers who has asked.
   async #meet(who: Person): Promise<void> {
-    const other = who.name === 'dave' ? this.#pick(this.#people.slice(0, 3)) : this.#person('dave');
     const roll = this.#dice.fraction();
-    await this.#try(who, async () => {
+    const strangers = this.#people.filter((one) => one !== who && stateOf(who, one) !== 'accepted');
+    const other = strangers.length === 0 ? undefined : pick(this.#dice, strangers);
+    await attempt(who, async () => {
       const [request] = await who.call('contact.requests', {});
       if (request !== undefined && roll < 0.75)
         await who.call('contact.accept', { contact: request.id, name: request.nickname });
       else if (request !== undefined) await who.call('contact.reject', { contact: request.id });
-      else if (roll < 0.7) await who.call('contact.add', { address: other.address, name: other.name });
-      else if (roll < 0.85) await who.call('contact.block', { contact: other.name });
-      else await who.call('contact.unblock', { contact: other.name });
+      else if (other !== undefined) await who.call('contact.add', { address: other.address, name: other.name });
     });
+  }
+
+  // Mostly for a while.
+  async #block(who: Person): Promise<void> {
+    const blocked = this.#people.filter(
+      ({ address }) => who.db.get('SELECT 1 FROM contacts WHERE address = ? AND blocked = 1', address) !== undefined,
+    );
+    const other = pick(this.#dice, blocked.length > 0 ? blocked : this.#people);
+    const way = blocked.length > 0 ? 'contact.unblock' : 'contact.block';
+    await attempt(who, () => who.call(way, { contact: other.name }));
+  }
+
+  // A copy from before is from another life.
+  async #part(who: Person): Promise<void> {
+    this.#copies.clear();
+    await this.#talk.part(who);
   }
 
   #copy(who: Person): void {
@@ -222,16 +263,16 @@ class Play {
     const before = fingerprints(who);
     who.die();
     who.putBack();
+    this.#followers.find(({ person }) => person === who)?.startAnew();
     await this.#reopen(who);
     const after = fingerprints(who);
-    for (const id of new Set([...before.keys(), ...after.keys()]))
-      if (before.get(id) !== after.get(id)) this.#forgotten.add(id);
+    this.#talk.forget([...before.keys(), ...after.keys()].filter((id) => before.get(id) !== after.get(id)));
   }
 
   // Restored from a backup: everything but the sessions. Half of the time another one loses theirs as well, so that their
   // resets cross.
   async #loseSessions(who: Person): Promise<void> {
-    const other = this.#pick(this.#people);
+    const other = pick(this.#dice, this.#people);
     const losers = this.#dice.fraction() < 0.5 || !other.isOpen ? [who] : [...new Set([who, other])];
     for (const person of losers) {
       const accepted = `contact_id IN (SELECT id FROM contacts WHERE state = 'accepted')`;
@@ -241,15 +282,6 @@ class Play {
       person.die();
     }
     for (const person of losers) await this.#reopen(person);
-  }
-
-  // A call on a program that dies in the middle fails; whether its message is there is then open.
-  async #try(who: Person, call: () => Promise<unknown>): Promise<void> {
-    try {
-      await call();
-    } catch (error) {
-      if (who.isOpen && !(error instanceof Error && 'code' in error)) throw error;
-    }
   }
 
   #crashSoon(who: Person): void {
@@ -266,33 +298,19 @@ class Play {
   async #reopen(who: Person): Promise<void> {
     this.#trace.push(`${who.name} opens at ${this.#world.clock.monotonic().toFixed(0)}`);
     await who.open();
+    this.#followers.find(({ person }) => person === who)?.follow();
   }
 
-  #pass(ms: number): Promise<void> {
-    return this.#world.settle(ms);
-  }
-
-  #weather(): Weather {
+  #changeWeather(): void {
     const most = this.#dice.fraction() < 0.5 ? 50 : 2_000;
-    return {
+    const rate = (highest: number) => this.#dice.fraction() * highest;
+    this.#world.hub.weather = {
       delayMs: [1, most],
-      loss: this.#dice.fraction() * 0.01,
-      duplicate: this.#dice.fraction() * 0.2,
-      replay: this.#dice.fraction() * 0.02,
-      reorder: this.#dice.fraction() * 0.02,
-      breaks: this.#dice.fraction() * 0.1,
+      loss: rate(0.01),
+      duplicate: rate(0.2),
+      replay: rate(0.02),
+      reorder: rate(0.02),
+      breaks: rate(0.1),
     };
-  }
-
-  #person(name: string): Person {
-    const person = this.#people.find((one) => one.name === name);
-    if (person === undefined) throw new Error(name);
-    return person;
-  }
-
-  #pick<T>(items: readonly T[]): T {
-    const item = items[Math.floor(this.#dice.fraction() * items.length)];
-    if (item === undefined) throw new Error('nothing to pick from');
-    return item;
   }
 }
