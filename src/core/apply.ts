@@ -8,6 +8,7 @@ import type { ContactRow } from '../store/contacts.ts';
 import { type ConversationRow, countArrival } from '../store/conversations.ts';
 import { getFileById, listFilesByIdRange, patchFile, putFile } from '../store/files.ts';
 import { getMessageById, type MessageRow, patchMessage, putMessage } from '../store/messages.ts';
+import { listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
 import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
 import type { Changes, Core } from './core.ts';
@@ -141,9 +142,16 @@ const applyReaction = (scene: Scene, body: Extract<SealedBody, { kind: 'react' }
   if (row !== undefined) setReaction(amending(scene), row, { mine: 0 }, body);
 };
 
+// While a pin of mine waits, theirs may have been made before that came: the lower address's counts, and is said again behind
+// theirs.
 const applyPin = (scene: Scene, body: Extract<SealedBody, { kind: 'pin' }>): void => {
+  const { core, contact, changes } = scene;
   const row = ofConversation(scene, body.target);
-  if (row !== undefined) setPin(amending(scene), row, body.on);
+  if (row === undefined) return;
+  const mine = listOutboxOfMessage(core.db, row.id).filter(({ kind }) => kind === 'pin');
+  for (const { id } of mine) removeOutbox(core.db, id);
+  if (mine.length === 0 || core.address > contact.address) setPin(amending(scene), row, body.on);
+  else enqueue(core, changes, contact.id, { kind: 'pin', target: body.target, on: row.pinnedAt !== null }, row.id);
 };
 
 const applyRead = (scene: Scene, target: string): void => {

@@ -187,6 +187,30 @@ describe('two people', () => {
     expect(await shown(bob, alice)).toEqual([[[['🎉', false]], true]]);
   });
 
+  test('MSG-1: of pins that cross, the lower address’s counts with both', async () => {
+    const [lower, higher] = alice.address < bob.address ? [alice, bob] : [bob, alice];
+    const pinned = async (who: Person, from: Person) =>
+      (await who.messages(from)).map(({ body, pinnedAt }) => `${body} ${pinnedAt !== undefined}`);
+    const one = (await alice.send(bob, 'one')).id;
+    const two = (await alice.send(bob, 'two')).id;
+    await lower.call('message.pin', { id: two });
+    await world.settle();
+    world.hub.partition(alice.address, bob.address);
+    await world.settle();
+    await lower.call('message.pin', { id: one });
+    await higher.call('message.pin', { id: one });
+    await higher.call('message.unpin', { id: one });
+    await lower.call('message.unpin', { id: two });
+    await higher.call('message.pin', { id: two });
+    world.hub.heal();
+    await world.settle(3_600_000);
+    expect(await pinned(lower, higher)).toEqual(['one true', 'two false']);
+    expect(await pinned(higher, lower)).toEqual(['one true', 'two false']);
+    await higher.call('message.unpin', { id: one });
+    await world.settle();
+    expect(await pinned(lower, higher)).toEqual(['one false', 'two false']);
+  });
+
   test('crossed requests accept each other', async () => {
     const [carol, dave] = [await world.person('carol'), await world.person('dave')];
     await Promise.all([

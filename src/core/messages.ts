@@ -184,7 +184,7 @@ export const pin = (core: Core, params: Params<'message.pin'>, on: boolean): Mes
   checkMaySend(contact);
   commit(core, (changes) => {
     if (!setPin(amending(core, changes, contact), row, on)) throw tooManyPins();
-    enqueue(core, changes, contact.id, { kind: 'pin', target: idOf(row.messageId), on });
+    enqueue(core, changes, contact.id, { kind: 'pin', target: idOf(row.messageId), on }, row.id);
   });
   return again(core, row);
 };
@@ -226,7 +226,7 @@ const putOnAgain = (core: Core, changes: Changes, contact: ContactRow, row: Mess
   for (const one of listReactions(core.db, row.id))
     if (one.mine === 1) enqueue(core, changes, contact.id, { kind: 'react', target, emoji: one.emoji, on: true });
     else if (row.reason === RECALLED) removeReaction(core.db, row.id, one);
-  if (row.pinnedAt !== null) enqueue(core, changes, contact.id, { kind: 'pin', target, on: true });
+  if (row.pinnedAt !== null) enqueue(core, changes, contact.id, { kind: 'pin', target, on: true }, row.id);
 };
 
 /** Takes a message back that nobody has acknowledged; one that already left is also deleted at the other side. */
