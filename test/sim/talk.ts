@@ -9,6 +9,7 @@ export type Sent = { readonly from: Person; readonly to: Person; readonly id: st
 const EMOJI = ['👍', '🎉', '🤔'] as const;
 // Rather the latest messages than any.
 const BACK_MAX = 30;
+const BRIEF_MS_MAX = 300_000;
 
 /** One of the items. */
 export const pick = <T>(dice: Random, items: readonly T[]): T => {
@@ -26,6 +27,9 @@ export const attempt = async (who: Person, call: () => Promise<unknown>): Promis
   }
 };
 
+/** A text that ends by itself. */
+type Brief = Sent & { readonly text: string };
+
 /** What each can do with messages. */
 export class Talk implements Doubts {
   readonly sent: Sent[] = [];
@@ -34,6 +38,7 @@ export class Talk implements Doubts {
   readonly #forgotten = new Set<string>();
   readonly #late = new Set<string>();
   readonly #told = new Set<string>();
+  readonly #brief = new Map<string, Brief>();
 
   constructor(people: readonly Person[], dice: Random) {
     this.#people = people;
@@ -42,6 +47,10 @@ export class Talk implements Doubts {
 
   isForgotten(id: string): boolean {
     return this.#forgotten.has(id);
+  }
+
+  isBrief(id: string): boolean {
+    return this.#brief.has(id);
   }
 
   isLate(id: string): boolean {
@@ -65,6 +74,19 @@ export class Talk implements Doubts {
       const text = `${who.name[0]}${this.sent.length}`;
       const { id } = await who.send(to, text, replyTo === undefined ? {} : { replyTo });
       this.sent.push({ from: who, to, id });
+    });
+  }
+
+  async sendBrief(who: Person): Promise<void> {
+    const to = this.#contact(who);
+    if (to === undefined) return;
+    const expiresMs = Math.floor(1_000 + this.#dice.fraction() ** 3 * BRIEF_MS_MAX);
+    const expiresFrom = this.#dice.fraction() < 0.5 ? 'delivery' : 'read';
+    await attempt(who, async () => {
+      const text = `brief${this.#brief.size}${who.name}`;
+      const { id } = await who.send(to, text, { expiresMs, expiresFrom });
+      this.sent.push({ from: who, to, id });
+      this.#brief.set(id, { from: who, to, id, text });
     });
   }
 
@@ -105,7 +127,27 @@ export class Talk implements Doubts {
       const again = await who.call('message.resend', { id });
       this.#late.add(again.id);
       this.sent.push({ from: who, to, id: again.id });
+      const brief = this.#brief.get(id);
+      if (brief !== undefined) this.#brief.set(again.id, { ...brief, id: again.id });
     });
+  }
+
+  /** Texts whose time is over, and that are somewhere. Those that end when they were read, and were not, stay. */
+  async lingering(who: Person): Promise<string[]> {
+    const wrong: string[] = [];
+    for (const { id, from, to, text } of this.#brief.values()) {
+      if (from !== who && to !== who) continue;
+      const unread = `SELECT 1 FROM messages WHERE lower(hex(message_id)) = ? AND mine = 0 AND unread = 1 AND expires_from = 'read'`;
+      if (who.db.get(unread, id) !== undefined) continue;
+      const [there] = (await who.call('message.search', { query: text })).messages;
+      const row = who.db.get<{ state: string }>(
+        'SELECT state FROM messages WHERE lower(hex(message_id)) = ? AND deleted_at IS NULL',
+        id,
+      );
+      if (there !== undefined || row !== undefined)
+        wrong.push(`${who.name} still has ${id.slice(0, 8)} of ${from.name}, ${row?.state}, which has ended`);
+    }
+    return wrong;
   }
 
   /** Everything up to a message, or all. */

@@ -68,6 +68,7 @@ class Play {
     this.#followers = people.map((person) => new Follower(person));
     for (const follower of this.#followers) follower.follow();
     const deeds: readonly Deed[] = [
+      [25, (who) => talk.sendBrief(who)],
       [30, (who) => talk.edit(who)],
       [12, (who) => talk.delete(who)],
       [2, (who) => talk.deleteHere(who)],
@@ -142,6 +143,7 @@ class Play {
       wrong.push(...checkDatabase(person.db).map((line) => `${person.name}: ${line}`));
       const { outboxDepth } = person.account.status();
       if (outboxDepth > 0) wrong.push(`${person.name} still has ${outboxDepth} in the outbox`);
+      wrong.push(...(await this.#talk.lingering(person)));
       for (const other of this.#people) if (other !== person) wrong.push(...(await this.#compare(person, other)));
     }
     for (const follower of this.#followers) {
@@ -169,7 +171,7 @@ class Play {
         if (sent.length === 0 || stateOf(from, to) !== 'accepted') continue;
         const kept = new Set((await from.messages(to)).map(({ id }) => id));
         for (const { id } of sent)
-          if (!kept.has(id) && !this.#talk.isForgotten(id) && !this.#talk.isLate(id))
+          if (!kept.has(id) && !this.#talk.isForgotten(id) && !this.#talk.isLate(id) && !this.#talk.isBrief(id))
             wrong.push(`${from.name} lost ${id.slice(0, 8)}, which send had acknowledged`);
       }
     return wrong;
