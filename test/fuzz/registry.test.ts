@@ -17,6 +17,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/core/room-history.ts openChannel':
     'asks a server for pages, whose events `answers of a server` and `signed events` play',
   'src/core/room-messages.ts': 'a row of our own outbox',
+  'src/core/room-outbox.ts': 'a row of our own outbox',
+  'src/core/room-refused.ts': 'a row of our own outbox',
   'src/core/room-methods.ts openConversation': 'a name, as `names and ids of things` plays',
   'src/core/room-open.ts': 'a row of our own outbox; events from outside are played by `signed events`',
   'src/core/room-open.ts openRoomEvent': 'openControl and openContent, as `signed events` plays',
@@ -115,6 +117,7 @@ const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/sqlite/open.ts': ['disk.full', 'disk.failed', 'account.locked'],
   'src/daemon/backup.ts': ['file.exists', 'disk.failed', 'account.locked'],
   'src/server/server-dir.ts': ['server.exists'],
+  'src/client/rpc-client.ts': ['wait.timeout'],
 };
 
 test('every code that the file of a parser throws is one that a target must see', () => {
