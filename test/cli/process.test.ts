@@ -46,6 +46,9 @@ describe('a daemon', () => {
     // Who lost the race ends, soon after its command.
     await alice.until('one daemon', async () => daemons().length === 1, 10_000);
     expect([await alice.pid(), ...daemons()]).toEqual([pids[0], pids[0]]);
+    expect(readFileSync(`/proc/${pids[0]}/limits`, 'utf8')).toMatch(/^Max core file size +0 +0 /m);
+    const flags = '--disable-sigusr1 --max-semi-space-size=4 --max-old-space-size=512';
+    expect(argumentsOf(`${pids[0]}`)).toContain(flags);
   });
 
   test('goes on when two commands make an account at once, of which one has made it', async () => {

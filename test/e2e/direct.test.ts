@@ -13,6 +13,8 @@ let bob: User;
 
 beforeAll(async () => {
   stage = new Stage();
+  const config = join(stage.dir, 'config.toml');
+  writeFileSync(config, `${readFileSync(config, 'utf8')}[log]\nlevel = "debug"\n`);
   ({ alice, bob } = await stage.friends());
 });
 
@@ -242,5 +244,20 @@ describe('two people over real Tor', () => {
     expect(readFileSync(join(other.dir, 'saved'))).toEqual(readFileSync(secret));
     expect((await again.files()).map(({ state }) => state)).toEqual(['done', 'done', 'cancelled', 'cancelled', 'done']);
     await other[Symbol.asyncDispose]();
+  });
+
+  test('PRODUCT 6: of what was said nothing stands in clear in any file of the accounts, their logs and Tors', () => {
+    const said = ['hello over tor', 'zeile 1', 'impatient', 'not seen', 'wait 1', 'horse battery'];
+    const files = ['accounts', 'run'].flatMap((part) =>
+      readdirSync(join(stage.dir, part), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()),
+    );
+    for (const name of ['daemon.log', 'sotto.db', 'sotto.db-wal', 'torrc'])
+      expect(files.map((file) => file.name)).toContain(name);
+    const found = files.flatMap(({ parentPath, name }) => {
+      const bytes = readFileSync(join(parentPath, name));
+      const forms = (text: string) => [Buffer.from(text), Buffer.from(text, 'utf16le')];
+      return said.filter((text) => forms(text).some((form) => bytes.includes(form))).map((text) => `${name}: ${text}`);
+    });
+    expect(found).toEqual([]);
   });
 });
