@@ -10,7 +10,7 @@ import { Actor } from '../actor.ts';
 import { type Bench, type Figure, type Measured, quantile, short, timed } from './figure.ts';
 import { FIXTURE_MESSAGES, largeFixture, makeOffline } from './fixture.ts';
 
-const MIB = 1024 * 1024;
+const MB = 1_000_000;
 const DAY_MS = 24 * 3600 * 1000;
 const LIMIT = 50;
 
@@ -175,7 +175,7 @@ const readyPassphrase: Figure = {
 
 const daemonMemory: Figure = {
   name: 'daemon.memory',
-  unit: 'MiB',
+  unit: 'MB',
   doc: 'resident memory of the daemon a minute after its start with 1,000,000 messages, and some reading',
   bound: { of: 'value', at: 'max', better: 'lower', limit: 120 },
   measure: async (bench) =>
@@ -183,7 +183,7 @@ const daemonMemory: Figure = {
       await actor.call('message.list', { conversation: 'c1' });
       await actor.call('message.search', { query: 'common' });
       await new Promise((done) => setTimeout(done, bench.quick ? 5_000 : 60_000));
-      return { values: [(await actor.call('status.show', {})).daemon.rssBytes / MIB] };
+      return { values: [(await actor.call('status.show', {})).daemon.rssBytes / MB] };
     }),
 };
 

@@ -7,6 +7,8 @@ import { type Neighbour, withNeighbours, withPair } from './neighbour.ts';
 import { TEXT, WAIT_MS } from './scene.ts';
 
 const MIB = 1024 * 1024;
+// The bounds of memory are in these.
+const MB = 1_000_000;
 const NEIGHBOURS = 20;
 
 const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
@@ -76,14 +78,14 @@ const flood = async (neighbours: readonly Neighbour[], count: number): Promise<v
   );
 };
 
-const rssOf = async (alice: Actor): Promise<number> => (await alice.call('status.show', {})).daemon.rssBytes / MIB;
+const rssOf = async (alice: Actor): Promise<number> => (await alice.call('status.show', {})).daemon.rssBytes / MB;
 
 // One daemon for three figures: at rest, after the first flood, and after the tenth.
 const growth: Figure = {
   name: 'daemon.memory.growth',
-  unit: 'MiB',
+  unit: 'MB',
   doc: 'how much more memory the daemon has 10 s after the tenth 20,000 received messages than after the second',
-  // Resident memory of one moment differs by a few MiB from the next, even at rest.
+  // Resident memory of one moment differs by a few MB from the next, even at rest.
   bound: { of: 'value', at: 'max', better: 'lower', limit: 5 },
   also: [
     {
@@ -94,7 +96,7 @@ const growth: Figure = {
     },
     {
       name: 'daemon.memory.received',
-      unit: 'MiB',
+      unit: 'MB',
       doc: 'resident memory of the daemon a minute after it has received 20,000 messages',
       bound: { of: 'value', at: 'max', better: 'lower', limit: 140 },
     },
@@ -109,7 +111,7 @@ const growth: Figure = {
         await flood(neighbours, count);
         await sleep(bench.quick ? 1_000 : 10_000);
         sizes.push(await rssOf(alice));
-        bench.say(`${count} × ${round + 1} received: ${short(sizes.at(-1) ?? 0)} MiB`);
+        bench.say(`${count} × ${round + 1} received: ${short(sizes.at(-1) ?? 0)} MB`);
         if (round > 0) continue;
         await sleep(bench.quick ? 4_000 : 50_000);
         received = { values: [await rssOf(alice)], note: `${count} messages` };
@@ -126,7 +128,7 @@ const SMALL_TRANSFERS = 6;
 
 const fileMemory: Figure = {
   name: 'file.memory',
-  unit: 'MiB',
+  unit: 'MB',
   doc: 'how far resident memory rises while 1 GiB goes from one account to another in one process, by a link in memory',
   bound: { of: 'value', at: 'max', better: 'lower', limit: 20 },
   measure: (bench) =>
@@ -153,7 +155,7 @@ const fileMemory: Figure = {
           const { reached } = await two.call('file.save', { id, path: saved, wait: 'done', timeoutMs: 900_000 });
           clearInterval(look);
           if (!reached || statSync(saved).size !== bytes) throw new Error('the file is not whole');
-          return most / MIB;
+          return most / MB;
         };
         // The first transfers fill what is kept for all: pools of buffers, compiled code.
         let small = 0;
@@ -164,7 +166,7 @@ const fileMemory: Figure = {
         const rate = bytes / MIB / ((performance.now() - startedAt) / 1000);
         return {
           values: [large - small],
-          note: `64 MiB: ${short(small)} MiB at most; ${bytes / MIB} MiB: ${short(large)} MiB at most, ${short(rate)} MiB/s`,
+          note: `64 MiB: ${short(small)} MB at most; ${bytes / MIB} MiB: ${short(large)} MB at most, ${short(rate)} MiB/s`,
         };
       },
     ),
