@@ -98,7 +98,7 @@ test('what nobody refers to is collected after a while: blobs, uploads given up,
   const upload = { member: memberId(1), channel: CHANNEL, hash: hashOf(kept), size: 9, received: 0, createdAt: 1 };
   for (const [n, expiresAt] of [
     [1, clock.now() + HOUR / 2],
-    [2, clock.now() + 99 * HOUR],
+    [2, clock.now() + 9 * HOUR],
   ] as const) {
     await state.putUpload({ id: rowId(n), ...upload, expiresAt });
     await store.blobs.part(rowId(n), 0, kept);
