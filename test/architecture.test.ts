@@ -118,7 +118,7 @@ describe('the layers', () => {
 const ROOTS = [
   /^src\/main\.ts$/,
   /^src\/machine\.ts$/,
-  /^src\/server\/main\.ts$/,
+  /^src\/server\/(main|foreground)\.ts$/,
   /^src\/(daemon|lab|cli|client|testing)\//,
 ];
 const FORBIDDEN: readonly [string, RegExp][] = [

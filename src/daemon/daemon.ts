@@ -8,7 +8,7 @@ import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
 import { type FileLog, fileLog, systemClock, systemRandom } from '../machine.ts';
 import { serverNetwork } from '../net/server-network.ts';
 import { TorNetwork } from '../net/tor-network.ts';
-import { expectedError, SottoError } from '../protocol/errors.ts';
+import { expectedError, framesOf, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import { type Greeting, type Method, type Params, type Result, RPC_VERSION } from '../protocol/rpc.ts';
 import type { Status } from '../protocol/rpc-objects.ts';
@@ -60,16 +60,6 @@ type Open = {
 
 /** A passphrase, or a key file; `noTor` makes an account that nothing of Tor is started for. */
 type Wanted = { readonly passphrase: string | undefined; readonly noTor?: boolean | undefined };
-
-// The lines of a stack without the message above them, which may hold a text and have lines of its own.
-const framesOf = (error: unknown): string =>
-  error instanceof Error
-    ? (error.stack ?? '')
-        .split('\n')
-        .filter((line) => /^ {4}at /.test(line))
-        .slice(0, 8)
-        .join('\n')
-    : 'no stack';
 
 const isOffline = ({ tor }: Config, db: Database): boolean => tor.offline || !settingOf(db, 'network.tor');
 

@@ -340,3 +340,13 @@ export const errorObject = (error: unknown): ErrorObject => {
     details: known.details,
   };
 };
+
+/** The first lines of a stack without the message above them, which may hold a text and have lines of its own. */
+export const framesOf = (error: unknown): string =>
+  error instanceof Error
+    ? (error.stack ?? '')
+        .split('\n')
+        .filter((line) => /^ {4}at /.test(line))
+        .slice(0, 8)
+        .join('\n')
+    : 'no stack';

@@ -144,11 +144,8 @@ export const readTls = ({ cert, key }: { readonly cert: string; readonly key: st
 });
 
 /** All problems in one error. */
-export const configError = (
-  problems: readonly Problem[],
-  code: 'config.invalid' | 'usage.invalid' = 'config.invalid',
-) =>
-  new SottoError(code, {
+export const configError = (problems: readonly Problem[]) =>
+  new SottoError('config.invalid', {
     message: problems.map(({ place, problem }) => `${place}: ${problem}`).join('\n'),
     details: { problems },
   });

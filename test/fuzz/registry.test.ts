@@ -42,7 +42,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/core/server-client.ts': 'hands frames to `answers of a server` and `binary messages of rooms`',
   'src/server/admin.ts': 'a line of JSON by who runs the server: one of its requests, or request.invalid',
   'src/server/admin-client.ts': 'what our own server answers',
-  'src/server/main.ts': 'words of a command line: usage.invalid in test/rooms/serve.test.ts',
+  'src/server/serve-flags.ts': 'words of a command line: usage.invalid in test/rooms/serve.test.ts',
   'src/server/second.ts': 'four bytes of a hash',
   'src/server/server-dir.ts openSearchDatabase': 'a file that is made anew when it is damaged: test/rooms/jobs.test.ts',
   'src/server/serve-config.ts readTls': 'reads two files; what they are is looked at by TLS itself',

@@ -1,0 +1,130 @@
+// The flags of `sotto serve`: the server’s folder, and its configuration from a file and from what the flags say instead.
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { SottoError } from '../protocol/errors.ts';
+import { SERVE_FLAGS } from '../protocol/serve-words.ts';
+import { checkServeConfig, configError, type Problem, readServeConfig, type ServeConfig } from './serve-config.ts';
+import { isPlainFile, isServer, serverPaths } from './server-dir.ts';
+
+const OPTIONS = {
+  'data-dir': { type: 'string' },
+  config: { type: 'string' },
+  'check-config': { type: 'boolean' },
+  listen: { type: 'string' },
+  name: { type: 'string' },
+  registration: { type: 'string' },
+  origin: { type: 'string', multiple: true },
+  'tls-cert': { type: 'string' },
+  'tls-key': { type: 'string' },
+  'behind-proxy': { type: 'string', multiple: true },
+  onion: { type: 'boolean' },
+  metrics: { type: 'string' },
+  'log-level': { type: 'string' },
+  'encrypt-at-rest': { type: 'boolean' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+  print: { type: 'boolean' },
+  // administration
+  owner: { type: 'boolean' },
+  role: { type: 'string' },
+  uses: { type: 'string' },
+  expires: { type: 'string' },
+  actor: { type: 'string' },
+  target: { type: 'string' },
+  kind: { type: 'string' },
+  since: { type: 'string' },
+  limit: { type: 'string' },
+  deep: { type: 'boolean' },
+} as const;
+/** The flags that were given. */
+export type ServeValues = ReturnType<typeof parse>['values'];
+
+const parse = (argv: readonly string[]) => parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
+
+/** Flags and words. Throws `usage.invalid`. */
+export const flagsOf = (argv: readonly string[]): ReturnType<typeof parse> => {
+  try {
+    return parse(argv);
+  } catch (error) {
+    throw new SottoError('usage.invalid', {
+      message: error instanceof Error ? (error.message.split(/\. |\n/)[0] ?? '') : 'not understood',
+    });
+  }
+};
+
+/** Where the server lives. */
+export const folderOf = (values: ServeValues, environment: NodeJS.ProcessEnv): string =>
+  resolve(
+    values['data-dir'] ??
+      environment.SOTTO_SERVER_DIR ??
+      join(environment.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'sotto-server'),
+  );
+
+/** Where it is administered. */
+export const adminSocket = (dir: string): string => join(dir, 'admin.sock');
+const configPath = (values: ServeValues, dir: string): string => resolve(values.config ?? join(dir, 'server.toml'));
+
+/** The file, and what the flags say instead. Throws `usage.invalid`. */
+export const configOf = (
+  values: ServeValues,
+  dir: string,
+): { readonly config: ServeConfig; readonly problems: readonly Problem[] } => {
+  const path = configPath(values, dir);
+  const fromFile = values.config !== undefined || existsSync(path) ? readServeConfig(path) : undefined;
+  if (fromFile !== undefined && fromFile.problems.length > 0) return fromFile;
+  const { config, problems } = checkServeConfig({ ...fromFile?.config, ...fromFlags(values) });
+  return { config, problems: [...problems, ...atRestProblems(config, dir)] };
+};
+
+// A server that was made plain would stay so without a word.
+const atRestProblems = ({ encryptAtRest }: ServeConfig, dir: string): Problem[] => {
+  const paths = serverPaths(dir);
+  if (encryptAtRest !== true || !isServer(paths) || !isPlainFile(paths.database)) return [];
+  const problem = `the server in ${dir} was made without it and stays plain: only a new one, in another --data-dir, is encrypted`;
+  return [{ place: 'encryptAtRest', problem }];
+};
+
+/** The same where it has no problem. Throws `config.invalid` with all of them, `usage.invalid`. */
+export const validConfig = (values: ServeValues, dir: string): ServeConfig => {
+  const { config, problems } = configOf(values, dir);
+  if (problems.length > 0) throw configError(problems);
+  return config;
+};
+
+const fromFlags = (values: ServeValues): object => {
+  const [cert, key] = [values['tls-cert'], values['tls-key']];
+  if ((cert === undefined) !== (key === undefined))
+    throw new SottoError('usage.invalid', { message: '--tls-cert and --tls-key go together' });
+  return Object.fromEntries(
+    Object.entries({
+      name: values.name,
+      registration: values.registration,
+      listen: values.listen,
+      origins: values.origin,
+      proxies: values['behind-proxy'],
+      encryptAtRest: values['encrypt-at-rest'],
+      onion: values.onion,
+      metrics: values.metrics,
+      tls: cert === undefined ? undefined : { cert: resolve(cert), key: resolve(key ?? '') },
+      log: values['log-level'] === undefined ? undefined : { level: values['log-level'] },
+    }).filter(([, value]) => value !== undefined),
+  );
+};
+
+const UNIT_FLAGS: ReadonlySet<string> = new Set([
+  'config',
+  ...SERVE_FLAGS.filter(([, key]) => key !== '').map(([flag]) => flag.slice(2).split(' ')[0] ?? ''),
+]);
+const PATH_FLAGS: ReadonlySet<string> = new Set(['config', 'tls-cert', 'tls-key']);
+
+/** The flags that say how it runs, as they were given: a unit runs elsewhere, and a value may begin with a dash. */
+export const wordsOfUnit = (values: ServeValues): string[] =>
+  Object.entries(values)
+    .filter(([flag]) => UNIT_FLAGS.has(flag))
+    .flatMap(([flag, given]) =>
+      [given]
+        .flat()
+        .map((one) => (one === true ? `--${flag}` : `--${flag}=${PATH_FLAGS.has(flag) ? resolve(`${one}`) : one}`)),
+    );
