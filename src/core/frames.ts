@@ -1,13 +1,13 @@
 // What each frame of a link means, by who sent it: a stranger, someone who was asked, an accepted contact.
 import { BATCH_FRAMES_MAX, VOLATILE_PER_SECOND_MAX } from '../protocol/limits.ts';
 import type { PeerFrame, PlainFrame, SealedFrame } from '../protocol/peer.ts';
-import { type ContactRow, getContact, patchContact, putHistory } from '../store/contacts.ts';
+import { type ContactRow, getContact, patchContact } from '../store/contacts.ts';
 import { type Core, commit, refuse } from './core.ts';
 import { deliver, onAck } from './deliver.ts';
 import { DUPLICATE, onDuplicate } from './duplicate.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { receive } from './receive.ts';
-import { onNoRequest, onRequest, sendRequest } from './requests.ts';
+import { onNoRequest, onNotContact, onRequest, sendRequest } from './requests.ts';
 import { beginReset, onReset, onResume, sendReset, sendResume } from './sessions.ts';
 
 /**
@@ -111,19 +111,6 @@ const takeResume = async (
 const ready = async (core: Core, peer: Peer): Promise<void> => {
   peer.ready = true;
   await deliver(core, peer.contactId);
-};
-
-// The other side does not know us any more: it was made anew from its phrase, or has removed us. Nothing is lost here.
-const onNotContact = (core: Core, contact: ContactRow): void => {
-  if (contact.state !== 'accepted' || contact.paused === 'notContact') return;
-  commit(core, (changes) => {
-    patchContact(core.db, contact.id, { paused: 'notContact' });
-    putHistory(core.db, contact.id, {
-      at: changes.at,
-      kind: 'contact.unknown',
-      detail: 'they do not know you as a contact',
-    });
-  });
 };
 
 const tellVolatile = (

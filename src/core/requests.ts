@@ -151,14 +151,21 @@ export const reject = (core: Core, contact: ContactRow): void => {
 };
 
 /** Our accept came to someone who has no open request: they do not know us. */
-export const onNoRequest = (core: Core, contact: ContactRow): void => {
+export const onNoRequest = (core: Core, contact: ContactRow): void =>
+  pauseUnknown(core, contact, 'they have no open request to you');
+
+/** The other side does not know us any more: it was made anew from its phrase, or has removed us. Nothing is lost here. */
+export const onNotContact = (core: Core, contact: ContactRow): void =>
+  pauseUnknown(core, contact, 'they do not know you as a contact');
+
+const pauseUnknown = (core: Core, contact: ContactRow, detail: string): void => {
   if (contact.state !== 'accepted' || contact.paused === 'notContact') return;
   commit(core, (changes) => {
     patchContact(core.db, contact.id, { paused: 'notContact' });
     putHistory(core.db, contact.id, {
       at: changes.at,
       kind: 'contact.unknown',
-      detail: 'they have no open request to you',
+      detail,
     });
   });
 };

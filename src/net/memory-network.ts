@@ -116,7 +116,8 @@ const LENGTH_BYTES = 2;
 
 const pairOf = (a: string, b: string): string => [a, b].sort().join(' ');
 
-const ONLINE: NetworkState = {
+/** What a network says of itself where everybody is reached. */
+export const ONLINE: NetworkState = {
   state: 'online',
   bootstrapPercent: 100,
   reachable: true,

@@ -1,30 +1,22 @@
 // The methods of the local wire that are about an open account.
 import { z } from 'zod';
 import { FILE_NAME_BYTES_MAX, QUERY_CHARS_MAX, WAIT_MS_MAX } from './limits.ts';
+import { bytes, emoji, label, milliseconds, none, note, oneEmoji, reference, time } from './rpc-fields.ts';
 import {
   account,
-  bytes,
   contact,
   conversation,
-  emoji,
   expiry,
   file,
   inConversation,
-  label,
   message,
   method,
-  milliseconds,
-  none,
-  note,
   ofContact,
   ofFile,
   ofMessage,
-  oneEmoji,
   page,
-  reference,
   settingRow,
   settingValue,
-  time,
   wait,
   waited,
   why,

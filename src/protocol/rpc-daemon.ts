@@ -1,7 +1,8 @@
 // The methods of the local wire that work without an open account.
 import { z } from 'zod';
 import { EVENT_KINDS, VOLATILE_KINDS } from './rpc-events.ts';
-import { account, bytes, check, label, method, none, passphrase, status, time, wait } from './rpc-objects.ts';
+import { bytes, label, none, passphrase, time } from './rpc-fields.ts';
+import { account, check, method, status, wait } from './rpc-objects.ts';
 
 /** Methods that work before an account is open or while it is locked; the daemon answers them itself. */
 export const DAEMON_METHODS = {

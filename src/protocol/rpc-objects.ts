@@ -1,31 +1,8 @@
 // The objects of the local wire, and the fields that parameters and results are made of.
 import { z } from 'zod';
-import {
-  EXPIRY_MS_MAX,
-  EXPIRY_MS_MIN,
-  NAME_CHARS_MAX,
-  NOTE_CHARS_MAX,
-  PAGE_DEFAULT,
-  PAGE_MAX,
-  REACTION_CHARS_MAX,
-  WAIT_MS_MAX,
-} from './limits.ts';
+import { EXPIRY_MS_MAX, EXPIRY_MS_MIN, PAGE_DEFAULT, PAGE_MAX, WAIT_MS_MAX } from './limits.ts';
+import { bytes, milliseconds, reference, time } from './rpc-fields.ts';
 import { serverObject } from './rpc-rooms.ts';
-
-export const time = z.number().int().min(0);
-export const bytes = z.number().int().min(0);
-export const milliseconds = z.number().int().min(0);
-export const reference = z.string().min(1, 'is empty').max(4096);
-// Half a surrogate pair has no UTF-8: the other side would refuse the frame.
-const wellFormed = (text: string) => text.isWellFormed();
-export const label = z.string().min(1, 'is empty').max(NAME_CHARS_MAX).refine(wellFormed);
-export const note = z.string().max(NOTE_CHARS_MAX).refine(wellFormed);
-export const emoji = z.string().min(1, 'is empty').max(REACTION_CHARS_MAX).refine(wellFormed);
-// With a selector or without: keyboards leave it out.
-const ONE_EMOJI = /^(?:\p{RGI_Emoji}|\p{Extended_Pictographic}\ufe0f?)$/v;
-export const oneEmoji = emoji.refine((text) => ONE_EMOJI.test(text), 'is not one emoji');
-export const passphrase = z.string().max(4096);
-export const none = z.object({});
 
 export const account = z.object({
   account: z.string(),

@@ -1,23 +1,16 @@
 // The part of the local wire that is about rooms: servers, channels and members.
 import { z } from 'zod';
+import { wellFormed } from './fields.ts';
 import {
   HISTORY_EVENTS_MAX,
   MEMBER_NAME_CHARS_MAX,
-  NAME_CHARS_MAX,
   SLOW_MS_MAX,
   STATUS_TEXT_CHARS_MAX,
   TEXT_BYTES_MAX,
   WAIT_MS_MAX,
 } from './limits.ts';
 import { isRetention } from './room-content.ts';
-
-const time = z.number().int().min(0);
-const milliseconds = z.number().int().min(0);
-const reference = z.string().min(1).max(4096);
-const wellFormed = (text: string) => text.isWellFormed();
-const label = z.string().min(1).max(NAME_CHARS_MAX).refine(wellFormed);
-const passphrase = z.string().max(4096);
-const none = z.object({});
+import { label, milliseconds, none, passphrase, reference, time } from './rpc-fields.ts';
 
 // objects
 

@@ -2,6 +2,7 @@
 import { sha256 } from '../crypto/primitives.ts';
 import { isEqual } from '../protocol/bytes.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
+import { integrity } from '../sqlite/integrity.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type BlobStore, isBlobHash } from './blob-store.ts';
 import { EVENT } from './stored.ts';
@@ -88,14 +89,6 @@ export const checkServer = async (parts: Parts, { deep }: { readonly deep: boole
   }
   const { blobs, leftOver } = await checkBlobs(parts, wrong);
   return { wrong: wrong.slice(0, WRONG_MAX), events, blobs, leftOver };
-};
-
-const integrity = (db: Database): string[] => {
-  const pages = db.all<{ integrity_check: string }>('PRAGMA integrity_check(10)').map((row) => row.integrity_check);
-  const keys = db
-    .all<{ table: string }>('PRAGMA foreign_key_check')
-    .map((row) => `a row of ${row.table} points to nothing`);
-  return [...pages.filter((line) => line !== 'ok'), ...keys];
 };
 
 // Every channel of a head or an event, in order; each step is one look into an index.

@@ -1,4 +1,6 @@
 // Whether a database is whole: SQLite's own check, and the invariants of our tables.
+
+import { integrity } from '../sqlite/integrity.ts';
 import type { Database } from '../sqlite/open.ts';
 
 type Rule = { readonly name: string; readonly broken: string };
@@ -71,12 +73,4 @@ export const checkDatabase = (db: Database, options: { readonly deep: boolean } 
     if (rows.length > 0) wrong.push(`not so: ${name} (row ${rows.map((row) => row.id).join(', ')})`);
   }
   return wrong;
-};
-
-const integrity = (db: Database): string[] => {
-  const pages = db.all<{ integrity_check: string }>('PRAGMA integrity_check(10)').map((row) => row.integrity_check);
-  const keys = db
-    .all<{ table: string }>('PRAGMA foreign_key_check')
-    .map((row) => `a row of ${row.table} points to nothing`);
-  return [...pages.filter((line) => line !== 'ok'), ...keys];
 };

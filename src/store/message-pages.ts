@@ -101,35 +101,21 @@ export const listUnread = (
   limit: number,
 ): MessageRow[] =>
   conversationId === undefined
-    ? db.all<MessageRow>(
-        `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.unread = 1 AND m.id > ? AND m.id < ? ORDER BY m.id LIMIT ?`,
-        after,
-        before,
-        limit,
-      )
-    : db.all<MessageRow>(
-        `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.id > ? AND m.id < ? ORDER BY m.id LIMIT ?`,
-        conversationId,
-        after,
-        before,
-        limit,
-      );
+    ? unread(db, limit, 'm.id > ? AND m.id < ?', after, before)
+    : unread(db, limit, 'm.conversation_id = ? AND m.id > ? AND m.id < ?', conversationId, after, before);
 
 /** Unread rows up to row `upTo`. */
 export const listUnreadUpTo = (db: Database, conversationId: number, upTo: number, limit: number): MessageRow[] =>
-  db.all<MessageRow>(
-    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.id <= ? ORDER BY m.id LIMIT ?`,
-    conversationId,
-    upTo,
-    limit,
-  );
+  unread(db, limit, 'm.conversation_id = ? AND m.id <= ?', conversationId, upTo);
 
 /** Unread messages of a room whose place is not after `seq`. */
 export const listUnreadUpToSeq = (db: Database, conversationId: number, seq: number, limit: number): MessageRow[] =>
+  unread(db, limit, 'm.conversation_id = ? AND m.seq <= ?', conversationId, seq);
+
+const unread = (db: Database, limit: number, where: string, ...values: readonly number[]): MessageRow[] =>
   db.all<MessageRow>(
-    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.unread = 1 AND m.seq <= ? ORDER BY m.id LIMIT ?`,
-    conversationId,
-    seq,
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.unread = 1 AND ${where} ORDER BY m.id LIMIT ?`,
+    ...values,
     limit,
   );
 

@@ -23,7 +23,6 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/core/room-open.ts': 'a row of our own outbox; events from outside are played by `signed events`',
   'src/core/room-open.ts openRoomEvent': 'openControl and openContent, as `signed events` plays',
   'src/core/room-devices.ts': 'a row of our own outbox',
-  'src/core/room-outbox.ts': 'a row of our own outbox',
   'src/core/room-open.ts openContent': 'openEvent, as `signed events` plays',
   'src/core/room-open.ts openControl': 'openEvent, as `signed events` plays',
   'src/core/room-share.ts': 'a row of our own outbox',

@@ -6,8 +6,9 @@ import { INBOX_EVENTS_MAX, INBOX_KEPT_MS } from '../../src/protocol/limits.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { makeInvite } from '../../src/server/invites.ts';
 import { openDatabase } from '../../src/sqlite/open.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import { Hosted, type Member } from './scene.ts';
-import { codeOf, fetched, filesOf, upload } from './uploads.ts';
+import { fetched, filesOf, upload } from './uploads.ts';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -76,7 +77,7 @@ test('an inbox takes what it has room for, and forgets what came long ago; one m
   expect([await write(carol), await write(carol)]).toEqual([half, 'inbox.full']);
   expect(await codeOf(upload(carol, { channel: inbox }, bytes))).toBe('inbox.full');
   expect([await write(eve), await write(dave), await write(carol)]).toEqual([half + 1, half + 2, 'inbox.full']);
-  expect(await codeOf(upload(eve, { channel: inbox }, bytes))).toBe('ok');
+  expect(await codeOf(upload(eve, { channel: inbox }, bytes))).toBe('done');
   // What is there is answered as it was.
   expect(await write(carol, first)).toBe(1);
 
@@ -108,14 +109,17 @@ test('MEMBER-8: a file in an inbox is for its owner and for who brought it; it g
   const bytes = new Uint8Array(20_000).fill(3);
   const lasting = await upload(carol, inbox, bytes);
   const short = await upload(carol, inbox, bytes.subarray(1), 60);
-  for (const who of [dave, carol]) expect(await fetched(who, dave.id, lasting)).toBe('ok');
+  for (const who of [dave, carol]) expect(await fetched(who, dave.id, lasting)).toBe('done');
   for (const channel of [dave.id, eve.id, carol.id, room])
     expect(await fetched(eve, channel, lasting)).toBe('file.unknown');
   expect(await fetched(carol, carol.id, lasting)).toBe('file.unknown');
-  expect(await fetched(dave, dave.id, short)).toBe('ok');
+  expect(await fetched(dave, dave.id, short)).toBe('done');
   own.shift(2 * 60_000);
   await own.server.jobs.run('collect');
-  expect([await fetched(dave, dave.id, short), await fetched(dave, dave.id, lasting)]).toEqual(['file.unknown', 'ok']);
+  expect([await fetched(dave, dave.id, short), await fetched(dave, dave.id, lasting)]).toEqual([
+    'file.unknown',
+    'done',
+  ]);
   own.shift(INBOX_KEPT_MS);
   await own.server.jobs.run('inboxes');
   expect(await fetched(dave, dave.id, lasting)).toBe('file.unknown');
@@ -158,12 +162,12 @@ test('a file counts as a direct message in an inbox, and as a publish in a chann
   await dave.join();
   const put = (channel: string, n: number) => codeOf(upload(carol, { channel }, new Uint8Array(10).fill(n)));
   const all = async (...channels: string[]) => {
-    const codes: string[] = [];
+    const codes: unknown[] = [];
     for (const channel of channels) codes.push(await put(channel, codes.length));
     return codes;
   };
-  expect(await all(dave.id, carol.id, dave.id, carol.id)).toEqual(['ok', 'ok', 'rate.limited', 'rate.limited']);
+  expect(await all(dave.id, carol.id, dave.id, carol.id)).toEqual(['done', 'done', 'rate.limited', 'rate.limited']);
   // What makes the channel has counted.
   const { channel } = await carol.create('carols');
-  expect(await all(channel, channel)).toEqual(['ok', 'rate.limited']);
+  expect(await all(channel, channel)).toEqual(['done', 'rate.limited']);
 });

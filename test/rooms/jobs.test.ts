@@ -14,9 +14,10 @@ import { termsOf } from '../../src/protocol/search-words.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { Alerts } from '../../src/server/audit.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import { draft, newChannel } from '../server/server.ts';
 import { Hosted, type Member, type Room, Speaker } from './scene.ts';
-import { codeOf, fetched, filesOf, upload } from './uploads.ts';
+import { fetched, filesOf, upload } from './uploads.ts';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -140,19 +141,19 @@ test('what is taken back is gone at once, but not where somebody else may fetch 
   await upload(alice, other, bytes);
   const remove = (who: Member, channel: string) => codeOf(who.client.request('blob.remove', { channel, hash }));
   expect(await remove(bob, room.channel)).toBe('file.unknown');
-  expect([await remove(alice, room.channel), await remove(alice, room.channel)]).toEqual(['ok', 'file.unknown']);
+  expect([await remove(alice, room.channel), await remove(alice, room.channel)]).toEqual(['done', 'file.unknown']);
   expect([await fetched(bob, room.channel, hash), await fetched(bob, other.channel, hash)]).toEqual([
     'file.unknown',
-    'ok',
+    'done',
   ]);
   await upload(bob, room, bytes);
   const { upload: half } = await alice.client.request('blob.begin', { channel: room.channel, hash, sizeBytes: 500 });
   await alice.client.upload({ upload: half, offset: 0, body: bytes.subarray(0, 9) });
   // The moderator takes back what bob brought, and what is on its way; the author what is elsewhere.
-  expect([await remove(alice, room.channel), await fetched(bob, room.channel, hash)]).toEqual(['ok', 'file.unknown']);
+  expect([await remove(alice, room.channel), await fetched(bob, room.channel, hash)]).toEqual(['done', 'file.unknown']);
   expect(files().filter((name) => name.endsWith(hash) || name.endsWith(half))).toHaveLength(1);
   expect([await remove(alice, other.channel), await fetched(alice, other.channel, hash)]).toEqual([
-    'ok',
+    'done',
     'file.unknown',
   ]);
   expect(files().filter((name) => name.endsWith(hash))).toEqual([]);
@@ -166,9 +167,9 @@ test('who has brought a file, and did not hear so, need not bring it again', asy
   const begin = (who: Member) => who.client.request('blob.begin', { channel, hash, sizeBytes: bytes.length });
   const begun = await begin(alice);
   expect(begun.receivedBytes).toBe(700);
-  for (const ends of ['ok', 'file.unknown'])
+  for (const ends of ['done', 'file.unknown'])
     expect(await codeOf(alice.client.request('blob.complete', { channel, upload: begun.upload }))).toBe(ends);
-  expect(await fetched(bob, channel, hash)).toBe('ok');
+  expect(await fetched(bob, channel, hash)).toBe('done');
   // Who knows the name of it only has brought nothing, there or elsewhere.
   for (const place of [channel, bob.id]) {
     const { upload: named, receivedBytes } = await bob.client.request('blob.begin', {
@@ -184,7 +185,7 @@ test('who has brought a file, and did not hear so, need not bring it again', asy
   await upload(bob, { channel }, bytes, 1);
   hosted.shift(5_000);
   await run('collect');
-  expect(await fetched(alice, channel, hash)).toBe('ok');
+  expect(await fetched(alice, channel, hash)).toBe('done');
 });
 
 test('an upload is kept as long as somebody goes on with it', async () => {

@@ -1,10 +1,11 @@
 // What stands in a channel and who hears of it, when publishes, removals and resumes happen at once.
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { SottoError } from '../../src/protocol/errors.ts';
+import type { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { LogError } from '../../src/server/event-log.ts';
 import { Rates } from '../../src/server/rates.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import { Hosted, type Member, type Room } from './scene.ts';
 
 const MINUTE = 60_000;
@@ -38,16 +39,6 @@ const withMember = async (more: Parameters<Member['create']>[1] = {}): Promise<{
   await alice.control(room, { op: 'add', member: bob.id });
   await bob.hear(room.channel);
   return { room, bob };
-};
-
-const codeOf = async (step: Promise<unknown>): Promise<string> => {
-  try {
-    await step;
-    return 'ok';
-  } catch (error) {
-    if (error instanceof SottoError) return error.code;
-    throw error;
-  }
 };
 
 const textsIn = async (room: Room): Promise<string[]> => {
@@ -137,7 +128,7 @@ describe('publishes', () => {
     await hosted.waiting(3);
     go();
     await removal;
-    expect([await early, await late]).toEqual(['ok', 'event.stale']);
+    expect([await early, await late]).toEqual(['done', 'event.stale']);
     expect(await textsIn(room)).toEqual(['early']);
     expect(await codeOf(bob.say(room.channel, 'later'))).toBe('channel.notMember');
   });
@@ -162,8 +153,8 @@ describe('publishes', () => {
       [at(61 * MINUTE)]: 'request.invalid',
       ['00'.repeat(16)]: 'request.invalid',
       ['ff'.repeat(16)]: 'request.invalid',
-      [at(-30 * DAY)]: 'ok',
-      [at(59 * MINUTE)]: 'ok',
+      [at(-30 * DAY)]: 'done',
+      [at(59 * MINUTE)]: 'done',
     };
     for (const [id, code] of Object.entries(ids))
       expect(await codeOf(alice.say(room.channel, 'x', id as EventId)), id).toBe(code);
@@ -172,10 +163,10 @@ describe('publishes', () => {
   test('wait in slow mode, except a moderator’s', async () => {
     const { room, bob } = await withMember();
     await alice.control(room, { op: 'mode', slowMs: MINUTE });
-    expect(await codeOf(bob.say(room.channel, 'one'))).toBe('ok');
+    expect(await codeOf(bob.say(room.channel, 'one'))).toBe('done');
     const late = await bob.say(room.channel, 'two').catch((error: SottoError) => error);
     expect(late).toMatchObject({ code: 'channel.slow', details: { retryAfterMs: expect.any(Number) } });
-    for (const text of ['three', 'four']) expect(await codeOf(alice.say(room.channel, text))).toBe('ok');
+    for (const text of ['three', 'four']) expect(await codeOf(alice.say(room.channel, text))).toBe('done');
   });
 
   test('go on after a restart behind a control that erased', async () => {
@@ -260,17 +251,17 @@ test('who has written before is judged by what holds now', async () => {
   const { channel } = room;
   const write = (text: string) => codeOf(bob.say(channel, text));
   // What a first message was judged by stays in memory.
-  for (const text of ['first', 'second']) expect(await write(text)).toBe('ok');
+  for (const text of ['first', 'second']) expect(await write(text)).toBe('done');
   const judged = async (control: Parameters<Member['control']>[1], ...codes: string[]) => {
     await alice.control(room, control);
     for (const code of codes) expect(await write(`after ${control.op}`), control.op).toBe(code);
   };
   await judged({ op: 'mute', member: bob.id }, 'channel.muted', 'channel.muted');
-  await judged({ op: 'unmute', member: bob.id }, 'ok', 'ok');
-  await judged({ op: 'mode', slowMs: MINUTE }, 'ok', 'channel.slow');
-  await judged({ op: 'mode', slowMs: 0 }, 'ok');
+  await judged({ op: 'unmute', member: bob.id }, 'done', 'done');
+  await judged({ op: 'mode', slowMs: MINUTE }, 'done', 'channel.slow');
+  await judged({ op: 'mode', slowMs: 0 }, 'done');
   await judged({ op: 'remove', member: bob.id }, 'channel.notMember', 'channel.notMember');
-  await judged({ op: 'add', member: bob.id }, 'ok', 'ok');
+  await judged({ op: 'add', member: bob.id }, 'done', 'done');
   await judged({ op: 'archive' }, 'channel.archived');
   expect(await textsIn(room)).toHaveLength(8);
 });
@@ -308,7 +299,7 @@ describe('a log that does not answer', () => {
       vi.spyOn(log, method).mockImplementation(unavailable);
     for (const [what, ask] of Object.entries(ASKS)) expect(await codeOf(ask()), what).toBe('server.unavailable');
     vi.restoreAllMocks();
-    for (const [what, ask] of Object.entries(ASKS)) expect(await codeOf(ask()), what).toBe('ok');
+    for (const [what, ask] of Object.entries(ASKS)) expect(await codeOf(ask()), what).toBe('done');
   });
 
   test('is asked again for what readers miss', async () => {
@@ -351,7 +342,7 @@ test('a member publishes ten at once and sixty a minute; what is full again is f
   await carol.join();
   const { channel } = await carol.create('ops');
   const codes = await Promise.all(Array.from({ length: 12 }, (_, i) => codeOf(carol.say(channel, `${i}`))));
-  expect(codes.slice(0, 9)).toEqual(Array(9).fill('ok'));
+  expect(codes.slice(0, 9)).toEqual(Array(9).fill('done'));
   expect(codes.filter((code) => code === 'rate.limited').length).toBeGreaterThan(0);
   const rates = new Rates({ burst: 2, perSecond: 1 });
   for (let i = 0; i < 100; i++) expect(rates.take(`member ${i}`, 0)).toBe(0);

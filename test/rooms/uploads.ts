@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { expect } from 'vitest';
-import type { SottoError } from '../../src/protocol/errors.ts';
+import { codeOf } from '../../src/testing/code.ts';
 import type { Hosted, Member } from './scene.ts';
 
 /** Uploads bytes into a room; gives their hash. */
@@ -19,15 +19,8 @@ export const upload = async (
   return hash;
 };
 
-/** `ok`, or the code that a step ends with. */
-export const codeOf = (step: Promise<unknown>): Promise<string> =>
-  step.then(
-    () => 'ok',
-    (error: SottoError) => error.code,
-  );
-
-/** What somebody gets who fetches a file: `ok` when it is all of it. */
-export const fetched = (who: Member, channel: string, hash: string): Promise<string> => {
+/** What somebody gets who fetches a file: `done` when it is all of it. */
+export const fetched = (who: Member, channel: string, hash: string): Promise<unknown> => {
   const parts: Uint8Array[] = [];
   const fetching = who.client.fetch({ channel, hash, limit: 1e6 }, ({ body }) => parts.push(body));
   return codeOf(

@@ -107,4 +107,31 @@ export const timed = async (step: () => Promise<unknown> | unknown): Promise<num
   return performance.now() - startedAt;
 };
 
+/** How long named steps take. */
+export class Times {
+  readonly #of = new Map<string, number[]>();
+
+  /** Times a step; a round before the first, 0, warms up and does not count. */
+  async take(name: string, round: number, step: () => Promise<unknown> | unknown): Promise<void> {
+    const ms = await timed(step);
+    if (round < 0) return;
+    const times = this.#of.get(name) ?? [];
+    times.push(ms);
+    this.#of.set(name, times);
+  }
+
+  /** The p95 of each step, the worst of which is the figure. */
+  worst(): Measured {
+    const p95 = [...this.#of]
+      .map(([name, values]) => [name, quantile(values, 0.95)] as const)
+      .sort((a, b) => b[1] - a[1]);
+    const told = p95.slice(0, 3).map(([name, ms]) => `${name}: ${short(ms)}`);
+    const all = [...this.#of.values()].flat();
+    return {
+      values: p95.map(([, ms]) => ms),
+      note: `p95 of each of ${p95.length} queries; slowest ${told.join(' · ')}; median of all ${short(quantile(all, 0.5))}`,
+    };
+  }
+}
+
 const round = (value: number): number => Number(value.toPrecision(4));

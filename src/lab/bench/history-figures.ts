@@ -15,10 +15,10 @@ import type { ServerPaths } from '../../server/server-dir.ts';
 import { openDatabase } from '../../sqlite/open.ts';
 import { searchMessages } from '../../store/search.ts';
 import { ServerProcess } from '../server-process.ts';
-import { type Bench, type Figure, type Measured, quantile, short, timed } from './figure.ts';
+import { type Bench, type Figure, type Measured, quantile, short, Times, timed } from './figure.ts';
 import { CHANNEL, ROOM_DAYS, roomFixture } from './room-fixture.ts';
 import { channelOf, DEVICE, LONG_EVENTS, longServer, SERVER_KEY } from './server-fixture.ts';
-import { withDaemon, worst } from './store-figures.ts';
+import { withDaemon } from './store-figures.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 const PAGE = 100;
@@ -192,14 +192,13 @@ const search: Figure = {
     const events = sizeOf(bench);
     const paths = await longServer(bench, events);
     return withServer(paths, async (reader) => {
-      const times = new Map<string, number[]>();
+      const times = new Times();
       for (let round = -1; round < bench.runs; round++)
         for (const [name, params] of searches([0, 1, 9], events)) {
-          const ms = await timed(() => reader.search(params));
+          await times.take(name, round, () => reader.search(params));
           await pause(PAUSE_MS);
-          if (round >= 0) times.set(name, [...(times.get(name) ?? []), ms]);
         }
-      return worst(times);
+      return times.worst();
     });
   },
 };
@@ -211,13 +210,11 @@ const searchCold: Figure = {
   bound: { of: 'value', at: 'max', better: 'lower', limit: 25 },
   measure: async (bench) => {
     const paths = await longServer(bench, sizeOf(bench));
-    const times = new Map<string, number[]>();
+    const times = new Times();
     for (let round = 0; round < bench.runs; round++)
       for (const [name, params] of searches([0], 0).filter(([, { before }]) => before === undefined))
-        await withServer(paths, async (reader) => {
-          times.set(name, [...(times.get(name) ?? []), await timed(() => reader.search(params))]);
-        });
-    return worst(times);
+        await withServer(paths, (reader) => times.take(name, round, () => reader.search(params)));
+    return times.worst();
   },
 };
 
@@ -240,15 +237,14 @@ const searchDaemon: Figure = {
   bound: { of: 'value', at: 'max', better: 'lower', limit: 10 },
   measure: async (bench) =>
     withDaemon(await roomFixture(bench, sizeOf(bench)), async (actor) => {
-      const times = new Map<string, number[]>();
+      const times = new Times();
       for (let round = -1; round < bench.runs; round++)
         for (const [share, query] of Object.entries(WORDS))
           for (const [filter, more] of Object.entries(FILTERS())) {
-            const ms = await timed(() => actor.call('message.search', { query, ...more, limit: HITS }));
             const name = `${share} ${filter}`.trim();
-            if (round >= 0) times.set(name, [...(times.get(name) ?? []), ms]);
+            await times.take(name, round, () => actor.call('message.search', { query, ...more, limit: HITS }));
           }
-      return worst(times);
+      return times.worst();
     }),
 };
 
@@ -260,16 +256,15 @@ const searchDaemonCold: Figure = {
   measure: async (bench) => {
     const paths = accountPaths(placesOf(await roomFixture(bench, sizeOf(bench)), process.env), 'alice', process.env);
     const key = await openAccountVault(paths, undefined);
-    const times = new Map<string, number[]>();
+    const times = new Times();
     for (let round = 0; round < bench.runs; round++)
       for (const [name, words] of Object.entries(WORDS)) {
         using db = openAccountDatabase(paths, key);
-        const ms = await timed(() =>
+        await times.take(name, round, () =>
           searchMessages(db, { words, conversationId: 1, after: 0, before: LATER, limit: HITS }),
         );
-        times.set(name, [...(times.get(name) ?? []), ms]);
       }
-    return worst(times);
+    return times.worst();
   },
 };
 
@@ -280,11 +275,7 @@ const rewind: Figure = {
   bound: { of: 'value', at: 'max', better: 'lower', limit: 10 },
   measure: async (bench): Promise<Measured> =>
     withDaemon(await roomFixture(bench, sizeOf(bench)), async (actor) => {
-      const times = new Map<string, number[]>();
-      const sample = async (name: string, isKept: boolean, step: () => Promise<unknown>): Promise<void> => {
-        const ms = await timed(step);
-        if (isKept) times.set(name, [...(times.get(name) ?? []), ms]);
-      };
+      const times = new Times();
       for (let round = -1; round < bench.runs; round++)
         for (let i = 0; i < A_RUN; i++)
           // Each tenth of the year, at a time that was not asked for before.
@@ -292,13 +283,13 @@ const rewind: Figure = {
             const days = ROOM_DAYS * ((tenth + (i + 0.5 + (round + 1) / bench.runs) / (A_RUN + 2)) / 10);
             const at = Date.now() - Math.floor((1 + days) * DAY_MS);
             const asked = { conversation: CHANNEL, at, limit: PAGE };
-            await sample(`page, ${tenth}0 % back`, round >= 0, () => actor.call('message.list', asked));
+            await times.take(`page, ${tenth}0 % back`, round, () => actor.call('message.list', asked));
             if (i % 4 === 0)
-              await sample(`channel, ${tenth}0 % back`, round >= 0, () =>
+              await times.take(`channel, ${tenth}0 % back`, round, () =>
                 actor.call('channel.show', { channel: CHANNEL, at }),
               );
           }
-      return worst(times);
+      return times.worst();
     }),
 };
 

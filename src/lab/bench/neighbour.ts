@@ -6,8 +6,9 @@ import { Account, createAccount } from '../../core/account.ts';
 import { addressOf } from '../../crypto/address.ts';
 import { systemClock, systemRandom } from '../../machine.ts';
 import { openLink } from '../../net/link.ts';
+import { ONLINE } from '../../net/memory-network.ts';
 import { noServers } from '../../net/server-network.ts';
-import type { DialOptions, Link, LinkEvents, LocalKeys, Network, NetworkEvents, NetworkState } from '../../ports.ts';
+import type { DialOptions, Link, LinkEvents, LocalKeys, Network, NetworkEvents } from '../../ports.ts';
 import type { AccountMethod, ParamsIn, Result } from '../../protocol/rpc.ts';
 import { ACCOUNT_METHODS } from '../../protocol/rpc-account.ts';
 import { openDatabase } from '../../sqlite/open.ts';
@@ -15,14 +16,6 @@ import { migrate } from '../../store/migrations.ts';
 import type { Actor } from '../actor.ts';
 import type { Bench } from './figure.ts';
 import { befriend, WAIT_MS, withNetwork } from './scene.ts';
-
-const ONLINE: NetworkState = {
-  state: 'online',
-  bootstrapPercent: 100,
-  reachable: true,
-  descriptorUploads: 1,
-  private: true,
-};
 
 /** The Unix socket at which an address takes streams. */
 type Route = (address: string) => string;

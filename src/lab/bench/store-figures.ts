@@ -7,7 +7,7 @@ import { openAccountDatabase, openAccountVault } from '../../daemon/account-dir.
 import type { ParamsIn } from '../../protocol/rpc.ts';
 import { searchMessages } from '../../store/search.ts';
 import { Actor } from '../actor.ts';
-import { type Bench, type Figure, type Measured, quantile, short, timed } from './figure.ts';
+import { type Bench, type Figure, quantile, short, Times, timed } from './figure.ts';
 import { FIXTURE_MESSAGES, largeFixture, makeOffline } from './fixture.ts';
 
 const MB = 1_000_000;
@@ -48,17 +48,6 @@ export const withDaemon = async <T>(dir: string, body: (actor: Actor) => Promise
 
 const sizeOf = (bench: Bench): number => (bench.quick ? FIXTURE_MESSAGES / 10 : FIXTURE_MESSAGES);
 
-/** The p95 of each query, the worst of which is the figure. */
-export const worst = (times: ReadonlyMap<string, readonly number[]>): Measured => {
-  const p95 = [...times].map(([name, values]) => [name, quantile(values, 0.95)] as const).sort((a, b) => b[1] - a[1]);
-  const told = p95.slice(0, 3).map(([name, ms]) => `${name}: ${short(ms)}`);
-  const all = [...times.values()].flat();
-  return {
-    values: p95.map(([, ms]) => ms),
-    note: `p95 of each of ${p95.length} queries; slowest ${told.join(' · ')}; median of all ${short(quantile(all, 0.5))}`,
-  };
-};
-
 const searchWarm: Figure = {
   name: 'search.warm',
   unit: 'ms',
@@ -66,13 +55,11 @@ const searchWarm: Figure = {
   bound: { of: 'value', at: 'max', better: 'lower', limit: 10 },
   measure: async (bench) =>
     withDaemon(await largeFixture(bench, sizeOf(bench)), async (actor) => {
-      const times = new Map<string, number[]>();
+      const times = new Times();
       for (let round = -1; round < bench.runs; round++)
-        for (const [name, query] of Object.entries(QUERIES())) {
-          const ms = await timed(() => actor.call('message.search', { ...query, limit: LIMIT }));
-          if (round >= 0) times.set(name, [...(times.get(name) ?? []), ms]);
-        }
-      return worst(times);
+        for (const [name, query] of Object.entries(QUERIES()))
+          await times.take(name, round, () => actor.call('message.search', { ...query, limit: LIMIT }));
+      return times.worst();
     }),
 };
 
@@ -85,12 +72,12 @@ const searchCold: Figure = {
     const dir = await largeFixture(bench, sizeOf(bench));
     const paths = accountPaths(placesOf(dir, process.env), 'alice', process.env);
     const key = await openAccountVault(paths, undefined);
-    const times = new Map<string, number[]>();
+    const times = new Times();
     for (let round = 0; round < bench.runs; round++)
       for (const [name, { query, conversation, from, after, before }] of Object.entries(QUERIES())) {
         using db = openAccountDatabase(paths, key);
         const conversationId = conversation === undefined ? undefined : Number(conversation.slice(1));
-        const ms = await timed(() =>
+        await times.take(name, round, () =>
           searchMessages(db, {
             words: query,
             ...(conversationId === undefined ? {} : { conversationId }),
@@ -100,9 +87,8 @@ const searchCold: Figure = {
             limit: LIMIT,
           }),
         );
-        times.set(name, [...(times.get(name) ?? []), ms]);
       }
-    return worst(times);
+    return times.worst();
   },
 };
 

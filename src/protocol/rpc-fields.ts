@@ -1,0 +1,17 @@
+// The smallest parts of parameters and results of the local wire.
+import { z } from 'zod';
+import { wellFormed } from './fields.ts';
+import { NAME_CHARS_MAX, NOTE_CHARS_MAX, REACTION_CHARS_MAX } from './limits.ts';
+
+export const time = z.number().int().min(0);
+export const bytes = z.number().int().min(0);
+export const milliseconds = z.number().int().min(0);
+export const reference = z.string().min(1, 'is empty').max(4096);
+export const label = z.string().min(1, 'is empty').max(NAME_CHARS_MAX).refine(wellFormed);
+export const note = z.string().max(NOTE_CHARS_MAX).refine(wellFormed);
+export const emoji = z.string().min(1, 'is empty').max(REACTION_CHARS_MAX).refine(wellFormed);
+// With a selector or without: keyboards leave it out.
+const ONE_EMOJI = /^(?:\p{RGI_Emoji}|\p{Extended_Pictographic}\ufe0f?)$/v;
+export const oneEmoji = emoji.refine((text) => ONE_EMOJI.test(text), 'is not one emoji');
+export const passphrase = z.string().max(4096);
+export const none = z.object({});
