@@ -1,27 +1,21 @@
 // The local program: owns one account, its database and its network, and answers front ends until it is told to end.
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { type AccountPaths, checkSocketDir, type Places } from '../client/paths.ts';
-import { Account, createAccount, torObject } from '../core/account.ts';
-import { settingOf } from '../core/settings.ts';
+import { createAccount, torObject } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
 import { type FileLog, fileLog, systemClock, systemRandom } from '../machine.ts';
-import { serverNetwork } from '../net/server-network.ts';
-import { TorNetwork } from '../net/tor-network.ts';
-import { expectedError, framesOf, SottoError } from '../protocol/errors.ts';
-import { ID_BYTES } from '../protocol/ids.ts';
+import { framesOf, SottoError } from '../protocol/errors.ts';
 import { type Greeting, type Method, type Params, type Result, RPC_VERSION } from '../protocol/rpc.ts';
 import type { Status } from '../protocol/rpc-objects.ts';
 import { takeLock } from '../sqlite/lock.ts';
-import { makeLogRoom } from '../sqlite/log-room.ts';
 import type { Database } from '../sqlite/open.ts';
 import { putSetting } from '../store/events.ts';
-import { getSelf, isAtPlace, putInstallId, putPlace } from '../store/self.ts';
+import { putPlace } from '../store/self.ts';
 import {
   createAccountDir,
   eraseAccountDir,
   makeAccountDir,
-  openAccountDatabase,
   openAccountVault,
   placeOf,
   rekeyAccountDir,
@@ -29,12 +23,10 @@ import {
   settleAccountDir,
   vaultState,
 } from './account-dir.ts';
-import { checkBackup, loadBackup, type Written, writeBackup } from './backup.ts';
-import { Checker } from './checker.ts';
+import { checkBackup, loadBackup } from './backup.ts';
 import { type Config, readConfig } from './config.ts';
-import { Hooks } from './hooks.ts';
 import { callDaemon } from './methods.ts';
-import { Notifier } from './notify.ts';
+import { isOffline, OpenAccount } from './opened.ts';
 import { type Connection, RpcSocket } from './socket.ts';
 
 export type DaemonOptions = {
@@ -45,23 +37,8 @@ export type DaemonOptions = {
   readonly pid: number;
 };
 
-type Open = {
-  readonly account: Account;
-  readonly db: Database;
-  readonly key: Uint8Array;
-  /** Whether it runs without Tor. */
-  readonly offline: boolean;
-  readonly checker: Checker;
-  /** Aborted when the account closes. */
-  readonly closing: AbortController;
-  readonly hooks: Hooks;
-  readonly notifier: Notifier;
-};
-
 /** A passphrase, or a key file; `noTor` makes an account that nothing of Tor is started for. */
 type Wanted = { readonly passphrase: string | undefined; readonly noTor?: boolean | undefined };
-
-const isOffline = ({ tor }: Config, db: Database): boolean => tor.offline || !settingOf(db, 'network.tor');
 
 /** A running daemon. */
 export class Daemon {
@@ -72,10 +49,8 @@ export class Daemon {
   readonly #startedAt = systemClock.monotonic();
   readonly #end = Promise.withResolvers<number>();
   #config: Config;
-  #open: Open | undefined;
+  #open: OpenAccount | undefined;
   #ending = false;
-  /** A backup reads the database by a connection of its own. */
-  #backup: Promise<Written> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(options: DaemonOptions, lock: Disposable, config: Config) {
@@ -118,7 +93,7 @@ export class Daemon {
   }
 
   /** The open account. Throws `account.unknown` or `account.locked`. */
-  get open(): Open {
+  get open(): OpenAccount {
     if (this.#open !== undefined) return this.#open;
     this.#assertExists();
     throw new SottoError('account.locked');
@@ -173,26 +148,6 @@ export class Daemon {
     await this.#make(wanted, (db) => loadBackup(db, file, secret, { random: systemRandom, clock: systemClock }));
   }
 
-  /**
-   * Writes a backup while everything goes on, one at a time: two would write to one file. Without a passphrase the recovery
-   * phrase opens it. It ends, and leaves nothing, with `signal` and when the account closes.
-   */
-  async backup(file: string, passphrase: string | undefined, signal: AbortSignal): Promise<Written> {
-    const { key, db, closing } = this.open;
-    const self = getSelf(db);
-    if (self === undefined) throw new Error('an open account has a row');
-    const secret: BackupSecret =
-      passphrase === undefined ? { kind: 'account', key: self.backupKey } : { kind: 'passphrase', passphrase };
-    this.#assertNoBackup();
-    using reader = openAccountDatabase(this.options.paths, key);
-    this.#backup = writeBackup(reader, file, secret, systemClock.now(), AbortSignal.any([signal, closing.signal]));
-    try {
-      return await this.#backup;
-    } finally {
-      this.#backup = undefined;
-    }
-  }
-
   unlock(passphrase: string | undefined): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#open === undefined) await this.#openWith(await openAccountVault(this.options.paths, passphrase));
@@ -214,7 +169,7 @@ export class Daemon {
     return this.#inTurn(async () => {
       const key = await openAccountVault(paths, wanted.present);
       if (!wanted.rekey) return await rewrapVault(paths, key, wanted.next);
-      this.#assertNoBackup();
+      this.#open?.assertNoBackup();
       await this.#reopen(() => rekeyAccountDir(paths, key, { passphrase: wanted.next, random: systemRandom }), key);
     });
   }
@@ -284,11 +239,6 @@ export class Daemon {
     if (vaultState(this.options.paths) === 'absent') throw new SottoError('account.unknown');
   }
 
-  #assertNoBackup(): void {
-    if (this.#backup !== undefined)
-      throw new SottoError('account.running', { message: 'A backup is being written: try later' });
-  }
-
   // What opens and closes the account happens one after the other.
   #inTurn<T>(body: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(body);
@@ -323,20 +273,9 @@ export class Daemon {
     const open = this.#open;
     this.#open = undefined;
     if (open === undefined) return;
-    open.hooks[Symbol.dispose]();
-    open.notifier[Symbol.dispose]();
-    await open.account[Symbol.asyncDispose]();
-    open.closing.abort();
-    await Promise.allSettled([open.checker[Symbol.asyncDispose](), this.#backup]);
     try {
-      open.db.truncateWal();
-    } catch (error) {
-      // What is committed stays in the log until there is room: the account closes all the same.
-      if (expectedError(error)?.code !== 'disk.full') throw error;
-      this.log.warn('disk.full');
+      await open[Symbol.asyncDispose]();
     } finally {
-      open.db[Symbol.dispose]();
-      open.key.fill(0);
       // An account that opens again has other events: whoever listened resumes from its cursor.
       for (const connection of this.#socket.connections) if (connection.stopListening !== undefined) connection.end();
     }
@@ -344,60 +283,14 @@ export class Daemon {
 
   async #openWith(key: Uint8Array): Promise<void> {
     if (this.#ending) throw new SottoError('account.locked', { message: 'The daemon ends' });
-    const { paths, pid } = this.options;
-    const db = openAccountDatabase(paths, key);
-    let account: Account | undefined;
-    try {
-      makeLogRoom(paths.database);
-      const place = placeOf(paths);
-      const isHome = isAtPlace(db, place);
-      // Anew each time: an id that comes back is a copy, also one of a whole machine, which is as much at home as this one.
-      putInstallId(db, systemRandom.bytes(ID_BYTES));
-      const offline = isOffline(this.#config, db);
-      const network = new TorNetwork({
-        config: { ...this.#config.tor, offline },
-        paths: { dataDir: paths.torDir, socketDir: paths.socketDir },
-        clock: systemClock,
-        random: systemRandom,
-        log: this.log,
-        owner: pid,
-        ...(isHome ? {} : { unclaimed: () => putPlace(db, place) }),
-      });
-      account = await Account.open({
-        name: paths.name,
-        db,
-        network,
-        servers: serverNetwork({
-          clock: systemClock,
-          random: systemRandom,
-          tor: () => {
-            if (offline) return false;
-            return network.state.state === 'online' ? network.way : undefined;
-          },
-        }),
-        clock: systemClock,
-        random: systemRandom,
-        log: this.log,
-        filesDir: paths.filesDir,
-        bug: (error) => this.bug(error),
-      });
-      const hooks = new Hooks({ account, db, dir: paths.hooksDir, clock: systemClock, log: this.log });
-      const focused = () => this.#socket.connections.some((connection) => connection.focused);
-      const notifier = new Notifier({
-        account,
-        clock: systemClock,
-        log: this.log,
-        focused,
-        platform: process.platform,
-        cwd: paths.dir,
-      });
-      const checker = new Checker(paths.database, key);
-      this.#open = { account, db, key, offline, checker, closing: new AbortController(), hooks, notifier };
-    } catch (error) {
-      await account?.[Symbol.asyncDispose]();
-      db[Symbol.dispose]();
-      throw error;
-    }
+    this.#open = await OpenAccount.open(key, {
+      paths: this.options.paths,
+      config: this.#config,
+      log: this.log,
+      pid: this.options.pid,
+      focused: () => this.#socket.connections.some((connection) => connection.focused),
+      bug: (error) => this.bug(error),
+    });
   }
 
   #greeting(): Greeting {

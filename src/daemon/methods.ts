@@ -122,7 +122,7 @@ const HANDLERS: Handlers = {
   },
   'backup.create': (daemon, { file, passphrase }, { signal }) => {
     if (!file.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
-    return daemon.backup(file, passphrase, signal);
+    return daemon.open.backup(file, passphrase, signal);
   },
   'daemon.stop': (daemon) => {
     later(daemon);
