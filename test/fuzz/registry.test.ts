@@ -29,7 +29,6 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/core/room-share.ts readPart': 'rows of our own store',
   'src/core/room-objects.ts': 'names in a row of our own store',
   'src/core/room-send.ts': 'a row of our own outbox',
-  'src/core/room-outbox.ts': 'a row of our own outbox',
   'src/core/outbox.ts': 'what was put there by `enqueue`; a damaged row is in test/attacks/frames.test.ts',
   'src/core/sessions.ts': 'the first bytes of an id',
   'src/core/sessions.ts loadSession': 'reads the encrypted store only',
