@@ -84,7 +84,7 @@ test('an invite lets in as many as it says, as long as it says, and nobody once 
   await store.putServer({ registration: 'closed' });
   expect(await codeOf(hosted.member('dan').join(good.token))).toBe('registration.closed');
   await store.putServer({ registration: 'invite' });
-  expect(await codeOf(hosted.member('dan').join(good.token))).toBe('ok');
+  expect(await codeOf(hosted.member('dan').join(good.token))).toBe('done');
 });
 
 type Kept = Record<string, Record<string, unknown>[]>;
