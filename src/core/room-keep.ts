@@ -11,6 +11,7 @@ import { type ChannelRow, getChannelDevice, patchChannel, patchChannelDevice } f
 import { getMemberById, type MemberRow } from '../store/members.ts';
 import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
 import { eventIdAt, forgetSignedAbout, putPending, putRoomEvent } from '../store/room-events.ts';
+import { getRoomOutboxByEvent } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { controlToJson } from './channel-json.ts';
 import { type Changes, type Core, refuse } from './core.ts';
@@ -150,7 +151,10 @@ const keepControl = (
   taking.state = after;
   count(taking, header);
   if (control.op === 'erase') {
-    const erased = applyErasure(sceneOf(taking), control.target, { by: header.sender, state: after });
+    const scene = sceneOf(taking);
+    const waiting = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
+    if (waiting !== undefined) ownCommitted(scene, waiting);
+    const erased = applyErasure(scene, control.target, { by: header.sender, state: after });
     if (erased === undefined) forgetSignedAbout(core.db, row.id, control.target);
     return keep('erase', '', erased ?? null);
   }

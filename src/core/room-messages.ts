@@ -21,7 +21,7 @@ import {
   replaceText,
 } from '../store/messages.ts';
 import { listReactions } from '../store/reactions.ts';
-import { listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
+import { getRoomOutboxByEvent, listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
 import { getServer, labelOf, type ServerRow } from '../store/servers.ts';
 import {
   type Amending,
@@ -38,7 +38,7 @@ import { type Changes, type Core, commit } from './core.ts';
 import { endFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
 import { conversationOf, findConversation, findMessage } from './names.ts';
-import { publishControl, serverLeft } from './room-control.ts';
+import { serverLeft } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
 import { enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { markReadUpTo } from './room-read.ts';
@@ -249,33 +249,45 @@ export const deleteRoomText = async (
     return row;
   };
   // Between a look at the outbox and what follows from it nothing may leave.
-  const channelRow = await core.queue.call(() => {
+  const erasure = await core.queue.call(() => {
     const row = now();
     if (row.deletedAt !== null) return undefined;
     const { to, server } = local || !hasLeft(core, row) ? NOWHERE : placeOf(core, conversation, 'erases');
-    if (to !== undefined && 'channelRow' in to) {
-      if (row.mine === 0 && !mayEraseAny(core, server, to.channelRow))
-        throw new SottoError('event.refused', {
-          message: 'Only its author or a moderator can delete a message for everybody: --local deletes it here',
-        });
-      return to.channelRow;
-    }
-    if (to !== undefined && row.mine === 0)
+    const inChannel = to !== undefined && 'channelRow' in to;
+    if (inChannel && row.mine === 0 && !mayEraseAny(core, server, to.channelRow))
+      throw new SottoError('event.refused', {
+        message: 'Only its author or a moderator can delete a message for everybody: --local deletes it here',
+      });
+    if (to !== undefined && !inChannel && row.mine === 0)
       throw new SottoError('message.notYours', {
         message: 'Only its author can delete a message for both: --local deletes it here',
       });
+    const eventId = newEventId(core);
     commit(core, (changes) => {
-      if (to !== undefined) enqueueRoom(core, changes, to, { kind: 'delete', target: idOf(messageId) });
+      const target = idOf<EventId>(messageId);
+      const said = inChannel ? ({ op: 'erase', target } as const) : ({ kind: 'delete', target } as const);
+      if (to !== undefined) enqueueRoom(core, changes, to, said, { eventId });
       const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
       // What has not left goes nowhere any more, and so does its file.
       if (file !== undefined && (!local || !hasLeft(core, row))) takeBack(core, changes, file);
       deleteHere(core, changes, row);
+      // What was sealed in a channel has its count there and goes first: what is left out would show as a gap.
+      if (!inChannel) dropOutbox(core, row.id);
     });
-    return undefined;
+    return inChannel ? { serverId: to.serverId, eventId } : undefined;
   });
-  if (channelRow !== undefined) await publishControl(core, channelRow, { op: 'erase', target: idOf(messageId) });
+  if (erasure !== undefined) await erased(core, erasure);
   return now();
 };
+
+type Waiting = { readonly serverId: number; readonly eventId: Uint8Array };
+
+// Where the server can be reached, it has heard of it when this is over.
+const erased = (core: Core, { serverId, eventId }: Waiting): Promise<unknown> => {
+  const waits = () => getRoomOutboxByEvent(core.db, serverId, eventId) !== undefined;
+  return core.waits.until(() => core.rooms.get(serverId)?.state !== 'online' || !waits(), ERASED_MS_MAX);
+};
+const ERASED_MS_MAX = 10_000;
 
 const NOWHERE = { to: undefined, server: undefined };
 
@@ -287,7 +299,6 @@ const mayEraseAny = (core: Core, { memberId }: ServerRow, channelRow: number): b
 const deleteHere = (core: Core, changes: Changes, row: MessageRow): void => {
   if (row.state === 'queued' && !hasLeft(core, row))
     patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
-  dropOutbox(core, row.id);
   eraseMessage(amending(core, changes), row);
 };
 

@@ -1,9 +1,9 @@
-// Puts contents and directs into the outbox of a server.
+// Puts contents, erasures and directs into the outbox of a server.
 import { jsonBytes, toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, timedId } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX, RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
-import type { Content } from '../protocol/room-content.ts';
+import type { Content, Control } from '../protocol/room-content.ts';
 import type { Direct } from '../protocol/room-direct.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import type { FileRow } from '../store/files.ts';
@@ -26,11 +26,21 @@ type More = { readonly eventId?: Uint8Array<ArrayBuffer>; readonly messageRow?: 
 export const newEventId = (core: Core): Uint8Array<ArrayBuffer> =>
   idBytes(timedId<EventId>(core.clock.now(), core.random.bytes(10)));
 
-/** Appends a content or a direct; it goes out after the commit. Throws `outbox.full`. */
-export const enqueueRoom = (core: Core, changes: Changes, to: To, content: Content | Direct, more: More = {}): void => {
+/** What waits in the outbox of a channel as a control event, and is signed when its turn comes. */
+export type Erasure = Extract<Control, { op: 'erase' }>;
+
+/** Appends a content, an erasure or a direct; it goes out after the commit. Throws `outbox.full`. */
+export const enqueueRoom = (
+  core: Core,
+  changes: Changes,
+  to: To,
+  content: Content | Erasure | Direct,
+  more: More = {},
+): void => {
   if (countRoomOutbox(core.db, to.serverId) >= OUTBOX_FRAMES_MAX) throw new SottoError('outbox.full');
   const whole = { channelRow: null, memberRow: null, ...to };
-  append(core, changes, whole, 'channelRow' in to ? EVENT.content : EVENT.direct, content, more);
+  const kind = 'memberRow' in to ? EVENT.direct : 'op' in content ? EVENT.control : EVENT.content;
+  append(core, changes, whole, kind, content, more);
 };
 
 /** Tells a member what became of messages of theirs, with what waits to be told already: it takes a place there only once. */

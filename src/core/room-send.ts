@@ -4,7 +4,7 @@ import { sealBody } from '../crypto/channel-key.ts';
 import { headOf, type Scope, signEvent } from '../crypto/room-event.ts';
 import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
-import { type DeviceId, type EventId, idOf, type MemberId, timeOfId } from '../protocol/ids.ts';
+import { type DeviceId, type EventId, idBytes, idOf, type MemberId, timeOfId } from '../protocol/ids.ts';
 import {
   EVENT_ID_AGE_MS_MAX,
   INBOX_RETRY_MS,
@@ -16,9 +16,10 @@ import { type Direct, isOwn } from '../protocol/room-direct.ts';
 import type { Placed } from '../protocol/server.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
+import { getConversationOfChannel } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
 import { getMember } from '../store/members.ts';
-import { getMessage, patchMessage, renameMessage } from '../store/messages.ts';
+import { getMessage, getMessageById, patchMessage, renameMessage } from '../store/messages.ts';
 import {
   forgetSealed,
   getRoomOutbox,
@@ -40,7 +41,7 @@ import type { RoomConnection } from './room-connection.ts';
 import { mirror } from './room-devices.ts';
 import { doubt, ourView } from './room-doubts.ts';
 import { sealForMembers, shareKeys } from './room-keys.ts';
-import { newEventId, TAKE_BACK, type TakeBack } from './room-outbox.ts';
+import { type Erasure, newEventId, TAKE_BACK, type TakeBack } from './room-outbox.ts';
 import { takeBackChange } from './room-refused.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import { partFailed, partSent, readPart } from './room-share.ts';
@@ -242,7 +243,9 @@ export class RoomSender {
   async #sealed(row: RoomOutboxRow): Promise<Sealed | undefined> {
     for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
       const sharedAt =
-        row.channelRow === null ? undefined : await shareKeys(this.#core, this.#connection, row.channelRow);
+        row.channelRow === null || row.kind === EVENT.control
+          ? undefined
+          : await shareKeys(this.#core, this.#connection, row.channelRow);
       const sealed = await this.#core.queue.call(() => this.#seal(row.id, sharedAt));
       if (sealed !== 'again') return sealed;
     }
@@ -293,7 +296,7 @@ export class RoomSender {
         n,
         ...ourView(this.#core, channel, state, me),
         membersHead: headOf(state.head),
-        kind: EVENT.content,
+        kind: row.kind as 1 | 2,
       },
       JSON.parse(Buffer.from(row.content).toString()) as object,
       server.deviceSeed,
@@ -307,7 +310,7 @@ export class RoomSender {
   ): Promise<{ readonly body: Uint8Array<ArrayBuffer>; readonly keep: () => void }> {
     const core = this.#core;
     const server = this.#connection.row;
-    if (channel.encryption === 'open') return { body: signed, keep: () => {} };
+    if (channel.encryption === 'open' || row.kind === EVENT.control) return { body: signed, keep: () => {} };
     if (channel.encryption === 'members') return sealForMembers(core, server, channel, signed);
     const epoch = stateOfJson(channel.membership)?.epoch ?? 0;
     const key = getChannelKey(core.db, channel.id, epoch);
@@ -461,12 +464,23 @@ export const ownLost = (core: Core, changes: Changes, channel: ChannelRow, outbo
 const failed = (core: Core, id: number, code: string): void =>
   commit(core, (changes) => roomGiveUp(core, changes, id, code));
 
+// It is deleted here and stays with the others: its author is told.
+const notErased = (core: Core, changes: Changes, { channelRow, content }: RoomOutboxRow): void => {
+  const { target } = JSON.parse(Buffer.from(content).toString()) as Erasure;
+  const conversation = getConversationOfChannel(core.db, channelRow ?? 0);
+  const message = conversation && getMessageById(core.db, conversation.id, idBytes(target));
+  if (message === undefined) return;
+  patchMessage(core.db, message.id, { reason: 'deletionFailed' });
+  changes.event({ kind: 'message.failed', messageRow: message.id });
+};
+
 /** Takes a row out of the outbox that the server will never take: the message it carried has failed, a change is shown no more. */
 export const roomGiveUp = (core: Core, changes: Changes, id: number, reason: string): void => {
   const row = getRoomOutbox(core.db, id);
   if (row === undefined) return;
   removeRoomOutbox(core.db, id);
   partFailed(core, changes, row, reason);
+  if (row.kind === EVENT.control) return notErased(core, changes, row);
   const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
   if (message === undefined) return takeBackChange(core, changes, row, reason);
   if (message.state !== 'queued') return;

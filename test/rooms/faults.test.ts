@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
 import { DRAIN_RETRY_MS } from '../../src/protocol/limits.ts';
+import type { Database } from '../../src/sqlite/open.ts';
 import { House } from './house.ts';
 
 test('a server that is killed under load: what was answered is there once and in order', async () => {
@@ -79,6 +80,9 @@ test('without the server everything said waits, and goes out by itself when it i
   await bob.call('channel.join', { channel: '#away' });
   const red = await alice.say('#away', 'red');
   await bob.reads('#away', 'red');
+  const gone = await alice.say('#away', 'gone');
+  const kept = await bob.say('#away', 'kept');
+  await alice.reads('#away', 'kept');
   const presenceOfBob = async () => (await alice.call('member.list', {})).find(({ name }) => name === 'bob')?.presence;
   await bob.call('presence.set', { state: 'away' });
   await alice.sees('that Bob is not at his terminal', async () => (await presenceOfBob()) === 'away');
@@ -115,11 +119,16 @@ test('without the server everything said waits, and goes out by itself when it i
   expect((await user.run('send', '#nothing', 'x')).code).toBe(3);
   await alice.call('message.edit', { id: red.id, text: 'green' });
   await bob.call('message.react', { id: red.id, emoji: '👍' });
-  expect(await user.one('status')).toMatchObject({ outboxDepth: 4, servers: [{ label: 'home', outboxDepth: 4 }] });
+  expect(await user.one('delete', gone.id)).toMatchObject({ state: 'sent', body: '', deletedAt: expect.any(Number) });
+  await user.ok('delete', gone.id);
+  expect((await bob.user.run('delete', gone.id)).error?.code).toBe('event.refused');
+  await user.ok('daemon', 'stop');
+  await alice.back();
+  expect(await user.one('status')).toMatchObject({ outboxDepth: 5, servers: [{ label: 'home', outboxDepth: 5 }] });
 
   for (const about of [['#away'], []])
     expect((await user.ok<{ state: string }>('why', ...about)).items).toMatchObject([
-      { state: 'waiting', outboxDepth: 4 },
+      { state: 'waiting', outboxDepth: 5 },
     ]);
 
   await house.server.start();
@@ -130,7 +139,10 @@ test('without the server everything said waits, and goes out by itself when it i
   await alice.sees('that he still is not', async () => (await presenceOfBob()) === 'away');
   await bob.call('presence.set', { state: 'online' });
   await alice.sees('that he is back', async () => (await presenceOfBob()) === 'online');
-  expect(await bob.bodies('#away')).toEqual(['green', 'while it is away', 'no time', 'a moment']);
+  await bob.sees('the deletion', async () => (await bob.call('message.show', { id: gone.id })).deletedAt !== undefined);
+  expect(await bob.bodies('#away')).toEqual(['green', '', 'kept', 'while it is away', 'no time', 'a moment']);
+  const erasures = (db: Database) => db.all("SELECT seq FROM room_events WHERE kind = 'erase'").length;
+  expect([await bob.look(erasures), await alice.look(erasures)]).toEqual([1, 1]);
   await alice.sees('a reaction', async () => (await alice.call('message.show', { id: red.id })).reactions.length === 1);
   for (const guest of [alice, bob])
     expect(await guest.bodies('#away', { at: Date.now() })).toContain('while it is away');
@@ -138,6 +150,18 @@ test('without the server everything said waits, and goes out by itself when it i
   await alice.sees('an empty outbox', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);
   expect((await user.run('why', { json: false })).err).toBe('Nothing is stuck.\n');
   expect((await user.ok('read', '#away')).err).toBe('');
+
+  // Who was removed meanwhile deletes nothing there any more, and is told.
+  await house.server.stop();
+  await bob.sees('that it is away', async () => (await bob.call('server.list', {}))[0]?.state !== 'online');
+  await bob.call('message.delete', { id: kept.id });
+  await bob.user.ok('daemon', 'stop');
+  await house.server.start();
+  await alice.call('channel.kick', { channel: '#away', member: 'bob' });
+  await bob.back();
+  await bob.sees('that it stays', async () => (await bob.call('server.list', {}))[0]?.outboxDepth === 0);
+  expect(await bob.call('message.show', { id: kept.id })).toMatchObject({ state: 'sent', reason: 'deletionFailed' });
+  expect((await alice.messages('#away')).find(({ id }) => id === kept.id)?.body).toBe('kept');
 });
 
 test('a channel that does not fit its creation keeps none of the others away', async () => {
