@@ -30,6 +30,7 @@ export const serverWhyText = (server: ServerObject): string => {
   const rest = waiting === 0 ? 'nothing waits' : `${waiting} ${waiting === 1 ? 'waits' : 'wait'} for it`;
   const error = server.lastError === undefined ? '' : `: ${safeLine(server.lastError)}`;
   const label = safeName(server.label);
+  const retry = server.nextRetryAt === undefined ? [] : [`retry    ${timeText(server.nextRetryAt)}`];
   switch (server.state) {
     case 'online':
       return [
@@ -41,12 +42,13 @@ export const serverWhyText = (server: ServerObject): string => {
     case 'banned':
       return [
         `${label} does not let you in${error}; ${rest}`,
+        ...retry,
         `advice   only its owner, or another link, can change that: sotto server join LINK, or --retry once they let you in`,
       ].join('\n');
     default:
       return [
         `no connection with ${label}${error}; ${rest}`,
-        ...(server.nextRetryAt === undefined ? [] : [`retry    ${timeText(server.nextRetryAt)}`]),
+        ...retry,
         'advice   it goes on by itself when the server is back; --retry tries now',
       ].join('\n');
   }

@@ -2,7 +2,7 @@
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import type { Cancel, Random } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
-import { SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
+import { SERVER_REFUSED_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
 import type { Answer, Notice, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
 import { patchServer, type ServerRow } from '../store/servers.ts';
@@ -29,7 +29,7 @@ export type ConnectionState = 'off' | 'dialling' | 'online' | 'waiting' | 'banne
  * while, or when the user says so.
  */
 type Phase =
-  | { readonly kind: 'off' | 'banned' }
+  | { readonly kind: 'off' }
   | { readonly kind: 'dialling'; readonly abort: AbortController }
   /** It has proven its key, and lets us in or not. */
   | { readonly kind: 'proven'; readonly client: ServerClient }
@@ -37,11 +37,11 @@ type Phase =
   | { readonly kind: 'levelling' | 'online'; readonly client: ServerClient }
   /** It has proven its key and was lost before all had come: what waits there fails of it, and with that the try. */
   | { readonly kind: 'lost' }
-  | { readonly kind: 'waiting'; readonly nextRetryAt: number; readonly cancel: Cancel };
+  | { readonly kind: 'waiting' | 'banned'; readonly nextRetryAt: number; readonly cancel: Cancel };
 
 type Second = { readonly password: string; readonly code: string };
 
-// After these a server that has proven its key will say the same again: only the user can change something.
+// After these a server that has proven its key will say the same again: until somebody changes something.
 const FINAL: ReadonlySet<ErrorCode> = new Set([
   'server.banned',
   'login.refused',
@@ -100,7 +100,7 @@ export class RoomConnection {
   }
 
   get nextRetryAt(): number | undefined {
-    return this.#phase.kind === 'waiting' ? this.#phase.nextRetryAt : undefined;
+    return 'nextRetryAt' in this.#phase ? this.#phase.nextRetryAt : undefined;
   }
 
   /** The spoken connection. Throws `server.unreachable`, or what stands in the way. */
@@ -127,7 +127,7 @@ export class RoomConnection {
   /** Dials unless it is connected or being dialled. */
   start(second?: Second): void {
     if (this.state === 'online' || this.state === 'dialling') return;
-    if (this.#phase.kind === 'waiting') this.#phase.cancel();
+    if ('cancel' in this.#phase) this.#phase.cancel();
     const abort = new AbortController();
     this.#phase = { kind: 'dialling', abort };
     this.#open(abort.signal, second).catch((error: unknown) => this.#failed(error));
@@ -136,7 +136,7 @@ export class RoomConnection {
   stop(): void {
     const phase = this.#phase;
     this.#phase = { kind: 'off' };
-    if (phase.kind === 'waiting') phase.cancel();
+    if ('cancel' in phase) phase.cancel();
     if (phase.kind === 'dialling') phase.abort.abort();
     this.receipts[Symbol.dispose]();
     this.sender.stop();
@@ -283,7 +283,7 @@ export class RoomConnection {
     const isFinal = this.#phase.kind !== 'dialling' && FINAL.has(known.code);
     const client = this.#clientNow;
     const at = core.clock.now();
-    this.#phase = isFinal ? { kind: 'banned' } : this.#retryLater(at);
+    this.#phase = this.#retryLater(isFinal ? 'banned' : 'waiting', at);
     client?.close('failed');
     this.visit.presence.clear();
     this.lastError = known;
@@ -299,9 +299,12 @@ export class RoomConnection {
     core.changed();
   }
 
-  #retryLater(now: number): Phase {
+  #retryLater(kind: 'waiting' | 'banned', now: number): Phase {
     const { clock, random } = this.#core;
-    const wait = retryMs(random, this.#attempts++, this.#askedMs);
-    return { kind: 'waiting', nextRetryAt: Math.ceil(now + wait), cancel: clock.after(wait, () => this.start()) };
+    const wait =
+      kind === 'banned'
+        ? SERVER_REFUSED_RETRY_MS * (1 + random.fraction() / 4)
+        : retryMs(random, this.#attempts++, this.#askedMs);
+    return { kind, nextRetryAt: Math.ceil(now + wait), cancel: clock.after(wait, () => this.start()) };
   }
 }

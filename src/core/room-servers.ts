@@ -92,7 +92,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const error = second === undefined ? joinRefused(said, name) : refusedSecond(joinRefused(said, name));
   core.rooms.drop(id);
   await core.queue.call(() => commit(core, () => undoJoin(core, id, known)));
-  if (known?.state === 'joined') core.rooms.connect(id).start();
+  if (known?.state === 'joined' || known?.state === 'banned') core.rooms.connect(id).start();
   throw error;
 };
 

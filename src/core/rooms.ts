@@ -29,10 +29,9 @@ export class Rooms {
     return connection;
   }
 
-  /** Dials every server that we are a member of. */
+  /** Dials every server that we did not leave: one that has banned us may let us in again. */
   start(): void {
-    for (const server of listServers(this.#core().db))
-      if (server.state === 'joined' || server.state === 'joining') this.connect(server.id).start();
+    for (const { id } of listServers(this.#core().db)) this.connect(id).start();
   }
 
   /** How I am there is told to every server: now, and to those that are reached later. */

@@ -230,6 +230,12 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   expect((await bob.user.run('send', '#both', 'x', '--wait', 'sent', '--timeout', '5s')).code).toBe(6);
   expect(await bob.bodies('#both')).toBeInstanceOf(Array);
   expect(await house.server.admin('audit', '--kind', 'member.banned')).toMatchObject([{ target: 'bob' }]);
+  expect((await bob.user.ok('why', 'home', { json: false })).out).toMatch(/^retry {4}\d/m);
+  expect((await bob.user.one<{ nextRetryAt: number }>('why', 'home')).nextRetryAt).toBeGreaterThan(Date.now());
+  await house.server.admin('unban', 'bob');
+  await bob.user.ok('daemon', 'stop');
+  await bob.back();
+  await bob.sees('that he is let in', async () => (await bob.call('server.list', {}))[0]?.state === 'online');
 });
 
 test('a server that was left keeps its history, also when it does not answer who comes again', async () => {
