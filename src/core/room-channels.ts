@@ -151,7 +151,7 @@ const joinFound = async (
   const row = theChannel(core.db, rowId);
   if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, passphrase);
   if (!channel.joined) await publishControl(core, rowId, { op: 'join' });
-  if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId);
+  if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId, channel);
   await enterChannel(core, connection, rowId);
   await tellJoined(core, server, channel.id);
   connection.look().catch(() => {});
@@ -211,7 +211,7 @@ const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChann
   if (known?.state === 'joined' || (known !== undefined && connection.background.has(known.id))) return;
   const rowId = await meetChannel(core, connection, connection.row, said);
   if (!isIn(core, connection, rowId)) return;
-  if (known?.state !== 'joining') await beginStay(core, rowId);
+  if (known?.state !== 'joining') await beginStay(core, rowId, said);
   await enterChannel(core, connection, rowId);
 };
 
@@ -220,11 +220,14 @@ const isIn = (core: Core, connection: RoomConnection, channelRow: number): boole
   true;
 
 /** The server has us in a channel: what it is to us until we have entered. */
-const beginStay = (core: Core, channelRow: number): Promise<void> =>
+const beginStay = (core: Core, channelRow: number, { joined, head }: ServerChannel): Promise<void> =>
   core.queue.call(() =>
     commit(core, () => {
+      const { history, epoch } = theChannel(core.db, channelRow);
+      // A log that was put back may know nothing of our end: it is the same stay.
+      const isSame = joined && head.epoch !== epoch;
       // Where newcomers read from their own join on, what is held of an earlier stay does not go on from there.
-      const again = theChannel(core.db, channelRow).history === 'joined' ? { lastSeq: 0 } : {};
+      const again = history === 'joined' && !isSame ? { lastSeq: 0 } : {};
       patchChannel(core.db, channelRow, { state: 'joining', ...again });
     }),
   );

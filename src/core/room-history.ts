@@ -135,8 +135,7 @@ const begin = async (
   await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh: false });
   await core.queue.call(() =>
     commit(core, (changes) => {
-      if (event.epoch !== theChannel(core.db, channelRow).epoch)
-        forgetOthers(core, connection, channelRow, event.seq - 1);
+      if (event.epoch !== theChannel(core.db, channelRow).epoch) forgetOthers(core, channelRow, event.seq - 1);
       const held = lastRoomSeq(core.db, channelRow);
       if (held > 0 && event.seq > held + 1)
         doubt(core, changes, channelRow, {

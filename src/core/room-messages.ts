@@ -230,6 +230,7 @@ export const editRoomText = (core: Core, row: MessageRow, conversation: Conversa
       replaceContent(core.db, waiting.id, jsonBytes({ ...content, text }));
     } else {
       setText(amending(core, changes), row, { number, text });
+      patchMessage(core.db, row.id, { reason: '' });
       enqueueRoom(core, changes, to, { kind: 'edit', target: idOf(row.messageId), number, text });
     }
   });

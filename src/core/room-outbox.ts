@@ -27,7 +27,7 @@ export const newEventId = (core: Core): Uint8Array<ArrayBuffer> =>
   idBytes(timedId<EventId>(core.clock.now(), core.random.bytes(10)));
 
 /** What waits in the outbox of a channel as a control event, and is signed when its turn comes. */
-export type Erasure = Extract<Control, { op: 'erase' }>;
+type Erasure = Extract<Control, { op: 'erase' }>;
 
 /** Appends a content, an erasure or a direct; it goes out after the commit. Throws `outbox.full`. */
 export const enqueueRoom = (

@@ -47,26 +47,29 @@ export const goBack = async (
             }
           : {}),
       });
-      beginLog(core, connection, channelRow);
+      beginLog(core, channelRow);
     }),
   );
 };
 
 /** Forgets what was held after a place of another log, where nobody knows from where on the rest differs. Inside a transaction. */
-export const forgetOthers = (core: Core, connection: RoomConnection, channelRow: number, after: number): void => {
+export const forgetOthers = (core: Core, channelRow: number, after: number): void => {
   forgetLog(core.db, channelRow, after);
   forgetHashes(core.db, channelRow);
-  beginLog(core, connection, channelRow);
+  beginLog(core, channelRow);
 };
 
 // Counts of devices come again; whom our key was given to is in inboxes that were put back too, and its epoch may come again
 // with other members.
-// What got no answer may have been read in the log that is no more: its count is used.
-const beginLog = (core: Core, { sender }: RoomConnection, channelRow: number): void => {
-  const sent = theChannel(core.db, channelRow).sent + (sender.isUnsure(channelRow) ? 1 : 0);
+// What got no answer, of this program or of one that died, may have been read in the log that is no more: its count is used.
+const beginLog = (core: Core, channelRow: number): void => {
+  const { sent, epoch } = theChannel(core.db, channelRow);
   forgetChannelDevices(core.db, channelRow);
   forgetPlaces(core.db, channelRow);
-  patchChannel(core.db, channelRow, { senderKey: null, sent: Math.max(sent, lastSealedCount(core.db, channelRow)) });
+  patchChannel(core.db, channelRow, {
+    senderKey: null,
+    sent: Math.max(sent + (epoch === 0 ? 0 : 1), lastSealedCount(core.db, channelRow)),
+  });
 };
 
 const lastShared = async (

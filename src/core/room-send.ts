@@ -16,7 +16,7 @@ import { type Direct, isOwn } from '../protocol/room-direct.ts';
 import type { Placed } from '../protocol/server.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
-import { getConversationOfChannel } from '../store/conversations.ts';
+import { getConversationOfChannel, getConversationOfMember } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
 import { getMember } from '../store/members.ts';
 import { getMessage, getMessageById, patchMessage, renameMessage } from '../store/messages.ts';
@@ -41,7 +41,7 @@ import type { RoomConnection } from './room-connection.ts';
 import { mirror } from './room-devices.ts';
 import { doubt, ourView } from './room-doubts.ts';
 import { sealForMembers, shareKeys } from './room-keys.ts';
-import { type Erasure, newEventId, TAKE_BACK, type TakeBack } from './room-outbox.ts';
+import { newEventId, TAKE_BACK, type TakeBack } from './room-outbox.ts';
 import { takeBackChange } from './room-refused.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import { partFailed, partSent, readPart } from './room-share.ts';
@@ -150,11 +150,6 @@ export class RoomSender {
         throw error;
       }
     });
-  }
-
-  /** Whether something that only `between` knew got no answer in a channel: the server may have taken it. */
-  isUnsure(channelRow: number): boolean {
-    return this.#unsure.has(channelRow);
   }
 
   // Its count is used if the server has taken it, and free if not.
@@ -464,13 +459,24 @@ export const ownLost = (core: Core, changes: Changes, channel: ChannelRow, outbo
 const failed = (core: Core, id: number, code: string): void =>
   commit(core, (changes) => roomGiveUp(core, changes, id, code));
 
-// It is deleted here and stays with the others: its author is told.
-const notErased = (core: Core, changes: Changes, { channelRow, content }: RoomOutboxRow): void => {
-  const { target } = JSON.parse(Buffer.from(content).toString()) as Erasure;
-  const conversation = getConversationOfChannel(core.db, channelRow ?? 0);
-  const message = conversation && getMessageById(core.db, conversation.id, idBytes(target));
+const UNDONE: Readonly<Record<string, string>> = {
+  edit: 'editFailed',
+  delete: 'deletionFailed',
+  erase: 'deletionFailed',
+};
+
+// It is edited or deleted here and stays what it was for others: its author is told.
+const undone = (core: Core, changes: Changes, { channelRow, memberRow, content }: RoomOutboxRow): void => {
+  const said = JSON.parse(Buffer.from(content).toString()) as Partial<Record<'kind' | 'op' | 'target', string>>;
+  const reason = UNDONE[said.op ?? said.kind ?? ''];
+  if (reason === undefined || said.target === undefined) return;
+  const conversation =
+    channelRow === null
+      ? getConversationOfMember(core.db, memberRow ?? 0)
+      : getConversationOfChannel(core.db, channelRow);
+  const message = conversation && getMessageById(core.db, conversation.id, idBytes(said.target));
   if (message === undefined) return;
-  patchMessage(core.db, message.id, { reason: 'deletionFailed' });
+  patchMessage(core.db, message.id, { reason });
   changes.event({ kind: 'message.failed', messageRow: message.id });
 };
 
@@ -480,7 +486,7 @@ export const roomGiveUp = (core: Core, changes: Changes, id: number, reason: str
   if (row === undefined) return;
   removeRoomOutbox(core.db, id);
   partFailed(core, changes, row, reason);
-  if (row.kind === EVENT.control) return notErased(core, changes, row);
+  undone(core, changes, row);
   const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
   if (message === undefined) return takeBackChange(core, changes, row, reason);
   if (message.state !== 'queued') return;

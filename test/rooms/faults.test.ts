@@ -82,7 +82,8 @@ test('without the server everything said waits, and goes out by itself when it i
   await bob.reads('#away', 'red');
   const gone = await alice.say('#away', 'gone');
   const kept = await bob.say('#away', 'kept');
-  await alice.reads('#away', 'kept');
+  const reply = await bob.say('#away', 'this');
+  await alice.reads('#away', 'this');
   const presenceOfBob = async () => (await alice.call('member.list', {})).find(({ name }) => name === 'bob')?.presence;
   await bob.call('presence.set', { state: 'away' });
   await alice.sees('that Bob is not at his terminal', async () => (await presenceOfBob()) === 'away');
@@ -140,7 +141,7 @@ test('without the server everything said waits, and goes out by itself when it i
   await bob.call('presence.set', { state: 'online' });
   await alice.sees('that he is back', async () => (await presenceOfBob()) === 'online');
   await bob.sees('the deletion', async () => (await bob.call('message.show', { id: gone.id })).deletedAt !== undefined);
-  expect(await bob.bodies('#away')).toEqual(['green', '', 'kept', 'while it is away', 'no time', 'a moment']);
+  expect(await bob.bodies('#away')).toEqual(['green', '', 'kept', 'this', 'while it is away', 'no time', 'a moment']);
   const erasures = (db: Database) => db.all("SELECT seq FROM room_events WHERE kind = 'erase'").length;
   expect([await bob.look(erasures), await alice.look(erasures)]).toEqual([1, 1]);
   await alice.sees('a reaction', async () => (await alice.call('message.show', { id: red.id })).reactions.length === 1);
@@ -151,9 +152,10 @@ test('without the server everything said waits, and goes out by itself when it i
   expect((await user.run('why', { json: false })).err).toBe('Nothing is stuck.\n');
   expect((await user.ok('read', '#away')).err).toBe('');
 
-  // Who was removed meanwhile deletes nothing there any more, and is told.
+  // Who was removed meanwhile edits and deletes nothing there any more, and is told.
   await house.server.stop();
   await bob.sees('that it is away', async () => (await bob.call('server.list', {}))[0]?.state !== 'online');
+  await bob.call('message.edit', { id: reply.id, text: 'not this' });
   await bob.call('message.delete', { id: kept.id });
   await bob.user.ok('daemon', 'stop');
   await house.server.start();
@@ -161,7 +163,8 @@ test('without the server everything said waits, and goes out by itself when it i
   await bob.back();
   await bob.sees('that it stays', async () => (await bob.call('server.list', {}))[0]?.outboxDepth === 0);
   expect(await bob.call('message.show', { id: kept.id })).toMatchObject({ state: 'sent', reason: 'deletionFailed' });
-  expect((await alice.messages('#away')).find(({ id }) => id === kept.id)?.body).toBe('kept');
+  expect(await bob.call('message.show', { id: reply.id })).toMatchObject({ state: 'sent', reason: 'editFailed' });
+  expect(await alice.bodies('#away')).toEqual(expect.arrayContaining(['kept', 'this']));
 });
 
 test('a channel that does not fit its creation keeps none of the others away', async () => {
