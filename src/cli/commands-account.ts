@@ -253,8 +253,11 @@ const lock: Command = {
   doc: 'go offline and drop all keys from memory',
   args: [],
   methods: ['account.lock'],
-  run: async ({ connect, out }) =>
-    out.item(await (await connect({ start: false, unlock: false })).call('account.lock', {}), () => 'locked'),
+  run: async ({ connect, out }) => {
+    const client = await connect({ start: false, unlock: false });
+    const { locked } = client.greeting;
+    out.item(await client.call('account.lock', {}), () => (locked ? 'locked already' : 'locked'));
+  },
 };
 
 const unlock: Command = {
@@ -264,9 +267,10 @@ const unlock: Command = {
   methods: ['account.unlock'],
   run: async ({ connect, out }) => {
     const client = await connect({ unlock: false });
-    if (client.greeting.passphrase || !client.greeting.locked) await connect();
+    const { locked, passphrase } = client.greeting;
+    if (passphrase || !locked) await connect();
     else await client.call('account.unlock', { passphrase: '' });
-    out.item({ locked: false }, () => 'unlocked');
+    out.item({ locked: false }, () => (locked ? 'unlocked' : 'unlocked already'));
   },
 };
 

@@ -1,6 +1,6 @@
 // Where things are: data, configuration and sockets, by XDG or below one `--data-dir`.
 import { existsSync, lstatSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
 import { SOCKET_PATH_BYTES_MAX } from '../protocol/limits.ts';
 
@@ -88,7 +88,8 @@ export const accountPaths = (places: Places, name: string, environment: Environm
  * /tmp could listen there for passphrases.
  */
 export const checkSocketDir = (dir: string): void => {
-  const stat = lstatSync(dir, { throwIfNoEntry: false });
+  // Below a file there is nothing, too.
+  const stat = existsSync(dirname(dir)) ? lstatSync(dir, { throwIfNoEntry: false }) : undefined;
   if (stat === undefined || (stat.isDirectory() && stat.uid === process.getuid?.())) return;
   throw new SottoError('path.notAllowed', { message: `${dir} is no folder of yours: who made it could pose as sotto` });
 };

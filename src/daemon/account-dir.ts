@@ -1,6 +1,6 @@
 // The account's folder on disk: its vault file and its database, made, opened, re-keyed and erased.
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { AccountPaths } from '../client/paths.ts';
 import { isKeyFile, makeVault, openVault } from '../crypto/vault.ts';
@@ -8,6 +8,7 @@ import type { Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { KEY_BYTES } from '../protocol/sizes.ts';
 import { syncPath, writeDurably } from '../sqlite/durable.ts';
+import { makeFolder } from '../sqlite/folder.ts';
 import { type Database, openDatabase, rekeyDatabase } from '../sqlite/open.ts';
 import { checkDatabase } from '../store/check.ts';
 import { migrate } from '../store/migrations.ts';
@@ -23,7 +24,7 @@ export const vaultState = (paths: AccountPaths): VaultState => {
 
 /** Makes the folder private, creating it when needed. */
 export const makeAccountDir = (paths: AccountPaths): void => {
-  mkdirSync(paths.dir, { recursive: true, mode: 0o700 });
+  makeFolder(paths.dir);
   chmodSync(paths.dir, 0o700);
 };
 

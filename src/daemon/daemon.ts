@@ -95,7 +95,7 @@ export class Daemon {
   /** The open account. Throws `account.unknown` or `account.locked`. */
   get open(): OpenAccount {
     if (this.#open !== undefined) return this.#open;
-    this.#assertExists();
+    this.assertExists();
     throw new SottoError('account.locked');
   }
 
@@ -154,7 +154,7 @@ export class Daemon {
     });
   }
 
-  /** A locked account is offline and acknowledges nothing; its keys are gone from memory. */
+  /** A locked account is offline and acknowledges nothing; its keys are gone from memory. Again is harmless. */
   lock(): Promise<void> {
     return this.#inTurn(() => this.#close());
   }
@@ -204,7 +204,7 @@ export class Daemon {
   /** Erases the account; the daemon is to end. Throws `account.unknown`. */
   remove(): Promise<void> {
     return this.#inTurn(async () => {
-      this.#assertExists();
+      this.assertExists();
       await this.#close();
       eraseAccountDir(this.options.paths);
     });
@@ -213,7 +213,7 @@ export class Daemon {
   /** Moves the account's folder; the daemon is to end. Throws `account.unknown`. */
   move(dir: string): Promise<void> {
     return this.#inTurn(async () => {
-      this.#assertExists();
+      this.assertExists();
       await this.#close();
       renameSync(this.options.paths.dir, dir);
     });
@@ -235,7 +235,8 @@ export class Daemon {
     };
   }
 
-  #assertExists(): void {
+  /** Throws `account.unknown`. */
+  assertExists(): void {
     if (vaultState(this.options.paths) === 'absent') throw new SottoError('account.unknown');
   }
 

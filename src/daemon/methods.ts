@@ -94,8 +94,7 @@ const HANDLERS: Handlers = {
     return { locked: false };
   },
   'account.lock': async (daemon) => {
-    // Throws when there is nothing to lock.
-    void daemon.open;
+    daemon.assertExists();
     await daemon.lock();
     return { locked: true };
   },

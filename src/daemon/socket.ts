@@ -1,5 +1,5 @@
 // The RPC socket: JSON-RPC 2.0, one object per line, validated here; slow subscribers are cut off and not waited for.
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { errorObject, expectedError, rpcNumberOf, SottoError } from '../protocol/errors.ts';
@@ -12,6 +12,7 @@ import {
 } from '../protocol/limits.ts';
 import { type Greeting, METHODS, type Method } from '../protocol/rpc.ts';
 import type { Event, GapEvent } from '../protocol/rpc-events.ts';
+import { makeFolder } from '../sqlite/folder.ts';
 
 /** One front end. */
 export type Connection = {
@@ -68,7 +69,7 @@ export class RpcSocket {
   /** Begins to listen. The account's lock is held: a socket file that is there is a dead daemon's. */
   async listen(): Promise<void> {
     const { path } = this.#options;
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path));
     chmodSync(dirname(path), 0o700);
     rmSync(path, { force: true });
     await new Promise<void>((resolve, reject) => {

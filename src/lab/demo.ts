@@ -1,9 +1,10 @@
 // `sotto demo`: three people on a private Tor network on this machine do the main job, for real, step by step.
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { accountPaths, type Places, placesOf } from '../client/paths.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
+import { makeFolder } from '../sqlite/folder.ts';
 import { Actor, cacheDir, stopDaemons } from './actor.ts';
 import { readWords } from './flags.ts';
 import { ServerProcess } from './server-process.ts';
@@ -107,7 +108,7 @@ class Stage {
       throw new SottoError('account.exists', {
         message: `There is a demo in ${this.#dir} already: --stop --dir ends it`,
       });
-    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+    makeFolder(this.#dir);
     this.#tell('Starting a private Tor network on this machine: one authority, five relays');
     const lab = await startTorLab({
       dir: join(this.#dir, 'tor-network'),

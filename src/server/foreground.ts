@@ -1,5 +1,5 @@
 // A server in the foreground: made where there is none, started, announced, told to read its configuration again, and ended.
-import { mkdirSync } from 'node:fs';
+
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { fileLog, openFilesMax, systemClock, systemRandom } from '../machine.ts';
@@ -8,6 +8,7 @@ import type { Log } from '../ports.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { expectedError, framesOf } from '../protocol/errors.ts';
 import { COMMIT_MS, SERVER_CONNECTIONS_MAX, SERVER_FILES_KEPT } from '../protocol/limits.ts';
+import { makeFolder } from '../sqlite/folder.ts';
 import { Admin, linkOf } from './admin.ts';
 import { auditRow } from './audit.ts';
 import { metricsOf } from './measured.ts';
@@ -45,7 +46,7 @@ export const serve = async (values: ServeValues, dir: string): Promise<number> =
   process.umask(0o077);
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
   const config = validConfig(values, dir);
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  makeFolder(dir);
   const paths = serverPaths(dir);
   if (!isServer(paths)) make(paths, config);
   using _awake = stayAwake();

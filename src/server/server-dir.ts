@@ -1,11 +1,12 @@
 // The folder of a server on disk: where database, key file and blobs are, and how they are made and opened.
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { hkdf } from '../crypto/primitives.ts';
 import type { Clock, Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { SERVER_CHANNEL } from '../protocol/ids.ts';
 import { syncPath } from '../sqlite/durable.ts';
+import { makeFolder } from '../sqlite/folder.ts';
 import { takeLock } from '../sqlite/lock.ts';
 import { type Database, openDatabase } from '../sqlite/open.ts';
 import { newHead } from './changes.ts';
@@ -128,7 +129,7 @@ const databaseKey = (key: Uint8Array): Uint8Array => hkdf(key, 'sotto server dat
 
 /** Makes a folder that only its owner enters. */
 export const makePrivate = (dir: string): void => {
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  makeFolder(dir);
   chmodSync(dir, 0o700);
 };
 

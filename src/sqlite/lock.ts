@@ -5,9 +5,18 @@ import { guarded } from './open.ts';
 
 const TRY_MS = 200;
 
-/** Takes the lock at `path`. Throws `taken` when another program has it. Disposing gives it back. */
+const opened = (path: string): Driver => {
+  try {
+    return new Driver(path);
+  } catch (error) {
+    if (!(error instanceof Error) || !/unable to open/.test(error.message)) throw error;
+    throw new SottoError('path.notAllowed', { message: `Nothing can be written at ${path}`, cause: error });
+  }
+};
+
+/** Takes the lock at `path`. Throws `taken` when another program has it, and `path.notAllowed`. Disposing gives it back. */
 export const takeLock = (path: string, taken: 'account.running' | 'server.running' = 'account.running'): Disposable => {
-  const driver = new Driver(path);
+  const driver = opened(path);
   try {
     guarded(() => {
       // Of several who try at once each may find another half way: they let go and try again, and one of them has it.

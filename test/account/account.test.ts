@@ -15,7 +15,7 @@ import { dirname, join, resolve } from 'node:path';
 import { wordlist } from '@scure/bip39/wordlists/english.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { onTerminal } from '../cli/terminal.ts';
-import { Stage, User } from '../e2e/stage.ts';
+import { run, Stage, User } from '../e2e/stage.ts';
 
 let stage: Stage;
 beforeAll(() => {
@@ -101,8 +101,17 @@ describe('a locked account', () => {
     expect(status.locked).toBe(true);
     const checks = (await user.run<{ check: string; ok: boolean; fix?: string }>('doctor')).items;
     expect(checks.find((one) => !one.ok)).toMatchObject({ check: 'account', fix: expect.stringContaining('unlock') });
-    await user.ok('account', 'unlock', secret('one'));
+    const said = async (...words: Parameters<typeof user.ok>) => {
+      const { out } = await user.ok(...words, { ...secret('one'), json: false });
+      return out;
+    };
+    expect(await said('account', 'lock')).toBe('locked already\n');
+    expect((await user.ok('account', 'lock')).items).toEqual([{ locked: true }]);
+    expect(await said('account', 'unlock')).toBe('unlocked\n');
+    expect(await said('account', 'unlock')).toBe('unlocked already\n');
     await user.ok('status');
+    for (const words of ['start', 'start', 'stop', 'stop']) await user.ok('daemon', words);
+    expect((await user.run('account', 'lock')).error).toMatchObject({ code: 'daemon.absent', exit: 4 });
   }, 30_000);
 });
 
@@ -158,6 +167,21 @@ describe('accounts side by side', () => {
     rmSync(hooks);
     await ben.ok('account', 'unlock');
   }, 30_000);
+
+  test('have no folder where none can be: one error at once, of whatever makes one', async () => {
+    const file = join(stage.dir, 'config.toml');
+    for (const dir of ['/proc/sotto', '/proc', file, join(file, 'below')])
+      for (const words of [
+        ['init', '--no-passphrase'],
+        ['restore', '-', '--no-passphrase'],
+        ['daemon', 'run'],
+        ['serve'],
+      ]) {
+        const { code, err } = await run(['--json', '--data-dir', dir, ...words], { input: stage.dir });
+        expect([code, JSON.parse(err)], `${words.join(' ')} ${dir}`).toMatchObject([6, { code: 'path.notAllowed' }]);
+      }
+    expect((await run(['--data-dir', file, 'daemon', 'stop'])).code).toBe(0);
+  }, 60_000);
 
   test('have their sockets in a short folder when theirs is too long, and in no folder of somebody else', async () => {
     const dir = join(stage.dir, 'long'.repeat(30));
