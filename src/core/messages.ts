@@ -5,6 +5,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idOf } from '../protocol/ids.ts';
 import { TEXT_BYTES_MAX, TEXT_JSON_BYTES_MAX } from '../protocol/limits.ts';
 import type { Params } from '../protocol/rpc.ts';
+import { isBlank } from '../protocol/safe-text.ts';
 import type { ContactRow } from '../store/contacts.ts';
 import { addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile, listFiles } from '../store/files.ts';
@@ -44,9 +45,9 @@ const READ_TARGETS_MAX = 256;
 const PAGE = 500;
 const ALL_ROWS = { after: 0, before: Number.MAX_SAFE_INTEGER };
 
-/** Throws `text.empty`, `text.tooLarge` or `text.notUtf8` for what is no message. */
+/** Throws `text.empty`, `text.tooLarge` or `text.notUtf8` for what is no message: one that would show nothing is empty. */
 export const checkText = (text: string): void => {
-  if (text === '') throw new SottoError('text.empty');
+  if (isBlank(text)) throw new SottoError('text.empty');
   if (Buffer.byteLength(text) > TEXT_BYTES_MAX) throw new SottoError('text.tooLarge');
   if (!text.isWellFormed()) throw new SottoError('text.notUtf8');
   if (Buffer.byteLength(JSON.stringify(text)) > TEXT_JSON_BYTES_MAX)

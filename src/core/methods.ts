@@ -5,7 +5,7 @@ import { idOf } from '../protocol/ids.ts';
 import { WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { AccountMethod, Params, Result } from '../protocol/rpc.ts';
 import type { Contact, MessageState } from '../protocol/rpc-objects.ts';
-import { asWord } from '../protocol/safe-text.ts';
+import { asWord, isBlank } from '../protocol/safe-text.ts';
 import { getChannel } from '../store/channels.ts';
 import { type ContactRow, getContact, listContacts, patchContact, putHistory } from '../store/contacts.ts';
 import { type ConversationRow, getConversation, listConversations, patchConversation } from '../store/conversations.ts';
@@ -370,8 +370,9 @@ const HANDLERS: Handlers = {
   'conversation.draft': (context, { conversation, text }) =>
     inConversation(context, conversation, (core, row) => {
       if (text === undefined) return;
-      if (text !== '') checkText(text);
-      commit(core, () => patchConversation(core.db, row.id, { draft: text }));
+      const draft = isBlank(text) ? '' : text;
+      if (draft !== '') checkText(draft);
+      commit(core, () => patchConversation(core.db, row.id, { draft }));
     }),
   'conversation.typing': (context, { conversation, on }) =>
     inQueue(context, () => {

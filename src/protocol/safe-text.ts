@@ -54,6 +54,10 @@ export const safeText = (text: string): SafeText => {
   return clean(text.replace(/\r\n?/g, '\n').replaceAll('\t', '    '), '\n');
 };
 
+/** Whether a text shows nothing: white space, and what renderers draw as nothing. */
+export const isBlank = (text: string): boolean =>
+  /^[\s\u2800\ufff9-\ufffb\p{Default_Ignorable_Code_Point}]*$/u.test(text);
+
 /** Text that must be one line: line breaks are drawn too, a tab is one space. Idempotent, linear. */
 export const safeLine = (text: string): SafeText =>
   PLAIN_LINE.test(text) ? (text as SafeText) : clean(text.replaceAll('\t', ' '), '');

@@ -276,7 +276,16 @@ describe('a text', () => {
     expect(await refused('')).toBe('text.empty');
     expect(await refused('y'.repeat(3_000_000))).toBe('text.tooLarge');
     const body = '\ufeffwith mark\r\n\ttab ';
-    expect((await alice.ok<Message>('send', 'bob', '-', { input: body })).items[0]?.body).toBe(body);
+    const [sent] = (await alice.ok<Message>('send', 'bob', '-', { input: body })).items;
+    expect(sent?.body).toBe(body);
+    // What shows nothing is empty.
+    for (const blank of [' \n\t', '\u200b\u200d', '\ufeff', '\u2060\u00ad \u3164\ufe0f', '\u2800']) {
+      expect([await refused(blank), blank]).toEqual(['text.empty', blank]);
+      const edited = await alice.run('edit', sent?.id ?? '', '-', { input: blank });
+      expect([edited.code, edited.error?.code]).toEqual([2, 'text.empty']);
+    }
+    for (const body of ['\u0000', '👩‍🚀', '.\u200b'])
+      expect((await alice.ok<Message>('send', 'bob', '-', { input: body })).items[0]?.body).toBe(body);
   });
 
   test('is in a thread in rooms only', async () => {

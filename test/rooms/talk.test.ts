@@ -111,6 +111,8 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     for (const guest of [alice, bob])
       expect((await guest.messages(channel, { at: Date.now() })).at(-1)).toMatchObject({ body: 'blue', reactions: [] });
     expect(await bob.refused('message.edit', { id: red.id, text: 'mine' })).toBe('message.notYours');
+    expect(await alice.refused('message.edit', { id: red.id, text: ' \u200b' })).toBe('text.empty');
+    expect(await alice.refused('message.send', { conversation: channel, text: '\ufeff\n' })).toBe('text.empty');
     expect(await bob.refused('message.pin', { id: red.id })).toBe('event.refused');
     expect(await bob.refused('channel.topic', { channel, topic: 'mine' })).toBe('event.refused');
     expect(await bob.refused('message.delete', { id: red.id })).toBe('event.refused');
