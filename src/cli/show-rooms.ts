@@ -11,11 +11,15 @@ import type {
 import { asWord, safeLine, safeName } from '../protocol/safe-text.ts';
 import { timeText } from './show.ts';
 
+// By another device of the same member.
+const isRemoved = ({ state, lastErrorCode }: ServerObject): boolean =>
+  state === 'banned' && lastErrorCode === 'device.revoked';
+
 /** A server on one line. */
 export const serverText = (server: ServerObject): string =>
   [
     safeName(server.label),
-    server.state,
+    isRemoved(server) ? 'this device was removed' : server.state,
     server.url,
     `as ${safeName(server.memberName)}${server.role === 'member' ? '' : ` (${server.role})`}`,
     `through ${server.through}`,
@@ -43,7 +47,9 @@ export const serverWhyText = (server: ServerObject): string => {
       return [
         `${label} does not let you in${error}; ${rest}`,
         ...retry,
-        `advice   only its owner, or another link, can change that: sotto server join LINK, or --retry once they let you in`,
+        isRemoved(server)
+          ? 'advice   another device of yours makes the link: sotto server invite; with an invite of somebody else it works, too'
+          : `advice   only its owner, or another link, can change that: sotto server join LINK, or --retry once they let you in`,
       ].join('\n');
     default:
       return [

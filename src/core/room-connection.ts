@@ -10,6 +10,7 @@ import { type Core, commit } from './core.ts';
 import { Background } from './room-background.ts';
 import { followCalls } from './room-calls.ts';
 import { meetOwnChannels } from './room-channels.ts';
+import { revokeOwn } from './room-device.ts';
 import { openChannel } from './room-history.ts';
 import { RoomIntake } from './room-intake.ts';
 import { levelAll } from './room-level.ts';
@@ -29,7 +30,8 @@ export type ConnectionState = 'off' | 'dialling' | 'online' | 'waiting' | 'banne
  * while, or when the user says so.
  */
 type Phase =
-  | { readonly kind: 'off' }
+  /** Banned for good: this device was removed, and only to join again makes another one. */
+  | { readonly kind: 'off' | 'banned' }
   | { readonly kind: 'dialling'; readonly abort: AbortController }
   /** It has proven its key, and lets us in or not. */
   | { readonly kind: 'proven'; readonly client: ServerClient }
@@ -44,6 +46,7 @@ type Second = { readonly password: string; readonly code: string };
 // After these a server that has proven its key will say the same again: until somebody changes something.
 const FINAL: ReadonlySet<ErrorCode> = new Set([
   'server.banned',
+  'device.revoked',
   'login.refused',
   'certificate.invalid',
   'login.second',
@@ -283,18 +286,20 @@ export class RoomConnection {
     const isFinal = this.#phase.kind !== 'dialling' && FINAL.has(known.code);
     const client = this.#clientNow;
     const at = core.clock.now();
-    this.#phase = this.#retryLater(isFinal ? 'banned' : 'waiting', at);
+    const isRevoked = isFinal && known.code === 'device.revoked';
+    this.#phase = isRevoked ? { kind: 'banned' } : this.#retryLater(isFinal ? 'banned' : 'waiting', at);
     client?.close('failed');
     this.visit.presence.clear();
     this.lastError = known;
     core.queue.post(() =>
-      commit(core, () =>
+      commit(core, () => {
         patchServer(core.db, this.serverId, {
           lastError: known.message,
           lastErrorAt: at,
           ...(isFinal && known.code === 'server.banned' ? { state: 'banned' } : {}),
-        }),
-      ),
+        });
+        if (isRevoked) revokeOwn(core, this.row);
+      }),
     );
     core.changed();
   }

@@ -65,7 +65,9 @@ const placeOf = (core: Core, conversation: ConversationRow, does: 'writes' | 'er
   const server = getServer(core.db, channel?.serverId ?? member?.serverId ?? 0);
   if (server === undefined) throw new SottoError('server.unknown');
   if (server.state === 'left') throw serverLeft(server);
-  if (server.state === 'banned') throw new SottoError('server.banned');
+  const connection = core.rooms.get(server.id);
+  if (server.state === 'banned' || connection?.state === 'banned')
+    throw connection?.lastError ?? new SottoError('server.banned');
   if (channel !== undefined) {
     if (channel.state === 'banned') throw new SottoError('channel.banned');
     if (channel.state !== 'joined' && channel.state !== 'joining') throw notIn(channel);

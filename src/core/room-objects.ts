@@ -53,6 +53,7 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
     through: wayOf(row, core.network.state.state === 'off'),
     outboxDepth: countRoomOutbox(core.db, row.id),
     ...(connection?.rttMs === undefined ? {} : { rttMs: Math.round(connection.rttMs * 10) / 10 }),
+    ...(state === 'online' || error === undefined ? {} : { lastErrorCode: error.code }),
     ...(state === 'online' ? {} : said('lastError', error?.message ?? row.lastError)),
     ...(state === 'online' ? {} : when('lastErrorAt', row.lastErrorAt)),
     ...when('nextRetryAt', connection?.nextRetryAt),

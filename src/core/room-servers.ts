@@ -1,8 +1,7 @@
 // What a person does with servers: join by an invite, leave, invite others.
-import { makeDevice } from '../crypto/member.ts';
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { ID_BYTES, idBytes } from '../protocol/ids.ts';
+import { ID_BYTES } from '../protocol/ids.ts';
 import { parseInviteLink } from '../protocol/invite-link.ts';
 import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
@@ -21,6 +20,7 @@ import {
 import { type Core, commit } from './core.ts';
 import { refuseTakenLabel } from './requests.ts';
 import type { ConnectionState } from './room-connection.ts';
+import { becomeAnother, isOwnRevoked, newDevice } from './room-device.ts';
 import { theServer } from './room-rows.ts';
 import { bare, refusedSecond } from './room-second.ts';
 import type { Waits } from './waits.ts';
@@ -37,8 +37,9 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const label = params.label ?? freeLabel(core, new URL(link.origin).hostname);
   const taken = getServerByLabel(core.db, label);
   const known = getServerByKey(core.db, link.serverKey);
-  // A device that is not let in without the second check comes again with it.
-  const isShutOut = second !== undefined && known !== undefined && core.rooms.get(known.id)?.state !== 'online';
+  const present = known === undefined ? undefined : core.rooms.get(known.id)?.state;
+  // A device that is not let in without the second check comes again with it; one that was removed, as another.
+  const isShutOut = present === 'banned' || (second !== undefined && known !== undefined && present !== 'online');
   if (known?.state === 'joined' && !isShutOut) throw new SottoError('server.joined');
   if (taken !== undefined && taken.id !== known?.id)
     throw new SottoError('name.taken', { message: `Another server is called ${label}` });
@@ -46,11 +47,6 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   if (known !== undefined) core.rooms.drop(known.id);
   const id = await core.queue.call(() =>
     commit(core, (changes) => {
-      const deviceSeed = core.random.bytes(32);
-      const { member, device, certificate } = makeDevice(core.serversKey, link.serverKey, {
-        seed: deviceSeed,
-        serial: changes.at,
-      });
       const row = {
         label,
         origin: link.origin,
@@ -61,6 +57,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
       };
       if (known !== undefined) {
         patchServer(core.db, known.id, row);
+        if (isOwnRevoked(core, known)) becomeAnother(core, changes, known);
         return known.id;
       }
       return putServer(core.db, {
@@ -68,10 +65,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
         uid: core.random.bytes(ID_BYTES),
         serverKey: link.serverKey,
         trust: link.trust,
-        memberId: idBytes(member),
-        deviceId: idBytes(device),
-        deviceSeed,
-        certificate,
+        ...newDevice(core, changes, link.serverKey),
         createdAt: changes.at,
       });
     }),

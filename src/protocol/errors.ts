@@ -166,6 +166,11 @@ const ROWS = {
   'channel.slow': [4, 'later', 'The channel is in slow mode'],
   'login.needed': [6, 'after-change', 'The connection has not logged in'],
   'login.refused': [6, 'after-change', 'The server refused the log-in'],
+  'device.revoked': [
+    6,
+    'after-change',
+    'This device was removed from the server by another device of yours: what is here stays, `sotto export` takes it out, and `sotto server join LINK` joins as a new device',
+  ],
   'login.second': [
     6,
     'after-change',
@@ -220,6 +225,7 @@ export const SERVER_CODES: readonly ErrorCode[] = [
   'channel.slow',
   'channel.tooMany',
   'channel.unknown',
+  'device.revoked',
   'device.unknown',
   'event.forged',
   'event.invalid',

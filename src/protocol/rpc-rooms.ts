@@ -29,6 +29,7 @@ export const serverObject = z.object({
   through: z.enum(['tor', 'clearnet', 'loopback']),
   rttMs: z.number().optional(),
   lastError: z.string().optional(),
+  lastErrorCode: z.string().optional(),
   lastErrorAt: time.optional(),
   nextRetryAt: time.optional(),
   outboxDepth: z.number().int(),

@@ -64,6 +64,6 @@ const disconnect = (context: ServerContext, member: MemberId, device?: DeviceId)
   for (const peer of [...(context.online.get(member) ?? [])]) {
     if (peer.state?.phase !== 'in' || (device !== undefined && peer.state.device !== device)) continue;
     endTelling(context, peer);
-    if (!peer.state.endsItself) peer.close(CLOSE.policy, 'server.banned');
+    if (!peer.state.endsItself) peer.close(CLOSE.policy, device === undefined ? 'server.banned' : 'device.revoked');
   }
 };

@@ -56,7 +56,7 @@ export const greet = async (
   };
 };
 
-/** Proves a device; registers its member first when asked to. Throws `login.refused`, `login.second`, `server.banned`, `registration.closed`, `invite.invalid`, `name.taken`, `name.invalid`. */
+/** Proves a device; registers its member first when asked to. Throws `login.refused`, `device.revoked`, `login.second`, `server.banned`, `registration.closed`, `invite.invalid`, `name.taken`, `name.invalid`. */
 export const login = async (
   context: ServerContext,
   peer: Peer,
@@ -68,16 +68,20 @@ export const login = async (
   const shown = fromBase64(params.certificate);
   const { device, signingKey } = certifiedDevice(shown);
   const kept = await context.store.getCertified(device, shown);
-  if (kept !== undefined && kept.revokedAt !== null) throw new SottoError('login.refused');
   // To check a certificate anew takes 7 ms.
+  const isRevoked = kept !== undefined && kept.revokedAt !== null;
   const isKnown = kept?.isSame === true;
-  const certificate = isKnown ? kept : readDeviceCertificate(shown, context.serverKey);
+  const certificate = isKnown || isRevoked ? kept : readDeviceCertificate(shown, context.serverKey);
   const proven = verifyLogin(
     signingKey,
     { ...greeted, serverId: context.serverKey, binding: peer.binding() },
     fromBase64(params.proof),
   );
   if (!proven) throw new SottoError('login.refused');
+  if (isRevoked) {
+    const isErased = (await context.standings.member(kept.member))?.erasedAt !== null;
+    throw new SottoError(isErased ? 'login.refused' : 'device.revoked');
+  }
   if ('device' in certificate) await takeNew(context, peer, certificate, params);
   const member = await context.standings.member(certificate.member);
   const isAsRead = isKnown && context.standings.changes === changes;
@@ -85,7 +89,8 @@ export const login = async (
   if (member === undefined || now === undefined) throw new Error('a member who was made is there');
   // What ended meanwhile has found nobody to disconnect.
   if (member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
-  if (now.revokedAt !== null || !peer.isOpen) throw new SottoError('login.refused');
+  if (now.revokedAt !== null) throw new SottoError('device.revoked');
+  if (!peer.isOpen) throw new SottoError('login.refused');
   peer.state = { phase: 'in', member: member.id, device, endsItself: false };
   peer.prove();
   const peers = context.online.get(member.id) ?? new Set();

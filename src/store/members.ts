@@ -165,6 +165,14 @@ export const putDeviceSession = (db: Database, id: number, session: Uint8Array):
   db.run('UPDATE devices SET session = ? WHERE id = ?', session, id);
 };
 
+/** Sessions with all devices on a server end: they are of another device of mine. */
+export const forgetSessions = (db: Database, serverId: number): void => {
+  db.run(
+    'UPDATE devices SET session = NULL WHERE member_row IN (SELECT id FROM members WHERE server_id = ?)',
+    serverId,
+  );
+};
+
 /** A revoked device neither counts nor gets anything any more. */
 export const revokeDevice = (db: Database, id: number): void => {
   db.run('UPDATE devices SET revoked = 1, session = NULL WHERE id = ?', id);

@@ -140,6 +140,11 @@ export const forgetSealed = (db: Database, id: number): void => {
   db.run('UPDATE room_outbox SET sealed = NULL, signed = NULL, n = 0 WHERE id = ?', id);
 };
 
+/** All that waits for a server is sealed anew, by another device. */
+export const forgetAllSealed = (db: Database, serverId: number): void => {
+  db.run('UPDATE room_outbox SET sealed = NULL, signed = NULL, n = 0 WHERE server_id = ?', serverId);
+};
+
 /** What waits for an answer in a channel is sealed anew; its count stays, for it may be on its way. */
 export const forgetUnanswered = (db: Database, channelRow: number): void => {
   db.run('UPDATE room_outbox SET sealed = NULL WHERE channel_row = ? AND seq IS NULL', channelRow);

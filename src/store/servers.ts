@@ -113,6 +113,11 @@ export const putPreKeys = (db: Database, id: number, prekeys: Uint8Array): void 
   );
 };
 
+/** A new set is made: they were of another device of mine. */
+export const forgetPreKeys = (db: Database, id: number): void => {
+  db.run('DELETE FROM server_prekeys WHERE server_id = ?', id);
+};
+
 /** Erases a server with everything that came from it. */
 export const removeServer = (db: Database, id: number): void => {
   db.run('DELETE FROM servers WHERE id = ?', id);

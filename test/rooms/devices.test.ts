@@ -210,6 +210,44 @@ test('a revoked device gets nothing more, from nobody', async () => {
   expect(await phone.bodies('bob@home')).not.toContain('not for the phone');
 });
 
+test('its user is told that it was removed, by whom and what can be done; it joins anew as another device, with all that it has', async () => {
+  const { user } = phone;
+  await user.ok('daemon', 'stop');
+  await phone.back();
+  const shown = { state: 'banned', lastErrorCode: 'device.revoked' };
+  const [server] = await phone.sees('its end', async () => {
+    const servers = await phone.call('server.list', {});
+    return servers[0]?.lastErrorCode === undefined ? undefined : servers;
+  });
+  expect(server).toMatchObject(shown);
+  expect(server).not.toHaveProperty('nextRetryAt');
+  for (const words of [['server', 'list'], ['status'], ['why', 'home']])
+    expect((await user.ok(...words, { json: false })).out).toMatch(
+      /removed from the server by another device of yours.*sotto export.*sotto server join LINK/,
+    );
+  for (const to of ['#ops', 'bob@home']) {
+    const { code, error } = await user.run('send', to, 'in vain');
+    expect([code, error?.code]).toEqual([6, 'device.revoked']);
+  }
+  const kept = await phone.bodies('bob@home');
+  const link = await alice.invite();
+  await user.ok('server', 'join', link, '--label', 'home');
+  const devices = await phone.call('server.devices', {});
+  expect(devices.map(({ this: isThis, revoked }) => [isThis, revoked])).toContainEqual([true, false]);
+  await phone.say('#ops', 'another phone');
+  await phone.say('bob@home', 'it is me');
+  for (const guest of [alice, bob]) await guest.reads('#ops', 'another phone');
+  await bob.reads('alice@home', 'it is me');
+  await bob.say('#ops', 'welcome');
+  await bob.say('alice@home', 'it is you');
+  await phone.reads('#ops', 'welcome');
+  await phone.reads('bob@home', 'it is you');
+  expect((await phone.bodies('bob@home')).slice(0, kept.length)).toEqual(kept);
+  for (const guest of [alice, bob, phone])
+    for (const { reason } of (await guest.call('channel.show', { channel: '#ops' })).gaps ?? [])
+      expect(reason).toMatch(/wait.* for their key|waits for its key|newer version/);
+});
+
 test('what a device says that came while I was away is read when I am back; who erased themself is read by all who come', async () => {
   await carol.call('channel.join', { channel: '#open' });
   await carol.say('#open', 'I was here');

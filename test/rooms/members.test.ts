@@ -214,7 +214,7 @@ test('a device is certified by its member, with a serial above all before, and s
   expect(await codeOf(third.join())).toBe('certificate.invalid');
   await bob.client.request('device.revoke', { device: tablet.device });
   expect(await codeOf(bob.client.request('device.revoke', { device: tablet.device }))).toBe('device.unknown');
-  expect(await codeOf(tablet.join())).toBe('login.refused');
+  expect(await codeOf(tablet.join())).toBe('device.revoked');
 });
 
 test('however many devices members have had, those of now are told, in an answer that clients take', async () => {

@@ -238,9 +238,9 @@ describe('reading ends with the event that ends it', () => {
     const gone = tablet.closed;
     await bob.client.request('device.revoke', { device: tablet.device });
     await alice.say(room.channel, 'after');
-    expect((await gone).code).toBe('server.banned');
+    expect((await gone).code).toBe('device.revoked');
     expect(tablet.texts(room.channel)).toEqual([]);
-    expect(await codeOf(tablet.join())).toBe('login.refused');
+    expect(await codeOf(tablet.join())).toBe('device.revoked');
     await bob.client.request('marks', {});
     expect(bob.texts(room.channel)).toEqual(['after']);
   });
