@@ -6,7 +6,7 @@ import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../pr
 import type { Command, CommandContext } from './command.ts';
 import { writeWhole } from './new-file.ts';
 import { jsonLine } from './output.ts';
-import { messageFlags, shortId, sizeText, timeText } from './show.ts';
+import { bodyOf, messageFlags, shortId, sizeText, timeText } from './show.ts';
 
 const PAGE = 500;
 // Before the first message of anybody: a time, and not an id.
@@ -113,7 +113,7 @@ const markdown = (message: Message, file: string): string => {
     ...messageFlags(message),
   ];
   const head = `**${escaped(safeName(message.from))}** ${timeText(message.sentAt)} ${shortId(message.id)}`;
-  const said = escaped(safeText(file === '' ? message.body : `File: ${file}`));
+  const said = escaped(safeText(file === '' ? bodyOf(message) : `File: ${file}`));
   return [
     marks.length === 0 ? head : `${head} (${marks.join(', ')})`,
     quote(message.deletedAt === undefined ? said : '*deleted*'),

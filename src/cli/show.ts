@@ -62,10 +62,14 @@ export const foundText = (message: Message): string =>
       )
     : messageText(message);
 
+/** What a message says, or that this version cannot show it. */
+export const bodyOf = ({ kind, body }: Message): string =>
+  kind === 'unknown' ? '(a message of a newer version of sotto)' : body;
+
 /** A message on one line, or on as many as its text has. `place` follows the name of who wrote it. */
 export const bareMessageText = (message: Message, place = ''): string => {
   const flags = [...(message.file === undefined ? [] : ['a file']), ...messageFlags(message)];
-  const body = message.deletedAt === undefined ? message.body : '(deleted)';
+  const body = message.deletedAt === undefined ? bodyOf(message) : '(deleted)';
   const reply = message.replyTo === undefined ? '' : `↳ ${shortId(message.replyTo)} `;
   const reactions =
     message.reactions.length === 0 ? '' : `  ${message.reactions.map((one) => safeLine(one.emoji)).join(' ')}`;

@@ -7,7 +7,7 @@ import type { SealedBody, UnknownBody } from '../protocol/peer.ts';
 import type { ContactRow } from '../store/contacts.ts';
 import { type ConversationRow, countArrival } from '../store/conversations.ts';
 import { getFileById, listFilesByIdRange, patchFile, putFile } from '../store/files.ts';
-import { getMessageById, type MessageRow, patchMessage, putMessage } from '../store/messages.ts';
+import { getMessageById, type MessageRow, patchMessage, putMessage, UNKNOWN_KIND } from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
 import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
@@ -56,6 +56,7 @@ export const applyBody = (scene: Scene, body: SealedBody | UnknownBody): void =>
     case 'unsupported':
       return applyUnsupported(scene, body.target);
     case 'unknown':
+      applyText(scene, { kind: 'text', id: body.id, text: '', sentAt: scene.changes.at }, UNKNOWN_KIND);
       if (hasRoom(scene.core, scene.contact.id))
         enqueue(scene.core, scene.changes, scene.contact.id, { kind: 'unsupported', target: body.id });
       return;
@@ -74,7 +75,7 @@ const amending = ({ core, changes, contact }: Scene): Amending => ({
 
 type TextBody = Extract<SealedBody, { kind: 'text' }>;
 
-const applyText = (scene: Scene, body: TextBody): void => {
+const applyText = (scene: Scene, body: TextBody, reason = ''): void => {
   const { core, conversation, changes, contact } = scene;
   const messageId = idBytes(body.id);
   if (hasTombstone(core.db, contact.id, messageId) || getMessageById(core.db, conversation.id, messageId)) return;
@@ -90,6 +91,7 @@ const applyText = (scene: Scene, body: TextBody): void => {
     replyTo: body.replyTo === undefined ? null : idBytes(body.replyTo),
     ...expiryOf(scene, body),
     fileId: null,
+    reason,
   });
   arrived(scene, row);
 };

@@ -15,7 +15,7 @@ import type { EventRow } from '../store/events.ts';
 import { type FileRow, getFile } from '../store/files.ts';
 import { getMember } from '../store/members.ts';
 import { countThread } from '../store/message-pages.ts';
-import { getMessage, listVersions, type MessageRow } from '../store/messages.ts';
+import { getMessage, listVersions, type MessageRow, UNKNOWN_KIND } from '../store/messages.ts';
 import { listReactions } from '../store/reactions.ts';
 import { nicknameOf } from '../store/self.ts';
 import type { Core } from './core.ts';
@@ -77,7 +77,7 @@ export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen())
     ...when('expiresAt', row.expiresAt),
     ...when('expiresMs', row.expiresMs),
     ...when('pinnedAt', row.pinnedAt),
-    ...said('reason', row.reason),
+    ...(row.reason === UNKNOWN_KIND ? unknownKind(row) : said('reason', row.reason)),
     ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
     ...(row.unread === 1 ? { unread: true } : {}),
     ...(file === undefined ? {} : { file: idOf(file.fileId) }),
@@ -88,6 +88,10 @@ export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen())
     ...(conversation.kind === 'contact' ? {} : answersOf(core, row)),
   };
 };
+
+// What its author has written since in its place is a text.
+const unknownKind = ({ deletedAt, editNumber }: MessageRow) =>
+  deletedAt === null && editNumber === 0 ? { kind: 'unknown' as const } : {};
 
 /** Messages of one answer. */
 export const messageObjects = (core: Core, rows: readonly MessageRow[]): Message[] => {

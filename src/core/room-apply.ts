@@ -14,7 +14,14 @@ import {
 import { getFile } from '../store/files.ts';
 import { getMember, type MemberRow } from '../store/members.ts';
 import { hasEarlierBehind } from '../store/message-pages.ts';
-import { getMessageById, type MessageRow, moveToEnd, patchMessage, putMessage } from '../store/messages.ts';
+import {
+  getMessageById,
+  type MessageRow,
+  moveToEnd,
+  patchMessage,
+  putMessage,
+  UNKNOWN_KIND,
+} from '../store/messages.ts';
 import { getPendingById, removePending } from '../store/room-events.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
@@ -82,7 +89,7 @@ export const applyContent = (scene: RoomScene, given: Given): Applied => {
     case 'file':
       return applyFile(scene, given, content);
     case 'unknown':
-      return { kind: 'unknown', ...NOTHING };
+      return applyUnknown(scene, given);
   }
 };
 
@@ -99,6 +106,12 @@ const applyText = (scene: RoomScene, given: Given, content: Extract<Content, { k
     known?.id ??
     putNew(scene, given, { ...content, body: content.text, fileId: null, isForMe: mentions(scene, content) });
   return { kind: 'text', value: '', messageRow };
+};
+
+// That it came is shown: what it is, this version cannot.
+const applyUnknown = (scene: RoomScene, given: Given): Applied => {
+  const said = { body: '', fileId: null, isForMe: false, reason: UNKNOWN_KIND };
+  return { kind: 'unknown', value: '', messageRow: applyKnown(scene, given, {})?.id ?? putNew(scene, given, said) };
 };
 
 const applyFile = (scene: RoomScene, given: Given, content: Extract<Content, { kind: 'file' }>): Applied => {
@@ -163,6 +176,7 @@ type NewText = Ending & {
   readonly isForMe: boolean;
   readonly replyTo?: string | undefined;
   readonly thread?: string | undefined;
+  readonly reason?: string;
 };
 
 /** Adds a message that is not here yet; gives its row. */
@@ -194,6 +208,7 @@ const putNew = (
     thread: content.thread === undefined ? null : idBytes(content.thread),
     mention,
     sharedBy: sharedBy ?? null,
+    reason: content.reason ?? '',
   });
   if (sharedBy !== undefined) return row;
   if (isRead) patchConversation(core.db, conversation.id, { lastAt: event.at });

@@ -15,7 +15,14 @@ import {
   patchMember,
   putDeviceSession,
 } from '../store/members.ts';
-import { getMessage, getMessageById, type MessageRow, patchMessage, putMessage } from '../store/messages.ts';
+import {
+  getMessage,
+  getMessageById,
+  type MessageRow,
+  patchMessage,
+  putMessage,
+  UNKNOWN_KIND,
+} from '../store/messages.ts';
 import { patchServer, putPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
@@ -258,15 +265,21 @@ const applyDirect = (scene: DirectScene, direct: Exclude<Direct, Own> | { readon
         else if (row.deletedAt === null) received(scene, row, direct.state);
       }
       return;
+    case 'unknown':
+      return applyNew(scene, { kind: 'text', text: '', sentAt: scene.event.at }, '', UNKNOWN_KIND);
     case 'sender.key':
     case 'history':
-    case 'unknown':
       return;
   }
 };
 
 /** A message with its body: a text, or a file with its name. */
-const applyNew = (scene: DirectScene, direct: Extract<Direct, { kind: 'text' | 'file' }>, body: string): void => {
+const applyNew = (
+  scene: DirectScene,
+  direct: Extract<Direct, { kind: 'text' | 'file' }>,
+  body: string,
+  reason = '',
+): void => {
   const { core, changes, member, author, isMine, event } = scene;
   const conversation = ensureConversation(core, changes, member);
   const messageId = idBytes(direct.id ?? event.id);
@@ -302,6 +315,7 @@ const applyNew = (scene: DirectScene, direct: Extract<Direct, { kind: 'text' | '
     fileId: fileId ?? null,
     memberRow: author.id,
     seq: isMine ? null : event.seq,
+    reason,
   });
   if (fileId !== undefined) changes.event({ kind: 'file.offered', fileRow: fileId });
   if (isMine) {

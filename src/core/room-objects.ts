@@ -125,6 +125,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const me = state?.members.get(idOf<MemberId>(server.memberId));
   const nameOf = (id: string) => getMemberById(core.db, server.id, idBytes(id))?.name ?? id.slice(0, 8);
   const waiting = countPending(core.db, row.id);
+  const changed = state?.unknown ?? 0;
   const fault = core.rooms.get(row.serverId)?.visit.faults.get(row.id);
   const next = row.lastSeq + 1;
   const inviter = row.state === 'invited' ? inviterOf(core, row, server) : undefined;
@@ -152,9 +153,13 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
       ...listGaps(core.db, row.id),
       ...(fault === undefined ? [] : [{ fromSeq: next, toSeq: next, reason: `not read further: ${fault.message}` }]),
       ...(waiting === 0 ? [] : [{ fromSeq: 0, toSeq: 0, reason: waitingText(waiting) }]),
+      ...(changed === 0 ? [] : [{ fromSeq: 0, toSeq: 0, reason: newerText(changed) }]),
     ],
   };
 };
+
+const newerText = (count: number): string =>
+  `${count === 1 ? '1 change' : `${count} changes`} of a newer version of sotto: who is in the channel, and how, may be otherwise`;
 
 const waitingText = (count: number): string =>
   count === 1 ? '1 message waits for its key' : `${count} messages wait for their key`;
@@ -188,11 +193,13 @@ const isEntered = ({ state }: ChannelRow): boolean => state === 'joined' || stat
 const notYetIn = (core: Core, row: ChannelRow): string[] => {
   const connection = core.rooms.get(row.serverId);
   const waiting = countPending(core.db, row.id);
+  const changed = stateOfJson(row.membership)?.unknown ?? 0;
   const fault = connection?.visit.faults.get(row.id);
   const head = connection?.background.headOf(row.id);
   const coming = `What was said after place ${row.lastSeq} is not here yet: it is being fetched`;
   return [
     ...(waiting === 0 ? [] : [waitingText(waiting)]),
+    ...(changed === 0 ? [] : [newerText(changed)]),
     ...(fault === undefined ? [] : [`What was said after place ${row.lastSeq} is not read: ${fault.message}`]),
     ...(row.state !== 'joining' || fault !== undefined
       ? []

@@ -27,7 +27,7 @@ export type Opened =
   | {
       readonly kind: 'mine';
       readonly header: EventHeader;
-      readonly content: Content;
+      readonly content: Content | UnknownContent;
       readonly outbox: RoomOutboxRow;
       readonly signed: Uint8Array | null;
     }
@@ -62,7 +62,7 @@ export const openRoomEvent = async (
     if (event.kind !== EVENT.content) return { kind: 'closed', why: 'kind' };
     const outbox = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
     if (outbox?.sealed != null && isEqual(outbox.sealed, event.body)) {
-      const content = JSON.parse(Buffer.from(outbox.content).toString()) as Content;
+      const content = decodeContent(outbox.content);
       return { kind: 'mine', header: ownHeader(opening, event, outbox), content, outbox, signed: outbox.signed };
     }
     const said = { id: event.id as EventId, sender: event.member as MemberId };

@@ -459,24 +459,17 @@ export const ownLost = (core: Core, changes: Changes, channel: ChannelRow, outbo
 const failed = (core: Core, id: number, code: string): void =>
   commit(core, (changes) => roomGiveUp(core, changes, id, code));
 
-const UNDONE: Readonly<Record<string, string>> = {
-  edit: 'editFailed',
-  delete: 'deletionFailed',
-  erase: 'deletionFailed',
-};
-
-// It is edited or deleted here and stays what it was for others: its author is told.
-const undone = (core: Core, changes: Changes, { channelRow, memberRow, content }: RoomOutboxRow): void => {
+// It is deleted here and stays with the others: its author is told.
+const notDeleted = (core: Core, changes: Changes, { channelRow, memberRow, content }: RoomOutboxRow): void => {
   const said = JSON.parse(Buffer.from(content).toString()) as Partial<Record<'kind' | 'op' | 'target', string>>;
-  const reason = UNDONE[said.op ?? said.kind ?? ''];
-  if (reason === undefined || said.target === undefined) return;
+  if ((said.op !== 'erase' && said.kind !== 'delete') || said.target === undefined) return;
   const conversation =
     channelRow === null
       ? getConversationOfMember(core.db, memberRow ?? 0)
       : getConversationOfChannel(core.db, channelRow);
   const message = conversation && getMessageById(core.db, conversation.id, idBytes(said.target));
   if (message === undefined) return;
-  patchMessage(core.db, message.id, { reason });
+  patchMessage(core.db, message.id, { reason: 'deletionFailed' });
   changes.event({ kind: 'message.failed', messageRow: message.id });
 };
 
@@ -486,7 +479,7 @@ export const roomGiveUp = (core: Core, changes: Changes, id: number, reason: str
   if (row === undefined) return;
   removeRoomOutbox(core.db, id);
   partFailed(core, changes, row, reason);
-  undone(core, changes, row);
+  notDeleted(core, changes, row);
   const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
   if (message === undefined) return takeBackChange(core, changes, row, reason);
   if (message.state !== 'queued') return;

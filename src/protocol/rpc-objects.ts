@@ -20,6 +20,8 @@ export const message = z.object({
   conversationId: z.string(),
   from: z.string(),
   body: z.string(),
+  /** It is of a newer version of sotto: this one cannot show it. */
+  kind: z.literal('unknown').optional(),
   sentAt: time,
   receivedAt: time.optional(),
   deliveredAt: time.optional(),

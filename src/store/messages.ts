@@ -43,6 +43,9 @@ export const MESSAGE_COLUMNS = `m.id, m.conversation_id AS conversationId, m.mes
   m.expires_ms AS expiresMs, m.expires_from AS expiresFrom, m.expires_at AS expiresAt, m.pinned_at AS pinnedAt, m.file_id AS fileId,
   m.member_row AS memberRow, m.seq, m.thread, m.mention, m.shared_by AS sharedBy`;
 
+/** The reason of a message whose kind this version does not know: that it came is all that is kept. */
+export const UNKNOWN_KIND = 'unknownKind';
+
 export type NewMessage = Pick<
   MessageRow,
   | 'conversationId'
@@ -59,14 +62,14 @@ export type NewMessage = Pick<
   | 'expiresAt'
   | 'fileId'
 > &
-  Partial<Pick<MessageRow, 'memberRow' | 'seq' | 'thread' | 'mention' | 'sharedBy'>>;
+  Partial<Pick<MessageRow, 'memberRow' | 'seq' | 'thread' | 'mention' | 'sharedBy' | 'reason'>>;
 
 /** Appends a message and indexes its words; gives its row id. */
 export const putMessage = (db: Database, row: NewMessage): number => {
   const id = db.run(
     `INSERT INTO messages (conversation_id, message_id, mine, body, state, sent_at, received_at, unread, reply_to,
-       expires_ms, expires_from, expires_at, file_id, member_row, seq, thread, mention, shared_by)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       expires_ms, expires_from, expires_at, file_id, member_row, seq, thread, mention, shared_by, reason)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     row.conversationId,
     row.messageId,
     row.mine,
@@ -85,6 +88,7 @@ export const putMessage = (db: Database, row: NewMessage): number => {
     row.thread ?? null,
     row.mention ?? 0,
     row.sharedBy ?? null,
+    row.reason ?? '',
   ).lastInsertRowid;
   putIndex(db, { id, conversationId: row.conversationId, mine: row.mine, memberRow: row.memberRow ?? null }, row.body);
   return id;

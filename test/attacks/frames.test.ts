@@ -231,6 +231,8 @@ describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
     await mallory.say(await mallory.sealBytes(id, encodeBody({ kind: 'poll', id } as unknown as SealedBody)));
     expect(mallory.acknowledged(id)).toBe(true);
     expect(await mallory.open()).toMatchObject([{ kind: 'unsupported', target: id }]);
+    // Its reader sees that something came.
+    expect((await bob.messages('mallory')).at(-1)).toMatchObject({ id, kind: 'unknown', body: '', unread: true });
   });
 
   test('unknown kinds without end, to a peer that acknowledges nothing, stop at the outbox', async () => {

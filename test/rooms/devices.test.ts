@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
 import { jsonBytes } from '../../src/protocol/bytes.ts';
-import { idBytes, timedId } from '../../src/protocol/ids.ts';
+import { type EventId, idBytes, timedId } from '../../src/protocol/ids.ts';
 import type { Direct } from '../../src/protocol/room-direct.ts';
 import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
@@ -184,6 +184,47 @@ test('MEMBER-7: nobody but my own devices speaks for me; what makes no sense doe
     request: 'accepted',
     blocked: false,
   });
+});
+
+test('what a newer version says is shown as that, in a channel and by a member', async () => {
+  await bob.user.ok('daemon', 'stop');
+  const ids = [1, 2, 3].map(() => timedId<EventId>(Date.now(), systemRandom.bytes(10)));
+  const [poll, change, direct] = ids;
+  await bob.look((db) => {
+    const at = db.get<{ channel: number; server: number; alice: number }>(
+      "SELECT c.id AS channel, c.server_id AS server, m.id AS alice FROM channels c, members m WHERE c.name = 'ops' AND m.name = 'alice'",
+    );
+    const put = (kind: number, id: EventId | undefined, content: object): number =>
+      putRoomOutbox(db, {
+        serverId: at?.server ?? 0,
+        channelRow: kind === EVENT.direct ? null : (at?.channel ?? 0),
+        memberRow: kind === EVENT.direct ? (at?.alice ?? 0) : null,
+        eventId: idBytes(id ?? ''),
+        kind,
+        content: new Uint8Array(Buffer.from(JSON.stringify(content))),
+        messageRow: null,
+        ttl: 0,
+        createdAt: Date.now(),
+        expiresAt: Date.now() + 1e9,
+      });
+    put(EVENT.content, poll, { kind: 'poll', question: '?' });
+    put(EVENT.control, change, { op: 'merge', with: 'all' });
+    put(EVENT.direct, direct, { kind: 'poll', question: '?' });
+  });
+  await bob.back();
+  await bob.say('#ops', 'behind the poll');
+  await bob.say('alice@home', 'behind that poll');
+  for (const [conversation, behind, id] of [
+    ['#ops', 'behind the poll', poll],
+    ['bob@home', 'behind that poll', direct],
+  ] as const) {
+    await alice.reads(conversation, behind);
+    expect((await alice.messages(conversation)).at(-2)).toMatchObject({ id, kind: 'unknown', body: '', from: 'bob' });
+    expect((await alice.user.ok('read', conversation, { json: false })).out).toMatch(
+      /bob.*: \(a message of a newer version of sotto\)\n.*behind/,
+    );
+  }
+  expect((await alice.user.ok('read', '#ops', { json: false })).err).toContain('1 change of a newer version of sotto');
 });
 
 test('a revoked device gets nothing more, from nobody', async () => {

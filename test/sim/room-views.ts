@@ -184,8 +184,6 @@ const bodyOf = async (
   if (!isIn(log, author) || message === undefined || lost.size > 0) return [];
   const theirs = (await author.messages(channel)).find(({ id }) => id === message.id);
   if (theirs === undefined || theirs.body === message.body || theirs.deletedAt !== undefined) return [];
-  // Who was not in the channel any more when it was to be edited is told so.
-  if (theirs.reason === 'editFailed') return [];
   return [`${person.name} in ${channel}: "${message.body}" is "${theirs.body}" for its author ${author.name}`];
 };
 
