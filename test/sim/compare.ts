@@ -29,20 +29,27 @@ export const compareRelation = (from: Person, to: Person): string[] => {
 export type Doubts = {
   /** One of the stores does not remember it, on its user's word or because a copy was put back. */
   readonly isForgotten: (id: string) => boolean;
-  /** It ends by itself. */
-  readonly isBrief: (id: string) => boolean;
   /** It was put into the outbox again, behind others. */
   readonly isLate: (id: string) => boolean;
   /** `reader` has told that it was read. */
   readonly hasTold: (reader: Person, id: string) => boolean;
 };
 
+/** The conversations of everybody with everybody. */
+export type Timelines = (of: Person, to: Person) => readonly Message[];
+
 /** What one wrote is with the other: each once, in order, and both show the same of it. */
-export const compareMessages = async (from: Person, to: Person, doubts: Doubts): Promise<string[]> => {
-  const counts = (id: string) => !doubts.isForgotten(id) && !doubts.isBrief(id);
-  const known = (messages: Message[], mine: boolean) =>
-    new Map(messages.filter((one) => one.mine === mine && counts(one.id)).map((one) => [one.id, one]));
-  const [sent, got] = [known(await from.messages(to), true), known(await to.messages(from), false)];
+export const compareMessages = async (
+  from: Person,
+  to: Person,
+  timelines: Timelines,
+  doubts: Doubts,
+): Promise<string[]> => {
+  // What ends by itself may have ended on one side.
+  const counts = ({ id, expiresMs }: Message) => expiresMs === undefined && !doubts.isForgotten(id);
+  const known = (messages: readonly Message[], mine: boolean) =>
+    new Map(messages.filter((one) => one.mine === mine && counts(one)).map((one) => [one.id, one]));
+  const [sent, got] = [known(timelines(from, to), true), known(timelines(to, from), false)];
   const wrong: string[] = [];
   const order = (these: Map<string, Message>, others: Map<string, Message>) =>
     [...these.keys()].filter((id) => others.has(id) && !doubts.isLate(id));

@@ -5,6 +5,9 @@ import type { Person } from '../../src/testing/people.ts';
 /** What a front end was told of a message of mine. */
 export type Claim = { readonly id: string; readonly read: boolean };
 
+// So many of the last events are asked for once more.
+const AGAIN_MAX = 60;
+
 type Heard = { readonly cursor: number; readonly kind: string; readonly message: string | undefined };
 
 /** Follows one person: `follow` after each start of the program. */
@@ -42,14 +45,14 @@ export class Follower {
     return due;
   }
 
-  /** What is wrong with what was heard: each committed event once, in order; and so from any cursor on. */
+  /** What is wrong with what was heard: each committed event once, in order; and so from a cursor on that is not too old. */
   wrong(fraction: number): string[] {
     const { name, account, db } = this.person;
     const committed = db.all<{ id: number }>('SELECT id FROM events ORDER BY id').map(({ id }) => id);
     const heard = this.#heard.map(({ cursor }) => cursor);
     const wrong: string[] = [];
     if (heard.join() !== committed.join()) wrong.push(`${name} heard ${heard.length} events of ${committed.length}`);
-    const from = Math.floor(fraction * heard.length);
+    const from = Math.max(0, heard.length - 1 - Math.floor(fraction * AGAIN_MAX));
     const again: number[] = [];
     for (let at = heard[from] ?? 0; ; at = again.at(-1) ?? at) {
       const { events } = account.events.since(String(at), 7);

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { playWorld } from './worlds.ts';
 
-const STEPS = 390;
+const STEPS = 550;
 const WORLDS = Number(process.env.SOTTO_SIM_WORLDS ?? 75);
 const FIRST_SEED = Number(process.env.SOTTO_SIM_SEED ?? 1);
 
@@ -21,7 +21,7 @@ export const simulate = (share: number): void => {
         crashes += outcome.crashes;
       }
       process.stderr.write(`share ${share}: ${WORLDS} worlds, ${messages} messages, ${crashes} crashes\n`);
-      expect(messages).toBeGreaterThan(WORLDS * 100);
+      expect(messages).toBeGreaterThan(WORLDS * 200);
     },
     WORLDS * 20_000,
   );

@@ -2,10 +2,11 @@
 
 import { FAIR } from '../../src/net/memory-network.ts';
 import type { Random } from '../../src/ports.ts';
+import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
-import { compareMessages, compareRelation, stateOf } from './compare.ts';
+import { compareMessages, compareRelation, stateOf, type Timelines } from './compare.ts';
 import { type Claim, Follower } from './follower.ts';
 import { attempt, contactsOf, fingerprints, pick, Talk } from './talk.ts';
 
@@ -133,48 +134,52 @@ class Play {
       await this.#reunite();
       await this.#world.settle(10 * MINUTE);
       this.look();
-      if (this.#people.every((person) => person.account.status().outboxDepth === 0 && !this.#isLeft(person))) return;
+      if (this.#people.every((person) => person.account.status().outboxDepth === 0 && !this.#isLeft(person))) break;
     }
+    // What came last ends as well.
+    await this.#world.settle(10 * MINUTE);
   }
 
   async outcome(): Promise<Outcome> {
     const wrong = this.#wrong;
+    const timelines = await this.#timelines();
     for (const person of this.#people) {
       wrong.push(...checkDatabase(person.db).map((line) => `${person.name}: ${line}`));
       const { outboxDepth } = person.account.status();
       if (outboxDepth > 0) wrong.push(`${person.name} still has ${outboxDepth} in the outbox`);
       wrong.push(...(await this.#talk.lingering(person)));
-      for (const other of this.#people) if (other !== person) wrong.push(...(await this.#compare(person, other)));
+      for (const other of this.#people)
+        if (other !== person) wrong.push(...(await this.#compare(person, other, timelines)));
     }
     for (const follower of this.#followers) {
       wrong.push(...follower.wrong(this.#dice.fraction()));
       const twice = follower.toldTwice().filter((id) => !this.#talk.isForgotten(id));
       if (twice.length > 0) wrong.push(`${follower.person.name} was told twice that ${twice} came`);
     }
-    wrong.push(...(await this.#lost()));
     return { trace: this.#trace.join('\n'), messages: this.#talk.sent.length, crashes: this.#crashes, wrong };
   }
 
-  async #compare(from: Person, to: Person): Promise<string[]> {
-    const misfit = compareRelation(from, to);
-    if (misfit.length > 0 || stateOf(from, to) !== 'accepted') return misfit;
-    const all = (await to.messages(from)).filter(({ mine }) => !mine);
-    this.#trace.push(`${from.name}>${to.name} ${all.map(({ id, body }) => `${id.slice(0, 6)}:${body}`).join(' ')}`);
-    return await compareMessages(from, to, this.#talk);
+  async #timelines(): Promise<Timelines> {
+    const all = new Map<string, readonly Message[]>();
+    const key = (of: Person, to: Person) => `${of.name}>${to.name}`;
+    for (const of of this.#people)
+      for (const to of this.#people) if (stateOf(of, to) === 'accepted') all.set(key(of, to), await of.messages(to));
+    return (of, to) => all.get(key(of, to)) ?? [];
   }
 
-  async #lost(): Promise<string[]> {
-    const wrong: string[] = [];
-    for (const from of this.#people)
-      for (const to of this.#people) {
-        const sent = this.#talk.sent.filter((one) => one.from === from && one.to === to);
-        if (sent.length === 0 || stateOf(from, to) !== 'accepted') continue;
-        const kept = new Set((await from.messages(to)).map(({ id }) => id));
-        for (const { id } of sent)
-          if (!kept.has(id) && !this.#talk.isForgotten(id) && !this.#talk.isLate(id) && !this.#talk.isBrief(id))
-            wrong.push(`${from.name} lost ${id.slice(0, 8)}, which send had acknowledged`);
-      }
-    return wrong;
+  async #compare(from: Person, to: Person, timelines: Timelines): Promise<string[]> {
+    const misfit = compareRelation(from, to);
+    if (misfit.length > 0 || stateOf(from, to) !== 'accepted') return misfit;
+    const got = timelines(to, from).filter(({ mine }) => !mine);
+    this.#trace.push(`${from.name}>${to.name} ${got.map(({ id, body }) => `${id.slice(0, 6)}:${body}`).join(' ')}`);
+    const kept = new Set(timelines(from, to).map(({ id }) => id));
+    const lost = this.#talk.sent.filter((one) => one.from === from && one.to === to && !kept.has(one.id));
+    return [
+      ...(await compareMessages(from, to, timelines, this.#talk)),
+      ...lost
+        .filter(({ id }) => !this.#talk.isForgotten(id) && !this.#talk.isLate(id) && !this.#talk.isBrief(id))
+        .map(({ id }) => `${from.name} lost ${id.slice(0, 8)}, which send had acknowledged`),
+    ];
   }
 
   #deed(roll: number): Deed[1] {
