@@ -35,6 +35,12 @@ export const idBytes = (id: string): Uint8Array<ArrayBuffer> => {
   return new Uint8Array(buffer, byteOffset, length);
 };
 
+/** A member's inbox is the channel of the same id. */
+export const inboxOf = (member: MemberId): ChannelId => member as string as ChannelId;
+
+/** Whose inbox a channel is, when it is one. */
+export const ownerOfInbox = (channel: ChannelId): MemberId => channel as string as MemberId;
+
 /**
  * A UUID of version 7 (RFC 9562, 5.7): `now` in milliseconds ‖ version ‖ variant ‖ 74 bits of `random`, 10 bytes of it. Ids
  * made later sort later, which keeps an index of them small.

@@ -1,6 +1,6 @@
 // Who asks, and what they may do in a channel.
 import { SottoError } from '../protocol/errors.ts';
-import type { ChannelId, MemberId } from '../protocol/ids.ts';
+import { type ChannelId, type MemberId, ownerOfInbox } from '../protocol/ids.ts';
 import { INBOX_EVENTS_MAX } from '../protocol/limits.ts';
 import type { Change } from './changes.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
@@ -49,7 +49,7 @@ export const placeWith = async (
   member: MemberId,
   channel: ChannelId,
 ): Promise<Standing | undefined> => {
-  const other = await context.store.getMember(channel as string as MemberId);
+  const other = await context.store.getMember(ownerOfInbox(channel));
   if (other !== undefined && !other.banned && other.erasedAt === null) return undefined;
   return placeIn(context, member, channel, 'read');
 };

@@ -9,13 +9,12 @@ import { ID_PATTERN, type MemberId, type RowId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
 import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
-import { auditRow } from './audit.ts';
-import { banMember } from './handlers.ts';
+import { audit } from './audit.ts';
 import { inviteObject, makeInvite, revokeInvite } from './invites.ts';
-import { memberObject } from './login.ts';
-import { appendAuthority } from './notices.ts';
+import { memberObject } from './objects.ts';
 import type { Onion } from './onion.ts';
 import { byId, pages, rowsOf } from './pages.ts';
+import { banMember, setRole } from './rights.ts';
 import type { MemberRow } from './rows.ts';
 import type { RoomServer } from './server.ts';
 import type { ServerStore } from './server-store.ts';
@@ -136,18 +135,7 @@ const perform = async (options: AdminOptions, request: Asked): Promise<readonly 
       return [memberObject(await memberNamed(server, request.name))];
     case 'role': {
       const target = await memberNamed(server, request.name);
-      await appendAuthority(context, target.id, { what: 'member.role', member: target.id, role: request.role }, [
-        { kind: 'memberSet', member: target.id, set: { role: request.role } },
-        {
-          kind: 'audit',
-          row: auditRow(context, {
-            actor: null,
-            kind: 'member.role',
-            target: target.id,
-            detail: { role: request.role },
-          }),
-        },
-      ]);
+      await setRole(context, { by: null, target, role: request.role });
       return [memberObject({ ...target, role: request.role })];
     }
     case 'ban':
@@ -167,7 +155,7 @@ const perform = async (options: AdminOptions, request: Asked): Promise<readonly 
     case 'channels':
       return channels(server);
     case 'audit':
-      return audit(server, request);
+      return auditLines(server, request);
     case 'backup':
       return [await backUp(options, request.to)];
     case 'check': {
@@ -189,7 +177,7 @@ const backUp = async ({ server: { context }, store }: AdminOptions, to: string):
   } finally {
     backingUp = false;
   }
-  await context.store.putAudit(auditRow(context, { actor: null, kind: 'server.backup', target: '' }));
+  await audit(context, { actor: null, kind: 'server.backup', target: '' });
   return { path: to };
 };
 
@@ -269,7 +257,7 @@ const channels = async ({ context }: RoomServer): Promise<object[]> => {
   );
 };
 
-const audit = async (server: RoomServer, request: Extract<Asked, { do: 'audit' }>): Promise<object[]> => {
+const auditLines = async (server: RoomServer, request: Extract<Asked, { do: 'audit' }>): Promise<object[]> => {
   const { context } = server;
   const actor =
     request.actor === undefined

@@ -2,6 +2,7 @@
 import type { Cancel } from '../ports.ts';
 import type { ChannelId, MemberId, RowId } from '../protocol/ids.ts';
 import { ALERT_WINDOW_MS, ALERTS } from '../protocol/limits.ts';
+import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
 import type { AuditRow } from './rows.ts';
 
@@ -30,8 +31,14 @@ type Line = {
   readonly detail?: Readonly<Record<string, string | number>>;
 };
 
-/** A line of the audit log, for a change of an event or on its own. */
-export const auditRow = (context: Pick<ServerContext, 'rowId' | 'clock'>, line: Line): AuditRow => ({
+/** A line of the audit log as a change of an event. */
+export const audited = (context: ServerContext, line: Line): Change => ({ kind: 'audit', row: rowOf(context, line) });
+
+/** Writes a line of the audit log on its own. */
+export const audit = (context: ServerContext, line: Line): Promise<void> =>
+  context.store.putAudit(rowOf(context, line));
+
+const rowOf = (context: ServerContext, line: Line): AuditRow => ({
   id: context.rowId(),
   at: context.clock.now(),
   actor: line.actor,
@@ -53,14 +60,14 @@ export class Alerts implements Disposable {
 
   /** Ends a window: resolves once its lines are written. */
   async look(): Promise<void> {
-    const { counts, store, journal } = this.#context;
+    const { counts, journal } = this.#context;
     for (const [what, most] of Object.entries(ALERTS) as [keyof typeof ALERTS, number][]) {
       const [now, before] = [counts.of(what), this.#before.get(what) ?? 0];
       this.#before.set(what, now);
       if (now - before <= most) continue;
       const detail = { what, count: now - before, windowMs: ALERT_WINDOW_MS };
       journal.warn('server.alert', detail);
-      await store.putAudit(auditRow(this.#context, { actor: null, kind: 'server.alert', target: '', detail }));
+      await audit(this.#context, { actor: null, kind: 'server.alert', target: '', detail });
     }
   }
 

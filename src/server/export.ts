@@ -1,9 +1,9 @@
 // What the server keeps about a member, for them: of each list as much as fits beside the others into one answer.
 import { readDeviceCertificate } from '../crypto/member.ts';
-import type { ChannelId } from '../protocol/ids.ts';
+import { inboxOf } from '../protocol/ids.ts';
 import { EXPORT_LIST_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { ServerContext } from './context.ts';
-import { deviceObject, memberObject } from './login.ts';
+import { deviceObject, memberObject } from './objects.ts';
 import { fitting } from './pages.ts';
 import type { MemberRow } from './rows.ts';
 import type { StateStore } from './state-store.ts';
@@ -13,7 +13,7 @@ type List = readonly object[];
 /** All of it, as JSON has it; `cut` names the lists of which there is more. */
 export const exportOf = async (context: ServerContext, member: MemberRow): Promise<object> => {
   const { store, log } = context;
-  const inbox = member.id as string as ChannelId;
+  const inbox = inboxOf(member.id);
   const [head] = await log.heads([inbox]);
   const lists = await listsOf(context, member);
   const told = Object.entries(lists).map(([name, rows]) => [name, fitting(rows, EXPORT_LIST_BYTES_MAX)] as const);

@@ -5,7 +5,7 @@ import { DEVICES_TOLD_MAX, ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protoco
 import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
 import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
 import { type Asker, mayChangeAccount } from './access.ts';
-import { auditRow } from './audit.ts';
+import { audited } from './audit.ts';
 import { CALL_HANDLERS } from './call-requests.ts';
 import type { ServerContext } from './context.ts';
 import { eraseBelongings } from './erasure.ts';
@@ -13,11 +13,12 @@ import { exportOf } from './export.ts';
 import { beginBlob, completeBlob, getBlob, removeBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
-import { deviceObject, memberObject } from './login.ts';
 import { appendAuthority, notify } from './notices.ts';
+import { deviceObject, memberObject } from './objects.ts';
 import { fitting } from './pages.ts';
 import { tell, tellMembers } from './passing.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
+import { banMember, setRole } from './rights.ts';
 import type { ChannelRow, DeviceRow, MemberRow } from './rows.ts';
 import { search } from './search.ts';
 import { removeSecond, setSecond, showSecond } from './second.ts';
@@ -84,7 +85,7 @@ export const HANDLERS: Handlers = {
           member: member.id,
           set: { name: '', skeleton: null, status: '', erasedAt: context.clock.now() },
         },
-        { kind: 'audit', row: auditRow(context, { actor: member.id, kind: 'member.erased', target: member.id }) },
+        audited(context, { actor: member.id, kind: 'member.erased', target: member.id }),
       ]),
     );
     await eraseBelongings(context, member.id);
@@ -100,13 +101,7 @@ export const HANDLERS: Handlers = {
   'member.role': async (context, { member }, { member: id, role }) => {
     const target = await mustBeMember(context, id as MemberId);
     if (target.role === 'owner') throw new SottoError('request.notAllowed');
-    await appendAuthority(context, member.id, { what: 'member.role', member: id, role }, [
-      { kind: 'memberSet', member: target.id, set: { role } },
-      {
-        kind: 'audit',
-        row: auditRow(context, { actor: member.id, kind: 'member.role', target: target.id, detail: { role } }),
-      },
-    ]);
+    await setRole(context, { by: member.id, target, role });
     return NOTHING;
   },
   'device.revoke': async (context, { member, session }, { device }) => {
@@ -116,7 +111,7 @@ export const HANDLERS: Handlers = {
     const revoke = () =>
       appendAuthority(context, member.id, { what: 'device.revoked', device }, [
         { kind: 'deviceRevoked', device: row.id },
-        { kind: 'audit', row: auditRow(context, { actor: member.id, kind: 'device.revoked', target: row.id }) },
+        audited(context, { actor: member.id, kind: 'device.revoked', target: row.id }),
       ]);
     await (row.id === session.device ? endingItself(session, revoke) : revoke());
     await notify(context, member.id, { what: 'device.revoked', device });
@@ -195,18 +190,6 @@ const endingItself = async (session: Asker['session'], append: () => Promise<voi
     session.endsItself = false;
     throw error;
   }
-};
-
-/** Bans a member, or takes that back: their connections end with the commit, and every node hears it. */
-export const banMember = async (
-  context: ServerContext,
-  { by, target, banned }: { readonly by: MemberId | null; readonly target: MemberRow; readonly banned: boolean },
-): Promise<void> => {
-  const kind = banned ? 'member.banned' : 'member.unbanned';
-  await appendAuthority(context, by ?? target.id, { what: kind, member: target.id }, [
-    { kind: 'memberSet', member: target.id, set: { banned } },
-    { kind: 'audit', row: auditRow(context, { actor: by, kind, target: target.id }) },
-  ]);
 };
 
 const mustBeMember = async ({ store }: ServerContext, id: MemberId): Promise<MemberRow> => {

@@ -5,7 +5,7 @@ import type { MemberId, RowId } from '../protocol/ids.ts';
 import { INVITE_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { Answer, RequestParams, ServerInvite } from '../protocol/server.ts';
 import type { Asker } from './access.ts';
-import { auditRow } from './audit.ts';
+import { audit } from './audit.ts';
 import type { ServerContext } from './context.ts';
 import type { InviteRow, ServerRole } from './rows.ts';
 
@@ -37,7 +37,7 @@ export const makeInvite = async (
   };
   await store.putInvite(row);
   const detail = { role: row.role, uses: row.uses };
-  await store.putAudit(auditRow(context, { actor: row.madeBy, kind: 'invite.created', target: row.id, detail }));
+  await audit(context, { actor: row.madeBy, kind: 'invite.created', target: row.id, detail });
   return { row, token };
 };
 
@@ -70,7 +70,7 @@ export const listInvites = async (
 /** Throws `invite.unknown`. */
 export const revokeInvite = async (context: ServerContext, by: MemberId | null, id: RowId): Promise<void> => {
   if (!(await context.store.removeInvite(id, context.clock.now()))) throw new SottoError('invite.unknown');
-  await context.store.putAudit(auditRow(context, { actor: by, kind: 'invite.revoked', target: id }));
+  await audit(context, { actor: by, kind: 'invite.revoked', target: id });
 };
 
 /** An invite as the wire tells it, without its token. */

@@ -1,7 +1,7 @@
 // What a server does now and then: erases what is due, lets retention take its part, collects blobs, forgets old counts.
 import type { Cancel, Clock, Log as Journal } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
-import type { ChannelId } from '../protocol/ids.ts';
+import { type ChannelId, inboxOf } from '../protocol/ids.ts';
 import {
   ATTEMPTS_KEPT_MS,
   AUDIT_KEPT_MS,
@@ -73,7 +73,7 @@ const retainInboxes = async (ports: JobPorts, now: Millis): Promise<void> => {
   const before = now - INBOX_KEPT_MS;
   for (;;) {
     const due = await ports.state.listInboxesOfBefore(before, PAGE);
-    for (const member of due) await forgetBefore(ports, member as string as ChannelId, before);
+    for (const member of due) await forgetBefore(ports, inboxOf(member), before);
     if (due.length < PAGE) return;
   }
 };

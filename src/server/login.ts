@@ -10,17 +10,18 @@ import {
 import { sha256 } from '../crypto/primitives.ts';
 import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
-import type { ChannelId, DeviceId } from '../protocol/ids.ts';
+import { type DeviceId, inboxOf } from '../protocol/ids.ts';
 import { DEVICES_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../protocol/limits.ts';
 import { isChannelName } from '../protocol/room-content.ts';
 import { type Answer, type RequestParams, SERVER_FEATURES, SERVER_VERSIONS } from '../protocol/server.ts';
 import { CLOSE } from '../protocol/websocket.ts';
 import { mayChangeAccount } from './access.ts';
-import { auditRow } from './audit.ts';
+import { audited } from './audit.ts';
 import type { Change } from './changes.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
 import { headObject } from './live.ts';
 import { appendAuthority, notify } from './notices.ts';
+import { memberObject } from './objects.ts';
 import { tellMembers } from './passing.ts';
 import type { DeviceRow, MemberRow } from './rows.ts';
 import { checkSecond } from './second.ts';
@@ -97,7 +98,7 @@ export const login = async (
   makeRoom(peers, device);
   context.online.set(member.id, peers.add(peer));
   context.presence.came(peer, member.id);
-  const inbox = await headObject(context, member.id as string as ChannelId);
+  const inbox = await headObject(context, inboxOf(member.id));
   return {
     member: memberObject(member),
     device,
@@ -122,25 +123,6 @@ export const logout = (context: ServerContext, peer: Peer): void => {
   context.online.delete(member);
   context.presence.gone(member);
 };
-
-/** A member as the wire tells it. */
-export const memberObject = (row: MemberRow) => ({
-  id: row.id,
-  key: toBase64(row.memberKey),
-  name: row.name,
-  role: row.role,
-  status: row.status,
-  joinedAt: row.joinedAt,
-  banned: row.banned,
-});
-
-/** A device as the wire tells it. */
-export const deviceObject = (row: DeviceRow) => ({
-  id: row.id,
-  certificate: toBase64(row.certificate),
-  addedAt: row.addedAt,
-  revoked: row.revokedAt !== null,
-});
 
 // A device that nobody knows yet, or whose certificate is another now.
 const takeNew = async (
@@ -192,15 +174,12 @@ const register = async (
       },
     },
     { kind: 'device', row: deviceRow(certificate, fromBase64(encoded), now) },
-    {
-      kind: 'audit',
-      row: auditRow(context, {
-        actor: certificate.member,
-        kind: 'member.joined',
-        target: certificate.member,
-        ...(invite === undefined ? {} : { detail: { invite: invite.id } }),
-      }),
-    },
+    audited(context, {
+      actor: certificate.member,
+      kind: 'member.joined',
+      target: certificate.member,
+      ...(invite === undefined ? {} : { detail: { invite: invite.id } }),
+    }),
   ];
   await appendAuthority(context, certificate.member, { what: 'member.joined' }, changes);
   context.counts.add('joins');
@@ -226,10 +205,7 @@ const admitDevice = async (
   const now = context.clock.now();
   await appendAuthority(context, member.id, { what: 'device.added', device: certificate.device }, [
     { kind: 'device', row: deviceRow(certificate, fromBase64(encoded), now) },
-    {
-      kind: 'audit',
-      row: auditRow(context, { actor: member.id, kind: 'device.added', target: certificate.device }),
-    },
+    audited(context, { actor: member.id, kind: 'device.added', target: certificate.device }),
   ]);
   await notify(context, member.id, { what: 'device.added', device: certificate.device });
   tellMembers(context, { notice: 'member', member: memberObject(member) });

@@ -1,7 +1,7 @@
 // What the server itself says in the log: events of server-wide authority, and notices in inboxes.
 
 import { jsonBytes } from '../protocol/bytes.ts';
-import { type ChannelId, type MemberId, SERVER_CHANNEL } from '../protocol/ids.ts';
+import { inboxOf, type MemberId, SERVER_CHANNEL } from '../protocol/ids.ts';
 import type { InboxNote } from '../protocol/inbox-note.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { appendFresh } from './append.ts';
@@ -27,7 +27,7 @@ export const appendAuthority = async (
 /** Puts a notice of the server into a member's inbox: all their devices see it. */
 export const notify = async (context: ServerContext, member: MemberId, said: InboxNote): Promise<void> => {
   await context.append({
-    channel: member as string as ChannelId,
+    channel: inboxOf(member),
     id: context.eventId(),
     member,
     kind: EVENT.notice,

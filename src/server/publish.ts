@@ -5,7 +5,14 @@ import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { channelOf, creationScope, openEvent } from '../crypto/room-event.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { type ChannelId, type EventId, type MemberId, SERVER_CHANNEL, timeOfId } from '../protocol/ids.ts';
+import {
+  type ChannelId,
+  type EventId,
+  type MemberId,
+  ownerOfInbox,
+  SERVER_CHANNEL,
+  timeOfId,
+} from '../protocol/ids.ts';
 import {
   CONTROL_BODY_BYTES_MAX,
   EVENT_BODY_BYTES_MAX,
@@ -142,7 +149,7 @@ const contentOf = async (context: ServerContext, { member }: Publisher, wanted: 
 };
 
 const directOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
-  const to = await context.store.getMember(wanted.channel as string as MemberId);
+  const to = await context.store.getMember(ownerOfInbox(wanted.channel as ChannelId));
   if (to === undefined || to.erasedAt !== null || to.banned) throw new SottoError('member.unknown');
   const inbox = wanted.channel as ChannelId;
   await mustHaveRoom(context, inbox, member.id);

@@ -17,7 +17,7 @@ import {
 import type { Answer, RequestParams } from '../protocol/server.ts';
 import { HASH_BYTES, SALT_BYTES } from '../protocol/sizes.ts';
 import { type Asker, mayChangeAccount } from './access.ts';
-import { auditRow } from './audit.ts';
+import { audit } from './audit.ts';
 import type { ServerContext } from './context.ts';
 import { notify } from './notices.ts';
 import type { SecondFactorRow } from './rows.ts';
@@ -86,7 +86,7 @@ export const removeSecond = async (
 
 // Every device of theirs hears of it: who did not do it knows what to do.
 const told = async (context: ServerContext, member: MemberId, kind: 'second.set' | 'second.removed'): Promise<void> => {
-  await context.store.putAudit(auditRow(context, { actor: member, kind, target: member }));
+  await audit(context, { actor: member, kind, target: member });
   await notify(context, member, { what: kind });
 };
 

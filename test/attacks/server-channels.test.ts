@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { channelOf, creationScope, signEvent, ZERO_HASH } from '../../src/crypto/room-event.ts';
 import { systemRandom } from '../../src/machine.ts';
-import { type ChannelId, type EventId, timedId } from '../../src/protocol/ids.ts';
+import { type ChannelId, type EventId, inboxOf, timedId } from '../../src/protocol/ids.ts';
 import type { ChannelObject } from '../../src/protocol/rpc-rooms.ts';
 import { EVENT, type LogEvent } from '../../src/protocol/server-frames.ts';
 import { type Guest, House } from '../rooms/house.ts';
@@ -99,7 +99,7 @@ test('invents a member: what is signed by nobody who may is shown, and lets nobo
 
 test('reports a join to obtain history: who was not invited is not let in, and given no key', async () => {
   const channel = await gather('#joins');
-  const inbox = async () => (await server.context.log.heads([mallory.id as string as ChannelId]))[0]?.seq ?? 0;
+  const inbox = async () => (await server.context.log.heads([inboxOf(mallory.id)]))[0]?.seq ?? 0;
   const before = await inbox();
   await append(channel, { ...mallory.signed(await roomOf(channel), { op: 'join' }), member: mallory.id });
   await told(alice, '#joins', 'mallory is not let in');

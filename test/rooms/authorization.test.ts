@@ -6,7 +6,7 @@ import { signLogin } from '../../src/crypto/member.ts';
 import { systemRandom } from '../../src/machine.ts';
 import { toBase64 } from '../../src/protocol/bytes.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
-import { type ChannelId, type EventId, SERVER_CHANNEL, timedId } from '../../src/protocol/ids.ts';
+import { type ChannelId, type EventId, inboxOf, SERVER_CHANNEL, timedId } from '../../src/protocol/ids.ts';
 import { type Needs, REQUESTS, type RequestName } from '../../src/protocol/server.ts';
 import { EVENT, encodePart, encodePublish, type Publish } from '../../src/protocol/server-frames.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
@@ -166,7 +166,7 @@ beforeAll(async () => {
   rooms['no channel'] = NOWHERE;
   rooms['the channel of the server'] = roomAt(SERVER_CHANNEL);
   await host.hear(rooms['a channel'].channel);
-  await host.hear(host.id as string as ChannelId);
+  await host.hear(inboxOf(host.id));
   spy = openDatabase(hosted.paths.database);
 }, 60_000);
 

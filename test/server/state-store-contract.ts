@@ -1,6 +1,6 @@
 // What every state store promises.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { BlobHash, ChannelId, DeviceId, MemberId } from '../../src/protocol/ids.ts';
+import { type BlobHash, type ChannelId, type DeviceId, inboxOf, type MemberId } from '../../src/protocol/ids.ts';
 import type { EventLog } from '../../src/server/event-log.ts';
 import type { PrekeyRow, UploadRow } from '../../src/server/rows.ts';
 import type { StateStore } from '../../src/server/state-store.ts';
@@ -334,13 +334,13 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
         };
         await state.putSecondFactor(row, [bytesOf('one')]);
       }
-      await put(log, draft({ channel: memberId(3) as string as ChannelId }));
+      await put(log, draft({ channel: inboxOf(memberId(3)) }));
       await put(log, change([{ kind: 'memberSet', member: ALICE, set: { erasedAt: 5 } }]));
       await put(log, change([{ kind: 'memberSet', member: memberId(3), set: { erasedAt: 5 } }]));
       const erased = (last?: MemberId) => state.listErasedWithBelongings(last, 9);
       expect([await erased(), await erased(ALICE)]).toEqual([[ALICE, memberId(3)], [memberId(3)]]);
       await state.removeBelongings(ALICE);
-      await log.prune(memberId(3) as string as ChannelId, 1);
+      await log.prune(inboxOf(memberId(3)), 1);
       expect(await erased()).toEqual([]);
       const left = async (n: number) => [
         (await state.countPrekeys(deviceId(n))).ec,

@@ -1,6 +1,6 @@
 // What must be true of a server and its people once everything is calm: the log, the outboxes, and what each may read of it.
 import { contentOfEvent } from '../../src/crypto/room-event.ts';
-import { type ChannelId, idOf, type MemberId } from '../../src/protocol/ids.ts';
+import { idOf, inboxOf, type MemberId } from '../../src/protocol/ids.ts';
 import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import type { Stored } from '../../src/server/event-log.ts';
@@ -46,7 +46,7 @@ export const wrongIn = async (scene: Scene): Promise<string[]> => {
     for (const person of people) wrong.push(...(await viewOf(scene, { person, channel, log })));
   }
   for (const person of people) {
-    const inbox = await host.store.log.read(memberOf(person) as string as ChannelId, 0, ALL);
+    const inbox = await host.store.log.read(inboxOf(memberOf(person)), 0, ALL);
     logs.set(`${person.name}@home`, inbox);
   }
   for (const said of scene.said) wrong.push(...(await fateOf(scene, said, logs.get(said.to) ?? [])));
