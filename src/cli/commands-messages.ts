@@ -145,7 +145,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
       if (at !== undefined && first(context).startsWith('#') && !context.out.json)
         context.out.say(thenText(await context.call('channel.show', { channel: first(context), at })));
       each(context, page.messages, (one) => bareMessageText(one), 'Nothing.');
-      if (context.flags.has('around')) {
+      if (context.flags.text('around') !== undefined) {
         if (page.before !== undefined) context.out.more(`--before ${page.before}`);
         if (page.after !== undefined) context.out.more(`--after ${page.after}`);
       } else if (page.more) goOn(context, page.messages);
@@ -214,7 +214,12 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
         ...paging(context),
       });
       for (const text of missing) context.out.missing(text);
-      each(context, messages, context.flags.has('in') ? (one) => bareMessageText(one) : foundText, 'Nothing.');
+      each(
+        context,
+        messages,
+        context.flags.text('in') !== undefined ? (one) => bareMessageText(one) : foundText,
+        'Nothing.',
+      );
       if (more) context.out.more(`--before ${messages.at(-1)?.id}`);
     },
   },
