@@ -30,13 +30,7 @@ afterAll(async () => {
 });
 
 const show = (guest: Guest) => guest.call('channel.show', { channel });
-const missing = async (guest: Guest) => [
-  (await guest.call('message.list', { conversation: channel })).missing ?? [],
-  (await guest.call('message.search', { query: 'walrus' })).missing ?? [],
-  (await guest.call('message.search', { query: 'walrus', conversation: channel })).missing ?? [],
-];
-
-test('what is not here yet of a channel is told, goes on after a restart, and comes whole and in order', async () => {
+test('who joins a long channel is let in at once; the rest comes in the background, whole and in order', async () => {
   await alice.call('channel.create', { name: channel, encryption: 'open' });
   const long = 'x'.repeat(16_000);
   const texts = Array.from({ length: TEXTS }, (_, n) => `walrus ${n} ${long}`);
@@ -48,29 +42,11 @@ test('what is not here yet of a channel is told, goes on after a restart, and co
   expect(joined).toMatchObject({ state: 'joining', heldFrom: 1 });
   expect(joined.heldTo).toBeLessThan(TEXTS);
   const { message: early } = await bob.call('message.send', { conversation: channel, text: 'I am here' });
-  expect(early.state).toBe('queued');
-  process.kill(await bob.user.pid(), 'SIGKILL');
-  await program.stop();
-  await bob.back();
-  const { heldTo = 0 } = await show(bob);
-  expect((await bob.bodies(channel)).length).toBeGreaterThan(0);
-  expect(heldTo).toBeLessThan(TEXTS);
-  const away = 'Not connected to home: what was said there meanwhile is not here yet';
-  const coming = `What was said after place ${heldTo} is not here yet: it is being fetched`;
-  expect(await missing(bob)).toEqual([
-    [coming, away],
-    [away, `${channel}@home: ${coming}`],
-    [coming, away],
-  ]);
-  expect((await bob.user.ok('search', 'walrus', '--limit', '1')).err).toContain(`Missing: ${channel}@home: ${coming}`);
-
-  await program.start();
-  await bob.call('server.devices', {});
+  expect(['queued', 'sent']).toContain(early.state);
   await bob.sees('the whole of it', async () => (await show(bob)).state === 'joined', 60_000);
   expect(await show(bob)).toMatchObject({ topic: 'walruses', memberCount: 2, role: 'member', gaps: [] });
   const read = (await bob.messages(channel)).map(({ body }) => body.replace(/ x+$/, ''));
   expect(read.filter((body) => body.startsWith('walrus'))).toEqual(texts.map((text) => text.replace(/ x+$/, '')));
-  expect(await missing(bob)).toEqual([[], [], []]);
   expect(bob.events.filter(({ kind }) => kind === 'channel.progressed').at(-1)?.channel).toMatchObject({
     name: channel,
     logTo: expect.any(Number),
