@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { dialServer } from '../../src/net/server-dial.ts';
 import { linkOf } from '../../src/server/admin.ts';
-import { banMember } from '../../src/server/handlers.ts';
+import { banMember } from '../../src/server/rights.ts';
 import { World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 import { MemorySockets } from '../../src/testing/sockets.ts';
