@@ -19,6 +19,14 @@ export type Amending = {
   readonly tell: (event: Omit<NewEvent, 'at'>) => void;
 };
 
+/** Said now; `about` is in the events that tell of it. */
+export const amendingNow = (core: Core, changes: Changes, about: Pick<NewEvent, 'contactId'> = {}): Amending => ({
+  core,
+  changes,
+  at: changes.at,
+  tell: (event) => changes.event({ ...event, ...about }),
+});
+
 /** Whether a message may be given its text for the `number`th time after the first. */
 export const isEditable = (row: MessageRow, number: number): boolean =>
   row.deletedAt === null && row.fileId === null && number <= EDITS_PER_MESSAGE_MAX;

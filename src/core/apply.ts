@@ -10,7 +10,7 @@ import { getFileById, listFilesByIdRange, patchFile, putFile } from '../store/fi
 import { getMessageById, type MessageRow, patchMessage, putMessage, UNKNOWN_KIND } from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
-import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
+import { type Amending, amendingNow, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
 import type { Changes, Core } from './core.ts';
 import { endFile } from './files-rows.ts';
 import { applyMemberLink, applyMemberUnlink } from './member-links.ts';
@@ -66,12 +66,7 @@ export const applyBody = (scene: Scene, body: SealedBody | UnknownBody): void =>
   }
 };
 
-const amending = ({ core, changes, contact }: Scene): Amending => ({
-  core,
-  changes,
-  at: changes.at,
-  tell: (event) => changes.event({ ...event, contactId: contact.id }),
-});
+const amending = ({ core, changes, contact }: Scene): Amending => amendingNow(core, changes, { contactId: contact.id });
 
 type TextBody = Extract<SealedBody, { kind: 'text' }>;
 

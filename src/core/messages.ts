@@ -15,7 +15,7 @@ import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.
 import { listReactions, removeReaction } from '../store/reactions.ts';
 import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import {
-  type Amending,
+  amendingNow,
   eraseMessage,
   isEditable,
   setPin,
@@ -31,13 +31,6 @@ import { contactOf, conversationOf, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue } from './outbox.ts';
 import { settingOf } from './settings.ts';
 import { endUnsent, startTimer, startWaiting } from './timers.ts';
-
-const amending = (core: Core, changes: Changes, contact: ContactRow): Amending => ({
-  core,
-  changes,
-  at: changes.at,
-  tell: (event) => changes.event({ ...event, contactId: contact.id }),
-});
 
 // Why a message failed that was taken back after it had left.
 const RECALLED = 'recalled';
@@ -142,7 +135,7 @@ export const editText = (core: Core, params: Params<'message.edit'>): MessageRow
         row.id,
       );
     else replaceBody(core.db, waiting.id, jsonBytes({ ...bodyOf(waiting), text: params.text }));
-    setText(amending(core, changes, contact), row, { number, text: params.text });
+    setText(amendingNow(core, changes, { contactId: contact.id }), row, { number, text: params.text });
   });
   return again(core, row);
 };
@@ -162,7 +155,7 @@ export const deleteText = (core: Core, params: Params<'message.delete'>): Messag
     takeBack(core, changes, row);
     const tell = row.mine === 1 && params.local !== true && !isUnsent(row) && contact.state === 'accepted';
     if (tell) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
-    eraseMessage(amending(core, changes, contact), row);
+    eraseMessage(amendingNow(core, changes, { contactId: contact.id }), row);
   });
   return again(core, row);
 };
@@ -173,7 +166,8 @@ export const react = (core: Core, params: Params<'message.react'>, on: boolean):
   checkMaySend(contact);
   const { emoji } = params;
   commit(core, (changes) => {
-    if (!setReaction(amending(core, changes, contact), row, { mine: 1 }, { emoji, on })) throw tooManyReactions();
+    if (!setReaction(amendingNow(core, changes, { contactId: contact.id }), row, { mine: 1 }, { emoji, on }))
+      throw tooManyReactions();
     enqueue(core, changes, contact.id, { kind: 'react', target: idOf(row.messageId), emoji, on });
   });
   return again(core, row);
@@ -184,7 +178,7 @@ export const pin = (core: Core, params: Params<'message.pin'>, on: boolean): Mes
   const { row, contact } = living(core, params.id);
   checkMaySend(contact);
   commit(core, (changes) => {
-    if (!setPin(amending(core, changes, contact), row, on)) throw tooManyPins();
+    if (!setPin(amendingNow(core, changes, { contactId: contact.id }), row, on)) throw tooManyPins();
     enqueue(core, changes, contact.id, { kind: 'pin', target: idOf(row.messageId), on }, row.id);
   });
   return again(core, row);

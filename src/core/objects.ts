@@ -24,10 +24,7 @@ import { contactOf, conversationName, conversationOf } from './names.ts';
 import { memberName } from './room-names.ts';
 import { channelObject, memberObject } from './room-objects.ts';
 import { settingOf, showSetting } from './settings.ts';
-
-const when = <Key extends string>(key: Key, value: number | null | undefined) =>
-  value == null ? {} : { [key]: value };
-const said = <Key extends string>(key: Key, value: string) => (value === '' ? {} : { [key]: value });
+import { inGroups, said, when } from './shown.ts';
 
 /** The end of what does not end by itself. */
 export const FOREVER = Number.MAX_SAFE_INTEGER;
@@ -158,7 +155,7 @@ export const contactDetail = (core: Core, row: ContactRow): Contact => {
   if (safety === undefined) return shown;
   return {
     ...shown,
-    safetyNumber: safety.digits.replace(/(\d{5})(?=\d)/g, '$1 '),
+    safetyNumber: inGroups(safety.digits),
     safetyQr: safety.myQr,
   };
 };

@@ -147,7 +147,7 @@ const joinFound = async (
   const server = connection.row;
   const known = getChannelById(core.db, server.id, idBytes(channel.id));
   if (known !== undefined && connection.background.has(known.id)) return known.id;
-  const rowId = await meetChannel(core, connection, server, channel);
+  const rowId = await meetChannel(core, connection, channel);
   const row = theChannel(core.db, rowId);
   if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, passphrase);
   if (!channel.joined) await publishControl(core, rowId, { op: 'join' });
@@ -185,7 +185,7 @@ export const meetOwnChannels = async (core: Core, connection: RoomConnection): P
 const meetInvited = async (core: Core, connection: RoomConnection, said: ServerChannel): Promise<void> => {
   const known = getChannelById(core.db, connection.serverId, idBytes(said.id));
   if (known !== undefined && (known.state === 'invited' || STAYS.has(known.state))) return;
-  const rowId = await meetChannel(core, connection, connection.row, said);
+  const rowId = await meetChannel(core, connection, said);
   await core.queue.call(() =>
     commit(core, (changes) => {
       const row = theChannel(core.db, rowId);
@@ -209,7 +209,7 @@ const isOfChannel = ({ code }: SottoError): boolean => code.startsWith('channel.
 const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChannel): Promise<void> => {
   const known = getChannelById(core.db, connection.serverId, idBytes(said.id));
   if (known?.state === 'joined' || (known !== undefined && connection.background.has(known.id))) return;
-  const rowId = await meetChannel(core, connection, connection.row, said);
+  const rowId = await meetChannel(core, connection, said);
   if (!isIn(core, connection, rowId)) return;
   if (known?.state !== 'joining') await beginStay(core, rowId, said);
   await enterChannel(core, connection, rowId);
@@ -262,26 +262,16 @@ export const entered = async (core: Core, connection: RoomConnection, channelRow
 };
 
 /** Learns a channel's control events, from the creation that its id is the hash of; gives its row. */
-const meetChannel = async (
-  core: Core,
-  connection: RoomConnection,
-  server: ServerRow,
-  said: ServerChannel,
-): Promise<number> => {
-  const known = getChannelById(core.db, server.id, idBytes(said.id));
+const meetChannel = async (core: Core, connection: RoomConnection, said: ServerChannel): Promise<number> => {
+  const known = getChannelById(core.db, connection.serverId, idBytes(said.id));
   if (known !== undefined && known.lastSeq > 0 && known.state === 'joined') return known.id;
-  const rowId = known?.id ?? (await keepCreated(core, connection, server, said));
+  const rowId = known?.id ?? (await keepCreated(core, connection, said));
   await replayUpTo(core, connection, rowId, { end: Number.MAX_SAFE_INTEGER, isFresh: false });
   return rowId;
 };
 
 // What a channel is comes from its signed creation: of a server that says otherwise nothing is kept.
-const keepCreated = async (
-  core: Core,
-  connection: RoomConnection,
-  server: ServerRow,
-  said: ServerChannel,
-): Promise<number> => {
+const keepCreated = async (core: Core, connection: RoomConnection, said: ServerChannel): Promise<number> => {
   const { events } = await connection.client.events('log.control', { channel: said.id });
   const created = events[0] === undefined ? undefined : await creationIn(core, connection, events[0]);
   const { control } = created ?? {};
@@ -294,7 +284,7 @@ const keepCreated = async (
     });
   const kept = { channelId: idBytes(said.id), hash: created.hash, name, encryption, isPrivate, history };
   return core.queue.call(() =>
-    commit(core, (changes) => keepChannel(core, changes, server, { ...kept, state: 'left' })),
+    commit(core, (changes) => keepChannel(core, changes, connection.row, { ...kept, state: 'left' })),
   );
 };
 

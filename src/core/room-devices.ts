@@ -5,7 +5,7 @@ import { getMember, getMemberById, type MemberRow } from '../store/members.ts';
 import type { RoomOutboxRow } from '../store/room-outbox.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
-import { enqueueRoom } from './room-outbox.ts';
+import { directIn, enqueueRoom } from './room-outbox.ts';
 import { otherDevices } from './room-sessions.ts';
 
 const SAID: ReadonlySet<string> = new Set<Said['kind']>(['text', 'file', 'edit', 'delete', 'react', 'pin']);
@@ -29,7 +29,7 @@ export const tellOwnDevices = (
  * they show nothing as sent that was not.
  */
 export const mirror = (core: Core, changes: Changes, row: RoomOutboxRow): void => {
-  const direct = JSON.parse(Buffer.from(row.content).toString()) as Direct;
+  const direct = directIn(row);
   const member = getMember(core.db, row.memberRow ?? 0);
   const server = getServer(core.db, row.serverId);
   if (!isSaid(direct) || member === undefined || server === undefined) return;

@@ -17,7 +17,7 @@ import { type Changes, type Core, commit } from './core.ts';
 import { fileMessage, noteProgress } from './files-rows.ts';
 import { conversationOf, serverOfRoom } from './names.ts';
 import type { RoomConnection } from './room-connection.ts';
-import { enqueueRoom } from './room-outbox.ts';
+import { enqueueRoom, type RoomTo } from './room-outbox.ts';
 import { letIn } from './room-receipts.ts';
 import { startWaiting } from './timers.ts';
 
@@ -192,7 +192,7 @@ type Way = {
   readonly connection: RoomConnection;
   /** The id of the channel or inbox. */
   readonly channel: string;
-  readonly to: { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
+  readonly to: RoomTo;
 };
 
 const contentOf = (row: FileRow): Offer => ({

@@ -24,7 +24,7 @@ import { listReactions } from '../store/reactions.ts';
 import { getRoomOutboxByEvent, listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
 import { getServer, labelOf, type ServerRow } from '../store/servers.ts';
 import {
-  type Amending,
+  amendingNow,
   eraseMessage,
   isEditable,
   setPin,
@@ -40,23 +40,13 @@ import { checkText, dropOutbox } from './messages.ts';
 import { conversationOf, findConversation, findMessage } from './names.ts';
 import { serverLeft } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
-import { enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
+import { contentIn, enqueueRoom, newEventId, type RoomTo, takeBack } from './room-outbox.ts';
 import { markReadUpTo } from './room-read.ts';
 import { letIn } from './room-receipts.ts';
 import { settingOf } from './settings.ts';
 import { endUnsent, startTimer } from './timers.ts';
 
-const amending = (core: Core, changes: Changes): Amending => ({
-  core,
-  changes,
-  at: changes.at,
-  tell: (event) => changes.event(event),
-});
-
-/** Where a conversation's messages go. */
-type Place = { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
-
-type Target = { readonly to: Place; readonly server: ServerRow };
+type Target = { readonly to: RoomTo; readonly server: ServerRow };
 
 /** Throws when nobody may write there now, with the reason; what `erases` may also where nothing is written. */
 const placeOf = (core: Core, conversation: ConversationRow, does: 'writes' | 'erases' = 'writes'): Target => {
@@ -228,10 +218,9 @@ export const editRoomText = (core: Core, row: MessageRow, conversation: Conversa
       replaceText(core.db, row, text);
       changes.erased = true;
       changes.event({ kind: 'message.edited', messageRow: row.id });
-      const content = JSON.parse(Buffer.from(waiting.content).toString()) as object;
-      replaceContent(core.db, waiting.id, jsonBytes({ ...content, text }));
+      replaceContent(core.db, waiting.id, jsonBytes({ ...contentIn(waiting), text }));
     } else {
-      setText(amending(core, changes), row, { number, text });
+      setText(amendingNow(core, changes), row, { number, text });
       patchMessage(core.db, row.id, { reason: '' });
       enqueueRoom(core, changes, to, { kind: 'edit', target: idOf(row.messageId), number, text });
     }
@@ -302,7 +291,7 @@ const mayEraseAny = (core: Core, { memberId }: ServerRow, channelRow: number): b
 const deleteHere = (core: Core, changes: Changes, row: MessageRow): void => {
   if (row.state === 'queued' && !hasLeft(core, row))
     patchMessage(core.db, row.id, { state: 'failed', reason: 'cancelled' });
-  eraseMessage(amending(core, changes), row);
+  eraseMessage(amendingNow(core, changes), row);
 };
 
 // What was sealed may have come to the server, whatever became of its answer.
@@ -324,7 +313,7 @@ export const reactRoom = (
   if (hasIt === reaction.on) return row;
   commit(core, (changes) => {
     const author = { mine: 1, memberRow: me?.id ?? 0 };
-    if (!setReaction(amending(core, changes), row, author, reaction)) throw tooManyReactions();
+    if (!setReaction(amendingNow(core, changes), row, author, reaction)) throw tooManyReactions();
     enqueueRoom(core, changes, to, { kind: 'react', target: idOf(row.messageId), ...reaction });
   });
   return again(core, row);
@@ -341,7 +330,7 @@ export const pinRoom = (core: Core, row: MessageRow, conversation: ConversationR
   }
   if ((row.pinnedAt !== null) === on) return row;
   commit(core, (changes) => {
-    if (!setPin(amending(core, changes), row, on)) throw tooManyPins();
+    if (!setPin(amendingNow(core, changes), row, on)) throw tooManyPins();
     enqueueRoom(core, changes, to, { kind: 'pin', target: idOf(row.messageId), on });
   });
   return again(core, row);

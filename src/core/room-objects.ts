@@ -20,10 +20,7 @@ import type { Core } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { memberName } from './room-names.ts';
 import { theChannel, theServer } from './room-rows.ts';
-
-const when = <Key extends string>(key: Key, value: number | null | undefined) =>
-  value == null ? {} : { [key]: value };
-const said = <Key extends string>(key: Key, value: string) => (value === '' ? {} : { [key]: value });
+import { inGroups, said, when } from './shown.ts';
 
 /** How a server is reached: Tor unless the user, the address or an account without Tor says otherwise. */
 export const wayOf = (
@@ -105,7 +102,7 @@ export const memberDetail = (core: Core, row: MemberRow): MemberObject => {
     { identityKey: mine.memberKey, signalKey: mine.signalKey },
     { identityKey: row.memberKey, signalKey: device.signalKey },
   );
-  return { ...memberObject(core, row), safetyNumber: digits.replace(/(\d{5})(?=\d)/g, '$1 ') };
+  return { ...memberObject(core, row), safetyNumber: inGroups(digits) };
 };
 
 /** What of a channel is told outside the program: what I have said, else what the channel says. */

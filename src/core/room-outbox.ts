@@ -18,7 +18,8 @@ import type { Changes, Core } from './core.ts';
 import { conversationOf, serverOfRoom } from './names.ts';
 import { settingOf } from './settings.ts';
 
-type To = { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
+/** Where something goes: into a channel, or to a member. */
+export type RoomTo = { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
 type Receipt = Extract<Direct, { kind: 'receipt' }>;
 type More = { readonly eventId?: Uint8Array<ArrayBuffer>; readonly messageRow?: number; readonly ttl?: number };
 
@@ -33,7 +34,7 @@ type Erasure = Extract<Control, { op: 'erase' }>;
 export const enqueueRoom = (
   core: Core,
   changes: Changes,
-  to: To,
+  to: RoomTo,
   content: Content | Erasure | Direct,
   more: More = {},
 ): void => {
@@ -51,7 +52,7 @@ export const enqueueReceipt = (
   { targets, state }: Omit<Receipt, 'kind'>,
 ): void => {
   const waiting = getReceiptOutbox(core.db, to, state);
-  const told = waiting === undefined ? undefined : (JSON.parse(Buffer.from(waiting.content).toString()) as Receipt);
+  const told = waiting === undefined ? undefined : (saidIn(waiting) as Receipt);
   const all = [...(told?.targets ?? []), ...targets];
   if (waiting === undefined || all.length > RECEIPT_TARGETS_MAX)
     return enqueueRoom(core, changes, to, { kind: 'receipt', targets, state });
@@ -81,7 +82,7 @@ const append = (
 
 /** The kind of what is no event in the outbox: the server is asked to drop the blob that its content names. */
 export const TAKE_BACK = 0;
-export type TakeBack = { readonly kind: 'takeBack'; readonly blob: string };
+type TakeBack = { readonly kind: 'takeBack'; readonly blob: string };
 
 /**
  * Has the server drop what was brought to it of a file, now or when it can be reached; nothing for one that is in no room. There
@@ -95,3 +96,14 @@ export const takeBack = (core: Core, changes: Changes, { conversationId, blob }:
   const content: TakeBack = { kind: 'takeBack', blob: toHex(blob) };
   append(core, changes, { serverId, channelRow, memberRow }, TAKE_BACK, content);
 };
+
+const saidIn = ({ content }: RoomOutboxRow): unknown => JSON.parse(Buffer.from(content).toString());
+
+/** What an outbox row says in a channel, as it was put. */
+export const contentIn = (row: RoomOutboxRow): Content => saidIn(row) as Content;
+
+/** What an outbox row says to a member, as it was put. */
+export const directIn = (row: RoomOutboxRow): Direct => saidIn(row) as Direct;
+
+/** The blob that an outbox row has the server drop, by its hash in hex. */
+export const blobIn = (row: RoomOutboxRow): string => (saidIn(row) as TakeBack).blob;

@@ -12,7 +12,7 @@ import {
   SERVER_RETRY_MS_MIN,
   STALE_TRIES_MAX,
 } from '../protocol/limits.ts';
-import { type Direct, isOwn } from '../protocol/room-direct.ts';
+import { isOwn } from '../protocol/room-direct.ts';
 import type { Placed } from '../protocol/server.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
@@ -41,7 +41,7 @@ import type { RoomConnection } from './room-connection.ts';
 import { mirror } from './room-devices.ts';
 import { doubt, ourView } from './room-doubts.ts';
 import { sealForMembers, shareKeys } from './room-keys.ts';
-import { newEventId, TAKE_BACK, type TakeBack } from './room-outbox.ts';
+import { blobIn, contentIn, directIn, newEventId, TAKE_BACK } from './room-outbox.ts';
 import { takeBackChange } from './room-refused.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import { partFailed, partSent, readPart } from './room-share.ts';
@@ -227,11 +227,10 @@ export class RoomSender {
 
   async #takeBack(row: RoomOutboxRow): Promise<void> {
     const core = this.#core;
-    const { blob } = JSON.parse(Buffer.from(row.content).toString()) as TakeBack;
     const at = row.channelRow === null ? getMember(core.db, row.memberRow ?? 0) : getChannel(core.db, row.channelRow);
     if (at === undefined) throw new SottoError('channel.unknown');
     const channel = idOf('channelId' in at ? at.channelId : at.memberId);
-    await this.#connection.request('blob.remove', { channel, hash: blob });
+    await this.#connection.request('blob.remove', { channel, hash: blobIn(row) });
     await core.queue.call(() => commit(core, () => removeRoomOutbox(core.db, row.id)));
   }
 
@@ -293,7 +292,7 @@ export class RoomSender {
         membersHead: headOf(state.head),
         kind: row.kind as 1 | 2,
       },
-      JSON.parse(Buffer.from(row.content).toString()) as object,
+      contentIn(row),
       server.deviceSeed,
     );
   }
@@ -327,7 +326,7 @@ export class RoomSender {
     if (member === undefined) throw new SottoError('member.unknown');
     const to = idOf(member.memberId);
     if (row.sealed !== null) return { to, checkedAt: 0, body: row.sealed };
-    const wanted = JSON.parse(Buffer.from(row.content).toString()) as Direct;
+    const wanted = directIn(row);
     // What is shown of a channel is read when its turn comes: by then something may have been erased, or somebody removed.
     const direct = wanted.kind === 'history' ? readPart(core, server, member, wanted) : wanted;
     if (direct === undefined) return undefined;

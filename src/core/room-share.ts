@@ -28,7 +28,7 @@ import { getShare, getShareById, listShares, patchShare, putShare, type ShareRow
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { endsByItself } from './room-apply.ts';
-import { enqueueRoom } from './room-outbox.ts';
+import { directIn, enqueueRoom } from './room-outbox.ts';
 
 type History = Extract<Direct, { kind: 'history' }>;
 
@@ -188,13 +188,13 @@ const stop = (
 /** A part will never be sent: without it nothing follows, and the whole share is over. */
 export const partFailed = (core: Core, changes: Changes, row: RoomOutboxRow, reason: string): void => {
   if (row.memberRow === null) return;
-  const part = JSON.parse(Buffer.from(row.content).toString()) as Direct;
+  const part = directIn(row);
   if (part.kind === 'history') stop(core, changes, { serverId: row.serverId, memberRow: row.memberRow }, part, reason);
 };
 
 /** The server has taken something for a member: if it was a part, the share has come that far. */
 export const partSent = (core: Core, changes: Changes, row: RoomOutboxRow): void => {
-  const part = JSON.parse(Buffer.from(row.content).toString()) as Direct;
+  const part = directIn(row);
   if (part.kind !== 'history' || row.memberRow === null) return;
   const share = getShareById(core.db, { memberRow: row.memberRow, mine: 1, shareId: idBytes(part.share) });
   if (share === undefined) return;
