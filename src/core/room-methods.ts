@@ -33,7 +33,7 @@ import { callsOn } from './room-calls.ts';
 import { createChannel, joinChannel, rotateChannel } from './room-channels.ts';
 import { connectionOf, publishControl } from './room-control.ts';
 import { tellDecided } from './room-devices.ts';
-import { decisionOf, ensureConversation } from './room-inbox.ts';
+import { decisionOf, ensureConversation } from './room-direct.ts';
 import { allChannels, allInvites } from './room-lists.ts';
 import { checkRoomPlace } from './room-messages.ts';
 import {
