@@ -19,7 +19,7 @@ import { checkMaySend } from './messages.ts';
 import { contactOf, conversationOf } from './names.ts';
 import { enqueue, hasRoom } from './outbox.ts';
 import { offerRoomFile } from './room-files.ts';
-import { checkRoomFetch, checkRoomPlace } from './room-messages.ts';
+import { checkRoomFetch, placeOf } from './room-places.ts';
 import { startWaiting } from './timers.ts';
 
 /** Transfers of one account that are under way. Methods that change the store run in the account's queue, unless they say otherwise. */
@@ -86,7 +86,7 @@ export class Files {
 
   /** Begins a spooled file. Throws what `checkMaySend` and `Spools.begin` throw, and `outbox.full`. Gives its row id. */
   begin(conversation: ConversationRow, name: string): number {
-    if (conversation.kind !== 'contact') checkRoomPlace(this.#core, conversation);
+    if (conversation.kind !== 'contact') placeOf(this.#core, conversation);
     else {
       const contact = contactOf(this.#core.db, conversation);
       checkMaySend(contact);

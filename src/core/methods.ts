@@ -40,7 +40,6 @@ import {
   checkRoomSetting,
   deleteRoomText,
   editRoomText,
-  markRoomRead,
   pinRoom,
   reactRoom,
   resendRoom,
@@ -50,6 +49,7 @@ import {
 } from './room-messages.ts';
 import { isSilentMember, openConversation, ROOM_HANDLERS } from './room-methods.ts';
 import { missingIn } from './room-objects.ts';
+import { markRoomRead } from './room-read.ts';
 import { rewind } from './room-rewind.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';

@@ -4,7 +4,7 @@ import { idOf } from '../protocol/ids.ts';
 import { NAME_CHARS_MAX } from '../protocol/limits.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import type { Database } from '../sqlite/open.ts';
-import { getChannel, getChannelName, listChannelsByName } from '../store/channels.ts';
+import { getChannelName, listChannelsByName } from '../store/channels.ts';
 import { type ContactRow, getContact, getContactByAddress, getContactByName, listContacts } from '../store/contacts.ts';
 import {
   type ConversationRow,
@@ -28,6 +28,7 @@ import {
   memberName,
   splitMember,
 } from './room-names.ts';
+import { roomOf } from './room-rows.ts';
 
 /**
  * The contact that `reference` names: an address before a name, so that nobody can be called like the address of another.
@@ -143,9 +144,11 @@ export const conversationName = (db: Database, conversation: ConversationRow): s
 /** The server row of a conversation in a channel or with a member. */
 export const serverOfRoom = (
   db: Database,
-  { channelRow, memberRow }: Pick<ConversationRow, 'channelRow' | 'memberRow'>,
-): number | undefined =>
-  channelRow === null ? getMember(db, memberRow ?? 0)?.serverId : getChannel(db, channelRow)?.serverId;
+  conversation: Pick<ConversationRow, 'channelRow' | 'memberRow'>,
+): number | undefined => {
+  const { channel, member } = roomOf(db, conversation);
+  return (channel ?? member)?.serverId;
+};
 
 /** The conversation of a message or file. */
 export const conversationOf = (db: Database, id: number): ConversationRow => {

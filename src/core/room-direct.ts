@@ -96,7 +96,6 @@ export const applyDirect = (scene: DirectScene, direct: Exclude<Direct, Own> | {
       return applyNew(scene, { kind: 'text', text: '', sentAt: scene.event.at }, '', UNKNOWN_KIND);
     case 'sender.key':
     case 'history':
-    case 'unknown':
       return;
   }
 };

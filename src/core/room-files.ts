@@ -6,10 +6,9 @@ import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
 import { BLOB_PARTS_AHEAD_BYTES } from '../protocol/limits.ts';
 import type { Content } from '../protocol/room-content.ts';
 import { Blob } from '../store/blobs.ts';
-import { getChannel } from '../store/channels.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { type FileRow, getFile, listFilesByIdRange, patchFile, putFile } from '../store/files.ts';
-import { getMember, getMemberById } from '../store/members.ts';
+import { getMemberById } from '../store/members.ts';
 import { getMessageById, putMessage } from '../store/messages.ts';
 import { listRoomOutboxOfMessage } from '../store/room-outbox.ts';
 import { getServer } from '../store/servers.ts';
@@ -19,6 +18,7 @@ import { conversationOf, serverOfRoom } from './names.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { enqueueRoom, type RoomTo } from './room-outbox.ts';
 import { letIn } from './room-receipts.ts';
+import { roomOf } from './room-rows.ts';
 import { startWaiting } from './timers.ts';
 
 /** Puts a spooled file and its message into a room; the bytes go first, the event that names them after. */
@@ -59,8 +59,7 @@ export const transferRoomFile = async (core: Core, row: FileRow, attempt: Attemp
 const wayOf = (core: Core, row: FileRow): Way => {
   const { db } = core;
   const conversation = conversationOf(db, row.conversationId);
-  const channel = conversation.channelRow === null ? undefined : getChannel(db, conversation.channelRow);
-  const member = conversation.memberRow === null ? undefined : getMember(db, conversation.memberRow);
+  const { channel, member } = roomOf(db, conversation);
   const serverId = channel?.serverId ?? member?.serverId;
   if (serverId === undefined) throw new SottoError('channel.unknown');
   const connection = core.rooms.get(serverId);

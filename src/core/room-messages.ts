@@ -6,11 +6,10 @@ import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../
 import { EVENT_ID_AGE_MS_MAX, MENTIONS_MAX } from '../protocol/limits.ts';
 import { ERASE_OTHERS } from '../protocol/room-rules.ts';
 import type { Params } from '../protocol/rpc.ts';
-import { asWord } from '../protocol/safe-text.ts';
-import { type ChannelRow, getChannel, getChannelKey, patchChannel } from '../store/channels.ts';
+import { getChannel } from '../store/channels.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
-import { getMember, getMemberById, listMembersByName, type MemberRow } from '../store/members.ts';
+import { getMemberById, listMembersByName } from '../store/members.ts';
 import {
   getMessage,
   getMessageById,
@@ -22,7 +21,7 @@ import {
 } from '../store/messages.ts';
 import { listReactions } from '../store/reactions.ts';
 import { getRoomOutboxByEvent, listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
-import { getServer, labelOf, type ServerRow } from '../store/servers.ts';
+import type { ServerRow } from '../store/servers.ts';
 import {
   amendingNow,
   eraseMessage,
@@ -37,82 +36,13 @@ import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { endFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
-import { conversationOf, findConversation, findMessage } from './names.ts';
-import { serverLeft } from './room-control.ts';
-import { tellOwnDevices } from './room-devices.ts';
-import { contentIn, enqueueRoom, newEventId, type RoomTo, takeBack } from './room-outbox.ts';
-import { markReadUpTo } from './room-read.ts';
+import { conversationOf, findConversation, findMessage, messageIn } from './names.ts';
+import { contentIn, enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
+import { type Place, placeOf } from './room-places.ts';
 import { letIn } from './room-receipts.ts';
+import { roomOf } from './room-rows.ts';
 import { settingOf } from './settings.ts';
 import { endUnsent, startTimer } from './timers.ts';
-
-type Target = { readonly to: RoomTo; readonly server: ServerRow };
-
-/** Throws when nobody may write there now, with the reason; what `erases` may also where nothing is written. */
-const placeOf = (core: Core, conversation: ConversationRow, does: 'writes' | 'erases' = 'writes'): Target => {
-  const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
-  const member = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
-  const server = getServer(core.db, channel?.serverId ?? member?.serverId ?? 0);
-  if (server === undefined) throw new SottoError('server.unknown');
-  if (server.state === 'left') throw serverLeft(server);
-  const connection = core.rooms.get(server.id);
-  if (server.state === 'banned' || connection?.state === 'banned')
-    throw connection?.lastError ?? new SottoError('server.banned');
-  if (channel !== undefined) {
-    if (channel.state === 'banned') throw new SottoError('channel.banned');
-    if (channel.state !== 'joined' && channel.state !== 'joining') throw notIn(channel);
-    if (does === 'writes' && channel.state === 'joined') checkWriting(core, server, channel);
-    return { to: { serverId: server.id, channelRow: channel.id }, server };
-  }
-  if (member === undefined) throw new SottoError('member.unknown');
-  if (member.blocked === 1) throw rejected(core, member);
-  return { to: { serverId: server.id, memberRow: member.id }, server };
-};
-
-const checkWriting = (core: Core, server: ServerRow, channel: ChannelRow): void => {
-  const state = stateOfJson(channel.membership);
-  if (state?.archived === true) throw new SottoError('channel.archived');
-  const mutedUntil = state?.members.get(idOf<MemberId>(server.memberId))?.mutedUntil ?? 0;
-  if (mutedUntil > core.clock.now()) throw muted(channel, mutedUntil);
-  if (channel.encryption === 'passphrase' && getChannelKey(core.db, channel.id, state?.epoch ?? 0) === undefined)
-    throw new SottoError('passphrase.needed', {
-      message: `The passphrase has changed: sotto channel join '#${channel.name}' takes the new one`,
-    });
-};
-
-const notIn = ({ state, name }: ChannelRow): SottoError =>
-  new SottoError('channel.notMember', {
-    message: `You ${state === 'removed' ? 'were removed from' : 'are not in'} #${name}: sotto channel join '#${name}'`,
-  });
-
-const muted = ({ name }: ChannelRow, untilAt: number): SottoError => {
-  const end = untilAt > DATE_MS_MAX ? 'until a moderator lets you' : `until ${new Date(untilAt).toISOString()}`;
-  return new SottoError('channel.muted', { message: `You may not write in #${name} ${end}`, details: { untilAt } });
-};
-
-// The last time that a Date can be: ECMAScript, time values. A moderator may write a later one, and mean for ever.
-const DATE_MS_MAX = 8.64e15;
-
-/** Throws when nothing may be put there, with the reason. */
-export const checkRoomPlace = (core: Core, conversation: ConversationRow): void => void placeOf(core, conversation);
-
-/** Throws when a file of a room is not to be fetched: one of a member whom I have not let in. */
-export const checkRoomFetch = (core: Core, { memberRow }: ConversationRow): void => {
-  const member = memberRow === null ? undefined : getMember(core.db, memberRow);
-  if (member === undefined || member.request === 'accepted') return;
-  if (member.blocked === 1) throw rejected(core, member);
-  throw new SottoError('contact.notAccepted', {
-    message: `${member.name} waits for your answer: ${acceptance(core, member)}`,
-  });
-};
-
-const rejected = (core: Core, member: MemberRow): SottoError =>
-  new SottoError('contact.blocked', {
-    message: `You have rejected ${member.name}: ${acceptance(core, member)} lets them in again`,
-  });
-
-const acceptance = (core: Core, { name, serverId }: MemberRow): string =>
-  `sotto member accept ${asWord(name)}@${asWord(labelOf(core.db, serverId) ?? '')}`;
 
 /** Throws `params.invalid` for a setting of a room that rooms do not know. */
 export const checkRoomSetting = (core: Core, reference: string | undefined, key: string, value: unknown): void => {
@@ -127,8 +57,8 @@ const endsWhenRead = (): SottoError =>
 export const sendRoomText = (core: Core, conversation: ConversationRow, params: Params<'message.send'>): number => {
   checkText(params.text);
   const { to, server } = placeOf(core, conversation);
-  const replyTo = params.replyTo === undefined ? undefined : inConversation(core, conversation, params.replyTo);
-  const root = params.thread === undefined ? undefined : inConversation(core, conversation, params.thread);
+  const replyTo = params.replyTo === undefined ? undefined : messageIn(core.db, conversation, params.replyTo);
+  const root = params.thread === undefined ? undefined : messageIn(core.db, conversation, params.thread);
   if (params.expiresFrom === 'read' && (params.expiresMs ?? 0) > 0) throw endsWhenRead();
   const expiresMs = params.expiresMs ?? settingOf(core.db, 'messages.expiresMs', idOf(conversation.uid));
   const me = getMemberById(core.db, server.id, server.memberId);
@@ -160,7 +90,7 @@ export const sendRoomText = (core: Core, conversation: ConversationRow, params: 
 };
 
 /** Puts a text of mine into the outbox, as its row has it; its time runs from now on. */
-const enqueueText = (core: Core, changes: Changes, { to, server }: Target, rowId: number): void => {
+const enqueueText = (core: Core, changes: Changes, { to, server }: Place, rowId: number): void => {
   const row = getMessage(core.db, rowId);
   if (row === undefined) throw new Error('a message that is sent has a row');
   startTimer(core, changes, row);
@@ -370,43 +300,9 @@ export const resendRoom = (core: Core, row: MessageRow, conversation: Conversati
   return again(core, row);
 };
 
-/** Marks a room's messages up to a row as read, here and for my other devices. */
-export const markRoomRead = (core: Core, conversation: ConversationRow, upToRow: number): void => {
-  const last = core.db.get<{ seq: number | null }>(
-    'SELECT max(seq) AS seq FROM messages WHERE conversation_id = ? AND id <= ?',
-    conversation.id,
-    upToRow,
-  );
-  const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
-  const member = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
-  const server = member === undefined ? undefined : getServer(core.db, member.serverId);
-  // A place that a server has only told of is none yet.
-  const seq = Math.min(last?.seq ?? 0, channel?.lastSeq ?? Number.MAX_SAFE_INTEGER);
-  if (seq === 0) return;
-  commit(core, (changes) => {
-    const isNews = conversation.unread > 0;
-    markReadUpTo(core, changes, conversation, seq, { receipts: true });
-    if (isNews && member !== undefined && server !== undefined)
-      tellOwnDevices(core, changes, server, { kind: 'marked', of: idOf(member.memberId), epoch: server.epoch, seq });
-    if (channel !== undefined && seq > channel.readSeq) patchChannel(core.db, channel.id, { readSeq: seq });
-  });
-  const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);
-  if (channel === undefined || connection === undefined || connection.state !== 'online' || seq <= channel.readSeq)
-    return;
-  // Another device learns it from the server; one that is away reads it in its own time.
-  connection.request('mark', { channel: idOf(channel.channelId), seq }).catch(() => {});
-};
-
-const inConversation = (core: Core, conversation: ConversationRow, id: string): MessageRow => {
-  const row = findMessage(core.db, id);
-  if (row.conversationId !== conversation.id)
-    throw new SottoError('message.unknown', { message: 'The message is in another conversation' });
-  return row;
-};
-
 /** Tells a channel that I write, or stopped. */
 export const typeInChannel = (core: Core, conversation: ConversationRow, on: boolean): void => {
-  const channel = conversation.channelRow === null ? undefined : getChannel(core.db, conversation.channelRow);
+  const { channel } = roomOf(core.db, conversation);
   const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);
   if (channel === undefined || connection?.state !== 'online') return;
   // Nobody waits for it, and a lost one does no harm.

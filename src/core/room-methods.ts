@@ -35,7 +35,6 @@ import { connectionOf, publishControl } from './room-control.ts';
 import { tellDecided } from './room-devices.ts';
 import { decisionOf, ensureConversation } from './room-direct.ts';
 import { allChannels, allInvites } from './room-lists.ts';
-import { checkRoomPlace } from './room-messages.ts';
 import {
   findChannel,
   findKnownMember,
@@ -48,6 +47,7 @@ import {
 import { channelDetail, channelObject, memberDetail, memberObject, serverObject, shareObject } from './room-objects.ts';
 import { enqueueRoom } from './room-outbox.ts';
 import { learnAll, learnByName } from './room-people.ts';
+import { placeOf } from './room-places.ts';
 import { letIn } from './room-receipts.ts';
 import { channelAt } from './room-rewind.ts';
 import { theChannel, theServer } from './room-rows.ts';
@@ -273,7 +273,7 @@ export const ROOM_HANDLERS: Handlers = {
     const role = stateOfJson(row.membership)?.members.get(idOf(theServer(core.db, row.serverId).memberId))?.role;
     if (role === undefined) throw new SottoError('channel.notMember');
     if (role === 'member') throw new SottoError('event.refused', { message: 'Moderators change the topic' });
-    checkRoomPlace(core, conversationOfChannel(core, row));
+    placeOf(core, conversationOfChannel(core, row));
     await core.queue.call(() =>
       commit(core, (changes) => {
         patchChannel(core.db, row.id, { topic });

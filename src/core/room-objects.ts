@@ -10,7 +10,7 @@ import { type ChannelRow, getChannel, listGaps, listUnfinishedChannels } from '.
 import { getContact } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import { listMemberLinksOfMember } from '../store/member-links.ts';
-import { getMember, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
+import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
 import { countPending } from '../store/room-events.ts';
 import { countRoomOutbox } from '../store/room-outbox.ts';
 import { listServers, type ServerRow } from '../store/servers.ts';
@@ -19,7 +19,7 @@ import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { memberName } from './room-names.ts';
-import { theChannel, theServer } from './room-rows.ts';
+import { roomOf, theChannel, theServer } from './room-rows.ts';
 import { inGroups, said, when } from './shown.ts';
 
 /** How a server is reached: Tor unless the user, the address or an account without Tor says otherwise. */
@@ -163,9 +163,7 @@ const waitingText = (count: number): string =>
 
 /** What of a room is known to be missing here, in words; nothing where all is here that was to be seen. */
 export const missingIn = (core: Core, conversation: ConversationRow): { readonly missing?: string[] } => {
-  const { channelRow, memberRow } = conversation;
-  const channel = channelRow === null ? undefined : getChannel(core.db, channelRow);
-  const member = memberRow === null ? undefined : getMember(core.db, memberRow);
+  const { channel, member } = roomOf(core.db, conversation);
   const missing =
     channel !== undefined ? missingInChannel(core, channel) : member !== undefined ? missingWith(core, member) : [];
   return missing.length === 0 ? {} : { missing };

@@ -1,12 +1,15 @@
 // What is read in rooms: rows here, and receipts to members who write to me.
 import { idOf } from '../protocol/ids.ts';
 import { RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
+import { patchChannel } from '../store/channels.ts';
 import { addMentions, addUnread, type ConversationRow } from '../store/conversations.ts';
-import { getMember } from '../store/members.ts';
 import { listUnreadUpToSeq } from '../store/message-pages.ts';
 import { patchMessage } from '../store/messages.ts';
-import type { Changes, Core } from './core.ts';
+import { getServer } from '../store/servers.ts';
+import { type Changes, type Core, commit } from './core.ts';
+import { tellOwnDevices } from './room-devices.ts';
 import { enqueueReceipt } from './room-outbox.ts';
+import { roomOf } from './room-rows.ts';
 import { settingOf } from './settings.ts';
 
 /** Marks the unread messages of a room up to a seq as read; with `receipts` a member hears of theirs, where that is set. */
@@ -17,7 +20,7 @@ export const markReadUpTo = (
   seq: number,
   options: { readonly receipts: boolean },
 ): void => {
-  const author = conversation.memberRow === null ? undefined : getMember(core.db, conversation.memberRow);
+  const { member: author } = roomOf(core.db, conversation);
   const receipts =
     options.receipts &&
     author?.request === 'accepted' &&
@@ -35,4 +38,30 @@ export const markReadUpTo = (
     }
     if (rows.length < RECEIPT_TARGETS_MAX) return;
   }
+};
+
+/** Marks a room's messages up to a row as read, here and for my other devices. */
+export const markRoomRead = (core: Core, conversation: ConversationRow, upToRow: number): void => {
+  const last = core.db.get<{ seq: number | null }>(
+    'SELECT max(seq) AS seq FROM messages WHERE conversation_id = ? AND id <= ?',
+    conversation.id,
+    upToRow,
+  );
+  const { channel, member } = roomOf(core.db, conversation);
+  const server = member === undefined ? undefined : getServer(core.db, member.serverId);
+  // A place that a server has only told of is none yet.
+  const seq = Math.min(last?.seq ?? 0, channel?.lastSeq ?? Number.MAX_SAFE_INTEGER);
+  if (seq === 0) return;
+  commit(core, (changes) => {
+    const isNews = conversation.unread > 0;
+    markReadUpTo(core, changes, conversation, seq, { receipts: true });
+    if (isNews && member !== undefined && server !== undefined)
+      tellOwnDevices(core, changes, server, { kind: 'marked', of: idOf(member.memberId), epoch: server.epoch, seq });
+    if (channel !== undefined && seq > channel.readSeq) patchChannel(core.db, channel.id, { readSeq: seq });
+  });
+  const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);
+  if (channel === undefined || connection === undefined || connection.state !== 'online' || seq <= channel.readSeq)
+    return;
+  // Another device learns it from the server; one that is away reads it in its own time.
+  connection.request('mark', { channel: idOf(channel.channelId), seq }).catch(() => {});
 };

@@ -1,7 +1,9 @@
-// Rows of rooms that must be there.
+// Rows of rooms: those that must be there, and those of a conversation.
 import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type ChannelRow, getChannel } from '../store/channels.ts';
+import type { ConversationRow } from '../store/conversations.ts';
+import { getMember, type MemberRow } from '../store/members.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
 
 /** Throws `channel.unknown`. */
@@ -17,3 +19,12 @@ export const theServer = (db: Database, id: number): ServerRow => {
   if (row === undefined) throw new SottoError('server.unknown');
   return row;
 };
+
+/** The channel that a conversation is in, or the member whom it is with; neither where it is with a contact. */
+export const roomOf = (
+  db: Database,
+  { channelRow, memberRow }: Pick<ConversationRow, 'channelRow' | 'memberRow'>,
+): { readonly channel: ChannelRow | undefined; readonly member: MemberRow | undefined } => ({
+  channel: channelRow === null ? undefined : getChannel(db, channelRow),
+  member: memberRow === null ? undefined : getMember(db, memberRow),
+});

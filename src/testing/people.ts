@@ -288,6 +288,8 @@ export class Person {
 
   // No race with a promise that lives longer than the work: it would keep every one of them.
   #orDeath<T>(work: Promise<T>, died: () => Promise<T>): Promise<T> {
+    // It may have come with the first step of the work.
+    if (this.#dead) return died();
     return new Promise((resolve, reject) => {
       const mourner = (): void => resolve(died());
       this.#mourners.add(mourner);

@@ -1,0 +1,78 @@
+// Where something may be said and fetched in rooms now, and why not elsewhere.
+import { SottoError } from '../protocol/errors.ts';
+import { idOf, type MemberId } from '../protocol/ids.ts';
+import { asWord } from '../protocol/safe-text.ts';
+import { type ChannelRow, getChannelKey } from '../store/channels.ts';
+import type { ConversationRow } from '../store/conversations.ts';
+import type { MemberRow } from '../store/members.ts';
+import { getServer, labelOf, type ServerRow } from '../store/servers.ts';
+import { stateOfJson } from './channel-json.ts';
+import type { Core } from './core.ts';
+import { serverLeft } from './room-control.ts';
+import type { RoomTo } from './room-outbox.ts';
+import { roomOf } from './room-rows.ts';
+
+/** A room of which something may be said, and its server. */
+export type Place = { readonly to: RoomTo; readonly server: ServerRow };
+
+/** Where I may write now. Throws when I may not, with the reason; what `erases` may also where nothing is written. */
+export const placeOf = (core: Core, conversation: ConversationRow, does: 'writes' | 'erases' = 'writes'): Place => {
+  const { channel, member } = roomOf(core.db, conversation);
+  const server = getServer(core.db, channel?.serverId ?? member?.serverId ?? 0);
+  if (server === undefined) throw new SottoError('server.unknown');
+  if (server.state === 'left') throw serverLeft(server);
+  const connection = core.rooms.get(server.id);
+  if (server.state === 'banned' || connection?.state === 'banned')
+    throw connection?.lastError ?? new SottoError('server.banned');
+  if (channel !== undefined) {
+    if (channel.state === 'banned') throw new SottoError('channel.banned');
+    if (channel.state !== 'joined' && channel.state !== 'joining') throw notIn(channel);
+    if (does === 'writes' && channel.state === 'joined') checkWriting(core, server, channel);
+    return { to: { serverId: server.id, channelRow: channel.id }, server };
+  }
+  if (member === undefined) throw new SottoError('member.unknown');
+  if (member.blocked === 1) throw rejected(core, member);
+  return { to: { serverId: server.id, memberRow: member.id }, server };
+};
+
+const checkWriting = (core: Core, server: ServerRow, channel: ChannelRow): void => {
+  const state = stateOfJson(channel.membership);
+  if (state?.archived === true) throw new SottoError('channel.archived');
+  const mutedUntil = state?.members.get(idOf<MemberId>(server.memberId))?.mutedUntil ?? 0;
+  if (mutedUntil > core.clock.now()) throw muted(channel, mutedUntil);
+  if (channel.encryption === 'passphrase' && getChannelKey(core.db, channel.id, state?.epoch ?? 0) === undefined)
+    throw new SottoError('passphrase.needed', {
+      message: `The passphrase has changed: sotto channel join '#${channel.name}' takes the new one`,
+    });
+};
+
+const notIn = ({ state, name }: ChannelRow): SottoError =>
+  new SottoError('channel.notMember', {
+    message: `You ${state === 'removed' ? 'were removed from' : 'are not in'} #${name}: sotto channel join '#${name}'`,
+  });
+
+const muted = ({ name }: ChannelRow, untilAt: number): SottoError => {
+  const end = untilAt > DATE_MS_MAX ? 'until a moderator lets you' : `until ${new Date(untilAt).toISOString()}`;
+  return new SottoError('channel.muted', { message: `You may not write in #${name} ${end}`, details: { untilAt } });
+};
+
+// The last time that a Date can be: ECMAScript, time values. A moderator may write a later one, and mean for ever.
+const DATE_MS_MAX = 8.64e15;
+
+/** Throws when a file of a room is not to be fetched: one of a member whom I have not let in. */
+export const checkRoomFetch = (core: Core, conversation: ConversationRow): void => {
+  const { member } = roomOf(core.db, conversation);
+  if (member === undefined || member.request === 'accepted') return;
+  if (member.blocked === 1) throw rejected(core, member);
+  throw new SottoError('contact.notAccepted', {
+    message: `${member.name} waits for your answer: ${acceptance(core, member)}`,
+  });
+};
+
+const rejected = (core: Core, member: MemberRow): SottoError =>
+  new SottoError('contact.blocked', {
+    message: `You have rejected ${member.name}: ${acceptance(core, member)} lets them in again`,
+  });
+
+const acceptance = (core: Core, { name, serverId }: MemberRow): string =>
+  `sotto member accept ${asWord(name)}@${asWord(labelOf(core.db, serverId) ?? '')}`;
