@@ -3,7 +3,7 @@ import { idOf } from '../protocol/ids.ts';
 import { RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
 import { patchChannel } from '../store/channels.ts';
 import { addMentions, addUnread, type ConversationRow } from '../store/conversations.ts';
-import { listUnreadUpToSeq } from '../store/message-pages.ts';
+import { lastSeqUpTo, listUnreadUpToSeq } from '../store/message-pages.ts';
 import { patchMessage } from '../store/messages.ts';
 import { getServer } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
@@ -42,15 +42,10 @@ export const markReadUpTo = (
 
 /** Marks a room's messages up to a row as read, here and for my other devices. */
 export const markRoomRead = (core: Core, conversation: ConversationRow, upToRow: number): void => {
-  const last = core.db.get<{ seq: number | null }>(
-    'SELECT max(seq) AS seq FROM messages WHERE conversation_id = ? AND id <= ?',
-    conversation.id,
-    upToRow,
-  );
   const { channel, member } = roomOf(core.db, conversation);
   const server = member === undefined ? undefined : getServer(core.db, member.serverId);
   // A place that a server has only told of is none yet.
-  const seq = Math.min(last?.seq ?? 0, channel?.lastSeq ?? Number.MAX_SAFE_INTEGER);
+  const seq = Math.min(lastSeqUpTo(core.db, conversation.id, upToRow), channel?.lastSeq ?? Number.MAX_SAFE_INTEGER);
   if (seq === 0) return;
   commit(core, (changes) => {
     const isNews = conversation.unread > 0;

@@ -108,6 +108,14 @@ export const listUnread = (
 export const listUnreadUpTo = (db: Database, conversationId: number, upTo: number, limit: number): MessageRow[] =>
   unread(db, limit, 'm.conversation_id = ? AND m.id <= ?', conversationId, upTo);
 
+/** The last place that a message of a conversation up to a row has; 0 where none has one. */
+export const lastSeqUpTo = (db: Database, conversationId: number, upToRow: number): number =>
+  db.get<{ seq: number | null }>(
+    'SELECT max(seq) AS seq FROM messages WHERE conversation_id = ? AND id <= ?',
+    conversationId,
+    upToRow,
+  )?.seq ?? 0;
+
 /** Unread messages of a room whose place is not after `seq`. */
 export const listUnreadUpToSeq = (db: Database, conversationId: number, seq: number, limit: number): MessageRow[] =>
   unread(db, limit, 'm.conversation_id = ? AND m.seq <= ?', conversationId, seq);
