@@ -4,10 +4,10 @@ import { SottoError } from '../protocol/errors.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { fileOf } from './files.ts';
 import { checkSource } from './files-spool.ts';
+import { isSilentMember, openConversation } from './member-methods.ts';
 import type { Context, Handlers } from './methods.ts';
 import { conversationOf, findConversation, findFile } from './names.ts';
 import { fileObject } from './objects.ts';
-import { isSilentMember, openConversation } from './room-methods.ts';
 import { uselessWait } from './why.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;

@@ -12,12 +12,14 @@ import { type ConversationRow, getConversation, listConversations, patchConversa
 import { listUnread } from '../store/message-pages.ts';
 import { getMessage, getMessageById, type MessageRow } from '../store/messages.ts';
 import { putNickname } from '../store/self.ts';
+import { CHANNEL_HANDLERS } from './channel-methods.ts';
 import { block, removeOne } from './contact-ends.ts';
 import { type Core, commit } from './core.ts';
 import type { Files } from './files.ts';
 import { FILE_METHODS } from './files-methods.ts';
 import { sendPing } from './heartbeat.ts';
 import { retryNow } from './links.ts';
+import { isSilentMember, MEMBER_HANDLERS, openConversation } from './member-methods.ts';
 import { cancel, checkText, clear, deleteText, editText, markRead, pin, react, resend, sendText } from './messages.ts';
 import { checkName, findContact, findConversation, findMessage, messageIn, serverOfRoom } from './names.ts';
 import {
@@ -47,10 +49,10 @@ import {
   sendRoomText,
   typeInChannel,
 } from './room-messages.ts';
-import { isSilentMember, openConversation, ROOM_HANDLERS } from './room-methods.ts';
 import { missingIn } from './room-objects.ts';
 import { markRoomRead } from './room-read.ts';
 import { rewind } from './room-rewind.ts';
+import { SERVER_HANDLERS } from './server-methods.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
 import { uselessWait, why } from './why.ts';
@@ -60,6 +62,9 @@ export type Context = { readonly core: Core; readonly name: string; readonly wai
 export type Handlers = {
   readonly [M in AccountMethod]?: (context: Context, params: Params<M>) => Promise<Result<M>> | Result<M>;
 };
+
+/** The same for the methods of some nouns: all of them. */
+export type HandlersOf<Noun extends string> = Required<Pick<Handlers, AccountMethod & `${Noun}.${string}`>>;
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 const STATE_RANK: Record<MessageState, number> = { failed: 0, queued: 1, sent: 2, delivered: 3, read: 4, received: 5 };
@@ -117,7 +122,9 @@ const pinAnywhere = (core: Core, params: Params<'message.pin'>, on: boolean): Me
 };
 
 const HANDLERS: Handlers = {
-  ...ROOM_HANDLERS,
+  ...SERVER_HANDLERS,
+  ...MEMBER_HANDLERS,
+  ...CHANNEL_HANDLERS,
   'account.show': ({ core, name }) => selfObject(core, name),
   'account.nickname': (context, { nickname }) =>
     inQueue(context, () => {

@@ -18,7 +18,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
     'asks a server for pages, whose events `answers of a server` and `signed events` play',
   'src/core/room-outbox.ts': 'a row of our own outbox',
   'src/core/room-refused.ts': 'a row of our own outbox',
-  'src/core/room-methods.ts openConversation': 'a name, as `names and ids of things` plays',
+  'src/core/member-methods.ts openConversation': 'a name, as `names and ids of things` plays',
   'src/core/room-open.ts openRoomEvent': 'openControl and openContent, as `signed events` plays',
   'src/core/room-open.ts openContent': 'openEvent, as `signed events` plays',
   'src/core/room-open.ts openControl': 'openEvent, as `signed events` plays',

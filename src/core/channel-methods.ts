@@ -1,0 +1,170 @@
+// The methods of an open account that are about channels.
+import { SottoError } from '../protocol/errors.ts';
+import { idOf, type MemberId } from '../protocol/ids.ts';
+import type { Control, Role } from '../protocol/room-content.ts';
+import { NO_OLD_KEYS } from '../protocol/room-rules.ts';
+import type { ChannelObject } from '../protocol/rpc-rooms.ts';
+import { type ChannelRow, listChannels, patchChannel } from '../store/channels.ts';
+import { listServers, type ServerRow } from '../store/servers.ts';
+import { stateOfJson } from './channel-json.ts';
+import { type Core, commit } from './core.ts';
+import { theMember } from './member-methods.ts';
+import type { Context, HandlersOf } from './methods.ts';
+import { conversationOfChannel } from './room-apply.ts';
+import { createChannel, joinChannel, rotateChannel } from './room-channels.ts';
+import { publishControl } from './room-control.ts';
+import { allChannels } from './room-lists.ts';
+import { findChannel, findServer, splitChannel } from './room-names.ts';
+import { channelDetail, channelObject, shareObject } from './room-objects.ts';
+import { enqueueRoom } from './room-outbox.ts';
+import { placeOf } from './room-places.ts';
+import { channelAt } from './room-rewind.ts';
+import { theChannel, theServer } from './room-rows.ts';
+import { shareHistory, shareNow, shareOf } from './room-share.ts';
+
+/** Answers of `channel.*`. */
+export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
+  'channel.create': async ({ core }, params) => {
+    if (params.encryption === 'members' && params.history === 'all')
+      throw new SottoError('params.invalid', { message: NO_OLD_KEYS });
+    const { name, server } = splitChannel(core.db, params.name);
+    const id = await createChannel(core, server ?? findServer(core.db, params.server), {
+      name,
+      encryption: params.encryption,
+      private: params.private === true,
+      // Everybody may read an open channel, and its server does: hiding what came before from who joins would promise too much.
+      history: params.history ?? (params.encryption === 'open' ? 'all' : 'joined'),
+      passphrase: params.passphrase,
+      timeoutMs: params.timeoutMs,
+    });
+    return shown(core, id);
+  },
+  'channel.join': async (context, { channel, passphrase, timeoutMs }) => {
+    const { server, name } = await anyChannel(context, channel);
+    return shown(context.core, await joinChannel(context.core, server, { name, passphrase, timeoutMs }));
+  },
+  'channel.leave': async ({ core }, { channel }) => {
+    const row = findChannel(core.db, channel);
+    await publishControl(core, row.id, { op: 'leave' });
+    return shown(core, row.id);
+  },
+  'channel.list': async ({ core }, { server, all }) => {
+    const servers = server === undefined ? listServers(core.db) : [findServer(core.db, server)];
+    const own = servers.flatMap((one) => listChannels(core.db, one.id));
+    const known = own.filter((row) => row.state !== 'left').map((row) => channelObject(core, row));
+    if (all !== true) return known;
+    const others = await Promise.all(servers.map((one) => joinable(core, one, own)));
+    return [...known, ...others.flat()];
+  },
+  'channel.show': ({ core }, { channel, at }) => {
+    const row = findChannel(core.db, channel);
+    return at === undefined ? channelDetail(core, row) : channelAt(core, row, at);
+  },
+  'channel.topic': async ({ core }, { channel, topic }) => {
+    const row = findChannel(core.db, channel);
+    const role = stateOfJson(row.membership)?.members.get(idOf(theServer(core.db, row.serverId).memberId))?.role;
+    if (role === undefined) throw new SottoError('channel.notMember');
+    if (role === 'member') throw new SottoError('event.refused', { message: 'Moderators change the topic' });
+    placeOf(core, conversationOfChannel(core, row));
+    await core.queue.call(() =>
+      commit(core, (changes) => {
+        patchChannel(core.db, row.id, { topic });
+        enqueueRoom(core, changes, { serverId: row.serverId, channelRow: row.id }, { kind: 'topic', text: topic });
+      }),
+    );
+    return shown(core, row.id);
+  },
+  'channel.invite': (context, params) => about(context, params, (member) => ({ op: 'invite', member })),
+  'channel.kick': (context, params) => about(context, params, (member) => ({ op: 'remove', member })),
+  'channel.ban': (context, params) => about(context, params, (member) => ({ op: 'ban', member })),
+  'channel.unban': (context, params) => about(context, params, (member) => ({ op: 'unban', member })),
+  'channel.mute': (context, params) => {
+    const { muted, until } = params;
+    if (muted && until !== undefined && until <= context.core.clock.now())
+      throw new SottoError('params.invalid', { message: 'until: is past already' });
+    return about(context, params, (member) =>
+      muted ? { op: 'mute', member, ...(until === undefined ? {} : { untilAt: until }) } : { op: 'unmute', member },
+    );
+  },
+  'channel.role': (context, params) =>
+    about(context, params, (member) => ({ op: 'role', member, role: params.role as Role })),
+  'channel.rotate': async ({ core }, { channel, passphrase }) => {
+    const row = findChannel(core.db, channel);
+    await rotateChannel(core, row.id, passphrase);
+    return shown(core, row.id);
+  },
+  'channel.shareHistory': async ({ core, waits }, params) => {
+    const channel = findChannel(core.db, params.channel);
+    const server = theServer(core.db, channel.serverId);
+    const member = await theMember(core, params.member, server);
+    const begun = params.share;
+    const id =
+      begun === undefined
+        ? await core.queue.call(() =>
+            commit(core, (changes) => shareHistory(core, changes, { channel, server, member }, params.limit)),
+          )
+        : shareOf(core, member, begun);
+    const isOver = () => shareNow(core, id).state !== 'going';
+    if (params.wait === 'sent') await waits.until(isOver, params.timeoutMs);
+    return shareObject(core, shareNow(core, id));
+  },
+  'channel.archive': async ({ core }, { channel }) => {
+    const row = findChannel(core.db, channel);
+    await publishControl(core, row.id, { op: 'archive' });
+    return shown(core, row.id);
+  },
+  'channel.set': async ({ core }, { channel, slowMs, retentionMs, notify }) => {
+    const row = findChannel(core.db, channel);
+    if (notify !== undefined)
+      await core.queue.call(() => commit(core, () => patchChannel(core.db, row.id, { notify })));
+    if (slowMs !== undefined || retentionMs !== undefined)
+      await publishControl(core, row.id, {
+        op: 'mode',
+        ...(slowMs === undefined ? {} : { slowMs }),
+        ...(retentionMs === undefined ? {} : { retentionMs }),
+      });
+    return shown(core, row.id);
+  },
+};
+
+const shown = (core: Core, id: number): ChannelObject => channelObject(core, theChannel(core.db, id));
+
+/** A channel that is known here, or that its server knows. */
+const anyChannel = async (context: Context, reference: string): Promise<{ server: ServerRow; name: string }> => {
+  const { name, server } = splitChannel(context.core.db, reference);
+  return { name, server: server ?? findServer(context.core.db, undefined) };
+};
+
+/** Publishes a control event about a member of a channel, and shows the channel. */
+const about = async (
+  { core }: Context,
+  { channel, member }: { readonly channel: string; readonly member: string },
+  control: (id: MemberId) => Control,
+): Promise<ChannelObject> => {
+  const row = findChannel(core.db, channel);
+  const server = theServer(core.db, row.serverId);
+  const who = await theMember(core, member, server);
+  await publishControl(core, row.id, control(idOf<MemberId>(who.memberId)));
+  return shown(core, row.id);
+};
+
+const joinable = async (core: Core, server: ServerRow, own: readonly ChannelRow[]): Promise<ChannelObject[]> => {
+  const connection = core.rooms.get(server.id);
+  if (connection?.state !== 'online') return [];
+  const channels = await allChannels(connection, { all: true });
+  return channels
+    .filter((one) => !one.archived && !own.some((row) => idOf(row.channelId) === one.id && row.state !== 'left'))
+    .map((one) => ({
+      id: one.id,
+      name: `#${one.name}`,
+      server: server.label,
+      encryption: one.encryption,
+      private: one.private,
+      history: one.history,
+      state: one.invited ? 'invited' : one.encryption === 'members' ? 'byInvitation' : 'joinable',
+      archived: one.archived,
+      keyEpoch: 0,
+      notify: 'all',
+      memberCount: one.members,
+    }));
+};

@@ -1,0 +1,94 @@
+// The methods of an open account that are about members, and whom a reference to a member means.
+import { SottoError } from '../protocol/errors.ts';
+import { idOf } from '../protocol/ids.ts';
+import { getContactByName } from '../store/contacts.ts';
+import { getConversationOfMember } from '../store/conversations.ts';
+import { getMember, listMembers, type MemberRow, patchMember } from '../store/members.ts';
+import type { ServerRow } from '../store/servers.ts';
+import { type Changes, type Core, commit } from './core.ts';
+import { linkMember, unlinkMember } from './member-links.ts';
+import type { Context, HandlersOf } from './methods.ts';
+import { findContact } from './names.ts';
+import { quoted } from './references.ts';
+import { connectionOf } from './room-control.ts';
+import { tellDecided } from './room-devices.ts';
+import { decisionOf, ensureConversation } from './room-direct.ts';
+import { findKnownMember, findMemberById, findServer, isMemberReference, splitMember } from './room-names.ts';
+import { memberDetail, memberObject } from './room-objects.ts';
+import { learnAll, learnByName } from './room-people.ts';
+import { letIn } from './room-receipts.ts';
+
+/** Answers of `member.*`. */
+export const MEMBER_HANDLERS: HandlersOf<'member'> = {
+  'member.list': async ({ core }, { server }) => {
+    const row = findServer(core.db, server);
+    const isOnline = core.rooms.get(row.id)?.state === 'online';
+    const there = isOnline ? await learnAll(core, await connectionOf(core, row)) : undefined;
+    return listMembers(core.db, row.id)
+      .filter(({ memberId }) => there?.has(idOf(memberId)) ?? true)
+      .map((member) => memberObject(core, member));
+  },
+  'member.show': async ({ core }, { member }) => memberDetail(core, await theMember(core, member)),
+  'member.verify': (context, { member, verified }) =>
+    changeMember(context, member, ({ at }, row) =>
+      patchMember(context.core.db, row.id, { verifiedAt: verified ? at : null }),
+    ),
+  'member.accept': (context, { member }) => decide(context, member, true),
+  'member.reject': (context, { member }) => decide(context, member, false),
+  'member.link': (context, { member, contact }) =>
+    changeMember(context, member, (changes, row) =>
+      linkMember(context.core, changes, row, findContact(context.core.db, contact)),
+    ),
+  'member.unlink': (context, { member }) =>
+    changeMember(context, member, (changes, row) => unlinkMember(context.core, changes, row)),
+};
+
+const changeMember = async (
+  { core }: Context,
+  reference: string,
+  step: (changes: Changes, row: MemberRow) => void,
+): Promise<ReturnType<typeof memberObject>> => {
+  const row = await theMember(core, reference);
+  await core.queue.call(() => commit(core, (changes) => step(changes, row)));
+  const now = getMember(core.db, row.id);
+  if (now === undefined) throw new SottoError('member.unknown');
+  return memberObject(core, now);
+};
+
+const decide = (context: Context, reference: string, accepted: boolean) =>
+  changeMember(context, reference, (changes, row) => {
+    if (accepted) letIn(context.core, row.id);
+    else patchMember(context.core.db, row.id, decisionOf(false));
+    tellDecided(context.core, changes, row, accepted);
+  });
+
+/** A member by `name@server`, by a name on the channel's server, or by id; the server is asked when nobody here is called so. Throws `member.unknown`, `server.*`. */
+export const theMember = async (core: Core, reference: string, inside?: ServerRow): Promise<MemberRow> => {
+  const { name, server } = splitMember(core.db, reference, inside);
+  if (inside !== undefined && server.id !== inside.id)
+    throw new SottoError('member.unknown', { message: `${quoted(reference)} is no member of ${inside.label}` });
+  const known = findKnownMember(core.db, server, name);
+  if (known !== undefined) return known;
+  return findMemberById(core.db, server, reference) ?? learnByName(core, await connectionOf(core, server), name);
+};
+
+/** Makes the conversation with a member that a reference names, when there is none yet; others are left alone. */
+export const openConversation = (context: Context, reference: string): Promise<void> | undefined =>
+  !isMemberReference(reference) || getContactByName(context.core.db, reference) !== undefined
+    ? undefined
+    : openWithMember(context, reference);
+
+const openWithMember = async ({ core }: Context, reference: string): Promise<void> => {
+  const { server } = splitMember(core.db, reference);
+  const member = await theMember(core, reference);
+  if (idOf(member.memberId) === idOf(server.memberId))
+    throw new SottoError('contact.self', { message: `${reference} is you` });
+  await core.queue.call(() => commit(core, (changes) => void ensureConversation(core, changes, member)));
+};
+
+/** Whether a reference is a member with whom nothing was said yet; the server is asked who they are. Throws `member.unknown`, … */
+export const isSilentMember = async ({ core }: Context, reference: string): Promise<boolean> => {
+  if (!isMemberReference(reference) || getContactByName(core.db, reference) !== undefined) return false;
+  const member = await theMember(core, reference);
+  return getConversationOfMember(core.db, member.id) === undefined;
+};
