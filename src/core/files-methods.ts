@@ -5,15 +5,15 @@ import { getFile, listFiles } from '../store/files.ts';
 import { fileOf } from './files.ts';
 import { checkSource } from './files-spool.ts';
 import { isSilentMember, openConversation } from './member-methods.ts';
-import type { Context, Handlers } from './methods.ts';
+import type { Context, HandlersOf } from './methods.ts';
 import { conversationOf, findConversation, findFile } from './names.ts';
 import { fileObject } from './objects.ts';
 import { uselessWait } from './why.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 
-/** Answers about files. */
-export const FILE_METHODS = {
+/** Answers of `file.*`. */
+export const FILE_HANDLERS: HandlersOf<'file'> = {
   'file.list': async (context, params) => {
     const { core } = context;
     if (params.conversation !== undefined && (await isSilentMember(context, params.conversation))) return [];
@@ -87,7 +87,7 @@ export const FILE_METHODS = {
       files.cancel(file);
       return fileObject(core, fileOf(core, file.id));
     }),
-} satisfies Handlers;
+};
 
 // Without a time of its own the wait ends after a minute in which nothing came.
 const waitForFile = async (

@@ -6,6 +6,7 @@ import { type ContactRow, getContact } from '../store/contacts.ts';
 import { depthOfOutbox } from '../store/outbox.ts';
 import { getOpenRequest } from '../store/sessions.ts';
 import type { Core } from './core.ts';
+import type { Context } from './methods.ts';
 import { linkStateOf } from './peer.ts';
 import { dayOf } from './receive.ts';
 
@@ -87,4 +88,22 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
   if (depth > 0 && peer?.link === undefined && peer?.nextRetryAt !== undefined)
     advice.push(`it is tried again by itself; \`sotto why ${name} --retry\` tries now`);
   return advice;
+};
+
+/** What came of a wait; `useless` is why it was given up. */
+export type Waited = { readonly reached: boolean; readonly useless?: ReturnType<typeof uselessWait> };
+
+/** Waits for what a contact, or a server (null), should do, no longer than that makes sense. */
+export const waitFor = async (
+  { core, waits }: Context,
+  contactId: number | null,
+  look: () => boolean,
+  timeoutMs: number | undefined,
+): Promise<Waited> => {
+  let reached = false;
+  await waits.until(() => {
+    reached = look();
+    return reached || uselessWait(core, contactId) !== undefined;
+  }, timeoutMs);
+  return { reached, useless: reached ? undefined : uselessWait(core, contactId) };
 };

@@ -1,0 +1,205 @@
+// The methods of an open account that are about messages, with contacts and in rooms.
+import { type ErrorCode, isErrorCode, SottoError } from '../protocol/errors.ts';
+import type { Params } from '../protocol/rpc.ts';
+import type { MessageState } from '../protocol/rpc-objects.ts';
+import type { ChannelRow } from '../store/channels.ts';
+import { type ConversationRow, getConversation } from '../store/conversations.ts';
+import { listUnread } from '../store/message-pages.ts';
+import { getMessage, getMessageById, type MessageRow } from '../store/messages.ts';
+import { markAnywhere } from './conversation-methods.ts';
+import type { Core } from './core.ts';
+import { isSilentMember, openConversation } from './member-methods.ts';
+import { cancel, deleteText, editText, pin, react, resend, sendText } from './messages.ts';
+import type { Context, HandlersOf } from './methods.ts';
+import { findConversation, findMessage, serverOfRoom } from './names.ts';
+import { messageObject, messageObjects, messageWithVersions } from './objects.ts';
+import { pageAround, pageOf, rangeOf, search, threadOf } from './pages.ts';
+import {
+  cancelRoom,
+  deleteRoomText,
+  editRoomText,
+  pinRoom,
+  reactRoom,
+  resendRoom,
+  roomMessage,
+  sendRoomText,
+} from './room-messages.ts';
+import { missingIn } from './room-objects.ts';
+import { rewind } from './room-rewind.ts';
+import { roomOf } from './room-rows.ts';
+import { type Waited, waitFor } from './why.ts';
+
+const STATE_RANK: Record<MessageState, number> = { failed: 0, queued: 1, sent: 2, delivered: 3, read: 4, received: 5 };
+const QUEUED: Waited = { reached: true };
+
+/** Answers of `message.*`. */
+export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
+  'message.send': async (context, params) => {
+    const { core } = context;
+    await openConversation(context, params.conversation);
+    const { conversation, row } = await context.core.queue.call(async () => {
+      const conversation = findConversation(core.db, params.conversation);
+      const send = conversation.kind === 'contact' ? sendText : sendRoomText;
+      return { conversation, row: await send(core, conversation, params) };
+    });
+    const sent = getMessage(core.db, row);
+    if (sent === undefined) throw new SottoError('message.unknown');
+    // In a channel there is nobody's receipt: what the server has committed is delivered.
+    const most = conversation.kind === 'channel' ? STATE_RANK.sent : STATE_RANK.read;
+    const wanted = Math.min(STATE_RANK[params.wait ?? 'queued'], most);
+    let now: MessageRow | undefined = sent;
+    const look = () => {
+      now = messageNow(core, sent);
+      return now === undefined || now.state === 'failed' || STATE_RANK[now.state] >= wanted;
+    };
+    const { reached, useless } =
+      wanted <= STATE_RANK.queued ? QUEUED : await waitFor(context, conversation.contactId, look, params.timeoutMs);
+    if (now === undefined)
+      throw new SottoError('message.failed', { message: 'The message ended while it was waited for' });
+    // Who does not wait is told what is certain: it is in the outbox. Whether the link still lives, nobody knows yet.
+    const told = wanted <= STATE_RANK.queued && now.state === 'sent' ? { ...now, state: 'queued' as const } : now;
+    if (reached && now.state !== 'failed') return { message: messageObject(core, told), reached: true };
+    return {
+      message: messageObject(core, told),
+      reached: false,
+      code: useless ?? whyNot(core, conversation, now, params.timeoutMs),
+    };
+  },
+  'message.list': async (context, params) => {
+    const { core } = context;
+    if (await isSilentMember(context, params.conversation)) return { messages: [], more: false };
+    const conversation = findConversation(core.db, params.conversation);
+    const { around } = params;
+    if (around !== undefined)
+      return { ...listAround(core, conversation, { ...params, around }), ...missingIn(core, conversation) };
+    const { channel } = roomOf(core.db, conversation);
+    if (channel !== undefined && params.at !== undefined)
+      return { ...listAt(core, channel, { ...params, at: params.at }), ...missingIn(core, conversation) };
+    const rows = pageOf(core, conversation.id, params);
+    const first = rows.length > params.limit && params.after === undefined ? 1 : 0;
+    return {
+      messages: messageObjects(core, rows.slice(first, first + params.limit)),
+      more: rows.length > params.limit,
+      ...missingIn(core, conversation),
+    };
+  },
+  'message.unread': (context, params) =>
+    context.core.queue.call(() => {
+      const { core } = context;
+      const conversation =
+        params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
+      const rows = listUnread(core.db, conversation?.id, rangeOf(core, params), params.limit + 1);
+      const messages = messageObjects(core, rows.slice(0, params.limit));
+      if (params.markRead === true) markRows(core, rows.slice(0, params.limit));
+      return { messages, more: rows.length > params.limit };
+    }),
+  'message.show': ({ core }, { id }) => messageWithVersions(core, findMessage(core.db, id)),
+  'message.edit': (context, params) =>
+    message(context, () => {
+      const room = roomMessage(context.core, params.id);
+      if (room === undefined) return editText(context.core, params);
+      if (room.row.mine === 0) throw new SottoError('message.notYours');
+      return editRoomText(context.core, room.row, room.conversation, params.text);
+    }),
+  'message.delete': async (context, params) => {
+    const room = roomMessage(context.core, params.id);
+    if (room === undefined) return message(context, () => deleteText(context.core, params));
+    // The server's answer is waited for outside the queue, which would wait with it.
+    return messageObject(
+      context.core,
+      await deleteRoomText(context.core, room.row, room.conversation, params.local === true),
+    );
+  },
+  'message.react': (context, params) => message(context, () => reactAnywhere(context.core, params, true)),
+  'message.unreact': (context, params) => message(context, () => reactAnywhere(context.core, params, false)),
+  'message.pin': (context, params) => message(context, () => pinAnywhere(context.core, params, true)),
+  'message.unpin': (context, params) => message(context, () => pinAnywhere(context.core, params, false)),
+  'message.resend': (context, { id }) =>
+    message(context, () => {
+      const room = roomMessage(context.core, id);
+      return room === undefined ? resend(context.core, id) : resendRoom(context.core, room.row, room.conversation);
+    }),
+  'message.cancel': (context, { id }) =>
+    message(context, () => {
+      const room = roomMessage(context.core, id);
+      return room === undefined ? cancel(context.core, id) : cancelRoom(context.core, room.row);
+    }),
+  'message.search': ({ core }, params) => search(core, params),
+};
+
+const message = (context: Context, step: () => MessageRow) =>
+  context.core.queue.call(() => messageObject(context.core, step()));
+
+/** A message by its id: its row moves when the server gives it a place behind others. */
+const messageNow = (core: Core, { conversationId, messageId }: MessageRow): MessageRow | undefined =>
+  getMessageById(core.db, conversationId, messageId);
+
+/** Why a message has not come as far as was waited for: an error code. */
+const whyNot = (
+  core: Core,
+  conversation: ConversationRow,
+  message: MessageRow,
+  timeoutMs: number | undefined,
+): ErrorCode => {
+  if (message.state === 'failed') return isErrorCode(message.reason) ? message.reason : 'message.failed';
+  const server = serverOfRoom(core.db, conversation);
+  if (server === undefined || timeoutMs !== 0 || message.state !== 'queued') return 'wait.timeout';
+  // Who gives it no time is told at once that there is nobody to wait for.
+  return core.rooms.get(server)?.state === 'online' ? 'wait.timeout' : 'server.unreachable';
+};
+
+const listAround = (
+  core: Core,
+  conversation: ConversationRow,
+  params: Params<'message.list'> & { readonly around: string },
+) => {
+  if (params.at !== undefined || params.before !== undefined || params.after !== undefined)
+    throw new SottoError('params.invalid', { message: 'The page around a message has no other bound' });
+  const { rows, isEarlier, isLater } = pageAround(core, conversation, params);
+  const messages = messageObjects(core, rows);
+  const [before, after] = [isEarlier ? messages[0]?.id : undefined, isLater ? messages.at(-1)?.id : undefined];
+  return {
+    messages,
+    more: isEarlier || isLater,
+    ...(before === undefined ? {} : { before }),
+    ...(after === undefined ? {} : { after }),
+  };
+};
+
+const listAt = (
+  core: Core,
+  channel: ChannelRow,
+  { at, before, after, limit, thread }: Params<'message.list'> & { readonly at: number },
+) => {
+  if (after !== undefined)
+    throw new SottoError('params.invalid', {
+      message: 'A channel as it was is read backwards, from --at or --before: --after has no place there',
+    });
+  const messages = rewind(core, channel, {
+    at,
+    beforeRow: before === undefined ? undefined : rangeOf(core, { before }).before,
+    limit: limit + 1,
+    thread: threadOf(core, thread),
+  });
+  return { messages: messages.slice(-limit), more: messages.length > limit };
+};
+
+const markRows = (core: Core, rows: readonly MessageRow[]): void => {
+  const last = new Map<number, number>();
+  for (const row of rows) last.set(row.conversationId, row.id);
+  for (const [id, upTo] of last) {
+    const conversation = getConversation(core.db, id);
+    if (conversation !== undefined) markAnywhere(core, conversation, upTo);
+  }
+};
+
+const reactAnywhere = (core: Core, params: Params<'message.react'>, on: boolean): MessageRow => {
+  const room = roomMessage(core, params.id);
+  if (room === undefined) return react(core, params, on);
+  return reactRoom(core, room.row, room.conversation, { emoji: params.emoji, on });
+};
+
+const pinAnywhere = (core: Core, params: Params<'message.pin'>, on: boolean): MessageRow => {
+  const room = roomMessage(core, params.id);
+  return room === undefined ? pin(core, params, on) : pinRoom(core, room.row, room.conversation, on);
+};
