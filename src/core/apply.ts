@@ -1,18 +1,17 @@
 // What each sealed body from a contact changes in the store. Runs inside the transaction of `receive`.
 import { chunkCount } from '../crypto/file-chunks.ts';
-import { fromBase64 } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
 import { EXPIRY_MS_MAX } from '../protocol/limits.ts';
 import type { SealedBody, UnknownBody } from '../protocol/peer.ts';
 import type { ContactRow } from '../store/contacts.ts';
 import { type ConversationRow, countArrival } from '../store/conversations.ts';
-import { getFileById, listFilesByIdRange, patchFile, putFile } from '../store/files.ts';
+import { getFileById, patchFile } from '../store/files.ts';
 import { getMessageById, type MessageRow, patchMessage, putMessage, UNKNOWN_KIND } from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
 import { type Amending, amendingNow, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
 import type { Changes, Core } from './core.ts';
-import { endFile } from './files-rows.ts';
+import { endFile, putOffered } from './files-rows.ts';
 import { applyMemberLink, applyMemberUnlink } from './member-links.ts';
 import { acknowledge, enqueue, hasRoom } from './outbox.ts';
 import { endUnsent, startTimer } from './timers.ts';
@@ -166,19 +165,8 @@ const applyOffer = (scene: Scene, body: Extract<SealedBody, { kind: 'file.offer'
   const { core, conversation, changes, contact } = scene;
   const fileId = idBytes(body.id);
   if (hasTombstone(core.db, contact.id, fileId) || getMessageById(core.db, conversation.id, fileId)) return;
-  // What is kept lies under this id: it is nobody else's.
-  if (listFilesByIdRange(core.db, fileId, fileId, 1).length > 0) return;
-  const fileRow = putFile(core.db, {
-    fileId,
-    conversationId: conversation.id,
-    mine: 0,
-    name: body.name,
-    size: body.sizeBytes,
-    key: fromBase64(body.key),
-    root: fromBase64(body.root),
-    state: 'offered',
-    createdAt: changes.at,
-  });
+  const fileRow = putOffered(core, changes, { fileId, conversationId: conversation.id, content: body });
+  if (fileRow === undefined) return;
   const row = putMessage(core.db, {
     conversationId: conversation.id,
     messageId: fileId,

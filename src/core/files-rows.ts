@@ -1,9 +1,9 @@
 // What transactions do to transfers: how one is offered, ends, or is erased. What is kept of it goes after the commit.
-import { toBase64 } from '../protocol/bytes.ts';
+import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { errorObject, expectedError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import type { SealedBody } from '../protocol/peer.ts';
-import { type FileRow, getFile, patchFile, removeFile } from '../store/files.ts';
+import { type FileRow, getFile, listFilesByIdRange, patchFile, putFile, removeFile } from '../store/files.ts';
 import { getMessageById, type MessageRow } from '../store/messages.ts';
 import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
@@ -102,4 +102,34 @@ export const noteProgress = (core: Core, rowId: number, chunks: number): void =>
     core.log.warn('file.notNoted', { code: errorObject(error).code });
   }
   core.volatile({ kind: 'file.progressed', fileRow: rowId });
+};
+
+/** A file that somebody offers; `blob` is what a server has it under. */
+type Offered = {
+  readonly fileId: Uint8Array<ArrayBuffer>;
+  readonly conversationId: number;
+  readonly content: Pick<Extract<SealedBody, { kind: 'file.offer' }>, 'name' | 'sizeBytes' | 'key' | 'root'>;
+  readonly blob?: Uint8Array<ArrayBuffer>;
+};
+
+/** Keeps that somebody offers a file: it is fetched when the user says so. Gives its row; undefined for one that cannot be kept. */
+export const putOffered = (
+  { db }: Core,
+  { at }: Changes,
+  { fileId, conversationId, content, ...more }: Offered,
+): number | undefined => {
+  // What is kept lies under this id: it is nobody else's.
+  if (listFilesByIdRange(db, fileId, fileId, 1).length > 0) return undefined;
+  return putFile(db, {
+    fileId,
+    conversationId,
+    mine: 0,
+    name: content.name,
+    size: content.sizeBytes,
+    key: fromBase64(content.key),
+    root: fromBase64(content.root),
+    ...more,
+    state: 'offered',
+    createdAt: at,
+  });
 };

@@ -7,13 +7,13 @@ import { BLOB_PARTS_AHEAD_BYTES } from '../protocol/limits.ts';
 import type { Content } from '../protocol/room-content.ts';
 import { Blob } from '../store/blobs.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
-import { type FileRow, getFile, listFilesByIdRange, patchFile, putFile } from '../store/files.ts';
+import { type FileRow, getFile, patchFile } from '../store/files.ts';
 import { getMemberById } from '../store/members.ts';
 import { getMessageById, putMessage } from '../store/messages.ts';
 import { listRoomOutboxOfMessage } from '../store/room-outbox.ts';
 import { getServer } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
-import { fileMessage, noteProgress } from './files-rows.ts';
+import { fileMessage, noteProgress, putOffered } from './files-rows.ts';
 import { conversationOf, serverOfRoom } from './names.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { enqueueRoom, type RoomTo } from './room-outbox.ts';
@@ -214,18 +214,5 @@ export const putRoomFile = (
   const { id, content } = given;
   const [blob, other] = content.blobs.map((text) => fromBase64(text));
   if (blob === undefined || other !== undefined) return undefined;
-  // What is kept lies under this id: it is nobody else's.
-  if (listFilesByIdRange(core.db, idBytes(id), idBytes(id), 1).length > 0) return undefined;
-  return putFile(core.db, {
-    fileId: idBytes(id),
-    conversationId: conversation.id,
-    mine: 0,
-    name: content.name,
-    size: content.sizeBytes,
-    key: fromBase64(content.key),
-    root: fromBase64(content.root),
-    blob,
-    state: 'offered',
-    createdAt: changes.at,
-  });
+  return putOffered(core, changes, { fileId: idBytes(id), conversationId: conversation.id, content, blob });
 };
