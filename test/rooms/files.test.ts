@@ -170,6 +170,7 @@ test('a file for a member is on the other devices of both; deleted, it is nowher
   await offered(bob, 'alice@home', 'short');
   for (const guest of [alice, phone]) await lacks(guest, 'bob@home', 'short');
   await lacks(bob, 'alice@home', 'short');
+  await alice.call('config.unset', { key: 'messages.expiresMs', conversation: 'bob@home' });
 });
 
 test('MEMBER-8: who deletes a message takes its file from the server, also later; what is deleted here only stays there', async () => {
