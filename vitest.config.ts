@@ -6,6 +6,7 @@ import { nameAwaits } from './test/awaits/name-awaits.ts';
 const AWAITING = {
   'src/core/deliver.ts': 'all',
   'src/core/frames.ts': 'all',
+  'src/core/link-frames.ts': 'all',
   'src/core/links.ts': 'all',
   'src/core/messages.ts': 'all',
   'src/core/contact-methods.ts': ['change', 'contact.add', 'contact.accept'],

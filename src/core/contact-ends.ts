@@ -7,7 +7,7 @@ import { removeSettings } from '../store/events.ts';
 import { listOutbox } from '../store/outbox.ts';
 import { removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
-import { stopIgnoring } from './links.ts';
+import { stopIgnoring } from './link-admission.ts';
 import { breakMemberLinks } from './member-links.ts';
 import { clear } from './messages.ts';
 import { contactObject } from './objects.ts';

@@ -1,22 +1,17 @@
-// Which links there are: dials what is needed, admits and replaces, keeps alive, and lets go of the idle.
-import type { Admission, Link, LinkEvents, LinkPeer } from '../ports.ts';
-import { isEqual } from '../protocol/bytes.ts';
-import { errorObject, ProtocolError } from '../protocol/errors.ts';
+// Which links there are: dials what is needed, gives a proven link to its contact in place of an old one, and lets go of the idle.
+import type { Link, LinkEvents } from '../ports.ts';
+import { errorObject } from '../protocol/errors.ts';
 import {
   DIAL_MS_MAX,
   DIAL_MS_MIN,
   DIALS_MAX,
-  FRAMES_PER_SECOND_MAX,
-  HANDSHAKE_MS_MAX,
   LINK_CROSSED_MS,
   LINK_IDLE_MS,
   LINKS_MAX,
   RETRY_MS_MAX,
   RETRY_MS_MIN,
-  UNPROVEN_STREAMS_MAX,
   WINDOW_FRAMES_MAX,
 } from '../protocol/limits.ts';
-import { decodeFrame, type PlainFrame } from '../protocol/peer.ts';
 import {
   type ContactRow,
   getContact,
@@ -24,7 +19,6 @@ import {
   listContacts,
   patchContact,
   putContact,
-  putHistory,
   removeStranger,
 } from '../store/contacts.ts';
 import { depthOfOutbox } from '../store/outbox.ts';
@@ -32,9 +26,8 @@ import { getOpenRequest, getSession } from '../store/sessions.ts';
 import { type Core, commit, refuseLink } from './core.ts';
 import { deliver } from './deliver.ts';
 import { DUPLICATE, noteInstall } from './duplicate.ts';
-import { handleFrames } from './frames.ts';
 import { doubt, heartbeat } from './heartbeat.ts';
-import { breakMemberLinks } from './member-links.ts';
+import { takeFrame } from './link-frames.ts';
 import { newPeer, type Peer, sendFrame } from './peer.ts';
 import { newContact, sendRequest } from './requests.ts';
 import { sendReset, sendResume } from './sessions.ts';
@@ -55,95 +48,6 @@ export const peerOf = (core: Core, contactId: number): Peer | undefined => {
   return made;
 };
 
-/** Whether a proven peer may have a link. Called by the network, synchronously. */
-export const admit = (core: Core, peer: LinkPeer): Admission => {
-  const contact = getContactByAddress(core.db, peer.address);
-  if (contact === undefined) return 'accept';
-  if (contact.blocked === 1) return 'accept';
-  if (contact.linkKey === null || contact.signalKey === null) return 'accept';
-  const same = isEqual(contact.linkKey, peer.linkKey) && isEqual(contact.signalKey, peer.signalKey);
-  if (same) return 'accept';
-  core.queue.post(() => refuseKey(core, contact));
-  return 'close';
-};
-
-/**
- * The other side opened a link: its first frame says whether it is for talk or for a file. A link that says nothing ends
- * by the handshake's own time limit.
- */
-export const attachIncoming = (
-  core: Core,
-  link: Link,
-  serve: (link: Link, frame: StreamFrame) => LinkEvents,
-): LinkEvents => {
-  const contact = getContactByAddress(core.db, link.peer.address);
-  if (contact?.blocked === 1) return ignore(core, link);
-  let talk: LinkEvents | undefined;
-  let file: LinkEvents | undefined;
-  const cancelTimeout = core.clock.after(HANDSHAKE_MS_MAX, () => link.close('handshake.timeout'));
-  const cancel = (): void => {
-    cancelTimeout();
-    core.silent.delete(link);
-  };
-  if (contact?.state !== 'accepted') core.silent.add(link);
-  const [oldest] = core.silent;
-  if (core.silent.size > UNPROVEN_STREAMS_MAX) oldest?.close('too many links');
-  return {
-    frame: (bytes) => {
-      const spoken = talk ?? file;
-      if (spoken !== undefined) return spoken.frame(bytes);
-      cancel();
-      const first = streamFrame(bytes);
-      if (first !== undefined) {
-        file = serve(link, first);
-        return;
-      }
-      talk = attach(core, link);
-      talk.frame(bytes);
-    },
-    drained: () => (talk ?? file)?.drained(),
-    closed: (reason) => {
-      cancel();
-      if (talk !== undefined) return talk.closed(reason);
-      refuseLink(core, reason);
-      file?.closed(reason);
-    },
-  };
-};
-
-// A blocked dialler is proven, hears nothing and is not listened to, on one link at a time; unblocking ends the link, so
-// that it dials again.
-const ignore = (core: Core, link: Link): LinkEvents => {
-  const cancel = core.clock.after(LINK_IDLE_MS, () => link.close('idle'));
-  stopIgnoring(core, link.peer.address);
-  core.ignored.add(link);
-  return {
-    frame: () => {},
-    drained: () => {},
-    closed: () => {
-      cancel();
-      core.ignored.delete(link);
-    },
-  };
-};
-
-/** Ends the link of a contact that was blocked. */
-export const stopIgnoring = (core: Core, address: string): void => {
-  for (const link of [...core.ignored]) if (link.peer.address === address) link.close('done');
-};
-
-type StreamFrame = Extract<PlainFrame, { kind: 'stream' }>;
-
-const streamFrame = (bytes: Uint8Array<ArrayBuffer>): StreamFrame | undefined => {
-  try {
-    const frame = decodeFrame(bytes);
-    return frame.kind === 'stream' ? frame : undefined;
-  } catch {
-    // Not a frame at all: the ordinary path refuses and counts it.
-    return undefined;
-  }
-};
-
 /** A link for talk was proven. Gives where its frames go; everything else happens in the queue. */
 export const attach = (core: Core, link: Link): LinkEvents => {
   const early: Uint8Array<ArrayBuffer>[] = [];
@@ -158,11 +62,11 @@ export const attach = (core: Core, link: Link): LinkEvents => {
       throw error;
     }
     if (owner === undefined) return link.close('replaced');
-    for (const frame of early.splice(0)) take(core, owner, link, frame);
+    for (const frame of early.splice(0)) takeFrame(core, owner, link, frame);
   });
   return {
     frame: (frame) => {
-      if (owner !== undefined) take(core, owner, link, frame);
+      if (owner !== undefined) takeFrame(core, owner, link, frame);
       else if (early.length < WINDOW_FRAMES_MAX) early.push(frame);
       else link.close('frame.tooMany');
     },
@@ -342,61 +246,6 @@ const staysWith = (core: Core, old: Link, fresh: Link): boolean => {
   return oldIsLower;
 };
 
-const take = (core: Core, peer: Peer, link: Link, bytes: Uint8Array<ArrayBuffer>): void => {
-  if (peer.link !== link) return;
-  try {
-    const frame = decodeFrame(bytes);
-    peer.inbox.push(frame);
-    if (frame.kind !== 'ping' && frame.kind !== 'pong') peer.busyAt = core.clock.monotonic();
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error;
-    return link.close(error.code);
-  }
-  countFrame(core, peer);
-  if (isOverRate(core, peer)) holdForSecond(core, peer, link);
-  else if (peer.inbox.length >= WINDOW_FRAMES_MAX) link.pause();
-  schedule(core, peer);
-};
-
-// One task of the queue for each contact with waiting frames, so that contacts are served in turn.
-const schedule = (core: Core, peer: Peer): void => {
-  if (peer.scheduled) return;
-  peer.scheduled = true;
-  core.queue.post(async () => {
-    peer.scheduled = false;
-    const { link } = peer;
-    try {
-      if (await handleFrames(core, peer)) schedule(core, peer);
-      else if (!isOverRate(core, peer)) link?.resume();
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      link?.close(error.code);
-    }
-  });
-};
-
-const secondOf = (core: Core): number => Math.floor(core.clock.monotonic() / 1000);
-
-const countFrame = (core: Core, peer: Peer): void => {
-  const second = secondOf(core);
-  if (peer.rate.second !== second) peer.rate = { second, frames: 0 };
-  peer.rate.frames++;
-};
-
-const isOverRate = (core: Core, peer: Peer): boolean =>
-  peer.rate.second === secondOf(core) && peer.rate.frames >= FRAMES_PER_SECOND_MAX;
-
-// A contact who has used up a second's share is read again in the next one. A timer may be early by a part of a millisecond.
-const holdForSecond = (core: Core, peer: Peer, link: Link): void => {
-  link.pause();
-  const ms = 1000 * (secondOf(core) + 1) - core.clock.monotonic();
-  peer.cancelHold();
-  peer.cancelHold = core.clock.after(ms, () => {
-    if (isOverRate(core, peer)) holdForSecond(core, peer, link);
-    else if (peer.inbox.length < WINDOW_FRAMES_MAX) link.resume();
-  });
-};
-
 const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string): void => {
   if (peer?.link !== link) return;
   peer.relink = reason === 'peer closed' && inUse(core, peer);
@@ -434,18 +283,4 @@ const reset = (core: Core, peer: Peer): void => {
   peer.rttMs = undefined;
   for (const tell of peer.pongWaiters.splice(0)) tell();
   peer.sinceAt = core.clock.now();
-};
-
-const refuseKey = (core: Core, contact: ContactRow): void => {
-  commit(core, (changes) => {
-    if (contact.paused === 'keyChanged') return;
-    patchContact(core.db, contact.id, { paused: 'keyChanged' });
-    putHistory(core.db, contact.id, {
-      at: changes.at,
-      kind: 'key.refused',
-      detail: 'another key was shown under this address',
-    });
-    changes.event({ kind: 'contact.keyChanged', contactId: contact.id });
-    breakMemberLinks(core, changes, contact.id, 'the contact shows another key');
-  });
 };
