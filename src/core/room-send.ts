@@ -46,6 +46,7 @@ import { takeBackChange } from './room-refused.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import { partFailed, partSent, readPart } from './room-share.ts';
 import { endUnsent, startTimer } from './timers.ts';
+import { Turns } from './turns.ts';
 
 // After these the same bytes may be tried again; after others the message has failed.
 const RETRIED: ReadonlySet<ErrorCode> = new Set([
@@ -77,7 +78,7 @@ export class RoomSender {
   readonly #core: Core;
   readonly #connection: RoomConnection;
   /** What goes on in each conversation: whatever this device signs there counts by one. */
-  readonly #lanes = new Map<string, Promise<unknown>>();
+  readonly #lanes = new Turns();
   /** Conversations whose outbox is being worked on. */
   readonly #working = new Set<string>();
   /** Conversations that wait for their time, and how often each has failed in a row. */
@@ -121,7 +122,8 @@ export class RoomSender {
     const key = laneOf(to);
     if (this.#working.has(key)) return;
     this.#working.add(key);
-    this.#lane(key, () => this.#work(to))
+    this.#lanes
+      .run(key, () => this.#work(to))
       .finally(() => this.#working.delete(key))
       .then((isDone) => {
         // What was written after the last look and before this one is nobody else's.
@@ -136,7 +138,7 @@ export class RoomSender {
    */
   between<T>(channelRow: number, publish: () => Promise<T>): Promise<T> {
     const to = { channelRow, memberRow: null };
-    return this.#lane(laneOf(to), async () => {
+    return this.#lanes.run(laneOf(to), async () => {
       for (;;) {
         const row = this.#next(to);
         if (row !== undefined && row.sealed !== null) await this.#step(row);
@@ -157,16 +159,6 @@ export class RoomSender {
     if (!this.#unsure.has(channelRow)) return;
     await this.#connection.open(channelRow);
     this.#unsure.delete(channelRow);
-  }
-
-  #lane<T>(key: string, task: () => Promise<T>): Promise<T> {
-    const done = (this.#lanes.get(key) ?? Promise.resolve()).then(task, task);
-    this.#lanes.set(key, done);
-    const forget = () => {
-      if (this.#lanes.get(key) === done) this.#lanes.delete(key);
-    };
-    done.then(forget, forget);
-    return done;
   }
 
   // What a channel is, is not known before all of it is here: what is written there waits for that.
