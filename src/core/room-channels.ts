@@ -1,5 +1,4 @@
-// What a person does with channels: create, join, leave, change the key.
-import { makeKeyWrap, openKeyWrap, openPreviousKey } from '../crypto/channel-key.ts';
+// What a person does with channels: makes one, joins one, and is on each device in those that another one has joined.
 import { channelOf, creationScope, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
@@ -10,7 +9,6 @@ import { EVENT } from '../protocol/server-frames.ts';
 import {
   type ChannelRow,
   getChannelById,
-  getChannelKey,
   listChannels,
   listChannelsByName,
   patchChannel,
@@ -30,9 +28,9 @@ import { fetchFirst } from './room-history.ts';
 import { allChannels } from './room-lists.ts';
 import { inviterOf } from './room-objects.ts';
 import { newEventId } from './room-outbox.ts';
-import { retryPending } from './room-pending.ts';
+import { mustHavePassphrase, takePassphrase, wrapKey } from './room-passphrase.ts';
 import { creationIn, replayUpTo } from './room-replay.ts';
-import { theChannel, theServer } from './room-rows.ts';
+import { theChannel } from './room-rows.ts';
 
 export type NewChannel = {
   readonly name: string;
@@ -47,19 +45,17 @@ export type NewChannel = {
 export const createChannel = async (core: Core, server: ServerRow, wanted: NewChannel): Promise<number> => {
   const name = channelNameOf(wanted.name.replace(/^#/, ''));
   if (!isChannelName(name)) throw new SottoError('name.invalid');
-  if (wanted.encryption === 'passphrase' && (wanted.passphrase ?? '') === '')
-    throw new SottoError('passphrase.needed', { message: 'This channel needs a passphrase: --passphrase-fd' });
+  const passphrase =
+    wanted.encryption === 'passphrase'
+      ? mustHavePassphrase(wanted.passphrase, 'This channel needs a passphrase: --passphrase-fd')
+      : undefined;
   const connection = await connectionOf(core, server, wanted.timeoutMs);
   const id = newEventId(core);
   const header = { ...baseHeader(server, id), epoch: 0, n: 1, membersHead: ZERO_HASH.slice(0, 16) };
-  const key = wanted.encryption === 'passphrase' ? core.random.bytes(32) : undefined;
+  const key = passphrase === undefined ? undefined : core.random.bytes(32);
+  const place = { serverId: server.serverKey, event: header.id, epoch: 1 };
   const wrap =
-    key === undefined
-      ? undefined
-      : await makeKeyWrap({ serverId: server.serverKey, event: header.id, epoch: 1 }, wanted.passphrase ?? '', {
-          key,
-          salt: core.random.bytes(16),
-        });
+    passphrase === undefined || key === undefined ? undefined : await wrapKey(core, place, passphrase, { key });
   const control: Control = {
     op: 'create',
     name,
@@ -94,7 +90,7 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
           history: control.history,
           state: 'joined',
         });
-        if (key !== undefined) putChannelKey(core.db, row, 1, key);
+        if (key !== undefined) putChannelKey(core.db, row, place.epoch, key);
         return row;
       }),
     );
@@ -286,61 +282,6 @@ const keepCreated = async (core: Core, connection: RoomConnection, said: ServerC
   return core.queue.call(() =>
     commit(core, (changes) => keepChannel(core, changes, connection.row, { ...kept, state: 'left' })),
   );
-};
-
-/** Unwraps the keys of a passphrase channel: that of now, and where newcomers may read everything those before. */
-const takePassphrase = async (
-  core: Core,
-  server: ServerRow,
-  channelRow: number,
-  passphrase: string | undefined,
-): Promise<void> => {
-  const state = stateOfJson(theChannel(core.db, channelRow).membership);
-  const wrapped = state?.keys.at(-1);
-  if (state === undefined || wrapped === undefined) throw new SottoError('event.forged');
-  if (passphrase === undefined || passphrase === '')
-    throw new SottoError('passphrase.needed', { message: 'This channel has a passphrase: --passphrase-fd' });
-  const place = { serverId: server.serverKey, event: wrapped.event, epoch: wrapped.epoch };
-  let key = await openKeyWrap(place, wrapped.key, passphrase);
-  const keys = [{ epoch: wrapped.epoch, key }];
-  for (let i = state.keys.length - 1; i > 0; i--) {
-    const [now, before] = [state.keys[i], state.keys[i - 1]];
-    if (now === undefined || before === undefined) break;
-    const previous = openPreviousKey({ ...place, event: now.event, epoch: now.epoch }, now.key, key);
-    if (previous === undefined) break;
-    key = previous;
-    keys.push({ epoch: before.epoch, key });
-  }
-  await core.queue.call(() =>
-    commit(core, () => {
-      for (const one of keys) putChannelKey(core.db, channelRow, one.epoch, one.key);
-    }),
-  );
-  await core.queue.call(() => retryPending(core, core.rooms.connect(server.id), channelRow));
-};
-
-/** Changes the key of a channel now. */
-export const rotateChannel = async (core: Core, channelRow: number, passphrase: string | undefined): Promise<void> => {
-  const row = theChannel(core.db, channelRow);
-  if (row.encryption !== 'passphrase') return publishControl(core, channelRow, { op: 'rotate' });
-  if (passphrase === undefined || passphrase === '')
-    throw new SottoError('passphrase.needed', { message: 'The new passphrase comes by --passphrase-fd' });
-  const { serverKey } = theServer(core.db, row.serverId);
-  const key = core.random.bytes(32);
-  await publishControl(core, channelRow, async (header, epoch) => {
-    // Where newcomers read everything, each key opens the one before.
-    const previous = row.history === 'all' ? getChannelKey(core.db, channelRow, epoch) : undefined;
-    const wrap = await makeKeyWrap({ serverId: serverKey, event: header.id, epoch: epoch + 1 }, passphrase, {
-      key,
-      salt: core.random.bytes(16),
-      ...(previous === undefined ? {} : { previous }),
-    });
-    return {
-      control: { op: 'rotate', key: wrap },
-      keep: () => putChannelKey(core.db, channelRow, epoch + 1, key),
-    };
-  });
-  await core.queue.call(() => retryPending(core, core.rooms.connect(row.serverId), channelRow));
 };
 
 type Kept = Pick<ChannelRow, 'channelId' | 'hash' | 'name' | 'encryption' | 'history' | 'state'> & {

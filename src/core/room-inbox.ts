@@ -15,7 +15,7 @@ import { takeKey } from './room-keys.ts';
 import { retryPending } from './room-pending.ts';
 import type { Took } from './room-receive.ts';
 import { deviceSession, ownPreKeys } from './room-sessions.ts';
-import { takePart } from './room-shared.ts';
+import { takePart } from './room-share-parts.ts';
 
 /** libsignal's type of a message that begins a session. */
 const PREKEY_MESSAGE = 3;

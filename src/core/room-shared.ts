@@ -1,16 +1,14 @@
-// Takes what another member shows of a channel's past: gathers its parts, has them proven, and puts what was said where it belongs.
+// Takes what another member has shown of a channel's past and what has come whole: has it proven, and puts what was said where it belongs.
 import { type EventHeader, readEventHeader } from '../crypto/room-event.ts';
-import { fromBase64, isEqual } from '../protocol/bytes.ts';
+import { isEqual } from '../protocol/bytes.ts';
 import { expectedError, ProtocolError, type SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
-import { HISTORY_BYTES_MAX, HISTORY_COMING_MAX, HISTORY_EVENTS_MAX, HISTORY_SLICE_EVENTS } from '../protocol/limits.ts';
-import type { Direct } from '../protocol/room-direct.ts';
+import { HISTORY_SLICE_EVENTS } from '../protocol/limits.ts';
 import { decodeHistory, type HistoryEntry } from '../protocol/room-history.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import {
   type ChannelRow,
   getChannel,
-  getChannelById,
   getChannelDevice,
   patchChannel,
   patchChannelDevice,
@@ -23,17 +21,11 @@ import { moveToEnd } from '../store/messages.ts';
 import { getHeld, type HeldRow, listHeld, putRoomEvent, setRoomEvent, topicAt } from '../store/room-events.ts';
 import {
   getShare,
-  getShareById,
   listShareParts,
-  listShares,
   listWholeShares,
   patchShare,
-  putShare,
-  putSharePart,
-  removeShare,
   removeShareParts,
   type ShareRow,
-  sharePartBytes,
 } from '../store/shares.ts';
 import { controlToJson, stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
@@ -45,52 +37,6 @@ import { openContent } from './room-open.ts';
 import { learnMembers } from './room-people.ts';
 import { allControls } from './room-replay.ts';
 import { shownLater } from './room-share.ts';
-
-type History = Extract<Direct, { kind: 'history' }>;
-
-/**
- * Keeps one part of what a member shows; gives whether it has come whole. Parts come in order: what does not follow the one
- * before, or is more than anybody may show, is dropped. In the transaction that passes over the event.
- */
-export const takePart = (core: Core, changes: Changes, member: MemberRow, part: History): boolean => {
-  const channel = getChannelById(core.db, member.serverId, idBytes(part.channel));
-  if (channel === undefined || channel.encryption !== 'members') return false;
-  const key = { memberRow: member.id, mine: 0, shareId: idBytes(part.share) };
-  const share =
-    getShareById(core.db, key) ?? (part.at === part.from ? begin(core, changes, channel, key, part) : undefined);
-  if (share === undefined || share.state !== 'going') return false;
-  const entries = fromBase64(part.entries);
-  const follows =
-    part.at === share.doneSeq + 1 &&
-    part.end >= part.at &&
-    part.end <= share.toSeq &&
-    share.channelRow === channel.id &&
-    sharePartBytes(core.db, share.id) + entries.length <= HISTORY_BYTES_MAX;
-  if (!follows) return false;
-  putSharePart(core.db, share.id, part.at, entries);
-  const isWhole = part.end === share.toSeq;
-  patchShare(core.db, share.id, { doneSeq: part.end, ...(isWhole ? { state: 'whole' } : {}) });
-  return isWhole;
-};
-
-type Key = Pick<ShareRow, 'memberRow' | 'mine' | 'shareId'>;
-
-const begin = (core: Core, changes: Changes, channel: ChannelRow, key: Key, part: History): ShareRow | undefined => {
-  if (part.to < part.from || part.to - part.from + 1 > HISTORY_EVENTS_MAX) return undefined;
-  const coming = listShares(core.db, channel.id).filter((one) => one.mine === 0 && one.state === 'going');
-  // Who begins anew gives up what they had begun.
-  for (const one of coming) if (one.memberRow === key.memberRow) removeShare(core.db, one.id);
-  if (coming.filter((one) => one.memberRow !== key.memberRow).length >= HISTORY_COMING_MAX) return undefined;
-  putShare(core.db, {
-    ...key,
-    channelRow: channel.id,
-    epoch: part.epoch,
-    fromSeq: part.from,
-    toSeq: part.to,
-    createdAt: changes.at,
-  });
-  return getShareById(core.db, key);
-};
 
 /** Looks at what has come whole, and keeps or refuses it. Throws `server.*`: it is looked at again on the next connection. */
 export const applyShares = async (core: Core, connection: RoomConnection): Promise<void> => {
