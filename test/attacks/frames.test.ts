@@ -207,7 +207,6 @@ describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
     ['JSON that is too deep', 'frame.invalid', raw(0, `{"kind":"ping","n":1,"x":${'['.repeat(20)}${']'.repeat(20)}}`)],
     ['bytes that are no UTF-8', 'frame.invalid', raw(0, Uint8Array.of(0xc3, 0x28))],
     ['an acknowledgement of 65 ids', 'frame.invalid', raw(2, new Uint8Array(65 * 16))],
-    ['nothing at all', 'frame.invalid', new Uint8Array(0)],
   ])('%s closes the link and is counted', async (_name, code, bytes) => {
     const before = refused(code);
     await mallory.say(bytes);
