@@ -110,10 +110,11 @@ test('every kind comes, committed ones with a growing cursor, each with its obje
   await part();
   await beForged();
   const seen = new Set<string>(told.map((event) => event.kind));
-  // `tor.changed` is the network's own: test/e2e/direct.test.ts sees it. Those of rooms come in test/rooms/people.test.ts, `voice.changed` in talk.test.ts.
+  // `tor.changed` is the network's own: test/e2e/direct.test.ts sees it. Those of rooms come in test/rooms: people.test.ts, `message.refused` in
+  // its own, `channel.progressed` in long.test.ts, `voice.changed` in talk.test.ts.
   const ofRooms = new Set<string>(ROOM_EVENT_KINDS);
   const missing = [...EVENT_KINDS, ...VOLATILE_KINDS].filter((kind) => !seen.has(kind) && !ofRooms.has(kind));
-  expect(missing).toEqual(['tor.changed', 'voice.changed']);
+  expect(missing).toEqual(['message.refused', 'tor.changed', 'channel.progressed', 'voice.changed']);
   for (const event of told) {
     expect(event, event.kind).toHaveProperty(objectOf(event.kind));
     expect(event.at, event.kind).toBeGreaterThan(1e12);

@@ -12,7 +12,6 @@ import { getMemberById, getSigningKey } from '../store/members.ts';
 import { getRoomOutboxByEvent, type RoomOutboxRow } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { type Core, refuse } from './core.ts';
-import { contentIn } from './room-outbox.ts';
 import type { Unsealer } from './room-unseal.ts';
 
 /** What an event of a channel turns out to be. */
@@ -63,7 +62,7 @@ export const openRoomEvent = async (
     if (event.kind !== EVENT.content) return { kind: 'closed', why: 'kind' };
     const outbox = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
     if (outbox?.sealed != null && isEqual(outbox.sealed, event.body)) {
-      const content = contentIn(outbox);
+      const content = decodeContent(outbox.content);
       return { kind: 'mine', header: ownHeader(opening, event, outbox), content, outbox, signed: outbox.signed };
     }
     const said = { id: event.id as EventId, sender: event.member as MemberId };

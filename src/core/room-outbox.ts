@@ -105,5 +105,11 @@ export const contentIn = (row: RoomOutboxRow): Content => saidIn(row) as Content
 /** What an outbox row says to a member, as it was put. */
 export const directIn = (row: RoomOutboxRow): Direct => saidIn(row) as Direct;
 
+/** The message that an outbox row deletes for all; undefined for a row that does something else. */
+export const deletedIn = (row: RoomOutboxRow): string | undefined => {
+  const { op, kind, target } = saidIn(row) as Partial<Record<'op' | 'kind' | 'target', string>>;
+  return op === 'erase' || kind === 'delete' ? target : undefined;
+};
+
 /** The blob that an outbox row has the server drop, by its hash in hex. */
 export const blobIn = (row: RoomOutboxRow): string => (saidIn(row) as TakeBack).blob;

@@ -41,7 +41,7 @@ import type { RoomConnection } from './room-connection.ts';
 import { mirror } from './room-devices.ts';
 import { doubt, ourView } from './room-doubts.ts';
 import { sealForMembers, shareKeys } from './room-keys.ts';
-import { blobIn, contentIn, directIn, newEventId, TAKE_BACK } from './room-outbox.ts';
+import { blobIn, contentIn, deletedIn, directIn, newEventId, TAKE_BACK } from './room-outbox.ts';
 import { takeBackChange } from './room-refused.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import { partFailed, partSent, readPart } from './room-share.ts';
@@ -451,14 +451,15 @@ const failed = (core: Core, id: number, code: string): void =>
   commit(core, (changes) => roomGiveUp(core, changes, id, code));
 
 // It is deleted here and stays with the others: its author is told.
-const notDeleted = (core: Core, changes: Changes, { channelRow, memberRow, content }: RoomOutboxRow): void => {
-  const said = JSON.parse(Buffer.from(content).toString()) as Partial<Record<'kind' | 'op' | 'target', string>>;
-  if ((said.op !== 'erase' && said.kind !== 'delete') || said.target === undefined) return;
+const notDeleted = (core: Core, changes: Changes, row: RoomOutboxRow): void => {
+  const { channelRow, memberRow } = row;
+  const target = deletedIn(row);
+  if (target === undefined) return;
   const conversation =
     channelRow === null
       ? getConversationOfMember(core.db, memberRow ?? 0)
       : getConversationOfChannel(core.db, channelRow);
-  const message = conversation && getMessageById(core.db, conversation.id, idBytes(said.target));
+  const message = conversation && getMessageById(core.db, conversation.id, idBytes(target));
   if (message === undefined) return;
   patchMessage(core.db, message.id, { reason: 'deletionFailed' });
   changes.event({ kind: 'message.failed', messageRow: message.id });

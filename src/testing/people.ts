@@ -273,7 +273,7 @@ export class Person {
   }
 
   settled(): Promise<void> {
-    return this.#orDeath(this.#account?.settled() ?? Promise.resolve(), async () => {});
+    return this.#orDeath(this.#account?.settled() ?? Promise.resolve(), (resolve) => resolve());
   }
 
   /** Calls a method with defaults filled in, as the daemon does. Throws when what comes back is not what its table says. */
@@ -283,17 +283,20 @@ export class Person {
       ACCOUNT_METHODS[method].result.parse(result);
       return result;
     });
-    return this.#orDeath(done, () => Promise.reject(new Error(`${this.name} died`)));
+    return this.#orDeath(done, (_, reject) => reject(new Error(`${this.name} died`)));
   }
 
   // No race with a promise that lives longer than the work: it would keep every one of them.
-  #orDeath<T>(work: Promise<T>, died: () => Promise<T>): Promise<T> {
-    // It may have come with the first step of the work.
-    if (this.#dead) return died();
+  #orDeath<T>(
+    work: Promise<T>,
+    died: (resolve: (value: T) => void, reject: (error: Error) => void) => void,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
-      const mourner = (): void => resolve(died());
-      this.#mourners.add(mourner);
+      const mourner = (): void => died(resolve, reject);
       work.then(resolve, reject).finally(() => this.#mourners.delete(mourner));
+      // It may have come with the first step of the work.
+      if (this.#dead) mourner();
+      else this.#mourners.add(mourner);
     });
   }
 

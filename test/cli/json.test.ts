@@ -168,7 +168,7 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
   delete: { args: [mine] },
   'conversation clear': { args: ['bob'] },
   'contact remove': { args: ['caro'] },
-  'account lock': [{}, { exit: 6 }],
+  'account lock': [{}, {}],
   'account unlock': {},
   'daemon stop': {},
   'account remove': { args: ['--confirm', 'nobody'], exit: 2 },

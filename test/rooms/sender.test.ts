@@ -119,7 +119,10 @@ beforeEach(() => {
   Object.defineProperty(connection, 'row', { get: row });
   sender = new RoomSender(core, connection as unknown as RoomConnection);
   Object.assign(connection, { sender });
-  Object.assign(core, { rooms: { connect: () => connection }, waits: { until: async () => true } });
+  Object.assign(core, {
+    rooms: { connect: () => connection, get: () => connection },
+    waits: { until: async () => true },
+  });
 });
 
 afterEach(() => {
