@@ -20,7 +20,7 @@ import { type Core, commit } from './core.ts';
 import { eraseFile } from './files-rows.ts';
 import { dropOutbox } from './messages.ts';
 import { giveUp } from './outbox.ts';
-import { roomGiveUp } from './room-send.ts';
+import { roomGiveUp } from './room-settled.ts';
 import { dropBundles, retryResets } from './sessions.ts';
 
 const PAGE = 500;

@@ -19,7 +19,7 @@ import { applyContent, applyErasure, conversationOfChannel, type RoomScene } fro
 import { doubtEvent, lookBack } from './room-doubts.ts';
 import { afterControl } from './room-members.ts';
 import { hashOfBody, type Opened } from './room-open.ts';
-import { ownCommitted } from './room-send.ts';
+import { ownCommitted } from './room-settled.ts';
 import { shownLater } from './room-share.ts';
 
 /** A channel while a batch is taken: the row as it was, and what it is after the events so far. */

@@ -13,7 +13,7 @@ import type { RoomConnection } from './room-connection.ts';
 import { doubt, isElsewhere } from './room-doubts.ts';
 import { keepEvent, type Taking } from './room-keep.ts';
 import { type Opened, openRoomEvent } from './room-open.ts';
-import { ownLost } from './room-send.ts';
+import { ownLost } from './room-settled.ts';
 import { Unsealer } from './room-unseal.ts';
 
 /**
