@@ -18,7 +18,8 @@ export const replay = (): void => {
   test(
     'worlds that once broke an invariant keep it',
     async () => {
-      for (const seed of FOUND) expect((await playWorld(seed, FOUND_STEPS)).wrong, `npm run sim -- ${seed}`).toEqual([]);
+      for (const seed of FOUND)
+        expect((await playWorld(seed, FOUND_STEPS)).wrong, `seed ${seed}, ${FOUND_STEPS} steps`).toEqual([]);
     },
     FOUND.length * 60_000,
   );
