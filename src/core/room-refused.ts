@@ -30,17 +30,24 @@ export const takeBackChange = (core: Core, changes: Changes, row: RoomOutboxRow,
     return changes.event({ kind: 'channel.refused', channelRow: row.channelRow, detail });
   }
   if (said.kind !== 'edit' && said.kind !== 'react' && said.kind !== 'pin') return;
-  const conversation =
-    row.channelRow === null
-      ? getConversationOfMember(core.db, row.memberRow ?? 0)
-      : getConversationOfChannel(core.db, row.channelRow);
-  const message = conversation && getMessageById(core.db, conversation.id, idBytes(said.target));
+  const message = messageAbout(core, row, said.target);
   if (message === undefined || message.deletedAt !== null) return;
   if (said.kind === 'edit') {
     takeBackEdit(core.db, message, said.number);
     changes.erased = true;
   } else takeBackSwitch(core, changes, row, { message, said });
   changes.event({ kind: 'message.refused', messageRow: message.id, detail });
+};
+
+/** The message that a row of the outbox is about, by its id in hex. */
+export const messageAbout = (
+  { db }: Core,
+  { channelRow, memberRow }: RoomOutboxRow,
+  target: string,
+): MessageRow | undefined => {
+  const conversation =
+    channelRow === null ? getConversationOfMember(db, memberRow ?? 0) : getConversationOfChannel(db, channelRow);
+  return conversation && getMessageById(db, conversation.id, idBytes(target));
 };
 
 const takeBackSwitch = (

@@ -1,10 +1,8 @@
 // What becomes of a row of a server's outbox: it was answered, it has come, it was lost, or nobody will take it.
-import { idBytes } from '../protocol/ids.ts';
 import type { Placed } from '../protocol/server.ts';
 import { type ChannelRow, patchChannel } from '../store/channels.ts';
-import { getConversationOfChannel, getConversationOfMember } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
-import { getMessage, getMessageById, patchMessage } from '../store/messages.ts';
+import { getMessage, patchMessage } from '../store/messages.ts';
 import { getRoomOutbox, putPlace, type RoomOutboxRow, removeRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { endFile, fileSent } from './files-rows.ts';
@@ -12,7 +10,7 @@ import type { RoomScene } from './room-apply.ts';
 import { mirror } from './room-devices.ts';
 import { doubt } from './room-doubts.ts';
 import { deletedIn } from './room-outbox.ts';
-import { takeBackChange } from './room-refused.ts';
+import { messageAbout, takeBackChange } from './room-refused.ts';
 import { partFailed, partSent } from './room-share.ts';
 import { endUnsent, startTimer } from './timers.ts';
 
@@ -70,14 +68,8 @@ export const failed = (core: Core, id: number, code: string): void =>
 
 // It is deleted here and stays with the others: its author is told.
 const notDeleted = (core: Core, changes: Changes, row: RoomOutboxRow): void => {
-  const { channelRow, memberRow } = row;
   const target = deletedIn(row);
-  if (target === undefined) return;
-  const conversation =
-    channelRow === null
-      ? getConversationOfMember(core.db, memberRow ?? 0)
-      : getConversationOfChannel(core.db, channelRow);
-  const message = conversation && getMessageById(core.db, conversation.id, idBytes(target));
+  const message = target === undefined ? undefined : messageAbout(core, row, target);
   if (message === undefined) return;
   patchMessage(core.db, message.id, { reason: 'deletionFailed' });
   changes.event({ kind: 'message.failed', messageRow: message.id });
