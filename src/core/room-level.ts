@@ -43,9 +43,10 @@ export const levelAll = async (core: Core, connection: RoomConnection, inbox: He
   for (const { id } of ours)
     if (countPending(core.db, id) > 0) await core.queue.call(() => retryPending(core, connection, id));
   await connection.meet();
-  // Also those that we are in no more.
+  // What a long channel lacks since it was begun to be entered.
   for (const { id, state } of listChannels(core.db, connection.serverId))
     if (state === 'joining') connection.background.fetch(id);
+  // Also of channels that we are in no more.
   await levelMarks(core, connection);
   await connection.look();
 };
