@@ -3,7 +3,7 @@ import { ed25519Key, ed25519Public } from '../crypto/primitives.ts';
 import { serverCertificate } from '../crypto/server-certificate.ts';
 import type { Clock, Log, Random } from '../ports.ts';
 import { isErrorCode, ProtocolError } from '../protocol/errors.ts';
-import { type EventId, idOf, type RowId, timedId } from '../protocol/ids.ts';
+import { type EventId, idOf, rowIds, timedId } from '../protocol/ids.ts';
 import { DRAIN_MS_MAX, DRAIN_RETRY_MS, SERVER_RATES, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
 import { Alerts } from './audit.ts';
 import { CallLinks } from './call-links.ts';
@@ -121,7 +121,7 @@ const contextOf = (
         if (!peer.isOpen) return resolve();
         waiting.set(peer, [...(waiting.get(peer) ?? []), resolve]);
       }),
-    rowId: () => timedId<RowId>(clock.now(), random.bytes(10)),
+    rowId: rowIds(clock, random),
     eventId: () => timedId<EventId>(clock.now(), random.bytes(10)),
     bug,
   };

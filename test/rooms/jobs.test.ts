@@ -2,7 +2,9 @@
 import { createHash } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { systemRandom } from '../../src/machine.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
+import { rowIds, timeOfId } from '../../src/protocol/ids.ts';
 import {
   ALERT_WINDOW_MS,
   ALERTS,
@@ -246,6 +248,13 @@ test('uploads that are begun at once are as many as those one after another, and
   await of('e'.repeat(64), most);
   await expect(of(rest, 11)).rejects.toMatchObject({ code: 'quota.exceeded' });
   await of(rest, 10);
+});
+
+test('rows made in one millisecond stand as they were made', () => {
+  const next = rowIds({ now: () => 1_800_000_000_000 }, systemRandom);
+  const ids = Array.from({ length: 300 }, next);
+  expect(ids).toEqual([...ids].sort());
+  expect(ids.map(timeOfId)).toEqual(ids.map(() => 1_800_000_000_000));
 });
 
 test('what comes too often is a line for each window, with a number', async () => {
