@@ -6,6 +6,7 @@ import { EVENT } from '../../src/protocol/server-frames.ts';
 import type { Stored } from '../../src/server/event-log.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import type { Person, World } from '../../src/testing/people.ts';
+import { compareSights, type Reader } from './room-deeds.ts';
 import type { Host } from './room-host.ts';
 
 const ALL = { events: 1_000_000, bytes: 1e9 };
@@ -44,6 +45,8 @@ export const wrongIn = async (scene: Scene): Promise<string[]> => {
     if (ids.size !== log.length || log.some(({ seq }, i) => seq !== i + 1))
       wrong.push(`${channel} has holes or repeats`);
     for (const person of people) wrong.push(...(await viewOf(scene, { person, channel, log })));
+    // A server that was put back has lost what one side still shows.
+    if (!scene.wasRestored) wrong.push(...(await compareSights(channel, log, readersOf(people, log))));
   }
   for (const person of people) {
     const inbox = await host.store.log.read(inboxOf(memberOf(person)), 0, ALL);
@@ -67,7 +70,7 @@ const leftIn = ({ server }: Host, count: number): string[] => {
   return Object.entries(left).flatMap(([what, n]) => (n === 0 ? [] : [`the server: ${what} ${n}`]));
 };
 
-const logOf = async ({ store }: Host, channel: string): Promise<readonly Stored[]> => {
+export const logOf = async ({ store }: Host, channel: string): Promise<readonly Stored[]> => {
   const row = await store.state.getChannelByName(channel.slice(1));
   return row === undefined ? [] : store.log.read(row.id, 0, ALL);
 };
@@ -103,6 +106,12 @@ const staysOf = (log: readonly Stored[], member: MemberId): Stay[] => {
   }
   return stays;
 };
+
+const readersOf = (people: readonly Person[], log: readonly Stored[]): Reader[] =>
+  people.flatMap((person) => {
+    const stay = staysOf(log, memberOf(person)).find(({ to }) => to === Number.POSITIVE_INFINITY);
+    return stay === undefined ? [] : [{ person, from: stay.from }];
+  });
 
 /** Who was in a channel and as what, by its log from the beginning. */
 const rolesOf = (log: readonly Stored[]): Map<string, string> => {

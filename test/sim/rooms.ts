@@ -6,8 +6,9 @@ import { linkOf } from '../../src/server/admin.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 import { FAIR_SOCKETS, MemorySockets } from '../../src/testing/sockets.ts';
+import { Deeds } from './room-deeds.ts';
 import { GOOD_DISK, Host } from './room-host.ts';
-import { type Said, wrongIn } from './room-views.ts';
+import { logOf, type Said, wrongIn } from './room-views.ts';
 import { stretching } from './stretching.ts';
 
 const NAMES = ['alice', 'bob', 'carol'] as const;
@@ -25,6 +26,9 @@ export type RoomOutcome = {
   readonly restores: number;
   readonly wrong: readonly string[];
 };
+
+// From this seed on people also react, pin, mute, delete what others said, and write what ends by itself.
+const BUSY_FROM = 10_000;
 
 /** Plays one world to its end; the same seed gives the same trace. Every eighth has a passphrase channel, every other is put back. */
 export const playRooms = async (seed: number, steps: number): Promise<RoomOutcome> => {
@@ -46,6 +50,7 @@ class Play {
   readonly #dice;
   readonly #channels: readonly string[];
   readonly #isRestored: boolean;
+  readonly #deeds: Deeds | undefined;
   readonly #owners = new Map<string, object>();
   readonly #people: Person[] = [];
   readonly #said: Said[] = [];
@@ -62,6 +67,7 @@ class Play {
     this.#dice = seededRandom(seed ^ 0x2005);
     this.#channels = ['#open', '#sealed', ...(seed % 8 === 0 ? ['#locked'] : [])];
     this.#isRestored = seed % 2 === 0;
+    if (seed >= BUSY_FROM) this.#deeds = new Deeds(scene.world.clock, seededRandom(seed ^ 0xdeed5));
   }
 
   async begin(): Promise<void> {
@@ -94,7 +100,8 @@ class Play {
     const who = this.#pick(this.#people);
     if (!who.isOpen) {
       if (roll < 0.5) await who.open();
-    } else if (roll < 0.4) this.#send(who, this.#pick(this.#channels));
+    } else if (this.#deeds?.isTurn() === true) this.#deed(this.#deeds, who);
+    else if (roll < 0.4) this.#send(who, this.#pick(this.#channels));
     else if (roll < 0.47) this.#send(who, `${this.#pick(this.#people.filter((one) => one !== who)).name}@home`);
     else if (roll < 0.53) this.#change(who);
     else if (roll < 0.63) await world.settle(this.#dice.fraction() * 5 * SECOND);
@@ -140,7 +147,8 @@ class Play {
       );
       if (calm && this.#going.size === 0) break;
     }
-    await world.settle(MINUTE);
+    // What was said while the server's clock was ahead ends later.
+    await world.settle(this.#deeds === undefined ? MINUTE : JUMP_MS_MAX + 5 * MINUTE);
   }
 
   async outcome(): Promise<RoomOutcome> {
@@ -159,6 +167,8 @@ class Play {
         trace: this.#trace,
       })),
     ];
+    const logs = await Promise.all(this.#channels.map((channel) => logOf(host, channel)));
+    wrong.push(...((await this.#deeds?.lingering(this.#people, logs.flat())) ?? []));
     if (this.#going.size > 0) wrong.push(`${this.#going.size} calls were never answered`);
     if (sockets.count !== 2 * this.#people.length) wrong.push(`${sockets.count} sockets are held`);
     return {
@@ -203,6 +213,12 @@ class Play {
       const { id } = await who.send(to, text);
       this.#said.push({ from: who.name, to, id, text });
     });
+  }
+
+  #deed(deeds: Deeds, who: Person): void {
+    const channel = this.#pick(this.#channels);
+    const said = this.#said.filter(({ to }) => to === channel);
+    this.#try(who, deeds.next(who, channel, said));
   }
 
   #change(who: Person): void {

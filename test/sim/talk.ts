@@ -139,7 +139,8 @@ export class Talk implements Doubts {
       if (from !== who && to !== who) continue;
       const unread = `SELECT 1 FROM messages WHERE lower(hex(message_id)) = ? AND mine = 0 AND unread = 1 AND expires_from = 'read'`;
       if (who.db.get(unread, id) !== undefined) continue;
-      const [there] = (await who.call('message.search', { query: text })).messages;
+      // One that was resent has the same text under another id.
+      const there = (await who.call('message.search', { query: text })).messages.find((found) => found.id === id);
       const row = who.db.get<{ state: string }>(
         'SELECT state FROM messages WHERE lower(hex(message_id)) = ? AND deleted_at IS NULL',
         id,
