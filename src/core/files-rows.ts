@@ -5,10 +5,9 @@ import { idOf } from '../protocol/ids.ts';
 import type { SealedBody } from '../protocol/peer.ts';
 import { type FileRow, getFile, listFilesByIdRange, patchFile, putFile, removeFile } from '../store/files.ts';
 import { getMessageById, type MessageRow } from '../store/messages.ts';
-import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { conversationOf } from './names.ts';
-import { takeBack } from './room-outbox.ts';
+import { dropFromRoom, takeBack } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
 import { endUnsent } from './timers.ts';
 
@@ -67,7 +66,7 @@ export const endFile = (
 const failMessage = (core: Core, changes: Changes, file: FileRow, reason: string): void => {
   const message = getMessageById(core.db, file.conversationId, file.fileId);
   if (message?.state !== 'queued') return;
-  for (const waiting of listRoomOutboxOfMessage(core.db, message.id)) removeRoomOutbox(core.db, waiting.id);
+  dropFromRoom(core, message.id);
   endUnsent(core, changes, message, reason);
   changes.event({ kind: 'message.failed', messageRow: message.id });
 };

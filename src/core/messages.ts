@@ -13,7 +13,6 @@ import { listMessagesBetween, listUnreadUpTo } from '../store/message-pages.ts';
 import { getMessage, type MessageRow, patchMessage, putMessage, removeMessage } from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
 import { listReactions, removeReaction } from '../store/reactions.ts';
-import { listRoomOutboxOfMessage, removeRoomOutbox } from '../store/room-outbox.ts';
 import {
   amendingNow,
   eraseMessage,
@@ -29,6 +28,7 @@ import { sealAhead } from './deliver.ts';
 import { endFile, eraseFile, offerBody } from './files-rows.ts';
 import { contactOf, conversationOf, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue } from './outbox.ts';
+import { dropFromRoom } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
 import { endUnsent, startTimer, startWaiting } from './timers.ts';
 
@@ -295,7 +295,7 @@ const isUnsent = (row: MessageRow): boolean => row.state === 'queued';
 /** Takes out of the outbox what waits about a message, of a contact or in a room. */
 export const dropOutbox = (core: Core, messageRow: number): void => {
   for (const row of listOutboxOfMessage(core.db, messageRow)) removeOutbox(core.db, row.id);
-  for (const row of listRoomOutboxOfMessage(core.db, messageRow)) removeRoomOutbox(core.db, row.id);
+  dropFromRoom(core, messageRow);
 };
 
 const living = (core: Core, id: string) => {

@@ -11,7 +11,7 @@ import { type ChannelRow, getChannelDevice, patchChannel, patchChannelDevice } f
 import { getMemberById, type MemberRow } from '../store/members.ts';
 import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
 import { eventIdAt, forgetSignedAbout, putPending, putRoomEvent } from '../store/room-events.ts';
-import { getRoomOutboxByEvent } from '../store/room-outbox.ts';
+import { getRoomOutboxByEvent, removeRoomOutbox } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { controlToJson } from './channel-json.ts';
 import { type Changes, type Core, refuse } from './core.ts';
@@ -19,6 +19,7 @@ import { applyContent, applyErasure, conversationOfChannel, type RoomScene } fro
 import { doubtEvent, lookBack } from './room-doubts.ts';
 import { afterControl } from './room-members.ts';
 import { hashOfBody, type Opened } from './room-open.ts';
+import { isEmptyWord } from './room-outbox.ts';
 import { ownCommitted } from './room-settled.ts';
 import { shownLater } from './room-share.ts';
 
@@ -57,6 +58,7 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
       signed: 'content' in opened ? shownLater(core, row, { kind, messageRow }, opened) : null,
     });
   const kept = { event, member, keep };
+  if (opened.kind !== 'mine' && hasEnded(taking, event)) return keep('erased');
   switch (opened.kind) {
     case 'erased':
     case 'notice':
@@ -69,6 +71,18 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
     case 'content':
       return keepContent(taking, kept, opened);
   }
+};
+
+// What was on its way when it ended here: its count is used, and nothing of it is shown.
+const hasEnded = ({ core, server, row }: Taking, event: LogEvent): boolean => {
+  if (event.member !== idOf(server.memberId)) return false;
+  const waiting = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
+  if (waiting === undefined || !isEmptyWord(waiting)) return false;
+  const n = Math.abs(waiting.n);
+  removeRoomOutbox(core.db, waiting.id);
+  patchChannelDevice(core.db, row.id, server.deviceId, { n });
+  patchChannel(core.db, row.id, { sent: Math.max(row.sent, n) });
+  return true;
 };
 
 const keepClosed = (taking: Taking, kept: Kept, why: string): void => {

@@ -1,7 +1,7 @@
 // Puts contents, erasures and directs into the outbox of a server.
 import { jsonBytes, toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { type EventId, idBytes, timedId } from '../protocol/ids.ts';
+import { type EventId, idBytes, idOf, timedId } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX, RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
 import type { Content, Control } from '../protocol/room-content.ts';
 import type { Direct } from '../protocol/room-direct.ts';
@@ -10,9 +10,12 @@ import type { FileRow } from '../store/files.ts';
 import {
   countRoomOutbox,
   getReceiptOutbox,
+  listRoomOutboxOfMessage,
   putRoomOutbox,
   type RoomOutboxRow,
+  removeRoomOutbox,
   replaceContent,
+  sealAnew,
 } from '../store/room-outbox.ts';
 import type { Changes, Core } from './core.ts';
 import { conversationOf, serverOfRoom } from './names.ts';
@@ -79,6 +82,28 @@ const append = (
   });
   changes.flush.add(to.serverId);
 };
+
+/**
+ * Takes out of the outboxes of rooms what waits about a message. What may be on its way into a channel has its count there, which
+ * nothing else may have: in its place goes an empty word, under its id.
+ */
+export const dropFromRoom = ({ db }: Core, messageRow: number): void => {
+  for (const row of listRoomOutboxOfMessage(db, messageRow))
+    if (row.channelRow === null || row.n === 0 || row.seq !== null) removeRoomOutbox(db, row.id);
+    else sealAnew(db, row.id, jsonBytes(emptyWord(row)));
+};
+
+// Nobody has reacted to what is no message: wherever it comes, it changes nothing.
+const emptyWord = ({ eventId }: RoomOutboxRow): Content => ({
+  kind: 'react',
+  target: idOf(eventId),
+  emoji: '👍',
+  on: false,
+});
+
+/** Whether what a row said has ended since it may have left. */
+export const isEmptyWord = (row: RoomOutboxRow): boolean =>
+  (saidIn(row) as { readonly target?: string }).target === idOf(row.eventId);
 
 /** The kind of what is no event in the outbox: the server is asked to drop the blob that its content names. */
 export const TAKE_BACK = 0;

@@ -140,6 +140,15 @@ export const forgetSealed = (db: Database, id: number): void => {
   db.run('UPDATE room_outbox SET sealed = NULL, signed = NULL, n = 0 WHERE id = ?', id);
 };
 
+/** Something else goes out in its place, under its id; its count stays, for it may be on its way. */
+export const sealAnew = (db: Database, id: number, content: Uint8Array): void => {
+  db.run(
+    'UPDATE room_outbox SET content = ?, message_row = NULL, ttl = 0, sealed = NULL, signed = NULL WHERE id = ?',
+    content,
+    id,
+  );
+};
+
 /** All that waits for a server is sealed anew, by another device. */
 export const forgetAllSealed = (db: Database, serverId: number): void => {
   db.run('UPDATE room_outbox SET sealed = NULL, signed = NULL, n = 0 WHERE server_id = ?', serverId);

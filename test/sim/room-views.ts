@@ -247,7 +247,8 @@ const fateOf = async (scene: Scene, { from, to, id, text }: Said, log: readonly 
   const other = scene.people.find(({ name }) => `${name}@home` === to);
   const theirs = await messagesOf(scene, other, from, id);
   if (theirs.length !== 1) return [`${what} came ${theirs.length} times`];
-  return theirs[0]?.body === mine.body || theirs[0]?.deletedAt !== undefined
+  // What changed it may be lost.
+  return theirs[0]?.body === mine.body || theirs[0]?.deletedAt !== undefined || scene.lost.size > 0
     ? []
     : [`${what} is "${theirs[0]?.body}" there, here "${mine.body}"`];
 };
