@@ -6,6 +6,7 @@ import type { Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { TOTP_STEP_MS } from '../protocol/limits.ts';
 import { writeDurably } from '../sqlite/durable.ts';
+import { makeFolder } from '../sqlite/folder.ts';
 import { takeLock } from '../sqlite/lock.ts';
 import type { Database } from '../sqlite/open.ts';
 import { syncFolder, UPLOADS } from './blob-store.ts';
@@ -25,13 +26,14 @@ import {
 
 /**
  * Copies the database file, which its owner holds as it is, then the key file and every blob, into the folder `to`, which
- * must not exist. Blobs of the same disk are linked: they never change. Throws `file.exists`, and codes of the system.
+ * must not exist. Blobs of the same disk are linked: they never change. Throws `file.exists`, `path.notAllowed`, and codes of the
+ * system.
  */
 export const copyServer = async (paths: ServerPaths, to: string): Promise<void> => {
   if (existsSync(to)) throw new SottoError('file.exists');
   const copy = serverPaths(`${to}.new`);
   await rm(copy.dir, { recursive: true, force: true });
-  await mkdir(copy.dir, { recursive: true, mode: 0o700 });
+  makeFolder(copy.dir);
   try {
     await copyDurably(paths.database, copy.database);
     await copyDurably(paths.keyFile, copy.keyFile);

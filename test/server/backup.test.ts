@@ -136,6 +136,7 @@ describe('a backup', () => {
     await using store = await filled();
     await store.backup(backup());
     await expect(store.backup(backup())).rejects.toMatchObject({ code: 'file.exists' });
+    await expect(store.backup('/proc/nowhere/copy')).rejects.toMatchObject({ code: 'path.notAllowed' });
     await expect(store.backup(join(dir, 'no', 'such'))).resolves.toBeUndefined();
     await expect(restoreServer(join(dir, 'nothing'), paths, ports)).rejects.toMatchObject({ code: 'server.unknown' });
     await expect(restoreServer(backup(), paths, ports)).rejects.toMatchObject({ code: 'server.running' });
