@@ -533,3 +533,8 @@ CREATE TABLE room_share_parts (
   entries BLOB NOT NULL,
   PRIMARY KEY (share_row, from_seq)
 ) STRICT, WITHOUT ROWID;
+
+-- schema 4
+
+-- the place of the last event of it that was read
+ALTER TABLE channel_devices ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;

@@ -102,9 +102,9 @@ export const lookBack = (
   const member = getMemberById(core.db, row.serverId, idBytes(header.sender));
   const name = memberName(core.db, member?.id ?? null);
   const here = { fromSeq: event.seq, toSeq: event.seq };
-  const known = getChannelDevice(core.db, row.id, idBytes(header.device))?.n ?? 0;
+  const { n: known = 0, seq = 0 } = getChannelDevice(core.db, row.id, idBytes(header.device)) ?? {};
   // What was erased or did not open has a count that nobody sees.
-  const unseen = member === undefined ? 0 : countUncounted(core.db, row.id, member.id);
+  const unseen = member === undefined ? 0 : countUncounted(core.db, row.id, member.id, seq);
   if (known > 0 && header.n > known + 1 + unseen && !wasAway(core, row, state, member, event.seq))
     doubt(core, changes, row.id, { ...here, reason: `the server left out something of ${name}’s` });
   if (!state.heads.includes(toHex(header.membersHead)))

@@ -6,6 +6,7 @@ import type { WireHead } from '../protocol/server.ts';
 import { type ChannelRow, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
 import { lastRoomSeq } from '../store/room-events.ts';
+import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
@@ -132,7 +133,9 @@ const begin = async (
   const first = await connection.client.events('log.page', { channel, after: 0, limit: 1 });
   const [event] = first.events;
   if (event === undefined) return true;
-  await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh: false });
+  // What was replayed beyond, when somebody looked at who is in it, is replayed again in its place.
+  const isBeyond = (stateOfJson(theChannel(core.db, channelRow).membership)?.seq ?? 0) >= event.seq;
+  await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh: isBeyond });
   await core.queue.call(() =>
     commit(core, (changes) => {
       if (event.epoch !== theChannel(core.db, channelRow).epoch) forgetOthers(core, channelRow, event.seq - 1);

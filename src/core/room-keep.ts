@@ -80,7 +80,7 @@ const hasEnded = ({ core, server, row }: Taking, event: LogEvent): boolean => {
   if (waiting === undefined || !isEmptyWord(waiting)) return false;
   const n = Math.abs(waiting.n);
   removeRoomOutbox(core.db, waiting.id);
-  patchChannelDevice(core.db, row.id, server.deviceId, { n });
+  patchChannelDevice(core.db, row.id, server.deviceId, { n, seq: event.seq });
   patchChannel(core.db, row.id, { sent: Math.max(row.sent, n) });
   return true;
 };
@@ -99,7 +99,7 @@ const keepClosed = (taking: Taking, kept: Kept, why: string): void => {
     return keep('held', '', held.id);
   }
   keep('closed', why);
-  if (isOwnSealed(taking, event)) return countOwn(taking);
+  if (isOwnSealed(taking, event)) return countOwn(taking, event);
   if (why === 'frame.undecryptable' && kept.member !== undefined) return letWait(taking, event, kept.member);
   return doubtEvent(core, changes, row, event, why);
 };
@@ -123,9 +123,9 @@ const isOwnSealed = ({ server, row, state }: Taking, event: LogEvent): boolean =
   }
 };
 
-const countOwn = ({ core, server, row }: Taking): void => {
+const countOwn = ({ core, server, row }: Taking, { seq }: LogEvent): void => {
   const n = Math.abs(getChannelDevice(core.db, row.id, server.deviceId)?.n ?? 0) + 1;
-  patchChannelDevice(core.db, row.id, server.deviceId, { n });
+  patchChannelDevice(core.db, row.id, server.deviceId, { n, seq });
 };
 
 // A key may still come. Who may not write here waits for nothing; who may is judged by what they were when they wrote.
@@ -152,7 +152,7 @@ const keepControl = (
   const { header, control } = opened;
   // What was replayed when we met the channel is in the list already.
   if (before !== undefined && event.seq <= before.seq) {
-    count(taking, header);
+    count(taking, event, header);
     return keep(control.op, controlToJson(control, before, before));
   }
   const { state: after, outcomes } = replay(before, [opened]);
@@ -163,7 +163,7 @@ const keepControl = (
     return doubtEvent(core, changes, row, event, outcome.why);
   }
   taking.state = after;
-  count(taking, header);
+  count(taking, event, header);
   if (control.op === 'erase') {
     const scene = sceneOf(taking);
     const waiting = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
@@ -193,7 +193,7 @@ const keepContent = (
   }
   // Of what is sealed here only its place is new.
   if (opened.kind === 'content') lookBack(core, changes, row, state, event, header);
-  count(taking, header);
+  count(taking, event, header);
   const scene = sceneOf(taking);
   if (opened.kind === 'mine') ownCommitted(scene, opened.outbox);
   const applied = applyContent(scene, {
@@ -219,8 +219,8 @@ const repeated = ({ core, row }: Taking, header: EventHeader): string | undefine
   return known !== undefined && header.n <= Math.abs(known.n) ? 'repeated' : undefined;
 };
 
-const count = ({ core, row, server }: Taking, header: EventHeader): void => {
-  patchChannelDevice(core.db, row.id, idBytes(header.device), { n: header.n });
+const count = ({ core, row, server }: Taking, { seq }: LogEvent, header: EventHeader): void => {
+  patchChannelDevice(core.db, row.id, idBytes(header.device), { n: header.n, seq });
   if (isEqual(server.deviceId, idBytes(header.device)))
     patchChannel(core.db, row.id, { sent: Math.max(row.sent, header.n) });
 };

@@ -69,7 +69,8 @@ const keepOpened = (
     unsealer.keep();
     const deviceId = idBytes(header.device);
     const counted = Math.abs(getChannelDevice(core.db, channel.id, deviceId)?.n ?? 0);
-    patchChannelDevice(core.db, channel.id, deviceId, { n: Math.max(counted, header.n) });
+    const last = header.n > counted ? { n: header.n, seq: pending.seq } : { n: counted };
+    patchChannelDevice(core.db, channel.id, deviceId, last);
     removePending(core.db, channel.id, pending.seq);
     const event = {
       request: 0,

@@ -192,10 +192,12 @@ export type ChannelDeviceRow = {
   readonly deviceId: Uint8Array<ArrayBuffer>;
   /** Of its last event here; negative when that was in another log, so that what comes next may be any above. */
   readonly n: number;
+  /** The place of that event; 0 when it is not known. */
+  readonly seq: number;
   readonly hasOurs: number;
 };
 
-const DEVICE_COLUMNS = 'device_id AS deviceId, n, has_ours AS hasOurs';
+const DEVICE_COLUMNS = 'device_id AS deviceId, n, seq, has_ours AS hasOurs';
 
 export const getChannelDevice = (
   db: Database,
@@ -218,11 +220,12 @@ export const patchChannelDevice = (
   deviceId: Uint8Array,
   patch: Partial<Omit<ChannelDeviceRow, 'deviceId'>>,
 ): void => {
-  const { n = null, hasOurs = null } = patch;
+  const { n = null, seq = null, hasOurs = null } = patch;
   db.run(
-    `INSERT INTO channel_devices (channel_row, device_id, n, has_ours) VALUES (?, ?, coalesce(?, 0), coalesce(?, 0))
-       ON CONFLICT DO UPDATE SET n = coalesce(?, n), has_ours = coalesce(?, has_ours)`,
-    ...[channelRow, deviceId, n, hasOurs, n, hasOurs],
+    `INSERT INTO channel_devices (channel_row, device_id, n, seq, has_ours)
+       VALUES (?, ?, coalesce(?, 0), coalesce(?, 0), coalesce(?, 0))
+       ON CONFLICT DO UPDATE SET n = coalesce(?, n), seq = coalesce(?, seq), has_ours = coalesce(?, has_ours)`,
+    ...[channelRow, deviceId, n, seq, hasOurs, n, seq, hasOurs],
   );
 };
 
@@ -233,7 +236,7 @@ export const forgetOurKey = (db: Database, channelRow: number): void => {
 
 /** Another log begins: what devices count may jump once, though never back, and nobody has our key. */
 export const forgetChannelDevices = (db: Database, channelRow: number): void => {
-  db.run('UPDATE channel_devices SET n = -abs(n), has_ours = 0 WHERE channel_row = ?', channelRow);
+  db.run('UPDATE channel_devices SET n = -abs(n), seq = 0, has_ours = 0 WHERE channel_row = ?', channelRow);
 };
 
 export type GapRow = { readonly fromSeq: number; readonly toSeq: number; readonly reason: string };

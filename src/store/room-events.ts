@@ -227,17 +227,14 @@ export const removePending = (db: Database, channelRow: number, seq: number): vo
   db.run('DELETE FROM room_pending WHERE channel_row = ? AND seq = ?', channelRow, seq);
 };
 
-/** Events of a member since the last that was read of them, of which no count is known. */
-export const countUncounted = (db: Database, channelRow: number, memberRow: number): number =>
+/** Events of a member behind a place, of which no count is known: of whichever device they are. */
+export const countUncounted = (db: Database, channelRow: number, memberRow: number, after: number): number =>
   db.get<{ n: number }>(
-    `SELECT count(*) AS n FROM room_events WHERE channel_row = ? AND member_row = ? AND kind IN ('erased', 'closed', 'held', 'refused')
-       AND seq > coalesce((SELECT seq FROM room_events
-         WHERE channel_row = ? AND member_row = ? AND kind NOT IN ('erased', 'closed', 'held', 'refused')
-         ORDER BY seq DESC LIMIT 1), 0)`,
+    `SELECT count(*) AS n FROM room_events WHERE channel_row = ? AND member_row = ? AND seq > ?
+       AND kind IN ('erased', 'closed', 'held', 'refused')`,
     channelRow,
     memberRow,
-    channelRow,
-    memberRow,
+    after,
   )?.n ?? 0;
 
 /** How many events did not open yet. */

@@ -41,11 +41,11 @@ export class World implements AsyncDisposable {
     this.dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'sotto-world-'));
   }
 
-  /** A new account that is online. */
-  async person(name: string): Promise<Person> {
+  /** A new account that is online; or another machine of somebody, who has restored theirs there. */
+  async person(name: string, restored?: Person): Promise<Person> {
     const person = new Person(this, name);
     this.#people.push(person);
-    person.create();
+    person.create(restored?.root ?? this.random.bytes(16));
     await person.open();
     return person;
   }
@@ -119,6 +119,7 @@ export class Person {
   #db: Database | undefined;
   #way: Way | undefined;
   #address = '';
+  #root = new Uint8Array();
   #shiftMs = 0;
 
   constructor(world: World, name: string) {
@@ -142,11 +143,17 @@ export class Person {
     return this.#account;
   }
 
-  create(): void {
+  /** What the recovery phrase says; known once created. */
+  get root(): Uint8Array<ArrayBuffer> {
+    return this.#root;
+  }
+
+  create(root: Uint8Array<ArrayBuffer>): void {
+    this.#root = root;
     using db = openDatabase(join(this.#dir, 'db'), KEY);
     migrate(db);
     createAccount(db, {
-      root: this.#world.random.bytes(16),
+      root,
       nickname: this.name,
       random: this.#world.random,
       clock: this.#world.clock,

@@ -307,3 +307,16 @@ test('what a device says that came while I was away is read when I am back; who 
   // Whom one has met keeps the name.
   expect((await alice.messages('#open')).at(-1)).toMatchObject({ body: 'I was here', from: 'carol' });
 });
+
+test('a device that comes later knows who was what in a channel before', async () => {
+  const [early] = await alice.messages('#ops');
+  const at = early?.sentAt ?? 0;
+  await alice.call('channel.role', { channel: '#ops', member: 'bob', role: 'moderator' });
+  const tablet = await house.device(bob, 'desk');
+  await tablet.call('server.join', { link: await alice.invite(), label: 'home' });
+  const rolesAt = async (guest: Guest) =>
+    (await guest.call('channel.show', { channel: '#ops', at })).members?.map(({ name, role }) => `${name} ${role}`);
+  await tablet.sees('the channel', async () => (await rolesAt(tablet))?.length === 2);
+  expect(await rolesAt(tablet)).toEqual(await rolesAt(alice));
+  expect(await rolesAt(tablet)).toContain('bob member');
+});

@@ -11,6 +11,12 @@ const MUTED_MS_MAX = 300_000;
 // Rather the latest messages than any.
 const BACK_MAX = 20;
 
+/** What a member is called by others. A second device has a digit behind its owner's name. */
+export const memberName = ({ name }: Pick<Person, 'name'>): string => `${name.replace(/\d/, '')}@home`;
+
+/** Whether two are devices of one member. */
+export const isSame = (one: Person, other: Person): boolean => memberName(one) === memberName(other);
+
 /** A thing that somebody calls for; it may be refused. */
 export type Deed = () => Promise<unknown>;
 
@@ -108,6 +114,6 @@ export const compareSights = async (
 // Who fetched it after it was deleted shows nothing of it.
 const sightOf = (who: Person, { body, deletedAt, editedAt, pinnedAt, reactions }: Message): string | undefined => {
   if (deletedAt !== undefined) return undefined;
-  const faces = reactions.map(({ emoji, from, mine }) => `${emoji}${mine ? who.name : from}`).sort();
+  const faces = reactions.map(({ emoji, from, mine }) => `${emoji}${mine ? memberName(who) : `${from}@home`}`).sort();
   return [`"${body}"`, editedAt && 'edited', pinnedAt && 'pinned', ...faces].filter(Boolean).join(' ');
 };

@@ -6,7 +6,7 @@ import { EVENT } from '../../src/protocol/server-frames.ts';
 import type { Stored } from '../../src/server/event-log.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import type { Person, World } from '../../src/testing/people.ts';
-import { compareSights, type Reader } from './room-deeds.ts';
+import { compareSights, isSame, memberName, type Reader } from './room-deeds.ts';
 import type { Host } from './room-host.ts';
 
 const ALL = { events: 1_000_000, bytes: 1e9 };
@@ -34,7 +34,7 @@ export const wrongIn = async (scene: Scene): Promise<string[]> => {
   const { host, people, channels } = scene;
   const wrong: string[] = [];
   const { wrong: broken } = await host.store.check({ deep: true });
-  wrong.push(...broken.map((line) => `the server: ${line}`), ...leftIn(host, people.length));
+  wrong.push(...broken.map((line) => `the server: ${line}`), ...leftIn(host, people));
   for (const person of people) wrong.push(...checkDatabase(person.db).map((line) => `${person.name}: ${line}`));
   const logs = new Map<string, readonly Stored[]>();
   for (const channel of channels) {
@@ -50,7 +50,7 @@ export const wrongIn = async (scene: Scene): Promise<string[]> => {
   }
   for (const person of people) {
     const inbox = await host.store.log.read(inboxOf(memberOf(person)), 0, ALL);
-    logs.set(`${person.name}@home`, inbox);
+    logs.set(memberName(person), inbox);
   }
   for (const said of scene.said) wrong.push(...(await fateOf(scene, said, logs.get(said.to) ?? [])));
   for (const person of people)
@@ -59,13 +59,13 @@ export const wrongIn = async (scene: Scene): Promise<string[]> => {
 };
 
 // Nothing waits in the server, and nobody is counted twice.
-const leftIn = ({ server }: Host, count: number): string[] => {
+const leftIn = ({ server }: Host, people: readonly Person[]): string[] => {
   const { context } = server;
   const left = {
     asking: context.asking.count,
     waiting: context.hub.depth,
-    online: context.online.size - count,
-    connections: server.connections - count,
+    online: context.online.size - new Set(people.map(memberName)).size,
+    connections: server.connections - people.length,
   };
   return Object.entries(left).flatMap(([what, n]) => (n === 0 ? [] : [`the server: ${what} ${n}`]));
 };
@@ -244,23 +244,21 @@ const fateOf = async (scene: Scene, { from, to, id, text }: Said, log: readonly 
   if (mine.state === 'failed') return isThere ? [`${what} has failed (${mine.reason}) and is there`] : [];
   if (!isThere) return scene.lost.has(id) ? [] : [`${what} is ${mine.state} and not in the log`];
   if (to.startsWith('#')) return [];
-  const other = scene.people.find(({ name }) => `${name}@home` === to);
-  const theirs = await messagesOf(scene, other, from, id);
-  if (theirs.length !== 1) return [`${what} came ${theirs.length} times`];
-  // What changed it may be lost.
-  return theirs[0]?.body === mine.body || theirs[0]?.deletedAt !== undefined || scene.lost.size > 0
-    ? []
-    : [`${what} is "${theirs[0]?.body}" there, here "${mine.body}"`];
+  const wrong: string[] = [];
+  for (const reader of scene.people.filter(
+    (one) => memberName(one) === to || (one !== author && isSame(one, author)),
+  )) {
+    const theirs = await messagesOf(scene, reader, memberName(reader) === to ? memberName(author) : to, id);
+    if (theirs.length !== 1) wrong.push(`${what} came ${theirs.length} times to ${reader.name}`);
+    // What changed it may be lost.
+    else if (theirs[0]?.body !== mine.body && theirs[0]?.deletedAt === undefined && scene.lost.size === 0)
+      wrong.push(`${what} is "${theirs[0]?.body}" for ${reader.name}, here "${mine.body}"`);
+  }
+  return wrong;
 };
 
-const messagesOf = async (
-  { world }: Scene,
-  reader: Person | undefined,
-  from: string,
-  id: string,
-): Promise<Message[]> => {
-  if (reader === undefined) return [];
-  const messages = await world.during(reader.messages(`${from}@home`).catch(() => []));
+const messagesOf = async ({ world }: Scene, reader: Person, conversation: string, id: string): Promise<Message[]> => {
+  const messages = await world.during(reader.messages(conversation).catch(() => []));
   return messages.filter((message) => message.id === id);
 };
 

@@ -6,7 +6,7 @@ import { linkOf } from '../../src/server/admin.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 import { FAIR_SOCKETS, MemorySockets } from '../../src/testing/sockets.ts';
-import { Deeds } from './room-deeds.ts';
+import { Deeds, isSame, memberName } from './room-deeds.ts';
 import { GOOD_DISK, Host } from './room-host.ts';
 import { logOf, type Said, wrongIn } from './room-views.ts';
 import { stretching } from './stretching.ts';
@@ -27,7 +27,8 @@ export type RoomOutcome = {
   readonly wrong: readonly string[];
 };
 
-// From this seed on people also react, pin, mute, delete what others said, and write what ends by itself.
+// From this seed on people also react, pin, mute, delete what others said, and write what ends by itself; in every third of these
+// worlds Bob has another device.
 const BUSY_FROM = 10_000;
 
 /** Plays one world to its end; the same seed gives the same trace. Every eighth has a passphrase channel, every other is put back. */
@@ -50,6 +51,7 @@ class Play {
   readonly #dice;
   readonly #channels: readonly string[];
   readonly #isRestored: boolean;
+  readonly #hasLaptop: boolean;
   readonly #deeds: Deeds | undefined;
   readonly #owners = new Map<string, object>();
   readonly #people: Person[] = [];
@@ -65,8 +67,11 @@ class Play {
   constructor(scene: Scene, seed: number) {
     this.#scene = scene;
     this.#dice = seededRandom(seed ^ 0x2005);
-    this.#channels = ['#open', '#sealed', ...(seed % 8 === 0 ? ['#locked'] : [])];
     this.#isRestored = seed % 2 === 0;
+    this.#hasLaptop = seed >= BUSY_FROM && seed % 3 === 0;
+    // Another device has only the keys of those passphrases that were typed there in their time.
+    const isLocked = seed % 8 === 0 && !this.#hasLaptop;
+    this.#channels = ['#open', '#sealed', ...(isLocked ? ['#locked'] : [])];
     if (seed >= BUSY_FROM) this.#deeds = new Deeds(scene.world.clock, seededRandom(seed ^ 0xdeed5));
   }
 
@@ -82,6 +87,12 @@ class Play {
     await join(alice, linkOf(host.server, (await host.server.ownerInvite()) ?? ''));
     const { link = '' } = await world.during(alice.call('server.invite', { uses: others.length }));
     for (const who of others) await join(who, link);
+    const [bob] = others;
+    if (bob !== undefined && this.#hasLaptop) {
+      const laptop = await world.person('bob2', bob);
+      this.#people.push(laptop);
+      await world.during(laptop.call('server.join', { link, label: 'home' }));
+    }
     for (const channel of this.#channels) {
       const encryption = channel === '#sealed' ? 'members' : channel === '#locked' ? 'passphrase' : 'open';
       const secret = encryption === 'passphrase' ? { passphrase: PASSPHRASES[0] } : {};
@@ -102,7 +113,7 @@ class Play {
       if (roll < 0.5) await who.open();
     } else if (this.#deeds?.isTurn() === true) this.#deed(this.#deeds, who);
     else if (roll < 0.4) this.#send(who, this.#pick(this.#channels));
-    else if (roll < 0.47) this.#send(who, `${this.#pick(this.#people.filter((one) => one !== who)).name}@home`);
+    else if (roll < 0.47) this.#send(who, memberName(this.#pick(this.#people.filter((one) => !isSame(one, who)))));
     else if (roll < 0.53) this.#change(who);
     else if (roll < 0.63) await world.settle(this.#dice.fraction() * 5 * SECOND);
     else if (roll < 0.72) this.#control(who);
