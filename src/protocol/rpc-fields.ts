@@ -9,6 +9,13 @@ export const milliseconds = z.number().int().min(0);
 export const reference = z.string().min(1, 'is empty').max(4096);
 export const label = z.string().min(1, 'is empty').max(NAME_CHARS_MAX).refine(wellFormed);
 export const note = z.string().max(NOTE_CHARS_MAX).refine(wellFormed);
+/** A text of one line; it may be empty. */
+export const line = (charsMax: number) =>
+  z
+    .string()
+    .max(charsMax, `is at most ${charsMax} characters`)
+    .refine(wellFormed)
+    .regex(/^[^\r\n]*$/, 'is one line');
 export const emoji = z.string().min(1, 'is empty').max(REACTION_CHARS_MAX).refine(wellFormed);
 // With a selector or without: keyboards leave it out.
 const ONE_EMOJI = /^(?:\p{RGI_Emoji}|\p{Extended_Pictographic}\ufe0f?)$/v;

@@ -6,11 +6,11 @@ import {
   MEMBER_NAME_CHARS_MAX,
   SLOW_MS_MAX,
   STATUS_TEXT_CHARS_MAX,
-  TEXT_BYTES_MAX,
+  TOPIC_CHARS_MAX,
   WAIT_MS_MAX,
 } from './limits.ts';
 import { isRetention } from './room-content.ts';
-import { label, milliseconds, none, passphrase, reference, time } from './rpc-fields.ts';
+import { label, line, milliseconds, none, passphrase, reference, time } from './rpc-fields.ts';
 
 // objects
 
@@ -242,7 +242,7 @@ export const ROOM_METHODS = {
     'Changes my name or status text on a server.',
     onServer.extend({
       name: z.string().min(1).max(MEMBER_NAME_CHARS_MAX).refine(wellFormed).optional(),
-      status: z.string().max(STATUS_TEXT_CHARS_MAX).refine(wellFormed).optional(),
+      status: line(STATUS_TEXT_CHARS_MAX).optional(),
     }),
     serverObject,
   ),
@@ -295,7 +295,7 @@ export const ROOM_METHODS = {
   ),
   'channel.topic': method(
     'Changes the topic; it is as secret as the messages.',
-    ofChannel.extend({ topic: z.string().max(TEXT_BYTES_MAX) }),
+    ofChannel.extend({ topic: line(TOPIC_CHARS_MAX) }),
     channelObject,
   ),
   'channel.invite': method('Lets a member join.', ofChannelMember, channelObject),

@@ -73,6 +73,8 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
       'a reaction',
       async () => (await alice.call('message.show', { id: red.id })).reactions.length === 1,
     );
+    for (const topic of ['x'.repeat(501), 'two\nlines'])
+      expect(await alice.refused('channel.topic', { channel, topic })).toBe('params.invalid');
     await alice.call('channel.topic', { channel, topic: 'colours' });
     await alice.call('message.pin', { id: red.id });
     await bob.sees('a pin', async () => (await bob.call('message.show', { id: red.id })).pinnedAt);
