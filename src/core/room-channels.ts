@@ -114,11 +114,13 @@ export const joinChannel = async (
 ): Promise<number> => {
   const connection = await connectionOf(core, server, wanted.timeoutMs);
   const known = listChannelsByName(core.db, wanted.name).filter((one) => one.serverId === server.id);
-  const isBanned = known.some((one) => one.state === 'banned');
   const nowhere = `There is no channel #${wanted.name} on ${server.label} that you may join: sotto channel list --all`;
-  const { channel } = await connection
-    .request('channel.find', { name: wanted.name })
-    .catch(saying({ 'channel.unknown': isBanned ? `You are banned from #${wanted.name}` : nowhere }));
+  const { channel } = await connection.request('channel.find', { name: wanted.name }).catch((error) => {
+    // Whom a channel has banned the server tells of it no more than a stranger.
+    if (expectedError(error)?.code === 'channel.unknown' && known.some(({ state }) => state === 'banned'))
+      throw new SottoError('channel.banned', { message: `You are banned from #${wanted.name}` });
+    return saying({ 'channel.unknown': nowhere })(error);
+  });
   if (channel.name !== channelNameOf(wanted.name))
     throw new SottoError('event.forged', { message: 'The server shows another channel than the one asked for' });
   try {
