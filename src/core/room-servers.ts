@@ -34,9 +34,9 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   if (!isPrimeOrderKey(link.serverKey)) throw new SottoError('key.invalid');
   const name = params.name ?? channelNameOf(nicknameOf(core.db)).replace(/[^\p{L}\p{N}_-]+/gu, '-');
   if (!isChannelName(name)) throw new SottoError('name.invalid');
-  const label = params.label ?? freeLabel(core, new URL(link.origin).hostname);
-  const taken = getServerByLabel(core.db, label);
   const known = getServerByKey(core.db, link.serverKey);
+  const label = params.label ?? known?.label ?? freeLabel(core, new URL(link.origin).hostname, known);
+  const taken = getServerByLabel(core.db, label);
   const present = known === undefined ? undefined : core.rooms.get(known.id)?.state;
   // A device that is not let in without the second check comes again with it; one that was removed, as another.
   const isShutOut = present === 'banned' || (second !== undefined && known !== undefined && present !== 'online');
@@ -124,10 +124,13 @@ export const leaveServer = async (core: Core, id: number, erase: boolean): Promi
   await core.queue.call(() => commit(core, () => patchServer(core.db, id, { state: 'left' })));
 };
 
-const freeLabel = (core: Core, host: string): string => {
-  const base = /^[\d.[\]:]+$/.test(host) ? 'server' : (host.split('.')[0] ?? 'server').slice(0, 24);
+// What it was called before, unless something else is called so now.
+const freeLabel = (core: Core, host: string, known: ServerRow | undefined): string => {
+  const ofHost = /^[\d.[\]:]+$/.test(host) ? 'server' : (host.split('.')[0] ?? 'server').slice(0, 24);
+  const base = known?.label ?? ofHost;
   for (let n = 1; ; n++) {
     const label = n === 1 ? base : `${base}-${n}`;
-    if (getServerByLabel(core.db, label) === undefined && getContactByName(core.db, label) === undefined) return label;
+    const isFree = [undefined, known?.id].includes(getServerByLabel(core.db, label)?.id);
+    if (isFree && getContactByName(core.db, label) === undefined) return label;
   }
 };

@@ -272,7 +272,7 @@ test('its user is told that it was removed, by whom and what can be done; it joi
   }
   const kept = await phone.bodies('bob@home');
   const link = await alice.invite();
-  await user.ok('server', 'join', link, '--label', 'home');
+  await user.ok('server', 'join', link);
   const devices = await phone.call('server.devices', {});
   expect(devices.map(({ this: isThis, revoked }) => [isThis, revoked])).toContainEqual([true, false]);
   await phone.say('#ops', 'another phone');
