@@ -20,6 +20,7 @@ export const administer = async (
   { dir, socket, ports }: { readonly dir: string; readonly socket: string; readonly ports: ServerPorts },
 ): Promise<string> => {
   const [what = '', name = ''] = words;
+  refuseMore(what, words);
   if (what === 'restore') {
     if (name === '') throw new SottoError('usage.invalid', { message: 'sotto serve admin restore FOLDER' });
     await restoreServer(resolve(name), serverPaths(dir), ports);
@@ -28,7 +29,13 @@ export const administer = async (
   return shown(what, await askAdmin(socket, requestOf(what, words, values, ports.clock.now())), values);
 };
 
-const NAMED = new Set(['member', 'ban', 'unban', 'role', 'revoke', 'backup']);
+const NAMED = new Set(['member', 'ban', 'unban', 'role', 'revoke', 'backup', 'restore']);
+
+const refuseMore = (what: string, words: readonly string[]): void => {
+  const more = words[what === 'role' ? 3 : NAMED.has(what) ? 2 : 1];
+  if (more !== undefined)
+    throw new SottoError('usage.invalid', { message: `sotto serve admin ${what} does not take ${more}: see --help` });
+};
 
 const requestOf = (what: string, words: readonly string[], values: AdminValues, now: number): AdminRequest => {
   const [, name = '', third = ''] = words;

@@ -10,6 +10,7 @@ import { makeInviteLink } from '../protocol/invite-link.ts';
 import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
 import { audit } from './audit.ts';
+import type { ServerContext } from './context.ts';
 import { inviteObject, makeInvite, revokeInvite } from './invites.ts';
 import { memberObject } from './objects.ts';
 import type { Onion } from './onion.ts';
@@ -146,7 +147,7 @@ const perform = async (options: AdminOptions, request: Asked): Promise<readonly 
       return [memberObject({ ...target, banned })];
     }
     case 'invites':
-      return (await rowsOf(pages(context.store.listInvites, byId))).map(inviteObject);
+      return (await rowsOf(pages(usableInvites(context), byId))).map(inviteObject);
     case 'invite':
       return [await invite(server, request)];
     case 'revoke':
@@ -165,6 +166,11 @@ const perform = async (options: AdminOptions, request: Asked): Promise<readonly 
     }
   }
 };
+
+const usableInvites =
+  ({ store, clock }: ServerContext) =>
+  (after: RowId | undefined, limit: number) =>
+    store.listInvitesUsable(clock.now(), after, limit);
 
 let backingUp = false;
 

@@ -43,11 +43,9 @@ const serverVerbs = (sql: Sql): Verbs<'getServer' | 'putServer'> => {
 
 const inviteVerbs = (
   sql: Sql,
-): Verbs<'putInvite' | 'getInvite' | 'listInvites' | 'listInvitesUsable' | 'listInvitesOf' | 'removeInvite'> => ({
+): Verbs<'putInvite' | 'getInvite' | 'listInvitesUsable' | 'listInvitesOf' | 'removeInvite'> => ({
   putInvite: async (row) => void (await sql.run(INVITE.insert(row))),
   getInvite: (tokenHash) => one(sql, INVITE, INVITE.select('WHERE token_hash = ?', tokenHash)),
-  listInvites: (last, limit) =>
-    many(sql, INVITE, INVITE.select('WHERE id > ? ORDER BY id LIMIT ?', after(last), limit)),
   listInvitesUsable: (now, last, limit) => {
     const rest = 'WHERE id > ? AND uses_left > 0 AND revoked_at IS NULL AND expires_at > ? ORDER BY id LIMIT ?';
     return many(sql, INVITE, INVITE.select(rest, after(last), now, limit));

@@ -78,7 +78,6 @@ export interface StateStore {
 
   putInvite(row: InviteRow): Promise<void>;
   getInvite(tokenHash: Uint8Array<ArrayBuffer>): Promise<InviteRow | undefined>;
-  listInvites(after: RowId | undefined, limit: number): Promise<readonly InviteRow[]>;
   /** Those that have uses left, are not revoked and have not expired. */
   listInvitesUsable(now: Millis, after: RowId | undefined, limit: number): Promise<readonly InviteRow[]>;
   /** Those that a member has made, newest first. */

@@ -123,6 +123,7 @@ describe('the administration', () => {
       [['what'], 2],
       [['audit', '--limit', '-1'], 2],
       [['revoke', 'ab'], 3],
+      [['member', 'olga', 'carol'], 2],
     ] as const)
       expect((await admin(...words)).code, words.join(' ')).toBe(code);
     const nowhere = await sotto(['serve', 'admin', 'status', '--data-dir', join(server.dir, 'none')]);
@@ -134,6 +135,7 @@ describe('the administration', () => {
     await carol.join();
     const [made] = await server.admin('invite', '--uses', '2', '--expires', '1d');
     await server.admin('revoke', String(made?.id));
+    expect(await server.admin('invites')).toEqual([]);
     await server.admin('role', 'carol', 'admin');
     const gone = carol.closed;
     await server.admin('ban', 'carol');
