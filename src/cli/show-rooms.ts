@@ -9,7 +9,7 @@ import type {
   ShareObject,
 } from '../protocol/rpc-rooms.ts';
 import { asWord, safeLine, safeName } from '../protocol/safe-text.ts';
-import { timeText } from './show.ts';
+import { shortId, timeText } from './show.ts';
 
 // By another device of the same member.
 const isRemoved = ({ state, lastErrorCode }: ServerObject): boolean =>
@@ -64,7 +64,7 @@ export const serverWhyText = (server: ServerObject): string => {
 export const inviteText = (invite: InviteObject): string =>
   [
     ...(invite.link === undefined ? [] : [invite.link]),
-    `${invite.id.slice(0, 8)}  ${invite.role}, ${invite.uses} ${invite.uses === 1 ? 'use' : 'uses'} left${invite.expiresAt === undefined ? '' : `, until ${timeText(invite.expiresAt)}`}`,
+    `${shortId(invite.id)}  ${invite.role}, ${invite.uses} ${invite.uses === 1 ? 'use' : 'uses'} left${invite.expiresAt === undefined ? '' : `, until ${timeText(invite.expiresAt)}`}`,
   ].join('\n');
 
 /** A device on one line. */
