@@ -104,7 +104,11 @@ const ROWS = {
   'rpc.invalid': [8, 'after-change', 'The request is not valid JSON-RPC'],
   'rpc.tooLarge': [8, 'after-change', 'A request line is at most 1 MiB'],
   'vault.damaged': [8, 'never', 'The key file of this account is damaged'],
-  'database.damaged': [8, 'never', 'The database of this account is damaged: restore it from a backup'],
+  'database.damaged': [
+    8,
+    'never',
+    'The database is damaged, or the key beside it is another one’s: restore it from a backup',
+  ],
   'database.newer': [8, 'after-change', 'The database was written by a newer sotto: update this program'],
   'backup.damaged': [8, 'never', 'The backup is cut or was changed: nothing was imported'],
   'backup.version': [8, 'after-change', 'The backup was written by a newer sotto: update this program'],

@@ -29,7 +29,7 @@ export const makeFolder = (dir: string): void => {
     if (code === 'EEXIST' && statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) return;
     if (!NO_PLACE.has(code)) throw error;
     throw new SottoError('path.notAllowed', {
-      message: `${dir} cannot be a folder of sotto (${code}): choose one that you may write to`,
+      message: `${dir} cannot be a folder of sotto (${code}): take one that you may write to`,
       cause: error,
     });
   }

@@ -166,6 +166,7 @@ describe('the administration', () => {
     await server.admin('backup', folder);
     await owner.say(ops.channel, 'after the backup');
     expect((await admin('backup', folder)).code).toBe(7);
+    expect((await admin('backup', '/proc/none/here')).code).toBe(6);
     expect(await server.admin('check', '--deep')).toMatchObject([{ wrong: [] }]);
     await using other = new Program();
     const restored = await sotto(['serve', 'admin', 'restore', folder, '--data-dir', other.data]);
