@@ -31,7 +31,6 @@ import { theServer } from './room-rows.ts';
 export const linkMember = (core: Core, changes: Changes, member: MemberRow, contact: ContactRow): void => {
   const server = theServer(core.db, member.serverId);
   if (contact.state !== 'accepted' || contact.paused === 'keyChanged') throw new SottoError('contact.notAccepted');
-  if (isEqual(server.memberId, member.memberId)) throw new SottoError('contact.self');
   const known = getMemberLink(core.db, contact.id, server.serverKey);
   const isOther = known?.memberKey != null && !isEqual(known.memberKey, member.memberKey);
   const others = listMemberLinksOfMember(core.db, member.id).filter(({ contactId }) => contactId !== contact.id);

@@ -1,10 +1,12 @@
 // The methods of an open account that are about members, and whom a reference to a member means.
+
+import { isEqual } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { idOf } from '../protocol/ids.ts';
+import { ID_PATTERN, idBytes, idOf } from '../protocol/ids.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { getConversationOfMember } from '../store/conversations.ts';
-import { getMember, listMembers, type MemberRow, patchMember } from '../store/members.ts';
-import type { ServerRow } from '../store/servers.ts';
+import { getMember, getMemberById, listMembers, type MemberRow, patchMember } from '../store/members.ts';
+import { listServers, type ServerRow } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { linkMember, unlinkMember } from './member-links.ts';
 import type { Context, HandlersOf } from './methods.ts';
@@ -17,6 +19,7 @@ import { findKnownMember, findMemberById, findServer, isMemberReference, splitMe
 import { memberDetail, memberObject } from './room-objects.ts';
 import { learnAll, learnByName } from './room-people.ts';
 import { letIn } from './room-receipts.ts';
+import { theServer } from './room-rows.ts';
 
 /** Answers of `member.*`. */
 export const MEMBER_HANDLERS: HandlersOf<'member'> = {
@@ -49,10 +52,16 @@ const changeMember = async (
   step: (changes: Changes, row: MemberRow) => void,
 ): Promise<ReturnType<typeof memberObject>> => {
   const row = await theMember(core, reference);
+  refuseMyself(core, row, reference);
   await core.queue.call(() => commit(core, (changes) => step(changes, row)));
   const now = getMember(core.db, row.id);
   if (now === undefined) throw new SottoError('member.unknown');
   return memberObject(core, now);
+};
+
+const refuseMyself = ({ db }: Core, { serverId, memberId }: MemberRow, reference: string): void => {
+  if (isEqual(theServer(db, serverId).memberId, memberId))
+    throw new SottoError('contact.self', { message: `${reference} is you` });
 };
 
 const decide = (context: Context, reference: string, accepted: boolean) =>
@@ -64,6 +73,12 @@ const decide = (context: Context, reference: string, accepted: boolean) =>
 
 /** A member by `name@server`, by a name on the channel's server, or by id; the server is asked when nobody here is called so. Throws `member.unknown`, `server.*`. */
 export const theMember = async (core: Core, reference: string, inside?: ServerRow): Promise<MemberRow> => {
+  // Ids are one server's alone, and nobody may be called like another's.
+  const servers = ID_PATTERN.test(reference) ? (inside === undefined ? listServers(core.db) : [inside]) : [];
+  for (const { id } of servers) {
+    const row = getMemberById(core.db, id, idBytes(reference));
+    if (row !== undefined) return row;
+  }
   const { name, server } = splitMember(core.db, reference, inside);
   if (inside !== undefined && server.id !== inside.id)
     throw new SottoError('member.unknown', { message: `${quoted(reference)} is no member of ${inside.label}` });
@@ -79,10 +94,8 @@ export const openConversation = (context: Context, reference: string): Promise<v
     : openWithMember(context, reference);
 
 const openWithMember = async ({ core }: Context, reference: string): Promise<void> => {
-  const { server } = splitMember(core.db, reference);
   const member = await theMember(core, reference);
-  if (idOf(member.memberId) === idOf(server.memberId))
-    throw new SottoError('contact.self', { message: `${reference} is you` });
+  refuseMyself(core, member, reference);
   await core.queue.call(() => commit(core, (changes) => void ensureConversation(core, changes, member)));
 };
 

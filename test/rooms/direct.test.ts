@@ -140,6 +140,7 @@ test('a member with whom nothing was said is a conversation without messages', a
 
 test('nobody writes to themselves, or to who is not there', async () => {
   expect(await alice.refused('message.send', { conversation: 'alice@home', text: 'x' })).toBe('contact.self');
+  expect(await alice.refused('member.reject', { member: 'alice@home' })).toBe('contact.self');
   expect(await alice.refused('message.send', { conversation: 'nobody@home', text: 'x' })).toBe('member.unknown');
   expect(await alice.refused('message.send', { conversation: 'bob@elsewhere', text: 'x' })).toBe('server.unknown');
 });

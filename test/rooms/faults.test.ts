@@ -195,6 +195,8 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   await alice.call('server.join', { link: second.invite, name: 'ally', label: 'work' });
   for (const name of ['#both@home', '#both@work']) await alice.call('channel.create', { name, encryption: 'open' });
   const { user } = alice;
+  const { id } = await alice.call('member.show', { member: 'bob@home' });
+  expect(await alice.call('member.show', { member: id })).toMatchObject({ name: 'bob', server: 'home' });
   expect(await user.run('send', '#both', 'which?')).toMatchObject({ code: 3, error: { code: 'name.ambiguous' } });
   await user.ok('send', '#both@work', 'for work', '--wait', 'sent');
   await user.ok('send', '#both@home', 'for home', '--wait', 'sent');
