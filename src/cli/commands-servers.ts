@@ -64,7 +64,7 @@ export const SERVER_COMMANDS: readonly Command[] = [
     path: 'server leave',
     doc: 'end your membership here; the history stays',
     args: [{ ...serverArg, required: true }],
-    flags: { erase: { doc: 'the server forgets you, too' } },
+    flags: { erase: { doc: 'the server forgets you, too: this account cannot join it again' } },
     methods: ['server.leave'],
     run: async (context) =>
       context.out.item(

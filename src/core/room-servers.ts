@@ -83,7 +83,8 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   if (connection.state === 'off')
     throw new SottoError('server.joined', { message: 'This server is being joined already, by another call' });
   const said = connection.lastError ?? new SottoError('server.timeout');
-  const error = second === undefined ? joinRefused(said, name) : refusedSecond(joinRefused(said, name));
+  const refused = joinRefused(said, name, known);
+  const error = second === undefined ? refused : refusedSecond(refused);
   core.rooms.drop(id);
   await core.queue.call(() => commit(core, () => undoJoin(core, id, known)));
   if (known?.state === 'joined' || known?.state === 'banned') core.rooms.connect(id).start();
@@ -99,12 +100,17 @@ const secondOf = ({ password, code }: Params<'server.join'>) => {
 // Off: another call has taken its place.
 const ENDED: ReadonlySet<ConnectionState> = new Set(['online', 'banned', 'off']);
 
-const joinRefused = (said: SottoError, name: string): SottoError =>
-  said.code === 'name.taken'
-    ? new SottoError(said.code, {
-        message: `Somebody there is called ${name}, or what looks like it: --as takes another name`,
-      })
-    : said;
+const joinRefused = (said: SottoError, name: string, known: ServerRow | undefined): SottoError => {
+  if (said.code === 'name.taken')
+    return new SottoError(said.code, {
+      message: `Somebody there is called ${name}, or what looks like it: --as takes another name`,
+    });
+  if (said.code === 'login.refused' && known?.state === 'left')
+    return new SottoError(said.code, {
+      message: 'The server refused the log-in: if it was to forget you (leave --erase), only another account can join',
+    });
+  return said;
+};
 
 // Nothing came of it: the next try begins anew, with another link if need be. A server that we were on keeps its history.
 const undoJoin = (core: Core, id: number, known: ServerRow | undefined): void => {

@@ -223,6 +223,7 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   );
   expect(twice.map(({ code }) => code).sort()).toEqual([0, 7]);
   await carol.call('server.leave', { server: 'home', erase: true });
+  expect((await carol.user.run('server', 'join', link ?? '')).error?.message).toContain('another account');
   expect((await alice.call('member.list', { server: 'home' })).map(({ name }) => name)).toEqual([
     'alice',
     'bob',
