@@ -10,6 +10,7 @@ import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import { theMember } from './member-methods.ts';
 import type { Context, HandlersOf } from './methods.ts';
+import { isPrefix, only } from './references.ts';
 import { conversationOfChannel } from './room-apply.ts';
 import { createChannel, joinChannel } from './room-channels.ts';
 import { publishControl } from './room-control.ts';
@@ -49,14 +50,8 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
     await publishControl(core, row.id, { op: 'leave' });
     return shown(core, row.id);
   },
-  'channel.list': async ({ core }, { server, all }) => {
-    const servers = server === undefined ? listServers(core.db) : [findServer(core.db, server)];
-    const own = servers.flatMap((one) => listChannels(core.db, one.id));
-    const known = own.filter((row) => row.state !== 'left').map((row) => channelObject(core, row));
-    if (all !== true) return known;
-    const others = await Promise.all(servers.map((one) => joinable(core, one, own)));
-    return [...known, ...others.flat()];
-  },
+  'channel.list': ({ core }, { server, all }) =>
+    listed(core, server === undefined ? listServers(core.db) : [findServer(core.db, server)], all === true),
   'channel.show': ({ core }, { channel, at }) => {
     const row = findChannel(core.db, channel);
     return at === undefined ? channelDetail(core, row) : channelAt(core, row, at);
@@ -131,9 +126,23 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
 const shown = (core: Core, id: number): ChannelObject => channelObject(core, theChannel(core.db, id));
 
 /** A channel that is known here, or that its server knows. */
-const anyChannel = async (context: Context, reference: string): Promise<{ server: ServerRow; name: string }> => {
-  const { name, server } = splitChannel(context.core.db, reference);
-  return { name, server: server ?? findServer(context.core.db, undefined) };
+const anyChannel = async ({ core }: Context, reference: string): Promise<{ server: ServerRow; name: string }> => {
+  const all = isPrefix(reference) ? await listed(core, listServers(core.db), true) : [];
+  const fit = all.filter(({ id }) => id.startsWith(reference));
+  if (fit.length > 0) {
+    const one = only(fit, 'channel.unknown', '', (each) => `${each.name}@${each.server} (${each.id})`);
+    return { name: one.name.slice(1), server: findServer(core.db, one.server) };
+  }
+  const { name, server } = splitChannel(core.db, reference);
+  return { name, server: server ?? findServer(core.db, undefined) };
+};
+
+const listed = async (core: Core, servers: readonly ServerRow[], all: boolean): Promise<ChannelObject[]> => {
+  const own = servers.flatMap((one) => listChannels(core.db, one.id));
+  const known = own.filter((row) => row.state !== 'left').map((row) => channelObject(core, row));
+  if (!all) return known;
+  const others = await Promise.all(servers.map((one) => joinable(core, one, own)));
+  return [...known, ...others.flat()];
 };
 
 /** Publishes a control event about a member of a channel, and shows the channel. */

@@ -26,7 +26,7 @@ export const placeOf = (core: Core, conversation: ConversationRow, does: 'writes
     throw connection?.lastError ?? new SottoError('server.banned');
   if (channel !== undefined) {
     if (channel.state === 'banned') throw new SottoError('channel.banned');
-    if (channel.state !== 'joined' && channel.state !== 'joining') throw notIn(channel);
+    if (channel.state !== 'joined' && channel.state !== 'joining') throw notIn(server, channel);
     if (does === 'writes' && channel.state === 'joined') checkWriting(core, server, channel);
     return { to: { serverId: server.id, channelRow: channel.id }, server };
   }
@@ -42,14 +42,18 @@ const checkWriting = (core: Core, server: ServerRow, channel: ChannelRow): void 
   if (mutedUntil > core.clock.now()) throw muted(channel, mutedUntil);
   if (channel.encryption === 'passphrase' && getChannelKey(core.db, channel.id, state?.epoch ?? 0) === undefined)
     throw new SottoError('passphrase.needed', {
-      message: `The passphrase has changed: sotto channel join '#${channel.name}' takes the new one`,
+      message: `The passphrase has changed: ${joining(server, channel)} takes the new one`,
     });
 };
 
-const notIn = ({ state, name }: ChannelRow): SottoError =>
+const notIn = (server: ServerRow, channel: ChannelRow): SottoError =>
   new SottoError('channel.notMember', {
-    message: `You ${state === 'removed' ? 'were removed from' : 'are not in'} #${name}: sotto channel join '#${name}'`,
+    message: `You ${channel.state === 'removed' ? 'were removed from' : 'are not in'} #${channel.name}: ${joining(server, channel)}`,
   });
+
+// With its server: there may be another of that name.
+const joining = ({ label }: ServerRow, { name }: ChannelRow): string =>
+  `sotto channel join ${asWord(`#${name}@${label}`)}`;
 
 const muted = ({ name }: ChannelRow, untilAt: number): SottoError => {
   const end = untilAt > DATE_MS_MAX ? 'until a moderator lets you' : `until ${new Date(untilAt).toISOString()}`;

@@ -230,7 +230,8 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
     'dave',
   ]);
 
-  await bob.call('channel.join', { channel: '#both' });
+  const [both] = await bob.call('channel.list', { all: true });
+  expect(await bob.call('channel.join', { channel: both?.id ?? '' })).toMatchObject({ name: '#both', state: 'joined' });
   await house.server.admin('ban', 'bob');
   await bob.sees('the ban', async () => (await bob.call('server.list', {}))[0]?.state === 'banned');
   expect((await bob.user.run('send', '#both', 'x', '--wait', 'sent', '--timeout', '5s')).code).toBe(6);
