@@ -83,7 +83,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   if (connection.state === 'off')
     throw new SottoError('server.joined', { message: 'This server is being joined already, by another call' });
   const said = connection.lastError ?? new SottoError('server.timeout');
-  const refused = joinRefused(said, name, known);
+  const refused = joinRefused(said, { name, known, invite: link.token });
   const error = second === undefined ? refused : refusedSecond(refused);
   core.rooms.drop(id);
   await core.queue.call(() => commit(core, () => undoJoin(core, id, known)));
@@ -100,11 +100,16 @@ const secondOf = ({ password, code }: Params<'server.join'>) => {
 // Off: another call has taken its place.
 const ENDED: ReadonlySet<ConnectionState> = new Set(['online', 'banned', 'off']);
 
-const joinRefused = (said: SottoError, name: string, known: ServerRow | undefined): SottoError => {
+const joinRefused = (
+  said: SottoError,
+  { name, known, invite }: { name: string; known: ServerRow | undefined; invite: string },
+): SottoError => {
   if (said.code === 'name.taken')
     return new SottoError(said.code, {
       message: `Somebody there is called ${name}, or what looks like it: --as takes another name`,
     });
+  if (said.code === 'registration.closed' && invite !== '')
+    return new SottoError(said.code, { message: 'The server takes no new members now, with an invite neither' });
   if (said.code === 'login.refused' && known?.state === 'left')
     return new SottoError(said.code, {
       message: 'The server refused the log-in: if it was to forget you (leave --erase), only another account can join',

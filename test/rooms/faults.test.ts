@@ -230,6 +230,15 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
     'dave',
   ]);
 
+  const { link: inVain = '' } = await alice.call('server.invite', { server: 'work', uses: 1 });
+  writeFileSync(join(second.data, 'server.toml'), 'registration = "closed"');
+  second.signal('SIGHUP');
+  await expect.poll(async () => (await second.admin('status'))[0]).toMatchObject({ registration: 'closed' });
+  expect((await dave.user.run('server', 'join', inVain)).error).toMatchObject({
+    code: 'registration.closed',
+    message: expect.stringContaining('with an invite neither'),
+  });
+
   const [both] = await bob.call('channel.list', { all: true });
   expect(await bob.call('channel.join', { channel: both?.id ?? '' })).toMatchObject({ name: '#both', state: 'joined' });
   await house.server.admin('ban', 'bob');
