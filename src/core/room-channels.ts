@@ -221,12 +221,14 @@ const isIn = (core: Core, connection: RoomConnection, channelRow: number): boole
 const beginStay = (core: Core, channelRow: number, { joined, head }: ServerChannel): Promise<void> =>
   core.queue.call(() =>
     commit(core, () => {
-      const { history, epoch } = theChannel(core.db, channelRow);
+      const { history, epoch, readSeq } = theChannel(core.db, channelRow);
       // A log that was put back may know nothing of our end: it is the same stay.
       const isSame = joined && head.epoch !== epoch;
       // Where newcomers read from their own join on, what is held of an earlier stay does not go on from there.
       const again = history === 'joined' && !isSame ? { lastSeq: 0 } : {};
-      patchChannel(core.db, channelRow, { state: 'joining', ...again });
+      // What was said before I came is history, not news.
+      const read = joined ? {} : { readSeq: Math.max(readSeq, head.seq) };
+      patchChannel(core.db, channelRow, { state: 'joining', ...again, ...read });
     }),
   );
 
