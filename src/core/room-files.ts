@@ -49,10 +49,17 @@ export const transferRoomFile = async (core: Core, row: FileRow, attempt: Attemp
     if (row.mine === 1) await upload(core, row, way, attempt);
     else await fetchRest(core, row, way, attempt);
   } catch (error) {
-    // Who was banned, or has erased themself, has no inbox.
-    const isGone = 'memberRow' in way.to && error instanceof SottoError && error.code === 'channel.unknown';
-    throw isGone ? new SottoError('member.unknown', { cause: error }) : error;
+    throw inWords(error, row, way);
   }
+};
+
+const inWords = (error: unknown, row: FileRow, { to }: Way): unknown => {
+  const code = expectedError(error)?.code;
+  // Who was banned, or has erased themself, has no inbox.
+  if (code === 'channel.unknown' && 'memberRow' in to) return new SottoError('member.unknown', { cause: error });
+  if (code !== 'quota.exceeded' || row.mine !== 1) return error;
+  const message = 'The server has no room for more files of yours: a message with one that is deleted makes some';
+  return new SottoError(code, { message, cause: error });
 };
 
 /** Where the bytes of a file are: in its channel, or in the inbox of the member whom it is for. */

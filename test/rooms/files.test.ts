@@ -6,8 +6,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
 import { jsonBytes } from '../../src/protocol/bytes.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
+import { MEMBER_FILES_BYTES_MAX } from '../../src/protocol/limits.ts';
 import type { Said } from '../../src/protocol/room-direct.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
+import { serverPaths } from '../../src/server/server-dir.ts';
+import { openDatabase } from '../../src/sqlite/open.ts';
 import { putRoomOutbox } from '../../src/store/room-outbox.ts';
 import { pathsOf } from '../daemon/furnished.ts';
 import { Guest, House } from './house.ts';
@@ -85,7 +88,14 @@ describe.each([
     const { id } = await send(alice, ours, named('regretted'), 50_000);
     await alice.call('file.cancel', { id });
     expect(await alice.call('message.show', { id })).toMatchObject({ state: 'failed', reason: 'cancelled' });
+    using kept = openDatabase(serverPaths(house.server.data).database);
+    kept.run('UPDATE blob SET size = size + ?', MEMBER_FILES_BYTES_MAX);
     await house.server.start();
+    const more = await send(alice, ours, named('too-much'), 10);
+    await alice.sees('whose room is full', async () =>
+      (await alice.call('file.show', { id: more.id })).reason?.startsWith('The server has no room'),
+    );
+    kept.run('UPDATE blob SET size = size - ?', MEMBER_FILES_BYTES_MAX);
     await send(alice, ours, named('after'), 10);
     await saved(bob, theirs, named('after'), 10);
     expect((await bob.messages(theirs)).some(({ body }) => body === named('regretted'))).toBe(false);
