@@ -108,6 +108,7 @@ export const channelText = (channel: ChannelObject): string =>
   [
     `${channel.encryption === 'open' ? '!' : ' '} ${safeName(channel.name)}@${safeName(channel.server)}`,
     encryptionText(channel),
+    ...(channel.private ? ['private'] : []),
     stateText(channel),
     ...(channel.invitedBy === undefined ? [] : [`by ${safeName(channel.invitedBy)}`]),
     `${channel.memberCount} ${channel.memberCount === 1 ? 'member' : 'members'}`,
@@ -144,6 +145,11 @@ export const shareText = (share: ShareObject): string =>
         ]),
   ].join('  ');
 
+const keptText = (ms: number): string => {
+  const days = ms / 86_400_000;
+  return days >= 2 ? `${Number(days.toFixed(1))} days` : `${Number((days * 24).toFixed(1))} hours`;
+};
+
 /** A channel with its members and gaps. */
 export const channelDetailText = (channel: ChannelObject): string =>
   [
@@ -152,7 +158,7 @@ export const channelDetailText = (channel: ChannelObject): string =>
     ...(channel.slowMs === undefined || channel.slowMs === 0 ? [] : [`slow     ${channel.slowMs / 1000} s`]),
     ...(channel.retentionMs === undefined || channel.retentionMs === 0
       ? []
-      : [`kept     ${Math.round(channel.retentionMs / 86_400_000)} days on the server`]),
+      : [`kept     ${keptText(channel.retentionMs)} on the server`]),
     ...(channel.shares ?? []).map((share) => `history  ${shareText(share)}`),
     ...(channel.gaps ?? []).map((gap) => `gap      ${gapText(gap)}`),
     ...(channel.members ?? []).map(

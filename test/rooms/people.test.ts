@@ -308,8 +308,9 @@ test('by the command line: a private channel, roles, muting, retention, search, 
   expect(await carol.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
   await by(bob, 'mute', channel, 'carol', '--undo');
   await carol.sees('that she is not', async () => (await of(carol, 'carol'))?.mutedUntil === undefined);
-  await by(alice, 'set', channel, '--retention', '7d');
-  await carol.sees('the retention', async () => (await show(carol, channel)).retentionMs === 7 * 86_400_000);
+  await by(alice, 'set', channel, '--retention', '36h');
+  await carol.sees('the retention', async () => (await show(carol, channel)).retentionMs === 36 * 3_600_000);
+  expect((await carol.user.ok('channel', 'show', channel, { json: false })).out).toMatch(/^kept +36 hours on/m);
 
   for (const guest of [carol, bob]) await guest.say(channel, `herons by ${guest.name}`);
   await alice.reads(channel, 'herons by bob');
