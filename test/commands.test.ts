@@ -74,6 +74,8 @@ describe('the command table', () => {
     expect(code('status', 'now')).toBe('usage.invalid');
     expect(code('send', 'bob', '--', '--looks-like-a-flag')).toBe('send');
     expect(code()).toBeUndefined();
+    expect(parseCommandLine(['help', 'send'])).toMatchObject({ command: { path: 'send' }, flags: { help: true } });
+    expect(parseCommandLine(['help', 'contact']).group).toBe('contact');
   });
 });
 

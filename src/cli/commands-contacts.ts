@@ -117,6 +117,10 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     run: async (context) => {
       const { flags, out } = context;
       const picture = flags.text('scan');
+      if (flags.has('undo') && (flags.has('same') || picture !== undefined))
+        throw new SottoError('usage.invalid', {
+          message: '--undo takes back what --same and --scan say: give one of them',
+        });
       const scanned = picture === undefined ? undefined : await (await import('./picture.ts')).readQr(picture);
       const client = await context.connect();
       const contact = first(context);

@@ -89,6 +89,8 @@ export const CONVERSATION_COMMANDS: readonly Command[] = [
     flags: { clear: { doc: 'drop it' } },
     methods: ['conversation.draft'],
     run: async (context) => {
+      if (context.flags.has('clear') && context.args.length > 1)
+        throw new SottoError('usage.invalid', { message: 'Give a text, or --clear' });
       const text = context.flags.has('clear') ? '' : context.args.length > 1 ? await bodyGiven(context) : undefined;
       const client = await context.connect();
       const kept = await client.call('conversation.draft', { conversation: first(context), ...optional('text', text) });

@@ -12,8 +12,9 @@ export type Parsed = {
   readonly flags: Readonly<Record<string, string | boolean | undefined>>;
 };
 
-/** The command that `argv` asks for. Global flags may stand anywhere. Throws `usage.invalid`. */
-export const parseCommandLine = (argv: readonly string[]): Parsed => {
+/** The command that `typed` asks for; `help` before it is `--help`. Global flags may stand anywhere. Throws `usage.invalid`. */
+export const parseCommandLine = (typed: readonly string[]): Parsed => {
+  const argv = typed[0] === 'help' ? [...typed.slice(1), '--help'] : typed;
   const words = wordsOf(argv, GLOBAL_FLAGS);
   const command = findCommand(words);
   const [group = ''] = words;

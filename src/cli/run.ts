@@ -1,5 +1,6 @@
 // Runs one command: parses, connects, prints, and gives the exit code.
-import { existsSync, fstatSync, writeSync } from 'node:fs';
+import { isUtf8 } from 'node:buffer';
+import { existsSync, fstatSync, readFileSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { connectOrStart } from '../client/launch.ts';
 import {
@@ -50,6 +51,7 @@ export const runCli = async (program: Program): Promise<number> => {
   broken.catch(() => {});
   process.stderr.on('error', () => {});
   try {
+    refuseOtherEncodings(program.argv);
     const parsed = parseCommandLine(program.argv);
     if (parsed.flags.version === true) out.item({ ...program.versions }, () => `sotto ${program.version}`);
     else if (parsed.group !== undefined) out.raw(groupHelp(parsed.group));
@@ -72,6 +74,15 @@ export const runCli = async (program: Program): Promise<number> => {
   }
 };
 
+const ARGUMENTS = '/proc/self/cmdline';
+
+// Node has replaced what is not UTF-8 in an argument; where the system does not tell what was there, that is believed.
+const refuseOtherEncodings = (argv: readonly string[]): void => {
+  if (!argv.some((word) => word.includes('\ufffd')) || !existsSync(ARGUMENTS)) return;
+  if (!isUtf8(readFileSync(ARGUMENTS)))
+    throw new SottoError('text.notUtf8', { message: 'An argument is not valid UTF-8' });
+};
+
 /** Resolves when stdout has taken everything; when it fails that is an event of its own. */
 const written = (): Promise<void> =>
   new Promise((done) => process.stdout.write('', (error) => (error instanceof Error ? undefined : done())));
@@ -83,7 +94,12 @@ const toStdout = (data: string | Uint8Array): void => {
   const kind = fstatSync(STDOUT);
   if (kind.isFIFO() || kind.isSocket() || process.stdout.isTTY) return void process.stdout.write(data);
   const bytes = Buffer.from(data);
-  for (let done = 0; done < bytes.length; ) done += writeSync(STDOUT, bytes, done);
+  try {
+    for (let done = 0; done < bytes.length; ) done += writeSync(STDOUT, bytes, done);
+  } catch (error) {
+    // Heard as what a pipe says later is: a stream of events is written where nobody would catch it.
+    process.stdout.emit('error', error);
+  }
 };
 
 type Outcome = { readonly out: Output; readonly broken: Promise<never> };

@@ -22,3 +22,14 @@ test('times', () => {
   for (const bad of ['', '25:00', 'soon', '10 ago', '2026-13-01', '2026-02-30T10:00', '31.1.2026'])
     expect(() => parseTime(bad, NOW)).toThrow(SottoError);
 });
+
+test('times on the day when clocks go forward', () => {
+  const zone = process.env.TZ;
+  process.env.TZ = 'Europe/Berlin';
+  try {
+    expect(parseTime('yesterday 02:30', Date.UTC(2026, 2, 29, 10))).toBe(Date.UTC(2026, 2, 28, 1, 30));
+  } finally {
+    if (zone === undefined) delete process.env.TZ;
+    else process.env.TZ = zone;
+  }
+});

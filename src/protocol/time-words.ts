@@ -53,10 +53,9 @@ const onDay = (text: string, now: number, [, name, hours, minutes]: RegExpExecAr
   const [hour, minute] = [Number(hours ?? 0), Number(minutes ?? 0)];
   if (hour > 23 || minute > 59) throw invalid(text);
   const date = new Date(now);
-  date.setHours(hour, minute, 0, 0);
-  if (name === 'yesterday') date.setDate(date.getDate() - 1);
-  if (name === 'tomorrow') date.setDate(date.getDate() + 1);
-  return date.getTime();
+  const days = name === 'yesterday' ? -1 : name === 'tomorrow' ? 1 : 0;
+  // In one step: an hour that today does not have, as clocks go forward, is there on the other day.
+  return new Date(date.getFullYear(), date.getMonth(), date.getDate() + days, hour, minute).getTime();
 };
 
 const invalid = (text: string) =>

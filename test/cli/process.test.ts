@@ -277,6 +277,8 @@ describe('a command', () => {
     const full = await shell('sotto config list > /dev/full');
     expect(full.code).toBe(1);
     expect(full.shown).toMatch(/^sotto: The disk is full/);
+    const events = await shell('sotto listen --since 0 > /dev/full');
+    expect(events).toEqual({ ...full, shown: expect.stringMatching(/^sotto: The disk is full[^\n]*\n$/) });
     const { shown } = await shell(
       '(code=0; while [ $code = 0 ]; do sotto config list; code=$?; done; echo "exit $code" >&2) | head -n 1',
     );
@@ -320,5 +322,11 @@ describe('a command', () => {
     for (const emoji of ['👍', '❤', '👩‍👩‍👧‍👦', '🇩🇪']) expect(await exits('react', id, emoji)).toBe(0);
     for (const none of ['👍👍', 'ok', ' ', '\n']) expect(await exits('react', id, none)).toBe(2);
     expect(await exits('contact', 'add', 'sotto:nonsense')).toBe(8);
+    expect(await exits('contact', 'verify', 'bob', '--same', '--undo')).toBe(2);
+    expect(await exits('draft', 'bob', 'a text', '--clear')).toBe(2);
+    const shell = (text: string) =>
+      onTerminal(`bin/sotto --data-dir ${stage.dir} --account alice --json draft bob ${text}`, []);
+    const [latin, char] = await Promise.all([shell('"$(printf "caf\\351")"'), shell('\ufffd')]);
+    expect([latin.code, latin.shown, char.code]).toEqual([2, expect.stringContaining('"text.notUtf8"'), 0]);
   });
 });
