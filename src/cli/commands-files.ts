@@ -1,5 +1,6 @@
 // Commands about files.
-import { basename, resolve } from 'node:path';
+import { statSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError, textOf } from '../protocol/errors.ts';
 import { PAGE_DEFAULT, PAGE_MAX } from '../protocol/limits.ts';
@@ -85,7 +86,7 @@ const spool = async (context: CommandContext, client: RpcClient, conversation: s
 const FILE_SAVE: Command = {
   path: 'file save',
   doc: 'fetch a file and write it to a path, or to stdout with -',
-  args: [fileArg, { name: 'path', doc: 'where to; its own name here when absent' }],
+  args: [fileArg, { name: 'path', doc: 'where to, or a folder for its own name; this one when absent' }],
   flags: {
     wait: { doc: 'active: until it is asked for; done (as without): until it is saved', value: 'STATE' },
     overwrite: { doc: 'replace what is there' },
@@ -101,7 +102,8 @@ const FILE_SAVE: Command = {
     context.out.progress(WAITING);
     if (path === '-') return toStdout(context, client, id);
     const file = await client.call('file.show', { id });
-    const target = resolve(path ?? safeFileName(file.name));
+    const name = safeFileName(file.name);
+    const target = resolve(path === undefined || isFolder(path) ? join(path ?? '', name) : path);
     const wait = context.flags.choice('wait', ['active', 'done']) ?? 'done';
     finish(
       context,
@@ -115,6 +117,9 @@ const FILE_SAVE: Command = {
     );
   },
 };
+
+const isFolder = (path: string): boolean =>
+  path.endsWith('/') || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
 /** Commands of this file, in the order of the help. */
 export const FILE_COMMANDS: readonly Command[] = [

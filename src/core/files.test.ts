@@ -246,7 +246,7 @@ describe('a file', () => {
     const name = `${'n'.repeat(251)}.txt`;
     const { id } = await offer(100_000, name);
     mkdirSync(target('folder'));
-    await expect(save(id, target('none/x'))).rejects.toMatchObject({ code: 'disk.failed' });
+    await expect(save(id, target('none/x'))).rejects.toMatchObject({ code: 'path.notAllowed' });
     await expect(save(id, target('folder'), { overwrite: true })).rejects.toMatchObject({ code: 'disk.failed' });
     expect(await save(id, target(name))).toMatchObject({ reached: true });
     expect(isSaved(100_000, target(name))).toBe(true);

@@ -83,6 +83,12 @@ describe('a name that a contact gave a file', () => {
     expect(readdirSync(cwd).sort()).toEqual(Object.values(NAMES).sort());
     expect(readdirSync(stage.dir)).toEqual(above);
     for (const name of readdirSync(cwd)) expect(readFileSync(join(cwd, name)).equals(CONTENT)).toBe(true);
+    const folder = join(stage.dir, 'there');
+    mkdirSync(folder);
+    for (const path of [folder, `${folder}/`]) await alice.ok('file', 'save', await firstId(), path, '--overwrite');
+    expect(readdirSync(folder)).toEqual([Object.values(NAMES)[0]]);
+    expect((await alice.run('file', 'save', await firstId(), `${folder}/none/`)).error?.code).toBe('path.notAllowed');
+    expect(readdirSync(folder)).toHaveLength(1);
     const again = await alice.run('file', 'save', await firstId(), { cwd });
     expect([again.code, again.error?.code]).toEqual([7, 'file.exists']);
   });
