@@ -181,6 +181,7 @@ export const freeName = (core: Core, wanted: string, exceptId?: number): string 
 
 // Contacts and servers have one reading: `x@y` is a member of the server y.
 const takenAs = ({ db }: Core, name: string, exceptId: number | undefined): string | undefined => {
+  if (name === 'me') return 'me is what you are called yourself, as in search --from me';
   const holder = getContactByName(db, name);
   if (holder !== undefined && holder.id !== exceptId) return `Another contact is called ${name} already`;
   if (getServerByLabel(db, name) !== undefined) return `A server is called ${name} already`;

@@ -7,13 +7,23 @@ export const time = z.number().int().min(0);
 export const bytes = z.number().int().min(0);
 export const milliseconds = z.number().int().min(0);
 export const reference = z.string().min(1, 'is empty').max(4096);
-export const label = z.string().min(1, 'is empty').max(NAME_CHARS_MAX).refine(wellFormed);
-export const note = z.string().max(NOTE_CHARS_MAX).refine(wellFormed);
+const charsAtMost = (max: number): [number, string] => [max, `is longer than ${max} characters`];
+// Two ways to write a letter are one name.
+export const label = z
+  .string()
+  .normalize('NFC')
+  .min(1, 'is empty')
+  .max(...charsAtMost(NAME_CHARS_MAX))
+  .refine(wellFormed);
+export const note = z
+  .string()
+  .max(...charsAtMost(NOTE_CHARS_MAX))
+  .refine(wellFormed);
 /** A text of one line; it may be empty. */
 export const line = (charsMax: number) =>
   z
     .string()
-    .max(charsMax, `is at most ${charsMax} characters`)
+    .max(...charsAtMost(charsMax))
     .refine(wellFormed)
     .regex(/^[^\r\n]*$/, 'is one line');
 export const emoji = z.string().min(1, 'is empty').max(REACTION_CHARS_MAX).refine(wellFormed);

@@ -36,8 +36,12 @@ export const getContact = (db: Database, id: number): ContactRow | undefined =>
   db.recall<ContactRow>('contacts', `SELECT ${COLUMNS} FROM contacts WHERE id = ?`, id);
 
 /** The contact that has `name` now; removed ones have given theirs up. */
-export const getContactByName = (db: Database, name: string): ContactRow | undefined =>
-  db.recall<ContactRow>('contacts', `SELECT ${COLUMNS} FROM contacts WHERE name = ? AND state <> 'removed'`, name);
+export const getContactByName = (db: Database, name: string): ContactRow | undefined => {
+  const called = (form: string): ContactRow | undefined =>
+    db.recall<ContactRow>('contacts', `SELECT ${COLUMNS} FROM contacts WHERE name = ? AND state <> 'removed'`, form);
+  const composed = name.normalize('NFC');
+  return called(name) ?? (composed === name ? undefined : called(composed));
+};
 
 /** All contacts, by name. */
 export const listContacts = (db: Database): ContactRow[] =>

@@ -157,7 +157,10 @@ describe('a contact', () => {
     expect((await alice.one<Contact>('contact', 'rename', 'bob', 'Robert B')).name).toBe('Robert B');
     expect((await alice.one<Contact>('contact', 'note', 'Robert B', 'met', 'in', 'Bern')).note).toBe('met in Bern');
     expect(await alice.one('contact', 'note', 'Robert B')).not.toHaveProperty('note');
-    await alice.ok('contact', 'rename', 'Robert B', 'bob');
+    const [composed, apart] = ['Zoé', 'Zoe\u0301'];
+    expect((await alice.one<Contact>('contact', 'rename', 'Robert B', apart)).name).toBe(composed);
+    for (const name of [composed, apart]) expect((await alice.run('contact', 'rename', 'carol', name)).code).toBe(7);
+    await alice.ok('contact', 'rename', apart, 'bob');
     for (const [name, code] of [
       ['carol', 'name.taken'],
       [' ', 'nickname.invalid'],
@@ -165,6 +168,7 @@ describe('a contact', () => {
       ['#ops', 'nickname.invalid'],
       ['carol ', 'nickname.invalid'],
       ['two\nlines', 'nickname.invalid'],
+      ['me', 'name.taken'],
       ['x'.repeat(65), 'params.invalid'],
     ] as const)
       expect((await alice.run('contact', 'rename', 'bob', name)).error?.code).toBe(code);
@@ -176,7 +180,10 @@ describe('a contact', () => {
       expect((await alice.run(...words)).error?.code, words.join(' ')).toBe('nickname.invalid');
     const made = await stage.stranger('nobody').run('init', '--no-passphrase', '--nickname', 'two\nlines');
     expect(made.error?.code).toBe('nickname.invalid');
-    expect((await alice.run('contact', 'note', 'bob', 'x'.repeat(501))).error?.code).toBe('params.invalid');
+    expect((await alice.run('contact', 'note', 'bob', 'x'.repeat(501))).error).toMatchObject({
+      code: 'params.invalid',
+      message: 'note: is longer than 500 characters',
+    });
   });
 
   test('is blocked and let in again, and is not written to meanwhile; its history tells what became of its keys', async () => {
