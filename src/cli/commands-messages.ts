@@ -27,6 +27,7 @@ const paging = ({ flags }: CommandContext) => ({
 const expiry = ({ flags }: CommandContext): { expiresMs?: number; expiresFrom?: 'delivery' | 'read' } => {
   const asked = flags.text('expires');
   if (asked === undefined) return {};
+  if (asked === 'never') return { expiresMs: 0, expiresFrom: 'delivery' };
   if (!asked.startsWith('read+')) return { expiresMs: flags.duration('expires') ?? 0, expiresFrom: 'delivery' };
   return { expiresMs: parseDuration(asked.slice('read+'.length)), expiresFrom: 'read' };
 };
@@ -66,7 +67,10 @@ const send: Command = {
     wait: { doc: 'until it is queued, sent, delivered or read', value: 'STATE' },
     reply: { doc: 'the message this answers', value: 'ID' },
     thread: { doc: 'the message whose thread this belongs to, in a channel or with a member', value: 'ID' },
-    expires: { doc: 'ends on both sides after 30s, 1h, 7d …, or read+30s', value: 'DURATION' },
+    expires: {
+      doc: 'ends on both sides after 30s, 1h, 7d …, or read+30s; never, whatever the conversation says',
+      value: 'DURATION',
+    },
   },
   methods: ['message.send'],
   waits: true,

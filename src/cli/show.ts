@@ -124,8 +124,22 @@ export const conversationText = (one: Conversation): string =>
     ...(one.lastAt === undefined ? [] : [timeText(one.lastAt)]),
     ...(one.draft === undefined ? [] : ['has a draft']),
     ...(one.muted ? [`muted${one.mutedUntilAt === undefined ? '' : ` until ${timeText(one.mutedUntilAt)}`}`] : []),
+    ...(one.expiresMs === undefined
+      ? []
+      : [`new ones end ${lengthText(one.expiresMs)} after they are ${endsFrom(one)}`]),
     ...(one.archived ? ['archived'] : []),
   ].join('  ');
+
+const endsFrom = ({ kind, expiresFrom }: Conversation): string =>
+  kind !== 'contact' ? 'sent' : expiresFrom === 'read' ? 'read' : 'delivered';
+
+const LENGTHS = Object.entries({ w: 604_800_000, d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 });
+
+/** A duration as a person types it, exactly. */
+const lengthText = (ms: number): string => {
+  const [unit, size] = LENGTHS.find(([, one]) => ms % one === 0) ?? ['ms', 1];
+  return `${ms / size}${unit}`;
+};
 
 /** A file transfer on one line. */
 export const fileText = (file: FileObject): string =>

@@ -173,6 +173,7 @@ export const safetyOf = (core: Core, row: ContactRow) => {
 export const conversationObject = (core: Core, row: ConversationRow): Conversation => {
   const mutedUntil = settingOf(core.db, 'conversation.mutedUntil', idOf(row.uid));
   const muted = mutedUntil > core.clock.now();
+  const expiresMs = settingOf(core.db, 'messages.expiresMs', idOf(row.uid));
   return {
     id: idOf(row.uid),
     name: conversationName(core.db, row),
@@ -186,8 +187,13 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
     ...said('draft', row.draft),
     muted,
     ...(muted && mutedUntil !== FOREVER ? { mutedUntilAt: mutedUntil } : {}),
+    ...(expiresMs === 0 ? {} : { expiresMs, expiresFrom: expiresFrom(core, row) }),
   };
 };
+
+// In rooms it counts from when a message was sent, whatever the account's setting says.
+const expiresFrom = ({ db }: Core, { kind, uid }: ConversationRow): 'delivery' | 'read' =>
+  kind === 'contact' ? settingOf(db, 'messages.expiresFrom', idOf(uid)) : 'delivery';
 
 /** Whether there is something to see: not in a channel that I am invited to, or have but looked at. */
 export const hasBegun = (core: Core, { channelRow, lastAt }: ConversationRow): boolean => {

@@ -85,6 +85,9 @@ export const conversation = z.object({
   muted: z.boolean(),
   /** Absent while it is muted for ever. */
   mutedUntilAt: time.optional(),
+  /** How long new messages of mine live; absent: for ever. */
+  expiresMs: milliseconds.optional(),
+  expiresFrom: z.enum(['delivery', 'read']).optional(),
   archived: z.boolean(),
 });
 

@@ -293,6 +293,10 @@ describe('a command', () => {
     expect(asked.err).toContain(`sotto why 'x'\\''; reboot #'`);
     const expire = async (duration: string) => (await alice.ok('expire', 'bob', duration, { json: false })).out;
     expect(await expire('read+30s')).toBe('New messages with bob end 30s after they are read.\n');
+    expect(await alice.one('conversation', 'show', 'bob')).toMatchObject({ expiresMs: 30_000, expiresFrom: 'read' });
+    const list = await alice.ok('conversations', { json: false });
+    expect(list.out).toContain('new ones end 30s after they are read');
+    expect(await alice.one('send', 'bob', 'stays', '--expires', 'never')).not.toHaveProperty('expiresMs');
     for (const none of ['never', '0']) expect(await expire(none)).toBe('New messages with bob do not end.\n');
     expect((await alice.run('expire', 'bob', 'read+500ms')).error?.code).toBe('params.invalid');
     expect(await alice.one('config', 'get', 'messages.expiresFrom', '--in', 'bob')).toMatchObject({
