@@ -15,6 +15,13 @@ export const termsOf = (words: string): Term[] =>
     .filter(({ text }) => /[\p{L}\p{N}]/u.test(text))
     .slice(0, TERMS_MAX);
 
+// Scripts that put no space between words, so that an index by words holds whole clauses of them.
+const UNSPACED =
+  /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Bopomofo}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}\p{sc=Tibetan}]/u;
+
+/** Whether a term is to be found inside of what an index by words takes for one. */
+export const isUnspaced = ({ text }: Term): boolean => UNSPACED.test(text);
+
 /** All terms in one column of an FTS5 table. */
 export const matchOf = (column: string, terms: readonly Term[]): string =>
   `${column} : (${terms.map(quote).join(' AND ')})`;

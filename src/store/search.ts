@@ -1,6 +1,6 @@
 // Full text over the history: the filters are part of the index query, so that a rare word and a common one cost alike.
 import { SottoError } from '../protocol/errors.ts';
-import { matchOf, type Term, termsOf } from '../protocol/search-words.ts';
+import { isUnspaced, matchOf, type Term, termsOf } from '../protocol/search-words.ts';
 import type { Database } from '../sqlite/open.ts';
 import type { RowRange } from './message-pages.ts';
 import { getMessage, type MessageRow } from './messages.ts';
@@ -19,23 +19,32 @@ export type SearchHit = { readonly row: MessageRow; readonly snippet: string };
 
 /**
  * Messages that hold every word, newest first. Words are matched whole, without regard to case and accents; the last one
- * also as a beginning when it ends in `*`; "quoted words" must follow each other. Throws `params.invalid` without a word.
+ * also as a beginning when it ends in `*`; "quoted words" must follow each other. A word of a script that puts no space
+ * between words is found wherever it stands; the messages that the index leaves are read for it, newest first.
+ * Throws `params.invalid` without a word.
  */
 export const searchMessages = (db: Database, options: SearchOptions): SearchHit[] => {
   const terms = termsOf(options.words);
   if (terms.length === 0) throw new SottoError('params.invalid', { message: 'There is no word to look for' });
   const { conversationId, side = '' } = options;
-  const inside = conversationId === undefined ? '' : `c${conversationId}`;
-  const who = `${inside}${typeof side === 'string' ? side : `m${side.memberRow}`}`;
-  const query = `${matchOf('body', terms)}${who === '' ? '' : ` AND who : "${who}"`}`;
+  const place = conversationId === undefined ? '' : `c${conversationId}`;
+  const who = `${place}${typeof side === 'string' ? side : `m${side.memberRow}`}`;
+  const words = terms.filter((term) => !isUnspaced(term));
+  const inside = terms.filter(isUnspaced);
+  const query = [
+    ...(words.length === 0 ? [] : [matchOf('body', words)]),
+    ...(who !== '' ? [`who : "${who}"`] : words.length === 0 ? ['who : ("me" OR "them")'] : []),
+  ].join(' AND ');
+  const holds = inside.map(() => `AND (SELECT body FROM messages WHERE id = messages_fts.rowid) LIKE ? ESCAPE '!'`);
   // The driver binds every number as REAL, and FTS5 seeks to a bound only when it is an integer.
   return db
     .all<{ id: number }>(
       `SELECT rowid AS id FROM messages_fts WHERE messages_fts MATCH ? AND rowid > CAST(? AS INTEGER)
-         AND rowid < CAST(? AS INTEGER) ORDER BY rowid DESC LIMIT ?`,
+         AND rowid < CAST(? AS INTEGER) ${holds.join(' ')} ORDER BY rowid DESC LIMIT ?`,
       query,
       options.after,
       options.before,
+      ...inside.map(({ text }) => `%${text.replace(/[!%_]/g, '!$&')}%`),
       options.limit,
     )
     .flatMap(({ id }) => {

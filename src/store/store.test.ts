@@ -229,6 +229,22 @@ describe('the store', () => {
     expect(all()).toEqual([both, both, [], [], [], [rows[0]], [rows[2]], [rows[2]]]);
   });
 
+  test('search finds what is written without spaces, with the same filters', () => {
+    const [first, second] = [say(1, '今朝の潮は高い。tide_100%'), say(2, 'เมื่อวาน潮汐 low TIDE')];
+    const find = (words: string, more: Partial<Parameters<typeof searchMessages>[1]> = {}) =>
+      searchMessages(db, { words, after: 0, before: Number.MAX_SAFE_INTEGER, limit: 10, ...more }).map(
+        ({ row }) => row.id,
+      );
+    expect(
+      ['潮', '高い', '朝の潮*', 'วาน', '潮 low', '潮 高い', '"高い。tide_100%"'].map((words) => find(words)),
+    ).toEqual([[second, first], [first], [first], [second], [second], [first], [first]]);
+    expect(['汐潮', '%潮', '_の', '潮 none'].map((words) => find(words))).toEqual([[], [], [], []]);
+    const filters = [{ conversationId, side: 'them' }, { side: 'me' }, { before: second }, { limit: 1 }] as const;
+    expect(filters.map((more) => find('潮', more))).toEqual([[second, first], [], [first], [second]]);
+    const [hit] = searchMessages(db, { words: '高い', after: 0, before: Number.MAX_SAFE_INTEGER, limit: 1 });
+    expect(hit?.snippet).toContain('高い');
+  });
+
   test('a time is the first row at or after it', () => {
     const rows = [10, 20, 20, 40, 50].map((at, i) => ({ at, id: say(i + 1, 'x', at) }));
     removeMessage(db, rows[3]?.id ?? 0);
