@@ -188,6 +188,8 @@ export class Account implements AsyncDisposable {
 
   /** Ends links, the network and the timers, and finishes what is queued. The database stays open: its owner closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
+    // First, or who waits would be told that the network is off by choice.
+    this.#waits[Symbol.dispose]();
     this.#expiry[Symbol.dispose]();
     this.#walKeeper[Symbol.dispose]();
     this.#cancelRetry?.();
@@ -197,6 +199,7 @@ export class Account implements AsyncDisposable {
     this.#files.stop();
     this.events.flush();
     this.#rooms.stop();
+    // And those that began meanwhile.
     this.#waits[Symbol.dispose]();
   }
 

@@ -37,3 +37,15 @@ test('what is under way when the account closes ends with one error, and nothing
   expect(await alice.call('file.list', {})).toMatchObject([{ state: 'failed' }, { state: 'failed' }]);
   expect(await alice.read(bob)).toEqual(['later']);
 });
+
+test('who waits for what a linked contact does is told that the account closes', async () => {
+  await using world = new World();
+  const [alice, bob] = [await world.person('alice'), await world.person('bob')];
+  await world.befriend(alice, bob);
+  const sent = alice.call('message.send', { conversation: 'bob', text: 'look', wait: 'read', timeoutMs: 60_000 });
+  await world.settle();
+  expect(await bob.read(alice)).toEqual(['look']);
+  const ended = expect(sent).rejects.toMatchObject({ code: 'account.locked' });
+  await alice.close();
+  await ended;
+});
