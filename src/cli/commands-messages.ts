@@ -45,7 +45,7 @@ const failure = (
       message: `The message failed: ${reason}${deletedAt === undefined ? `. sotto resend ${id} sends it again` : ''}`,
     });
   if (state === 'failed') return new SottoError(known);
-  if (known === 'tor.offline' || known === 'contact.paused')
+  if (known === 'tor.offline' || known === 'contact.blocked' || known === 'contact.paused')
     return new SottoError(known, { message: `${textOf(known)}. The message stays in the outbox` });
   return new SottoError(known, {
     message: `It is ${state}, not ${wait} yet${state === 'delivered' ? '' : '; it stays in the outbox'}. sotto why ${asWord(to)} explains`,

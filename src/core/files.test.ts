@@ -313,6 +313,13 @@ describe('a file', () => {
     expect(isSaved(LARGE)).toBe(true);
   });
 
+  test('is waited for no more once its author is blocked', async () => {
+    const id = await halfway();
+    const waits = bob.call('file.fetch', { id, wait: 'done', timeoutMs: 60 * MINUTE });
+    await bob.call('contact.block', { contact: 'alice' });
+    expect(await waits).toMatchObject({ reached: false, useless: 'contact.blocked' });
+  });
+
   test('among many waits for its turn: all come, without a refused dial', async () => {
     const files: FileObject[] = [];
     for (let i = 0; i < 7; i++) files.push(await offer(50_000, `f${i}`));

@@ -36,10 +36,15 @@ export const why = (core: Core, contact: ContactRow): Why => {
 };
 
 /** Why nothing that a contact should do will happen by itself, however long one waits; undefined when it may, as for a server (null). */
-export const uselessWait = (core: Core, contactId: number | null): 'tor.offline' | 'contact.paused' | undefined => {
+export const uselessWait = (
+  core: Core,
+  contactId: number | null,
+): 'tor.offline' | 'contact.blocked' | 'contact.paused' | undefined => {
   if (contactId === null) return undefined;
   if (core.network.state.state === 'off') return 'tor.offline';
-  return getContact(core.db, contactId)?.paused === '' ? undefined : 'contact.paused';
+  const contact = getContact(core.db, contactId);
+  if (contact?.blocked === 1) return 'contact.blocked';
+  return contact?.paused === '' ? undefined : 'contact.paused';
 };
 
 const summaryOf = (core: Core, contact: ContactRow, state: string, depth: number): string => {

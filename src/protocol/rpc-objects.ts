@@ -174,7 +174,10 @@ export const page = {
 };
 export const wait = { timeoutMs: z.number().int().min(0).max(WAIT_MS_MAX).optional() };
 // Whether a wait reached what it was for, and the error that made waiting useless.
-export const waited = { reached: z.boolean(), useless: z.enum(['tor.offline', 'contact.paused']).optional() };
+export const waited = {
+  reached: z.boolean(),
+  useless: z.enum(['tor.offline', 'contact.blocked', 'contact.paused']).optional(),
+};
 export const inConversation = z.object({ conversation: reference });
 export const ofContact = z.object({ contact: reference });
 export const ofMessage = z.object({ id: reference });
