@@ -21,5 +21,5 @@ export const memberArg: Argument = {
 };
 
 export const SERVER_FLAG = {
-  server: { doc: 'which server, where there are several', value: 'SERVER' },
+  server: { doc: 'which server, where there are several', value: 'SERVER', complete: 'server' },
 } as const satisfies Record<string, Flag>;

@@ -4,20 +4,24 @@ import type { RpcClient } from '../client/rpc-client.ts';
 import type { Method } from '../protocol/rpc.ts';
 import type { Output } from './output.ts';
 
-export type Flag = {
+/** What completion offers: these words, or names of this kind from a running daemon. */
+type Offered = {
+  readonly words?: readonly string[];
+  readonly complete?: 'contact' | 'conversation' | 'request' | 'file' | 'setting' | 'server' | 'channel' | 'member';
+};
+
+export type Flag = Offered & {
   readonly doc: string;
   /** Name of the value; a flag without one is a switch. */
   readonly value?: string;
   readonly short?: string;
 };
 
-export type Argument = {
+export type Argument = Offered & {
   readonly name: string;
   readonly doc: string;
   readonly required?: boolean;
   readonly many?: boolean;
-  /** What completion offers here. */
-  readonly complete?: 'contact' | 'conversation' | 'request' | 'file' | 'setting' | 'server' | 'channel' | 'member';
 };
 
 export type Command = {

@@ -67,6 +67,10 @@ const channelCommand = <M extends ChannelMethod>(
 });
 
 const PROGRESS_MS = 1_000;
+const ENCRYPTIONS = ['members', 'passphrase', 'open'] as const;
+const HISTORIES = ['joined', 'all'] as const;
+const SHARE_WAITS = ['queued', 'sent'] as const;
+const NOTIFIES = ['all', 'mentions', 'none'] as const;
 
 const theMember = (context: CommandContext) => ({ member: context.args[1] ?? '' });
 
@@ -93,19 +97,24 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     doc: 'make a channel',
     args: [{ name: 'channel', doc: '#name', required: true }],
     flags: {
-      encryption: { doc: 'members (when not said), passphrase, or open: not encrypted', value: 'KIND' },
+      encryption: {
+        doc: 'members (when not said), passphrase, or open: not encrypted',
+        value: 'KIND',
+        words: ENCRYPTIONS,
+      },
       private: { doc: 'only who is invited sees and joins it' },
       history: {
         doc: 'who joins reads from then on (joined) or everything (all); all when open, else joined',
         value: 'RULE',
+        words: HISTORIES,
       },
       ...SERVER_FLAG,
     },
     methods: ['channel.create'],
     run: async (context) => {
       const { flags, out } = context;
-      const encryption = flags.choice('encryption', ['members', 'passphrase', 'open']) ?? 'members';
-      const history = flags.choice('history', ['joined', 'all']);
+      const encryption = flags.choice('encryption', ENCRYPTIONS) ?? 'members';
+      const history = flags.choice('history', HISTORIES);
       if (encryption === 'members' && history === 'all')
         throw new SottoError('usage.invalid', {
           message: NO_OLD_KEYS,
@@ -188,7 +197,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
       became(context, context.flags.has('undo') ? 'may write again' : 'may read but not write')(channel),
   }),
   channelCommand('role', 'change what a member may do', 'channel.role', {
-    args: [memberArg, { name: 'role', doc: ROLES.join(', '), required: true }],
+    args: [memberArg, { name: 'role', doc: ROLES.join(', '), required: true, words: ROLES }],
     params: (context) => {
       const role = ROLES.find((one) => one === context.args[2]);
       if (role === undefined) throw new SottoError('usage.invalid', { message: `A role is ${ROLES.join(', ')}` });
@@ -214,12 +223,12 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     args: [channelArg, memberArg],
     flags: {
       limit: { doc: `the last so many events (${HISTORY_EVENTS_DEFAULT})`, value: 'N' },
-      wait: { doc: 'queued, or sent: until the server has all of it', value: 'STATE' },
+      wait: { doc: 'queued, or sent: until the server has all of it', value: 'STATE', words: SHARE_WAITS },
     },
     methods: ['channel.shareHistory'],
     run: async (context) => {
       const { flags, out } = context;
-      const wait = flags.choice('wait', ['queued', 'sent']) ?? 'queued';
+      const wait = flags.choice('wait', SHARE_WAITS) ?? 'queued';
       const params = {
         channel: first(context),
         ...theMember(context),
@@ -243,13 +252,13 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     flags: {
       slow: { doc: 'at most one message of each member in this time; 0s ends it', value: 'DURATION' },
       retention: { doc: 'how long the server keeps what is said; 0s keeps it', value: 'DURATION' },
-      notify: { doc: 'all, mentions or none', value: 'WHAT' },
+      notify: { doc: 'all, mentions or none', value: 'WHAT', words: NOTIFIES },
     },
     params: ({ flags }) => {
       const set = {
         ...optional('slowMs', flags.duration('slow')),
         ...optional('retentionMs', flags.duration('retention')),
-        ...optional('notify', flags.choice('notify', ['all', 'mentions', 'none'])),
+        ...optional('notify', flags.choice('notify', NOTIFIES)),
       };
       if (Object.keys(set).length === 0)
         throw new SottoError('usage.invalid', { message: 'Say what to set: --slow, --retention or --notify' });

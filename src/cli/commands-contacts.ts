@@ -51,7 +51,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
       qr: { doc: 'the address is the QR code in this picture, PNG or JPEG', value: 'FILE' },
       name: { doc: 'what you call them', value: 'NAME' },
       note: { doc: 'a line for them, with the request', value: 'TEXT' },
-      wait: { doc: 'accepted: wait until they accept', value: 'STATE' },
+      wait: { doc: 'accepted: wait until they accept', value: 'STATE', words: ['accepted'] },
     },
     methods: ['contact.add'],
     waits: true,

@@ -11,18 +11,20 @@ import { checkText, settingText } from './show.ts';
 import { statusText } from './show-state.ts';
 import { launchdAgent, systemdUnit } from './units.ts';
 
+const NETWORK_WORDS = ['online', 'reachable'] as const;
+
 const daemonStart: Command = {
   path: 'daemon start',
   doc: 'start the daemon',
   args: [],
   flags: {
-    wait: { doc: 'online: Tor is ready; reachable: others can dial you', value: 'STATE' },
+    wait: { doc: 'online: Tor is ready; reachable: others can dial you', value: 'STATE', words: NETWORK_WORDS },
     takeover: { doc: 'run the account here although a copy of it answers elsewhere' },
   },
   methods: ['status.wait', 'status.show', 'account.takeover'],
   waits: true,
   run: async ({ connect, flags, out }) => {
-    const until = flags.choice('wait', ['online', 'reachable']);
+    const until = flags.choice('wait', NETWORK_WORDS);
     const client = await connect();
     if (flags.has('takeover')) await client.call('account.takeover', {});
     if (until === undefined) return out.item(await client.call('status.show', {}), statusText);
@@ -180,7 +182,7 @@ const fixOf = (code: string): string =>
           : 'sotto daemon run, to see what it says';
 
 const inFlag = {
-  in: { doc: 'only for this conversation', value: 'CONVERSATION' },
+  in: { doc: 'only for this conversation', value: 'CONVERSATION', complete: 'conversation' },
   account: { doc: 'for the whole account, as without it; with a name, the account to use', value: 'NAME' },
 } as const;
 const scope = (context: CommandContext) => {

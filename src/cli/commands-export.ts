@@ -12,6 +12,8 @@ const PAGE = 500;
 // Before the first message of anybody: a time, and not an id.
 const BEGINNING = '000000000000';
 
+const FORMAT_WORDS = ['jsonl', 'markdown'] as const;
+
 /** Commands of this file, in the order of the help. */
 export const EXPORT_COMMANDS: readonly Command[] = [
   {
@@ -19,13 +21,13 @@ export const EXPORT_COMMANDS: readonly Command[] = [
     doc: 'write the history in clear, as JSON lines or Markdown, to stdout or into a file; oldest first',
     args: [{ name: 'conversation', doc: 'a contact’s name or an id', complete: 'conversation' }],
     flags: {
-      format: { doc: 'jsonl or markdown', value: 'FORMAT' },
+      format: { doc: 'jsonl or markdown', value: 'FORMAT', words: FORMAT_WORDS },
       output: { doc: 'a file, which is there once all of it is written', value: 'PATH' },
       overwrite: { doc: 'replace what is there' },
     },
     run: async (context) => {
       const { out, flags } = context;
-      const format = flags.choice('format', ['jsonl', 'markdown']) ?? 'jsonl';
+      const format = flags.choice('format', FORMAT_WORDS) ?? 'jsonl';
       const history = new History(await context.connect(), context.args[0]);
       const path = flags.text('output');
       if (path !== undefined) return intoFile(context, FORMATS[format], history, resolve(path));

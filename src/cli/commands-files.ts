@@ -20,7 +20,11 @@ const fileArg = {
   required: true,
   complete: 'file',
 } as const;
-const WAIT_FLAG = { wait: { doc: 'done: until the other side has it all', value: 'STATE' } } as const;
+const SEND_WAITS = ['offered', 'done'] as const;
+const SAVE_WAITS = ['active', 'done'] as const;
+const WAIT_FLAG = {
+  wait: { doc: 'done: until the other side has it all', value: 'STATE', words: SEND_WAITS },
+} as const;
 
 const timeout = (context: CommandContext) => {
   const ms = context.flags.duration('timeout');
@@ -88,7 +92,11 @@ const FILE_SAVE: Command = {
   doc: 'fetch a file and write it to a path, or to stdout with -',
   args: [fileArg, { name: 'path', doc: 'where to, or a folder for its own name; this one when absent' }],
   flags: {
-    wait: { doc: 'active: until it is asked for; done (as without): until it is saved', value: 'STATE' },
+    wait: {
+      doc: 'active: until it is asked for; done (as without): until it is saved',
+      value: 'STATE',
+      words: SAVE_WAITS,
+    },
     overwrite: { doc: 'replace what is there' },
   },
   methods: ['file.save', 'file.fetch', 'file.read'],
@@ -104,7 +112,7 @@ const FILE_SAVE: Command = {
     const file = await client.call('file.show', { id });
     const name = safeFileName(file.name);
     const target = resolve(path === undefined || isFolder(path) ? join(path ?? '', name) : path);
-    const wait = context.flags.choice('wait', ['active', 'done']) ?? 'done';
+    const wait = context.flags.choice('wait', SAVE_WAITS) ?? 'done';
     finish(
       context,
       await client.call('file.save', {
@@ -136,7 +144,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     run: async (context) => {
       const { args, flags } = context;
       const [conversation = '', path = ''] = args;
-      const wait = flags.choice('wait', ['offered', 'done']) ?? 'offered';
+      const wait = flags.choice('wait', SEND_WAITS) ?? 'offered';
       const client = await context.connect();
       if (path === '-') {
         const id = await spool(context, client, conversation);

@@ -64,7 +64,7 @@ const send: Command = {
     },
   ],
   flags: {
-    wait: { doc: 'until it is queued, sent, delivered or read', value: 'STATE' },
+    wait: { doc: 'until it is queued, sent, delivered or read', value: 'STATE', words: WAIT_WORDS },
     reply: { doc: 'the message this answers', value: 'ID' },
     thread: { doc: 'the message whose thread this belongs to, in a channel or with a member', value: 'ID' },
     expires: {
@@ -202,8 +202,8 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
     args: [{ name: 'query', doc: 'words that must all be there', required: true, many: true }],
     flags: {
       ...PAGING,
-      in: { doc: 'only in this conversation', value: 'CONVERSATION' },
-      from: { doc: 'only by this contact, by member@server, or by me', value: 'WHO' },
+      in: { doc: 'only in this conversation', value: 'CONVERSATION', complete: 'conversation' },
+      from: { doc: 'only by this contact, by member@server, or by me', value: 'WHO', complete: 'contact' },
     },
     methods: ['message.search'],
     run: async (context) => {

@@ -37,7 +37,7 @@ const rpc: Command = {
 const completion: Command = {
   path: 'completion',
   doc: 'a completion script for bash, zsh or fish',
-  args: [{ name: 'shell', doc: 'bash, zsh or fish', required: true }],
+  args: [{ name: 'shell', doc: 'bash, zsh or fish', required: true, words: ['bash', 'zsh', 'fish'] }],
   run: async ({ args, out }) => {
     const script = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion }[args[0] ?? ''];
     if (script === undefined)

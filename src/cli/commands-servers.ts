@@ -6,6 +6,8 @@ import type { Command } from './command.ts';
 import { each, first, optional } from './give.ts';
 import { deviceText, inviteText, serverText } from './show-rooms.ts';
 
+const INVITE_ROLES = ['member', 'admin'] as const;
+
 /** Commands about servers, in the order of the help. */
 export const SERVER_COMMANDS: readonly Command[] = [
   {
@@ -82,7 +84,7 @@ export const SERVER_COMMANDS: readonly Command[] = [
     flags: {
       uses: { doc: 'how many may use it (1)', value: 'N' },
       expires: { doc: 'until when: 1d, 7d … (7d)', value: 'DURATION' },
-      role: { doc: 'member or admin', value: 'ROLE' },
+      role: { doc: 'member or admin', value: 'ROLE', words: INVITE_ROLES },
     },
     methods: ['server.invite'],
     run: async (context) => {
@@ -92,7 +94,7 @@ export const SERVER_COMMANDS: readonly Command[] = [
           ...optional('server', context.args[0]),
           ...optional('uses', flags.number('uses', { min: 1, max: 10_000 })),
           ...optional('expiresMs', flags.duration('expires')),
-          ...optional('role', flags.choice('role', ['member', 'admin'])),
+          ...optional('role', flags.choice('role', INVITE_ROLES)),
         }),
         inviteText,
       );

@@ -1,6 +1,6 @@
 // Completion for shells: the scripts, and what could stand next, with names from a running daemon only.
 import { listAccounts } from '../client/paths.ts';
-import type { Argument, CommandContext } from './command.ts';
+import type { Argument, CommandContext, Flag } from './command.ts';
 import { findCommand, groupOf, wordsOf } from './parse.ts';
 import { shortId } from './show.ts';
 import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
@@ -15,8 +15,11 @@ export const offer = async (context: CommandContext): Promise<string[]> => {
   const flags = { ...GLOBAL_FLAGS, ...command?.flags };
   const before = wordsOf(line, flags);
   const last = line.at(-1) ?? '';
-  if (last.startsWith('--') && flags[last.slice(2)]?.value !== undefined)
-    return last === '--account' ? listAccounts(context.places).filter((name) => name.startsWith(typed)) : [];
+  const flag = last.startsWith('--') ? flags[last.slice(2)] : undefined;
+  if (flag?.value !== undefined) {
+    const values = last === '--account' ? listAccounts(context.places) : await namesFor(context, flag);
+    return values.filter((name) => name.startsWith(typed));
+  }
   if (typed.startsWith('--'))
     return Object.keys(flags)
       .map((name) => `--${name}`)
@@ -36,8 +39,8 @@ export const offer = async (context: CommandContext): Promise<string[]> => {
   return names.filter((name) => name.startsWith(typed));
 };
 
-const namesFor = async (context: CommandContext, arg: Argument | undefined): Promise<string[]> => {
-  if (arg?.complete === undefined) return [];
+const namesFor = async (context: CommandContext, arg: Argument | Flag | undefined): Promise<readonly string[]> => {
+  if (arg?.complete === undefined) return arg?.words ?? [];
   const late = new Promise<string[]>((resolve) => setTimeout(resolve, LOOK_MS, []).unref());
   return Promise.race([late, ask(context, arg.complete).catch(() => [])]);
 };
@@ -46,8 +49,14 @@ const ask = async (context: CommandContext, what: NonNullable<Argument['complete
   const client = await context.connect({ start: false, unlock: false });
   try {
     switch (what) {
+      case 'conversation': {
+        const [contacts, rooms] = await Promise.all([
+          client.call('contact.list', {}),
+          client.call('conversation.list', { archived: true }),
+        ]);
+        return [...new Set([...contacts, ...rooms].map(({ name }) => name))];
+      }
       case 'contact':
-      case 'conversation':
         return (await client.call('contact.list', {})).map((contact) => contact.name);
       case 'request':
         return (await client.call('contact.requests', {})).map((contact) => contact.name);

@@ -201,7 +201,10 @@ const contextOf = (
     connect,
     call: async (method, params) => (await connect()).call(method, params),
     passphrase,
-    stdinText: readStdin,
+    stdinText: () => {
+      if (process.stdin.isTTY) out.say('Type the text; Ctrl-D on a line of its own ends it.');
+      return readStdin();
+    },
     ask: (prompt) => askTerminal(prompt, { secret: false }),
     daemonCommand: daemonCommand as unknown as [string, ...string[]],
     interrupted,

@@ -80,6 +80,14 @@ describe('sotto complete', () => {
     expect(await offered(alice, 'daemon', 'sta')).toEqual(['start', 'status']);
     expect(await offered(alice, 'send', '--rep')).toEqual(['--reply']);
     expect(await offered(alice, 'comp')).toEqual(['completion']);
+    expect(await offered(alice, 'send', 'bob', '--wait', '')).toEqual(['queued', 'sent', 'delivered', 'read']);
+    expect(await offered(alice, 'completion', 'z')).toEqual(['zsh']);
+    for (const words of [
+      ['search', 'x', '--in', 'B'],
+      ['read', 'B'],
+      ['config', 'list', '--in', 'B'],
+    ])
+      expect(await offered(alice, ...words)).toEqual([NAME]);
   });
 
   test('starts no daemon', async () => {

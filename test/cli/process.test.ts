@@ -305,6 +305,9 @@ describe('a command', () => {
     expect((await alice.run('config', 'set', 'notify.quietHours', '25:00-07:00')).error?.message).toBe(
       'notify.quietHours: empty, or as 22:00-07:00',
     );
+    const typing = `bin/sotto --data-dir ${stage.dir} --account alice send bob`;
+    const { code, shown } = await onTerminal(typing, [{ on: /Ctrl-D/, type: 'typed\n\u0004' }]);
+    expect([code, shown]).toEqual([0, expect.stringMatching(/bob: typed|alice: typed/)]);
     expect((await alice.ok('send', 'bob', '-', { input: 'a line\n', json: false })).out).toMatch(
       /a line {2}\[queued\]\n$/,
     );
