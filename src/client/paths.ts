@@ -110,11 +110,16 @@ export const chooseAccount = (places: Places, asked: string | undefined): string
   return only !== undefined && others.length === 0 ? only : 'default';
 };
 
-// A Unix socket's path has at most 107 bytes: a longer folder is replaced by a short private one with a name of its own.
+// A folder that is none for sockets is replaced by a short private one with a name of its own.
 const shortDir = (wanted: string, environment: Environment): string => {
-  if (Buffer.byteLength(join(wanted, 'control')) <= SOCKET_PATH_BYTES_MAX) return wanted;
+  if (takesSockets(wanted)) return wanted;
   // Loaded here: few need it, and it costs every command a tenth of its time.
   const { createHash } = process.getBuiltinModule('node:crypto');
-  const id = createHash('sha256').update(wanted).digest('hex').slice(0, 12);
-  return join(absolute(environment.TMPDIR) ?? '/tmp', `sotto-${id}`);
+  const name = `sotto-${createHash('sha256').update(wanted).digest('hex').slice(0, 12)}`;
+  const dir = join(absolute(environment.TMPDIR) ?? '/tmp', name);
+  return takesSockets(dir) ? dir : join('/tmp', name);
 };
+
+// The path of a Unix socket has at most 107 bytes, and Tor takes a space, a quote, # or a letter of no ASCII in none.
+const takesSockets = (dir: string): boolean =>
+  Buffer.byteLength(join(dir, 'control')) <= SOCKET_PATH_BYTES_MAX && /^[\w/.+@~%-]+$/.test(dir);

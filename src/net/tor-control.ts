@@ -115,7 +115,7 @@ export class TorControl {
     const protocol = await this.command('PROTOCOLINFO 1');
     const cookieFile = /COOKIEFILE="((?:[^"\\]|\\.)*)"/.exec(protocol.map((line) => line.text).join('\n'))?.[1];
     if (cookieFile === undefined) throw new SottoError('tor.failed', { message: 'Tor offers no cookie login' });
-    const cookie = readCookie(cookieFile.replace(/\\(.)/g, '$1'));
+    const cookie = readCookie(unescaped(cookieFile));
     const nonce = Buffer.from(random.bytes(32));
     const challenge = (await this.command(`AUTHCHALLENGE SAFECOOKIE ${nonce.toString('hex')}`))[0]?.text ?? '';
     const theirs = Buffer.from(/SERVERHASH=(\w+)/.exec(challenge)?.[1] ?? '', 'hex');
@@ -137,6 +137,14 @@ export class TorControl {
     if (this.#parser.overflowed) this.close();
   }
 }
+
+// Source: control-spec, "QuotedString": what is not printable ASCII comes byte by byte, in octal digits.
+const unescaped = (quoted: string): string => {
+  const plain = quoted.replace(/\\([0-7]{3}|.)/g, (_all, is: string) =>
+    is.length === 3 ? String.fromCharCode(Number.parseInt(is, 8)) : is,
+  );
+  return Buffer.from(plain, 'latin1').toString();
+};
 
 const readCookie = (path: string): Buffer => {
   try {

@@ -8,7 +8,8 @@ let stage: Stage;
 let copies: Stage;
 beforeAll(() => {
   stage = new Stage();
-  copies = new Stage();
+  // What Tor must be told with care.
+  copies = new Stage({ name: `Zoë's "other" place #2 \\ 7` });
 });
 afterAll(async () => {
   await copies[Symbol.asyncDispose]();

@@ -62,8 +62,8 @@ export class Stage implements AsyncDisposable {
   readonly dir: string;
   readonly #people: User[] = [];
 
-  constructor(options: { readonly offline?: boolean } = {}) {
-    this.dir = join(mkdtempSync(join(tmpdir(), 'sotto-e2e-')), 'd');
+  constructor(options: { readonly offline?: boolean; readonly name?: string } = {}) {
+    this.dir = join(mkdtempSync(join(tmpdir(), 'sotto-e2e-')), options.name ?? 'd');
     mkdirSync(this.dir, { mode: 0o700 });
     this.configure(
       options.offline === true
