@@ -1,11 +1,9 @@
 // The account's one queue: everything that touches its state runs here, one task at a time, in order of arrival.
 import { SottoError } from '../protocol/errors.ts';
 
-type Task = { readonly run: () => Promise<void> };
-
 /** Runs tasks one at a time. A task that throws is reported and does not stop the ones behind it. */
 export class AccountQueue implements AsyncDisposable {
-  readonly #tasks: Task[] = [];
+  readonly #tasks: (() => Promise<void>)[] = [];
   readonly #failed: (error: unknown) => void;
   #running: Promise<void> | undefined;
   readonly #beside = new Set<Promise<void>>();
@@ -16,11 +14,6 @@ export class AccountQueue implements AsyncDisposable {
     this.#failed = failed;
   }
 
-  /** Tasks that wait or run. */
-  get depth(): number {
-    return this.#tasks.length + (this.#running === undefined ? 0 : 1);
-  }
-
   /** Runs `task` after all that was queued before it, and gives its result or error; `account.locked` after closing. */
   call<T>(task: () => Promise<T> | T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -28,14 +21,12 @@ export class AccountQueue implements AsyncDisposable {
         reject(new SottoError('account.locked', { message: 'The account was closed meanwhile' }));
         return;
       }
-      this.#push({
-        run: async () => {
-          try {
-            resolve(await task());
-          } catch (error) {
-            reject(error);
-          }
-        },
+      this.#push(async () => {
+        try {
+          resolve(await task());
+        } catch (error) {
+          reject(error);
+        }
       });
     });
   }
@@ -43,14 +34,12 @@ export class AccountQueue implements AsyncDisposable {
   /** Runs `task` after all that was queued before it; nobody waits for it. After closing it is dropped. */
   post(task: () => Promise<void> | void): void {
     if (this.#closed) return;
-    this.#push({
-      run: async () => {
-        try {
-          await task();
-        } catch (error) {
-          this.#failed(error);
-        }
-      },
+    this.#push(async () => {
+      try {
+        await task();
+      } catch (error) {
+        this.#failed(error);
+      }
     });
   }
 
@@ -77,14 +66,14 @@ export class AccountQueue implements AsyncDisposable {
     await this.settled();
   }
 
-  #push(task: Task): void {
+  #push(task: () => Promise<void>): void {
     this.#tasks.push(task);
     this.#running ??= this.#work();
   }
 
   async #work(): Promise<void> {
     await Promise.resolve();
-    for (let task = this.#tasks.shift(); task !== undefined; task = this.#tasks.shift()) await task.run();
+    for (let task = this.#tasks.shift(); task !== undefined; task = this.#tasks.shift()) await task();
     this.#running = undefined;
   }
 }

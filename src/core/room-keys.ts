@@ -183,7 +183,6 @@ const withoutKey = async (core: Core, server: ServerRow, channelRow: number): Pr
       forgetOurKey(core.db, channel.id);
       patchChannel(core.db, channel.id, {
         senderKey: chain.serialize(),
-        senderKeyAt: now,
         senderKeyEpoch: state.epoch,
       });
     });

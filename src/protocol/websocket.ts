@@ -22,7 +22,6 @@ export const BINDING_BYTES = 32;
 /** Why a connection ends; those from 4000 on are ours, the others RFC 6455 section 7.4.1. */
 export const CLOSE = {
   normal: 1000,
-  goingAway: 1001,
   protocol: 1002,
   /** Nothing was said. Never on the wire. */
   none: 1005,

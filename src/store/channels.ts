@@ -18,8 +18,6 @@ export type ChannelRow = {
   readonly topic: string;
   /** The replayed list of members, as JSON; empty before the first control event. */
   readonly membership: string;
-  readonly membersHead: Uint8Array<ArrayBuffer>;
-  readonly controlSeq: number;
   readonly keyEpoch: number;
   readonly epoch: number;
   readonly firstSeq: number;
@@ -29,7 +27,6 @@ export type ChannelRow = {
   /** How many events this device has sent here. */
   readonly sent: number;
   readonly senderKey: Uint8Array<ArrayBuffer> | null;
-  readonly senderKeyAt: number | null;
   /** Of the key epoch that our key was made in. */
   readonly senderKeyEpoch: number;
   readonly notify: string;
@@ -37,9 +34,8 @@ export type ChannelRow = {
 };
 
 const COLUMNS = `id, server_id AS serverId, channel_id AS channelId, hash, name, encryption, private, history, state, topic, membership,
-  members_head AS membersHead, control_seq AS controlSeq, key_epoch AS keyEpoch, epoch, first_seq AS firstSeq,
-  last_seq AS lastSeq, last_id AS lastId, read_seq AS readSeq, sent, sender_key AS senderKey,
-  sender_key_at AS senderKeyAt, sender_key_epoch AS senderKeyEpoch, notify, created_at AS createdAt`;
+  key_epoch AS keyEpoch, epoch, first_seq AS firstSeq, last_seq AS lastSeq, last_id AS lastId, read_seq AS readSeq, sent,
+  sender_key AS senderKey, sender_key_epoch AS senderKeyEpoch, notify, created_at AS createdAt`;
 
 export const getChannel = (db: Database, id: number): ChannelRow | undefined =>
   db.get<ChannelRow>(`SELECT ${COLUMNS} FROM channels WHERE id = ?`, id);
@@ -97,8 +93,6 @@ const FIELDS = {
   state: 'state',
   topic: 'topic',
   membership: 'membership',
-  membersHead: 'members_head',
-  controlSeq: 'control_seq',
   keyEpoch: 'key_epoch',
   epoch: 'epoch',
   firstSeq: 'first_seq',
@@ -107,7 +101,6 @@ const FIELDS = {
   readSeq: 'read_seq',
   sent: 'sent',
   senderKey: 'sender_key',
-  senderKeyAt: 'sender_key_at',
   senderKeyEpoch: 'sender_key_epoch',
   notify: 'notify',
 } as const;
