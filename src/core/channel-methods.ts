@@ -1,7 +1,7 @@
 // The methods of an open account that are about channels.
 import { SottoError } from '../protocol/errors.ts';
 import { idOf, type MemberId } from '../protocol/ids.ts';
-import type { Control, Role } from '../protocol/room-content.ts';
+import type { Control } from '../protocol/room-content.ts';
 import { NO_OLD_KEYS } from '../protocol/room-rules.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import { type ChannelRow, listChannels, patchChannel } from '../store/channels.ts';
@@ -41,9 +41,9 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
     });
     return shown(core, id);
   },
-  'channel.join': async (context, { channel, passphrase, timeoutMs }) => {
-    const { server, name } = await anyChannel(context, channel);
-    return shown(context.core, await joinChannel(context.core, server, { name, passphrase, timeoutMs }));
+  'channel.join': async ({ core }, { channel, passphrase, timeoutMs }) => {
+    const { server, name } = await anyChannel(core, channel);
+    return shown(core, await joinChannel(core, server, { name, passphrase, timeoutMs }));
   },
   'channel.leave': async ({ core }, { channel }) => {
     const row = findChannel(core.db, channel);
@@ -82,8 +82,7 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
       muted ? { op: 'mute', member, ...(until === undefined ? {} : { untilAt: until }) } : { op: 'unmute', member },
     );
   },
-  'channel.role': (context, params) =>
-    about(context, params, (member) => ({ op: 'role', member, role: params.role as Role })),
+  'channel.role': (context, params) => about(context, params, (member) => ({ op: 'role', member, role: params.role })),
   'channel.rotate': async ({ core }, { channel, passphrase }) => {
     const row = findChannel(core.db, channel);
     await rotateChannel(core, row.id, passphrase);
@@ -126,7 +125,7 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
 const shown = (core: Core, id: number): ChannelObject => channelObject(core, theChannel(core.db, id));
 
 /** A channel that is known here, or that its server knows. */
-const anyChannel = async ({ core }: Context, reference: string): Promise<{ server: ServerRow; name: string }> => {
+const anyChannel = async (core: Core, reference: string): Promise<{ server: ServerRow; name: string }> => {
   const all = isPrefix(reference) ? await listed(core, listServers(core.db), true) : [];
   const fit = all.filter(({ id }) => id.startsWith(reference));
   if (fit.length > 0) {

@@ -74,11 +74,10 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
     ttlSeconds: 0,
     body,
   };
-  const isTaken = saying({
-    'name.taken': `There is a channel that is called ${name}, or looks like it: take another name`,
-  });
   const row = await connection.inTurn(async () => {
-    await patiently(core, () => connection.client.publish(publish)).catch(isTaken);
+    await patiently(core, () => connection.client.publish(publish)).catch(
+      saying({ 'name.taken': `There is a channel that is called ${name}, or looks like it: take another name` }),
+    );
     const row = await core.queue.call(() =>
       commit(core, (changes) => {
         const row = keepChannel(core, changes, server, {

@@ -4,6 +4,7 @@ import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../protocol/ids.ts';
 import { EVENT_ID_AGE_MS_MAX, MENTIONS_MAX } from '../protocol/limits.ts';
+import { ROLES } from '../protocol/room-content.ts';
 import { ERASE_OTHERS } from '../protocol/room-rules.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { getChannel } from '../store/channels.ts';
@@ -112,8 +113,6 @@ const enqueueText = (core: Core, changes: Changes, { to, server }: Place, rowId:
     ...(row.expiresMs === null ? {} : { ttl: Math.ceil(row.expiresMs / 1000) }),
   });
 };
-
-const ROLES = ['member', 'moderator', 'admin', 'owner'] as const;
 
 /** `@name`, `@role` and `@here` in a text. */
 const mentionsIn = (core: Core, server: ServerRow, text: string) => {

@@ -59,7 +59,9 @@ export class Receipts implements Disposable {
 
   /** A message of a member was committed here. */
   add(memberRow: number, id: string): void {
-    this.#waiting.set(memberRow, [...(this.#waiting.get(memberRow) ?? []), id]);
+    const waiting = this.#waiting.get(memberRow);
+    if (waiting === undefined) this.#waiting.set(memberRow, [id]);
+    else waiting.push(id);
     const { clock, random, queue } = this.#core;
     this.#cancel ??= clock.after(random.fraction() * WAIT_MS_MAX, () => {
       this.#cancel = undefined;

@@ -1,5 +1,5 @@
 // A channel as it was at a time, from its verified events: bodies, edits, reactions, topic, members. What was erased since shows as erased.
-import { idOf, type MemberId } from '../protocol/ids.ts';
+import type { MemberId } from '../protocol/ids.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { Message } from '../protocol/rpc-objects.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
@@ -73,9 +73,9 @@ type Then = { readonly seq: number; readonly me: number | undefined; readonly se
 
 const asOf = (core: Core, row: MessageRow, { seq, me, seen }: Then): Message => {
   const now = messageObject(core, row, seen);
-  const events = listRoomEventsOfMessage(core.db, row.id, seq);
   // The bodies are gone from here as from everywhere: that something was there is all that can be told.
   if (row.deletedAt !== null) return now;
+  const events = listRoomEventsOfMessage(core.db, row.id, seq);
   const edits = events.filter(({ kind, value }) => kind === 'edit' && value !== '').length;
   const before = row.editNumber === 0 ? [] : listVersions(core.db, row.id);
   const versions = [...before, { body: row.body, at: row.editedAt ?? row.sentAt }];
@@ -92,7 +92,6 @@ const asOf = (core: Core, row: MessageRow, { seq, me, seen }: Then): Message => 
   const { editedAt: _editedAt, pinnedAt: _pinnedAt, ...rest } = now;
   return {
     ...rest,
-    id: idOf(row.messageId),
     body: version?.body ?? row.body,
     reactions: [...reactions.values()],
     ...(edits > 0 && version !== undefined ? { editedAt: version.at } : {}),

@@ -20,7 +20,7 @@ export class Rooms {
     return this.#connections.get(serverId);
   }
 
-  /** The connection of a server, made and dialled when there is none. */
+  /** The connection of a server, made when there is none. */
   connect(serverId: number): RoomConnection {
     const known = this.#connections.get(serverId);
     if (known !== undefined) return known;

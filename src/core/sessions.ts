@@ -1,6 +1,6 @@
 // Begins, resets and compares the Signal session with a contact, inside the account's queue.
 import { type Parties, SignalSession } from '../crypto/session.ts';
-import { fromBase64, toBase64 } from '../protocol/bytes.ts';
+import { fromBase64, isEqual, toBase64 } from '../protocol/bytes.ts';
 import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
 import type { PlainFrame } from '../protocol/peer.ts';
@@ -51,8 +51,6 @@ const takeHeld = (core: Core, contactId: number, parties: Parties, row: SessionR
     ? held.session
     : undefined;
 };
-
-const isEqual = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
 
 /** The number of a bundle: the first 24 bits of the request or reset that carries it. */
 export const bundleIdOf = (id: Uint8Array): number => Buffer.from(id).readUIntBE(0, 3);

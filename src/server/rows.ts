@@ -112,7 +112,7 @@ export type MembershipRow = Row<typeof MEMBERSHIP>;
 /** The server's second check for another device. */
 export const SECOND_FACTOR = new Table('second_factor', {
   member: id<MemberId>(),
-  /** Cost, salt and Argon2id of the password, as its maker wrote them. */
+  /** Salt and Argon2id of the password. */
   passwordHash: bytes,
   sealedTotp: bytes,
   /** The last TOTP step that was used, and every one before. */

@@ -59,11 +59,11 @@ export class SqliteEventLog implements EventLog {
   }
 
   async read(channel: ChannelId, after: Seq, limit: PageLimit): Promise<readonly Stored[]> {
-    return this.#ask(() => this.#page(channel, { after }, { events: limit.events, bytes: limit.bytes }));
+    return this.#ask(() => this.#page(channel, { after }, limit));
   }
 
   async readBack(channel: ChannelId, before: Seq, limit: PageLimit): Promise<readonly Stored[]> {
-    return this.#ask(() => this.#page(channel, { before }, { events: limit.events, bytes: limit.bytes }));
+    return this.#ask(() => this.#page(channel, { before }, limit));
   }
 
   async resume(
