@@ -48,9 +48,11 @@ const refusedBy = ({ code, retryAfterMs }: Extract<Outcome, { kind: 'refused' }>
       return new SottoError('channel.archived');
     case 'no_such_channel':
       return new SottoError('channel.unknown');
+    case 'no_such_device':
+      return new SottoError('device.unknown');
     case 'id_taken':
       return new SottoError('request.invalid', { details: { why: 'id' } });
-    default:
+    case 'gone':
       return new SottoError('file.unknown');
   }
 };

@@ -27,7 +27,7 @@ type AuthorityChange =
   | { readonly kind: 'memberSet'; readonly member: MemberId; readonly set: MemberSet }
   /** A device whose serial is above all of its member's. Refused `taken`. */
   | { readonly kind: 'device'; readonly row: DeviceRow }
-  /** Revoked for good, its prekeys with it. Refused `gone`. */
+  /** Revoked for good, its prekeys with it. Refused `no_such_device` when it is already. */
   | { readonly kind: 'deviceRevoked'; readonly device: DeviceId }
   /** The channel of the event itself, which it makes: the event is its first. Refused `taken` or `full`. */
   | { readonly kind: 'channel'; readonly row: NewChannelRow }
@@ -175,7 +175,7 @@ const putDevice = (row: DeviceRow): ChangeStatement[] => [
 ];
 
 const revokeDevice = (device: DeviceId, at: Millis): ChangeStatement[] => [
-  { ...DEVICE.update({ revokedAt: at }, 'id = ? AND revoked_at IS NULL', idBytes(device)), needs: 'gone' },
+  { ...DEVICE.update({ revokedAt: at }, 'id = ? AND revoked_at IS NULL', idBytes(device)), needs: 'no_such_device' },
   { sql: 'DELETE FROM prekey WHERE device = ?', values: [idBytes(device)] },
 ];
 

@@ -1,6 +1,7 @@
 // What every part of the server works with: log, tables, files, keys, who is connected, and how often somebody may do what.
 import type { KeyObject } from 'node:crypto';
 import type { Clock, Log, Random } from '../ports.ts';
+import type { ErrorCode } from '../protocol/errors.ts';
 import type { BlobHash, DeviceId, EventId, MemberId, RowId } from '../protocol/ids.ts';
 import type { SERVER_RATES } from '../protocol/limits.ts';
 import type { BlobStore } from './blob-store.ts';
@@ -34,8 +35,8 @@ export type Session =
     }
   /** A greeting serves one try. */
   | { readonly phase: 'spent' }
-  /** `endsItself`: its own request ends it, once that is answered. */
-  | { readonly phase: 'in'; readonly member: MemberId; readonly device: DeviceId; endsItself: boolean };
+  /** `endsWith`: its own request ends it with this, once that is answered. */
+  | { readonly phase: 'in'; readonly member: MemberId; readonly device: DeviceId; endsWith: ErrorCode | undefined };
 
 export type Peer = Connection<Session>;
 

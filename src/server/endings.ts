@@ -60,10 +60,11 @@ const exclude = (context: ServerContext, channel: ChannelId, member: MemberId): 
 
 // Who ends it himself still gets his answer; nothing else is told to him.
 const disconnect = (context: ServerContext, member: MemberId, device?: DeviceId): void => {
-  context.calls.shutOut(member, 'server.banned', device === undefined ? {} : { device });
+  const why = device === undefined ? 'server.banned' : 'device.revoked';
+  context.calls.shutOut(member, why, device === undefined ? {} : { device });
   for (const peer of [...(context.online.get(member) ?? [])]) {
     if (peer.state?.phase !== 'in' || (device !== undefined && peer.state.device !== device)) continue;
     endTelling(context, peer);
-    if (!peer.state.endsItself) peer.close(CLOSE.policy, device === undefined ? 'server.banned' : 'device.revoked');
+    if (peer.state.endsWith === undefined) peer.close(CLOSE.policy, why);
   }
 };

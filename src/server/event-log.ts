@@ -32,11 +32,12 @@ export type Draft = {
 };
 
 /**
- * Why an event is not in the log and will not be: `taken`, `spent` and `gone` come from its changes: a name or an id belongs
- * to another; an invite has no use left; what is to change is not there. `full`: somebody has as many as they may.
+ * Why an event is not in the log and will not be: `taken`, `spent`, `gone` and `no_such_device` come from its changes: a name or
+ * an id belongs to another; an invite has no use left; what is to change is not there. `full`: somebody has as many as they may.
  */
 export type RefusedCode =
   | 'no_such_channel'
+  | 'no_such_device'
   | 'archived'
   | 'id_taken'
   | 'slow_mode'

@@ -1,5 +1,5 @@
 // What each request does, once the table has let it through.
-import { SottoError } from '../protocol/errors.ts';
+import { type ErrorCode, SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
 import { DEVICES_TOLD_MAX, ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
 import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
@@ -77,14 +77,15 @@ export const HANDLERS: Handlers = {
   'member.erase': async (context, { member, session }, { confirm }) => {
     if (confirm !== member.name) throw new SottoError('request.invalid', { details: { why: 'confirm' } });
     const devices = (await context.store.listDevices(member.id)).filter(({ revokedAt }) => revokedAt === null);
-    await endingItself(session, () =>
+    await endingItself(session, 'server.banned', () =>
       appendAuthority(context, member.id, { what: 'member.erased' }, [
-        ...devices.map(({ id }) => ({ kind: 'deviceRevoked', device: id }) as const),
+        // First: this is what their connections end with.
         {
           kind: 'memberSet',
           member: member.id,
           set: { name: '', skeleton: null, status: '', erasedAt: context.clock.now() },
         },
+        ...devices.map(({ id }) => ({ kind: 'deviceRevoked', device: id }) as const),
         audited(context, { actor: member.id, kind: 'member.erased', target: member.id }),
       ]),
     );
@@ -113,7 +114,7 @@ export const HANDLERS: Handlers = {
         { kind: 'deviceRevoked', device: row.id },
         audited(context, { actor: member.id, kind: 'device.revoked', target: row.id }),
       ]);
-    await (row.id === session.device ? endingItself(session, revoke) : revoke());
+    await (row.id === session.device ? endingItself(session, 'device.revoked', revoke) : revoke());
     await notify(context, member.id, { what: 'device.revoked', device });
     // Who is here asks again which devices there are, and seals nothing more for this one.
     tellMembers(context, { notice: 'member', member: memberObject(member) });
@@ -182,12 +183,12 @@ export const HANDLERS: Handlers = {
 };
 
 // What is not committed ends nothing, and what commits after all ends it like anybody else's session.
-const endingItself = async (session: Asker['session'], append: () => Promise<void>): Promise<void> => {
-  session.endsItself = true;
+const endingItself = async (session: Asker['session'], why: ErrorCode, append: () => Promise<void>): Promise<void> => {
+  session.endsWith = why;
   try {
     await append();
   } catch (error) {
-    session.endsItself = false;
+    session.endsWith = undefined;
     throw error;
   }
 };

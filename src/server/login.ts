@@ -92,7 +92,7 @@ export const login = async (
   if (member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
   if (now.revokedAt !== null) throw new SottoError('device.revoked');
   if (!peer.isOpen) throw new SottoError('login.refused');
-  peer.state = { phase: 'in', member: member.id, device, endsItself: false };
+  peer.state = { phase: 'in', member: member.id, device, endsWith: undefined };
   peer.prove();
   const peers = context.online.get(member.id) ?? new Set();
   makeRoom(peers, device);

@@ -201,7 +201,7 @@ const refused = (context: ServerContext, peer: Peer, id: number, error: unknown)
 // What has ended its own session was waiting for this.
 const say = (peer: Peer, message: object): void => {
   send(peer, message);
-  if (peer.state?.phase === 'in' && peer.state.endsItself) peer.close(CLOSE.policy, 'server.banned');
+  if (peer.state?.phase === 'in' && peer.state.endsWith !== undefined) peer.close(CLOSE.policy, peer.state.endsWith);
 };
 
 // A connection that asks faster than it is answered is not read meanwhile.

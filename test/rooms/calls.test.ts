@@ -351,16 +351,19 @@ describe('a call is over at once for', () => {
   });
 
   test('who is banned from the server, was erased, or has lost the device', async () => {
-    for (const [i, end] of [
-      (one: Member) => owner.client.request('member.ban', { member: one.id, banned: true }),
-      (one: Member) => one.client.request('member.erase', { confirm: one.name }),
-      (one: Member) => one.client.request('device.revoke', { device: one.device }),
-    ].entries()) {
+    const ends = [
+      ['server.banned', (one: Member) => owner.client.request('member.ban', { member: one.id, banned: true })],
+      ['server.banned', (one: Member) => one.client.request('member.erase', { confirm: one.name })],
+      ['device.revoked', (one: Member) => one.client.request('device.revoke', { device: one.device })],
+    ] as const;
+    for (const [i, [reason, end]] of ends.entries()) {
       const guest = await newcomer(`guest${i}`);
       const { channel } = await roomOf(guest);
       const g = await Voice.in(guest, channel);
+      const { closed } = guest;
       await end(guest);
-      expect(await g.link.ended).toEqual({ code: CLOSE.policy, reason: 'server.banned' });
+      expect(await g.link.ended).toEqual({ code: CLOSE.policy, reason });
+      expect((await closed).code).toBe(reason);
       expect(personOf(g)).toBeUndefined();
     }
   });
