@@ -22,6 +22,9 @@ export type Place =
   /** For Tor: `circuits` when its onion service has `HiddenServiceExportCircuitID haproxy`. Mode 0600. */
   | { readonly kind: 'unix'; readonly path: string; readonly circuits: boolean };
 
+/** A host as it stands in a URL. */
+export const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+
 /** `createServer` of node:net, or sockets of a simulation. */
 export type CreateServer = (options: { readonly noDelay: true }, accept: (socket: Socket) => void) => Server;
 

@@ -1,6 +1,7 @@
 // Health and metrics on a local address of their own: numbers only, no name, no id, a bounded set.
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { urlHost } from './listener.ts';
 
 /** A number that is looked up when somebody asks. */
 export type Metric = {
@@ -42,7 +43,7 @@ export class Metrics implements AsyncDisposable {
       server.listen(options.port, options.host, resolve);
     });
     const { port } = server.address() as AddressInfo;
-    return new Metrics(server, `http://${options.host}:${port}`);
+    return new Metrics(server, `http://${urlHost(options.host)}:${port}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

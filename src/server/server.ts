@@ -19,7 +19,7 @@ import { Hub } from './hub.ts';
 import { Indexer } from './indexer.ts';
 import { makeInvite } from './invites.ts';
 import { collectLeftOver, type JobPorts, Jobs } from './jobs.ts';
-import { type CreateServer, Listener, type Place, type TlsKeys } from './listener.ts';
+import { type CreateServer, Listener, type Place, type TlsKeys, urlHost } from './listener.ts';
 import { byId, pages } from './pages.ts';
 import { tellMembers } from './passing.ts';
 import { Presence } from './presence.ts';
@@ -315,6 +315,5 @@ const urlOf = (
   address: ReturnType<Listener<Session>['addresses']['at']>,
 ): string[] => {
   if (place.kind === 'unix' || address === null || address === undefined || typeof address === 'string') return [];
-  const host = place.host.includes(':') ? `[${place.host}]` : place.host;
-  return [`${place.tls === 'none' ? 'ws' : 'wss'}://${host}:${address.port}`];
+  return [`${place.tls === 'none' ? 'ws' : 'wss'}://${urlHost(place.host)}:${address.port}`];
 };
