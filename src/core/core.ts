@@ -1,7 +1,7 @@
 // What every part of the messenger works with: store, ports, keys, live peers, and the facts a transaction leaves behind.
 import type { SignalIdentity } from '../crypto/signal-stores.ts';
 import type { Clock, Link, LocalKeys, Log, Network, Random, ServerNetwork } from '../ports.ts';
-import type { SottoError } from '../protocol/errors.ts';
+import { expectedError, type SottoError } from '../protocol/errors.ts';
 import type { VolatileKind } from '../protocol/rpc-events.ts';
 import type { CallObject } from '../protocol/rpc-rooms.ts';
 import type { Database } from '../sqlite/open.ts';
@@ -102,6 +102,13 @@ export const commit = <T>(core: Core, body: (changes: Changes) => T): T => {
   const result = core.db.transaction(() => body(changes));
   core.committed(changes);
   return result;
+};
+
+/** Lets work go on that nobody waits for. It may fail as is expected; a fault of ours is told like one of the queue. */
+export const detach = (core: Core, work: Promise<unknown>): void => {
+  work.catch((error: unknown) => {
+    if (expectedError(error) === undefined) core.queue.post(() => Promise.reject(error));
+  });
 };
 
 /** Counts input from outside that was refused. */

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { SottoError } from '../protocol/errors.ts';
+import { type Core, detach } from './core.ts';
 import { AccountQueue } from './queue.ts';
 
 test('tasks run one at a time, in order, and give their own results and errors', async () => {
@@ -34,4 +36,16 @@ test('closing finishes what is queued and takes nothing new', async () => {
   });
   await expect(queue.call(() => 3)).rejects.toThrow();
   expect(seen).toEqual([1]);
+});
+
+test('what nobody waits for may fail as is expected, and a fault of ours is told', async () => {
+  const told: unknown[] = [];
+  await using queue = new AccountQueue((error) => told.push(error));
+  const core = { queue } as Core;
+  const fault = new TypeError('ours');
+  detach(core, Promise.reject(new SottoError('server.unreachable')));
+  detach(core, Promise.reject(fault));
+  await Promise.resolve();
+  await queue.settled();
+  expect(told).toEqual([fault]);
 });

@@ -1,7 +1,6 @@
 // Fetches the rest of long channels in the background, one channel after the other, and tells how far it is.
-import { expectedError } from '../protocol/errors.ts';
 import { getChannel } from '../store/channels.ts';
-import type { Core } from './core.ts';
+import { type Core, detach } from './core.ts';
 import { entered } from './room-channels.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { levelChannel } from './room-level.ts';
@@ -35,7 +34,10 @@ export class Background {
   fetch(channelRow: number): void {
     if (this.#fetching.has(channelRow)) return;
     this.#fetching.add(channelRow);
-    void this.#turns.run('fetch', () => this.#fetchRest(channelRow));
+    detach(
+      this.#core,
+      this.#turns.run('fetch', () => this.#fetchRest(channelRow)),
+    );
   }
 
   /** A page of a channel has come, of a log that ends at `head`. */
@@ -52,8 +54,6 @@ export class Background {
       if (!connection.visit.faults.has(channelRow)) await entered(core, connection, channelRow);
       await levelMarks(core, connection);
       await connection.look();
-    } catch (error) {
-      if (expectedError(error) === undefined) core.queue.post(() => Promise.reject(error));
     } finally {
       this.#fetching.delete(channelRow);
       this.#heads.delete(channelRow);

@@ -20,7 +20,7 @@ import { getConversationOfChannel, putConversation } from '../store/conversation
 import { getMemberById } from '../store/members.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
-import { type Changes, type Core, commit } from './core.ts';
+import { type Changes, type Core, commit, detach } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { baseHeader, connectionOf, patiently, publishControl } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
@@ -151,7 +151,7 @@ const joinFound = async (
   if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId, channel);
   await enterChannel(core, connection, rowId);
   await tellJoined(core, server, channel.id);
-  connection.look().catch(() => {});
+  detach(core, connection.look());
   return rowId;
 };
 

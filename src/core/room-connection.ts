@@ -6,7 +6,7 @@ import { SERVER_REFUSED_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } fro
 import type { Answer, Notice, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
 import { patchServer, type ServerRow } from '../store/servers.ts';
-import { type Core, commit } from './core.ts';
+import { type Core, commit, detach } from './core.ts';
 import { Background } from './room-background.ts';
 import { followCalls } from './room-calls.ts';
 import { meetOwnChannels } from './room-channels.ts';
@@ -227,10 +227,8 @@ export class RoomConnection {
     core.changed(this.serverId);
     core.rooms.arrived(this);
     this.sender.flush();
-    followCalls(core, this).catch((error: unknown) => {
-      // Lost again: the next log-in asks again.
-      if (expectedError(error) === undefined) core.queue.post(() => Promise.reject(error));
-    });
+    // Lost again: the next log-in asks again.
+    detach(core, followCalls(core, this));
   }
 
   async #dial(row: ServerRow, signal: AbortSignal): Promise<ServerClient> {

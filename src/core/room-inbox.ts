@@ -8,7 +8,7 @@ import { type Direct, decodeDirect, decodeEnvelopes, isOwn } from '../protocol/r
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
 import { type DeviceRow, getDevice, getMemberById, type MemberRow, putDeviceSession } from '../store/members.ts';
 import { patchServer, putPreKeys, type ServerRow } from '../store/servers.ts';
-import { type Changes, type Core, commit, refuse } from './core.ts';
+import { type Changes, type Core, commit, detach, refuse } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { aboutWhom, applyDirect, applyOwn } from './room-direct.ts';
 import { takeKey } from './room-keys.ts';
@@ -95,8 +95,8 @@ const receiveOne = async (
     if (isMe && isOwn(direct)) applyOwn(scene, direct);
     return false;
   });
-  if (hasCome) connection.look().catch(() => {});
-  if (isMe && direct.kind === 'joined') connection.meet().catch(() => {});
+  if (hasCome) detach(core, connection.look());
+  if (isMe && direct.kind === 'joined') detach(core, connection.meet());
   return undefined;
 };
 

@@ -10,7 +10,7 @@ import {
 } from '../protocol/limits.ts';
 import type { Notice } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
-import type { Core } from './core.ts';
+import { type Core, detach } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { receiveInbox } from './room-inbox.ts';
 import { levelChannel } from './room-level.ts';
@@ -102,7 +102,7 @@ export class RoomIntake {
       );
       // An event further on came: what lies between is fetched, unless it is being fetched already.
       if (missing !== undefined && !connection.isOpening(missing))
-        void levelChannel(core, connection, missing).catch(() => {});
+        detach(core, levelChannel(core, connection, missing));
       if (stranger === undefined) return;
       learned.add(stranger);
       await this.#learn(stranger);

@@ -34,7 +34,7 @@ import {
   tooManyReactions,
 } from './amend.ts';
 import { stateOfJson } from './channel-json.ts';
-import { type Changes, type Core, commit } from './core.ts';
+import { type Changes, type Core, commit, detach } from './core.ts';
 import { endFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
 import { conversationOf, findConversation, findMessage, messageIn } from './names.ts';
@@ -305,7 +305,7 @@ export const typeInChannel = (core: Core, conversation: ConversationRow, on: boo
   const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);
   if (channel === undefined || connection?.state !== 'online') return;
   // Nobody waits for it, and a lost one does no harm.
-  connection.request('typing', { channel: idOf(channel.channelId), on }).catch(() => {});
+  detach(core, connection.request('typing', { channel: idOf(channel.channelId), on }));
 };
 
 /** The row and conversation of a message in a room; undefined for one with a contact. */

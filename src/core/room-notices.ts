@@ -1,12 +1,11 @@
 // What a server tells in passing: who writes, who is there, who is in a call, what another device of mine has read.
-import { expectedError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import { CHANNEL_MEMBERS_MAX } from '../protocol/limits.ts';
 import type { Notice } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, getChannelById, listChannels, patchChannel } from '../store/channels.ts';
 import { getConversationOfChannel } from '../store/conversations.ts';
 import { getMemberById, hasDevice } from '../store/members.ts';
-import { type Core, commit } from './core.ts';
+import { type Core, commit, detach } from './core.ts';
 import { tellCall } from './room-calls.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { keepMember, learnMembers } from './room-people.ts';
@@ -50,7 +49,7 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     case 'call.busy':
       return undefined;
     case 'invited':
-      return void connection.meet().catch(() => {});
+      return detach(core, connection.meet());
     case 'moved':
       return core.log.info('server.moved', { server: idOf(connection.row.uid) });
   }
@@ -98,7 +97,5 @@ const readElsewhere = (core: Core, channel: ChannelRow, said: number): void => {
 const learnAgain = (core: Core, connection: RoomConnection, id: string): void => {
   const member = getMemberById(core.db, connection.serverId, idBytes(id));
   if (member === undefined || !hasDevice(core.db, member.id)) return;
-  learnMembers(core, connection, [id]).catch((error: unknown) => {
-    if (expectedError(error) === undefined) core.queue.post(() => Promise.reject(error));
-  });
+  detach(core, learnMembers(core, connection, [id]));
 };

@@ -6,7 +6,7 @@ import { addMentions, addUnread, type ConversationRow } from '../store/conversat
 import { lastSeqUpTo, listUnreadUpToSeq } from '../store/message-pages.ts';
 import { patchMessage } from '../store/messages.ts';
 import { getServer } from '../store/servers.ts';
-import { type Changes, type Core, commit } from './core.ts';
+import { type Changes, type Core, commit, detach } from './core.ts';
 import { tellOwnDevices } from './room-devices.ts';
 import { enqueueReceipt } from './room-outbox.ts';
 import { roomOf } from './room-rows.ts';
@@ -58,5 +58,5 @@ export const markRoomRead = (core: Core, conversation: ConversationRow, upToRow:
   if (channel === undefined || connection === undefined || connection.state !== 'online' || seq <= channel.readSeq)
     return;
   // Another device learns it from the server; one that is away reads it in its own time.
-  connection.request('mark', { channel: idOf(channel.channelId), seq }).catch(() => {});
+  detach(core, connection.request('mark', { channel: idOf(channel.channelId), seq }));
 };

@@ -1,7 +1,7 @@
 // Every server of an account: its connections, from opening the account to closing it.
 import { listServers } from '../store/servers.ts';
 import { forgetStates } from './channel-json.ts';
-import type { Core } from './core.ts';
+import { type Core, detach } from './core.ts';
 import { RoomConnection } from './room-connection.ts';
 
 type Presence = 'online' | 'away';
@@ -64,6 +64,6 @@ export class Rooms {
 
   // Nobody waits for it, and what is lost is told when the server is reached again.
   #tell(connection: RoomConnection): void {
-    connection.request('presence', { state: this.#presence }).catch(() => {});
+    detach(this.#core(), connection.request('presence', { state: this.#presence }));
   }
 }
