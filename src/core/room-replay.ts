@@ -2,6 +2,7 @@
 import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { idOf } from '../protocol/ids.ts';
+import { ROOM_INCOMING_BYTES_MAX } from '../protocol/limits.ts';
 import type { Control, UnknownControl } from '../protocol/room-content.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannel, patchChannel } from '../store/channels.ts';
@@ -73,14 +74,17 @@ const replayControls = async (
   });
 };
 
-/** Every control event of a channel, from its creation on. Throws `server.*`, `channel.*`. */
-export const allControls = async (connection: RoomConnection, channel: ChannelRow): Promise<LogEvent[]> => {
+/** The control events of a channel up to the last place that is known here, as many as may wait here. Throws `server.*`, `channel.*`. */
+export const controlsOf = async (connection: RoomConnection, channel: ChannelRow): Promise<LogEvent[]> => {
   const controls: LogEvent[] = [];
-  for (let after = 0; ; ) {
+  let bytes = 0;
+  for (let after = 0; after < channel.lastSeq; ) {
     const page = { channel: idOf(channel.channelId), after };
     const { events, answer } = await connection.client.events('log.control', page);
-    controls.push(...events);
+    controls.push(...events.filter(({ seq }) => seq <= channel.lastSeq));
+    bytes += events.reduce((sum, { body }) => sum + body.length, 0);
     after = events.at(-1)?.seq ?? after;
-    if (!answer.more || events.length === 0) return controls;
+    if (!answer.more || events.length === 0 || bytes > ROOM_INCOMING_BYTES_MAX) break;
   }
+  return controls;
 };

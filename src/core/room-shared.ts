@@ -3,7 +3,7 @@ import { type EventHeader, readEventHeader } from '../crypto/room-event.ts';
 import { isEqual } from '../protocol/bytes.ts';
 import { expectedError, ProtocolError, type SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
-import { HISTORY_SLICE_EVENTS } from '../protocol/limits.ts';
+import { HISTORY_SLICE_EVENTS, ROOM_LEVEL_TRIES_MAX } from '../protocol/limits.ts';
 import { decodeHistory, type HistoryEntry } from '../protocol/room-history.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import {
@@ -35,14 +35,15 @@ import { HistoryCheck, type Proven } from './room-history-check.ts';
 import { memberName } from './room-names.ts';
 import { openContent } from './room-open.ts';
 import { learnMembers } from './room-people.ts';
-import { allControls } from './room-replay.ts';
+import { controlsOf } from './room-replay.ts';
 import { shownLater } from './room-share.ts';
 
 /** Looks at what has come whole, and keeps or refuses it. Throws `server.*`: it is looked at again on the next connection. */
 export const applyShares = async (core: Core, connection: RoomConnection): Promise<void> => {
   for (const share of listWholeShares(core.db, connection.serverId))
     try {
-      await applyShare(core, connection, share);
+      // One more may have come meanwhile.
+      for (let tries = 0; tries < ROOM_LEVEL_TRIES_MAX; tries++) if (await applyShare(core, connection, share)) break;
     } catch (error) {
       const known = expectedError(error);
       if (known === undefined || !/^(event|frame)\./.test(known.code)) throw error;
@@ -51,6 +52,8 @@ export const applyShares = async (core: Core, connection: RoomConnection): Promi
 };
 
 const refuseShare = (core: Core, changes: Changes, share: ShareRow, error: SottoError): void => {
+  // Its member has begun another one meanwhile.
+  if (getShare(core.db, share.id)?.state !== 'whole') return;
   refuse(core, error.code);
   core.log.warn('history.refused', { code: error.code, why: String(error.details.why ?? '') });
   patchShare(core.db, share.id, { state: 'refused', reason: 'it is not what was said: nothing of it was kept' });
@@ -63,16 +66,17 @@ const refuseShare = (core: Core, changes: Changes, share: ShareRow, error: Sotto
   });
 };
 
-const applyShare = async (core: Core, connection: RoomConnection, share: ShareRow): Promise<void> => {
+/** False when the controls that the server shows are not all of those that it has told. */
+const applyShare = async (core: Core, connection: RoomConnection, share: ShareRow): Promise<boolean> => {
   const channel = getChannel(core.db, share.channelRow);
   const sharer = getMember(core.db, share.memberRow);
-  if (channel === undefined || sharer === undefined) return;
+  if (channel === undefined || sharer === undefined) return true;
   // I am about to be in it: it is looked at then.
-  if (channel.state === 'joining' || channel.state === 'invited') return;
-  const controls = await allControls(connection, channel);
+  if (channel.state === 'joining' || channel.state === 'invited') return true;
+  if (channel.state !== 'joined') throw forged('membership');
+  const controls = await controlsOf(connection, channel);
   const entries = listShareParts(core.db, share.id).flatMap(decodeHistory);
-  if (entries.length !== share.toSeq - share.fromSeq + 1)
-    throw new ProtocolError('event.forged', { details: { why: 'places' } });
+  if (entries.length !== share.toSeq - share.fromSeq + 1) throw forged('places');
   await learnAuthors(core, connection, [...controls.map(({ member }) => member), ...authorsOf(entries)]);
   const own = new Set([idOf<MemberId>(sharer.memberId), idOf<MemberId>(connection.row.memberId)]);
   const check = await core.queue.call(() => new HistoryCheck(core, connection.row, { channel, share, own }, controls));
@@ -81,14 +85,19 @@ const applyShare = async (core: Core, connection: RoomConnection, share: ShareRo
     await core.queue.call(() => {
       for (const entry of entries.slice(at, at + HISTORY_SLICE_EVENTS)) check.take(entry);
     });
-  await core.queue.call(() =>
+  return core.queue.call(() =>
     commit(core, (changes) => {
       const now = getChannel(core.db, channel.id);
-      if (now !== undefined && getShare(core.db, share.id)?.state === 'whole')
-        keepShare({ core, changes, connection, channel: now, share, sharer }, check);
+      if (now === undefined || getShare(core.db, share.id)?.state !== 'whole') return true;
+      // One may have erased something of it.
+      if ((stateOfJson(now.membership)?.seq ?? 0) > (controls.at(-1)?.seq ?? 0)) return false;
+      keepShare({ core, changes, connection, channel: now, share, sharer }, check);
+      return true;
     }),
   );
 };
+
+const forged = (why: string): ProtocolError => new ProtocolError('event.forged', { details: { why } });
 
 const authorsOf = (entries: readonly HistoryEntry[]): MemberId[] =>
   entries.flatMap((entry) => (entry.kind === 'content' ? [readEventHeader(entry.signed).sender] : []));
@@ -117,8 +126,7 @@ const keepShare = (keeping: Keeping, check: HistoryCheck): void => {
   const members = stateOfJson(channel.membership)?.members;
   const sharerId = idOf<MemberId>(sharer.memberId);
   const isForMe = members?.get(me)?.joinedSeq === toSeq + 1 && members.has(sharerId) && channel.epoch === share.epoch;
-  if (channel.state !== 'joined' || !isForMe)
-    throw new ProtocolError('event.forged', { details: { why: 'membership' } });
+  if (channel.state !== 'joined' || !isForMe) throw forged('membership');
   // What came since says what its authors had seen before.
   for (const row of rowsBehind(core, channel, toSeq)) check.later(row);
 
@@ -160,8 +168,7 @@ function* rowsBehind(core: Core, channel: ChannelRow, seq: number): Generator<He
 const keepOne = (keeping: Keeping, one: Proven): void => {
   const { core, channel } = keeping;
   const held = getHeld(core.db, channel.id, one.seq);
-  if (held !== undefined && idOf(held.eventId) !== one.id)
-    throw new ProtocolError('event.forged', { details: { why: 'place' } });
+  if (held !== undefined && idOf(held.eventId) !== one.id) throw forged('place');
   // What was here from an earlier stay is here.
   if (held !== undefined && (held.kind !== 'closed' || one.kind !== 'content')) return;
   const { applied, author, signed } = apply(keeping, one);

@@ -368,9 +368,11 @@ export const HISTORY_PART_BYTES_MAX = 22 * KIB;
 export const HISTORY_EVENTS_MAX = 5_000;
 export const HISTORY_EVENTS_DEFAULT = 1_000;
 export const HISTORY_BYTES_MAX = 16 * MIB;
-/** Shares of others in one channel that have not come whole, and how long one may take. */
+/** Shares of others in one channel that come or wait to be looked at, and how long one may take. */
 export const HISTORY_COMING_MAX = 8;
 export const HISTORY_COMING_MS_MAX = 7 * DAY;
+/** Shares of others in one channel that are over and told still. */
+export const HISTORY_ENDED_MAX = 32;
 /** Events of shared history that are verified before something else may run. */
 export const HISTORY_SLICE_EVENTS = 64;
 /** How often an event is made anew whose permission changed under way. */

@@ -323,6 +323,67 @@ test('withholds the end of an epoch: what is said after it waits for its key, an
   expect(await carol.bodies('#epoch')).toEqual(['with bob']);
 });
 
+test('withholds an erasure from whom is shown what was before, or never ends: it is proven by all there is', async () => {
+  const channel = await gather('#past');
+  for (const text of ['erased later', 'a slip']) await alice.say('#past', text);
+  const dave = await house.guest('dave');
+  await dave.call('server.join', { link: await alice.invite(), label: 'home' });
+  await alice.call('channel.invite', { channel: '#past', member: 'dave' });
+  await dave.call('channel.join', { channel: '#past' });
+  await alice.sees('them', async () => (await show(alice, '#past')).memberCount === 4);
+  const theirs = await idOf(dave);
+  const share = async (at: number) => (await show(dave, '#past')).shares?.[at];
+  /** What dave is told of the controls. */
+  const toldControls = (lie: Lie) => {
+    server.lie = (saying, member) =>
+      'asked' in saying && saying.asked?.name === 'log.control' && member === theirs ? lie(saying, member) : undefined;
+  };
+
+  toldControls((saying) => {
+    if (saying.kind !== 'answer') return undefined;
+    const { asked, value } = saying;
+    const seq = Number(asked?.params.after) + 1_000;
+    const nobody = { id: '00'.repeat(16), member: '00'.repeat(16), at: 0, erased: false, body: new Uint8Array(9) };
+    const event = { ...nobody, channel, request: value.id, epoch: 1, seq, kind: EVENT.control };
+    return [
+      { kind: 'event', asked, event },
+      { ...saying, value: { ...value, ok: { ...value.ok, more: true } } },
+    ];
+  });
+  await alice.call('channel.shareHistory', { channel: '#past', member: 'dave', limit: 2 });
+  await dave.sees('what was said last', async () => (await share(0))?.state === 'done');
+  expect(await dave.bodies('#past')).toEqual(['a slip']);
+
+  toldControls((saying) =>
+    saying.kind === 'answer'
+      ? [{ ...saying, value: { id: saying.value.id, error: { code: 'server.unavailable' } } }]
+      : undefined,
+  );
+  await alice.call('channel.shareHistory', { channel: '#past', member: 'dave' });
+  await dave.sees('all of it', async () => {
+    const one = await share(1);
+    return one !== undefined && one.doneEvents === one.events;
+  });
+  const [first] = await alice.messages('#past');
+  await alice.call('message.delete', { id: first?.id ?? '' });
+  const { seq = 0 } = await alice.say('#past', 'after that');
+  await dave.reads('#past', 'after that');
+  let answers = 0;
+  toldControls((saying) => {
+    if (saying.kind === 'answer') answers++;
+    return saying.kind === 'event' && saying.event.seq === seq - 1 ? [] : undefined;
+  });
+  const cut = () => {
+    for (const peer of server.context.online.get(theirs as never) ?? []) peer.close(1012, 'restart');
+  };
+  cut();
+  await dave.sees('that it is asked again', async () => answers > 1);
+  server.honest();
+  cut();
+  await dave.sees('the end of it', async () => (await share(1))?.state === 'done');
+  expect(await dave.bodies('#past')).toEqual(['', 'a slip', 'after that']);
+});
+
 test('shows a forged creation, one of another server, or another channel under a name: nothing is kept of it', async () => {
   const shown = (body: Uint8Array<ArrayBuffer>, said: Partial<LogEvent> = {}): Lie =>
     either(

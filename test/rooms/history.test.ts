@@ -3,7 +3,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openAccountDatabase, openAccountVault } from '../../src/daemon/account-dir.ts';
+import { HISTORY_ENDED_MAX } from '../../src/protocol/limits.ts';
 import type { Database } from '../../src/sqlite/open.ts';
+import { listChannelsByName } from '../../src/store/channels.ts';
+import { listMembersByName } from '../../src/store/members.ts';
+import { patchShare, putShare } from '../../src/store/shares.ts';
 import { pathsOf } from '../daemon/furnished.ts';
 import { type Guest, House } from './house.ts';
 
@@ -163,6 +167,31 @@ test('who is removed before a part goes gets no more of it', async () => {
   expect(await inDatabase(alice, (db) => db.all('SELECT 1 FROM room_outbox'))).toEqual([]);
   expect(await shares(erin)).toEqual([]);
   expect(await erin.bodies(channel)).toEqual([]);
+});
+
+test('what is shown of where I am no more, and what is over, stand in nobody’s way', async () => {
+  await bob.call('channel.create', { name: '#gone', encryption: 'members', private: true });
+  const hana = await newcomer('hana');
+  await bob.call('channel.invite', { channel: '#gone', member: 'hana' });
+  await hana.call('channel.join', { channel: '#gone' });
+  await hana.call('channel.leave', { channel: '#gone' });
+  await inDatabase(hana, (db) =>
+    db.transaction(() => {
+      const memberRow = listMembersByName(db, 'bob')[0]?.id ?? 0;
+      const put = (name: string, state: 'whole' | 'refused') => {
+        const channelRow = listChannelsByName(db, name)[0]?.id ?? 0;
+        const range = { epoch: 1, fromSeq: 1, toSeq: 1, createdAt: 0 };
+        const shareId = crypto.getRandomValues(new Uint8Array(16));
+        patchShare(db, putShare(db, { channelRow, memberRow, mine: 0, shareId, ...range }), { state });
+      };
+      put('gone', 'whole');
+      for (let i = 0; i < 2 * HISTORY_ENDED_MAX; i++) put('ops', 'refused');
+    }),
+  );
+  await alice.call('channel.shareHistory', { channel, member: 'hana' });
+  await hana.sees('the end of it', async () => (await shares(hana)).at(-1)?.state === 'done');
+  expect((await shares(hana, '#gone')).map(({ state }) => state)).toEqual(['refused']);
+  expect(await shares(hana)).toHaveLength(HISTORY_ENDED_MAX + 1);
 });
 
 describe('a dishonest sharer', () => {
