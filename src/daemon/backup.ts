@@ -158,8 +158,8 @@ const headOf = (line: string): number => {
 const freshened = (db: Database, line: string, ports: Ports): string => {
   if (line.startsWith('["account"')) return withColumns(line, { install_id: ports.random.bytes(ID_BYTES) });
   if (!line.startsWith('["servers"')) return line;
-  const [, { server_key: key }] = parsed(line) as [string, { server_key?: { b?: unknown } }];
-  const serverKey = fromBase64(String(key?.b));
+  const [, row] = parsed(line) as [string, { server_key?: { b?: unknown } | null }?];
+  const serverKey = fromBase64(String(row?.server_key?.b));
   const self = getSelf(db);
   if (self === undefined || serverKey.length !== 32) throw new SottoError('backup.damaged');
   const seed = ports.random.bytes(32);

@@ -129,6 +129,7 @@ const backups: Target = {
     const at = 1 + dice.int(LINES.length);
     if (dice.chance(0.2)) lines[at] = mutateLine(dice, lines[at] ?? '');
     if (dice.chance(0.1)) lines.splice(at, 1);
+    if (dice.chance(0.1)) lines[at] = dice.pick(['["servers"]', '["servers",null]', '["account"]']);
     const filler = dice.chance(0.2) ? `${' '.repeat(70_000)}` : '';
     const whole = await sealed(SECRET, `${lines.join('\n')}${filler}${dice.chance(0.95) ? '\n' : ''}`);
     const bytes = dice.chance(0.05) ? await passphraseBackup : whole;
