@@ -100,6 +100,19 @@ describe('two people', () => {
     expect(await codeOf(bob.call('message.delete', { id: sent.id }))).toBe('message.notYours');
   });
 
+  test('what is written without spaces is found in a long history', async () => {
+    const first = await alice.send(bob, '今朝の潮は高い');
+    await alice.send(bob, 'nothing of it');
+    alice.db.run(`UPDATE sqlite_sequence SET seq = 40000 WHERE name = 'messages'`);
+    const last = await alice.send(bob, '夜の潮は低い');
+    const find = (limit: number) => world.during(alice.call('message.search', { query: '潮は', limit }));
+    const all = await find(10);
+    expect(all).toMatchObject({ messages: [{ id: last.id }, { id: first.id }], more: false });
+    expect(await find(1)).toMatchObject({ messages: [{ id: last.id }], more: true });
+    const before = await world.during(alice.call('message.search', { query: '潮は', before: last.id }));
+    expect(before.messages.map(({ id }) => id)).toEqual([first.id]);
+  });
+
   test('a message that expires ends on both sides without anybody looking', async () => {
     await alice.send(bob, 'brief', { expiresMs: 5_000 });
     await world.settle();

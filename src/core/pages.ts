@@ -3,9 +3,15 @@ import { SottoError } from '../protocol/errors.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { type ConversationRow, getConversationOfContact } from '../store/conversations.ts';
-import { firstRowAt, listMessagesBefore, listMessagesBetween, type RowRange } from '../store/message-pages.ts';
+import {
+  firstRowAt,
+  lastMessageRow,
+  listMessagesBefore,
+  listMessagesBetween,
+  type RowRange,
+} from '../store/message-pages.ts';
 import type { MessageRow } from '../store/messages.ts';
-import { type SearchOptions, searchMessages } from '../store/search.ts';
+import { readsBodies, type SearchHit, type SearchOptions, searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
 import { conversationOf, findContact, findConversation, findMessage, messageIn } from './names.ts';
 import { messageObject, nothingSeen } from './objects.ts';
@@ -65,20 +71,24 @@ export const threadOf = (core: Core, reference: string | undefined): Uint8Array 
 };
 
 /** Full text with its filters and page bounds, newest first. Throws `params.invalid` without a word. */
-export const search = (core: Core, params: Params<'message.search'>): Result<'message.search'> => {
+export const search = async (core: Core, params: Params<'message.search'>): Promise<Result<'message.search'>> => {
   const inside = params.conversation === undefined ? undefined : conversationId(core, params.conversation);
   const from = params.from === undefined ? undefined : sideOf(core, params.from);
   if (inside === 0 || from?.conversationId === 0) return { messages: [], more: false };
   if (inside !== undefined && from?.conversationId !== undefined && inside !== from.conversationId)
     return { messages: [], more: false };
   const conversation = inside ?? from?.conversationId;
-  const hits = searchMessages(core.db, {
+  const wanted = {
     words: params.query,
     ...(conversation === undefined ? {} : { conversationId: conversation }),
     ...(from === undefined ? {} : { side: from.side }),
-    ...rangeOf(core, params),
-    limit: params.limit + 1,
-  });
+  };
+  const hits: SearchHit[] = [];
+  for (const part of partsOf(core, params)) {
+    if (part.isNext) await new Promise<void>((done) => core.clock.after(0, done));
+    hits.push(...searchMessages(core.db, { ...wanted, ...part, limit: params.limit + 1 - hits.length }));
+    if (hits.length > params.limit) break;
+  }
   const seen = nothingSeen();
   return {
     ...(inside === undefined ? missingAnywhere(core) : missingIn(core, conversationOf(core.db, inside))),
@@ -86,6 +96,16 @@ export const search = (core: Core, params: Params<'message.search'>): Result<'me
     more: hits.length > params.limit,
   };
 };
+
+// What the index does not find is read, and the others have their turn between the parts.
+function* partsOf(core: Core, params: Params<'message.search'>): Generator<RowRange & { readonly isNext: boolean }> {
+  const range = rangeOf(core, params);
+  if (!readsBodies(params.query)) return yield { ...range, isNext: false };
+  const end = Math.min(range.before, lastMessageRow(core.db) + 1);
+  for (let before = end; before > range.after + 1; before -= PART_ROWS)
+    yield { after: Math.max(range.after, before - PART_ROWS - 1), before, isNext: before < end };
+}
+const PART_ROWS = 5_000;
 
 /** The conversation to search in; 0 for a contact that has none. */
 const conversationId = (core: Core, reference: string): number => {

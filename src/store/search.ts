@@ -53,6 +53,9 @@ export const searchMessages = (db: Database, options: SearchOptions): SearchHit[
     });
 };
 
+/** Whether `words` ask for more than the index knows, so that messages are read for them. */
+export const readsBodies = (words: string): boolean => termsOf(words).some(isUnspaced);
+
 /** The part of a body around its first hit. */
 const snippetOf = (body: string, terms: readonly Term[]): string => {
   const plain = fold(body);
