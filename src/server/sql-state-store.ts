@@ -127,9 +127,9 @@ const jobVerbs = (sql: Sql): Verbs<'takeJob' | 'putJobDone' | 'putJobFailed' | '
     one(sql, JOB, {
       sql: `INSERT INTO job (name, lease_until, fencing, done_at) VALUES (?, ?, 1, 0)
         ON CONFLICT (name) DO UPDATE SET lease_until = excluded.lease_until, fencing = job.fencing + 1
-          WHERE job.lease_until <= ?
+          WHERE job.lease_until <= ? OR job.lease_until > ?
         RETURNING ${JOB.columns}`,
-      values: [name, now + leaseMs, now],
+      values: [name, now + leaseMs, now, now + 2 * leaseMs],
     }),
   putJobDone: (name, fencing, now) =>
     changed(sql, 'UPDATE job SET done_at = ?, lease_until = 0 WHERE name = ? AND fencing = ?', now, name, fencing),

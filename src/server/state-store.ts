@@ -166,7 +166,10 @@ export interface StateStore {
   listAudit(filter: AuditFilter): Promise<readonly AuditRow[]>;
   removeAudit(before: Millis): Promise<void>;
 
-  /** A lease on a job, unless somebody has one: at most one runs, and what it does carries its fencing number. */
+  /**
+   * A lease on a job, unless somebody has one: at most one runs, and what it does carries its fencing number. One that would last
+   * more than twice as long is of a clock that was ahead, and is nobody's.
+   */
   takeJob(name: string, lease: { readonly now: Millis; readonly leaseMs: number }): Promise<JobRow | undefined>;
   /** False when the lease was lost to another. */
   putJobDone(name: string, fencing: number, now: Millis): Promise<boolean>;

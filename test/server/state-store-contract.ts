@@ -316,6 +316,8 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect((await take(113))?.fencing).toBe(3);
       expect([await state.putJobFailed('prune', 2), await state.putJobFailed('prune', 3)]).toEqual([false, true]);
       expect((await take(114))?.fencing).toBe(4);
+      // The clock was ahead when it was taken.
+      expect([await take(104), (await take(103))?.fencing]).toEqual([undefined, 5]);
     });
 
     test('what belongs to a member who goes is removed, and nothing of others', async () => {
