@@ -67,7 +67,7 @@ export const accountPaths = (places: Places, name: string, environment: Environm
       message: `An account is named by 1 to 32 lower-case letters, digits, - and _, not ${JSON.stringify(name)}`,
     });
   const dir = join(places.accountsDir, name);
-  const socketDir = shortDir(join(places.runDir, name), environment);
+  const socketDir = socketDirFor(join(places.runDir, name), environment);
   return {
     name,
     dir,
@@ -110,8 +110,8 @@ export const chooseAccount = (places: Places, asked: string | undefined): string
   return only !== undefined && others.length === 0 ? only : 'default';
 };
 
-// A folder that is none for sockets is replaced by a short private one with a name of its own.
-const shortDir = (wanted: string, environment: Environment): string => {
+/** The folder itself, or a short private one with a name of its own where `wanted` is none for sockets, Tor's too. */
+export const socketDirFor = (wanted: string, environment: Environment): string => {
   if (takesSockets(wanted)) return wanted;
   // Loaded here: few need it, and it costs every command a tenth of its time.
   const { createHash } = process.getBuiltinModule('node:crypto');

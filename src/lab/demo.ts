@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { accountPaths, type Places, placesOf } from '../client/paths.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import { makeFolder } from '../sqlite/folder.ts';
 import { Actor, cacheDir, stopDaemons } from './actor.ts';
 import { readWords } from './flags.ts';
@@ -85,8 +86,10 @@ class Stage {
     await this.#offline(alice, bob);
     await this.#reject(bob, carol);
     await this.#room(alice, bob, carol);
-    this.#tell(this.#keep ? `All of it goes on: bin/sotto --data-dir ${this.#dir} --account alice status` : 'Done.');
-    if (this.#keep) this.#tell(`This ends it: npm run demo -- --stop --dir ${this.#dir}`);
+    this.#tell(
+      this.#keep ? `All of it goes on: bin/sotto --data-dir ${asWord(this.#dir)} --account alice status` : 'Done.',
+    );
+    if (this.#keep) this.#tell(`This ends it: npm run demo -- --stop --dir ${asWord(this.#dir)}`);
   }
 
   /** Ends everything that was started. */
@@ -106,7 +109,7 @@ class Stage {
   async #network(): Promise<void> {
     if (existsSync(join(this.#dir, 'accounts')))
       throw new SottoError('account.exists', {
-        message: `There is a demo in ${this.#dir} already: --stop --dir ends it`,
+        message: `There is a demo in ${this.#dir} already: end it with --stop, and remove that folder or take another --dir`,
       });
     makeFolder(this.#dir);
     this.#tell('Starting a private Tor network on this machine: one authority, five relays');

@@ -5,7 +5,9 @@ import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, wr
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { socketDirFor } from '../client/paths.ts';
 import { systemClock, systemRandom } from '../machine.ts';
+import { torQuoted } from '../net/tor-config.ts';
 import { TorControl } from '../net/tor-control.ts';
 
 const RELAYS = 5;
@@ -31,6 +33,8 @@ export type TorLabOptions = {
 type Node = {
   readonly name: string;
   readonly dir: string;
+  /** Where its control socket is: the same, unless that is none for sockets. */
+  readonly sockets: string;
   readonly orPort: number;
   readonly dirPort?: number;
   process?: ChildProcess;
@@ -106,6 +110,12 @@ class Lab implements TorLab {
     await this.#consensus();
     progress('relays');
     await this.#relaysReady();
+    // Who ends it later knows its folder only.
+    if (this.#options.detached === true) this.#removeSockets();
+  }
+
+  #removeSockets(): void {
+    for (const { dir, sockets } of this.#nodes) if (sockets !== dir) rmSync(sockets, { recursive: true, force: true });
   }
 
   async stop(): Promise<void> {
@@ -120,6 +130,7 @@ class Lab implements TorLab {
         clearTimeout(timer);
       }),
     );
+    this.#removeSockets();
     rmSync(join(this.#options.dir, 'pids.json'), { force: true });
   }
 
@@ -128,10 +139,15 @@ class Lab implements TorLab {
     const { dir } = this.#options;
     const ports = await freePorts(NODES + 1);
     const [orPort = 0, dirPort = 0, ...rest] = ports;
-    const authority: Node = { name: 'auth', dir: join(dir, 'auth'), orPort, dirPort };
-    const relays = rest.map((port, i): Node => ({ name: `relay${i}`, dir: join(dir, `relay${i}`), orPort: port }));
+    const placed = (name: string) => {
+      const own = join(dir, name);
+      return { name, dir: own, sockets: socketDirFor(own, process.env) };
+    };
+    const authority: Node = { ...placed('auth'), orPort, dirPort };
+    const relays = rest.map((port, i): Node => ({ ...placed(`relay${i}`), orPort: port }));
     this.#nodes = [authority, ...relays];
-    for (const node of this.#nodes) mkdirSync(join(node.dir, 'keys'), { recursive: true, mode: 0o700 });
+    for (const node of this.#nodes)
+      for (const made of [join(node.dir, 'keys'), node.sockets]) mkdirSync(made, { recursive: true, mode: 0o700 });
     const v3 = await this.#authorityKeys(authority);
     const fingerprint = await rsaIdentity(authority.dir);
     const network = [
@@ -176,8 +192,8 @@ class Lab implements TorLab {
     return [
       ...network,
       `Nickname ${node.name}`,
-      `DataDirectory ${node.dir}`,
-      `ControlPort unix:${node.dir}/control`,
+      `DataDirectory ${torQuoted(node.dir)}`,
+      `ControlPort unix:${node.sockets}/control`,
       'CookieAuthentication 1',
       'AvoidDiskWrites 1',
       'NumCPUs 1',
@@ -249,7 +265,7 @@ class Lab implements TorLab {
   async #control(node: Node): Promise<TorControl> {
     for (;;) {
       try {
-        return await TorControl.open(join(node.dir, 'control'), { clock: systemClock, random: systemRandom });
+        return await TorControl.open(join(node.sockets, 'control'), { clock: systemClock, random: systemRandom });
       } catch (error) {
         if (Date.now() > this.#endAt) throw error;
         await sleep(STEP_MS);
@@ -328,7 +344,7 @@ export const freePorts = async (count: number): Promise<number[]> => {
 
 const commandOf = (pid: number): string => {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
   } catch {
     return '';
   }

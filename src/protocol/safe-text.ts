@@ -83,7 +83,7 @@ export const safeFileName = (name: string): SafeText => {
 
 /** A name as one word of a command line that a person may paste into a shell. */
 export const asWord = (name: string): string =>
-  /^[\p{L}\p{N}._]+[\p{L}\p{N}._-]*$/u.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`;
+  /^[\p{L}\p{N}._/]+[\p{L}\p{N}._/-]*$/u.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`;
 
 const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
 

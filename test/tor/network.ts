@@ -13,7 +13,8 @@ declare module 'vitest' {
 
 /** Starts the network; gives what ends it. */
 const setup = async (project: TestProject): Promise<() => Promise<void>> => {
-  const dir = mkdtempSync(join(tmpdir(), 'sotto-tor-'));
+  // What Tor must be told with care.
+  const dir = mkdtempSync(join(tmpdir(), 'sotto Tor für "#1" '));
   const lab = await startTorLab({ dir, cacheDir: resolve('.cache'), reviveMs: 500 });
   project.provide('torNetworkFile', lab.networkFile);
   return async () => {
