@@ -226,4 +226,5 @@ export class HistoryCheck {
 const kindOf = ({ control }: ControlEvent, why: string | undefined): string =>
   why === undefined ? control.op : 'refused';
 
-const forged = (why: string) => new ProtocolError('event.forged', { details: { why } });
+/** Something that is shown is not what was. */
+export const forged = (why: string): ProtocolError => new ProtocolError('event.forged', { details: { why } });

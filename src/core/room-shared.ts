@@ -1,7 +1,7 @@
 // Takes what another member has shown of a channel's past and what has come whole: has it proven, and puts what was said where it belongs.
 import { type EventHeader, readEventHeader } from '../crypto/room-event.ts';
 import { isEqual } from '../protocol/bytes.ts';
-import { expectedError, ProtocolError, type SottoError } from '../protocol/errors.ts';
+import { expectedError, type SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { HISTORY_SLICE_EVENTS, ROOM_LEVEL_TRIES_MAX } from '../protocol/limits.ts';
 import { decodeHistory, type HistoryEntry } from '../protocol/room-history.ts';
@@ -31,7 +31,7 @@ import { controlToJson, stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { type Applied, applyContent, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
-import { HistoryCheck, type Proven } from './room-history-check.ts';
+import { forged, HistoryCheck, type Proven } from './room-history-check.ts';
 import { memberName } from './room-names.ts';
 import { openContent } from './room-open.ts';
 import { learnMembers } from './room-people.ts';
@@ -46,6 +46,8 @@ export const applyShares = async (core: Core, connection: RoomConnection): Promi
       for (let tries = 0; tries < ROOM_LEVEL_TRIES_MAX; tries++) if (await applyShare(core, connection, share)) break;
     } catch (error) {
       const known = expectedError(error);
+      // We are there no more, and are about to hear it: others go on.
+      if (known?.code.startsWith('channel.')) continue;
       if (known === undefined || !/^(event|frame)\./.test(known.code)) throw error;
       await core.queue.call(() => commit(core, (changes) => refuseShare(core, changes, share, known)));
     }
@@ -96,8 +98,6 @@ const applyShare = async (core: Core, connection: RoomConnection, share: ShareRo
     }),
   );
 };
-
-const forged = (why: string): ProtocolError => new ProtocolError('event.forged', { details: { why } });
 
 const authorsOf = (entries: readonly HistoryEntry[]): MemberId[] =>
   entries.flatMap((entry) => (entry.kind === 'content' ? [readEventHeader(entry.signed).sender] : []));

@@ -81,9 +81,9 @@ export const removeShare = (db: Database, id: number): void => {
   db.run('DELETE FROM room_shares WHERE id = ?', id);
 };
 
-/** Those that others began before `before` and that never came whole. */
+/** Those that others began before `before` and that were never looked at. */
 export const removeOldShares = (db: Database, before: number): void => {
-  db.run(`DELETE FROM room_shares WHERE state = 'going' AND mine = 0 AND created_at < ?`, before);
+  db.run(`DELETE FROM room_shares WHERE state IN ('going', 'whole') AND mine = 0 AND created_at < ?`, before);
 };
 
 /** Adds what came next. */

@@ -7,7 +7,7 @@ import { HISTORY_ENDED_MAX } from '../../src/protocol/limits.ts';
 import type { Database } from '../../src/sqlite/open.ts';
 import { listChannelsByName } from '../../src/store/channels.ts';
 import { listMembersByName } from '../../src/store/members.ts';
-import { patchShare, putShare } from '../../src/store/shares.ts';
+import { listShares, patchShare, putShare, removeOldShares } from '../../src/store/shares.ts';
 import { pathsOf } from '../daemon/furnished.ts';
 import { type Guest, House } from './house.ts';
 
@@ -178,12 +178,15 @@ test('what is shown of where I am no more, and what is over, stand in nobody’s
   await inDatabase(hana, (db) =>
     db.transaction(() => {
       const memberRow = listMembersByName(db, 'bob')[0]?.id ?? 0;
+      const rowOf = (name: string) => listChannelsByName(db, name)[0]?.id ?? 0;
       const put = (name: string, state: 'whole' | 'refused') => {
-        const channelRow = listChannelsByName(db, name)[0]?.id ?? 0;
-        const range = { epoch: 1, fromSeq: 1, toSeq: 1, createdAt: 0 };
+        const range = { epoch: 1, fromSeq: 1, toSeq: 1, createdAt: Date.now() };
         const shareId = crypto.getRandomValues(new Uint8Array(16));
-        patchShare(db, putShare(db, { channelRow, memberRow, mine: 0, shareId, ...range }), { state });
+        patchShare(db, putShare(db, { channelRow: rowOf(name), memberRow, mine: 0, shareId, ...range }), { state });
       };
+      put('gone', 'whole');
+      removeOldShares(db, Date.now() + 1);
+      expect(listShares(db, rowOf('gone'))).toEqual([]);
       put('gone', 'whole');
       for (let i = 0; i < 2 * HISTORY_ENDED_MAX; i++) put('ops', 'refused');
     }),
