@@ -9,7 +9,7 @@ import {
 } from '../crypto/member.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { fromBase64, toBase64 } from '../protocol/bytes.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, inboxOf } from '../protocol/ids.ts';
 import { DEVICES_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../protocol/limits.ts';
 import { isChannelName } from '../protocol/room-content.ts';
@@ -132,8 +132,14 @@ const takeNew = async (
   params: RequestParams<'login'>,
 ): Promise<void> => {
   const known = await context.store.getMember(certificate.member);
-  if (known === undefined) await register(context, peer, certificate, params);
-  else await admitDevice(context, known, certificate, params);
+  try {
+    if (known === undefined) await register(context, peer, certificate, params);
+    else await admitDevice(context, known, certificate, params);
+  } catch (error) {
+    // An earlier log-in of this device, over a connection that may have broken, was under way still.
+    const kept = await context.store.getCertified(certificate.device, fromBase64(params.certificate));
+    if (expectedError(error) === undefined || kept?.isSame !== true) throw error;
+  }
 };
 
 const register = async (

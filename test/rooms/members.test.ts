@@ -206,6 +206,18 @@ describe('a second check', () => {
   });
 });
 
+test('a device whose first log-in is still under way logs in a second time', async () => {
+  const invite = await owner.client.request('invite.create', {});
+  const bob = hosted.member('twin');
+  const tablet = bob.another();
+  for (const [one, token] of [[bob, invite.token], [tablet]] as const) {
+    const clients = [await one.dial(), await one.dial()];
+    const register = { name: one.name, ...(token === undefined ? {} : { invite: token }) };
+    const logins = clients.map((client) => codeOf(client.login(one.keys(), { register })));
+    expect(await Promise.all(logins)).toEqual(['done', 'done']);
+  }
+});
+
 test('a device is certified by its member, with a serial above all before, and stays revoked', async () => {
   const bob = await newcomer();
   const tablet = bob.another();
