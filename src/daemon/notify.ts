@@ -56,7 +56,8 @@ export class Notifier implements Disposable {
     const { account, clock } = this.#options;
     // Into a channel that I am in others are invited, too: that is nothing for me.
     if (channel?.state === 'invited') return this.#wait(this.#invitations, `${channel.name}@${channel.server}`);
-    if (message === undefined || !('conversationId' in message)) return;
+    // What was said before I came, or was read on another device, is no news.
+    if (message === undefined || !('conversationId' in message) || message.unread !== true) return;
     const scope = message.conversationId;
     const which = account.notifies(scope);
     if (which === 'none' || (which === 'mentions' && message.mention !== true)) return;

@@ -154,6 +154,9 @@ test('a channel tells outside what its members want told', async () => {
   }
   await carol.call('config.set', { key: 'notify.level', value: 'name' });
   await carol.call('config.set', { key: 'notify.command', value: `cat >> ${shown}` });
+  await alice.call('channel.create', { name: '#old', encryption: 'open' });
+  await alice.say('#old', 'before she comes');
+  await carol.call('channel.join', { channel: '#old' });
   await alice.say('#quiet', 'to nobody');
   await carol.reads('#quiet', 'to nobody');
   await alice.say('#loud', 'to @carol');
