@@ -65,6 +65,8 @@ export type PassphraseOptions = {
   readonly prompt: string;
   /** True for one that is being chosen: typed twice, and not empty. */
   readonly twice?: boolean;
+  /** True where none typed is an answer, too. */
+  readonly mayBeEmpty?: boolean;
   /** The only flag that gives it, in place of `--passphrase-fd` and SOTTO_PASSPHRASE_FILE. */
   readonly flag?: string;
 };

@@ -19,25 +19,36 @@ const channelArg: Argument = {
 const ROLES = ['member', 'moderator', 'admin', 'owner'] as const;
 
 /** A passphrase of a channel: from `--passphrase-fd` or the terminal; SOTTO_PASSPHRASE_FILE is the account's. */
-const channelPassphrase = (context: CommandContext, twice: boolean): Promise<string | undefined> =>
-  context.passphrase({ prompt: 'Passphrase of the channel', twice, flag: 'passphrase-fd' });
+const channelPassphrase = (context: CommandContext): Promise<string | undefined> =>
+  context.passphrase({ prompt: 'Passphrase of the channel', flag: 'passphrase-fd' });
+
+/** One that is chosen for a channel; undefined lets six words be made. */
+const newPassphrase = async (context: CommandContext): Promise<string | undefined> => {
+  const prompt = 'Passphrase of the channel (empty: six words are made)';
+  const given = await context.passphrase({ prompt, twice: true, mayBeEmpty: true, flag: 'passphrase-fd' });
+  return given === '' && context.flags.text('passphrase-fd') === undefined ? undefined : given;
+};
 
 /** Calls with the passphrase that is given by `--passphrase-fd`, or else without, and with one that is typed where it is needed. */
 const withPassphrase = async (
   context: CommandContext,
-  twice: boolean,
   call: (passphrase: string | undefined) => Promise<ChannelObject>,
 ): Promise<ChannelObject> => {
-  const given = context.flags.text('passphrase-fd') === undefined ? undefined : await channelPassphrase(context, twice);
+  const given = context.flags.text('passphrase-fd') === undefined ? undefined : await channelPassphrase(context);
   try {
     return await call(given);
   } catch (error) {
     if (!(error instanceof SottoError) || error.code !== 'passphrase.needed' || given !== undefined) throw error;
-    const typed = await channelPassphrase(context, twice);
+    const typed = await channelPassphrase(context);
     if (typed === undefined) throw error;
     return call(typed);
   }
 };
+
+const withWords = (channel: ChannelObject): string =>
+  channel.passphrase === undefined
+    ? channelText(channel)
+    : `${channelText(channel)}\nIts passphrase, which is shown once; whoever knows it reads the channel:\n  ${channel.passphrase}`;
 
 type ChannelMethod = Extract<Method, `channel.${string}`>;
 
@@ -98,7 +109,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     args: [{ name: 'channel', doc: '#name', required: true }],
     flags: {
       encryption: {
-        doc: 'members (when not said), passphrase, or open: not encrypted',
+        doc: 'members (when not said), passphrase (--passphrase-fd, typed, or six words that are made), or open: not encrypted',
         value: 'KIND',
         words: ENCRYPTIONS,
       },
@@ -119,7 +130,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
         throw new SottoError('usage.invalid', {
           message: NO_OLD_KEYS,
         });
-      const passphrase = encryption === 'passphrase' ? await channelPassphrase(context, true) : undefined;
+      const passphrase = encryption === 'passphrase' ? await newPassphrase(context) : undefined;
       const client = await context.connect();
       out.item(
         await client.call('channel.create', {
@@ -131,7 +142,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
           ...optional('server', flags.text('server')),
           ...optional('timeoutMs', flags.duration('timeout')),
         }),
-        channelText,
+        withWords,
       );
     },
   },
@@ -146,7 +157,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
       const channel = first(context);
       const join = (passphrase: string | undefined) =>
         client.call('channel.join', { channel, ...timeout, ...optional('passphrase', passphrase) });
-      context.out.item(await withPassphrase(context, false, join), channelText);
+      context.out.item(await withPassphrase(context, join), channelText);
     },
   },
   channelCommand('leave', 'leave a channel; its history stays here', 'channel.leave', {
@@ -209,12 +220,14 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     path: 'channel rotate',
     doc: 'change the key now; a passphrase channel gets another passphrase',
     args: [channelArg],
-    methods: ['channel.rotate'],
+    methods: ['channel.show', 'channel.rotate'],
     run: async (context) => {
       const client = await context.connect();
-      const rotate = (passphrase: string | undefined) =>
-        client.call('channel.rotate', { channel: first(context), ...optional('passphrase', passphrase) });
-      context.out.item(await withPassphrase(context, true, rotate), channelText);
+      const channel = first(context);
+      const { encryption } = await client.call('channel.show', { channel });
+      const passphrase = encryption === 'passphrase' ? await newPassphrase(context) : undefined;
+      const rotated = await client.call('channel.rotate', { channel, ...optional('passphrase', passphrase) });
+      context.out.item(rotated, withWords);
     },
   },
   {

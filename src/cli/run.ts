@@ -240,7 +240,7 @@ const passphraseOf = async (
   if (options.flag === undefined && environment.SOTTO_PASSPHRASE_FILE)
     return readSecret(environment.SOTTO_PASSPHRASE_FILE);
   const typed = await askTerminal(`${options.prompt}: `, { secret: true });
-  if (typed === undefined || options.twice !== true) return typed;
+  if (typed === undefined || options.twice !== true || (typed === '' && options.mayBeEmpty === true)) return typed;
   if (typed === '')
     throw new SottoError('passphrase.empty', {
       ...(options.flag === undefined ? { message: 'The passphrase is empty: --no-passphrase does without one' } : {}),

@@ -1,4 +1,5 @@
 // The methods of an open account that are about channels.
+import { generatePassphrase, PASSPHRASE_ENTROPY_BYTES } from '../crypto/channel-key.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { idOf, type MemberId } from '../protocol/ids.ts';
 import type { Control } from '../protocol/room-content.ts';
@@ -30,6 +31,7 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
     if (params.encryption === 'members' && params.history === 'all')
       throw new SottoError('params.invalid', { message: NO_OLD_KEYS });
     const { name, server } = splitChannel(core.db, params.name);
+    const made = params.encryption === 'passphrase' && params.passphrase === undefined ? sixWords(core) : {};
     const id = await createChannel(core, server ?? findServer(core.db, params.server), {
       name,
       encryption: params.encryption,
@@ -38,8 +40,9 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
       history: params.history ?? (params.encryption === 'open' ? 'all' : 'joined'),
       passphrase: params.passphrase,
       timeoutMs: params.timeoutMs,
+      ...made,
     });
-    return shown(core, id);
+    return { ...shown(core, id), ...made };
   },
   'channel.join': async ({ core }, { channel, passphrase, timeoutMs }) => {
     const { server, name } = await anyChannel(core, channel);
@@ -85,8 +88,9 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
   'channel.role': (context, params) => about(context, params, (member) => ({ op: 'role', member, role: params.role })),
   'channel.rotate': async ({ core }, { channel, passphrase }) => {
     const row = findChannel(core.db, channel);
-    await rotateChannel(core, row.id, passphrase);
-    return shown(core, row.id);
+    const made = row.encryption === 'passphrase' && passphrase === undefined ? sixWords(core) : {};
+    await rotateChannel(core, row.id, made.passphrase ?? passphrase);
+    return { ...shown(core, row.id), ...made };
   },
   'channel.shareHistory': async ({ core, waits }, params) => {
     const channel = findChannel(core.db, params.channel);
@@ -121,6 +125,10 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
     return shown(core, row.id);
   },
 };
+
+const sixWords = ({ random }: Core): { readonly passphrase?: string } => ({
+  passphrase: generatePassphrase(random.bytes(PASSPHRASE_ENTROPY_BYTES)),
+});
 
 const shown = (core: Core, id: number): ChannelObject => channelObject(core, theChannel(core.db, id));
 

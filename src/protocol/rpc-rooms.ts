@@ -104,6 +104,8 @@ export const channelObject = z.object({
   keyEpoch: z.number().int(),
   /** Of a passphrase channel: people who were removed and may still read until the passphrase changes. */
   mayStillRead: z.array(z.string()).optional(),
+  /** Six words that were made for want of another passphrase: told once, by the call that made them. */
+  passphrase: z.string().optional(),
   notify: z.enum(['all', 'mentions', 'none']),
   memberCount: z.number().int(),
   members: z.array(channelMember).optional(),
@@ -266,7 +268,7 @@ export const ROOM_METHODS = {
   ),
   'member.unlink': method('Takes that back, and tells the contact.', z.object({ member: reference }), memberObject),
   'channel.create': method(
-    'Makes a channel; its creation is signed and decides its encryption for ever.',
+    'Makes a channel; its creation is signed and decides its encryption for ever. Without a passphrase where one is wanted, six words are made and told.',
     onServer.extend({
       name: z.string().min(1).max(64),
       encryption: z.enum(['open', 'passphrase', 'members']),
@@ -309,7 +311,7 @@ export const ROOM_METHODS = {
   ),
   'channel.role': method('Changes what a member may do.', ofChannelMember.extend({ role: channelRole }), channelObject),
   'channel.rotate': method(
-    'Changes the key now; a passphrase channel needs the new passphrase.',
+    'Changes the key now; a passphrase channel gets the new passphrase, or six words that are made and told.',
     ofChannel.extend({ passphrase: passphrase.optional() }),
     channelObject,
   ),

@@ -373,8 +373,11 @@ test('who leaves is out; an archived channel is read only', async () => {
 
 test('a changed passphrase is asked of everybody, and who was kicked may read until then', async () => {
   const channel = '#pass';
-  const [old, fresh] = ['tulip mania in amsterdam', 'the south sea bubble'];
-  await alice.call('channel.create', { name: channel, encryption: 'passphrase', passphrase: old, history: 'all' });
+  const fresh = 'the south sea bubble';
+  const made = ['channel', 'create', channel, '--encryption', 'passphrase', '--history', 'all'];
+  const { passphrase: old = '' } = await alice.user.one<ChannelObject>(...made);
+  expect(old).toMatch(/^([a-z]+ ){5}[a-z]+$/);
+  expect(await show(alice, channel)).not.toHaveProperty('passphrase');
   expect(await bob.refused('channel.join', { channel })).toBe('passphrase.needed');
   expect(await bob.refused('channel.join', { channel, passphrase: fresh })).toBe('passphrase.wrong');
   expect(await bob.refused('channel.show', { channel })).toBe('channel.unknown');
