@@ -175,7 +175,8 @@ export const ROOM_METHODS = {
     z.object({
       link: z.string().min(1).max(4096),
       name: z.string().min(1).max(MEMBER_NAME_CHARS_MAX).refine(wellFormed).optional(),
-      label: label.optional(),
+      // `x@label` has one reading, and what is pasted from a screen is what was shown.
+      label: label.regex(/^(?!\s)[^#@\p{C}]+(?<!\s)$/u, 'has no # or @, and no space at its ends').optional(),
       clearnet: z.boolean().optional(),
       password: passphrase.optional(),
       code: z.string().max(64).optional(),

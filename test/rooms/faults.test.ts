@@ -192,7 +192,9 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   const { house, alice, bob } = await House.open('alice', 'bob');
   await using _house = house;
   const second = await house.another();
-  await alice.call('server.join', { link: second.invite, name: 'ally', label: 'work' });
+  const work = { link: second.invite, name: 'ally' };
+  expect(await alice.refused('server.join', { ...work, label: 'my@work' })).toBe('params.invalid');
+  await alice.call('server.join', { ...work, label: 'work' });
   for (const name of ['#both@home', '#both@work']) await alice.call('channel.create', { name, encryption: 'open' });
   const { user } = alice;
   const { id } = await alice.call('member.show', { member: 'bob@home' });
