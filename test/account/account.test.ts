@@ -70,18 +70,18 @@ describe('a passphrase', () => {
 
   test('is asked twice on a terminal and not shown; the phrase is shown once, and words of it are asked back', async () => {
     const user = stage.stranger('tess');
-    const mismatch = await asked(user, ['init', '--nickname', 'tess'], ['apple', 'pear']);
+    const mismatch = await asked(user, ['init', '--nickname', 'tess'], ['quince', 'pear']);
     expect(mismatch).toContain('The two passphrases differ');
     expect(existsSync(join(stage.dir, 'accounts/tess/vault'))).toBe(false);
     const made = await asked(
       user,
       ['init', '--nickname', 'tess'],
-      ['apple', 'apple', 'wrong', 'wrong', 'wrong', 'x', 'x', 'x'],
+      ['quince', 'quince', 'wrong', 'wrong', 'wrong', 'x', 'x', 'x'],
     );
-    expect(made).not.toContain('apple');
+    expect(made).not.toContain('quince');
     expect(made).toMatch(/Recovery phrase[\s\S]*\n(\w+ ){11}\w+\r?\n/);
     expect(made).toContain('That is not word 3');
-    const changed = await asked(user, ['passwd'], ['apple', 'plum', 'plum']);
+    const changed = await asked(user, ['passwd'], ['quince', 'plum', 'plum']);
     expect(changed).toContain('The passphrase is changed.');
     expect(changed).not.toContain('plum');
     await user.ok('daemon', 'stop');
