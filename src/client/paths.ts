@@ -1,5 +1,5 @@
 // Where things are: data, configuration and sockets, by XDG or below one `--data-dir`.
-import { existsSync, lstatSync, readdirSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
 import { SOCKET_PATH_BYTES_MAX } from '../protocol/limits.ts';
@@ -27,6 +27,8 @@ export type AccountPaths = {
   readonly torDir: string;
   readonly hooksDir: string;
   readonly log: string;
+  /** File in which the daemon that runs tells where its sockets are: that depends on the environment it was started in. */
+  readonly sockets: string;
   /** Private folder of this account's sockets. */
   readonly socketDir: string;
   /** The daemon's RPC socket. */
@@ -67,7 +69,8 @@ export const accountPaths = (places: Places, name: string, environment: Environm
       message: `An account is named by 1 to 32 lower-case letters, digits, - and _, not ${JSON.stringify(name)}`,
     });
   const dir = join(places.accountsDir, name);
-  const socketDir = socketDirFor(join(places.runDir, name), environment);
+  const sockets = join(dir, 'sockets');
+  const socketDir = toldSocketDir(dir, sockets) ?? socketDirFor(join(places.runDir, name), environment);
   return {
     name,
     dir,
@@ -78,6 +81,7 @@ export const accountPaths = (places: Places, name: string, environment: Environm
     torDir: join(dir, 'tor'),
     hooksDir: join(dir, 'hooks'),
     log: join(dir, 'daemon.log'),
+    sockets,
     socketDir,
     socket: join(socketDir, 'rpc'),
   };
@@ -108,6 +112,18 @@ export const chooseAccount = (places: Places, asked: string | undefined): string
   if (asked !== undefined) return asked;
   const [only, ...others] = listAccounts(places);
   return only !== undefined && others.length === 0 ? only : 'default';
+};
+
+/** What stands in `sockets` of a daemon that has its sockets in `socketDir`. */
+export const socketsText = ({ dir, socketDir }: Pick<AccountPaths, 'dir' | 'socketDir'>): string =>
+  `${dir}\n${socketDir}\n`;
+
+// A copy of the folder has the file too, and nothing to do with the daemon that wrote it.
+const toldSocketDir = (dir: string, sockets: string): string | undefined => {
+  if (!existsSync(sockets)) return undefined;
+  const text = readFileSync(sockets, 'utf8');
+  const socketDir = text.split('\n').at(-2) ?? '';
+  return text === socketsText({ dir, socketDir }) && existsSync(join(socketDir, 'rpc')) ? socketDir : undefined;
 };
 
 /** The folder itself, or a short private one with a name of its own where `wanted` is none for sockets, Tor's too. */

@@ -1,11 +1,11 @@
 // The local program: owns one account, its database and its network, and answers front ends until it is told to end.
-import { existsSync, renameSync, rmSync } from 'node:fs';
-import { type AccountPaths, checkSocketDir, type Places } from '../client/paths.ts';
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { type AccountPaths, checkSocketDir, type Places, socketsText } from '../client/paths.ts';
 import { createAccount, torObject } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
 import { type FileLog, fileLog, systemClock, systemRandom } from '../machine.ts';
-import { framesOf, SottoError } from '../protocol/errors.ts';
+import { expectedError, framesOf, SottoError } from '../protocol/errors.ts';
 import { type Greeting, type Method, type Params, type Result, RPC_VERSION } from '../protocol/rpc.ts';
 import type { Status } from '../protocol/rpc-objects.ts';
 import { takeLock } from '../sqlite/lock.ts';
@@ -79,12 +79,23 @@ export class Daemon {
     try {
       if (vaultState(options.paths) === 'keyFile') await daemon.unlock(undefined);
       await daemon.#socket.listen();
+      daemon.#tellSockets();
     } catch (error) {
       await daemon.stop(1);
       throw error;
     }
     daemon.log.info('daemon.started', { version: options.version });
     return daemon;
+  }
+
+  // Where the disk takes nothing more, only an environment like ours finds it.
+  #tellSockets(): void {
+    const { paths } = this.options;
+    try {
+      writeFileSync(paths.sockets, socketsText(paths), { mode: 0o600 });
+    } catch (error) {
+      if (expectedError(error) === undefined) throw error;
+    }
   }
 
   /** Resolves with the exit code when the daemon has ended. */
@@ -116,6 +127,7 @@ export class Daemon {
     await this.#socket.close(() => {
       if (vaultState(paths) === 'absent') rmSync(paths.dir, { recursive: true, force: true });
       rmSync(paths.socketDir, { recursive: true, force: true });
+      rmSync(paths.sockets, { force: true });
       this.#lock[Symbol.dispose]();
     });
     this.#end.resolve(code);

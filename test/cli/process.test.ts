@@ -1,7 +1,7 @@
 // How commands and daemons behave as processes: signals, races, streams and the terminal.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -152,6 +152,29 @@ describe('a command', () => {
     expect((await run(['--data-dir', '', 'status'])).code).toBe(2);
     const versions = { version: expect.stringMatching(/^\d+\.\d+\.\d+$/), rpc: 1, wire: 1, schema: expect.any(Number) };
     expect(await whose(['--version', '--json'])).toEqual(versions);
+  });
+
+  test('finds a daemon that was started where the runtime folder was another, and not that of a copy', async () => {
+    const [home, copy, runtime] = ['home', 'copy', 'runtime'].map((name) => join(stage.dir, name)) as [
+      string,
+      string,
+      string,
+    ];
+    mkdirSync(runtime, { mode: 0o700 });
+    const env = { SOTTO_DATA_DIR: '', HOME: home, XDG_DATA_HOME: '', XDG_CONFIG_HOME: '', XDG_RUNTIME_DIR: runtime };
+    expect((await run(['init', '--no-passphrase', '--no-tor'], { env })).code).toBe(0);
+    const bare = { ...env, XDG_RUNTIME_DIR: '' };
+    const status = async (where: NodeJS.ProcessEnv) =>
+      JSON.parse((await run(['daemon', 'status', '--json'], { env: where as Record<string, string> })).out.toString());
+    expect((await run(['id'], { env: bare })).code).toBe(0);
+    expect(await status(bare)).toMatchObject({ running: true, socket: join(runtime, 'sotto/default/rpc') });
+    cpSync(home, copy, { recursive: true });
+    expect(await status({ ...bare, HOME: copy })).toMatchObject({ running: false });
+    expect((await run(['daemon', 'stop'], { env: bare })).code).toBe(0);
+    expect(await status(bare)).toMatchObject({
+      running: false,
+      socket: join(home, '.local/share/sotto/run/default/rpc'),
+    });
   });
 
   test('about an account that is not there starts no daemon and leaves no folder', async () => {

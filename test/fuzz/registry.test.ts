@@ -13,6 +13,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/cli/commands-program.ts': 'JSON of the command line that goes to the daemon, where `lines of JSON-RPC` plays it',
   'src/cli/picture.ts readQr': 'decodeQr of the file, up to a limit',
   'src/cli/run.ts': 'arguments that are UTF-8, or text.notUtf8 in test/cli',
+  'src/client/paths.ts': 'two lines of our own daemon, which are these to the byte or are not heard',
   'src/client/launch.ts': 'the last line of our own daemon; what is no error object is shown as text',
   'src/core/channel-json.ts': 'a row of ours: what `replay` made of events that were verified',
   'src/core/room-history.ts openChannel':
