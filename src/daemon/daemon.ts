@@ -64,8 +64,16 @@ export class Daemon {
       handle: (connection, method, params) => this.#handle(connection, method, params),
       // Whoever wanted an account here has none: nobody would come back to this daemon.
       left: () => void (!existsSync(options.paths.vault) && this.stop().catch((error) => this.bug(error))),
+      gone: () => this.#socketGone(),
       bug: (error) => this.bug(error),
     });
+  }
+
+  // Those of Tor stand beside it: no link can begin any more. The next command starts another daemon.
+  #socketGone(): void {
+    if (this.#ending) return;
+    this.log.warn('socket.gone');
+    this.stop(1).catch((error) => this.bug(error));
   }
 
   /** Takes the account's lock, opens it when it needs no passphrase, and listens. Throws what stands in the way. */

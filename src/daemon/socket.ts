@@ -1,5 +1,5 @@
 // The RPC socket: JSON-RPC 2.0, one object per line, validated here; slow subscribers are cut off and not waited for.
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, type FSWatcher, rmSync, watch } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { errorObject, expectedError, rpcNumberOf, SottoError } from '../protocol/errors.ts';
@@ -36,6 +36,8 @@ export type SocketOptions = {
   readonly handle: (connection: Connection, method: Method, params: unknown) => Promise<unknown>;
   /** The last front end is gone, and what it asked for is done. */
   readonly left: () => void;
+  /** Somebody has removed the socket: nobody finds it any more. */
+  readonly gone: () => void;
   readonly bug: (error: unknown) => void;
 };
 
@@ -55,6 +57,7 @@ export class RpcSocket {
   readonly #server: Server;
   readonly #sockets = new Map<Socket, Connection>();
   #calls = 0;
+  #watcher: FSWatcher | undefined;
 
   constructor(options: SocketOptions) {
     this.#options = { ...options, handle: (...call) => this.#handle(options.handle(...call)) };
@@ -77,11 +80,28 @@ export class RpcSocket {
       this.#server.listen(path, resolve);
     });
     chmodSync(path, 0o600);
+    this.#watch();
+  }
+
+  // As at log-out, which takes the folder of its user away, and where old files are swept.
+  #watch(): void {
+    const { path, gone } = this.#options;
+    try {
+      this.#watcher = watch(dirname(path), { persistent: false }, () => {
+        if (this.#watcher !== undefined && !existsSync(path)) gone();
+      });
+      this.#watcher.on('error', () => {});
+    } catch (error) {
+      // Where the system has no more watches to give, the socket is there all the same.
+      if (!(error instanceof Error && 'code' in error)) throw error;
+    }
   }
 
   /** Listens no more, then `quit` gives back what another daemon needs, then all connections end: who waits for that finds it free. */
   async close(quit: () => void): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#watcher?.close();
+    this.#watcher = undefined;
     rmSync(this.#options.path, { force: true });
     quit();
     for (const socket of this.#sockets.keys()) socket.end();

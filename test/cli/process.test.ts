@@ -1,8 +1,8 @@
 // How commands and daemons behave as processes: signals, races, streams and the terminal.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { furnish } from '../daemon/furnished.ts';
@@ -112,6 +112,15 @@ describe('a daemon', () => {
     await rea.until('tor to be missed', async () => (await tor(rea)) === 'failed');
     stage.configure(OFFLINE);
     await Promise.all([rea, bill].map((user) => user.ok('account', 'remove', '--confirm', user.name)));
+  });
+
+  test('ends when its socket is taken away, and the next command finds another', async () => {
+    const pid = await alice.pid();
+    const { socket } = await alice.one<{ socket: string }>('daemon', 'status');
+    rmSync(dirname(socket), { recursive: true });
+    await alice.until('its end', () => Promise.resolve(!daemons().includes(pid)));
+    expect(await alice.pid()).not.toBe(pid);
+    expect((await alice.items<Line>('daemon', 'logs')).some(({ msg }) => msg === 'socket.gone')).toBe(true);
   });
 
   test('ends at SIGTERM and SIGINT, and leaves no socket', async () => {

@@ -274,6 +274,7 @@ const rpc = (async () => {
     greeting: () => ({ sotto: '0', rpc: 1, account: 'a', locked: false, cursor: '0' }) as never,
     handle: async (_connection, method, params) => ({ method, params }),
     left: () => {},
+    gone: () => {},
     bug: (error) => bugs.push(error),
   });
   await socket.listen();
