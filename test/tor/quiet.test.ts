@@ -20,17 +20,20 @@ const table = (pid: number, name: string): string[][] =>
 /** The sockets a process holds that are not Unix sockets, and how many there are in all. */
 const socketsOf = (pid: number): { all: number; others: string[] } => {
   const unixNow = () => table(pid, 'unix').map((row) => row[6]);
+  const heldNow = () =>
+    readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+      try {
+        return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? [];
+      } catch {
+        return [];
+      }
+    });
   const before = unixNow();
-  const all = readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-    try {
-      return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? [];
-    } catch {
-      return [];
-    }
-  });
-  // One that was opened after the first look is in the second.
+  const all = heldNow();
+  // One that was opened after the first look is in the second; one that was closed meanwhile is held no more.
   const unix = new Set([...before, ...unixNow()]);
-  return { all: all.length, others: all.filter((inode) => !unix.has(inode)) };
+  const still = new Set(heldNow());
+  return { all: all.length, others: all.filter((inode) => !unix.has(inode) && still.has(inode)) };
 };
 
 // Addresses in the kernel's tables are hexadecimal, of the machine's byte order.
