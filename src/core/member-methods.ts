@@ -10,7 +10,7 @@ import { listServers, type ServerRow } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { linkMember, unlinkMember } from './member-links.ts';
 import type { Context, HandlersOf } from './methods.ts';
-import { findContact } from './names.ts';
+import { conversationOfLeft, findContact } from './names.ts';
 import { quoted } from './references.ts';
 import { connectionOf } from './room-control.ts';
 import { tellDecided } from './room-devices.ts';
@@ -89,9 +89,13 @@ export const theMember = async (core: Core, reference: string, inside?: ServerRo
 
 /** Makes the conversation with a member that a reference names, when there is none yet; others are left alone. */
 export const openConversation = (context: Context, reference: string): Promise<void> | undefined =>
-  !isMemberReference(reference) || getContactByName(context.core.db, reference) !== undefined
-    ? undefined
-    : openWithMember(context, reference);
+  isOfMember(context, reference) ? openWithMember(context, reference) : undefined;
+
+// Not a contact of that name, nor what was said on a server that was left.
+const isOfMember = ({ core: { db } }: Context, reference: string): boolean =>
+  isMemberReference(reference) &&
+  getContactByName(db, reference) === undefined &&
+  conversationOfLeft(db, reference) === undefined;
 
 const openWithMember = async ({ core }: Context, reference: string): Promise<void> => {
   const member = await theMember(core, reference);
@@ -100,8 +104,9 @@ const openWithMember = async ({ core }: Context, reference: string): Promise<voi
 };
 
 /** Whether a reference is a member with whom nothing was said yet; the server is asked who they are. Throws `member.unknown`, … */
-export const isSilentMember = async ({ core }: Context, reference: string): Promise<boolean> => {
-  if (!isMemberReference(reference) || getContactByName(core.db, reference) !== undefined) return false;
+export const isSilentMember = async (context: Context, reference: string): Promise<boolean> => {
+  if (!isOfMember(context, reference)) return false;
+  const { core } = context;
   const member = await theMember(core, reference);
   return getConversationOfMember(core.db, member.id) === undefined;
 };

@@ -90,8 +90,8 @@ export const findConversation = (db: Database, reference: string): ConversationR
   });
 };
 
-// What was said on a server that was left is called after it: by that name, or a channel by its own when no other has it.
-const conversationOfLeft = (db: Database, reference: string): ConversationRow | undefined => {
+/** What was said on a server that was left, which is called after it: by that name, or a channel by its own when no other has it. Throws `name.ambiguous`. */
+export const conversationOfLeft = (db: Database, reference: string): ConversationRow | undefined => {
   const [name = '', server] = reference.split('@');
   const isBare = server === undefined && isChannelReference(reference);
   if (!(isBare && !hasChannel(db, name)) && server !== LEFT) return undefined;

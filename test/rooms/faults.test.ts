@@ -261,9 +261,9 @@ test('a server that was left keeps its history, also when it does not answer who
   await using _house = house;
   await alice.call('channel.create', { name: '#kept', encryption: 'open' });
   await bob.call('channel.join', { channel: '#kept' });
-  await bob.say('#kept', 'before');
+  for (const name of ['#kept', 'alice@home']) await bob.say(name, 'before');
   await bob.call('server.leave', { server: 'home' });
-  for (const name of ['#kept', '#kept@left']) expect(await bob.bodies(name)).toEqual(['before']);
+  for (const name of ['#kept', '#kept@left', 'alice@left']) expect(await bob.bodies(name)).toEqual(['before']);
   expect(await bob.refused('message.send', { conversation: '#kept', text: 'x' })).toBe('server.unknown');
   expect(await bob.refused('channel.kick', { channel: '#kept', member: 'alice' })).toBe('channel.unknown');
   const link = await alice.invite();
