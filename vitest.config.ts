@@ -23,7 +23,8 @@ const AWAITING = {
 
 export default defineConfig({
   test: {
-    maxWorkers: 2,
+    // Much of their time they wait for Tor and for disks.
+    maxWorkers: 3,
     projects: [
       {
         test: {

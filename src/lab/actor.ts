@@ -37,9 +37,9 @@ export class Actor {
     this.#dir = dir;
   }
 
-  /** Where this account's Tor hands over incoming streams. */
-  get onionSocket(): string {
-    return join(this.#paths.socketDir, 'onion');
+  /** The socket of this account's Tor: where it hands over incoming streams, takes outgoing ones, and is controlled. */
+  torSocket(name: 'onion' | 'socks' | 'control'): string {
+    return join(this.#paths.socketDir, name);
   }
 
   /** Starts the daemon, or connects to the one that runs. */

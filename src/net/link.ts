@@ -190,6 +190,7 @@ class StreamLink implements Link {
   /** What came with the last message of the handshake. */
   #rest: Buffer<ArrayBufferLike>;
   #outgoing: Uint8Array[] = [];
+  #outgoingBytes = 0;
   #full = false;
   #closed = false;
 
@@ -207,7 +208,6 @@ class StreamLink implements Link {
   begin(events: LinkEvents): void {
     this.#events = events;
     this.#stream.on('data', (chunk: Buffer) => this.#data(chunk));
-    this.#stream.on('drain', () => this.#drained());
     this.#stream.on('error', () => this.close('stream error'));
     this.#stream.on('end', () => this.close('peer closed'));
     this.#stream.on('close', () => this.close('peer closed'));
@@ -220,8 +220,10 @@ class StreamLink implements Link {
     if (this.#closed) return false;
     if (this.#outgoing.length === 0) queueMicrotask(() => this.#flush());
     this.#outgoing.push(frame);
-    const waiting = this.#stream.writableLength + this.#outgoing.reduce((sum, one) => sum + one.length, 0);
-    this.#full ||= waiting > LINK_BUFFER_BYTES_MAX;
+    this.#outgoingBytes += frame.length;
+    this.#full ||= this.#stream.writableLength + this.#outgoingBytes > LINK_BUFFER_BYTES_MAX;
+    // While one half is on its way the next is made.
+    if (this.#outgoingBytes >= HALF_BYTES) this.#flush();
     return !this.#full;
   }
 
@@ -249,14 +251,17 @@ class StreamLink implements Link {
     if (this.#closed || this.#outgoing.length === 0) return;
     const frames = this.#outgoing;
     this.#outgoing = [];
+    this.#outgoingBytes = 0;
+    const parts = encodeRecords(this.#send, frames);
+    const last = parts.pop() ?? NOTHING;
     this.#stream.cork();
-    for (const part of encodeRecords(this.#send, frames)) this.#stream.write(part);
+    for (const part of parts) this.#stream.write(part);
+    this.#stream.write(last, () => this.#written());
     this.#stream.uncork();
-    if (this.#full && this.#stream.writableLength === 0) this.#drained();
   }
 
-  #drained(): void {
-    if (!this.#full || this.#closed) return;
+  #written(): void {
+    if (!this.#full || this.#closed || this.#stream.writableLength > HALF_BYTES) return;
     this.#full = false;
     this.#events?.drained();
   }
@@ -320,6 +325,7 @@ class RecordJoiner {
 }
 
 const NOTHING = Buffer.alloc(0);
+const HALF_BYTES = LINK_BUFFER_BYTES_MAX / 2;
 const LENGTH_BYTES = 2;
 
 /** How long the record is that begins here; LENGTH_BYTES while that is not known. */

@@ -169,7 +169,7 @@ export const withNeighbours = <T>(
 ): Promise<T> =>
   withNetwork(bench, async ({ actor }) => {
     const alice = await actor('alice');
-    const { onionSocket } = alice;
+    const onionSocket = alice.torSocket('onion');
     const neighbours: Neighbour[] = [];
     try {
       for (let i = 0; i < count; i++) {

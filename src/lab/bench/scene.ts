@@ -7,6 +7,7 @@ import { addressOf } from '../../crypto/address.ts';
 import { ed25519Public } from '../../crypto/primitives.ts';
 import { systemClock, systemRandom } from '../../machine.ts';
 import type { TorConfig } from '../../net/tor-config.ts';
+import { TorControl } from '../../net/tor-control.ts';
 import { TorProcess } from '../../net/tor-process.ts';
 import { VIRTUAL_PORT } from '../../protocol/limits.ts';
 import type { AccountMethod, ParamsIn, Result } from '../../protocol/rpc.ts';
@@ -72,6 +73,28 @@ export const friends = async ({ actor }: Scene): Promise<{ alice: Actor; bob: Ac
   const [alice, bob] = [await actor('alice'), await actor('bob')];
   await befriend(alice, bob, { one: 'alice', two: 'bob' });
   return { alice, bob };
+};
+
+/** Another onion service at the Tor of a running daemon, whose streams go to `serve`; it can be reached once this has resolved. */
+export const bareService = async (owner: Actor, path: string, serve: (socket: Socket) => void) => {
+  const server = createServer(serve);
+  await new Promise<void>((done) => server.listen(path, done));
+  const control = await TorControl.open(owner.torSocket('control'), { clock: systemClock, random: systemRandom });
+  const uploaded = new Promise<void>((done) => {
+    control.onEvent = (_type, text) => {
+      if (/\bUPLOADED\b/.test(text)) done();
+    };
+  });
+  await control.command('SETEVENTS HS_DESC');
+  const [added] = await control.command(`ADD_ONION NEW:ED25519-V3 Flags=DiscardPK Port=${VIRTUAL_PORT},unix:${path}`);
+  await uploaded;
+  return {
+    address: `${added?.text.split('=')[1]}.onion`,
+    [Symbol.asyncDispose]: async () => {
+      control.close();
+      server.close();
+    },
+  };
 };
 
 /** Tor alone with the product's own torrc: an onion service whose streams go to `serve`. */
