@@ -180,8 +180,9 @@ const contextOf = (
       if (options.create !== true && !existsSync(account.vault)) throw noAccount(name, places);
       out.explain(`nobody answers: starting ${daemonCommand.join(' ')}`);
     };
+    const waiting = (why: string): void => out.say(why);
     const client = await (start
-      ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]], starting })
+      ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]], starting, waiting })
       : RpcClient.open(account.socket));
     if (over.aborted) client.close();
     client.onCall = (method) => out.explain(`calling ${method}`);

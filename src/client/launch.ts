@@ -1,6 +1,7 @@
 // Starts a daemon on demand and waits until it answers; two starters at once end up with one daemon.
 import { isErrorCode, SottoError } from '../protocol/errors.ts';
-import { RPC_START_MS_MAX } from '../protocol/limits.ts';
+import { RPC_START_MS_MAX, UPGRADE_MS_MAX } from '../protocol/limits.ts';
+import { UPGRADING } from '../protocol/version.ts';
 import type { AccountPaths } from './paths.ts';
 import { RpcClient } from './rpc-client.ts';
 
@@ -13,6 +14,8 @@ export type Launch = {
   readonly command: readonly [string, ...string[]];
   /** Called before it is started; what it throws keeps it from that. */
   readonly starting?: () => void;
+  /** Told what takes longer than a start. */
+  readonly waiting?: (why: string) => void;
 };
 
 /**
@@ -30,7 +33,7 @@ export const connectOrStart = async (launch: Launch): Promise<RpcClient> => {
   }
 };
 
-const start = async ({ account, command }: Launch): Promise<RpcClient> => {
+const start = async ({ account, command, waiting }: Launch): Promise<RpcClient> => {
   // Loaded here: most commands find a daemon that runs.
   const { spawn } = await import('node:child_process');
   const [program, ...args] = command;
@@ -53,8 +56,13 @@ const start = async ({ account, command }: Launch): Promise<RpcClient> => {
     exited = true;
     exitedAt = Date.now();
   });
-  const endAt = Date.now() + RPC_START_MS_MAX;
-  for (;;) {
+  let endAt = Date.now() + RPC_START_MS_MAX;
+  for (let isUpgrading = false; ; ) {
+    if (!isUpgrading && said.includes(UPGRADING)) {
+      isUpgrading = true;
+      endAt += UPGRADE_MS_MAX;
+      waiting?.(UPGRADING);
+    }
     try {
       const client = await RpcClient.open(account.socket);
       child.stderr?.destroy();

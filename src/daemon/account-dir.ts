@@ -135,14 +135,15 @@ export const rewrapVault = async (
 ): Promise<void> => writeDurably(paths.vault, await makeVault(key, passphrase));
 
 /**
- * Opens and migrates the database. The copy from before a migration is kept until the new state has proven whole.
+ * Opens and migrates the database; `upgrading` is told when that begins, which takes long for a long history. The copy from
+ * before a migration is kept until the new state has proven whole.
  * Throws `database.*`, `disk.*`.
  */
-export const openAccountDatabase = (paths: AccountPaths, key: Uint8Array): Database => {
+export const openAccountDatabase = (paths: AccountPaths, key: Uint8Array, upgrading = (): void => {}): Database => {
   const db = openDatabase(paths.database, key);
   const copy = `${paths.database}.before`;
   try {
-    migrate(db, { copyTo: copy });
+    migrate(db, { copyTo: copy, begins: upgrading });
     if (existsSync(copy)) proveWhole(db, copy);
     for (const suffix of ['', '-wal', '-shm'])
       if (existsSync(paths.database + suffix)) chmodSync(paths.database + suffix, 0o600);

@@ -9,6 +9,7 @@ import { TorNetwork } from '../net/tor-network.ts';
 import type { Log } from '../ports.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
+import { UPGRADING } from '../protocol/version.ts';
 import { makeLogRoom } from '../sqlite/log-room.ts';
 import type { Database } from '../sqlite/open.ts';
 import { getSelf, isAtPlace, putInstallId, putPlace } from '../store/self.ts';
@@ -68,7 +69,7 @@ export class OpenAccount implements AsyncDisposable {
   /** Opens the database under its key and goes into the network. Throws `database.*`, and leaves nothing open then. */
   static async open(key: Uint8Array, options: OpenOptions): Promise<OpenAccount> {
     const { paths } = options;
-    const db = openAccountDatabase(paths, key);
+    const db = openAccountDatabase(paths, key, () => process.stderr.write(`${UPGRADING}\n`));
     let account: Account | undefined;
     try {
       makeLogRoom(paths.database);

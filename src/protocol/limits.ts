@@ -109,6 +109,8 @@ export const RPC_CONNECTIONS_MAX = 64;
 export const RPC_IN_FLIGHT_MAX = 64;
 export const RPC_BUFFER_BYTES_MAX = 4 * MIB;
 export const RPC_START_MS_MAX = 20 * SECOND;
+/** Of an account that an older version has written: its database is copied, changed and looked through. */
+export const UPGRADE_MS_MAX = 30 * MINUTE;
 // A daemon greets as soon as it has accepted: one that has not by then is stopped, or hangs.
 export const RPC_GREETING_MS_MAX = 20 * SECOND;
 export const PAGE_DEFAULT = 50;

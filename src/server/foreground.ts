@@ -183,10 +183,21 @@ type Ready = {
   readonly invite?: string;
 };
 
-const announce = (values: ServeValues, ready: Ready): void => {
-  if (values.json === true) return void process.stdout.write(`${JSON.stringify(ready)}\n`);
-  const lines = [
+const announce = (values: ServeValues, ready: Ready): void =>
+  void process.stdout.write(`${values.json === true ? JSON.stringify(ready) : readyText(ready)}\n`);
+
+// All addresses of a machine: nobody else can dial that.
+const ANYWHERE = /^wss?:\/\/(0\.0\.0\.0|\[::\]):/;
+
+/** What a server that is ready says to a person. */
+export const readyText = (ready: Ready): string =>
+  [
     `${ready.url} is ready`,
+    ...(ANYWHERE.test(ready.url)
+      ? [
+          'origin       invites name an address that leads nowhere from elsewhere: --origin wss://HOST:PORT says the right one',
+        ]
+      : []),
     `fingerprint  ${ready.fingerprint}`,
     ...(ready.metrics === undefined ? [] : [`metrics      ${ready.metrics}/metrics`]),
     ...(ready.connectionsMax >= SERVER_CONNECTIONS_MAX
@@ -195,9 +206,7 @@ const announce = (values: ServeValues, ready: Ready): void => {
           `connections  ${ready.connectionsMax} at most: the system allows ${openFilesMax()} open files (ulimit -n), ${SERVER_CONNECTIONS_MAX + SERVER_FILES_KEPT} are wanted`,
         ]),
     ...(ready.invite === undefined ? [] : ['', 'The first owner joins with:', `  sotto server join '${ready.invite}'`]),
-  ];
-  process.stdout.write(`${lines.join('\n')}\n`);
-};
+  ].join('\n');
 
 const announceOnion = (values: ServeValues, url: string): void => {
   const line = values.json === true ? JSON.stringify({ kind: 'reachable', url }) : `${url} can be dialled`;

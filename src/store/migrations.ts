@@ -15,12 +15,12 @@ export const SCHEMA_VERSION = SCHEMAS.length;
 
 /**
  * Brings a database to the last of `migrations`, each step in a transaction of its own that leaves the file as it was when
- * it throws. Before a database with rows is changed, `copyTo` (an absolute path) gets a copy of it. Throws `database.newer`
+ * it throws. Before a database with rows is changed, which `begins` is told of, `copyTo` (an absolute path) gets a copy of it. Throws `database.newer`
  * for a file that a newer program wrote.
  */
 export const migrate = (
   db: Database,
-  options: { readonly copyTo?: string; readonly migrations?: readonly string[] } = {},
+  options: { readonly copyTo?: string; readonly migrations?: readonly string[]; readonly begins?: () => void } = {},
 ): void => {
   const { copyTo, migrations = SCHEMAS } = options;
   const current = versionOf(db);
@@ -29,6 +29,7 @@ export const migrate = (
       message: `The database has schema ${current}, this program knows ${migrations.length}: update it`,
     });
   if (copyTo !== undefined && current > 0 && current < migrations.length) {
+    options.begins?.();
     // One that is there already comes from an attempt that ended before it changed anything.
     rmSync(copyTo, { force: true });
     db.copyTo(copyTo);

@@ -5,7 +5,14 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { furnish } from '../daemon/furnished.ts';
+import { makeVault } from '../../src/crypto/vault.ts';
+import { UPGRADING } from '../../src/protocol/version.ts';
+import { writeDurably } from '../../src/sqlite/durable.ts';
+import { openDatabase } from '../../src/sqlite/open.ts';
+import { migrate } from '../../src/store/migrations.ts';
+import { SCHEMA_1 } from '../../src/store/schema-1.ts';
+import { KEY } from '../../src/testing/people.ts';
+import { furnish, pathsOf } from '../daemon/furnished.ts';
 import { run, Stage, type User } from '../e2e/stage.ts';
 import { interrupt } from './interrupt.ts';
 import { onTerminal } from './terminal.ts';
@@ -49,6 +56,21 @@ describe('a daemon', () => {
     expect(readFileSync(`/proc/${pids[0]}/limits`, 'utf8')).toMatch(/^Max core file size +0 +0 /m);
     const flags = '--disable-sigusr1 --max-semi-space-size=4 --max-old-space-size=512';
     expect(argumentsOf(`${pids[0]}`)).toContain(flags);
+  });
+
+  test('of an account that an older version has written says that it takes a while, to who waits for it', async () => {
+    const old = stage.stranger('old');
+    const paths = pathsOf(old);
+    mkdirSync(paths.dir, { recursive: true, mode: 0o700 });
+    writeDurably(paths.vault, await makeVault(KEY, undefined));
+    const db = openDatabase(paths.database, KEY);
+    migrate(db, { migrations: [SCHEMA_1] });
+    db.exec(readFileSync('test/compat/schema-1-rows.sql', 'utf8'));
+    db[Symbol.dispose]();
+    const { code, err } = await old.run('contact', 'list', { json: false });
+    expect([code, err]).toEqual([0, expect.stringContaining(UPGRADING)]);
+    expect((await old.run('contact', 'list', { json: false })).err).not.toContain(UPGRADING);
+    await old.ok('account', 'remove', '--confirm', 'old');
   });
 
   test('goes on when two commands make an account at once, of which one has made it', async () => {

@@ -12,6 +12,7 @@ import { serverCertificate } from '../../src/crypto/server-certificate.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
 import { parseInviteLink } from '../../src/protocol/invite-link.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
+import { readyText } from '../../src/server/foreground.ts';
 import { serverPaths } from '../../src/server/server-dir.ts';
 import { openDatabase } from '../../src/sqlite/open.ts';
 import { Program, sotto } from './program.ts';
@@ -33,6 +34,13 @@ const texts = (events: readonly { readonly kind: number; readonly body: Uint8Arr
   events.filter(({ kind }) => kind === EVENT.content).map(({ body }) => Buffer.from(body).toString());
 
 const admin = (...words: string[]) => sotto(['serve', 'admin', ...words, '--data-dir', server.data]);
+
+test('an address that leads nowhere from elsewhere is told to who starts a server', () => {
+  const ready = { kind: 'ready', fingerprint: '', admin: '', connectionsMax: 1e6 } as const;
+  for (const url of ['wss://0.0.0.0:7443', 'wss://[::]:7443'])
+    expect(readyText({ ...ready, url })).toContain('--origin');
+  expect(readyText({ ...ready, url: 'wss://127.0.0.1:7443' })).not.toContain('--origin');
+});
 
 describe('a configuration', () => {
   const check = async (toml: string, ...flags: string[]) => {

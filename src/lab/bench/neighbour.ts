@@ -154,10 +154,10 @@ export const withPair = async <T>(
 };
 
 const listenToWrites = (stream: Socket, wrote: (bytes: number) => void): void => {
-  const write = stream.write.bind(stream) as (chunk: Uint8Array) => boolean;
-  stream.write = ((chunk: Uint8Array) => {
+  const write = stream.write.bind(stream) as (chunk: Uint8Array, written?: () => void) => boolean;
+  stream.write = ((chunk: Uint8Array, written?: () => void) => {
     wrote(chunk.length);
-    return write(chunk);
+    return write(chunk, written);
   }) as typeof stream.write;
 };
 
