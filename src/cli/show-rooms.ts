@@ -9,6 +9,7 @@ import type {
   ShareObject,
 } from '../protocol/rpc-rooms.ts';
 import { asWord, safeLine, safeName } from '../protocol/safe-text.ts';
+import { durationText } from '../protocol/time-words.ts';
 import { shortId, timeText } from './show.ts';
 
 // By another device of the same member.
@@ -145,11 +146,6 @@ export const shareText = (share: ShareObject): string =>
         ]),
   ].join('  ');
 
-const keptText = (ms: number): string => {
-  const days = ms / 86_400_000;
-  return days >= 2 ? `${Number(days.toFixed(1))} days` : `${Number((days * 24).toFixed(1))} hours`;
-};
-
 /** A channel with its members and gaps. */
 export const channelDetailText = (channel: ChannelObject): string =>
   [
@@ -158,7 +154,7 @@ export const channelDetailText = (channel: ChannelObject): string =>
     ...(channel.slowMs === undefined || channel.slowMs === 0 ? [] : [`slow     ${channel.slowMs / 1000} s`]),
     ...(channel.retentionMs === undefined || channel.retentionMs === 0
       ? []
-      : [`kept     ${keptText(channel.retentionMs)} on the server`]),
+      : [`kept     ${durationText(channel.retentionMs)} on the server`]),
     ...(channel.shares ?? []).map((share) => `history  ${shareText(share)}`),
     ...(channel.gaps ?? []).map((gap) => `gap      ${gapText(gap)}`),
     ...(channel.members ?? []).map(

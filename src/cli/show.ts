@@ -3,6 +3,7 @@
 
 import type { Check, Contact, Conversation, FileObject, Message, SettingRow, Why } from '../protocol/rpc-objects.ts';
 import { safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
+import { durationText } from '../protocol/time-words.ts';
 
 const pad = (value: number): string => String(value).padStart(2, '0');
 
@@ -126,20 +127,12 @@ export const conversationText = (one: Conversation): string =>
     ...(one.muted ? [`muted${one.mutedUntilAt === undefined ? '' : ` until ${timeText(one.mutedUntilAt)}`}`] : []),
     ...(one.expiresMs === undefined
       ? []
-      : [`new ones end ${lengthText(one.expiresMs)} after they are ${endsFrom(one)}`]),
+      : [`new ones end ${durationText(one.expiresMs)} after they are ${endsFrom(one)}`]),
     ...(one.archived ? ['archived'] : []),
   ].join('  ');
 
 const endsFrom = ({ kind, expiresFrom }: Conversation): string =>
   kind !== 'contact' ? 'sent' : expiresFrom === 'read' ? 'read' : 'delivered';
-
-const LENGTHS = Object.entries({ w: 604_800_000, d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 });
-
-/** A duration as a person types it, exactly. */
-const lengthText = (ms: number): string => {
-  const [unit, size] = LENGTHS.find(([, one]) => ms % one === 0) ?? ['ms', 1];
-  return `${ms / size}${unit}`;
-};
 
 /** A file transfer on one line. */
 export const fileText = (file: FileObject): string =>

@@ -103,9 +103,10 @@ export const lookBack = (
   const name = memberName(core.db, member?.id ?? null);
   const here = { fromSeq: event.seq, toSeq: event.seq };
   const { n: known = 0, seq = 0 } = getChannelDevice(core.db, row.id, idBytes(header.device)) ?? {};
-  // What was erased or did not open has a count that nobody sees.
-  const unseen = member === undefined ? 0 : countUncounted(core.db, row.id, member.id, seq);
-  if (known > 0 && header.n > known + 1 + unseen && !wasAway(core, row, state, member, event.seq))
+  // What was erased or did not open has a count that nobody sees; mostly none is left out.
+  const unseen = () => (member === undefined ? 0 : countUncounted(core.db, row.id, member.id, seq));
+  const skipped = known > 0 ? header.n - known - 1 : 0;
+  if (skipped > 0 && skipped > unseen() && !wasAway(core, row, state, member, event.seq))
     doubt(core, changes, row.id, { ...here, reason: `the server left out something of ${name}’s` });
   if (!state.heads.includes(toHex(header.membersHead)))
     doubt(core, changes, row.id, {

@@ -23,6 +23,12 @@ export const parseDuration = (text: string): number => {
   return ms;
 };
 
+/** Milliseconds, at least one, as `parseDuration` reads them: in the largest unit that is exact. */
+export const durationText = (ms: number): string => {
+  const [unit, size] = Object.entries(UNITS).findLast(([, one]) => ms % one === 0) ?? ['ms', 1];
+  return `${ms / size}${unit}`;
+};
+
 /**
  * Milliseconds since the epoch of `10m ago`, `HH:MM` (today), `yesterday 14:00`, `today`, `tomorrow`, or ISO 8601; local time
  * unless the text has an offset. Throws `time.invalid`.

@@ -310,7 +310,7 @@ test('by the command line: a private channel, roles, muting, retention, search, 
   await carol.sees('that she is not', async () => (await of(carol, 'carol'))?.mutedUntil === undefined);
   await by(alice, 'set', channel, '--retention', '36h');
   await carol.sees('the retention', async () => (await show(carol, channel)).retentionMs === 36 * 3_600_000);
-  expect((await carol.user.ok('channel', 'show', channel, { json: false })).out).toMatch(/^kept +36 hours on/m);
+  expect((await carol.user.ok('channel', 'show', channel, { json: false })).out).toMatch(/^kept +36h on/m);
 
   for (const guest of [carol, bob]) await guest.say(channel, `herons by ${guest.name}`);
   await alice.reads(channel, 'herons by bob');

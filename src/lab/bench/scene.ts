@@ -80,21 +80,26 @@ export const bareService = async (owner: Actor, path: string, serve: (socket: So
   const server = createServer(serve);
   await new Promise<void>((done) => server.listen(path, done));
   const control = await TorControl.open(owner.torSocket('control'), { clock: systemClock, random: systemRandom });
-  const uploaded = new Promise<void>((done) => {
+  const end = (): void => {
+    control.close();
+    server.close();
+  };
+  const uploaded = new Promise<void>((done, fail) => {
+    AbortSignal.timeout(WAIT_MS).onabort = () => fail(new Error('no descriptor was uploaded'));
     control.onEvent = (_type, text) => {
       if (/\bUPLOADED\b/.test(text)) done();
     };
   });
-  await control.command('SETEVENTS HS_DESC');
-  const [added] = await control.command(`ADD_ONION NEW:ED25519-V3 Flags=DiscardPK Port=${VIRTUAL_PORT},unix:${path}`);
-  await uploaded;
-  return {
-    address: `${added?.text.split('=')[1]}.onion`,
-    [Symbol.asyncDispose]: async () => {
-      control.close();
-      server.close();
-    },
-  };
+  uploaded.catch(() => {});
+  try {
+    await control.command('SETEVENTS HS_DESC');
+    const [added] = await control.command(`ADD_ONION NEW:ED25519-V3 Flags=DiscardPK Port=${VIRTUAL_PORT},unix:${path}`);
+    await uploaded;
+    return { address: `${added?.text.split('=')[1]}.onion`, [Symbol.asyncDispose]: async () => end() };
+  } catch (error) {
+    end();
+    throw error;
+  }
 };
 
 /** Tor alone with the product's own torrc: an onion service whose streams go to `serve`. */
