@@ -29,13 +29,17 @@ export class Wal implements Disposable {
     this.#cancel ??= this.#clock.after(ERASURE_WAL_MS, () => this.#truncate());
   }
 
-  /** While `body` runs the database file is whole as it was at the beginning, and nobody writes it. Throws `disk.*`. */
+  /**
+   * While `body` runs the database file is whole as it was at the beginning, and nobody writes it. Throws `disk.*`, and
+   * `server.busy` when another program still reads what is only in the log.
+   */
   async hold<T>(body: () => Promise<T>): Promise<T> {
     if (this.#held) throw new Error('the file is held already');
     this.#held = true;
     try {
       this.#db.exec('PRAGMA wal_autocheckpoint = 0');
-      this.#db.truncateWal();
+      if (!this.#db.truncateWal())
+        throw new SottoError('server.busy', { message: 'Another program still reads the database: try later' });
       return await body();
     } finally {
       this.#held = false;
@@ -56,10 +60,11 @@ export class Wal implements Disposable {
       return;
     }
     try {
-      this.#db.truncateWal();
+      // What another program still reads is asked for again until it does not,
+      if (!this.#db.truncateWal()) this.erased();
     } catch (error) {
       if (!(error instanceof SottoError)) throw error;
-      // A full disk: what was erased is asked for again until there is room.
+      // and with a full disk until there is room.
       this.erased();
     }
   }

@@ -5,6 +5,8 @@ import { SottoError } from '../protocol/errors.ts';
 
 type Value = SqliteValue<object> | Uint8Array;
 
+// Another program that looks into the file (a copy, a shell of SQLite) holds it for moments only: it is waited for.
+const BUSY_MS = 5_000;
 // Of one statement.
 const RECALLED_MAX = 256;
 const WRITES = /^\s*(?:INSERT(?: OR \w+)? INTO|REPLACE INTO|UPDATE(?: OR \w+)?|DELETE FROM)\s+(\w+)/i;
@@ -111,10 +113,15 @@ export class Database implements Disposable {
 
   /**
    * Moves everything from the write-ahead log into the file and empties the log, overwritten pages included. False when
-   * another connection still reads from it.
+   * another connection still reads from it: such a one is not waited for.
    */
   truncateWal(): boolean {
-    return this.get<{ busy: number }>('PRAGMA wal_checkpoint(TRUNCATE)')?.busy === 0;
+    this.#driver.exec('PRAGMA busy_timeout = 0');
+    try {
+      return this.get<{ busy: number }>('PRAGMA wal_checkpoint(TRUNCATE)')?.busy === 0;
+    } finally {
+      this.#driver.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
+    }
   }
 
   /** Moves what it can from the write-ahead log into the file, without waiting for anybody: the log begins anew after that. */
@@ -160,6 +167,7 @@ export const openDatabase = (path: string, key?: Uint8Array, pageBytes?: number)
       driver.exec('PRAGMA cipher_log_level = NONE');
       if (key !== undefined) driver.exec(`PRAGMA key = ${rawKey(key)}`);
       if (pageBytes !== undefined) driver.exec(`PRAGMA page_size = ${pageBytes}`);
+      driver.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
       driver.exec('PRAGMA journal_mode = WAL');
       driver.exec('PRAGMA synchronous = FULL');
       driver.exec('PRAGMA secure_delete = ON');

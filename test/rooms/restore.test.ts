@@ -108,7 +108,7 @@ test('where there is a second check, a restored account comes in with it', async
   const setSecond = async (): Promise<void> => {
     const secret = new Uint8Array(20).fill(7);
     const serversKey = await alice.look((db) => getSelf(db)?.serversKey);
-    const other = new Member({ target, member: () => other }, 'alice', serversKey);
+    const other: Member = new Member({ target, member: () => other }, 'alice', serversKey);
     // The account's own device has the time it was made at.
     expect(await other.join().catch(({ code }) => code)).toBe('certificate.invalid');
     other.leave();

@@ -1,5 +1,5 @@
 // The built program as a server, as its operator has it: configuration, administration, signals, backup, metrics.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect as connectPlain } from 'node:net';
@@ -168,6 +168,21 @@ describe('the administration', () => {
     expect((await admin('audit', '--kind', 'member.banned')).out).toMatch(/\n\S+ +admin +member\.banned +carol/);
   });
 
+  test('does not back up half of what another program reads', async () => {
+    const folder = join(server.dir, 'not half');
+    using reader = openDatabase(serverPaths(server.data).database);
+    reader.exec('BEGIN');
+    expect(reader.all('SELECT * FROM event LIMIT 1')).toBeDefined();
+    const half = await owner.create('half');
+    await owner.say(half.channel, 'only in the log');
+    const refused = await admin('backup', folder);
+    expect([refused.code, refused.err]).toEqual([4, expect.stringContaining('Another program')]);
+    reader.exec('COMMIT');
+    await server.admin('backup', folder);
+    using copy = openDatabase(serverPaths(folder).database);
+    expect(copy.get("SELECT 1 FROM event WHERE body = CAST('only in the log' AS BLOB)")).toBeDefined();
+  });
+
   test('backs up a server that goes on, and a server made of it has what was there', async () => {
     const ops = await owner.create('ops');
     await owner.say(ops.channel, 'before the backup');
@@ -195,6 +210,26 @@ describe('the administration', () => {
     expect(said).toEqual(['before the backup']);
   });
 });
+
+test('another program that writes to the database for a moment is waited for', async () => {
+  const { channel } = await owner.create('patient');
+  // Held by a process of its own: who holds it in this one cannot let go while the server waits.
+  const holder = spawn(process.execPath, ['-e', HOLD, serverPaths(server.data).database], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = once(holder, 'close');
+  await once(holder.stdout, 'data');
+  const { seq } = await owner.say(channel, 'meanwhile');
+  expect(seq).toBeGreaterThan(0);
+  expect((await ended)[0]).toBe(0);
+});
+const HOLD = `
+  const { Database } = require('@signalapp/sqlcipher');
+  const db = new Database(process.argv[1]);
+  db.exec('BEGIN IMMEDIATE');
+  process.stdout.write('held');
+  setTimeout(() => { db.exec('COMMIT'); db.close(); }, 700);
+`;
 
 test('numbers and health are on a local address, without a name', async () => {
   const { metrics } = server.ready ?? { metrics: '' };
