@@ -67,6 +67,8 @@ export type PassphraseOptions = {
   readonly twice?: boolean;
   /** True where none typed is an answer, too. */
   readonly mayBeEmpty?: boolean;
+  /** True where it is asked on the terminal also when stdin is something else: a text comes through it. */
+  readonly piped?: boolean;
   /** The only flag that gives it, in place of `--passphrase-fd` and SOTTO_PASSPHRASE_FILE. */
   readonly flag?: string;
 };

@@ -152,12 +152,13 @@ const backup: Command = {
   args: [{ name: 'file', doc: 'where to', required: true }],
   methods: ['backup.create'],
   run: async (context) => {
+    const file = resolve(context.args[0] ?? '');
     const client = await context.connect();
     const passphrase = await context.passphrase({
       prompt: 'Passphrase for the backup (empty: the recovery phrase opens it)',
     });
     const written = await client.call('backup.create', {
-      file: resolve(context.args[0] ?? ''),
+      file,
       ...(passphrase === undefined || passphrase === '' ? {} : { passphrase }),
     });
     context.out.item(

@@ -226,7 +226,7 @@ const unlock = async (
   if (!client.greeting.locked) return;
   // Locked by its owner's word, and nothing to ask for: only `account unlock` opens it again.
   if (!client.greeting.passphrase) throw new SottoError('account.locked');
-  const secret = await passphrase({ prompt: `Passphrase of ${account.name}` });
+  const secret = await passphrase({ prompt: `Passphrase of ${account.name}`, piped: true });
   if (secret === undefined) throw new SottoError('passphrase.needed');
   await client.call('account.unlock', { passphrase: secret });
 };
@@ -240,7 +240,7 @@ const passphraseOf = async (
   if (fd !== undefined) return readSecret(fd);
   if (options.flag === undefined && environment.SOTTO_PASSPHRASE_FILE)
     return readSecret(environment.SOTTO_PASSPHRASE_FILE);
-  const typed = await askTerminal(`${options.prompt}: `, { secret: true });
+  const typed = await askTerminal(`${options.prompt}: `, { secret: true, piped: options.piped });
   if (typed === undefined || options.twice !== true || (typed === '' && options.mayBeEmpty === true)) return typed;
   if (typed === '')
     throw new SottoError('passphrase.empty', {

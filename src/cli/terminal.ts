@@ -38,20 +38,23 @@ const open = (path: string): number => {
 export const INTERRUPTED = Symbol('interrupted');
 
 /**
- * Asks on the controlling terminal; undefined when there is none, and at Ctrl-D. A secret is not echoed. Throws INTERRUPTED
- * at Ctrl-C, which is a key like any other here.
+ * Asks on the controlling terminal; undefined when there is none, and at Ctrl-D; when stdin is something else, only with
+ * `piped`: a text may come through it beside. A secret is not echoed. Throws INTERRUPTED at Ctrl-C, which is a key like any
+ * other here.
  */
 export const askTerminal = async (
   prompt: string,
-  options: { readonly secret: boolean },
+  options: { readonly secret: boolean; readonly piped?: boolean | undefined },
 ): Promise<string | undefined> => {
-  if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined;
+  const fd =
+    process.stderr.isTTY && (options.piped === true || process.stdin.isTTY) ? controllingTerminal() : undefined;
+  if (fd === undefined) return undefined;
   const [{ createInterface }, { Writable }, { ReadStream }] = await Promise.all([
     import('node:readline/promises'),
     import('node:stream'),
     import('node:tty'),
   ]);
-  const input = new ReadStream(openSync('/dev/tty', 'r'));
+  const input = new ReadStream(fd);
   const quiet = new Writable({ write: (_chunk, _encoding, done) => done() });
   const interrupt = new AbortController();
   const lines = createInterface({ input, output: options.secret ? quiet : process.stderr, terminal: true });
@@ -68,6 +71,14 @@ export const askTerminal = async (
     lines.close();
     input.destroy();
     if (options.secret) process.stderr.write('\n');
+  }
+};
+
+const controllingTerminal = (): number | undefined => {
+  try {
+    return openSync('/dev/tty', 'r');
+  } catch {
+    return undefined;
   }
 };
 

@@ -3,7 +3,7 @@ import { toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { fileOf } from './files.ts';
-import { checkSource } from './files-spool.ts';
+import { sizeOfSource } from './files-spool.ts';
 import { isSilentMember, openConversation } from './member-methods.ts';
 import type { Context, HandlersOf } from './methods.ts';
 import { conversationOf, findConversation, findFile } from './names.ts';
@@ -26,10 +26,10 @@ export const FILE_HANDLERS: HandlersOf<'file'> = {
   'file.send': async (context, params) => {
     const { core, files } = context;
     if (!params.path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
-    await checkSource(params.path);
+    const size = await sizeOfSource(params.path);
     await openConversation(context, params.conversation);
     const row = await core.queue.call(() =>
-      files.begin(findConversation(core.db, params.conversation), params.name ?? params.path),
+      files.begin(findConversation(core.db, params.conversation), params.name ?? params.path, size),
     );
     await files.sendPath(params.path, row);
     await files.offer(row);

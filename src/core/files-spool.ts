@@ -13,6 +13,7 @@ import {
   FILE_QUOTA_BYTES,
   FILE_SPOOL_IDLE_MS,
   FILE_SPOOLS_MAX,
+  MEMBER_FILES_BYTES_MAX,
 } from '../protocol/limits.ts';
 import { HASH_BYTES } from '../protocol/sizes.ts';
 import { Blob } from '../store/blobs.ts';
@@ -26,6 +27,8 @@ const READ_CHUNKS = 16;
 type Spool = {
   readonly key: Uint8Array;
   readonly blob: Blob;
+  /** As large as it may be where it goes. */
+  readonly most: number;
   chunks: number;
   /** Of the hashes of its chunks so far: its root. */
   readonly list: RunningHash;
@@ -60,12 +63,17 @@ export class Spools {
     return [...this.#spools.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** Begins one; gives its row id. Throws `params.invalid` for a name that is none, and `quota.exceeded` at FILE_SPOOLS_MAX. */
-  begin(conversation: ConversationRow, name: string): number {
+  /**
+   * Begins one; gives its row id. Throws `params.invalid` for a name that is none, and `quota.exceeded` at FILE_SPOOLS_MAX, and
+   * for a size, where it is known, that will be too large.
+   */
+  begin(conversation: ConversationRow, name: string, size = 0): number {
     if (this.#spools.size >= FILE_SPOOLS_MAX)
       throw new SottoError('quota.exceeded', {
         message: `${FILE_SPOOLS_MAX} files are being read already: wait, or cancel one with sotto file cancel`,
       });
+    const most = conversation.kind === 'contact' ? FILE_BYTES_MAX : MEMBER_FILES_BYTES_MAX;
+    this.#checkRoom(size, most);
     const { random, db, filesDir } = this.#core;
     // In a room the file's message is an event, whose id tells when it was made.
     const fileId = conversation.kind === 'contact' ? random.bytes(ID_BYTES) : newEventId(this.#core);
@@ -86,6 +94,7 @@ export class Spools {
     const spool: Spool = {
       key,
       blob,
+      most,
       chunks: 0,
       list: runningHash(),
       whole: runningHash(),
@@ -101,8 +110,7 @@ export class Spools {
   /** Seals more bytes; gives the size so far. Throws `quota.exceeded`, `file.unknown`, `disk.*`: then it cannot go on. */
   write(row: number, bytes: Uint8Array): number {
     const spool = this.#get(row);
-    const room = FILE_QUOTA_BYTES - keptBytes(this.#core.db) - this.bytes;
-    if (bytes.length > Math.min(room, FILE_BYTES_MAX - spool.size)) throw new SottoError('quota.exceeded');
+    this.#checkRoom(bytes.length, spool.most - spool.size);
     spool.size += bytes.length;
     spool.rest = Buffer.concat([spool.rest, bytes]);
     // The last chunk is sealed as the last: one whole chunk stays back until it is known that more follows.
@@ -141,6 +149,11 @@ export class Spools {
     for (const row of this.#spools.keys()) this.drop(row);
   }
 
+  #checkRoom(bytes: number, most: number): void {
+    if (bytes > most) throw new SottoError('quota.exceeded', { message: 'The file is too large to be sent there' });
+    if (bytes > FILE_QUOTA_BYTES - keptBytes(this.#core.db) - this.bytes) throw new SottoError('quota.exceeded');
+  }
+
   #get(row: number): Spool {
     const spool = this.#spools.get(row);
     if (spool === undefined) throw new SottoError('file.unknown', { message: 'This file is not being spooled' });
@@ -169,8 +182,15 @@ export const takePieces = async (path: string, take: (bytes: Uint8Array) => Prom
   }
 };
 
-/** Throws `file.unknown` for what is no regular file, or cannot be read. */
-export const checkSource = async (path: string): Promise<void> => (await openSource(path)).close();
+/** The size of a regular file. Throws `file.unknown` for what is none, or cannot be read. */
+export const sizeOfSource = async (path: string): Promise<number> => {
+  const source = await openSource(path);
+  try {
+    return (await source.stat()).size;
+  } finally {
+    await source.close();
+  }
+};
 
 const seal = (spool: Spool, plaintext: Uint8Array, last: boolean): void => {
   const index = spool.chunks++;

@@ -85,14 +85,14 @@ export class Files {
   }
 
   /** Begins a spooled file. Throws what `checkMaySend` and `Spools.begin` throw, and `outbox.full`. Gives its row id. */
-  begin(conversation: ConversationRow, name: string): number {
+  begin(conversation: ConversationRow, name: string, size?: number): number {
     if (conversation.kind !== 'contact') placeOf(this.#core, conversation);
     else {
       const contact = contactOf(this.#core.db, conversation);
       checkMaySend(contact);
       if (!hasRoom(this.#core, contact.id)) throw new SottoError('outbox.full');
     }
-    return this.#spools.begin(conversation, name);
+    return this.#spools.begin(conversation, name, size);
   }
 
   /** Seals more bytes of a spooled file; gives its size so far. Throws `quota.exceeded`, `file.unknown`, `disk.*`: that ends it. */

@@ -4,7 +4,7 @@ import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../protocol/ids.ts';
 import { EVENT_ID_AGE_MS_MAX, MENTIONS_MAX } from '../protocol/limits.ts';
-import { ROLES } from '../protocol/room-content.ts';
+import { callOf, ROLES } from '../protocol/room-content.ts';
 import { ERASE_OTHERS } from '../protocol/room-rules.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { getChannel } from '../store/channels.ts';
@@ -122,7 +122,7 @@ const mentionsIn = (core: Core, server: ServerRow, text: string) => {
       .filter((one) => one.serverId === server.id)
       .map((one) => idOf<MemberId>(one.memberId)),
   );
-  const roles = ROLES.filter((role) => names.includes(`${role}s`));
+  const roles = ROLES.filter((role) => names.includes(callOf(role)));
   const here = names.includes('here');
   if (members.length + roles.length === 0 && !here) return {};
   return {

@@ -3,7 +3,7 @@ import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import { parseInviteLink } from '../protocol/invite-link.ts';
-import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
+import { channelNameOf, isChannelName, isMemberName } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { getMemberById } from '../store/members.ts';
@@ -34,6 +34,8 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   if (!isPrimeOrderKey(link.serverKey)) throw new SottoError('key.invalid');
   const name = params.name ?? channelNameOf(nicknameOf(core.db)).replace(/[^\p{L}\p{N}_-]+/gu, '-');
   if (!isChannelName(name)) throw new SottoError('name.invalid');
+  if (!isMemberName(name))
+    throw new SottoError('name.invalid', { message: `@${name} calls several people in a text: take another name` });
   const known = getServerByKey(core.db, link.serverKey);
   const label = params.label ?? known?.label ?? freeLabel(core, new URL(link.origin).hostname, known);
   const taken = getServerByLabel(core.db, label);

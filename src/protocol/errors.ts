@@ -313,7 +313,9 @@ const DISK_ERRORS: Readonly<Record<string, ErrorCode>> = {
 /** An error as the expected one it is, those of the disk among them, with their path; undefined for a bug. */
 export const expectedError = (error: unknown): SottoError | undefined => {
   if (error instanceof SottoError) return error;
-  const { code: name = '', path } = (error instanceof Error ? error : {}) as { code?: string; path?: string };
+  const { code: name = '', path, syscall } = (error instanceof Error ? error : {}) as NodeJS.ErrnoException;
+  if (syscall === 'uv_cwd')
+    return new SottoError('path.notAllowed', { message: 'The folder this was started in is gone: cd to another one' });
   const code = DISK_ERRORS[name];
   if (code === undefined) return undefined;
   return new SottoError(code, {

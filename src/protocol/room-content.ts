@@ -51,6 +51,13 @@ const role = z.enum(ROLES);
 export const isChannelName = (name: string): boolean =>
   name.length <= CHANNEL_NAME_CHARS_MAX && /^[\p{L}\p{N}_-]+$/u.test(name) && channelNameOf(name) === name;
 
+/** What calls all who have a role in a text, after `@`. */
+export const callOf = (role: Role): string => `${role}s`;
+
+/** Whether `name` may name a member: as a channel's, and none that calls several people in a text. */
+export const isMemberName = (name: string): boolean =>
+  isChannelName(name) && name !== 'here' && !ROLES.some((role) => name === callOf(role));
+
 /** The form in which a typed name is compared: NFKC, lower case. Look with `isChannelName` whether it may be used. */
 export const channelNameOf = (typed: string): string => typed.normalize('NFKC').toLowerCase().normalize('NFKC');
 

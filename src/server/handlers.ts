@@ -2,7 +2,7 @@
 import { type ErrorCode, SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
 import { DEVICES_TOLD_MAX, ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
-import { channelNameOf, isChannelName } from '../protocol/room-content.ts';
+import { channelNameOf, isMemberName } from '../protocol/room-content.ts';
 import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
 import { type Asker, mayChangeAccount } from './access.ts';
 import { audited } from './audit.ts';
@@ -56,7 +56,7 @@ export const HANDLERS: Handlers = {
     return { devices: Object.fromEntries(fitting(all)) };
   },
   'member.profile': async (context, { member }, { name, status }) => {
-    if (name !== undefined && !isChannelName(name)) throw new SottoError('name.invalid');
+    if (name !== undefined && !isMemberName(name)) throw new SottoError('name.invalid');
     if (name === undefined && status === undefined) return { member: memberObject(member) };
     mayChangeAccount(context, member.id);
     const set = {

@@ -12,7 +12,7 @@ import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, inboxOf } from '../protocol/ids.ts';
 import { DEVICES_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../protocol/limits.ts';
-import { isChannelName } from '../protocol/room-content.ts';
+import { isMemberName } from '../protocol/room-content.ts';
 import { type Answer, type RequestParams, SERVER_FEATURES, SERVER_VERSIONS } from '../protocol/server.ts';
 import { CLOSE } from '../protocol/websocket.ts';
 import { mayChangeAccount } from './access.ts';
@@ -160,7 +160,7 @@ const register = async (
   if (wanted.invite !== undefined && !usable) throw new SottoError('invite.invalid');
   if (registration === 'closed' && invite?.role !== 'owner') throw new SottoError('registration.closed');
   if (registration === 'invite' && !usable) throw new SottoError('registration.closed');
-  if (!isChannelName(wanted.name)) throw new SottoError('name.invalid');
+  if (!isMemberName(wanted.name)) throw new SottoError('name.invalid');
   const looks = skeletonOf(wanted.name);
   if ((await context.store.getMemberByName(looks)) !== undefined) throw new SottoError('name.taken');
   const changes: Change[] = [

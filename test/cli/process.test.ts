@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeVault } from '../../src/crypto/vault.ts';
@@ -264,6 +264,14 @@ describe('a command', () => {
     for (const one of late) expect(one).toMatchObject({ out: '', error: { code: 'wait.timeout', exit: 5 } });
   });
 
+  test('in a folder that is gone says so where it needs one', async () => {
+    const gone = join(stage.dir, 'gone');
+    const line = `mkdir ${gone} && cd ${gone} && rmdir ${gone} && ${resolve('bin/sotto')} --data-dir ${stage.dir} --account alice`;
+    expect((await onTerminal(`${line} id > /dev/null`, [])).code).toBe(0);
+    const backup = await onTerminal(`${line} backup here`, []);
+    expect([backup.code, backup.shown]).toEqual([6, expect.stringContaining('cd to another one')]);
+  });
+
   test('that has a fault of its own shows where, and nothing that a terminal obeys', async () => {
     const fault = join(stage.dir, 'fault.cjs');
     writeFileSync(fault, `Date.now = () => { throw new Error('a fault \\u001b[2J'); };\n`);
@@ -313,6 +321,19 @@ describe('a command', () => {
     expect((await max.run('init', '--no-passphrase')).error).toMatchObject({ code: 'account.exists', exit: 7 });
     expect((await stage.stranger('eve').run('init')).error).toMatchObject({ code: 'passphrase.needed', exit: 6 });
     await stage.stranger('pia').ok('daemon', 'stop');
+  });
+
+  test('asks for the passphrase on the terminal, also when the text comes through a pipe', async () => {
+    const sotto = `bin/sotto --data-dir ${stage.dir} --account vera`;
+    const twice = ['Passphrase', 'The same again'].map((on) => ({ on: new RegExp(on), type: 'tulip mania\n' }));
+    expect((await onTerminal(`${sotto} init --no-tor > /dev/null`, twice)).code).toBe(0);
+    await stage.stranger('vera').ok('account', 'lock');
+    const { code, shown } = await onTerminal(`echo piped in | ${sotto} send nobody -`, [
+      { on: /Passphrase of vera: $/, type: 'tulip mania\n' },
+    ]);
+    expect(code).toBe(3);
+    expect(shown).toMatch(/^Passphrase of vera: \r\nsotto: There is no contact "nobody"/);
+    await stage.stranger('vera').ok('daemon', 'stop');
   });
 
   test('uses colour on a terminal, and none with NO_COLOR', async () => {

@@ -1,6 +1,6 @@
 // Files in channels and with members: many at once, a server that is away, a disk that is full, one that is taken back, one of a
 // stranger, for other devices, and after a restore.
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
@@ -100,6 +100,17 @@ describe.each([
     await saved(bob, theirs, named('after'), 10);
     expect((await bob.messages(theirs)).some(({ body }) => body === named('regretted'))).toBe(false);
   });
+});
+
+test('a file that no server takes is refused at once, and nothing of it is read', async () => {
+  const path = join(dir, 'huge');
+  writeFileSync(path, '');
+  truncateSync(path, MEMBER_FILES_BYTES_MAX + 1);
+  const before = await listed(alice, '#files');
+  for (const conversation of ['#files', 'bob@home'])
+    expect(await alice.refused('file.send', { conversation, path })).toBe('quota.exceeded');
+  rmSync(path);
+  expect(await listed(alice, '#files')).toEqual(before);
 });
 
 test('MEMBER-8: a file of a stranger is part of the request, and is fetched once they are let in; who is rejected offers nothing', async () => {

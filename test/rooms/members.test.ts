@@ -75,6 +75,8 @@ test('an invite lets in as many as it says, as long as it says, and nobody once 
     ['0wner', 'name.taken'],
     ['Upper', 'name.invalid'],
     ['two words', 'name.invalid'],
+    ['here', 'name.invalid'],
+    ['moderators', 'name.invalid'],
   ] as const)
     expect(await codeOf(hosted.member(name).join(good.token)), name).toBe(code);
   const rest = (await owner.client.request('invite.list', {})).invites.find(({ id }) => id === good.invite.id);
