@@ -1,5 +1,6 @@
 // What a delivery cannot do without, each part alone: the floor of `direct.delivered`.
 import { join } from 'node:path';
+import { setTimeout as rest } from 'node:timers/promises';
 import { addressOf } from '../../crypto/address.ts';
 import { deriveSecrets, localKeys } from '../../crypto/identity.ts';
 import { SignalSession, signalIdentity } from '../../crypto/session.ts';
@@ -17,11 +18,13 @@ import { putFrameId, putSession } from '../../store/sessions.ts';
 import { type Bench, timed } from './figure.ts';
 import { TEXT } from './scene.ts';
 
+type Sealed = Awaited<ReturnType<SignalSession['encrypt']>>;
 type Side = { readonly signal: ReturnType<typeof signalIdentity>; readonly address: string };
 
 /**
- * Milliseconds of one encryption and one decryption of a message, and of the three transactions that a delivery needs: the
- * sender's rows, the receiver's rows, and the acknowledgement; the same tables, FULL sync, nothing else going on.
+ * One encryption and one decryption of a message, and the three transactions that a delivery needs: the sender's rows, the
+ * receiver's rows, and the acknowledgement; the same tables, FULL sync, nothing else going on. Each alone, after a rest: in a
+ * delivery a program that has slept does each of them.
  */
 export const deliveryParts = (bench: Bench) => {
   const [one, two] = [0, 1].map(() => {
@@ -46,8 +49,22 @@ export const deliveryParts = (bench: Bench) => {
       await receiver.decrypt(await sender.encrypt(body, at));
       await sender.decrypt(await receiver.encrypt(body, at));
     },
-    signal: () => timed(async () => receiver.decrypt(await sender.encrypt(body, at))),
-    commits: () => timed(() => store.delivery()),
+    /** Milliseconds of all five, with a rest of `restMs` before each that does not count. */
+    alone: async (restMs: number): Promise<number> => {
+      let [ms, sealed] = [0, undefined as Sealed | undefined];
+      const steps = [
+        async () => {
+          sealed = await sender.encrypt(body, at);
+        },
+        () => (sealed === undefined ? undefined : receiver.decrypt(sealed)),
+        ...store.delivery(),
+      ];
+      for (const step of steps) {
+        await rest(restMs);
+        ms += await timed(step);
+      }
+      return ms;
+    },
     end: () => store[Symbol.dispose](),
   };
 };
@@ -74,12 +91,14 @@ class Rows implements Disposable {
     this.#conversationId = putConversation(this.#db, { uid, contactId: this.#contactId, createdAt: 1 });
   }
 
-  delivery(): void {
+  /** The transactions of one delivery, to be run in this order. */
+  delivery(): (() => void)[] {
     const [contactId, at] = [this.#contactId, systemClock.now()];
     const [mineId, theirsId] = [systemRandom.bytes(ID_BYTES), systemRandom.bytes(ID_BYTES)];
-    const { messageRow, outboxRow } = this.#db.transaction(() => {
-      const messageRow = this.#message(mineId, 1, at);
-      const outboxRow = putOutbox(this.#db, {
+    let [messageRow, outboxRow] = [0, 0];
+    const sent = (): void => {
+      messageRow = this.#message(mineId, 1, at);
+      outboxRow = putOutbox(this.#db, {
         contactId,
         frameId: mineId,
         kind: 'text',
@@ -93,20 +112,20 @@ class Rows implements Disposable {
       });
       this.#session(mineId, at);
       putEvent(this.#db, { at, kind: 'message.sent', messageRow, contactId });
-      return { messageRow, outboxRow };
-    });
-    this.#db.transaction(() => {
+    };
+    const received = (): void => {
       const row = this.#message(theirsId, 0, at);
       putFrameId(this.#db, contactId, theirsId, at);
       this.#session(theirsId, at);
       countArrival(this.#db, this.#conversationId, at);
       putEvent(this.#db, { at, kind: 'message.received', messageRow: row, contactId });
-    });
-    this.#db.transaction(() => {
+    };
+    const acknowledged = (): void => {
       removeOutbox(this.#db, outboxRow);
       patchMessage(this.#db, messageRow, { state: 'delivered', deliveredAt: at });
       putEvent(this.#db, { at, kind: 'message.delivered', messageRow });
-    });
+    };
+    return [sent, received, acknowledged].map((body) => () => this.#db.transaction(body));
   }
 
   [Symbol.dispose](): void {
