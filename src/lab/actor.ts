@@ -31,6 +31,7 @@ export class Actor {
   readonly #paths: AccountPaths;
   readonly #dir: string;
   #client: RpcClient | undefined;
+  #closed = false;
 
   constructor(paths: AccountPaths, dir: string) {
     this.#paths = paths;
@@ -49,6 +50,7 @@ export class Actor {
       account: this.#paths,
       command: [program, '--data-dir', this.#dir, '--account', this.#paths.name, 'daemon', 'run'],
     });
+    if (this.#closed) this.close();
   }
 
   async stop(): Promise<void> {
@@ -62,7 +64,9 @@ export class Actor {
     this.#client = undefined;
   }
 
+  /** Nothing is asked any more, also of a daemon that is being started: what waits for an answer fails. */
   close(): void {
+    this.#closed = true;
     this.#client?.close();
   }
 

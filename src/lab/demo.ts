@@ -1,9 +1,9 @@
 // `sotto demo`: three people on a private Tor network on this machine do the main job, for real, step by step.
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { accountPaths, type Places, placesOf } from '../client/paths.ts';
-import { errorObject, SottoError } from '../protocol/errors.ts';
+import { errorObject } from '../protocol/errors.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { makeFolder } from '../sqlite/folder.ts';
 import { Actor, cacheDir, stopDaemons } from './actor.ts';
@@ -28,18 +28,31 @@ export const runDemo = async (argv: readonly string[]): Promise<number> => {
   const dir = values.dir !== undefined ? resolve(values.dir) : undefined;
   if (values.stop !== undefined) return dir === undefined ? say('sotto: --stop needs --dir DIR', 2) : stopDemo(dir);
   if (values.keep !== undefined && dir === undefined) return say('sotto: --keep needs --dir DIR', 2);
+  // What the demo has made there goes at its end, and nothing else may.
+  if (dir !== undefined && !isFree(dir))
+    return say(
+      `sotto: ${dir} is no empty folder: take another --dir, or end the demo that was kept there by --stop`,
+      7,
+    );
   process.umask(0o077);
   const stage = new Stage(dir ?? mkdtempSync(join(tmpdir(), 'sotto-demo-')), values.keep !== undefined);
-  const interrupted = new Promise<never>((_resolve, reject) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-      process.once(signal, () => reject(new SottoError('wait.timeout', { message: 'interrupted' })));
-  });
+  let interrupted: NodeJS.Signals | undefined;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => {
+      interrupted = signal;
+      say('sotto: interrupted: ending what was started', 0);
+      stage.close();
+    });
   try {
-    await Promise.race([stage.play(), interrupted]);
+    await stage.play();
     if (values.keep === undefined) await stage.clear();
     stage.close();
     return 0;
   } catch (error) {
+    if (interrupted !== undefined) {
+      await stage.clear();
+      return 128 + constants.signals[interrupted];
+    }
     say(
       `sotto: the demo failed: ${errorObject(error).code === 'internal.bug' ? String(error) : errorObject(error).message}`,
       1,
@@ -47,6 +60,15 @@ export const runDemo = async (argv: readonly string[]): Promise<number> => {
     await stage.clear();
     stage.close();
     return 1;
+  }
+};
+
+/** Whether nothing is at this path, or an empty folder. */
+const isFree = (dir: string): boolean => {
+  try {
+    return readdirSync(dir).length === 0;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
   }
 };
 
@@ -67,6 +89,8 @@ class Stage {
   readonly #places: Places;
   readonly #startedAt = performance.now();
   readonly #actors = new Map<string, Actor>();
+  readonly #closed = new AbortController();
+  readonly #starting: Promise<void>[] = [];
   #lab: TorLab | undefined;
   #server: ServerProcess | undefined;
 
@@ -92,9 +116,10 @@ class Stage {
     if (this.#keep) this.#tell(`This ends it: npm run demo -- --stop --dir ${asWord(this.#dir)}`);
   }
 
-  /** Ends everything that was started. */
+  /** Ends everything that was started, once nothing is being started any more. */
   async clear(): Promise<void> {
-    for (const actor of this.#actors.values()) actor.close();
+    this.close();
+    await Promise.allSettled(this.#starting);
     await stopDaemons(this.#places);
     await this.#server?.stop();
     await this.#lab?.stop();
@@ -102,21 +127,20 @@ class Stage {
     if (!this.#keep) rmSync(this.#dir, { recursive: true, force: true });
   }
 
+  /** The play goes on no more: whatever it waits for fails. */
   close(): void {
+    this.#closed.abort();
     for (const actor of this.#actors.values()) actor.close();
   }
 
   async #network(): Promise<void> {
-    if (existsSync(join(this.#dir, 'accounts')))
-      throw new SottoError('account.exists', {
-        message: `There is a demo in ${this.#dir} already: end it with --stop, and remove that folder or take another --dir`,
-      });
     makeFolder(this.#dir);
     this.#tell('Starting a private Tor network on this machine: one authority, five relays');
     const lab = await startTorLab({
       dir: join(this.#dir, 'tor-network'),
       cacheDir: cacheDir(),
       detached: this.#keep,
+      signal: this.#closed.signal,
     });
     this.#lab = lab;
     writeFileSync(this.#places.configFile, `[tor]\nnetwork = ${JSON.stringify(lab.networkFile)}\n`, { mode: 0o600 });
@@ -126,7 +150,10 @@ class Stage {
   async #actor(name: string): Promise<Actor> {
     const actor = new Actor(accountPaths(this.#places, name, process.env), this.#dir);
     this.#actors.set(name, actor);
-    await actor.start();
+    this.#closed.signal.throwIfAborted();
+    const started = actor.start();
+    this.#starting.push(started);
+    await started;
     await actor.call('account.init', { nickname: name, noPassphrase: true });
     await actor.call('status.wait', { until: 'reachable', timeoutMs: WAIT_MS });
     return actor;
@@ -261,6 +288,7 @@ class Stage {
   }
 
   #tell(line: string): void {
+    this.#closed.signal.throwIfAborted();
     const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1).padStart(5);
     process.stdout.write(`${seconds} s  ${line}\n`);
   }

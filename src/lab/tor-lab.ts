@@ -25,6 +25,8 @@ export type TorLabOptions = {
   readonly detached?: boolean;
   /** A node that ends is started again after so long; without it, it stays away. */
   readonly reviveMs?: number;
+  /** Aborted, it does not go on to start: it throws then, and nothing of it is left. */
+  readonly signal?: AbortSignal;
   /** Tells how far the start is. */
   readonly progress?: (step: string) => void;
   readonly timeoutMs?: number;
@@ -268,6 +270,7 @@ class Lab implements TorLab {
         return await TorControl.open(join(node.sockets, 'control'), { clock: systemClock, random: systemRandom });
       } catch (error) {
         if (Date.now() > this.#endAt) throw error;
+        this.#options.signal?.throwIfAborted();
         await sleep(STEP_MS);
       }
     }
@@ -275,6 +278,7 @@ class Lab implements TorLab {
 
   async #until(what: string, done: () => Promise<boolean>): Promise<void> {
     while (!(await done())) {
+      this.#options.signal?.throwIfAborted();
       if (Date.now() > this.#endAt) throw new Error(`the private Tor network did not get to: ${what}`);
       await sleep(STEP_MS);
     }
