@@ -18,7 +18,7 @@ export const writeWhole = async (
       throw new SottoError('file.exists', { message: `There is something at ${path} already` });
   };
   assertFree();
-  const part = `${path}.part`;
+  const part = `${path}.sotto-part`;
   const file = openNew(part);
   try {
     for await (const piece of pieces) writeFileSync(file, piece);

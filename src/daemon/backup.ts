@@ -45,7 +45,7 @@ export const writeBackup = async (
   at: number,
   signal?: AbortSignal,
 ): Promise<Written> => {
-  const part = `${path}.part`;
+  const part = `${path}.sotto-part`;
   const file = openNew(path, part);
   try {
     const sealer = await BackupSealer.create(secret);

@@ -31,7 +31,7 @@ import {
  */
 export const copyServer = async (paths: ServerPaths, to: string): Promise<void> => {
   if (existsSync(to)) throw new SottoError('file.exists');
-  const copy = serverPaths(`${to}.new`);
+  const copy = serverPaths(`${to}.sotto-part`);
   await rm(copy.dir, { recursive: true, force: true });
   makeFolder(copy.dir);
   try {
