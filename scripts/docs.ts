@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { usageLine } from '../src/cli/parse.ts';
-import { COMMANDS, GLOBAL_FLAGS } from '../src/cli/table.ts';
+import { COMMANDS, EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, VARIABLES } from '../src/cli/table.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
 import {
   ASKED_AT_ONCE_MAX,
@@ -151,6 +151,14 @@ const cliPage = (): string =>
       ([name, flag]) => `- \`--${name}${flag.value === undefined ? '' : ` ${flag.value}`}\`: ${flag.doc}`,
     ),
     '',
+    '## Variables',
+    '',
+    ...VARIABLES.map(([name, doc]) => `- \`${name}\`: ${doc}`),
+    '',
+    '## On this machine',
+    '',
+    ...PROGRAMS.map(([name, doc]) => `- \`sotto ${name}\`: ${doc}`),
+    '',
   ].join('\n');
 
 const errorPage = (): string =>
@@ -159,7 +167,7 @@ const errorPage = (): string =>
     '',
     GENERATED,
     '',
-    'Exit codes: 0 done · 1 our fault · 2 usage · 3 no such thing · 4 not reachable now · 5 timed out · 6 not allowed or locked · 7 conflict · 8 bad data from outside · 130 interrupted · 141 nobody reads stdout any more.',
+    `Exit codes: ${EXIT_CODES.join(' · ')}.`,
     '',
     '| code | exit | RPC | retry | text |',
     '|---|---|---|---|---|',

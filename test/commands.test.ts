@@ -5,7 +5,8 @@ import { groupHelp, programHelp } from '../src/cli/help.ts';
 import { parseCommandLine } from '../src/cli/parse.ts';
 import { COMMANDS } from '../src/cli/table.ts';
 import { SottoError } from '../src/protocol/errors.ts';
-import { METHODS } from '../src/protocol/rpc.ts';
+import { LINK_VERSION } from '../src/protocol/limits.ts';
+import { METHODS, RPC_VERSION } from '../src/protocol/rpc.ts';
 import { VERSION, WIRE_VERSIONS } from '../src/protocol/version.ts';
 import { SCHEMA_VERSION } from '../src/store/migrations.ts';
 
@@ -81,7 +82,8 @@ describe('the command table', () => {
 
 test('the versions agree', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
-  expect([VERSION, WIRE_VERSIONS.schema]).toEqual([version, SCHEMA_VERSION]);
+  const { rpc, wire, schema } = WIRE_VERSIONS;
+  expect([VERSION, rpc, wire, schema]).toEqual([version, RPC_VERSION, LINK_VERSION, SCHEMA_VERSION]);
 });
 
 test('no bundle of a front end holds a schema library', () => {

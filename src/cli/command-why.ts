@@ -11,7 +11,7 @@ import { gapText, serverWhyText } from './show-rooms.ts';
 /** `sotto why`. */
 export const WHY_COMMAND: Command = {
   path: 'why',
-  doc: 'explain what is in the way of a contact, or how a server stands; without a name, of everything that is stuck',
+  doc: 'explain what keeps a contact, channel, member or server from going on; without a name, all that is stuck',
   args: [{ name: 'contact', doc: 'a contact, #channel, member@server, or a server’s label', complete: 'contact' }],
   flags: { retry: { doc: 'try now' } },
   methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry', 'channel.show'],

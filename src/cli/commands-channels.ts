@@ -239,6 +239,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
       wait: { doc: 'queued, or sent: until the server has all of it', value: 'STATE', words: SHARE_WAITS },
     },
     methods: ['channel.shareHistory'],
+    waits: true,
     run: async (context) => {
       const { flags, out } = context;
       const wait = flags.choice('wait', SHARE_WAITS) ?? 'queued';

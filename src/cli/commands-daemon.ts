@@ -183,7 +183,10 @@ const fixOf = (code: string): string =>
 
 const inFlag = {
   in: { doc: 'only for this conversation', value: 'CONVERSATION', complete: 'conversation' },
-  account: { doc: 'for the whole account, as without it; with a name, the account to use', value: 'NAME' },
+  account: {
+    doc: 'without a name: for the whole account, as when it is left out; with one: the account to use',
+    value: 'NAME',
+  },
 } as const;
 const scope = (context: CommandContext) => {
   const conversation = context.flags.text('in');

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
 import type { Conversation, Message } from '../protocol/rpc-objects.ts';
 import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
+import { conversationArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { writeWhole } from './new-file.ts';
 import { jsonLine } from './output.ts';
@@ -19,7 +20,7 @@ export const EXPORT_COMMANDS: readonly Command[] = [
   {
     path: 'export',
     doc: 'write the history in clear, as JSON lines or Markdown, to stdout or into a file; oldest first',
-    args: [{ name: 'conversation', doc: 'a contact’s name or an id', complete: 'conversation' }],
+    args: [{ ...conversationArg, required: false }],
     flags: {
       format: { doc: 'jsonl or markdown', value: 'FORMAT', words: FORMAT_WORDS },
       output: { doc: 'a file, which is there once all of it is written', value: 'PATH' },

@@ -1,5 +1,5 @@
 // Commands about members of servers: who they are, whether they may write, which contact they are.
-
+import { SottoError } from '../protocol/errors.ts';
 import { memberArg, serverArg } from './arguments.ts';
 import type { Command } from './command.ts';
 import { each, first, optional } from './give.ts';
@@ -45,10 +45,12 @@ const MEMBERS: readonly Command[] = [
     flags: { same: { doc: 'both of you read the same 60 digits' }, undo: { doc: 'take that back' } },
     methods: ['member.verify'],
     run: async (context) => {
+      const [same, undo] = [context.flags.has('same'), context.flags.has('undo')];
+      if (same && undo)
+        throw new SottoError('usage.invalid', { message: '--undo takes back what --same says: give one of them' });
       const client = await context.connect();
       const member = first(context);
-      if (context.flags.has('same') || context.flags.has('undo'))
-        await client.call('member.verify', { member, verified: context.flags.has('same') });
+      if (same || undo) await client.call('member.verify', { member, verified: same });
       context.out.item(await client.call('member.show', { member }), memberText);
     },
   },

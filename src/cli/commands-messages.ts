@@ -265,7 +265,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
   },
   reactionCommand('react', 'add a reaction'),
   reactionCommand('unreact', 'take a reaction back'),
-  messageCommand('pin', 'pin a message for both sides', 'message.pin'),
+  messageCommand('pin', 'pin a message for everybody in the conversation; in a channel moderators pin', 'message.pin'),
   messageCommand('unpin', 'take a pin back', 'message.unpin'),
   messageCommand('resend', 'put a failed message into the outbox again', 'message.resend'),
   messageCommand('cancel', 'take a message back that was not delivered', 'message.cancel'),

@@ -12,7 +12,7 @@ const PRESENT_FLAGS = {
 } as const satisfies Record<string, Flag>;
 const SECRET_FLAG = {
   'secret-fd': {
-    doc: 'read the secret that the first code is of from this descriptor, as a call without a code has given it',
+    doc: 'read the secret from this descriptor: the one that a call without a code has shown, and that the code is of',
     value: 'N',
   },
 } as const satisfies Record<string, Flag>;
@@ -115,7 +115,7 @@ export const SECOND_COMMANDS: readonly Command[] = [
   },
   {
     path: 'server second-check set',
-    doc: 'let another device in with a password and a code only; without a code it gives a secret and changes nothing',
+    doc: 'ask another device for a password and a code; without a code, given or typed, it only shows a secret',
     args: [serverArg],
     flags: {
       'password-fd': { doc: 'read the password from this descriptor', value: 'N' },

@@ -1,7 +1,7 @@
 // Help as text, from the table.
 import type { Command, Flag } from './command.ts';
 import { groupOf, usageLine } from './parse.ts';
-import { GLOBAL_FLAGS, SECTIONS } from './table.ts';
+import { GLOBAL_FLAGS, PROGRAMS, SECTIONS } from './table.ts';
 
 const flagText = ([name, flag]: [string, Flag]): string =>
   `  ${flag.short === undefined ? '' : `-${flag.short}, `}--${name}${flag.value === undefined ? '' : ` ${flag.value}`}`;
@@ -25,10 +25,7 @@ export const programHelp = (): string =>
       '',
     ]),
     'On this machine:',
-    '  serve                  host a server for rooms: sotto serve --help',
-    '  demo                   three people on a private Tor network on this machine',
-    '  bench                  measure speed and memory beside their floors; --list tells the figures',
-    '  daemon run             run the daemon in the foreground',
+    ...PROGRAMS.map(([name, doc]) => `  ${name.padEnd(22)} ${doc}`),
     '',
     'Flags of every command:',
     ...flagLines(GLOBAL_FLAGS),

@@ -3,7 +3,7 @@
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
 import type { Command, Flag } from './command.ts';
 import { usageLine } from './parse.ts';
-import { GLOBAL_FLAGS, SECTIONS } from './table.ts';
+import { EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, SECTIONS, VARIABLES } from './table.ts';
 
 const LINE_CHARS_MAX = 80;
 
@@ -43,6 +43,8 @@ const commandEntry = (command: Command): string[] =>
         ...Object.entries(command.flags ?? {}).flatMap((flag) => ['.br', ...flagLines(flag)]),
       ];
 
+const entry = ([name, doc]: readonly [string, string]): string[] => ['.TP', `.B ${roff(name)}`, roff(doc)];
+
 /** The page as roff. */
 export const manualPage = (version: string): string =>
   [
@@ -60,24 +62,16 @@ export const manualPage = (version: string): string =>
     '.SH COMMANDS',
     ...SECTIONS.flatMap(({ title, commands }) => [`.SS ${roff(title)}`, ...commands.flatMap(commandEntry)]),
     '.SS Hosting a server',
-    ...SERVE_COMMANDS.flatMap(([usage, doc]) => ['.TP', `.B ${roff(usage)}`, roff(doc)]),
+    ...SERVE_COMMANDS.flatMap(entry),
+    '.SS On this machine',
+    ...PROGRAMS.flatMap(entry),
     '.SH OPTIONS OF SERVE',
-    ...SERVE_FLAGS.flatMap(([flag, , doc]) => ['.TP', `.B ${roff(flag)}`, roff(doc)]),
+    ...SERVE_FLAGS.flatMap(([flag, , doc]) => entry([flag, doc])),
     '.SH OPTIONS',
     ...Object.entries(GLOBAL_FLAGS).flatMap(flagEntry),
     '.SH EXIT STATUS',
-    roff(
-      '0 done, 1 our fault, 2 usage, 3 no such thing, 4 not reachable now, 5 timed out, 6 not allowed or locked, 7 conflict, 8 bad data from outside, 130 interrupted, 141 nobody reads stdout any more.',
-    ),
+    roff(`${EXIT_CODES.join(', ')}.`),
     '.SH ENVIRONMENT',
-    '.TP',
-    '.B SOTTO_DATA_DIR, SOTTO_ACCOUNT',
-    'defaults of the flags of the same name',
-    '.TP',
-    '.B SOTTO_PASSPHRASE_FILE',
-    'a file whose first line is the passphrase',
-    '.TP',
-    '.B NO_COLOR',
-    'no colours',
+    ...VARIABLES.flatMap(entry),
     '',
   ].join('\n');

@@ -29,6 +29,37 @@ export const GLOBAL_FLAGS: Readonly<Record<string, Flag>> = {
   version: { doc: 'the version' },
 };
 
+/** Programs beside the commands; each explains itself with `--help`. */
+export const PROGRAMS: readonly (readonly [name: string, doc: string])[] = [
+  ['serve', 'host a server for rooms: sotto serve --help'],
+  ['demo', 'three people on a private Tor network on this machine'],
+  ['bench', 'measure speed and memory beside their floors; --list tells the figures'],
+  ['daemon run', 'run the daemon in the foreground'],
+];
+
+/** Variables of the environment that count. */
+export const VARIABLES: readonly (readonly [name: string, doc: string])[] = [
+  ['SOTTO_DATA_DIR, SOTTO_ACCOUNT', 'defaults of the flags of the same name'],
+  ['SOTTO_PASSPHRASE_FILE', 'a file whose first line is the passphrase'],
+  ['SOTTO_SERVER_DIR', 'where the server of sotto serve lives'],
+  ['NO_COLOR', 'no colours'],
+];
+
+/** What each exit code means. */
+export const EXIT_CODES = [
+  '0 done',
+  '1 our fault',
+  '2 usage',
+  '3 no such thing',
+  '4 not reachable now',
+  '5 timed out',
+  '6 not allowed or locked',
+  '7 conflict',
+  '8 bad data from outside',
+  '130 interrupted',
+  '141 nobody reads stdout any more',
+] as const;
+
 /** Every command of this program by what it is about, in the order of the help. */
 export const SECTIONS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
   { title: 'Account', commands: ACCOUNT_COMMANDS },

@@ -1,13 +1,13 @@
 // The methods of an open account that are about channels.
 import { generatePassphrase, PASSPHRASE_ENTROPY_BYTES } from '../crypto/channel-key.ts';
+import { rankOf } from '../crypto/channel-state.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { idOf, type MemberId } from '../protocol/ids.ts';
 import type { Control } from '../protocol/room-content.ts';
-import { NO_OLD_KEYS } from '../protocol/room-rules.ts';
+import { CONTENT_RULES, NO_OLD_KEYS } from '../protocol/room-rules.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import { type ChannelRow, listChannels, patchChannel } from '../store/channels.ts';
 import { listServers, type ServerRow } from '../store/servers.ts';
-import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import { theMember } from './member-methods.ts';
 import type { Context, HandlersOf } from './methods.ts';
@@ -22,7 +22,7 @@ import { enqueueRoom } from './room-outbox.ts';
 import { rotateChannel } from './room-passphrase.ts';
 import { placeOf } from './room-places.ts';
 import { channelAt } from './room-rewind.ts';
-import { theChannel, theServer } from './room-rows.ts';
+import { ownRole, theChannel, theServer } from './room-rows.ts';
 import { shareHistory, shareNow, shareOf } from './room-share.ts';
 
 /** Answers of `channel.*`. */
@@ -61,9 +61,10 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
   },
   'channel.topic': async ({ core }, { channel, topic }) => {
     const row = findChannel(core.db, channel);
-    const role = stateOfJson(row.membership)?.members.get(idOf(theServer(core.db, row.serverId).memberId))?.role;
+    const role = ownRole(row, theServer(core.db, row.serverId));
     if (role === undefined) throw new SottoError('channel.notMember');
-    if (role === 'member') throw new SottoError('event.refused', { message: 'Moderators change the topic' });
+    if (rankOf(role) < rankOf(CONTENT_RULES.topic))
+      throw new SottoError('event.refused', { message: 'Moderators change the topic' });
     placeOf(core, conversationOfChannel(core, row));
     await core.queue.call(() =>
       commit(core, (changes) => {

@@ -1,13 +1,13 @@
 // Two copies of an account that take turns: noticed by the install ids of who dials, and told to both sides.
+
 import { isEqual } from '../protocol/bytes.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
+import { DAY_MS } from '../protocol/limits.ts';
 import { type ContactRow, lastHistoryAt, patchContact, putHistory } from '../store/contacts.ts';
 import { type Changes, type Core, commit } from './core.ts';
 
 /** The code of the `error` frame, and the kind of the event. */
 export const DUPLICATE = 'account.duplicate';
-
-const DAY_MS = 24 * 3600 * 1000;
 
 /** Notes which copy of a contact's account dialled; true when it takes turns with another, and that is news today. */
 export const noteInstall = (

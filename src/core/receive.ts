@@ -2,7 +2,7 @@
 import type { SignalSession } from '../crypto/session.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
-import { CONTACT_BYTES_PER_DAY_MAX, CONTACT_MESSAGES_PER_DAY_MAX } from '../protocol/limits.ts';
+import { CONTACT_BYTES_PER_DAY_MAX, CONTACT_MESSAGES_PER_DAY_MAX, DAY_MS } from '../protocol/limits.ts';
 import { decodeBody, type SealedBody, type SealedFrame, type UnknownBody } from '../protocol/peer.ts';
 import { type ContactRow, putHistory } from '../store/contacts.ts';
 import { getConversationOfContact } from '../store/conversations.ts';
@@ -21,7 +21,6 @@ export type Received = {
 
 type Opened = { readonly frame: SealedFrame; readonly body: SealedBody | UnknownBody };
 
-const DAY_MS = 24 * 3600 * 1000;
 const NOTHING: Received = { acknowledge: [], unasked: [], undecryptable: false };
 
 /**

@@ -1,11 +1,12 @@
 // Fetches the rest of long channels in the background, one channel after the other, and tells how far it is.
+
+import { Turns } from '../protocol/turns.ts';
 import { getChannel } from '../store/channels.ts';
 import { type Core, detach } from './core.ts';
 import { entered } from './room-channels.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { levelChannel } from './room-level.ts';
 import { levelMarks } from './room-notices.ts';
-import { Turns } from './turns.ts';
 
 /** What one connection fetches while other things go on. What breaks off goes on after the next log-in. */
 export class Background {
@@ -13,7 +14,7 @@ export class Background {
   readonly #connection: RoomConnection;
   readonly #fetching = new Set<number>();
   readonly #heads = new Map<number, number>();
-  readonly #turns = new Turns();
+  readonly #turns = new Turns<string>();
 
   constructor(core: Core, connection: RoomConnection) {
     this.#core = core;

@@ -5,6 +5,7 @@ import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts
 import { SERVER_REFUSED_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
 import type { Answer, Notice, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
+import { Turns } from '../protocol/turns.ts';
 import { patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit, detach } from './core.ts';
 import { Background } from './room-background.ts';
@@ -21,7 +22,6 @@ import { RoomSender } from './room-send.ts';
 import { applyShares } from './room-shared.ts';
 import { newVisit, type Visit } from './room-visit.ts';
 import { ServerClient } from './server-client.ts';
-import { Turns } from './turns.ts';
 
 export type ConnectionState = 'off' | 'dialling' | 'online' | 'waiting' | 'banned';
 
@@ -86,7 +86,7 @@ export class RoomConnection {
   #askedMs = 0;
   /** Channels whose history is being fetched: live events of them wait for it. */
   readonly #opening = new Map<number, Promise<void>>();
-  readonly #turns = new Turns();
+  readonly #turns = new Turns<string>();
 
   constructor(core: Core, serverId: number) {
     this.#core = core;

@@ -2,7 +2,7 @@
 import { devicesWithoutKey, OwnChain, rotationDue, TheirChain } from '../crypto/sender-key.ts';
 import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { type ErrorCode, expectedError } from '../protocol/errors.ts';
-import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId, timedId } from '../protocol/ids.ts';
+import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { INBOX_RETRY_MS, KEYLESS_MS_MAX } from '../protocol/limits.ts';
 import type { Direct } from '../protocol/room-direct.ts';
 import {
@@ -23,6 +23,7 @@ import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
 import { memberName } from './room-names.ts';
+import { newEventId } from './room-outbox.ts';
 import { learnMembers } from './room-people.ts';
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 
@@ -127,8 +128,8 @@ export const takeKey = async (
 };
 
 const ownChain = (core: Core, server: ServerRow, channel: ChannelRow): Own | undefined => {
-  const epoch = stateOfJson(channel.membership)?.epoch ?? 0;
   if (channel.senderKey === null) return undefined;
+  const epoch = stateOfJson(channel.membership)?.epoch ?? 0;
   const device = idOf<DeviceId>(server.deviceId);
   const place = { channel: idOf<ChannelId>(channel.channelId), epoch: channel.senderKeyEpoch, device };
   const readers = listChannelDevices(core.db, channel.id)
@@ -136,7 +137,7 @@ const ownChain = (core: Core, server: ServerRow, channel: ChannelRow): Own | und
     .map(({ deviceId }) => idOf<DeviceId>(deviceId));
   return {
     epoch: channel.senderKeyEpoch,
-    chain: new OwnChain({ ...place, epoch: channel.senderKeyEpoch }, { state: channel.senderKey }),
+    chain: new OwnChain(place, { state: channel.senderKey }),
     readers: epoch === channel.senderKeyEpoch ? readers : [],
   };
 };
@@ -216,7 +217,7 @@ const share = async (core: Core, connection: RoomConnection, channelRow: number,
   if (sealed === undefined) return;
   await publishDirect(connection, {
     to: idOf(member.memberId),
-    id: timedId<EventId>(core.clock.now(), core.random.bytes(10)),
+    id: idOf<EventId>(newEventId(core)),
     ttlSeconds: 0,
     body: sealed.body,
   });

@@ -5,9 +5,8 @@ import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../protocol/ids.ts';
 import { EVENT_ID_AGE_MS_MAX, MENTIONS_MAX } from '../protocol/limits.ts';
 import { callOf, ROLES } from '../protocol/room-content.ts';
-import { ERASE_OTHERS } from '../protocol/room-rules.ts';
+import { CONTENT_RULES, ERASE_OTHERS } from '../protocol/room-rules.ts';
 import type { Params } from '../protocol/rpc.ts';
-import { getChannel } from '../store/channels.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
 import { getMemberById, listMembersByName } from '../store/members.ts';
@@ -33,7 +32,6 @@ import {
   tooManyPins,
   tooManyReactions,
 } from './amend.ts';
-import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit, detach } from './core.ts';
 import { endFile } from './files-rows.ts';
 import { checkText, dropOutbox } from './messages.ts';
@@ -41,7 +39,7 @@ import { conversationOf, findConversation, findMessage, messageIn } from './name
 import { contentIn, enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { type Place, placeOf } from './room-places.ts';
 import { letIn } from './room-receipts.ts';
-import { roomOf } from './room-rows.ts';
+import { ownRole, roomOf, theChannel } from './room-rows.ts';
 import { settingOf } from './settings.ts';
 import { endUnsent, startTimer } from './timers.ts';
 
@@ -212,8 +210,8 @@ const ERASED_MS_MAX = 10_000;
 
 const NOWHERE = { to: undefined, server: undefined };
 
-const mayEraseAny = (core: Core, { memberId }: ServerRow, channelRow: number): boolean => {
-  const role = stateOfJson(getChannel(core.db, channelRow)?.membership ?? '')?.members.get(idOf(memberId))?.role;
+const mayEraseAny = (core: Core, server: ServerRow, channelRow: number): boolean => {
+  const role = ownRole(theChannel(core.db, channelRow), server);
   return role !== undefined && rankOf(role) >= rankOf(ERASE_OTHERS);
 };
 
@@ -253,9 +251,9 @@ export const pinRoom = (core: Core, row: MessageRow, conversation: ConversationR
   const { to, server } = placeOf(core, conversation);
   if (row.deletedAt !== null) throw new SottoError('message.notEditable', { message: 'The message was deleted' });
   if ('channelRow' in to) {
-    const state = stateOfJson(getChannel(core.db, to.channelRow)?.membership ?? '');
-    const role = state?.members.get(idOf(server.memberId))?.role;
-    if (role === undefined || role === 'member') throw new SottoError('event.refused', { message: 'Moderators pin' });
+    const role = ownRole(theChannel(core.db, to.channelRow), server);
+    if (role === undefined || rankOf(role) < rankOf(CONTENT_RULES.pin))
+      throw new SottoError('event.refused', { message: 'Moderators pin' });
   }
   if ((row.pinnedAt !== null) === on) return row;
   commit(core, (changes) => {

@@ -122,7 +122,8 @@ export const takeBack = (core: Core, changes: Changes, { conversationId, blob }:
   append(core, changes, { serverId, channelRow, memberRow }, TAKE_BACK, content);
 };
 
-const saidIn = ({ content }: RoomOutboxRow): unknown => JSON.parse(Buffer.from(content).toString());
+/** What an outbox row says, as it was put. */
+export const saidIn = ({ content }: RoomOutboxRow): unknown => JSON.parse(Buffer.from(content).toString());
 
 /** What an outbox row says in a channel, as it was put. */
 export const contentIn = (row: RoomOutboxRow): Content => saidIn(row) as Content;

@@ -64,7 +64,7 @@ export const learnMembers = async (core: Core, connection: RoomConnection, ids: 
   }
 };
 
-/** The member of this name; asks the server when none is known. Throws `member.unknown`, `name.ambiguous` for a name that moved. */
+/** The member whom the server calls so now. Throws `member.unknown`, `name.ambiguous` for a name that moved, `server.*`. */
 export const learnByName = async (core: Core, connection: RoomConnection, name: string): Promise<MemberRow> => {
   const { members } = await connection.request('member.list', { names: [name] });
   const found = members.find((one) => one.name === name);

@@ -11,6 +11,7 @@ import { listRoomEventsOfMessage, topicAt } from '../store/room-events.ts';
 import { listRoomOutboxAbout, type RoomOutboxRow, removeRoomOutbox } from '../store/room-outbox.ts';
 import { getServer } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
+import { saidIn } from './room-outbox.ts';
 
 type Said = Content | Direct;
 type Switch = Extract<Said, { kind: 'react' | 'pin' }>;
@@ -22,7 +23,7 @@ const LAST = Number.MAX_SAFE_INTEGER;
  * why. In a channel what is verified stands again; with a member, what was before.
  */
 export const takeBackChange = (core: Core, changes: Changes, row: RoomOutboxRow, reason: string): void => {
-  const said = saidIn(row);
+  const said = saidIn(row) as Said;
   const detail = `${said.kind}: ${reason}`;
   if (said.kind === 'topic' && row.channelRow !== null) {
     if (laterOnes(core, row, said).length === 0)
@@ -84,11 +85,9 @@ const show = ({ db }: Core, { message, said, me }: Shown, since: number | null):
 // What waits behind it and is about the same thing: the last one says what is shown.
 const laterOnes = ({ db }: Core, row: RoomOutboxRow, said: Switch | Extract<Content, { kind: 'topic' }>) =>
   listRoomOutboxAbout(db, row, said.kind === 'topic' ? '"topic"' : said.target).filter((one) => {
-    const other = saidIn(one);
+    const other = saidIn(one) as Said;
     return other.kind === said.kind && !(other.kind === 'react' && said.kind === 'react' && other.emoji !== said.emoji);
   });
-
-const saidIn = ({ content }: RoomOutboxRow): Said => JSON.parse(Buffer.from(content).toString()) as Said;
 
 const ownRow = ({ db }: Core, { serverId }: RoomOutboxRow): number => {
   const server = getServer(db, serverId);

@@ -1,10 +1,13 @@
 // Rows of rooms: those that must be there, and those of a conversation.
 import { SottoError } from '../protocol/errors.ts';
+import { idOf, type MemberId } from '../protocol/ids.ts';
+import type { Role } from '../protocol/room-content.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type ChannelRow, getChannel } from '../store/channels.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import { getMember, type MemberRow } from '../store/members.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
+import { stateOfJson } from './channel-json.ts';
 
 /** Throws `channel.unknown`. */
 export const theChannel = (db: Database, id: number): ChannelRow => {
@@ -19,6 +22,10 @@ export const theServer = (db: Database, id: number): ServerRow => {
   if (row === undefined) throw new SottoError('server.unknown');
   return row;
 };
+
+/** My role in a channel, by its signed events; undefined when I am not in it. */
+export const ownRole = ({ membership }: ChannelRow, { memberId }: ServerRow): Role | undefined =>
+  stateOfJson(membership)?.members.get(idOf<MemberId>(memberId))?.role;
 
 /** The channel that a conversation is in, or the member whom it is with; neither where it is with a contact. */
 export const roomOf = (

@@ -6,6 +6,7 @@ import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idOf, type MemberId, timeOfId } from '../protocol/ids.ts';
 import {
+  DAY_MS,
   EVENT_ID_AGE_MS_MAX,
   INBOX_RETRY_MS,
   SERVER_RETRY_MS_MAX,
@@ -14,6 +15,7 @@ import {
 } from '../protocol/limits.ts';
 import { isOwn } from '../protocol/room-direct.ts';
 import { EVENT } from '../protocol/server-frames.ts';
+import { Turns } from '../protocol/turns.ts';
 import { type ChannelRow, getChannel, getChannelKey } from '../store/channels.ts';
 import { getMember } from '../store/members.ts';
 import { getMessage, renameMessage } from '../store/messages.ts';
@@ -38,7 +40,6 @@ import { blobIn, contentIn, directIn, newEventId, TAKE_BACK } from './room-outbo
 import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 import { answered, failed } from './room-settled.ts';
 import { readPart } from './room-share.ts';
-import { Turns } from './turns.ts';
 
 // After these the same bytes may be tried again; after others the message has failed.
 const RETRIED: ReadonlySet<ErrorCode> = new Set([
@@ -70,7 +71,7 @@ export class RoomSender {
   readonly #core: Core;
   readonly #connection: RoomConnection;
   /** What goes on in each conversation: whatever this device signs there counts by one. */
-  readonly #lanes = new Turns();
+  readonly #lanes = new Turns<string>();
   /** Conversations whose outbox is being worked on. */
   readonly #working = new Set<string>();
   /** Conversations that wait for their time, and how often each has failed in a row. */
@@ -389,4 +390,3 @@ const withFreshId = (core: Core, row: RoomOutboxRow | undefined): RoomOutboxRow 
   });
   return getRoomOutbox(core.db, row.id);
 };
-const DAY_MS = 86_400_000;

@@ -2,7 +2,7 @@
 import { type Parties, SignalSession } from '../crypto/session.ts';
 import { fromBase64, isEqual, toBase64 } from '../protocol/bytes.ts';
 import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
-import { RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
+import { DAY_MS, RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
 import type { PlainFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact, listContacts, patchContact, putHistory } from '../store/contacts.ts';
 import { forgetCiphertexts, hasOutboxOfKind, removeOutboxOfKind } from '../store/outbox.ts';
@@ -10,8 +10,6 @@ import { getSession, listResets, listResetsPending, putReset, putSession, type S
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
-
-const DAY_MS = 24 * 3600 * 1000;
 
 type Frame<Kind extends PlainFrame['kind']> = Extract<PlainFrame, { kind: Kind }>;
 

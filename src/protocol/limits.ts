@@ -6,6 +6,7 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
+export const DAY_MS = DAY;
 
 // text and names
 export const TEXT_BYTES_MAX = 16 * KIB;

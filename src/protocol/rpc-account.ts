@@ -39,7 +39,7 @@ export const ACCOUNT_METHODS = {
     contact,
   ),
   'contact.list': method(
-    'Contacts by name; `all` with removed and blocked ones.',
+    'Contacts by name; `all` with removed ones and open requests.',
     z.object({ all: z.boolean().optional() }),
     z.array(contact),
   ),
@@ -105,13 +105,17 @@ export const ACCOUNT_METHODS = {
   'message.show': method('One message with its versions.', ofMessage, message),
   'message.edit': method('Changes the text of a message of mine.', ofMessage.extend({ text: z.string() }), message),
   'message.delete': method(
-    'Deletes a message of mine on both sides; `local` only here, of anyone.',
+    'Deletes a message of mine for everybody, in a channel as a moderator anyone’s; `local` only here, of anyone.',
     ofMessage.extend({ local: z.boolean().optional() }),
     message,
   ),
   'message.react': method('Adds a reaction.', ofMessage.extend({ emoji: oneEmoji }), message),
   'message.unreact': method('Takes a reaction back.', ofMessage.extend({ emoji }), message),
-  'message.pin': method('Pins a message for both sides.', ofMessage, message),
+  'message.pin': method(
+    'Pins a message for everybody in the conversation; in a channel moderators pin.',
+    ofMessage,
+    message,
+  ),
   'message.unpin': method('Takes a pin back.', ofMessage, message),
   'message.resend': method(
     'Puts a failed message into the outbox again; one that was recalled gets another id.',

@@ -161,7 +161,7 @@ const perform = async (options: AdminOptions, request: Asked): Promise<readonly 
       return [await backUp(options, request.to)];
     case 'check': {
       const found = await store.check({ deep: request.deep });
-      if (found.wrong.length > 0) throw new SottoError('check.failed', { message: JSON.stringify(found) });
+      if (found.wrong.length > 0) throw new SottoError('check.failed', { message: found.wrong.join('\n') });
       return [found];
     }
   }

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
 import type { BlobHash, RowId } from '../protocol/ids.ts';
 import { BLOB_PART_BYTES_MAX } from '../protocol/limits.ts';
-import { Turns } from './turns.ts';
+import { Turns } from '../protocol/turns.ts';
 
 /** Bytes `from` … `from + size − 1`. */
 export type BlobRange = { readonly from: number; readonly size: number };

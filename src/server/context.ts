@@ -4,6 +4,7 @@ import type { Clock, Log, Random } from '../ports.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
 import type { BlobHash, DeviceId, EventId, MemberId, RowId } from '../protocol/ids.ts';
 import type { SERVER_RATES } from '../protocol/limits.ts';
+import type { Turns } from '../protocol/turns.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { CallLinks } from './call-links.ts';
 import type { Calls } from './calls.ts';
@@ -21,7 +22,6 @@ import type { Rates } from './rates.ts';
 import type { SearchIndex } from './search-index.ts';
 import type { Standings } from './standings.ts';
 import type { StateStore } from './state-store.ts';
-import type { Turns } from './turns.ts';
 
 /** Who is at the other end of a connection. */
 export type Session =

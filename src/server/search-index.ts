@@ -7,9 +7,10 @@ import { type ChannelId, idBytes } from '../protocol/ids.ts';
 import { decodeContent } from '../protocol/room-content.ts';
 import { matchOf, type Term } from '../protocol/search-words.ts';
 import { EVENT } from '../protocol/server-frames.ts';
+import { Turns } from '../protocol/turns.ts';
 import type { Database } from '../sqlite/open.ts';
 import type { Epoch, EventLog, Seq, Stored } from './event-log.ts';
-import { type Turn, Turns } from './turns.ts';
+import type { Turn } from './turns.ts';
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS of_epoch (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;

@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SottoError } from '../protocol/errors.ts';
+import { SOCKET_PATH_BYTES_MAX } from '../protocol/limits.ts';
 import { SERVE_FLAGS } from '../protocol/serve-words.ts';
 import { checkServeConfig, configError, type Problem, readServeConfig, type ServeConfig } from './serve-config.ts';
 import { isPlainFile, isServer, serverPaths } from './server-dir.ts';
@@ -54,13 +55,11 @@ export const flagsOf = (argv: readonly string[]): ReturnType<typeof parse> => {
   }
 };
 
-/** Where the server lives. */
-export const folderOf = (values: ServeValues, environment: NodeJS.ProcessEnv): string =>
-  resolve(
-    values['data-dir'] ??
-      environment.SOTTO_SERVER_DIR ??
-      join(environment.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'sotto-server'),
-  );
+/** Where the server lives. A variable that is empty counts as not set, and so does a relative one of XDG. */
+export const folderOf = (values: ServeValues, { SOTTO_SERVER_DIR, XDG_DATA_HOME }: NodeJS.ProcessEnv): string => {
+  const data = XDG_DATA_HOME?.startsWith('/') === true ? XDG_DATA_HOME : join(homedir(), '.local', 'share');
+  return resolve(values['data-dir'] ?? (SOTTO_SERVER_DIR || join(data, 'sotto-server')));
+};
 
 /** Where it is administered. */
 export const adminSocket = (dir: string): string => join(dir, 'admin.sock');
@@ -75,7 +74,17 @@ export const configOf = (
   const fromFile = values.config !== undefined || existsSync(path) ? readServeConfig(path) : undefined;
   if (fromFile !== undefined && fromFile.problems.length > 0) return fromFile;
   const { config, problems } = checkServeConfig({ ...fromFile?.config, ...fromFlags(values) });
-  return { config, problems: [...problems, ...atRestProblems(config, dir)] };
+  return { config, problems: [...problems, ...folderProblems(config, dir), ...atRestProblems(config, dir)] };
+};
+
+// The sockets of the server and of its Tor are in its folder.
+const folderProblems = ({ onion }: ServeConfig, dir: string): Problem[] => {
+  const most = SOCKET_PATH_BYTES_MAX - (onion === true ? '/tor/control' : '/admin.sock').length;
+  if (Buffer.byteLength(dir) > most)
+    return [{ place: 'data-dir', problem: `${dir} is too long for the path of a socket: at most ${most} bytes` }];
+  if (onion !== true || /^[\w/.+@~%-]+$/.test(dir)) return [];
+  const problem = `Tor takes no socket in ${dir}: only ASCII letters, digits and - _ . + @ ~ % may be in the path`;
+  return [{ place: 'data-dir', problem }];
 };
 
 // A server that was made plain would stay so without a word.

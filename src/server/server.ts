@@ -5,6 +5,7 @@ import type { Clock, Log, Random } from '../ports.ts';
 import { isErrorCode, ProtocolError } from '../protocol/errors.ts';
 import { type EventId, idOf, rowIds, timedId } from '../protocol/ids.ts';
 import { DRAIN_MS_MAX, DRAIN_RETRY_MS, SERVER_RATES, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
+import { Turns } from '../protocol/turns.ts';
 import { Alerts } from './audit.ts';
 import { CallLinks } from './call-links.ts';
 import { tellBusy, tellCall } from './call-requests.ts';
@@ -27,7 +28,7 @@ import { type Rate, Rates } from './rates.ts';
 import type { ServerStore } from './server-store.ts';
 import { onBinary, onClosed, onText } from './session.ts';
 import { Standings } from './standings.ts';
-import { type Turn, Turns } from './turns.ts';
+import type { Turn } from './turns.ts';
 
 export type ServerOptions = {
   readonly store: ServerStore;

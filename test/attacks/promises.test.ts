@@ -1,5 +1,5 @@
 // What SECURITY promises of a server that lies, and what went wrong in systems before this one: each has a test that is there.
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { EVENT_BODY_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX, WIRE_PART_BYTES } from '../../src/protocol/limits.ts';
 import { EVENT, encodeEvent, encodePart, encodePublish } from '../../src/protocol/server-frames.ts';
@@ -113,8 +113,12 @@ const LESSONS: Readonly<Record<string, readonly (readonly [file: string, title: 
 
 test.each(Object.entries(LESSONS))('%s: not here', (_, tests) => {
   for (const [file, words] of tests) {
-    expect(existsSync(file), file).toBe(true);
-    expect(readFileSync(file, 'utf8'), file).toContain(words);
+    // A script has no titles: there it is what it runs.
+    const said = file.endsWith('.ts') ? titlesOf(file) : readFileSync(file, 'utf8').split('\n');
+    expect(
+      said.filter((one) => one.includes(words)),
+      `${file}: ${words}`,
+    ).not.toEqual([]);
   }
 });
 

@@ -404,7 +404,7 @@ describe('a command', () => {
     for (const emoji of ['👍', '❤', '👩‍👩‍👧‍👦', '🇩🇪']) expect(await exits('react', id, emoji)).toBe(0);
     for (const none of ['👍👍', 'ok', ' ', '\n']) expect(await exits('react', id, none)).toBe(2);
     expect(await exits('contact', 'add', 'sotto:nonsense')).toBe(8);
-    expect(await exits('contact', 'verify', 'bob', '--same', '--undo')).toBe(2);
+    for (const who of ['contact', 'member']) expect(await exits(who, 'verify', 'bob', '--same', '--undo')).toBe(2);
     expect(await exits('draft', 'bob', 'a text', '--clear')).toBe(2);
     const shell = (text: string) =>
       onTerminal(`bin/sotto --data-dir ${stage.dir} --account alice --json draft bob ${text}`, []);

@@ -1,7 +1,7 @@
 // The built program as a server, as its operator has it: configuration, administration, signals, backup, metrics.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect as connectPlain } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
@@ -92,7 +92,7 @@ describe('a configuration', () => {
       ['tls-key', keyFile],
       ['registration', 'open'],
     ].map(([flag, value]) => `--${flag}=${value}`);
-    const words = ['--data-dir', join(server.dir, 'a folder 100%'), ...given, '--onion', '--encrypt-at-rest'];
+    const words = ['--data-dir', join(server.dir, 'a folder 100%'), ...given, '--encrypt-at-rest'];
     const { code, out } = await sotto(['serve', 'install', '--print', ...words]);
     expect(code).toBe(0);
     const path = join(server.dir, 'sotto-server.service');
@@ -110,7 +110,6 @@ describe('a configuration', () => {
       'serve',
       expect.stringMatching(/^--data-dir=\S+\/a folder 100%%$/),
       ...given.map((word) => word.replaceAll('"', '\\"').replace('$', '$$$$')),
-      '--onion',
       '--encrypt-at-rest',
     ]);
   });
@@ -172,7 +171,8 @@ describe('the administration', () => {
     const folder = join(server.dir, 'not half');
     using reader = openDatabase(serverPaths(server.data).database);
     reader.exec('BEGIN');
-    expect(reader.all('SELECT * FROM event LIMIT 1')).toBeDefined();
+    // What it reads stands still from here on.
+    reader.all('SELECT 1 FROM event LIMIT 1');
     const half = await owner.create('half');
     await owner.say(half.channel, 'only in the log');
     const refused = await admin('backup', folder);
@@ -418,6 +418,15 @@ test('what stands in the way of a start is said, with an exit code of its own', 
   for (const word of ['--what', 'what'])
     expect(await start(word)).toMatchObject({ code: 2, out: '', err: expect.stringContaining(word) });
   expect(await start('--help')).toMatchObject({ code: 0, err: '', out: expect.stringContaining('--check-config') });
+});
+
+test('a folder in which no socket can be is said before anything is made', async () => {
+  const long = join(server.dir, 'l'.repeat(100));
+  const odd = join(server.dir, 'a#b');
+  for (const [dir, ...flags] of [[long], [odd, '--onion']] as const) {
+    const { code, err } = await sotto(['serve', '--data-dir', dir, '--listen', '127.0.0.1:0', ...flags]);
+    expect([code, err, existsSync(dir)]).toEqual([2, expect.stringMatching(/^sotto: data-dir: [^\n]+\n$/), false]);
+  }
 });
 
 test('a database is encrypted from the beginning or never, by a flag or the file, and opens without either', async () => {

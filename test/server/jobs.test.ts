@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { ChannelId, RowId } from '../../src/protocol/ids.ts';
 import { BLOB_UNUSED_MS, JOB_LEASE_MS, JOB_MS } from '../../src/protocol/limits.ts';
+import { Turns } from '../../src/protocol/turns.ts';
 import { collectLeftOver, type JobPorts, Jobs } from '../../src/server/jobs.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
-import { Turns } from '../../src/server/turns.ts';
 import { TestLog } from '../../src/testing/log.ts';
 import { hashOf } from './blob-store-contract.ts';
 import {

@@ -1,4 +1,5 @@
 // Accounts for measuring: contacts that are accepted already, and a history of any length.
+
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AccountPaths, accountPaths, placesOf } from '../../client/paths.ts';
@@ -8,6 +9,7 @@ import { deriveSecrets, localKeys } from '../../crypto/identity.ts';
 import { createAccountDir } from '../../daemon/account-dir.ts';
 import { systemClock, systemRandom } from '../../machine.ts';
 import { ID_BYTES } from '../../protocol/ids.ts';
+import { DAY_MS } from '../../protocol/limits.ts';
 import type { Database } from '../../sqlite/open.ts';
 import { patchContact, putContact } from '../../store/contacts.ts';
 import { patchConversation, putConversation } from '../../store/conversations.ts';
@@ -22,7 +24,6 @@ export const BIG_SHARE = 0.4;
 const CONTACTS = 20;
 const BATCH = 20_000;
 const WORDS = 20_000;
-const DAY_MS = 24 * 3600 * 1000;
 
 /** Writes config.toml of a data folder: no network at all. */
 export const makeOffline = (dir: string): void => {

@@ -1,4 +1,5 @@
 // Figures of a long history in rooms: pages and full text from the server, and what the daemon keeps of an encrypted channel.
+
 import { connect } from 'node:tls';
 import { Worker } from 'node:worker_threads';
 import { accountPaths, placesOf } from '../../client/paths.ts';
@@ -8,6 +9,7 @@ import { openAccountDatabase, openAccountVault } from '../../daemon/account-dir.
 import { systemClock, systemRandom } from '../../machine.ts';
 import { serverNetwork } from '../../net/server-network.ts';
 import { idBytes } from '../../protocol/ids.ts';
+import { DAY_MS } from '../../protocol/limits.ts';
 import type { ParamsIn } from '../../protocol/rpc.ts';
 import type { RequestParamsIn } from '../../protocol/server.ts';
 import type { LogEvent } from '../../protocol/server-frames.ts';
@@ -20,7 +22,6 @@ import { CHANNEL, ROOM_DAYS, roomFixture } from './room-fixture.ts';
 import { channelOf, DEVICE, LONG_EVENTS, longServer, SERVER_KEY } from './server-fixture.ts';
 import { withDaemon } from './store-figures.ts';
 
-const DAY_MS = 24 * 3600 * 1000;
 const PAGE = 100;
 const HITS = 50;
 /** Pages, or searches of one kind, in a run. */

@@ -1,4 +1,5 @@
 // An account with a long history of one encrypted channel, as its daemon would have kept it, for measuring without a server.
+
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { accountPaths, placesOf } from '../../client/paths.ts';
@@ -8,6 +9,7 @@ import { makeDevice, memberIdOf } from '../../crypto/member.ts';
 import { ed25519Public, sha256 } from '../../crypto/primitives.ts';
 import { systemClock, systemRandom } from '../../machine.ts';
 import { type EventId, ID_BYTES, idBytes, idOf, type MemberId, timedId } from '../../protocol/ids.ts';
+import { DAY_MS } from '../../protocol/limits.ts';
 import type { Database } from '../../sqlite/open.ts';
 import { patchChannel, putChannel } from '../../store/channels.ts';
 import { patchConversation, putConversation } from '../../store/conversations.ts';
@@ -25,7 +27,6 @@ import { bodyOf, makeAccount, makeOffline } from './fixture.ts';
 export const CHANNEL = '#ops';
 const PEOPLE = 50;
 const BATCH = 20_000;
-const DAY_MS = 24 * 3600 * 1000;
 /** How long the history is, and how long ago it ended. */
 export const ROOM_DAYS = 364;
 

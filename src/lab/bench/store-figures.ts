@@ -1,9 +1,11 @@
 // Figures of the store: search, opening a conversation, the start and the memory of a daemon with a long history.
+
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { accountPaths, placesOf } from '../../client/paths.ts';
 import { makeVault } from '../../crypto/vault.ts';
 import { openAccountDatabase, openAccountVault } from '../../daemon/account-dir.ts';
+import { DAY_MS } from '../../protocol/limits.ts';
 import type { ParamsIn } from '../../protocol/rpc.ts';
 import { searchMessages } from '../../store/search.ts';
 import { Actor } from '../actor.ts';
@@ -11,7 +13,6 @@ import { type Bench, type Figure, quantile, short, Times, timed } from './figure
 import { FIXTURE_MESSAGES, largeFixture, makeOffline } from './fixture.ts';
 
 const MB = 1_000_000;
-const DAY_MS = 24 * 3600 * 1000;
 const LIMIT = 50;
 
 type Query = Omit<ParamsIn<'message.search'>, 'limit'>;
