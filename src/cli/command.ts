@@ -34,6 +34,8 @@ export type Command = {
   readonly methods?: readonly Method[];
   /** The daemon ends its wait at `--timeout`, and tells how far it came; any other command ends then with `wait.timeout`. */
   readonly waits?: true;
+  /** Its `--passphrase-fd` is of a channel: the account's passphrase comes another way. */
+  readonly ownSecret?: true;
   readonly run: (context: CommandContext) => Promise<void>;
 };
 
@@ -67,6 +69,8 @@ export type PassphraseOptions = {
   readonly twice?: boolean;
   /** True where none typed is an answer, too. */
   readonly mayBeEmpty?: boolean;
+  /** True where `--passphrase-fd` gives another one. */
+  readonly notFd?: boolean;
   /** True where it is asked on the terminal also when stdin is something else: a text comes through it. */
   readonly piped?: boolean;
   /** The only flag that gives it, in place of `--passphrase-fd` and SOTTO_PASSPHRASE_FILE. */

@@ -122,6 +122,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
       ...SERVER_FLAG,
     },
     methods: ['channel.create'],
+    ownSecret: true,
     run: async (context) => {
       const { flags, out } = context;
       const encryption = flags.choice('encryption', ENCRYPTIONS) ?? 'members';
@@ -151,6 +152,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     doc: 'join a channel',
     args: [channelArg],
     methods: ['channel.join'],
+    ownSecret: true,
     run: async (context) => {
       const timeout = optional('timeoutMs', context.flags.duration('timeout'));
       const client = await context.connect();
@@ -221,6 +223,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     doc: 'change the key now; a passphrase channel gets another passphrase',
     args: [channelArg],
     methods: ['channel.show', 'channel.rotate'],
+    ownSecret: true,
     run: async (context) => {
       const client = await context.connect();
       const channel = first(context);

@@ -1,12 +1,13 @@
 // The command that writes the history in clear.
 import { resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
+import { jsonLine } from '../protocol/json-line.ts';
 import type { Conversation, Message } from '../protocol/rpc-objects.ts';
 import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 import { conversationArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { writeWhole } from './new-file.ts';
-import { jsonLine } from './output.ts';
+
 import { bodyOf, messageFlags, shortId, sizeText, timeText } from './show.ts';
 
 const PAGE = 500;

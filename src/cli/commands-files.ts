@@ -105,6 +105,9 @@ const FILE_SAVE: Command = {
     const [id = '', path] = context.args;
     if (path === '-' && !context.out.takesBytes)
       throw usage('- writes the file itself to stdout: neither with --json nor to a terminal', FILE_SAVE);
+    const wait = context.flags.choice('wait', SAVE_WAITS);
+    if (path === '-' && (wait !== undefined || context.flags.has('overwrite')))
+      throw usage('- writes the file itself to stdout: without --wait and --overwrite', FILE_SAVE);
     const client = await context.connect();
     await follow(context, client, id);
     context.out.progress(WAITING);
@@ -112,14 +115,13 @@ const FILE_SAVE: Command = {
     const file = await client.call('file.show', { id });
     const name = safeFileName(file.name);
     const target = resolve(path === undefined || isFolder(path) ? join(path ?? '', name) : path);
-    const wait = context.flags.choice('wait', SAVE_WAITS) ?? 'done';
     finish(
       context,
       await client.call('file.save', {
         id,
         path: target,
         overwrite: context.flags.has('overwrite'),
-        wait,
+        wait: wait ?? 'done',
         ...timeout(context),
       }),
     );

@@ -146,8 +146,11 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
         ...optional('thread', context.flags.text('thread')),
       });
       for (const text of missing) context.out.missing(text);
-      if (at !== undefined && first(context).startsWith('#') && !context.out.json)
-        context.out.say(thenText(await context.call('channel.show', { channel: first(context), at })));
+      if (at !== undefined && first(context).startsWith('#') && !context.out.json) {
+        // Of a server that was left only what was said is told.
+        const then = await context.call('channel.show', { channel: first(context), at }).catch(() => undefined);
+        if (then !== undefined) context.out.say(thenText(then));
+      }
       each(context, page.messages, (one) => bareMessageText(one), 'Nothing.');
       if (context.flags.text('around') !== undefined) {
         if (page.before !== undefined) context.out.more(`--before ${page.before}`);

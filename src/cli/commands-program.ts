@@ -1,5 +1,6 @@
 // Commands about the program itself: raw RPC, completion, manual page.
 import { SottoError } from '../protocol/errors.ts';
+import { safeLine } from '../protocol/safe-text.ts';
 import type { Command } from './command.ts';
 import { bashCompletion, fishCompletion, offer, zshCompletion } from './complete.ts';
 import { manualPage } from './manual.ts';
@@ -51,7 +52,7 @@ const complete: Command = {
   doc: 'what could stand next on a command line (completion scripts call this)',
   args: [{ name: 'word', doc: 'the words so far', many: true }],
   run: async (context) => {
-    for (const one of await offer(context)) context.out.raw(`${one}\n`);
+    for (const one of await offer(context)) context.out.raw(`${safeLine(one)}\n`);
   },
 };
 

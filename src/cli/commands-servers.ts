@@ -17,7 +17,7 @@ export const SERVER_COMMANDS: readonly Command[] = [
     flags: {
       as: { doc: 'your name there', value: 'NAME' },
       label: { doc: 'what you call the server', value: 'LABEL' },
-      clearnet: { doc: 'reach it without Tor: it sees your address: it sees your address' },
+      clearnet: { doc: 'reach it without Tor: it sees your address' },
       code: { doc: 'where you set up a second check: of your authenticator, or a recovery code', value: 'CODE' },
       'password-fd': { doc: 'read the password of the second check from this descriptor', value: 'N' },
     },

@@ -1,5 +1,6 @@
 // The only place that writes: data to stdout, talk to stderr; JSON lines or text that passed the sanitiser.
 import { errorObject } from '../protocol/errors.ts';
+import { jsonLine } from '../protocol/json-line.ts';
 import { safeLine, safeText } from '../protocol/safe-text.ts';
 
 export type OutputOptions = {
@@ -109,12 +110,3 @@ export class Output {
     if (text !== '') this.#options.write(to, text);
   }
 }
-
-// What JSON.stringify leaves as it is and a terminal must not get: DEL, C1, bidi controls, and all that is drawn as nothing.
-const UNSEEN = /[\u007f-\u009f\u2028\u2029\ufff9-\ufffb\p{Bidi_Control}\p{Default_Ignorable_Code_Point}]/gu;
-
-/** An object as one line that a terminal may get. */
-export const jsonLine = (value: object): string => `${JSON.stringify(value).replace(UNSEEN, escaped)}\n`;
-
-const escaped = (char: string): string =>
-  Array.from({ length: char.length }, (_, at) => `\\u${char.charCodeAt(at).toString(16).padStart(4, '0')}`).join('');

@@ -188,7 +188,8 @@ const contextOf = (
     client.onCall = (method) => out.explain(`calling ${method}`);
     clients.push(client);
     if (options.unlock !== false && !client.greeting.exists) throw noAccount(name, places);
-    if (options.unlock !== false) await unlock(client, account, passphrase);
+    if (options.unlock !== false)
+      await unlock(client, account, (asked) => passphrase({ ...asked, notFd: command.ownSecret === true }));
     return client;
   };
   return {
@@ -231,13 +232,21 @@ const unlock = async (
   await client.call('account.unlock', { passphrase: secret });
 };
 
+// A descriptor gives what it has once: whoever asks again gets the same.
+const given = new Map<number, string>();
+const secretFrom = (fd: number): string => {
+  const secret = given.get(fd) ?? readSecret(fd);
+  given.set(fd, secret);
+  return secret;
+};
+
 const passphraseOf = async (
   flags: Flags,
   environment: Environment,
   options: PassphraseOptions,
 ): Promise<string | undefined> => {
   const fd = flags.number(options.flag ?? 'passphrase-fd', { min: 0, max: 1_000 });
-  if (fd !== undefined) return readSecret(fd);
+  if (fd !== undefined && options.notFd !== true) return secretFrom(fd);
   if (options.flag === undefined && environment.SOTTO_PASSPHRASE_FILE)
     return readSecret(environment.SOTTO_PASSPHRASE_FILE);
   const typed = await askTerminal(`${options.prompt}: `, { secret: true, piped: options.piped });
@@ -275,7 +284,9 @@ const flagsOf = (parsed: Parsed, command: Command): Flags => {
     },
     bound: (name) => {
       const value = text(name);
-      return value === undefined || /^[0-9a-f]{6,32}$/.test(value) ? value : String(parseTime(value, Date.now()));
+      return value === undefined || /^[0-9a-f]{6,32}$/.test(value)
+        ? value
+        : String(parseTime(value, Date.now())).padStart(12, '0');
     },
     choice: (name, words) => {
       const value = text(name);

@@ -81,7 +81,9 @@ export const memberText = (member: MemberObject): string =>
       ...(member.presence === undefined ? [] : [member.presence]),
       ...(member.status === undefined ? [] : [`“${safeLine(member.status)}”`]),
       ...(member.request === 'open'
-        ? [`wants to write to you: sotto member accept ${asWord(member.name)}@${asWord(member.server)}`]
+        ? [
+            `wants to write to you: sotto member accept ${asWord(safeName(member.name))}@${asWord(safeName(member.server))}`,
+          ]
         : []),
       ...(member.blocked ? ['rejected'] : []),
       ...(member.contact === undefined ? [] : [`is your contact ${safeName(member.contact)}`]),
@@ -159,7 +161,7 @@ export const channelDetailText = (channel: ChannelObject): string =>
     ...(channel.gaps ?? []).map((gap) => `gap      ${gapText(gap)}`),
     ...(channel.members ?? []).map(
       (member) =>
-        `${member.verified ? '◆' : '◇'} ${safeName(member.name)}  ${member.role}${member.mutedUntil === undefined ? '' : '  muted'}`,
+        `${member.verified ? '◆' : '◇'} ${safeName(member.name)}  ${member.role}${member.muted === true ? '  muted' : ''}`,
     ),
   ].join('\n');
 

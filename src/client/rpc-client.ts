@@ -25,7 +25,8 @@ export class RpcClient {
   readonly #socket: Socket;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
-  #buffer = '';
+  /** What came of a line that is not whole. */
+  #begun: string[] = [];
   /** Gets every event after a call of `event.listen`. */
   onEvent: (event: Event | GapEvent) => void = () => {};
   /** Gets the name of every method that is called. */
@@ -102,10 +103,12 @@ export class RpcClient {
   }
 
   #data(chunk: string): void {
-    this.#buffer += chunk;
-    for (let end = this.#buffer.indexOf('\n'); end >= 0; end = this.#buffer.indexOf('\n')) {
-      const line = this.#buffer.slice(0, end);
-      this.#buffer = this.#buffer.slice(end + 1);
+    this.#begun.push(chunk);
+    // A large answer comes in many pieces, which are looked at once.
+    if (!chunk.includes('\n')) return;
+    const lines = this.#begun.join('').split('\n');
+    this.#begun = [lines.pop() ?? ''];
+    for (const line of lines) {
       const reply = parse(line) as Reply | undefined;
       // Whoever answers like this is no daemon of ours.
       if (reply === undefined || !isAnswer(reply)) this.close();

@@ -6,7 +6,14 @@ import type { SealedBody, UnknownBody } from '../protocol/peer.ts';
 import type { ContactRow } from '../store/contacts.ts';
 import { type ConversationRow, countArrival } from '../store/conversations.ts';
 import { getFileById, patchFile } from '../store/files.ts';
-import { getMessageById, type MessageRow, patchMessage, putMessage, UNKNOWN_KIND } from '../store/messages.ts';
+import {
+  getMessageById,
+  hasMessage,
+  type MessageRow,
+  patchMessage,
+  putMessage,
+  UNKNOWN_KIND,
+} from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox } from '../store/outbox.ts';
 import { hasTombstone, putTombstone } from '../store/sessions.ts';
 import { type Amending, amendingNow, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
@@ -72,7 +79,7 @@ type TextBody = Extract<SealedBody, { kind: 'text' }>;
 const applyText = (scene: Scene, body: TextBody, reason = ''): void => {
   const { core, conversation, changes, contact } = scene;
   const messageId = idBytes(body.id);
-  if (hasTombstone(core.db, contact.id, messageId) || getMessageById(core.db, conversation.id, messageId)) return;
+  if (hasTombstone(core.db, contact.id, messageId) || hasMessage(core.db, messageId)) return;
   const row = putMessage(core.db, {
     conversationId: conversation.id,
     messageId,
@@ -164,7 +171,7 @@ const applyRead = (scene: Scene, target: string): void => {
 const applyOffer = (scene: Scene, body: Extract<SealedBody, { kind: 'file.offer' }>): void => {
   const { core, conversation, changes, contact } = scene;
   const fileId = idBytes(body.id);
-  if (hasTombstone(core.db, contact.id, fileId) || getMessageById(core.db, conversation.id, fileId)) return;
+  if (hasTombstone(core.db, contact.id, fileId) || hasMessage(core.db, fileId)) return;
   const fileRow = putOffered(core, changes, { fileId, conversationId: conversation.id, content: body });
   if (fileRow === undefined) return;
   const row = putMessage(core.db, {

@@ -81,7 +81,8 @@ export const CONTACT_HANDLERS: HandlersOf<'contact'> = {
   'contact.retry': (context, { contact }) =>
     context.core.queue.call(() => {
       const row = findContact(context.core.db, contact);
-      retryNow(context.core, row.id);
+      // Nobody else hears of us.
+      if (row.blocked === 0 && (row.state === 'accepted' || row.state === 'outgoing')) retryNow(context.core, row.id);
       return why(context.core, row);
     }),
   'contact.ping': async (context, { contact, timeoutMs }) => {
@@ -103,7 +104,10 @@ export const CONTACT_HANDLERS: HandlersOf<'contact'> = {
       if (peer.pingSentAt === undefined) sendPing(core, peer);
       return { row, peer, pong };
     });
-    if (!(await pong) || peer.rttMs === undefined)
+    const isOver = await pong;
+    if (isOver && peer.rttMs === undefined)
+      throw new SottoError('dial.unreachable', { message: `The link with ${row.name} has ended` });
+    if (!isOver || peer.rttMs === undefined)
       throw new SottoError('wait.timeout', { message: `${row.name} did not answer in time` });
     return { contact: row.name, rttMs: peer.rttMs };
   },

@@ -1,12 +1,14 @@
 // The methods of an open account that are about conversations.
+
 import { idOf } from '../protocol/ids.ts';
+import { FOREVER } from '../protocol/limits.ts';
 import { isBlank } from '../protocol/safe-text.ts';
 import { type ConversationRow, getConversation, listConversations, patchConversation } from '../store/conversations.ts';
 import { type Core, commit } from './core.ts';
 import { checkText, clear, markRead } from './messages.ts';
 import type { Context, HandlersOf } from './methods.ts';
 import { findConversation, messageIn } from './names.ts';
-import { conversationObject, FOREVER, hasBegun } from './objects.ts';
+import { conversationObject, hasBegun } from './objects.ts';
 import { sendFrame } from './peer.ts';
 import { typeInChannel } from './room-messages.ts';
 import { markRoomRead } from './room-read.ts';

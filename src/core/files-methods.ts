@@ -6,9 +6,9 @@ import { fileOf } from './files.ts';
 import { sizeOfSource } from './files-spool.ts';
 import { isSilentMember, openConversation } from './member-methods.ts';
 import type { Context, HandlersOf } from './methods.ts';
-import { conversationOf, findConversation, findFile } from './names.ts';
+import { conversationOf, findConversation, findFile, serverOfRoom } from './names.ts';
 import { fileObject } from './objects.ts';
-import { uselessWait } from './why.ts';
+import { uselessWait, type Waited } from './why.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 
@@ -100,10 +100,16 @@ const waitForFile = async (
     if (file === undefined || core.fileTroubles.has(row)) return true;
     return ['paused', 'cancelled', 'failed'].includes(file.state) || (file.state === 'done' && file.saveTo === '');
   };
-  const { contactId } = conversationOf(core.db, fileOf(core, row).conversationId);
+  const conversation = conversationOf(core.db, fileOf(core, row).conversationId);
+  const server = serverOfRoom(core.db, conversation);
+  // Who does not wait is told what is in the way now.
+  const isDown = (): boolean => timeoutMs === 0 && server !== undefined && core.rooms.get(server)?.state !== 'online';
   // What is here already and is only being saved needs nobody.
   const needsThem = (): boolean => wait === 'done' && !isOver() && fileOf(core, row).state !== 'done';
-  const useless = () => (needsThem() ? uselessWait(core, contactId) : undefined);
+  const useless = (): Waited['useless'] | 'server.unreachable' => {
+    if (!needsThem()) return undefined;
+    return isDown() ? 'server.unreachable' : uselessWait(core, conversation.contactId);
+  };
   for (let patient = wait === 'done'; patient && !isOver() && useless() === undefined; ) {
     const { chunks } = fileOf(core, row);
     const moved = (): boolean => timeoutMs === undefined && fileOf(core, row).chunks !== chunks;

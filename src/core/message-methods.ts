@@ -83,8 +83,14 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       ...missingIn(core, conversation),
     };
   },
-  'message.unread': (context, params) =>
-    context.core.queue.call(() => {
+  'message.unread': async (context, params) => {
+    if (params.markRead === true && params.after !== undefined)
+      throw new SottoError('params.invalid', {
+        message: 'What is marked as read is all up to a message: without --after',
+      });
+    if (params.conversation !== undefined && (await isSilentMember(context, params.conversation)))
+      return { messages: [], more: false };
+    return context.core.queue.call(() => {
       const { core } = context;
       const conversation =
         params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
@@ -92,7 +98,8 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       const messages = messageObjects(core, rows.slice(0, params.limit));
       if (params.markRead === true) markRows(core, rows.slice(0, params.limit));
       return { messages, more: rows.length > params.limit };
-    }),
+    });
+  },
   'message.show': ({ core }, { id }) => messageWithVersions(core, findMessage(core.db, id)),
   'message.edit': (context, params) =>
     message(context, () => {

@@ -5,7 +5,7 @@ import { linkOf, wordsOf } from '../crypto/identity.ts';
 import { safetyNumber } from '../crypto/session.ts';
 import { toBase64, toHex } from '../protocol/bytes.ts';
 import { idOf } from '../protocol/ids.ts';
-import { FILE_CHUNK_BYTES } from '../protocol/limits.ts';
+import { FILE_CHUNK_BYTES, FOREVER } from '../protocol/limits.ts';
 import type { Event } from '../protocol/rpc-events.ts';
 import type { AccountObject, Contact, Conversation, FileObject, Message } from '../protocol/rpc-objects.ts';
 import { getChannel } from '../store/channels.ts';
@@ -26,8 +26,6 @@ import { channelObject, memberObject } from './room-objects.ts';
 import { settingOf, showSetting } from './settings.ts';
 import { inGroups, said, when } from './shown.ts';
 
-/** The end of what does not end by itself. */
-export const FOREVER = Number.MAX_SAFE_INTEGER;
 /** My address in every form; `name` is what this machine calls the account. */
 export const selfObject = (core: Core, name: string): AccountObject => {
   const nickname = nicknameOf(core.db);
@@ -215,10 +213,10 @@ export const fileObject = (core: Core, row: FileRow): FileObject => ({
   sizeBytes: row.size,
   transferredBytes: Math.min(row.size, row.chunks * FILE_CHUNK_BYTES),
   state: row.state === 'spooling' ? 'active' : row.state,
-  hash: toHex(row.root),
   direction: row.mine === 1 ? 'out' : 'in',
   createdAt: row.createdAt,
-  message: idOf(row.fileId),
+  // A file that is still read has neither yet.
+  ...(row.root.some((byte) => byte !== 0) ? { hash: toHex(row.root), message: idOf(row.fileId) } : {}),
   ...said('savedTo', row.savedTo),
   ...said('reason', core.fileTroubles.get(row.id)?.message ?? row.reason),
 });

@@ -112,7 +112,8 @@ const conversationId = (core: Core, reference: string): number => {
   try {
     return findConversation(core.db, reference).id;
   } catch (error) {
-    if (error instanceof SottoError && error.code === 'contact.notAccepted') return 0;
+    if (error instanceof SottoError && (error.code === 'contact.notAccepted' || error.code === 'conversation.unknown'))
+      return 0;
     throw error;
   }
 };

@@ -7,6 +7,7 @@ import { getMemberById, type MemberRow, patchMember } from '../store/members.ts'
 import {
   getMessage,
   getMessageById,
+  hasMessage,
   type MessageRow,
   patchMessage,
   putMessage,
@@ -110,7 +111,7 @@ const applyNew = (
   const { core, changes, member, author, isMine, event } = scene;
   const conversation = ensureConversation(core, changes, member);
   const messageId = idBytes(direct.id ?? event.id);
-  if (getMessageById(core.db, conversation.id, messageId) !== undefined) return;
+  if (hasMessage(core.db, messageId)) return;
   const fileId =
     direct.kind === 'file'
       ? putRoomFile(core, changes, conversation, { id: idOf(messageId), content: direct })

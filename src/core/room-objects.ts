@@ -1,9 +1,11 @@
 // Servers, channels and members as the objects that front ends see.
+
 import { memberSecrets } from '../crypto/member.ts';
 import { safetyNumber } from '../crypto/session.ts';
 import { isEqual, toHex } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { isLoopback } from '../protocol/invite-link.ts';
+import { FOREVER } from '../protocol/limits.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { ChannelObject, MemberObject, ServerObject, ShareObject } from '../protocol/rpc-rooms.ts';
 import { type ChannelRow, getChannel, listGaps, listUnfinishedChannels } from '../store/channels.ts';
@@ -266,7 +268,8 @@ export const channelDetail = (core: Core, row: ChannelRow): ChannelObject => {
     ...channelObject(core, row),
     members: memberList(core, row, roles).map((one) => {
       const { mutedUntil = 0 } = members.get(one.id as MemberId) ?? {};
-      return mutedUntil > now ? { ...one, mutedUntil } : one;
+      if (mutedUntil <= now) return one;
+      return { ...one, muted: true, ...(mutedUntil === FOREVER ? {} : { mutedUntilAt: mutedUntil }) };
     }),
     ...(shares.length === 0 ? {} : { shares }),
   };

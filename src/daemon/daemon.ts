@@ -130,15 +130,21 @@ export class Daemon {
   async stop(code = 0): Promise<void> {
     if (this.#ending) return;
     this.#ending = true;
-    await this.lock();
-    const { paths } = this.options;
-    await this.#socket.close(() => {
-      if (vaultState(paths) === 'absent') rmSync(paths.dir, { recursive: true, force: true });
-      rmSync(paths.socketDir, { recursive: true, force: true });
-      rmSync(paths.sockets, { force: true });
-      this.#lock[Symbol.dispose]();
-    });
-    this.#end.resolve(code);
+    // What cannot be put away, on a disk that takes nothing any more, ends the daemon all the same.
+    let ends = 1;
+    try {
+      await this.lock();
+      const { paths } = this.options;
+      await this.#socket.close(() => {
+        if (vaultState(paths) === 'absent') rmSync(paths.dir, { recursive: true, force: true });
+        rmSync(paths.socketDir, { recursive: true, force: true });
+        rmSync(paths.sockets, { force: true });
+        this.#lock[Symbol.dispose]();
+      });
+      ends = code;
+    } finally {
+      this.#end.resolve(ends);
+    }
   }
 
   /** Something that must never happen: told to the log with its stack, and the process ends. */
@@ -148,7 +154,7 @@ export class Daemon {
       name: error instanceof Error ? error.name : typeof error,
       version: this.options.version,
     });
-    this.stop(1).catch(() => this.#end.resolve(1));
+    this.stop(1).catch(() => {});
   }
 
   /** Makes a new account and opens it; gives the recovery phrase, which is kept nowhere. */

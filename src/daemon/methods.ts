@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { accountPaths } from '../client/paths.ts';
 import type { Account } from '../core/account.ts';
+import { checkName } from '../core/names.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { deriveSecrets, rootOfPhrase } from '../crypto/identity.ts';
 import { systemClock } from '../machine.ts';
@@ -76,13 +77,16 @@ const HANDLERS: Handlers = {
   },
   'account.restore': async (daemon, params) => {
     const passphrase = secretOf(params);
-    if (params.file !== undefined)
+    const { nickname } = params;
+    if (nickname !== undefined) checkName(nickname);
+    if (params.file !== undefined) {
       await daemon.restore(params.file, backupSecret(params), { passphrase, noTor: params.noTor });
-    else if (params.phrase === undefined)
+      if (nickname !== undefined) await daemon.open.account.call('account.nickname', { nickname });
+    } else if (params.phrase === undefined)
       throw new SottoError('params.invalid', { message: 'Give a recovery phrase or a backup file' });
     else
       await daemon.create({
-        nickname: params.nickname ?? daemon.options.paths.name,
+        nickname: nickname ?? daemon.options.paths.name,
         passphrase,
         noTor: params.noTor,
         phrase: params.phrase,

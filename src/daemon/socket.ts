@@ -267,12 +267,15 @@ class Session {
     }
   }
 
+  // Who has not read what was sent before is cut off; one answer alone may be larger than that.
   #write(value: object): boolean {
     if (this.#socket.destroyed) return false;
+    if (this.#socket.writableLength > RPC_BUFFER_BYTES_MAX) {
+      this.#socket.destroy();
+      return false;
+    }
     this.#socket.write(`${JSON.stringify(value)}\n`);
-    if (this.#socket.writableLength <= RPC_BUFFER_BYTES_MAX) return true;
-    this.#socket.destroy();
-    return false;
+    return true;
   }
 }
 

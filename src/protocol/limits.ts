@@ -7,6 +7,8 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 export const DAY_MS = DAY;
+/** A time that never comes. */
+export const FOREVER = Number.MAX_SAFE_INTEGER;
 
 // text and names
 export const TEXT_BYTES_MAX = 16 * KIB;

@@ -98,7 +98,7 @@ export const file = z.object({
   sizeBytes: bytes,
   transferredBytes: bytes,
   state: z.enum(['offered', 'active', 'paused', 'done', 'cancelled', 'failed']),
-  hash: z.string(),
+  hash: z.string().optional(),
   direction: z.enum(['in', 'out']),
   message: z.string().optional(),
   savedTo: z.string().optional(),
@@ -176,7 +176,7 @@ export const wait = { timeoutMs: z.number().int().min(0).max(WAIT_MS_MAX).option
 // Whether a wait reached what it was for, and the error that made waiting useless.
 export const waited = {
   reached: z.boolean(),
-  useless: z.enum(['tor.offline', 'contact.blocked', 'contact.paused']).optional(),
+  useless: z.enum(['tor.offline', 'contact.blocked', 'contact.paused', 'server.unreachable']).optional(),
 };
 export const inConversation = z.object({ conversation: reference });
 export const ofContact = z.object({ contact: reference });

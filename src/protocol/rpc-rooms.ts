@@ -62,7 +62,9 @@ const channelMember = z.object({
   name: z.string(),
   role: channelRole,
   verified: z.boolean(),
-  mutedUntil: time.optional(),
+  muted: z.boolean().optional(),
+  /** Absent while it is for good. */
+  mutedUntilAt: time.optional(),
 });
 
 /** History that a member shares with another. */

@@ -1,6 +1,8 @@
 // `sotto serve admin …`: asks the running server over its socket, and shows the answer to people or programs.
+
 import { resolve } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
+import { jsonLine } from '../protocol/json-line.ts';
 import { safeText } from '../protocol/safe-text.ts';
 import { parseDuration, parseTime } from '../protocol/time-words.ts';
 import type { AdminRequest } from './admin.ts';
@@ -119,7 +121,7 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
 };
 
 const shown = (what: string, items: readonly object[], { json }: AdminValues): string => {
-  if (json === true) return items.map((item) => `${JSON.stringify(item)}\n`).join('');
+  if (json === true) return items.map(jsonLine).join('');
   const columns = COLUMNS[what];
   if (columns === undefined) return items.map(block).join('\n');
   return items.length === 0 ? `No ${what === 'audit' ? 'lines' : what}.\n` : tableOf(columns, items);

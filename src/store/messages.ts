@@ -104,6 +104,10 @@ export const getMessageById = (db: Database, conversationId: number, messageId: 
     messageId,
   );
 
+/** Whether there is a message of this id in any conversation: an id that one has is nobody else's. */
+export const hasMessage = (db: Database, messageId: Uint8Array): boolean =>
+  db.get('SELECT 1 FROM messages WHERE message_id = ?', messageId) !== undefined;
+
 /** Messages of any conversation whose id lies in [from, to], at most `limit`: for an id prefix. */
 export const listMessagesByIdRange = (db: Database, from: Uint8Array, to: Uint8Array, limit: number): MessageRow[] =>
   db.all<MessageRow>(

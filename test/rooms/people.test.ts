@@ -163,26 +163,28 @@ test('who is muted reads and does not write, for a time or until it is taken bac
   const slip = await bob.say(channel, 'a slip');
   await alice.call('channel.mute', { channel, member: 'bob', muted: true, until: Date.now() + 3_600_000 });
   await carol.sees('a muted bob', async () =>
-    (await show(carol, channel)).members?.some(({ name, mutedUntil }) => name === 'bob' && mutedUntil !== undefined),
+    (await show(carol, channel)).members?.some(
+      ({ name, mutedUntilAt }) => name === 'bob' && mutedUntilAt !== undefined,
+    ),
   );
-  await bob.sees('that', async () =>
-    (await show(bob, channel)).members?.some(({ mutedUntil }) => mutedUntil !== undefined),
-  );
+  await bob.sees('that', async () => (await show(bob, channel)).members?.some(({ muted }) => muted === true));
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
   // Later than any date.
   await alice.call('channel.mute', { channel, member: 'bob', muted: true, until: 9e15 });
-  await bob.sees('that', async () => (await show(bob, channel)).members?.some(({ mutedUntil }) => mutedUntil === 9e15));
+  await bob.sees('that', async () =>
+    (await show(bob, channel)).members?.some(({ mutedUntilAt }) => mutedUntilAt === 9e15),
+  );
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
   await bob.call('message.delete', { id: slip.id });
   await alice.sees('no slip', async () => !(await alice.bodies(channel)).includes('a slip'));
   await alice.call('channel.mute', { channel, member: 'bob', muted: false });
   await bob.sees('the end of it', async () =>
-    (await show(bob, channel)).members?.every(({ mutedUntil }) => mutedUntil === undefined),
+    (await show(bob, channel)).members?.every(({ muted }) => muted === undefined),
   );
   await bob.say(channel, 'I may again');
   await alice.call('channel.mute', { channel, member: 'bob', muted: true, until: Date.now() + 300 });
   await bob.sees('its own end', async () =>
-    (await show(bob, channel)).members?.every(({ mutedUntil }) => mutedUntil === undefined),
+    (await show(bob, channel)).members?.every(({ muted }) => muted === undefined),
   );
   await bob.say(channel, 'and again');
   await alice.reads(channel, 'and again');
@@ -304,10 +306,10 @@ test('by the command line: a private channel, roles, muting, retention, search, 
   await by(alice, 'role', channel, 'bob', 'moderator');
   await bob.sees('his role', async () => (await show(bob, channel)).role === 'moderator');
   await by(bob, 'mute', channel, 'carol', '--for', '1h');
-  await carol.sees('that she is muted', async () => (await of(carol, 'carol'))?.mutedUntil);
+  await carol.sees('that she is muted', async () => (await of(carol, 'carol'))?.muted);
   expect(await carol.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
   await by(bob, 'mute', channel, 'carol', '--undo');
-  await carol.sees('that she is not', async () => (await of(carol, 'carol'))?.mutedUntil === undefined);
+  await carol.sees('that she is not', async () => (await of(carol, 'carol'))?.muted === undefined);
   await by(alice, 'set', channel, '--retention', '36h');
   await carol.sees('the retention', async () => (await show(carol, channel)).retentionMs === 36 * 3_600_000);
   expect((await carol.user.ok('channel', 'show', channel, { json: false })).out).toMatch(/^kept +36h on/m);
