@@ -36,7 +36,10 @@ const run = async (argv: readonly string[]): Promise<number> => {
     const { runDaemon } = await import('./daemon/main.ts');
     const dataDir = flagValue(argv, '--data-dir') ?? (process.env.SOTTO_DATA_DIR || undefined);
     const account = flagValue(argv, '--account') ?? (process.env.SOTTO_ACCOUNT || undefined);
-    return runDaemon({ account, dataDir: dataDir === undefined ? undefined : resolve(dataDir), version: VERSION });
+    // What it could not put away keeps it no longer.
+    process.exit(
+      await runDaemon({ account, dataDir: dataDir === undefined ? undefined : resolve(dataDir), version: VERSION }),
+    );
   }
   if (first === 'demo') {
     const { runDemo } = await import('./lab/demo.ts');

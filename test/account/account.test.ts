@@ -38,6 +38,20 @@ const asked = async (user: User, words: readonly string[], answers: readonly str
 };
 
 describe('a passphrase', () => {
+  test('that comes through a descriptor opens the account and what the command is for', async () => {
+    const user = stage.stranger('twice');
+    await user.ok('init', secret('one'));
+    await user.ok('daemon', 'stop');
+    const file = join(stage.dir, 'twice.backup');
+    await user.ok('backup', file, '--passphrase-fd', '0', { input: 'one\n' });
+    await user.ok('daemon', 'stop');
+    const other = stage.stranger('tulip');
+    const wanted = ['restore', file, '--no-passphrase', '--nickname', 'another'];
+    const [made] = (await other.ok<{ nickname: string }>(...wanted, '--passphrase-fd', '0', { input: 'one\n' })).items;
+    expect(made?.nickname).toBe('another');
+    await other.ok('daemon', 'stop');
+  });
+
   test('opens the account, is changed with the present one only, and is removed; --rekey keeps everything', async () => {
     const user = stage.stranger('walter');
     await user.ok('init', '--nickname', 'walter', secret('one'));

@@ -1,5 +1,6 @@
 // Reading through the command line: pages both ways, filters, times, ids, unread counts, drafts, and what is said of them.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RpcClient } from '../../src/client/rpc-client.ts';
 import type { Conversation, Message } from '../../src/protocol/rpc-objects.ts';
 import { databaseOf, furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
@@ -268,6 +269,15 @@ describe('a text', () => {
     expect([again.id, again.state, again.reason]).toEqual([id, 'queued', undefined]);
     for (const about of [['bob'], []])
       expect((await alice.one<{ outbox: { depth: number } }>('why', ...about)).outbox.depth).toBe(1);
+  });
+
+  test('is read whole, however much of it is asked for', async () => {
+    const client = await RpcClient.open((await alice.one<{ socket: string }>('daemon', 'status')).socket);
+    for (let i = 0; i < 300; i++)
+      await client.call('message.send', { conversation: 'bob', text: `${i} ${'x'.repeat(16_000)}` });
+    client.close();
+    const read = await alice.items<Message>('read', 'bob', '--limit', '300');
+    expect(read.map(({ body }) => parseInt(body, 10))).toEqual(Array.from({ length: 300 }, (_, i) => i));
   });
 
   test('from - is UTF-8 to its end, is not empty, and fits', async () => {

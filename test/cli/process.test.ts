@@ -145,6 +145,17 @@ describe('a daemon', () => {
     expect((await alice.items<Line>('daemon', 'logs')).some(({ msg }) => msg === 'socket.gone')).toBe(true);
   });
 
+  test('ends also when it cannot put away what it has, and the next one begins', async () => {
+    const pid = await alice.pid();
+    const told = join(stage.dir, 'accounts', 'alice', 'sockets');
+    rmSync(told);
+    mkdirSync(join(told, 'in the way'), { recursive: true });
+    process.kill(pid, 'SIGTERM');
+    await alice.until('its end', () => Promise.resolve(!daemons().includes(pid)), 5_000);
+    rmSync(told, { recursive: true });
+    expect(await alice.pid()).not.toBe(pid);
+  });
+
   test('ends at SIGTERM and SIGINT, and leaves no socket', async () => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.kill(await alice.pid(), signal);
@@ -406,6 +417,8 @@ describe('a command', () => {
     expect(await exits('contact', 'add', 'sotto:nonsense')).toBe(8);
     for (const who of ['contact', 'member']) expect(await exits(who, 'verify', 'bob', '--same', '--undo')).toBe(2);
     expect(await exits('draft', 'bob', 'a text', '--clear')).toBe(2);
+    expect(await exits('unread', '--after', '1h ago', '--mark-read')).toBe(2);
+    expect(await exits('read', 'bob', '--after', '1970-01-01T00:00Z')).toBe(0);
     const shell = (text: string) =>
       onTerminal(`bin/sotto --data-dir ${stage.dir} --account alice --json draft bob ${text}`, []);
     const [latin, char] = await Promise.all([shell('"$(printf "caf\\351")"'), shell('\ufffd')]);

@@ -135,6 +135,11 @@ test('no contact is called as a server or one of its members is, and no server a
 
 test('a member with whom nothing was said is a conversation without messages', async () => {
   expect((await carol.user.ok('read', 'alice@home')).items).toEqual([]);
+  for (const words of [
+    ['unread', 'alice@home'],
+    ['search', 'x', '--in', 'alice@home'],
+  ])
+    expect((await carol.user.ok(...words)).items).toEqual([]);
   expect((await carol.user.run('read', 'nobody@home')).code).toBe(3);
 });
 

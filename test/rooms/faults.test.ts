@@ -264,6 +264,7 @@ test('a server that was left keeps its history, also when it does not answer who
   for (const name of ['#kept', 'alice@home']) await bob.say(name, 'before');
   await bob.call('server.leave', { server: 'home' });
   for (const name of ['#kept', '#kept@left', 'alice@left']) expect(await bob.bodies(name)).toEqual(['before']);
+  expect((await bob.user.run('read', '#kept@left', '--at', 'now', { json: false })).out).toContain('before');
   expect(await bob.refused('message.send', { conversation: '#kept', text: 'x' })).toBe('server.unknown');
   expect(await bob.refused('channel.kick', { channel: '#kept', member: 'alice' })).toBe('channel.unknown');
   const link = await alice.invite();

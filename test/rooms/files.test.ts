@@ -64,6 +64,9 @@ describe.each([
     const names = Array.from({ length: 6 }, (_, i) => named(`away-${'x'.repeat(i)}`));
     const sent = [];
     for (const [i, name] of names.entries()) sent.push(await send(alice, ours, name, 100_000 * i));
+    const path = join(dir, names[0] ?? '');
+    const now = ['--wait', 'done', '--timeout', '0'];
+    expect((await alice.user.run('file', 'send', ours, path, '--name', named('now'), ...now)).code).toBe(4);
     await house.server.start();
     for (const [i, name] of names.entries()) await saved(bob, theirs, name, 100_000 * i);
     for (const { id } of sent)
@@ -157,14 +160,18 @@ test('MEMBER-8: a file under the id of somebody else’s is not taken: what is k
     const to = { serverId: bobs?.server ?? 0, channelRow: null, memberRow: bobs?.id ?? 0, kind: EVENT.direct };
     const content = jsonBytes(offer);
     const eventId = idBytes(timedId(Date.now(), systemRandom.bytes(10)));
-    const times = { createdAt: Date.now(), expiresAt: Date.now() + 1e9 };
-    putRoomOutbox(db, { ...to, ...times, eventId, content, messageRow: null, ttl: 0 });
+    const row = { ...to, createdAt: Date.now(), expiresAt: Date.now() + 1e9, messageRow: null, ttl: 0 };
+    putRoomOutbox(db, { ...row, eventId, content });
+    const text: Said = { kind: 'text', id, text: 'forged', sentAt: 1 };
+    const another = idBytes(timedId(Date.now(), systemRandom.bytes(10)));
+    putRoomOutbox(db, { ...row, eventId: another, content: jsonBytes(text) });
   });
   await alice.back();
   await alice.say('bob@home', 'after that');
   await bob.reads('alice@home', 'after that');
   expect((await bob.messages('alice@home')).some(({ body }) => body === 'forged')).toBe(false);
   expect((await bob.call('file.show', { id })).name).toBe('kept');
+  expect((await bob.call('message.show', { id })).body).toBe('kept');
 });
 
 test('a file for a member is on the other devices of both; deleted, it is nowhere, and it ends with its message', async () => {
