@@ -16,10 +16,12 @@ import { getMember, type MemberRow } from '../store/members.ts';
 import { hasEarlierBehind } from '../store/message-pages.ts';
 import {
   getMessageById,
+  listMessagesByIdRange,
   type MessageRow,
   moveToEnd,
   patchMessage,
   putMessage,
+  renameMessage,
   UNKNOWN_KIND,
 } from '../store/messages.ts';
 import { getPendingById, removePending } from '../store/room-events.ts';
@@ -27,8 +29,9 @@ import type { ServerRow } from '../store/servers.ts';
 import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
 import type { Changes, Core } from './core.ts';
 import { fileSent } from './files-rows.ts';
+import { conversationOf } from './names.ts';
 import { putRoomFile } from './room-files.ts';
-import { takeBack } from './room-outbox.ts';
+import { newEventId, takeBack } from './room-outbox.ts';
 
 /** Where something happens in a room. */
 export type RoomScene = {
@@ -179,6 +182,14 @@ type NewText = Ending & {
   readonly reason?: string;
 };
 
+// Who writes to somebody chooses the id, of an event that comes later too: what has it then is called otherwise here.
+const freeId = (core: Core, messageId: Uint8Array): void => {
+  for (const other of listMessagesByIdRange(core.db, messageId, messageId, IDS_TAKEN_MAX))
+    if (other.mine === 0 && other.fileId === null && conversationOf(core.db, other.conversationId).channelRow === null)
+      renameMessage(core.db, other, newEventId(core));
+};
+const IDS_TAKEN_MAX = 5;
+
 /** Adds a message that is not here yet; gives its row. */
 const putNew = (
   scene: RoomScene,
@@ -189,9 +200,11 @@ const putNew = (
   const conversation = conversationOfChannel(core, channel);
   const mention = isForMe && !isMine ? 1 : 0;
   const isRead = isMine || sharedBy !== undefined || event.seq <= channel.readSeq;
+  const messageId = idBytes(event.id);
+  freeId(core, messageId);
   const row = putMessage(core.db, {
     conversationId: conversation.id,
-    messageId: idBytes(event.id),
+    messageId,
     mine: isMine ? 1 : 0,
     body,
     state: isMine ? 'sent' : 'received',

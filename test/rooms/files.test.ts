@@ -172,6 +172,28 @@ test('MEMBER-8: a file under the id of somebody else’s is not taken: what is k
   expect((await bob.messages('alice@home')).some(({ body }) => body === 'forged')).toBe(false);
   expect((await bob.call('file.show', { id })).name).toBe('kept');
   expect((await bob.call('message.show', { id })).body).toBe('kept');
+  // Who chooses an id before it is an event's has not got it for ever.
+  const early = timedId(Date.now(), systemRandom.bytes(10));
+  await alice.user.ok('daemon', 'stop');
+  await alice.look((db) => {
+    const [server, channel] = [
+      db.get<{ id: number }>('SELECT id FROM servers')?.id ?? 0,
+      db.get<{ id: number }>("SELECT id FROM channels WHERE name = 'files'")?.id ?? 0,
+    ];
+    const member = db.get<{ id: number }>("SELECT id FROM members WHERE name = 'bob'")?.id ?? 0;
+    const times = { createdAt: Date.now(), expiresAt: Date.now() + 1e9, messageRow: null, ttl: 0 };
+    const direct: Said = { kind: 'text', id: early, text: 'first with it', sentAt: 1 };
+    const eventId = idBytes(timedId(Date.now(), systemRandom.bytes(10)));
+    const to = { serverId: server, channelRow: null, memberRow: member, kind: EVENT.direct };
+    putRoomOutbox(db, { ...to, ...times, eventId, content: jsonBytes(direct) });
+    const there = { serverId: server, channelRow: channel, memberRow: null, kind: EVENT.content };
+    const content = jsonBytes({ kind: 'text', text: 'said in the channel' });
+    putRoomOutbox(db, { ...there, ...times, eventId: idBytes(early), content });
+  });
+  await alice.back();
+  await bob.reads('#files', 'said in the channel');
+  await bob.reads('alice@home', 'first with it');
+  expect((await bob.call('message.show', { id: early })).body).toBe('said in the channel');
 });
 
 test('a file for a member is on the other devices of both; deleted, it is nowhere, and it ends with its message', async () => {
