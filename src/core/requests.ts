@@ -238,9 +238,11 @@ const begin = (
   const waiting = listOutbox(core.db, contactId, 0, Number.MAX_SAFE_INTEGER);
   enqueue(core, changes, contactId, { kind: 'accept', request: idOf(requestId), nickname: nicknameOf(core.db) });
   // Who asked takes nothing before the accept: what waits already goes behind it.
+  const peer = core.peers.get(contactId);
   for (const { sessionId, type, ciphertext, ...row } of waiting) {
     removeOutbox(core.db, row.id);
-    putOutbox(core.db, row);
+    const last = putOutbox(core.db, row);
+    if (peer !== undefined) peer.queuedRow = last;
   }
 };
 
