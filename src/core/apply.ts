@@ -154,7 +154,8 @@ const applyPin = (scene: Scene, body: Extract<SealedBody, { kind: 'pin' }>): voi
   const mine = listOutboxOfMessage(core.db, row.id).filter(({ kind }) => kind === 'pin');
   for (const { id } of mine) removeOutbox(core.db, id);
   if (mine.length === 0 || core.address > contact.address) setPin(amending(scene), row, body.on);
-  else enqueue(core, changes, contact.id, { kind: 'pin', target: body.target, on: row.pinnedAt !== null }, row.id);
+  else if (hasRoom(core, contact.id))
+    enqueue(core, changes, contact.id, { kind: 'pin', target: body.target, on: row.pinnedAt !== null }, row.id);
 };
 
 const applyRead = (scene: Scene, target: string): void => {

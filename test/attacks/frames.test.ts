@@ -234,8 +234,8 @@ describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
     expect((await bob.messages('mallory')).at(-1)).toMatchObject({ id, kind: 'unknown', body: '', unread: true });
   });
 
-  test('unknown kinds without end, to a peer that acknowledges nothing, stop at the outbox', async () => {
-    const row = bob.db.get<{ id: number }>(`SELECT id FROM contacts WHERE name = 'mallory'`)?.id ?? 0;
+  const fillOutbox = (name: string): void => {
+    const row = bob.db.get<{ id: number }>('SELECT id FROM contacts WHERE name = ?', name)?.id ?? 0;
     bob.db.run(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
        INSERT INTO outbox (contact_id, frame_id, kind, body, created_at, expires_at)
@@ -243,6 +243,10 @@ describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
       OUTBOX_FRAMES_MAX,
       row,
     );
+  };
+
+  test('unknown kinds without end, to a peer that acknowledges nothing, stop at the outbox', async () => {
+    fillOutbox('mallory');
     const id = mallory.newId();
     await mallory.say(await mallory.sealBytes(id, encodeBody({ kind: 'poll', id } as unknown as SealedBody)));
     expect(mallory.acknowledged(id)).toBe(true);
@@ -252,6 +256,19 @@ describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
     const request = mallory.request(bob);
     await mallory.say(request);
     expect(mallory.acknowledged(request.id)).toBe(true);
+  });
+
+  test('a pin across one of ours that waits in a full outbox is acknowledged, and ours stays', async () => {
+    let eve = await Hostile.join(world);
+    while (eve.address < bob.address) eve = await Hostile.join(world);
+    await eve.befriend(bob, 'eve');
+    const { id } = await bob.send('eve', 'pinned');
+    await bob.call('message.pin', { id });
+    await world.settle(100);
+    fillOutbox('eve');
+    const [pin] = await eve.tell({ kind: 'pin', target: id, on: false });
+    expect(pin !== undefined && eve.acknowledged(pin)).toBe(true);
+    expect((await bob.messages('eve'))[0]?.pinnedAt).toBeGreaterThan(0);
   });
 
   test('ciphertexts of any type and shape are refused one by one', async () => {
