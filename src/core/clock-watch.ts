@@ -1,7 +1,7 @@
 // Notices a clock that was set back: messages that end by the clock keep the time they had left.
 import type { Clock } from '../ports.ts';
 import type { Database } from '../sqlite/open.ts';
-import { latestEventAt } from '../store/events.ts';
+import { latestEventAt, moveLastEvent } from '../store/events.ts';
 import { moveExpiries } from '../store/messages.ts';
 
 // A clock that is only slewed or read a moment late is none that was set back.
@@ -21,14 +21,20 @@ export class ClockWatch {
     this.#monotonic = clock.monotonic();
   }
 
-  /** True when the clock went back since the last look: what ends was moved with it. Call it before a time is written. */
+  /** True when the clock went back since the last look: what ends was moved with it. Call it before a time is written. Throws `disk.full`. */
   look(): boolean {
     const [now, monotonic] = [this.#clock.now(), this.#clock.monotonic()];
     const back = Math.round(this.#now + monotonic - this.#monotonic - now);
+    const isMoved = back >= BACK_MS_MIN;
+    if (isMoved)
+      this.#db.transaction(() => {
+        moveExpiries(this.#db, back);
+        // Or the next start would count the same step again.
+        moveLastEvent(this.#db, now);
+      });
+    // Behind the commit: a step that finds no room is counted by the next look.
     this.#now = now;
     this.#monotonic = monotonic;
-    if (back < BACK_MS_MIN) return false;
-    moveExpiries(this.#db, back);
-    return true;
+    return isMoved;
   }
 }

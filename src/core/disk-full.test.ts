@@ -159,3 +159,17 @@ test('what ends by the clock ends in time again once there is room', async () =>
   await world.settle(0.5 * MINUTE);
   expect(await bob.read(alice)).toEqual([]);
 });
+
+test('MSG-2: a clock that is set back while there is no room lengthens no message’s life', async () => {
+  await using world = new World();
+  const { alice, bob } = await world.friends();
+  await alice.send(bob, 'brief', { expiresMs: 5 * MINUTE });
+  await world.settle();
+  refuse(bob, 'UPDATE OF expires_at ON messages');
+  world.clock.jump(-60 * MINUTE);
+  await world.settle(2 * MINUTE);
+  expect(bob.log.claim('disk.full')).toBeGreaterThan(0);
+  allow(bob);
+  await world.settle(4 * MINUTE);
+  expect(await bob.read(alice)).toEqual([]);
+});

@@ -111,6 +111,22 @@ test('MSG-2: a clock that is set back lengthens no message’s life, over a rest
 
 const SECOND = 1_000;
 
+test('MSG-2: a clock that is set back is counted once, however often the account is opened after that', async () => {
+  await alice.send(bob, 'once', { expiresMs: 60 * SECOND });
+  await world.settle();
+  await bob.close();
+  world.clock.jump(-40 * SECOND);
+  for (let i = 0; i < 3; i++) {
+    await bob.open();
+    await bob.close();
+  }
+  await bob.open();
+  await world.settle();
+  expect(await bob.read(alice)).toEqual(['once']);
+  await world.settle(60 * SECOND);
+  expect(await bob.read(alice)).toEqual([]);
+});
+
 test('MSG-2: what ends so long after it is read ends where it is read, and with its author from the ack or the receipt on', async () => {
   const brief = { expiresMs: 30 * SECOND, expiresFrom: 'read' } as const;
   await alice.send(bob, 'unread', brief);
