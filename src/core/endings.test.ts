@@ -216,11 +216,14 @@ test('SESSION-7: what waits for somebody who does not know us any more pauses, s
   expect(why).toMatchObject({ link: { state: 'paused' }, outbox: { depth: 1 }, advice: [next] });
   await alice.call('contact.add', { address: bob.address, name: 'bob' });
   await world.settle(60_000);
+  expect(checkDatabase(alice.db)).toEqual([]);
   const [request] = await bob.call('contact.requests', {});
   await bob.call('contact.accept', { contact: request?.id ?? '', name: 'alice' });
   await world.settle(60_000);
   expect(await bob.read(alice)).toEqual(['still here?']);
   expect(await mine()).toEqual([['still here?', 'delivered', undefined]]);
+  const { history } = await bob.call('contact.show', { contact: 'alice' });
+  expect(history?.map(({ kind }) => kind)).not.toContain('session.reset');
 });
 
 test('SESSION-6: what waits for somebody who asks us anew goes behind our accept, also more than one window takes', async () => {

@@ -35,7 +35,7 @@ import { checkName } from './names.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { isMemberReference } from './room-names.ts';
-import { bundleIdOf, emptySession, loadSession, resetsLeft, startSession } from './sessions.ts';
+import { bundleIdOf, emptySession, loadSession, resetsLeft, sealAnew, startSession } from './sessions.ts';
 
 type RequestFrame = Extract<PlainFrame, { kind: 'request' }>;
 
@@ -73,6 +73,7 @@ export const ask = async (
     removeClosedRequests(core.db, contactId);
     putRequest(core.db, { contactId, requestId, mine: 1, bundle, createdAt: changes.at });
     putSession(core.db, emptySession(contactId, session.serialize(), changes.at));
+    sealAnew(core, contactId);
     putHistory(core.db, contactId, { at: changes.at, kind: 'contact.asked', detail: '' });
     changes.wake.add(contactId);
     return contactId;

@@ -84,8 +84,8 @@ export const startSession = async (
   };
 };
 
-// What was sent in the session before, and not acknowledged, goes again in the new one, from the first: also on this link.
-const sealAnew = (core: Core, contactId: number): void => {
+/** What was sent in the session before, and not acknowledged, goes again in the new one, from the first: also on this link. */
+export const sealAnew = (core: Core, contactId: number): void => {
   forgetCiphertexts(core.db, contactId);
   const peer = core.peers.get(contactId);
   if (peer === undefined) return;

@@ -96,7 +96,7 @@ export const loadBackup = async (db: Database, path: string, secret: BackupSecre
       ports.clock.now(),
       since,
     );
-    db.run(`UPDATE contacts SET state = 'removed' WHERE state IN ('outgoing', 'incoming')`);
+    dropRequests(db, ports.clock.now());
     // Ciphertext is not in the backup: what others have still can be fetched, from its beginning.
     db.run(
       `UPDATE files SET state = 'offered', chunks = 0
@@ -114,6 +114,18 @@ export const loadBackup = async (db: Database, path: string, secret: BackupSecre
     );
     if (db.get('PRAGMA foreign_key_check') !== undefined) throw new SottoError('backup.damaged');
   });
+};
+
+// No request comes back: what waits for somebody who was asked again goes nowhere.
+const dropRequests = (db: Database, now: number): void => {
+  const rows = `FROM outbox WHERE contact_id IN (SELECT id FROM contacts WHERE state = 'outgoing')`;
+  db.run(
+    `UPDATE messages SET state = 'failed', reason = 'contactRemoved', expires_at = coalesce(expires_at, ? + expires_ms)
+     WHERE state IN ('queued', 'sent') AND id IN (SELECT message_row ${rows})`,
+    now,
+  );
+  db.run(`DELETE ${rows}`);
+  db.run(`UPDATE contacts SET state = 'removed' WHERE state IN ('outgoing', 'incoming')`);
 };
 
 const loadLines = (db: Database, reader: BackupReader, ports: Ports): number => {

@@ -11,6 +11,7 @@ import { systemClock, systemRandom } from '../../src/machine.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { migrate } from '../../src/store/migrations.ts';
+import { World } from '../../src/testing/people.ts';
 import { dieEverywhere } from './dying.ts';
 import { WITH_A_LATER_SCHEMA } from './later-schema.ts';
 import { rememberMessages } from './past.ts';
@@ -47,6 +48,16 @@ const restoreIn = (dir: string) =>
     random: systemRandom,
     fill: (db) => loadBackup(db, fileIn(dir), SECRET, PORTS),
   });
+
+/** What comes of a backup of `db`. */
+const restored = async (db: Database): Promise<Database> => {
+  const dir = mkdtempSync(join(base, 'restored-'));
+  await writeBackup(db, fileIn(dir), SECRET, systemClock.now());
+  const copy = openDatabase(join(dir, 'db'), SECRET.key);
+  migrate(copy);
+  await loadBackup(copy, fileIn(dir), SECRET, PORTS);
+  return copy;
+};
 
 let memory: Remembered[] = [];
 beforeAll(async () => {
@@ -124,4 +135,17 @@ test('a restore that finds no room says so and leaves nothing behind', async () 
   expect(readdirSync(pathsOf(dir).dir)).toEqual([]);
   await restoreIn(dir);
   expect(await memoryOf(dir)).toEqual(memory);
+});
+
+test('SESSION-7: what waits for somebody who is asked again has failed in what is restored', async () => {
+  await using world = new World();
+  const { alice, bob } = await world.friends();
+  await bob.call('contact.remove', { contact: 'alice', erase: true });
+  await alice.send(bob, 'waits', { expiresMs: 60_000, expiresFrom: 'read' });
+  await world.settle(60_000);
+  await alice.call('contact.add', { address: bob.address, name: 'bob' });
+  using db = await restored(alice.db);
+  expect(checkDatabase(db)).toEqual([]);
+  const rows = db.all('SELECT state, reason, expires_at IS NULL AS stays FROM messages');
+  expect(rows).toEqual([{ state: 'failed', reason: 'contactRemoved', stays: 0 }]);
 });
