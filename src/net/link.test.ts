@@ -6,6 +6,7 @@ import { addressOf } from '../crypto/address.ts';
 import { deriveSecrets, localKeys } from '../crypto/identity.ts';
 import { Handshake } from '../crypto/noise.ts';
 import type { Admission, Clock, Link, LinkEvents, LocalKeys } from '../ports.ts';
+import { FRAME_BYTES_MAX, LINK_UNREAD_BYTES_MAX } from '../protocol/limits.ts';
 import { codeOf } from '../testing/code.ts';
 import { openLink } from './link.ts';
 
@@ -276,6 +277,18 @@ describe('a link', () => {
     timers.find((timer) => timer.at === 5000)?.fire();
     for (const timer of [...timers]) timer.fire();
     expect(await codeOf(accepted)).toBe('handshake.timeout');
+  });
+
+  test('FRAME-6: a link whose other side reads nothing ends before much waits', async () => {
+    const [alice, bob] = [person(), person()];
+    const { ends } = wire();
+    const { dialled, a } = connect(ends, alice, bob, bob.address);
+    const link = await dialled;
+    ends.dial._write = () => {};
+    for (let bytes = 0; bytes < 2 * LINK_UNREAD_BYTES_MAX; bytes += FRAME_BYTES_MAX)
+      link.send(new Uint8Array(FRAME_BYTES_MAX));
+    expect(a.reasons).toEqual(['frame.tooMany']);
+    expect(ends.dial.writableLength).toBeLessThan(1.1 * LINK_UNREAD_BYTES_MAX);
   });
 
   test('a closed link whose other side takes nothing is gone when its time is over', async () => {

@@ -13,6 +13,7 @@ import {
   HANDSHAKE_MS_MAX,
   LINK_BUFFER_BYTES_MAX,
   LINK_CLOSE_MS_MAX,
+  LINK_UNREAD_BYTES_MAX,
   LINK_VERSION,
 } from '../protocol/limits.ts';
 import { decodeRecord, encodeRecords } from './records.ts';
@@ -221,7 +222,9 @@ class StreamLink implements Link {
     if (this.#outgoing.length === 0) queueMicrotask(() => this.#flush());
     this.#outgoing.push(frame);
     this.#outgoingBytes += frame.length;
-    this.#full ||= this.#stream.writableLength + this.#outgoingBytes > LINK_BUFFER_BYTES_MAX;
+    const unread = this.#stream.writableLength + this.#outgoingBytes;
+    this.#full ||= unread > LINK_BUFFER_BYTES_MAX;
+    if (unread > LINK_UNREAD_BYTES_MAX) this.close('frame.tooMany');
     // While one half is on its way the next is made.
     if (this.#outgoingBytes >= HALF_BYTES) this.#flush();
     return !this.#full;

@@ -35,6 +35,8 @@ export const DIAL_MS_MIN = 5 * SECOND;
 export const DIAL_MS_MAX = 20 * SECOND;
 export const FRAME_BYTES_MAX = 48 * KIB;
 export const LINK_BUFFER_BYTES_MAX = 1 * MIB;
+/** More that a peer does not read ends its link: a window of frames and a file's share are far less. */
+export const LINK_UNREAD_BYTES_MAX = 4 * MIB;
 /** How long a closed link may still send what is queued. */
 export const LINK_CLOSE_MS_MAX = 5 * SECOND;
 export const LINK_IDLE_MS = 10 * MINUTE;
