@@ -33,6 +33,8 @@ export const fetchRest = async (core: Core, row: FileRow, { progressed, ...how }
     return receiver.attach(made);
   };
   const link = await core.network.dial(contact.address, attach, how);
+  // It may have been stopped while the handshake went on, which nobody calls off.
+  if (how.signal.aborted) link.close('stopped');
   link.send(encodeFrame({ kind: 'stream', transfer: idOf(row.fileId), from: receiver.from }));
   await receiver.finished;
 };

@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { chunkCount } from '../crypto/file-chunks.ts';
+import { MemoryNetwork } from '../net/memory-network.ts';
 import { FILE_QUOTA_BYTES, FILE_SPOOL_IDLE_MS, FILE_SPOOLS_MAX } from '../protocol/limits.ts';
 import type { FileObject } from '../protocol/rpc-objects.ts';
 import { type Person, World } from '../testing/people.ts';
@@ -300,6 +301,20 @@ describe('a file', () => {
     await bob.call('file.save', { id, path: target(), wait: 'active' });
     await bob.call('file.pause', { id });
     await world.settle(MINUTE);
+    expect(await show(bob, id)).toMatchObject({ state: 'paused', transferredBytes: 0 });
+  });
+
+  test('that is paused while a handshake with its author goes on is not fetched', async () => {
+    const { id } = await offer(LARGE);
+    const { dial } = MemoryNetwork.prototype;
+    // Nothing calls it off from there on.
+    const proving = vi.spyOn(MemoryNetwork.prototype, 'dial').mockImplementation(function (this: MemoryNetwork, ...to) {
+      return dial.call(this, to[0], to[1], { attempt: to[2].attempt });
+    });
+    await bob.call('file.save', { id, path: target(), wait: 'active' });
+    await bob.call('file.pause', { id });
+    await world.settle(MINUTE);
+    proving.mockRestore();
     expect(await show(bob, id)).toMatchObject({ state: 'paused', transferredBytes: 0 });
   });
 
