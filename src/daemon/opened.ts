@@ -72,6 +72,8 @@ export class OpenAccount implements AsyncDisposable {
     const db = openAccountDatabase(paths, key, () => process.stderr.write(`${UPGRADING}\n`));
     let account: Account | undefined;
     try {
+      // What was erased shortly before a crash is still in there.
+      emptyLog(db, options.log);
       makeLogRoom(paths.database);
       const offline = isOffline(options.config, db);
       account = await openOn(db, offline, options);
@@ -117,11 +119,7 @@ export class OpenAccount implements AsyncDisposable {
     this.#closing.abort();
     await Promise.allSettled([this.checker[Symbol.asyncDispose](), this.#backup]);
     try {
-      this.db.truncateWal();
-    } catch (error) {
-      // What is committed stays in the log until there is room: the account closes all the same.
-      if (expectedError(error)?.code !== 'disk.full') throw error;
-      this.#options.log.warn('disk.full');
+      emptyLog(this.db, this.#options.log);
     } finally {
       this.db[Symbol.dispose]();
       this.key.fill(0);
@@ -131,6 +129,16 @@ export class OpenAccount implements AsyncDisposable {
 
 /** Whether an account runs without Tor, by the configuration or by its own setting. */
 export const isOffline = ({ tor }: Config, db: Database): boolean => tor.offline || !settingOf(db, 'network.tor');
+
+// What is committed stays in the log until the disk has room: the account opens and closes all the same.
+const emptyLog = (db: Database, log: Log): void => {
+  try {
+    db.truncateWal();
+  } catch (error) {
+    if (expectedError(error)?.code !== 'disk.full') throw error;
+    log.warn('disk.full');
+  }
+};
 
 const openOn = (db: Database, offline: boolean, { paths, config, log, pid, bug }: OpenOptions): Promise<Account> => {
   const place = placeOf(paths);

@@ -1,5 +1,5 @@
 // What the daemon does with a database that an update left in doubt, or that a newer program wrote.
-import { copyFileSync, existsSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDatabase } from '../../src/sqlite/open.ts';
 import { KEY } from '../../src/testing/people.ts';
@@ -42,4 +42,20 @@ test('a database of a newer program is refused, and works again with that progra
   expect((await alice.run('status')).error).toMatchObject({ code: 'database.newer' });
   change('UPDATE schema_meta SET version = version - 1000');
   expect(await alice.bodies('bob')).toContain('hello');
+});
+
+test('what was in the write-ahead log when the program crashed is not there any more once the account is open', async () => {
+  await alice.ok('daemon', 'stop');
+  const { database } = pathsOf(alice);
+  const files = [database, `${database}-wal`];
+  {
+    using db = openDatabase(database, KEY);
+    db.exec('UPDATE conversations SET draft = hex(randomblob(50000))');
+    for (const file of files) copyFileSync(file, `${file}.crashed`);
+  }
+  for (const file of files) renameSync(`${file}.crashed`, file);
+  const end = readFileSync(`${database}-wal`).subarray(-1_000);
+  await alice.ok('status');
+  expect(readFileSync(`${database}-wal`).includes(end)).toBe(false);
+  await alice.ok('daemon', 'stop');
 });
