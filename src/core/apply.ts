@@ -20,7 +20,7 @@ import { type Amending, amendingNow, eraseMessage, isEditable, setPin, setReacti
 import type { Changes, Core } from './core.ts';
 import { endFile, putOffered } from './files-rows.ts';
 import { applyMemberLink, applyMemberUnlink } from './member-links.ts';
-import { acknowledge, enqueue, hasRoom } from './outbox.ts';
+import { enqueue, hasArrived, hasRoom } from './outbox.ts';
 import { endUnsent, startTimer } from './timers.ts';
 
 type Scene = {
@@ -163,7 +163,7 @@ const applyRead = (scene: Scene, target: string): void => {
   if (row === undefined || row.mine === 0 || (row.state !== 'sent' && row.state !== 'delivered')) return;
   const { at } = scene.changes;
   // Who has read it has it: the acknowledgement was lost.
-  acknowledge(scene.core, scene.changes, scene.contact.id, [target], undefined);
+  hasArrived(scene.core, scene.changes, row.id);
   patchMessage(scene.core.db, row.id, { state: 'read', readAt: at, deliveredAt: row.deliveredAt ?? at });
   if (row.expiresFrom === 'read') startTimer(scene.core, scene.changes, row);
   scene.changes.event({ kind: 'message.read', messageRow: row.id, contactId: scene.contact.id });

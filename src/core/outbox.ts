@@ -6,7 +6,15 @@ import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
 import { encodeBody, type SealedBody } from '../protocol/peer.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
-import { countOutbox, getOutbox, type OutboxRow, putOutbox, removeOutbox, type SealedRow } from '../store/outbox.ts';
+import {
+  countOutbox,
+  getOutbox,
+  listOutboxOfMessage,
+  type OutboxRow,
+  putOutbox,
+  removeOutbox,
+  type SealedRow,
+} from '../store/outbox.ts';
 import { acknowledgeRequest, type RequestRow } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
 import { settingOf } from './settings.ts';
@@ -88,10 +96,17 @@ export const acknowledge = (
     const row = getOutbox(core.db, contactId, idBytes(id));
     if (row === undefined || row.ciphertext === null) continue;
     removeOutbox(core.db, row.id);
-    if (row.messageRow !== null && (row.kind === 'text' || row.kind === 'file.offer'))
-      delivered(core, changes, row.messageRow);
+    if (row.messageRow !== null && carriesMessage(row)) delivered(core, changes, row.messageRow);
   }
 };
+
+/** The other side has a message, whether it was acknowledged or waits for a new session to go again: it goes no more. */
+export const hasArrived = (core: Core, changes: Changes, messageRow: number): void => {
+  for (const row of listOutboxOfMessage(core.db, messageRow)) if (carriesMessage(row)) removeOutbox(core.db, row.id);
+  delivered(core, changes, messageRow);
+};
+
+const carriesMessage = ({ kind }: OutboxRow): boolean => kind === 'text' || kind === 'file.offer';
 
 const delivered = (core: Core, changes: Changes, messageRow: number): void => {
   const message = getMessage(core.db, messageRow);

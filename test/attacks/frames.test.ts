@@ -182,6 +182,19 @@ describe('PRODUCT 3: nothing is shown as delivered that was not acknowledged', (
     await mallory.acknowledge();
   });
 
+  test('so does one for a text that a new session is about to send again', async () => {
+    const { id } = await bob.send('mallory', 'unacknowledged', { expiresMs: 60_000 });
+    await world.settle(100);
+    await mallory.say({ kind: 'sealed', id: mallory.newId(), type: 2, ciphertext: new Uint8Array(400).fill(9) });
+    expect(mallory.heardOf('reset')).not.toEqual([]);
+    await world.settle(40_000);
+    await mallory.tell({ kind: 'read', targets: [id] });
+    expect((await bob.messages('mallory'))[0]?.state).toBe('read');
+    expect(bob.account.status().outboxDepth).toBe(0);
+    await world.settle(40_000);
+    expect(await bob.read('mallory')).toEqual(['unacknowledged']);
+  });
+
   test('a peer that acknowledges nothing gets its window and no more, and loses the link', async () => {
     mallory.heard.length = 0;
     for (let i = 0; i < 100; i++) await bob.send('mallory', `m${i}`);
