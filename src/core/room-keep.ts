@@ -11,14 +11,14 @@ import { type ChannelRow, getChannelDevice, patchChannel, patchChannelDevice } f
 import { getMemberById, type MemberRow } from '../store/members.ts';
 import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
 import { eventIdAt, forgetSignedAbout, putPending, putRoomEvent } from '../store/room-events.ts';
-import { getRoomOutboxByEvent, removeRoomOutbox } from '../store/room-outbox.ts';
+import { removeRoomOutbox } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { controlToJson } from './channel-json.ts';
 import { type Changes, type Core, refuse } from './core.ts';
 import { applyContent, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
 import { doubtEvent, lookBack } from './room-doubts.ts';
 import { afterControl } from './room-members.ts';
-import { hashOfBody, type Opened } from './room-open.ts';
+import { hashOfBody, type Opened, ownIn } from './room-open.ts';
 import { isEmptyWord } from './room-outbox.ts';
 import { ownCommitted } from './room-settled.ts';
 import { shownLater } from './room-share.ts';
@@ -75,8 +75,7 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
 
 // What was on its way when it ended here: its count is used, and nothing of it is shown.
 const hasEnded = ({ core, server, row }: Taking, event: LogEvent): boolean => {
-  if (event.member !== idOf(server.memberId)) return false;
-  const waiting = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
+  const waiting = ownIn(core, server, row, event);
   if (waiting === undefined || !isEmptyWord(waiting)) return false;
   const n = Math.abs(waiting.n);
   removeRoomOutbox(core.db, waiting.id);
@@ -166,7 +165,7 @@ const keepControl = (
   count(taking, event, header);
   if (control.op === 'erase') {
     const scene = sceneOf(taking);
-    const waiting = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
+    const waiting = ownIn(core, server, row, event);
     if (waiting !== undefined) ownCommitted(scene, waiting);
     const erased = applyErasure(scene, control.target, { by: header.sender, state: after });
     if (erased === undefined) forgetSignedAbout(core.db, row.id, control.target);

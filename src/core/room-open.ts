@@ -60,7 +60,7 @@ export const openRoomEvent = async (
   try {
     if (event.kind === EVENT.control) return { kind: 'control', event: openControl(core, server, row, state, event) };
     if (event.kind !== EVENT.content) return { kind: 'closed', why: 'kind' };
-    const outbox = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
+    const outbox = ownIn(core, server, row, event);
     if (outbox?.sealed != null && isEqual(outbox.sealed, event.body)) {
       const content = decodeContent(outbox.content);
       return { kind: 'mine', header: ownHeader(opening, event, outbox), content, outbox, signed: outbox.signed };
@@ -77,6 +77,12 @@ export const openRoomEvent = async (
     refuse(core, error.code);
     return { kind: 'closed', why: error.code };
   }
+};
+
+/** What waits under the id of an event of a channel. Shown as somebody else's, or in another channel, it is none of ours. */
+export const ownIn = (core: Core, server: ServerRow, row: ChannelRow, event: LogEvent): RoomOutboxRow | undefined => {
+  const outbox = getRoomOutboxByEvent(core.db, server.id, idBytes(event.id));
+  return outbox?.channelRow === row.id && event.member === idOf(server.memberId) ? outbox : undefined;
 };
 
 // What we sealed ourselves we cannot always open: its place is all that is new.

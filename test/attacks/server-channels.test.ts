@@ -136,6 +136,33 @@ test('relabels a sender: it is not read as somebody else’s', async () => {
   expect(await carol.bodies('#labels')).toEqual([]);
 });
 
+test('shows our own as somebody else’s, or elsewhere: it counts as nobody’s there, and the daemon goes on', async () => {
+  const [channel, other] = [await gather('#ours'), await gather('#other')];
+  const ours = await idOf(alice);
+  const elsewhere = (await server.context.log.heads([other as ChannelId]))[0] ?? { epoch: 0, seq: 0 };
+  server.lie = aboutEvents((event, member) =>
+    isContent(channel, event) && member === ours
+      ? [{ ...event, channel: other, epoch: elsewhere.epoch, seq: elsewhere.seq + 1 }, event]
+      : undefined,
+  );
+  await alice.say('#ours', 'by alice');
+  await told(alice, '#other', '1 message waits for its key');
+  // Of somebody whom it tells nothing about.
+  server.lie = either(
+    aboutAnswers('member.list', () => ({ members: [], more: false })),
+    aboutAnswers('member.devices', () => ({ devices: {} })),
+    aboutEvents((event, member) =>
+      isContent(channel, event) && member === ours ? [{ ...event, member: 'ab'.repeat(16) }] : undefined,
+    ),
+  );
+  await alice.say('#ours', 'once more');
+  await bob.reads('#ours', 'once more');
+  server.honest();
+  await alice.say('#ours', 'and on');
+  expect(await alice.bodies('#ours')).toEqual(['by alice', 'once more', 'and on']);
+  expect(house.bugs()).toEqual([]);
+});
+
 test('replays: what was shown once is not shown again', async () => {
   for (const encryption of ['open', 'members'] as const) {
     const channel = await gather(`#again-${encryption}`, encryption);
