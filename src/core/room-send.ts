@@ -231,7 +231,8 @@ export class RoomSender {
     throw new SottoError('server.busy');
   }
 
-  // Sealed once and kept: a repeat is the same bytes. `again` when somebody came or went since the key was shared.
+  // Sealed once and kept: a repeat is the same bytes. `again` when somebody came or went since the key was shared, or another
+  // log has begun, in which nobody has it.
   async #seal(id: number, sharedAt: number | undefined): Promise<Sealed | 'again' | undefined> {
     const core = this.#core;
     const row = withFreshId(core, getRoomOutbox(core.db, id));
@@ -248,7 +249,7 @@ export class RoomSender {
       throw new SottoError(channel.state === 'banned' ? 'channel.banned' : 'channel.notMember');
     const to = idOf<EventId>(channel.channelId);
     if (row.sealed !== null && row.n > 0) return { to, id: eventId, checkedAt: state.seq, body: row.sealed };
-    if (sharedAt !== undefined && sharedAt !== state.seq) return 'again';
+    if (sharedAt !== undefined && (sharedAt !== state.seq || channel.senderKey === null)) return 'again';
     const n = channel.sent + 1;
     const signed = this.#sign(row, channel, n);
     const { body, keep } = await this.#sealBody(channel, row, signed);

@@ -7,7 +7,7 @@ import type { ChannelObject } from '../../src/protocol/rpc-rooms.ts';
 import { EVENT, type LogEvent } from '../../src/protocol/server-frames.ts';
 import { type Guest, House } from '../rooms/house.ts';
 import type { Member, Room } from '../rooms/scene.ts';
-import { aboutAnswers, aboutEvents, Double, either, type Lie } from './double.ts';
+import { aboutAnswers, aboutEvents, Double, either, type Lie, type Saying } from './double.ts';
 
 let server: Double;
 let house: House<Double>;
@@ -314,6 +314,43 @@ test('begins another epoch to show old things again: what was counted stays coun
   await alice.say('#epochs', 'hidden by the old topic');
   await told(bob, '#epochs', 'the server shows something of alice’s again, or out of its order');
   expect((await show(bob, '#epochs')).topic).toBe('two');
+});
+
+test('begins another epoch while our key is given: nothing is sealed with a key that nobody has', async () => {
+  const channel = await gather('#midst');
+  const ours = await idOf(alice);
+  const [{ epoch = 0, seq = 0 } = {}] = await server.context.log.heads([channel as ChannelId]);
+  const id = 'ab'.repeat(16);
+  const other = {
+    request: 0,
+    channel,
+    epoch: epoch + 1,
+    seq: seq + 1,
+    id,
+    member: ours,
+    at: 1,
+    erased: false,
+  } as const;
+  const given: Saying[] = [];
+  server.lie = (saying, member) => {
+    if (saying.kind !== 'answer' || saying.asked === undefined || member !== ours) return undefined;
+    const { asked, value } = saying;
+    // The second of the two who get the key has it once she has gone back in the log.
+    if (asked.name === 'publish' && given.push(saying) === 2)
+      return [{ kind: 'event', asked: undefined, event: { ...other, kind: EVENT.content, body: new Uint8Array(9) } }];
+    if (asked.name === 'log.page' && given[1] !== undefined) {
+      server.honest();
+      return [saying, given[1]];
+    }
+    const resumed = (value.ok?.channels as Record<string, { head: object }> | undefined)?.[channel];
+    if (asked.name !== 'resume' || resumed === undefined) return undefined;
+    const channels = { [channel]: { recovered: false, head: { ...resumed.head, epoch: epoch + 1 } } };
+    return [{ ...saying, value: { id: value.id, ok: { channels } } }];
+  };
+  await alice.say('#midst', 'for both');
+  for (const guest of [bob, carol]) await guest.reads('#midst', 'for both');
+  expect(given.length).toBe(2);
+  expect(house.bugs()).toEqual([]);
 });
 
 /** The server shows a member nothing of the next control of a channel, and what follows one place before. */
