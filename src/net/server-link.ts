@@ -154,7 +154,8 @@ export class SocketServerLink implements ServerLink {
       case 'binary':
         return this.#events?.binary(message.bytes);
       case 'ping':
-        this.#send(pongFrame(message.bytes));
+        // For who does not read, answers would pile up here.
+        if (!this.#full) this.#send(pongFrame(message.bytes));
         return;
       case 'pong':
         if (message.bytes.equals(numberOf(this.#pings))) this.rttMs = this.#parts.clock.monotonic() - this.#pingedAt;

@@ -10,7 +10,7 @@ import { serverCertificate } from '../../src/crypto/server-certificate.ts';
 import { parseOrigin } from '../../src/net/server-dial.ts';
 import { wayTo } from '../../src/net/server-network.ts';
 import { LINK_BUFFER_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX, SERVER_UNSENT_BYTES_MAX } from '../../src/protocol/limits.ts';
-import { binaryFrame, closeFrame, maskedFrame, textFrame } from '../../src/protocol/websocket.ts';
+import { binaryFrame, closeFrame, maskedFrame, pingFrame, textFrame } from '../../src/protocol/websocket.ts';
 import { buildRefusal, buildUpgradeResponse, parseUpgradeRequest } from '../../src/protocol/websocket-upgrade.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { dial, folder, Heard, listenWith, SEED, SERVER_KEY, Serving, socksTo } from './ends.ts';
@@ -354,6 +354,22 @@ describe('a link', () => {
       silent.clock.step();
     }
     expect(silent.heard.lines).toEqual(['closed 4002 no sign of life']);
+  });
+
+  test('answers no more pings of a server that reads nothing', async () => {
+    const pings = Buffer.concat(Array(2 ** 17).fill(pingFrame(Buffer.alloc(125))));
+    const { promise: accepted, resolve } = Promise.withResolvers<Socket>();
+    const origin = await serverOf((socket) => {
+      resolve(socket.pause());
+      socket.write(Buffer.concat([pings, textFrame('after')]));
+    });
+    const { heard, link } = await dial({ origin });
+    await heard.line('text after');
+    link.close(1000, 'enough');
+    let bytes = 0;
+    for await (const chunk of await accepted) bytes += chunk.length;
+    // Some of it the system keeps.
+    expect(bytes).toBeLessThan(pings.length * 0.75);
   });
 
   test('reading stops and goes on as its owner wishes', async () => {
