@@ -217,7 +217,7 @@ const RATES: Readonly<Record<keyof typeof SERVER_RATES, string>> = {
   signal: 'typing and presence of a member; what is above is passed over',
   call: 'comings, goings and switches of a member in calls',
   stream: 'announcements of streams of a member',
-  register: 'registrations tried from a source',
+  register: 'registrations and log-ins of new devices tried from a source',
   prekeys: 'bundles of one member for another',
   account: 'changes and exports of a member’s own account',
 };

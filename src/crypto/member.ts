@@ -133,7 +133,7 @@ export const readDeviceCertificate = (bytes: Uint8Array, serverId: Uint8Array): 
  * another device has, and a Signal key other than the member's.
  */
 export const compareCertificate = (
-  known: readonly DeviceCertificate[],
+  known: readonly Pick<DeviceCertificate, 'device' | 'serial' | 'signalKey'>[],
   shown: DeviceCertificate,
 ): 'same' | 'newDevice' | 'renewed' => {
   const twin = known.find((one) => one.serial === shown.serial);

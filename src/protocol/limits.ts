@@ -418,7 +418,7 @@ export const PRESENCE_TELL_MS = 250;
  * How often somebody may do what, as bursts that fill up again: `publish` (in channels), `direct`, `burst` (both together),
  * `control` (controls of who makes a channel, or is no moderator in it: they outlive retention), `request`, `signal` (typing and
  * presence), `call` (coming, going and switches of calls), `stream` (announcements of streams) and `account` (changes and
- * exports of oneself) by member, `register` by source, `prekeys` by pair.
+ * exports of oneself) by member, `register` (also new devices) by source, `prekeys` by pair.
  */
 export const SERVER_RATES = {
   publish: { burst: 60, perSecond: 60 / 60 },

@@ -1,5 +1,4 @@
 // What the server keeps about a member, for them: of each list as much as fits beside the others into one answer.
-import { readDeviceCertificate } from '../crypto/member.ts';
 import { inboxOf } from '../protocol/ids.ts';
 import { EXPORT_LIST_BYTES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { ServerContext } from './context.ts';
@@ -29,13 +28,13 @@ export const exportOf = async (context: ServerContext, member: MemberRow): Promi
   };
 };
 
-const listsOf = async ({ store, serverKey }: ServerContext, { id }: MemberRow): Promise<Record<string, List>> => {
+const listsOf = async ({ store }: ServerContext, { id }: MemberRow): Promise<Record<string, List>> => {
   const devices = await store.listDevices(id);
   return {
     devices: await Promise.all(
       devices.map(async (row) => ({
         ...deviceObject(row),
-        serial: readDeviceCertificate(row.certificate, serverKey).serial,
+        serial: row.serial,
         oneTimeKeys: await store.countPrekeys(row.id),
       })),
     ),

@@ -57,7 +57,7 @@ export const greet = async (
   };
 };
 
-/** Proves a device; registers its member first when asked to. Throws `login.refused`, `device.revoked`, `login.second`, `server.banned`, `registration.closed`, `invite.invalid`, `name.taken`, `name.invalid`. */
+/** Proves a device; registers its member first when asked to. Throws `login.refused`, `device.revoked`, `login.second`, `server.banned`, `registration.closed`, `invite.invalid`, `name.taken`, `name.invalid`, `rate.limited`. */
 export const login = async (
   context: ServerContext,
   peer: Peer,
@@ -69,9 +69,10 @@ export const login = async (
   const shown = fromBase64(params.certificate);
   const { device, signingKey } = certifiedDevice(shown);
   const kept = await context.store.getCertified(device, shown);
-  // To check a certificate anew takes 7 ms.
   const isRevoked = kept !== undefined && kept.revokedAt !== null;
   const isKnown = kept?.isSame === true;
+  // To check a certificate anew takes 7 ms, and nothing to show one.
+  if (!isKnown && !isRevoked) mayComeAnew(context, peer);
   const certificate = isKnown || isRevoked ? kept : readDeviceCertificate(shown, context.serverKey);
   const proven = verifyLogin(
     signingKey,
@@ -83,7 +84,7 @@ export const login = async (
     const isErased = (await context.standings.member(kept.member))?.erasedAt !== null;
     throw new SottoError(isErased ? 'login.refused' : 'device.revoked');
   }
-  if ('device' in certificate) await takeNew(context, peer, certificate, params);
+  if ('device' in certificate) await takeNew(context, certificate, params);
   const member = await context.standings.member(certificate.member);
   const isAsRead = isKnown && context.standings.changes === changes;
   const now = isAsRead ? kept : await context.store.getCertified(device, shown);
@@ -124,16 +125,20 @@ export const logout = (context: ServerContext, peer: Peer): void => {
   context.presence.gone(member);
 };
 
+const mayComeAnew = ({ rates, clock }: ServerContext, { source }: Peer): void => {
+  const wait = rates.register.take(source ?? '', clock.monotonic());
+  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+};
+
 // A device that nobody knows yet, or whose certificate is another now.
 const takeNew = async (
   context: ServerContext,
-  peer: Peer,
   certificate: DeviceCertificate,
   params: RequestParams<'login'>,
 ): Promise<void> => {
   const known = await context.store.getMember(certificate.member);
   try {
-    if (known === undefined) await register(context, peer, certificate, params);
+    if (known === undefined) await register(context, certificate, params);
     else await admitDevice(context, known, certificate, params);
   } catch (error) {
     // An earlier log-in of this device, over a connection that may have broken, was under way still.
@@ -144,13 +149,10 @@ const takeNew = async (
 
 const register = async (
   context: ServerContext,
-  peer: Peer,
   certificate: DeviceCertificate,
   { register: wanted, certificate: encoded }: RequestParams<'login'>,
 ): Promise<void> => {
   if (wanted === undefined) throw new SottoError('login.refused');
-  const wait = context.rates.register.take(peer.source ?? '', context.clock.monotonic());
-  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
   const { registration } = await context.store.getServer();
   const invite =
     wanted.invite === undefined ? undefined : await context.store.getInvite(sha256(Buffer.from(wanted.invite)));
@@ -200,7 +202,8 @@ const admitDevice = async (
   if (member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
   const devices = await context.store.listDevices(member.id);
   if (devices.some((one) => one.id === certificate.device && one.revokedAt === null)) return;
-  const known = devices.map((one) => readDeviceCertificate(one.certificate, context.serverKey));
+  // Their certificates were checked when they came.
+  const known = devices.map(({ id: device, serial, signalKey }) => ({ device, serial, signalKey }));
   compareCertificate(known, certificate);
   if (devices.some(({ serial }) => serial >= certificate.serial))
     throw new SottoError('certificate.invalid', { details: { why: 'serial' } });

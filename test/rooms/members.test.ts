@@ -259,6 +259,8 @@ test('however many devices members have had, those of now are told, in an answer
       ...own,
       id: idOf<DeviceId>(systemRandom.bytes(16)),
       signingKey: systemRandom.bytes(32),
+      // What came in is not looked at again.
+      certificate: systemRandom.bytes(own.certificate.length),
       serial: own.serial + 1 + i,
     }));
     await append(rows.map((row) => ({ kind: 'device', row })));
@@ -271,6 +273,26 @@ test('however many devices members have had, those of now are told, in an answer
   expect([Object.keys(devices).length > 0, Object.keys(devices).length < 4]).toEqual([true, true]);
   for (const told of Object.values(devices))
     expect(told.map(({ revoked }) => revoked)).toEqual([...Array(11).fill(false), ...Array(117).fill(true)]);
+  const [crowd] = crowds;
+  const { json } = await crowd.client.request('member.export', {});
+  expect(JSON.parse(json).devices[0]).toMatchObject({ id: crowd.device, serial: crowd.serial });
+  const next = crowd.another();
+  next.serial = 1_000;
+  expect(await codeOf(next.join())).toBe('done');
+});
+
+test('new certificates are looked at as often as the source may show some; known devices log in', async () => {
+  await using strict = await Hosted.start({ rates: { register: { burst: 2, perSecond: 1e-6 } } });
+  const [alice, forged] = [strict.member('alice'), strict.member('forged')];
+  await alice.join();
+  const shown = async () => {
+    const { seed, certificate } = forged.keys();
+    certificate[certificate.length - 1] = (certificate.at(-1) ?? 0) ^ 1;
+    return codeOf((await forged.dial()).login({ seed, certificate }));
+  };
+  expect([await shown(), await shown()]).toEqual(['certificate.invalid', 'rate.limited']);
+  alice.leave();
+  expect(await codeOf(alice.join())).toBe('done');
 });
 
 test('whatever somebody has left, they find where they are', async () => {
