@@ -217,6 +217,7 @@ const RATES: Readonly<Record<keyof typeof SERVER_RATES, string>> = {
   signal: 'typing and presence of a member; what is above is passed over',
   call: 'comings, goings and switches of a member in calls',
   stream: 'announcements of streams of a member',
+  search: 'words that a member searches for',
   register: 'registrations and log-ins of new devices tried from a source',
   prekeys: 'bundles of one member for another',
   account: 'changes and exports of a member’s own account',

@@ -417,8 +417,8 @@ export const PRESENCE_TELL_MS = 250;
 /**
  * How often somebody may do what, as bursts that fill up again: `publish` (in channels), `direct`, `burst` (both together),
  * `control` (controls of who makes a channel, or is no moderator in it: they outlive retention), `request`, `signal` (typing and
- * presence), `call` (coming, going and switches of calls), `stream` (announcements of streams) and `account` (changes and
- * exports of oneself) by member, `register` (also new devices) by source, `prekeys` by pair.
+ * presence), `call` (coming, going and switches of calls), `stream` (announcements of streams), `search` (words
+ * that are looked for) and `account` (changes and exports of oneself) by member, `register` (also new devices) by source, `prekeys` by pair.
  */
 export const SERVER_RATES = {
   publish: { burst: 60, perSecond: 60 / 60 },
@@ -429,6 +429,7 @@ export const SERVER_RATES = {
   signal: { burst: 10, perSecond: 2 },
   call: { burst: 10, perSecond: 1 },
   stream: { burst: 32, perSecond: 2 },
+  search: { burst: 32, perSecond: 2 },
   register: { burst: 20, perSecond: 20 / 60 },
   prekeys: { burst: 5, perSecond: 5 / (24 * 60 * 60) },
   account: { burst: 20, perSecond: 20 / (60 * 60) },

@@ -206,7 +206,7 @@ export const REQUESTS = {
     z.object({ events: count, more: z.boolean(), head }),
   ),
   'log.search': request(
-    'Full text of an open channel, newest first: the events as binary frames, then the answer.',
+    'Full text of an open channel, newest first: the events as binary frames, then the answer. A beginning, `begin*`, has two letters or digits at least.',
     READ,
     inChannel.extend({
       query: z.string().min(1).max(QUERY_CHARS_MAX),

@@ -22,6 +22,7 @@ import type { Rates } from './rates.ts';
 import type { SearchIndex } from './search-index.ts';
 import type { Standings } from './standings.ts';
 import type { StateStore } from './state-store.ts';
+import type { Turn } from './turns.ts';
 
 /** Who is at the other end of a connection. */
 export type Session =
@@ -46,6 +47,8 @@ export type Uploading = Turns<MemberId | RowId | BlobHash>;
 export type ServerContext = {
   readonly clock: Clock;
   readonly random: Random;
+  /** The rest of the process has its turn. */
+  readonly turn: Turn;
   readonly journal: Log;
   readonly log: EventLog;
   readonly store: StateStore;

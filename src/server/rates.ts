@@ -20,11 +20,12 @@ export class Bucket {
     this.#at = now;
   }
 
-  /** Takes one; gives 0, or the milliseconds until there is one. */
-  take(now: number): number {
+  /** Takes `count`, at most all that it holds when full; gives 0, or the milliseconds until there are so many. */
+  take(now: number, count = 1): number {
     const tokens = this.#left(now);
-    if (tokens < 1) return Math.ceil(((1 - tokens) / this.#rate.perSecond) * 1000);
-    this.#tokens = tokens - 1;
+    const wanted = Math.min(count, this.#rate.burst);
+    if (tokens < wanted) return Math.ceil(((wanted - tokens) / this.#rate.perSecond) * 1000);
+    this.#tokens = tokens - wanted;
     this.#at = now;
     return 0;
   }
@@ -60,13 +61,13 @@ export class Rates {
     return this.#buckets.size;
   }
 
-  /** Takes one; gives 0, or the milliseconds until there is one. `now` is monotonic, in milliseconds. */
-  take(key: string, now: number): number {
+  /** Takes `count`; gives 0, or the milliseconds until there are so many. `now` is monotonic, in milliseconds. */
+  take(key: string, now: number, count = 1): number {
     if (++this.#taken % SWEEP_EVERY === 0) this.sweep(now);
     const known = this.#buckets.get(key);
-    if (known !== undefined) return known.take(now);
+    if (known !== undefined) return known.take(now, count);
     const bucket = new Bucket(this.#rate, now);
-    const wait = bucket.take(now);
+    const wait = bucket.take(now, count);
     if (wait === 0) this.#buckets.set(key, bucket);
     return wait;
   }

@@ -2,24 +2,27 @@
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId } from '../protocol/ids.ts';
 import { ROOM_PAGE_BYTES_MAX, SEARCH_BATCHES_MAX } from '../protocol/limits.ts';
-import { termsOf } from '../protocol/search-words.ts';
+import { type Term, termsOf } from '../protocol/search-words.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
 import { type Asker, firstVisible } from './access.ts';
 import type { ServerContext } from './context.ts';
 import type { Stored } from './event-log.ts';
 import { sendAll } from './live.ts';
 
-/** Events with all words, newest first, then the answer. Throws `request.refused` where the server reads nothing, `request.invalid`. */
+/** Events with all words, newest first, then the answer. Throws `request.refused` where the server reads nothing, `request.invalid`, `rate.limited`. */
 export const search = async (
   context: ServerContext,
-  { peer, place }: Asker,
+  { peer, member, place }: Asker,
   params: RequestParams<'log.search'>,
   request: number,
 ): Promise<Answer<'log.search'>> => {
   const channel = params.channel as ChannelId;
   if (place?.row.encryption !== 'open') throw new SottoError('request.refused');
   const terms = termsOf(params.query);
-  if (terms.length === 0) throw new SottoError('request.invalid', { details: { why: 'query' } });
+  if (terms.length === 0 || terms.some(isTooWide))
+    throw new SottoError('request.invalid', { details: { why: 'query' } });
+  const wait = context.rates.search.take(member.id, context.clock.monotonic(), terms.length);
+  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
   for (let batches = 0; batches < SEARCH_BATCHES_MAX; batches++) if (!(await context.search.fill(channel))) break;
   const from = firstVisible(place);
   const before = params.before ?? Number.MAX_SAFE_INTEGER;
@@ -37,3 +40,6 @@ export const search = async (
   await sendAll(context, peer, { channel, epoch: head?.epoch ?? 0, request }, events);
   return { events: events.length, more: more || bytes > ROOM_PAGE_BYTES_MAX };
 };
+
+// One letter begins so many words that to bring their places together takes seconds in a large index.
+const isTooWide = ({ text, prefix }: Term): boolean => prefix && !/[\p{L}\p{N}]{2}[^\p{L}\p{N}]*$/u.test(text);

@@ -85,6 +85,7 @@ const contextOf = (
   const context: ServerContext = {
     clock,
     random,
+    turn,
     journal,
     log: store.log,
     store: store.state,

@@ -31,7 +31,7 @@ let bob: Member;
 let made = 0;
 
 beforeAll(async () => {
-  hosted = await Hosted.start({ rates: { publish: often, burst: often, request: often } });
+  hosted = await Hosted.start({ rates: { publish: often, burst: often, request: often, search: often } });
   [alice, bob] = [hosted.member('alice'), hosted.member('bob')];
   await alice.join();
   await bob.join();
@@ -328,6 +328,21 @@ describe('the search of an open channel', () => {
     for (const query of ['nowhere', 'channel : c', 'needle NOT hay', `c${room.channel}`])
       expect((await find(alice, room, query)).seqs, query).toEqual([]);
     await expect(find(alice, room, '--')).rejects.toMatchObject({ code: 'request.invalid' });
+  });
+
+  test('is for so many words of a member, and for no beginning of one letter', async () => {
+    await using strict = await Hosted.start({ rates: { search: { burst: 3, perSecond: 1e-6 } } });
+    const carol = strict.member('carol');
+    await carol.join();
+    const room = await carol.create('room');
+    await carol.write(room, text('needle hay'));
+    const searched = (query: string) => codeOf(find(carol, room, query));
+    for (const wide of ['n*', '"needle" n*', 'nee-n.*']) expect(await searched(wide), wide).toBe('request.invalid');
+    expect([await searched('ne*'), await searched('needle hay'), await searched('needle')]).toEqual([
+      'done',
+      'done',
+      'rate.limited',
+    ]);
   });
 
   test('finds no word of another channel, of an erased message, nor anything in a channel it cannot read', async () => {

@@ -8,10 +8,12 @@ import { type ChannelId, type DeviceId, idOf, type RowId, SERVER_CHANNEL } from 
 import { PASSWORD_HASHES_MAX, ROOM_PAGE_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../../src/protocol/limits.ts';
 import { PREKEY_ENTRY_BYTES } from '../../src/protocol/prekeys.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
+import type { Asker } from '../../src/server/access.ts';
 import { Admin } from '../../src/server/admin.ts';
 import { administer } from '../../src/server/admin-command.ts';
 import type { Change } from '../../src/server/changes.ts';
 import { LogError } from '../../src/server/event-log.ts';
+import { HANDLERS } from '../../src/server/handlers.ts';
 import { totp } from '../../src/server/second.ts';
 import { codeOf } from '../../src/testing/code.ts';
 import { turn } from '../server/server.ts';
@@ -305,6 +307,26 @@ test('whatever somebody has left, they find where they are', async () => {
   vi.spyOn(store, 'listMembershipsOf').mockResolvedValueOnce(Array(ROOM_PAGE_MAX).fill(left));
   const { channels, more } = await bob.client.request('channel.list', {});
   expect([channels.map(({ id }) => id), more]).toEqual([[channel], false]);
+});
+
+test('while many channels are listed others have their turn', async () => {
+  const bob = await newcomer();
+  const { channel } = await bob.create('many');
+  const { context } = hosted.server;
+  const [member, row] = [await context.store.getMember(bob.id), await context.store.getChannel(channel)];
+  if (member === undefined || row === undefined) throw new Error('both were made');
+  vi.spyOn(context.store, 'listChannels').mockResolvedValueOnce(Array(ROOM_PAGE_MAX - 1).fill(row));
+  let [turns, isOver] = [0, false];
+  const count = (): void => {
+    turns++;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  const asker = { member } as Asker;
+  const { channels } = await HANDLERS['channel.list'](context, asker, { all: true }, 1);
+  isOver = true;
+  expect(channels).toHaveLength(ROOM_PAGE_MAX - 1);
+  expect(turns).toBeGreaterThan(10);
 });
 
 test('a device that never hangs up has a few connections, the last ones', async () => {
