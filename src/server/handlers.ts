@@ -108,7 +108,7 @@ export const HANDLERS: Handlers = {
   'device.revoke': async (context, { member, session }, { device }) => {
     const row = await context.store.getDevice(device as DeviceId);
     if (row === undefined || row.member !== member.id || row.revokedAt !== null) throw new SottoError('device.unknown');
-    mayChangeAccount(context, member.id);
+    // Not counted: each takes an addition that was, and who has stolen a device must not keep its owner from this.
     const revoke = () =>
       appendAuthority(context, member.id, { what: 'device.revoked', device }, [
         { kind: 'deviceRevoked', device: row.id },

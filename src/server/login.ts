@@ -209,8 +209,9 @@ const admitDevice = async (
     throw new SottoError('certificate.invalid', { details: { why: 'serial' } });
   if (devices.filter(({ revokedAt }) => revokedAt === null).length >= DEVICES_MAX)
     throw new SottoError('request.notAllowed');
-  mayChangeAccount(context, member.id);
+  // First: who has no second check to show uses up nothing that the member needs.
   await checkSecond(context, member.id, second);
+  mayChangeAccount(context, member.id);
   const now = context.clock.now();
   await appendAuthority(context, member.id, { what: 'device.added', device: certificate.device }, [
     { kind: 'device', row: deviceRow(certificate, fromBase64(encoded), now) },

@@ -241,6 +241,21 @@ test('a device is certified by its member, with a serial above all before, and s
   expect(await codeOf(tablet.join())).toBe('device.revoked');
 });
 
+test('a device is revoked whatever else was changed, and guesses at a second check use up no change', async () => {
+  await using strict = await Hosted.start({ rates: { account: { burst: 3, perSecond: 1e-6 } } });
+  const bob = strict.member('bob');
+  await bob.join();
+  const [tablet, stranger] = [bob.another(), bob.another()];
+  await tablet.join();
+  const code = totp(SECRET, Math.floor(strict.server.context.clock.now() / STEP_MS));
+  await bob.client.request('second.set', { ...SECOND, code });
+  stranger.serial = 3;
+  for (let i = 0; i < 3; i++) expect(await codeOf(stranger.join())).toBe('login.second');
+  const change = () => codeOf(tablet.client.request('member.profile', { status: 'mine' }));
+  expect([await change(), await change()]).toEqual(['done', 'rate.limited']);
+  expect(await codeOf(bob.client.request('device.revoke', { device: tablet.device }))).toBe('done');
+});
+
 test('however many devices members have had, those of now are told, in an answer that clients take', async () => {
   const crowds = await Promise.all([newcomer(), newcomer(), newcomer(), newcomer()]);
   const { context } = hosted.server;
