@@ -160,7 +160,7 @@ export const onNotContact = (core: Core, contact: ContactRow): void =>
   pauseUnknown(core, contact, 'they do not know you as a contact');
 
 const pauseUnknown = (core: Core, contact: ContactRow, detail: string): void => {
-  if (contact.state !== 'accepted' || contact.paused === 'notContact') return;
+  if (contact.state !== 'accepted' || contact.paused === 'notContact' || contact.paused === 'keyChanged') return;
   commit(core, (changes) => {
     patchContact(core.db, contact.id, { paused: 'notContact' });
     putHistory(core.db, contact.id, {
@@ -307,7 +307,7 @@ const renew = async (
     putRequest(core.db, { contactId: contact.id, requestId, mine: 0, bundle, createdAt: changes.at });
     closeOpen(core, contact.id, 'accepted');
     putReset(core.db, contact.id, changes.at, false);
-    patchContact(core.db, contact.id, { paused: '' });
+    if (contact.paused !== 'keyChanged') patchContact(core.db, contact.id, { paused: '' });
     begin(core, changes, contact.id, started, requestId);
     putHistory(core.db, contact.id, { at: changes.at, kind: 'session.healed', detail: 'they asked again' });
     changes.event({ kind: 'session.healed', contactId: contact.id, detail: 'they asked again' });

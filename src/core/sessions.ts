@@ -153,7 +153,8 @@ export const beginReset = (core: Core, contactId: number, why: string): void => 
   if (row?.resetPending === 1) return;
   const now = core.clock.now();
   if (!mayReset(core, contactId, now, true)) {
-    if (contact.paused === 'tooManyResets') return;
+    // A key that was refused is more: only the user's word ends that pause.
+    if (contact.paused === 'tooManyResets' || contact.paused === 'keyChanged') return;
     commit(core, (changes) => {
       patchContact(core.db, contactId, { paused: 'tooManyResets' });
       putHistory(core.db, contactId, { at: changes.at, kind: 'session.paused', detail: why });

@@ -60,6 +60,29 @@ describe('keys are pinned', () => {
     expect(await alice.read(bob)).toEqual(['again']);
   });
 
+  test('sending stays ended, whatever comes from the pinned keys after that', async () => {
+    const mallory = await Hostile.join(world);
+    await mallory.befriend(bob);
+    const { signalKey } = localKeys(deriveSecrets(world.random.bytes(16)), world.random.bytes(16)).publicKeys;
+    const { keys } = mallory;
+    const forged = { ...keys, publicKeys: { ...keys.publicKeys, signalKey } };
+    expect(await codeOf((await Hostile.join(world, () => forged)).dial(bob))).toBe('handshake.failed');
+    const paused = async () => (await bob.contact('mallory')).paused;
+    await mallory.say({ kind: 'not_contact' }, { kind: 'resume', sent: 0, received: 0 });
+    expect(await paused()).toBe('keyChanged');
+    await mallory.say(mallory.request(bob));
+    expect(await paused()).toBe('keyChanged');
+    const garbage = () =>
+      ({ kind: 'sealed', id: mallory.newId(), type: 2, ciphertext: new Uint8Array(400).fill(9) }) as const;
+    await mallory.say(garbage());
+    await mallory.begin(bob, mallory.heardOf('reset').at(-1)?.bundle ?? '');
+    await mallory.tell({ kind: 'hello' });
+    await mallory.say(garbage());
+    await world.settle(RESET_INTERVAL_MS + 60_000);
+    expect([await paused(), resetsOf(bob, true)]).toEqual(['keyChanged', 1]);
+    bob.log.claim('frame.refused');
+  });
+
   test('so is another link key, also when we dial', async () => {
     const { keys } = world.hub.find(alice.address) ?? {};
     if (keys === undefined) throw new Error('alice is not online');
