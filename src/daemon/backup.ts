@@ -102,9 +102,10 @@ export const loadBackup = async (db: Database, path: string, secret: BackupSecre
       `UPDATE files SET state = 'offered', chunks = 0
        WHERE mine = 0 AND (state IN ('active', 'paused') OR state = 'done' AND blob IS NOT NULL)`,
     );
+    // Of mine, what a contact was offered is called off when the account opens, and they are told.
     db.run(
       `UPDATE files SET state = 'failed', reason = 'not in the backup'
-       WHERE (mine = 1 AND state IN ('spooling', 'offered', 'active')) OR (mine = 0 AND state = 'done')`,
+       WHERE (mine = 1 AND (state = 'spooling' OR blob IS NOT NULL AND state = 'active')) OR (mine = 0 AND state = 'done')`,
     );
     // In a room a file's message goes after the file.
     db.run(

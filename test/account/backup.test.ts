@@ -1,5 +1,5 @@
 // Backup, restore and migration that are killed at any of their steps: no half of one counts, and the next attempt works.
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -11,7 +11,7 @@ import { systemClock, systemRandom } from '../../src/machine.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { migrate } from '../../src/store/migrations.ts';
-import { World } from '../../src/testing/people.ts';
+import { KEY, World } from '../../src/testing/people.ts';
 import { dieEverywhere } from './dying.ts';
 import { WITH_A_LATER_SCHEMA } from './later-schema.ts';
 import { rememberMessages } from './past.ts';
@@ -53,7 +53,7 @@ const restoreIn = (dir: string) =>
 const restored = async (db: Database): Promise<Database> => {
   const dir = mkdtempSync(join(base, 'restored-'));
   await writeBackup(db, fileIn(dir), SECRET, systemClock.now());
-  const copy = openDatabase(join(dir, 'db'), SECRET.key);
+  const copy = openDatabase(join(dir, 'db'), KEY);
   migrate(copy);
   await loadBackup(copy, fileIn(dir), SECRET, PORTS);
   return copy;
@@ -148,4 +148,25 @@ test('SESSION-7: what waits for somebody who is asked again has failed in what i
   expect(checkDatabase(db)).toEqual([]);
   const rows = db.all('SELECT state, reason, expires_at IS NULL AS stays FROM messages');
   expect(rows).toEqual([{ state: 'failed', reason: 'contactRemoved', stays: 0 }]);
+});
+
+test('whoever was offered a file that is not in the backup is told that it does not come', async () => {
+  await using world = new World();
+  const { alice, bob } = await world.friends();
+  const path = join(world.dir, 'source');
+  writeFileSync(path, LONG);
+  const sending = alice.call('file.send', { conversation: 'bob', path });
+  await world.settle();
+  const { id } = (await sending).file;
+  await world.settle();
+  using db = await restored(alice.db);
+  await alice.close();
+  const dir = join(world.dir, 'alice');
+  rmSync(dir, { recursive: true });
+  mkdirSync(dir);
+  db.copyTo(join(dir, 'db'));
+  await alice.open();
+  await world.settle(60_000);
+  expect((await alice.call('file.show', { id })).state).toBe('cancelled');
+  expect(await bob.call('file.show', { id })).toMatchObject({ reason: 'cancelled by the other side' });
 });
