@@ -27,7 +27,7 @@ import { type Changes, type Core, commit } from './core.ts';
 import { sealAhead } from './deliver.ts';
 import { endFile, eraseFile, offerBody } from './files-rows.ts';
 import { contactOf, conversationOf, findMessage, messageIn } from './names.ts';
-import { bodyOf, enqueue } from './outbox.ts';
+import { bodyOf, enqueue, hasRoom } from './outbox.ts';
 import { dropFromRoom } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
 import { endUnsent, startTimer, startWaiting } from './timers.ts';
@@ -246,7 +246,7 @@ const takeBack = (core: Core, changes: Changes, row: MessageRow): void => {
   endUnsent(core, changes, row, isUnsent(row) ? 'cancelled' : RECALLED);
 };
 
-/** Marks everything up to a message (or all) as read, starts read timers, and tells the author when the setting allows. */
+/** Marks everything up to a message (or all) as read, starts read timers, and tells the author when the setting and their outbox allow. */
 export const markRead = (core: Core, conversation: ConversationRow, upToRow = Number.MAX_SAFE_INTEGER): void => {
   const contact = contactOf(core.db, conversation);
   const receipts = contact.state === 'accepted' && settingOf(core.db, 'privacy.readReceipts', idOf(conversation.uid));
@@ -254,7 +254,7 @@ export const markRead = (core: Core, conversation: ConversationRow, upToRow = Nu
     commit(core, (changes) => {
       for (const row of rows) readOne(core, changes, row);
       addUnread(core.db, conversation.id, -rows.length);
-      for (let at = 0; receipts && at < rows.length; at += READ_TARGETS_MAX)
+      for (let at = 0; receipts && at < rows.length && hasRoom(core, contact.id); at += READ_TARGETS_MAX)
         enqueue(core, changes, contact.id, {
           kind: 'read',
           targets: rows.slice(at, at + READ_TARGETS_MAX).map((row) => idOf(row.messageId)),

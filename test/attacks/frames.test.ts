@@ -265,6 +265,10 @@ describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
     expect(mallory.acknowledged(id)).toBe(true);
     expect(rowsOf(bob, 'outbox')).toBe(OUTBOX_FRAMES_MAX);
     expect(await codeOf(bob.send('mallory', 'x'))).toBe('outbox.full');
+    // What came is read without a receipt.
+    await bob.call('config.set', { key: 'privacy.readReceipts', value: true });
+    await bob.call('conversation.markRead', { conversation: 'mallory' });
+    expect(bob.account.status().unread).toBe(0);
     // And one who asks again, having lost its store, is answered all the same.
     const request = mallory.request(bob);
     await mallory.say(request);
