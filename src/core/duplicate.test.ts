@@ -35,4 +35,7 @@ test('LINK-5: two copies of an account that take turns are told to both sides, o
   world.clock.jump(25 * 3_600_000);
   await runs(one);
   expect([told(alice).length, told(bob).length]).toEqual([2, 2]);
+  world.clock.jump(-60 * 3_600_000);
+  for (const copy of [two, one]) await runs(copy);
+  expect([told(alice).length, told(bob).length]).toEqual([3, 3]);
 });

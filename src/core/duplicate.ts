@@ -27,9 +27,10 @@ export const noteInstall = (
 export const onDuplicate = (core: Core, contactId: number): void =>
   commit(core, (changes) => void tell(core, changes, contactId, 'they see two copies of your account take turns'));
 
-// Once a day: who dials again and again would fill the history.
+// Once a day: who dials again and again would fill the history. What was told while the clock was ahead does not count.
 const tell = (core: Core, changes: Changes, contactId: number, detail: string): boolean => {
-  if (lastHistoryAt(core.db, contactId, DUPLICATE) > changes.at - DAY_MS) return false;
+  const last = lastHistoryAt(core.db, contactId, DUPLICATE);
+  if (last > changes.at - DAY_MS && last <= changes.at) return false;
   putHistory(core.db, contactId, { at: changes.at, kind: DUPLICATE, detail });
   changes.event({ kind: DUPLICATE, contactId, detail });
   return true;

@@ -2,7 +2,7 @@
 import { type Parties, SignalSession } from '../crypto/session.ts';
 import { fromBase64, isEqual, toBase64 } from '../protocol/bytes.ts';
 import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
-import { DAY_MS, RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
+import { RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
 import type { PlainFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact, listContacts, patchContact, putHistory } from '../store/contacts.ts';
 import { forgetCiphertexts, hasOutboxOfKind, removeOutboxOfKind } from '../store/outbox.ts';
@@ -143,7 +143,7 @@ export const retryResets = (core: Core): void => {
 
 /** How many sessions a contact may still begin today. */
 export const resetsLeft = (core: Core, contactId: number): number =>
-  Math.max(0, RESETS_PER_DAY_MAX - listResets(core.db, contactId, core.clock.now() - DAY_MS, false).length);
+  Math.max(0, RESETS_PER_DAY_MAX - listResets(core.db, contactId, core.clock.now(), false).length);
 
 /** Asks the contact for a new session; within the limits, and once at a time. */
 export const beginReset = (core: Core, contactId: number, why: string): void => {
@@ -228,6 +228,6 @@ export const healed = (core: Core, changes: Changes, contact: ContactRow, detail
 };
 
 const mayReset = (core: Core, contactId: number, now: number, mine: boolean): boolean => {
-  const today = listResets(core.db, contactId, now - DAY_MS, mine);
+  const today = listResets(core.db, contactId, now, mine);
   return today.length < RESETS_PER_DAY_MAX && (today.at(-1) ?? 0) <= now - RESET_INTERVAL_MS;
 };

@@ -1,4 +1,5 @@
 // Signal state of each contact, contact requests, resets, and the ids of frames that were received.
+import { DAY_MS } from '../protocol/limits.ts';
 import type { Database } from '../sqlite/open.ts';
 
 export type SessionRow = {
@@ -59,13 +60,14 @@ export const putReset = (db: Database, contactId: number, at: number, mine: bool
   db.run('INSERT INTO resets (contact_id, at, mine) VALUES (?, ?, ?)', contactId, at, mine ? 1 : 0);
 };
 
-/** Times of the resets of one side since `since`, oldest first. */
-export const listResets = (db: Database, contactId: number, since: number, mine: boolean): number[] =>
+/** Times of the resets of one side in the day up to `now`, oldest first: none that was noted while the clock was ahead. */
+export const listResets = (db: Database, contactId: number, now: number, mine: boolean): number[] =>
   db
     .all<{ at: number }>(
-      'SELECT at FROM resets WHERE contact_id = ? AND at >= ? AND mine = ? ORDER BY at',
+      'SELECT at FROM resets WHERE contact_id = ? AND at BETWEEN ? AND ? AND mine = ? ORDER BY at',
       contactId,
-      since,
+      now - DAY_MS,
+      now,
       mine ? 1 : 0,
     )
     .map((row) => row.at);

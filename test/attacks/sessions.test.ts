@@ -134,6 +134,16 @@ describe('SESSION-4: a reset storm', () => {
     expect(mallory.acknowledged(id as never)).toBe(true);
   });
 
+  test('what was noted while the clock was ahead does not count', async () => {
+    const mallory = await Hostile.join(world);
+    await mallory.befriend(bob);
+    for (const ms of [2 * DAY, -2 * DAY]) {
+      world.clock.jump(ms);
+      await mallory.say(mallory.reset(bob));
+    }
+    expect(resetsOf(bob, false)).toBe(2);
+  });
+
   test('what was not acknowledged goes again at once, in order and under the same ids', async () => {
     const mallory = await Hostile.join(world);
     await mallory.befriend(bob);
