@@ -66,7 +66,7 @@ export class Serving {
   #find(address: string, { transfer, from }: Extract<PlainFrame, { kind: 'stream' }>): Wanted | undefined {
     const { db, filesDir } = this.#core;
     const contact = getContactByAddress(db, address);
-    if (contact === undefined || contact.state !== 'accepted') return undefined;
+    if (contact === undefined || contact.state !== 'accepted' || contact.blocked === 1) return undefined;
     const conversation = getConversationOfContact(db, contact.id);
     const file = conversation === undefined ? undefined : getFileById(db, conversation.id, idBytes(transfer));
     if (file === undefined || file.mine === 0 || (file.state !== 'offered' && file.state !== 'active'))

@@ -108,6 +108,14 @@ describe('FILE-3: a contact who asks for files and never reads', () => {
     expect(await ask(mallory, ids.slice(FILE_TRANSFERS_PER_PEER_MAX))).toBe(0);
   });
 
+  test('or is blocked between its link and its first frame, gets nothing', async () => {
+    const id = await offer('mallory', 1000);
+    await mallory.dial(alice);
+    await alice.call('contact.block', { contact: 'mallory' });
+    await mallory.say({ kind: 'stream', transfer: id as MessageId, from: 0 });
+    expect([mallory.heardOf('hashes'), mallory.heardOf('chunk')]).toEqual([[], []]);
+  });
+
   test('or asks beyond the end, for what is not theirs, or was cancelled, gets nothing', async () => {
     const [own, gone, bobs] = [await offer('mallory'), await offer('mallory'), await offer('bob')];
     await alice.call('file.cancel', { id: gone });
