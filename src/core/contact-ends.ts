@@ -3,7 +3,7 @@ import { idOf } from '../protocol/ids.ts';
 import type { Contact } from '../protocol/rpc-objects.ts';
 import { type ContactRow, getContact, patchContact, putHistory, removeContact } from '../store/contacts.ts';
 import { getConversationOfContact } from '../store/conversations.ts';
-import { removeSettings } from '../store/events.ts';
+import { clearDetails, removeSettings } from '../store/events.ts';
 import { listOutbox } from '../store/outbox.ts';
 import { removeSession } from '../store/sessions.ts';
 import { type Core, commit } from './core.ts';
@@ -55,6 +55,7 @@ export const removeOne = (core: Core, contact: ContactRow, erase: boolean): Cont
   if (erase)
     commit(core, () => {
       if (conversation !== undefined) removeSettings(core.db, idOf(conversation.uid));
+      clearDetails(core.db, contact.id);
       removeContact(core.db, contact.id);
     });
   return shown;

@@ -180,7 +180,10 @@ test('MSG-2: what failed before its time began ends too', async () => {
   expect(await mine()).toEqual([]);
 });
 
-test('of a contact who is erased nothing stays in any table', async () => {
+test.each([
+  ['a contact', false],
+  ['a contact who was removed', true],
+])('of %s nothing stays in any table once it is erased', async (_, isRemoved) => {
   await alice.call('contact.rename', { contact: 'bob', name: 'Bartholomew' });
   await alice.call('contact.note', { contact: 'Bartholomew', note: 'a note of him' });
   await alice.call('config.set', { key: 'notify.level', value: 'name', conversation: 'Bartholomew' });
@@ -199,7 +202,8 @@ test('of a contact who is erased nothing stays in any table', async () => {
     return traces.filter((trace) => text.includes(trace));
   };
   expect(kept()).toEqual(traces);
-  await alice.call('contact.remove', { contact: 'Bartholomew', erase: true });
+  if (isRemoved) await alice.call('contact.remove', { contact: 'Bartholomew' });
+  await alice.call('contact.remove', { contact: bob.address, erase: true });
   await world.settle();
   expect(kept()).toEqual([]);
   expect(alice.db.get('SELECT 1 AS one FROM settings WHERE scope = ?', id)).toBeUndefined();

@@ -56,6 +56,11 @@ export const eventRange = (db: Database): { readonly first: number; readonly las
 export const latestEventAt = (db: Database): number =>
   db.get<{ at: number }>('SELECT at FROM events ORDER BY id DESC LIMIT 1')?.at ?? 0;
 
+/** Erases what the events of a contact say of it. */
+export const clearDetails = (db: Database, contactId: number): void => {
+  db.run("UPDATE events SET detail = '' WHERE contact_id = ?", contactId);
+};
+
 /** The latest kept event was committed at `at` at the latest. */
 export const moveLastEvent = (db: Database, at: number): void => {
   db.run('UPDATE events SET at = min(at, ?) WHERE id = (SELECT max(id) FROM events)', at);
