@@ -18,7 +18,13 @@ export const doubt = (core: Core, changes: Changes, channelRow: number, gap: Gap
 };
 
 /** The same about one event: why it does not count, by the name of whom it is shown as. */
-export const doubtEvent = (core: Core, changes: Changes, row: ChannelRow, event: LogEvent, why: string): void => {
+export const doubtEvent = (
+  core: Core,
+  changes: Changes,
+  row: ChannelRow,
+  event: Pick<LogEvent, 'seq' | 'member'>,
+  why: string,
+): void => {
   const name = memberName(core.db, getMemberById(core.db, row.serverId, idBytes(event.member))?.id ?? null);
   doubt(core, changes, row.id, { fromSeq: event.seq, toSeq: event.seq, reason: reasonOf(name, why) });
 };
@@ -46,6 +52,8 @@ const reasonOf = (name: string, why: string): string => {
       return `${name} may not do what the server shows of ${name}`;
     case 'archived':
       return `the server shows something by ${name} in an archived channel`;
+    case 'frame.undecryptable':
+      return `no key that came here opens what the server shows as ${name}’s`;
     default:
       return `what the server shows as ${name}’s cannot be read (${why})`;
   }

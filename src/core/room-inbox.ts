@@ -113,7 +113,9 @@ const takeGivenKey = async (
     return undefined;
   });
   commit(core, keep);
-  if (channel !== undefined) await retryPending(core, connection, channel.id, member.id);
+  // It may be much: what comes meanwhile does not wait for it.
+  if (channel !== undefined)
+    detach(core, retryPending(core, connection, channel.id, { memberRow: member.id, keyEpoch: given.epoch }));
 };
 
 // What the server notes for all devices of a member. Devices that come and go are told of where their certificates are seen.

@@ -6,11 +6,12 @@ import { distributionIdOf, readDistributionId } from '../crypto/sender-key.ts';
 import { isEqual } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { PENDING_OF_MEMBER_MAX } from '../protocol/limits.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannelDevice, patchChannel, patchChannelDevice } from '../store/channels.ts';
 import { getMemberById, type MemberRow } from '../store/members.ts';
 import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
-import { eventIdAt, forgetSignedAbout, putPending, putRoomEvent } from '../store/room-events.ts';
+import { dropPending, eventIdAt, forgetSignedAbout, putPending, putRoomEvent } from '../store/room-events.ts';
 import { removeRoomOutbox } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { controlToJson } from './channel-json.ts';
@@ -64,7 +65,7 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
     case 'notice':
       return keep(opened.kind);
     case 'closed':
-      return keepClosed(taking, kept, opened.why);
+      return keepClosed(taking, kept, opened);
     case 'control':
       return keepControl(taking, kept, opened.event);
     case 'mine':
@@ -84,7 +85,7 @@ const hasEnded = ({ core, server, row }: Taking, event: LogEvent): boolean => {
   return true;
 };
 
-const keepClosed = (taking: Taking, kept: Kept, why: string): void => {
+const keepClosed = (taking: Taking, kept: Kept, { why, waits }: Extract<Opened, { kind: 'closed' }>): void => {
   const { core, changes, row } = taking;
   const { event, keep } = kept;
   // What was here before a restore of the account is here still.
@@ -99,7 +100,7 @@ const keepClosed = (taking: Taking, kept: Kept, why: string): void => {
   }
   keep('closed', why);
   if (isOwnSealed(taking, event)) return countOwn(taking, event);
-  if (why === 'frame.undecryptable' && kept.member !== undefined) return letWait(taking, event, kept.member);
+  if (waits && kept.member !== undefined) return letWait(taking, event, kept.member);
   return doubtEvent(core, changes, row, event, why);
 };
 
@@ -128,7 +129,7 @@ const countOwn = ({ core, server, row }: Taking, { seq }: LogEvent): void => {
 };
 
 // A key may still come. Who may not write here waits for nothing; who may is judged by what they were when they wrote.
-const letWait = ({ core, row, state }: Taking, event: LogEvent, member: MemberRow): void => {
+const letWait = ({ core, changes, row, state }: Taking, event: LogEvent, member: MemberRow): void => {
   const author = state?.members.get(event.member as MemberId);
   if (state === undefined || author === undefined || state.archived || event.at < (author.mutedUntil ?? 0)) return;
   putPending(core.db, row.id, {
@@ -140,6 +141,10 @@ const letWait = ({ core, row, state }: Taking, event: LogEvent, member: MemberRo
     role: author.role,
     body: event.body,
   });
+  // Each key that a device gives is tried on all that waits of its member.
+  if (row.encryption !== 'members') return;
+  for (const seq of dropPending(core.db, row.id, member.id, PENDING_OF_MEMBER_MAX))
+    doubtEvent(core, changes, row, { seq, member: event.member }, 'frame.undecryptable');
 };
 
 const keepControl = (

@@ -40,8 +40,7 @@ export const levelAll = async (core: Core, connection: RoomConnection, inbox: He
     for (const { id } of some) if (!level.has(id)) await levelChannel(core, connection, id);
   }
   // Keys that came just before the program died have opened nothing yet.
-  for (const { id } of ours)
-    if (countPending(core.db, id) > 0) await core.queue.call(() => retryPending(core, connection, id));
+  for (const { id } of ours) if (countPending(core.db, id) > 0) await retryPending(core, connection, id);
   await connection.meet();
   // What a long channel lacks since it was begun to be entered.
   for (const { id, state } of listChannels(core.db, connection.serverId))

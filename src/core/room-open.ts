@@ -12,7 +12,7 @@ import { getMemberById, getSigningKey } from '../store/members.ts';
 import { getRoomOutboxByEvent, type RoomOutboxRow } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { type Core, refuse } from './core.ts';
-import type { Unsealer } from './room-unseal.ts';
+import { type Unsealer, waitsForKey } from './room-unseal.ts';
 
 /** What an event of a channel turns out to be. */
 export type Opened =
@@ -33,7 +33,8 @@ export type Opened =
     }
   | { readonly kind: 'erased' }
   | { readonly kind: 'notice' }
-  | { readonly kind: 'closed'; readonly why: string };
+  /** It did not open; `waits` for a key that may still come. */
+  | { readonly kind: 'closed'; readonly why: string; readonly waits: boolean };
 
 type Opening = {
   readonly core: Core;
@@ -59,7 +60,7 @@ export const openRoomEvent = async (
   if (event.kind === EVENT.notice) return { kind: 'notice' };
   try {
     if (event.kind === EVENT.control) return { kind: 'control', event: openControl(core, server, row, state, event) };
-    if (event.kind !== EVENT.content) return { kind: 'closed', why: 'kind' };
+    if (event.kind !== EVENT.content) return { kind: 'closed', why: 'kind', waits: false };
     const outbox = ownIn(core, server, row, event);
     if (outbox?.sealed != null && isEqual(outbox.sealed, event.body)) {
       const content = decodeContent(outbox.content);
@@ -75,7 +76,7 @@ export const openRoomEvent = async (
     if (!(error instanceof SottoError)) throw error;
     if (error.details.why === 'device' && !learned.has(event.member)) return { kind: 'stranger' };
     refuse(core, error.code);
-    return { kind: 'closed', why: error.code };
+    return { kind: 'closed', why: error.code, waits: waitsForKey(error) };
   }
 };
 

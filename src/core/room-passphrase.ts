@@ -54,7 +54,7 @@ export const takePassphrase = async (
       for (const one of keys) putChannelKey(core.db, channelRow, one.epoch, one.key);
     }),
   );
-  await core.queue.call(() => retryPending(core, core.rooms.connect(server.id), channelRow));
+  await retryPending(core, core.rooms.connect(server.id), channelRow);
 };
 
 /** Changes the key of a channel now. Throws `passphrase.needed`, and like `publishControl`. */
@@ -73,5 +73,5 @@ export const rotateChannel = async (core: Core, channelRow: number, given: strin
       keep: () => putChannelKey(core.db, channelRow, place.epoch, key),
     };
   });
-  await core.queue.call(() => retryPending(core, core.rooms.connect(row.serverId), channelRow));
+  await retryPending(core, core.rooms.connect(row.serverId), channelRow);
 };

@@ -8,27 +8,43 @@ import { CONTENT_RULES } from '../protocol/room-rules.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannel, getChannelDevice, patchChannelDevice } from '../store/channels.ts';
 import { getMember, type MemberRow } from '../store/members.ts';
-import { listPending, type PendingRow, removePending, setRoomEvent } from '../store/room-events.ts';
+import { listPending, type PendingOf, type PendingRow, removePending, setRoomEvent } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import { applyContent } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { doubtEvent } from './room-doubts.ts';
 import { openContent } from './room-open.ts';
 import { shownLater } from './room-share.ts';
-import { Unsealer } from './room-unseal.ts';
+import { Unsealer, waitsForKey } from './room-unseal.ts';
 
-const PENDING_TRIED_MAX = 1_000;
+const TRIED_AT_ONCE = 100;
 
-/** Opens what it can of the events that wait in a channel: a member's, or everybody's. Runs in the queue. */
+/** Opens what it can of the events that wait in a channel, a part in each task of the queue. Throws `account.locked`. */
 export const retryPending = async (
   core: Core,
   connection: RoomConnection,
   channelRow: number,
-  memberRow?: number,
+  of: PendingOf = {},
 ): Promise<void> => {
+  for (let after: number | undefined = 0; after !== undefined; ) {
+    const from: number = after;
+    after = await core.queue.call(() => retrySome(core, connection, channelRow, of, from));
+  }
+};
+
+/** Tries some behind a place; gives the last of them, or nothing when there are no more. */
+const retrySome = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  of: PendingOf,
+  after: number,
+): Promise<number | undefined> => {
   const channel = getChannel(core.db, channelRow);
-  if (channel === undefined) return;
-  for (const pending of listPending(core.db, channelRow, memberRow, PENDING_TRIED_MAX)) {
+  if (channel === undefined) return undefined;
+  const some = listPending(core.db, channelRow, of, after, TRIED_AT_ONCE);
+  for (const pending of some) {
     const member = getMember(core.db, pending.memberRow);
     if (member === undefined) continue;
     const unsealer = new Unsealer(core, channel);
@@ -40,9 +56,18 @@ export const retryPending = async (
       keepOpened({ core, connection, channel, member, pending, unsealer }, { ...event, signed });
     } catch (error) {
       if (!(error instanceof SottoError)) throw error;
+      if (!waitsForKey(error)) giveUp(core, channel, member, pending, error.code);
     }
   }
+  return some.length < TRIED_AT_ONCE ? undefined : some.at(-1)?.seq;
 };
+
+// Its key is here, and does not open it.
+const giveUp = (core: Core, channel: ChannelRow, member: MemberRow, { seq }: PendingRow, why: string): void =>
+  commit(core, (changes) => {
+    removePending(core.db, channel.id, seq);
+    doubtEvent(core, changes, channel, { seq, member: idOf(member.memberId) }, why);
+  });
 
 type Trying = {
   readonly core: Core;

@@ -1,7 +1,7 @@
 // Opens what is sealed in a channel: with the channel's key, or with the chain of the device that sealed it.
 import { openBody, readBodyHead } from '../crypto/channel-key.ts';
 import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
-import { ProtocolError } from '../protocol/errors.ts';
+import { ProtocolError, type SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
 import { type ChannelRow, getChannelKey, getSenderKey, putSenderKey } from '../store/channels.ts';
 import { listDeviceIds } from '../store/members.ts';
@@ -18,6 +18,13 @@ type Sealed = {
 };
 
 type Stepped = { readonly kept: Parameters<typeof getSenderKey>[1]; readonly chain: TheirChain };
+
+// The last is libsignal's: among other things, a chain of the device that is none of those we were given.
+const WAITS: ReadonlySet<unknown> = new Set(['key', 'device', 'chain', 'Generic']);
+
+/** Whether what did not open may open with a key that is still to come. */
+export const waitsForKey = ({ code, details }: SottoError): boolean =>
+  code === 'frame.undecryptable' && WAITS.has(details.why);
 
 /** Opens bodies of one channel in their order. What it steps on is in memory until `keep`. */
 export class Unsealer {

@@ -347,6 +347,8 @@ export const ROOM_INCOMING_BYTES_MAX = 32 * MIB;
 export const ROOM_NOTICES_MAX = 1_000;
 /** How often a channel is brought level before its server is believed to lead us round in a circle. */
 export const ROOM_LEVEL_TRIES_MAX = 8;
+/** What does not open of one member in a `members` channel, and waits for its key: more, and the first are given up. */
+export const PENDING_OF_MEMBER_MAX = 1_000;
 export const ROOM_LIST_MAX = 50_000;
 /** Who joins a channel waits for so many pages of it; the others come in the background. */
 export const ROOM_FIRST_PAGES = 4;

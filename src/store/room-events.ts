@@ -183,18 +183,25 @@ export const putPending = (db: Database, channelRow: number, row: PendingRow): v
   );
 };
 
-/** What did not open yet of a member, or of everybody, in order. */
+/** Which of what did not open yet: of a member, of a key epoch; else of everybody, of all. */
+export type PendingOf = { readonly memberRow?: number; readonly keyEpoch?: number };
+
+/** What did not open yet behind a seq, in order. */
 export const listPending = (
   db: Database,
   channelRow: number,
-  memberRow: number | undefined,
+  { memberRow, keyEpoch }: PendingOf,
+  after: number,
   limit: number,
 ): PendingRow[] =>
   db.all<PendingRow>(
     `SELECT seq, event_id AS eventId, member_row AS memberRow, at, key_epoch AS keyEpoch, role, body FROM room_pending
-       WHERE channel_row = ? AND member_row = coalesce(?, member_row) ORDER BY seq LIMIT ?`,
+       WHERE channel_row = ? AND seq > ? AND member_row = coalesce(?, member_row) AND key_epoch = coalesce(?, key_epoch)
+       ORDER BY seq LIMIT ?`,
     channelRow,
+    after,
     memberRow ?? null,
+    keyEpoch ?? null,
     limit,
   );
 
@@ -226,6 +233,21 @@ export const setRoomEvent = (
 export const removePending = (db: Database, channelRow: number, seq: number): void => {
   db.run('DELETE FROM room_pending WHERE channel_row = ? AND seq = ?', channelRow, seq);
 };
+
+/** Lets go the first of what waits of a member but for the last `most`; gives their places. */
+export const dropPending = (db: Database, channelRow: number, memberRow: number, most: number): number[] =>
+  db
+    .all<{ seq: number }>(
+      `DELETE FROM room_pending WHERE channel_row = ? AND member_row = ? AND seq <=
+         (SELECT seq FROM room_pending WHERE channel_row = ? AND member_row = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)
+         RETURNING seq`,
+      channelRow,
+      memberRow,
+      channelRow,
+      memberRow,
+      most,
+    )
+    .map(({ seq }) => seq);
 
 /** Events of a member behind a place, of which no count is known: of whichever device they are. */
 export const countUncounted = (db: Database, channelRow: number, memberRow: number, after: number): number =>

@@ -387,6 +387,29 @@ test('withholds the end of an epoch: what is said after it waits for its key, an
   expect(await carol.bodies('#epoch')).toEqual(['with bob']);
 });
 
+test('shows what no key opens: it is told, and what a key opens is read behind it', async () => {
+  const [old, fresh] = ['tulip mania in amsterdam', 'the south sea bubble'];
+  await alice.call('channel.create', { name: '#opens', encryption: 'passphrase', passphrase: old });
+  await bob.call('channel.join', { channel: '#opens', passphrase: old });
+  await alice.call('channel.rotate', { channel: '#opens', passphrase: fresh });
+  const { id } = await show(alice, '#opens');
+  const member = await idOf(alice);
+  const shown = (...head: number[]) => {
+    const body = new Uint8Array(100);
+    body.set(head);
+    return append(id, { id: timedId(Date.now(), systemRandom.bytes(10)), member, kind: EVENT.content, body });
+  };
+  // Of no layout that there is; and of an epoch whose key never came.
+  await shown(9);
+  await Promise.all(Array.from({ length: 1_000 }, () => shown(1, 0, 0, 0, 99)));
+  await alice.say('#opens', 'behind it');
+  await told(bob, '#opens', '1001 messages wait for their key');
+  await told(bob, '#opens', 'no key that came here opens what the server shows as alice’s');
+  await bob.call('channel.join', { channel: '#opens', passphrase: fresh });
+  await bob.reads('#opens', 'behind it');
+  await told(bob, '#opens', '1000 messages wait for their key');
+});
+
 test('withholds an erasure from whom is shown what was before, or never ends: it is proven by all there is', async () => {
   const channel = await gather('#past');
   for (const text of ['erased later', 'a slip']) await alice.say('#past', text);
