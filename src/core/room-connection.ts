@@ -87,6 +87,8 @@ export class RoomConnection {
   /** Channels whose history is being fetched: live events of them wait for it. */
   readonly #opening = new Map<number, Promise<void>>();
   readonly #turns = new Turns<string>();
+  /** A look for channels that has not begun. */
+  #meeting: Promise<void> | undefined;
 
   constructor(core: Core, serverId: number) {
     this.#core = core;
@@ -173,9 +175,13 @@ export class RoomConnection {
     return this.#opening.has(channelRow);
   }
 
-  /** Looks for channels that I am in and this device is not, and for those I am invited to. */
+  /** Looks for channels that I am in and this device is not, and for those I am invited to; all who ask before a look begins have that. */
   meet(): Promise<void> {
-    return this.inTurn(() => meetOwnChannels(this.#core, this));
+    this.#meeting ??= this.inTurn(() => {
+      this.#meeting = undefined;
+      return meetOwnChannels(this.#core, this);
+    });
+    return this.#meeting;
   }
 
   /** Channels are met and entered one after the other: of one that is entered nothing is replayed beside its events. */

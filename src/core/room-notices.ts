@@ -40,6 +40,8 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
       return;
     }
     case 'member':
+      // Whom we have not met is asked about once they say something.
+      if (memberOf(notice.member.id) === undefined) return;
       commit(core, (changes) => keepMember(core, changes, connection, notice.member));
       return learnAgain(core, connection, notice.member.id);
     case 'call':

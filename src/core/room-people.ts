@@ -54,7 +54,8 @@ export const learnMembers = async (core: Core, connection: RoomConnection, ids: 
     ]);
     await core.queue.call(() =>
       commit(core, (changes) => {
-        for (const member of members) keepMember(core, changes, connection, member);
+        for (const member of members.filter(({ id }) => some.includes(id)))
+          keepMember(core, changes, connection, member);
         for (const id of some) keepDevices(core, changes, connection, id, devices[id] ?? []);
       }),
     );

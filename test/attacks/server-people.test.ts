@@ -3,8 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ServerClient } from '../../src/core/server-client.ts';
-import { memberSecrets, signHello } from '../../src/crypto/member.ts';
+import { memberIdOf, memberSecrets, signHello } from '../../src/crypto/member.ts';
 import { PreKeySet } from '../../src/crypto/prekeys.ts';
+import { ed25519Public } from '../../src/crypto/primitives.ts';
 import { signalIdentity } from '../../src/crypto/session.ts';
 import { systemRandom } from '../../src/machine.ts';
 import { dialServer } from '../../src/net/server-dial.ts';
@@ -14,7 +15,7 @@ import { joinBundle } from '../../src/protocol/prekeys.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { type Guest, House } from '../rooms/house.ts';
 import { type Member, Speaker } from '../rooms/scene.ts';
-import { aboutAnswers, aboutEvents, Double, either } from './double.ts';
+import { aboutAnswers, aboutEvents, Double, either, type Saying } from './double.ts';
 
 const SECRETS = systemRandom.bytes(32);
 const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/;
@@ -408,6 +409,44 @@ test('floods: pages without end, events that nobody asked for, a channel that is
     ),
   );
   expect((await bob.call('server.list', {}))[0]?.state).toBe('online');
+});
+
+test('tells of members whom nobody has met, and of invitations, without end: none is kept, and it is asked once', async () => {
+  const { serverKey } = server.hosted.target;
+  const [ours, theirs] = [await idOf(bob), await idOf(carol)];
+  const count = () => carol.look((db) => db.get<{ n: number }>('SELECT count(*) AS n FROM members')?.n);
+  const before = await count();
+  const notices = Array.from({ length: 200 }, (): Saying[] => {
+    const key = ed25519Public(systemRandom.bytes(32));
+    const id = memberIdOf(serverKey, key);
+    const member = { id, key: toBase64(key), name: 'x', role: 'member', status: '', joinedAt: 1, banned: false };
+    return [
+      { kind: 'notice', value: { notice: 'member', member } },
+      { kind: 'notice', value: { notice: 'invited', channel: id } },
+    ];
+  }).flat();
+  let asked = 0;
+  server.deaf = ({ name }, member) => {
+    if (name === 'channel.list' && member === theirs) asked++;
+    return false;
+  };
+  server.lie = (saying, member) =>
+    saying.kind === 'event' && saying.event.member === ours && member === theirs ? [...notices, saying] : undefined;
+  await bob.say('carol@home', 'behind them');
+  await carol.reads('bob@home', 'behind them');
+  // That has its turn behind all looks that were begun.
+  await carol.call('channel.join', { channel: '#flood' });
+  expect(asked).toBeLessThan(5);
+  expect(await count()).toBe(before);
+  // Nor anybody who was not asked for.
+  const [first] = notices as Extract<Saying, { kind: 'notice' }>[];
+  server.lie = aboutAnswers('member.list', (ok) => ({
+    ...ok,
+    members: [...(ok.members as object[]), first?.value.member],
+  }));
+  await cut(carol);
+  await carol.sees('the server again', async () => (await carol.call('server.list', {}))[0]?.state === 'online');
+  expect(await count()).toBe(before);
 });
 
 test('names, topics and errors with escape sequences: a terminal gets none of it', async () => {
