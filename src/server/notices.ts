@@ -4,24 +4,30 @@ import { jsonBytes } from '../protocol/bytes.ts';
 import { inboxOf, type MemberId, SERVER_CHANNEL } from '../protocol/ids.ts';
 import type { InboxNote } from '../protocol/inbox-note.ts';
 import { EVENT } from '../protocol/server-frames.ts';
-import { appendFresh } from './append.ts';
+import { placed } from './append.ts';
 import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
 
-/** Appends an event of server-wide authority with its changes. Throws what the log refuses. */
+/**
+ * Appends an event of server-wide authority with its changes. Nothing was looked at that could be old: each change says itself
+ * what it needs. Throws what the log refuses.
+ */
 export const appendAuthority = async (
   context: ServerContext,
   by: MemberId,
   said: object,
   changes: readonly Change[],
 ): Promise<void> => {
-  const id = context.eventId();
-  const body = jsonBytes(said);
-  await appendFresh(context, async () => {
-    const [head] = await context.log.heads([SERVER_CHANNEL]);
-    const checkedAt = head?.authoritySeq ?? 0;
-    return { channel: SERVER_CHANNEL, id, member: by, kind: EVENT.notice, body, checkedAt, changes };
+  const outcome = await context.append({
+    channel: SERVER_CHANNEL,
+    id: context.eventId(),
+    member: by,
+    kind: EVENT.notice,
+    body: jsonBytes(said),
+    checkedAt: Number.MAX_SAFE_INTEGER,
+    changes,
   });
+  placed(outcome);
 };
 
 /** Puts a notice of the server into a member's inbox: all their devices see it. */

@@ -391,6 +391,14 @@ test('who changes nothing of themself is told who they are', async () => {
     expect((await someone.client.request('member.profile', {})).member.name).toBe(someone.name);
 });
 
+test('however many change something at once, all of it is changed', async () => {
+  const bob = await newcomer();
+  const changes = Array.from({ length: 20 }, (_, i) =>
+    codeOf(bob.client.request('member.profile', { status: `status ${i}` })),
+  );
+  expect(await Promise.all(changes)).toEqual(Array(20).fill('done'));
+});
+
 test('what is told in passing reaches those it is for, and nobody else', async () => {
   const [bob, eve] = [await newcomer(), await newcomer()];
   const room = await owner.create('passing');
