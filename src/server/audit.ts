@@ -32,13 +32,17 @@ type Line = {
 };
 
 /** A line of the audit log as a change of an event. */
-export const audited = (context: ServerContext, line: Line): Change => ({ kind: 'audit', row: rowOf(context, line) });
+export const audited = (context: ServerContext, line: Line): Change => ({
+  kind: 'audit',
+  row: auditRow(context, line),
+});
 
 /** Writes a line of the audit log on its own. */
 export const audit = (context: ServerContext, line: Line): Promise<void> =>
-  context.store.putAudit(rowOf(context, line));
+  context.store.putAudit(auditRow(context, line));
 
-const rowOf = (context: ServerContext, line: Line): AuditRow => ({
+/** A line of the audit log, for what writes it with an act. */
+export const auditRow = (context: ServerContext, line: Line): AuditRow => ({
   id: context.rowId(),
   at: context.clock.now(),
   actor: line.actor,

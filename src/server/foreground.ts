@@ -10,7 +10,7 @@ import { expectedError, framesOf } from '../protocol/errors.ts';
 import { COMMIT_MS, SERVER_CONNECTIONS_MAX, SERVER_FILES_KEPT } from '../protocol/limits.ts';
 import { makeFolder } from '../sqlite/folder.ts';
 import { Admin, linkOf } from './admin.ts';
-import { audit } from './audit.ts';
+import { auditRow } from './audit.ts';
 import { metricsOf } from './measured.ts';
 import { Metrics } from './metrics.ts';
 import { Onion } from './onion.ts';
@@ -220,9 +220,8 @@ const applySettings = async ({ context }: RoomServer, { name, registration }: Se
     ...(registration === undefined || registration === now.registration ? {} : { registration }),
   };
   if (Object.keys(set).length === 0) return;
-  await context.store.putServer(set);
   const detail = { set: Object.keys(set).join(', '), registration: set.registration ?? now.registration };
-  await audit(context, { actor: null, kind: 'server.settings', target: '', detail });
+  await context.store.putServer(set, auditRow(context, { actor: null, kind: 'server.settings', target: '', detail }));
 };
 
 // An onion service needs no other place.

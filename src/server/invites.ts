@@ -5,7 +5,7 @@ import type { MemberId, RowId } from '../protocol/ids.ts';
 import { INVITE_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { Answer, RequestParams, ServerInvite } from '../protocol/server.ts';
 import type { Asker } from './access.ts';
-import { audit } from './audit.ts';
+import { auditRow } from './audit.ts';
 import type { ServerContext } from './context.ts';
 import type { InviteRow, ServerRole } from './rows.ts';
 
@@ -35,9 +35,8 @@ export const makeInvite = async (
     expiresAt: wanted.expiresAt ?? now + INVITE_MS,
     revokedAt: null,
   };
-  await store.putInvite(row);
   const detail = { role: row.role, uses: row.uses };
-  await audit(context, { actor: row.madeBy, kind: 'invite.created', target: row.id, detail });
+  await store.putInvite(row, auditRow(context, { actor: row.madeBy, kind: 'invite.created', target: row.id, detail }));
   return { row, token };
 };
 
@@ -69,8 +68,8 @@ export const listInvites = async (
 
 /** Throws `invite.unknown`. */
 export const revokeInvite = async (context: ServerContext, by: MemberId | null, id: RowId): Promise<void> => {
-  if (!(await context.store.removeInvite(id, context.clock.now()))) throw new SottoError('invite.unknown');
-  await audit(context, { actor: by, kind: 'invite.revoked', target: id });
+  const line = auditRow(context, { actor: by, kind: 'invite.revoked', target: id });
+  if (!(await context.store.removeInvite(id, context.clock.now(), line))) throw new SottoError('invite.unknown');
 };
 
 /** An invite as the wire tells it, without its token. */

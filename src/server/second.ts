@@ -17,10 +17,10 @@ import {
 import type { Answer, RequestParams } from '../protocol/server.ts';
 import { HASH_BYTES, SALT_BYTES } from '../protocol/sizes.ts';
 import { type Asker, mayChangeAccount } from './access.ts';
-import { audit } from './audit.ts';
+import { auditRow } from './audit.ts';
 import type { ServerContext } from './context.ts';
 import { notify } from './notices.ts';
-import type { SecondFactorRow } from './rows.ts';
+import type { AuditRow, SecondFactorRow } from './rows.ts';
 
 type Second = { readonly password: string; readonly code: string };
 
@@ -63,11 +63,8 @@ export const setSecond = async (
     lastStep: step,
     updatedAt: context.clock.now(),
   };
-  await context.store.putSecondFactor(
-    row,
-    recoveryCodes.map((code) => sha256(Buffer.from(code))),
-  );
-  await told(context, member.id, 'second.set');
+  const hashes = recoveryCodes.map((code) => sha256(Buffer.from(code)));
+  await context.store.putSecondFactor(row, hashes, await told(context, member.id, 'second.set'));
   return { recoveryCodes };
 };
 
@@ -80,14 +77,19 @@ export const removeSecond = async (
   if ((await context.store.getSecondFactor(member.id)) === undefined) return {};
   mayChangeAccount(context, member.id);
   await checkSecond(context, member.id, params);
-  if (await context.store.removeSecondFactor(member.id)) await told(context, member.id, 'second.removed');
+  await context.store.removeSecondFactor(member.id, await told(context, member.id, 'second.removed'));
   return {};
 };
 
-// Every device of theirs hears of it: who did not do it knows what to do.
-const told = async (context: ServerContext, member: MemberId, kind: 'second.set' | 'second.removed'): Promise<void> => {
-  await audit(context, { actor: member, kind, target: member });
+// Every device of theirs hears of it: who did not do it knows what to do. Before it is done, as a false alarm is better than
+// none. Gives the line of the audit log.
+const told = async (
+  context: ServerContext,
+  member: MemberId,
+  kind: 'second.set' | 'second.removed',
+): Promise<AuditRow> => {
   await notify(context, member, { what: kind });
+  return auditRow(context, { actor: member, kind, target: member });
 };
 
 /**

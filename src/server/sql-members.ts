@@ -1,6 +1,6 @@
 // The state of members in the database: who they are, their devices with prekeys, second factors, and what they have read.
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
-import { DEVICE, MEMBER, PREKEY, type PrekeyRow, READ_MARKER, SECOND_FACTOR } from './rows.ts';
+import { AUDIT, DEVICE, MEMBER, PREKEY, type PrekeyRow, READ_MARKER, SECOND_FACTOR } from './rows.ts';
 import type { Sql } from './sql.ts';
 import { after, changed, count, many, one, type Verbs } from './sql-verbs.ts';
 
@@ -123,7 +123,7 @@ export const secondFactorVerbs = (
   | 'countRecoveryCodes'
 > => ({
   getSecondFactor: (member) => one(sql, SECOND_FACTOR, SECOND_FACTOR.select('WHERE member = ?', idBytes(member))),
-  putSecondFactor: (row, codes) => {
+  putSecondFactor: (row, codes, line) => {
     const member = idBytes(row.member);
     return sql.batch([
       { sql: 'DELETE FROM second_factor WHERE member = ?', values: [member] },
@@ -132,9 +132,11 @@ export const secondFactorVerbs = (
         sql: 'INSERT INTO recovery_code (member, hash) VALUES (?, ?) ON CONFLICT DO NOTHING',
         values: [member, hash],
       })),
+      AUDIT.insert(line),
     ]);
   },
-  removeSecondFactor: (member) => changed(sql, 'DELETE FROM second_factor WHERE member = ?', idBytes(member)),
+  removeSecondFactor: (member, line) =>
+    sql.runWith({ sql: 'DELETE FROM second_factor WHERE member = ?', values: [idBytes(member)] }, AUDIT.insert(line)),
   takeTotpStep: (member, step) =>
     changed(
       sql,

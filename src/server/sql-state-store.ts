@@ -34,8 +34,8 @@ const serverVerbs = (sql: Sql): Verbs<'getServer' | 'putServer'> => {
       if (known === undefined) throw new Error('a server has its row from the beginning');
       return known;
     },
-    putServer: async (set) => {
-      await sql.run(SERVER.update(set, 'id = 1'));
+    putServer: async (set, line) => {
+      await sql.batch([SERVER.update(set, 'id = 1'), AUDIT.insert(line)]);
       known = undefined;
     },
   };
@@ -44,7 +44,7 @@ const serverVerbs = (sql: Sql): Verbs<'getServer' | 'putServer'> => {
 const inviteVerbs = (
   sql: Sql,
 ): Verbs<'putInvite' | 'getInvite' | 'listInvitesUsable' | 'listInvitesOf' | 'removeInvite'> => ({
-  putInvite: async (row) => void (await sql.run(INVITE.insert(row))),
+  putInvite: (row, line) => sql.batch([INVITE.insert(row), AUDIT.insert(line)]),
   getInvite: (tokenHash) => one(sql, INVITE, INVITE.select('WHERE token_hash = ?', tokenHash)),
   listInvitesUsable: (now, last, limit) => {
     const rest = 'WHERE id > ? AND uses_left > 0 AND revoked_at IS NULL AND expires_at > ? ORDER BY id LIMIT ?';
@@ -52,8 +52,8 @@ const inviteVerbs = (
   },
   listInvitesOf: (madeBy, limit) =>
     many(sql, INVITE, INVITE.select('WHERE made_by = ? ORDER BY id DESC LIMIT ?', idBytes(madeBy), limit)),
-  removeInvite: async (id, now) =>
-    (await sql.run(INVITE.update({ revokedAt: now }, 'id = ? AND revoked_at IS NULL', idBytes(id)))) > 0,
+  removeInvite: (id, now, line) =>
+    sql.runWith(INVITE.update({ revokedAt: now }, 'id = ? AND revoked_at IS NULL', idBytes(id)), AUDIT.insert(line)),
 });
 
 const channelVerbs = (

@@ -10,6 +10,8 @@ export interface Sql {
   run(statement: Statement): Promise<number>;
   /** All of them in one transaction, or none. */
   batch(statements: readonly Statement[]): Promise<void>;
+  /** The first, and where that has changed a row `more`, in one transaction. Gives whether it has. */
+  runWith(first: Statement, more: Statement): Promise<boolean>;
 }
 
 /** Statements on a SQLite file of this process. */
@@ -19,5 +21,11 @@ export const sqliteSql = (db: Database): Sql => ({
   batch: async (statements) =>
     db.transaction(() => {
       for (const { sql, values } of statements) db.run(sql, ...values);
+    }),
+  runWith: async (first, more) =>
+    db.transaction(() => {
+      if (db.run(first.sql, ...first.values).changes === 0) return false;
+      db.run(more.sql, ...more.values);
+      return true;
     }),
 });

@@ -43,11 +43,11 @@ export type Certified = Pick<DeviceRow, 'member' | 'revokedAt'> & { readonly isS
 /**
  * One verb per statement: `get` gives a row or undefined, `list` pages in order of their keys (`after`: the last key seen,
  * undefined for the first page), `put` adds or replaces, `take` gives something to one caller only, `remove` is idempotent,
- * `count` adds up. Every answer is of what has been committed, and what resolves is committed. Rejects with `disk.*`.
+ * `count` adds up. A `line` of the audit log commits with what it tells, or neither does. Every answer is of what has been committed, and what resolves is committed. Rejects with `disk.*`.
  */
 export interface StateStore {
   getServer(): Promise<ServerRow>;
-  putServer(set: Partial<Pick<ServerRow, 'name' | 'registration'>>): Promise<void>;
+  putServer(set: Partial<Pick<ServerRow, 'name' | 'registration'>>, line: AuditRow): Promise<void>;
 
   getMember(id: MemberId): Promise<MemberRow | undefined>;
   getMemberByName(skeleton: string): Promise<MemberRow | undefined>;
@@ -76,14 +76,14 @@ export interface StateStore {
   /** One-time keys that are left. */
   countPrekeys(device: DeviceId): Promise<{ readonly ec: number; readonly kyber: number }>;
 
-  putInvite(row: InviteRow): Promise<void>;
+  putInvite(row: InviteRow, line: AuditRow): Promise<void>;
   getInvite(tokenHash: Uint8Array<ArrayBuffer>): Promise<InviteRow | undefined>;
   /** Those that have uses left, are not revoked and have not expired. */
   listInvitesUsable(now: Millis, after: RowId | undefined, limit: number): Promise<readonly InviteRow[]>;
   /** Those that a member has made, newest first. */
   listInvitesOf(madeBy: MemberId, limit: number): Promise<readonly InviteRow[]>;
   /** Revokes it; false when there is no such invite, or it is revoked. */
-  removeInvite(id: RowId, now: Millis): Promise<boolean>;
+  removeInvite(id: RowId, now: Millis, line: AuditRow): Promise<boolean>;
 
   getChannel(id: ChannelId): Promise<ChannelRow | undefined>;
   getChannelByName(skeleton: string): Promise<ChannelRow | undefined>;
@@ -98,9 +98,13 @@ export interface StateStore {
 
   getSecondFactor(member: MemberId): Promise<SecondFactorRow | undefined>;
   /** Replaces the password, the secret and all recovery codes (hashes). */
-  putSecondFactor(row: SecondFactorRow, recoveryCodes: readonly Uint8Array<ArrayBuffer>[]): Promise<void>;
+  putSecondFactor(
+    row: SecondFactorRow,
+    recoveryCodes: readonly Uint8Array<ArrayBuffer>[],
+    line: AuditRow,
+  ): Promise<void>;
   /** Gives whether there was one. */
-  removeSecondFactor(member: MemberId): Promise<boolean>;
+  removeSecondFactor(member: MemberId, line: AuditRow): Promise<boolean>;
   /** True once for a step and every earlier one. */
   takeTotpStep(member: MemberId, step: number): Promise<boolean>;
   countRecoveryCodes(member: MemberId): Promise<number>;

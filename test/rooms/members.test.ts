@@ -16,7 +16,7 @@ import { LogError } from '../../src/server/event-log.ts';
 import { HANDLERS } from '../../src/server/handlers.ts';
 import { totp } from '../../src/server/second.ts';
 import { codeOf } from '../../src/testing/code.ts';
-import { turn } from '../server/server.ts';
+import { auditLine, turn } from '../server/server.ts';
 import { Hosted, type Member } from './scene.ts';
 
 const MINUTE = 60_000;
@@ -85,9 +85,9 @@ test('an invite lets in as many as it says, as long as it says, and nobody once 
   expect(rest?.usesLeft).toBe(9);
   // A server that is closed takes nobody, with the best of invites.
   const { store } = hosted.server.context;
-  await store.putServer({ registration: 'closed' });
+  await store.putServer({ registration: 'closed' }, auditLine());
   expect(await codeOf(hosted.member('dan').join(good.token))).toBe('registration.closed');
-  await store.putServer({ registration: 'invite' });
+  await store.putServer({ registration: 'invite' }, auditLine());
   expect(await codeOf(hosted.member('dan').join(good.token))).toBe('done');
 });
 
@@ -101,7 +101,7 @@ test('invites that work are told whole, however many others came before them', a
   const put = async (usesLeft: number): Promise<RowId> => {
     const id = rowId();
     const row = { role: 'member', uses: 1, madeBy: owner.id, createdAt: now, expiresAt: now + DAY } as const;
-    await store.putInvite({ ...row, id, tokenHash: random.bytes(32), usesLeft, revokedAt: null });
+    await store.putInvite({ ...row, id, tokenHash: random.bytes(32), usesLeft, revokedAt: null }, auditLine({ id }));
     return id;
   };
   for (let i = 0; i < ROOM_PAGE_MAX + 5; i++) await put(0);
@@ -186,6 +186,13 @@ describe('a second check', () => {
     // The known device never needed it.
     bob.leave();
     expect(await joinWith(bob)).toBe('done');
+  });
+
+  test('is not set where its devices do not hear of it', async () => {
+    const eve = await newcomer();
+    vi.spyOn(hosted.server.context, 'append').mockRejectedValueOnce(new LogError('unavailable'));
+    expect(await codeOf(eve.client.request('second.set', { ...SECOND, code: code() }))).toBe('server.unavailable');
+    expect((await eve.client.request('second.show', {})).on).toBe(false);
   });
 
   test('is hashed for two at a time: who comes meanwhile comes again', async () => {

@@ -11,6 +11,7 @@ import type { Database } from '../../src/sqlite/open.ts';
 import { hashOf } from './blob-store-contract.ts';
 import {
   ALL,
+  auditLine,
   bytesOf,
   change,
   channelId,
@@ -62,7 +63,7 @@ const filled = async (): Promise<ServerStore> => {
     lastStep: 5,
     updatedAt: 1,
   };
-  await store.state.putSecondFactor(factor, []);
+  await store.state.putSecondFactor(factor, [], auditLine());
   await store.blobs.put(hashOf(BLOB), BLOB);
   await store.state.putBlob(hashOf(BLOB), { size: BLOB.length, isWhole: true, now: 1 });
   await put(store.log, draft({ text: 'file', changes: [{ kind: 'file', hash: hashOf(BLOB), expiresAt: 0 }] }));

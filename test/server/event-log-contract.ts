@@ -7,6 +7,7 @@ import type { StateStore } from '../../src/server/state-store.ts';
 import type { ManualClock } from '../../src/testing/clock.ts';
 import {
   ALL,
+  auditLine,
   bytesOf,
   change,
   channelId,
@@ -117,7 +118,7 @@ export const eventLogContract = (name: string, make: () => Promise<LogUnderTest>
       });
 
       test('changes nothing a second time', async () => {
-        await made.state.putInvite(inviteRow(1));
+        await made.state.putInvite(inviteRow(1), auditLine());
         const use = change([{ kind: 'inviteUsed', invite: inviteRow(1).id }], { id });
         await log.append([use, use]);
         await log.append([use]);

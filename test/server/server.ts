@@ -13,7 +13,7 @@ import {
 } from '../../src/protocol/ids.ts';
 import type { Change } from '../../src/server/changes.ts';
 import type { Draft, EventLog, Outcome, PageLimit, Stored } from '../../src/server/event-log.ts';
-import type { ChannelRow, DeviceRow, InviteRow, MemberRow, NewChannelRow } from '../../src/server/rows.ts';
+import type { AuditRow, ChannelRow, DeviceRow, InviteRow, MemberRow, NewChannelRow } from '../../src/server/rows.ts';
 import { createServer, type ServerPaths, type ServerPorts, serverPaths } from '../../src/server/server-dir.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
 import type { Turn } from '../../src/server/turns.ts';
@@ -145,6 +145,19 @@ export const inviteRow = (n: number, more: Partial<InviteRow> = {}): InviteRow =
   createdAt: 1,
   expiresAt: 2_000_000_000_000,
   revokedAt: null,
+  ...more,
+});
+
+let lines = 0;
+
+/** A line of the audit log with an id of its own, unless told otherwise. */
+export const auditLine = (more: Partial<AuditRow> = {}): AuditRow => ({
+  id: rowId(++lines + 1_000),
+  at: 1,
+  actor: null,
+  kind: 'server.settings',
+  target: '',
+  detail: '',
   ...more,
 });
 

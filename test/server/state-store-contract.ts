@@ -6,6 +6,7 @@ import type { PrekeyRow, UploadRow } from '../../src/server/rows.ts';
 import type { StateStore } from '../../src/server/state-store.ts';
 import type { LogUnderTest } from './event-log-contract.ts';
 import {
+  auditLine,
   bytesOf,
   change,
   channelId,
@@ -56,8 +57,8 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       const before = await state.getServer();
       expect(before).toMatchObject({ name: 'home', registration: 'invite' });
       expect(before.epoch).toBeGreaterThanOrEqual(Math.floor(made.clock.now() / 1000));
-      await state.putServer({ registration: 'closed' });
-      await state.putServer({ name: 'den' });
+      await state.putServer({ registration: 'closed' }, auditLine());
+      await state.putServer({ name: 'den' }, auditLine());
       expect(await state.getServer()).toEqual({ ...before, name: 'den', registration: 'closed' });
     });
 
@@ -139,18 +140,20 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
 
     test('an invite has so many uses, until it expires or is revoked', async () => {
       const use = async (n: number) => (await put(log, change([{ kind: 'inviteUsed', invite: rowId(n) }]))).kind;
-      await state.putInvite(inviteRow(1));
-      await state.putInvite(inviteRow(2, { expiresAt: made.clock.now(), madeBy: ALICE }));
-      await state.putInvite(inviteRow(3));
+      await state.putInvite(inviteRow(1), auditLine());
+      await state.putInvite(inviteRow(2, { expiresAt: made.clock.now(), madeBy: ALICE }), auditLine());
+      await state.putInvite(inviteRow(3), auditLine());
       expect([await use(1), await use(1), await use(1), await use(2)]).toEqual([
         ...['committed', 'committed', 'refused', 'refused'],
       ]);
-      expect([await state.removeInvite(rowId(3), 5), await state.removeInvite(rowId(3), 6)]).toEqual([true, false]);
+      const revoke = (now: number) => state.removeInvite(rowId(3), now, auditLine({ kind: 'revoked' }));
+      expect([await revoke(5), await revoke(6)]).toEqual([true, false]);
+      expect(await state.listAudit({ kind: 'revoked', limit: 9 })).toHaveLength(1);
       expect(await use(3)).toBe('refused');
       expect(await state.getInvite(inviteRow(3).tokenHash)).toEqual(inviteRow(3, { revokedAt: 5 }));
       expect((await state.listInvitesOf(ALICE, 5)).map(({ id }) => id)).toEqual([rowId(2)]);
       const usable = [inviteRow(4), inviteRow(5)];
-      for (const row of usable) await state.putInvite(row);
+      for (const row of usable) await state.putInvite(row, auditLine());
       const now = made.clock.now();
       expect(await state.listInvitesUsable(now, undefined, 5)).toEqual(usable);
       expect(await state.listInvitesUsable(now, rowId(4), 5)).toEqual([usable[1]]);
@@ -195,7 +198,7 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
     test('a second factor: each step and each code counts once', async () => {
       const row = { member: ALICE, passwordHash: bytesOf('p'), sealedTotp: bytesOf('t'), lastStep: 5, updatedAt: 1 };
       const codes = [bytesOf('one'), bytesOf('two')];
-      await state.putSecondFactor(row, codes);
+      await state.putSecondFactor(row, codes, auditLine());
       expect(await state.getSecondFactor(ALICE)).toEqual(row);
       const steps = await Promise.all([5, 6, 6, 4, 8, 7].map((step) => state.takeTotpStep(ALICE, step)));
       expect(steps).toEqual([false, true, false, false, true, false]);
@@ -204,11 +207,13 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       );
       expect(taken).toEqual([true, false, false]);
       expect(await state.countRecoveryCodes(ALICE)).toBe(1);
-      await state.putSecondFactor({ ...row, lastStep: 1 }, [bytesOf('new')]);
+      await state.putSecondFactor({ ...row, lastStep: 1 }, [bytesOf('new')], auditLine());
       const take = (code: string) => state.takeRecoveryCode(ALICE, bytesOf(code));
       expect([await take('two'), await take('new')]).toEqual([false, true]);
-      await state.putSecondFactor(row, [bytesOf('newest')]);
-      await state.removeSecondFactor(ALICE);
+      await state.putSecondFactor(row, [bytesOf('newest')], auditLine());
+      const remove = () => state.removeSecondFactor(ALICE, auditLine({ kind: 'removed' }));
+      expect([await remove(), await remove()]).toEqual([true, false]);
+      expect(await state.listAudit({ kind: 'removed', limit: 9 })).toHaveLength(1);
       expect([await state.getSecondFactor(ALICE), await take('newest')]).toEqual([undefined, false]);
       expect(await state.takeTotpStep(ALICE, 99)).toBe(false);
     });
@@ -306,6 +311,26 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect(await ids({})).toEqual([3]);
     });
 
+    test('what is done and its line of the audit log are there together, or neither', async () => {
+      const line = auditLine();
+      await state.putAudit(line);
+      const factor = { member: ALICE, passwordHash: bytesOf('p'), sealedTotp: bytesOf('t'), lastStep: 5, updatedAt: 1 };
+      await state.putInvite(inviteRow(1), auditLine());
+      await state.putSecondFactor({ ...factor, member: memberId(2) }, [], auditLine());
+      const acts = [
+        () => state.putServer({ name: 'den' }, line),
+        () => state.putInvite(inviteRow(2), line),
+        () => state.removeInvite(rowId(1), 5, line),
+        () => state.putSecondFactor(factor, [], line),
+        () => state.removeSecondFactor(memberId(2), line),
+      ];
+      for (const act of acts) await expect(act()).rejects.toThrow();
+      expect((await state.getServer()).name).toBe('home');
+      expect(await state.listInvitesUsable(1, undefined, 9)).toEqual([inviteRow(1)]);
+      expect(await state.getSecondFactor(ALICE)).toBeUndefined();
+      expect(await state.getSecondFactor(memberId(2))).toBeDefined();
+    });
+
     test('a job has one runner; who has lost the lease cannot say that it is done', async () => {
       const take = (now: number) => state.takeJob('prune', { now, leaseMs: 10 });
       const [one, none] = [await take(100), await take(109)];
@@ -333,7 +358,7 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
           lastStep: 5,
           updatedAt: 1,
         };
-        await state.putSecondFactor(row, [bytesOf('one')]);
+        await state.putSecondFactor(row, [bytesOf('one')], auditLine());
       }
       await put(log, draft({ channel: inboxOf(memberId(3)) }));
       await put(log, change([{ kind: 'memberSet', member: ALICE, set: { erasedAt: 5 } }]));
