@@ -174,7 +174,7 @@ const usableInvites =
 
 let backingUp = false;
 
-// One at a time: the database file stands still meanwhile.
+// One at a time: the database file stands still while it is copied.
 const backUp = async ({ server: { context }, store }: AdminOptions, to: string): Promise<object> => {
   if (backingUp) throw new SottoError('server.busy');
   backingUp = true;

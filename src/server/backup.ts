@@ -25,17 +25,19 @@ import {
 } from './server-dir.ts';
 
 /**
- * Copies the database file, which its owner holds as it is, then the key file and every blob, into the folder `to`, which
- * must not exist. Blobs of the same disk are linked: they never change. Throws `file.exists`, `path.notAllowed`, and codes of the
+ * Copies the database file, which `hold` keeps as it is meanwhile, then the key file and every blob, which never change, into
+ * the folder `to`, which must not exist. Blobs of the same disk are linked. Throws `file.exists`, `path.notAllowed`, and codes of the
  * system.
  */
-export const copyServer = async (paths: ServerPaths, to: string): Promise<void> => {
+export const copyServer = async (
+  paths: ServerPaths,
+  to: string,
+  hold: (copy: () => Promise<void>) => Promise<void>,
+): Promise<void> => {
   if (existsSync(to)) throw new SottoError('file.exists');
   const copy = serverPaths(`${to}.sotto-part`);
-  await rm(copy.dir, { recursive: true, force: true });
-  makeFolder(copy.dir);
   try {
-    await copyDurably(paths.database, copy.database);
+    await hold(() => beginCopy(paths, copy));
     await copyDurably(paths.keyFile, copy.keyFile);
     await copyBlobs(paths.blobs, copy.blobs);
     await syncFolder(copy.dir);
@@ -45,6 +47,13 @@ export const copyServer = async (paths: ServerPaths, to: string): Promise<void> 
     throw error;
   }
   await syncFolder(dirname(to));
+};
+
+// In a folder without anything of an attempt before.
+const beginCopy = async (paths: ServerPaths, copy: ServerPaths): Promise<void> => {
+  await rm(copy.dir, { recursive: true, force: true });
+  makeFolder(copy.dir);
+  await copyDurably(paths.database, copy.database);
 };
 
 /**

@@ -94,7 +94,7 @@ export class ServerStore implements AsyncDisposable {
    * goes on. It holds the key file: whoever has it can be this server. Throws `file.exists`, `disk.*`.
    */
   backup(to: string): Promise<void> {
-    return this.#wal.hold(() => copyServer(this.paths, to));
+    return copyServer(this.paths, to, (copy) => this.#wal.hold(copy));
   }
 
   /** Whether everything is whole; `deep` also reads every page of the file at once, and nothing else runs meanwhile. */

@@ -1,12 +1,13 @@
-import { readdirSync, rmSync, truncateSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { restoreServer } from '../../src/server/backup.ts';
 import { directoryBlobStore } from '../../src/server/blob-store.ts';
 import { checkServer } from '../../src/server/check.ts';
 import { readKeyFile } from '../../src/server/key-file.ts';
 import { openServerDatabase, type ServerPaths, serverPaths } from '../../src/server/server-dir.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
+import { Wal } from '../../src/server/wal.ts';
 import type { Database } from '../../src/sqlite/open.ts';
 import { hashOf } from './blob-store-contract.ts';
 import {
@@ -102,6 +103,20 @@ describe('a backup', () => {
     expect((await other.log.resume([cursor], ALL))[0]?.recovered).toBe(false);
     expect((await other.log.resume([{ ...cursor, epoch: after?.epoch ?? 0 }], ALL))[0]?.recovered).toBe(true);
     expect((await store.check({ deep: true })).wrong).toEqual([]);
+  });
+
+  test('holds the database while that is copied, and not for the files', async () => {
+    await using store = await filled();
+    const { hold } = Wal.prototype;
+    const files: boolean[] = [];
+    using _held = vi.spyOn(Wal.prototype, 'hold').mockImplementation(async function (this: Wal, body) {
+      const result = await hold.call(this, body);
+      files.push(existsSync(serverPaths(`${backup()}.sotto-part`).database), existsSync(serverPaths(backup()).blobs));
+      return result as never;
+    });
+    await store.backup(backup());
+    expect(files).toEqual([true, false]);
+    expect(readdirSync(serverPaths(backup()).blobs)).not.toEqual([]);
   });
 
   test('of a plain database has its large pages, which carry more of an event each', async () => {
