@@ -215,7 +215,7 @@ const share = async (core: Core, connection: RoomConnection, channelRow: number,
     return one;
   });
   if (sealed === undefined) return;
-  await publishDirect(connection, {
+  await publishDirect(core, connection, {
     to: idOf(member.memberId),
     id: idOf<EventId>(newEventId(core)),
     ttlSeconds: 0,

@@ -205,7 +205,7 @@ export class RoomSender {
     const ttlSeconds = row.ttl;
     const published =
       row.channelRow === null
-        ? await publishDirect(connection, { to, id, ttlSeconds, body })
+        ? await publishDirect(core, connection, { to, id, ttlSeconds, body })
         : await connection.client.publish({ channel: to, id, kind: row.kind, checkedAt, ttlSeconds, body });
     await core.queue.call(() => answered(core, row.id, published));
   }

@@ -23,6 +23,7 @@ import { forgetSealedFor } from '../store/room-outbox.ts';
 import { getPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { patiently } from './room-control.ts';
 import { learnMembers } from './room-people.ts';
 
 /** Loads the session with a device; `published` is our own set, for first messages to us. */
@@ -125,22 +126,26 @@ export const sealDirect = async (
 
 /**
  * Publishes a sealed direct into the inbox of a member, in as many events as it needs; the ids of all follow from `id`, so that
- * a repeat is the same. Resolves when the server has committed all of it.
+ * a repeat is the same. Resolves when the server has committed all of it. An event that is above the rate is waited for: to
+ * begin anew with the first would use up the rate with repeats.
  */
 export const publishDirect = async (
+  core: Core,
   connection: RoomConnection,
   direct: Pick<Publish, 'body' | 'ttlSeconds'> & { readonly to: string; readonly id: EventId },
 ): Promise<Placed> => {
   let published: Placed | undefined;
   for (const [i, body] of splitEnvelopes(direct.body, EVENT_BODY_BYTES_MAX).entries())
-    published = await connection.client.publish({
-      channel: direct.to,
-      id: i === 0 ? direct.id : partId(direct.id, i),
-      kind: EVENT.direct,
-      checkedAt: 0,
-      ttlSeconds: direct.ttlSeconds,
-      body,
-    });
+    published = await patiently(core, () =>
+      connection.client.publish({
+        channel: direct.to,
+        id: i === 0 ? direct.id : partId(direct.id, i),
+        kind: EVENT.direct,
+        checkedAt: 0,
+        ttlSeconds: direct.ttlSeconds,
+        body,
+      }),
+    );
   if (published === undefined) throw new Error('a direct has a part');
   return published;
 };

@@ -12,9 +12,11 @@ import { deleteRoomText } from '../../src/core/room-messages.ts';
 import { enqueueRoom, newEventId } from '../../src/core/room-outbox.ts';
 import { Receipts } from '../../src/core/room-receipts.ts';
 import { RoomSender } from '../../src/core/room-send.ts';
+import { publishDirect } from '../../src/core/room-sessions.ts';
 import { type ErrorCode, SottoError } from '../../src/protocol/errors.ts';
-import { idBytes, timedId } from '../../src/protocol/ids.ts';
-import { OUTBOX_FRAMES_MAX } from '../../src/protocol/limits.ts';
+import { type DeviceId, type EventId, idBytes, idOf, timedId } from '../../src/protocol/ids.ts';
+import { EVENT_BODY_BYTES_MAX, OUTBOX_FRAMES_MAX } from '../../src/protocol/limits.ts';
+import { encodeEnvelopes } from '../../src/protocol/room-direct.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { patchChannel, putChannel } from '../../src/store/channels.ts';
@@ -277,4 +279,26 @@ test('what got no answer is looked for before its count is used again', async ()
   say(1);
   await calm();
   expect(db.get('SELECT n FROM room_outbox')).toEqual({ n: 2 });
+});
+
+test('a direct of several events waits for the rate where it is', async () => {
+  let tokens = 2;
+  Object.assign(core, { waits: { until: async () => tokens++ < 0 } });
+  const ids: string[] = [];
+  const publish = async ({ id }: { readonly id: string }) => {
+    if (tokens === 0) throw new SottoError('rate.limited', { details: { retryAfterMs: 100 } });
+    tokens--;
+    ids.push(id);
+    return { seq: ids.length, epoch: 1, at: clock.now() };
+  };
+  const connection = { client: { publish } } as unknown as RoomConnection;
+  const ciphertext = new Uint8Array(EVENT_BODY_BYTES_MAX / 2);
+  const to = Array.from({ length: 4 }, (_, n) => idOf<DeviceId>(new Uint8Array(16).fill(n)));
+  const body = encodeEnvelopes(
+    me.device,
+    to.map((device) => ({ to: device, type: 2, ciphertext })),
+  );
+  const id = idOf<EventId>(newEventId(core));
+  const placed = await publishDirect(core, connection, { to: me.id, id, ttlSeconds: 0, body });
+  expect([placed.seq, new Set(ids).size, ids[0]]).toEqual([4, 4, id]);
 });
