@@ -3,6 +3,7 @@
 import type { SignalSession } from '../crypto/session.ts';
 import { idOf, type MessageId } from '../protocol/ids.ts';
 import { WINDOW_BYTES_MAX, WINDOW_FRAMES_MAX } from '../protocol/limits.ts';
+import { paddedSize } from '../protocol/padding.ts';
 import { encodeBody, type SealedBody, type SealedFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
@@ -115,7 +116,7 @@ const nextRows = (core: Core, peer: Peer): OutboxRow[] => {
   if (frames === 0) return [];
   let bytes = bytesInFlight(peer);
   return behindSent(core, peer, frames).filter((row, index) => {
-    bytes += row.body.length;
+    bytes += row.ciphertext?.length ?? paddedSize(row.body.length) ?? 0;
     return index === 0 || bytes <= WINDOW_BYTES_MAX;
   });
 };

@@ -3,9 +3,12 @@ import { bufferOf } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { SEALED_BUCKETS_BYTES } from './limits.ts';
 
+/** The size of so many bytes once they are padded; undefined above the largest bucket. */
+export const paddedSize = (bytes: number): number | undefined => SEALED_BUCKETS_BYTES.find((size) => size >= bytes + 4);
+
 /** u32 length ‖ content ‖ zeros, up to the next bucket. Throws `frame.tooLarge` above the largest one. */
 export const padded = (content: Uint8Array): Uint8Array<ArrayBuffer> => {
-  const bucket = SEALED_BUCKETS_BYTES.find((size) => size >= content.length + 4);
+  const bucket = paddedSize(content.length);
   if (bucket === undefined) throw new ProtocolError('frame.tooLarge');
   const out = Buffer.alloc(bucket);
   out.writeUInt32BE(content.length);

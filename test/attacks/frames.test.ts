@@ -7,6 +7,8 @@ import {
   FRAME_BYTES_MAX,
   FRAMES_PER_SECOND_MAX,
   OUTBOX_FRAMES_MAX,
+  WINDOW_BYTES_MAX,
+  WINDOW_FRAMES_MAX,
 } from '../../src/protocol/limits.ts';
 import { encodeBody, encodeFrame, type PeerFrame, type SealedBody } from '../../src/protocol/peer.ts';
 import { checkDatabase } from '../../src/store/check.ts';
@@ -203,6 +205,17 @@ describe('PRODUCT 3: nothing is shown as delivered that was not acknowledged', (
     await world.settle(60_000);
     expect(mallory.ended).toContain('peer closed');
     expect(bob.account.status().outboxDepth).toBe(100);
+  });
+
+  test('FRAME-6: of large texts that waited it gets no more than 1 MiB', async () => {
+    mallory.hangUp();
+    await world.settle(100);
+    for (let i = 0; i < WINDOW_FRAMES_MAX; i++) await bob.send('mallory', `${i} ${'x'.repeat(16_300)}`);
+    mallory.heard.length = 0;
+    await mallory.dial(bob);
+    await mallory.say({ kind: 'resume', sent: 0, received: 0 });
+    // Each is a little above 16 KiB, and so padded to twice that.
+    expect(mallory.heardOf('sealed')).toHaveLength(WINDOW_BYTES_MAX / (32 * 1024));
   });
 });
 
