@@ -208,9 +208,21 @@ const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChann
   if (known?.state === 'joined' || (known !== undefined && connection.background.has(known.id))) return;
   const rowId = await meetChannel(core, connection, said);
   if (!isIn(core, connection, rowId)) return;
-  if (known?.state !== 'joining') await beginStay(core, rowId, said);
+  if (known?.state !== 'joining') {
+    if (isByRejected(core, connection, rowId)) return known === undefined ? forget(core, rowId) : undefined;
+    await beginStay(core, rowId, said);
+  }
   await enterChannel(core, connection, rowId);
 };
+
+// Whom I have rejected lets me in nowhere, unless I say so: by joining.
+const isByRejected = (core: Core, { row }: RoomConnection, channelRow: number): boolean => {
+  const me = stateOfJson(theChannel(core.db, channelRow).membership)?.members.get(idOf<MemberId>(row.memberId));
+  return me !== undefined && getMemberById(core.db, row.id, idBytes(me.entry.by))?.blocked === 1;
+};
+
+const forget = (core: Core, channelRow: number): Promise<void> =>
+  core.queue.call(() => commit(core, () => removeChannel(core.db, channelRow)));
 
 const isIn = (core: Core, connection: RoomConnection, channelRow: number): boolean =>
   stateOfJson(theChannel(core.db, channelRow).membership)?.members.has(idOf<MemberId>(connection.row.memberId)) ===

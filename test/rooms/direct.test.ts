@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { MemberId } from '../../src/protocol/ids.ts';
 import { type Guest, House } from './house.ts';
 
 let house: House;
@@ -85,6 +86,26 @@ test('who is rejected is heard no more, and is told nothing', async () => {
   await bob.call('member.accept', { member: 'carol@home' });
   await carol.say('bob@home', 'sorry');
   await bob.reads('carol@home', 'sorry');
+});
+
+test('who is rejected puts nobody into a channel', async () => {
+  const token = new URL(await alice.invite(2)).searchParams.get('token') ?? '';
+  const [mallory, erin] = [house.server.member('mallory'), house.server.member('erin')];
+  for (const one of [mallory, erin]) await one.join(token);
+  await bob.call('member.reject', { member: 'mallory@home' });
+  const me = (await member(alice, 'bob')).id as MemberId;
+  const members = [{ member: me, role: 'member' as const }];
+  await mallory.create('trap', { members });
+  await mallory.control(await mallory.create('later'), { op: 'add', member: me });
+  await erin.create('fine', { members });
+  await bob.user.ok('daemon', 'stop');
+  await bob.back();
+  await bob.sees('the server', async () => (await bob.call('server.list', {}))[0]?.state === 'online');
+  const names = (await bob.call('channel.list', {})).map(({ name }) => name);
+  expect(names.filter((name) => ['#trap', '#later', '#fine'].includes(name))).toEqual(['#fine']);
+  // On one's own word all the same.
+  await bob.call('channel.join', { channel: '#trap' });
+  for (const one of [mallory, erin]) one.leave();
 });
 
 test('what ends, ends on both sides; when it is read does not count in rooms', async () => {
