@@ -20,6 +20,7 @@ import { Blob } from '../store/blobs.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import { keptBytes, putFile } from '../store/files.ts';
 import { type Core, commit } from './core.ts';
+import { serverOfRoom } from './names.ts';
 import { newEventId } from './room-outbox.ts';
 
 const READ_CHUNKS = 16;
@@ -76,7 +77,8 @@ export class Spools {
     this.#checkRoom(size, most);
     const { random, db, filesDir } = this.#core;
     // In a room the file's message is an event, whose id tells when it was made.
-    const fileId = conversation.kind === 'contact' ? random.bytes(ID_BYTES) : newEventId(this.#core);
+    const fileId =
+      conversation.kind === 'contact' ? random.bytes(ID_BYTES) : newEventId(this.#core, serverOfRoom(db, conversation));
     const key = random.bytes(32);
     const wanted = {
       fileId,

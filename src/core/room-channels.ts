@@ -50,7 +50,7 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
       ? mustHavePassphrase(wanted.passphrase, 'This channel needs a passphrase: --passphrase-fd')
       : undefined;
   const connection = await connectionOf(core, server, wanted.timeoutMs);
-  const id = newEventId(core);
+  const id = newEventId(core, server.id);
   const header = { ...baseHeader(server, id), epoch: 0, n: 1, membersHead: ZERO_HASH.slice(0, 16) };
   const key = passphrase === undefined ? undefined : core.random.bytes(32);
   const place = { serverId: server.serverKey, event: header.id, epoch: 1 };

@@ -121,6 +121,11 @@ export class RoomConnection {
     return this.#clientNow?.rttMs;
   }
 
+  /** The time by the server's clock, by ours while it is not connected, in ms. */
+  get now(): number {
+    return this.#clientNow?.now ?? this.#core.clock.now();
+  }
+
   get row(): ServerRow {
     return theServer(this.#core.db, this.serverId);
   }

@@ -110,7 +110,7 @@ const nextOf = (core: Core, connection: RoomConnection, channelRow: number) => {
   const state = stateOfJson(row.membership);
   if (state === undefined) throw new SottoError('channel.notMember');
   const header: EventHeader = {
-    ...baseHeader(server, newEventId(core)),
+    ...baseHeader(server, newEventId(core, server.id)),
     epoch: state.epoch,
     n: Math.max(row.sent, state.counted.get(idOf<DeviceId>(server.deviceId)) ?? 0) + 1,
     ...ourView(core, row, state, idOf<MemberId>(server.memberId)),

@@ -217,7 +217,7 @@ const share = async (core: Core, connection: RoomConnection, channelRow: number,
   if (sealed === undefined) return;
   await publishDirect(core, connection, {
     to: idOf(member.memberId),
-    id: idOf<EventId>(newEventId(core)),
+    id: idOf<EventId>(newEventId(core, connection.serverId)),
     ttlSeconds: 0,
     body: sealed.body,
   });

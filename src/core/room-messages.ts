@@ -64,7 +64,7 @@ export const sendRoomText = (core: Core, conversation: ConversationRow, params: 
   return commit(core, (changes) => {
     const row = putMessage(core.db, {
       conversationId: conversation.id,
-      messageId: newEventId(core),
+      messageId: newEventId(core, server.id),
       mine: 1,
       body: params.text,
       state: 'queued',
@@ -181,7 +181,7 @@ export const deleteRoomText = async (
       throw new SottoError('message.notYours', {
         message: 'Only its author can delete a message for both: --local deletes it here',
       });
-    const eventId = newEventId(core);
+    const eventId = newEventId(core, server?.id);
     commit(core, (changes) => {
       const target = idOf<EventId>(messageId);
       const said = inChannel ? ({ op: 'erase', target } as const) : ({ kind: 'delete', target } as const);
@@ -290,7 +290,7 @@ export const resendRoom = (core: Core, row: MessageRow, conversation: Conversati
   const isOld = madeAt < core.clock.now() - EVENT_ID_AGE_MS_MAX / 2;
   commit(core, (changes) => {
     patchMessage(core.db, row.id, { state: 'queued', reason: '' });
-    if (isOld) renameMessage(core.db, row, newEventId(core));
+    if (isOld) renameMessage(core.db, row, newEventId(core, target.server.id));
     enqueueText(core, changes, target, row.id);
     changes.event({ kind: 'message.queued', messageRow: row.id });
   });

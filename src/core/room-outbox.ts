@@ -26,9 +26,13 @@ export type RoomTo = { readonly serverId: number } & ({ readonly channelRow: num
 type Receipt = Extract<Direct, { kind: 'receipt' }>;
 type More = { readonly eventId?: Uint8Array<ArrayBuffer>; readonly messageRow?: number; readonly ttl?: number };
 
-/** A fresh event id. */
-export const newEventId = (core: Core): Uint8Array<ArrayBuffer> =>
-  idBytes(timedId<EventId>(core.clock.now(), core.random.bytes(10)));
+/** A fresh event id, by the clock of the server that shall take it where that is known. */
+export const newEventId = (core: Core, serverId: number | undefined): Uint8Array<ArrayBuffer> => {
+  const now = core.rooms.get(serverId ?? 0)?.now ?? core.clock.now();
+  return idBytes(timedId<EventId>(Math.min(Math.floor(now), ID_MS_MAX), core.random.bytes(10)));
+};
+// A server may tell any time.
+const ID_MS_MAX = 2 ** 48 - 1;
 
 /** What waits in the outbox of a channel as a control event, and is signed when its turn comes. */
 type Erasure = Extract<Control, { op: 'erase' }>;
@@ -72,7 +76,7 @@ const append = (
 ): void => {
   putRoomOutbox(core.db, {
     ...to,
-    eventId: more.eventId ?? newEventId(core),
+    eventId: more.eventId ?? newEventId(core, to.serverId),
     kind,
     content: jsonBytes(content),
     messageRow: more.messageRow ?? null,

@@ -8,6 +8,7 @@ import { type DeviceId, type EventId, idOf, type MemberId, timeOfId } from '../p
 import {
   DAY_MS,
   EVENT_ID_AGE_MS_MAX,
+  EVENT_ID_AHEAD_MS_MAX,
   INBOX_RETRY_MS,
   SERVER_RETRY_MS_MAX,
   SERVER_RETRY_MS_MIN,
@@ -235,7 +236,7 @@ export class RoomSender {
   // log has begun, in which nobody has it.
   async #seal(id: number, sharedAt: number | undefined): Promise<Sealed | 'again' | undefined> {
     const core = this.#core;
-    const row = withFreshId(core, getRoomOutbox(core.db, id));
+    const row = withFreshId(core, this.#connection, getRoomOutbox(core.db, id));
     if (row === undefined) return undefined;
     const eventId = idOf<EventId>(row.eventId);
     if (row.channelRow === null) {
@@ -368,13 +369,19 @@ type Stuck = To & { readonly error: SottoError };
 const laneOf = ({ channelRow, memberRow }: To): string => (channelRow === null ? `m${memberRow}` : `c${channelRow}`);
 
 /**
- * A row of the outbox as it may go: a server takes no id that is too old, so what has waited that long gets another one, and what
- * waits behind it and names it goes along. Had the server taken it under the first, it would have come.
+ * A row of the outbox as it may go: a server takes no id that is too old or too far ahead by its clock, so what has waited that
+ * long, or was made while our clock was ahead, gets another one, and what waits behind it and names it goes along. Had the server
+ * taken it under the first, it would have come.
  */
-const withFreshId = (core: Core, row: RoomOutboxRow | undefined): RoomOutboxRow | undefined => {
-  const old = row === undefined ? undefined : idOf(row.eventId);
-  if (row === undefined || (timeOfId(old ?? '') ?? 0) > core.clock.now() - EVENT_ID_AGE_MS_MAX + DAY_MS) return row;
-  const eventId = newEventId(core);
+const withFreshId = (
+  core: Core,
+  { now }: RoomConnection,
+  row: RoomOutboxRow | undefined,
+): RoomOutboxRow | undefined => {
+  if (row === undefined) return undefined;
+  const madeAt = timeOfId(idOf(row.eventId)) ?? 0;
+  if (madeAt > now - EVENT_ID_AGE_MS_MAX + DAY_MS && madeAt <= now + EVENT_ID_AHEAD_MS_MAX) return row;
+  const eventId = newEventId(core, row.serverId);
   commit(core, (changes) => {
     putEventId(core.db, row.id, eventId);
     // What is sealed for a member does not have it inside, and a message to them has an id of its own.

@@ -62,6 +62,7 @@ export class ServerClient {
   readonly #link: ServerLink;
   readonly #wire: Wire;
   readonly #clientNonce: Uint8Array<ArrayBuffer>;
+  readonly #greetedAt: number;
 
   private constructor(
     options: ServerClientOptions,
@@ -75,6 +76,7 @@ export class ServerClient {
     this.#wire = wire;
     this.hello = hello;
     this.#clientNonce = clientNonce;
+    this.#greetedAt = options.clock.monotonic();
   }
 
   /** Dials and greets. Throws SottoError `server.*`, `dial.*`, `tor.*`; `server.keyChanged` when it proves another key. */
@@ -114,6 +116,11 @@ export class ServerClient {
       binding: this.#link.binding,
     });
     return this.request('login', { certificate: toBase64(device.certificate), proof: toBase64(proof), ...more });
+  }
+
+  /** The time by the server's clock, as its greeting told it, in ms. */
+  get now(): number {
+    return this.hello.at + this.#options.clock.monotonic() - this.#greetedAt;
   }
 
   /** How long the last ping took, in milliseconds. */

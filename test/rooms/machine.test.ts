@@ -101,6 +101,18 @@ test('a clock that jumps, the server’s or a member’s', async () => {
   expect((await bob.messages('#sick')).at(-1)?.sentAt).toBeGreaterThan(Date.now() + DAY);
 });
 
+test('who is ahead by more than a server takes an id can say everything all the same', async () => {
+  hers.set(120 * MINUTE);
+  for (const to of ['#sick', 'bob@home']) await alice.say(to, 'too early');
+  // Under a key that is given anew.
+  await alice.call('channel.rotate', { channel: '#sick' });
+  await alice.say('#sick', 'still too early');
+  await bob.reads('#sick', 'still too early');
+  await bob.reads('alice@home', 'too early');
+  await alice.call('channel.create', { name: '#early', encryption: 'open' });
+  hers.set(0);
+});
+
 test('what waits longer than a server takes an id goes out under another one, and is there once', async () => {
   await alice.call('config.set', { key: 'outbox.expiresMs', value: 60 * DAY });
   await alice.say('bob@home', 'hello');

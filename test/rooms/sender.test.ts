@@ -110,6 +110,9 @@ beforeEach(() => {
   const connection = {
     state: 'online',
     serverId,
+    get now() {
+      return clock.now();
+    },
     client: { publish },
     open: async () => whenOpened(),
     request: async () => ({}),
@@ -134,7 +137,9 @@ afterEach(() => {
 
 const say = (
   n: number,
-  more: { readonly eventId: Uint8Array<ArrayBuffer>; readonly messageRow?: number } = { eventId: newEventId(core) },
+  more: { readonly eventId: Uint8Array<ArrayBuffer>; readonly messageRow?: number } = {
+    eventId: newEventId(core, serverId),
+  },
 ): void => {
   const channelRow = channels[n - 1] ?? 0;
   const changes = { at: clock.now(), flush: new Set() } as never;
@@ -226,7 +231,7 @@ test('receipts that wait take one place, and what is read is not told to have co
 test('a file whose event is refused has failed with its message', async () => {
   const [channelRow = 0] = channels;
   const conversationId = putConversation(db, { uid: core.random.bytes(16), channelRow, createdAt: 1 });
-  const eventId = newEventId(core);
+  const eventId = newEventId(core, serverId);
   const [bytes, none] = [new Uint8Array(32), { unread: 0, replyTo: null, expiresMs: null, expiresAt: null }];
   const file = { conversationId, fileId: eventId, mine: 1, name: 'f', size: 1, key: bytes, root: bytes, blob: bytes };
   const fileId = putFile(db, { ...file, state: 'active', createdAt: 1 });
