@@ -4,7 +4,8 @@ import { memberSecrets, readDeviceCertificate } from '../crypto/member.ts';
 import { signalIdentity } from '../crypto/session.ts';
 import { toBase64 } from '../protocol/bytes.ts';
 import { idBytes } from '../protocol/ids.ts';
-import { MEMBER_NAME_CHARS_MAX, NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
+import { NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
+import { isMemberName } from '../protocol/room-content.ts';
 import type { Answer } from '../protocol/server.ts';
 import { getDevice, getMemberById, patchMember, putDevice, putMember } from '../store/members.ts';
 import { patchServer, putPreKeys } from '../store/servers.ts';
@@ -18,7 +19,7 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
   commit(core, (changes) => {
     const server = theServer(core.db, serverId);
     const { role } = answer.member;
-    const name = answer.member.name.slice(0, MEMBER_NAME_CHARS_MAX);
+    const name = isMemberName(answer.member.name) ? answer.member.name : server.memberName;
     const status = answer.member.status.slice(0, STATUS_TEXT_CHARS_MAX);
     patchServer(core.db, serverId, {
       name: hello.name.slice(0, NAME_CHARS_MAX),

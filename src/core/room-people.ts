@@ -8,10 +8,10 @@ import {
   CHANNEL_MEMBERS_MAX,
   DEVICES_ASKED_MAX,
   DEVICES_TOLD_MAX,
-  MEMBER_NAME_CHARS_MAX,
   ROOM_PAGE_MAX,
   STATUS_TEXT_CHARS_MAX,
 } from '../protocol/limits.ts';
+import { isMemberName } from '../protocol/room-content.ts';
 import type { ServerDevice, ServerMember } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
 import {
@@ -114,8 +114,9 @@ export const keepMember = (core: Core, changes: Changes, connection: RoomConnect
   const memberId = idBytes(said.id);
   const known = getMemberById(core.db, serverId, memberId);
   if (known === undefined && !isPrimeOrderKey(memberKey)) return refuse(core, 'key.invalid');
-  // Who erased themself has none there any more.
-  const wanted = said.name === '' ? (known?.name ?? '') : said.name.slice(0, MEMBER_NAME_CHARS_MAX);
+  // Who erased themself has none there any more. By what is no name nobody could be found.
+  const nobody = said.name === '' ? '' : said.id.slice(0, 8);
+  const wanted = isMemberName(said.name) ? said.name : (known?.name ?? nobody);
   const isTaken = wanted !== '' && isNameOfAnother(core.db, serverId, memberId, wanted);
   const name = isTaken ? `${wanted}-${said.id.slice(0, 8)}` : wanted;
   const { role } = said;

@@ -450,6 +450,8 @@ test('tells of members whom nobody has met, and of invitations, without end: non
 });
 
 test('names, topics and errors with escape sequences: a terminal gets none of it', async () => {
+  const names = async () => (await carol.call('member.list', {})).map(({ name }) => name);
+  const before = await names();
   const changed = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(changed);
     if (typeof value !== 'object' || value === null) return value;
@@ -473,6 +475,8 @@ test('names, topics and errors with escape sequences: a terminal gets none of it
     expect([words, ran.code]).toEqual([words, 0]);
     expect(ran.out).not.toMatch(CONTROL);
   }
+  // Nor is anybody called what is no name.
+  expect(await names()).toEqual(before);
   server.honest();
   server.lie = (saying) =>
     saying.kind === 'answer' && saying.asked?.name === 'hello'
