@@ -66,8 +66,10 @@ test('a restored account has its rooms, is let in as another device, and talks o
     expect(await again.bodies(channel)).toEqual([...held, ...since]);
     expect((await again.messages(channel))[0]).toMatchObject({ from: 'bob', reactions: [{ emoji: '👍', mine: true }] });
   }
-  expect((await again.call('channel.show', { channel: '#members' })).gaps).toEqual([
-    { fromSeq: 0, toSeq: 0, reason: '2 messages wait for their key' },
+  const { gaps = [] } = await again.call('channel.show', { channel: '#members' });
+  expect(gaps.map(({ reason }) => reason)).toEqual([
+    'no key that came here opens what the server shows as bob’s',
+    '1 message waits for its key',
   ]);
   expect(await again.bodies('bob@home')).toEqual(['a secret', 'kept']);
   await bob.say('alice@home', 'still you?');
