@@ -186,7 +186,7 @@ type NewText = Ending & {
 const freeId = (core: Core, messageId: Uint8Array): void => {
   for (const other of listMessagesByIdRange(core.db, messageId, messageId, IDS_TAKEN_MAX))
     if (other.mine === 0 && other.fileId === null && conversationOf(core.db, other.conversationId).channelRow === null)
-      renameMessage(core.db, other, newEventId(core));
+      renameMessage(core.db, other, newEventId(core, undefined));
 };
 const IDS_TAKEN_MAX = 5;
 

@@ -303,7 +303,7 @@ test('a direct of several events waits for the rate where it is', async () => {
     me.device,
     to.map((device) => ({ to: device, type: 2, ciphertext })),
   );
-  const id = idOf<EventId>(newEventId(core));
+  const id = idOf<EventId>(newEventId(core, connection.serverId));
   const placed = await publishDirect(core, connection, { to: me.id, id, ttlSeconds: 0, body });
   expect([placed.seq, new Set(ids).size, ids[0]]).toEqual([4, 4, id]);
 });
