@@ -23,6 +23,7 @@ import {
 } from './messages.ts';
 import { migrate } from './migrations.ts';
 import { forgetCiphertexts, listOutbox, putCiphertext, putOutbox, replaceBody } from './outbox.ts';
+import { dropPending, listPending, type PendingOf, putPending } from './room-events.ts';
 import { searchMessages } from './search.ts';
 import { closeRequest, getOpenRequest, putFrameId, putRequest } from './sessions.ts';
 
@@ -330,6 +331,19 @@ describe('the store', () => {
       [5, null],
       [2, null],
     ]);
+  });
+
+  test('of what waits for a key the first of a member go beyond a number, and what is tried is of one epoch behind a place', () => {
+    db.run('PRAGMA foreign_keys = OFF');
+    const of = { eventId: bytes(1), at: 1, role: 'member', body: bytes(1) };
+    for (let seq = 1; seq <= 6; seq++)
+      putPending(db, 1, { ...of, seq, memberRow: 1 + (seq % 2), keyEpoch: seq < 4 ? 1 : 2 });
+    expect(dropPending(db, 1, 1, 3)).toEqual([]);
+    expect(dropPending(db, 1, 1, 2)).toEqual([2]);
+    const seqs = (...given: [PendingOf, number, number]) => listPending(db, 1, ...given).map(({ seq }) => seq);
+    expect(seqs({}, 0, 9)).toEqual([1, 3, 4, 5, 6]);
+    expect(seqs({ memberRow: 2, keyEpoch: 1 }, 1, 9)).toEqual([3]);
+    expect(seqs({ keyEpoch: 2 }, 4, 1)).toEqual([5]);
   });
 
   test('a frame id counts once, a closed request loses its bundle, unread never falls below zero', () => {
