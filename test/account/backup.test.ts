@@ -85,7 +85,7 @@ test('a backup that is killed leaves no file under its name, and the next one is
     using db = await openAt(dir);
     await writeBackup(db, fileIn(dir), SECRET, systemClock.now());
     await checkBackup(fileIn(dir), SECRET);
-    expect(existsSync(`${fileIn(dir)}.part`)).toBe(false);
+    expect(existsSync(`${fileIn(dir)}.sotto-part`)).toBe(false);
   });
   expect(counted.join()).toMatch(/^(false,)+(true,?)+$/);
   expect(counted.length).toBeGreaterThan(8);

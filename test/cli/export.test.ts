@@ -124,19 +124,19 @@ test('a file gets its name when all of it is written: not when the command is in
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGKILL'] as const) {
     // While the daemon does not answer, it cannot come to its end.
     const when = (): boolean => {
-      if (!existsSync(`${file}.part`)) return false;
+      if (!existsSync(`${file}.sotto-part`)) return false;
       process.kill(daemon, 'SIGSTOP');
       return true;
     };
     const ended = await interrupt(alice, ['export', '--output', file], { signal, when });
     process.kill(daemon, 'SIGCONT');
     expect(ended).toBe(signal === 'SIGKILL' ? signal : 130);
-    expect([existsSync(file), existsSync(`${file}.part`)]).toEqual([false, signal === 'SIGKILL']);
+    expect([existsSync(file), existsSync(`${file}.sotto-part`)]).toEqual([false, signal === 'SIGKILL']);
   }
 
   const written = await alice.one('export', '--output', file);
   expect(written).toEqual({ file, sizeBytes: statSync(file).size, messages: MANY + 5 });
-  expect([statSync(file).mode & 0o777, existsSync(`${file}.part`)]).toEqual([0o600, false]);
+  expect([statSync(file).mode & 0o777, existsSync(`${file}.sotto-part`)]).toEqual([0o600, false]);
   const whole = readFileSync(file, 'utf8');
   expect(whole).toBe((await alice.ok('export')).out);
 

@@ -71,7 +71,7 @@ test('a backup holds what was there when it began, while writing goes on; there 
   const making = backup(file).finally(() => {
     writing = false;
   });
-  await alice.until('its beginning', async () => existsSync(`${file}.part`));
+  await alice.until('its beginning', async () => existsSync(`${file}.sotto-part`));
   expect((await backup(`${file}.2`)).error).toMatchObject({ code: 'account.running', exit: 7 });
   let sent = 0;
   for (; writing; sent++) await alice.ok('send', 'c1', `during ${sent}`, '--wait', 'queued');
@@ -91,7 +91,7 @@ test('a daemon that is killed while it writes a backup leaves none, and the acco
   const file = join(stage.dir, 'killed.backup');
   let killed = 0;
   for (const bytes of KILLED_AT_BYTES) {
-    const ran = await killedAt(alice, { file: `${file}.part`, bytes }, () => backup(file));
+    const ran = await killedAt(alice, { file: `${file}.sotto-part`, bytes }, () => backup(file));
     // The answer can be lost after the end; an answer without a file, or half a file, cannot be.
     if (ran.code === 0) expect(existsSync(file)).toBe(true);
     else killed++;
@@ -102,7 +102,7 @@ test('a daemon that is killed while it writes a backup leaves none, and the acco
 });
 
 test('a backup ends, and leaves nothing, with its command and with the account; the next one is whole', async () => {
-  const begun = () => existsSync(`${kept()}.part`);
+  const begun = () => existsSync(`${kept()}.sotto-part`);
   const nothing = async () => !begun() && !existsSync(kept());
   const signals = { signal: 'SIGINT', when: begun, env } as const;
   expect(await interrupt(alice, ['backup', kept()], signals)).toBe(130);
