@@ -231,7 +231,13 @@ export class Member {
   async join(invite?: string) {
     const client = await this.dial();
     const register = { name: this.name, ...(invite === undefined ? {} : { invite }) };
-    return client.login(this.keys(), { register });
+    try {
+      return await client.login(this.keys(), { register });
+    } catch (error) {
+      // It would count as unproven for as long as a log-in may take.
+      client.close('refused');
+      throw error;
+    }
   }
 
   /** What its device logs in with. */
