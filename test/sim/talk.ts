@@ -1,6 +1,7 @@
 // What people of a simulated world do with messages, and what is remembered of it for the comparison at the end.
 
 import type { Random } from '../../src/ports.ts';
+import { idBytes } from '../../src/protocol/ids.ts';
 import type { Person } from '../../src/testing/people.ts';
 import { type Doubts, stateOf } from './compare.ts';
 
@@ -37,6 +38,8 @@ export class Talk implements Doubts {
   readonly #dice: Random;
   readonly #forgotten = new Set<string>();
   readonly #late = new Set<string>();
+  /** Rows of what was sent again: who dies then has not told the id that it has now. */
+  readonly #resent: { readonly who: Person; readonly row: number }[] = [];
   readonly #told = new Set<string>();
   readonly #brief = new Map<string, Brief>();
 
@@ -54,7 +57,7 @@ export class Talk implements Doubts {
   }
 
   isLate(id: string): boolean {
-    return this.#late.has(id);
+    return this.#late.has(id) || this.#resent.some(({ who, row }) => rowOf(who, id) === row);
   }
 
   hasTold(reader: Person, id: string): boolean {
@@ -124,6 +127,7 @@ export class Talk implements Doubts {
   resend(who: Person): Promise<void> {
     return this.#with(who, `mine = 1 AND state = 'failed'`, async (id, to) => {
       this.#late.add(id);
+      this.#resent.push({ who, row: rowOf(who, id) });
       const again = await who.call('message.resend', { id });
       this.#late.add(again.id);
       this.sent.push({ from: who, to, id: again.id });
@@ -204,6 +208,9 @@ export class Talk implements Doubts {
     if (to !== undefined && id !== undefined) await attempt(who, () => act(id, to));
   }
 }
+
+const rowOf = (who: Person, id: string): number =>
+  who.db.get<{ id: number }>('SELECT id FROM messages WHERE message_id = ?', idBytes(id))?.id ?? 0;
 
 /** Ids of the messages of a conversation, oldest first. */
 const messagesOf = (who: Person, to: Person, where = '1'): string[] =>
