@@ -7,7 +7,6 @@ import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../pr
 import { conversationArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { writeWhole } from './new-file.ts';
-
 import { bodyOf, messageFlags, shortId, sizeText, timeText } from './show.ts';
 
 const PAGE = 500;

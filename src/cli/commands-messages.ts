@@ -119,6 +119,11 @@ const reactionCommand = (path: 'react' | 'unreact', doc: string): Command => ({
     ),
 });
 
+const unlessLeft = (error: unknown): undefined => {
+  if (error instanceof SottoError && ['server.unknown', 'channel.unknown'].includes(error.code)) return undefined;
+  throw error;
+};
+
 /** Commands about messages, in the order of the help. */
 export const MESSAGE_COMMANDS: readonly Command[] = [
   send,
@@ -148,7 +153,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
       for (const text of missing) context.out.missing(text);
       if (at !== undefined && first(context).startsWith('#') && !context.out.json) {
         // Of a server that was left only what was said is told.
-        const then = await context.call('channel.show', { channel: first(context), at }).catch(() => undefined);
+        const then = await context.call('channel.show', { channel: first(context), at }).catch(unlessLeft);
         if (then !== undefined) context.out.say(thenText(then));
       }
       each(context, page.messages, (one) => bareMessageText(one), 'Nothing.');

@@ -232,11 +232,11 @@ const unlock = async (
   await client.call('account.unlock', { passphrase: secret });
 };
 
-// A descriptor gives what it has once: whoever asks again gets the same.
-const given = new Map<number, string>();
-const secretFrom = (fd: number): string => {
-  const secret = given.get(fd) ?? readSecret(fd);
-  given.set(fd, secret);
+// A descriptor gives what it has once: whoever asks again by the same flag gets the same.
+const given = new Map<string, string>();
+const secretFrom = (flag: string, fd: number): string => {
+  const secret = given.get(flag) ?? readSecret(fd);
+  given.set(flag, secret);
   return secret;
 };
 
@@ -245,8 +245,9 @@ const passphraseOf = async (
   environment: Environment,
   options: PassphraseOptions,
 ): Promise<string | undefined> => {
-  const fd = flags.number(options.flag ?? 'passphrase-fd', { min: 0, max: 1_000 });
-  if (fd !== undefined && options.notFd !== true) return secretFrom(fd);
+  const flag = options.flag ?? 'passphrase-fd';
+  const fd = flags.number(flag, { min: 0, max: 1_000 });
+  if (fd !== undefined && options.notFd !== true) return secretFrom(flag, fd);
   if (options.flag === undefined && environment.SOTTO_PASSPHRASE_FILE)
     return readSecret(environment.SOTTO_PASSPHRASE_FILE);
   const typed = await askTerminal(`${options.prompt}: `, { secret: true, piped: options.piped });

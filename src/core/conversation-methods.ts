@@ -1,5 +1,4 @@
 // The methods of an open account that are about conversations.
-
 import { idOf } from '../protocol/ids.ts';
 import { FOREVER } from '../protocol/limits.ts';
 import { isBlank } from '../protocol/safe-text.ts';

@@ -1,5 +1,4 @@
 // Two copies of an account that take turns: noticed by the install ids of who dials, and told to both sides.
-
 import { isEqual } from '../protocol/bytes.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import { DAY_MS } from '../protocol/limits.ts';

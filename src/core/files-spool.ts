@@ -152,7 +152,8 @@ export class Spools {
   }
 
   #checkRoom(bytes: number, most: number): void {
-    if (bytes > most) throw new SottoError('quota.exceeded', { message: 'The file is too large to be sent there' });
+    if (bytes > most)
+      throw new SottoError('quota.exceeded', { message: 'The file is too large for where it goes: send it in parts' });
     if (bytes > FILE_QUOTA_BYTES - keptBytes(this.#core.db) - this.bytes) throw new SottoError('quota.exceeded');
   }
 

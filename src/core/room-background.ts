@@ -1,5 +1,4 @@
 // Fetches the rest of long channels in the background, one channel after the other, and tells how far it is.
-
 import { Turns } from '../protocol/turns.ts';
 import { getChannel } from '../store/channels.ts';
 import { type Core, detach } from './core.ts';

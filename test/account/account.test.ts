@@ -44,6 +44,9 @@ describe('a passphrase', () => {
     await user.ok('daemon', 'stop');
     const file = join(stage.dir, 'twice.backup');
     await user.ok('backup', file, '--passphrase-fd', '0', { input: 'one\n' });
+    // What is asked for by two flags is not the same secret.
+    const both = ['passwd', '--passphrase-fd', '0', '--new-passphrase-fd', '0'];
+    expect((await user.run(...both, { input: 'one\ntwo\n' })).code).toBe(6);
     await user.ok('daemon', 'stop');
     const other = stage.stranger('tulip');
     const wanted = ['restore', file, '--no-passphrase', '--nickname', 'another'];

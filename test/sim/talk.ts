@@ -39,7 +39,7 @@ export class Talk implements Doubts {
   readonly #forgotten = new Set<string>();
   readonly #late = new Set<string>();
   /** Rows of what was sent again: who dies then has not told the id that it has now. */
-  readonly #resent: { readonly who: Person; readonly row: number }[] = [];
+  readonly #resent: { readonly who: Person; readonly row: number | undefined }[] = [];
   readonly #told = new Set<string>();
   readonly #brief = new Map<string, Brief>();
 
@@ -57,7 +57,7 @@ export class Talk implements Doubts {
   }
 
   isLate(id: string): boolean {
-    return this.#late.has(id) || this.#resent.some(({ who, row }) => rowOf(who, id) === row);
+    return this.#late.has(id) || this.#resent.some(({ who, row }) => row !== undefined && rowOf(who, id) === row);
   }
 
   hasTold(reader: Person, id: string): boolean {
@@ -209,8 +209,8 @@ export class Talk implements Doubts {
   }
 }
 
-const rowOf = (who: Person, id: string): number =>
-  who.db.get<{ id: number }>('SELECT id FROM messages WHERE message_id = ?', idBytes(id))?.id ?? 0;
+const rowOf = (who: Person, id: string): number | undefined =>
+  who.db.get<{ id: number }>('SELECT id FROM messages WHERE message_id = ?', idBytes(id))?.id;
 
 /** Ids of the messages of a conversation, oldest first. */
 const messagesOf = (who: Person, to: Person, where = '1'): string[] =>
