@@ -29,6 +29,14 @@ const newPassphrase = async (context: CommandContext): Promise<string | undefine
   return given === '' && context.flags.text('passphrase-fd') === undefined ? undefined : given;
 };
 
+// A list that is not whole says so.
+const sayUnasked = async ({ call, out }: CommandContext): Promise<void> => {
+  const away = (await call('server.list', {})).filter(({ state }) => state !== 'online');
+  if (away.length === 0) return;
+  const names = away.map(({ label }) => safeName(label)).join(', ');
+  out.say(`Not connected: ${names}. What else may be joined there is not shown`);
+};
+
 /** Calls with the passphrase that is given by `--passphrase-fd`, or else without, and with one that is typed where it is needed. */
 const withPassphrase = async (
   context: CommandContext,
@@ -170,17 +178,14 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     doc: 'channels you are in',
     args: [serverArg],
     flags: { all: { doc: 'also those that you may join' } },
-    methods: ['channel.list'],
-    run: async (context) =>
-      each(
-        context,
-        await context.call('channel.list', {
-          ...optional('server', context.args[0]),
-          all: context.flags.has('all'),
-        }),
-        channelText,
-        'No channels: sotto channel list --all shows what may be joined',
-      ),
+    methods: ['channel.list', 'server.list'],
+    run: async (context) => {
+      const [server] = context.args;
+      const all = context.flags.has('all');
+      const channels = await context.call('channel.list', { ...optional('server', server), all });
+      each(context, channels, channelText, 'No channels: sotto channel list --all shows what may be joined');
+      if (all && server === undefined) await sayUnasked(context);
+    },
   },
   channelCommand('show', 'one channel with its members', 'channel.show', {
     flags: { at: { doc: 'its topic and members at this time', value: 'TIME' } },

@@ -14,7 +14,7 @@ import type { Context, HandlersOf } from './methods.ts';
 import { isPrefix, only } from './references.ts';
 import { conversationOfChannel } from './room-apply.ts';
 import { createChannel, joinChannel } from './room-channels.ts';
-import { publishControl } from './room-control.ts';
+import { connectionOf, publishControl } from './room-control.ts';
 import { allChannels } from './room-lists.ts';
 import { findChannel, findServer, splitChannel } from './room-names.ts';
 import { channelDetail, channelObject, shareObject } from './room-objects.ts';
@@ -53,8 +53,12 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
     await publishControl(core, row.id, { op: 'leave' });
     return shown(core, row.id);
   },
-  'channel.list': ({ core }, { server, all }) =>
-    listed(core, server === undefined ? listServers(core.db) : [findServer(core.db, server)], all === true),
+  'channel.list': async ({ core }, { server, all }) => {
+    if (server === undefined) return listed(core, listServers(core.db), all === true);
+    const row = findServer(core.db, server);
+    if (all === true) await connectionOf(core, row);
+    return listed(core, [row], all === true);
+  },
   'channel.show': ({ core }, { channel, at }) => {
     const row = findChannel(core.db, channel);
     return at === undefined ? channelDetail(core, row) : channelAt(core, row, at);
@@ -149,8 +153,14 @@ const listed = async (core: Core, servers: readonly ServerRow[], all: boolean): 
   const own = servers.flatMap((one) => listChannels(core.db, one.id));
   const known = own.filter((row) => row.state !== 'left').map((row) => channelObject(core, row));
   if (!all) return known;
-  const others = await Promise.all(servers.map((one) => joinable(core, one, own)));
+  const others = await Promise.all(servers.map((one) => joinable(core, one, own).catch(noneOf)));
   return [...known, ...others.flat()];
+};
+
+// A server that gives no right answer hides nothing of the others.
+const noneOf = (error: unknown): ChannelObject[] => {
+  if (error instanceof SottoError) return [];
+  throw error;
 };
 
 /** Publishes a control event about a member of a channel, and shows the channel. */

@@ -247,6 +247,12 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   await bob.sees('the ban', async () => (await bob.call('server.list', {}))[0]?.state === 'banned');
   expect((await bob.user.run('send', '#both', 'x', '--wait', 'sent', '--timeout', '5s')).code).toBe(6);
   expect(await bob.bodies('#both')).toBeInstanceOf(Array);
+  const { out: channels, err: unasked } = await bob.user.ok('channel', 'list', '--all', { json: false });
+  expect([channels, unasked]).toEqual([
+    expect.stringContaining('#both@'),
+    expect.stringContaining('Not connected: home.'),
+  ]);
+  expect(await bob.refused('channel.list', { server: 'home', all: true })).toBe('server.banned');
   expect(await house.server.admin('audit', '--kind', 'member.banned')).toMatchObject([{ target: 'bob' }]);
   expect((await bob.user.ok('why', 'home', { json: false })).out).toMatch(/^retry {4}\d/m);
   expect((await bob.user.one<{ nextRetryAt: number }>('why', 'home')).nextRetryAt).toBeGreaterThan(Date.now());
