@@ -1,46 +1,25 @@
 // What goes to a server: each conversation's outbox in its order, one at a time, sealed when its turn comes and resent as it was.
 
-import { sealBody } from '../crypto/channel-key.ts';
-import { headOf, type Scope, signEvent } from '../crypto/room-event.ts';
 import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
-import { type DeviceId, type EventId, idOf, type MemberId, timeOfId } from '../protocol/ids.ts';
-import {
-  DAY_MS,
-  EVENT_ID_AGE_MS_MAX,
-  EVENT_ID_AHEAD_MS_MAX,
-  INBOX_RETRY_MS,
-  SERVER_RETRY_MS_MAX,
-  SERVER_RETRY_MS_MIN,
-  STALE_TRIES_MAX,
-} from '../protocol/limits.ts';
-import { isOwn } from '../protocol/room-direct.ts';
-import { EVENT } from '../protocol/server-frames.ts';
+import { idOf } from '../protocol/ids.ts';
+import { INBOX_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
 import { Turns } from '../protocol/turns.ts';
-import { type ChannelRow, getChannel, getChannelKey } from '../store/channels.ts';
+import { getChannel } from '../store/channels.ts';
 import { getMember } from '../store/members.ts';
-import { getMessage, renameMessage } from '../store/messages.ts';
 import {
   forgetSealed,
-  getRoomOutbox,
-  listRoomOutboxAbout,
   listRoomOutboxHeads,
   nextRoomOutbox,
-  putEventId,
-  putSealed,
   type RoomOutboxRow,
   removeRoomOutbox,
-  replaceContent,
 } from '../store/room-outbox.ts';
-import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
-import { ourView } from './room-doubts.ts';
-import { sealForMembers, shareKeys } from './room-keys.ts';
-import { blobIn, contentIn, directIn, newEventId, TAKE_BACK } from './room-outbox.ts';
-import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
+import { blobIn, TAKE_BACK } from './room-outbox.ts';
+import { sealRow } from './room-seal.ts';
+import { beginSessions, publishDirect } from './room-sessions.ts';
 import { answered, failed } from './room-settled.ts';
-import { readPart } from './room-share.ts';
 
 // After these the same bytes may be tried again; after others the message has failed.
 const RETRIED: ReadonlySet<ErrorCode> = new Set([
@@ -200,7 +179,7 @@ export class RoomSender {
     if (row.kind === TAKE_BACK) return this.#takeBack(row);
     if (row.channelRow === null) await beginSessions(core, connection, row.memberRow ?? 0);
     else await this.#makeSure(row.channelRow);
-    const sealed = await this.#sealed(row);
+    const sealed = await sealRow(core, connection, row);
     if (sealed === undefined) return;
     const { to, id, checkedAt, body } = sealed;
     const ttlSeconds = row.ttl;
@@ -218,117 +197,6 @@ export class RoomSender {
     const channel = idOf('channelId' in at ? at.channelId : at.memberId);
     await this.#connection.request('blob.remove', { channel, hash: blobIn(row) });
     await core.queue.call(() => commit(core, () => removeRoomOutbox(core.db, row.id)));
-  }
-
-  async #sealed(row: RoomOutboxRow): Promise<Sealed | undefined> {
-    for (let tries = 0; tries < STALE_TRIES_MAX; tries++) {
-      const sharedAt =
-        row.channelRow === null || row.kind === EVENT.control
-          ? undefined
-          : await shareKeys(this.#core, this.#connection, row.channelRow);
-      const sealed = await this.#core.queue.call(() => this.#seal(row.id, sharedAt));
-      if (sealed !== 'again') return sealed;
-    }
-    throw new SottoError('server.busy');
-  }
-
-  // Sealed once and kept: a repeat is the same bytes. `again` when somebody came or went since the key was shared, or another
-  // log has begun, in which nobody has it.
-  async #seal(id: number, sharedAt: number | undefined): Promise<Sealed | 'again' | undefined> {
-    const core = this.#core;
-    const row = withFreshId(core, this.#connection, getRoomOutbox(core.db, id));
-    if (row === undefined) return undefined;
-    const eventId = idOf<EventId>(row.eventId);
-    if (row.channelRow === null) {
-      const direct = await this.#sealForMember(row);
-      return direct && { ...direct, id: eventId };
-    }
-    const channel = getChannel(core.db, row.channelRow);
-    const state = stateOfJson(channel?.membership ?? '');
-    if (channel === undefined || state === undefined) throw new SottoError('channel.notMember');
-    if (channel.state !== 'joined')
-      throw new SottoError(channel.state === 'banned' ? 'channel.banned' : 'channel.notMember');
-    const to = idOf<EventId>(channel.channelId);
-    if (row.sealed !== null && row.n > 0) return { to, id: eventId, checkedAt: state.seq, body: row.sealed };
-    if (sharedAt !== undefined && (sharedAt !== state.seq || channel.senderKey === null)) return 'again';
-    const n = channel.sent + 1;
-    const signed = this.#sign(row, channel, n);
-    const { body, keep } = await this.#sealBody(channel, row, signed);
-    commit(core, () => {
-      keep();
-      putSealed(core.db, row.id, { sealed: body, n, signed: channel.encryption === 'members' ? signed : null });
-    });
-    return { to, id: eventId, checkedAt: state.seq, body };
-  }
-
-  #sign(row: RoomOutboxRow, channel: ChannelRow, n: number): Uint8Array<ArrayBuffer> {
-    const server = this.#connection.row;
-    const state = stateOfJson(channel.membership);
-    if (state === undefined) throw new SottoError('channel.notMember');
-    const scope: Scope = { serverId: server.serverKey, channelHash: channel.hash };
-    const me = idOf<MemberId>(server.memberId);
-    return signEvent(
-      scope,
-      {
-        epoch: state.epoch,
-        id: idOf<EventId>(row.eventId),
-        sender: me,
-        device: idOf<DeviceId>(server.deviceId),
-        n,
-        ...ourView(this.#core, channel, state, me),
-        membersHead: headOf(state.head),
-        kind: row.kind as 1 | 2,
-      },
-      contentIn(row),
-      server.deviceSeed,
-    );
-  }
-
-  async #sealBody(
-    channel: ChannelRow,
-    row: RoomOutboxRow,
-    signed: Uint8Array<ArrayBuffer>,
-  ): Promise<{ readonly body: Uint8Array<ArrayBuffer>; readonly keep: () => void }> {
-    const core = this.#core;
-    const server = this.#connection.row;
-    if (channel.encryption === 'open' || row.kind === EVENT.control) return { body: signed, keep: () => {} };
-    if (channel.encryption === 'members') return sealForMembers(core, server, channel, signed);
-    const epoch = stateOfJson(channel.membership)?.epoch ?? 0;
-    const key = getChannelKey(core.db, channel.id, epoch);
-    if (key === undefined)
-      throw new SottoError('passphrase.needed', { message: 'The passphrase has changed: join again' });
-    const place = {
-      epoch,
-      id: idOf<EventId>(row.eventId),
-      sender: idOf<MemberId>(server.memberId),
-      device: idOf<DeviceId>(server.deviceId),
-    };
-    return { body: sealBody(key, place, signed), keep: () => {} };
-  }
-
-  async #sealForMember(row: RoomOutboxRow) {
-    const core = this.#core;
-    const server = this.#connection.row;
-    const member = getMember(core.db, row.memberRow ?? 0);
-    if (member === undefined) throw new SottoError('member.unknown');
-    const to = idOf(member.memberId);
-    if (row.sealed !== null) return { to, checkedAt: 0, body: row.sealed };
-    const wanted = directIn(row);
-    // What is shown of a channel is read when its turn comes: by then something may have been erased, or somebody removed.
-    const direct = wanted.kind === 'history' ? readPart(core, server, member, wanted) : wanted;
-    if (direct === undefined) return undefined;
-    const devices = otherDevices(core, server, member);
-    // The last other device of mine was revoked meanwhile: there is nobody to tell.
-    if (devices.length === 0 && isOwn(direct)) {
-      commit(core, () => removeRoomOutbox(core.db, row.id));
-      return undefined;
-    }
-    const { body, keep } = await sealDirect(core, server, devices, direct);
-    commit(core, () => {
-      keep();
-      putSealed(core.db, row.id, { sealed: body, n: 0 });
-    });
-    return { to, checkedAt: 0, body };
   }
 
   // The channel changed under it: what is new is taken first, then it is sealed anew.
@@ -357,44 +225,7 @@ export class RoomSender {
   }
 }
 
-type Sealed = {
-  readonly id: EventId;
-  readonly to: string;
-  readonly checkedAt: number;
-  readonly body: Uint8Array<ArrayBuffer>;
-};
 type To = Pick<RoomOutboxRow, 'channelRow' | 'memberRow'>;
 type Stuck = To & { readonly error: SottoError };
 
 const laneOf = ({ channelRow, memberRow }: To): string => (channelRow === null ? `m${memberRow}` : `c${channelRow}`);
-
-/**
- * A row of the outbox as it may go: a server takes no id that is too old or too far ahead by its clock, so what has waited that
- * long, or was made while our clock was ahead, gets another one, and what waits behind it and names it goes along. Had the server
- * taken it under the first, it would have come.
- */
-const withFreshId = (
-  core: Core,
-  { now }: RoomConnection,
-  row: RoomOutboxRow | undefined,
-): RoomOutboxRow | undefined => {
-  if (row === undefined) return undefined;
-  const madeAt = timeOfId(idOf(row.eventId)) ?? 0;
-  if (madeAt > now - EVENT_ID_AGE_MS_MAX + DAY_MS && madeAt <= now + EVENT_ID_AHEAD_MS_MAX) return row;
-  const eventId = newEventId(core, row.serverId);
-  commit(core, (changes) => {
-    putEventId(core.db, row.id, eventId);
-    // What is sealed for a member does not have it inside, and a message to them has an id of its own.
-    if (row.channelRow === null) return;
-    forgetSealed(core.db, row.id);
-    const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
-    if (message === undefined) return;
-    renameMessage(core.db, message, eventId);
-    for (const { id, content } of listRoomOutboxAbout(core.db, row, idOf(row.eventId))) {
-      const renamed = Buffer.from(content).toString().replaceAll(idOf(row.eventId), idOf(eventId));
-      replaceContent(core.db, id, new Uint8Array(Buffer.from(renamed)));
-    }
-    changes.event({ kind: 'message.queued', messageRow: message.id });
-  });
-  return getRoomOutbox(core.db, row.id);
-};
