@@ -111,6 +111,8 @@ const carriesMessage = ({ kind }: OutboxRow): boolean => kind === 'text' || kind
 const delivered = (core: Core, changes: Changes, messageRow: number): void => {
   const message = getMessage(core.db, messageRow);
   if (message === undefined || message.state === 'read' || message.state === 'delivered') return;
+  // They have it, and have said that they cannot show it.
+  if (message.state === 'failed' && message.reason === 'unsupported') return;
   patchMessage(core.db, messageRow, { state: 'delivered', deliveredAt: changes.at });
   // They may never tell that they have read it: what ends after that ends here from now on, until they do.
   startTimer(core, changes, message);

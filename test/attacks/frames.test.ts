@@ -260,6 +260,16 @@ describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
     expect((await bob.messages('mallory')).at(-1)).toMatchObject({ id, kind: 'unknown', body: '', unread: true });
   });
 
+  test('what they have said they cannot show stays failed when its acknowledgement comes late', async () => {
+    const { message } = await bob.call('message.send', { conversation: 'mallory', text: 'new' });
+    await world.settle();
+    await mallory.say(await mallory.seal({ kind: 'unsupported', target: message.id }));
+    const state = async () => (await bob.messages('mallory')).find(({ id }) => id === message.id);
+    expect(await state()).toMatchObject({ state: 'failed', reason: 'unsupported' });
+    await mallory.say({ kind: 'ack', ids: [message.id] });
+    expect(await state()).toMatchObject({ state: 'failed', reason: 'unsupported' });
+  });
+
   const fillOutbox = (name: string): void => {
     const row = bob.db.get<{ id: number }>('SELECT id FROM contacts WHERE name = ?', name)?.id ?? 0;
     bob.db.run(
