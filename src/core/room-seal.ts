@@ -88,8 +88,9 @@ const sealForChannel = async (
   if (row.sealed !== null && row.n > 0) return { ...place, body: row.sealed };
   if (sharedAt !== undefined && (sharedAt !== state.seq || channel.senderKey === null)) return 'again';
   const n = channel.sent + 1;
-  const signed = sign(core, server, channel, state, row, n);
-  const { body, keep } = await sealSigned(core, server, channel, state, row, signed);
+  const one: InChannel = { server, channel, state, row };
+  const signed = sign(core, one, n);
+  const { body, keep } = await sealSigned(core, one, signed);
   commit(core, () => {
     keep();
     putSealed(core.db, row.id, { sealed: body, n, signed: channel.encryption === 'members' ? signed : null });
@@ -97,14 +98,14 @@ const sealForChannel = async (
   return { ...place, body };
 };
 
-const sign = (
-  core: Core,
-  server: ServerRow,
-  channel: ChannelRow,
-  state: ChannelState,
-  row: RoomOutboxRow,
-  n: number,
-): Uint8Array<ArrayBuffer> => {
+type InChannel = {
+  readonly server: ServerRow;
+  readonly channel: ChannelRow;
+  readonly state: ChannelState;
+  readonly row: RoomOutboxRow;
+};
+
+const sign = (core: Core, { server, channel, state, row }: InChannel, n: number): Uint8Array<ArrayBuffer> => {
   const scope: Scope = { serverId: server.serverKey, channelHash: channel.hash };
   const me = idOf<MemberId>(server.memberId);
   return signEvent(
@@ -126,10 +127,7 @@ const sign = (
 
 const sealSigned = async (
   core: Core,
-  server: ServerRow,
-  channel: ChannelRow,
-  { epoch }: ChannelState,
-  row: RoomOutboxRow,
+  { server, channel, state: { epoch }, row }: InChannel,
   signed: Uint8Array<ArrayBuffer>,
 ): Promise<{ readonly body: Uint8Array<ArrayBuffer>; readonly keep: () => void }> => {
   if (channel.encryption === 'open' || row.kind === EVENT.control) return { body: signed, keep: () => {} };

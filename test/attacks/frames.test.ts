@@ -1,6 +1,7 @@
 // Attacks with frames on a proven link: forged, replayed, reordered, oversized, unknown, or simply too many.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { concat } from '../../src/protocol/bytes.ts';
+import type { MessageId } from '../../src/protocol/ids.ts';
 import {
   CONTACT_BYTES_PER_DAY_MAX,
   CONTACT_HISTORY_MAX,
@@ -263,10 +264,11 @@ describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
   test('what they have said they cannot show stays failed when its acknowledgement comes late', async () => {
     const { message } = await bob.call('message.send', { conversation: 'mallory', text: 'new' });
     await world.settle();
-    await mallory.say(await mallory.seal({ kind: 'unsupported', target: message.id }));
+    const target = message.id as MessageId;
+    await mallory.say(await mallory.seal({ kind: 'unsupported', target }));
     const state = async () => (await bob.messages('mallory')).find(({ id }) => id === message.id);
     expect(await state()).toMatchObject({ state: 'failed', reason: 'unsupported' });
-    await mallory.say({ kind: 'ack', ids: [message.id] });
+    await mallory.say({ kind: 'ack', ids: [target] });
     expect(await state()).toMatchObject({ state: 'failed', reason: 'unsupported' });
   });
 
