@@ -1,11 +1,21 @@
 // A file that a command writes: whole under its name, or not there at all.
-import { closeSync, existsSync, fstatSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 
 /**
  * Writes the pieces, in order, to a file that only the user can read, and gives its size in bytes. It gets its name when all
- * of it is on the disk. Throws `file.exists`, unless it may replace what is there, `path.notAllowed` and `disk.*`, and what
+ * of it is on the disk. Throws `file.exists`, unless it may replace a file that is there, `path.notAllowed` and `disk.*`, and what
  * the pieces throw.
  */
 export const writeWhole = async (
@@ -14,8 +24,14 @@ export const writeWhole = async (
   options: { readonly overwrite: boolean },
 ): Promise<number> => {
   const assertFree = (): void => {
-    if (!options.overwrite && existsSync(path))
-      throw new SottoError('file.exists', { message: `There is something at ${path} already` });
+    if (!existsSync(path)) return;
+    if (!options.overwrite)
+      throw new SottoError('file.exists', {
+        message: `There is something at ${path} already: --overwrite replaces it`,
+      });
+    // A device or a pipe would be gone for everybody who uses it.
+    if (!statSync(path).isFile())
+      throw new SottoError('file.exists', { message: `What is at ${path} is no regular file: it is not replaced` });
   };
   assertFree();
   const part = `${path}.sotto-part`;

@@ -1,5 +1,5 @@
 // Fetched files on their way to a path of the user's: decrypted in steps of the queue, and there whole or not at all.
-import { closeSync, existsSync, linkSync, lstatSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, linkSync, lstatSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { chunkCount, openChunk } from '../crypto/file-chunks.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
@@ -120,12 +120,20 @@ export const clearChunk = (row: FileRow, blob: Blob, index: number): Uint8Array 
 export const checkTarget = (path: string, { overwrite }: { readonly overwrite: boolean }): void => {
   if (!path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
   if (!overwrite && existsSync(path)) throw exists(path);
+  checkReplaced(path);
   if (!existsSync(dirname(path)))
     throw new SottoError('path.notAllowed', { message: `There is no folder ${dirname(path)}` });
 };
 
 const exists = (path: string): SottoError =>
   new SottoError('file.exists', { message: `There is something at ${path} already: --overwrite replaces it` });
+
+// A device or a pipe would be gone for everybody who uses it.
+const checkReplaced = (path: string): void => {
+  const there = existsSync(path) ? statSync(path) : undefined;
+  if (there !== undefined && !there.isFile() && !there.isDirectory())
+    throw new SottoError('file.exists', { message: `What is at ${path} is no regular file: it is not replaced` });
+};
 
 const isSame = (one: string, other: string): boolean => {
   const [a, b] = [one, other].map((path) => lstatSync(path));
@@ -172,10 +180,12 @@ class Target implements Disposable {
     }
   }
 
-  /** All is written: it gets its name. Throws `file.exists` when something came there in the meantime. */
+  /** All is written: it gets its name. Throws `file.exists` when something that may not be replaced came there meanwhile. */
   finish({ overwrite }: { readonly overwrite: boolean }): void {
     this.#try(() => {
-      if (overwrite || !this.#link()) renameSync(this.#temporary, this.#path);
+      if (!overwrite && this.#link()) return;
+      checkReplaced(this.#path);
+      renameSync(this.#temporary, this.#path);
     });
   }
 

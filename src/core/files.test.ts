@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { chunkCount } from '../crypto/file-chunks.ts';
@@ -241,6 +242,21 @@ describe('a file', () => {
     expect(await save(id, late, { overwrite: true })).toMatchObject({ reached: true });
     expect(isSaved(1000, late)).toBe(true);
     expect((await show(bob, id)).reason).toBeUndefined();
+  });
+
+  test('replaces no pipe and no device, not even one that comes there later', async () => {
+    const { id } = await offer(1000);
+    execFileSync('mkfifo', [target('pipe')]);
+    await expect(save(id, target('pipe'), { overwrite: true })).rejects.toMatchObject({ code: 'file.exists' });
+    expect(await show(bob, id)).toMatchObject({ state: 'offered' });
+
+    const saving = bob.call('file.save', { id, path: target('late'), overwrite: true, wait: 'done' });
+    saving.catch(() => {});
+    await world.settle(1);
+    execFileSync('mkfifo', [target('late')]);
+    await world.settle();
+    await expect(saving).rejects.toMatchObject({ code: 'file.exists' });
+    expect(['pipe', 'late'].map((name) => lstatSync(target(name)).isFIFO())).toEqual([true, true]);
   });
 
   test('that cannot be written where it shall be says so, and can be saved elsewhere; a name may have 255 bytes', async () => {

@@ -1,5 +1,6 @@
 // What export writes of each kind of message, and that nothing has the name of a file that is not whole.
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { timeText } from '../../src/cli/show.ts';
@@ -149,4 +150,9 @@ test('a file gets its name when all of it is written: not when the command is in
   );
   const nowhere = await alice.run('export', '--output', join(stage.dir, 'no', 'such'));
   expect(nowhere.error).toMatchObject({ code: 'path.notAllowed', exit: 6 });
+
+  const pipe = `${file}.pipe`;
+  execFileSync('mkfifo', [pipe]);
+  expect((await alice.run('export', '--output', pipe, '--overwrite')).error).toMatchObject({ code: 'file.exists' });
+  expect(lstatSync(pipe).isFIFO()).toBe(true);
 });
