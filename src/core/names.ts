@@ -82,6 +82,7 @@ export const findConversation = (db: Database, reference: string): ConversationR
   if (conversation !== undefined) return conversation;
   if (contact.state === 'removed')
     throw new SottoError('conversation.unknown', { message: `There is no conversation with ${quoted(reference)}` });
+  if (contact.blocked === 1) throw new SottoError('contact.blocked');
   throw new SottoError('contact.notAccepted', {
     message:
       contact.state === 'incoming'

@@ -204,6 +204,15 @@ describe('a contact', () => {
     expect(history.every(({ at }, i) => at >= (history[i - 1]?.at ?? 0))).toBe(true);
   });
 
+  test('that is blocked before it answers is told as blocked, not as one who has to answer', async () => {
+    const link = 'sotto:t2uh7vyb45dqmn5f4dfbtg6kzxwzsdafz4nfkwyxamdpbmnm4me4wsqd.onion';
+    await alice.ok('contact', 'add', link, '--name', 'silent');
+    expect((await alice.run('send', 'silent', 'x')).error?.code).toBe('contact.notAccepted');
+    await alice.ok('contact', 'block', 'silent');
+    expect((await alice.run('send', 'silent', 'x')).error).toMatchObject({ code: 'contact.blocked', exit: 6 });
+    await alice.ok('contact', 'remove', 'silent', '--erase');
+  });
+
   test('that is removed has no keys and is written to no more; its history stays until it is erased', async () => {
     await alice.ok('send', 'carol', 'goodbye');
     const { id, state } = await alice.one<Contact>('contact', 'remove', 'carol');
