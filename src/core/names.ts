@@ -66,11 +66,12 @@ export const findConversation = (db: Database, reference: string): ConversationR
   if (ofLeft !== undefined) return ofLeft;
   if (isChannelReference(reference))
     return conversationOfRoom(getConversationOfChannel(db, findChannel(db, reference).id));
-  const byId = isPrefix(reference) ? listConversations(db).filter((one) => idOf(one.uid).startsWith(reference)) : [];
+  const isName = getContactByName(db, reference) !== undefined;
+  const byId =
+    isPrefix(reference) && !isName ? listConversations(db).filter((one) => idOf(one.uid).startsWith(reference)) : [];
   if (byId.length === 1 && byId[0] !== undefined) return byId[0];
-  if (byId.length > 1 && getContactByName(db, reference) === undefined)
-    throw ambiguous(byId.map((one) => `${conversationName(db, one)} (${idOf(one.uid)})`));
-  if (isMemberReference(reference) && getContactByName(db, reference) === undefined) {
+  if (byId.length > 1) throw ambiguous(byId.map((one) => `${conversationName(db, one)} (${idOf(one.uid)})`));
+  if (isMemberReference(reference) && !isName) {
     const { name, server } = splitMember(db, reference);
     const member = findKnownMember(db, server, name);
     return conversationOfRoom(member === undefined ? undefined : getConversationOfMember(db, member.id));

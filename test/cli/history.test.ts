@@ -189,6 +189,12 @@ describe('ids', () => {
       expect(error?.details.candidates?.map((name) => name.split(' ')[0])).toEqual(['bob', 'carol']);
     }
     expect((await alice.one<Message>('show', `abcdef${one.slice(6)}`)).body).toBe('two days old');
+
+    const name = (await conversation('carol')).id.slice(0, 10);
+    await alice.ok('contact', 'rename', 'bob', name);
+    for (const noun of ['contact', 'conversation'])
+      expect((await alice.one<{ name: string }>(noun, 'show', name)).name).toBe(name);
+    await alice.ok('contact', 'rename', name, 'bob');
   });
 });
 
