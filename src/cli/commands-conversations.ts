@@ -108,7 +108,7 @@ export const CONVERSATION_COMMANDS: readonly Command[] = [
       const asked = context.args[1] ?? '';
       const fromRead = asked.startsWith('read+');
       const expiresMs = asked === 'never' ? 0 : parseDuration(fromRead ? asked.slice(5) : asked);
-      if (expiresMs !== 0 && (expiresMs < EXPIRY_MS_MIN || expiresMs > EXPIRY_MS_MAX))
+      if ((expiresMs !== 0 || fromRead) && (expiresMs < EXPIRY_MS_MIN || expiresMs > EXPIRY_MS_MAX))
         throw new SottoError('params.invalid', { message: 'A message lives 1 s to 365 days' });
       // The one that a room may refuse goes first: then nothing is set.
       await client.call('config.set', {

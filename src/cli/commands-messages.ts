@@ -29,7 +29,10 @@ const expiry = ({ flags }: CommandContext): { expiresMs?: number; expiresFrom?: 
   if (asked === undefined) return {};
   if (asked === 'never') return { expiresMs: 0, expiresFrom: 'delivery' };
   if (!asked.startsWith('read+')) return { expiresMs: flags.duration('expires') ?? 0, expiresFrom: 'delivery' };
-  return { expiresMs: parseDuration(asked.slice('read+'.length)), expiresFrom: 'read' };
+  const expiresMs = parseDuration(asked.slice('read+'.length));
+  // 0 would be never.
+  if (expiresMs === 0) throw new SottoError('params.invalid', { message: 'A message lives 1 s to 365 days' });
+  return { expiresMs, expiresFrom: 'read' };
 };
 
 const WAIT_WORDS = ['queued', 'sent', 'delivered', 'read'] as const satisfies readonly MessageState[];

@@ -313,8 +313,12 @@ describe('a text', () => {
   });
 
   test('lives between a second and a year', async () => {
-    for (const wrong of ['10ms', '366d', '1y', 'read+5ms'])
-      expect([wrong, (await alice.run('send', 'bob', 'x', '--expires', wrong)).code]).toEqual([wrong, 2]);
+    for (const wrong of ['10ms', '366d', '1y', 'read+5ms', 'read+0s', 'read+0'])
+      for (const words of [
+        ['send', 'bob', 'x', '--expires', wrong],
+        ['expire', 'bob', wrong],
+      ])
+        expect([words, (await alice.run(...words)).code]).toEqual([words, 2]);
     for (const [given, ms] of [
       ['90s', 90_000],
       ['15m', 900_000],
