@@ -37,6 +37,12 @@ const newPassphrase = async (context: CommandContext): Promise<{ passphrase?: st
   return { passphrase };
 };
 
+// Who gives a new passphrase and says that there shall be none would get an account without one.
+const checkOne = ({ flags }: CommandContext, flag: string): void => {
+  if (flags.has('no-passphrase') && flags.text(flag) !== undefined)
+    throw new SottoError('usage.invalid', { message: `Give a new passphrase with --${flag}, or say --no-passphrase` });
+};
+
 const PHRASE_HEAD = 'Recovery phrase. Write it down: it is shown once and kept nowhere.';
 
 const init: Command = {
@@ -49,6 +55,7 @@ const init: Command = {
     const { account, flags, out } = context;
     if (existsSync(account.vault))
       throw new SottoError('account.exists', { message: `The account ${account.name} exists already` });
+    checkOne(context, 'passphrase-fd');
     const secret = await newPassphrase(context);
     const client = await context.connect({ unlock: false, create: true });
     const params = { nickname: flags.text('nickname') ?? account.name, ...secret, noTor: flags.has('no-tor') };
@@ -120,6 +127,7 @@ type Source = {
 };
 
 const fromPhrase = async (context: CommandContext, file: string | undefined): Promise<Source> => {
+  checkOne(context, 'passphrase-fd');
   const phrase = file === '-' ? await context.stdinText() : await context.ask('Recovery phrase, 12 words: ');
   if (phrase === undefined)
     throw new SottoError('usage.invalid', {
@@ -180,6 +188,7 @@ const passwd: Command = {
   methods: ['account.passwd'],
   run: async (context) => {
     const { flags, out } = context;
+    checkOne(context, 'new-passphrase-fd');
     const client = await context.connect({ unlock: false });
     const { passphrase: isSet, exists } = client.greeting;
     if (!exists) throw new SottoError('account.unknown');

@@ -57,6 +57,10 @@ describe('a passphrase', () => {
 
   test('opens the account, is changed with the present one only, and is removed; --rekey keeps everything', async () => {
     const user = stage.stranger('walter');
+    for (const words of [['init'], ['restore', '-']])
+      expect(
+        (await user.run(...words, '--no-passphrase', '--passphrase-fd', '0', { input: 'one\n' })).error,
+      ).toMatchObject({ code: 'usage.invalid', exit: 2 });
     await user.ok('init', '--nickname', 'walter', secret('one'));
     await user.ok('nickname', 'Walter');
     const wrong = await user.run('passwd', '--new-passphrase-fd', '0', { ...secret('wrong'), input: 'two\n' });
@@ -76,6 +80,11 @@ describe('a passphrase', () => {
     await user.ok('daemon', 'stop');
     expect((await user.run('id', secret('two'))).error).toMatchObject({ code: 'passphrase.wrong' });
     expect((await user.ok<{ nickname: string }>('id', secret('three'))).items[0]?.nickname).toBe('Walter');
+    const both = await user.run('passwd', '--no-passphrase', '--new-passphrase-fd', '0', {
+      ...secret('three'),
+      input: 'four\n',
+    });
+    expect(both.error).toMatchObject({ code: 'usage.invalid', exit: 2 });
     const removed = await user.ok<{ warning: string }>('passwd', '--no-passphrase', secret('three'));
     expect(removed.items[0]?.warning).toContain('Without a passphrase');
     await user.ok('daemon', 'stop');
