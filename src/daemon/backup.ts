@@ -1,6 +1,8 @@
 // Writes and reads backup files: sealed while it is read, whole or not there at all.
 import {
   closeSync,
+  constants,
+  existsSync,
   fstatSync,
   fsyncSync,
   openSync,
@@ -36,7 +38,7 @@ export type Written = { readonly file: string; readonly sizeBytes: number; reado
 
 /**
  * Writes a backup of `db`, a connection of its own, to `path`; the running account is not waited for. Throws `file.exists`,
- * `disk.*`, and `account.locked` once `signal` says so, and leaves no half file.
+ * `path.notAllowed`, `disk.*`, and `account.locked` once `signal` says so, and leaves no half file.
  */
 export const writeBackup = async (
   db: Database,
@@ -238,6 +240,8 @@ const openNew = (path: string, part: string): number => {
   try {
     if (statSync(path, { throwIfNoEntry: false }) !== undefined)
       throw new SottoError('file.exists', { message: `There is something at ${path} already` });
+    if (!existsSync(dirname(path)))
+      throw new SottoError('path.notAllowed', { message: `There is no folder ${dirname(path)}` });
     rmSync(part, { force: true });
     return openSync(part, 'wx', 0o600);
   } catch (error) {
@@ -248,8 +252,12 @@ const openNew = (path: string, part: string): number => {
 
 const openOld = (path: string): number => {
   try {
-    return openSync(path, 'r');
+    // A pipe opens at once then, whether or not somebody writes into it.
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    if (fstatSync(file).isFile()) return file;
+    closeSync(file);
   } catch (error) {
     throw new SottoError('file.unknown', { message: `The backup cannot be read: ${path}`, cause: error });
   }
+  throw new SottoError('file.unknown', { message: `This is no regular file: ${path}` });
 };

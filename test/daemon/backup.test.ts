@@ -1,5 +1,5 @@
 // Backup and restore through the command line: while messages are written, and while the daemon is killed.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -114,6 +114,17 @@ test('a backup ends, and leaves nothing, with its command and with the account; 
   expect((await making).error).toMatchObject({ code: 'account.locked' });
   await alice.ok('account', 'unlock');
   expect((await backup(kept())).code).toBe(0);
+});
+
+test('a backup is a regular file in a folder that is there; nothing else keeps the daemon waiting', async () => {
+  expect((await backup(join(stage.dir, 'no/such'))).error).toMatchObject({ code: 'path.notAllowed', exit: 6 });
+  const pipe = join(stage.dir, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  for (const path of [pipe, stage.dir, '/dev/null']) {
+    const words = ['restore', path, '--no-passphrase', '--timeout', '10s'];
+    const { error } = await stage.stranger('nobody').run(...words, { env });
+    expect([path, error?.code, error?.message]).toEqual([path, 'file.unknown', `This is no regular file: ${path}`]);
+  }
 });
 
 test('a daemon that is killed while it restores leaves no account; the next attempt makes it, even one that is interrupted', async () => {
