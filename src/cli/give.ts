@@ -1,5 +1,6 @@
 // Small steps that many commands share: the first argument, a text, an absent parameter, a list.
 import type { RpcClient } from '../client/rpc-client.ts';
+import { SottoError } from '../protocol/errors.ts';
 import type { CommandContext } from './command.ts';
 
 /** The first argument. */
@@ -21,7 +22,13 @@ export const endDaemon = async (client: RpcClient): Promise<void> => {
   const gone = new Promise<void>((resolve) => {
     client.onClose = resolve;
   });
-  await client.call('daemon.stop', {});
+  try {
+    await client.call('daemon.stop', {});
+  } catch (error) {
+    // Another command has told it before.
+    if (error instanceof SottoError && error.code === 'daemon.gone') return;
+    throw error;
+  }
   await gone;
 };
 

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -154,6 +155,20 @@ describe('a daemon', () => {
     await alice.until('its end', () => Promise.resolve(!daemons().includes(pid)), 5_000);
     rmSync(told, { recursive: true });
     expect(await alice.pid()).not.toBe(pid);
+  });
+
+  test('that another command has told to end just now is stopped, as this one says', async () => {
+    await alice.ok('daemon', 'stop');
+    const { socket } = pathsOf(alice);
+    mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
+    const ending = createServer((connection) => {
+      connection.write('{"sotto":"0.1.0","rpc":1,"account":"alice","locked":false,"exists":true,"passphrase":false}\n');
+      connection.once('data', () => connection.destroy());
+    }).listen(socket);
+    await once(ending, 'listening');
+    expect(await alice.run('daemon', 'stop')).toMatchObject({ code: 0, items: [{ stopped: true }] });
+    ending.close();
+    await once(ending, 'close');
   });
 
   test('ends at SIGTERM and SIGINT, and leaves no socket', async () => {
