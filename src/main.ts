@@ -38,7 +38,12 @@ const run = async (argv: readonly string[]): Promise<number> => {
     const account = flagValue(argv, '--account') ?? (process.env.SOTTO_ACCOUNT || undefined);
     // What it could not put away keeps it no longer.
     process.exit(
-      await runDaemon({ account, dataDir: dataDir === undefined ? undefined : resolve(dataDir), version: VERSION }),
+      await runDaemon({
+        account,
+        dataDir: dataDir === undefined ? undefined : resolve(dataDir),
+        version: VERSION,
+        json: argv.includes('--json'),
+      }),
     );
   }
   if (first === 'demo') {

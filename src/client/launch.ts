@@ -37,7 +37,7 @@ const start = async ({ account, command, waiting }: Launch): Promise<RpcClient> 
   // Loaded here: most commands find a daemon that runs.
   const { spawn } = await import('node:child_process');
   const [program, ...args] = command;
-  const child = spawn(program, args, {
+  const child = spawn(program, [...args, '--json'], {
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe'],
     cwd: '/',

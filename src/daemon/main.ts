@@ -1,13 +1,15 @@
 // Entry of the daemon's own process: umask, signals, exit code.
 import { accountPaths, chooseAccount, placesOf } from '../client/paths.ts';
 import { errorObject, exitOf } from '../protocol/errors.ts';
+import { safeLine } from '../protocol/safe-text.ts';
 import { Daemon } from './daemon.ts';
 
-/** Runs a daemon in the foreground until it is told to end; gives the exit code. An error goes to stderr as one object. */
+/** Runs a daemon in the foreground until it is told to end; gives the exit code. An error goes to stderr, with `json` as one object. */
 export const runDaemon = async (options: {
   readonly account: string | undefined;
   readonly dataDir: string | undefined;
   readonly version: string;
+  readonly json: boolean;
 }): Promise<number> => {
   process.umask(0o077);
   try {
@@ -31,7 +33,7 @@ export const runDaemon = async (options: {
     return code;
   } catch (error) {
     const told = errorObject(error);
-    process.stderr.write(`${JSON.stringify(told)}\n`);
+    process.stderr.write(`${options.json ? JSON.stringify(told) : `sotto: ${safeLine(told.message)}`}\n`);
     if (told.code === 'internal.bug') process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
     return exitOf(told.code);
   }

@@ -171,6 +171,14 @@ describe('a daemon', () => {
     await once(ending, 'close');
   });
 
+  test('that cannot run in the foreground says so as any command does: an object with --json only', async () => {
+    const pid = await alice.pid();
+    const said = await alice.run('daemon', 'run', { json: false });
+    expect([said.code, said.err]).toEqual([7, 'sotto: Another program runs this account\n']);
+    expect((await alice.run('daemon', 'run')).error).toMatchObject({ code: 'account.running' });
+    expect(await alice.pid()).toBe(pid);
+  });
+
   test('ends at SIGTERM and SIGINT, and leaves no socket', async () => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.kill(await alice.pid(), signal);
