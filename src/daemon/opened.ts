@@ -1,4 +1,5 @@
 // An account that is open in this daemon: its database and network, and what runs beside it until it closes.
+import { statSync } from 'node:fs';
 import type { AccountPaths } from '../client/paths.ts';
 import { Account } from '../core/account.ts';
 import { settingOf } from '../core/settings.ts';
@@ -69,6 +70,11 @@ export class OpenAccount implements AsyncDisposable {
   /** Opens the database under its key and goes into the network. Throws `database.*`, and leaves nothing open then. */
   static async open(key: Uint8Array, options: OpenOptions): Promise<OpenAccount> {
     const { paths } = options;
+    // A new one in its place would be of nobody.
+    if ((statSync(paths.database, { throwIfNoEntry: false })?.size ?? 0) === 0)
+      throw new SottoError('database.damaged', {
+        message: `The database is missing: put ${paths.database} back, or restore it from a backup`,
+      });
     const db = openAccountDatabase(paths, key, () => process.stderr.write(`${UPGRADING}\n`));
     let account: Account | undefined;
     try {

@@ -1,5 +1,5 @@
 // What the daemon does with a database that an update left in doubt, or that a newer program wrote.
-import { copyFileSync, existsSync, readFileSync, renameSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDatabase } from '../../src/sqlite/open.ts';
 import { KEY } from '../../src/testing/people.ts';
@@ -41,6 +41,23 @@ test('a database of a newer program is refused, and works again with that progra
   change('UPDATE schema_meta SET version = version + 1000');
   expect((await alice.run('status')).error).toMatchObject({ code: 'database.newer' });
   change('UPDATE schema_meta SET version = version - 1000');
+  expect(await alice.bodies('bob')).toContain('hello');
+});
+
+test('a database that is missing or empty is told, and no other is made in its place', async () => {
+  await alice.ok('daemon', 'stop');
+  const { database } = pathsOf(alice);
+  renameSync(database, `${database}.away`);
+  for (const left of [undefined, 0]) {
+    if (left === 0) writeFileSync(database, '');
+    expect((await alice.run('status')).error).toMatchObject({
+      code: 'database.damaged',
+      exit: 8,
+      message: expect.stringContaining(database),
+    });
+    expect(statSync(database, { throwIfNoEntry: false })?.size).toBe(left);
+  }
+  renameSync(`${database}.away`, database);
   expect(await alice.bodies('bob')).toContain('hello');
 });
 
