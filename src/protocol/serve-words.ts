@@ -5,7 +5,7 @@ export const SERVE_FLAGS: readonly (readonly [flag: string, key: string, doc: st
   ['--data-dir DIR', '', 'where the server lives; SOTTO_SERVER_DIR says the same (~/.local/share/sotto-server)'],
   ['--config FILE', '', 'the configuration (server.toml in the data folder, when it is there); flags win'],
   ['--check-config', '', 'look at the configuration, tell every mistake with its place, and end'],
-  ['--name TEXT', 'name', 'what members see (sotto)'],
+  ['--name TEXT', 'name', 'what members see (as before; of a new one: sotto)'],
   ['--registration MODE', 'registration', 'who may become a member: invite (as without), open, closed'],
   ['--listen HOST:PORT', 'listen', 'where to listen (127.0.0.1:7443); port 0 takes a free one'],
   ['--origin wss://NAME', 'origins', 'what people dial, when it is another name than --listen says; may stand again'],

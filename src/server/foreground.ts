@@ -14,7 +14,7 @@ import { auditRow } from './audit.ts';
 import { metricsOf } from './measured.ts';
 import { Metrics } from './metrics.ts';
 import { Onion } from './onion.ts';
-import { addressOf, ratesOf, readTls, type ServeConfig } from './serve-config.ts';
+import { addressOf, REGISTRATION_DEFAULT, ratesOf, readTls, type ServeConfig } from './serve-config.ts';
 import { adminSocket, configOf, type ServeValues, validConfig } from './serve-flags.ts';
 import { RoomServer, type ServerOptions } from './server.ts';
 import { createServer, isServer, type ServerPaths, serverPaths } from './server-dir.ts';
@@ -126,7 +126,7 @@ const make = (paths: ServerPaths, { name, registration, encryptAtRest }: ServeCo
     paths,
     {
       name: name ?? 'sotto',
-      registration: registration ?? 'invite',
+      registration: registration ?? REGISTRATION_DEFAULT,
       serverKey: systemRandom.bytes(32),
       encryptAtRest: encryptAtRest === true,
     },
@@ -213,14 +213,18 @@ const announceOnion = (values: ServeValues, url: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
-const applySettings = async ({ context }: RoomServer, { name, registration }: ServeConfig): Promise<void> => {
+// Who may come in is as it is written now: what a start before this one said does not keep the door open. A name stays.
+const applySettings = async (
+  { context }: RoomServer,
+  { name, registration = REGISTRATION_DEFAULT }: ServeConfig,
+): Promise<void> => {
   const now = await context.store.getServer();
   const set = {
     ...(name === undefined || name === now.name ? {} : { name }),
-    ...(registration === undefined || registration === now.registration ? {} : { registration }),
+    ...(registration === now.registration ? {} : { registration }),
   };
   if (Object.keys(set).length === 0) return;
-  const detail = { set: Object.keys(set).join(', '), registration: set.registration ?? now.registration };
+  const detail = { set: Object.keys(set).join(', '), registration };
   await context.store.putServer(set, auditRow(context, { actor: null, kind: 'server.settings', target: '', detail }));
 };
 

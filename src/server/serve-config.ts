@@ -14,6 +14,8 @@ import type { Rate } from './rates.ts';
 import { Proxies } from './sources.ts';
 
 export const REGISTRATIONS = ['invite', 'open', 'closed'] as const;
+/** Who may become a member where nothing is said. */
+export const REGISTRATION_DEFAULT = 'invite';
 
 const RATE_MAX = 1_000_000_000;
 const ADDRESS = /^(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})$/i;

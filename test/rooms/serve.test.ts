@@ -388,6 +388,25 @@ describe('a signal', () => {
     expect((await other.admin('audit', '--kind', 'server.settings')).length).toBe(1);
     expect(await other.stop('SIGINT')).toBe(0);
   });
+
+  test('who may come in is what is said now: a door that was open for once is not left open', async () => {
+    await using other = new Program();
+    const registration = async () => (await other.admin('status'))[0]?.registration;
+    await other.start('--name', 'den', '--registration', 'open');
+    expect(await registration()).toBe('open');
+    await other.stop();
+    await other.start();
+    expect((await other.admin('status'))[0]).toMatchObject({ name: 'den', registration: 'invite' });
+    const config = join(other.data, 'server.toml');
+    for (const [toml, wanted] of [
+      ['registration = "open"', 'open'],
+      ['', 'invite'],
+    ] as const) {
+      writeFileSync(config, toml);
+      other.signal('SIGHUP');
+      await expect.poll(registration).toBe(wanted);
+    }
+  });
 });
 
 test('what stands in the way of a start is said, with an exit code of its own', async () => {
