@@ -55,8 +55,9 @@ export const flagsOf = (argv: readonly string[]): ReturnType<typeof parse> => {
   }
 };
 
-/** Where the server lives. A variable that is empty counts as not set, and so does a relative one of XDG. */
+/** Where the server lives. A variable that is empty counts as not set, and so does a relative one of XDG. Throws `usage.invalid`. */
 export const folderOf = (values: ServeValues, { SOTTO_SERVER_DIR, XDG_DATA_HOME }: NodeJS.ProcessEnv): string => {
+  if (values['data-dir'] === '') throw new SottoError('usage.invalid', { message: '--data-dir is empty' });
   const data = XDG_DATA_HOME?.startsWith('/') === true ? XDG_DATA_HOME : join(homedir(), '.local', 'share');
   return resolve(values['data-dir'] ?? (SOTTO_SERVER_DIR || join(data, 'sotto-server')));
 };

@@ -413,6 +413,13 @@ test('what stands in the way of a start is said, with an exit code of its own', 
   const [folder, other] = [server.data, join(server.dir, 'other')];
   const at = new URL(server.ready?.url ?? '').host;
   const start = (...args: string[]) => sotto(['serve', ...args]);
+  // As a variable that is not set gives it; the folder of the shell is no server's.
+  for (const words of [[], ['admin', 'status'], ['install', '--print']])
+    expect(await start(...words, '--data-dir', '')).toEqual({
+      code: 2,
+      out: '',
+      err: 'sotto: --data-dir is empty\n',
+    });
   expect(await start('--data-dir', folder, '--listen', '127.0.0.1:0')).toEqual({
     code: 7,
     out: '',
