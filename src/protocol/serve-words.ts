@@ -35,7 +35,7 @@ export const SERVE_COMMANDS: readonly (readonly [usage: string, doc: string])[] 
   ],
   ['serve install [--print]', 'writes a systemd user unit that starts it, or only shows it'],
   ['serve admin status', 'how the running server is'],
-  ['serve admin members | member NAME', 'members, or one'],
+  ['serve admin members | member NAME', 'members, or one; NAME is a name or an id here and below'],
   ['serve admin role NAME owner|admin|member', 'gives a role'],
   ['serve admin ban NAME | unban NAME', 'ends all connections and log-ins of a member, or takes that back'],
   ['serve admin invites | revoke ID', 'invites, or the end of one'],

@@ -214,10 +214,12 @@ const torObject = ({ state: { state, bootstrapPercent, reachable, lastError } }:
   ...(lastError === undefined || reachable ? {} : { lastError: lastError.message }),
 });
 
-const memberNamed = async ({ context }: RoomServer, name: string): Promise<MemberRow> => {
-  const row = await context.store.getMemberByName(skeletonOf(channelNameOf(name)));
+// By id first: a name may look like the id of somebody else.
+const memberNamed = async ({ context: { store } }: RoomServer, text: string): Promise<MemberRow> => {
+  const known = ID_PATTERN.test(text) ? await store.getMember(text as MemberId) : undefined;
+  const row = known?.erasedAt === null ? known : await store.getMemberByName(skeletonOf(channelNameOf(text)));
   if (row === undefined)
-    throw new SottoError('member.unknown', { message: `There is no member ${JSON.stringify(name)}` });
+    throw new SottoError('member.unknown', { message: `There is no member ${JSON.stringify(text)}` });
   return row;
 };
 

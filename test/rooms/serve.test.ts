@@ -134,6 +134,7 @@ describe('the administration', () => {
       [['member', 'olga', 'carol'], 2],
     ] as const)
       expect((await admin(...words)).code, words.join(' ')).toBe(code);
+    expect((await admin('member', '0'.repeat(32))).code).toBe(3);
     const nowhere = await sotto(['serve', 'admin', 'status', '--data-dir', join(server.dir, 'none')]);
     expect([nowhere.code, nowhere.err]).toEqual([4, expect.stringContaining('start sotto serve')]);
   });
@@ -141,6 +142,7 @@ describe('the administration', () => {
   test('keeps who did what to whom', async () => {
     const carol = server.member('carol');
     await carol.join();
+    expect(await server.admin('member', carol.id)).toMatchObject([{ id: carol.id, name: 'carol' }]);
     const [made] = await server.admin('invite', '--uses', '2', '--expires', '1d');
     await server.admin('revoke', String(made?.id));
     expect(await server.admin('invites')).toEqual([]);
