@@ -122,10 +122,11 @@ const joinRefused = (
 // Nothing came of it: the next try begins anew, with another link if need be. A server that we were on keeps its history.
 const undoJoin = (core: Core, id: number, known: ServerRow | undefined): void => {
   const row = getServer(core.db, id);
-  if (row?.state !== 'joining') return;
+  if (row === undefined || row.state === 'joined') return;
   if (known === undefined || getMemberById(core.db, id, row.memberId) === undefined) return removeServer(core.db, id);
   const { label, origin, clearnet, invite, memberName } = known;
-  const state = known.state === 'joining' ? 'left' : known.state;
+  const before = known.state === 'joining' ? 'left' : known.state;
+  const state = row.state === 'joining' ? before : row.state;
   patchServer(core.db, id, { label, origin, clearnet, invite, memberName, state });
 };
 

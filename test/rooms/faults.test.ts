@@ -254,6 +254,9 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   ]);
   expect(await bob.refused('channel.list', { server: 'home', all: true })).toBe('server.banned');
   expect(await house.server.admin('audit', '--kind', 'member.banned')).toMatchObject([{ target: 'bob' }]);
+  const again = await bob.user.run('server', 'join', other.link ?? '', '--as', 'robert', '--label', 'elsewhere');
+  expect(again).toMatchObject({ code: 6, error: { code: 'server.banned' } });
+  expect(await bob.call('server.list', {})).toMatchObject([{ label: 'home', memberName: 'bob', state: 'banned' }]);
   expect((await bob.user.ok('why', 'home', { json: false })).out).toMatch(/^retry {4}\d/m);
   expect((await bob.user.one<{ nextRetryAt: number }>('why', 'home')).nextRetryAt).toBeGreaterThan(Date.now());
   await house.server.admin('unban', 'bob');
