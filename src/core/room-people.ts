@@ -26,6 +26,7 @@ import {
   putMember,
   revokeDevice,
 } from '../store/members.ts';
+import { patchServer } from '../store/servers.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 
@@ -135,6 +136,9 @@ export const keepMember = (core: Core, changes: Changes, connection: RoomConnect
   }
   if (isTaken && known?.name !== name)
     changes.event({ kind: 'member.renamed', memberRow: row, detail: `${wanted} is another person than before` });
+  // What we are called there, and may do, is kept with the server, too.
+  if (said.id === idOf(connection.row.memberId))
+    patchServer(core.db, serverId, { role, ...(isMemberName(said.name) ? { memberName: said.name } : {}) });
 };
 
 const keepDevices = (

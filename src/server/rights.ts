@@ -3,6 +3,8 @@ import type { MemberId } from '../protocol/ids.ts';
 import { audited } from './audit.ts';
 import type { ServerContext } from './context.ts';
 import { appendAuthority } from './notices.ts';
+import { memberObject } from './objects.ts';
+import { tellMembers } from './passing.ts';
 import type { MemberRow } from './rows.ts';
 
 /** Bans a member, or takes that back: their connections end with the commit, and every node hears it. */
@@ -17,12 +19,14 @@ export const banMember = async (
   ]);
 };
 
-/** Gives a member another role. */
+/** Gives a member another role, and tells whoever is there. */
 export const setRole = async (
   context: ServerContext,
   { by, target, role }: { readonly by: MemberId | null; readonly target: MemberRow; readonly role: MemberRow['role'] },
-): Promise<void> =>
-  appendAuthority(context, by ?? target.id, { what: 'member.role', member: target.id, role }, [
+): Promise<void> => {
+  await appendAuthority(context, by ?? target.id, { what: 'member.role', member: target.id, role }, [
     { kind: 'memberSet', member: target.id, set: { role } },
     audited(context, { actor: by, kind: 'member.role', target: target.id, detail: { role } }),
   ]);
+  tellMembers(context, { notice: 'member', member: memberObject({ ...target, role }) });
+};

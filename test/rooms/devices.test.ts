@@ -227,6 +227,18 @@ test('what a newer version says is shown as that, in a channel and by a member',
   expect((await alice.user.ok('read', '#ops', { json: false })).err).toContain('1 change of a newer version of sotto');
 });
 
+test('what I am called on a server, and may do there, is shown on every device while it is connected', async () => {
+  const here = async (guest: Guest) => (await guest.call('server.list', {}))[0];
+  await phone.call('server.profile', { name: 'alicia' });
+  await alice.sees('her other name', async () => (await here(alice))?.memberName === 'alicia');
+  await alice.call('server.profile', { name: 'alice' });
+  await phone.sees('her name again', async () => (await here(phone))?.memberName === 'alice');
+  for (const role of ['admin', 'member']) {
+    await house.server.admin('role', 'bob', role);
+    await bob.sees(`that he is ${role}`, async () => (await here(bob))?.role === role);
+  }
+});
+
 test('a revoked device gets nothing more, from nobody', async () => {
   const id = (await phone.call('server.devices', {})).find((one) => one.this)?.id ?? '';
   await alice.user.ok('server', 'devices', 'home', '--revoke', id);
