@@ -44,6 +44,8 @@ export const afterControl = (core: Core, changes: Changes, happened: Happened): 
   // What was sealed before is stale: sent again as it is, who has come could not read it, and who has gone could. Had the server
   // taken it before, it would have come before.
   forgetUnanswered(core.db, row.id);
+  // What waits for a rule may go now.
+  changes.flush.add(server.id);
   const kind = control.op === 'unknown' ? undefined : KINDS[control.op];
   if (kind === undefined) return;
   const about = 'member' in control ? control.member : header.sender;

@@ -55,7 +55,7 @@ export class RoomSender {
   /** Conversations whose outbox is being worked on. */
   readonly #working = new Set<string>();
   /** Conversations that wait for their time, and how often each has failed in a row. */
-  readonly #waiting = new Map<string, Stuck & { readonly cancel: Cancel }>();
+  readonly #waiting = new Map<string, Stuck & { readonly cancel: Cancel; readonly rulesAt: number | undefined }>();
   readonly #failures = new Map<string, number>();
   /** Channels where something that only `between` knew got no answer: what is there is looked at before more is signed. */
   readonly #unsure = new Set<number>();
@@ -70,11 +70,22 @@ export class RoomSender {
     return [...this.#waiting.values()].slice(0, STUCK_TOLD_MAX);
   }
 
-  /** Something waits, or the connection is up: every conversation with something goes on, but those that wait for their time. */
+  /** Something waits, or the connection is up: each conversation goes on, but those that wait for their time as before. */
   flush(): void {
     if (this.#connection.state !== 'online') return;
-    for (const row of listRoomOutboxHeads(this.#core.db, this.#connection.serverId))
-      if (!this.#waiting.has(laneOf(row))) this.#start(row);
+    for (const row of listRoomOutboxHeads(this.#core.db, this.#connection.serverId)) {
+      const waiting = this.#waiting.get(laneOf(row));
+      if (waiting !== undefined && this.#rulesAt(waiting) === waiting.rulesAt) continue;
+      waiting?.cancel();
+      this.#waiting.delete(laneOf(row));
+      this.#start(row);
+    }
+  }
+
+  // Up to which event the rules of a channel are known, where it is they that one waits for; undefined for other waits.
+  #rulesAt({ channelRow, error }: Stuck): number | undefined {
+    if (channelRow === null || error.code !== 'channel.slow') return undefined;
+    return stateOfJson(getChannel(this.#core.db, channelRow)?.membership ?? '')?.seq;
   }
 
   /** What waits for its time goes on now. */
@@ -221,7 +232,8 @@ export class RoomSender {
       this.#start(to);
     });
     const { channelRow, memberRow } = to;
-    this.#waiting.set(key, { channelRow, memberRow, error, cancel });
+    const stuck = { channelRow, memberRow, error };
+    this.#waiting.set(key, { ...stuck, cancel, rulesAt: this.#rulesAt(stuck) });
   }
 }
 

@@ -283,6 +283,8 @@ test('slow mode makes members wait, and moderators not', async () => {
   await bob.sees('that it waits', async () => (await sealed()) === 1);
   // What bob may never do is told so, not that something of his waits.
   expect(await bob.refused('channel.kick', { channel, member: 'carol' })).toBe('event.refused');
+  await alice.call('channel.set', { channel, slowMs: 0 });
+  await alice.reads(channel, 'five');
 });
 
 test('by the command line: a private channel, roles, muting, retention, search, listening, and who is out', async () => {
