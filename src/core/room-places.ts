@@ -1,6 +1,7 @@
 // Where something may be said and fetched in rooms now, and why not elsewhere.
 import { SottoError } from '../protocol/errors.ts';
 import { idOf, type MemberId } from '../protocol/ids.ts';
+import { FOREVER } from '../protocol/limits.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { type ChannelRow, getChannelKey } from '../store/channels.ts';
 import type { ConversationRow } from '../store/conversations.ts';
@@ -57,7 +58,10 @@ const joining = ({ label }: ServerRow, { name }: ChannelRow): string =>
 
 const muted = ({ name }: ChannelRow, untilAt: number): SottoError => {
   const end = untilAt > DATE_MS_MAX ? 'until a moderator lets you' : `until ${new Date(untilAt).toISOString()}`;
-  return new SottoError('channel.muted', { message: `You may not write in #${name} ${end}`, details: { untilAt } });
+  return new SottoError('channel.muted', {
+    message: `You may not write in #${name} ${end}`,
+    details: untilAt === FOREVER ? {} : { untilAt },
+  });
 };
 
 // The last time that a Date can be: ECMAScript, time values. A moderator may write a later one, and mean for ever.

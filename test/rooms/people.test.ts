@@ -174,7 +174,14 @@ test('who is muted reads and does not write, for a time or until it is taken bac
   await bob.sees('that', async () =>
     (await show(bob, channel)).members?.some(({ mutedUntilAt }) => mutedUntilAt === 9e15),
   );
-  expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
+  const refusal = async () => (await bob.user.run('send', channel, 'x')).error;
+  expect(await refusal()).toMatchObject({ code: 'channel.muted', details: { untilAt: 9e15 } });
+  await alice.call('channel.mute', { channel, member: 'bob', muted: true });
+  await bob.sees('that', async () =>
+    (await show(bob, channel)).members?.some(({ muted, mutedUntilAt }) => muted === true && mutedUntilAt === undefined),
+  );
+  const { code, details } = (await refusal()) ?? {};
+  expect([code, details]).toEqual(['channel.muted', {}]);
   await bob.call('message.delete', { id: slip.id });
   await alice.sees('no slip', async () => !(await alice.bodies(channel)).includes('a slip'));
   await alice.call('channel.mute', { channel, member: 'bob', muted: false });
