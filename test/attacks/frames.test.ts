@@ -17,6 +17,8 @@ import { codeOf } from '../../src/testing/code.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { Hostile, rowsOf } from './hostile.ts';
 
+const DAY = 24 * 3_600_000;
+
 let world: World;
 let alice: Person;
 let bob: Person;
@@ -42,11 +44,13 @@ afterEach(async () => {
 const text = (words: string) => ({ kind: 'text', text: words, sentAt: 1 }) as const;
 
 describe('FRAME-4 and FRAME-5: repeats and order', () => {
-  test('a frame that comes again is acknowledged again and changes nothing, over a restart too', async () => {
+  test('a frame that comes again is acknowledged again and changes nothing, over a restart and 100 days too', async () => {
     const frame = await mallory.seal(text('once'));
     await mallory.say(frame, frame, frame);
     await bob.close();
+    world.clock.jump(99 * DAY);
     await bob.open();
+    await world.settle(120_000);
     await mallory.dial(bob);
     mallory.heard.length = 0;
     await mallory.say(frame);
@@ -123,6 +127,35 @@ describe('whose message it is, only the link says', () => {
     expect(message?.deletedAt).toBeUndefined();
   });
 
+  test('MSG-1: a deletion that comes before its text is remembered 100 days, over a restart too', async () => {
+    const [early, late] = [mallory.newId(), mallory.newId()];
+    await mallory.tell({ kind: 'delete', target: early }, { kind: 'delete', target: late });
+    await bob.close();
+    world.clock.jump(99 * DAY);
+    await bob.open();
+    await world.settle(120_000);
+    await mallory.dial(bob);
+    await mallory.tell({ ...text('deleted already'), id: early });
+    expect(mallory.acknowledged(early)).toBe(true);
+    expect(await bob.read('mallory')).toEqual([]);
+    world.clock.jump(2 * DAY);
+    await world.settle(120_000);
+    if (!mallory.linked) await mallory.dial(bob);
+    await mallory.tell({ ...text('nobody knows any more'), id: late });
+    expect(await bob.read('mallory')).toEqual(['nobody knows any more']);
+  });
+
+  test('MSG-2: what expires runs from the commit here, whatever its author says of the time', async () => {
+    const brief = { kind: 'text', text: 'brief', expiresMs: 60_000 } as const;
+    for (const sentAt of [1, world.clock.now() + 3_600_000]) {
+      await mallory.tell({ ...brief, sentAt });
+      await world.settle(50_000);
+      expect(await bob.read('mallory')).toEqual(['brief']);
+      await world.settle(11_000);
+      expect(await bob.read('mallory')).toEqual([]);
+    }
+  });
+
   test('a text under the id of a message of ours changes nothing', async () => {
     const { id } = await bob.send('mallory', 'mine');
     await world.settle(100);
@@ -169,6 +202,16 @@ describe('PRODUCT 3: nothing is shown as delivered that was not acknowledged', (
     await alice.open();
     await world.settle(600_000);
     expect(await alice.read(bob)).toContain('waits');
+  });
+
+  test('nor do those of what waits behind the window', async () => {
+    for (let i = 0; i < WINDOW_FRAMES_MAX; i++) await bob.send('mallory', `m${i}`);
+    const { id } = await bob.send('mallory', 'behind it');
+    await world.settle(100);
+    mallory.heard.length = 0;
+    await mallory.say({ kind: 'ack', ids: [id as never] });
+    expect((await bob.messages('mallory')).at(-1)?.state).toBe('queued');
+    expect(bob.account.status().outboxDepth).toBe(WINDOW_FRAMES_MAX + 1);
   });
 
   test('a read receipt for a text that is still in flight counts as its acknowledgement; for a failed one it does not', async () => {
@@ -396,7 +439,7 @@ describe('FRAME-6: floods', () => {
     expect(await told()).toHaveLength(1);
     const advice = async () => (await bob.call('contact.why', { contact: 'mallory' })).advice;
     expect(await advice()).toEqual(['they sent more than a day allows: the rest waits until tomorrow']);
-    world.clock.jump(24 * 3_600_000);
+    world.clock.jump(DAY);
     await mallory.say(late);
     expect(mallory.acknowledged(late.id)).toBe(true);
     expect((await bob.read('mallory')).at(-1)).toBe('too much');
