@@ -63,6 +63,12 @@ describe('keys are pinned', () => {
   test('sending stays ended, whatever comes from the pinned keys after that', async () => {
     const mallory = await Hostile.join(world);
     await mallory.befriend(bob);
+    mallory.hangUp();
+    await world.settle();
+    // It goes when they have spoken on the next link.
+    await bob.send('mallory', 'waits');
+    await world.settle();
+    mallory.heard.length = 0;
     const { signalKey } = localKeys(deriveSecrets(world.random.bytes(16)), world.random.bytes(16)).publicKeys;
     const { keys } = mallory;
     const forged = { ...keys, publicKeys: { ...keys.publicKeys, signalKey } };
@@ -70,6 +76,7 @@ describe('keys are pinned', () => {
     const paused = async () => (await bob.contact('mallory')).paused;
     await mallory.say({ kind: 'not_contact' }, { kind: 'resume', sent: 0, received: 0 });
     expect(await paused()).toBe('keyChanged');
+    expect(mallory.heardOf('sealed')).toEqual([]);
     await mallory.say(mallory.request(bob));
     expect(await paused()).toBe('keyChanged');
     const garbage = () =>
@@ -80,6 +87,8 @@ describe('keys are pinned', () => {
     await mallory.say(garbage());
     await world.settle(RESET_INTERVAL_MS + 60_000);
     expect([await paused(), resetsOf(bob, true)]).toEqual(['keyChanged', 1]);
+    expect(mallory.heardOf('sealed')).toEqual([]);
+    expect((await bob.messages('mallory')).map(({ state }) => state)).toEqual(['queued']);
     bob.log.claim('frame.refused');
   });
 
@@ -142,6 +151,20 @@ describe('SESSION-4: a reset storm', () => {
       await mallory.say(mallory.reset(bob));
     }
     expect(resetsOf(bob, false)).toBe(2);
+  });
+
+  test('a session that nobody answered for 30 days is not used: a new one begins, and what waits goes in it', async () => {
+    await bob.send(alice, 'early');
+    await world.settle();
+    world.clock.jump(31 * DAY);
+    await world.settle(60_000);
+    for (const words of ['late', 'later']) await bob.send(alice, words);
+    await world.settle(60_000);
+    expect(await alice.read(bob)).toEqual(['early', 'late', 'later']);
+    expect([resetsOf(bob, true), await historyOf(bob, 'alice')]).toEqual([
+      1,
+      expect.arrayContaining(['session.reset', 'session.healed']),
+    ]);
   });
 
   test('what was not acknowledged goes again at once, in order and under the same ids', async () => {
