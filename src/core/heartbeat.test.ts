@@ -1,7 +1,7 @@
 // Links whose other end is gone without a word: who notices, how soon, and that nothing is lost by it.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FAIR } from '../net/memory-network.ts';
-import { ACK_MS_MAX, LINK_DOUBT_MS, LINK_PING_MISSED_MAX, LINK_PING_MS } from '../protocol/limits.ts';
+import { ACK_MS_MAX, LINK_DOUBT_MS, LINK_IDLE_MS, LINK_PING_MISSED_MAX, LINK_PING_MS } from '../protocol/limits.ts';
 import { type Person, World } from '../testing/people.ts';
 
 const DEAF = { ...FAIR, loss: 1 };
@@ -55,6 +55,22 @@ describe('a link over which nothing comes any more', () => {
     expect(ended).toEqual(['no acknowledgement']);
     expect(await higher.read(lower)).toEqual(['into the void']);
   });
+});
+
+test('a link that nobody uses ends after 10 minutes, and not before; the next text brings another', async () => {
+  await lower.send(higher, 'early');
+  await world.settle();
+  const ended = endings(lower);
+  await world.settle(LINK_IDLE_MS / 2);
+  await lower.send(higher, 'late');
+  await world.settle(LINK_IDLE_MS - 2 * BEAT_MS);
+  expect(ended).toEqual([]);
+  await world.settle(5 * BEAT_MS);
+  expect(ended).toHaveLength(1);
+  expect(lower.account.status().links).toEqual([]);
+  await lower.send(higher, 'again');
+  await world.settle();
+  expect(await higher.read(lower)).toEqual(['early', 'late', 'again']);
 });
 
 describe('LINK-9: the other side dials although we think that we are linked', () => {

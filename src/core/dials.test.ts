@@ -1,0 +1,69 @@
+// Dials: how many at once, and how often who cannot be reached is tried.
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { MemoryNetwork } from '../net/memory-network.ts';
+import { DIALS_MAX, RETRY_MS_MAX, RETRY_MS_MIN } from '../protocol/limits.ts';
+import { type Person, World } from '../testing/people.ts';
+
+let world: World;
+let alice: Person;
+
+beforeEach(async () => {
+  world = new World();
+  alice = await world.person('alice');
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await world[Symbol.asyncDispose]();
+});
+
+test('many who are away are dialled a few at a time, and nobody is forgotten', async () => {
+  const names = Array.from({ length: DIALS_MAX + 4 }, (_, n) => `friend${n}`);
+  for (const name of names) {
+    const friend = await world.person(name);
+    await world.befriend(friend, alice);
+    await friend.close();
+  }
+  await world.settle(60_000);
+  const { dial } = MemoryNetwork.prototype;
+  const dialled = new Set<string>();
+  let [now, most] = [0, 0];
+  vi.spyOn(MemoryNetwork.prototype, 'dial').mockImplementation(async function (this: MemoryNetwork, address, ...rest) {
+    dialled.add(address);
+    most = Math.max(most, ++now);
+    return dial.call(this, address, ...rest).finally(() => now--);
+  });
+  for (const name of names) await alice.send(name, 'are you there?');
+  await world.settle(30_000);
+  expect([most, dialled.size]).toEqual([DIALS_MAX, names.length]);
+});
+
+test('who cannot be reached is tried at once a few times, then after 30 s and ever more rarely, up to 15 minutes', async () => {
+  const bob = await world.person('bob');
+  await world.befriend(alice, bob);
+  await bob.close();
+  await alice.send(bob, 'are you there?');
+  const waits: number[] = [];
+  const look = async () => (await alice.call('contact.why', { contact: 'bob' })).link;
+  for (let round = 0, attempts = 0; round < 14; round++) {
+    let link = await look();
+    while (link.nextRetryAt === undefined || link.attempts === attempts) {
+      await world.settle(50);
+      link = await look();
+    }
+    ({ attempts } = link);
+    waits.push(link.nextRetryAt - (link.lastErrorAt ?? 0));
+    await world.settle(link.nextRetryAt - world.clock.now());
+  }
+  // The first is after the end of the link, the others after dials.
+  const quick = [250, 250, 1_000, 2_000, 4_000, 8_000];
+  const slow = Array.from({ length: 8 }, (_, n) => Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** n));
+  expect([slow[0], slow.at(-1)]).toEqual([30_000, 900_000]);
+  // A quarter more or less, so that many do not come at once.
+  for (const [n, ms] of [...quick, ...slow].entries()) {
+    expect(waits[n]).toBeGreaterThanOrEqual(0.75 * ms - 1);
+    expect(waits[n]).toBeLessThanOrEqual(1.25 * ms + 1);
+  }
+  await bob.open();
+  await world.settle(1.25 * RETRY_MS_MAX + 60_000);
+  expect(await bob.read(alice)).toEqual(['are you there?']);
+});
