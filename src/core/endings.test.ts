@@ -46,6 +46,8 @@ test('what is taken back before it left never arrives', async () => {
   const deleted = { state: 'failed', reason: 'cancelled', deletedAt: expect.any(Number) };
   expect(await alice.call('message.delete', { id: gone.id })).toMatchObject(deleted);
   await expect(alice.call('message.resend', { id: gone.id })).rejects.toMatchObject({ code: 'message.notEditable' });
+  // Nor does a word about it.
+  expect(alice.account.status().outboxDepth).toBe(1);
   await bob.open();
   await world.settle(60_000);
   expect(await bob.read(alice)).toEqual(['but this']);

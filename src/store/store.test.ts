@@ -25,7 +25,7 @@ import { migrate } from './migrations.ts';
 import { forgetCiphertexts, listOutbox, putCiphertext, putOutbox, replaceBody } from './outbox.ts';
 import { dropPending, listPending, type PendingOf, putPending } from './room-events.ts';
 import { searchMessages } from './search.ts';
-import { closeRequest, getOpenRequest, putFrameId, putRequest } from './sessions.ts';
+import { closeRequest, getOpenRequest, getRequest, putFrameId, putRequest } from './sessions.ts';
 
 let dir: string;
 let db: Database;
@@ -352,6 +352,7 @@ describe('the store', () => {
     const open = getOpenRequest(db, contactId, 'mine');
     closeRequest(db, open?.id ?? 0, 'accepted');
     expect(getOpenRequest(db, contactId, 'mine')).toBeUndefined();
+    expect(getRequest(db, contactId, bytes(3))?.bundle).toHaveLength(0);
     addUnread(db, conversationId, 2);
     addUnread(db, conversationId, -5);
     expect(countUnread(db)).toBe(0);

@@ -1,7 +1,7 @@
 // Attacks with contact requests and accepts: who gets in, who gets heard, and what it costs.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { addressOf } from '../../src/crypto/address.ts';
-import { phraseOf } from '../../src/crypto/identity.ts';
+import { deriveSecrets, localKeys, phraseOf } from '../../src/crypto/identity.ts';
 import {
   CONTACTS_MAX,
   HANDSHAKE_MS_MAX,
@@ -420,6 +420,17 @@ describe('requests from fresh keys', () => {
     expect((await carol.call('contact.why', { contact: 'bob' })).summary).toBe(
       'bob has your request and has not answered',
     );
+  });
+
+  test('of mine that nobody has answered there are 100; one that is taken back makes room', async () => {
+    const ask = (n: number) => {
+      const { identityKey } = localKeys(deriveSecrets(world.random.bytes(16)), world.random.bytes(16)).publicKeys;
+      return alice.call('contact.add', { address: addressOf(identityKey), name: `n${n}` });
+    };
+    for (let n = 0; n < REQUESTS_PENDING_MAX; n++) await ask(n);
+    expect(await codeOf(ask(REQUESTS_PENDING_MAX))).toBe('request.tooMany');
+    await alice.call('contact.remove', { contact: 'n0' });
+    expect(await ask(REQUESTS_PENDING_MAX)).toMatchObject({ state: 'outgoing' });
   });
 
   test('5,000 contacts are the most there can be; who was rejected is none of them', async () => {
