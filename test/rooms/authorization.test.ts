@@ -97,6 +97,8 @@ const HASH = 'ab'.repeat(32);
 let hosted: Hosted;
 let host: Member;
 let stranger: Member;
+/** Nobody’s host, and no more than a member. */
+let plain: Member;
 let spy: Database;
 const people = {} as Record<Role, Member>;
 const rooms = {} as Record<Place, Room>;
@@ -133,9 +135,10 @@ beforeAll(async () => {
     return member;
   };
   people.owner = await make('owner', await hosted.server.ownerInvite());
-  [people.member, people.admin, host, stranger] = [
-    await make('plain'),
+  [people.member, people.admin, plain, host, stranger] = [
+    await make('member'),
     await make('admin'),
+    await make('plain'),
     await make('host'),
     await make('stranger'),
   ];
@@ -187,8 +190,8 @@ const PARAMS: { readonly [Name in RequestName]: (who: Member, channel: string) =
   'member.profile': () => ({ name: 'No Name' }),
   'member.export': () => ({}),
   'member.erase': () => ({ confirm: 'somebody else' }),
-  'member.ban': () => ({ member: people.owner.id, banned: true }),
-  'member.role': () => ({ member: people.owner.id, role: 'member' }),
+  'member.ban': () => ({ member: plain.id, banned: false }),
+  'member.role': () => ({ member: plain.id, role: 'member' }),
   'device.revoke': () => ({ device: host.device }),
   'second.show': () => ({}),
   'second.set': () => ({ password: 'p', secret: Buffer.alloc(20).toString('base64'), code: '000000' }),
@@ -226,8 +229,6 @@ const ANSWERS: { readonly [Name in RequestName]?: (role: Role, place: Place | un
   login: () => 'request.refused',
   'member.profile': () => 'name.invalid',
   'member.erase': () => 'request.invalid',
-  'member.ban': () => 'request.notAllowed',
-  'member.role': () => 'request.notAllowed',
   'device.revoke': () => 'device.unknown',
   'second.set': () => 'login.second',
   'prekeys.put': () => 'request.invalid',
@@ -252,6 +253,8 @@ const EFFECTS: ReadonlySet<RequestName> = new Set([
   'presence',
   'mark',
   'blob.begin',
+  'member.ban',
+  'member.role',
   'invite.create',
   'call.join',
 ]);
@@ -441,6 +444,35 @@ describe('nobody is answered more than the table says', () => {
       free: EFFECTS.has(name),
       run: () => ask(who.client, name, PARAMS[name](who, rooms['a private channel of others'].channel)),
     }));
+    expect(await wrong(steps)).toEqual([]);
+  });
+
+  test('as an admin of the server, about an owner or another admin', async () => {
+    const other = hosted.member('another');
+    await other.join();
+    await people.owner.client.request('member.role', { member: other.id, role: 'admin' });
+    const steps = [people.owner, other].flatMap(({ id: member }) => [
+      {
+        what: 'member.ban',
+        want: 'request.notAllowed',
+        run: () => ask(people.admin.client, 'member.ban', { member, banned: true }),
+      },
+      {
+        what: 'member.role',
+        want: 'request.notAllowed',
+        run: () => ask(people.admin.client, 'member.role', { member, role: 'member' }),
+      },
+    ]);
+    const { id: member } = people.owner;
+    for (const [name, params] of [
+      ['member.ban', { member, banned: true }],
+      ['member.role', { member, role: 'member' }],
+    ] as const)
+      steps.push({
+        what: `${name} of themself`,
+        want: 'request.notAllowed',
+        run: () => ask(people.owner.client, name, params),
+      });
     expect(await wrong(steps)).toEqual([]);
   });
 
