@@ -5,7 +5,12 @@ import { systemClock, systemRandom } from '../../src/machine.ts';
 import { toBase64 } from '../../src/protocol/bytes.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type DeviceId, idOf, type RowId, SERVER_CHANNEL } from '../../src/protocol/ids.ts';
-import { PASSWORD_HASHES_MAX, ROOM_PAGE_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../../src/protocol/limits.ts';
+import {
+  DEVICES_MAX,
+  PASSWORD_HASHES_MAX,
+  ROOM_PAGE_MAX,
+  SERVER_CONNECTIONS_PER_DEVICE_MAX,
+} from '../../src/protocol/limits.ts';
 import { PREKEY_ENTRY_BYTES } from '../../src/protocol/prekeys.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import type { Asker } from '../../src/server/access.ts';
@@ -56,6 +61,27 @@ const inbox = async (member: Member): Promise<string[]> => {
     .filter(({ kind }) => kind === EVENT.notice)
     .map(({ body }) => (JSON.parse(Buffer.from(body).toString()) as { what: string }).what);
 };
+
+/** Writes changes as the server does. */
+const put = (changes: readonly Change[]) => {
+  const { context } = hosted.server;
+  return context.append({
+    channel: SERVER_CHANNEL,
+    id: context.eventId(),
+    member: owner.id,
+    kind: EVENT.notice,
+    body: new Uint8Array([1]),
+    checkedAt: Number.MAX_SAFE_INTEGER,
+    changes,
+  });
+};
+
+/** What another device has of its own. What came in is not looked at again. */
+const anotherOf = ({ certificate }: { readonly certificate: Uint8Array }) => ({
+  id: idOf<DeviceId>(systemRandom.bytes(16)),
+  signingKey: systemRandom.bytes(32),
+  certificate: systemRandom.bytes(certificate.length),
+});
 
 test('an invite lets in as many as it says, as long as it says, and nobody once it is revoked', async () => {
   const { token, invite } = await inviteToken({ uses: 2 });
@@ -246,6 +272,37 @@ test('a device is certified by its member, with a serial above all before, and s
   expect((await Promise.all([revoke(), revoke()])).sort()).toEqual(['device.unknown', 'done']);
   expect(await revoke()).toBe('device.unknown');
   expect(await codeOf(tablet.join())).toBe('device.revoked');
+  // One that was certified before the last that came.
+  const numbered = (serial: number): Member => {
+    const device = bob.another();
+    device.serial = serial;
+    return device;
+  };
+  await numbered(9).join();
+  expect(await codeOf(numbered(8).join())).toBe('certificate.invalid');
+  expect(await codeOf(numbered(10).join())).toBe('done');
+});
+
+test('a member has so many devices; one that is revoked makes room', async () => {
+  const bob = await newcomer();
+  const [own] = await hosted.server.context.store.listDevices(bob.id);
+  if (own === undefined) throw new Error('it has logged in');
+  await put(
+    Array.from({ length: DEVICES_MAX - 2 }, (_, i) => ({
+      kind: 'device',
+      row: { ...own, ...anotherOf(own), serial: own.serial + 1 + i },
+    })),
+  );
+  const numbered = (n: number): Member => {
+    const device = bob.another();
+    device.serial = own.serial + DEVICES_MAX + n;
+    return device;
+  };
+  const last = numbered(1);
+  await last.join();
+  expect(await codeOf(numbered(2).join())).toBe('request.notAllowed');
+  await bob.client.request('device.revoke', { device: last.device });
+  expect(await codeOf(numbered(2).join())).toBe('done');
 });
 
 test('a device is revoked whatever else was changed, and guesses at a second check use up no change', async () => {
@@ -266,29 +323,16 @@ test('a device is revoked whatever else was changed, and guesses at a second che
 test('however many devices members have had, those of now are told, in an answer that clients take', async () => {
   const crowds = await Promise.all([newcomer(), newcomer(), newcomer(), newcomer()]);
   const { context } = hosted.server;
-  const append = (changes: readonly Change[]) =>
-    context.append({
-      channel: SERVER_CHANNEL,
-      id: context.eventId(),
-      member: owner.id,
-      kind: EVENT.notice,
-      body: new Uint8Array([1]),
-      checkedAt: Number.MAX_SAFE_INTEGER,
-      changes,
-    });
   for (const crowd of crowds) {
     const [own] = await context.store.listDevices(crowd.id);
     if (own === undefined) throw new Error('it has logged in');
     const rows = Array.from({ length: 200 }, (_, i) => ({
       ...own,
-      id: idOf<DeviceId>(systemRandom.bytes(16)),
-      signingKey: systemRandom.bytes(32),
-      // What came in is not looked at again.
-      certificate: systemRandom.bytes(own.certificate.length),
+      ...anotherOf(own),
       serial: own.serial + 1 + i,
     }));
-    await append(rows.map((row) => ({ kind: 'device', row })));
-    await append(rows.slice(0, 190).map(({ id }) => ({ kind: 'deviceRevoked', device: id })));
+    await put(rows.map((row) => ({ kind: 'device', row })));
+    await put(rows.slice(0, 190).map(({ id }) => ({ kind: 'deviceRevoked', device: id })));
   }
   const ids = crowds.map(({ id }) => id);
   const { devices } = await owner.client.request('member.devices', { members: ids });
