@@ -4,9 +4,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Hostile } from '../../test/attacks/hostile.ts';
 import { deriveSecrets, localKeys } from '../crypto/identity.ts';
+import { EVENTS_KEPT_MAX } from '../protocol/limits.ts';
 import { EVENT_KINDS, type Event, VOLATILE_KINDS } from '../protocol/rpc-events.ts';
 import { ROOM_EVENT_KINDS } from '../protocol/rpc-rooms.ts';
 import { type Person, World } from '../testing/people.ts';
+
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
 
 let world: World;
 let alice: Person;
@@ -127,4 +131,34 @@ test('every kind comes, committed ones with a growing cursor, each with its obje
   });
   const cursors = bob.account.events.since('0').events.map((one) => Number(one.cursor));
   expect(cursors).toEqual([...cursors].sort((a, b) => a - b));
+});
+
+test('what was told is kept for 30 days, and the last 100,000 of it: who asks for more hears of one gap', async () => {
+  const since = (cursor: string) => bob.account.events.since(cursor);
+  const { id: early } = await alice.send(bob, 'early');
+  await world.settle();
+  const isTold = () => since('0').events.some(({ kind, message }) => kind === 'message.received' && message?.id === early);
+  world.clock.jump(29 * DAY);
+  await world.settle(2 * MINUTE);
+  expect([isTold(), since('0').gap]).toEqual([true, undefined]);
+  await alice.send(bob, 'late');
+  await world.settle();
+  const cursor = bob.account.events.head();
+  world.clock.jump(2 * DAY);
+  await world.settle(2 * MINUTE);
+  expect([isTold(), since('0').gap]).toEqual([false, { kind: 'gap', fromCursor: '0', toCursor: expect.any(String) }]);
+  expect(since('0').events.map(({ message }) => message && 'body' in message && message.body)).toContain('late');
+  const many = (count: number) =>
+    bob.db.run(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+         INSERT INTO events (at, kind) SELECT ?, 'session.healed' FROM n`,
+      count,
+      world.clock.now(),
+    );
+  many(EVENTS_KEPT_MAX);
+  await world.settle(2 * MINUTE);
+  expect(since(cursor).gap).toBeUndefined();
+  many(5);
+  await world.settle(2 * MINUTE);
+  expect(since(cursor).gap).toMatchObject({ toCursor: String(Number(cursor) + 5) });
 });
