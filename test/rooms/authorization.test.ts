@@ -542,6 +542,36 @@ describe('nobody is answered more than the table says', () => {
     expect(await wrong(steps)).toEqual([]);
   });
 
+  test('to erase what somebody else has said, or an operation', async () => {
+    const room = rooms['a channel'];
+    const [target, own] = [hosted.server.context.eventId(), hosted.server.context.eventId()];
+    await host.say(room.channel, 'mine', target);
+    const said = async (): Promise<string[]> => {
+      const { events } = await host.client.events('log.page', { channel: room.channel, after: 0 });
+      return events.filter(({ erased }) => !erased).map(({ id }) => id);
+    };
+    const creation = (await said())[0] as EventId;
+    const steps = ROLES.flatMap((role): Step[] =>
+      [target, creation].map((id) => ({
+        what: `${id} as ${role}`,
+        want: 'event.refused',
+        run: () => answerOf(() => people[role].client.publish(people[role].signed(room, { op: 'erase', target: id }))),
+      })),
+    );
+    // Nobody erases what says who may do what.
+    steps.push({
+      what: 'a creation, as its author',
+      want: 'event.refused',
+      run: () => answerOf(() => host.client.publish(host.signed(room, { op: 'erase', target: creation }))),
+    });
+    expect(await wrong(steps)).toEqual([]);
+    expect(await said()).toContain(target);
+    // Who has said it may, and a moderator of the channel.
+    await people.member.say(room.channel, 'theirs', own);
+    for (const id of [target, own]) await host.control(room, { op: 'erase', target: id });
+    expect((await said()).filter((id) => id === target || id === own)).toEqual([]);
+  });
+
   test('to fetch what one member has brought into the inbox of another', async () => {
     const channel = stranger.id;
     const body = new Uint8Array(8).fill(5);

@@ -237,6 +237,7 @@ const HOLD = `
 
 test('numbers and health are on a local address, without a name', async () => {
   const { metrics } = server.ready ?? { metrics: '' };
+  expect(new URL(metrics).hostname).toBe('127.0.0.1');
   const { channel } = await owner.create('spoken');
   const { call } = await owner.client.request('call.join', { channel });
   const text = await (await fetch(`${metrics}/metrics`)).text();
