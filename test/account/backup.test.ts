@@ -11,7 +11,7 @@ import { systemClock, systemRandom } from '../../src/machine.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import { migrate } from '../../src/store/migrations.ts';
-import { KEY, World } from '../../src/testing/people.ts';
+import { KEY, type Person, World } from '../../src/testing/people.ts';
 import { dieEverywhere } from './dying.ts';
 import { WITH_A_LATER_SCHEMA } from './later-schema.ts';
 import { rememberMessages } from './past.ts';
@@ -150,6 +150,46 @@ test('SESSION-7: what waits for somebody who is asked again has failed in what i
   expect(rows).toEqual([{ state: 'failed', reason: 'contactRemoved', stays: 0 }]);
 });
 
+/** Somebody goes on with what was restored, in place of what they had. */
+const comeBack = async (world: World, person: Person, db: Database): Promise<void> => {
+  await person.close();
+  const dir = join(world.dir, person.name);
+  rmSync(dir, { recursive: true });
+  mkdirSync(dir);
+  db.copyTo(join(dir, 'db'));
+  await person.open();
+  await world.settle(60_000);
+};
+
+test('BACKUP-1: no session comes back: each begins anew, and its history says for which time messages may be missing', async () => {
+  await using world = new World();
+  const { alice, bob } = await world.friends();
+  await alice.send(bob, 'early');
+  await world.settle();
+  await bob.send(alice, 'answer');
+  await world.settle();
+  using reader = openDatabase(join(world.dir, 'alice', 'db'), KEY);
+  using db = await restored(reader);
+  await bob.send(alice, 'not in the backup');
+  await world.settle();
+  for (const table of ['sessions', 'requests', 'events']) expect(db.all(`SELECT 1 FROM ${table}`)).toEqual([]);
+  await comeBack(world, alice, db);
+  await alice.send(bob, 'late');
+  await world.settle(60_000);
+  await bob.send(alice, 'later');
+  await world.settle(60_000);
+  expect(await alice.read(bob)).toEqual(['early', 'answer', 'late', 'later']);
+  expect(await bob.read(alice)).toEqual(['early', 'answer', 'not in the backup', 'late', 'later']);
+  const history = async (person: Person, name: string) => (await person.contact(name)).history ?? [];
+  const told = (await history(alice, 'bob')).filter(({ kind }) => kind === 'account.restored');
+  expect(told).toMatchObject([{ detail: expect.stringMatching(/^messages between \d{4}-.*Z and \d{4}-.*Z may be missing$/) }]);
+  for (const [one, other] of [
+    [alice, 'bob'],
+    [bob, 'alice'],
+  ] as const)
+    expect((await history(one, other)).map(({ kind }) => kind)).toContain('session.healed');
+});
+
 test('whoever was offered a file that is not in the backup is told that it does not come', async () => {
   await using world = new World();
   const { alice, bob } = await world.friends();
@@ -160,13 +200,7 @@ test('whoever was offered a file that is not in the backup is told that it does 
   const { id } = (await sending).file;
   await world.settle();
   using db = await restored(alice.db);
-  await alice.close();
-  const dir = join(world.dir, 'alice');
-  rmSync(dir, { recursive: true });
-  mkdirSync(dir);
-  db.copyTo(join(dir, 'db'));
-  await alice.open();
-  await world.settle(60_000);
+  await comeBack(world, alice, db);
   expect((await alice.call('file.show', { id })).state).toBe('cancelled');
   expect(await bob.call('file.show', { id })).toMatchObject({ reason: 'cancelled by the other side' });
 });
