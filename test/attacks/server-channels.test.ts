@@ -124,6 +124,49 @@ test('invents a role: a member does not become an owner, nor an owner a member',
   expect(await namesIn(bob, '#roles')).toContain('mallory member');
 });
 
+test('lets somebody speak who may not, or about what is another’s: nothing of it is read or done', async () => {
+  const channel = await gather('#uninvited', 'open');
+  const says = async (content: Parameters<Member['written']>[1]): Promise<void> => {
+    const said = mallory.written(await roomOf(channel), content);
+    await append(channel, { ...said, member: mallory.id });
+  };
+  const text = (words: string) => ({ kind: 'text', text: words }) as const;
+  await says(text('not in it'));
+  await told(bob, '#uninvited', 'mallory, who is not in the channel');
+  await mallory.control(await roomOf(channel), { op: 'join' });
+  await bob.sees('mallory', async () => (await namesIn(bob, '#uninvited')).includes('mallory member'));
+  await says(text('in it'));
+  const target = (await bob.reads('#uninvited', 'in it')).id as EventId;
+  const mine = (await alice.say('#uninvited', 'mine')).id as EventId;
+  await says({ kind: 'edit', target: mine, number: 1, text: 'forged' });
+  await says({ kind: 'pin', target, on: true });
+  await says({ kind: 'topic', text: 'of mallory' });
+  await told(bob, '#uninvited', 'mallory may not do what the server shows of mallory');
+  await alice.call('channel.mute', { channel: '#uninvited', member: 'mallory', muted: true });
+  await says(text('muted'));
+  await alice.call('channel.kick', { channel: '#uninvited', member: 'mallory' });
+  await says(text('removed'));
+  await alice.call('channel.ban', { channel: '#uninvited', member: 'mallory' });
+  await says(text('banned'));
+  await alice.say('#uninvited', 'the last word');
+  await bob.reads('#uninvited', 'the last word');
+  for (const guest of [alice, bob])
+    expect(await guest.bodies('#uninvited')).toEqual(['in it', 'mine', 'the last word']);
+  expect((await bob.call('message.show', { id: target })).pinnedAt).toBeUndefined();
+  expect((await show(bob, '#uninvited')).topic).toBeUndefined();
+});
+
+test('erases for somebody what is another’s: it stays with everybody', async () => {
+  const channel = await gather('#kept', 'open');
+  const [target, own] = [(await alice.say('#kept', 'mine')).id, (await carol.say('#kept', 'hers')).id] as EventId[];
+  await mallory.control(await roomOf(channel), { op: 'join' });
+  const erase = mallory.signed(await roomOf(channel), { op: 'erase', target: target as EventId });
+  await append(channel, { ...erase, member: mallory.id });
+  await carol.call('message.delete', { id: own ?? '' });
+  await bob.sees('a deletion', async () => (await bob.bodies('#kept')).includes(''));
+  for (const guest of [alice, bob]) expect(await guest.bodies('#kept')).toEqual(['mine', '']);
+});
+
 test('relabels a sender: it is not read as somebody else’s', async () => {
   const channel = await gather('#labels');
   const [ours, theirs] = [await idOf(bob), await idOf(carol)];

@@ -161,6 +161,8 @@ export class Hosted implements Host, AsyncDisposable {
 /** A channel, and the chain of its controls so far. */
 export type Room = { readonly channel: ChannelId; readonly hash: Uint8Array; chain: Uint8Array<ArrayBuffer> };
 
+type More = { readonly id?: EventId; readonly ttlSeconds?: number };
+
 /** Where members are: a server in this process or in another. */
 export interface Host {
   readonly target: ServerTarget;
@@ -288,20 +290,17 @@ export class Member {
   }
 
   /** Signs and publishes a content of an open channel. */
-  async write(room: Room, content: Content, more: { readonly id?: EventId; readonly ttlSeconds?: number } = {}) {
+  async write(room: Room, content: Content, more: More = {}) {
+    return this.client.publish(this.written(room, content, more));
+  }
+
+  /** A signed content of an open channel. */
+  written(room: Room, content: Content, more: More = {}): Omit<Publish, 'request'> {
     const scope = { serverId: this.#hosted.target.serverKey, channelHash: room.hash };
     const header = { ...this.#header(EVENT.content, { epoch: 1, head: headOf(room.chain) }), ...more };
     const body = signEvent(scope, header, content, this.#seed);
     const { ttlSeconds = 0 } = more;
-    const { id } = header;
-    return this.client.publish({
-      channel: room.channel,
-      id,
-      kind: EVENT.content,
-      checkedAt: 2 ** 40,
-      ttlSeconds,
-      body,
-    });
+    return { channel: room.channel, id: header.id, kind: EVENT.content, checkedAt: 2 ** 40, ttlSeconds, body };
   }
 
   /** From now on it is told what happens in a channel, and what has happened before. */
