@@ -147,9 +147,16 @@ test('a stranger whom one lets in is let in by both', async () => {
   await carol.sees('that it has come', async () => (await state(carol, asked.id)) === 'delivered');
 });
 
-test('MEMBER-7: nobody but my own devices speaks for me; what makes no sense does not stop me', async () => {
+test('MEMBER-7: nobody but my own devices speaks for me, or changes what I or others have said; what makes no sense does not stop me', async () => {
   const channel = (await alice.call('channel.show', { channel: '#ops' })).id;
+  const { id: mine } = await alice.say('bob@home', 'mine');
+  await bob.reads('alice@home', 'mine');
+  const carols = (await alice.messages('carol@home'))[0]?.id ?? '';
   const forged: Direct[] = [
+    ...[mine, carols].flatMap((target): Direct[] => [
+      { kind: 'edit', target, number: 1, text: 'forged' },
+      { kind: 'delete', target },
+    ]),
     { kind: 'sender.key', channel, epoch: 2 ** 40, share: 'AAAA' },
     { kind: 'sent', to: await idOf('carol'), content: { kind: 'text', text: 'I never said it', sentAt: 1 } },
     { kind: 'decided', of: await idOf('carol'), accepted: false },
@@ -179,6 +186,7 @@ test('MEMBER-7: nobody but my own devices speaks for me; what makes no sense doe
   await bob.say('alice@home', 'after that');
   await alice.reads('bob@home', 'after that');
   expect(await alice.bodies('carol@home')).toEqual(['do you know me?']);
+  expect((await alice.bodies('bob@home')).slice(-2)).toEqual(['mine', 'after that']);
   expect(await unread(alice, 'bob@home')).toBe(1);
   expect(await alice.call('member.show', { member: 'carol@home' })).toMatchObject({
     request: 'accepted',
