@@ -25,7 +25,7 @@ import { getFile, putFile } from '../../src/store/files.ts';
 import { putMember } from '../../src/store/members.ts';
 import { getMessage, putMessage } from '../../src/store/messages.ts';
 import { migrate } from '../../src/store/migrations.ts';
-import { countRoomOutbox, listRoomOutboxHeads } from '../../src/store/room-outbox.ts';
+import { countRoomOutbox, listRoomOutboxHeads, removeRoomOutbox } from '../../src/store/room-outbox.ts';
 import { getServer, putServer } from '../../src/store/servers.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { seededRandom } from '../../src/testing/random.ts';
@@ -203,19 +203,37 @@ test('receipts that find no room in the outbox are let go', async () => {
   expect(countRoomOutbox(db, serverId)).toBe(OUTBOX_FRAMES_MAX);
 });
 
-test('receipts that wait take one place, and what is read is not told to have come', async () => {
-  const receipts = new Receipts(core, serverId);
-  const id = (n: number) => n.toString().padStart(32, '0');
-  const [memberId, memberKey] = [new Uint8Array(16).fill(2), new Uint8Array(32)];
-  const memberRow = putMember(db, {
+const aMember = (): number =>
+  putMember(db, {
     serverId,
-    memberId,
-    memberKey,
+    memberId: new Uint8Array(16).fill(2),
+    memberKey: new Uint8Array(32),
     name: 'b',
     role: 'member',
     status: '',
     createdAt: 1,
   });
+
+test('a receipt waits anything up to five seconds: it tells little about when I was there', async () => {
+  const receipts = new Receipts(core, serverId);
+  const memberRow = aMember();
+  const waits: number[] = [];
+  for (let n = 0; n < 20; n++) {
+    const before = clock.monotonic();
+    receipts.add(memberRow, n.toString().padStart(32, '0'));
+    while (countRoomOutbox(db, serverId) === 0) await after(0.1);
+    waits.push(clock.monotonic() - before);
+    for (const { id } of listRoomOutboxHeads(db, serverId)) removeRoomOutbox(db, id);
+  }
+  expect(Math.min(...waits)).toBeLessThan(1_000);
+  expect(Math.max(...waits)).toBeGreaterThan(4_000);
+  expect(Math.max(...waits)).toBeLessThanOrEqual(5_000);
+});
+
+test('receipts that wait take one place, and what is read is not told to have come', async () => {
+  const receipts = new Receipts(core, serverId);
+  const id = (n: number) => n.toString().padStart(32, '0');
+  const memberRow = aMember();
   for (const n of [1, 2, 3]) {
     receipts.add(memberRow, id(n));
     if (n === 2) receipts.forget(memberRow, [id(2)]);
