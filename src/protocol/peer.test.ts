@@ -24,6 +24,13 @@ describe('link frames', () => {
     for (const frame of FRAMES) expect(decodeFrame(encodeFrame(frame))).toEqual(frame);
   });
 
+  test('may have fields that a newer version added', () => {
+    const plain = FRAMES.filter((frame) => encodeFrame(frame)[0] === 0);
+    expect(plain.length).toBeGreaterThan(4);
+    for (const frame of plain)
+      expect(decodeFrame(encodeFrame({ ...frame, newer: { of: 1 } } as unknown as PeerFrame))).toEqual(frame);
+  });
+
   test('of unknown kind, cut, or with a field of the wrong shape are refused', () => {
     const bad = ['ff', '00', '01aabb', '02aabb', '0300', `00${Buffer.from('{"kind":"ping","n":-1}').toString('hex')}`];
     for (const hex of bad) expect(() => decodeFrame(fromHex(hex))).toThrow(SottoError);
@@ -49,6 +56,10 @@ describe('sealed bodies', () => {
   test('fill a bucket and come back', () => {
     expect(encodeBody(TEXT).length).toBe(320);
     expect(decodeBody(encodeBody(TEXT))).toEqual(TEXT);
+  });
+
+  test('may have fields that a newer version added', () => {
+    expect(decodeBody(encodeBody({ ...TEXT, newer: { of: 1 } } as unknown as SealedBody))).toEqual(TEXT);
   });
 
   test('of a newer kind keep their id', () => {

@@ -4,8 +4,10 @@ import { toBase64 } from '../../src/protocol/bytes.ts';
 import { isErrorCode, type SottoError } from '../../src/protocol/errors.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
 import { CONTROL_BODY_BYTES_MAX } from '../../src/protocol/limits.ts';
-import type { Control } from '../../src/protocol/room-content.ts';
+import { type Control, decodeContent, decodeControl } from '../../src/protocol/room-content.ts';
+import { decodeDirect } from '../../src/protocol/room-direct.ts';
 import { REQUESTS } from '../../src/protocol/server.ts';
+import { decodeAnswer, decodeNotice } from '../../src/protocol/server-answers.ts';
 import { encodeEvent, encodePart, encodePublish } from '../../src/protocol/server-frames.ts';
 import { Dice, mutateBytes, mutateJson } from '../fuzz/dice.ts';
 import { turn } from '../server/server.ts';
@@ -99,6 +101,39 @@ test('every frame gets one typed error, an answer or the end of its connection, 
   );
   // Nobody else noticed.
   expect(await host.say(channel, 'still here')).toMatchObject({ seq: expect.any(Number) });
+});
+
+test('fields that a newer version added pass, at both ends', async () => {
+  await using hosted = await Hosted.start();
+  const host = hosted.member('host');
+  await host.join();
+  await host.create('ops');
+  const newer = { newer: { of: 1 } };
+  const speaker = await Speaker.to(hosted);
+  const greeting = { versions: [1, 9], nonce: Buffer.alloc(32).toString('base64'), origin: hosted.target.origin };
+  expect(await speaker.ask('hello', { ...greeting, ...newer })).toMatchObject({ ok: { version: 1 } });
+  speaker.leave();
+  const other = await Speaker.to(hosted);
+  await other.login(await other.greet(hosted), host.keys());
+  expect(await other.ask('channel.list', { all: true, ...newer })).toMatchObject({
+    ok: { channels: [{ name: 'ops' }] },
+  });
+  other.leave();
+
+  const answer = await host.client.request('member.list', {});
+  const members = answer.members.map((one) => ({ ...one, ...newer }));
+  expect(decodeAnswer('member.list', { ...answer, ...newer, members })).toEqual(answer);
+  const [member] = answer.members;
+  expect(decodeNotice({ notice: 'member', member: { ...member, ...newer }, ...newer } as never)).toEqual({
+    notice: 'member',
+    member,
+  });
+  expect(decodeNotice({ notice: 'newer', ...newer } as never)).toBeUndefined();
+  const json = (said: object) => new Uint8Array(Buffer.from(JSON.stringify({ ...said, ...newer })));
+  const text = { kind: 'text', text: 'words' };
+  expect(decodeContent(json(text))).toEqual(text);
+  expect(decodeControl(json({ op: 'leave' }))).toEqual({ op: 'leave' });
+  expect(decodeDirect(json({ ...text, sentAt: 1 }))).toEqual({ ...text, sentAt: 1 });
 });
 
 test('the largest numbers and the strangest letters that a request may have get an answer', async () => {
