@@ -137,7 +137,8 @@ test('what was told is kept for 30 days, and the last 100,000 of it: who asks fo
   const since = (cursor: string) => bob.account.events.since(cursor);
   const { id: early } = await alice.send(bob, 'early');
   await world.settle();
-  const isTold = () => since('0').events.some(({ kind, message }) => kind === 'message.received' && message?.id === early);
+  const isTold = () =>
+    since('0').events.some(({ kind, message }) => kind === 'message.received' && message?.id === early);
   world.clock.jump(29 * DAY);
   await world.settle(2 * MINUTE);
   expect([isTold(), since('0').gap]).toEqual([true, undefined]);

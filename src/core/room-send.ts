@@ -14,6 +14,7 @@ import {
   type RoomOutboxRow,
   removeRoomOutbox,
 } from '../store/room-outbox.ts';
+import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { blobIn, TAKE_BACK } from './room-outbox.ts';

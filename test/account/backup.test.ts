@@ -182,7 +182,9 @@ test('BACKUP-1: no session comes back: each begins anew, and its history says fo
   expect(await bob.read(alice)).toEqual(['early', 'answer', 'not in the backup', 'late', 'later']);
   const history = async (person: Person, name: string) => (await person.contact(name)).history ?? [];
   const told = (await history(alice, 'bob')).filter(({ kind }) => kind === 'account.restored');
-  expect(told).toMatchObject([{ detail: expect.stringMatching(/^messages between \d{4}-.*Z and \d{4}-.*Z may be missing$/) }]);
+  expect(told).toMatchObject([
+    { detail: expect.stringMatching(/^messages between \d{4}-.*Z and \d{4}-.*Z may be missing$/) },
+  ]);
   for (const [one, other] of [
     [alice, 'bob'],
     [bob, 'alice'],
