@@ -19,6 +19,9 @@ export const isLoopback = (host: string): boolean => /^(localhost|127(\.\d{1,3})
 const LINK_CHARS_MAX = 1024;
 const ORIGIN = /^wss?:\/\/[a-z0-9.:[\]-]{1,300}$/;
 
+/** Whether a link may name this as the place of a server: `wss://host[:port]` or `ws://host[:port]` in lower case, and nothing more. */
+export const isOrigin = (text: string): boolean => ORIGIN.test(text) && URL.canParse(text);
+
 /** `sotto:room?at=…&key=…&token=…`, and `trust=authority` where that is so. */
 export const makeInviteLink = ({ origin, serverKey, token, trust }: InviteLink): string => {
   const params = new URLSearchParams({ at: origin, key: Buffer.from(serverKey).toString('base64url') });
@@ -36,11 +39,7 @@ export const parseInviteLink = (link: string): InviteLink => {
   const token = params.get('token') ?? '';
   const serverKey = new Uint8Array(Buffer.from(key, 'base64url'));
   const fits =
-    ORIGIN.test(origin) &&
-    URL.canParse(origin) &&
-    /^[\w-]{43}$/.test(key) &&
-    serverKey.length === KEY_BYTES &&
-    /^[\w-]{0,64}$/.test(token);
+    isOrigin(origin) && /^[\w-]{43}$/.test(key) && serverKey.length === KEY_BYTES && /^[\w-]{0,64}$/.test(token);
   if (!fits)
     throw new SottoError('link.invalid', {
       message: 'An invite to a server begins with sotto:room? and tells where it is and its key',

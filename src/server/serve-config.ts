@@ -6,7 +6,7 @@ import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { readNetworkFile, TorSection } from '../net/tor-config.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
-import { isLoopback } from '../protocol/invite-link.ts';
+import { isLoopback, isOrigin } from '../protocol/invite-link.ts';
 import { SERVER_RATES } from '../protocol/limits.ts';
 import type { RateName } from './context.ts';
 import type { TlsKeys } from './listener.ts';
@@ -25,7 +25,7 @@ const local = address.refine(
   (text) => isLoopback(addressOf(text)?.host ?? ''),
   'must be an address of this machine, as 127.0.0.1:9100; who asks from elsewhere comes through a proxy',
 );
-const origin = z.string().regex(/^wss?:\/\/[^/\s]+$/, 'must be wss://NAME[:PORT]');
+const origin = z.string().refine(isOrigin, 'must be wss://NAME[:PORT], the name in lower case');
 const proxy = z.string().refine((text) => isProxy(text), 'must be an address or a network');
 const file = z.string().min(1);
 

@@ -75,6 +75,11 @@ describe('a configuration', () => {
     const files = await check('origins = ["wss://a.example"]\n[tls]\ncert = "/none"\nkey = "/nothing"\n');
     expect(files.err).toBe('sotto: tls.cert: there is no file /none\ntls.key: there is no file /nothing\n');
     expect((await check('', '--listen', 'x')).code).toBe(2);
+    // An invite could not name it.
+    for (const origin of ['wss://A.example', 'wss://a@b.example', 'wss://a.example?b', 'wss://a.example:99999'])
+      expect((await check('', '--origin', origin)).err, origin).toContain('origins.0: must be wss://NAME[:PORT]');
+    for (const origin of ['wss://a.example', 'wss://[::1]:7443', 'ws://a-b.example:80'])
+      expect((await check('', '--origin', origin)).code, origin).toBe(0);
     expect((await check('', '--tls-cert', 'x')).err).toContain('go together');
   });
 
