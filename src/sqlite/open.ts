@@ -205,7 +205,8 @@ export const guarded = <T>(body: () => T): T => {
     return body();
   } catch (error) {
     if (error instanceof SottoError || !(error instanceof Error)) throw error;
-    if (/full|SQLITE_FULL|ENOSPC/i.test(error.message)) throw new SottoError('disk.full', { cause: error });
+    // SHMSIZE is that of the log's index, which finds no room.
+    if (/full|SQLITE_FULL|SHMSIZE|ENOSPC/i.test(error.message)) throw new SottoError('disk.full', { cause: error });
     if (/disk I\/O|readonly|unable to open/i.test(error.message)) throw new SottoError('disk.failed', { cause: error });
     // SQLCipher says no more than `SQL logic error` of a page that it cannot authenticate.
     if (/SQLITE_CORRUPT|malformed|not a database|file is encrypted|SQL logic error/i.test(error.message))

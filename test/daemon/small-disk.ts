@@ -105,6 +105,9 @@ const ends = async (): Promise<void> => {
   await alice.ok('daemon', 'stop');
   const started = await alice.run('daemon', 'start');
   if (started.code !== 0) isFull(started);
+  await alice.run('daemon', 'stop');
+  fill();
+  isFull(await alice.run('daemon', 'start'));
   free();
   assert.deepEqual(await keptIn(alice), sent);
   assert.equal((await send('and more')).code, 0);
