@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Duplex } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { addressOf } from '../crypto/address.ts';
+import { makeCertificate } from '../crypto/certificate.ts';
 import { deriveSecrets, localKeys } from '../crypto/identity.ts';
 import { Handshake } from '../crypto/noise.ts';
 import type { Admission, Clock, Link, LinkEvents, LocalKeys } from '../ports.ts';
@@ -167,6 +168,50 @@ describe('a link', () => {
     const { ends } = wire();
     const { dialled } = connect(ends, alice, mallory, bob.address, bob.address);
     expect(await codeOf(dialled)).toBe('handshake.failed');
+  });
+
+  test('LINK-4: one of the versions that are offered is chosen; without one that both speak there is no link, nor a word', async () => {
+    const [alice, bob] = [person(), person()];
+    const byHand = (role: 'initiator' | 'responder', { keys }: Side) =>
+      new Handshake({
+        role,
+        prologue: Buffer.from(`sotto link 1${bob.address}`),
+        staticSecret: keys.linkSecret,
+        ephemeralSecret: new Uint8Array(randomBytes(32)),
+      });
+    const open = (stream: Duplex, role: 'dial' | 'accept', { keys }: Side) => {
+      const nobody = { admit: (): Admission => 'accept', attach: () => collector().events };
+      return codeOf(openLink({ stream, role, keys, address: bob.address, clock, random, ...nobody }));
+    };
+    const message = (bytes: Uint8Array) => Buffer.from([bytes.length >>> 8, bytes.length & 255, ...bytes]);
+
+    const offered = async (...versions: number[]) => {
+      const { ends, writes } = wire();
+      const accepted = open(ends.accept, 'accept', bob);
+      const handshake = byHand('initiator', alice);
+      const answer = once(ends.dial, 'data');
+      ends.dial.write(message(handshake.write(Uint8Array.from(versions))));
+      if (!versions.includes(1)) return [await accepted, writes.accept.length];
+      const [bytes] = (await answer) as [Buffer];
+      ends.dial.destroy();
+      return handshake.read(new Uint8Array(bytes.subarray(2)))[0];
+    };
+    expect(await offered(9, 1)).toBe(1);
+    expect(await offered(9)).toEqual(['handshake.failed', 0]);
+
+    const chosen = async (version: number) => {
+      const { ends, writes } = wire();
+      const offer = once(ends.accept, 'data');
+      const dialled = open(ends.dial, 'dial', alice);
+      const handshake = byHand('responder', bob);
+      const [bytes] = (await offer) as [Buffer];
+      expect([...handshake.read(new Uint8Array(bytes.subarray(2)))]).toEqual([1]);
+      const certificate = makeCertificate(bob.keys.publicKeys, bob.keys.identitySeed);
+      ends.accept.write(message(handshake.write(Buffer.concat([Uint8Array.of(version), certificate]))));
+      return [await dialled, writes.dial.length];
+    };
+    expect(await chosen(1)).toEqual(['done', 2]);
+    expect(await chosen(9)).toEqual(['handshake.failed', 1]);
   });
 
   test('LINK-4: the certificate of somebody else, which everybody has who linked with them, proves nothing', async () => {
