@@ -105,6 +105,22 @@ const connect = (
   return { dialled, accepted, a, b };
 };
 
+/** One side of a handshake with whoever is at `address`, and what it writes as it stands on the wire. */
+const byHand = (role: 'initiator' | 'responder', { keys }: Side, address: string) =>
+  new Handshake({
+    role,
+    prologue: Buffer.from(`sotto link 1${address}`),
+    staticSecret: keys.linkSecret,
+    ephemeralSecret: new Uint8Array(randomBytes(32)),
+  });
+const message = (bytes: Uint8Array) => Buffer.from([bytes.length >>> 8, bytes.length & 255, ...bytes]);
+
+/** What comes of one side of a link. */
+const open = (stream: Duplex, role: 'dial' | 'accept', { keys }: Side, address: string) => {
+  const nobody = { admit: (): Admission => 'accept', attach: () => collector().events };
+  return codeOf(openLink({ stream, role, keys, address, clock, random, ...nobody }));
+};
+
 describe('a link', () => {
   test('proves both sides and carries frames in order, both ways', async () => {
     const [alice, bob] = [person(), person()];
@@ -170,25 +186,27 @@ describe('a link', () => {
     expect(await codeOf(dialled)).toBe('handshake.failed');
   });
 
+  test('LINK-1: a handshake that stops after its first message is over after 10 s', async () => {
+    const [alice, bob] = [person(), person()];
+    const { ends } = wire();
+    timers.length = 0;
+    const accepted = open(ends.accept, 'accept', bob, bob.address);
+    expect(timers.map(({ at }) => at).sort((a, b) => a - b)).toEqual([5_000, 10_000]);
+    const answer = once(ends.dial, 'data');
+    ends.dial.write(message(byHand('initiator', alice, bob.address).write(Uint8Array.of(1))));
+    await answer;
+    const [last, ...more] = timers;
+    expect([last?.at, more]).toEqual([10_000, []]);
+    last?.fire();
+    expect(await accepted).toBe('handshake.timeout');
+  });
+
   test('LINK-4: one of the versions that are offered is chosen; without one that both speak there is no link, nor a word', async () => {
     const [alice, bob] = [person(), person()];
-    const byHand = (role: 'initiator' | 'responder', { keys }: Side) =>
-      new Handshake({
-        role,
-        prologue: Buffer.from(`sotto link 1${bob.address}`),
-        staticSecret: keys.linkSecret,
-        ephemeralSecret: new Uint8Array(randomBytes(32)),
-      });
-    const open = (stream: Duplex, role: 'dial' | 'accept', { keys }: Side) => {
-      const nobody = { admit: (): Admission => 'accept', attach: () => collector().events };
-      return codeOf(openLink({ stream, role, keys, address: bob.address, clock, random, ...nobody }));
-    };
-    const message = (bytes: Uint8Array) => Buffer.from([bytes.length >>> 8, bytes.length & 255, ...bytes]);
-
     const offered = async (...versions: number[]) => {
       const { ends, writes } = wire();
-      const accepted = open(ends.accept, 'accept', bob);
-      const handshake = byHand('initiator', alice);
+      const accepted = open(ends.accept, 'accept', bob, bob.address);
+      const handshake = byHand('initiator', alice, bob.address);
       const answer = once(ends.dial, 'data');
       ends.dial.write(message(handshake.write(Uint8Array.from(versions))));
       if (!versions.includes(1)) return [await accepted, writes.accept.length];
@@ -202,8 +220,8 @@ describe('a link', () => {
     const chosen = async (version: number) => {
       const { ends, writes } = wire();
       const offer = once(ends.accept, 'data');
-      const dialled = open(ends.dial, 'dial', alice);
-      const handshake = byHand('responder', bob);
+      const dialled = open(ends.dial, 'dial', alice, bob.address);
+      const handshake = byHand('responder', bob, bob.address);
       const [bytes] = (await offer) as [Buffer];
       expect([...handshake.read(new Uint8Array(bytes.subarray(2)))]).toEqual([1]);
       const certificate = makeCertificate(bob.keys.publicKeys, bob.keys.identitySeed);
@@ -235,22 +253,8 @@ describe('a link', () => {
     const [alice, bob, mallory] = [person(), person(), person()];
     const answerTo = async (dialled: string) => {
       const { ends } = wire();
-      const noBody = { admit: (): Admission => 'accept', attach: () => collector().events };
-      openLink({
-        stream: ends.accept,
-        role: 'accept',
-        keys: bob.keys,
-        address: bob.address,
-        clock,
-        random,
-        ...noBody,
-      }).catch(() => {});
-      const handshake = new Handshake({
-        role: 'initiator',
-        prologue: Buffer.from(`sotto link 1${dialled}`),
-        staticSecret: alice.keys.linkSecret,
-        ephemeralSecret: new Uint8Array(randomBytes(32)),
-      });
+      open(ends.accept, 'accept', bob, bob.address).catch(() => {});
+      const handshake = byHand('initiator', alice, dialled);
       const hello = handshake.write(Uint8Array.of(1));
       ends.dial.write(Buffer.from([0, hello.length, ...hello]));
       const [answer] = (await once(ends.dial, 'data')) as [Buffer];
