@@ -65,10 +65,13 @@ describe('keys are pinned', () => {
     await mallory.befriend(bob);
     mallory.hangUp();
     await world.settle();
-    // It goes when they have spoken on the next link.
-    await bob.send('mallory', 'waits');
-    await world.settle();
     mallory.heard.length = 0;
+    // It goes when they have spoken on the next link.
+    for (const words of ['waits', 'waits too']) {
+      await bob.send('mallory', words);
+      await world.settle();
+    }
+    expect([mallory.linked, mallory.heardOf('sealed')]).toEqual([true, []]);
     const { signalKey } = localKeys(deriveSecrets(world.random.bytes(16)), world.random.bytes(16)).publicKeys;
     const { keys } = mallory;
     const forged = { ...keys, publicKeys: { ...keys.publicKeys, signalKey } };
@@ -88,7 +91,7 @@ describe('keys are pinned', () => {
     await world.settle(RESET_INTERVAL_MS + 60_000);
     expect([await paused(), resetsOf(bob, true)]).toEqual(['keyChanged', 1]);
     expect(mallory.heardOf('sealed')).toEqual([]);
-    expect((await bob.messages('mallory')).map(({ state }) => state)).toEqual(['queued']);
+    expect((await bob.messages('mallory')).map(({ state }) => state)).toEqual(['queued', 'queued']);
     bob.log.claim('frame.refused');
   });
 
