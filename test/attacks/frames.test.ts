@@ -8,6 +8,8 @@ import {
   FRAME_BYTES_MAX,
   FRAMES_PER_SECOND_MAX,
   OUTBOX_FRAMES_MAX,
+  PINS_PER_CONVERSATION_MAX,
+  REACTIONS_PER_MESSAGE_MAX,
   WINDOW_BYTES_MAX,
   WINDOW_FRAMES_MAX,
 } from '../../src/protocol/limits.ts';
@@ -125,6 +127,24 @@ describe('whose message it is, only the link says', () => {
     const [message] = await bob.messages('mallory');
     expect(message).toMatchObject({ body: 'mine', state: 'delivered' });
     expect(message?.deletedAt).toBeUndefined();
+  });
+
+  test('so many reactions to one message, and so many pins, are all that there are', async () => {
+    const [id] = await mallory.tell(text('of many'));
+    const emoji = (n: number) => String.fromCodePoint(0x1f600 + n);
+    for (let n = 0; n < REACTIONS_PER_MESSAGE_MAX + 5; n++)
+      await mallory.tell({ kind: 'react', target: id as never, emoji: emoji(n), on: true });
+    expect((await bob.messages('mallory'))[0]?.reactions).toHaveLength(REACTIONS_PER_MESSAGE_MAX);
+    expect(await codeOf(bob.call('message.react', { id: id ?? '', emoji: '👍' }))).toBe('done');
+    const targets = await mallory.tell(
+      ...Array.from({ length: PINS_PER_CONVERSATION_MAX + 5 }, (_, n) => text(`${n}`)),
+    );
+    await world.settle(2_000);
+    await mallory.tell(...targets.map((target) => ({ kind: 'pin', target, on: true }) as const));
+    await world.settle(2_000);
+    const pinned = (await bob.messages('mallory')).filter(({ pinnedAt }) => pinnedAt !== undefined);
+    expect(pinned).toHaveLength(PINS_PER_CONVERSATION_MAX);
+    expect(await codeOf(bob.call('message.pin', { id: targets.at(-1) ?? '' }))).toBe('message.notEditable');
   });
 
   test('MSG-1: a deletion that comes before its text is remembered 100 days, over a restart too', async () => {
