@@ -127,6 +127,12 @@ describe('the store', () => {
     expect(() => openDatabase(join(dir, 'db'), new Uint8Array(32))).toThrow(SottoError);
   });
 
+  test('a commit is flushed to the disk before it returns, and what is put aside stays in memory', () => {
+    const pragma = (name: string) => Object.values(db.get<Record<string, number>>(`PRAGMA ${name}`) ?? {})[0];
+    const [FULL, MEMORY] = [2, 2];
+    expect([pragma('synchronous'), pragma('temp_store')]).toEqual([FULL, MEMORY]);
+  });
+
   test('a transaction that throws leaves nothing', () => {
     expect(() =>
       db.transaction(() => {
