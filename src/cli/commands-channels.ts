@@ -1,4 +1,6 @@
 // Commands about channels: made, joined, administered, shown to newcomers.
+
+import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { HISTORY_EVENTS_DEFAULT, HISTORY_EVENTS_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import { NO_OLD_KEYS } from '../protocol/room-rules.ts';
@@ -22,10 +24,12 @@ const ROLES = ['member', 'moderator', 'admin', 'owner'] as const;
 const channelPassphrase = (context: CommandContext): Promise<string | undefined> =>
   context.passphrase({ prompt: 'Passphrase of the channel', flag: 'passphrase-fd' });
 
+const CHOSEN = { twice: true, mayBeEmpty: true, flag: 'passphrase-fd' } as const;
+
 /** One that is chosen for a channel; undefined lets six words be made. */
 const newPassphrase = async (context: CommandContext): Promise<string | undefined> => {
   const prompt = 'Passphrase of the channel (empty: six words are made)';
-  const given = await context.passphrase({ prompt, twice: true, mayBeEmpty: true, flag: 'passphrase-fd' });
+  const given = await context.passphrase({ ...CHOSEN, prompt });
   return given === '' && context.flags.text('passphrase-fd') === undefined ? undefined : given;
 };
 
@@ -70,6 +74,8 @@ const channelCommand = <M extends ChannelMethod>(
     readonly flags?: Readonly<Record<string, Flag>>;
     readonly params?: (context: CommandContext) => Promise<object> | object;
     readonly text?: (channel: ChannelObject, context: CommandContext) => string;
+    /** What the same command asks and does afterwards; gives the channel as it is then. */
+    readonly then?: (channel: ChannelObject, context: CommandContext, client: RpcClient) => Promise<ChannelObject>;
   } = {},
 ): Command => ({
   path: `channel ${path}`,
@@ -80,8 +86,9 @@ const channelCommand = <M extends ChannelMethod>(
   run: async (context) => {
     const more = (await rest.params?.(context)) ?? {};
     const client = await context.connect();
-    const channel = await client.call(method, { channel: first(context), ...more } as ParamsIn<M>);
-    context.out.item(channel as ChannelObject, (one) => rest.text?.(one, context) ?? channelText(one));
+    const changed = (await client.call(method, { channel: first(context), ...more } as ParamsIn<M>)) as ChannelObject;
+    const channel = (await rest.then?.(changed, context, client)) ?? changed;
+    context.out.item(channel, (one) => rest.text?.(one, context) ?? channelText(one));
   },
 });
 
@@ -91,21 +98,38 @@ const HISTORIES = ['joined', 'all'] as const;
 const SHARE_WAITS = ['queued', 'sent'] as const;
 const NOTIFIES = ['all', 'mentions', 'none'] as const;
 
+const KEY_AFTER = '; the key changes, that of a passphrase channel by the passphrase that is asked for on a terminal';
+
 const theMember = (context: CommandContext) => ({ member: context.args[1] ?? '' });
 
 /** What has become of a member, and then the channel. */
 const became = (context: CommandContext, what: string) => (channel: ChannelObject) =>
-  `${safeName(context.args[1] ?? '')} ${what}\n${channelText(channel)}`;
+  `${safeName(context.args[1] ?? '')} ${what}\n${withWords(channel)}`;
+
+// Whoever was removed knows the passphrase. Where nobody can be asked, the answer says so, and `channel rotate` changes it.
+const askAnother = async (
+  channel: ChannelObject,
+  context: CommandContext,
+  client: RpcClient,
+): Promise<ChannelObject> => {
+  if (channel.encryption !== 'passphrase' || channel.mayStillRead === undefined) return channel;
+  const prompt = `Another passphrase for ${safeName(channel.name)}, which they do not know (empty: six words are made)`;
+  const given = await context.passphrase({ ...CHOSEN, prompt, notFd: true });
+  if (given === undefined) return channel;
+  return client.call('channel.rotate', { channel: channel.id, ...(given === '' ? {} : { passphrase: given }) });
+};
 
 const memberChange = (
   path: string,
   doc: string,
   method: 'channel.invite' | 'channel.kick' | 'channel.ban' | 'channel.unban',
   what: string,
+  then?: typeof askAnother,
 ): Command =>
   channelCommand(path, doc, method, {
     args: [memberArg],
     params: theMember,
+    ...(then === undefined ? {} : { then }),
     text: (channel, context) => became(context, what)(channel),
   });
 
@@ -197,8 +221,8 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     params: (context) => ({ topic: context.args.slice(1).join(' ') }),
   }),
   memberChange('invite', 'let a member join', 'channel.invite', 'may join now'),
-  memberChange('kick', 'remove a member; the key changes', 'channel.kick', 'is removed'),
-  memberChange('ban', 'remove a member for good', 'channel.ban', 'is banned'),
+  memberChange('kick', `remove a member${KEY_AFTER}`, 'channel.kick', 'is removed', askAnother),
+  memberChange('ban', `remove a member for good${KEY_AFTER}`, 'channel.ban', 'is banned', askAnother),
   memberChange('unban', 'let a banned member join again', 'channel.unban', 'is banned no more'),
   channelCommand('mute', 'let a member read but not write; --undo takes it back', 'channel.mute', {
     args: [memberArg],

@@ -304,8 +304,12 @@ export const ROOM_METHODS = {
     channelObject,
   ),
   'channel.invite': method('Lets a member join.', ofChannelMember, channelObject),
-  'channel.kick': method('Removes a member; the key changes before the next message.', ofChannelMember, channelObject),
-  'channel.ban': method('Removes a member for good.', ofChannelMember, channelObject),
+  'channel.kick': method(
+    'Removes a member; the key changes before the next message, that of a passphrase channel by `channel.rotate`.',
+    ofChannelMember,
+    channelObject,
+  ),
+  'channel.ban': method('Removes a member for good; of the key the same is true.', ofChannelMember, channelObject),
   'channel.unban': method('Lets a banned member join again.', ofChannelMember, channelObject),
   'channel.mute': method(
     'Lets a member read but not write, until a time or for good.',

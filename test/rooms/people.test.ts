@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Event } from '../../src/protocol/rpc-events.ts';
 import type { ChannelObject } from '../../src/protocol/rpc-rooms.ts';
+import { onTerminal } from '../cli/terminal.ts';
 import { type Guest, House } from './house.ts';
 
 let house: House;
@@ -412,6 +413,14 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   }
   await bob.say(channel, 'I have it');
   await alice.reads(channel, 'I have it');
+
+  // Who removes somebody on a terminal is asked for another one at once.
+  const { code, shown } = await onTerminal(alice.user.words(`channel kick '${channel}' bob`), [
+    { on: /Another passphrase for #pass[^:]*: six[^:]*: /, type: '\r' },
+  ]);
+  expect([code, shown]).toEqual([0, expect.stringMatching(/bob is removed[\s\S]*\n {2}([a-z]+ ){5}[a-z]+/)]);
+  const now = await show(alice, channel);
+  expect([now.keyEpoch, now.mayStillRead]).toEqual([3, undefined]);
 });
 
 test('events tell what happens', async () => {
