@@ -1,5 +1,6 @@
 // Reads and writes settings: the conversation's value, else the account's, else the default.
 import { SottoError } from '../protocol/errors.ts';
+import { inWords } from '../protocol/issues.ts';
 import type { SettingRow } from '../protocol/rpc-objects.ts';
 import { isSettingKey, SETTINGS, type SettingKey, type SettingValue } from '../protocol/settings.ts';
 import type { Database } from '../sqlite/open.ts';
@@ -37,7 +38,7 @@ export const setSetting = (db: Database, changes: Changes, key: string, value: u
   const setting = SETTINGS[known];
   if (!(setting.scopes as readonly string[]).includes(scope === '' ? 'account' : 'conversation'))
     throw new SottoError('params.invalid', { message: `${known} is set for ${setting.scopes.join(' or ')} only` });
-  const parsed = setting.schema.safeParse(value);
+  const parsed = setting.schema.safeParse(value, { error: inWords });
   if (!parsed.success)
     throw new SottoError('params.invalid', { message: `${known}: ${parsed.error.issues[0]?.message ?? 'not valid'}` });
   putSetting(db, scope, known, JSON.stringify(parsed.data));

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, type FSWatcher, rmSync, watch } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { errorObject, expectedError, rpcNumberOf, SottoError } from '../protocol/errors.ts';
+import { inWords } from '../protocol/issues.ts';
 import {
   RPC_BATCH_MAX,
   RPC_BUFFER_BYTES_MAX,
@@ -238,7 +239,7 @@ class Session {
             id,
             error: { ...protocolError(-32601, `There is no method ${method.slice(0, 80)}`, 'method.unknown') },
           };
-    const parsed = METHODS[method].params.safeParse(params ?? {});
+    const parsed = METHODS[method].params.safeParse(params ?? {}, { error: inWords });
     if (!parsed.success) {
       const [issue] = parsed.error.issues;
       return quiet

@@ -130,7 +130,7 @@ export const ACCOUNT_METHODS = {
   'message.search': method(
     'Full text over the history, newest first, with snippets.',
     z.object({
-      query: z.string().min(1, 'is empty').max(QUERY_CHARS_MAX),
+      query: z.string().min(1).max(QUERY_CHARS_MAX),
       conversation: reference.optional(),
       from: reference.optional(),
       ...page,

@@ -6,27 +6,18 @@ import { NAME_CHARS_MAX, NOTE_CHARS_MAX, REACTION_CHARS_MAX } from './limits.ts'
 export const time = z.number().int().min(0);
 export const bytes = z.number().int().min(0);
 export const milliseconds = z.number().int().min(0);
-export const reference = z.string().min(1, 'is empty').max(4096);
-const charsAtMost = (max: number): [number, string] => [max, `is longer than ${max} characters`];
+export const reference = z.string().min(1).max(4096);
 // Two ways to write a letter are one name.
-export const label = z
-  .string()
-  .normalize('NFC')
-  .min(1, 'is empty')
-  .max(...charsAtMost(NAME_CHARS_MAX))
-  .refine(wellFormed);
-export const note = z
-  .string()
-  .max(...charsAtMost(NOTE_CHARS_MAX))
-  .refine(wellFormed);
+export const label = z.string().normalize('NFC').min(1).max(NAME_CHARS_MAX).refine(wellFormed);
+export const note = z.string().max(NOTE_CHARS_MAX).refine(wellFormed);
 /** A text of one line; it may be empty. */
 export const line = (charsMax: number) =>
   z
     .string()
-    .max(...charsAtMost(charsMax))
+    .max(charsMax)
     .refine(wellFormed)
     .regex(/^[^\r\n]*$/, 'is one line');
-export const emoji = z.string().min(1, 'is empty').max(REACTION_CHARS_MAX).refine(wellFormed);
+export const emoji = z.string().min(1).max(REACTION_CHARS_MAX).refine(wellFormed);
 // With a selector or without: keyboards leave it out.
 const ONE_EMOJI = /^(?:\p{RGI_Emoji}|\p{Extended_Pictographic}\ufe0f?)$/v;
 export const oneEmoji = emoji.refine((text) => ONE_EMOJI.test(text), 'is not one emoji');

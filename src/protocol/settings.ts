@@ -26,6 +26,7 @@ const LIFE = '0, or a second to a year';
 const expiry = z.number(LIFE).int(LIFE).min(EXPIRY_MS_MIN, LIFE).max(EXPIRY_MS_MAX, LIFE);
 const WAITING = 'a minute to 90 days';
 const waiting = z.number(WAITING).int(WAITING).min(60_000, WAITING).max(OUTBOX_EXPIRY_MS_MAX, WAITING);
+const TIME = 'milliseconds since 1970';
 const switched = z.boolean('on or off');
 
 export const SETTINGS = {
@@ -70,7 +71,7 @@ export const SETTINGS = {
     scopes: account,
     doc: 'local hours without notifications, as 22:00-07:00',
   }),
-  'conversation.mutedUntil': setting(z.number().int().min(0), {
+  'conversation.mutedUntil': setting(z.number(TIME).int(TIME).min(0, TIME), {
     default: 0,
     scopes: ['conversation'],
     doc: 'no notifications until this time (ms since the epoch); 0 = not muted',

@@ -184,6 +184,17 @@ describe('a contact', () => {
       code: 'params.invalid',
       message: 'note: is longer than 500 characters',
     });
+    for (const [words, message] of [
+      [['contact', 'add', ''], 'address: is empty'],
+      [['search', 'x'.repeat(1001)], 'query: is longer than 1000 characters'],
+      [['rpc', 'message.list', '{"conversation":"bob","limit":"5"}'], 'limit: must be a number'],
+      [['rpc', 'message.list', '{"limit":5}'], 'conversation: is missing'],
+      [
+        ['config', 'set', 'conversation.mutedUntil', 'tomorrow', '--in', 'bob'],
+        'conversation.mutedUntil: milliseconds since 1970',
+      ],
+    ] as const)
+      expect((await alice.run(...words)).error).toMatchObject({ code: 'params.invalid', message });
   });
 
   test('is blocked and let in again, and is not written to meanwhile; its history tells what became of its keys', async () => {
