@@ -43,6 +43,11 @@ const checkOne = ({ flags }: CommandContext, flag: string): void => {
     throw new SottoError('usage.invalid', { message: `Give a new passphrase with --${flag}, or say --no-passphrase` });
 };
 
+const exists = (name: string): SottoError =>
+  new SottoError('account.exists', {
+    message: `The account ${name} exists already: give the other one another name with --account`,
+  });
+
 const PHRASE_HEAD = 'Recovery phrase. Write it down: it is shown once and kept nowhere.';
 
 const init: Command = {
@@ -53,8 +58,7 @@ const init: Command = {
   methods: ['account.init'],
   run: async (context) => {
     const { account, flags, out } = context;
-    if (existsSync(account.vault))
-      throw new SottoError('account.exists', { message: `The account ${account.name} exists already` });
+    if (existsSync(account.vault)) throw exists(account.name);
     checkOne(context, 'passphrase-fd');
     const secret = await newPassphrase(context);
     const client = await context.connect({ unlock: false, create: true });
@@ -100,8 +104,7 @@ const restore: Command = {
   methods: ['account.restore'],
   run: async (context) => {
     const { args, account, flags, out } = context;
-    if (existsSync(account.vault))
-      throw new SottoError('account.exists', { message: `The account ${account.name} exists already` });
+    if (existsSync(account.vault)) throw exists(account.name);
     const [file] = args;
     const nickname = flags.text('nickname');
     const from = file === undefined || file === '-' ? await fromPhrase(context, file) : await fromFile(context, file);

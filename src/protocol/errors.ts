@@ -103,7 +103,11 @@ const ROWS = {
   'event.forged': [8, 'never', 'An event of a channel is not signed by a device of its sender'],
   'rpc.invalid': [8, 'after-change', 'The request is not valid JSON-RPC'],
   'rpc.tooLarge': [8, 'after-change', 'A request line is at most 1 MiB'],
-  'vault.damaged': [8, 'never', 'The key file of this account is damaged'],
+  'vault.damaged': [
+    8,
+    'never',
+    'The key file of this account is damaged: restore the account under another name (sotto --account NAME restore FILE, or restore - with its 12 words), then remove its folder',
+  ],
   'database.damaged': [
     8,
     'never',
