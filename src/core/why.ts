@@ -1,10 +1,11 @@
 // Explains what is in the way of a contact: link, outbox, descriptor, and advice.
 import { SottoError } from '../protocol/errors.ts';
+import { RESET_INTERVAL_MS } from '../protocol/limits.ts';
 import type { Why } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
 import { depthOfOutbox } from '../store/outbox.ts';
-import { getOpenRequest } from '../store/sessions.ts';
+import { getOpenRequest, getSession } from '../store/sessions.ts';
 import type { Core } from './core.ts';
 import type { Context } from './methods.ts';
 import { linkStateOf } from './peer.ts';
@@ -87,6 +88,10 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
     advice.push(`another key was shown: sotto contact remove ${name}, add it again, compare the safety number`);
   if (peer?.quota.told === true && peer.quota.day === dayOf(core))
     advice.push('they sent more than a day allows: the rest waits until tomorrow');
+  if (depth > 0 && getSession(core.db, contact.id)?.resetPending === 1)
+    advice.push(
+      `they are asked for a new session: what waits goes when they have answered, up to ${RESET_INTERVAL_MS / 60_000} minutes after the last one began`,
+    );
   if (contact.paused === 'tooManyResets') advice.push('the session was reset too often today: it goes on tomorrow');
   if (peer?.descriptorFound === false)
     advice.push('their address is not published: they are offline, or their clock is wrong');

@@ -66,11 +66,13 @@ export const ratesOf = ({ rates: given = {} }: ServeConfig): Partial<Record<Rate
 /** A mistake and where it is: a key of the file, `line 3, column 5`, or a flag. */
 export type Problem = { readonly place: string; readonly problem: string };
 
-/** Host and port of `HOST:PORT`; undefined when it is something else. */
+/** Host, in lower case as a link names it, and port of `HOST:PORT`; undefined when it is something else. */
 export const addressOf = (text: string): { readonly host: string; readonly port: number } | undefined => {
   const match = ADDRESS.exec(text);
   const port = Number(match?.[2] ?? -1);
-  return match === null || port > 65_535 ? undefined : { host: (match[1] ?? '').replace(/^\[|\]$/g, ''), port };
+  return match === null || port > 65_535
+    ? undefined
+    : { host: (match[1] ?? '').replace(/^\[|\]$/g, '').toLowerCase(), port };
 };
 
 const isProxy = (text: string): boolean => {

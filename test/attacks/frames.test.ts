@@ -69,6 +69,11 @@ describe('FRAME-4 and FRAME-5: repeats and order', () => {
     expect(mallory.acknowledged(again.id)).toBe(false);
     expect(new Set(mallory.heardOf('reset').map((reset) => reset.session)).size).toBe(1);
     expect(await bob.read('mallory')).toEqual(['once']);
+    // What is said meanwhile waits, and it is told for what.
+    const advice = async () => (await bob.call('contact.why', { contact: 'mallory' })).advice;
+    expect(await advice()).toEqual([]);
+    await bob.send('mallory', 'waits');
+    expect(await advice()).toEqual([expect.stringContaining('they are asked for a new session')]);
   });
 
   test('frames in another order than they were made in are all taken, each once', async () => {

@@ -98,7 +98,7 @@ describe('every parser has a fuzz target', () => {
 const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/cli/picture.ts': ['file.unknown'],
   'src/client/rpc-client.ts': ['rpc.tooLarge', 'wait.timeout'],
-  'src/core/names.ts': ['nickname.invalid', 'params.invalid'],
+  'src/core/names.ts': ['nickname.invalid', 'params.invalid', 'contact.blocked'],
   'src/net/server-dial.ts': [
     'server.timeout',
     'server.unreachable',
@@ -112,7 +112,7 @@ const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/crypto/vault.ts': ['passphrase.empty'],
   'src/protocol/padding.ts': ['frame.tooLarge'],
   'src/sqlite/open.ts': ['disk.full', 'disk.failed', 'account.locked'],
-  'src/daemon/backup.ts': ['file.exists', 'disk.failed', 'account.locked'],
+  'src/daemon/backup.ts': ['file.exists', 'path.notAllowed', 'disk.failed', 'account.locked'],
   'src/server/server-dir.ts': ['server.exists'],
 };
 

@@ -137,7 +137,9 @@ export class Guest {
       if (event.kind !== 'gap') this.events.push(event);
       this.#look();
     };
-    await client.call('event.listen', {});
+    // Who comes back hears what was told before they were here.
+    const since = this.events.findLast(({ cursor }) => cursor !== undefined)?.cursor;
+    await client.call('event.listen', since === undefined ? {} : { since });
   }
 
   /** Starts the daemon again after it died. */
