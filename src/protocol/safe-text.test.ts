@@ -141,7 +141,7 @@ describe('text for a terminal', () => {
         expect(safeFileName(text)).not.toMatch(/[/\\]|^[.-]/);
         expect(safeName(text).length).toBeLessThanOrEqual(64);
       }),
-      { numRuns: 3000 },
+      { numRuns: 3000, examples: [['🏽\ufe0f\u0344\u0344']] },
     );
   });
 

@@ -152,9 +152,11 @@ const joins = (char: string, { base, joiner }: Cluster): boolean =>
     ? patterns().emoji.test(char)
     : joiner !== '' && patterns().joining.test(base) && patterns().joining.test(char);
 
-// One selector directly behind a character that has variants; every other hidden character is dropped.
+// One selector directly behind a character that has variants, which counts as a mark; every other hidden character is dropped.
 const selector = (char: string, cluster: Cluster): string => {
+  if (cluster.marks === MARKS_MAX) return '';
   if (!patterns().selected.some(([selectors, bases]) => selectors.test(char) && bases.test(cluster.last))) return '';
+  cluster.marks++;
   cluster.last = char;
   return char;
 };
