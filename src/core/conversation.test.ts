@@ -180,6 +180,18 @@ describe('two people', () => {
     expect(await bob.read(alice)).toEqual(['', 'too soon', 'later']);
   });
 
+  test('an emoji with its selector and without is one reaction, and goes by either', async () => {
+    const { id } = await alice.send(bob, 'well done');
+    await alice.call('message.react', { id, emoji: '\u2764' });
+    await alice.call('message.react', { id, emoji: '\u2764\ufe0f' });
+    await world.settle();
+    const shown = async () => (await bob.messages(alice)).at(-1)?.reactions.map(({ emoji }) => emoji);
+    expect(await shown()).toEqual(['\u2764']);
+    await alice.call('message.unreact', { id, emoji: '\u2764\ufe0f' });
+    await world.settle();
+    expect(await shown()).toEqual([]);
+  });
+
   test('what was put on a text goes with it when it is sent again, and what others put on one that was taken back is gone', async () => {
     const { id } = await alice.send(bob, 'too soon');
     await alice.call('message.react', { id, emoji: '🎉' });

@@ -6,6 +6,7 @@ import type { ChannelRow } from '../store/channels.ts';
 import { type ConversationRow, getConversation } from '../store/conversations.ts';
 import { listUnread } from '../store/message-pages.ts';
 import { getMessage, getMessageById, type MessageRow } from '../store/messages.ts';
+import { listReactions } from '../store/reactions.ts';
 import { markAnywhere } from './conversation-methods.ts';
 import type { Core } from './core.ts';
 import { isSilentMember, openConversation } from './member-methods.ts';
@@ -200,10 +201,14 @@ const markRows = (core: Core, rows: readonly MessageRow[]): void => {
   }
 };
 
-const reactAnywhere = (core: Core, params: Params<'message.react'>, on: boolean): MessageRow => {
-  const room = roomMessage(core, params.id);
-  if (room === undefined) return react(core, params, on);
-  return reactRoom(core, room.row, room.conversation, { emoji: params.emoji, on });
+const reactAnywhere = (core: Core, { id, emoji: given }: Params<'message.react'>, on: boolean): MessageRow => {
+  // One emoji may be written with a selector or without: what is there already is meant.
+  const plain = (emoji: string) => emoji.replaceAll('\ufe0f', '');
+  const mine = listReactions(core.db, findMessage(core.db, id).id).filter((one) => one.mine === 1);
+  const emoji = mine.find((one) => plain(one.emoji) === plain(given))?.emoji ?? given;
+  const room = roomMessage(core, id);
+  if (room === undefined) return react(core, { id, emoji }, on);
+  return reactRoom(core, room.row, room.conversation, { emoji, on });
 };
 
 const pinAnywhere = (core: Core, params: Params<'message.pin'>, on: boolean): MessageRow => {
