@@ -112,7 +112,7 @@ const askAnother = async (
   context: CommandContext,
   client: RpcClient,
 ): Promise<ChannelObject> => {
-  if (channel.encryption !== 'passphrase' || channel.mayStillRead === undefined) return channel;
+  if (channel.encryption !== 'passphrase' || channel.archived || channel.mayStillRead === undefined) return channel;
   const prompt = `Another passphrase for ${safeName(channel.name)}, which they do not know (empty: six words are made)`;
   const given = await context.passphrase({ ...CHOSEN, prompt, notFd: true });
   if (given === undefined) return channel;
