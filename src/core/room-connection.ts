@@ -15,7 +15,7 @@ import { revokeOwn } from './room-device.ts';
 import { openChannel } from './room-history.ts';
 import { RoomIntake } from './room-intake.ts';
 import { levelAll } from './room-level.ts';
-import { loggedIn, prepareKeys } from './room-login.ts';
+import { forgetKeys, loggedIn, prepareKeys } from './room-login.ts';
 import { EarlyReceipts, Receipts } from './room-receipts.ts';
 import { theServer } from './room-rows.ts';
 import { RoomSender } from './room-send.ts';
@@ -231,6 +231,7 @@ export class RoomConnection {
     this.#phase = this.#goneOn(client, 'levelling');
     await prepareKeys(core, this, answer.oneTimeKeys);
     await levelAll(core, this, answer.inbox);
+    await forgetKeys(core, this);
     this.#phase = this.#goneOn(client, 'online');
     this.lastError = undefined;
     this.#attempts = 0;

@@ -86,3 +86,11 @@ export const prepareKeys = async (
 };
 
 const KEYS_A_MESSAGE = 20;
+
+/** Forgets the keys that nobody can use any more. To be called when the inbox was read. */
+export const forgetKeys = (core: Core, connection: RoomConnection): Promise<void> =>
+  core.queue.call(() => {
+    const server = connection.row;
+    const set = ownPreKeys(core, server);
+    if (set.forget(core.clock.now())) commit(core, () => putPreKeys(core.db, server.id, set.serialize()));
+  });

@@ -182,6 +182,7 @@ describe('MEMBER-5: what is uploaded', () => {
     );
     const size = set.serialize().length;
     set.refill(bob.signal, enough, NOW + PREKEY_ROTATE_MS + PREKEY_LATE_MS);
+    expect(set.forget(NOW + PREKEY_ROTATE_MS + PREKEY_LATE_MS)).toBe(true);
     expect(set.serialize().length).toBeLessThan(size + 10_000);
     expect(await outcome(() => new SignalSession(toAlice, undefined, set).decrypt(late.first))).toMatch(
       /^frame.undecryptable/,
@@ -195,9 +196,12 @@ describe('MEMBER-5: what is uploaded', () => {
   test('a server that says it has none makes us make more, and keep no more than the newest', () => {
     const { set, shelf } = bobs();
     const known = shelf.state;
-    for (let i = 0; i < 4; i++) set.refill(bob.signal, { ...known, ec: 0, kyber: 100 }, NOW);
-    // 500 were made: the 300 newest are kept.
+    const make = () => set.refill(bob.signal, { ...known, ec: 0, kyber: 100 }, NOW)?.ec.length ?? 0;
+    expect([1, 2, 3, 4, 5, 6].map(make)).toEqual([100, 100, 100, 100, 100, 0]);
+    // What came may need the oldest; once it was read, the 300 newest are kept.
     const ids = first.ec.map(prekeyIdOf);
+    expect(set.recordOf(ids.at(-1) ?? 0, 'ec').length).toBeGreaterThan(0);
+    expect([set.forget(NOW), set.forget(NOW)]).toEqual([true, false]);
     expect(() => set.recordOf(ids.at(-1) ?? 0, 'ec')).toThrow(SottoError);
     expect(new PreKeySet(full).recordOf(ids.at(-1) ?? 0, 'ec').length).toBeGreaterThan(0);
     const lastId = Buffer.from(set.serialize()).readUInt32BE(1);

@@ -15,6 +15,7 @@ import {
   LAST_RESORT_USES_MAX,
   PREKEY_LATE_MS,
   PREKEY_ROTATE_MS,
+  PREKEYS_HELD_MAX,
   PREKEYS_KEPT_MAX,
   PREKEYS_LOW,
   PREKEYS_PUBLISHED,
@@ -83,14 +84,16 @@ export class PreKeySet {
 
   /**
    * What to upload now; undefined when the server has all it needs. Tops one-time keys up to 100 of each kind once there are
-   * fewer than 50, makes the signed and the last-resort key weekly (and when half the uses that can be remembered are), gives
-   * again what the server does not have, and forgets what nobody can use any more. Keep the set before the upload is sent.
+   * fewer than 50, makes the signed and the last-resort key weekly (and when half the uses that can be remembered are), and gives
+   * again what the server does not have. Keep the set before the upload is sent.
    */
   refill({ privateKey }: SignalIdentity, published: PublishedState, now: number): Upload | undefined {
     const make = (kind: Kind): Row => this.#add(kind, privateKey, now);
     const several = (kind: 'ec' | 'kyber'): Row[] => {
       const left = published[kind];
-      return left >= PREKEYS_LOW ? [] : Array.from({ length: PREKEYS_PUBLISHED - left }, () => make(kind));
+      const room = PREKEYS_HELD_MAX - this.#rows.filter((row) => row.kind === kind).length;
+      const length = Math.max(0, Math.min(PREKEYS_PUBLISHED - left, room));
+      return left >= PREKEYS_LOW ? [] : Array.from({ length }, () => make(kind));
     };
     const [ec, kyber] = [several('ec'), several('kyber')];
     const newest = this.#newest('signed');
@@ -99,13 +102,31 @@ export class PreKeySet {
     const isWorn = this.#uses.length >= LAST_RESORT_USES_MAX / 2;
     const last = this.#newest('lastResort');
     const lastResort = isDue || isWorn || last === undefined ? make('lastResort') : last;
-    this.#forget(now);
     const changed = {
       ...(signed.id === published.signed ? {} : { signed: entryOf(signed) }),
       ...(lastResort.id === published.lastResort ? {} : { lastResort: entryOf(lastResort) }),
     };
     if (ec.length + kyber.length === 0 && Object.keys(changed).length === 0) return undefined;
     return { ec: ec.map(entryOf), kyber: kyber.map(entryOf), ...changed };
+  }
+
+  /**
+   * Forgets what nobody can use any more; true when that is something. To be called when all that came was read: until then
+   * it may be what opens it. One-time keys go by number, the oldest first, since a server that lost count makes us make more;
+   * the others by age.
+   */
+  forget(now: number): boolean {
+    const kept = new Set<Row>();
+    for (const kind of ['ec', 'kyber'] as const)
+      for (const row of this.#rows.filter((one) => one.kind === kind).slice(-PREKEYS_KEPT_MAX)) kept.add(row);
+    for (const kind of ['signed', 'lastResort'] as const)
+      for (const row of this.#rows.filter((one) => one.kind === kind))
+        if (row === this.#newest(kind) || now - row.madeAt < PREKEY_ROTATE_MS + PREKEY_LATE_MS) kept.add(row);
+    const isLess = kept.size < this.#rows.length;
+    this.#rows = this.#rows.filter((row) => kept.has(row));
+    const ids = new Set(this.#rows.filter((row) => row.kind === 'lastResort').map((row) => row.id));
+    this.#uses = this.#uses.filter((use) => ids.has(use.kyberId));
+    return isLess;
   }
 
   /** The private half of a key. What is thrown the library turns into an undecryptable message. */
@@ -155,19 +176,6 @@ export class PreKeySet {
     const row = { kind, id, madeAt, record: makeRecord(kind, id, identity, madeAt) };
     this.#rows = [...this.#rows, row];
     return row;
-  }
-
-  // One-time keys by number, the oldest first: a server that lost count makes us make more. The others by age.
-  #forget(now: number): void {
-    const kept = new Set<Row>();
-    for (const kind of ['ec', 'kyber'] as const)
-      for (const row of this.#rows.filter((one) => one.kind === kind).slice(-PREKEYS_KEPT_MAX)) kept.add(row);
-    for (const kind of ['signed', 'lastResort'] as const)
-      for (const row of this.#rows.filter((one) => one.kind === kind))
-        if (row === this.#newest(kind) || now - row.madeAt < PREKEY_ROTATE_MS + PREKEY_LATE_MS) kept.add(row);
-    this.#rows = this.#rows.filter((row) => kept.has(row));
-    const ids = new Set(this.#rows.filter((row) => row.kind === 'lastResort').map((row) => row.id));
-    this.#uses = this.#uses.filter((use) => ids.has(use.kyberId));
   }
 }
 

@@ -231,6 +231,8 @@ export const PREKEYS_PUBLISHED = 100;
 export const PREKEYS_LOW = 50;
 /** One-time keys of each kind whose private half a device keeps, and so the most that a server keeps: beyond, the oldest go. */
 export const PREKEYS_KEPT_MAX = 300;
+/** The most that it holds before all that came for it has been read, which the oldest may open. */
+export const PREKEYS_HELD_MAX = 600;
 /** How long a message waits for the keys of a member who has published none. */
 export const KEYLESS_MS_MAX = 30 * SECOND;
 export const PREKEY_ROTATE_MS = 7 * DAY;
