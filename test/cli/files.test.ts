@@ -143,9 +143,11 @@ test('a file that is read while the account is locked is not offered, and the da
 test('a file whose reading is interrupted is not offered, and nothing of it is kept', async () => {
   const child = spawn('sh', ['-c', `exec ${alice.words('file send bob - --name stream')}`], { stdio: 'pipe' });
   const ended = new Promise((done) => child.on('close', done));
-  child.stdin.write(Buffer.alloc(100_000));
+  child.stdin.write(Buffer.alloc(2_000_000));
   const named = async () => (await alice.files()).find(({ name }) => name === 'stream');
   await alice.until('the spool', named);
+  // More than a pipe holds: it is taken by who has heard that the file is open.
+  await alice.until('that it is read', async () => child.stdin.writableLength === 0);
   child.kill('SIGINT');
   expect(await ended).toBe(130);
   await alice.until('its end', async () => (await named())?.state === 'cancelled');
