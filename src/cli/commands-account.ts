@@ -43,7 +43,7 @@ const checkOne = ({ flags }: CommandContext, flag: string): void => {
     throw new SottoError('usage.invalid', { message: `Give a new passphrase with --${flag}, or say --no-passphrase` });
 };
 
-const exists = (name: string): SottoError =>
+const taken = (name: string): SottoError =>
   new SottoError('account.exists', {
     message: `The account ${name} exists already: give the other one another name with --account`,
   });
@@ -58,7 +58,7 @@ const init: Command = {
   methods: ['account.init'],
   run: async (context) => {
     const { account, flags, out } = context;
-    if (existsSync(account.vault)) throw exists(account.name);
+    if (existsSync(account.vault)) throw taken(account.name);
     checkOne(context, 'passphrase-fd');
     const secret = await newPassphrase(context);
     const client = await context.connect({ unlock: false, create: true });
@@ -104,7 +104,7 @@ const restore: Command = {
   methods: ['account.restore'],
   run: async (context) => {
     const { args, account, flags, out } = context;
-    if (existsSync(account.vault)) throw exists(account.name);
+    if (existsSync(account.vault)) throw taken(account.name);
     const [file] = args;
     const nickname = flags.text('nickname');
     const from = file === undefined || file === '-' ? await fromPhrase(context, file) : await fromFile(context, file);

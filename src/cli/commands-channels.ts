@@ -1,5 +1,4 @@
 // Commands about channels: made, joined, administered, shown to newcomers.
-
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { HISTORY_EVENTS_DEFAULT, HISTORY_EVENTS_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
@@ -34,8 +33,8 @@ const newPassphrase = async (context: CommandContext): Promise<string | undefine
 };
 
 // A list that is not whole says so.
-const sayUnasked = async ({ call, out }: CommandContext): Promise<void> => {
-  const away = (await call('server.list', {})).filter(({ state }) => state !== 'online');
+const sayUnasked = async ({ out }: CommandContext, client: RpcClient): Promise<void> => {
+  const away = (await client.call('server.list', {})).filter(({ state }) => state !== 'online');
   if (away.length === 0) return;
   const names = away.map(({ label }) => safeName(label)).join(', ');
   out.say(`Not connected: ${names}. What else may be joined there is not shown`);
@@ -206,9 +205,10 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     run: async (context) => {
       const [server] = context.args;
       const all = context.flags.has('all');
-      const channels = await context.call('channel.list', { ...optional('server', server), all });
+      const client = await context.connect();
+      const channels = await client.call('channel.list', { ...optional('server', server), all });
       each(context, channels, channelText, 'No channels: sotto channel list --all shows what may be joined');
-      if (all && server === undefined) await sayUnasked(context);
+      if (all && server === undefined) await sayUnasked(context, client);
     },
   },
   channelCommand('show', 'one channel with its members', 'channel.show', {

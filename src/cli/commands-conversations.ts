@@ -1,12 +1,10 @@
 // Commands about conversations.
 import { SottoError } from '../protocol/errors.ts';
-import { EXPIRY_MS_MAX, EXPIRY_MS_MIN } from '../protocol/limits.ts';
 import type { Conversation } from '../protocol/rpc-objects.ts';
 import { safeName } from '../protocol/safe-text.ts';
-import { parseDuration } from '../protocol/time-words.ts';
 import { conversationArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
-import { bodyGiven, each, first, optional } from './give.ts';
+import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
 import { conversationText } from './show.ts';
 
 /** A command that changes one conversation and shows it. */
@@ -106,19 +104,16 @@ export const CONVERSATION_COMMANDS: readonly Command[] = [
       const client = await context.connect();
       const conversation = first(context);
       const asked = context.args[1] ?? '';
-      const fromRead = asked.startsWith('read+');
-      const expiresMs = asked === 'never' ? 0 : parseDuration(fromRead ? asked.slice(5) : asked);
-      if ((expiresMs !== 0 || fromRead) && (expiresMs < EXPIRY_MS_MIN || expiresMs > EXPIRY_MS_MAX))
-        throw new SottoError('params.invalid', { message: 'A message lives 1 s to 365 days' });
+      const { expiresMs, expiresFrom } = lifeOf(asked);
       // The one that a room may refuse goes first: then nothing is set.
       await client.call('config.set', {
         key: 'messages.expiresFrom',
-        value: fromRead ? 'read' : 'delivery',
+        value: expiresFrom,
         conversation,
       });
       await client.call('config.set', { key: 'messages.expiresMs', value: expiresMs, conversation });
       const ends = (kind: Conversation['kind']) =>
-        fromRead
+        expiresFrom === 'read'
           ? `end ${asked.slice(5)} after they are read`
           : `end ${asked} after they are ${kind === 'contact' ? 'delivered' : 'sent'}`;
       context.out.item(

@@ -4,10 +4,9 @@ import { PAGE_MAX } from '../protocol/limits.ts';
 import type { EventKind } from '../protocol/rpc-events.ts';
 import type { Message, MessageState } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
-import { parseDuration } from '../protocol/time-words.ts';
 import { conversationArg, messageArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
-import { bodyGiven, each, first, optional } from './give.ts';
+import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
 import { bareMessageText, block, foundText, messageText } from './show.ts';
 import { thenText } from './show-rooms.ts';
 import { eventText } from './show-state.ts';
@@ -24,15 +23,9 @@ const paging = ({ flags }: CommandContext) => ({
   ...optional('after', flags.bound('after')),
 });
 
-const expiry = ({ flags }: CommandContext): { expiresMs?: number; expiresFrom?: 'delivery' | 'read' } => {
+const expiry = ({ flags }: CommandContext): Partial<ReturnType<typeof lifeOf>> => {
   const asked = flags.text('expires');
-  if (asked === undefined) return {};
-  if (asked === 'never') return { expiresMs: 0, expiresFrom: 'delivery' };
-  if (!asked.startsWith('read+')) return { expiresMs: flags.duration('expires') ?? 0, expiresFrom: 'delivery' };
-  const expiresMs = parseDuration(asked.slice('read+'.length));
-  // 0 would be never.
-  if (expiresMs === 0) throw new SottoError('params.invalid', { message: 'A message lives 1 s to 365 days' });
-  return { expiresMs, expiresFrom: 'read' };
+  return asked === undefined ? {} : lifeOf(asked);
 };
 
 const WAIT_WORDS = ['queued', 'sent', 'delivered', 'read'] as const satisfies readonly MessageState[];

@@ -1,7 +1,18 @@
-// Small steps that many commands share: the first argument, a text, an absent parameter, a list.
+// Small steps that many commands share: the first argument, a text, how long a message lives, an absent parameter, a list.
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { EXPIRY_MS_MAX, EXPIRY_MS_MIN } from '../protocol/limits.ts';
+import { parseDuration } from '../protocol/time-words.ts';
 import type { CommandContext } from './command.ts';
+
+/** How long a message lives: `never`, a duration from its delivery, or `read+` a duration. 0 is never. Throws `params.invalid`. */
+export const lifeOf = (asked: string): { readonly expiresMs: number; readonly expiresFrom: 'delivery' | 'read' } => {
+  const fromRead = asked.startsWith('read+');
+  const expiresMs = asked === 'never' ? 0 : parseDuration(fromRead ? asked.slice('read+'.length) : asked);
+  if ((expiresMs !== 0 || fromRead) && (expiresMs < EXPIRY_MS_MIN || expiresMs > EXPIRY_MS_MAX))
+    throw new SottoError('params.invalid', { message: 'A message lives 1 s to 365 days' });
+  return { expiresMs, expiresFrom: fromRead ? 'read' : 'delivery' };
+};
 
 /** The first argument. */
 export const first = (context: CommandContext): string => context.args[0] ?? '';

@@ -109,9 +109,9 @@ export const learnAll = async (core: Core, connection: RoomConnection): Promise<
  * was first, somebody else's here stays theirs: the newcomer has the beginning of the id behind it, and that is said.
  */
 export const keepMember = (core: Core, changes: Changes, connection: RoomConnection, said: ServerMember): void => {
-  const { serverId } = connection;
+  const { serverId, row: server } = connection;
   const memberKey = fromBase64(said.key);
-  if (memberIdOf(connection.row.serverKey, memberKey) !== said.id) return refuse(core, 'event.forged');
+  if (memberIdOf(server.serverKey, memberKey) !== said.id) return refuse(core, 'event.forged');
   const memberId = idBytes(said.id);
   const known = getMemberById(core.db, serverId, memberId);
   if (known === undefined && !isPrimeOrderKey(memberKey)) return refuse(core, 'key.invalid');
@@ -137,7 +137,8 @@ export const keepMember = (core: Core, changes: Changes, connection: RoomConnect
   if (isTaken && known?.name !== name)
     changes.event({ kind: 'member.renamed', memberRow: row, detail: `${wanted} is another person than before` });
   // What we are called there, and may do, is kept with the server, too.
-  if (said.id === idOf(connection.row.memberId))
+  const isOther = role !== server.role || said.name !== server.memberName;
+  if (said.id === idOf(server.memberId) && isOther)
     patchServer(core.db, serverId, { role, ...(isMemberName(said.name) ? { memberName: said.name } : {}) });
 };
 
