@@ -61,30 +61,20 @@ const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']):
   return new SottoError('wait.timeout', { message: 'The transfer is not done yet; it goes on' });
 };
 
-// Whatever ends this before stdin does, also Ctrl-C, ends the file.
+// Whatever ends this connection before the file is offered, also Ctrl-C, ends the file.
 const spool = async (context: CommandContext, client: RpcClient, conversation: string): Promise<string> => {
   const { id } = await client.call('file.open', { conversation, name: context.flags.text('name') ?? 'stdin' });
-  let whole = false;
-  const cancel = async (): Promise<void> => {
-    if (!whole) await client.call('file.cancel', { id }).catch(() => undefined);
-  };
-  void context.interrupted.then(cancel);
-  try {
-    for await (const chunk of process.stdin) {
-      const bytes = chunk as Buffer;
-      for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
-        const { sizeBytes } = await client.call('file.write', {
-          id,
-          data: bytes.subarray(at, at + WRITE_BYTES).toString('base64'),
-        });
-        context.out.progress(`reading stdin: ${sizeText(sizeBytes)}`);
-      }
+  for await (const chunk of process.stdin) {
+    const bytes = chunk as Buffer;
+    for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
+      const { sizeBytes } = await client.call('file.write', {
+        id,
+        data: bytes.subarray(at, at + WRITE_BYTES).toString('base64'),
+      });
+      context.out.progress(`reading stdin: ${sizeText(sizeBytes)}`);
     }
-    whole = true;
-    return id;
-  } finally {
-    await cancel();
   }
+  return id;
 };
 
 const FILE_SAVE: Command = {

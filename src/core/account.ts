@@ -131,8 +131,9 @@ export class Account implements AsyncDisposable {
   }
 
   /** Runs one method in the queue; waits of a method happen outside it. Throws SottoError. */
-  call<M extends AccountMethod>(method: M, params: Params<M>): Promise<Result<M>> {
-    return callMethod({ core: this.#core, name: this.#name, waits: this.#waits, files: this.#files }, method, params);
+  call<M extends AccountMethod>(method: M, params: Params<M>, gone?: AbortSignal): Promise<Result<M>> {
+    const context = { core: this.#core, name: this.#name, waits: this.#waits, files: this.#files };
+    return callMethod(context, method, params, gone);
   }
 
   /** What `status` tells of the account. */

@@ -29,17 +29,17 @@ export const FILE_HANDLERS: HandlersOf<'file'> = {
     const size = await sizeOfSource(params.path);
     await openConversation(context, params.conversation);
     const row = await core.queue.call(() =>
-      files.begin(findConversation(core.db, params.conversation), params.name ?? params.path, size),
+      files.begin(findConversation(core.db, params.conversation), params.name ?? params.path, { size }),
     );
     await files.sendPath(params.path, row);
     await files.offer(row);
     return waitForFile(context, row, params);
   },
-  'file.open': async (context, { conversation, name }) => {
+  'file.open': async (context, { conversation, name }, gone) => {
     const { core, files } = context;
     await openConversation(context, conversation);
     return core.queue.call(() => {
-      const row = files.begin(findConversation(core.db, conversation), name);
+      const row = files.begin(findConversation(core.db, conversation), name, { gone });
       return { id: fileObject(core, fileOf(core, row)).id };
     });
   },

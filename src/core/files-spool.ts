@@ -38,6 +38,16 @@ type Spool = {
   rest: Buffer;
   size: number;
   cancelIdle: Cancel;
+  /** Whoever writes it is waited for no more. */
+  keep: () => void;
+};
+
+/** What is known of a file before its first byte. */
+export type SpoolOptions = {
+  /** In bytes. */
+  readonly size?: number;
+  /** Says that whoever writes it has gone: without all of it nobody else can go on. */
+  readonly gone?: AbortSignal | undefined;
 };
 
 /** A spooled file: its size, the root of its chunks' hashes, and the hash of its ciphertext. */
@@ -50,13 +60,13 @@ export type Spooled = {
 /** Files that are being written, by row id. All of it runs in the account's queue. */
 export class Spools {
   readonly #core: Core;
-  readonly #idle: (row: number) => void;
+  readonly #orphan: (row: number) => void;
   readonly #spools = new Map<number, Spool>();
 
-  /** `idle` hears of one that got no byte for FILE_SPOOL_IDLE_MS. */
-  constructor(core: Core, idle: (row: number) => void) {
+  /** `orphan` hears of one that got no byte for FILE_SPOOL_IDLE_MS, or whose writer has gone. */
+  constructor(core: Core, orphan: (row: number) => void) {
     this.#core = core;
-    this.#idle = idle;
+    this.#orphan = orphan;
   }
 
   /** Bytes taken so far, of all. */
@@ -68,7 +78,7 @@ export class Spools {
    * Begins one; gives its row id. Throws `params.invalid` for a name that is none, and `quota.exceeded` at FILE_SPOOLS_MAX, and
    * for a size, where it is known, that will be too large.
    */
-  begin(conversation: ConversationRow, name: string, size = 0): number {
+  begin(conversation: ConversationRow, name: string, { size = 0, gone }: SpoolOptions): number {
     if (this.#spools.size >= FILE_SPOOLS_MAX)
       throw new SottoError('quota.exceeded', {
         message: `${FILE_SPOOLS_MAX} files are being read already: wait, or cancel one with sotto file cancel`,
@@ -93,6 +103,7 @@ export class Spools {
     const row = commit(this.#core, (changes) =>
       putFile(db, { ...wanted, root: new Uint8Array(HASH_BYTES), state: 'spooling', createdAt: changes.at }),
     );
+    const left = () => this.#core.queue.post(() => this.#orphan(row));
     const spool: Spool = {
       key,
       blob,
@@ -103,10 +114,18 @@ export class Spools {
       rest: Buffer.alloc(0),
       size: 0,
       cancelIdle: () => {},
+      keep: () => gone?.removeEventListener('abort', left),
     };
     this.#spools.set(row, spool);
     this.#watch(row, spool);
+    gone?.addEventListener('abort', left);
+    if (gone?.aborted) left();
     return row;
+  }
+
+  /** It is whole: whoever wrote it may go. */
+  keep(row: number): void {
+    this.#spools.get(row)?.keep();
   }
 
   /** Seals more bytes; gives the size so far. Throws `quota.exceeded`, `file.unknown`, `disk.*`: then it cannot go on. */
@@ -143,6 +162,7 @@ export class Spools {
   drop(row: number): void {
     const spool = this.#spools.get(row);
     spool?.cancelIdle();
+    spool?.keep();
     spool?.blob[Symbol.dispose]();
     this.#spools.delete(row);
   }
@@ -166,7 +186,7 @@ export class Spools {
   #watch(row: number, spool: Spool): void {
     const { clock, queue } = this.#core;
     spool.cancelIdle();
-    spool.cancelIdle = clock.after(FILE_SPOOL_IDLE_MS, () => queue.post(() => this.#idle(row)));
+    spool.cancelIdle = clock.after(FILE_SPOOL_IDLE_MS, () => queue.post(() => this.#orphan(row)));
   }
 }
 

@@ -14,7 +14,7 @@ import { Fetching } from './files-fetch.ts';
 import { endFile, fileMessage, offerBody } from './files-rows.ts';
 import { checkTarget, clearChunk, keptOf, Saving } from './files-save.ts';
 import { Serving } from './files-serve.ts';
-import { Spools, takePieces } from './files-spool.ts';
+import { type SpoolOptions, Spools, takePieces } from './files-spool.ts';
 import { checkMaySend } from './messages.ts';
 import { contactOf, conversationOf } from './names.ts';
 import { enqueue, hasRoom } from './outbox.ts';
@@ -85,14 +85,14 @@ export class Files {
   }
 
   /** Begins a spooled file. Throws what `checkMaySend` and `Spools.begin` throw, and `outbox.full`. Gives its row id. */
-  begin(conversation: ConversationRow, name: string, size?: number): number {
+  begin(conversation: ConversationRow, name: string, options: SpoolOptions): number {
     if (conversation.kind !== 'contact') placeOf(this.#core, conversation);
     else {
       const contact = contactOf(this.#core.db, conversation);
       checkMaySend(contact);
       if (!hasRoom(this.#core, contact.id)) throw new SottoError('outbox.full');
     }
-    return this.#spools.begin(conversation, name, size);
+    return this.#spools.begin(conversation, name, options);
   }
 
   /** Seals more bytes of a spooled file; gives its size so far. Throws `quota.exceeded`, `file.unknown`, `disk.*`: that ends it. */
@@ -102,6 +102,7 @@ export class Files {
 
   /** Outside the queue: ends a spooled file and offers it to the other side, once the disk has it. Throws like `begin` and `write`. */
   async offer(row: number): Promise<void> {
+    this.#spools.keep(row);
     await this.#outside(row, () => this.#spools.sync(row));
     await this.#core.queue.call(() => this.#offered(row));
   }

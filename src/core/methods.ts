@@ -22,20 +22,25 @@ import type { Waits } from './waits.ts';
 export type Context = { readonly core: Core; readonly name: string; readonly waits: Waits; readonly files: Files };
 /** Answers of an account, by method. */
 export type Handlers = {
-  readonly [M in AccountMethod]: (context: Context, params: Params<M>) => Promise<Result<M>> | Result<M>;
+  readonly [M in AccountMethod]: (
+    context: Context,
+    params: Params<M>,
+    gone?: AbortSignal,
+  ) => Promise<Result<M>> | Result<M>;
 };
 
 /** Those of the methods of some nouns. */
 export type HandlersOf<Noun extends string> = Pick<Handlers, AccountMethod & `${Noun}.${string}`>;
 
-/** Answers one method. Throws SottoError. */
+/** Answers one method; `gone` says that the front end that called it is there no more. Throws SottoError. */
 export const callMethod = async <M extends AccountMethod>(
   context: Context,
   method: M,
   params: Params<M>,
+  gone?: AbortSignal,
 ): Promise<Result<M>> => {
   const handler: Handlers[M] = HANDLERS[method];
-  return handler(context, params);
+  return handler(context, params, gone);
 };
 
 const HANDLERS: Handlers = {

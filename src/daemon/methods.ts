@@ -40,7 +40,8 @@ export const callDaemon = async <M extends Method>(
   method: M,
   params: Params<M>,
 ): Promise<Result<M>> => {
-  if (isAccountMethod(method)) return daemon.open.account.call(method, params as never) as Promise<Result<M>>;
+  if (isAccountMethod(method))
+    return daemon.open.account.call(method, params as never, connection.signal) as Promise<Result<M>>;
   const handler = HANDLERS[method as DaemonMethod] as unknown as (
     daemon: Daemon,
     params: Params<M>,

@@ -207,7 +207,7 @@ export const ACCOUNT_METHODS = {
     z.object({ file, ...waited }),
   ),
   'file.open': method(
-    'Begins a spooled file for `file.write`.',
+    'Begins a spooled file for `file.write`. It ends with this connection, unless it was offered by then.',
     inConversation.extend({ name: z.string().max(FILE_NAME_BYTES_MAX) }),
     z.object({ id: z.string() }),
   ),

@@ -3,10 +3,11 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RpcClient } from '../../src/client/rpc-client.ts';
 import { hashChunk, rootOf, sealChunk } from '../../src/crypto/file-chunks.ts';
 import { toBase64 } from '../../src/protocol/bytes.ts';
 import { Hostile } from '../attacks/hostile.ts';
-import { furnish } from '../daemon/furnished.ts';
+import { furnish, pathsOf } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 import { onTerminal } from './terminal.ts';
 
@@ -140,17 +141,29 @@ test('a file that is read while the account is locked is not offered, and the da
   expect(readdirSync(join(stage.dir, 'accounts', 'alice', 'files'))).toHaveLength(2 * Object.keys(NAMES).length);
 });
 
-test('a file whose reading is interrupted is not offered, and nothing of it is kept', async () => {
-  const child = spawn('sh', ['-c', `exec ${alice.words('file send bob - --name stream')}`], { stdio: 'pipe' });
-  const ended = new Promise((done) => child.on('close', done));
-  child.stdin.write(Buffer.alloc(2_000_000));
-  const named = async () => (await alice.files()).find(({ name }) => name === 'stream');
-  await alice.until('the spool', named);
-  // More than a pipe holds: it is taken by who has heard that the file is open.
-  await alice.until('that it is read', async () => child.stdin.writableLength === 0);
-  child.kill('SIGINT');
-  expect(await ended).toBe(130);
-  await alice.until('its end', async () => (await named())?.state === 'cancelled');
+test('a file that nobody reads to its end is not offered, and nothing of it is kept', async () => {
+  const stateOf = async (name: string) => (await alice.files()).find((file) => file.name === name)?.state;
+  for (const signal of ['SIGINT', 'SIGKILL'] as const) {
+    const child = spawn('sh', ['-c', `exec ${alice.words(`file send bob - --name ${signal}`)}`], { stdio: 'pipe' });
+    const ended = new Promise((done) => child.on('close', (code, by) => done(code ?? by)));
+    child.stdin.on('error', () => {});
+    child.stdin.write(Buffer.alloc(2_000_000));
+    await alice.until('the spool', async () => (await stateOf(signal)) !== undefined);
+    child.kill(signal);
+    expect(await ended).toBe(signal === 'SIGINT' ? 130 : signal);
+    await alice.until('its end', async () => (await stateOf(signal)) === 'failed');
+  }
+  expect(readdirSync(join(stage.dir, 'accounts', 'alice', 'files'))).toHaveLength(2 * Object.keys(NAMES).length);
+});
+
+test('a file that was offered goes on when its front end has gone', async () => {
+  await alice.ok('daemon', 'start');
+  const client = await RpcClient.open(pathsOf(alice).socket);
+  const { id } = await client.call('file.open', { conversation: 'bob', name: 'offered' });
+  await client.call('file.write', { id, data: toBase64(Buffer.alloc(300_000)) });
+  client.call('file.offer', { id }).catch(() => {});
+  client.close();
+  await alice.until('the offer', async () => (await alice.files()).at(-1)?.state === 'offered');
 });
 
 test('what is no file that can be read is refused before anything is begun; a pipe without a writer holds nobody up', async () => {
