@@ -2,10 +2,11 @@
 
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { PAGE_MAX } from '../protocol/limits.ts';
 import type { Contact, Status, Why } from '../protocol/rpc-objects.ts';
 import type { ServerObject } from '../protocol/rpc-rooms.ts';
 import type { Command, CommandContext } from './command.ts';
-import { whyText } from './show.ts';
+import { fileText, whyText } from './show.ts';
 import { gapText, serverWhyText } from './show-rooms.ts';
 
 /** `sotto why`. */
@@ -14,7 +15,7 @@ export const WHY_COMMAND: Command = {
   doc: 'explain what keeps a contact, channel, member or server from going on; without a name, all that is stuck',
   args: [{ name: 'contact', doc: 'a contact, #channel, member@server, or a server’s label', complete: 'contact' }],
   flags: { retry: { doc: 'try now' } },
-  methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry', 'channel.show'],
+  methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry', 'channel.show', 'file.list'],
   run: async (context) => {
     const client = await context.connect();
     const [about] = context.args;
@@ -71,6 +72,11 @@ const everything = async (context: CommandContext, client: RpcClient): Promise<v
     if (server.state === 'online' && server.outboxDepth === 0) continue;
     stuck++;
     out.item(await ofServer(context, client, server), serverWhyText);
+  }
+  for (const file of await client.call('file.list', { limit: PAGE_MAX })) {
+    if (file.state !== 'active' || file.reason === undefined) continue;
+    stuck++;
+    out.item(file, fileText);
   }
   if (tor.state !== 'online' && tor.state !== 'off') out.say(torText(tor));
   else if (stuck === 0) out.say('Nothing is stuck.');

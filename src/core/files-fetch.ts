@@ -66,6 +66,7 @@ export class Fetching {
 
   /** Ends the fetch of a file; what is here stays. */
   stop(row: number): void {
+    this.#core.fileTroubles.delete(row);
     const fetch = this.#fetches.get(row);
     if (fetch === undefined) return;
     this.#fetches.delete(row);
@@ -133,6 +134,7 @@ export class Fetching {
     fetch.run = undefined;
     try {
       if (error !== undefined) throw error;
+      this.#core.fileTroubles.delete(row);
       this.#ends.whole(row);
       this.#fetches.delete(row);
     } catch (caught) {
@@ -155,7 +157,6 @@ export class Fetching {
         this.#next();
       }),
     );
-    if (!error.code.startsWith('disk.')) return;
     this.#core.fileTroubles.set(row, error);
     this.#core.volatile({ kind: 'file.progressed', fileRow: row });
   }

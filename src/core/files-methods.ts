@@ -1,6 +1,6 @@
 // The methods about files: each names a transfer, does one thing with it in the queue, and may wait for its end.
 import { toBase64 } from '../protocol/bytes.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { retryOf, SottoError } from '../protocol/errors.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { fileOf } from './files.ts';
 import { sizeOfSource } from './files-spool.ts';
@@ -95,9 +95,14 @@ const waitForFile = async (
   row: number,
   { wait, timeoutMs }: { readonly wait?: string | undefined; readonly timeoutMs?: number | undefined },
 ) => {
+  // What time alone may mend is waited for.
+  const trouble = (): SottoError | undefined => {
+    const known = core.fileTroubles.get(row);
+    return known !== undefined && retryOf(known.code) !== 'later' ? known : undefined;
+  };
   const isOver = (): boolean => {
     const file = getFile(core.db, row);
-    if (file === undefined || core.fileTroubles.has(row)) return true;
+    if (file === undefined || trouble() !== undefined) return true;
     return ['paused', 'cancelled', 'failed'].includes(file.state) || (file.state === 'done' && file.saveTo === '');
   };
   const conversation = conversationOf(core.db, fileOf(core, row).conversationId);
@@ -115,8 +120,8 @@ const waitForFile = async (
     const moved = (): boolean => timeoutMs === undefined && fileOf(core, row).chunks !== chunks;
     patient = await waits.until(() => isOver() || moved() || useless() !== undefined, timeoutMs);
   }
-  const trouble = core.fileTroubles.get(row);
-  if (wait === 'done' && trouble !== undefined) throw trouble;
+  const last = trouble();
+  if (wait === 'done' && last !== undefined) throw last;
   const file = fileOf(core, row);
   const reason = useless();
   return {

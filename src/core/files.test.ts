@@ -197,10 +197,15 @@ describe('a file', () => {
     const descriptors = readdirSync('/proc/self/fd').length;
     await world.settle(60.4 * MINUTE);
     expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(descriptors);
+    // It is told why nothing comes; who waits goes on waiting.
+    const reason = 'The address is not published: the other side is offline';
+    expect(await show(bob, id)).toMatchObject({ state: 'active', reason });
+    await expect(save(id)).resolves.toMatchObject({ reached: false, file: { reason } });
     await alice.open();
     await alice.send(bob, 'I am back');
     await world.settle(1_000);
     expect(isSaved(1000)).toBe(true);
+    expect((await show(bob, id)).reason).toBeUndefined();
   });
 
   test('FILE-2: is served to the contact who owns it, and to nobody else', async () => {

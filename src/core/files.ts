@@ -153,7 +153,6 @@ export class Files {
     if (row.state !== 'active' || row.mine === 1)
       throw new SottoError('file.unknown', { message: 'Only a file that is being fetched can be paused' });
     commit(this.#core, () => patchFile(this.#core.db, row.id, { state: 'paused' }));
-    this.#core.fileTroubles.delete(row.id);
     this.#fetching.stop(row.id);
   }
 
@@ -218,11 +217,11 @@ export class Files {
   #damaged(rowId: number, error: SottoError): void {
     const row = getFile(this.#core.db, rowId);
     if (row === undefined) return;
-    this.#core.fileTroubles.set(rowId, error);
     commit(this.#core, (changes) => {
       endFile(this.#core, changes, row, { state: 'failed', reason: error.message });
       this.#tell(changes, row, 'file.cancel');
     });
+    this.#core.fileTroubles.set(rowId, error);
   }
 
   #tell(changes: Changes, row: FileRow, kind: 'file.done' | 'file.cancel'): void {

@@ -25,6 +25,8 @@ export const SERVE_FLAGS: readonly (readonly [flag: string, key: string, doc: st
     'a new server keeps its database encrypted under its key file; one that was made without stays so',
   ],
   ['--json', '', 'the first line is one object: kind, url, fingerprint, metrics, admin, connectionsMax, invite'],
+  ['--verbose, -v', '', 'tell on stderr which folder and configuration count, and where a running server is asked'],
+  ['--quiet, -q', '', 'taken as by every command; there is no progress to leave out'],
 ];
 
 /** What may stand behind `sotto serve`. */

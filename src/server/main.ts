@@ -6,7 +6,15 @@ import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
 import { administer } from './admin-command.ts';
 import { PORTS, serve } from './foreground.ts';
-import { adminSocket, flagsOf, folderOf, type ServeValues, validConfig, wordsOfUnit } from './serve-flags.ts';
+import {
+  adminSocket,
+  configPath,
+  flagsOf,
+  folderOf,
+  type ServeValues,
+  validConfig,
+  wordsOfUnit,
+} from './serve-flags.ts';
 import { systemError } from './system-error.ts';
 import { serverUnit } from './unit.ts';
 
@@ -31,6 +39,7 @@ export const runServe = async (argv: readonly string[], program = 'sotto'): Prom
     if (values.help === true) return said(helpText());
     const [first, ...words] = positionals;
     const dir = folderOf(values, process.env);
+    if (values.verbose === true) process.stderr.write(explained(values, dir, first === 'admin'));
     if (first === 'admin')
       return said(await administer(words, values, { dir, socket: adminSocket(dir), ports: PORTS }));
     if (first === 'install') return install(values, dir, program);
@@ -44,6 +53,11 @@ export const runServe = async (argv: readonly string[], program = 'sotto'): Prom
     if (told.code === 'internal.bug') process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
     return exitOf(told.code);
   }
+};
+
+const explained = (values: ServeValues, dir: string, asks: boolean): string => {
+  const from = asks ? `asked at ${adminSocket(dir)}` : `configured by ${configPath(values, dir)}, where it is there`;
+  return `sotto: the server in ${dir}, ${from}\n`;
 };
 
 const said = (text: string): number => {

@@ -25,6 +25,8 @@ const OPTIONS = {
   'log-level': { type: 'string' },
   'encrypt-at-rest': { type: 'boolean' },
   json: { type: 'boolean' },
+  quiet: { type: 'boolean', short: 'q' },
+  verbose: { type: 'boolean', short: 'v' },
   help: { type: 'boolean', short: 'h' },
   print: { type: 'boolean' },
   // administration
@@ -64,7 +66,9 @@ export const folderOf = (values: ServeValues, { SOTTO_SERVER_DIR, XDG_DATA_HOME 
 
 /** Where it is administered. */
 export const adminSocket = (dir: string): string => join(dir, 'admin.sock');
-const configPath = (values: ServeValues, dir: string): string => resolve(values.config ?? join(dir, 'server.toml'));
+/** Its configuration file, which need not be there. */
+export const configPath = (values: ServeValues, dir: string): string =>
+  resolve(values.config ?? join(dir, 'server.toml'));
 
 /** The file, and what the flags say instead. Throws `usage.invalid`. */
 export const configOf = (

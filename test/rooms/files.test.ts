@@ -67,10 +67,14 @@ describe.each([
     const path = join(dir, names[0] ?? '');
     const now = ['--wait', 'done', '--timeout', '0'];
     expect((await alice.user.run('file', 'send', ours, path, '--name', named('now'), ...now)).code).toBe(4);
+    const stuck = { name: names[0], state: 'active', reason: 'The server cannot be reached' };
+    expect((await alice.user.ok('why')).items).toContainEqual(expect.objectContaining(stuck));
     await house.server.start();
     for (const [i, name] of names.entries()) await saved(bob, theirs, name, 100_000 * i);
-    for (const { id } of sent)
+    for (const { id } of sent) {
       await alice.sees('that it is up', async () => (await alice.call('file.show', { id })).state === 'done');
+      expect((await alice.call('file.show', { id })).reason).toBeUndefined();
+    }
     expect((await bob.call('message.search', { query: named('away') })).messages).not.toEqual([]);
   });
 

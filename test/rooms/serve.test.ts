@@ -455,6 +455,12 @@ test('what stands in the way of a start is said, with an exit code of its own', 
   for (const word of ['--what', 'what'])
     expect(await start(word)).toMatchObject({ code: 2, out: '', err: expect.stringContaining(word) });
   expect(await start('--help')).toMatchObject({ code: 0, err: '', out: expect.stringContaining('--check-config') });
+  // The flags of every command are taken here, too.
+  expect(await start('--check-config', '-q', '--data-dir', server.data)).toMatchObject({ code: 0, err: '' });
+  expect(await start('--check-config', '-v', '--data-dir', server.data)).toMatchObject({
+    code: 0,
+    err: expect.stringContaining(server.data),
+  });
 });
 
 test('a folder in which no socket can be is said before anything is made', async () => {
