@@ -75,8 +75,8 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       return { ...listAround(core, conversation, { ...params, around }), ...missingIn(core, conversation) };
     const { channel } = roomOf(core.db, conversation);
     if (channel !== undefined && params.at !== undefined)
-      return { ...listAt(core, channel, { ...params, at: params.at }), ...missingIn(core, conversation) };
-    const rows = pageOf(core, conversation.id, params);
+      return { ...listAt(core, conversation, channel, { ...params, at: params.at }), ...missingIn(core, conversation) };
+    const rows = pageOf(core, conversation, params);
     const first = rows.length > params.limit && params.after === undefined ? 1 : 0;
     return {
       messages: messageObjects(core, rows.slice(first, first + params.limit)),
@@ -95,7 +95,7 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       const { core } = context;
       const conversation =
         params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
-      const rows = listUnread(core.db, conversation?.id, rangeOf(core, params), params.limit + 1);
+      const rows = listUnread(core.db, conversation?.id, rangeOf(core, params, conversation), params.limit + 1);
       const messages = messageObjects(core, rows.slice(0, params.limit));
       if (params.markRead === true) markRows(core, rows.slice(0, params.limit));
       return { messages, more: rows.length > params.limit };
@@ -176,6 +176,7 @@ const listAround = (
 
 const listAt = (
   core: Core,
+  conversation: ConversationRow,
   channel: ChannelRow,
   { at, before, after, limit, thread }: Params<'message.list'> & { readonly at: number },
 ) => {
@@ -185,7 +186,7 @@ const listAt = (
     });
   const messages = rewind(core, channel, {
     at,
-    beforeRow: before === undefined ? undefined : rangeOf(core, { before }).before,
+    beforeRow: before === undefined ? undefined : rangeOf(core, { before }, conversation).before,
     limit: limit + 1,
     thread: threadOf(core, thread),
   });

@@ -25,24 +25,26 @@ type Bounds = { readonly before?: string | undefined; readonly after?: string | 
 
 const isTime = (bound: string): boolean => /^\d{12,14}$/.test(bound);
 
-/** The row a page bound means: a message id, or a time in milliseconds. */
-const rowBound = (core: Core, bound: string): number =>
-  isTime(bound) ? (firstRowAt(core.db, Number(bound)) ?? LAST_ROW) : findMessage(core.db, bound).id;
+/** The row a page bound means: a message id, of one conversation where that is given, or a time in milliseconds. */
+const rowBound = ({ db }: Core, bound: string, inside?: ConversationRow): number => {
+  if (isTime(bound)) return firstRowAt(db, Number(bound)) ?? LAST_ROW;
+  return (inside === undefined ? findMessage(db, bound) : messageIn(db, inside, bound)).id;
+};
 
-/** The rows between two bounds: neither message, and from the later bound's time on up to the other one's. */
-export const rangeOf = (core: Core, { before, after }: Bounds): RowRange => ({
-  after: after === undefined ? 0 : rowBound(core, after) - (isTime(after) ? 1 : 0),
-  before: before === undefined ? LAST_ROW : rowBound(core, before),
+/** The rows between two bounds: neither message, and from the later bound's time on up to the other one's. Throws like `messageIn`. */
+export const rangeOf = (core: Core, { before, after }: Bounds, inside?: ConversationRow): RowRange => ({
+  after: after === undefined ? 0 : rowBound(core, after, inside) - (isTime(after) ? 1 : 0),
+  before: before === undefined ? LAST_ROW : rowBound(core, before, inside),
 });
 
 /** A page of a conversation and one row more, oldest first: the first one after a bound, else the last one. */
-export const pageOf = (core: Core, conversationId: number, params: Params<'message.list'>): MessageRow[] => {
+export const pageOf = (core: Core, conversation: ConversationRow, params: Params<'message.list'>): MessageRow[] => {
   const at = params.at === undefined ? undefined : String(params.at);
-  const range = rangeOf(core, { before: params.before ?? at, after: params.after });
+  const range = rangeOf(core, { before: params.before ?? at, after: params.after }, conversation);
   const thread = threadOf(core, params.thread);
   return params.after === undefined
-    ? listMessagesBefore(core.db, conversationId, range.before, params.limit + 1, thread)
-    : listMessagesBetween(core.db, conversationId, range, params.limit + 1, thread);
+    ? listMessagesBefore(core.db, conversation.id, range.before, params.limit + 1, thread)
+    : listMessagesBetween(core.db, conversation.id, range, params.limit + 1, thread);
 };
 
 /** The page around a message: as many before as after it, as far as there are; and whether there are more, on either side. */

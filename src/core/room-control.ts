@@ -128,6 +128,7 @@ const REASONS: Readonly<Record<string, string>> = {
   role: 'Your role in the channel does not allow this',
   'invite target': 'They are invited already',
   'unban target': 'They are not banned from the channel',
+  'rotate key': 'An open channel has no key that could be changed',
   target: 'They are not in the channel',
   notMember: 'You are not in this channel',
   alreadyMember: 'They are in the channel already',
@@ -138,11 +139,14 @@ const REASONS: Readonly<Record<string, string>> = {
   lastOwner: 'The last owner cannot leave: make somebody else one first',
 };
 
-const refusal = (why: string, { op }: Control): SottoError =>
-  new SottoError(why === 'alreadyMember' ? 'name.taken' : 'event.refused', {
-    message: REASONS[`${op} ${why}`] ?? REASONS[why] ?? 'The channel does not allow this',
+const refusal = (why: string, { op }: Control): SottoError => {
+  const refused = `${op} ${why}`;
+  const isSo = why === 'alreadyMember' || refused === 'invite target';
+  return new SottoError(isSo ? 'name.taken' : 'event.refused', {
+    message: REASONS[refused] ?? REASONS[why] ?? 'The channel does not allow this',
     details: { why },
   });
+};
 
 /** Who signs here and now, having seen nothing. */
 export const baseHeader = (server: ServerRow, id: Uint8Array): Omit<EventHeader, 'epoch' | 'n' | 'membersHead'> => ({

@@ -93,7 +93,8 @@ describe('pages', () => {
     expect((await around(ids[4] ?? '', '1')).items.map(({ id }) => id)).toEqual([ids[4]]);
     expect((await around(ids[4] ?? '', '100')).err).toBe('');
     expect((await alice.run('read', 'bob', '--around', ids[4] ?? '', '--at', '1h ago')).code).toBe(2);
-    expect((await alice.run('read', 'carol', '--around', ids[4] ?? '')).error?.code).toBe('message.unknown');
+    for (const bound of ['--around', '--before', '--after'])
+      expect((await alice.run('read', 'carol', bound, ids[4] ?? '')).error?.code).toBe('message.unknown');
   });
 
   test('take times as people write them', async () => {

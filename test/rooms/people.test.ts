@@ -107,7 +107,13 @@ test('who is not let in holds nothing of the channel', async () => {
     'byInvitation',
   );
   await alice.call('channel.invite', { channel, member: 'bob' });
-  await expect(alice.call('channel.invite', { channel, member: 'bob' })).rejects.toThrow('They are invited already');
+  expect((await alice.user.run('channel', 'invite', channel, 'bob')).error).toMatchObject({
+    code: 'name.taken',
+    message: 'They are invited already',
+    exit: 7,
+  });
+  await alice.call('channel.create', { name: '#keyless', encryption: 'open' });
+  await expect(alice.call('channel.rotate', { channel: '#keyless' })).rejects.toThrow('An open channel has no key');
   await bob.call('channel.join', { channel });
   await bob.say(channel, 'here');
   await alice.reads(channel, 'here');
