@@ -292,6 +292,17 @@ describe('two people', () => {
     expect(heard).toEqual(['message.edited', 'typing.changed']);
   });
 
+  test('a contact who was removed and is added again is verified anew', async () => {
+    const verified = async () => (await alice.contact('bob')).verified;
+    await alice.call('contact.verify', { contact: 'bob', verified: true });
+    expect(await verified()).toBe(true);
+    await alice.call('contact.remove', { contact: 'bob' });
+    await bob.call('contact.remove', { contact: 'alice' });
+    await world.settle(5_000);
+    await world.befriend(alice, bob);
+    expect(await verified()).toBe(false);
+  });
+
   test('the safety number is the same on both sides', async () => {
     const [a, b] = [await alice.contact('bob'), await bob.contact('alice')];
     expect(a.safetyNumber).toMatch(/^(\d{5} ){11}\d{5}$/);

@@ -67,3 +67,20 @@ test('who cannot be reached is tried at once a few times, then after 30 s and ev
   await world.settle(1.25 * RETRY_MS_MAX + 60_000);
   expect(await bob.read(alice)).toEqual(['are you there?']);
 });
+
+test('who is blocked is dialled by no word and by no wait, until they are not any more', async () => {
+  const bob = await world.person('bob');
+  await world.befriend(alice, bob);
+  await bob.close();
+  await alice.send(bob, 'one that waits');
+  await alice.call('contact.block', { contact: 'bob' });
+  await world.settle(60_000);
+  const dial = vi.spyOn(MemoryNetwork.prototype, 'dial');
+  await alice.call('contact.retry', { contact: 'bob' });
+  await world.settle(2 * RETRY_MS_MAX);
+  expect(dial).not.toHaveBeenCalled();
+  await alice.call('contact.unblock', { contact: 'bob' });
+  await alice.call('contact.retry', { contact: 'bob' });
+  await world.settle(5_000);
+  expect(dial).toHaveBeenCalled();
+});

@@ -117,12 +117,16 @@ test('what one has read the other has read; drafts stay where they are', async (
 test('both write in channels, each sees the other, and a channel that one joins has the other', async () => {
   await alice.say('#ops', 'from the laptop');
   await phone.reads('#ops', 'from the laptop');
-  await phone.say('#ops', 'from the phone');
-  for (const guest of [alice, bob]) await guest.reads('#ops', 'from the phone');
+  await phone.say('#ops', '@here from the phone');
+  for (const guest of [alice, bob]) await guest.reads('#ops', '@here from the phone');
+  // What I say anywhere calls me nowhere.
+  const called = async (guest: Guest) => (await guest.messages('#ops')).at(-1)?.mention;
+  expect([await called(alice), await called(phone), await called(bob)]).toEqual([undefined, undefined, true]);
+  expect((await alice.call('conversation.show', { conversation: '#ops' })).mentions).toBe(0);
   expect((await phone.messages('#ops')).map(({ body, mine }) => [body, mine])).toEqual([
     ['more news', false],
     ['from the laptop', true],
-    ['from the phone', true],
+    ['@here from the phone', true],
   ]);
   await bob.call('channel.create', { name: '#open', encryption: 'open' });
   await bob.say('#open', 'come in');
