@@ -15,11 +15,11 @@ const ownDevice = (core: Core, { id, memberId, deviceId }: ServerRow) => {
 /** Keeps that the server says that this device was removed by another one of its member. Inside a transaction. */
 export const revokeOwn = (core: Core, server: ServerRow): void => {
   const own = ownDevice(core, server);
-  if (own !== undefined) revokeDevice(core.db, own.id);
+  if (own !== undefined) revokeDevice(core.db, own.id, core.clock.now());
 };
 
 /** Whether this device is known to be removed: the account joins that server as another one. */
-export const isOwnRevoked = (core: Core, server: ServerRow): boolean => ownDevice(core, server)?.revoked === 1;
+export const isOwnRevoked = (core: Core, server: ServerRow): boolean => (ownDevice(core, server)?.revoked ?? 0) !== 0;
 
 /** The keys of a new device of this account. */
 export const newDevice = (core: Core, changes: Changes, serverKey: Uint8Array) => {

@@ -161,7 +161,8 @@ const open = async (
     const device = member === undefined ? undefined : getDevice(core.db, member.id, idBytes(from));
     // It may have come while we were away.
     if (device === undefined && !learned.has(event.member)) return 'stranger';
-    if (member === undefined || device === undefined || device.revoked === 1)
+    const isRevoked = device !== undefined && device.revoked !== 0 && event.at > device.revoked;
+    if (member === undefined || device === undefined || isRevoked)
       throw new ProtocolError('event.forged', { details: { why: 'device' } });
     // Only the first messages of a session use published keys, and only they change the set.
     const published = mine.type === PREKEY_MESSAGE ? ownPreKeys(core, server) : undefined;

@@ -184,7 +184,7 @@ const keepDevice = (
   const bytes = fromBase64(said.certificate);
   const same = rows.find((row) => isEqual(row.certificate, bytes));
   if (same !== undefined) {
-    if (said.revoked && same.revoked === 0) revokeDevice(core.db, same.id);
+    if (said.revoked && same.revoked === 0) revokeDevice(core.db, same.id, said.revokedAt ?? 1);
     return;
   }
   const certificate = readDeviceCertificate(bytes, serverKey);
@@ -200,7 +200,7 @@ const keepDevice = (
     serial: certificate.serial,
     createdAt: changes.at,
   });
-  if (said.revoked) revokeDevice(core.db, row);
+  if (said.revoked) revokeDevice(core.db, row, said.revokedAt ?? 1);
   if (rows.length > 0 && !said.revoked)
     changes.event({ kind: 'member.device', memberRow: member.id, detail: 'has another device' });
 };

@@ -131,7 +131,7 @@ const byPrefix = <T extends { readonly id: string }>(
 const forgetDevice = (core: Core, server: ServerRow, id: string): void => {
   const me = getMemberById(core.db, server.id, server.memberId);
   const device = me === undefined ? undefined : getDevice(core.db, me.id, idBytes(id));
-  if (device !== undefined) revokeDevice(core.db, device.id);
+  if (device !== undefined) revokeDevice(core.db, device.id, core.clock.now());
 };
 
 const devicesOf = async (core: Core, server: ServerRow) => {

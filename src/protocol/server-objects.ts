@@ -51,6 +51,7 @@ export const device = z.object({
   certificate: base64(512),
   addedAt: time,
   revoked: z.boolean(),
+  revokedAt: time.optional(),
 });
 export const head = z.object({ epoch: count, seq: count, id: id.nullable(), prunedTo: count });
 export const channel = z.object({

@@ -19,4 +19,5 @@ export const deviceObject = (row: DeviceRow) => ({
   certificate: toBase64(row.certificate),
   addedAt: row.addedAt,
   revoked: row.revokedAt !== null,
+  ...(row.revokedAt === null ? {} : { revokedAt: row.revokedAt }),
 });

@@ -93,6 +93,7 @@ export type DeviceRow = {
   readonly signingKey: Uint8Array<ArrayBuffer>;
   readonly signalKey: Uint8Array<ArrayBuffer>;
   readonly serial: number;
+  /** When the server ended it, by its clock in ms; 1 where that is not known, and 0 while it lives. */
   readonly revoked: number;
   readonly session: Uint8Array<ArrayBuffer> | null;
 };
@@ -173,7 +174,7 @@ export const forgetSessions = (db: Database, serverId: number): void => {
   );
 };
 
-/** A revoked device neither counts nor gets anything any more. */
-export const revokeDevice = (db: Database, id: number): void => {
-  db.run('UPDATE devices SET revoked = 1, session = NULL WHERE id = ?', id);
+/** A revoked device gets nothing any more. Its session stays: what it said before may come yet. */
+export const revokeDevice = (db: Database, id: number, at: number): void => {
+  db.run('UPDATE devices SET revoked = ? WHERE id = ?', at, id);
 };

@@ -256,7 +256,7 @@ test('a revoked device gets nothing more, from nobody', async () => {
   await alice.user.ok('server', 'devices', 'home', '--revoke', id);
   for (const guest of [alice, bob])
     await guest.sees('that it is revoked', () =>
-      guest.look((db) => db.get('SELECT 1 FROM devices WHERE device_id = ? AND revoked = 1', idBytes(id))),
+      guest.look((db) => db.get('SELECT 1 FROM devices WHERE device_id = ? AND revoked > 1', idBytes(id))),
     );
   await phone.sees('that it is out', async () => (await phone.call('server.list', {}))[0]?.state === 'banned');
   await alice.say('bob@home', 'not for the phone');
@@ -267,11 +267,10 @@ test('a revoked device gets nothing more, from nobody', async () => {
   await bob.reads('#ops', 'nor that');
   for (const guest of [alice, bob])
     expect(
-      await guest.look((db) => [
-        db.all('SELECT revoked, session FROM devices WHERE device_id = ?', idBytes(id)),
+      await guest.look((db) =>
         db.all('SELECT 1 FROM channel_devices WHERE device_id = ? AND has_ours = 1', idBytes(id)),
-      ]),
-    ).toEqual([[{ revoked: 1, session: null }], []]);
+      ),
+    ).toEqual([]);
   expect(await phone.bodies('bob@home')).not.toContain('not for the phone');
 });
 
@@ -343,4 +342,27 @@ test('a device that comes later knows who was what in a channel before', async (
   await tablet.sees('the channel', async () => (await rolesAt(tablet))?.length === 2);
   expect(await rolesAt(tablet)).toEqual(await rolesAt(alice));
   expect(await rolesAt(tablet)).toContain('bob member');
+});
+
+test.each([
+  ['knows', true],
+  ['does not know', false],
+])('what a device said before it was revoked is read by who was away, and %s it', async (_, isKnown) => {
+  const slate = await house.device(alice, `slate-${isKnown}`);
+  const link = await alice.invite();
+  if (!isKnown) await bob.user.ok('daemon', 'stop');
+  await slate.call('server.join', { link, label: 'home' });
+  if (isKnown) {
+    await slate.say('#ops', 'first words');
+    await bob.reads('#ops', 'first words');
+    await bob.user.ok('daemon', 'stop');
+  }
+  await slate.say('bob@home', `last words ${isKnown}`);
+  await slate.say('#ops', `last words here ${isKnown}`);
+  const id = (await slate.call('server.devices', {})).find((one) => one.this)?.id ?? '';
+  await alice.user.ok('server', 'devices', 'home', '--revoke', id);
+  await slate.sees('that it is out', async () => (await slate.call('server.list', {}))[0]?.state === 'banned');
+  await bob.back();
+  await bob.reads('#ops', `last words here ${isKnown}`);
+  await bob.reads('alice@home', `last words ${isKnown}`);
 });
