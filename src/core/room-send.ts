@@ -35,6 +35,8 @@ const RETRIED: ReadonlySet<ErrorCode> = new Set([
   'member.unreachable',
   'login.needed',
   'inbox.full',
+  // Joined anew it goes, as another device.
+  'device.revoked',
 ]);
 // After these nobody knows whether the server has taken what was sent.
 const UNANSWERED: ReadonlySet<ErrorCode> = new Set([

@@ -21,6 +21,8 @@ type Scene = {
   readonly world: World;
   readonly host: Host;
   readonly people: readonly Person[];
+  /** Those of them who were other devices before: what was sealed meanwhile is not for them. */
+  readonly outcasts: ReadonlySet<Person>;
   readonly channels: readonly string[];
   readonly said: readonly Said[];
   /** Events that the server had and has no more, since it was put back. */
@@ -32,6 +34,7 @@ type Scene = {
 /** Everything that is not as it must be. */
 export const wrongIn = async (scene: Scene): Promise<string[]> => {
   const { host, people, channels } = scene;
+  const readers = people.filter((one) => !scene.outcasts.has(one));
   const wrong: string[] = [];
   const { wrong: broken } = await host.store.check({ deep: true });
   wrong.push(...broken.map((line) => `the server: ${line}`), ...leftIn(host, people));
@@ -44,9 +47,9 @@ export const wrongIn = async (scene: Scene): Promise<string[]> => {
     const ids = new Set(log.map(({ id }) => id));
     if (ids.size !== log.length || log.some(({ seq }, i) => seq !== i + 1))
       wrong.push(`${channel} has holes or repeats`);
-    for (const person of people) wrong.push(...(await viewOf(scene, { person, channel, log })));
+    for (const person of readers) wrong.push(...(await viewOf(scene, { person, channel, log })));
     // A server that was put back has lost what one side still shows.
-    if (!scene.wasRestored) wrong.push(...(await compareSights(channel, log, readersOf(people, log))));
+    if (!scene.wasRestored) wrong.push(...(await compareSights(channel, log, readersOf(readers, log))));
   }
   for (const person of people) {
     const inbox = await host.store.log.read(inboxOf(memberOf(person)), 0, ALL);
@@ -246,7 +249,7 @@ const fateOf = async (scene: Scene, { from, to, id, text }: Said, log: readonly 
   if (to.startsWith('#')) return [];
   const wrong: string[] = [];
   for (const reader of scene.people.filter(
-    (one) => memberName(one) === to || (one !== author && isSame(one, author)),
+    (one) => (memberName(one) === to || (one !== author && isSame(one, author))) && !scene.outcasts.has(one),
   )) {
     const theirs = await messagesOf(scene, reader, memberName(reader) === to ? memberName(author) : to, id);
     if (theirs.length !== 1) wrong.push(`${what} came ${theirs.length} times to ${reader.name}`);

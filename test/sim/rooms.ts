@@ -30,6 +30,8 @@ export type RoomOutcome = {
 // From this seed on people also react, pin, mute, delete what others said, and write what ends by itself; in every third of these
 // worlds Bob has another device.
 const BUSY_FROM = 10_000;
+// From this seed on he has it in every world; it is revoked, and joins anew as another one.
+const REVOKED_FROM = 30_000;
 
 /** Plays one world to its end; the same seed gives the same trace. Every eighth has a passphrase channel, every other is put back. */
 export const playRooms = async (seed: number, steps: number): Promise<RoomOutcome> => {
@@ -44,6 +46,10 @@ export const playRooms = async (seed: number, steps: number): Promise<RoomOutcom
   return await play.outcome();
 };
 
+/** Whether the server has let somebody's device go. */
+const isOut = (who: Person): boolean =>
+  who.account.status().servers.some(({ lastErrorCode }) => lastErrorCode === 'device.revoked');
+
 type Scene = { readonly world: World; readonly sockets: MemorySockets; readonly host: Host };
 
 class Play {
@@ -52,11 +58,13 @@ class Play {
   readonly #channels: readonly string[];
   readonly #isRestored: boolean;
   readonly #hasLaptop: boolean;
+  readonly #isRevoked: boolean;
   readonly #deeds: Deeds | undefined;
   readonly #owners = new Map<string, object>();
   readonly #people: Person[] = [];
   readonly #said: Said[] = [];
   readonly #lost = new Set<string>();
+  readonly #outcasts = new Set<Person>();
   readonly #going = new Set<Promise<void>>();
   readonly #trace: string[] = [];
   readonly #wrong: string[] = [];
@@ -68,7 +76,8 @@ class Play {
     this.#scene = scene;
     this.#dice = seededRandom(seed ^ 0x2005);
     this.#isRestored = seed % 2 === 0;
-    this.#hasLaptop = seed >= BUSY_FROM && seed % 3 === 0;
+    this.#isRevoked = seed >= REVOKED_FROM;
+    this.#hasLaptop = this.#isRevoked || (seed >= BUSY_FROM && seed % 3 === 0);
     // Another device has only the keys of those passphrases that were typed there in their time.
     const isLocked = seed % 8 === 0 && !this.#hasLaptop;
     this.#channels = ['#open', '#sealed', ...(isLocked ? ['#locked'] : [])];
@@ -111,7 +120,8 @@ class Play {
     const who = this.#pick(this.#people);
     if (!who.isOpen) {
       if (roll < 0.5) await who.open();
-    } else if (this.#deeds?.isTurn() === true) this.#deed(this.#deeds, who);
+    } else if (this.#isRevoked && this.#dice.fraction() < 0.05) this.#revoke();
+    else if (this.#deeds?.isTurn() === true) this.#deed(this.#deeds, who);
     else if (roll < 0.4) this.#send(who, this.#pick(this.#channels));
     else if (roll < 0.47) this.#send(who, memberName(this.#pick(this.#people.filter((one) => !isSame(one, who)))));
     else if (roll < 0.53) this.#change(who);
@@ -152,6 +162,7 @@ class Play {
           this.#try(who, () => who.call('channel.join', { channel, passphrase }));
       }
     for (let round = 0; round < REST_ROUNDS_MAX; round++) {
+      for (const who of this.#people.filter(isOut)) this.#try(who, () => this.#joinAnew(who));
       await world.settle(MINUTE);
       const calm = this.#people.every((who) =>
         who.account.status().servers.every(({ state, outboxDepth }) => state === 'online' && outboxDepth === 0),
@@ -171,6 +182,7 @@ class Play {
         world,
         host,
         people: this.#people,
+        outcasts: this.#outcasts,
         channels: this.#channels,
         said: this.#said,
         lost: this.#lost,
@@ -239,6 +251,27 @@ class Play {
     const edits = this.#dice.fraction() < 0.7;
     const text = `${who.name[0]} again ${this.#dice.fraction().toFixed(3)}`;
     this.#try(who, () => (edits ? who.call('message.edit', { id, text }) : who.call('message.delete', { id })));
+  }
+
+  // One device of Bob ends the other, which comes back.
+  #revoke(): void {
+    const [, who, , laptop] = this.#people;
+    if (who?.isOpen !== true || laptop?.isOpen !== true) return;
+    if (isOut(laptop)) return this.#try(laptop, () => this.#joinAnew(laptop));
+    for (const to of ['carol@home', '#sealed']) this.#send(laptop, to);
+    this.#try(who, async () => {
+      const other = (await who.call('server.devices', {})).find((one) => !one.this && !one.revoked);
+      if (other === undefined) return;
+      this.#outcasts.add(laptop);
+      await who.call('server.revokeDevice', { id: other.id });
+    });
+  }
+
+  async #joinAnew(who: Person): Promise<void> {
+    const [alice] = this.#people;
+    if (alice?.isOpen !== true) return;
+    const { link = '' } = await alice.call('server.invite', { uses: 1 });
+    await who.call('server.join', { link, label: 'home' });
   }
 
   #control(who: Person): void {
