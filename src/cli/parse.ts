@@ -12,6 +12,9 @@ export type Parsed = {
   readonly flags: Readonly<Record<string, string | boolean | undefined>>;
 };
 
+// parseArgs takes the dash in `-q-word` for `--`, and every letter after it for an argument.
+const SHORT_WITH_DASH = /^-[^-]+-/;
+
 /** The command that `typed` asks for; `help` before it is `--help`. Global flags may stand anywhere. Throws `usage.invalid`. */
 export const parseCommandLine = (typed: readonly string[]): Parsed => {
   const argv = typed[0] === 'help' ? [...typed.slice(1), '--help'] : typed;
@@ -22,6 +25,8 @@ export const parseCommandLine = (typed: readonly string[]): Parsed => {
     return { command, group, args: [], flags: {} };
   if (command === undefined && words.length > 0) throw unknownCommand(words);
   const flags = { ...GLOBAL_FLAGS, ...(command?.flags ?? {}) };
+  const odd = argv.find((word, i) => SHORT_WITH_DASH.test(word) && !argv.slice(0, i).includes('--'));
+  if (odd !== undefined) throw usage(`Unknown option '${odd}'`, command);
   let parsed: ReturnType<typeof parseArgs>;
   try {
     const args = command?.path.startsWith('config ') === true ? withoutScope(argv) : [...argv];

@@ -434,6 +434,10 @@ describe('a command', () => {
     expect(await exits('contact', 'rename', 'bob', '')).toBe(2);
     const flag = await alice.run('status', '--timeout', '-1s');
     expect(flag.error).toMatchObject({ code: 'usage.invalid', message: expect.not.stringMatching(/\n|ambiguous\.\./) });
+    // A slip in a flag becomes no text.
+    const slip = { code: 'usage.invalid', message: expect.stringContaining("Unknown option '-q-typo'") };
+    expect((await alice.run('send', 'bob', '-q-typo')).error).toMatchObject(slip);
+    expect((await alice.run('send', 'bob', '--wait', 'queued', '--', '-q-typo')).error?.code).not.toBe('usage.invalid');
     const { id } = await alice.one<{ id: string }>('send', 'bob', 'look');
     for (const emoji of ['👍', '❤', '👩‍👩‍👧‍👦', '🇩🇪']) expect(await exits('react', id, emoji)).toBe(0);
     for (const none of ['👍👍', 'ok', ' ', '\n']) expect(await exits('react', id, none)).toBe(2);
