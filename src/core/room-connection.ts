@@ -11,7 +11,7 @@ import { type Core, commit, detach } from './core.ts';
 import { Background } from './room-background.ts';
 import { followCalls } from './room-calls.ts';
 import { meetOwnChannels } from './room-channels.ts';
-import { revokeOwn } from './room-device.ts';
+import { renewCertificate, revokeOwn } from './room-device.ts';
 import { openChannel } from './room-history.ts';
 import { RoomIntake } from './room-intake.ts';
 import { levelAll } from './room-level.ts';
@@ -213,20 +213,25 @@ export class RoomConnection {
     return 'client' in this.#phase ? this.#phase.client : undefined;
   }
 
-  async #open(signal: AbortSignal, second: Second | undefined): Promise<void> {
+  async #open(signal: AbortSignal, second: Second | undefined, isAgain = false): Promise<void> {
     const core = this.#core;
     const { row } = this;
     const client = await this.#dial(row, signal);
     if (signal.aborted) return client.close('closing');
     this.#phase = { kind: 'proven', client };
     this.visit = newVisit();
-    const answer = await client.login(
-      { seed: row.deviceSeed, certificate: row.certificate },
-      {
-        register: { name: row.memberName, ...(row.invite === '' ? {} : { invite: row.invite }) },
-        ...(second === undefined ? {} : { second }),
-      },
-    );
+    const register = { name: row.memberName, ...(row.invite === '' ? {} : { invite: row.invite }) };
+    const device = { seed: row.deviceSeed, certificate: row.certificate };
+    let answer: Answer<'login'>;
+    try {
+      answer = await client.login(device, { register, ...(second === undefined ? {} : { second }) });
+    } catch (error) {
+      if (isAgain || !(await renewCertificate(core, row, error)) || this.#clientNow !== client) throw error;
+      const abort = new AbortController();
+      this.#phase = { kind: 'dialling', abort };
+      client.close('renewed');
+      return this.#open(abort.signal, second, true);
+    }
     await core.queue.call(() => loggedIn(core, this.serverId, client.hello, answer));
     this.#phase = this.#goneOn(client, 'levelling');
     await prepareKeys(core, this, answer.oneTimeKeys);

@@ -1,11 +1,12 @@
 // This device on a server: that it was removed there, and how an account joins as another one.
-import { makeDevice } from '../crypto/member.ts';
+import { makeDevice, SERIAL_MAX } from '../crypto/member.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { idBytes } from '../protocol/ids.ts';
 import { forgetOurKey, listChannels, patchChannel } from '../store/channels.ts';
 import { forgetSessions, getDevice, getMemberById, revokeDevice } from '../store/members.ts';
 import { forgetAllSealed } from '../store/room-outbox.ts';
 import { forgetPreKeys, patchServer, type ServerRow } from '../store/servers.ts';
-import type { Changes, Core } from './core.ts';
+import { type Changes, type Core, commit } from './core.ts';
 
 const ownDevice = (core: Core, { id, memberId, deviceId }: ServerRow) => {
   const me = getMemberById(core.db, id, memberId);
@@ -30,6 +31,19 @@ export const newDevice = (core: Core, changes: Changes, serverKey: Uint8Array) =
   });
   return { memberId: idBytes(member), deviceId: idBytes(device), deviceSeed, certificate };
 };
+
+/**
+ * Another certificate for this device, where the server has refused the one it has for a serial that is too low: it tells which
+ * one its member needs, as their clocks differ and it may have been put back. False for any other error.
+ */
+export const renewCertificate = (core: Core, server: ServerRow, error: unknown): Promise<boolean> =>
+  core.queue.call(() => {
+    const least = error instanceof SottoError && error.code === 'certificate.invalid' ? error.details.least : undefined;
+    if (typeof least !== 'number' || !Number.isInteger(least) || least < 0 || least > SERIAL_MAX) return false;
+    const { certificate } = makeDevice(core.serversKey, server.serverKey, { seed: server.deviceSeed, serial: least });
+    commit(core, () => patchServer(core.db, server.id, { certificate }));
+    return true;
+  });
 
 /**
  * Makes this account another device of its member: what it holds stays, and what is bound to the one that was removed begins anew,

@@ -2,12 +2,12 @@
 
 import { memberSecrets, readDeviceCertificate } from '../crypto/member.ts';
 import { signalIdentity } from '../crypto/session.ts';
-import { toBase64 } from '../protocol/bytes.ts';
+import { isEqual, toBase64 } from '../protocol/bytes.ts';
 import { idBytes } from '../protocol/ids.ts';
 import { NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
 import { isMemberName } from '../protocol/room-content.ts';
 import type { Answer } from '../protocol/server.ts';
-import { getDevice, getMemberById, patchMember, putDevice, putMember } from '../store/members.ts';
+import { getDevice, getMemberById, patchMember, putDevice, putMember, renewDevice } from '../store/members.ts';
 import { patchServer, putPreKeys } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -47,7 +47,10 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
       });
     patchMember(core.db, row, { name, role, status });
     const certificate = readDeviceCertificate(server.certificate, server.serverKey);
-    if (getDevice(core.db, row, server.deviceId) === undefined)
+    const own = getDevice(core.db, row, server.deviceId);
+    if (own !== undefined && !isEqual(own.certificate, server.certificate))
+      renewDevice(core.db, own.id, { certificate: server.certificate, serial: certificate.serial });
+    if (own === undefined)
       putDevice(core.db, {
         memberRow: row,
         deviceId: idBytes(certificate.device),

@@ -24,6 +24,7 @@ import {
   patchMember,
   putDevice,
   putMember,
+  renewDevice,
   revokeDevice,
 } from '../store/members.ts';
 import { patchServer } from '../store/servers.ts';
@@ -182,16 +183,21 @@ const keepDevice = (
   const { serverKey } = connection.row;
   const rows = listDevices(core.db, member.id);
   const bytes = fromBase64(said.certificate);
+  const revoke = ({ id, revoked }: Pick<DeviceRow, 'id' | 'revoked'>): void => {
+    if (said.revoked && revoked === 0) revokeDevice(core.db, id, said.revokedAt ?? 1);
+  };
   const same = rows.find((row) => isEqual(row.certificate, bytes));
-  if (same !== undefined) {
-    if (said.revoked && same.revoked === 0) revokeDevice(core.db, same.id, said.revokedAt ?? 1);
-    return;
-  }
+  if (same !== undefined) return revoke(same);
   const certificate = readDeviceCertificate(bytes, serverKey);
   if (certificate.member !== idOf(member.memberId)) throw new ProtocolError('certificate.invalid');
   const known = rows.map((row) => certificateOf(row, member));
-  if (compareCertificate(known, certificate) !== 'newDevice') return;
-  const row = putDevice(core.db, {
+  const news = compareCertificate(known, certificate);
+  const present = rows.find(({ deviceId }) => idOf(deviceId) === certificate.device);
+  if (present !== undefined) {
+    if (news === 'renewed') renewDevice(core.db, present.id, { certificate: bytes, serial: certificate.serial });
+    return revoke(present);
+  }
+  const id = putDevice(core.db, {
     memberRow: member.id,
     deviceId: idBytes(certificate.device),
     certificate: bytes,
@@ -200,7 +206,7 @@ const keepDevice = (
     serial: certificate.serial,
     createdAt: changes.at,
   });
-  if (said.revoked) revokeDevice(core.db, row, said.revokedAt ?? 1);
+  revoke({ id, revoked: 0 });
   if (rows.length > 0 && !said.revoked)
     changes.event({ kind: 'member.device', memberRow: member.id, detail: 'has another device' });
 };

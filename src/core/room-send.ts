@@ -35,7 +35,8 @@ const RETRIED: ReadonlySet<ErrorCode> = new Set([
   'member.unreachable',
   'login.needed',
   'inbox.full',
-  // Joined anew it goes, as another device.
+  // It goes once that is taken back, or when they have joined anew, as another device.
+  'server.banned',
   'device.revoked',
 ]);
 // After these nobody knows whether the server has taken what was sent.

@@ -289,9 +289,11 @@ class Wire implements ServerLinkEvents {
 const errorOf = ({ code: said, retryAfterMs, details }: ServerError) => {
   const code = codeOf(said) ?? 'server.refused';
   const why = wordOf(details?.why);
+  const least = details?.least;
   return new SottoError(code, {
     details: {
       ...(why === undefined ? {} : { why }),
+      ...(typeof least === 'number' ? { least } : {}),
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
       ...(code === said ? {} : { code: wordOf(said) ?? 'unknown' }),
     },

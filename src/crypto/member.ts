@@ -24,7 +24,8 @@ const SIZES = {
   nonce: 32,
   binding: 32,
 } as const;
-const SERIAL_MAX = 2 ** 48 - 1;
+/** The highest serial of a certificate. */
+export const SERIAL_MAX = 2 ** 48 - 1;
 
 /** Label ‖ server id ‖ member key ‖ signing key ‖ Signal key ‖ u48 serial ‖ signature. */
 export const DEVICE_CERTIFICATE_BYTES =

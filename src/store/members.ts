@@ -161,6 +161,11 @@ export const putDevice = (
     row.createdAt,
   ).lastInsertRowid;
 
+/** Keeps another certificate of a device, which was checked. */
+export const renewDevice = (db: Database, id: number, row: Pick<DeviceRow, 'certificate' | 'serial'>): void => {
+  db.run('UPDATE devices SET certificate = ?, serial = ? WHERE id = ?', row.certificate, row.serial, id);
+};
+
 /** Keeps the Signal state of the session with a device. */
 export const putDeviceSession = (db: Database, id: number, session: Uint8Array): void => {
   db.run('UPDATE devices SET session = ? WHERE id = ?', session, id);

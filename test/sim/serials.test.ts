@@ -1,0 +1,87 @@
+// Certificates of one member's devices, of which each that comes has a higher serial, whatever their clocks say.
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { dialServer } from '../../src/net/server-dial.ts';
+import { linkOf } from '../../src/server/admin.ts';
+import { type Person, World } from '../../src/testing/people.ts';
+import { seededRandom } from '../../src/testing/random.ts';
+import { MemorySockets } from '../../src/testing/sockets.ts';
+import { Host } from './room-host.ts';
+
+const MINUTE = 60_000;
+
+let world: World;
+let host: Host;
+let alice: Person;
+let bob: Person;
+
+beforeEach(async () => {
+  world = new World(1);
+  const sockets = new MemorySockets(world.clock, seededRandom(2));
+  host = new Host(world, sockets, 3);
+  world.wayFor = (name, clock) => {
+    const owner = { name };
+    const connect = ({ port }: { readonly port: number }) => sockets.connect(owner, port, '10.0.0.1');
+    return {
+      dialServer: (target, attach) =>
+        dialServer({ target, path: '/v1', clock, random: seededRandom(4), attach, connect }),
+      drop: () => sockets.drop(owner, false),
+    };
+  };
+  await host.open();
+  alice = await world.person('alice');
+  bob = await world.person('bob');
+  const link = linkOf(host.server, (await host.server.ownerInvite()) ?? '');
+  await world.during(bob.call('server.join', { link, name: 'bob', label: 'home' }));
+});
+afterEach(async () => {
+  await host[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
+});
+
+const join = async (who: Person): Promise<void> => {
+  const { link = '' } = await world.during(bob.call('server.invite', { uses: 1 }));
+  await world.during(who.call('server.join', { link, name: 'alice', label: 'home' }));
+};
+const stateOf = async (who: Person) => (await who.call('server.list', {}))[0]?.state;
+const says = async (who: Person, text: string): Promise<void> => {
+  await world.during(who.call('message.send', { conversation: 'bob@home', text, wait: 'sent' }));
+  await world.settle(MINUTE);
+  expect((await bob.messages('alice@home')).at(-1)?.body).toBe(text);
+};
+
+test('a device joins though the clock of the one before was ahead of its own', async () => {
+  alice.shift = 20 * MINUTE;
+  await join(alice);
+  alice.shift = 0;
+  await says(alice, 'from the first');
+  const laptop = await world.person('laptop', alice);
+  await join(laptop);
+  await says(laptop, 'from the second');
+  await says(alice, 'and the first');
+});
+
+test('one that a server which was put back does not know is let in again, also after one that came later; revoked, it is out', async () => {
+  await host.backup();
+  await join(alice);
+  await world.settle(MINUTE);
+  const laptop = await world.person('laptop', alice);
+  await join(laptop);
+  await says(alice, 'before');
+  await alice.close();
+  host.die();
+  await host.restore();
+  await host.open();
+  await world.settle(5 * MINUTE);
+  // Whom it does not know is a new member to it, who needs an invite.
+  if ((await stateOf(laptop)) !== 'online') await join(laptop);
+  await says(laptop, 'from the second');
+  await alice.open();
+  await world.settle(5 * MINUTE);
+  if ((await stateOf(alice)) !== 'online') await join(alice);
+  await says(alice, 'from the first');
+  const [first] = (await world.during(laptop.call('server.devices', {}))).filter((one) => !one.this && !one.revoked);
+  await world.during(laptop.call('server.revokeDevice', { id: first?.id ?? '' }));
+  await says(laptop, 'alone');
+  const revoked = bob.db.all('SELECT revoked FROM devices WHERE revoked > 1');
+  expect(revoked).toHaveLength(1);
+});
