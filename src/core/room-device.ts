@@ -1,12 +1,13 @@
 // This device on a server: that it was removed there, and how an account joins as another one.
-import { makeDevice, SERIAL_MAX } from '../crypto/member.ts';
+import { makeDevice, readDeviceCertificate, SERIAL_MAX } from '../crypto/member.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { idBytes } from '../protocol/ids.ts';
 import { forgetOurKey, listChannels, patchChannel } from '../store/channels.ts';
-import { forgetSessions, getDevice, getMemberById, revokeDevice } from '../store/members.ts';
+import { forgetSessions, getDevice, getMemberById, putDevice, renewDevice, revokeDevice } from '../store/members.ts';
 import { forgetAllSealed } from '../store/room-outbox.ts';
 import { forgetPreKeys, patchServer, type ServerRow } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
+import { theServer } from './room-rows.ts';
 
 const ownDevice = (core: Core, { id, memberId, deviceId }: ServerRow) => {
   const me = getMemberById(core.db, id, memberId);
@@ -17,6 +18,17 @@ const ownDevice = (core: Core, { id, memberId, deviceId }: ServerRow) => {
 export const revokeOwn = (core: Core, server: ServerRow): void => {
   const own = ownDevice(core, server);
   if (own !== undefined) revokeDevice(core.db, own.id, core.clock.now());
+};
+
+/** Keeps the certificate of this device among those of its member. Inside a transaction. */
+export const keepOwn = (core: Core, changes: Changes, server: ServerRow, memberRow: number): void => {
+  const { device, signingKey, signalKey, serial } = readDeviceCertificate(server.certificate, server.serverKey);
+  const own = getDevice(core.db, memberRow, server.deviceId);
+  const { certificate } = server;
+  if (own === undefined) {
+    const row = { memberRow, deviceId: idBytes(device), certificate, signingKey, signalKey, serial };
+    putDevice(core.db, { ...row, createdAt: changes.at });
+  } else if (own.serial !== serial) renewDevice(core.db, own.id, { certificate, serial });
 };
 
 /** Whether this device is known to be removed: the account joins that server as another one. */
@@ -52,6 +64,9 @@ export const renewCertificate = (core: Core, server: ServerRow, error: unknown):
 export const becomeAnother = (core: Core, changes: Changes, server: ServerRow): void => {
   const { memberId: _same, ...device } = newDevice(core, changes, server.serverKey);
   patchServer(core.db, server.id, device);
+  // That it was removed, too, may be all that is ever heard of it.
+  const me = getMemberById(core.db, server.id, server.memberId);
+  if (me !== undefined) keepOwn(core, changes, theServer(core.db, server.id), me.id);
   forgetSessions(core.db, server.id);
   forgetPreKeys(core.db, server.id);
   forgetAllSealed(core.db, server.id);

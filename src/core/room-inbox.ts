@@ -3,6 +3,7 @@ import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, idBytes, idOf } from '../protocol/ids.ts';
 import { decodeNote } from '../protocol/inbox-note.ts';
+import { REVOKED_GRACE_MS } from '../protocol/limits.ts';
 import { unpadded } from '../protocol/padding.ts';
 import { type Direct, decodeDirect, decodeEnvelopes, isOwn } from '../protocol/room-direct.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
@@ -139,6 +140,10 @@ const noteOf = (core: Core, event: LogEvent): string => {
   }
 };
 
+// What it said before counts. The server's clock may have been set back meanwhile.
+const isAfterRevocation = ({ revoked }: DeviceRow, { at }: LogEvent): boolean =>
+  revoked !== 0 && at > revoked + REVOKED_GRACE_MS;
+
 type Opened = {
   readonly member: MemberRow;
   readonly device: DeviceRow;
@@ -161,8 +166,7 @@ const open = async (
     const device = member === undefined ? undefined : getDevice(core.db, member.id, idBytes(from));
     // It may have come while we were away.
     if (device === undefined && !learned.has(event.member)) return 'stranger';
-    const isRevoked = device !== undefined && device.revoked !== 0 && event.at > device.revoked;
-    if (member === undefined || device === undefined || isRevoked)
+    if (member === undefined || device === undefined || isAfterRevocation(device, event))
       throw new ProtocolError('event.forged', { details: { why: 'device' } });
     // Only the first messages of a session use published keys, and only they change the set.
     const published = mine.type === PREKEY_MESSAGE ? ownPreKeys(core, server) : undefined;

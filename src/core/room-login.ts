@@ -1,16 +1,16 @@
 // What follows a log-in: who we are there, and prekeys for those who want to write to us.
 
-import { memberSecrets, readDeviceCertificate } from '../crypto/member.ts';
+import { memberSecrets } from '../crypto/member.ts';
 import { signalIdentity } from '../crypto/session.ts';
-import { isEqual, toBase64 } from '../protocol/bytes.ts';
-import { idBytes } from '../protocol/ids.ts';
+import { toBase64 } from '../protocol/bytes.ts';
 import { NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
 import { isMemberName } from '../protocol/room-content.ts';
 import type { Answer } from '../protocol/server.ts';
-import { getDevice, getMemberById, patchMember, putDevice, putMember, renewDevice } from '../store/members.ts';
+import { getMemberById, patchMember, putMember } from '../store/members.ts';
 import { patchServer, putPreKeys } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { keepOwn } from './room-device.ts';
 import { theServer } from './room-rows.ts';
 import { beginSessionsAnew, ownPreKeys } from './room-sessions.ts';
 
@@ -46,20 +46,7 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
         createdAt: changes.at,
       });
     patchMember(core.db, row, { name, role, status });
-    const certificate = readDeviceCertificate(server.certificate, server.serverKey);
-    const own = getDevice(core.db, row, server.deviceId);
-    if (own !== undefined && !isEqual(own.certificate, server.certificate))
-      renewDevice(core.db, own.id, { certificate: server.certificate, serial: certificate.serial });
-    if (own === undefined)
-      putDevice(core.db, {
-        memberRow: row,
-        deviceId: idBytes(certificate.device),
-        certificate: server.certificate,
-        signingKey: certificate.signingKey,
-        signalKey: certificate.signalKey,
-        serial: certificate.serial,
-        createdAt: changes.at,
-      });
+    keepOwn(core, changes, server, row);
   });
 
 /** Publishes the prekeys that the server needs; the set is kept before anything of it leaves. */

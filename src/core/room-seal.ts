@@ -154,12 +154,12 @@ const sealForMember = async (core: Core, server: ServerRow, row: RoomOutboxRow):
   const direct = wanted.kind === 'history' ? readPart(core, server, member, wanted) : wanted;
   if (direct === undefined) return undefined;
   const devices = otherDevices(core, server, member);
-  // The last other device of mine was revoked meanwhile: there is nobody to tell.
-  if (devices.length === 0 && isOwn(direct)) {
+  const { body, keep, to } = await sealDirect(core, server, devices, direct);
+  // The last other device of mine was revoked meanwhile, or has brought no keys: there is nobody to tell.
+  if (to.length === 0 && isOwn(direct)) {
     commit(core, () => removeRoomOutbox(core.db, row.id));
     return undefined;
   }
-  const { body, keep } = await sealDirect(core, server, devices, direct);
   commit(core, () => {
     keep();
     putSealed(core.db, row.id, { sealed: body, n: 0 });

@@ -53,7 +53,8 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
         label,
         origin: link.origin,
         clearnet: params.clearnet === true ? 1 : 0,
-        state: 'joining' as const,
+        // Who is a member, or was put out, is that still while they come back as another device.
+        state: known?.state === 'joined' || known?.state === 'banned' ? known.state : ('joining' as const),
         invite: link.token,
         memberName: name,
       };

@@ -4,9 +4,9 @@ import { PreKeySet } from '../crypto/prekeys.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { type Parties, SignalSession, signalIdentity } from '../crypto/session.ts';
 import { fromBase64, isEqual, jsonBytes } from '../protocol/bytes.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idBytes, idOf, timedId, timeOfId } from '../protocol/ids.ts';
-import { EVENT_BODY_BYTES_MAX } from '../protocol/limits.ts';
+import { EVENT_BODY_BYTES_MAX, INBOX_RETRY_MS, KEYLESS_MS_MAX } from '../protocol/limits.ts';
 import { padded } from '../protocol/padding.ts';
 import { type Direct, type Envelope, encodeEnvelopes, splitEnvelopes } from '../protocol/room-direct.ts';
 import type { Placed } from '../protocol/server.ts';
@@ -43,23 +43,35 @@ export const otherDevices = (core: Core, server: ServerRow, member: MemberRow): 
 
 /**
  * Begins a session with every device of a member that has none, by the bundles the server hands out; asks anew who the
- * devices are. Throws `server.*`, `rate.limited`, `member.keyRefused` for keys of somebody else, `member.unreachable` when a
- * device has published nothing.
+ * devices are. A device that came just now brings its keys in a moment; one that does not, in KEYLESS_MS_MAX, keeps nobody from
+ * writing to the others. Throws `server.*`, `rate.limited`, `member.keyRefused` for keys of somebody else, `member.unreachable`
+ * when a device has published nothing.
  */
 export const beginSessions = async (core: Core, connection: RoomConnection, memberRow: number): Promise<void> => {
   const member = getMember(core.db, memberRow);
   if (member === undefined) throw new SottoError('member.unknown');
+  const { keyless, met } = connection.visit;
+  const devices = () => otherDevices(core, connection.row, member);
   const without = () =>
-    otherDevices(core, connection.row, member).filter(
-      (one) => !deviceSession(core, connection.row, one).hasCurrent(core.clock.now()),
-    );
+    devices().filter((one) => !deviceSession(core, connection.row, one).hasCurrent(core.clock.now()));
   const id = idOf(member.memberId);
-  if (without().length === 0 && connection.visit.met.has(id)) return;
+  if (without().length === 0 && met.has(id)) return;
   await learnMembers(core, connection, [id]);
-  connection.visit.met.add(id);
+  met.add(id);
   const isMe = isEqual(member.memberId, connection.row.memberId);
-  if (without().length === 0 && (isMe || otherDevices(core, connection.row, member).length > 0)) return;
-  const { bundles } = await connection.request('prekeys.take', { member: id });
+  const now = core.clock.monotonic();
+  const { since, askedAt } = keyless.get(memberRow) ?? { since: now, askedAt: Number.NEGATIVE_INFINITY };
+  let isLate = now - since >= KEYLESS_MS_MAX;
+  if (without().length === 0 && (isMe || devices().length > 0)) return void keyless.delete(memberRow);
+  const canWrite = (): boolean => isMe || without().length < devices().length;
+  if (isLate && now - askedAt < INBOX_RETRY_MS && canWrite()) return;
+  keyless.set(memberRow, { since, askedAt: now });
+  const { bundles } = await connection.request('prekeys.take', { member: id }).catch((error: unknown) => {
+    if (!mayNotAsk(error) || !canWrite()) throw error;
+    isLate = true;
+    keyless.set(memberRow, { since: now - KEYLESS_MS_MAX, askedAt: now });
+    return { bundles: [] };
+  });
   await core.queue.call(async () => {
     for (const device of without()) {
       const bundle = bundles.find((one) => one.device === idOf(device.deviceId));
@@ -72,8 +84,14 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
       commit(core, () => putDeviceSession(core.db, device.id, session.serialize()));
     }
   });
-  if (otherDevices(core, connection.row, member).length > 0 && without().length > 0)
+  if (devices().length > 0 && without().length > 0 && !(isLate && canWrite()))
     throw new SottoError('member.unreachable', { message: `${member.name} has published no keys yet` });
+};
+
+/** Whether keys may be asked for again in hours only. */
+export const mayNotAsk = (error: unknown): boolean => {
+  const { code, details } = expectedError(error) ?? {};
+  return code === 'rate.limited' && Number(details?.retryAfterMs) > KEYLESS_MS_MAX;
 };
 
 /**

@@ -12,6 +12,7 @@ import { dialServer } from '../../src/net/server-dial.ts';
 import { fromBase64, toBase64 } from '../../src/protocol/bytes.ts';
 import { idBytes } from '../../src/protocol/ids.ts';
 import { makeInviteLink } from '../../src/protocol/invite-link.ts';
+import { REVOKED_GRACE_MS } from '../../src/protocol/limits.ts';
 import { joinBundle } from '../../src/protocol/prekeys.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { type Guest, House } from '../rooms/house.ts';
@@ -100,7 +101,7 @@ test('lets a revoked device speak on: what it says then is not shown, what it sa
   server.lie = aboutAnswers('member.devices', (ok) => {
     const devices = ok.devices as Devices;
     const all = devices[theirs]?.map((one) =>
-      one.id === device ? { ...one, revoked: true, revokedAt: Date.now() } : one,
+      one.id === device ? { ...one, revoked: true, revokedAt: Date.now() - 2 * REVOKED_GRACE_MS } : one,
     );
     return all === undefined ? undefined : { devices: { ...devices, [theirs]: all } };
   });

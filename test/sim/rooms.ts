@@ -3,6 +3,7 @@
 import { dialServer } from '../../src/net/server-dial.ts';
 import { expectedError } from '../../src/protocol/errors.ts';
 import { linkOf } from '../../src/server/admin.ts';
+import { banMember } from '../../src/server/rights.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 import { FAIR_SOCKETS, MemorySockets } from '../../src/testing/sockets.ts';
@@ -32,6 +33,8 @@ export type RoomOutcome = {
 const BUSY_FROM = 10_000;
 // From this seed on he has it in every world; it is revoked, and joins anew as another one.
 const REVOKED_FROM = 30_000;
+// From this seed on Carol is also banned from the server, and let in again.
+const BANNED_FROM = 40_000;
 
 /** Plays one world to its end; the same seed gives the same trace. Every eighth has a passphrase channel, every other is put back. */
 export const playRooms = async (seed: number, steps: number): Promise<RoomOutcome> => {
@@ -46,9 +49,9 @@ export const playRooms = async (seed: number, steps: number): Promise<RoomOutcom
   return await play.outcome();
 };
 
-/** Whether the server has let somebody's device go. */
-const isOut = (who: Person): boolean =>
-  who.account.status().servers.some(({ lastErrorCode }) => lastErrorCode === 'device.revoked');
+/** Whether the server lets somebody in no more, for this reason. */
+const isEnded = (who: Person, code: string): boolean =>
+  who.account.status().servers.some(({ lastErrorCode }) => lastErrorCode === code);
 
 type Scene = { readonly world: World; readonly sockets: MemorySockets; readonly host: Host };
 
@@ -59,6 +62,7 @@ class Play {
   readonly #isRestored: boolean;
   readonly #hasLaptop: boolean;
   readonly #isRevoked: boolean;
+  readonly #isBanned: boolean;
   readonly #deeds: Deeds | undefined;
   readonly #owners = new Map<string, object>();
   readonly #people: Person[] = [];
@@ -77,6 +81,7 @@ class Play {
     this.#dice = seededRandom(seed ^ 0x2005);
     this.#isRestored = seed % 2 === 0;
     this.#isRevoked = seed >= REVOKED_FROM;
+    this.#isBanned = seed >= BANNED_FROM;
     this.#hasLaptop = this.#isRevoked || (seed >= BUSY_FROM && seed % 3 === 0);
     // Another device has only the keys of those passphrases that were typed there in their time.
     const isLocked = seed % 8 === 0 && !this.#hasLaptop;
@@ -120,7 +125,8 @@ class Play {
     const who = this.#pick(this.#people);
     if (!who.isOpen) {
       if (roll < 0.5) await who.open();
-    } else if (this.#isRevoked && this.#dice.fraction() < 0.05) this.#revoke();
+    } else if (this.#isBanned && this.#dice.fraction() < 0.05) this.#ban(this.#dice.fraction() < 0.5);
+    else if (this.#isRevoked && this.#dice.fraction() < 0.05) this.#revoke();
     else if (this.#deeds?.isTurn() === true) this.#deed(this.#deeds, who);
     else if (roll < 0.4) this.#send(who, this.#pick(this.#channels));
     else if (roll < 0.47) this.#send(who, memberName(this.#pick(this.#people.filter((one) => !isSame(one, who)))));
@@ -148,6 +154,7 @@ class Play {
     host.shift = 0;
     host.spare();
     if (!host.isUp) await host.open();
+    this.#ban(false);
     for (const who of this.#people) {
       who.shift = 0;
       who.crashAt(Number.POSITIVE_INFINITY, 'after');
@@ -162,7 +169,10 @@ class Play {
           this.#try(who, () => who.call('channel.join', { channel, passphrase }));
       }
     for (let round = 0; round < REST_ROUNDS_MAX; round++) {
-      for (const who of this.#people.filter(isOut)) this.#try(who, () => this.#joinAnew(who));
+      for (const who of this.#people.filter((one) => isEnded(one, 'device.revoked')))
+        this.#try(who, () => this.#joinAnew(who));
+      for (const who of this.#people.filter((one) => isEnded(one, 'server.banned')))
+        this.#try(who, () => who.call('server.retry', { server: 'home' }));
       await world.settle(MINUTE);
       const calm = this.#people.every((who) =>
         who.account.status().servers.every(({ state, outboxDepth }) => state === 'online' && outboxDepth === 0),
@@ -253,11 +263,24 @@ class Play {
     this.#try(who, () => (edits ? who.call('message.edit', { id, text }) : who.call('message.delete', { id })));
   }
 
+  // The server may die of it: nobody waits for the answer.
+  #ban(banned: boolean): void {
+    const { host } = this.#scene;
+    if (!this.#isBanned || !host.isUp) return;
+    const [, , carol] = this.#people;
+    if (banned && carol !== undefined) this.#outcasts.add(carol);
+    const { server, store } = host;
+    (async () => {
+      const target = (await store.state.listMembers(undefined, NAMES.length)).find(({ name }) => name === 'carol');
+      if (target !== undefined) await banMember(server.context, { by: null, target, banned });
+    })().catch(() => {});
+  }
+
   // One device of Bob ends the other, which comes back.
   #revoke(): void {
     const [, who, , laptop] = this.#people;
     if (who?.isOpen !== true || laptop?.isOpen !== true) return;
-    if (isOut(laptop)) return this.#try(laptop, () => this.#joinAnew(laptop));
+    if (isEnded(laptop, 'device.revoked')) return this.#try(laptop, () => this.#joinAnew(laptop));
     for (const to of ['carol@home', '#sealed']) this.#send(laptop, to);
     this.#try(who, async () => {
       const other = (await who.call('server.devices', {})).find((one) => !one.this && !one.revoked);

@@ -1,7 +1,9 @@
-// Certificates of one member's devices, of which each that comes has a higher serial, whatever their clocks say.
+// Devices of one member that come: each has a higher serial than those before, whatever their clocks say, and its keys, or none.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { dialServer } from '../../src/net/server-dial.ts';
 import { linkOf } from '../../src/server/admin.ts';
+import { serverPaths } from '../../src/server/server-dir.ts';
+import { openDatabase } from '../../src/sqlite/open.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 import { MemorySockets } from '../../src/testing/sockets.ts';
@@ -84,4 +86,37 @@ test('one that a server which was put back does not know is let in again, also a
   await says(laptop, 'alone');
   const revoked = bob.db.all('SELECT revoked FROM devices WHERE revoked > 1');
   expect(revoked).toHaveLength(1);
+});
+
+test('one that has brought no keys keeps nobody from writing to the others, nor those from writing', async () => {
+  await join(alice);
+  await world.during(bob.call('message.send', { conversation: 'alice@home', text: 'early' }));
+  await world.during(alice.call('channel.create', { name: '#sealed', encryption: 'members' }));
+  await world.during(alice.call('channel.invite', { channel: '#sealed', member: 'bob' }));
+  await world.settle(MINUTE);
+  await world.during(bob.call('channel.join', { channel: '#sealed' }));
+  // It has come, and is gone before it brings any.
+  const laptop = await world.person('laptop', alice);
+  await join(laptop);
+  await laptop.close();
+  {
+    using db = openDatabase(serverPaths(`${world.dir}/server`).database);
+    const { id } = db.get<{ id: Uint8Array }>('SELECT id FROM device ORDER BY added_at DESC LIMIT 1') ?? {};
+    db.run('DELETE FROM prekey WHERE device = ?', id ?? new Uint8Array());
+  }
+  for (const [who, to] of [
+    [bob, 'alice@home'],
+    [bob, '#sealed'],
+    [alice, 'bob@home'],
+    [alice, '#sealed'],
+  ] as const)
+    await world.during(who.call('message.send', { conversation: to, text: `to ${to}` }));
+  await world.settle(5 * MINUTE);
+  expect((await alice.messages('bob@home')).map(({ body }) => body)).toEqual(['early', 'to alice@home', 'to bob@home']);
+  expect((await bob.messages('#sealed')).map(({ body }) => body).sort()).toEqual(['to #sealed', 'to #sealed']);
+  expect((await alice.messages('#sealed')).length).toBe(2);
+  for (const who of [alice, bob]) {
+    expect(who.account.status().outboxDepth).toBe(0);
+    expect((await who.call('channel.show', { channel: '#sealed' })).gaps ?? []).toEqual([]);
+  }
 });
