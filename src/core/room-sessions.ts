@@ -59,17 +59,20 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
   await learnMembers(core, connection, [id]);
   met.add(id);
   const isMe = isEqual(member.memberId, connection.row.memberId);
+  const missing = without().length;
+  if (missing === 0 && (isMe || devices().length > 0)) return;
   const now = core.clock.monotonic();
-  const { since, askedAt } = keyless.get(memberRow) ?? { since: now, askedAt: Number.NEGATIVE_INFINITY };
+  const before = keyless.get(memberRow);
+  const isSame = before !== undefined && before.devices >= missing;
+  const { since, askedAt } = isSame ? before : { since: now, askedAt: Number.NEGATIVE_INFINITY };
   let isLate = now - since >= KEYLESS_MS_MAX;
-  if (without().length === 0 && (isMe || devices().length > 0)) return void keyless.delete(memberRow);
   const canWrite = (): boolean => isMe || without().length < devices().length;
   if (isLate && now - askedAt < INBOX_RETRY_MS && canWrite()) return;
-  keyless.set(memberRow, { since, askedAt: now });
+  keyless.set(memberRow, { devices: missing, since, askedAt: now });
   const { bundles } = await connection.request('prekeys.take', { member: id }).catch((error: unknown) => {
     if (!mayNotAsk(error) || !canWrite()) throw error;
     isLate = true;
-    keyless.set(memberRow, { since: now - KEYLESS_MS_MAX, askedAt: now });
+    keyless.set(memberRow, { devices: missing, since: now - KEYLESS_MS_MAX, askedAt: now });
     return { bundles: [] };
   });
   await core.queue.call(async () => {
@@ -84,7 +87,8 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
       commit(core, () => putDeviceSession(core.db, device.id, session.serialize()));
     }
   });
-  if (devices().length > 0 && without().length > 0 && !(isLate && canWrite()))
+  if (without().length === 0) keyless.delete(memberRow);
+  else if (!isLate || !canWrite())
     throw new SottoError('member.unreachable', { message: `${member.name} has published no keys yet` });
 };
 

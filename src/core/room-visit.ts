@@ -11,8 +11,8 @@ export type Visit = {
   readonly asked: Map<string, number>;
   /** What was told of members. */
   readonly told: Set<string>;
-  /** Members with a device without keys, since when, and when it was last asked for, by the monotonic clock. */
-  readonly keyless: Map<number, { readonly since: number; readonly askedAt: number }>;
+  /** Members with devices without keys, how many, since when, and when those were last asked for, by the monotonic clock. */
+  readonly keyless: Map<number, { readonly devices: number; readonly since: number; readonly askedAt: number }>;
   /** Members for whom the server takes nothing, why, and until when it is not asked again, by the monotonic clock. */
   readonly shut: Map<number, { readonly why: string; readonly until: number }>;
   /** Channels that could not be brought level, and why: the others go on. */
