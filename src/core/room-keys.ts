@@ -25,7 +25,7 @@ import { doubt } from './room-doubts.ts';
 import { memberName } from './room-names.ts';
 import { newEventId } from './room-outbox.ts';
 import { learnMembers } from './room-people.ts';
-import { beginSessions, mayNotAsk, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
+import { beginSessions, otherDevices, publishDirect, sealDirect } from './room-sessions.ts';
 
 type Own = { readonly epoch: number; readonly chain: OwnChain; readonly readers: readonly DeviceId[] };
 
@@ -73,13 +73,14 @@ const give = async (
     await share(core, connection, channelRow, member);
     return undefined;
   } catch (error) {
-    const code = expectedError(error)?.code;
+    const { code, details } = expectedError(error) ?? {};
     const why = code === undefined ? undefined : LEFT_OUT[code];
     // Each try steps their sessions on: what takes nothing now is left alone for a while.
     if (why !== undefined && why !== NO_KEYS)
       connection.visit.shut.set(member.id, { why, until: now + INBOX_RETRY_MS });
     if (why !== undefined) return why;
-    if (mayNotAsk(error)) return NO_KEYS;
+    // Their keys may be asked for again in hours only.
+    if (code === 'rate.limited' && Number(details?.retryAfterMs) > KEYLESS_MS_MAX) return NO_KEYS;
     if (code !== 'member.unreachable') throw error;
     const since = connection.visit.keyless.get(member.id)?.since ?? now;
     if (core.clock.monotonic() - since < KEYLESS_MS_MAX) throw error;

@@ -4,9 +4,9 @@ import { PreKeySet } from '../crypto/prekeys.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { type Parties, SignalSession, signalIdentity } from '../crypto/session.ts';
 import { fromBase64, isEqual, jsonBytes } from '../protocol/bytes.ts';
-import { expectedError, SottoError } from '../protocol/errors.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idBytes, idOf, timedId, timeOfId } from '../protocol/ids.ts';
-import { EVENT_BODY_BYTES_MAX, INBOX_RETRY_MS, KEYLESS_MS_MAX } from '../protocol/limits.ts';
+import { DEVICES_TOLD_MAX, EVENT_BODY_BYTES_MAX, KEYLESS_MS_MAX } from '../protocol/limits.ts';
 import { padded } from '../protocol/padding.ts';
 import { type Direct, type Envelope, encodeEnvelopes, splitEnvelopes } from '../protocol/room-direct.ts';
 import type { Placed } from '../protocol/server.ts';
@@ -65,16 +65,13 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
   const before = keyless.get(memberRow);
   const isSame = before !== undefined && before.devices >= missing;
   const { since, askedAt } = isSame ? before : { since: now, askedAt: Number.NEGATIVE_INFINITY };
-  let isLate = now - since >= KEYLESS_MS_MAX;
+  const isLate = now - since >= KEYLESS_MS_MAX;
   const canWrite = (): boolean => isMe || without().length < devices().length;
-  if (isLate && now - askedAt < INBOX_RETRY_MS && canWrite()) return;
+  if (isLate && now - askedAt < KEYLESS_MS_MAX && canWrite()) return;
   keyless.set(memberRow, { devices: missing, since, askedAt: now });
-  const { bundles } = await connection.request('prekeys.take', { member: id }).catch((error: unknown) => {
-    if (!mayNotAsk(error) || !canWrite()) throw error;
-    isLate = true;
-    keyless.set(memberRow, { devices: missing, since: now - KEYLESS_MS_MAX, askedAt: now });
-    return { bundles: [] };
-  });
+  const asked = without().map(({ deviceId }) => idOf(deviceId));
+  const only = asked.length === 0 ? {} : { devices: asked.slice(0, DEVICES_TOLD_MAX) };
+  const { bundles } = await connection.request('prekeys.take', { member: id, ...only });
   await core.queue.call(async () => {
     for (const device of without()) {
       const bundle = bundles.find((one) => one.device === idOf(device.deviceId));
@@ -90,12 +87,6 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
   if (without().length === 0) keyless.delete(memberRow);
   else if (!isLate || !canWrite())
     throw new SottoError('member.unreachable', { message: `${member.name} has published no keys yet` });
-};
-
-/** Whether keys may be asked for again in hours only. */
-export const mayNotAsk = (error: unknown): boolean => {
-  const { code, details } = expectedError(error) ?? {};
-  return code === 'rate.limited' && Number(details?.retryAfterMs) > KEYLESS_MS_MAX;
 };
 
 /**

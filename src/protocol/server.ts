@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { base64, count, id, key32, wellFormed } from './fields.ts';
 import {
   DEVICES_ASKED_MAX,
+  DEVICES_TOLD_MAX,
   FILE_BYTES_MAX,
   PREKEYS_PUBLISHED,
   QUERY_CHARS_MAX,
@@ -154,9 +155,9 @@ export const REQUESTS = {
     z.object({ ec: count, kyber: count }),
   ),
   'prekeys.take': request(
-    'One bundle of each device of a member, one-time keys used up; five a day of each member for each asker.',
+    'One bundle of each device of a member that has keys, or of `devices` alone, one-time keys used up; five a day of each member for each asker.',
     MEMBER,
-    z.object({ member: id }),
+    z.object({ member: id, devices: z.array(id).min(1).max(DEVICES_TOLD_MAX).optional() }),
     z.object({ bundles: z.array(bundle) }),
   ),
   'invite.create': request(

@@ -31,30 +31,35 @@ export const putPrekeys = async (
   return store.countPrekeys(session.device);
 };
 
-/** A bundle of each living device of a member. Throws `member.unknown`, `rate.limited`. */
+/** A bundle of each living device of a member that has keys, or of those that are asked for. Throws `member.unknown`, `rate.limited`. */
 export const takePrekeys = async (
   { store, rates, clock }: ServerContext,
   { member }: Asker,
-  { member: target }: RequestParams<'prekeys.take'>,
+  { member: target, devices }: RequestParams<'prekeys.take'>,
 ): Promise<Answer<'prekeys.take'>> => {
   const row = await store.getMember(target as MemberId);
   if (row === undefined || row.erasedAt !== null || row.banned) throw new SottoError('member.unknown');
   const pair = `${member.id} ${target}`;
   const wait = rates.prekeys.take(pair, clock.monotonic());
   if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+  let bundles: Answer<'prekeys.take'>['bundles'] = [];
   try {
-    return { bundles: await bundlesOf(store, row.id) };
-  } catch (error) {
-    // A disk that fails a few times must not keep two people apart for hours.
-    rates.prekeys.giveBack(pair);
-    throw error;
+    bundles = await bundlesOf(store, row.id, devices);
+  } finally {
+    // A disk that fails a few times, or a device that brings its keys in a moment, must not keep two people apart for hours.
+    if (bundles.length === 0) rates.prekeys.giveBack(pair);
   }
+  return { bundles };
 };
 
-const bundlesOf = async (store: StateStore, member: MemberId): Promise<Answer<'prekeys.take'>['bundles']> => {
+const bundlesOf = async (
+  store: StateStore,
+  member: MemberId,
+  wanted: readonly string[] | undefined,
+): Promise<Answer<'prekeys.take'>['bundles']> => {
   const bundles: Answer<'prekeys.take'>['bundles'] = [];
   for (const device of await store.listDevices(member)) {
-    if (device.revokedAt !== null) continue;
+    if (device.revokedAt !== null || wanted?.includes(device.id) === false) continue;
     const taken = await store.takePrekeys(device.id);
     if (taken === undefined) continue;
     const bundle = joinBundle({ signed: taken.signed.body, kyber: taken.kyber.body, ec: taken.ec?.body });
