@@ -294,7 +294,7 @@ class Play {
     const [alice] = this.#people;
     if (alice?.isOpen !== true) return;
     const { link = '' } = await alice.call('server.invite', { uses: 1 });
-    await who.call('server.join', { link, label: 'home' });
+    if (who.isOpen) await who.call('server.join', { link, label: 'home' });
   }
 
   #control(who: Person): void {

@@ -69,6 +69,11 @@ export class Talk implements Doubts {
     for (const id of ids) this.#forgotten.add(id);
   }
 
+  /** What somebody had yet to tell is lost. */
+  loseOutbox(who: Person): void {
+    for (const to of this.#people) if (to !== who) this.forget(pointedAt(who, to));
+  }
+
   async send(who: Person): Promise<void> {
     const to = this.#contact(who);
     if (to === undefined) return;
@@ -186,7 +191,9 @@ export class Talk implements Doubts {
   async part(who: Person): Promise<void> {
     const [to, erase] = [this.#contact(who), this.#dice.fraction() < 0.3];
     if (to === undefined) return;
-    if (erase) this.forget(messagesOf(who, to));
+    // What had ended there comes again, if they become contacts anew and it still waits with the other.
+    const ended = [...this.#brief.values()].filter((one) => one.from === to && one.to === who).map(({ id }) => id);
+    if (erase) this.forget([...messagesOf(who, to), ...ended]);
     this.forget(pointedAt(who, to));
     await attempt(who, () => who.call('contact.remove', { contact: to.name, erase }));
   }

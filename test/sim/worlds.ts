@@ -268,6 +268,7 @@ class Play {
   async #putBack(who: Person): Promise<void> {
     if (this.#copies.get(who) !== contactsOf(who)) return;
     const before = fingerprints(who);
+    this.#talk.loseOutbox(who);
     who.die();
     who.putBack();
     this.#followers.find(({ person }) => person === who)?.startAnew();
