@@ -254,8 +254,8 @@ const fateOf = async (scene: Scene, { from, to, id, text }: Said, log: readonly 
   if (!isThere) return scene.lost.has(id) ? [] : [`${what} is ${mine.state} and not in the log`];
   if (to.startsWith('#')) return [];
   const wrong: string[] = [];
-  // What one who joined anew had told their other device may be lost with what the server lost.
-  const hasCopy = scene.lost.size === 0 || !scene.outcasts.has(author);
+  // What one device had told the other of a member may be lost with what the server lost.
+  const hasCopy = scene.lost.size === 0;
   for (const reader of scene.people.filter(
     (one) => (memberName(one) === to || (hasCopy && one !== author && isSame(one, author))) && !scene.outcasts.has(one),
   )) {
