@@ -140,7 +140,7 @@ const noteOf = (core: Core, event: LogEvent): string => {
   }
 };
 
-// What it said before counts. The server's clock may have been set back meanwhile.
+// What it said before counts.
 const isAfterRevocation = ({ revoked }: DeviceRow, { at }: LogEvent): boolean =>
   revoked !== 0 && at > revoked + REVOKED_GRACE_MS;
 

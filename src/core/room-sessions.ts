@@ -59,20 +59,21 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
   await learnMembers(core, connection, [id]);
   met.add(id);
   const isMe = isEqual(member.memberId, connection.row.memberId);
-  const missing = without().length;
-  if (missing === 0 && (isMe || devices().length > 0)) return;
+  const missing = without();
+  if (missing.length === 0 && (isMe || devices().length > 0)) return;
   const now = core.clock.monotonic();
   const before = keyless.get(memberRow);
-  const isSame = before !== undefined && before.devices >= missing;
+  const isSame = before !== undefined && before.devices >= missing.length;
   const { since, askedAt } = isSame ? before : { since: now, askedAt: Number.NEGATIVE_INFINITY };
   const isLate = now - since >= KEYLESS_MS_MAX;
   const canWrite = (): boolean => isMe || without().length < devices().length;
   if (isLate && now - askedAt < KEYLESS_MS_MAX && canWrite()) return;
-  keyless.set(memberRow, { devices: missing, since, askedAt: now });
-  const asked = without().map(({ deviceId }) => idOf(deviceId));
-  const only = asked.length === 0 ? {} : { devices: asked.slice(0, DEVICES_TOLD_MAX) };
+  keyless.set(memberRow, { devices: missing.length, since, askedAt: now });
+  const asked = missing.slice(0, DEVICES_TOLD_MAX).map(({ deviceId }) => idOf(deviceId));
+  const only = asked.length === 0 ? {} : { devices: asked };
   const { bundles } = await connection.request('prekeys.take', { member: id, ...only });
   await core.queue.call(async () => {
+    // As they are now: a message that came meanwhile may have begun one.
     for (const device of without()) {
       const bundle = bundles.find((one) => one.device === idOf(device.deviceId));
       if (bundle === undefined) continue;

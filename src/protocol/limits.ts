@@ -390,8 +390,9 @@ export const HISTORY_SLICE_EVENTS = 64;
 export const STALE_TRIES_MAX = 8;
 /** How old an event's id may be that is published, and how far ahead of the server's clock. */
 export const EVENT_ID_AGE_MS_MAX = 31 * DAY;
-export const REVOKED_GRACE_MS = 1 * HOUR;
 export const EVENT_ID_AHEAD_MS_MAX = 1 * HOUR;
+/** How long after it was revoked a direct of a device still counts: the server's clock may have been set back meanwhile. */
+export const REVOKED_GRACE_MS = 1 * HOUR;
 /** How soon after an event the index of its open channel follows, and how many batches a search waits for. */
 export const INDEX_MS = 1 * SECOND;
 export const SEARCH_BATCHES_MAX = 10;

@@ -1,5 +1,5 @@
 // The words behind `sotto serve`: which of them does what, and how its errors are told.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
@@ -56,7 +56,8 @@ export const runServe = async (argv: readonly string[], program = 'sotto'): Prom
 };
 
 const explained = (values: ServeValues, dir: string, asks: boolean): string => {
-  const from = asks ? `asked at ${adminSocket(dir)}` : `configured by ${configPath(values, dir)}, where it is there`;
+  const config = configPath(values, dir);
+  const from = asks ? `asked at ${adminSocket(dir)}` : `configured by ${existsSync(config) ? config : 'flags alone'}`;
   return `sotto: the server in ${dir}, ${from}\n`;
 };
 
