@@ -538,3 +538,8 @@ CREATE TABLE room_share_parts (
 
 -- the place of the last event of it that was read
 ALTER TABLE channel_devices ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+
+-- schema 5
+
+-- how often this device has sealed something that goes there: a server knows of no more, unless the store was put back
+ALTER TABLE servers ADD COLUMN sealed INTEGER NOT NULL DEFAULT 0;

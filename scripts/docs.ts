@@ -255,7 +255,7 @@ const serverPage = (): string =>
     'Numbers are big endian; ids are 16 bytes.',
     '',
     `- ${BINARY.event}, from the server, an event: u8 type ‖ u32 request (0 live) ‖ channel ‖ u32 epoch ‖ u48 seq ‖ id ‖ member ‖ u48 at ‖ u8 kind ‖ u8 flags (1: erased, the body is its SHA-256) ‖ body`,
-    `- ${BINARY.publish}, from a client, wants an event appended: u8 type ‖ u32 request ‖ channel ‖ id ‖ u8 kind ‖ u48 seq up to which the channel’s rules are known ‖ u32 seconds to live (0 for ever) ‖ body; its answer is \`{seq, epoch, at}\``,
+    `- ${BINARY.publish}, from a client, wants an event appended: u8 type ‖ u32 request ‖ channel ‖ id ‖ u8 kind ‖ u48 seq up to which the channel’s rules are known ‖ u32 seconds to live (0 for ever) ‖ u48 how often the device has sealed something so far (0: it does not say) ‖ body; its answer is \`{seq, epoch, at}\``,
     `- ${BINARY.part}, both ways, bytes of a file: u8 type ‖ u32 request ‖ upload ‖ u48 offset ‖ bytes`,
     '',
     `Kinds of events: ${Object.entries(EVENT)

@@ -75,7 +75,7 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
     body,
   };
   const row = await connection.inTurn(async () => {
-    await patiently(core, () => connection.client.publish(publish)).catch(
+    await patiently(core, () => connection.publish(publish)).catch(
       saying({ 'name.taken': `There is a channel that is called ${name}, or looks like it: take another name` }),
     );
     const row = await core.queue.call(() =>

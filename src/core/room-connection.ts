@@ -3,15 +3,15 @@ import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import type { Cancel, Random } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { SERVER_REFUSED_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
-import type { Answer, Notice, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
-import type { LogEvent } from '../protocol/server-frames.ts';
+import type { Answer, Notice, Placed, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
+import type { LogEvent, Publish } from '../protocol/server-frames.ts';
 import { Turns } from '../protocol/turns.ts';
 import { patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit, detach } from './core.ts';
 import { Background } from './room-background.ts';
 import { followCalls } from './room-calls.ts';
 import { meetOwnChannels } from './room-channels.ts';
-import { renewCertificate, revokeOwn } from './room-device.ts';
+import { goOnAsAnother, renewCertificate, revokeOwn } from './room-device.ts';
 import { openChannel } from './room-history.ts';
 import { RoomIntake } from './room-intake.ts';
 import { levelAll } from './room-level.ts';
@@ -40,6 +40,9 @@ type Phase =
   /** It has proven its key and was lost before all had come: what waits there fails of it, and with that the try. */
   | { readonly kind: 'lost' }
   | { readonly kind: 'waiting' | 'banned'; readonly nextRetryAt: number; readonly cancel: Cancel };
+
+/** How often one try dials, for another certificate and as another device. */
+const TRIES_MAX = 3;
 
 type Second = { readonly password: string; readonly code: string };
 
@@ -134,6 +137,11 @@ export class RoomConnection {
     return this.client.request(name, params);
   }
 
+  /** Appends an event; the server is told how often this device has sealed something. */
+  publish(event: Omit<Publish, 'request' | 'sealed'>): Promise<Placed> {
+    return this.client.publish({ ...event, sealed: this.row.sealed });
+  }
+
   /** Dials unless it is connected or being dialled. */
   start(second?: Second): void {
     if (this.state === 'online' || this.state === 'dialling') return;
@@ -213,7 +221,7 @@ export class RoomConnection {
     return 'client' in this.#phase ? this.#phase.client : undefined;
   }
 
-  async #open(signal: AbortSignal, second: Second | undefined, isAgain = false): Promise<void> {
+  async #open(signal: AbortSignal, second: Second | undefined, tries = 1): Promise<void> {
     const core = this.#core;
     const { row } = this;
     const client = await this.#dial(row, signal);
@@ -226,17 +234,21 @@ export class RoomConnection {
     try {
       answer = await client.login(device, { register, ...(second === undefined ? {} : { second }) });
     } catch (error) {
-      if (isAgain || !(await renewCertificate(core, row, error)) || this.#clientNow !== client) throw error;
-      const abort = new AbortController();
-      this.#phase = { kind: 'dialling', abort };
-      client.close('renewed');
-      return this.#open(abort.signal, second, true);
+      if (tries === TRIES_MAX || !(await renewCertificate(core, row, error)) || this.#clientNow !== client) throw error;
+      return this.#openAgain(client, second, tries);
     }
-    await core.queue.call(() => loggedIn(core, this.serverId, client.hello, answer));
+    const isPutBack = await core.queue.call(() => loggedIn(core, this.serverId, client.hello, answer));
     this.#phase = this.#goneOn(client, 'levelling');
+    this.visit.isPutBack = isPutBack && tries < TRIES_MAX;
     await prepareKeys(core, this, answer.oneTimeKeys);
     await levelAll(core, this, answer.inbox);
     await forgetKeys(core, this);
+    // All that came for the device of before is read.
+    if (this.visit.isPutBack) {
+      await goOnAsAnother(core, this.serverId, answer.sealed);
+      this.#phase = this.#goneOn(client, 'levelling');
+      return this.#openAgain(client, second, tries);
+    }
     this.#phase = this.#goneOn(client, 'online');
     this.lastError = undefined;
     this.#attempts = 0;
@@ -246,6 +258,13 @@ export class RoomConnection {
     this.sender.flush();
     // Lost again: the next log-in asks again.
     detach(core, followCalls(core, this));
+  }
+
+  #openAgain(client: ServerClient, second: Second | undefined, tries: number): Promise<void> {
+    const abort = new AbortController();
+    this.#phase = { kind: 'dialling', abort };
+    client.close('renewed');
+    return this.#open(abort.signal, second, tries + 1);
   }
 
   async #dial(row: ServerRow, signal: AbortSignal): Promise<ServerClient> {

@@ -86,7 +86,7 @@ const signAndPublish = async (
     typeof wanted === 'function' ? await wanted(header, state.epoch) : { control: wanted, keep: () => {} };
   mustAllow(state, header, control);
   const body = signEvent({ serverId: server.serverKey, channelHash: row.hash }, header, control, server.deviceSeed);
-  await connection.client.publish({
+  await connection.publish({
     channel: idOf(row.channelId),
     id: header.id,
     kind: EVENT.control,

@@ -58,6 +58,24 @@ export const renewCertificate = (core: Core, server: ServerRow, error: unknown):
   });
 
 /**
+ * Our store was put back to before what this device has sealed: its keys and counts were used already, and the account goes on
+ * as another device. `sealed`: how often, as the server tells.
+ */
+export const goOnAsAnother = (core: Core, serverId: number, sealed: number): Promise<void> =>
+  core.queue.call(() =>
+    commit(core, (changes) => {
+      const server = theServer(core.db, serverId);
+      becomeAnother(core, changes, server);
+      patchServer(core.db, serverId, { sealed });
+      const me = getMemberById(core.db, serverId, server.memberId);
+      if (me === undefined) return;
+      const detail =
+        'this account was put back to an earlier state, and goes on as another device: what it said since may be missing here. If the one before runs nowhere else, end it: sotto server devices';
+      changes.event({ kind: 'member.device', memberRow: me.id, detail });
+    }),
+  );
+
+/**
  * Makes this account another device of its member: what it holds stays, and what is bound to the one that was removed begins anew,
  * as sessions, prekeys, its key and its count in channels. What waits is sealed anew. Inside a transaction.
  */

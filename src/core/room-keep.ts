@@ -8,7 +8,13 @@ import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { PENDING_OF_MEMBER_MAX } from '../protocol/limits.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
-import { type ChannelRow, getChannelDevice, patchChannel, patchChannelDevice } from '../store/channels.ts';
+import {
+  type ChannelRow,
+  forgetOurKey,
+  getChannelDevice,
+  patchChannel,
+  patchChannelDevice,
+} from '../store/channels.ts';
 import { getMemberById, type MemberRow } from '../store/members.ts';
 import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
 import { dropPending, eventIdAt, forgetSignedAbout, putPending, putRoomEvent } from '../store/room-events.ts';
@@ -21,7 +27,7 @@ import { doubtEvent, lookBack } from './room-doubts.ts';
 import { afterControl } from './room-members.ts';
 import { hashOfBody, type Opened, ownIn } from './room-open.ts';
 import { isEmptyWord } from './room-outbox.ts';
-import { ownCommitted } from './room-settled.ts';
+import { ownCommitted, roomGiveUp } from './room-settled.ts';
 import { shownLater } from './room-share.ts';
 
 /** A channel while a batch is taken: the row as it was, and what it is after the events so far. */
@@ -99,7 +105,7 @@ const keepClosed = (taking: Taking, kept: Kept, { why, waits }: Extract<Opened, 
     return keep('held', '', held.id);
   }
   keep('closed', why);
-  if (isOwnSealed(taking, event)) return countOwn(taking, event);
+  if (isOwnSealed(taking, event)) return countOwn(taking, event, why);
   if (waits && kept.member !== undefined) return letWait(taking, event, kept.member);
   return doubtEvent(core, changes, row, event, why);
 };
@@ -110,7 +116,8 @@ const isHeldHere = ({ core, row }: Taking, held: MessageRow): boolean => {
   return at !== undefined && isEqual(at, held.messageId);
 };
 
-// What this device has sealed for others it cannot open. Here, what it said has ended meanwhile.
+// What this device has sealed for others it cannot open. Here, what it said has ended meanwhile, or was lost when its store was
+// put back.
 const isOwnSealed = ({ server, row, state }: Taking, event: LogEvent): boolean => {
   if (row.encryption !== 'members' || event.kind !== EVENT.content || event.member !== idOf(server.memberId))
     return false;
@@ -123,9 +130,13 @@ const isOwnSealed = ({ server, row, state }: Taking, event: LogEvent): boolean =
   }
 };
 
-const countOwn = ({ core, server, row }: Taking, { seq }: LogEvent): void => {
+const countOwn = (taking: Taking, event: LogEvent, why: string): void => {
+  const { core, changes, server, row } = taking;
   const n = Math.abs(getChannelDevice(core.db, row.id, server.deviceId)?.n ?? 0) + 1;
-  patchChannelDevice(core.db, row.id, server.deviceId, { n, seq });
+  patchChannelDevice(core.db, row.id, server.deviceId, { n, seq: event.seq });
+  patchChannel(core.db, row.id, { sent: Math.max(row.sent, n) });
+  forgetUsedKey(core, row);
+  if (core.rooms.get(server.id)?.visit.isPutBack === true) doubtEvent(core, changes, row, event, why);
 };
 
 // A key may still come. Who may not write here waits for nothing; who may is judged by what they were when they wrote.
@@ -200,6 +211,7 @@ const keepContent = (
   count(taking, event, header);
   const scene = sceneOf(taking);
   if (opened.kind === 'mine') ownCommitted(scene, opened.outbox);
+  else saidBefore(scene, event, opened);
   const applied = applyContent(scene, {
     event,
     member,
@@ -208,6 +220,28 @@ const keepContent = (
     isAnswer: opened.kind === 'mine',
   });
   keep(applied.kind, applied.value, applied.messageRow);
+};
+
+// What comes as ours and was not sealed here, as we are: by another device of mine, or by this one before its store was put back.
+const saidBefore = (
+  scene: RoomScene,
+  event: LogEvent,
+  { header, content }: Pick<Extract<Opened, { kind: 'content' }>, 'header' | 'content'>,
+): void => {
+  const { core, changes, server, channel } = scene;
+  if (isEqual(server.deviceId, idBytes(header.device))) forgetUsedKey(core, channel);
+  const waiting = ownIn(core, server, channel, event);
+  if (waiting === undefined) return;
+  // An empty word: it was taken back before it left.
+  if (content.kind === 'react' && content.target === event.id) roomGiveUp(core, changes, waiting.id, 'cancelled');
+  else ownCommitted(scene, waiting);
+};
+
+// It has sealed what comes now, and would seal something else with the same key.
+const forgetUsedKey = ({ db }: Core, { id, senderKey }: ChannelRow): void => {
+  if (senderKey === null) return;
+  forgetOurKey(db, id);
+  patchChannel(db, id, { senderKey: null });
 };
 
 const sceneOf = ({ core, server, row, state, changes }: Taking): RoomScene => ({

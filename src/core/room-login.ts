@@ -14,8 +14,11 @@ import { keepOwn } from './room-device.ts';
 import { theServer } from './room-rows.ts';
 import { beginSessionsAnew, ownPreKeys } from './room-sessions.ts';
 
-/** Keeps what the server says of itself and of us. Our key is ours: what it says of that is not asked. */
-export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, answer: Answer<'login'>): void =>
+/**
+ * Keeps what the server says of itself and of us, and gives whether our store was put back: it has more of this device than
+ * we know of. Our key is ours: what it says of that is not asked.
+ */
+export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, answer: Answer<'login'>): boolean =>
   commit(core, (changes) => {
     const server = theServer(core.db, serverId);
     const { role } = answer.member;
@@ -47,6 +50,7 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
       });
     patchMember(core.db, row, { name, role, status });
     keepOwn(core, changes, server, row);
+    return answer.sealed > server.sealed;
   });
 
 /** Publishes the prekeys that the server needs; the set is kept before anything of it leaves. */

@@ -201,7 +201,7 @@ export class RoomSender {
     const published =
       row.channelRow === null
         ? await publishDirect(core, connection, { to, id, ttlSeconds, body })
-        : await connection.client.publish({ channel: to, id, kind: row.kind, checkedAt, ttlSeconds, body });
+        : await connection.publish({ channel: to, id, kind: row.kind, checkedAt, ttlSeconds, body });
     await core.queue.call(() => answered(core, row.id, published));
   }
 

@@ -20,7 +20,7 @@ import {
   putDeviceSession,
 } from '../store/members.ts';
 import { forgetSealedFor } from '../store/room-outbox.ts';
-import { getPreKeys, type ServerRow } from '../store/servers.ts';
+import { countSealed, getPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { patiently } from './room-control.ts';
@@ -132,6 +132,7 @@ export const sealDirect = async (
   return {
     body: encodeEnvelopes(idOf<DeviceId>(server.deviceId), envelopes),
     keep: () => {
+      countSealed(core.db, server.id);
       for (const { device, session } of sessions) putDeviceSession(core.db, device.id, session.serialize());
     },
     to: sessions.map(({ device }) => device),
@@ -151,7 +152,7 @@ export const publishDirect = async (
   let published: Placed | undefined;
   for (const [i, body] of splitEnvelopes(direct.body, EVENT_BODY_BYTES_MAX).entries())
     published = await patiently(core, () =>
-      connection.client.publish({
+      connection.publish({
         channel: direct.to,
         id: i === 0 ? direct.id : partId(direct.id, i),
         kind: EVENT.direct,

@@ -1,11 +1,13 @@
 // Opens what is sealed in a channel: with the channel's key, or with the chain of the device that sealed it.
 import { openBody, readBodyHead } from '../crypto/channel-key.ts';
-import { distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
+import { chainOfOwn, distributionIdOf, readDistributionId, TheirChain } from '../crypto/sender-key.ts';
+import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError, type SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
 import { type ChannelRow, getChannelKey, getSenderKey, putSenderKey } from '../store/channels.ts';
 import { listDeviceIds } from '../store/members.ts';
 import type { Core } from './core.ts';
+import { theServer } from './room-rows.ts';
 
 /** A body as a server shows it: under which id, and as whose. */
 type Sealed = {
@@ -77,11 +79,18 @@ export class Unsealer {
     const known = this.#stepped.get(id);
     if (known !== undefined) return known.chain;
     const kept = { channelRow, deviceId, keyEpoch };
-    const key = getSenderKey(db, kept);
+    const key = getSenderKey(db, kept) ?? this.#ownKey(deviceId, keyEpoch);
     if (key === undefined) throw undecryptable('chain');
     const chain = new TheirChain(place(deviceId), key);
     this.#stepped.set(id, { kept, chain });
     return chain;
+  }
+
+  // What this device has sealed it opens only where its store was put back to before that.
+  #ownKey(deviceId: Uint8Array, keyEpoch: number): Uint8Array | undefined {
+    const { senderKey, senderKeyEpoch, serverId } = this.#channel;
+    if (senderKey === null || senderKeyEpoch !== keyEpoch) return undefined;
+    return isEqual(theServer(this.#core.db, serverId).deviceId, deviceId) ? chainOfOwn(senderKey) : undefined;
   }
 }
 

@@ -19,6 +19,8 @@ export type Visit = {
   readonly faults: Map<number, SottoError>;
   /** The inbox is read from its beginning: what comes live meanwhile has its turn behind that. */
   isReadingInbox: boolean;
+  /** Our store was put back to before what this device has said: that may be among what comes. */
+  isPutBack: boolean;
 };
 
 /** Nothing is learned yet. */
@@ -31,4 +33,5 @@ export const newVisit = (): Visit => ({
   shut: new Map(),
   faults: new Map(),
   isReadingInbox: false,
+  isPutBack: false,
 });

@@ -120,6 +120,9 @@ export class OwnChain {
   }
 }
 
+/** The chain of what `OwnChain` serialises, as a reader has it: `TheirChain` takes it. */
+export const chainOfOwn = (state: Uint8Array): Uint8Array => state.subarray(STATE_HEAD_BYTES);
+
 /** The chain of another device, as far as it was given to us. A call that throws leaves it as it was. */
 export class TheirChain {
   readonly #store: OneChain;

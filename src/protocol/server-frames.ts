@@ -51,7 +51,10 @@ export const writeEvent = (event: LogEvent, out: Buffer, start: number): void =>
   out.set(event.body, at);
 };
 
-/** What a client wants appended. `ttlSeconds` 0 is for ever; `checkedAt` the seq up to which it knows the channel's rules. */
+/**
+ * What a client wants appended. `ttlSeconds` 0 is for ever; `checkedAt` the seq up to which it knows the channel's rules; `sealed`
+ * how often its device has sealed something on that server so far, 0 where it does not say.
+ */
 export type Publish = {
   readonly request: number;
   readonly channel: string;
@@ -59,12 +62,13 @@ export type Publish = {
   readonly kind: number;
   readonly checkedAt: number;
   readonly ttlSeconds: number;
+  readonly sealed: number;
   readonly body: Uint8Array<ArrayBuffer>;
 };
 
-const PUBLISH_HEAD_BYTES = 1 + 4 + 16 + 16 + 1 + 6 + 4;
+const PUBLISH_HEAD_BYTES = 1 + 4 + 16 + 16 + 1 + 6 + 4 + 6;
 
-/** u8 type ‖ u32 request ‖ channel ‖ id ‖ u8 kind ‖ u48 checkedAt ‖ u32 ttl ‖ body. */
+/** u8 type ‖ u32 request ‖ channel ‖ id ‖ u8 kind ‖ u48 checkedAt ‖ u32 ttl ‖ u48 sealed ‖ body. */
 export const encodePublish = (publish: Publish): Buffer<ArrayBuffer> => {
   const out = Buffer.allocUnsafeSlow(PUBLISH_HEAD_BYTES + publish.body.length);
   let at = out.writeUInt8(BINARY.publish);
@@ -74,6 +78,7 @@ export const encodePublish = (publish: Publish): Buffer<ArrayBuffer> => {
   at = out.writeUInt8(publish.kind, at);
   at = out.writeUIntBE(publish.checkedAt, at, 6);
   at = out.writeUInt32BE(publish.ttlSeconds, at);
+  at = out.writeUIntBE(publish.sealed, at, 6);
   out.set(publish.body, at);
   return out;
 };
@@ -157,6 +162,7 @@ const publishOf = (view: Buffer): Decoded<'publish'> => {
     kind: view.readUInt8(37),
     checkedAt: view.readUIntBE(38, 6),
     ttlSeconds: view.readUInt32BE(44),
+    sealed: view.readUIntBE(48, 6),
     body: new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset + PUBLISH_HEAD_BYTES, bodyLength),
   };
 };

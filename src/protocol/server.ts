@@ -8,6 +8,7 @@ import {
   PREKEYS_PUBLISHED,
   QUERY_CHARS_MAX,
   ROOM_PAGE_MAX,
+  SEALED_TOLD_MAX,
   STATUS_TEXT_CHARS_MAX,
   TOLD_IN_PASSING_MAX,
 } from './limits.ts';
@@ -69,7 +70,7 @@ export const REQUESTS = {
     }),
   ),
   login: request(
-    'Proves a certified device; with `register` it also makes the member. `second` is asked for where a new device needs it.',
+    'Proves a certified device; with `register` it also makes the member. `second` is asked for where a new device needs it. `sealed` is the greatest count this device has published with: one that knows of less was put back to an earlier state.',
     BEFORE,
     z.object({
       certificate: base64(512),
@@ -77,7 +78,13 @@ export const REQUESTS = {
       register: z.object({ name: memberName, invite: token.optional() }).optional(),
       second: z.object({ password, code }).optional(),
     }),
-    z.object({ member, device: id, inbox: head, oneTimeKeys: z.object({ ec: count, kyber: count }) }),
+    z.object({
+      member,
+      device: id,
+      inbox: head,
+      oneTimeKeys: z.object({ ec: count, kyber: count }),
+      sealed: count.max(SEALED_TOLD_MAX).default(0),
+    }),
   ),
   'member.list': request(
     'Members by id, a page at a time; `names` and `ids` choose. Who has erased themself is found by `ids`, without a name.',
@@ -106,7 +113,7 @@ export const REQUESTS = {
     z.object({ member }),
   ),
   'member.export': request(
-    'What is kept about me, as JSON: profile, devices and how many one-time keys they have, second check and its tries, memberships, read marks, invites I made, files and uploads, audit lines by and about me, and how many events my inbox has. A list that does not fit is named in `cut`. The events themselves are in `log.page`.',
+    'What is kept about me, as JSON: profile, devices, how many one-time keys they have and how often they had sealed something, second check and its tries, memberships, read marks, invites I made, files and uploads, audit lines by and about me, and how many events my inbox has. A list that does not fit is named in `cut`. The events themselves are in `log.page`.',
     MEMBER,
     none,
     z.object({ json: z.string() }),

@@ -44,6 +44,8 @@ type OtherChange =
   | { readonly kind: 'expire'; readonly at: Millis }
   /** Counts the event among those of its member in the inbox that it is in. */
   | { readonly kind: 'inbox' }
+  /** How often its device had sealed something when it sent the event. */
+  | { readonly kind: 'sealed'; readonly device: DeviceId; readonly times: number }
   /** Refused `slow_mode` when the member's last event with this change is not so long ago. */
   | { readonly kind: 'slow'; readonly intervalMs: number }
   /** Takes one use of an invite. Refused `spent`. */
@@ -67,6 +69,7 @@ const OTHERS: ReadonlySet<Change['kind']> = new Set<OtherChange['kind']>([
   'erase',
   'expire',
   'inbox',
+  'sealed',
   'slow',
   'inviteUsed',
   'file',
@@ -76,7 +79,7 @@ const OTHERS: ReadonlySet<Change['kind']> = new Set<OtherChange['kind']>([
 /** Whether an event with these changes may make a permission that was checked before it wrong. */
 export const changesAuthority = (changes: readonly Change[]): boolean => changes.some(({ kind }) => !OTHERS.has(kind));
 
-const SURE: ReadonlySet<Change['kind']> = new Set(['expire', 'inbox']);
+const SURE: ReadonlySet<Change['kind']> = new Set(['expire', 'inbox', 'sealed']);
 
 /** Whether none of these changes is ever refused: nothing is to be undone. */
 export const areSure = (changes: readonly Change[]): boolean => changes.every(({ kind }) => SURE.has(kind));
@@ -134,6 +137,14 @@ export const changeStatements = (
           values: [channel, idBytes(draft.member)],
         },
       ];
+    case 'sealed':
+      return [
+        {
+          sql: `INSERT INTO sealed (device, times) VALUES (?, ?)
+            ON CONFLICT (device) DO UPDATE SET times = excluded.times WHERE excluded.times > sealed.times`,
+          values: [idBytes(change.device), change.times],
+        },
+      ];
     case 'slow':
       return [slow(draft, change.intervalMs, now)];
     case 'inviteUsed':
@@ -177,6 +188,7 @@ const putDevice = (row: DeviceRow): ChangeStatement[] => [
 const revokeDevice = (device: DeviceId, at: Millis): ChangeStatement[] => [
   { ...DEVICE.update({ revokedAt: at }, 'id = ? AND revoked_at IS NULL', idBytes(device)), needs: 'no_such_device' },
   { sql: 'DELETE FROM prekey WHERE device = ?', values: [idBytes(device)] },
+  { sql: 'DELETE FROM sealed WHERE device = ?', values: [idBytes(device)] },
 ];
 
 const putMembership = (

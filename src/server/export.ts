@@ -36,6 +36,7 @@ const listsOf = async ({ store }: ServerContext, { id }: MemberRow): Promise<Rec
         ...deviceObject(row),
         serial: row.serial,
         oneTimeKeys: await store.countPrekeys(row.id),
+        sealed: await store.getSealed(row.id),
       })),
     ),
     memberships: (await store.listMembershipsOf(id, undefined, ROOM_PAGE_MAX)).map(({ member: _, ...row }) => row),

@@ -105,6 +105,7 @@ export const login = async (
     device,
     inbox,
     oneTimeKeys: await context.store.countPrekeys(device),
+    sealed: await context.store.getSealed(device),
   };
 };
 

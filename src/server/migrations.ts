@@ -3,6 +3,7 @@ import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
 import { SCHEMA_1 } from './schema-1.ts';
 import { SCHEMA_2 } from './schema-2.ts';
+import { SCHEMA_3 } from './schema-3.ts';
 
 /**
  * One step. `oldestProgram` is the oldest schema whose program still works with the result: an expansion keeps it, the
@@ -13,6 +14,7 @@ export type Migration = { readonly sql: string; readonly oldestProgram: number }
 const MIGRATIONS: readonly Migration[] = [
   { sql: SCHEMA_1, oldestProgram: 1 },
   { sql: SCHEMA_2, oldestProgram: 2 },
+  { sql: SCHEMA_3, oldestProgram: 2 },
 ];
 
 /** The schema this program writes. */

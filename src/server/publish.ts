@@ -1,12 +1,15 @@
 // Appends what a member publishes: contents by their place in the channel, controls by the rules of the channel, directs into inboxes.
+
 import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
 import { judgeControl, mayErase, rankOf } from '../crypto/channel-state.ts';
 import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { channelOf, creationScope, openEvent } from '../crypto/room-event.ts';
+import type { Clock } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import {
   type ChannelId,
+  type DeviceId,
   type EventId,
   type MemberId,
   ownerOfInbox,
@@ -104,16 +107,16 @@ export const knownWriter = (
   return standing.membership?.state === 'joined' && whyNotWrite(context, standing) === undefined ? standing : undefined;
 };
 
-/** The content of somebody who may write it. */
+/** The content of somebody who may write it, from a device of theirs. */
 export const contentDraft = (
   { clock }: Pick<ServerContext, 'clock'>,
-  member: MemberId,
+  { member, device }: { readonly member: MemberId; readonly device: DeviceId },
   { authoritySeq, row, membership }: Standing,
   wanted: Publish,
 ): Draft => {
   const isSlow = row.slowMs > 0 && membership?.role === 'member';
-  const changes: Change[] = isSlow ? [{ kind: 'slow', intervalMs: row.slowMs }] : [];
-  if (wanted.ttlSeconds > 0) changes.push({ kind: 'expire', at: clock.now() + wanted.ttlSeconds * 1000 });
+  const changes = changesBeside(clock, device, wanted);
+  if (isSlow) changes.push({ kind: 'slow', intervalMs: row.slowMs });
   return {
     channel: row.id,
     id: wanted.id as EventId,
@@ -124,6 +127,12 @@ export const contentDraft = (
     checkedAt: Math.min(wanted.checkedAt, authoritySeq),
     changes,
   };
+};
+
+const changesBeside = (clock: Clock, device: DeviceId, { sealed, ttlSeconds }: Publish): Change[] => {
+  const changes: Change[] = sealed > 0 ? [{ kind: 'sealed', device, times: sealed }] : [];
+  if (ttlSeconds > 0) changes.push({ kind: 'expire', at: clock.now() + ttlSeconds * 1000 });
+  return changes;
 };
 
 /** What is answered to a content. Throws `event.stale` and what the log refuses. */
@@ -139,22 +148,20 @@ export const contentPlaced = (
 
 type Append = () => Promise<Placed>;
 
-const contentOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
+const contentOf = async (context: ServerContext, { member, session }: Publisher, wanted: Publish): Promise<Append> => {
   const channel = wanted.channel as ChannelId;
   const standing = await placeIn(context, member.id, channel, 'write');
   if (standing === undefined) throw new SottoError('channel.unknown');
   mustWrite(context, standing);
-  const draft = contentDraft(context, member.id, standing, wanted);
+  const draft = contentDraft(context, session, standing, wanted);
   return async () => contentPlaced(context, standing, await context.append(draft));
 };
 
-const directOf = async (context: ServerContext, { member }: Publisher, wanted: Publish): Promise<Append> => {
+const directOf = async (context: ServerContext, { member, session }: Publisher, wanted: Publish): Promise<Append> => {
   const to = await context.store.getMember(ownerOfInbox(wanted.channel as ChannelId));
   if (to === undefined || to.erasedAt !== null || to.banned) throw new SottoError('member.unknown');
   const inbox = wanted.channel as ChannelId;
   await mustHaveRoom(context, inbox, member.id);
-  const expire: Change[] =
-    wanted.ttlSeconds > 0 ? [{ kind: 'expire', at: context.clock.now() + wanted.ttlSeconds * 1000 }] : [];
   const draft: Draft = {
     channel: inbox,
     id: wanted.id as EventId,
@@ -162,7 +169,7 @@ const directOf = async (context: ServerContext, { member }: Publisher, wanted: P
     kind: EVENT.direct,
     body: wanted.body,
     checkedAt: Number.MAX_SAFE_INTEGER,
-    changes: [...inboxChanges(inbox, member.id), ...expire],
+    changes: [...inboxChanges(inbox, member.id), ...changesBeside(context.clock, session.device, wanted)],
   };
   return async () => placed(await context.append(draft));
 };

@@ -44,7 +44,7 @@ export const onBinary = (context: ServerContext, peer: Peer, bytes: Uint8Array):
   const publishing = new Publishing(context, peer, message.request, standing);
   try {
     checkPublish(context, state.member, message);
-    context.submit(contentDraft(context, state.member, standing, message), publishing);
+    context.submit(contentDraft(context, state, standing, message), publishing);
   } catch (error) {
     publishing.failed(error);
   }

@@ -19,6 +19,7 @@ export const memberVerbs = (
   | 'getDevice'
   | 'getCertified'
   | 'listDevices'
+  | 'getSealed'
 > => ({
   getMember: (id) => one(sql, MEMBER, MEMBER.select('WHERE id = ?', idBytes(id))),
   getMemberByName: (skeleton) => one(sql, MEMBER, MEMBER.select('WHERE skeleton = ?', skeleton)),
@@ -70,6 +71,7 @@ export const memberVerbs = (
     return { member: idOf(raw.member as Uint8Array), revokedAt, isSame: Number(raw.is_same) === 1 };
   },
   listDevices: (member) => many(sql, DEVICE, DEVICE.select('WHERE member = ? ORDER BY serial', idBytes(member))),
+  getSealed: (device) => count(sql, 'SELECT times AS n FROM sealed WHERE device = ?', idBytes(device)),
 });
 
 /** Prekeys of devices: a one-time key is given once. */

@@ -68,6 +68,8 @@ export interface StateStore {
   getCertified(id: DeviceId, certificate: Uint8Array<ArrayBuffer>): Promise<Certified | undefined>;
   /** Revoked ones too, by serial. */
   listDevices(member: MemberId): Promise<readonly DeviceRow[]>;
+  /** The greatest count that a device has published with; 0 for none, and once it is revoked. */
+  getSealed(device: DeviceId): Promise<number>;
 
   /** Adds one-time keys (an id that is there already stays as it is) and replaces `signed` and `last` keys. */
   putPrekeys(device: DeviceId, keys: readonly Omit<PrekeyRow, 'device'>[]): Promise<void>;

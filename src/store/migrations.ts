@@ -6,9 +6,10 @@ import { SCHEMA_1 } from './schema-1.ts';
 import { SCHEMA_2 } from './schema-2.ts';
 import { SCHEMA_3 } from './schema-3.ts';
 import { SCHEMA_4 } from './schema-4.ts';
+import { SCHEMA_5 } from './schema-5.ts';
 
 /** Every step, from an empty file to the schema of now. */
-export const SCHEMAS: readonly string[] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
+export const SCHEMAS: readonly string[] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
 
 /** The schema this program writes; `sotto --version --json` tells it. */
 export const SCHEMA_VERSION = SCHEMAS.length;

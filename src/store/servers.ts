@@ -28,11 +28,13 @@ export type ServerRow = {
   readonly lastError: string;
   readonly lastErrorAt: number | null;
   readonly createdAt: number;
+  /** How often this device has sealed something that goes there. */
+  readonly sealed: number;
 };
 
 const COLUMNS = `id, uid, label, server_key AS serverKey, name, origin, trust, clearnet, state, invite, member_id AS memberId,
   member_name AS memberName, role, device_id AS deviceId, device_seed AS deviceSeed, certificate, epoch,
-  inbox_seq AS inboxSeq, inbox_id AS inboxId, last_error AS lastError, last_error_at AS lastErrorAt, created_at AS createdAt`;
+  inbox_seq AS inboxSeq, inbox_id AS inboxId, last_error AS lastError, last_error_at AS lastErrorAt, created_at AS createdAt, sealed`;
 
 /** By label. */
 export const listServers = (db: Database): ServerRow[] =>
@@ -53,7 +55,7 @@ export const getServerByLabel = (db: Database, label: string): ServerRow | undef
 
 export type NewServer = Omit<
   ServerRow,
-  'id' | 'name' | 'role' | 'epoch' | 'inboxSeq' | 'inboxId' | 'lastError' | 'lastErrorAt'
+  'id' | 'name' | 'role' | 'epoch' | 'inboxSeq' | 'inboxId' | 'lastError' | 'lastErrorAt' | 'sealed'
 >;
 
 /** Adds a server and gives its row id. */
@@ -94,11 +96,17 @@ const FIELDS = {
   inboxId: 'inbox_id',
   lastError: 'last_error',
   lastErrorAt: 'last_error_at',
+  sealed: 'sealed',
 } as const;
 
 /** Changes the given fields of a server. */
 export const patchServer = (db: Database, id: number, patch: Partial<Pick<ServerRow, keyof typeof FIELDS>>): void => {
   db.patch('servers', FIELDS, id, patch);
+};
+
+/** Counts that this device has sealed something: in the transaction that keeps how far its key or session was stepped. */
+export const countSealed = (db: Database, id: number): void => {
+  db.run('UPDATE servers SET sealed = sealed + 1 WHERE id = ?', id);
 };
 
 /** The set of prekeys that others may take, as crypto/prekeys.ts serialises it. */

@@ -139,7 +139,7 @@ test('both ends import one wire, whose largest messages fit its limit', () => {
   };
   for (const bytes of [
     encodeEvent({ ...event, body }),
-    encodePublish({ request: 1, channel: id, id, kind: EVENT.content, checkedAt: 1, ttlSeconds: 0, body }),
+    encodePublish({ request: 1, channel: id, id, kind: EVENT.content, checkedAt: 1, ttlSeconds: 0, sealed: 0, body }),
     encodePart({ request: 1, upload: id, offset: 0, body: new Uint8Array(WIRE_PART_BYTES) }),
   ])
     expect(bytes.length).toBeLessThan(SERVER_MESSAGE_BYTES_MAX);

@@ -127,7 +127,7 @@ const binaries: Target = {
     const bytes = dice.pick([
       () => encodeEvent(event),
       () => encodeEvent({ ...event, erased: true, body: dice.bytes(32) }),
-      () => encodePublish({ request: 1, channel: ID, id: ID, kind: 1, checkedAt: 1, ttlSeconds: 0, body }),
+      () => encodePublish({ request: 1, channel: ID, id: ID, kind: 1, checkedAt: 1, ttlSeconds: 0, sealed: 0, body }),
       () => encodePart({ request: 1, upload: ID, offset: dice.int(9), body }),
       () => Buffer.alloc(70_000, BINARY.part),
     ])();

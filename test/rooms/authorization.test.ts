@@ -306,6 +306,7 @@ const publishOf = (channel: string, kind: number, more: Partial<Publish> = {}): 
   kind,
   checkedAt: 2 ** 40,
   ttlSeconds: 0,
+  sealed: 0,
   body: new Uint8Array(Buffer.from('words')),
   ...more,
 });

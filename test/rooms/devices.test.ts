@@ -1,4 +1,5 @@
 // Devices of one member: what one of them says, reads and decides the others see; one that is revoked gets nothing more.
+import { cpSync, renameSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
 import { jsonBytes } from '../../src/protocol/bytes.ts';
@@ -7,6 +8,7 @@ import type { Direct } from '../../src/protocol/room-direct.ts';
 import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { putRoomOutbox } from '../../src/store/room-outbox.ts';
+import { pathsOf } from '../daemon/furnished.ts';
 import { type Guest, House } from './house.ts';
 
 let house: House;
@@ -368,5 +370,48 @@ test('what a device said before it was revoked is read by who was away, whether 
     await bob.back();
     await bob.reads('#ops', `last words here ${isKnown}`);
     await bob.reads('dave@home', `last words ${isKnown}`);
+  }
+});
+
+test('MEMBER-9: a data folder that was put back to an earlier state goes on as another device, and all that is said is read', async () => {
+  const erin = await house.guest('erin');
+  await erin.call('server.join', { link: await alice.invite(), name: 'erin', label: 'home' });
+  await alice.call('channel.invite', { channel: '#ops', member: 'erin' });
+  await erin.call('channel.join', { channel: '#ops' });
+  await erin.say('#ops', 'kept');
+  await erin.say('bob@home', 'kept for bob');
+  await erin.user.ok('daemon', 'stop');
+  const { dir } = pathsOf(erin.user);
+  cpSync(dir, `${dir}.copy`, { recursive: true });
+  await erin.back();
+  await erin.say('#ops', 'since then');
+  await erin.say('bob@home', 'to bob since then');
+  await bob.reads('erin@home', 'to bob since then');
+  await bob.say('erin@home', 'an answer');
+  await erin.reads('bob@home', 'an answer');
+  await erin.user.ok('daemon', 'stop');
+  rmSync(dir, { recursive: true });
+  renameSync(`${dir}.copy`, dir);
+  erin.disconnect();
+  const before = erin.events.length;
+  await erin.back();
+  await erin.sees('what was said since', async () => {
+    const detail = erin.events.slice(before).findLast(({ kind }) => kind === 'member.device')?.detail;
+    return detail?.includes('put back to an earlier state') === true;
+  });
+  await erin.reads('#ops', 'since then');
+  await erin.reads('bob@home', 'an answer');
+  await erin.say('#ops', 'from the other');
+  await erin.say('bob@home', 'to bob from the other');
+  for (const who of [alice, bob]) await who.reads('#ops', 'from the other');
+  await bob.reads('erin@home', 'to bob from the other');
+  await bob.say('erin@home', 'to both');
+  await bob.say('#ops', 'to all');
+  await erin.reads('bob@home', 'to both');
+  await erin.reads('#ops', 'to all');
+  expect(await erin.call('server.devices', {})).toHaveLength(2);
+  for (const who of [alice, bob]) {
+    const { gaps = [] } = await who.call('channel.show', { channel: '#ops' });
+    expect(gaps.filter(({ reason }) => reason.includes('erin'))).toEqual([]);
   }
 });

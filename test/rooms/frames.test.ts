@@ -45,7 +45,17 @@ const binaryOf = (dice: Dice, who: Member, channel: string): Uint8Array => {
   const body = new Uint8Array(dice.bytes(1 + dice.int(300)));
   const event = { request: 0, channel, epoch: 1, seq: 1, id, member: who.id, at: 1, kind: 1, erased: false, body };
   return dice.pick([
-    () => encodePublish({ request: 0, channel, id, kind: dice.int(5), checkedAt: 9, ttlSeconds: dice.int(9), body }),
+    () =>
+      encodePublish({
+        request: 0,
+        channel,
+        id,
+        kind: dice.int(5),
+        checkedAt: 9,
+        ttlSeconds: dice.int(9),
+        sealed: dice.int(9),
+        body,
+      }),
     () => encodePart({ request: 0, upload: 'ab'.repeat(16), offset: dice.int(9), body }),
     () => encodeEvent(event),
     () => dice.bytes(5 + dice.int(80)),

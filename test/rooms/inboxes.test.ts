@@ -48,7 +48,7 @@ const fill = (path: string, inbox: ChannelId, seq: number, member: MemberId): vo
 /** Writes into an inbox; gives the seq, or the code of what was refused. */
 const direct = (who: Member, inbox: ChannelId, id: EventId): Promise<number | string> => {
   const body = new Uint8Array(Buffer.from('sealed'));
-  const event = { channel: inbox, id, kind: EVENT.direct, checkedAt: 0, ttlSeconds: 0, body };
+  const event = { channel: inbox, id, kind: EVENT.direct, checkedAt: 0, ttlSeconds: 0, sealed: 0, body };
   return who.client.publish(event).then(
     ({ seq }) => seq,
     (error: SottoError) => error.code,

@@ -269,7 +269,7 @@ export class Member {
     );
     const { channel, hash } = channelOf(body);
     const { id } = this.#last;
-    await this.client.publish({ channel, id, kind: EVENT.control, checkedAt: 0, ttlSeconds: 0, body });
+    await this.client.publish({ channel, id, kind: EVENT.control, checkedAt: 0, ttlSeconds: 0, sealed: 0, body });
     return { channel, hash, chain: membersHash(ZERO_HASH, hash) };
   }
 
@@ -278,7 +278,15 @@ export class Member {
     const scope = { serverId: this.#hosted.target.serverKey, channelHash: room.hash };
     const head = headOf(room.chain);
     const body = signEvent(scope, this.#header(EVENT.control, { epoch: 1, head }), control, this.#seed);
-    return { channel: room.channel, id: this.#last.id, kind: EVENT.control, checkedAt: 0, ttlSeconds: 0, body };
+    return {
+      channel: room.channel,
+      id: this.#last.id,
+      kind: EVENT.control,
+      checkedAt: 0,
+      ttlSeconds: 0,
+      sealed: 0,
+      body,
+    };
   }
 
   /** Signs and publishes a control operation; the room has seen it then. */
@@ -300,7 +308,15 @@ export class Member {
     const header = { ...this.#header(EVENT.content, { epoch: 1, head: headOf(room.chain) }), ...more };
     const body = signEvent(scope, header, content, this.#seed);
     const { ttlSeconds = 0 } = more;
-    return { channel: room.channel, id: header.id, kind: EVENT.content, checkedAt: 2 ** 40, ttlSeconds, body };
+    return {
+      channel: room.channel,
+      id: header.id,
+      kind: EVENT.content,
+      checkedAt: 2 ** 40,
+      ttlSeconds,
+      sealed: 0,
+      body,
+    };
   }
 
   /** From now on it is told what happens in a channel, and what has happened before. */
@@ -318,6 +334,7 @@ export class Member {
       kind: EVENT.content,
       checkedAt: Number.MAX_SAFE_INTEGER % 2 ** 47,
       ttlSeconds: 0,
+      sealed: 0,
       body,
     });
   }

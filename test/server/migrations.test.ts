@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { migrateServer, SERVER_SCHEMA } from '../../src/server/migrations.ts';
 import { SCHEMA_1 } from '../../src/server/schema-1.ts';
 import { SCHEMA_2 } from '../../src/server/schema-2.ts';
+import { SCHEMA_3 } from '../../src/server/schema-3.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { tempDir } from './server.ts';
 
@@ -43,6 +44,7 @@ describe("published schemas of a server's database", () => {
   test('are never edited', () => {
     expect(SCHEMA_1).toBe(frozen('server-schema-1.sql'));
     expect(SCHEMA_1 + SCHEMA_2).toBe(frozen('server-schema-2.sql'));
+    expect(SCHEMA_1 + SCHEMA_2 + SCHEMA_3).toBe(frozen('server-schema-3.sql'));
   });
 
   test.each(Array.from({ length: SERVER_SCHEMA }, (_, i) => i + 1))(

@@ -124,3 +124,45 @@ test('one that has brought no keys keeps nobody from writing to the others, nor 
     expect((await who.call('channel.show', { channel: '#sealed' })).gaps ?? []).toEqual([]);
   }
 });
+
+test('one whose store was put back goes on as another: what it says then can be read, and what it had said is here', async () => {
+  await join(alice);
+  await world.during(bob.call('channel.create', { name: '#sealed', encryption: 'members' }));
+  await world.during(bob.call('channel.invite', { channel: '#sealed', member: 'alice' }));
+  await world.settle(MINUTE);
+  await world.during(alice.call('channel.join', { channel: '#sealed' }));
+  const saysBoth = async (who: Person, text: string) => {
+    const other = who === bob ? 'alice@home' : 'bob@home';
+    for (const to of ['#sealed', other])
+      await world.during(who.call('message.send', { conversation: to, text, wait: 'sent' }));
+    await world.settle(1_000);
+  };
+  await saysBoth(alice, 'one');
+  alice.copy();
+  await saysBoth(alice, 'two');
+  await saysBoth(bob, 'three');
+  await saysBoth(alice, 'four');
+  await alice.close();
+  alice.putBack();
+  await alice.open();
+  await world.settle(MINUTE);
+  expect(await stateOf(alice)).toBe('online');
+  expect(await alice.read('#sealed')).toEqual(['one', 'two', 'three', 'four']);
+  expect(await alice.read('bob@home')).toEqual(['one', 'three']);
+  const told = alice.db.get("SELECT detail FROM events WHERE kind = 'member.device' ORDER BY id DESC LIMIT 1");
+  expect(told).toMatchObject({ detail: expect.stringContaining('put back to an earlier state') });
+  await saysBoth(alice, 'five');
+  await saysBoth(bob, 'six');
+  for (const who of [alice, bob]) {
+    expect(await who.read('#sealed')).toEqual(['one', 'two', 'three', 'four', 'five', 'six']);
+    expect((await who.call('channel.show', { channel: '#sealed' })).gaps ?? []).toEqual([]);
+  }
+  expect(await bob.read('alice@home')).toEqual(['one', 'two', 'three', 'four', 'five', 'six']);
+  expect(await alice.read('bob@home')).toEqual(['one', 'three', 'five', 'six']);
+  expect((await world.during(alice.call('server.devices', {}))).filter(({ revoked }) => !revoked)).toHaveLength(2);
+  // It is not put back again.
+  await alice.close();
+  await alice.open();
+  await world.settle(MINUTE);
+  expect((await world.during(alice.call('server.devices', {}))).filter(({ revoked }) => !revoked)).toHaveLength(2);
+});

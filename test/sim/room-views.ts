@@ -29,6 +29,8 @@ type Scene = {
   readonly people: readonly Person[];
   /** Those of them whom the server had let go: what was sealed meanwhile is not for them. */
   readonly outcasts: ReadonlySet<Person>;
+  /** Names of those whose store was put back: how they had changed what they said may be with others only. */
+  readonly forgetful: ReadonlySet<string>;
   readonly channels: readonly string[];
   readonly said: readonly Said[];
   /** Events that the server had and has no more, since it was put back. */
@@ -194,12 +196,12 @@ const viewOf = async (scene: Scene, { person, channel, log }: View): Promise<str
 
 // An author who went before an edit was out keeps it for themself, and so does one whose server has lost it.
 const bodyOf = async (
-  { lost }: Scene,
+  { lost, forgetful }: Scene,
   { person, channel, log }: View,
   author: Person,
   message: Message | undefined,
 ): Promise<string[]> => {
-  if (!isIn(log, author) || message === undefined || lost.size > 0) return [];
+  if (!isIn(log, author) || message === undefined || lost.size > 0 || forgetful.has(author.name)) return [];
   const theirs = (await author.messages(channel)).find(({ id }) => id === message.id);
   if (theirs === undefined || theirs.body === message.body || theirs.deletedAt !== undefined) return [];
   return [`${person.name} in ${channel}: "${message.body}" is "${theirs.body}" for its author ${author.name}`];
@@ -262,7 +264,12 @@ const fateOf = async (scene: Scene, { from, to, id, text }: Said, log: readonly 
     const theirs = await messagesOf(scene, reader, memberName(reader) === to ? memberName(author) : to, id);
     if (theirs.length !== 1) wrong.push(`${what} came ${theirs.length} times to ${reader.name}`);
     // What changed it may be lost.
-    else if (theirs[0]?.body !== mine.body && theirs[0]?.deletedAt === undefined && scene.lost.size === 0)
+    else if (
+      theirs[0]?.body !== mine.body &&
+      theirs[0]?.deletedAt === undefined &&
+      scene.lost.size === 0 &&
+      !scene.forgetful.has(from)
+    )
       wrong.push(`${what} is "${theirs[0]?.body}" for ${reader.name}, here "${mine.body}"`);
   }
   return wrong;

@@ -35,6 +35,8 @@ const BUSY_FROM = 10_000;
 const REVOKED_FROM = 30_000;
 // From this seed on Carol is also banned from the server, and let in again.
 const BANNED_FROM = 40_000;
+// From this seed on, where the server is not, her data directory is put back to an earlier state.
+const PUT_BACK_FROM = 50_000;
 
 /** Plays one world to its end; the same seed gives the same trace. Every eighth has a passphrase channel, every other is put back. */
 export const playRooms = async (seed: number, steps: number): Promise<RoomOutcome> => {
@@ -63,12 +65,14 @@ class Play {
   readonly #hasLaptop: boolean;
   readonly #isRevoked: boolean;
   readonly #isBanned: boolean;
+  readonly #isPutBack: boolean;
   readonly #deeds: Deeds | undefined;
   readonly #owners = new Map<string, object>();
   readonly #people: Person[] = [];
-  readonly #said: Said[] = [];
+  #said: Said[] = [];
   readonly #lost = new Set<string>();
   readonly #outcasts = new Set<Person>();
+  readonly #forgetful = new Set<string>();
   readonly #going = new Set<Promise<void>>();
   readonly #trace: string[] = [];
   readonly #wrong: string[] = [];
@@ -82,6 +86,7 @@ class Play {
     this.#isRestored = seed % 2 === 0;
     this.#isRevoked = seed >= REVOKED_FROM;
     this.#isBanned = seed >= BANNED_FROM;
+    this.#isPutBack = seed >= PUT_BACK_FROM && !this.#isRestored;
     this.#hasLaptop = this.#isRevoked || (seed >= BUSY_FROM && seed % 3 === 0);
     // Another device has only the keys of those passphrases that were typed there in their time.
     const isLocked = seed % 8 === 0 && !this.#hasLaptop;
@@ -123,7 +128,8 @@ class Play {
     if (!host.isUp && this.#dice.fraction() < 0.3) await host.open();
     const roll = this.#dice.fraction();
     const who = this.#pick(this.#people);
-    if (!who.isOpen) {
+    if (this.#isPutBack && this.#dice.fraction() < 0.04) await this.#goBack();
+    else if (!who.isOpen) {
       if (roll < 0.5) await who.open();
     } else if (this.#isBanned && this.#dice.fraction() < 0.05) this.#ban(this.#dice.fraction() < 0.5);
     else if (this.#isRevoked && this.#dice.fraction() < 0.05) this.#revoke();
@@ -185,6 +191,7 @@ class Play {
 
   async outcome(): Promise<RoomOutcome> {
     const { world, sockets, host } = this.#scene;
+    this.#forgetTakenBack();
     const wrong = [
       ...this.#wrong,
       ...host.bugs.map((bug) => `the server: ${bug instanceof Error ? bug.stack : bug}`),
@@ -193,6 +200,7 @@ class Play {
         host,
         people: this.#people,
         outcasts: this.#outcasts,
+        forgetful: this.#forgetful,
         channels: this.#channels,
         said: this.#said,
         lost: this.#lost,
@@ -211,6 +219,15 @@ class Play {
       restores: this.#restores,
       wrong,
     };
+  }
+
+  // By a device whose store was put back to when it still waited.
+  #forgetTakenBack(): void {
+    for (const { db, name } of this.#people.filter((one) => this.#forgetful.has(one.name))) {
+      const sql = "SELECT lower(hex(message_id)) AS id FROM messages WHERE state = 'failed' AND reason = 'cancelled'";
+      const ended = new Set(db.all<{ id: string }>(sql).map(({ id }) => id));
+      this.#said = this.#said.filter(({ from, id }) => from !== name || !ended.has(id));
+    }
   }
 
   #way(name: string, clock: Parameters<World['wayFor']>[1]): ReturnType<World['wayFor']> {
@@ -381,6 +398,23 @@ class Play {
     const after = await host.ids();
     for (const id of before) if (!after.has(id)) this.#lost.add(id);
     this.#restores++;
+  }
+
+  // What she said since is gone here, and may be with others.
+  async #goBack(): Promise<void> {
+    const [, , carol] = this.#people;
+    if (carol === undefined) return;
+    if (this.#dice.fraction() < 0.5) return carol.copy();
+    if (!carol.hasCopy) return;
+    await carol.close();
+    carol.putBack();
+    await carol.open();
+    this.#outcasts.add(carol);
+    this.#forgetful.add(carol.name);
+    const kept = new Set(
+      carol.db.all<{ id: string }>('SELECT lower(hex(message_id)) AS id FROM messages').map(({ id }) => id),
+    );
+    this.#said = this.#said.filter(({ from, id }) => from !== carol.name || kept.has(id));
   }
 
   #crashSoon(who: Person): void {
