@@ -245,7 +245,7 @@ export class RoomConnection {
     await forgetKeys(core, this);
     // All that came for the device of before is read.
     if (this.visit.isPutBack) {
-      await goOnAsAnother(core, this.serverId, answer.sealed);
+      await goOnAsAnother(core, this.serverId);
       this.#phase = this.#goneOn(client, 'levelling');
       return this.#openAgain(client, second, tries);
     }

@@ -59,14 +59,13 @@ export const renewCertificate = (core: Core, server: ServerRow, error: unknown):
 
 /**
  * Our store was put back to before what this device has sealed: its keys and counts were used already, and the account goes on
- * as another device. `sealed`: how often, as the server tells.
+ * as another device.
  */
-export const goOnAsAnother = (core: Core, serverId: number, sealed: number): Promise<void> =>
+export const goOnAsAnother = (core: Core, serverId: number): Promise<void> =>
   core.queue.call(() =>
     commit(core, (changes) => {
       const server = theServer(core.db, serverId);
       becomeAnother(core, changes, server);
-      patchServer(core.db, serverId, { sealed });
       const me = getMemberById(core.db, serverId, server.memberId);
       if (me === undefined) return;
       const detail =
@@ -77,11 +76,11 @@ export const goOnAsAnother = (core: Core, serverId: number, sealed: number): Pro
 
 /**
  * Makes this account another device of its member: what it holds stays, and what is bound to the one that was removed begins anew,
- * as sessions, prekeys, its key and its count in channels. What waits is sealed anew. Inside a transaction.
+ * as sessions, prekeys, its key and its counts. What waits is sealed anew. Inside a transaction.
  */
 export const becomeAnother = (core: Core, changes: Changes, server: ServerRow): void => {
   const { memberId: _same, ...device } = newDevice(core, changes, server.serverKey);
-  patchServer(core.db, server.id, device);
+  patchServer(core.db, server.id, { ...device, sealed: 0 });
   // That it was removed, too, may be all that is ever heard of it.
   const me = getMemberById(core.db, server.id, server.memberId);
   if (me !== undefined) keepOwn(core, changes, theServer(core.db, server.id), me.id);

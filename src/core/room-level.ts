@@ -98,14 +98,24 @@ const readInboxAgain = async (core: Core, connection: RoomConnection, head: Head
 export const levelChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
   const { visit } = connection;
   try {
-    await connection.open(channelRow);
+    await openOrEnd(core, connection, channelRow);
   } catch (error) {
     const known = expectedError(error);
     if (known === undefined || !connection.isOn(visit) || LATER.has(known.code)) throw error;
-    if (known.code === 'channel.banned') return shutOut(core, connection, channelRow, 'banned');
-    if (known.code === 'channel.notMember' || known.code === 'channel.unknown')
-      return shutOut(core, connection, channelRow, 'removed');
     visit.faults.set(channelRow, known);
     core.log.warn('channel.fault', { code: known.code });
+  }
+};
+
+const openOrEnd = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
+  const { visit } = connection;
+  try {
+    await connection.open(channelRow);
+  } catch (error) {
+    const code = connection.isOn(visit) ? expectedError(error)?.code : undefined;
+    if (code === 'channel.banned') return shutOut(core, connection, channelRow, 'banned');
+    if (code === 'channel.notMember' || code === 'channel.unknown')
+      return shutOut(core, connection, channelRow, 'removed');
+    throw error;
   }
 };

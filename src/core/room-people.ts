@@ -1,5 +1,6 @@
 // Members and devices of a server as this account knows them: by key and certificate, never by the server's word alone.
 import { compareCertificate, type DeviceCertificate, memberIdOf, readDeviceCertificate } from '../crypto/member.ts';
+import { readEventHeader } from '../crypto/room-event.ts';
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import { fromBase64, isEqual } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
@@ -17,6 +18,7 @@ import type { LogEvent } from '../protocol/server-frames.ts';
 import {
   type DeviceRow,
   getMemberById,
+  getSigningKey,
   hasDevice,
   isNameOfAnother,
   listDevices,
@@ -44,6 +46,28 @@ export const knowSenders = async (
     if (row === undefined || !hasDevice(core.db, row.id)) unknown.add(member);
   }
   if (unknown.size > 0) await learnMembers(core, connection, [...unknown]);
+};
+
+/** The same for control events, and for a device that has signed one and came while nobody here was told. */
+export const knowSigners = async (
+  core: Core,
+  connection: RoomConnection,
+  controls: readonly LogEvent[],
+): Promise<void> => {
+  const unsure = controls.filter((event) => !isSignerKnown(core, connection.serverId, event));
+  if (unsure.length > 0) await learnMembers(core, connection, [...new Set(unsure.map(({ member }) => member))]);
+};
+
+const isSignerKnown = (core: Core, serverId: number, { member, body }: LogEvent): boolean => {
+  const row = getMemberById(core.db, serverId, idBytes(member));
+  if (row === undefined) return false;
+  try {
+    return getSigningKey(core.db, row.id, idBytes(readEventHeader(body).device)) !== undefined;
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    // It is refused whoever has signed it.
+    return true;
+  }
 };
 
 /** Fetches members by id with the certificates of their devices, and keeps what is proven. */

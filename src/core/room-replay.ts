@@ -10,7 +10,7 @@ import { stateOfJson, stateToJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { openControl } from './room-open.ts';
-import { knowSenders } from './room-people.ts';
+import { knowSigners } from './room-people.ts';
 import { theChannel } from './room-rows.ts';
 
 /** The hash and content of what a server shows as the creation of a channel. Throws ProtocolError `event.*`. */
@@ -19,7 +19,7 @@ export const creationIn = async (
   connection: RoomConnection,
   event: LogEvent,
 ): Promise<{ readonly hash: Uint8Array<ArrayBuffer>; readonly control: Control | UnknownControl }> => {
-  await knowSenders(core, connection, [event]);
+  await knowSigners(core, connection, [event]);
   const hash = sha256(event.body);
   const { control } = openControl(core, connection.row, { hash }, undefined, event);
   return { hash, control };
@@ -58,7 +58,7 @@ const replayControls = async (
   events: readonly LogEvent[],
   isFresh: boolean,
 ): Promise<void> => {
-  await knowSenders(core, connection, events);
+  await knowSigners(core, connection, events);
   await core.queue.call(() => {
     const row = getChannel(core.db, channelRow);
     if (row === undefined || events.length === 0) return;

@@ -361,8 +361,6 @@ export const SERVER_REFUSED_RETRY_MS = HOUR;
 /** How long what is for a full inbox waits for its next try. */
 export const INBOX_RETRY_MS = 10 * MINUTE;
 export const DEVICES_MAX = 64;
-/** How often a device can have sealed something, as a server tells; a count has 48 bits. */
-export const SEALED_TOLD_MAX = 2 ** 47;
 /** Devices of a member that others are told of: those that are, then those that were, the last ones first. */
 export const DEVICES_TOLD_MAX = 2 * DEVICES_MAX;
 /** Members whose devices one request asks for. */

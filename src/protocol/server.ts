@@ -8,7 +8,6 @@ import {
   PREKEYS_PUBLISHED,
   QUERY_CHARS_MAX,
   ROOM_PAGE_MAX,
-  SEALED_TOLD_MAX,
   STATUS_TEXT_CHARS_MAX,
   TOLD_IN_PASSING_MAX,
 } from './limits.ts';
@@ -83,7 +82,7 @@ export const REQUESTS = {
       device: id,
       inbox: head,
       oneTimeKeys: z.object({ ec: count, kyber: count }),
-      sealed: count.max(SEALED_TOLD_MAX).default(0),
+      sealed: count.default(0),
     }),
   ),
   'member.list': request(

@@ -114,6 +114,22 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect(await state.countPrekeys(deviceId(1))).toEqual({ ec: 0, kyber: 0 });
     });
 
+    test('how often a device has sealed something commits with its event, never goes back, and ends with the device', async () => {
+      const add = change([{ kind: 'device', row: deviceRow(1) }]);
+      const says = (times: number) => draft({ changes: [{ kind: 'sealed', device: deviceId(1), times }] });
+      await put(log, add);
+      expect(await state.getSealed(deviceId(1))).toBe(0);
+      const seen: number[] = [];
+      const twice = says(9);
+      for (const one of [says(3), says(2), draft(), twice, twice]) {
+        await log.append([one]);
+        seen.push(await state.getSealed(deviceId(1)));
+      }
+      expect(seen).toEqual([3, 3, 3, 9, 9]);
+      await put(log, change([{ kind: 'deviceRevoked', device: deviceId(1) }]));
+      expect(await state.getSealed(deviceId(1))).toBe(0);
+    });
+
     test('a one-time prekey is given to one asker; then the key of last resort, again and again', async () => {
       await put(log, change([{ kind: 'device', row: deviceRow(1) }]));
       const device = deviceId(1);

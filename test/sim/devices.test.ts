@@ -125,6 +125,30 @@ test('one that has brought no keys keeps nobody from writing to the others, nor 
   }
 });
 
+test('one that came while somebody was away has put them out of a channel, and let them into another: they hear of both', async () => {
+  await join(alice);
+  await world.during(alice.call('channel.create', { name: '#one', encryption: 'members' }));
+  await world.during(alice.call('channel.invite', { channel: '#one', member: 'bob' }));
+  await world.settle(MINUTE);
+  await world.during(bob.call('channel.join', { channel: '#one' }));
+  const { link = '' } = await world.during(bob.call('server.invite', { uses: 1 }));
+  await bob.close();
+  const laptop = await world.person('laptop', alice);
+  await world.during(laptop.call('server.join', { link, name: 'alice', label: 'home' }));
+  await world.settle(MINUTE);
+  await world.during(laptop.call('channel.kick', { channel: '#one', member: 'bob' }));
+  await world.during(laptop.call('channel.create', { name: '#two', encryption: 'members' }));
+  await world.during(laptop.call('channel.invite', { channel: '#two', member: 'bob' }));
+  await bob.open();
+  await world.settle(MINUTE);
+  expect(await stateOf(bob)).toBe('online');
+  const channels = await world.during(bob.call('channel.list', {}));
+  expect(channels.map(({ name, state }) => [name, state])).toEqual([
+    ['#one', 'removed'],
+    ['#two', 'invited'],
+  ]);
+});
+
 test('one whose store was put back goes on as another: what it says then can be read, and what it had said is here', async () => {
   await join(alice);
   await world.during(bob.call('channel.create', { name: '#sealed', encryption: 'members' }));

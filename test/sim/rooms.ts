@@ -35,7 +35,7 @@ const BUSY_FROM = 10_000;
 const REVOKED_FROM = 30_000;
 // From this seed on Carol is also banned from the server, and let in again.
 const BANNED_FROM = 40_000;
-// From this seed on, where the server is not, her data directory is put back to an earlier state.
+// From this seed on, where the server is not, her data directory or Alice's is put back to an earlier state.
 const PUT_BACK_FROM = 50_000;
 
 /** Plays one world to its end; the same seed gives the same trace. Every eighth has a passphrase channel, every other is put back. */
@@ -400,21 +400,22 @@ class Play {
     this.#restores++;
   }
 
-  // What she said since is gone here, and may be with others.
+  // What they said since is gone here, and may be with others.
   async #goBack(): Promise<void> {
-    const [, , carol] = this.#people;
-    if (carol === undefined) return;
-    if (this.#dice.fraction() < 0.5) return carol.copy();
-    if (!carol.hasCopy) return;
-    await carol.close();
-    carol.putBack();
-    await carol.open();
-    this.#outcasts.add(carol);
-    this.#forgetful.add(carol.name);
+    const [alice, , carol] = this.#people;
+    const who = this.#dice.fraction() < 0.5 ? alice : carol;
+    if (who === undefined) return;
+    if (this.#dice.fraction() < 0.5) return who.copy();
+    if (!who.hasCopy) return;
+    await who.close();
+    who.putBack();
+    await who.open();
+    this.#outcasts.add(who);
+    this.#forgetful.add(who.name);
     const kept = new Set(
-      carol.db.all<{ id: string }>('SELECT lower(hex(message_id)) AS id FROM messages').map(({ id }) => id),
+      who.db.all<{ id: string }>('SELECT lower(hex(message_id)) AS id FROM messages').map(({ id }) => id),
     );
-    this.#said = this.#said.filter(({ from, id }) => from !== carol.name || kept.has(id));
+    this.#said = this.#said.filter(({ from, id }) => from !== who.name || kept.has(id));
   }
 
   #crashSoon(who: Person): void {

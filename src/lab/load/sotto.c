@@ -16,14 +16,15 @@
 #define PUBLISH_ID_AT 21
 #define PUBLISH_KIND_AT 37
 #define PUBLISH_CHECKED_AT 38
-#define PUBLISH_HEAD_BYTES 48
+#define PUBLISH_SEALED_AT 48
+#define PUBLISH_HEAD_BYTES 54
 #define FRAME_HEAD_BYTES 8
 #define MASK 0x5a
 #define NONCE "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 struct person {
   char *certificate, *resume;
-  // The frame of a publish, masked, but for its request and id.
+  // The frame of a publish, masked, but for its request, id and count.
   char *frame;
   size_t frame_length;
 };
@@ -191,15 +192,18 @@ static void message(struct conn *c, uint64_t sent_at) {
   struct person *one = &people[c->id];
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
-  char changing[PUBLISH_ID_AT + 16];
+  char changing[PUBLISH_HEAD_BYTES];
   put_number(changing + 1, ++c->sent, 4);
   char *id = changing + PUBLISH_ID_AT;
   put_number(id, (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000, 6);
   put_number(id + 6, 0x7000 | (c->sent & 0xfff), 2);
   put_number(id + 8, 1ull << 63 | (uint64_t)c->id << 48 | (sent_at & TIME_MASK), 8);
+  // A device has sealed each of them.
+  put_number(changing + PUBLISH_SEALED_AT, c->sent, 6);
   char *payload = one->frame + FRAME_HEAD_BYTES;
   for (int i = 1; i < 5; i++) payload[i] = changing[i] ^ MASK;
   for (int i = PUBLISH_ID_AT; i < PUBLISH_ID_AT + 16; i++) payload[i] = changing[i] ^ MASK;
+  for (int i = PUBLISH_SEALED_AT; i < PUBLISH_HEAD_BYTES; i++) payload[i] = changing[i] ^ MASK;
   put(c, one->frame, one->frame_length);
 }
 
