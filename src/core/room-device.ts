@@ -3,6 +3,7 @@ import { makeDevice, readDeviceCertificate, SERIAL_MAX } from '../crypto/member.
 import { SottoError } from '../protocol/errors.ts';
 import { idBytes } from '../protocol/ids.ts';
 import { forgetOurKey, listChannels, patchChannel } from '../store/channels.ts';
+import { keepFormerDevice } from '../store/former-devices.ts';
 import { forgetSessions, getDevice, getMemberById, putDevice, renewDevice, revokeDevice } from '../store/members.ts';
 import { forgetAllSealed } from '../store/room-outbox.ts';
 import { forgetPreKeys, patchServer, type ServerRow } from '../store/servers.ts';
@@ -65,6 +66,8 @@ export const goOnAsAnother = (core: Core, serverId: number): Promise<void> =>
   core.queue.call(() =>
     commit(core, (changes) => {
       const server = theServer(core.db, serverId);
+      // What others seal before they know of the other is for this one.
+      keepFormerDevice(core.db, serverId);
       becomeAnother(core, changes, server);
       const me = getMemberById(core.db, serverId, server.memberId);
       if (me === undefined) return;

@@ -1,12 +1,21 @@
 // Takes events of our inbox: what devices of members say to this one inside Signal sessions, and what the server notes for us.
+import { PreKeySet } from '../crypto/prekeys.ts';
+import type { SignalSession } from '../crypto/session.ts';
 import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, idBytes, idOf } from '../protocol/ids.ts';
 import { decodeNote } from '../protocol/inbox-note.ts';
 import { REVOKED_GRACE_MS } from '../protocol/limits.ts';
 import { unpadded } from '../protocol/padding.ts';
-import { type Direct, decodeDirect, decodeEnvelopes, isOwn } from '../protocol/room-direct.ts';
+import { type Direct, decodeDirect, decodeEnvelopes, type Envelope, isOwn } from '../protocol/room-direct.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
+import {
+  type FormerDevice,
+  getFormerDevice,
+  getFormerSession,
+  putFormerPreKeys,
+  putFormerSession,
+} from '../store/former-devices.ts';
 import { type DeviceRow, getDevice, getMemberById, type MemberRow, putDeviceSession } from '../store/members.ts';
 import { patchServer, putPreKeys, type ServerRow } from '../store/servers.ts';
 import { type Changes, type Core, commit, detach, refuse } from './core.ts';
@@ -160,7 +169,10 @@ const open = async (
   const server = connection.row;
   try {
     const { from, envelopes } = decodeEnvelopes(event.body);
-    const mine = envelopes.find(({ to }) => to === idOf<DeviceId>(server.deviceId));
+    const former = getFormerDevice(core.db, server.id);
+    const isFor = (id: Uint8Array | undefined) => (envelope: Envelope) =>
+      id !== undefined && envelope.to === idOf<DeviceId>(id);
+    const mine = envelopes.find(isFor(server.deviceId)) ?? envelopes.find(isFor(former?.deviceId));
     if (mine === undefined) return undefined;
     const member = getMemberById(core.db, server.id, idBytes(event.member));
     const device = member === undefined ? undefined : getDevice(core.db, member.id, idBytes(from));
@@ -168,19 +180,13 @@ const open = async (
     if (device === undefined && !learned.has(event.member)) return 'stranger';
     if (member === undefined || device === undefined || isAfterRevocation(device, event))
       throw new ProtocolError('event.forged', { details: { why: 'device' } });
+    const isFormer = former !== undefined && isFor(former.deviceId)(mine);
+    const reader = isFormer ? formerReader(core, server, device, former) : presentReader(core, server, device);
     // Only the first messages of a session use published keys, and only they change the set.
-    const published = mine.type === PREKEY_MESSAGE ? ownPreKeys(core, server) : undefined;
-    const session = deviceSession(core, server, device, published);
+    const published = mine.type === PREKEY_MESSAGE ? reader.prekeys() : undefined;
+    const session = deviceSession(core, reader.server, reader.device, published);
     const direct = decodeDirect(unpadded(await session.decrypt(mine)));
-    return {
-      member,
-      device,
-      direct,
-      keep: () => {
-        putDeviceSession(core.db, device.id, session.serialize());
-        if (published !== undefined) putPreKeys(core.db, server.id, published.serialize());
-      },
-    };
+    return { member, device, direct, keep: () => reader.keep(session, published) };
   } catch (error) {
     if (!(error instanceof SottoError)) throw error;
     refuse(core, error.code);
@@ -188,3 +194,37 @@ const open = async (
     return undefined;
   }
 };
+
+/** As which device of ours a message is read. */
+type Reader = {
+  readonly server: ServerRow;
+  readonly device: DeviceRow;
+  readonly prekeys: () => PreKeySet;
+  readonly keep: (session: SignalSession, published: PreKeySet | undefined) => void;
+};
+
+const presentReader = (core: Core, server: ServerRow, device: DeviceRow): Reader => ({
+  server,
+  device,
+  prekeys: () => ownPreKeys(core, server),
+  keep: (session, published) => {
+    putDeviceSession(core.db, device.id, session.serialize());
+    if (published !== undefined) putPreKeys(core.db, server.id, published.serialize());
+  },
+});
+
+// Nothing is ever sealed as that one.
+const formerReader = (
+  core: Core,
+  server: ServerRow,
+  device: DeviceRow,
+  { deviceId, prekeys }: FormerDevice,
+): Reader => ({
+  server: { ...server, deviceId },
+  device: { ...device, session: getFormerSession(core.db, device.id) ?? null },
+  prekeys: () => new PreKeySet(prekeys),
+  keep: (session, published) => {
+    putFormerSession(core.db, device.id, session.serialize());
+    if (published !== undefined) putFormerPreKeys(core.db, server.id, published.serialize());
+  },
+});

@@ -122,3 +122,5 @@ UPDATE messages SET shared_by = 2 WHERE id = 5;
 INSERT INTO room_shares (id, channel_row, member_row, mine, share_id, epoch, from_seq, to_seq, done_seq, state, reason, created_at) VALUES (1, 3, 2, 0, X'33333333333333333333333333333333', 1795869074, 1, 4, 2, 'going', '', 1795869081900);
 INSERT INTO room_share_parts (share_row, from_seq, entries) VALUES (1, 1, X'44444444444444444444444444444444444444444444444444444444444444444444444444444444444444444444444444');
 INSERT INTO room_shares (id, channel_row, member_row, mine, share_id, epoch, from_seq, to_seq, done_seq, state, reason, created_at) VALUES (2, 3, 2, 1, X'55555555555555555555555555555555', 1795869074, 1, 4, 4, 'done', '', 1795869081901);
+INSERT INTO former_devices (server_id, device_id, prekeys) VALUES (1, X'111e7453d14c04f3cc6ddc464e71c587', X'01000000000000000000000000');
+INSERT INTO former_sessions (device_row, session) VALUES (2, X'00000000');

@@ -113,7 +113,7 @@ beforeEach(() => {
     get now() {
       return clock.now();
     },
-    client: { publish },
+    publish,
     open: async () => whenOpened(),
     request: async () => ({}),
   };
@@ -314,7 +314,7 @@ test('a direct of several events waits for the rate where it is', async () => {
     ids.push(id);
     return { seq: ids.length, epoch: 1, at: clock.now() };
   };
-  const connection = { client: { publish } } as unknown as RoomConnection;
+  const connection = { publish } as unknown as RoomConnection;
   const ciphertext = new Uint8Array(EVENT_BODY_BYTES_MAX / 2);
   const to = Array.from({ length: 4 }, (_, n) => idOf<DeviceId>(new Uint8Array(16).fill(n)));
   const body = encodeEnvelopes(

@@ -252,6 +252,8 @@ const fateOf = async (scene: Scene, { from, to, id, text }: Said, log: readonly 
   // Who was put out before the answer came cannot be told that it had been taken.
   if (mine.state === 'failed' && /^channel\.(notMember|banned)$/.test(mine.reason ?? '') && !isIn(log, author))
     return [];
+  // Nor can who is another device since, when it must be sealed anew, and nothing is taken for them any more.
+  if (mine.reason === 'member.unknown' && [...scene.outcasts].some((one) => memberName(one) === to)) return [];
   if (mine.state === 'failed') return isThere ? [`${what} has failed (${mine.reason}) and is there`] : [];
   if (!isThere) return scene.lost.has(id) ? [] : [`${what} is ${mine.state} and not in the log`];
   if (to.startsWith('#')) return [];
