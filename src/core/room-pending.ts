@@ -15,6 +15,7 @@ import { applyContent } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubtEvent } from './room-doubts.ts';
 import { openContent } from './room-open.ts';
+import { learnMembers } from './room-people.ts';
 import { shownLater } from './room-share.ts';
 import { Unsealer, waitsForKey } from './room-unseal.ts';
 
@@ -27,22 +28,30 @@ export const retryPending = async (
   channelRow: number,
   of: PendingOf = {},
 ): Promise<void> => {
+  const learned = new Set<string>();
   for (let after: number | undefined = 0; after !== undefined; ) {
     const from: number = after;
-    after = await core.queue.call(() => retrySome(core, connection, channelRow, of, from));
+    const tried = await core.queue.call(() => retrySome(core, connection, channelRow, of, { after: from, learned }));
+    after = tried.last;
+    if (tried.stranger === undefined) continue;
+    learned.add(tried.stranger);
+    await learnMembers(core, connection, [tried.stranger]);
   }
 };
 
-/** Tries some behind a place; gives the last of them, or nothing when there are no more. */
+/** `last`: behind which place it goes on; `stranger`: once this member was asked for, of whom a device is not known. */
+type Tried = { readonly last?: number; readonly stranger?: string };
+
+/** Tries some behind a place. */
 const retrySome = async (
   core: Core,
   connection: RoomConnection,
   channelRow: number,
   of: PendingOf,
-  after: number,
-): Promise<number | undefined> => {
+  { after, learned }: { readonly after: number; readonly learned: ReadonlySet<string> },
+): Promise<Tried> => {
   const channel = getChannel(core.db, channelRow);
-  if (channel === undefined) return undefined;
+  if (channel === undefined) return {};
   const some = listPending(core.db, channelRow, of, after, TRIED_AT_ONCE);
   for (const pending of some) {
     const member = getMember(core.db, pending.memberRow);
@@ -56,10 +65,13 @@ const retrySome = async (
       keepOpened({ core, connection, channel, member, pending, unsealer }, { ...event, signed });
     } catch (error) {
       if (!(error instanceof SottoError)) throw error;
+      if (error.code === 'event.forged' && error.details.why === 'device' && !learned.has(said.sender))
+        return { last: pending.seq - 1, stranger: said.sender };
       if (!waitsForKey(error)) giveUp(core, channel, member, pending, error.code);
     }
   }
-  return some.length < TRIED_AT_ONCE ? undefined : some.at(-1)?.seq;
+  const last = some.at(-1)?.seq;
+  return some.length < TRIED_AT_ONCE || last === undefined ? {} : { last };
 };
 
 // Its key is here, and does not open it.

@@ -48,21 +48,20 @@ export const knowSenders = async (
   if (unknown.size > 0) await learnMembers(core, connection, [...unknown]);
 };
 
-/** The same for control events, and for a device that has signed one and came while nobody here was told. */
-export const knowSigners = async (
-  core: Core,
-  connection: RoomConnection,
-  controls: readonly LogEvent[],
-): Promise<void> => {
-  const unsure = controls.filter((event) => !isSignerKnown(core, connection.serverId, event));
+/** Bytes ‖ signature of an event in clear, and as whose it is shown. */
+export type Signed = { readonly member: string; readonly signed: Uint8Array };
+
+/** The same for events in clear, and for a device that has signed one and came while nobody here was told. */
+export const knowSigners = async (core: Core, connection: RoomConnection, events: readonly Signed[]): Promise<void> => {
+  const unsure = events.filter((event) => !isSignerKnown(core, connection.serverId, event));
   if (unsure.length > 0) await learnMembers(core, connection, [...new Set(unsure.map(({ member }) => member))]);
 };
 
-const isSignerKnown = (core: Core, serverId: number, { member, body }: LogEvent): boolean => {
+const isSignerKnown = (core: Core, serverId: number, { member, signed }: Signed): boolean => {
   const row = getMemberById(core.db, serverId, idBytes(member));
   if (row === undefined) return false;
   try {
-    return getSigningKey(core.db, row.id, idBytes(readEventHeader(body).device)) !== undefined;
+    return getSigningKey(core.db, row.id, idBytes(readEventHeader(signed).device)) !== undefined;
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
     // It is refused whoever has signed it.

@@ -10,8 +10,11 @@ import { stateOfJson, stateToJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { openControl } from './room-open.ts';
-import { knowSigners } from './room-people.ts';
+import { knowSigners, type Signed } from './room-people.ts';
 import { theChannel } from './room-rows.ts';
+
+/** A control event is in clear. */
+export const signedOf = ({ member, body }: LogEvent): Signed => ({ member, signed: body });
 
 /** The hash and content of what a server shows as the creation of a channel. Throws ProtocolError `event.*`. */
 export const creationIn = async (
@@ -19,7 +22,7 @@ export const creationIn = async (
   connection: RoomConnection,
   event: LogEvent,
 ): Promise<{ readonly hash: Uint8Array<ArrayBuffer>; readonly control: Control | UnknownControl }> => {
-  await knowSigners(core, connection, [event]);
+  await knowSigners(core, connection, [signedOf(event)]);
   const hash = sha256(event.body);
   const { control } = openControl(core, connection.row, { hash }, undefined, event);
   return { hash, control };
@@ -58,7 +61,7 @@ const replayControls = async (
   events: readonly LogEvent[],
   isFresh: boolean,
 ): Promise<void> => {
-  await knowSigners(core, connection, events);
+  await knowSigners(core, connection, events.map(signedOf));
   await core.queue.call(() => {
     const row = getChannel(core.db, channelRow);
     if (row === undefined || events.length === 0) return;

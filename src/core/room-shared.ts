@@ -34,8 +34,8 @@ import type { RoomConnection } from './room-connection.ts';
 import { forged, HistoryCheck, type Proven } from './room-history-check.ts';
 import { memberName } from './room-names.ts';
 import { openContent } from './room-open.ts';
-import { learnMembers } from './room-people.ts';
-import { controlsOf } from './room-replay.ts';
+import { knowSigners, type Signed } from './room-people.ts';
+import { controlsOf, signedOf } from './room-replay.ts';
 import { shownLater } from './room-share.ts';
 
 /** Looks at what has come whole, and keeps or refuses it. Throws `server.*`: it is looked at again on the next connection. */
@@ -79,7 +79,7 @@ const applyShare = async (core: Core, connection: RoomConnection, share: ShareRo
   const controls = await controlsOf(connection, channel);
   const entries = listShareParts(core.db, share.id).flatMap(decodeHistory);
   if (entries.length !== share.toSeq - share.fromSeq + 1) throw forged('places');
-  await learnAuthors(core, connection, [...controls.map(({ member }) => member), ...authorsOf(entries)]);
+  await knowSigners(core, connection, [...controls.map(signedOf), ...entries.flatMap(signedIn)]);
   const own = new Set([idOf<MemberId>(sharer.memberId), idOf<MemberId>(connection.row.memberId)]);
   const check = await core.queue.call(() => new HistoryCheck(core, connection.row, { channel, share, own }, controls));
   // Others have their turn in between.
@@ -99,15 +99,8 @@ const applyShare = async (core: Core, connection: RoomConnection, share: ShareRo
   );
 };
 
-const authorsOf = (entries: readonly HistoryEntry[]): MemberId[] =>
-  entries.flatMap((entry) => (entry.kind === 'content' ? [readEventHeader(entry.signed).sender] : []));
-
-const learnAuthors = async (core: Core, connection: RoomConnection, authors: readonly string[]): Promise<void> => {
-  const unknown = [...new Set(authors)].filter(
-    (id) => getMemberById(core.db, connection.serverId, idBytes(id)) === undefined,
-  );
-  if (unknown.length > 0) await learnMembers(core, connection, unknown);
-};
+const signedIn = (entry: HistoryEntry): Signed[] =>
+  entry.kind === 'content' ? [{ member: readEventHeader(entry.signed).sender, signed: entry.signed }] : [];
 
 type Keeping = {
   readonly core: Core;

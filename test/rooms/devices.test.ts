@@ -415,3 +415,40 @@ test('MEMBER-9: a data folder that was put back to an earlier state goes on as a
     expect(gaps.filter(({ reason }) => reason.includes('erin'))).toEqual([]);
   }
 });
+
+test('a device that came while others were away is met where they need it: behind a passphrase, and in what is shared of before', async () => {
+  const [frank, grace] = [await house.guest('frank'), await house.guest('grace')];
+  const link = await alice.invite(2);
+  for (const guest of [frank, grace]) await guest.call('server.join', { link, name: guest.name, label: 'home' });
+  for (const guest of [frank, alice]) {
+    await grace.say(`${guest.name}@home`, 'hello');
+    await guest.reads('grace@home', 'hello');
+  }
+  const [first, second] = ['the passphrase of before', 'the passphrase of now'];
+  await frank.call('channel.create', { name: '#safe', encryption: 'passphrase', passphrase: first });
+  await alice.call('channel.create', { name: '#past', encryption: 'members' });
+  await grace.call('channel.join', { channel: '#safe', passphrase: first });
+  await frank.call('channel.rotate', { channel: '#safe', passphrase: second });
+  await grace.user.ok('daemon', 'stop');
+  const slate = await house.device(frank, 'slate');
+  await slate.call('server.join', { link: await alice.invite(), label: 'home' });
+  await slate.call('channel.join', { channel: '#safe', passphrase: second });
+  await slate.say('#safe', 'behind another passphrase');
+  const desk = await house.device(alice, 'desk');
+  await desk.call('server.join', { link: await alice.invite(), label: 'home' });
+  await desk.say('#past', 'before grace came');
+  await alice.reads('#past', 'before grace came');
+  await grace.back();
+  const gapsOf = async (channel: string) => (await grace.call('channel.show', { channel })).gaps ?? [];
+  await grace.sees('what waits for a key', async () => (await gapsOf('#safe')).length > 0);
+  await grace.call('channel.join', { channel: '#safe', passphrase: second });
+  await grace.reads('#safe', 'behind another passphrase');
+  expect(await gapsOf('#safe')).toEqual([]);
+  await alice.call('channel.invite', { channel: '#past', member: 'grace' });
+  await grace.call('channel.join', { channel: '#past' });
+  await alice.sees('grace', async () =>
+    (await alice.call('channel.show', { channel: '#past' })).members?.some(({ name }) => name === 'grace'),
+  );
+  await alice.call('channel.shareHistory', { channel: '#past', member: 'grace' });
+  await grace.reads('#past', 'before grace came');
+});
