@@ -37,6 +37,8 @@ const REVOKED_FROM = 30_000;
 const BANNED_FROM = 40_000;
 // From this seed on, where the server is not, her data directory or Alice's is put back to an earlier state.
 const PUT_BACK_FROM = 50_000;
+// From this seed on Alice gets another device in the middle, which does what she may.
+const GROWN_FROM = 60_000;
 
 /** Plays one world to its end; the same seed gives the same trace. Every eighth has a passphrase channel, every other is put back. */
 export const playRooms = async (seed: number, steps: number): Promise<RoomOutcome> => {
@@ -55,6 +57,9 @@ export const playRooms = async (seed: number, steps: number): Promise<RoomOutcom
 const isEnded = (who: Person, code: string): boolean =>
   who.account.status().servers.some(({ lastErrorCode }) => lastErrorCode === code);
 
+/** Whether somebody has not joined yet. */
+const isOut = (who: Person): boolean => who.account.status().servers.length === 0;
+
 type Scene = { readonly world: World; readonly sockets: MemorySockets; readonly host: Host };
 
 class Play {
@@ -66,6 +71,7 @@ class Play {
   readonly #isRevoked: boolean;
   readonly #isBanned: boolean;
   readonly #isPutBack: boolean;
+  #willGrow: boolean;
   readonly #deeds: Deeds | undefined;
   readonly #owners = new Map<string, object>();
   readonly #people: Person[] = [];
@@ -87,6 +93,7 @@ class Play {
     this.#isRevoked = seed >= REVOKED_FROM;
     this.#isBanned = seed >= BANNED_FROM;
     this.#isPutBack = seed >= PUT_BACK_FROM && !this.#isRestored;
+    this.#willGrow = seed >= GROWN_FROM;
     this.#hasLaptop = this.#isRevoked || (seed >= BUSY_FROM && seed % 3 === 0);
     // Another device has only the keys of those passphrases that were typed there in their time.
     const isLocked = seed % 8 === 0 && !this.#hasLaptop;
@@ -128,7 +135,8 @@ class Play {
     if (!host.isUp && this.#dice.fraction() < 0.3) await host.open();
     const roll = this.#dice.fraction();
     const who = this.#pick(this.#people);
-    if (this.#isPutBack && this.#dice.fraction() < 0.04) await this.#goBack();
+    if (this.#willGrow && this.#dice.fraction() < 0.03) await this.#grow();
+    else if (this.#isPutBack && this.#dice.fraction() < 0.04) await this.#goBack();
     else if (!who.isOpen) {
       if (roll < 0.5) await who.open();
     } else if (this.#isBanned && this.#dice.fraction() < 0.05) this.#ban(this.#dice.fraction() < 0.5);
@@ -175,7 +183,7 @@ class Play {
           this.#try(who, () => who.call('channel.join', { channel, passphrase }));
       }
     for (let round = 0; round < REST_ROUNDS_MAX; round++) {
-      for (const who of this.#people.filter((one) => isEnded(one, 'device.revoked')))
+      for (const who of this.#people.filter((one) => isEnded(one, 'device.revoked') || isOut(one)))
         this.#try(who, () => this.#joinAnew(who));
       for (const who of this.#people.filter((one) => isEnded(one, 'server.banned')))
         this.#try(who, () => who.call('server.retry', { server: 'home' }));
@@ -183,7 +191,7 @@ class Play {
       const calm = this.#people.every((who) =>
         who.account.status().servers.every(({ state, outboxDepth }) => state === 'online' && outboxDepth === 0),
       );
-      if (calm && this.#going.size === 0) break;
+      if (calm && !this.#people.some(isOut) && this.#going.size === 0) break;
     }
     // What was said while the server's clock was ahead ends later.
     await world.settle(this.#deeds === undefined ? MINUTE : JUMP_MS_MAX + 5 * MINUTE);
@@ -319,7 +327,7 @@ class Play {
     const passphrase = this.#pick(PASSPHRASES);
     const secret = channel === '#locked' ? { passphrase } : {};
     const roll = this.#dice.fraction();
-    if (who.name !== 'alice') {
+    if (memberName(who) !== 'alice@home') {
       if (roll < 0.8) return this.#try(who, () => who.call('channel.join', { channel, ...secret }));
       return this.#try(who, () => who.call('channel.leave', { channel }));
     }
@@ -398,6 +406,16 @@ class Play {
     const after = await host.ids();
     for (const id of before) if (!after.has(id)) this.#lost.add(id);
     this.#restores++;
+  }
+
+  async #grow(): Promise<void> {
+    const [alice] = this.#people;
+    if (alice?.isOpen !== true) return;
+    this.#willGrow = false;
+    const other = await this.#scene.world.person('alice2', alice);
+    this.#people.push(other);
+    this.#outcasts.add(other);
+    this.#try(other, () => this.#joinAnew(other));
   }
 
   // What they said since is gone here, and may be with others.
