@@ -77,7 +77,9 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   connection.start(second);
   // A circuit that breaks says little of an onion service: it is tried again until the time is over.
   const isOnion = new URL(link.origin).hostname.endsWith('.onion');
-  const isFinal = (): boolean => !isOnion || connection.lastError?.code !== 'server.unreachable';
+  // Who was let in, and was cut off before all had come, is a member.
+  const isIn = (): boolean => known?.state !== 'joined' && theServer(core.db, id).state === 'joined';
+  const isFinal = (): boolean => !isIn() && (!isOnion || connection.lastError?.code !== 'server.unreachable');
   await waits.until(
     () => ENDED.has(connection.state) || (connection.state === 'waiting' && isFinal()),
     params.timeoutMs ?? DIAL_MS_DEFAULT,
@@ -90,7 +92,8 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const error = second === undefined ? refused : refusedSecond(refused);
   core.rooms.drop(id);
   await core.queue.call(() => commit(core, () => undoJoin(core, id, known)));
-  if (known?.state === 'joined' || known?.state === 'banned') core.rooms.connect(id).start();
+  const now = getServer(core.db, id)?.state;
+  if (now === 'joined' || now === 'banned') core.rooms.connect(id).start();
   throw error;
 };
 

@@ -434,7 +434,7 @@ test('a device that came while others were away is met where they need it: behin
   await slate.call('server.join', { link: await alice.invite(), label: 'home' });
   await slate.call('channel.join', { channel: '#safe', passphrase: second });
   await slate.say('#safe', 'behind another passphrase');
-  const desk = await house.device(alice, 'desk');
+  const desk = await house.device(alice, 'reading-desk');
   await desk.call('server.join', { link: await alice.invite(), label: 'home' });
   await desk.say('#past', 'before grace came');
   await alice.reads('#past', 'before grace came');

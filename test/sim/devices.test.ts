@@ -190,3 +190,27 @@ test('one whose store was put back goes on as another: what it says then can be 
   await world.settle(MINUTE);
   expect((await world.during(alice.call('server.devices', {}))).filter(({ revoked }) => !revoked)).toHaveLength(2);
 });
+
+test('a join that is cut off at any step of the server is one, or none: who was let in comes on line by themself', async () => {
+  const found = new Set<string>();
+  for (let steps = 1; steps <= 30; steps++) {
+    const name = `guest${steps}`;
+    const who = await world.person(name);
+    const { link = '' } = await world.during(bob.call('server.invite', { uses: 1 }));
+    host.crashAt(steps, 'after', false);
+    const joining = who.call('server.join', { link, name, label: 'home', timeoutMs: 20_000 }).then(
+      () => 'joined',
+      ({ code }: { code: string }) => code,
+    );
+    await world.settle(2_000);
+    host.spare();
+    if (!host.isUp) await host.open();
+    await world.settle(MINUTE);
+    found.add(await joining);
+    const [server] = await who.call('server.list', {});
+    if (server === undefined) await world.during(who.call('server.join', { link, name, label: 'home' }));
+    expect([steps, await stateOf(who)]).toEqual([steps, 'online']);
+    await who.close();
+  }
+  expect([...found].sort()).toContain('joined');
+});
