@@ -28,6 +28,7 @@ import { sealAhead } from './deliver.ts';
 import { endFile, eraseFile, offerBody } from './files-rows.ts';
 import { contactOf, conversationOf, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue, hasRoom } from './outbox.ts';
+import { putOnAgain } from './put-on.ts';
 import { dropFromRoom } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
 import { endUnsent, startTimer, startWaiting } from './timers.ts';
@@ -209,19 +210,17 @@ export const resend = (core: Core, id: string): MessageRow => {
       ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs, expiresFrom: row.expiresFrom }),
     } as const;
     enqueue(core, changes, contact.id, file === undefined ? text : offerBody(file, row), row.id);
-    putOnAgain(core, changes, contact, { ...row, messageId });
+    putOn(core, changes, contact, { ...row, messageId });
     changes.event({ kind: 'message.queued', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);
 };
 
 // Where a message was not there, nothing could be put on it; and what others have put on one that was taken back is gone with it.
-const putOnAgain = (core: Core, changes: Changes, contact: ContactRow, row: MessageRow): void => {
-  const target = idOf(row.messageId);
+const putOn = (core: Core, changes: Changes, contact: ContactRow, row: MessageRow): void => {
   for (const one of listReactions(core.db, row.id))
-    if (one.mine === 1) enqueue(core, changes, contact.id, { kind: 'react', target, emoji: one.emoji, on: true });
-    else if (row.reason === RECALLED) removeReaction(core.db, row.id, one);
-  if (row.pinnedAt !== null) enqueue(core, changes, contact.id, { kind: 'pin', target, on: true }, row.id);
+    if (one.mine === 0 && row.reason === RECALLED) removeReaction(core.db, row.id, one);
+  putOnAgain(core, changes, contact.id, row);
 };
 
 /** Takes a message back that nobody has acknowledged; one that already left is also deleted at the other side. */

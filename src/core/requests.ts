@@ -73,7 +73,7 @@ export const ask = async (
     removeClosedRequests(core.db, contactId);
     putRequest(core.db, { contactId, requestId, mine: 1, bundle, createdAt: changes.at });
     putSession(core.db, emptySession(contactId, session.serialize(), changes.at));
-    sealAnew(core, contactId);
+    sealAnew(core, changes, contactId);
     putHistory(core.db, contactId, { at: changes.at, kind: 'contact.asked', detail: '' });
     changes.wake.add(contactId);
     return contactId;

@@ -10,6 +10,7 @@ import { getSession, listResets, listResetsPending, putReset, putSession, type S
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
+import { sayChangesAgain } from './put-on.ts';
 
 type Frame<Kind extends PlainFrame['kind']> = Extract<PlainFrame, { kind: Kind }>;
 
@@ -79,13 +80,17 @@ export const startSession = async (
   await session.start(bundle, core.clock.now());
   return (changes: Changes): void => {
     putSession(core.db, { ...emptySession(contact.id, session.serialize(), changes.at), sessionId });
-    sealAnew(core, contact.id);
+    sealAnew(core, changes, contact.id);
     changes.wake.add(contact.id);
   };
 };
 
-/** What was sent in the session before, and not acknowledged, goes again in the new one, from the first: also on this link. */
-export const sealAnew = (core: Core, contactId: number): void => {
+/**
+ * What was sent in the session before, and not acknowledged, goes again in the new one, from the first, and what was put on it
+ * since behind it: also on this link.
+ */
+export const sealAnew = (core: Core, changes: Changes, contactId: number): void => {
+  sayChangesAgain(core, changes, contactId);
   forgetCiphertexts(core.db, contactId);
   const peer = core.peers.get(contactId);
   if (peer === undefined) return;
@@ -175,7 +180,7 @@ export const beginReset = (core: Core, contactId: number, why: string): void => 
       resetBundle,
       updatedAt: changes.at,
     });
-    sealAnew(core, contactId);
+    sealAnew(core, changes, contactId);
     if (contact.paused === 'tooManyResets') patchContact(core.db, contactId, { paused: '' });
     putReset(core.db, contactId, changes.at, true);
     putHistory(core.db, contactId, { at: changes.at, kind: 'session.reset', detail: why });

@@ -84,6 +84,13 @@ export const replaceBody = (db: Database, id: number, body: Uint8Array): void =>
   db.run('UPDATE outbox SET body = ? WHERE id = ? AND ciphertext IS NULL', body, id);
 };
 
+/** Frames of a contact that have a ciphertext, oldest first: those that may have left. */
+export const listOutboxSealed = (db: Database, contactId: number): OutboxRow[] =>
+  db.all<OutboxRow>(
+    `SELECT ${COLUMNS} FROM outbox WHERE contact_id = ? AND ciphertext IS NOT NULL ORDER BY id`,
+    contactId,
+  );
+
 /** Forgets every ciphertext of a contact: a new session encrypts the bodies anew. */
 export const forgetCiphertexts = (db: Database, contactId: number): void => {
   db.run('UPDATE outbox SET session_id = NULL, type = NULL, ciphertext = NULL WHERE contact_id = ?', contactId);
