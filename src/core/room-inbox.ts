@@ -10,8 +10,8 @@ import { unpadded } from '../protocol/padding.ts';
 import { type Direct, decodeDirect, decodeEnvelopes, type Envelope, isOwn } from '../protocol/room-direct.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
 import {
-  type FormerDevice,
   getFormerDevice,
+  getFormerPreKeys,
   getFormerSession,
   putFormerPreKeys,
   putFormerSession,
@@ -172,7 +172,7 @@ const open = async (
     const former = getFormerDevice(core.db, server.id);
     const isFor = (id: Uint8Array | undefined) => (envelope: Envelope) =>
       id !== undefined && envelope.to === idOf<DeviceId>(id);
-    const mine = envelopes.find(isFor(server.deviceId)) ?? envelopes.find(isFor(former?.deviceId));
+    const mine = envelopes.find(isFor(server.deviceId)) ?? envelopes.find(isFor(former));
     if (mine === undefined) return undefined;
     const member = getMemberById(core.db, server.id, idBytes(event.member));
     const device = member === undefined ? undefined : getDevice(core.db, member.id, idBytes(from));
@@ -180,7 +180,7 @@ const open = async (
     if (device === undefined && !learned.has(event.member)) return 'stranger';
     if (member === undefined || device === undefined || isAfterRevocation(device, event))
       throw new ProtocolError('event.forged', { details: { why: 'device' } });
-    const isFormer = former !== undefined && isFor(former.deviceId)(mine);
+    const isFormer = former !== undefined && isFor(former)(mine);
     const reader = isFormer ? formerReader(core, server, device, former) : presentReader(core, server, device);
     // Only the first messages of a session use published keys, and only they change the set.
     const published = mine.type === PREKEY_MESSAGE ? reader.prekeys() : undefined;
@@ -214,15 +214,10 @@ const presentReader = (core: Core, server: ServerRow, device: DeviceRow): Reader
 });
 
 // Nothing is ever sealed as that one.
-const formerReader = (
-  core: Core,
-  server: ServerRow,
-  device: DeviceRow,
-  { deviceId, prekeys }: FormerDevice,
-): Reader => ({
+const formerReader = (core: Core, server: ServerRow, device: DeviceRow, deviceId: Uint8Array<ArrayBuffer>): Reader => ({
   server: { ...server, deviceId },
   device: { ...device, session: getFormerSession(core.db, device.id) ?? null },
-  prekeys: () => new PreKeySet(prekeys),
+  prekeys: () => new PreKeySet(getFormerPreKeys(core.db, server.id)),
   keep: (session, published) => {
     putFormerSession(core.db, device.id, session.serialize());
     if (published !== undefined) putFormerPreKeys(core.db, server.id, published.serialize());

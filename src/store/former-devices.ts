@@ -1,11 +1,6 @@
 // Rows of the device that this account was on a server before its store was put back, with its prekeys and sessions.
 import type { Database } from '../sqlite/open.ts';
 
-export type FormerDevice = {
-  readonly deviceId: Uint8Array<ArrayBuffer>;
-  readonly prekeys: Uint8Array<ArrayBuffer>;
-};
-
 /** Keeps the device that the account still is on a server, in place of one kept before. */
 export const keepFormerDevice = (db: Database, serverId: number): void => {
   const ofServer = 'member_row IN (SELECT id FROM members WHERE server_id = ?)';
@@ -23,8 +18,15 @@ export const keepFormerDevice = (db: Database, serverId: number): void => {
   );
 };
 
-export const getFormerDevice = (db: Database, serverId: number): FormerDevice | undefined =>
-  db.get<FormerDevice>('SELECT device_id AS deviceId, prekeys FROM former_devices WHERE server_id = ?', serverId);
+/** Its id, where there is one. */
+export const getFormerDevice = (db: Database, serverId: number): Uint8Array<ArrayBuffer> | undefined =>
+  db.get<{ id: Uint8Array<ArrayBuffer> }>('SELECT device_id AS id FROM former_devices WHERE server_id = ?', serverId)
+    ?.id;
+
+/** Its set of prekeys, half a megabyte. */
+export const getFormerPreKeys = (db: Database, serverId: number): Uint8Array<ArrayBuffer> | undefined =>
+  db.get<{ prekeys: Uint8Array<ArrayBuffer> }>('SELECT prekeys FROM former_devices WHERE server_id = ?', serverId)
+    ?.prekeys;
 
 export const putFormerPreKeys = (db: Database, serverId: number, prekeys: Uint8Array): void => {
   db.run('UPDATE former_devices SET prekeys = ? WHERE server_id = ?', prekeys, serverId);
