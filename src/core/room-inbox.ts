@@ -169,10 +169,9 @@ const open = async (
   const server = connection.row;
   try {
     const { from, envelopes } = decodeEnvelopes(event.body);
-    const former = getFormerDevice(core.db, server.id);
-    const isFor = (id: Uint8Array | undefined) => (envelope: Envelope) =>
-      id !== undefined && envelope.to === idOf<DeviceId>(id);
-    const mine = envelopes.find(isFor(server.deviceId)) ?? envelopes.find(isFor(former));
+    const present = envelopeFor(server.deviceId, envelopes);
+    const former = present === undefined ? getFormerDevice(core.db, server.id) : undefined;
+    const mine = present ?? envelopeFor(former, envelopes);
     if (mine === undefined) return undefined;
     const member = getMemberById(core.db, server.id, idBytes(event.member));
     const device = member === undefined ? undefined : getDevice(core.db, member.id, idBytes(from));
@@ -180,8 +179,8 @@ const open = async (
     if (device === undefined && !learned.has(event.member)) return 'stranger';
     if (member === undefined || device === undefined || isAfterRevocation(device, event))
       throw new ProtocolError('event.forged', { details: { why: 'device' } });
-    const isFormer = former !== undefined && isFor(former)(mine);
-    const reader = isFormer ? formerReader(core, server, device, former) : presentReader(core, server, device);
+    const reader =
+      former === undefined ? presentReader(core, server, device) : formerReader(core, server, device, former);
     // Only the first messages of a session use published keys, and only they change the set.
     const published = mine.type === PREKEY_MESSAGE ? reader.prekeys() : undefined;
     const session = deviceSession(core, reader.server, reader.device, published);
@@ -193,6 +192,11 @@ const open = async (
     core.log.warn('direct.refused', { code: error.code, why: String(error.details.why ?? '') });
     return undefined;
   }
+};
+
+const envelopeFor = (device: Uint8Array | undefined, envelopes: readonly Envelope[]): Envelope | undefined => {
+  const id = device === undefined ? undefined : idOf<DeviceId>(device);
+  return envelopes.find(({ to }) => to === id);
 };
 
 /** As which device of ours a message is read. */

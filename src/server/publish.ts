@@ -1,5 +1,4 @@
 // Appends what a member publishes: contents by their place in the channel, controls by the rules of the channel, directs into inboxes.
-
 import type { ChannelState, ControlEvent } from '../crypto/channel-state.ts';
 import { judgeControl, mayErase, rankOf } from '../crypto/channel-state.ts';
 import { replay } from '../crypto/membership.ts';
