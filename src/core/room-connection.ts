@@ -44,7 +44,8 @@ type Phase =
 /** How often one try dials, for another certificate and as another device. */
 const TRIES_MAX = 3;
 
-type Second = { readonly password: string; readonly code: string };
+/** What a server’s second check is answered with. */
+export type Second = { readonly password: string; readonly code: string };
 
 // After these a server that has proven its key will say the same again: until somebody changes something.
 const FINAL: ReadonlySet<ErrorCode> = new Set([

@@ -2,7 +2,7 @@
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
-import { parseInviteLink } from '../protocol/invite-link.ts';
+import { type InviteLink, parseInviteLink } from '../protocol/invite-link.ts';
 import { channelNameOf, isChannelName, isMemberName } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { getContactByName } from '../store/contacts.ts';
@@ -19,7 +19,7 @@ import {
 } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import { refuseTakenLabel } from './requests.ts';
-import type { ConnectionState } from './room-connection.ts';
+import type { ConnectionState, Second } from './room-connection.ts';
 import { becomeAnother, isOwnRevoked, newDevice } from './room-device.ts';
 import { theServer } from './room-rows.ts';
 import { bare, refusedSecond } from './room-second.ts';
@@ -36,43 +36,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   if (!isChannelName(name)) throw new SottoError('name.invalid');
   if (!isMemberName(name))
     throw new SottoError('name.invalid', { message: `@${name} calls several people in a text: take another name` });
-  const known = getServerByKey(core.db, link.serverKey);
-  const label = params.label ?? known?.label ?? freeLabel(core, new URL(link.origin).hostname, known);
-  const taken = getServerByLabel(core.db, label);
-  const present = known === undefined ? undefined : core.rooms.get(known.id)?.state;
-  // A device that is not let in without the second check comes again with it; one that was removed, as another.
-  const isShutOut = present === 'banned' || (second !== undefined && known !== undefined && present !== 'online');
-  if (known?.state === 'joined' && !isShutOut) throw new SottoError('server.joined');
-  if (taken !== undefined && taken.id !== known?.id)
-    throw new SottoError('name.taken', { message: `Another server is called ${label}` });
-  refuseTakenLabel(core, label);
-  if (known !== undefined) core.rooms.drop(known.id);
-  const id = await core.queue.call(() =>
-    commit(core, (changes) => {
-      const row = {
-        label,
-        origin: link.origin,
-        clearnet: params.clearnet === true ? 1 : 0,
-        // Who is a member, or was put out, is that still while they come back as another device.
-        state: known?.state === 'joined' || known?.state === 'banned' ? known.state : ('joining' as const),
-        invite: link.token,
-        memberName: name,
-      };
-      if (known !== undefined) {
-        patchServer(core.db, known.id, row);
-        if (isOwnRevoked(core, known)) becomeAnother(core, changes, known);
-        return known.id;
-      }
-      return putServer(core.db, {
-        ...row,
-        uid: core.random.bytes(ID_BYTES),
-        serverKey: link.serverKey,
-        trust: link.trust,
-        ...newDevice(core, changes, link.serverKey),
-        createdAt: changes.at,
-      });
-    }),
-  );
+  const { id, known } = await core.queue.call(() => beginJoin(core, { ...params, name }, { link, second }));
   const connection = core.rooms.connect(id);
   connection.start(second);
   // A circuit that breaks says little of an onion service: it is tried again until the time is over.
@@ -95,6 +59,52 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const now = getServer(core.db, id)?.state;
   if (now === 'joined' || now === 'banned') core.rooms.connect(id).start();
   throw error;
+};
+
+type Begun = { readonly id: number; readonly known: ServerRow | undefined };
+
+// In one step: of two calls for the same server the later one finds what the earlier one has begun.
+const beginJoin = (
+  core: Core,
+  params: Params<'server.join'> & { readonly name: string },
+  { link, second }: { readonly link: InviteLink; readonly second: Second | undefined },
+): Begun => {
+  const known = getServerByKey(core.db, link.serverKey);
+  const label = params.label ?? known?.label ?? freeLabel(core, new URL(link.origin).hostname, known);
+  const taken = getServerByLabel(core.db, label);
+  const present = known === undefined ? undefined : core.rooms.get(known.id)?.state;
+  // A device that is not let in without the second check comes again with it; one that was removed, as another.
+  const isShutOut = present === 'banned' || (second !== undefined && known !== undefined && present !== 'online');
+  if (known?.state === 'joined' && !isShutOut) throw new SottoError('server.joined');
+  if (taken !== undefined && taken.id !== known?.id)
+    throw new SottoError('name.taken', { message: `Another server is called ${label}` });
+  refuseTakenLabel(core, label);
+  if (known !== undefined) core.rooms.drop(known.id);
+  const id = commit(core, (changes) => {
+    const row = {
+      label,
+      origin: link.origin,
+      clearnet: params.clearnet === true ? 1 : 0,
+      // Who is a member, or was put out, is that still while they come back as another device.
+      state: known?.state === 'joined' || known?.state === 'banned' ? known.state : ('joining' as const),
+      invite: link.token,
+      memberName: params.name,
+    };
+    if (known !== undefined) {
+      patchServer(core.db, known.id, row);
+      if (isOwnRevoked(core, known)) becomeAnother(core, changes, known);
+      return known.id;
+    }
+    return putServer(core.db, {
+      ...row,
+      uid: core.random.bytes(ID_BYTES),
+      serverKey: link.serverKey,
+      trust: link.trust,
+      ...newDevice(core, changes, link.serverKey),
+      createdAt: changes.at,
+    });
+  });
+  return { id, known };
 };
 
 const secondOf = ({ password, code }: Params<'server.join'>) => {

@@ -51,6 +51,17 @@ const says = async (who: Person, text: string): Promise<void> => {
   expect((await bob.messages('alice@home')).at(-1)?.body).toBe(text);
 };
 
+test('of two joins at once one holds, and the other is told', async () => {
+  const { link = '' } = await world.during(bob.call('server.invite', { uses: 1 }));
+  const joins = [1, 2].map(() => alice.call('server.join', { link, name: 'alice', label: 'home' }));
+  const ends = await world.during(Promise.allSettled(joins));
+  expect(ends.map((end) => (end.status === 'rejected' ? end.reason.code : 'in')).sort()).toEqual([
+    'in',
+    'server.joined',
+  ]);
+  await says(alice, 'here');
+});
+
 test('a device joins though the clock of the one before was ahead of its own', async () => {
   alice.shift = 20 * MINUTE;
   await join(alice);

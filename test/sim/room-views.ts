@@ -7,6 +7,7 @@ import type { Stored } from '../../src/server/event-log.ts';
 import { checkDatabase } from '../../src/store/check.ts';
 import type { Person, World } from '../../src/testing/people.ts';
 import { compareSights, isSame, memberName, type Reader } from './room-deeds.ts';
+import { type Sent, wrongFiles } from './room-habits.ts';
 import type { Host } from './room-host.ts';
 
 const ALL = { events: 1_000_000, bytes: 1e9 };
@@ -37,6 +38,9 @@ type Scene = {
   readonly lost: ReadonlySet<string>;
   readonly wasRestored: boolean;
   readonly trace: string[];
+  /** Members who were shown the past of a channel, as `#channel member`. */
+  readonly shown: ReadonlySet<string>;
+  readonly files: readonly Sent[];
 };
 
 /** Everything that is not as it must be. */
@@ -64,10 +68,31 @@ export const wrongIn = async (scene: Scene): Promise<string[]> => {
     logs.set(memberName(person), inbox);
   }
   for (const said of scene.said) wrong.push(...(await fateOf(scene, said, logs.get(said.to) ?? [])));
+  const mayHave = hasFile(scene, logs);
+  wrong.push(
+    ...(await wrongFiles(
+      scene.world,
+      readers,
+      scene.files.filter(({ from }) => !scene.outcasts.has(from)),
+      mayHave,
+    )),
+  );
   for (const person of people)
     for (const to of logs.keys()) wrong.push(...orderOf(scene.said, person.name, to, logs.get(to) ?? []));
   return wrong;
 };
+
+/** Whether somebody must be able to save a file: it is for them, and there. */
+const hasFile =
+  ({ outcasts }: Scene, logs: ReadonlyMap<string, readonly Stored[]>) =>
+  (reader: Person, { id, to }: Sent): boolean => {
+    const log = logs.get(to) ?? [];
+    const event = log.find((one) => one.id === id);
+    if (outcasts.has(reader) || event === undefined || event.body === null) return false;
+    if (!to.startsWith('#')) return memberName(reader) === to;
+    const stay = staysOf(log, memberOf(reader)).find((one) => one.to === Number.POSITIVE_INFINITY);
+    return stay !== undefined && (to === '#open' || event.seq >= stay.from);
+  };
 
 // Nothing waits in the server, and nobody is counted twice.
 const leftIn = ({ server }: Host, people: readonly Person[]): string[] => {
@@ -175,7 +200,8 @@ const viewOf = async (scene: Scene, { person, channel, log }: View): Promise<str
     const inStay = stays.some(({ from, to }) => seq >= from && seq < to);
     const message = byId.get(id);
     // Nobody reads what was said before they came or after they went.
-    if (message !== undefined && message.state === 'received' && !inStay && !isForAll) say(`reads ${seq}, and may not`);
+    const mayRead = inStay || isForAll || scene.shown.has(`${channel} ${memberName(person)}`);
+    if (message !== undefined && message.state === 'received' && !mayRead) say(`reads ${seq}, and may not`);
     if (stay === undefined || !(isForAll || seq >= stay.from)) continue;
     if (held.get(seq) !== id) say(`holds ${held.get(seq)?.slice(0, 12)} at ${seq}, which is ${id.slice(0, 12)}`);
     const said = scene.said.find((one) => one.id === id);

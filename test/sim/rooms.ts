@@ -8,6 +8,7 @@ import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 import { FAIR_SOCKETS, MemorySockets } from '../../src/testing/sockets.ts';
 import { Deeds, isSame, memberName } from './room-deeds.ts';
+import { Habits } from './room-habits.ts';
 import { GOOD_DISK, Host } from './room-host.ts';
 import { logOf, type Said, wrongIn } from './room-views.ts';
 import { stretching } from './stretching.ts';
@@ -39,6 +40,10 @@ const BANNED_FROM = 40_000;
 const PUT_BACK_FROM = 50_000;
 // From this seed on Alice gets another device in the middle, which does what she may.
 const GROWN_FROM = 60_000;
+// From this seed on people also send files, answer, read, slow a channel down, show its past, and leave the server for a while.
+const SETTLED_FROM = 70_000;
+/** A member is given the keys of another five times a day, and for each of their devices once: then the other cannot read. */
+const REVOCATIONS_MAX = 2;
 
 /** Plays one world to its end; the same seed gives the same trace. Every eighth has a passphrase channel, every other is put back. */
 export const playRooms = async (seed: number, steps: number): Promise<RoomOutcome> => {
@@ -57,8 +62,11 @@ export const playRooms = async (seed: number, steps: number): Promise<RoomOutcom
 const isEnded = (who: Person, code: string): boolean =>
   who.account.status().servers.some(({ lastErrorCode }) => lastErrorCode === code);
 
-/** Whether somebody has not joined yet. */
-const isOut = (who: Person): boolean => who.account.status().servers.length === 0;
+/** Whether somebody has not joined yet, or has left. */
+const isOut = (who: Person): boolean => {
+  const { servers } = who.account.status();
+  return servers.every(({ state }) => state === 'off');
+};
 
 type Scene = { readonly world: World; readonly sockets: MemorySockets; readonly host: Host };
 
@@ -73,6 +81,7 @@ class Play {
   readonly #isPutBack: boolean;
   #willGrow: boolean;
   readonly #deeds: Deeds | undefined;
+  readonly #habits: Habits | undefined;
   readonly #owners = new Map<string, object>();
   readonly #people: Person[] = [];
   #said: Said[] = [];
@@ -84,6 +93,7 @@ class Play {
   readonly #wrong: string[] = [];
   #deaths = 0;
   #restores = 0;
+  #revocations = 0;
   #hasCopy = false;
 
   constructor(scene: Scene, seed: number) {
@@ -99,6 +109,7 @@ class Play {
     const isLocked = seed % 8 === 0 && !this.#hasLaptop;
     this.#channels = ['#open', '#sealed', ...(isLocked ? ['#locked'] : [])];
     if (seed >= BUSY_FROM) this.#deeds = new Deeds(scene.world.clock, seededRandom(seed ^ 0xdeed5));
+    if (seed >= SETTLED_FROM) this.#habits = new Habits(seededRandom(seed ^ 0x4ab17));
   }
 
   async begin(): Promise<void> {
@@ -141,6 +152,7 @@ class Play {
       if (roll < 0.5) await who.open();
     } else if (this.#isBanned && this.#dice.fraction() < 0.05) this.#ban(this.#dice.fraction() < 0.5);
     else if (this.#isRevoked && this.#dice.fraction() < 0.05) this.#revoke();
+    else if (this.#habits?.isTurn() === true) this.#live(this.#habits, who);
     else if (this.#deeds?.isTurn() === true) this.#deed(this.#deeds, who);
     else if (roll < 0.4) this.#send(who, this.#pick(this.#channels));
     else if (roll < 0.47) this.#send(who, memberName(this.#pick(this.#people.filter((one) => !isSame(one, who)))));
@@ -187,6 +199,7 @@ class Play {
         this.#try(who, () => this.#joinAnew(who));
       for (const who of this.#people.filter((one) => isEnded(one, 'server.banned')))
         this.#try(who, () => who.call('server.retry', { server: 'home' }));
+      if (round === 0) this.#hurry();
       await world.settle(MINUTE);
       const calm = this.#people.every((who) =>
         who.account.status().servers.every(({ state, outboxDepth }) => state === 'online' && outboxDepth === 0),
@@ -195,6 +208,13 @@ class Play {
     }
     // What was said while the server's clock was ahead ends later.
     await world.settle(this.#deeds === undefined ? MINUTE : JUMP_MS_MAX + 5 * MINUTE);
+  }
+
+  // No channel is slow any more.
+  #hurry(): void {
+    const [alice] = this.#people;
+    for (const channel of this.#habits === undefined ? [] : this.#channels)
+      if (alice !== undefined) this.#try(alice, () => alice.call('channel.set', { channel, slowMs: 0 }));
   }
 
   async outcome(): Promise<RoomOutcome> {
@@ -214,6 +234,8 @@ class Play {
         lost: this.#lost,
         wasRestored: this.#restores > 0,
         trace: this.#trace,
+        shown: this.#habits?.shown ?? new Set(),
+        files: this.#habits?.files ?? [],
       })),
     ];
     const logs = await Promise.all(this.#channels.map((channel) => logOf(host, channel)));
@@ -279,6 +301,18 @@ class Play {
     this.#try(who, deeds.next(who, channel, said));
   }
 
+  // Who has left the server comes back.
+  #live(habits: Habits, who: Person): void {
+    const [alice] = this.#people;
+    if (isOut(who)) return this.#try(who, () => this.#joinAnew(who));
+    if (who !== alice && this.#dice.fraction() < 0.05)
+      return this.#try(who, () => who.call('server.leave', { server: 'home' }));
+    const member = memberName(this.#pick(this.#people.filter((one) => !isSame(one, who))));
+    const to = this.#dice.fraction() < 0.8 ? this.#pick(this.#channels) : member;
+    const said = this.#said.filter((one) => one.to === to);
+    this.#try(who, habits.next(who, to, said));
+  }
+
   #change(who: Person): void {
     const own = this.#said.filter(({ from }) => from === who.name);
     if (own.length === 0) return;
@@ -310,6 +344,7 @@ class Play {
     this.#try(who, async () => {
       const other = (await who.call('server.devices', {})).find((one) => !one.this && !one.revoked);
       if (other === undefined) return;
+      if (this.#habits !== undefined && ++this.#revocations > REVOCATIONS_MAX) return;
       this.#outcasts.add(laptop);
       await who.call('server.revokeDevice', { id: other.id });
     });
