@@ -143,10 +143,15 @@ export class Spools {
     return spool.size;
   }
 
-  /** What was written so far is on disk once this has resolved. Throws `disk.*`. */
+  /** What was written so far is on disk once this has resolved. Throws `disk.*`, and `file.unknown` for one that ends meanwhile. */
   async sync(row: number): Promise<void> {
-    const spool = this.#spools.get(row);
-    if (spool !== undefined) await this.#core.queue.beside(spool.blob.sync());
+    const spool = this.#get(row);
+    try {
+      await this.#core.queue.beside(spool.blob.sync());
+    } catch (error) {
+      // Its descriptors are closed then.
+      throw this.#spools.get(row) === spool ? error : notSpooled();
+    }
   }
 
   /** Ends one: all of it is on disk. Throws like `write`. */
@@ -179,7 +184,7 @@ export class Spools {
 
   #get(row: number): Spool {
     const spool = this.#spools.get(row);
-    if (spool === undefined) throw new SottoError('file.unknown', { message: 'This file is not being spooled' });
+    if (spool === undefined) throw notSpooled();
     return spool;
   }
 
@@ -214,6 +219,8 @@ export const sizeOfSource = async (path: string): Promise<number> => {
     await source.close();
   }
 };
+
+const notSpooled = () => new SottoError('file.unknown', { message: 'This file is not being spooled' });
 
 const seal = (spool: Spool, plaintext: Uint8Array, last: boolean): void => {
   const index = spool.chunks++;

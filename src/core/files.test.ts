@@ -435,6 +435,18 @@ describe('a spooled file', () => {
     expect(isSaved(200_000)).toBe(true);
   });
 
+  test('that is cancelled while the disk is asked for it is not offered, and leaves nothing', async () => {
+    const { id } = await open();
+    await write(id, content(300_000));
+    const [offered, cancelled] = await Promise.allSettled([
+      alice.call('file.offer', { id }),
+      alice.call('file.cancel', { id }),
+    ]);
+    expect(offered).toMatchObject({ status: 'rejected', reason: { code: 'file.unknown' } });
+    expect(cancelled).toMatchObject({ status: 'fulfilled', value: { state: 'cancelled' } });
+    expect(kept(alice)).toEqual([]);
+  });
+
   test('that a death cut, or that nobody goes on with, has failed and leaves nothing', async () => {
     const cut = await open();
     await write(cut.id, content(100_000));

@@ -1,22 +1,19 @@
 // Links that others open: who may have one, and what the first frame on it is for.
 import type { Admission, Link, LinkEvents, LinkPeer } from '../ports.ts';
-import { isEqual } from '../protocol/bytes.ts';
 import { HANDSHAKE_MS_MAX, LINK_IDLE_MS, UNPROVEN_STREAMS_MAX } from '../protocol/limits.ts';
 import { decodeFrame, type PlainFrame } from '../protocol/peer.ts';
-import { type ContactRow, getContactByAddress, patchContact, putHistory } from '../store/contacts.ts';
-import { type Core, commit, refuseLink } from './core.ts';
+import { getContactByAddress } from '../store/contacts.ts';
+import { type Core, refuseLink } from './core.ts';
 import { attach } from './links.ts';
-import { breakMemberLinks } from './member-links.ts';
+import { refuseKey, showsOtherKeys } from './pinned-keys.ts';
 
 /** Whether a proven peer may have a link. Called by the network, synchronously. */
 export const admit = (core: Core, peer: LinkPeer): Admission => {
   const contact = getContactByAddress(core.db, peer.address);
   if (contact === undefined) return 'accept';
   if (contact.blocked === 1) return 'accept';
-  if (contact.linkKey === null || contact.signalKey === null) return 'accept';
-  const same = isEqual(contact.linkKey, peer.linkKey) && isEqual(contact.signalKey, peer.signalKey);
-  if (same) return 'accept';
-  core.queue.post(() => refuseKey(core, contact));
+  if (!showsOtherKeys(contact, peer)) return 'accept';
+  core.queue.post(() => refuseKey(core, contact.id));
   return 'close';
 };
 
@@ -95,18 +92,4 @@ const streamFrame = (bytes: Uint8Array<ArrayBuffer>): StreamFrame | undefined =>
     // Not a frame at all: the ordinary path refuses and counts it.
     return undefined;
   }
-};
-
-const refuseKey = (core: Core, contact: ContactRow): void => {
-  commit(core, (changes) => {
-    if (contact.paused === 'keyChanged') return;
-    patchContact(core.db, contact.id, { paused: 'keyChanged' });
-    putHistory(core.db, contact.id, {
-      at: changes.at,
-      kind: 'key.refused',
-      detail: 'another key was shown under this address',
-    });
-    changes.event({ kind: 'contact.keyChanged', contactId: contact.id });
-    breakMemberLinks(core, changes, contact.id, 'the contact shows another key');
-  });
 };

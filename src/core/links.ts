@@ -29,6 +29,7 @@ import { DUPLICATE, noteInstall } from './duplicate.ts';
 import { doubt, heartbeat } from './heartbeat.ts';
 import { takeFrame } from './link-frames.ts';
 import { newPeer, type Peer, sendFrame } from './peer.ts';
+import { refuseKey, showsOtherKeys } from './pinned-keys.ts';
 import { newContact, sendRequest } from './requests.ts';
 import { sendReset, sendResume } from './sessions.ts';
 
@@ -170,6 +171,12 @@ const retryLater = (core: Core, peer: Peer, ms: number): void => {
 
 /** Gives a proven link to its contact; undefined when the link it has stays. Strangers get a row without a name. */
 const adopt = (core: Core, link: Link): Peer | undefined => {
+  const known = getContactByAddress(core.db, link.peer.address);
+  // Two that were admitted before any key was pinned: the first one's are.
+  if (known !== undefined && known.blocked === 0 && showsOtherKeys(known, link.peer)) {
+    refuseKey(core, known.id);
+    return undefined;
+  }
   const { contactId, isTwice } = contactOf(core, link);
   const peer = peerOf(core, contactId);
   // Blocked since the link was admitted: it ends, and the next one is ignored.

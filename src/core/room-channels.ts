@@ -112,6 +112,16 @@ export const joinChannel = async (
   wanted: Pick<NewChannel, 'name' | 'passphrase' | 'timeoutMs'>,
 ): Promise<number> => {
   const connection = await connectionOf(core, server, wanted.timeoutMs);
+  return connection.inTurn(() => joinInTurn(core, connection, wanted));
+};
+
+// Whether we are in it, and whether it was known before, is so only while nobody else meets or joins.
+const joinInTurn = async (
+  core: Core,
+  connection: RoomConnection,
+  wanted: Pick<NewChannel, 'name' | 'passphrase'>,
+): Promise<number> => {
+  const server = connection.row;
   const known = listChannelsByName(core.db, wanted.name).filter((one) => one.serverId === server.id);
   const nowhere = `There is no channel #${wanted.name} on ${server.label} that you may join: sotto channel list --all`;
   const { channel } = await connection.request('channel.find', { name: wanted.name }).catch((error) => {
@@ -123,7 +133,7 @@ export const joinChannel = async (
   if (channel.name !== channelNameOf(wanted.name))
     throw new SottoError('event.forged', { message: 'The server shows another channel than the one asked for' });
   try {
-    return await connection.inTurn(() => joinFound(core, connection, channel, wanted.passphrase));
+    return await joinFound(core, connection, channel, wanted.passphrase);
   } catch (error) {
     await core.queue.call(() =>
       commit(core, () => {

@@ -109,6 +109,9 @@ const upload = async (core: Core, row: FileRow, way: Way, { signal, progressed }
   await core.queue.call(() => {
     // It may have been taken back meanwhile.
     if (signal.aborted || getFile(core.db, row.id)?.state !== 'active') return;
+    // What shows the past puts it behind that, in another row.
+    const message = getMessageById(core.db, row.conversationId, row.fileId);
+    if (message === undefined) return;
     commit(core, (changes) => {
       patchFile(core.db, row.id, { chunks: count });
       const content = {

@@ -19,7 +19,7 @@ import {
 } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import { refuseTakenLabel } from './requests.ts';
-import type { ConnectionState, Second } from './room-connection.ts';
+import type { ConnectionState, RoomConnection, Second } from './room-connection.ts';
 import { becomeAnother, isOwnRevoked, newDevice } from './room-device.ts';
 import { theServer } from './room-rows.ts';
 import { bare, refusedSecond } from './room-second.ts';
@@ -36,13 +36,11 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   if (!isChannelName(name)) throw new SottoError('name.invalid');
   if (!isMemberName(name))
     throw new SottoError('name.invalid', { message: `@${name} calls several people in a text: take another name` });
-  const { id, known } = await core.queue.call(() => beginJoin(core, { ...params, name }, { link, second }));
-  const connection = core.rooms.connect(id);
-  connection.start(second);
+  const { id, known, connection } = await core.queue.call(() => beginJoin(core, { ...params, name }, { link, second }));
   // A circuit that breaks says little of an onion service: it is tried again until the time is over.
   const isOnion = new URL(link.origin).hostname.endsWith('.onion');
   // Who was let in, and was cut off before all had come, is a member.
-  const isIn = (): boolean => known?.state !== 'joined' && theServer(core.db, id).state === 'joined';
+  const isIn = (): boolean => known?.state !== 'joined' && getServer(core.db, id)?.state === 'joined';
   const isFinal = (): boolean => !isIn() && (!isOnion || connection.lastError?.code !== 'server.unreachable');
   await waits.until(
     () => ENDED.has(connection.state) || (connection.state === 'waiting' && isFinal()),
@@ -54,14 +52,23 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const said = connection.lastError ?? new SottoError('server.timeout');
   const refused = joinRefused(said, { name, known, invite: link.token });
   const error = second === undefined ? refused : refusedSecond(refused);
-  core.rooms.drop(id);
-  await core.queue.call(() => commit(core, () => undoJoin(core, id, known)));
-  const now = getServer(core.db, id)?.state;
-  if (now === 'joined' || now === 'banned') core.rooms.connect(id).start();
+  await core.queue.call(() => {
+    // Another call has taken its place, and goes on with what this one began.
+    if (core.rooms.get(id) !== connection) return;
+    core.rooms.drop(id);
+    commit(core, () => undoJoin(core, id, known));
+    const now = getServer(core.db, id)?.state;
+    if (now === 'joined' || now === 'banned') core.rooms.connect(id).start();
+  });
   throw error;
 };
 
-type Begun = { readonly id: number; readonly known: ServerRow | undefined };
+type Begun = {
+  readonly id: number;
+  /** The server as it was known before. */
+  readonly known: ServerRow | undefined;
+  readonly connection: RoomConnection;
+};
 
 // In one step: of two calls for the same server the later one finds what the earlier one has begun.
 const beginJoin = (
@@ -104,7 +111,9 @@ const beginJoin = (
       createdAt: changes.at,
     });
   });
-  return { id, known };
+  const connection = core.rooms.connect(id);
+  connection.start(second);
+  return { id, known, connection };
 };
 
 const secondOf = ({ password, code }: Params<'server.join'>) => {
@@ -138,7 +147,9 @@ const undoJoin = (core: Core, id: number, known: ServerRow | undefined): void =>
   const row = getServer(core.db, id);
   if (row === undefined || row.state === 'joined') return;
   if (known === undefined || getMemberById(core.db, id, row.memberId) === undefined) return removeServer(core.db, id);
-  const { label, origin, clearnet, invite, memberName } = known;
+  const { origin, clearnet, invite, memberName } = known;
+  // What it was called before may be the name of something else by now.
+  const label = isFree(core, known.label, known) ? known.label : row.label;
   const before = known.state === 'joining' ? 'left' : known.state;
   const state = row.state === 'joining' ? before : row.state;
   patchServer(core.db, id, { label, origin, clearnet, invite, memberName, state });
@@ -158,7 +169,9 @@ const freeLabel = (core: Core, host: string, known: ServerRow | undefined): stri
   const base = known?.label ?? ofHost;
   for (let n = 1; ; n++) {
     const label = n === 1 ? base : `${base}-${n}`;
-    const isFree = [undefined, known?.id].includes(getServerByLabel(core.db, label)?.id);
-    if (isFree && getContactByName(core.db, label) === undefined) return label;
+    if (isFree(core, label, known) && getContactByName(core.db, label) === undefined) return label;
   }
 };
+
+const isFree = (core: Core, label: string, known: ServerRow | undefined): boolean =>
+  [undefined, known?.id].includes(getServerByLabel(core.db, label)?.id);

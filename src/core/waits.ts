@@ -15,8 +15,8 @@ export class Waits implements Disposable {
   }
 
   /**
-   * True as soon as `look` gives true, false after `timeoutMs` (a minute when absent). Rejects with `account.locked` when the
-   * account closes before.
+   * True as soon as `look` gives true, false after `timeoutMs` (a minute when absent). Rejects with what `look` throws, and with
+   * `account.locked` when the account closes before.
    */
   until(look: () => boolean, timeoutMs = WAIT_MS_DEFAULT): Promise<boolean> {
     return new Promise((resolve, reject) => {
@@ -27,19 +27,27 @@ export class Waits implements Disposable {
         this.#waiters.delete(waiter);
         cancel();
       };
-      const finish = (result: boolean): void => {
+      const fail = (error: unknown): void => {
         over();
-        resolve(result);
+        reject(error);
+      };
+      // Whoever wakes it has no part in what it throws.
+      const lookAgain = (isLast: boolean): void => {
+        try {
+          const result = look();
+          if (!result && !isLast) return;
+          over();
+          resolve(result);
+        } catch (error) {
+          fail(error);
+        }
       };
       const waiter: Waiter = {
-        look: () => (look() ? finish(true) : undefined),
-        end: () => {
-          over();
-          reject(new SottoError('account.locked', { message: 'The account was closed meanwhile' }));
-        },
+        look: () => lookAgain(false),
+        end: () => fail(new SottoError('account.locked', { message: 'The account was closed meanwhile' })),
       };
       this.#waiters.add(waiter);
-      cancel = this.#clock.after(timeoutMs, () => finish(look()));
+      cancel = this.#clock.after(timeoutMs, () => lookAgain(true));
     });
   }
 

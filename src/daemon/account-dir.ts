@@ -65,6 +65,12 @@ const eraseUnfinished = (paths: AccountPaths): void => {
   rmSync(`${paths.vault}.new`, { force: true });
 };
 
+/** Takes back an account that was just made and could not be opened: its recovery phrase was shown to nobody. */
+export const undoAccountDir = (paths: AccountPaths): void => {
+  rmSync(paths.vault, { force: true });
+  eraseUnfinished(paths);
+};
+
 /**
  * Puts the database under a new key, wrapped under a passphrase or none. The database must be closed, and open nowhere
  * else. The renaming of the new database is the moment at which it counts: `settleAccountDir` finishes or undoes the rest.

@@ -21,6 +21,7 @@ import {
   rekeyAccountDir,
   rewrapVault,
   settleAccountDir,
+  undoAccountDir,
   vaultState,
 } from './account-dir.ts';
 import { checkBackup, loadBackup } from './backup.ts';
@@ -39,6 +40,7 @@ export type DaemonOptions = {
 
 /** A passphrase, or a key file; `noTor` makes an account that nothing of Tor is started for. */
 type Wanted = { readonly passphrase: string | undefined; readonly noTor?: boolean | undefined };
+type Made = { readonly account: Result<'account.show'>; readonly recoveryPhrase: string };
 
 /** A running daemon. */
 export class Daemon {
@@ -157,15 +159,15 @@ export class Daemon {
     this.stop(1).catch(() => {});
   }
 
-  /** Makes a new account and opens it; gives the recovery phrase, which is kept nowhere. */
-  async create(wanted: Wanted & { readonly nickname: string; readonly phrase?: string }): Promise<string> {
+  /** Makes a new account and opens it; gives it with its recovery phrase, which is kept nowhere. */
+  async create(wanted: Wanted & { readonly nickname: string; readonly phrase?: string }): Promise<Made> {
     const root = wanted.phrase === undefined ? systemRandom.bytes(ROOT_BYTES) : rootOfPhrase(wanted.phrase);
-    await this.#make(wanted, (db) => {
+    const account = await this.#make(wanted, (db) => {
       createAccount(db, { root, nickname: wanted.nickname, random: systemRandom, clock: systemClock });
       // A new address runs nowhere else.
       if (wanted.phrase === undefined) putPlace(db, placeOf(this.options.paths));
     });
-    return phraseOf(root);
+    return { account, recoveryPhrase: phraseOf(root) };
   }
 
   /** Makes the account from a backup file that was made with `secret`; nothing is left when it is not whole. */
@@ -236,12 +238,21 @@ export class Daemon {
     });
   }
 
-  /** Moves the account's folder; the daemon is to end. Throws `account.unknown`. */
+  /** Moves the account's folder to where none is; the daemon is to end. Throws `account.unknown`, `account.exists`. */
   move(dir: string): Promise<void> {
     return this.#inTurn(async () => {
       this.assertExists();
+      assertFree(dir);
+      const key = this.#open === undefined ? undefined : new Uint8Array(this.#open.key);
       await this.#close();
-      renameSync(this.options.paths.dir, dir);
+      try {
+        // Another daemon may have made it while this one left the network.
+        assertFree(dir);
+        renameSync(this.options.paths.dir, dir);
+      } catch (error) {
+        if (key !== undefined) await this.#openWith(key);
+        throw error;
+      }
     });
   }
 
@@ -273,14 +284,22 @@ export class Daemon {
     return result;
   }
 
-  #make({ passphrase, noTor }: Wanted, make: (db: Database) => Promise<void> | void): Promise<void> {
+  // What nobody was told of is not there when it cannot be opened, as the daemon ends.
+  #make({ passphrase, noTor }: Wanted, make: (db: Database) => Promise<void> | void): Promise<Made['account']> {
     const { paths } = this.options;
     const fill = async (db: Database): Promise<void> => {
       await make(db);
       if (noTor === true) putSetting(db, '', 'network.tor', 'false');
     };
     return this.#inTurn(async () => {
-      await this.#openWith(await createAccountDir(paths, { passphrase, random: systemRandom, fill }));
+      const key = await createAccountDir(paths, { passphrase, random: systemRandom, fill });
+      try {
+        await this.#openWith(key);
+      } catch (error) {
+        undoAccountDir(paths);
+        throw error;
+      }
+      return this.open.account.call('account.show', {});
     });
   }
 
@@ -336,3 +355,7 @@ export class Daemon {
     return callDaemon(this, connection, method, params as Params<M>);
   }
 }
+
+const assertFree = (dir: string): void => {
+  if (existsSync(dir)) throw new SottoError('account.exists');
+};

@@ -1,5 +1,4 @@
 // The methods the daemon answers itself; all others go to the open account.
-import { existsSync } from 'node:fs';
 import { accountPaths } from '../client/paths.ts';
 import type { Account } from '../core/account.ts';
 import { checkName } from '../core/names.ts';
@@ -73,8 +72,8 @@ const warn = (passphrase: string | undefined) => (passphrase === undefined ? { w
 const HANDLERS: Handlers = {
   'account.init': async (daemon, params) => {
     const passphrase = secretOf(params);
-    const recoveryPhrase = await daemon.create({ nickname: params.nickname, passphrase, noTor: params.noTor });
-    return { ...(await daemon.open.account.call('account.show', {})), recoveryPhrase, ...warn(passphrase) };
+    const made = await daemon.create({ nickname: params.nickname, passphrase, noTor: params.noTor });
+    return { ...made.account, recoveryPhrase: made.recoveryPhrase, ...warn(passphrase) };
   },
   'account.restore': async (daemon, params) => {
     const passphrase = secretOf(params);
@@ -119,7 +118,6 @@ const HANDLERS: Handlers = {
   },
   'account.rename': async (daemon, { name }) => {
     const target = accountPaths(daemon.options.places, name, {}).dir;
-    if (existsSync(target)) throw new SottoError('account.exists');
     await daemon.move(target);
     later(daemon);
     return { account: name };
@@ -170,7 +168,10 @@ const waitFor = (daemon: Daemon, until: 'online' | 'reachable', timeoutMs: numbe
     };
     const look = (): void => {
       const { state, lastError } = account.network;
-      if (there()) {
+      if (!daemon.isOpen || daemon.open.account !== account) {
+        finish();
+        reject(new SottoError('account.locked', { message: 'The account was closed meanwhile' }));
+      } else if (there()) {
         finish();
         resolve(daemon.status());
       } else if (state === 'off') {
@@ -204,6 +205,10 @@ const listen = async (
 ): Promise<Result<'event.listen'>> => {
   const wanted = (event: Event) => params.kinds === undefined || params.kinds.includes(event.kind);
   connection.stopListening?.();
+  let isOver = false;
+  connection.stopListening = () => {
+    isOver = true;
+  };
   let cursor = params.since ?? account.events.head();
   for (;;) {
     const { events, gap } = account.events.since(cursor, LISTEN_PAGE_MAX);
@@ -216,6 +221,7 @@ const listen = async (
     if (last === undefined) break;
     cursor = last;
     await connection.drained();
+    if (isOver) return { cursor };
   }
   if (!connection.signal.aborted)
     connection.stopListening = account.events.subscribe((event) => void connection.event(event), params.kinds);

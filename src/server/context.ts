@@ -76,6 +76,8 @@ export type ServerContext = {
   /** What each connection is sent at length, one after another. */
   readonly sending: Turns<Peer>;
   readonly uploading: Uploading;
+  /** What a member changes of how they are let in: their first device, others, the second check. */
+  readonly admitting: Turns<MemberId>;
   readonly presence: Presence;
   /** Connections of members that are logged in. */
   readonly online: Map<MemberId, Set<Peer>>;

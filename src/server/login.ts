@@ -84,7 +84,8 @@ export const login = async (
     const isErased = (await context.standings.member(kept.member))?.erasedAt !== null;
     throw new SottoError(isErased ? 'login.refused' : 'device.revoked');
   }
-  if ('device' in certificate) await takeNew(context, certificate, params);
+  if ('device' in certificate)
+    await context.admitting.run(certificate.member, () => takeNew(context, certificate, params));
   const member = await context.standings.member(certificate.member);
   const isAsRead = isKnown && context.standings.changes === changes;
   const now = isAsRead ? kept : await context.store.getCertified(device, shown);

@@ -42,44 +42,51 @@ export const showSecond = async (
  * Sets or changes both; where there are some, the present ones are asked for, once the new code is known to be right: a slip
  * with it costs no try and no code. Throws `login.second`, `rate.limited`, `server.busy`.
  */
-export const setSecond = async (
+export const setSecond = (
   context: ServerContext,
   { member }: Asker,
+  params: RequestParams<'second.set'>,
+): Promise<Answer<'second.set'>> => context.admitting.run(member.id, () => setInTurn(context, member.id, params));
+
+const setInTurn = async (
+  context: ServerContext,
+  member: MemberId,
   params: RequestParams<'second.set'>,
 ): Promise<Answer<'second.set'>> => {
   const secret = fromBase64(params.secret);
   if (secret.length < SECRET_BYTES_MIN) throw new SottoError('request.invalid', { details: { why: 'secret' } });
   const step = stepOf(secret, params.code, context.clock.now());
   if (step === undefined) throw new SottoError('login.second', { details: { why: 'new' } });
-  mayChangeAccount(context, member.id);
-  await checkSecond(context, member.id, params.present);
+  mayChangeAccount(context, member);
+  await checkSecond(context, member, params.present);
   const recoveryCodes = Array.from({ length: RECOVERY_CODES }, () =>
     toHex(context.random.bytes(RECOVERY_BYTES)).replace(/(.{5})(?=.)/g, '$1-'),
   );
   const row: SecondFactorRow = {
-    member: member.id,
+    member,
     passwordHash: await hashPassword(params.password, context.random.bytes(SALT_BYTES)),
-    sealedTotp: context.sealer.seal(labelOf(member.id), secret),
+    sealedTotp: context.sealer.seal(labelOf(member), secret),
     lastStep: step,
     updatedAt: context.clock.now(),
   };
   const hashes = recoveryCodes.map((code) => sha256(Buffer.from(code)));
-  await context.store.putSecondFactor(row, hashes, await told(context, member.id, 'second.set'));
+  await context.store.putSecondFactor(row, hashes, await told(context, member, 'second.set'));
   return { recoveryCodes };
 };
 
 /** Takes the second check away, with what it asks for. Throws `login.second`. */
-export const removeSecond = async (
+export const removeSecond = (
   context: ServerContext,
-  { member }: Asker,
+  { member: { id: member } }: Asker,
   params: RequestParams<'second.remove'>,
-): Promise<Answer<'second.remove'>> => {
-  if ((await context.store.getSecondFactor(member.id)) === undefined) return {};
-  mayChangeAccount(context, member.id);
-  await checkSecond(context, member.id, params);
-  await context.store.removeSecondFactor(member.id, await told(context, member.id, 'second.removed'));
-  return {};
-};
+): Promise<Answer<'second.remove'>> =>
+  context.admitting.run(member, async () => {
+    if ((await context.store.getSecondFactor(member)) === undefined) return {};
+    mayChangeAccount(context, member);
+    await checkSecond(context, member, params);
+    await context.store.removeSecondFactor(member, await told(context, member, 'second.removed'));
+    return {};
+  });
 
 // Every device of theirs hears of it: who did not do it knows what to do. Before it is done, as a false alarm is better than
 // none. Gives the line of the audit log.

@@ -106,6 +106,7 @@ const contextOf = (
     publishing: new Turns(),
     sending: new Turns(),
     uploading: new Turns(),
+    admitting: new Turns(),
     presence: new Presence({
       clock,
       standings,

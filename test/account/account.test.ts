@@ -12,9 +12,12 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { wordlist } from '@scure/bip39/wordlists/english.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RpcClient } from '../../src/client/rpc-client.ts';
 import { onTerminal } from '../cli/terminal.ts';
+import { pathsOf } from '../daemon/furnished.ts';
 import { run, Stage, User } from '../e2e/stage.ts';
 
 let stage: Stage;
@@ -140,6 +143,22 @@ describe('a locked account', () => {
     expect((await user.run('account', 'lock')).error).toMatchObject({ code: 'daemon.absent', exit: 4 });
   }, 30_000);
 });
+
+test('an account that is made while its daemon ends is whole and its phrase was told, or there is none', async () => {
+  for (const [i, ms] of [0, 100].entries()) {
+    const user = stage.stranger(`brief${i}`);
+    const { socket, vault } = pathsOf(user);
+    const making = user.run('init', '--nickname', 'brief', secret('brief'));
+    await user.until('the daemon', async () => existsSync(socket));
+    await delay(ms);
+    const client = await RpcClient.open(socket).catch(() => undefined);
+    await client?.call('daemon.stop', {}).catch(() => {});
+    const { code, out } = await making;
+    await user.until('its end', async () => !existsSync(socket));
+    expect([existsSync(vault), out.includes('recoveryPhrase')]).toEqual([code === 0, code === 0]);
+    client?.close();
+  }
+}, 60_000);
 
 describe('accounts side by side', () => {
   test('are listed, chosen by name, renamed, and erased; a second daemon of one is refused', async () => {

@@ -200,9 +200,10 @@ describe('events', () => {
 
   test('who listens twice hears an event once, and who is gone is forgotten', async () => {
     const wire = new Wire();
-    wire.send(request(1, 'event.listen'));
+    // The second comes while the first reads what was before.
+    wire.send(request(1, 'event.listen', { since: '0', kinds: ['config.changed'] }));
     wire.send(request(2, 'event.listen'));
-    await wire.until((lines) => lines.some((line) => line.id === 2));
+    await wire.until((lines) => [1, 2].every((id) => lines.some((line) => line.id === id)));
     const changed = (lines: readonly Line[]) => lines.filter((line) => line.params?.kind === 'config.changed');
     for (const value of ['count', 'name']) wire.send(request(3, 'config.set', { key: 'notify.level', value }));
     await wire.until((lines) => changed(lines).length >= 2);

@@ -389,6 +389,21 @@ test('who leaves is out; an archived channel is read only', async () => {
   expect((await bob.call('channel.list', { all: true })).map(({ name }) => name)).not.toContain(channel);
 });
 
+test('a server that lets nobody back in is called what it was, unless something else is called so by now', async () => {
+  const dave = await house.guest('dave');
+  const joins = async (link: string, label: string) => dave.call('server.join', { link, name: 'dave', label });
+  await joins(await alice.invite(), 'club');
+  await dave.call('server.leave', { server: 'club' });
+  await joins((await house.another()).invite, 'club');
+  await house.server.admin('ban', 'dave');
+  const again = { link: await alice.invite(), name: 'dave', label: 'again' };
+  expect(await dave.refused('server.join', again)).toBe('server.banned');
+  expect((await dave.call('server.list', {})).map(({ label, state }) => `${label} ${state}`).sort()).toEqual([
+    'again banned',
+    'club online',
+  ]);
+});
+
 test('a changed passphrase is asked of everybody, and who was kicked may read until then', async () => {
   const channel = '#pass';
   const fresh = 'the south sea bubble';

@@ -1,6 +1,10 @@
 import { describe, expect, test, vi } from 'vitest';
+import { systemRandom } from '../../src/machine.ts';
+import { toBase64 } from '../../src/protocol/bytes.ts';
 import { idOf, type MemberId } from '../../src/protocol/ids.ts';
-import { Hosted } from './scene.ts';
+import { TOTP_STEP_MS } from '../../src/protocol/limits.ts';
+import { totp } from '../../src/server/second.ts';
+import { Hosted, type Member } from './scene.ts';
 
 describe('a server', () => {
   test('lets members register, create, join, talk live and read back', async () => {
@@ -33,6 +37,49 @@ describe('a server', () => {
       await expect(alice.control(ops, { op, member: nobody })).rejects.toMatchObject({ code: 'member.unknown' });
     await alice.say(ops.channel, 'one');
     expect(hosted.server.connections).toBe(1);
+  });
+
+  test('lets two new devices of one member in that come at once', async () => {
+    await using hosted = await Hosted.start();
+    const one = hosted.member('alice');
+    const two = one.another();
+    const come = async (...devices: readonly Member[]) => {
+      await Promise.all(devices.map((device) => device.dial()));
+      const release = hosted.hold();
+      const logins = devices.map((device) => device.client.login(device.keys(), { register: { name: 'alice' } }));
+      await hosted.waiting(1);
+      release();
+      return Promise.allSettled(logins);
+    };
+    expect(await come(one, two)).toMatchObject([
+      { value: { member: { name: 'alice' } } },
+      { value: { member: { name: 'alice' } } },
+    ]);
+    const more = [one.another(), one.another()];
+    more.forEach((device, i) => {
+      device.serial = 4 - i;
+    });
+    // Who is behind is told what serial it needs.
+    expect(await come(...more)).toMatchObject([
+      { status: 'fulfilled' },
+      { status: 'rejected', reason: { code: 'certificate.invalid', details: { least: 5 } } },
+    ]);
+  });
+
+  test('takes one second check of two that come at once', async () => {
+    await using hosted = await Hosted.start();
+    const one = hosted.member('alice');
+    await one.join();
+    const phone = one.another();
+    await phone.join();
+    const secret = systemRandom.bytes(20);
+    const code = totp(secret, Math.floor(Date.now() / TOTP_STEP_MS));
+    const sets = [one, phone].map(({ client }, i) =>
+      client.request('second.set', { password: `a password of ${i}`, secret: toBase64(secret), code }),
+    );
+    const ends = await Promise.allSettled(sets);
+    expect(ends.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(ends.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'login.second' } });
   });
 
   test('is found again by its members after a restart, with everything that it answered', async () => {

@@ -62,6 +62,14 @@ test('of two joins at once one holds, and the other is told', async () => {
   await says(alice, 'here');
 });
 
+test('of two joins of one channel at once both find it joined', async () => {
+  await join(alice);
+  await world.during(bob.call('channel.create', { name: '#ops', encryption: 'open' }));
+  const joins = [1, 2].map(() => alice.call('channel.join', { channel: '#ops' }));
+  const shown = await world.during(Promise.all(joins));
+  expect(shown.map(({ state }) => state)).toEqual(['joined', 'joined']);
+});
+
 test('a device joins though the clock of the one before was ahead of its own', async () => {
   alice.shift = 20 * MINUTE;
   await join(alice);
