@@ -14,7 +14,7 @@ import { meetOwnChannels } from './room-channels.ts';
 import { goOnAsAnother, renewCertificate, revokeOwn } from './room-device.ts';
 import { openChannel } from './room-history.ts';
 import { RoomIntake } from './room-intake.ts';
-import { levelAll } from './room-level.ts';
+import { levelChannels, levelInbox } from './room-level.ts';
 import { forgetKeys, loggedIn, prepareKeys } from './room-login.ts';
 import { EarlyReceipts, Receipts } from './room-receipts.ts';
 import { theServer } from './room-rows.ts';
@@ -241,8 +241,12 @@ export class RoomConnection {
     const isPutBack = await core.queue.call(() => loggedIn(core, this.serverId, client.hello, answer));
     this.#phase = this.#goneOn(client, 'levelling');
     this.visit.isPutBack = isPutBack && tries < TRIES_MAX;
-    await prepareKeys(core, this, answer.oneTimeKeys);
-    await levelAll(core, this, answer.inbox);
+    // Whoever joins a channel meanwhile comes behind that: what opens its events is in the inbox.
+    await this.inTurn(async () => {
+      await prepareKeys(core, this, answer.oneTimeKeys);
+      await levelInbox(core, this, answer.inbox);
+    });
+    await levelChannels(core, this);
     await forgetKeys(core, this);
     // All that came for the device of before is read.
     if (this.visit.isPutBack) {

@@ -27,11 +27,8 @@ const LATER: ReadonlySet<ErrorCode> = new Set([
 
 type Head = Answer<'login'>['inbox'];
 
-/** Takes all that was missed, and is told live from there on. Throws `server.*`, `rate.limited`. */
-export const levelAll = async (core: Core, connection: RoomConnection, inbox: Head): Promise<void> => {
-  // Which devices I have besides this one: what I do is told to them, too.
-  await learnMembers(core, connection, [idOf(connection.row.memberId)]);
-  await levelInbox(core, connection, inbox);
+/** Takes what was missed in channels, and is told live from there on. Throws `server.*`, `rate.limited`. */
+export const levelChannels = async (core: Core, connection: RoomConnection): Promise<void> => {
   const ours = listChannels(core.db, connection.serverId).filter(({ state }) => state === 'joined');
   for (let at = 0; at < ours.length; at += CHANNELS_AT_ONCE) {
     const some = ours.slice(at, at + CHANNELS_AT_ONCE);
@@ -52,9 +49,11 @@ export const levelAll = async (core: Core, connection: RoomConnection, inbox: He
 
 type Cursor = [number, number, string | null];
 
-// Keys for channels come before what they open.
-const levelInbox = async (core: Core, connection: RoomConnection, head: Head): Promise<void> => {
+/** Takes what came into our inbox: keys for channels come before what they open. Throws `server.*`, `rate.limited`. */
+export const levelInbox = async (core: Core, connection: RoomConnection, head: Head): Promise<void> => {
   const { row } = connection;
+  // Which devices I have besides this one: what I do is told to them, too.
+  await learnMembers(core, connection, [idOf(row.memberId)]);
   const inbox = idOf(row.memberId);
   const cursor: Cursor = row.inboxSeq === 0 ? [head.epoch, 0, null] : cursorOf(row);
   const { channels } = await connection.request('resume', { cursors: { [inbox]: cursor } });

@@ -390,15 +390,15 @@ test('who leaves is out; an archived channel is read only', async () => {
 });
 
 test('a server that lets nobody back in is called what it was, unless something else is called so by now', async () => {
-  const dave = await house.guest('dave');
-  const joins = async (link: string, label: string) => dave.call('server.join', { link, name: 'dave', label });
+  const frank = await house.guest('frank');
+  const joins = async (link: string, label: string) => frank.call('server.join', { link, name: 'frank', label });
   await joins(await alice.invite(), 'club');
-  await dave.call('server.leave', { server: 'club' });
+  await frank.call('server.leave', { server: 'club' });
   await joins((await house.another()).invite, 'club');
-  await house.server.admin('ban', 'dave');
-  const again = { link: await alice.invite(), name: 'dave', label: 'again' };
-  expect(await dave.refused('server.join', again)).toBe('server.banned');
-  expect((await dave.call('server.list', {})).map(({ label, state }) => `${label} ${state}`).sort()).toEqual([
+  await house.server.admin('ban', 'frank');
+  const again = { link: await alice.invite(), name: 'frank', label: 'again' };
+  expect(await frank.refused('server.join', again)).toBe('server.banned');
+  expect((await frank.call('server.list', {})).map(({ label, state }) => `${label} ${state}`).sort()).toEqual([
     'again banned',
     'club online',
   ]);
