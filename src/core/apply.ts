@@ -20,6 +20,7 @@ import { type Amending, amendingNow, eraseMessage, isEditable, setPin, setReacti
 import type { Changes, Core } from './core.ts';
 import { endFile, putOffered } from './files-rows.ts';
 import { applyMemberLink, applyMemberUnlink } from './member-links.ts';
+import { dropOutbox } from './messages.ts';
 import { enqueue, hasArrived, hasRoom } from './outbox.ts';
 import { endUnsent, startTimer } from './timers.ts';
 
@@ -209,6 +210,7 @@ const applyDone = (scene: Scene, target: string): void => {
 const applyUnsupported = (scene: Scene, target: MessageId | string): void => {
   const row = getMessageById(scene.core.db, scene.conversation.id, idBytes(target));
   if (row === undefined || row.mine === 0) return;
+  dropOutbox(scene.core, row.id);
   endUnsent(scene.core, scene.changes, row, 'unsupported');
   scene.changes.event({ kind: 'message.failed', messageRow: row.id, contactId: scene.contact.id });
 };

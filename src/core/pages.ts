@@ -2,7 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
 import { getContactByName } from '../store/contacts.ts';
-import { type ConversationRow, getConversationOfContact } from '../store/conversations.ts';
+import { type ConversationRow, getConversation, getConversationOfContact } from '../store/conversations.ts';
 import {
   firstRowAt,
   lastMessageRow,
@@ -10,7 +10,7 @@ import {
   listMessagesBetween,
   type RowRange,
 } from '../store/message-pages.ts';
-import type { MessageRow } from '../store/messages.ts';
+import { getMessage, type MessageRow } from '../store/messages.ts';
 import { readsBodies, type SearchHit, type SearchOptions, searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
 import { conversationOf, findContact, findConversation, findMessage, messageIn } from './names.ts';
@@ -86,15 +86,20 @@ export const search = async (core: Core, params: Params<'message.search'>): Prom
     ...(from === undefined ? {} : { side: from.side }),
   };
   const hits: SearchHit[] = [];
+  let hasWaited = false;
   for (const part of partsOf(core, params)) {
+    hasWaited ||= part.isNext;
     if (part.isNext) await new Promise<void>((done) => core.clock.after(0, done));
     hits.push(...searchMessages(core.db, { ...wanted, ...part, limit: params.limit + 1 - hits.length }));
     if (hits.length > params.limit) break;
   }
+  // Meanwhile all of it may have been erased, or some.
+  if (inside !== undefined && getConversation(core.db, inside) === undefined) return { messages: [], more: false };
+  const found = hasWaited ? hits.filter(({ row }) => getMessage(core.db, row.id) !== undefined) : hits;
   const seen = nothingSeen();
   return {
     ...(inside === undefined ? missingAnywhere(core) : missingIn(core, conversationOf(core.db, inside))),
-    messages: hits.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row, seen), snippet })),
+    messages: found.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row, seen), snippet })),
     more: hits.length > params.limit,
   };
 };

@@ -1,5 +1,6 @@
 // What each verified content of a channel changes in the store. Runs inside the transaction of `receiveRoom`.
 import { type ChannelState, mayErase } from '../crypto/channel-state.ts';
+import { isEqual } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
@@ -76,6 +77,7 @@ const NOTHING = { value: '', messageRow: null } as const;
 /** Applies one content that its author was allowed to write. What points at nothing, or at what is not its author's, changes nothing. */
 export const applyContent = (scene: RoomScene, given: Given): Applied => {
   const { content } = given;
+  if (isOfAnother(scene, given)) return { ...NOTHING, kind: 'refused', value: 'id' };
   switch (content.kind) {
     case 'text':
       return applyText(scene, given, content);
@@ -94,6 +96,14 @@ export const applyContent = (scene: RoomScene, given: Given): Applied => {
     case 'unknown':
       return applyUnknown(scene, given);
   }
+};
+
+// Whoever signs chooses the id: that of what somebody else has said is not theirs to say anything under.
+const isOfAnother = ({ core, channel, server }: RoomScene, { event, member }: Given): boolean => {
+  const conversation = conversationOfChannel(core, channel);
+  const known = getMessageById(core.db, conversation.id, idBytes(event.id));
+  if (known === undefined) return false;
+  return known.mine === 1 ? !isEqual(member.memberId, server.memberId) : known.memberRow !== member.id;
 };
 
 /** The conversation of a channel: made when it is joined. */

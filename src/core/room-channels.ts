@@ -24,6 +24,7 @@ import { type Changes, type Core, commit, detach } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { baseHeader, connectionOf, patiently, publishControl } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
+import { isOfServer } from './room-faults.ts';
 import { fetchFirst } from './room-history.ts';
 import { allChannels } from './room-lists.ts';
 import { inviterOf } from './room-objects.ts';
@@ -170,13 +171,14 @@ const joinFound = async (
  * them; and those that I am invited to. Throws `server.*`; a channel that is not what it should be is left alone.
  */
 export const meetOwnChannels = async (core: Core, connection: RoomConnection): Promise<void> => {
+  const { visit } = connection;
   const invited = new Set<string>();
   for (const said of await allChannels(connection, { all: false })) {
     if (said.invited && invited.size < INVITATIONS_KEPT_MAX) invited.add(said.id);
     if (said.joined || invited.has(said.id))
       await (said.joined ? meetOwn : meetInvited)(core, connection, said).catch((error: unknown) => {
         const known = expectedError(error);
-        if (known === undefined || !isOfChannel(known)) throw error;
+        if (known === undefined || !connection.isOn(visit) || isOfServer(known)) throw error;
         core.log.warn('channel.refused', { code: known.code });
       });
   }
@@ -209,9 +211,6 @@ const meetInvited = async (core: Core, connection: RoomConnection, said: ServerC
     }),
   );
 };
-
-// What is wrong with one channel keeps no other away.
-const isOfChannel = ({ code }: SottoError): boolean => code.startsWith('channel.') || code.startsWith('event.');
 
 const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChannel): Promise<void> => {
   const known = getChannelById(core.db, connection.serverId, idBytes(said.id));

@@ -6,7 +6,7 @@ import { SERVER_REFUSED_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } fro
 import type { Answer, Notice, Placed, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
 import type { LogEvent, Publish } from '../protocol/server-frames.ts';
 import { Turns } from '../protocol/turns.ts';
-import { patchServer, type ServerRow } from '../store/servers.ts';
+import { getServer, patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit, detach } from './core.ts';
 import { Background } from './room-background.ts';
 import { followCalls } from './room-calls.ts';
@@ -337,7 +337,8 @@ export class RoomConnection {
           lastErrorAt: at,
           ...(isFinal && known.code === 'server.banned' ? { state: 'banned' } : {}),
         });
-        if (isRevoked) revokeOwn(core, this.row);
+        const row = getServer(core.db, this.serverId);
+        if (isRevoked && row !== undefined) revokeOwn(core, row);
       }),
     );
     core.changed();

@@ -150,7 +150,7 @@ export class HistoryCheck {
 
   #content(place: Omit<Proven, 'kind' | 'at'>, signed: Bytes): void {
     const claimed = readEventHeader(signed);
-    if (claimed.id !== place.id) throw forged('id');
+    if (claimed.id !== place.id || timeOfId(place.id) === undefined) throw forged('id');
     const opened = this.#open(claimed, signed);
     // Who the server does not know any more cannot be proven to have said it.
     if (opened === undefined || endsByItself(opened.content)) return this.#leaveOut(place);

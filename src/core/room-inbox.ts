@@ -88,14 +88,15 @@ const receiveOne = async (
     commit(core, keep);
     return undefined;
   }
-  const about = isOwn(direct) ? aboutWhom(direct) : undefined;
+  const isMe = isEqual(member.memberId, server.memberId);
+  // Only a device of mine makes me ask for somebody.
+  const about = isMe && isOwn(direct) ? aboutWhom(direct) : undefined;
   if (about !== undefined && !learned.has(about) && getMemberById(core.db, server.id, idBytes(about)) === undefined)
     return about;
   if (direct.kind === 'sender.key') {
     await takeGivenKey(core, connection, { ...opened, keep }, direct);
     return undefined;
   }
-  const isMe = isEqual(member.memberId, server.memberId);
   const hasCome = commit(core, (changes) => {
     keep();
     if (!isMe && direct.kind === 'history') return takePart(core, changes, member, direct);

@@ -1,12 +1,13 @@
 // Brings a server's inbox and channels level once we are logged in: what came while we were away is fetched and taken, in its order.
-import { type ErrorCode, expectedError } from '../protocol/errors.ts';
+import { expectedError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import type { Answer } from '../protocol/server.ts';
 import { listChannels } from '../store/channels.ts';
 import { countPending } from '../store/room-events.ts';
 import { patchServer, type ServerRow } from '../store/servers.ts';
-import { type Core, commit } from './core.ts';
+import { type Core, commit, detach } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { isOfServer } from './room-faults.ts';
 import { resumeChannels, shutOut } from './room-history.ts';
 import { mayMiss } from './room-inbox.ts';
 import { levelMarks } from './room-notices.ts';
@@ -15,15 +16,6 @@ import { learnMembers } from './room-people.ts';
 
 // So many cursors fit into a message.
 const CHANNELS_AT_ONCE = 500;
-
-// After these it is the server that cannot now, whatever the channel.
-const LATER: ReadonlySet<ErrorCode> = new Set([
-  'server.unavailable',
-  'server.unreachable',
-  'server.timeout',
-  'server.moved',
-  'rate.limited',
-]);
 
 type Head = Answer<'login'>['inbox'];
 
@@ -44,7 +36,8 @@ export const levelChannels = async (core: Core, connection: RoomConnection): Pro
     if (state === 'joining') connection.background.fetch(id);
   // Also of channels that we are in no more.
   await levelMarks(core, connection);
-  await connection.look();
+  // What others have shown may be much, and wrong.
+  detach(core, connection.look());
 };
 
 type Cursor = [number, number, string | null];
@@ -100,7 +93,7 @@ export const levelChannel = async (core: Core, connection: RoomConnection, chann
     await openOrEnd(core, connection, channelRow);
   } catch (error) {
     const known = expectedError(error);
-    if (known === undefined || !connection.isOn(visit) || LATER.has(known.code)) throw error;
+    if (known === undefined || !connection.isOn(visit) || isOfServer(known)) throw error;
     visit.faults.set(channelRow, known);
     core.log.warn('channel.fault', { code: known.code });
   }

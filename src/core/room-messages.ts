@@ -288,9 +288,11 @@ export const resendRoom = (core: Core, row: MessageRow, conversation: Conversati
   const madeAt = timeOfId(idOf(row.messageId)) ?? 0;
   // It may wait again: half of the age that an id may have is left for that.
   const isOld = madeAt < core.clock.now() - EVENT_ID_AGE_MS_MAX / 2;
+  // An empty word may be on its way in its place.
+  const isTaken = getRoomOutboxByEvent(core.db, target.server.id, row.messageId) !== undefined;
   commit(core, (changes) => {
     patchMessage(core.db, row.id, { state: 'queued', reason: '' });
-    if (isOld) renameMessage(core.db, row, newEventId(core, target.server.id));
+    if (isOld || isTaken) renameMessage(core.db, row, newEventId(core, target.server.id));
     enqueueText(core, changes, target, row.id);
     changes.event({ kind: 'message.queued', messageRow: row.id });
   });

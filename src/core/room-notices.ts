@@ -1,4 +1,6 @@
 // What a server tells in passing: who writes, who is there, who is in a call, what another device of mine has read.
+
+import { expectedError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import { CHANNEL_MEMBERS_MAX } from '../protocol/limits.ts';
 import type { Notice } from '../protocol/server.ts';
@@ -8,6 +10,7 @@ import { getMemberById, hasDevice } from '../store/members.ts';
 import { type Core, commit, detach } from './core.ts';
 import { tellCall } from './room-calls.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { isOfServer } from './room-faults.ts';
 import { keepMember, learnMembers } from './room-people.ts';
 import { markReadUpTo } from './room-read.ts';
 
@@ -53,7 +56,7 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     case 'invited':
       return detach(core, connection.meet());
     case 'moved':
-      return core.log.info('server.moved', { server: idOf(connection.row.uid) });
+      return core.log.info('server.moved', { server: connection.serverId });
   }
 };
 
@@ -79,7 +82,11 @@ export const levelMarks = async (core: Core, connection: RoomConnection): Promis
     if (seq > channel.readSeq) await core.queue.call(() => readElsewhere(core, channel, seq));
     // A log that was put back may be shorter than what was read.
     if (seq < channel.readSeq && channel.readSeq <= channel.lastSeq)
-      await connection.request('mark', { channel: idOf(channel.channelId), seq: channel.readSeq });
+      await connection.request('mark', { channel: idOf(channel.channelId), seq: channel.readSeq }).catch((error) => {
+        // One that I was put out of meanwhile.
+        const known = expectedError(error);
+        if (known === undefined || isOfServer(known)) throw error;
+      });
   }
 };
 

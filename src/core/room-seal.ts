@@ -160,6 +160,8 @@ const sealForMember = async (core: Core, server: ServerRow, row: RoomOutboxRow):
     commit(core, () => removeRoomOutbox(core.db, row.id));
     return undefined;
   }
+  // What is sealed for nobody is read by nobody.
+  if (to.length === 0) throw new SottoError('member.unreachable', { message: `${member.name} has no device now` });
   commit(core, () => {
     keep();
     putSealed(core.db, row.id, { sealed: body, n: 0 });

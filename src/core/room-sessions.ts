@@ -85,7 +85,7 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
       commit(core, () => putDeviceSession(core.db, device.id, session.serialize()));
     }
   });
-  if (without().length === 0) keyless.delete(memberRow);
+  if (without().length === 0 && (isMe || devices().length > 0)) keyless.delete(memberRow);
   else if (!isLate || !canWrite())
     throw new SottoError('member.unreachable', { message: `${member.name} has published no keys yet` });
 };

@@ -50,6 +50,8 @@ const refusedBy = ({ code, retryAfterMs }: Extract<Outcome, { kind: 'refused' }>
       return new SottoError('channel.unknown');
     case 'no_such_device':
       return new SottoError('device.unknown');
+    case 'no_such_member':
+      return new SottoError('member.unknown');
     case 'id_taken':
       return new SottoError('request.invalid', { details: { why: 'id' } });
     case 'gone':

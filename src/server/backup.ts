@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Random } from '../ports.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
 import { TOTP_STEP_MS } from '../protocol/limits.ts';
 import { writeDurably } from '../sqlite/durable.ts';
 import { makeFolder } from '../sqlite/folder.ts';
@@ -43,11 +43,17 @@ export const copyServer = async (
     await syncFolder(copy.dir);
     await rename(copy.dir, to);
   } catch (error) {
-    await rm(copy.dir, { recursive: true, force: true });
-    throw error;
+    await rm(copy.dir, { recursive: true, force: true }).catch(() => {});
+    throw failed(to, error);
   }
   await syncFolder(dirname(to));
 };
+
+// What a system says of a folder is a word about that folder, whatever it is.
+const failed = (to: string, error: unknown): unknown =>
+  expectedError(error) === undefined && error instanceof Error && 'syscall' in error
+    ? new SottoError('disk.failed', { message: `The backup ${to} cannot be written: ${error.message}`, cause: error })
+    : error;
 
 // In a folder without anything of an attempt before.
 const beginCopy = async (paths: ServerPaths, copy: ServerPaths): Promise<void> => {
@@ -115,9 +121,17 @@ const linkBlob = async (from: string, to: string): Promise<void> => {
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : '';
     if (code === 'EEXIST' || code === 'ENOENT') return;
-    const half = `${to}.new`;
+    await copyBlob(from, to);
+  }
+};
+
+const copyBlob = async (from: string, to: string): Promise<void> => {
+  const half = `${to}.new`;
+  try {
     await copyDurably(from, half);
     await rename(half, to);
+  } catch (error) {
+    if (existsSync(from)) throw error;
   }
 };
 

@@ -98,6 +98,29 @@ export const directoryBlobStore = (dir: string): BlobStore => {
   };
 };
 
+/** Blobs that can be kept for a while: those that are removed meanwhile stay, and their names are given at the end of it. */
+export type HeldBlobs = BlobStore & { hold(): () => readonly BlobHash[] };
+
+/** The same store, with `hold`. */
+export const holding = (blobs: BlobStore): HeldBlobs => {
+  const holds = new Set<Set<BlobHash>>();
+  return {
+    ...blobs,
+    remove: async (name) => {
+      if (holds.size === 0 || !isBlobHash(name)) return blobs.remove(name);
+      for (const kept of holds) kept.add(name);
+    },
+    hold: () => {
+      const kept = new Set<BlobHash>();
+      holds.add(kept);
+      return () => {
+        holds.delete(kept);
+        return [...kept];
+      };
+    },
+  };
+};
+
 /** Whether a name is a blob's, else an upload's. */
 export const isBlobHash = (name: BlobHash | RowId): name is BlobHash => name.length === HASH_LENGTH;
 

@@ -23,9 +23,9 @@ import type { Statement } from './table.ts';
 type AuthorityChange =
   /** A new member, whose inbox is a channel. Refused `taken`. */
   | { readonly kind: 'member'; readonly row: MemberRow }
-  /** Refused `taken` when the new name looks like another's, or `gone`. */
+  /** Refused `taken` when the new name looks like another's, or `no_such_member` for one who is erased. */
   | { readonly kind: 'memberSet'; readonly member: MemberId; readonly set: MemberSet }
-  /** A device whose serial is above all of its member's. Refused `taken`. */
+  /** A device whose serial is above all of its member's. Refused `taken`, or `no_such_member` for one who may not come in. */
   | { readonly kind: 'device'; readonly row: DeviceRow }
   /** Revoked for good, its prekeys with it. Refused `no_such_device` when it is already. */
   | { readonly kind: 'deviceRevoked'; readonly device: DeviceId }
@@ -156,13 +156,19 @@ export const changeStatements = (
   }
 };
 
-// A name that looks like another's changes no row; whether the row or the name was the reason is asked by no caller.
+// An erased member stays erased, whatever was under way.
 const setMember = (member: MemberId, set: MemberSet): ChangeStatement[] => {
   const bytes = idBytes(member);
-  if (set.skeleton === undefined || set.skeleton === null)
-    return [{ ...MEMBER.update(set, 'id = ?', bytes), needs: 'gone' }];
-  const free = 'id = ? AND NOT EXISTS (SELECT 1 FROM member o WHERE o.skeleton = ? AND o.id <> ?)';
-  return [{ ...MEMBER.update(set, free, bytes, set.skeleton, bytes), needs: 'taken' }];
+  const there = 'id = ? AND erased_at IS NULL';
+  const update: ChangeStatement = { ...MEMBER.update(set, there, bytes), needs: 'no_such_member' };
+  if (set.skeleton === undefined || set.skeleton === null) return [update];
+  const looksAlike = {
+    sql: 'SELECT 1 FROM member WHERE skeleton = ? AND id <> ?',
+    values: [set.skeleton, bytes],
+    asks: 'none',
+    needs: 'taken',
+  } as const;
+  return [looksAlike, update];
 };
 
 const makeChannel = (row: NewChannelRow): ChangeStatement[] => [
@@ -176,6 +182,12 @@ const makeChannel = (row: NewChannelRow): ChangeStatement[] => [
 ];
 
 const putDevice = (row: DeviceRow): ChangeStatement[] => [
+  {
+    sql: 'SELECT 1 FROM member WHERE id = ? AND erased_at IS NULL AND banned = 0',
+    values: [idBytes(row.member)],
+    asks: 'some',
+    needs: 'no_such_member',
+  },
   {
     sql: 'SELECT 1 FROM device WHERE member = ? AND serial >= ? LIMIT 1',
     values: [idBytes(row.member), row.serial],

@@ -36,8 +36,17 @@ export type Session =
     }
   /** A greeting serves one try. */
   | { readonly phase: 'spent' }
-  /** `endsWith`: its own request ends it with this, once that is answered. */
-  | { readonly phase: 'in'; readonly member: MemberId; readonly device: DeviceId; endsWith: ErrorCode | undefined };
+  /**
+   * `ending`: how many of its own requests may end it, and are to be answered first; `endedBy`: its device or member is no more,
+   * and why.
+   */
+  | {
+      readonly phase: 'in';
+      readonly member: MemberId;
+      readonly device: DeviceId;
+      ending: number;
+      endedBy: ErrorCode | undefined;
+    };
 
 export type Peer = Connection<Session>;
 

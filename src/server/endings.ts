@@ -65,6 +65,7 @@ const disconnect = (context: ServerContext, member: MemberId, device?: DeviceId)
   for (const peer of [...(context.online.get(member) ?? [])]) {
     if (peer.state?.phase !== 'in' || (device !== undefined && peer.state.device !== device)) continue;
     endTelling(context, peer);
-    if (peer.state.endsWith === undefined) peer.close(CLOSE.policy, why);
+    peer.state.endedBy ??= why;
+    if (peer.state.ending === 0) peer.close(CLOSE.policy, why);
   }
 };

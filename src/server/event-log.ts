@@ -32,12 +32,13 @@ export type Draft = {
 };
 
 /**
- * Why an event is not in the log and will not be: `taken`, `spent`, `gone` and `no_such_device` come from its changes: a name or
+ * Why an event is not in the log and will not be: `taken`, `spent`, `gone` and `no_such_…` come from its changes: a name or
  * an id belongs to another; an invite has no use left; what is to change is not there. `full`: somebody has as many as they may.
  */
 export type RefusedCode =
   | 'no_such_channel'
   | 'no_such_device'
+  | 'no_such_member'
   | 'archived'
   | 'id_taken'
   | 'slow_mode'

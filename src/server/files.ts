@@ -143,6 +143,8 @@ const refer = async (
   const body = jsonBytes({ what: 'file', hash });
   await appendFresh(context, async () => {
     const [head] = await context.log.heads([channel]);
+    const row = await context.standings.member(member);
+    if (row === undefined || row.banned || row.erasedAt !== null) throw new SottoError('server.banned');
     const place = await mustTake(context, { channel, member });
     const counted = place === undefined ? inboxChanges(channel, member) : [];
     const changes = [...counted, { kind: 'file', hash, expiresAt } as const];
@@ -177,10 +179,11 @@ export const getBlob = async (
 
 /** Takes back what the asker has brought, or as a moderator of the channel what anybody has. Throws `file.unknown`. */
 export const removeBlob = async (
-  { store, blobs, uploading, clock }: ServerContext,
-  { member, place }: Asker,
+  context: ServerContext,
+  { member }: Asker,
   { channel, hash }: RequestParams<'blob.remove'>,
 ): Promise<Answer<'blob.remove'>> => {
+  const { store, blobs, uploading, clock } = context;
   const [at, name] = [channel as ChannelId, hash as BlobHash];
   const going = await store.getUploadOf(member.id, at, name);
   // One that is being completed may be fetched first.
@@ -191,6 +194,7 @@ export const removeBlob = async (
     });
   await uploading.run(name, async () => {
     const brought = await store.getBlobRef(at, name);
+    const place = await placeWith(context, member.id, at);
     const isModerator = place?.membership !== undefined && place.membership.role !== 'member';
     if (brought !== undefined && (brought.member === member.id || isModerator)) {
       await store.removeBlobRef(at, name);

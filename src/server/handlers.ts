@@ -1,5 +1,5 @@
 // What each request does, once the table has let it through.
-import { type ErrorCode, SottoError } from '../protocol/errors.ts';
+import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
 import { DEVICES_TOLD_MAX, ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
 import { channelNameOf, isMemberName } from '../protocol/room-content.ts';
@@ -16,7 +16,7 @@ import { controls, headObject, page, resume } from './live.ts';
 import { appendAuthority, notify } from './notices.ts';
 import { deviceObject, memberObject } from './objects.ts';
 import { fitting } from './pages.ts';
-import { tell, tellMembers } from './passing.ts';
+import { tell, tellOfMember } from './passing.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
 import { banMember, setRole } from './rights.ts';
 import type { ChannelRow, DeviceRow, MemberRow } from './rows.ts';
@@ -67,7 +67,7 @@ export const HANDLERS: Handlers = {
       { kind: 'memberSet', member: member.id, set },
     ]);
     const changed = await mustBeMember(context, member.id);
-    tellMembers(context, { notice: 'member', member: memberObject(changed) });
+    await tellOfMember(context, member.id);
     return { member: memberObject(changed) };
   },
   'member.export': async (context, { member }) => {
@@ -77,8 +77,8 @@ export const HANDLERS: Handlers = {
   'member.erase': async (context, { member, session }, { confirm }) => {
     if (confirm !== member.name) throw new SottoError('request.invalid', { details: { why: 'confirm' } });
     const devices = (await context.store.listDevices(member.id)).filter(({ revokedAt }) => revokedAt === null);
-    await endingItself(session, 'server.banned', () =>
-      appendAuthority(context, member.id, { what: 'member.erased' }, [
+    return endingItself(session, async () => {
+      await appendAuthority(context, member.id, { what: 'member.erased' }, [
         // First: this is what their connections end with.
         {
           kind: 'memberSet',
@@ -87,10 +87,9 @@ export const HANDLERS: Handlers = {
         },
         ...devices.map(({ id }) => ({ kind: 'deviceRevoked', device: id }) as const),
         audited(context, { actor: member.id, kind: 'member.erased', target: member.id }),
-      ]),
-    );
-    await eraseBelongings(context, member.id);
-    return NOTHING;
+      ]);
+      await eraseBelongings(context, member.id);
+    });
   },
   'member.ban': async (context, { member }, { member: id, banned }) => {
     const target = await mustBeMember(context, id as MemberId);
@@ -109,15 +108,17 @@ export const HANDLERS: Handlers = {
     const row = await context.store.getDevice(device as DeviceId);
     if (row === undefined || row.member !== member.id || row.revokedAt !== null) throw new SottoError('device.unknown');
     // Not counted: each takes an addition that was, and who has stolen a device must not keep its owner from this.
-    const revoke = () =>
-      appendAuthority(context, member.id, { what: 'device.revoked', device }, [
+    const revoke = async () => {
+      await appendAuthority(context, member.id, { what: 'device.revoked', device }, [
         { kind: 'deviceRevoked', device: row.id },
         audited(context, { actor: member.id, kind: 'device.revoked', target: row.id }),
       ]);
-    await (row.id === session.device ? endingItself(session, 'device.revoked', revoke) : revoke());
-    await notify(context, member.id, { what: 'device.revoked', device });
-    // Who is here asks again which devices there are, and seals nothing more for this one.
-    tellMembers(context, { notice: 'member', member: memberObject(member) });
+      await notify(context, member.id, { what: 'device.revoked', device });
+      // Who is here asks again which devices there are, and seals nothing more for this one.
+      await tellOfMember(context, member.id);
+    };
+    if (row.id === session.device) return endingItself(session, revoke);
+    await revoke();
     return NOTHING;
   },
   'second.show': showSecond,
@@ -182,15 +183,15 @@ export const HANDLERS: Handlers = {
   ...CALL_HANDLERS,
 };
 
-// What is not committed ends nothing, and what commits after all ends it like anybody else's session.
-const endingItself = async (session: Asker['session'], why: ErrorCode, append: () => Promise<void>): Promise<void> => {
-  session.endsWith = why;
+// What ends its own session is answered first.
+const endingItself = async (session: Asker['session'], step: () => Promise<void>): Promise<typeof NOTHING> => {
+  session.ending++;
   try {
-    await append();
-  } catch (error) {
-    session.endsWith = undefined;
-    throw error;
+    await step();
+  } finally {
+    session.ending--;
   }
+  return NOTHING;
 };
 
 const mustBeMember = async ({ store }: ServerContext, id: MemberId): Promise<MemberRow> => {

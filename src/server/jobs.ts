@@ -1,7 +1,7 @@
 // What a server does now and then: erases what is due, lets retention take its part, collects blobs, forgets old counts.
 import type { Cancel, Clock, Log as Journal } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
-import { type ChannelId, inboxOf } from '../protocol/ids.ts';
+import { type BlobHash, type ChannelId, inboxOf } from '../protocol/ids.ts';
 import {
   ATTEMPTS_KEPT_MS,
   AUDIT_KEPT_MS,
@@ -65,7 +65,13 @@ const isErasureDue = async ({ state }: JobPorts, now: Millis): Promise<boolean> 
 /** Removes events that are older than their channel keeps, and what they referred to. */
 const retain = async (ports: JobPorts, now: Millis): Promise<void> => {
   for await (const page of pages(ports.state.listChannels, byId))
-    for (const { id, retentionMs } of page) if (retentionMs > 0) await forgetBefore(ports, id, now - retentionMs);
+    for (const { id } of page) await retainIn(ports, id, now);
+};
+
+// As it is when its turn comes: those before it may have taken long.
+const retainIn = async (ports: JobPorts, channel: ChannelId, now: Millis): Promise<void> => {
+  const retentionMs = (await ports.state.getChannel(channel))?.retentionMs ?? 0;
+  if (retentionMs > 0) await forgetBefore(ports, channel, now - retentionMs);
 };
 
 /** The same for the inboxes of members. */
@@ -87,24 +93,30 @@ const forgetBefore = async ({ log, state, pruned }: JobPorts, channel: ChannelId
 };
 
 /** Removes uploads that were given up, and blobs that nobody has referred to for a while. */
-const collect = async ({ state, blobs, uploading }: JobPorts, now: Millis): Promise<void> => {
-  await state.removeBlobRefsExpired(now);
+const collect = async ({ state, blobs, uploading, clock }: JobPorts, now: Millis): Promise<void> => {
+  const remove = (hash: BlobHash, before: () => Millis) =>
+    uploading.run(hash, async () => {
+      if (await state.removeBlob(hash, before())) await blobs.remove(hash);
+    });
   for (;;) {
-    const uploads = await state.listUploadsExpired(now, PAGE);
+    const expired = await state.removeBlobRefsExpired(now, PAGE);
+    // At once: files that live for seconds would fill the disk, and count for nobody.
+    for (const hash of new Set(expired)) await remove(hash, () => clock.now() + 1);
+    if (expired.length < PAGE) break;
+  }
+  for (;;) {
+    // By the time that it is: what was begun, or goes on, since the job began is not over.
+    const uploads = await state.listUploadsExpired(clock.now(), PAGE);
     for (const { id } of uploads)
       await uploading.run(id, async () => {
-        await state.removeUpload(id);
-        await blobs.remove(id);
+        if (await state.removeUploadExpired(id, clock.now())) await blobs.remove(id);
       });
     if (uploads.length < PAGE) break;
   }
   const before = now - BLOB_UNUSED_MS;
   for (;;) {
     const unused = await state.listBlobsUnused(before, PAGE);
-    for (const hash of unused)
-      await uploading.run(hash, async () => {
-        if (await state.removeBlob(hash, before)) await blobs.remove(hash);
-      });
+    for (const hash of unused) await remove(hash, () => before);
     if (unused.length < PAGE) return;
   }
 };

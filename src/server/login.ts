@@ -22,7 +22,7 @@ import type { Peer, ServerContext, Session } from './context.ts';
 import { headObject } from './live.ts';
 import { appendAuthority, notify } from './notices.ts';
 import { memberObject } from './objects.ts';
-import { tellMembers } from './passing.ts';
+import { tellOfMember } from './passing.ts';
 import type { DeviceRow, MemberRow } from './rows.ts';
 import { checkSecond } from './second.ts';
 import { skeletonOf } from './skeleton.ts';
@@ -94,7 +94,7 @@ export const login = async (
   if (member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
   if (now.revokedAt !== null) throw new SottoError('device.revoked');
   if (!peer.isOpen) throw new SottoError('login.refused');
-  peer.state = { phase: 'in', member: member.id, device, endsWith: undefined };
+  peer.state = { phase: 'in', member: member.id, device, ending: 0, endedBy: undefined };
   peer.prove();
   const peers = context.online.get(member.id) ?? new Set();
   makeRoom(peers, device);
@@ -221,7 +221,7 @@ const admitDevice = async (
     audited(context, { actor: member.id, kind: 'device.added', target: certificate.device }),
   ]);
   await notify(context, member.id, { what: 'device.added', device: certificate.device });
-  tellMembers(context, { notice: 'member', member: memberObject(member) });
+  await tellOfMember(context, member.id);
 };
 
 const deviceRow = (certificate: DeviceCertificate, bytes: Uint8Array<ArrayBuffer>, now: number): DeviceRow => ({

@@ -3,8 +3,7 @@ import type { MemberId } from '../protocol/ids.ts';
 import { audited } from './audit.ts';
 import type { ServerContext } from './context.ts';
 import { appendAuthority } from './notices.ts';
-import { memberObject } from './objects.ts';
-import { tellMembers } from './passing.ts';
+import { tellOfMember } from './passing.ts';
 import type { MemberRow } from './rows.ts';
 
 /** Bans a member, or takes that back: their connections end with the commit, and every node hears it. */
@@ -28,5 +27,5 @@ export const setRole = async (
     { kind: 'memberSet', member: target.id, set: { role } },
     audited(context, { actor: by, kind: 'member.role', target: target.id, detail: { role } }),
   ]);
-  tellMembers(context, { notice: 'member', member: memberObject({ ...target, role }) });
+  await tellOfMember(context, target.id);
 };

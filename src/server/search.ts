@@ -4,7 +4,7 @@ import type { ChannelId } from '../protocol/ids.ts';
 import { ROOM_PAGE_BYTES_MAX, SEARCH_BATCHES_MAX } from '../protocol/limits.ts';
 import { type Term, termsOf } from '../protocol/search-words.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
-import { type Asker, firstVisible } from './access.ts';
+import { type Asker, firstVisible, placeIn } from './access.ts';
 import type { ServerContext } from './context.ts';
 import type { Stored } from './event-log.ts';
 import { sendAll } from './live.ts';
@@ -12,18 +12,20 @@ import { sendAll } from './live.ts';
 /** Events with all words, newest first, then the answer. Throws `request.refused` where the server reads nothing, `request.invalid`, `rate.limited`. */
 export const search = async (
   context: ServerContext,
-  { peer, member, place }: Asker,
+  { peer, member, place: asked }: Asker,
   params: RequestParams<'log.search'>,
   request: number,
 ): Promise<Answer<'log.search'>> => {
   const channel = params.channel as ChannelId;
-  if (place?.row.encryption !== 'open') throw new SottoError('request.refused');
+  if (asked?.row.encryption !== 'open') throw new SottoError('request.refused');
   const terms = termsOf(params.query);
   if (terms.length === 0 || terms.some(isTooWide))
     throw new SottoError('request.invalid', { details: { why: 'query' } });
   const wait = context.rates.search.take(member.id, context.clock.monotonic(), terms.length);
   if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
   for (let batches = 0; batches < SEARCH_BATCHES_MAX; batches++) if (!(await context.search.fill(channel))) break;
+  // What became level meanwhile is told to whoever may read it now.
+  const place = await placeIn(context, member.id, channel, 'read');
   const from = firstVisible(place);
   const before = params.before ?? Number.MAX_SAFE_INTEGER;
   const { seqs, more } = context.search.find(channel, terms, { from, before, limit: params.limit });

@@ -1,10 +1,12 @@
 // A server's data while its program runs: log, state and blobs, opened by one program at a time.
 import { SottoError } from '../protocol/errors.ts';
+import { Turns } from '../protocol/turns.ts';
 import { takeLock } from '../sqlite/lock.ts';
 import type { Database } from '../sqlite/open.ts';
 import { copyServer } from './backup.ts';
-import { type BlobStore, directoryBlobStore } from './blob-store.ts';
+import { directoryBlobStore, type HeldBlobs, holding } from './blob-store.ts';
 import { checkServer, type ServerCheck } from './check.ts';
+import type { Uploading } from './context.ts';
 import type { EventLog } from './event-log.ts';
 import { readKeyFile, type Sealer } from './key-file.ts';
 import { migrateServer } from './migrations.ts';
@@ -30,7 +32,8 @@ export class ServerStore implements AsyncDisposable {
   readonly paths: ServerPaths;
   readonly log: EventLog;
   readonly state: StateStore;
-  readonly blobs: BlobStore;
+  readonly blobs: HeldBlobs;
+  readonly uploading: Uploading = new Turns();
   readonly search: SearchIndex;
   readonly sealer: Sealer;
   readonly #db: Database;
@@ -54,7 +57,7 @@ export class ServerStore implements AsyncDisposable {
     this.sealer = sealerOf(key, random);
     this.log = new SqliteEventLog({ db, wal: this.#wal, clock, turn });
     this.state = sqlStateStore(sqliteSql(db));
-    this.blobs = directoryBlobStore(paths.blobs);
+    this.blobs = holding(directoryBlobStore(paths.blobs));
     const { epoch = 0 } = db.get<{ epoch: number }>('SELECT epoch FROM server') ?? {};
     const openFile = (path: string) => openSearchDatabase(path, paths.database, key);
     this.search = SearchIndex.open(paths.search, openFile, { log: this.log, turn, epoch });
@@ -93,8 +96,17 @@ export class ServerStore implements AsyncDisposable {
    * Writes a copy of the whole server, as it is at one moment, into the folder `to`, which must not exist, while everything
    * goes on. It holds the key file: whoever has it can be this server. Throws `file.exists`, `disk.*`.
    */
-  backup(to: string): Promise<void> {
-    return copyServer(this.paths, to, (copy) => this.#wal.hold(copy));
+  async backup(to: string): Promise<void> {
+    // What the copied database refers to is there until it is copied too.
+    const release = this.blobs.hold();
+    try {
+      await copyServer(this.paths, to, (copy) => this.#wal.hold(copy));
+    } finally {
+      for (const hash of release())
+        await this.uploading.run(hash, async () => {
+          if ((await this.state.getBlob(hash)) === undefined) await this.blobs.remove(hash);
+        });
+    }
   }
 
   /** Whether everything is whole; `deep` also reads every page of the file at once, and nothing else runs meanwhile. */

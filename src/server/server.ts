@@ -105,7 +105,7 @@ const contextOf = (
     asking: { count: 0 },
     publishing: new Turns(),
     sending: new Turns(),
-    uploading: new Turns(),
+    uploading: store.uploading,
     admitting: new Turns(),
     presence: new Presence({
       clock,

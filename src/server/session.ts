@@ -151,7 +151,8 @@ const sessionOf = (peer: Peer): Asker['session'] => {
 const present = async (context: ServerContext, peer: Peer) => {
   const session = sessionOf(peer);
   // Who was banned, or whose device was revoked, is disconnected with the commit: what they have asked before counts no more.
-  const member = peer.isOpen ? await context.standings.member(session.member) : undefined;
+  const member =
+    peer.isOpen && session.endedBy === undefined ? await context.standings.member(session.member) : undefined;
   if (member === undefined || member.banned || member.erasedAt !== null) throw new SottoError('server.banned');
   return { peer, session, member };
 };
@@ -201,7 +202,9 @@ const refused = (context: ServerContext, peer: Peer, id: number, error: unknown)
 // What has ended its own session was waiting for this.
 const say = (peer: Peer, message: object): void => {
   send(peer, message);
-  if (peer.state?.phase === 'in' && peer.state.endsWith !== undefined) peer.close(CLOSE.policy, peer.state.endsWith);
+  const session = peer.state;
+  if (session?.phase === 'in' && session.endedBy !== undefined && session.ending === 0)
+    peer.close(CLOSE.policy, session.endedBy);
 };
 
 // A connection that asks faster than it is answered is not read meanwhile.

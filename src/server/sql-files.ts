@@ -5,10 +5,21 @@ import { BLOB_REF, UPLOAD } from './rows.ts';
 import type { Sql } from './sql.ts';
 import { changed, count, many, one, type Verbs } from './sql-verbs.ts';
 
+// One that seems to have much longer than any was begun by a clock that has been put back since.
+const OVER = 'expires_at <= ? OR expires_at > ?';
+
 /** Uploads that are under way. */
 export const uploadVerbs = (
   sql: Sql,
-): Verbs<'getUpload' | 'getUploadOf' | 'putUpload' | 'putUploadExpiry' | 'removeUpload' | 'listUploadsExpired'> => ({
+): Verbs<
+  | 'getUpload'
+  | 'getUploadOf'
+  | 'putUpload'
+  | 'putUploadExpiry'
+  | 'removeUpload'
+  | 'removeUploadExpired'
+  | 'listUploadsExpired'
+> => ({
   getUpload: (id) => one(sql, UPLOAD, UPLOAD.select('WHERE id = ?', idBytes(id))),
   getUploadOf: (member, channel, hash) => {
     const rest = 'WHERE member = ? AND channel = ? AND hash = ?';
@@ -17,9 +28,10 @@ export const uploadVerbs = (
   putUpload: async (row) => void (await sql.run(UPLOAD.insert(row))),
   putUploadExpiry: async (id, expiresAt) => void (await sql.run(UPLOAD.update({ expiresAt }, 'id = ?', idBytes(id)))),
   removeUpload: async (id) => void (await changed(sql, 'DELETE FROM upload WHERE id = ?', idBytes(id))),
+  removeUploadExpired: (id, now) =>
+    changed(sql, `DELETE FROM upload WHERE id = ? AND (${OVER})`, idBytes(id), now, now + 2 * UPLOAD_MS),
   listUploadsExpired: (now, limit) =>
-    // One that seems to have longer than any was begun by a clock that has been put back since.
-    many(sql, UPLOAD, UPLOAD.select('WHERE expires_at <= ? OR expires_at > ? LIMIT ?', now, now + UPLOAD_MS, limit)),
+    many(sql, UPLOAD, UPLOAD.select(`WHERE ${OVER} LIMIT ?`, now, now + 2 * UPLOAD_MS, limit)),
 });
 
 const UNUSED = 'NOT EXISTS (SELECT 1 FROM blob_ref r WHERE r.hash = blob.hash)';
@@ -61,8 +73,12 @@ export const blobVerbs = (
     one(sql, BLOB_REF, BLOB_REF.select('WHERE channel = ? AND hash = ?', idBytes(channel), idBytes(hash))),
   removeBlobRef: async (channel, hash) =>
     void (await changed(sql, 'DELETE FROM blob_ref WHERE channel = ? AND hash = ?', idBytes(channel), idBytes(hash))),
-  removeBlobRefsExpired: async (now) =>
-    void (await changed(sql, 'DELETE FROM blob_ref WHERE expires_at > 0 AND expires_at <= ?', now)),
+  removeBlobRefsExpired: async (now, limit) => {
+    const due = 'SELECT channel, hash FROM blob_ref WHERE expires_at > 0 AND expires_at <= ? LIMIT ?';
+    const text = `DELETE FROM blob_ref WHERE (channel, hash) IN (${due}) RETURNING hash`;
+    const rows = await sql.all({ sql: text, values: [now, limit] });
+    return rows.map((row) => idOf<BlobHash>(row.hash as Uint8Array));
+  },
   removeBlobRefsBefore: async (channel, before) =>
     void (await changed(sql, 'DELETE FROM blob_ref WHERE channel = ? AND created_at < ?', idBytes(channel), before)),
   listBlobsUnused: async (before, limit) => {

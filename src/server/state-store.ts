@@ -135,6 +135,8 @@ export interface StateStore {
   putUpload(row: UploadRow): Promise<void>;
   putUploadExpiry(id: RowId, expiresAt: Millis): Promise<void>;
   removeUpload(id: RowId): Promise<void>;
+  /** True when it still has expired: its bytes may go. */
+  removeUploadExpired(id: RowId, now: Millis): Promise<boolean>;
   listUploadsExpired(now: Millis, limit: number): Promise<readonly UploadRow[]>;
 
   /**
@@ -148,8 +150,8 @@ export interface StateStore {
   getBlob(hash: BlobHash): Promise<{ readonly size: number; readonly isWhole: boolean } | undefined>;
   getBlobRef(channel: ChannelId, hash: BlobHash): Promise<BlobRefRow | undefined>;
   removeBlobRef(channel: ChannelId, hash: BlobHash): Promise<void>;
-  /** Those that have expired. */
-  removeBlobRefsExpired(now: Millis): Promise<void>;
+  /** Some of those that have expired; gives their blobs. */
+  removeBlobRefsExpired(now: Millis, limit: number): Promise<readonly BlobHash[]>;
   /** Those that a channel has had since before: its retention has taken their events. */
   removeBlobRefsBefore(channel: ChannelId, before: Millis): Promise<void>;
   /** Blobs that nobody refers to and nobody touched since `before`. */

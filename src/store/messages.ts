@@ -213,7 +213,8 @@ export const replaceText = (db: Database, row: MessageRow, text: string): void =
 export const moveToEnd = (db: Database, row: MessageRow): number => {
   const last = db.get<{ id: number }>('SELECT max(id) AS id FROM messages')?.id ?? row.id;
   if (last === row.id) return row.id;
-  const copy = putMessage(db, { ...row, messageId: new Uint8Array(16) });
+  // No id is so short.
+  const copy = putMessage(db, { ...row, messageId: new Uint8Array(1) });
   for (const table of ['message_versions', 'reactions', 'room_outbox', 'room_events', 'events'])
     db.run(`UPDATE ${table} SET message_row = ? WHERE message_row = ?`, copy, row.id);
   removeIndex(db, row.deletedAt === null ? row : { ...row, id: copy });

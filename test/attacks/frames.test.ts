@@ -340,6 +340,15 @@ describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {
     expect(await state()).toMatchObject({ state: 'failed', reason: 'unsupported' });
   });
 
+  test('what they cannot show, and never acknowledged, goes again on the user’s word', async () => {
+    const { message } = await bob.call('message.send', { conversation: 'mallory', text: 'new' });
+    await world.settle();
+    await mallory.say(await mallory.seal({ kind: 'unsupported', target: message.id as MessageId }));
+    expect(await bob.call('message.resend', { id: message.id })).toMatchObject({ state: 'queued' });
+    await world.settle();
+    expect(await bob.call('message.show', { id: message.id })).toMatchObject({ state: 'sent' });
+  });
+
   const fillOutbox = (name: string): void => {
     const row = bob.db.get<{ id: number }>('SELECT id FROM contacts WHERE name = ?', name)?.id ?? 0;
     bob.db.run(

@@ -2,7 +2,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readEventHeader, signEvent } from '../../src/crypto/room-event.ts';
 import { openAccountDatabase, openAccountVault } from '../../src/daemon/account-dir.ts';
+import { type EventId, idBytes } from '../../src/protocol/ids.ts';
 import { HISTORY_ENDED_MAX } from '../../src/protocol/limits.ts';
 import type { Database } from '../../src/sqlite/open.ts';
 import { listChannelsByName } from '../../src/store/channels.ts';
@@ -273,7 +275,22 @@ describe('a dishonest sharer', () => {
       signed.write(others, signed.indexOf(words));
       return new Uint8Array(signed);
     };
+    // Signed by herself, under no id at all.
+    const nameless = (db: Database, row: Row) => {
+      const server = db.get<{ key: Uint8Array; seed: Uint8Array; hash: Uint8Array }>(
+        `SELECT s.server_key AS key, s.device_seed AS seed, c.hash FROM servers s JOIN channels c ON c.server_id = s.id
+          WHERE c.name = 'ops'`,
+      );
+      if (server === undefined) throw new Error('alice is there');
+      const id = '0'.repeat(32) as EventId;
+      const header = { ...readEventHeader(bytesOf(row)), id };
+      const scope = { serverId: server.key, channelHash: server.hash };
+      const signed = signEvent(scope, header, { kind: 'text', text: 'three' }, server.seed);
+      put(db, { seq: row.seq, event_id: idBytes(id), signed });
+    };
+    const bytesOf = (row: Row) => new Uint8Array(row.signed ?? []);
     const outcomes = [
+      await lie((db, by) => nameless(db, by('three'))),
       // Other words under her own signature and under his.
       await lie((db, by) => put(db, { seq: by('two').seq, signed: altered(by('two'), 'two', 'owt') })),
       await lie((db, by) => put(db, { seq: by('one').seq, signed: altered(by('one'), 'one', 'eno') })),
@@ -291,6 +308,7 @@ describe('a dishonest sharer', () => {
     const log = readFileSync(pathsOf(frank.user).log, 'utf8');
     const whys = log.split('\n').filter((line) => line.includes('history.refused'));
     expect(whys.map((line) => (JSON.parse(line) as { readonly why: string }).why)).toEqual([
+      'id',
       'signature',
       'signature',
       'id',

@@ -4,7 +4,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
-import { rowIds, timeOfId } from '../../src/protocol/ids.ts';
+import { type BlobHash, type RowId, rowIds, timeOfId } from '../../src/protocol/ids.ts';
 import {
   ALERT_WINDOW_MS,
   ALERTS,
@@ -15,6 +15,7 @@ import {
 import { termsOf } from '../../src/protocol/search-words.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { Alerts } from '../../src/server/audit.ts';
+import { banMember } from '../../src/server/rights.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { codeOf } from '../../src/testing/code.ts';
 import { draft, newChannel } from '../server/server.ts';
@@ -160,6 +161,30 @@ test('what is taken back is gone at once, but not where somebody else may fetch 
   ]);
   expect(files().filter((name) => name.endsWith(hash))).toEqual([]);
   await expect(hosted.store.check({ deep: true })).resolves.toMatchObject({ wrong: [] });
+});
+
+test('a file of who was banned while it was completed is in no channel', async () => {
+  const room = await withBob();
+  const bytes = new Uint8Array(700).fill(81);
+  const hash = createHash('sha256').update(bytes).digest('hex');
+  const begun = await bob.client.request('blob.begin', { channel: room.channel, hash, sizeBytes: bytes.length });
+  await bob.client.upload({ upload: begun.upload, offset: 0, body: bytes });
+  const { context } = hosted.server;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const held = context.uploading.run(hash as BlobHash, () => promise);
+  const completing = codeOf(
+    bob.client.request('blob.complete', { channel: room.channel, upload: begun.upload, ttlSeconds: 0 }),
+  );
+  await codeOf(bob.client.request('member.list', {}));
+  const target = await context.store.getMember(bob.id);
+  if (target === undefined) throw new Error('bob is there');
+  await banMember(context, { by: null, target, banned: true });
+  resolve();
+  await Promise.all([held, completing]);
+  await expect.poll(() => context.uploading.has(begun.upload as RowId)).toBe(false);
+  expect(await fetched(alice, room.channel, hash)).toBe('file.unknown');
+  await banMember(context, { by: null, target, banned: false });
+  await bob.join();
 });
 
 test('who has brought a file, and did not hear so, need not bring it again', async () => {

@@ -222,9 +222,9 @@ describe('a second check', () => {
   });
 
   test('is hashed for two at a time: who comes meanwhile comes again', async () => {
-    const dora = await newcomer();
-    const set = () => codeOf(dora.client.request('second.set', { ...SECOND, code: code() }));
-    const codes = await Promise.all(Array.from({ length: 4 }, set));
+    const four = [await newcomer(), await newcomer(), await newcomer(), await newcomer()];
+    const set = ({ client }: Member) => codeOf(client.request('second.set', { ...SECOND, code: code() }));
+    const codes = await Promise.all(four.map(set));
     expect(codes.filter((one) => one === 'server.busy')).toHaveLength(4 - PASSWORD_HASHES_MAX);
   });
 
@@ -241,6 +241,23 @@ describe('a second check', () => {
     hosted.shift(61 * MINUTE);
     expect(await codeOf(carol.client.request('second.remove', { password: 'p', code: code() }))).toBe('done');
   });
+});
+
+test.each(['one connection', 'two'])('a device that ends itself twice, over %s, is out', async (how) => {
+  const dora = await newcomer();
+  const phone = dora.another();
+  await phone.join();
+  const clients = [phone.client, how === 'two' ? await phone.join().then(() => phone.client) : phone.client];
+  const release = hosted.hold();
+  const ends = clients.map((client) => codeOf(client.request('device.revoke', { device: phone.device })));
+  await hosted.waiting(2);
+  release();
+  expect((await Promise.all(ends)).filter((end) => end === 'done')).toHaveLength(1);
+  for (const client of clients) {
+    await expect.poll(() => codeOf(client.request('member.list', {}))).toMatch(/^(server\.|device\.revoked$)/);
+  }
+  expect([...(hosted.server.context.online.get(dora.id) ?? [])]).toHaveLength(1);
+  expect(await codeOf(dora.client.request('member.list', {}))).toBe('done');
 });
 
 test('a device whose first log-in is still under way logs in a second time', async () => {

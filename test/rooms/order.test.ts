@@ -94,6 +94,21 @@ test('what nobody hears any more is not kept in memory, whoever ended it', async
   expect(hub.ringBytes).toBe(before);
 });
 
+test('a search tells nothing of what was said since somebody was put out while it ran', async () => {
+  const { room, bob } = await withMember();
+  await alice.say(room.channel, 'words before');
+  const { search } = hosted.server.context;
+  const fill = search.fill.bind(search);
+  const filling = vi.spyOn(search, 'fill').mockImplementationOnce(async (channel) => {
+    await alice.control(room, { op: 'remove', member: bob.id });
+    await alice.say(room.channel, 'words behind');
+    return fill(channel);
+  });
+  const found = bob.client.events('log.search', { channel: room.channel, query: 'words' });
+  await expect(found).rejects.toMatchObject({ code: 'channel.notMember' });
+  filling.mockRestore();
+});
+
 describe('publishes', () => {
   test('of one connection never overtake each other, whatever their kind', async () => {
     const { room, bob } = await withMember();

@@ -74,6 +74,28 @@ const filled = async (): Promise<ServerStore> => {
 describe('a backup', () => {
   const backup = () => join(dir, 'backup');
 
+  test('has every file that its database refers to, also one that is taken away while it is made', async () => {
+    await using store = await filled();
+    const hash = hashOf(BLOB);
+    const hold = Wal.prototype.hold;
+    const holding = vi.spyOn(Wal.prototype, 'hold').mockImplementation(async function (this: Wal, body) {
+      const result = await hold.call(this, body);
+      await store.state.removeBlobRef(CHANNEL, hash);
+      expect(await store.state.removeBlob(hash, Number.MAX_SAFE_INTEGER)).toBe(true);
+      await store.blobs.remove(hash);
+      return result as never;
+    });
+    await store.backup(backup());
+    holding.mockRestore();
+    expect(await store.blobs.sizeOf(hash)).toBeUndefined();
+    expect(await directoryBlobStore(serverPaths(backup()).blobs).sizeOf(hash)).toBe(BLOB.length);
+  });
+
+  test('that cannot be written where it is wanted is an error of the disk', async () => {
+    await using store = await filled();
+    await expect(store.backup(join(dir, 'x'.repeat(250)))).rejects.toMatchObject({ code: 'disk.failed' });
+  });
+
   test('made while the server goes on is the server as it was at one moment, and begins a new epoch', async () => {
     await using store = await filled();
     let isDone = false;

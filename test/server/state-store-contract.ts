@@ -67,7 +67,7 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect(await put(log, change([set(ALICE, { name: 'x', skeleton: 'member 2' })]))).toMatchObject({
         code: 'taken',
       });
-      expect(await put(log, change([set(memberId(9), { status: 'x' })]))).toMatchObject({ code: 'gone' });
+      expect(await put(log, change([set(memberId(9), { status: 'x' })]))).toMatchObject({ code: 'no_such_member' });
       await put(log, change([set(ALICE, { name: 'Al', skeleton: 'al', role: 'admin', banned: true, status: 'here' })]));
       const alice = memberRow(1, { name: 'Al', skeleton: 'al', role: 'admin', banned: true, status: 'here' });
       expect([await state.getMember(ALICE), await state.getMemberByName('al')]).toEqual([alice, alice]);
@@ -83,6 +83,11 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       await put(log, change([set(ALICE, { name: '', skeleton: null, erasedAt: 5 })]));
       expect(await ids()).toEqual([2, 3].map(memberId));
       expect([await state.countMembers(), (await state.getMember(ALICE))?.erasedAt]).toEqual([2, 5]);
+      // Nothing that was under way brings them back.
+      for (const late of [{ name: 'Al', skeleton: 'al' }, { status: 'here' }, { erasedAt: 9 }])
+        expect(await put(log, change([set(ALICE, late)]))).toMatchObject({ code: 'no_such_member' });
+      const device = deviceRow(5, { member: ALICE });
+      expect(await put(log, change([{ kind: 'device', row: device }]))).toMatchObject({ code: 'no_such_member' });
       await put(log, change([set(memberId(2), { name: '', skeleton: null, erasedAt: 6 })]));
       expect(await put(log, change([{ kind: 'member', row: memberRow(7, { skeleton: 'al' }) }]))).toMatchObject({
         seq: 7,
@@ -278,6 +283,10 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect((await state.listUploadsExpired(53, 9)).map(({ id }) => id)).toEqual([rowId(1), rowId(2)]);
       await state.removeUpload(rowId(1));
       expect(await state.getUpload(rowId(1))).toBeUndefined();
+      expect([await state.removeUploadExpired(rowId(3), 89), await state.removeUploadExpired(rowId(3), 90)]).toEqual([
+        false,
+        true,
+      ]);
     });
 
     test('a blob is referred to once it is whole, and collected when nobody does', async () => {
@@ -300,9 +309,9 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       ]);
       expect(await state.listBlobsUnused(99, 9)).toEqual([hash(2)]);
       expect([await state.removeBlob(hash(1), 99), await state.removeBlob(hash(2), 12)]).toEqual([false, false]);
-      await state.removeBlobRefsExpired(99);
+      expect(await state.removeBlobRefsExpired(99, 9)).toEqual([]);
       expect(await state.removeBlob(hash(1), 99)).toBe(false);
-      await state.removeBlobRefsExpired(100);
+      expect(await state.removeBlobRefsExpired(100, 9)).toEqual([hash(1)]);
       await refer(1);
       await state.removeBlobRef(channelId(2), hash(1));
       expect(await state.removeBlob(hash(1), 99)).toBe(false);

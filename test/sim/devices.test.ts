@@ -1,9 +1,13 @@
 // Devices of one member that come: each has a higher serial than those before, whatever their clocks say, and its keys, or none.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { dialServer } from '../../src/net/server-dial.ts';
+import { jsonBytes } from '../../src/protocol/bytes.ts';
+import { idBytes, timedId } from '../../src/protocol/ids.ts';
+import { EVENT } from '../../src/protocol/server-frames.ts';
 import { linkOf } from '../../src/server/admin.ts';
 import { serverPaths } from '../../src/server/server-dir.ts';
 import { openDatabase } from '../../src/sqlite/open.ts';
+import { putRoomOutbox } from '../../src/store/room-outbox.ts';
 import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 import { MemorySockets } from '../../src/testing/sockets.ts';
@@ -60,6 +64,66 @@ test('of two joins at once one holds, and the other is told', async () => {
     'server.joined',
   ]);
   await says(alice, 'here');
+});
+
+test('what is said to a member who has no device now waits for the next one', async () => {
+  await join(alice);
+  await says(alice, 'from the only one');
+  const [device] = await world.during(alice.call('server.devices', {}));
+  await world.during(alice.call('server.revokeDevice', { id: device?.id ?? '' }));
+  await world.settle(MINUTE);
+  const { id } = await bob.send('alice@home', 'for the next one');
+  await world.settle(MINUTE);
+  expect(await bob.call('message.show', { id })).toMatchObject({ state: 'queued' });
+  await join(alice);
+  await world.settle(3 * MINUTE);
+  expect((await alice.messages('bob@home')).at(-1)?.body).toBe('for the next one');
+  expect(await bob.call('message.show', { id })).toMatchObject({ state: 'delivered' });
+});
+
+test('what was taken back while an empty word goes in its place is sent again under another id', async () => {
+  await join(alice);
+  await world.during(bob.call('channel.create', { name: '#ops', encryption: 'open' }));
+  await world.during(alice.call('channel.join', { channel: '#ops' }));
+  host.die();
+  await world.settle(1_000);
+  const { id } = await alice.send('#ops', 'taken back');
+  // As after a control that came before its answer.
+  alice.db.run('UPDATE room_outbox SET n = 1, sealed = NULL');
+  await alice.call('message.cancel', { id });
+  const again = await alice.call('message.resend', { id });
+  expect(again.id).not.toBe(id);
+  await host.open();
+  await world.settle(3 * MINUTE);
+  expect((await bob.messages('#ops')).map(({ body }) => body)).toEqual(['taken back']);
+});
+
+test('MEMBER-7: nobody else makes me ask the server for whom they name', async () => {
+  await join(alice);
+  await says(alice, 'hello');
+  const to = bob.db.get<{ id: number; server: number }>(
+    "SELECT id, server_id AS server FROM members WHERE name = 'alice'",
+  );
+  const { counts } = host.server.context;
+  const before = counts.of('requests');
+  for (let i = 1; i <= 9; i++)
+    putRoomOutbox(bob.db, {
+      serverId: to?.server ?? 0,
+      channelRow: null,
+      memberRow: to?.id ?? 0,
+      eventId: idBytes(timedId(world.clock.now(), world.random.bytes(10))),
+      kind: EVENT.direct,
+      content: jsonBytes({ kind: 'decided', of: String(i).repeat(32), accepted: true }),
+      messageRow: null,
+      ttl: 0,
+      createdAt: world.clock.now(),
+      expiresAt: world.clock.now() + MINUTE,
+    });
+  await world.during(bob.call('message.send', { conversation: 'alice@home', text: 'after', wait: 'sent' }));
+  await world.settle(MINUTE);
+  expect((await alice.messages('bob@home')).at(-1)?.body).toBe('after');
+  // Ten events, and what was answered to the last.
+  expect(counts.of('requests') - before).toBeLessThan(9 + 9);
 });
 
 test('of two joins of one channel at once both find it joined', async () => {

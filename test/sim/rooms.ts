@@ -199,7 +199,12 @@ class Play {
         this.#try(who, () => this.#joinAnew(who));
       for (const who of this.#people.filter((one) => isEnded(one, 'server.banned')))
         this.#try(who, () => who.call('server.retry', { server: 'home' }));
-      if (round === 0) this.#hurry();
+      // It may have died of what was under way.
+      if (!host.isUp) {
+        await host.open();
+        this.#ban(false);
+        this.#hurry();
+      } else if (round === 0) this.#hurry();
       await world.settle(MINUTE);
       const calm = this.#people.every((who) =>
         who.account.status().servers.every(({ state, outboxDepth }) => state === 'online' && outboxDepth === 0),
