@@ -202,11 +202,16 @@ const viewOf = async (scene: Scene, { person, channel, log }: View): Promise<str
     // Nobody reads what was said before they came or after they went.
     const mayRead = inStay || isForAll || scene.shown.has(`${channel} ${memberName(person)}`);
     if (message !== undefined && message.state === 'received' && !mayRead) say(`reads ${seq}, and may not`);
+    const author = scene.people.find((one) => memberOf(one) === member);
+    // What somebody was shown of before is what was said, by whom it was.
+    if (message?.state === 'received' && !inStay && body !== null && author !== undefined && !isSame(author, person)) {
+      if (`${message.from}@home` !== memberName(author)) say(`${seq} is of ${message.from}, and was of ${author.name}`);
+      wrong.push(...(await bodyOf(scene, { person, channel, log }, author, message)));
+    }
     if (stay === undefined || !(isForAll || seq >= stay.from)) continue;
     if (held.get(seq) !== id) say(`holds ${held.get(seq)?.slice(0, 12)} at ${seq}, which is ${id.slice(0, 12)}`);
     const said = scene.said.find((one) => one.id === id);
     if (kind !== EVENT.content || said === undefined) continue;
-    const author = scene.people.find((one) => memberOf(one) === member);
     if (body === null ? message !== undefined && message.deletedAt === undefined : message === undefined)
       say(`${body === null ? 'still shows' : 'misses'} ${seq} of ${author?.name}`);
     else if (body !== null && author !== undefined && author !== person && message?.deletedAt === undefined)

@@ -58,6 +58,8 @@ export const playRooms = async (seed: number, steps: number): Promise<RoomOutcom
   return await play.outcome();
 };
 
+const isDeath = (error: unknown): boolean => error instanceof Error && /died$|^crashed /.test(error.message);
+
 /** Whether the server lets somebody in no more, for this reason. */
 const isEnded = (who: Person, code: string): boolean =>
   who.account.status().servers.some(({ lastErrorCode }) => lastErrorCode === code);
@@ -467,7 +469,10 @@ class Play {
     if (!who.hasCopy) return;
     await who.close();
     who.putBack();
-    await who.open();
+    await who.open().catch((error: unknown) => {
+      if (!isDeath(error)) throw error;
+      return who.open();
+    });
     this.#outcasts.add(who);
     this.#forgetful.add(who.name);
     const kept = new Set(
@@ -493,8 +498,7 @@ class Play {
       .then(
         () => {},
         (error: unknown) => {
-          const isDeath = error instanceof Error && /died$|^crashed /.test(error.message);
-          if (expectedError(error) === undefined && !isDeath)
+          if (expectedError(error) === undefined && !isDeath(error))
             this.#wrong.push(`${who.name}: ${error instanceof Error ? error.stack : error}`);
         },
       )
