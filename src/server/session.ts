@@ -36,7 +36,7 @@ export const onBinary = (context: ServerContext, peer: Peer, bytes: Uint8Array):
     return answer(context, peer, message.request, () => uploadInTurn(context, peer, message));
   const { state } = peer;
   // Nothing of this connection that came before may still be looked at.
-  const isNext = state?.phase === 'in' && peer.isOpen && !context.publishing.has(peer);
+  const isNext = state?.phase === 'in' && state.endedBy === undefined && peer.isOpen && !context.publishing.has(peer);
   const standing = isNext ? knownWriter(context, state.member, message) : undefined;
   if (!isNext || standing === undefined)
     return answer(context, peer, message.request, () => publishInTurn(context, peer, message));
