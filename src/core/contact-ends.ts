@@ -21,6 +21,11 @@ export const block = (core: Core, contact: ContactRow, on: boolean): void => {
     patchContact(core.db, contact.id, { blocked: on ? 1 : 0 });
     putHistory(core.db, contact.id, { at: changes.at, kind: on ? 'contact.blocked' : 'contact.unblocked', detail: '' });
     changes.event({ kind: 'contact.blocked', contactId: contact.id, detail: on ? 'on' : 'off' });
+    // What they asked takes no place from others any more.
+    if (on && contact.state === 'incoming') {
+      closeOpen(core, contact.id);
+      patchContact(core.db, contact.id, { state: 'removed', requestNote: '' });
+    }
     if (on) changes.unlink.set(contact.id, 'blocked');
     else changes.wake.add(contact.id);
   });

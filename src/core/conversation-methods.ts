@@ -6,9 +6,10 @@ import { type ConversationRow, getConversation, listConversations, patchConversa
 import { type Core, commit } from './core.ts';
 import { checkText, clear, markRead } from './messages.ts';
 import type { Context, HandlersOf } from './methods.ts';
-import { findConversation, messageIn } from './names.ts';
+import { contactOf, findConversation, messageIn } from './names.ts';
 import { conversationObject, hasBegun } from './objects.ts';
 import { sendFrame } from './peer.ts';
+import { isTold } from './pinned-keys.ts';
 import { typeInChannel } from './room-messages.ts';
 import { markRoomRead } from './room-read.ts';
 import { setSetting, settingOf, unsetSetting } from './settings.ts';
@@ -57,7 +58,7 @@ export const CONVERSATION_HANDLERS: HandlersOf<'conversation'> = {
       if (!settingOf(core.db, 'privacy.typing', idOf(row.uid))) return {};
       const peer = core.peers.get(row.contactId ?? 0);
       if (row.kind === 'channel') typeInChannel(core, row, on);
-      else if (peer?.ready === true) sendFrame(peer, { kind: 'typing', on });
+      else if (peer?.ready === true && isTold(contactOf(core.db, row))) sendFrame(peer, { kind: 'typing', on });
       return {};
     }),
 };

@@ -7,7 +7,7 @@ import { deliver, onAck } from './deliver.ts';
 import { DUPLICATE, onDuplicate } from './duplicate.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { receive } from './receive.ts';
-import { onNoRequest, onNotContact, onRequest, sendRequest } from './requests.ts';
+import { isAsked, onNoRequest, onNotContact, onRequest, sendRequest } from './requests.ts';
 import { beginReset, onReset, onResume, sendReset, sendResume } from './sessions.ts';
 
 /**
@@ -60,6 +60,7 @@ const takePlain = async (
       if (contact.state === 'accepted') await onReset(core, contact, frame);
       // They have accepted us and lost that session before it began: our request begins another.
       else if (contact.state === 'outgoing') sendRequest(core, peer);
+      else return;
       return ready(core, peer);
     case 'ack':
       onAck(core, peer, contact, frame.ids);
@@ -98,7 +99,7 @@ const takeResume = async (
 ): Promise<void> => {
   if (contact.state === 'accepted') onResume(core, peer, frame);
   // They have accepted us, and their accept waits until we have spoken too.
-  else if (contact.state === 'outgoing') sendResume(core, peer);
+  else if (isAsked(core, contact)) sendResume(core, peer);
   else {
     sendFrame(peer, { kind: 'not_contact' });
     return;

@@ -28,6 +28,7 @@ import { sealAhead } from './deliver.ts';
 import { endFile, eraseFile, offerBody } from './files-rows.ts';
 import { contactOf, conversationOf, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue, hasRoom } from './outbox.ts';
+import { isTold } from './pinned-keys.ts';
 import { putOnAgain } from './put-on.ts';
 import { dropFromRoom } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
@@ -199,6 +200,7 @@ export const resend = (core: Core, id: string): MessageRow => {
     throw new SottoError('message.notEditable', { message: 'The file is not kept any more: send it again' });
   const messageId = row.reason === RECALLED ? core.random.bytes(ID_BYTES) : row.messageId;
   commit(core, (changes) => {
+    dropOutbox(core, row.id);
     patchMessage(core.db, row.id, { messageId, state: 'queued', reason: '', expiresAt: null });
     startWaiting(core, changes, row);
     const text = {
@@ -248,7 +250,7 @@ const takeBack = (core: Core, changes: Changes, row: MessageRow): void => {
 /** Marks everything up to a message (or all) as read, starts read timers, and tells the author when the setting and their outbox allow. */
 export const markRead = (core: Core, conversation: ConversationRow, upToRow = Number.MAX_SAFE_INTEGER): void => {
   const contact = contactOf(core.db, conversation);
-  const receipts = contact.state === 'accepted' && settingOf(core.db, 'privacy.readReceipts', idOf(conversation.uid));
+  const receipts = isTold(contact) && settingOf(core.db, 'privacy.readReceipts', idOf(conversation.uid));
   for (let rows = unread(core, conversation, upToRow); rows.length > 0; rows = unread(core, conversation, upToRow))
     commit(core, (changes) => {
       for (const row of rows) readOne(core, changes, row);

@@ -1,6 +1,8 @@
 // The methods of an open account, by noun: each checks what is meant, does it in the queue, and gives the objects of the wire.
+
 import { idOf } from '../protocol/ids.ts';
 import type { AccountMethod, Params, Result } from '../protocol/rpc.ts';
+import { getContact } from '../store/contacts.ts';
 import { listConversations } from '../store/conversations.ts';
 import { putNickname } from '../store/self.ts';
 import { CHANNEL_HANDLERS } from './channel-methods.ts';
@@ -14,6 +16,7 @@ import { MESSAGE_HANDLERS } from './message-methods.ts';
 import { checkName, findConversation } from './names.ts';
 import { selfObject } from './objects.ts';
 import { sendFrame } from './peer.ts';
+import { isTold } from './pinned-keys.ts';
 import { checkRoomSetting } from './room-messages.ts';
 import { SERVER_HANDLERS } from './server-methods.ts';
 import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
@@ -57,6 +60,8 @@ const HANDLERS: Handlers = {
       const { core } = context;
       for (const row of listConversations(core.db)) {
         const peer = core.peers.get(row.contactId ?? 0);
+        const contact = getContact(core.db, row.contactId ?? 0);
+        if (contact === undefined || !isTold(contact)) continue;
         if (peer?.ready === true && settingOf(core.db, 'privacy.presence', idOf(row.uid)))
           sendFrame(peer, { kind: 'presence', state });
       }

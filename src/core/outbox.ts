@@ -71,10 +71,10 @@ export const plaintextOf = (row: OutboxRow): Uint8Array<ArrayBuffer> | undefined
   }
 };
 
-/** Takes a row out of the outbox that will never be delivered; the message it carried has failed. */
+/** Takes a row out of the outbox that will never be delivered; the message it carried has failed, and no other. */
 export const giveUp = (core: Core, changes: Changes, row: OutboxRow, reason: string): void => {
   removeOutbox(core.db, row.id);
-  const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
+  const message = row.messageRow === null || !carriesMessage(row) ? undefined : getMessage(core.db, row.messageRow);
   if (message === undefined || (message.state !== 'queued' && message.state !== 'sent')) return;
   endUnsent(core, changes, message, reason);
   changes.event({ kind: 'message.failed', messageRow: message.id, contactId: row.contactId });

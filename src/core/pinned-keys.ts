@@ -9,11 +9,15 @@ import { breakMemberLinks } from './member-links.ts';
 export const showsOtherKeys = ({ linkKey, signalKey }: ContactRow, peer: LinkPeer): boolean =>
   linkKey !== null && signalKey !== null && !(isEqual(linkKey, peer.linkKey) && isEqual(signalKey, peer.signalKey));
 
+/** Whether a contact is told anything of what I do: not who was removed, blocked, or shows another key. */
+export const isTold = ({ state, blocked, paused }: ContactRow): boolean =>
+  state === 'accepted' && blocked === 0 && paused !== 'keyChanged';
+
 /** Keeps that a contact showed other keys: nothing is sent to it until its user has looked. In the queue. */
 export const refuseKey = (core: Core, contactId: number): void => {
   const contact = getContact(core.db, contactId);
-  // Removed since, or refused already.
-  if (contact === undefined || contact.paused === 'keyChanged') return;
+  // Removed since, or somebody whom nobody here knows, or refused already.
+  if (contact === undefined || contact.state === 'removed' || contact.paused === 'keyChanged') return;
   commit(core, (changes) => {
     patchContact(core.db, contact.id, { paused: 'keyChanged' });
     putHistory(core.db, contact.id, {

@@ -19,6 +19,9 @@ export type Received = {
   readonly undecryptable: boolean;
 };
 
+/** Frames come in order: so many may have been taken back after they were sealed. More cost their derivation, and prove nothing. */
+const SKIPPED_FRAMES_MAX = 2_000;
+
 type Opened = { readonly frame: SealedFrame; readonly body: SealedBody | UnknownBody };
 
 const NOTHING: Received = { acknowledge: [], unasked: [], undecryptable: false };
@@ -31,6 +34,9 @@ const NOTHING: Received = { acknowledge: [], unasked: [], undecryptable: false }
 export const receive = async (core: Core, contact: ContactRow, frames: readonly SealedFrame[]): Promise<Received> => {
   // 1. admit: an accepted contact, or one whose answer to our request this may be
   if (contact.blocked === 1 || !['accepted', 'outgoing'].includes(contact.state)) return NOTHING;
+  // Our request has ended, and with it the keys that their answer needs: they are told so.
+  if (contact.state === 'outgoing' && getOpenRequest(core.db, contact.id, 'mine') === undefined)
+    return { ...NOTHING, unasked: frames.map(({ id }) => id) };
   const { row, session } = loadSession(core, contact);
   if (row === undefined) return { ...NOTHING, undecryptable: contact.state === 'accepted' };
 
@@ -45,7 +51,7 @@ export const receive = async (core: Core, contact: ContactRow, frames: readonly 
     else fresh.set(frame.id, frame);
 
   // 3. decrypt: on the state in memory; nothing is written yet
-  const { opened, undecryptable } = await open(core, session, [...fresh.values()]);
+  const { opened, undecryptable } = await open(core, session, [...fresh.values()], row.received);
 
   // 4. an accept must answer a request of ours that is open, and everything else must come after one
   const { taken, unasked } = admit(core, contact, opened);
@@ -86,11 +92,11 @@ const overQuota = (core: Core, contact: ContactRow, frames: readonly SealedFrame
   return true;
 };
 
-const open = async (core: Core, session: SignalSession, frames: readonly SealedFrame[]) => {
+const open = async (core: Core, session: SignalSession, frames: readonly SealedFrame[], received: number) => {
   const opened: Opened[] = [];
   for (const frame of frames) {
     try {
-      const body = decodeBody(await session.decrypt(frame));
+      const body = decodeBody(await session.decrypt(frame, received + SKIPPED_FRAMES_MAX));
       if (body.id !== frame.id) throw new ProtocolError('frame.undecryptable', { details: { why: 'id' } });
       opened.push({ frame, body });
     } catch (error) {

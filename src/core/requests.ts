@@ -81,9 +81,8 @@ export const ask = async (
 };
 
 /** Whether asking again would change nothing: they are a contact, or our request to them is open. */
-const isAskedOrAccepted = (core: Core, { id, state, paused }: ContactRow): boolean =>
-  paused !== 'notContact' &&
-  (state === 'accepted' || (state === 'outgoing' && getOpenRequest(core.db, id, 'mine') !== undefined));
+const isAskedOrAccepted = (core: Core, contact: ContactRow): boolean =>
+  contact.paused !== 'notContact' && (contact.state === 'accepted' || isAsked(core, contact));
 
 // Before the first link no key is pinned; a bundle needs none.
 const sessionToAsk = (core: Core, address: string, known: ContactRow | undefined): SignalSession =>
@@ -116,11 +115,15 @@ export const onRequest = async (core: Core, peer: Peer, contact: ContactRow, fra
     if (contact.state === 'accepted') {
       if (resetsLeft(core, contact.id) === 0) return refuse(core, 'reset.tooMany');
       await renew(core, contact, requestId, bundle);
-    } else if (contact.state === 'outgoing') await cross(core, peer, contact, requestId, bundle);
+    } else if (isAsked(core, contact)) await cross(core, peer, contact, requestId, bundle);
     else if (!hear(core, contact, frame, bundle)) return refuse(core, 'request.tooMany');
   }
   sendFrame(peer, { kind: 'ack', ids: [frame.id as MessageId] });
 };
+
+/** Whether a request of mine to them is open: one that has ended waits for nobody. */
+export const isAsked = (core: Core, { id, state }: ContactRow): boolean =>
+  state === 'outgoing' && getOpenRequest(core.db, id, 'mine') !== undefined;
 
 /** Accepts an open request: the session begins from its bundle, and the first sealed frame says so. */
 export const accept = async (core: Core, contact: ContactRow, name: string): Promise<number> => {

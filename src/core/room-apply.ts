@@ -135,10 +135,10 @@ const applyFile = (scene: RoomScene, given: Given, content: Extract<Content, { k
     if (known.isPlaced && known.fileId !== null) fileSent(core, changes, known.fileId);
     return { kind: 'file', value: '', messageRow: known.id };
   }
-  const fileId = putRoomFile(core, changes, conversationOfChannel(core, channel), { id, content });
-  if (fileId === undefined) return { kind: 'file', ...NOTHING };
+  // Where somebody else has offered one under this id before, what is said is shown, without the file.
+  const fileId = putRoomFile(core, changes, conversationOfChannel(core, channel), { id, content }) ?? null;
   const messageRow = putNew(scene, given, { ...content, body: content.name, fileId, isForMe: false });
-  tell(scene, { kind: 'file.offered', fileRow: fileId });
+  if (fileId !== null) tell(scene, { kind: 'file.offered', fileRow: fileId });
   return { kind: 'file', value: '', messageRow };
 };
 

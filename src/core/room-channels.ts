@@ -218,7 +218,8 @@ const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChann
   const rowId = await meetChannel(core, connection, said);
   if (!isIn(core, connection, rowId)) return;
   if (known?.state !== 'joining') {
-    if (isByRejected(core, connection, rowId)) return known === undefined ? forget(core, rowId) : undefined;
+    const isNew = known === undefined || (known.state === 'left' && known.firstSeq === 0);
+    if (isByRejected(core, connection, rowId)) return isNew ? forget(core, rowId) : undefined;
     await beginStay(core, rowId, said);
   }
   await enterChannel(core, connection, rowId);
@@ -288,6 +289,17 @@ const meetChannel = async (core: Core, connection: RoomConnection, said: ServerC
   const rowId = known?.id ?? (await keepCreated(core, connection, said));
   await replayUpTo(core, connection, rowId, { end: Number.MAX_SAFE_INTEGER, isFresh: false });
   return rowId;
+};
+
+/** Keeps what a channel is that another device of mine has joined, before this one enters it: keys for it may come. */
+export const learnChannel = async (core: Core, connection: RoomConnection, channel: string): Promise<void> => {
+  const { visit } = connection;
+  const said = (await allChannels(connection, { all: false })).find(({ id, joined }) => joined && id === channel);
+  if (said === undefined || getChannelById(core.db, connection.serverId, idBytes(channel)) !== undefined) return;
+  await keepCreated(core, connection, said).catch((error: unknown) => {
+    const known = expectedError(error);
+    if (known === undefined || !connection.isOn(visit) || isOfServer(known)) throw error;
+  });
 };
 
 // What a channel is comes from its signed creation: of a server that says otherwise nothing is kept.

@@ -43,11 +43,13 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
     }
     const isOther = isOtherLog(theChannel(core.db, channelRow), resumed.head);
     if (isOther) await goBack(core, connection, channelRow, resumed.head);
-    // It keeps no more what comes next: a visible gap, and on from the first event it still has.
-    else await core.queue.call(() => skipPruned(core, channelRow, resumed.head));
-    const end = theChannel(core.db, channelRow).lastSeq + 1;
+    const { lastSeq } = theChannel(core.db, channelRow);
+    const end = (isOther ? lastSeq : Math.max(lastSeq, resumed.head.prunedTo)) + 1;
     if (end === 1) await begin(core, connection, channelRow);
     else await replayUpTo(core, connection, channelRow, { end, isFresh: isOther });
+    // It keeps no more what comes next: a visible gap, and on from the first event it still has. Last: who came and went there is
+    // not asked for again.
+    if (!isOther) await core.queue.call(() => skipPruned(core, channelRow, resumed.head));
     if (isOther) await core.queue.call(() => keepEpoch(core, channelRow, resumed.head));
     if (end > 1) await pages(core, connection, channelRow);
     // All that is held has come: what still waits here is not in the other log.

@@ -9,6 +9,7 @@ import { REVOKED_GRACE_MS } from '../protocol/limits.ts';
 import { unpadded } from '../protocol/padding.ts';
 import { type Direct, decodeDirect, decodeEnvelopes, type Envelope, isOwn } from '../protocol/room-direct.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
+import { getChannelById } from '../store/channels.ts';
 import {
   getFormerDevice,
   getFormerPreKeys,
@@ -23,7 +24,7 @@ import type { RoomConnection } from './room-connection.ts';
 import { aboutWhom, applyDirect, applyOwn } from './room-direct.ts';
 import { takeKey } from './room-keys.ts';
 import { retryPending } from './room-pending.ts';
-import type { Took } from './room-receive.ts';
+import type { Took, Unmet } from './room-receive.ts';
 import { deviceSession, ownPreKeys } from './room-sessions.ts';
 import { takePart } from './room-share-parts.ts';
 
@@ -49,8 +50,9 @@ export const receiveInbox = async (
       if (connection.visit.isReadingInbox) continue;
       commit(core, (changes) => mayMiss(changes, server));
     }
-    const stranger = await receiveOne(core, connection, event, learned);
-    if (stranger !== undefined) return { stranger };
+    const stop = await receiveOne(core, connection, event, learned);
+    if (typeof stop === 'string') return { stranger: stop };
+    if (stop !== undefined) return { unmet: stop };
   }
   return {};
 };
@@ -64,7 +66,7 @@ const receiveOne = async (
   connection: RoomConnection,
   event: LogEvent,
   learned: ReadonlySet<string>,
-): Promise<string | undefined> => {
+): Promise<string | Unmet | undefined> => {
   const server = connection.row;
   const passed = (): void =>
     patchServer(core.db, server.id, { epoch: event.epoch, inboxSeq: event.seq, inboxId: idBytes(event.id) });
@@ -94,6 +96,10 @@ const receiveOne = async (
   if (about !== undefined && !learned.has(about) && getMemberById(core.db, server.id, idBytes(about)) === undefined)
     return about;
   if (direct.kind === 'sender.key') {
+    const { channel } = direct;
+    // Another device of mine has joined it while this one was away.
+    if (!learned.has(channel) && getChannelById(core.db, server.id, idBytes(channel)) === undefined)
+      return { channel, by: event.member };
     await takeGivenKey(core, connection, { ...opened, keep }, direct);
     return undefined;
   }
@@ -119,7 +125,7 @@ const takeGivenKey = async (
   given: Extract<Direct, { kind: 'sender.key' }>,
 ): Promise<void> => {
   const channel = await takeKey(core, connection.row, device, given).catch((error: unknown) => {
-    if (!(error instanceof SottoError)) throw error;
+    if (!(error instanceof ProtocolError)) throw error;
     refuse(core, error.code);
     return undefined;
   });

@@ -11,12 +11,16 @@ import {
 import type { Notice } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
 import { type Core, detach } from './core.ts';
+import { learnChannel } from './room-channels.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { receiveInbox } from './room-inbox.ts';
 import { levelChannel } from './room-level.ts';
 import { onNotice } from './room-notices.ts';
 import { knowSenders, learnMembers } from './room-people.ts';
-import { receiveRoom, type Took } from './room-receive.ts';
+import { receiveRoom, type Took, type Unmet } from './room-receive.ts';
+
+/** Keys of one member for channels that are not known, on one visit. */
+const UNMET_ASKED_MAX = 20;
 
 /** What one server tells, across its connections: a batch that is being taken goes on where the connection breaks. */
 export class RoomIntake {
@@ -97,16 +101,29 @@ export class RoomIntake {
     await knowSenders(core, connection, events);
     const isInbox = events[0]?.channel === idOf(connection.row.memberId);
     for (const learned = new Set<string>(); ; ) {
-      const { missing, stranger }: Took = await core.queue.call(() =>
+      const { missing, stranger, unmet }: Took = await core.queue.call(() =>
         isInbox ? receiveInbox(core, connection, events, learned) : receiveRoom(core, connection, events, learned),
       );
       // An event further on came: what lies between is fetched, unless it is being fetched already.
       if (missing !== undefined && !connection.isOpening(missing))
         detach(core, levelChannel(core, connection, missing));
-      if (stranger === undefined) return;
-      learned.add(stranger);
-      await this.#learn(stranger);
+      if (unmet !== undefined) {
+        learned.add(unmet.channel);
+        await this.#meet(unmet);
+      } else if (stranger !== undefined) {
+        learned.add(stranger);
+        await this.#learn(stranger);
+      } else return;
     }
+  }
+
+  // Nor by giving keys for channels that there are not.
+  async #meet({ channel, by }: Unmet): Promise<void> {
+    const { unmet } = this.#connection.visit;
+    const times = unmet.get(by) ?? 0;
+    if (times === UNMET_ASKED_MAX) return;
+    unmet.set(by, times + 1);
+    await learnChannel(this.#core, this.#connection, channel);
   }
 
   // Nobody makes us ask for ever by naming devices that there are not.

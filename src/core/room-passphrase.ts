@@ -1,6 +1,6 @@
 // Keys of passphrase channels: made and wrapped, unwrapped by who joins, changed.
 import { makeKeyWrap, openKeyWrap, openPreviousKey } from '../crypto/channel-key.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { getChannelKey, putChannelKey } from '../store/channels.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
@@ -44,7 +44,7 @@ export const takePassphrase = async (
   for (let i = state.keys.length - 1; i > 0; i--) {
     const [now, before] = [state.keys[i], state.keys[i - 1]];
     if (now === undefined || before === undefined) break;
-    const previous = openPreviousKey({ ...place, event: now.event, epoch: now.epoch }, now.key, key);
+    const previous = previousOf({ ...place, event: now.event, epoch: now.epoch }, now.key, key);
     if (previous === undefined) break;
     key = previous;
     keys.push({ epoch: before.epoch, key });
@@ -55,6 +55,16 @@ export const takePassphrase = async (
     }),
   );
   await retryPending(core, core.rooms.connect(server.id), channelRow);
+};
+
+// Whoever rotates may put anything in the place of the key before: that bars nobody from what this one opens.
+const previousOf = (...given: Parameters<typeof openPreviousKey>): Uint8Array<ArrayBuffer> | undefined => {
+  try {
+    return openPreviousKey(...given);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    return undefined;
+  }
 };
 
 /** Changes the key of a channel now. Throws `passphrase.needed`, and like `publishControl`. */

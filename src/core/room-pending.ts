@@ -1,7 +1,8 @@
 // Events of a channel that did not open when they came: tried again once the key of their device is here.
 import { rankOf } from '../crypto/channel-state.ts';
 import type { EventHeader } from '../crypto/room-event.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { isEqual } from '../protocol/bytes.ts';
+import { ProtocolError } from '../protocol/errors.ts';
 import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
 import { CONTENT_RULES } from '../protocol/room-rules.ts';
@@ -58,17 +59,19 @@ const retrySome = async (
     if (member === undefined) continue;
     const unsealer = new Unsealer(core, channel);
     const said = { id: idOf<EventId>(pending.eventId), sender: idOf<MemberId>(member.memberId) };
+    let event: Event;
     try {
       const { keyEpoch, body } = pending;
       const signed = await unsealer.open({ ...said, memberRow: member.id, keyEpoch, body });
-      const event = openContent(core, connection.row, channel, { ...said, signed });
-      keepOpened({ core, connection, channel, member, pending, unsealer }, { ...event, signed });
+      event = { ...openContent(core, connection.row, channel, { ...said, signed }), signed };
     } catch (error) {
-      if (!(error instanceof SottoError)) throw error;
+      if (!(error instanceof ProtocolError)) throw error;
       if (error.code === 'event.forged' && error.details.why === 'device' && !learned.has(said.sender))
         return { last: pending.seq - 1, stranger: said.sender };
       if (!waitsForKey(error)) giveUp(core, channel, member, pending, error.code);
+      continue;
     }
+    keepOpened({ core, connection, channel, member, pending, unsealer }, event);
   }
   const last = some.at(-1)?.seq;
   return some.length < TRIED_AT_ONCE || last === undefined ? {} : { last };
@@ -122,8 +125,9 @@ const keepOpened = (
       body: pending.body,
     };
     const scene = { core, server: connection.row, channel, state: stateOfJson(channel.membership), changes };
+    const isMine = isEqual(member.memberId, connection.row.memberId);
     const applied = fits
-      ? applyContent(scene, { event, member, content, isMine: false, isAnswer: false })
+      ? applyContent(scene, { event, member, content, isMine, isAnswer: false })
       : { kind: 'refused', value: 'role', messageRow: null };
     const shown = shownLater(core, channel, applied, { content, signed });
     setRoomEvent(core.db, channel.id, { seq: pending.seq, ...applied, signed: shown });

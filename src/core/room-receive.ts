@@ -19,9 +19,10 @@ import { Unsealer } from './room-unseal.ts';
 /**
  * How far a batch was taken: to its end, to an event of channel row `missing` whose place is not the next, so that what lies
  * between must be fetched first, or to one for which a member, `stranger`, is to be asked for: nobody here knows them, or the
- * device that it is of.
+ * device that it is of; or to a key for a channel, `unmet`, that this device has not learned of yet.
  */
-export type Took = { readonly missing?: number; readonly stranger?: string };
+export type Took = { readonly missing?: number; readonly stranger?: string; readonly unmet?: Unmet };
+export type Unmet = { readonly channel: string; readonly by: string };
 
 /**
  * Handles events of one channel in order; what is held already changes nothing. `learned` are members whose devices were just

@@ -81,12 +81,15 @@ const sealForChannel = async (
 ): Promise<Sealed | 'again'> => {
   const channel = getChannel(core.db, channelRow);
   const state = stateOfJson(channel?.membership ?? '');
-  if (channel === undefined || state === undefined) throw new SottoError('channel.notMember');
+  if (channel === undefined) throw new SottoError('channel.notMember');
   if (channel.state !== 'joined')
     throw new SottoError(channel.state === 'banned' ? 'channel.banned' : 'channel.notMember');
+  // Who is in it is being asked for again.
+  if (state === undefined) throw new SottoError('server.busy');
   const place = { id: idOf<EventId>(row.eventId), to: idOf<EventId>(channel.channelId), checkedAt: state.seq };
   if (row.sealed !== null && row.n > 0) return { ...place, body: row.sealed };
-  if (sharedAt !== undefined && (sharedAt !== state.seq || channel.senderKey === null)) return 'again';
+  const needsKey = channel.encryption === 'members' && row.kind === EVENT.content;
+  if (needsKey && (sharedAt !== state.seq || channel.senderKey === null)) return 'again';
   const n = channel.sent + 1;
   const one: InChannel = { server, channel, state, row };
   const signed = sign(core, one, n);

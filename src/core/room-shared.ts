@@ -18,7 +18,15 @@ import {
 import { getMember, getMemberById, type MemberRow } from '../store/members.ts';
 import { lastMessageRow, listBehindSeq } from '../store/message-pages.ts';
 import { moveToEnd } from '../store/messages.ts';
-import { getHeld, type HeldRow, listHeld, putRoomEvent, setRoomEvent, topicAt } from '../store/room-events.ts';
+import {
+  getHeld,
+  type HeldRow,
+  listHeld,
+  listHeldBehind,
+  putRoomEvent,
+  setRoomEvent,
+  topicAt,
+} from '../store/room-events.ts';
 import {
   getShare,
   listShareParts,
@@ -75,7 +83,8 @@ const applyShare = async (core: Core, connection: RoomConnection, share: ShareRo
   if (channel === undefined || sharer === undefined) return true;
   // I am about to be in it: it is looked at then.
   if (channel.state === 'joining' || channel.state === 'invited') return true;
-  if (channel.state !== 'joined') throw forged('membership');
+  const present = stateOfJson(channel.membership)?.members;
+  if (channel.state !== 'joined' || present?.has(idOf<MemberId>(sharer.memberId)) !== true) throw forged('membership');
   const controls = await controlsOf(connection, channel);
   const entries = listShareParts(core.db, share.id).flatMap(decodeHistory);
   if (entries.length !== share.toSeq - share.fromSeq + 1) throw forged('places');
@@ -150,11 +159,13 @@ const LAST_SEQ = Number.MAX_SAFE_INTEGER;
 const ROWS_A_LOOK = 500;
 
 function* rowsBehind(core: Core, channel: ChannelRow, seq: number): Generator<HeldRow> {
+  // By rows: a server may name places as far apart as it likes.
   for (let after = seq; ; ) {
-    const rows = listHeld(core.db, channel.id, after + 1, after + ROWS_A_LOOK);
+    const rows = listHeldBehind(core.db, channel.id, after, ROWS_A_LOOK);
     yield* rows;
-    after += ROWS_A_LOOK;
-    if (after >= channel.lastSeq) return;
+    const last = rows.at(-1);
+    if (last === undefined) return;
+    after = last.seq;
   }
 }
 
@@ -263,6 +274,7 @@ const applyLate = (keeping: Keeping, row: HeldRow): void => {
 
 // Rows stand in the order of the log: what was here already goes behind what came to be before it.
 const inOrder = ({ core, channel, share }: Keeping, lastRow: number): void => {
+  if (lastMessageRow(core.db) === lastRow) return;
   const conversation = conversationOfChannel(core, channel);
   const isMixed = listHeld(core.db, channel.id, share.fromSeq, share.toSeq).some(
     ({ messageRow }) => messageRow !== null && messageRow <= lastRow,

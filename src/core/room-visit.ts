@@ -9,6 +9,8 @@ export type Visit = {
   readonly met: Set<string>;
   /** How often members were asked for because of a device that was not known. */
   readonly asked: Map<string, number>;
+  /** How often a member has given a key for a channel that was not known. */
+  readonly unmet: Map<string, number>;
   /** What was told of members. */
   readonly told: Set<string>;
   /** Members with devices without keys, how many, since when, and when those were last asked for, by the monotonic clock. */
@@ -28,6 +30,7 @@ export const newVisit = (): Visit => ({
   presence: new Map(),
   met: new Set(),
   asked: new Map(),
+  unmet: new Map(),
   told: new Set(),
   keyless: new Map(),
   shut: new Map(),

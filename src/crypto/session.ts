@@ -166,14 +166,15 @@ export class SignalSession {
   /**
    * The plaintext. Throws ProtocolError `frame.undecryptable` with the library's code in `details`: a replay, a frame of
    * another session, one that was changed. A first message that used a bundle, or one-time keys of the published set, drops
-   * those keys.
+   * those keys. Nor is one opened whose place in its chain is above `most`: the library derives every key before it first.
    */
-  async decrypt({ type, ciphertext }: Sealed): Promise<Bytes> {
+  async decrypt({ type, ciphertext }: Sealed, most = Number.POSITIVE_INFINITY): Promise<Bytes> {
     return guarded(() => {
       if (type === CiphertextMessageType.PreKey) return this.#decryptFirst(ciphertext);
       if (type !== CiphertextMessageType.Whisper)
         throw new ProtocolError('frame.undecryptable', { details: { why: 'type' } });
       const message = SignalMessage.deserialize(ciphertext);
+      if (message.counter() > most) throw new ProtocolError('frame.undecryptable', { details: { why: 'counter' } });
       return signalDecrypt(message, this.#address, this.#local, this.#sessions, this.#identities);
     });
   }

@@ -52,6 +52,15 @@ export const listHeld = (db: Database, channelRow: number, fromSeq: number, toSe
     toSeq,
   );
 
+/** So many events behind `seq`, in order. */
+export const listHeldBehind = (db: Database, channelRow: number, seq: number, limit: number): HeldRow[] =>
+  db.all<HeldRow>(
+    `SELECT ${COLUMNS}, signed FROM room_events WHERE channel_row = ? AND seq > ? ORDER BY seq LIMIT ?`,
+    channelRow,
+    seq,
+    limit,
+  );
+
 export const getHeld = (db: Database, channelRow: number, seq: number): HeldRow | undefined =>
   db.get<HeldRow>(`SELECT ${COLUMNS}, signed FROM room_events WHERE channel_row = ? AND seq = ?`, channelRow, seq);
 

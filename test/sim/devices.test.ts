@@ -1,5 +1,5 @@
 // Devices of one member that come: each has a higher serial than those before, whatever their clocks say, and its keys, or none.
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { dialServer } from '../../src/net/server-dial.ts';
 import { jsonBytes } from '../../src/protocol/bytes.ts';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
@@ -12,6 +12,13 @@ import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 import { MemorySockets } from '../../src/testing/sockets.ts';
 import { Host } from './room-host.ts';
+import { stretching } from './stretching.ts';
+
+vi.mock('../../src/crypto/vault.ts', async (original) => {
+  const { remembered } = await import('./stretching.ts');
+  const real = await original<typeof import('../../src/crypto/vault.ts')>();
+  return { ...real, stretch: remembered(real.stretch) };
+});
 
 const MINUTE = 60_000;
 
@@ -24,6 +31,7 @@ beforeEach(async () => {
   world = new World(1);
   const sockets = new MemorySockets(world.clock, seededRandom(2));
   host = new Host(world, sockets, 3);
+  world.others.push(stretching);
   world.wayFor = (name, clock) => {
     const owner = { name };
     const connect = ({ port }: { readonly port: number }) => sockets.connect(owner, port, '10.0.0.1');
@@ -96,6 +104,45 @@ test('what was taken back while an empty word goes in its place is sent again un
   await host.open();
   await world.settle(3 * MINUTE);
   expect((await bob.messages('#ops')).map(({ body }) => body)).toEqual(['taken back']);
+});
+
+test('what is said in a members channel that another device joined meanwhile is read when this one is back', async () => {
+  await join(alice);
+  const laptop = await world.person('laptop', alice);
+  await join(laptop);
+  await world.settle(MINUTE);
+  await laptop.close();
+  await world.during(bob.call('channel.create', { name: '#ops', encryption: 'members' }));
+  await world.during(bob.call('channel.invite', { channel: '#ops', member: 'alice' }));
+  await world.during(alice.call('channel.join', { channel: '#ops' }));
+  for (const [who, text] of [
+    [bob, 'of bob'],
+    [alice, 'of the other'],
+  ] as const)
+    await world.during(who.call('message.send', { conversation: '#ops', text, wait: 'sent' }));
+  await laptop.open();
+  await world.settle(MINUTE);
+  expect((await laptop.messages('#ops')).map(({ body }) => body)).toEqual(['of bob', 'of the other']);
+  expect((await laptop.call('channel.show', { channel: '#ops' })).gaps ?? []).toEqual([]);
+});
+
+test('what I said on another device behind a changed passphrase is mine here too', async () => {
+  await join(alice);
+  const laptop = await world.person('laptop', alice);
+  await join(laptop);
+  const locked = { channel: '#locked', passphrase: 'first of all' };
+  await world.during(
+    bob.call('channel.create', { name: '#locked', encryption: 'passphrase', passphrase: 'first of all' }),
+  );
+  for (const who of [alice, laptop]) await world.during(who.call('channel.join', locked));
+  await world.during(bob.call('channel.rotate', { channel: '#locked', passphrase: 'second to none' }));
+  await world.settle(MINUTE);
+  await world.during(alice.call('channel.join', { channel: '#locked', passphrase: 'second to none' }));
+  await world.during(alice.call('message.send', { conversation: '#locked', text: 'mine', wait: 'sent' }));
+  await world.settle(MINUTE);
+  await world.during(laptop.call('channel.join', { channel: '#locked', passphrase: 'second to none' }));
+  await world.settle(MINUTE);
+  expect((await laptop.messages('#locked')).at(-1)).toMatchObject({ body: 'mine', mine: true, state: 'sent' });
 });
 
 test('MEMBER-7: nobody else makes me ask the server for whom they name', async () => {
