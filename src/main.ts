@@ -5,12 +5,14 @@ import { VERSION, WIRE_VERSIONS } from './protocol/version.ts';
 
 enableCompileCache(join(import.meta.dirname, '.cache'));
 
+const VALUED: readonly string[] = ['--data-dir', '--account', '--timeout', '--passphrase-fd'];
+
 /** The words before any flag, as far as they choose a program: global flags with a value are skipped with it. */
 const wordsOf = (argv: readonly string[]): string[] => {
   const words: string[] = [];
   for (let i = 0; i < argv.length && words.length < 2; i++) {
     const word = argv[i] ?? '';
-    if (['--data-dir', '--account', '--timeout', '--passphrase-fd'].includes(word)) i++;
+    if (VALUED.includes(word)) i++;
     else if (!word.startsWith('-')) words.push(word);
   }
   return words;
@@ -20,6 +22,19 @@ const flagValue = (argv: readonly string[], flag: string): string | undefined =>
   const at = argv.indexOf(flag);
   const inline = argv.find((word) => word.startsWith(`${flag}=`));
   return at >= 0 ? argv[at + 1] : inline?.slice(flag.length + 1);
+};
+
+// A flag that is not known may be a slip of one that chooses the account.
+const unknownIn = (argv: readonly string[]): string | undefined => {
+  const words = ['daemon', 'run'];
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i] ?? '';
+    if (VALUED.includes(word)) i++;
+    else if (word === words[0]) words.shift();
+    else if (!/^--(data-dir|account|timeout|passphrase-fd)=|^--(json|quiet|verbose|no-start)$|^-[qv]$/.test(word))
+      return word;
+  }
+  return undefined;
 };
 
 const run = async (argv: readonly string[]): Promise<number> => {
@@ -32,6 +47,11 @@ const run = async (argv: readonly string[]): Promise<number> => {
     if (argv.includes('--help') || argv.includes('-h')) {
       process.stdout.write('sotto daemon run: run the daemon of an account in the foreground\n');
       return 0;
+    }
+    const wrong = unknownIn(argv);
+    if (wrong !== undefined) {
+      process.stderr.write(`sotto: sotto daemon run does not know ${wrong}\n`);
+      return 2;
     }
     const { runDaemon } = await import('./daemon/main.ts');
     const dataDir = flagValue(argv, '--data-dir') ?? (process.env.SOTTO_DATA_DIR || undefined);

@@ -8,7 +8,7 @@ import type { Result } from '../protocol/rpc.ts';
 import type { FileObject } from '../protocol/rpc-objects.ts';
 import { safeFileName } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
-import { each, optional } from './give.ts';
+import { each, mustBeFree, optional } from './give.ts';
 import { usage } from './parse.ts';
 import { fileText, sizeText } from './show.ts';
 
@@ -63,6 +63,7 @@ const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']):
 
 // Whatever ends this connection before the file is offered, also Ctrl-C, ends the file.
 const spool = async (context: CommandContext, client: RpcClient, conversation: string): Promise<string> => {
+  mustBeFree(context.flags);
   const { id } = await client.call('file.open', { conversation, name: context.flags.text('name') ?? 'stdin' });
   for await (const chunk of process.stdin) {
     const bytes = chunk as Buffer;

@@ -3,7 +3,7 @@ import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { EXPIRY_MS_MAX, EXPIRY_MS_MIN } from '../protocol/limits.ts';
 import { parseDuration } from '../protocol/time-words.ts';
-import type { CommandContext } from './command.ts';
+import type { CommandContext, Flags } from './command.ts';
 
 /** How long a message lives: `never`, a duration from its delivery, or `read+` a duration. 0 is never. Throws `params.invalid`. */
 export const lifeOf = (asked: string): { readonly expiresMs: number; readonly expiresFrom: 'delivery' | 'read' } => {
@@ -12,6 +12,13 @@ export const lifeOf = (asked: string): { readonly expiresMs: number; readonly ex
   if ((expiresMs !== 0 || fromRead) && (expiresMs < EXPIRY_MS_MIN || expiresMs > EXPIRY_MS_MAX))
     throw new SottoError('params.invalid', { message: 'A message lives 1 s to 365 days' });
   return { expiresMs, expiresFrom: fromRead ? 'read' : 'delivery' };
+};
+
+/** What stdin gives is a secret where a flag says so, and goes nowhere else. Throws `usage.invalid`. */
+export const mustBeFree = (flags: Flags): void => {
+  const taken = ['passphrase-fd', 'new-passphrase-fd'].find((flag) => flags.text(flag) === '0');
+  if (taken !== undefined)
+    throw new SottoError('usage.invalid', { message: `--${taken} 0 reads stdin already: give one of them elsewhere` });
 };
 
 /** The first argument. */

@@ -1,4 +1,5 @@
 // Runs one command: parses, connects, prints, and gives the exit code.
+
 import { isUtf8 } from 'node:buffer';
 import { existsSync, fstatSync, readFileSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -17,6 +18,7 @@ import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
 import { safeText } from '../protocol/safe-text.ts';
 import { parseDuration, parseTime } from '../protocol/time-words.ts';
 import type { Command, CommandContext, ConnectOptions, Flags, PassphraseOptions } from './command.ts';
+import { mustBeFree } from './give.ts';
 import { commandHelp, groupHelp, programHelp } from './help.ts';
 import { Output } from './output.ts';
 import { type Parsed, parseCommandLine, usage } from './parse.ts';
@@ -113,7 +115,7 @@ const runCommand = async (
   const clients: RpcClient[] = [];
   const over = new AbortController();
   const { promise: ended, reject } = Promise.withResolvers<never>();
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(INTERRUPTED));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.once(signal, () => reject(INTERRUPTED));
   broken.catch(reject);
   const interrupted = ended.catch(() => {});
   const context = contextOf(program, command, parsed, { out, clients, over: over.signal, interrupted });
@@ -204,6 +206,7 @@ const contextOf = (
     call: async (method, params) => (await connect()).call(method, params),
     passphrase,
     stdinText: () => {
+      mustBeFree(flags);
       if (process.stdin.isTTY) out.say('Type the text; Ctrl-D on a line of its own ends it.');
       return readStdin();
     },

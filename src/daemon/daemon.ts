@@ -160,13 +160,20 @@ export class Daemon {
   }
 
   /** Makes a new account and opens it; gives it with its recovery phrase, which is kept nowhere. */
-  async create(wanted: Wanted & { readonly nickname: string; readonly phrase?: string }): Promise<Made> {
+  async create(
+    wanted: Wanted & { readonly nickname: string; readonly phrase?: string },
+    gone?: AbortSignal,
+  ): Promise<Made> {
     const root = wanted.phrase === undefined ? systemRandom.bytes(ROOT_BYTES) : rootOfPhrase(wanted.phrase);
-    const account = await this.#make(wanted, (db) => {
-      createAccount(db, { root, nickname: wanted.nickname, random: systemRandom, clock: systemClock });
-      // A new address runs nowhere else.
-      if (wanted.phrase === undefined) putPlace(db, placeOf(this.options.paths));
-    });
+    const account = await this.#make(
+      wanted,
+      (db) => {
+        createAccount(db, { root, nickname: wanted.nickname, random: systemRandom, clock: systemClock });
+        // A new address runs nowhere else.
+        if (wanted.phrase === undefined) putPlace(db, placeOf(this.options.paths));
+      },
+      gone,
+    );
     return { account, recoveryPhrase: phraseOf(root) };
   }
 
@@ -284,8 +291,12 @@ export class Daemon {
     return result;
   }
 
-  // What nobody was told of is not there when it cannot be opened, as the daemon ends.
-  #make({ passphrase, noTor }: Wanted, make: (db: Database) => Promise<void> | void): Promise<Made['account']> {
+  // What nobody was told of is not there: when it cannot be opened, as the daemon ends, and when who wanted it has `gone`.
+  #make(
+    { passphrase, noTor }: Wanted,
+    make: (db: Database) => Promise<void> | void,
+    gone?: AbortSignal,
+  ): Promise<Made['account']> {
     const { paths } = this.options;
     const fill = async (db: Database): Promise<void> => {
       await make(db);
@@ -294,10 +305,13 @@ export class Daemon {
     return this.#inTurn(async () => {
       const key = await createAccountDir(paths, { passphrase, random: systemRandom, fill });
       try {
+        gone?.throwIfAborted();
         await this.#openWith(key);
+        gone?.throwIfAborted();
       } catch (error) {
+        await this.#close();
         undoAccountDir(paths);
-        throw error;
+        throw gone?.aborted === true ? new SottoError('daemon.gone', { cause: error }) : error;
       }
       return this.open.account.call('account.show', {});
     });

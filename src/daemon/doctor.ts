@@ -84,10 +84,19 @@ const server = ({ label, state, lastError = 'not yet' }: Status['servers'][numbe
         `see that it runs; sotto why ${asWord(label)} --retry tries now`,
       );
 
+// What is gone since, leads nowhere or cannot be looked at is open to nobody.
+const isWide = (path: string): boolean => {
+  try {
+    return ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0;
+  } catch {
+    return false;
+  }
+};
+
 const socket = (daemon: Daemon): Check => {
   const { socket: path, socketDir } = daemon.options.paths;
   if (!existsSync(path)) return bad('socket', `${path} is gone`, 'sotto daemon stop, then any command');
-  const wide = [path, socketDir].filter((one) => (statSync(one).mode & 0o077) !== 0);
+  const wide = [path, socketDir].filter(isWide);
   return wide.length === 0
     ? good('socket', path)
     : bad('socket', `${wide[0]} is open to others`, `chmod go-rwx ${wide[0]}`);
@@ -96,7 +105,7 @@ const socket = (daemon: Daemon): Check => {
 const permissions = (daemon: Daemon): Check => {
   const { dir } = daemon.options.paths;
   const entries = [dir, ...readdirSync(dir).map((name) => join(dir, name))];
-  const wide = entries.filter((path) => (statSync(path).mode & 0o077) !== 0);
+  const wide = entries.filter(isWide);
   return wide.length === 0
     ? good('permissions', dir)
     : bad('permissions', `${wide[0]} is open to others`, `chmod go-rwx ${wide[0]}`);

@@ -1,5 +1,5 @@
 // Hooks: executables that get each incoming event as JSON on stdin, at least once and in order, from a durable cursor.
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Account } from '../core/account.ts';
 import type { Cancel, Clock, Log } from '../ports.ts';
@@ -25,13 +25,26 @@ type HooksOptions = {
 
 /** Why a hook may not be run, or undefined: it must be a file of ours that nobody else can change. */
 export const hookProblem = (path: string, userId: number): string | undefined => {
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = lookAt(path);
+  if (typeof stat === 'string') return stat;
   if (stat === undefined || !stat.isFile()) return 'is no file';
   if (stat.uid !== userId) return 'belongs to another user';
   if ((stat.mode & 0o022) !== 0) return 'can be changed by others: chmod go-w';
   if ((stat.mode & 0o100) === 0) return 'is not executable: chmod u+x';
   return undefined;
 };
+
+// A link in a circle, a folder that is not ours: whatever is in the way of one hook is in the way of nothing else.
+const lookAt = (path: string): Stats | string | undefined => {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    return `cannot be looked at: ${codeOf(error)}`;
+  }
+};
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : String(error);
 
 /** Runs the hooks of one open account. */
 export class Hooks implements Disposable {
@@ -72,11 +85,14 @@ export class Hooks implements Disposable {
   }
 
   #names(): string[] {
-    return existsSync(this.#folder)
-      ? readdirSync(this.#folder)
-          .filter((name) => !name.startsWith('.'))
-          .sort()
-      : [];
+    try {
+      return readdirSync(this.#folder)
+        .filter((name) => !name.startsWith('.'))
+        .sort();
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') this.#options.log.warn('hooks.unreadable', { code: codeOf(error) });
+      return [];
+    }
   }
 
   #problem(name: string): string | undefined {

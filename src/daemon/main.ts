@@ -12,6 +12,8 @@ export const runDaemon = async (options: {
   readonly json: boolean;
 }): Promise<number> => {
   process.umask(0o077);
+  // Who started it reads what it says until it answers, and not longer.
+  process.stderr.on('error', () => {});
   try {
     const places = placesOf(options.dataDir, process.env);
     const paths = accountPaths(places, chooseAccount(places, options.account), process.env);

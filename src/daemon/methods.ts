@@ -70,9 +70,9 @@ const NO_PASSPHRASE = 'Without a passphrase anyone who can read your files can r
 const warn = (passphrase: string | undefined) => (passphrase === undefined ? { warning: NO_PASSPHRASE } : {});
 
 const HANDLERS: Handlers = {
-  'account.init': async (daemon, params) => {
+  'account.init': async (daemon, params, { signal }) => {
     const passphrase = secretOf(params);
-    const made = await daemon.create({ nickname: params.nickname, passphrase, noTor: params.noTor });
+    const made = await daemon.create({ nickname: params.nickname, passphrase, noTor: params.noTor }, signal);
     return { ...made.account, recoveryPhrase: made.recoveryPhrase, ...warn(passphrase) };
   },
   'account.restore': async (daemon, params) => {

@@ -217,12 +217,17 @@ class Session {
         id: null,
         error: protocolError(-32600, `a batch has 1 to ${RPC_BATCH_MAX} requests`),
       });
-    const replies: object[] = [];
+    const replies: string[] = [];
+    let size = 0;
     for (const one of value) {
-      const reply = await this.#one(one);
-      if (reply !== undefined) replies.push(reply);
+      const isFull = size > RPC_BATCH_BYTES_MAX;
+      const reply = isFull ? refusal(one, new SottoError('rpc.tooLarge')) : await this.#one(one);
+      if (reply === undefined) continue;
+      const text = JSON.stringify(reply);
+      size += text.length;
+      replies.push(text);
     }
-    if (replies.length > 0) this.#write(replies);
+    if (replies.length > 0) this.#writeText(`[${replies.join(',')}]`);
   }
 
   /** The reply to one request; undefined for a notification. */
@@ -270,12 +275,16 @@ class Session {
 
   // Who has not read what was sent before is cut off; one answer alone may be larger than that.
   #write(value: object): boolean {
+    return this.#writeText(JSON.stringify(value));
+  }
+
+  #writeText(text: string): boolean {
     if (this.#socket.destroyed) return false;
     if (this.#socket.writableLength > RPC_BUFFER_BYTES_MAX) {
       this.#socket.destroy();
       return false;
     }
-    this.#socket.write(`${JSON.stringify(value)}\n`);
+    this.#socket.write(`${text}\n`);
     return true;
   }
 }
@@ -287,6 +296,16 @@ const requestOf = (value: unknown): Request | undefined => {
   if (id !== undefined && id !== null && typeof id !== 'string' && typeof id !== 'number') return undefined;
   return { method, params, ...(id === undefined ? {} : { id }) };
 };
+
+/** The reply to a request that is not called; undefined for a notification. */
+const refusal = (value: unknown, error: SottoError): object | undefined => {
+  const request = requestOf(value);
+  if (request === undefined) return { jsonrpc: '2.0', id: null, error: protocolError(-32600, 'not a request') };
+  return request.id === undefined ? undefined : failure(request.id, error);
+};
+
+/** Replies to one batch grow no further than this and one more, in characters. */
+const RPC_BATCH_BYTES_MAX = 8 * 1024 * 1024;
 
 const failure = (id: Id, error: unknown) => {
   const { code, message, exit, retry, details } = errorObject(error);

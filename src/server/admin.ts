@@ -46,7 +46,7 @@ const Request = z.discriminatedUnion('do', [
     since: z.number().int().optional(),
     limit: z.number().int().min(1).max(10_000).default(200),
   }),
-  z.object({ do: z.literal('backup'), to: z.string().startsWith('/') }),
+  z.object({ do: z.literal('backup'), to: z.string().regex(/^\/[^\0]*$/) }),
   z.object({ do: z.literal('check'), deep: z.boolean().default(false) }),
 ]);
 export type AdminRequest = z.input<typeof Request>;

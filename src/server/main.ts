@@ -34,6 +34,7 @@ const helpText = (): string =>
 /** Runs `sotto serve …`; `program` is this program’s own path. Gives the exit code; errors go to stderr, as an object with `--json`. */
 export const runServe = async (argv: readonly string[], program = 'sotto'): Promise<number> => {
   const json = argv.includes('--json');
+  process.stdout.on('error', unread);
   try {
     const { values, positionals } = flagsOf(argv);
     if (values.help === true) return said(helpText());
@@ -45,6 +46,8 @@ export const runServe = async (argv: readonly string[], program = 'sotto'): Prom
     if (first === 'install') return install(values, dir, program);
     if (first !== undefined) throw new SottoError('usage.invalid', { message: `sotto serve does not know ${first}` });
     if (values['check-config'] === true) return checkConfig(values, dir);
+    // It serves on, whether or not somebody reads that it does.
+    process.stdout.removeListener('error', unread).on('error', () => {});
     return await serve(values, dir);
   } catch (thrown) {
     const error = systemError(thrown);
@@ -53,6 +56,14 @@ export const runServe = async (argv: readonly string[], program = 'sotto'): Prom
     if (told.code === 'internal.bug') process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
     return exitOf(told.code);
   }
+};
+
+// As every command of sotto: nobody reads any more, or the disk takes no more.
+const unread = (error: NodeJS.ErrnoException): void => {
+  if (error.code === 'EPIPE') process.exit(141);
+  const told = errorObject(new SottoError(error.code === 'ENOSPC' ? 'disk.full' : 'disk.failed', { cause: error }));
+  process.stderr.write(`sotto: ${told.message}\n`);
+  process.exit(exitOf(told.code));
 };
 
 const explained = (values: ServeValues, dir: string, asks: boolean): string => {

@@ -160,6 +160,27 @@ test('an account that is made while its daemon ends is whole and its phrase was 
   }
 }, 60_000);
 
+test('links that lead nowhere, or in a circle, are in nobody’s way', async () => {
+  const user = stage.stranger('linked');
+  await user.ok('init', '--nickname', 'linked', '--no-passphrase');
+  const { dir, hooksDir } = pathsOf(user);
+  symlinkSync('/nonexistent', join(dir, 'nowhere'));
+  symlinkSync('circle', join(hooksDir, 'on-message.d', 'circle'));
+  const { items, code } = await user.run('doctor');
+  expect([code, items.length > 5]).toEqual([1, true]);
+  expect(await user.one('rpc', 'hook.list')).toMatchObject({ name: 'circle', ok: false });
+  await user.ok('status');
+});
+
+test('stdin is a secret or a text, and a slip in a flag starts nobody', async () => {
+  const user = stage.stranger('slips');
+  await user.ok('init', '--nickname', 'slips', '--no-passphrase');
+  const both = await user.run('send', 'somebody', '-', '--passphrase-fd', '0', { input: 'a secret' });
+  expect(both.error).toMatchObject({ code: 'usage.invalid', exit: 2 });
+  await user.ok('daemon', 'stop');
+  expect((await user.run('daemon', 'run', '--acount', 'other')).code).toBe(2);
+}, 30_000);
+
 describe('accounts side by side', () => {
   test('are listed, chosen by name, renamed, and erased; a second daemon of one is refused', async () => {
     const [ada, ben] = [stage.stranger('ada'), stage.stranger('ben')];
