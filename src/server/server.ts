@@ -119,17 +119,21 @@ const contextOf = (
     rates: bucketsOf({ ...SERVER_RATES, ...options.rates }),
     append: (draft) => hub.append(draft),
     submit: (draft, waiter) => hub.submit(draft, waiter),
-    room: (peer) =>
-      new Promise((resolve) => {
-        if (!peer.isOpen) return resolve();
-        waiting.set(peer, [...(waiting.get(peer) ?? []), resolve]);
-      }),
+    room: roomIn(waiting),
     rowId: rowIds(clock, random),
     eventId: () => timedId<EventId>(clock.now(), random.bytes(10)),
     bug,
   };
   return { context, hub };
 };
+
+const roomIn =
+  (waiting: Map<Peer, (() => void)[]>): ServerContext['room'] =>
+  (peer) =>
+    new Promise((resolve) => {
+      if (!peer.isOpen) return resolve();
+      waiting.set(peer, [...(waiting.get(peer) ?? []), resolve]);
+    });
 
 // They tell through the context that is made with them.
 const callsOf = (

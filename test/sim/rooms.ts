@@ -10,6 +10,7 @@ import { FAIR_SOCKETS, MemorySockets } from '../../src/testing/sockets.ts';
 import { Deeds, isSame, memberName } from './room-deeds.ts';
 import { Habits } from './room-habits.ts';
 import { GOOD_DISK, Host } from './room-host.ts';
+import { type Traits, traitsOf } from './room-traits.ts';
 import { logOf, type Said, wrongIn } from './room-views.ts';
 import { stretching } from './stretching.ts';
 
@@ -29,19 +30,6 @@ export type RoomOutcome = {
   readonly wrong: readonly string[];
 };
 
-// From this seed on people also react, pin, mute, delete what others said, and write what ends by itself; in every third of these
-// worlds Bob has another device.
-const BUSY_FROM = 10_000;
-// From this seed on he has it in every world; it is revoked, and joins anew as another one.
-const REVOKED_FROM = 30_000;
-// From this seed on Carol is also banned from the server, and let in again.
-const BANNED_FROM = 40_000;
-// From this seed on, where the server is not, her data directory or Alice's is put back to an earlier state.
-const PUT_BACK_FROM = 50_000;
-// From this seed on Alice gets another device in the middle, which does what she may.
-const GROWN_FROM = 60_000;
-// From this seed on people also send files, answer, read, slow a channel down, show its past, and leave the server for a while.
-const SETTLED_FROM = 70_000;
 /** A member is given the keys of another five times a day, and for each of their devices once: then the other cannot read. */
 const REVOCATIONS_MAX = 2;
 
@@ -75,12 +63,7 @@ type Scene = { readonly world: World; readonly sockets: MemorySockets; readonly 
 class Play {
   readonly #scene: Scene;
   readonly #dice;
-  readonly #channels: readonly string[];
-  readonly #isRestored: boolean;
-  readonly #hasLaptop: boolean;
-  readonly #isRevoked: boolean;
-  readonly #isBanned: boolean;
-  readonly #isPutBack: boolean;
+  readonly #traits: Traits;
   #willGrow: boolean;
   readonly #deeds: Deeds | undefined;
   readonly #habits: Habits | undefined;
@@ -101,17 +84,10 @@ class Play {
   constructor(scene: Scene, seed: number) {
     this.#scene = scene;
     this.#dice = seededRandom(seed ^ 0x2005);
-    this.#isRestored = seed % 2 === 0;
-    this.#isRevoked = seed >= REVOKED_FROM;
-    this.#isBanned = seed >= BANNED_FROM;
-    this.#isPutBack = seed >= PUT_BACK_FROM && !this.#isRestored;
-    this.#willGrow = seed >= GROWN_FROM;
-    this.#hasLaptop = this.#isRevoked || (seed >= BUSY_FROM && seed % 3 === 0);
-    // Another device has only the keys of those passphrases that were typed there in their time.
-    const isLocked = seed % 8 === 0 && !this.#hasLaptop;
-    this.#channels = ['#open', '#sealed', ...(isLocked ? ['#locked'] : [])];
-    if (seed >= BUSY_FROM) this.#deeds = new Deeds(scene.world.clock, seededRandom(seed ^ 0xdeed5));
-    if (seed >= SETTLED_FROM) this.#habits = new Habits(seededRandom(seed ^ 0x4ab17));
+    this.#traits = traitsOf(seed);
+    this.#willGrow = this.#traits.grows;
+    if (this.#traits.isBusy) this.#deeds = new Deeds(scene.world.clock, seededRandom(seed ^ 0xdeed5));
+    if (this.#traits.isSettled) this.#habits = new Habits(seededRandom(seed ^ 0x4ab17));
   }
 
   async begin(): Promise<void> {
@@ -127,12 +103,12 @@ class Play {
     const { link = '' } = await world.during(alice.call('server.invite', { uses: others.length }));
     for (const who of others) await join(who, link);
     const [bob] = others;
-    if (bob !== undefined && this.#hasLaptop) {
+    if (bob !== undefined && this.#traits.hasLaptop) {
       const laptop = await world.person('bob2', bob);
       this.#people.push(laptop);
       await world.during(laptop.call('server.join', { link, label: 'home' }));
     }
-    for (const channel of this.#channels) {
+    for (const channel of this.#traits.channels) {
       const encryption = channel === '#sealed' ? 'members' : channel === '#locked' ? 'passphrase' : 'open';
       const secret = encryption === 'passphrase' ? { passphrase: PASSPHRASES[0] } : {};
       await world.during(alice.call('channel.create', { name: channel, encryption, ...secret }));
@@ -149,14 +125,14 @@ class Play {
     const roll = this.#dice.fraction();
     const who = this.#pick(this.#people);
     if (this.#willGrow && this.#dice.fraction() < 0.03) await this.#grow();
-    else if (this.#isPutBack && this.#dice.fraction() < 0.04) await this.#goBack();
+    else if (this.#traits.isPutBack && this.#dice.fraction() < 0.04) await this.#goBack();
     else if (!who.isOpen) {
       if (roll < 0.5) await who.open();
-    } else if (this.#isBanned && this.#dice.fraction() < 0.05) this.#ban(this.#dice.fraction() < 0.5);
-    else if (this.#isRevoked && this.#dice.fraction() < 0.05) this.#revoke();
+    } else if (this.#traits.isBanned && this.#dice.fraction() < 0.05) this.#ban(this.#dice.fraction() < 0.5);
+    else if (this.#traits.isRevoked && this.#dice.fraction() < 0.05) this.#revoke();
     else if (this.#habits?.isTurn() === true) this.#live(this.#habits, who);
     else if (this.#deeds?.isTurn() === true) this.#deed(this.#deeds, who);
-    else if (roll < 0.4) this.#send(who, this.#pick(this.#channels));
+    else if (roll < 0.4) this.#send(who, this.#pick(this.#traits.channels));
     else if (roll < 0.47) this.#send(who, memberName(this.#pick(this.#people.filter((one) => !isSame(one, who)))));
     else if (roll < 0.53) this.#change(who);
     else if (roll < 0.63) await world.settle(this.#dice.fraction() * 5 * SECOND);
@@ -190,7 +166,7 @@ class Play {
     }
     await world.settle(MINUTE);
     // Whoever is in a channel hears of its passphrase in the end.
-    for (const channel of this.#channels.filter((name) => name === '#locked'))
+    for (const channel of this.#traits.channels.filter((name) => name === '#locked'))
       for (const who of this.#people) {
         const { state } = await world.during(who.call('channel.show', { channel }));
         for (const passphrase of state === 'joined' ? PASSPHRASES : [])
@@ -220,7 +196,7 @@ class Play {
   // No channel is slow any more.
   #hurry(): void {
     const [alice] = this.#people;
-    for (const channel of this.#habits === undefined ? [] : this.#channels)
+    for (const channel of this.#habits === undefined ? [] : this.#traits.channels)
       if (alice !== undefined) this.#try(alice, () => alice.call('channel.set', { channel, slowMs: 0 }));
   }
 
@@ -236,7 +212,7 @@ class Play {
         people: this.#people,
         outcasts: this.#outcasts,
         forgetful: this.#forgetful,
-        channels: this.#channels,
+        channels: this.#traits.channels,
         said: this.#said,
         lost: this.#lost,
         wasRestored: this.#restores > 0,
@@ -245,7 +221,7 @@ class Play {
         files: this.#habits?.files ?? [],
       })),
     ];
-    const logs = await Promise.all(this.#channels.map((channel) => logOf(host, channel)));
+    const logs = await Promise.all(this.#traits.channels.map((channel) => logOf(host, channel)));
     wrong.push(...((await this.#deeds?.lingering(this.#people, logs.flat())) ?? []));
     if (this.#going.size > 0) wrong.push(`${this.#going.size} calls were never answered`);
     if (sockets.count !== 2 * this.#people.length) wrong.push(`${sockets.count} sockets are held`);
@@ -303,7 +279,7 @@ class Play {
   }
 
   #deed(deeds: Deeds, who: Person): void {
-    const channel = this.#pick(this.#channels);
+    const channel = this.#pick(this.#traits.channels);
     const said = this.#said.filter(({ to }) => to === channel);
     this.#try(who, deeds.next(who, channel, said));
   }
@@ -315,7 +291,7 @@ class Play {
     if (who !== alice && this.#dice.fraction() < 0.05)
       return this.#try(who, () => who.call('server.leave', { server: 'home' }));
     const member = memberName(this.#pick(this.#people.filter((one) => !isSame(one, who))));
-    const to = this.#dice.fraction() < 0.8 ? this.#pick(this.#channels) : member;
+    const to = this.#dice.fraction() < 0.8 ? this.#pick(this.#traits.channels) : member;
     const said = this.#said.filter((one) => one.to === to);
     this.#try(who, habits.next(who, to, said));
   }
@@ -332,7 +308,7 @@ class Play {
   // The server may die of it: nobody waits for the answer.
   #ban(banned: boolean): void {
     const { host } = this.#scene;
-    if (!this.#isBanned || !host.isUp) return;
+    if (!this.#traits.isBanned || !host.isUp) return;
     const [, , carol] = this.#people;
     if (banned && carol !== undefined) this.#outcasts.add(carol);
     const { server, store } = host;
@@ -365,7 +341,7 @@ class Play {
   }
 
   #control(who: Person): void {
-    const channel = this.#pick(this.#channels);
+    const channel = this.#pick(this.#traits.channels);
     const passphrase = this.#pick(PASSPHRASES);
     const secret = channel === '#locked' ? { passphrase } : {};
     const roll = this.#dice.fraction();
@@ -431,7 +407,7 @@ class Play {
 
   async #copy(): Promise<void> {
     const { host } = this.#scene;
-    if (!this.#isRestored || !host.isUp) return;
+    if (!this.#traits.isRestored || !host.isUp) return;
     this.#hasCopy = true;
     await host.backup();
   }
