@@ -48,11 +48,6 @@ const run = async (argv: readonly string[]): Promise<number> => {
       process.stdout.write('sotto daemon run: run the daemon of an account in the foreground\n');
       return 0;
     }
-    const wrong = unknownIn(argv);
-    if (wrong !== undefined) {
-      process.stderr.write(`sotto: sotto daemon run does not know ${wrong}\n`);
-      return 2;
-    }
     const { runDaemon } = await import('./daemon/main.ts');
     const dataDir = flagValue(argv, '--data-dir') ?? (process.env.SOTTO_DATA_DIR || undefined);
     const account = flagValue(argv, '--account') ?? (process.env.SOTTO_ACCOUNT || undefined);
@@ -63,6 +58,7 @@ const run = async (argv: readonly string[]): Promise<number> => {
         dataDir: dataDir === undefined ? undefined : resolve(dataDir),
         version: VERSION,
         json: argv.includes('--json'),
+        unknown: unknownIn(argv),
       }),
     );
   }

@@ -1,5 +1,4 @@
 // Runs one command: parses, connects, prints, and gives the exit code.
-
 import { isUtf8 } from 'node:buffer';
 import { existsSync, fstatSync, readFileSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';

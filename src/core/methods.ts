@@ -1,5 +1,4 @@
 // The methods of an open account, by noun: each checks what is meant, does it in the queue, and gives the objects of the wire.
-
 import { idOf } from '../protocol/ids.ts';
 import type { AccountMethod, Params, Result } from '../protocol/rpc.ts';
 import { getContact } from '../store/contacts.ts';

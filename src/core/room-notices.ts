@@ -1,5 +1,4 @@
 // What a server tells in passing: who writes, who is there, who is in a call, what another device of mine has read.
-
 import { expectedError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import { CHANNEL_MEMBERS_MAX } from '../protocol/limits.ts';

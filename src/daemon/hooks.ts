@@ -71,6 +71,8 @@ export class Hooks implements Disposable {
 
   /** Every hook with what became of it. */
   list(): Result<'hook.list'> {
+    const { why } = this.#look();
+    if (why !== undefined) return [{ name: HOOK_FOLDER, ok: false, detail: why }];
     return this.#names().map((name) => {
       const row = getHook(this.#options.db, name);
       const problem = this.#problem(name);
@@ -85,13 +87,16 @@ export class Hooks implements Disposable {
   }
 
   #names(): string[] {
+    return this.#look().names;
+  }
+
+  // A folder that cannot be read has no hooks that could be run, and says so.
+  #look(): { readonly names: string[]; readonly why?: string } {
     try {
-      return readdirSync(this.#folder)
-        .filter((name) => !name.startsWith('.'))
-        .sort();
+      const names = readdirSync(this.#folder).filter((name) => !name.startsWith('.'));
+      return { names: names.sort() };
     } catch (error) {
-      if (codeOf(error) !== 'ENOENT') this.#options.log.warn('hooks.unreadable', { code: codeOf(error) });
-      return [];
+      return codeOf(error) === 'ENOENT' ? { names: [] } : { names: [], why: `cannot be read: ${codeOf(error)}` };
     }
   }
 

@@ -1,6 +1,6 @@
 // Entry of the daemon's own process: umask, signals, exit code.
 import { accountPaths, chooseAccount, placesOf } from '../client/paths.ts';
-import { errorObject, exitOf } from '../protocol/errors.ts';
+import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
 import { safeLine } from '../protocol/safe-text.ts';
 import { Daemon } from './daemon.ts';
 
@@ -10,11 +10,17 @@ export const runDaemon = async (options: {
   readonly dataDir: string | undefined;
   readonly version: string;
   readonly json: boolean;
+  /** A word that was given, and that it does not know. */
+  readonly unknown: string | undefined;
 }): Promise<number> => {
   process.umask(0o077);
   // Who started it reads what it says until it answers, and not longer.
   process.stderr.on('error', () => {});
   try {
+    if (options.unknown !== undefined)
+      throw new SottoError('usage.invalid', {
+        message: `sotto daemon run does not know ${options.unknown}: it takes --account, --data-dir and --json`,
+      });
     const places = placesOf(options.dataDir, process.env);
     const paths = accountPaths(places, chooseAccount(places, options.account), process.env);
     const daemon = await Daemon.start({ places, paths, version: options.version, pid: process.pid });

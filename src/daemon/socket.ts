@@ -220,7 +220,8 @@ class Session {
     const replies: string[] = [];
     let size = 0;
     for (const one of value) {
-      const isFull = size > RPC_BATCH_BYTES_MAX;
+      // What follows so much is not called: nobody could hold it.
+      const isFull = size > RPC_BUFFER_BYTES_MAX;
       const reply = isFull ? refusal(one, new SottoError('rpc.tooLarge')) : await this.#one(one);
       if (reply === undefined) continue;
       const text = JSON.stringify(reply);
@@ -303,9 +304,6 @@ const refusal = (value: unknown, error: SottoError): object | undefined => {
   if (request === undefined) return { jsonrpc: '2.0', id: null, error: protocolError(-32600, 'not a request') };
   return request.id === undefined ? undefined : failure(request.id, error);
 };
-
-/** Replies to one batch grow no further than this and one more, in characters. */
-const RPC_BATCH_BYTES_MAX = 8 * 1024 * 1024;
 
 const failure = (id: Id, error: unknown) => {
   const { code, message, exit, retry, details } = errorObject(error);

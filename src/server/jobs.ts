@@ -65,7 +65,7 @@ const isErasureDue = async ({ state }: JobPorts, now: Millis): Promise<boolean> 
 /** Removes events that are older than their channel keeps, and what they referred to. */
 const retain = async (ports: JobPorts, now: Millis): Promise<void> => {
   for await (const page of pages(ports.state.listChannels, byId))
-    for (const { id } of page) await retainIn(ports, id, now);
+    for (const { id, retentionMs } of page) if (retentionMs > 0) await retainIn(ports, id, now);
 };
 
 // As it is when its turn comes: those before it may have taken long.

@@ -228,6 +228,18 @@ describe('events', () => {
     wire.close();
   });
 
+  test('a batch whose answers grow too large is answered to its end, and calls no more of it', async () => {
+    const wire = new Wire();
+    const page = (id: number) => request(id, 'message.list', { conversation: 'bob', limit: EVENTS });
+    wire.send(Array.from({ length: 100 }, (_, i) => page(i)));
+    const batch = (await wire.until((lines) => lines.length > 1))[1] as unknown as Line[];
+    expect(batch.map(({ id }) => id)).toEqual(Array.from({ length: 100 }, (_, i) => i));
+    const refused = batch.filter(({ error }) => error !== undefined);
+    expect([batch[0]?.error, refused.length > 0]).toEqual([undefined, true]);
+    expect(refused.map((one) => problem(one)[2])).toEqual(Array(refused.length).fill('rpc.tooLarge'));
+    wire.close();
+  });
+
   test('a lock ends what was listened to, after its own answer', async () => {
     const wire = new Wire();
     wire.send(request(1, 'event.listen'));
