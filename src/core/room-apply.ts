@@ -25,7 +25,7 @@ import {
   renameMessage,
   UNKNOWN_KIND,
 } from '../store/messages.ts';
-import { getPendingById, removePending } from '../store/room-events.ts';
+import { getPendingById, isSaidBehind, isTopicBehind, removePending } from '../store/room-events.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
 import type { Changes, Core } from './core.ts';
@@ -88,9 +88,7 @@ export const applyContent = (scene: RoomScene, given: Given): Applied => {
     case 'pin':
       return applyPin(scene, given, content);
     case 'topic':
-      patchChannel(scene.core.db, scene.channel.id, { topic: content.text });
-      tell(scene, { kind: 'channel.topic', channelRow: scene.channel.id, memberRow: given.member.id });
-      return { kind: 'topic', value: content.text, messageRow: null };
+      return applyTopic(scene, given, content);
     case 'file':
       return applyFile(scene, given, content);
     case 'unknown':
@@ -262,6 +260,20 @@ const applyEdit = (
   return { kind: 'edit', value: String(number), messageRow: row.id };
 };
 
+// Here and below: what opens late, or is shown later, does not undo what was said of the same behind it.
+const applyTopic = (
+  scene: RoomScene,
+  { event, member }: Given,
+  { text }: Extract<Content, { kind: 'topic' }>,
+): Applied => {
+  const { core, channel } = scene;
+  if (!isTopicBehind(core.db, channel.id, event.seq)) {
+    patchChannel(core.db, channel.id, { topic: text });
+    tell(scene, { kind: 'channel.topic', channelRow: channel.id, memberRow: member.id });
+  }
+  return { kind: 'topic', value: text, messageRow: null };
+};
+
 const applyReaction = (
   scene: RoomScene,
   { event, member, isMine }: Given,
@@ -271,15 +283,23 @@ const applyReaction = (
   const kind = on ? 'react' : 'unreact';
   if (row === undefined || row.deletedAt !== null) return { kind, ...NOTHING };
   const author = { mine: isMine ? 1 : 0, memberRow: member.id };
-  if (!setReaction(amending(scene, event), row, author, { emoji, on })) return { kind, ...NOTHING };
+  const isOver = isSaidBehind(scene.core.db, scene.channel.id, event.seq, {
+    kinds: ['react', 'unreact'],
+    messageRow: row.id,
+    memberRow: member.id,
+    value: emoji,
+  });
+  if (!isOver && !setReaction(amending(scene, event), row, author, { emoji, on })) return { kind, ...NOTHING };
   return { kind, value: emoji, messageRow: row.id };
 };
 
 const applyPin = (scene: RoomScene, { event }: Given, { target, on }: Extract<Content, { kind: 'pin' }>): Applied => {
   const row = find(scene, target);
   const kind = on ? 'pin' : 'unpin';
-  if (row === undefined || row.deletedAt !== null || !setPin(amending(scene, event), row, on))
-    return { kind, ...NOTHING };
+  if (row === undefined || row.deletedAt !== null) return { kind, ...NOTHING };
+  const said = { kinds: ['pin', 'unpin'], messageRow: row.id } as const;
+  const isOver = isSaidBehind(scene.core.db, scene.channel.id, event.seq, said);
+  if (!isOver && !setPin(amending(scene, event), row, on)) return { kind, ...NOTHING };
   return { kind, value: '', messageRow: row.id };
 };
 

@@ -28,7 +28,7 @@ import { afterControl } from './room-members.ts';
 import { hashOfBody, type Opened, ownIn } from './room-open.ts';
 import { isEmptyWord } from './room-outbox.ts';
 import { ownCommitted, roomGiveUp } from './room-settled.ts';
-import { shownLater } from './room-share.ts';
+import { signedKept } from './room-share.ts';
 
 /** A channel while a batch is taken: the row as it was, and what it is after the events so far. */
 export type Taking = {
@@ -62,7 +62,7 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
       kind,
       value,
       messageRow,
-      signed: 'content' in opened ? shownLater(core, row, { kind, messageRow }, opened) : null,
+      signed: 'content' in opened ? signedKept(core, row, { kind, messageRow }, opened) : null,
     });
   const kept = { event, member, keep };
   if (opened.kind !== 'mine' && hasEnded(taking, event)) return keep('erased');

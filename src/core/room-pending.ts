@@ -1,23 +1,28 @@
 // Events of a channel that did not open when they came: tried again once the key of their device is here.
 import { rankOf } from '../crypto/channel-state.ts';
 import type { EventHeader } from '../crypto/room-event.ts';
-import { isEqual } from '../protocol/bytes.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
 import { CONTENT_RULES } from '../protocol/room-rules.ts';
-import { EVENT } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannel, getChannelDevice, patchChannelDevice } from '../store/channels.ts';
 import { getMember, type MemberRow } from '../store/members.ts';
-import { listPending, type PendingOf, type PendingRow, removePending, setRoomEvent } from '../store/room-events.ts';
+import {
+  listPending,
+  listUnfound,
+  type PendingOf,
+  type PendingRow,
+  removePending,
+  setRoomEvent,
+} from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
-import { applyContent } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubtEvent } from './room-doubts.ts';
+import { applyLate, applySaid } from './room-late.ts';
 import { openContent } from './room-open.ts';
 import { learnMembers } from './room-people.ts';
-import { shownLater } from './room-share.ts';
+import { signedKept } from './room-share.ts';
 import { Unsealer, waitsForKey } from './room-unseal.ts';
 
 const TRIED_AT_ONCE = 100;
@@ -112,24 +117,15 @@ const keepOpened = (
     const last = header.n > counted ? { n: header.n, seq: pending.seq } : { n: counted };
     patchChannelDevice(core.db, channel.id, deviceId, last);
     removePending(core.db, channel.id, pending.seq);
-    const event = {
-      request: 0,
-      channel: idOf(channel.channelId),
-      epoch: channel.epoch,
-      seq: pending.seq,
-      id: idOf(pending.eventId),
-      member: idOf(member.memberId),
-      at: pending.at,
-      kind: EVENT.content,
-      erased: false,
-      body: pending.body,
-    };
     const scene = { core, server: connection.row, channel, state: stateOfJson(channel.membership), changes };
-    const isMine = isEqual(member.memberId, connection.row.memberId);
+    const { seq, at, body } = pending;
+    const id = idOf<EventId>(pending.eventId);
     const applied = fits
-      ? applyContent(scene, { event, member, content, isMine, isAnswer: false })
+      ? applySaid(scene, { seq, at, id, body, content }, member)
       : { kind: 'refused', value: 'role', messageRow: null };
-    const shown = shownLater(core, channel, applied, { content, signed });
-    setRoomEvent(core.db, channel.id, { seq: pending.seq, ...applied, signed: shown });
+    const kept = signedKept(core, channel, applied, { content, signed });
+    setRoomEvent(core.db, channel.id, { seq, ...applied, signed: kept });
+    if (applied.messageRow === null || 'target' in content) return;
+    for (const row of listUnfound(core.db, channel.id, seq, id)) applyLate(scene, row);
   });
 };

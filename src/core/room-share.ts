@@ -21,7 +21,7 @@ import { CONTROL_RULES } from '../protocol/room-rules.ts';
 import { type ChannelRow, getChannel, getChannelById } from '../store/channels.ts';
 import type { MemberRow } from '../store/members.ts';
 import { getMessage } from '../store/messages.ts';
-import { type HeldRow, listHeld, listHeldSizes, type RoomEventRow } from '../store/room-events.ts';
+import { getPendingById, type HeldRow, listHeld, listHeldSizes, type RoomEventRow } from '../store/room-events.ts';
 import { type RoomOutboxRow, removeHistoryOutbox } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { getShare, getShareById, listShares, patchShare, putShare, type ShareRow } from '../store/shares.ts';
@@ -32,16 +32,23 @@ import { directIn, enqueueRoom } from './room-outbox.ts';
 
 type History = Extract<Direct, { kind: 'history' }>;
 
-/** The signed event where others may be shown it: one that was taken, does not end by itself, and is about nothing that was erased. */
-export const shownLater = (
+/**
+ * The signed event where it is needed again: it is about what waits for its key, or others may be shown it, which is one that
+ * was taken, does not end by itself, and is about nothing that was erased.
+ */
+export const signedKept = (
   core: Core,
   channel: ChannelRow,
   { kind, messageRow }: Pick<RoomEventRow, 'kind' | 'messageRow'>,
   { content, signed }: { readonly content: Content | UnknownContent; readonly signed: Uint8Array | null },
 ): Uint8Array<ArrayBuffer> | null => {
-  if (channel.encryption !== 'members' || signed === null || kind === 'refused' || endsByItself(content)) return null;
+  if (signed === null || kind === 'refused' || endsByItself(content)) return null;
+  const target = messageRow === null && 'target' in content ? content.target : undefined;
+  if (target !== undefined && getPendingById(core.db, channel.id, idBytes(target)) !== undefined)
+    return new Uint8Array(signed);
+  if (channel.encryption !== 'members') return null;
   // What it is about may be known later, where there is something from before.
-  if (messageRow === null && 'target' in content && channel.firstSeq <= 1) return null;
+  if (target !== undefined && channel.firstSeq <= 1) return null;
   if (messageRow !== null && getMessage(core.db, messageRow)?.deletedAt !== null) return null;
   return new Uint8Array(signed);
 };

@@ -1,11 +1,9 @@
 // Takes what another member has shown of a channel's past and what has come whole: has it proven, and puts what was said where it belongs.
 import { type EventHeader, readEventHeader } from '../crypto/room-event.ts';
-import { isEqual } from '../protocol/bytes.ts';
 import { expectedError, type SottoError } from '../protocol/errors.ts';
-import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { HISTORY_SLICE_EVENTS, ROOM_LEVEL_TRIES_MAX } from '../protocol/limits.ts';
 import { decodeHistory, type HistoryEntry } from '../protocol/room-history.ts';
-import { EVENT } from '../protocol/server-frames.ts';
 import {
   type ChannelRow,
   getChannel,
@@ -37,14 +35,14 @@ import {
 } from '../store/shares.ts';
 import { controlToJson, stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
-import { type Applied, applyContent, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
+import { type Applied, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { forged, HistoryCheck, type Proven } from './room-history-check.ts';
+import { applyLate, applySaid } from './room-late.ts';
 import { memberName } from './room-names.ts';
-import { openContent } from './room-open.ts';
 import { knowSigners, type Signed } from './room-people.ts';
 import { controlsOf, signedOf } from './room-replay.ts';
-import { shownLater } from './room-share.ts';
+import { signedKept } from './room-share.ts';
 
 /** Looks at what has come whole, and keeps or refuses it. Throws `server.*`: it is looked at again on the next connection. */
 export const applyShares = async (core: Core, connection: RoomConnection): Promise<void> => {
@@ -135,7 +133,7 @@ const keepShare = (keeping: Keeping, check: HistoryCheck): void => {
   const lastRow = lastMessageRow(core.db);
   for (const one of check.proven) keepOne(keeping, one);
   for (const erasure of check.erasures) eraseLate(keeping, erasure);
-  for (const row of rowsBehind(core, channel, toSeq)) applyLate(keeping, row);
+  for (const row of rowsBehind(core, channel, toSeq)) applyLate(sceneOf(keeping), row);
   inOrder(keeping, lastRow);
 
   tellGaps(keeping, check);
@@ -211,8 +209,8 @@ const apply = (keeping: Keeping, one: Proven): Put => {
       const author = authorOf(one.header);
       if (author === undefined) throw new Error('what was verified has a member');
       const scene: RoomScene = { ...sceneOf(keeping), state: one.state };
-      const applied = applyContent(scene, givenOf(keeping, one, author));
-      return { applied, author, signed: shownLater(core, channel, applied, one) };
+      const applied = applySaid(scene, { ...one, body: one.signed }, author);
+      return { applied, author, signed: signedKept(core, channel, applied, one) };
     }
   }
 };
@@ -226,27 +224,6 @@ const sceneOf = ({ core, changes, connection, channel, sharer }: Keeping): RoomS
   sharedBy: sharer.id,
 });
 
-type Said = Pick<Extract<Proven, { kind: 'content' }>, 'seq' | 'at' | 'id' | 'content' | 'signed'>;
-
-const givenOf = ({ connection, channel }: Keeping, said: Said, member: MemberRow) => ({
-  event: {
-    request: 0,
-    channel: idOf(channel.channelId),
-    epoch: channel.epoch,
-    seq: said.seq,
-    id: said.id,
-    member: idOf(member.memberId),
-    at: said.at,
-    kind: EVENT.content,
-    erased: false,
-    body: said.signed,
-  },
-  member,
-  content: said.content,
-  isMine: isEqual(member.memberId, connection.row.memberId),
-  isAnswer: false,
-});
-
 // What was erased after I came, and was not here then.
 const eraseLate = (keeping: Keeping, { seq, target, by, before }: HistoryCheck['erasures'][number]): void => {
   const { core, channel } = keeping;
@@ -254,22 +231,6 @@ const eraseLate = (keeping: Keeping, { seq, target, by, before }: HistoryCheck['
   if (held?.kind !== 'erase' || held.messageRow !== null) return;
   const erased = applyErasure(sceneOf(keeping), target, { by, state: before });
   if (erased !== undefined) setRoomEvent(core.db, channel.id, { ...held, messageRow: erased });
-};
-
-const LATE: ReadonlySet<string> = new Set(['edit', 'react', 'unreact', 'pin', 'unpin']);
-
-// What was said of a message after I came, while the message was not here.
-const applyLate = (keeping: Keeping, row: HeldRow): void => {
-  const { core, channel, connection } = keeping;
-  const author = row.memberRow === null ? undefined : getMember(core.db, row.memberRow);
-  if (row.messageRow !== null || row.signed === null || !LATE.has(row.kind) || author === undefined) return;
-  const { signed, seq, at } = row;
-  const said = { id: idOf<EventId>(row.eventId), sender: idOf<MemberId>(author.memberId), signed };
-  const { content } = openContent(core, connection.row, channel, said);
-  const one = { seq, at, id: said.id, content, signed };
-  const applied = applyContent(sceneOf(keeping), givenOf(keeping, one, author));
-  if (applied.messageRow === null) return;
-  setRoomEvent(core.db, channel.id, { ...applied, seq, signed: shownLater(core, channel, applied, one) });
 };
 
 // Rows stand in the order of the log: what was here already goes behind what came to be before it.

@@ -116,6 +116,37 @@ export const listRoomEventsOfMessage = (db: Database, messageRow: number, upToSe
     upToSeq,
   );
 
+/** What is held of events behind `seq` that speak of a message by its id, and did not find it, in order. */
+export const listUnfound = (db: Database, channelRow: number, seq: number, target: string): HeldRow[] =>
+  db.all<HeldRow>(
+    `SELECT ${COLUMNS}, signed FROM room_events WHERE channel_row = ? AND message_row IS NULL AND seq > ?
+       AND signed IS NOT NULL AND instr(signed, CAST(? AS BLOB)) > 0 ORDER BY seq`,
+    channelRow,
+    seq,
+    target,
+  );
+
+/** What was said of a message: of which kind, and for reactions by whom and with which emoji. */
+export type Said = {
+  readonly kinds: readonly [string, string];
+  readonly messageRow: number;
+  readonly memberRow?: number;
+  readonly value?: string;
+};
+
+/** Whether the same, or its opposite, was said of a message behind a seq. */
+export const isSaidBehind = (db: Database, channelRow: number, seq: number, said: Said): boolean =>
+  db.get(
+    `SELECT 1 FROM room_events WHERE message_row = ? AND seq > ? AND channel_row = ? AND kind IN (?, ?)
+       AND member_row = coalesce(?, member_row) AND value = coalesce(?, value) LIMIT 1`,
+    said.messageRow,
+    seq,
+    channelRow,
+    ...said.kinds,
+    said.memberRow ?? null,
+    said.value ?? null,
+  ) !== undefined;
+
 // Events without a message, controls and topics, are in an index of their own, which has all that is asked of them. It is named:
 // that of all events looks as good to SQLite, and is looked through from one end to the other.
 const OF_CHANNEL = 'room_events INDEXED BY room_events_channel';
@@ -128,6 +159,14 @@ export const topicAt = (db: Database, channelRow: number, seq: number): string =
     channelRow,
     seq,
   )?.value ?? '';
+
+/** Whether the topic was set behind a seq. */
+export const isTopicBehind = (db: Database, channelRow: number, seq: number): boolean =>
+  db.get(
+    `SELECT 1 FROM ${OF_CHANNEL} WHERE channel_row = ? AND message_row IS NULL AND kind = 'topic' AND seq > ? LIMIT 1`,
+    channelRow,
+    seq,
+  ) !== undefined;
 
 /** What those whose role was changed after a seq were at it; null for who was not in. Controls are kept as `controlToJson` writes them. */
 export const listRolesAt = (db: Database, channelRow: number, seq: number) =>

@@ -430,6 +430,46 @@ test('withholds the end of an epoch: what is said after it waits for its key, an
   expect(await carol.bodies('#epoch')).toEqual(['with bob']);
 });
 
+test('holds a key back: what opens late changes nothing that was said since, and has what was said of it', async () => {
+  await gather('#late');
+  await alice.call('channel.role', { channel: '#late', member: 'carol', role: 'moderator' });
+  const { id: known } = await carol.say('#late', 'known');
+  await bob.reads('#late', 'known');
+  const [bobId, aliceId] = [await idOf(bob), await idOf(alice)];
+  let held = 0;
+  server.lie = aboutEvents((event, member) => {
+    if (event.channel !== inboxOf(bobId as never) || member !== bobId) return undefined;
+    if (held === 0 && event.member === aliceId) held = event.seq;
+    return held > 0 && event.seq >= held ? [] : undefined;
+  });
+  const { id: late } = await alice.say('#late', 'late');
+  await carol.reads('#late', 'late');
+  await alice.call('channel.topic', { channel: '#late', topic: 'the first' });
+  await alice.call('message.pin', { id: known });
+  await carol.sees('the pin', async () => (await carol.call('message.show', { id: known })).pinnedAt !== undefined);
+  await carol.call('channel.topic', { channel: '#late', topic: 'the second' });
+  await carol.call('message.unpin', { id: known });
+  await carol.call('message.pin', { id: late });
+  await carol.call('message.react', { id: late, emoji: '👍' });
+  await carol.say('#late', 'last');
+  for (const guest of [alice, bob]) await guest.reads('#late', 'last');
+  expect([held > 0, await bob.bodies('#late')]).toEqual([true, ['known', 'last']]);
+  server.honest();
+  for (const peer of server.context.online.get(bobId as never) ?? []) peer.close(1012, 'restart');
+  await bob.reads('#late', 'late');
+  await bob.sees('nothing waits', async () => (await reasons(bob, '#late')).length === 0);
+  for (const guest of [alice, bob, carol]) {
+    const message = await guest.call('message.show', { id: late });
+    expect([guest.name, message.pinnedAt !== undefined, message.reactions]).toMatchObject([
+      guest.name,
+      true,
+      [{ emoji: '👍', from: 'carol' }],
+    ]);
+    expect((await guest.call('message.show', { id: known })).pinnedAt).toBeUndefined();
+    expect((await show(guest, '#late')).topic).toBe('the second');
+  }
+});
+
 test('shows what no key opens: it is told, and what a key opens is read behind it', async () => {
   const [old, fresh] = ['tulip mania in amsterdam', 'the south sea bubble'];
   await alice.call('channel.create', { name: '#opens', encryption: 'passphrase', passphrase: old });
