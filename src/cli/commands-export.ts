@@ -1,6 +1,7 @@
 // The command that writes the history in clear.
 import { resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { jsonLine } from '../protocol/json-line.ts';
 import type { Conversation, Message } from '../protocol/rpc-objects.ts';
 import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
@@ -77,32 +78,55 @@ class History {
         : [await client.call('conversation.show', { conversation: this.#only })];
     for (const conversation of conversations) {
       yield { conversation };
-      for await (const message of this.#messages(conversation.id)) yield await this.#whole(message);
+      for await (const message of this.#messages(conversation.id)) {
+        const entry = await this.#whole(message);
+        if (entry !== undefined) yield entry;
+      }
     }
   }
 
   async *#messages(conversation: string): AsyncGenerator<Message> {
-    let after: string | undefined = BEGINNING;
-    while (after !== undefined) {
-      const page: { messages: Message[]; more: boolean } = await this.#client.call('message.list', {
-        conversation,
-        limit: PAGE,
-        after,
-      });
+    let page = await this.#page(conversation, BEGINNING);
+    yield* page.messages;
+    while (page.more) {
+      page = await this.#behind(conversation, page.messages);
       yield* page.messages;
-      after = page.more ? page.messages.at(-1)?.id : undefined;
     }
   }
 
-  // A page has neither the earlier texts nor what a file is.
-  async #whole(message: Message): Promise<Entry> {
+  // Messages end while they are written: the next page is behind the last one that is there still.
+  async #behind(conversation: string, messages: readonly Message[]): Promise<Page> {
+    for (const { id } of messages.toReversed()) {
+      const page = await unlessEnded(this.#page(conversation, id));
+      if (page !== undefined) return page;
+    }
+    const { code, message } = new SottoError('message.unknown');
+    throw new SottoError(code, { message: `${message}: all of a page ended while it was written; export again` });
+  }
+
+  #page(conversation: string, after: string): Promise<Page> {
+    return this.#client.call('message.list', { conversation, limit: PAGE, after });
+  }
+
+  // A page has neither the earlier texts nor what a file is; undefined when it has ended.
+  async #whole(message: Message): Promise<Entry | undefined> {
     const client = this.#client;
-    const whole = message.editedAt === undefined ? message : await client.call('message.show', { id: message.id });
-    if (message.file === undefined) return { message: whole, file: '' };
-    const { name, sizeBytes, state } = await client.call('file.show', { id: message.file });
-    return { message: whole, file: `${safeFileName(name)}, ${sizeText(sizeBytes)}, ${state}` };
+    const whole =
+      message.editedAt === undefined ? message : await unlessEnded(client.call('message.show', { id: message.id }));
+    if (whole === undefined || message.file === undefined) return whole && { message: whole, file: '' };
+    const file = await unlessEnded(client.call('file.show', { id: message.file }));
+    return file && { message: whole, file: `${safeFileName(file.name)}, ${sizeText(file.sizeBytes)}, ${file.state}` };
   }
 }
+
+type Page = { readonly messages: readonly Message[]; readonly more: boolean };
+
+const unlessEnded = <T>(call: Promise<T>): Promise<T | undefined> =>
+  call.catch((error: unknown) => {
+    if (error instanceof SottoError && ENDED.has(error.code)) return undefined;
+    throw error;
+  });
+const ENDED: ReadonlySet<string> = new Set(['message.unknown', 'file.unknown']);
 
 const FORMATS = {
   jsonl: (entry: Entry) => ('message' in entry ? jsonLine(entry.message) : ''),

@@ -68,6 +68,34 @@ test('who cannot be reached is tried at once a few times, then after 30 s and ev
   expect(await bob.read(alice)).toEqual(['are you there?']);
 });
 
+test('who takes each link and ends it at once is dialled ever more rarely', async () => {
+  const bob = await world.person('bob');
+  await world.befriend(alice, bob);
+  await world.settle(60_000);
+  const { dial } = MemoryNetwork.prototype;
+  const dials: number[] = [];
+  const spy = vi.spyOn(MemoryNetwork.prototype, 'dial').mockImplementation(async function (this: MemoryNetwork, ...to) {
+    dials.push(world.clock.now());
+    const link = await dial.apply(this, to);
+    link.close('not now');
+    return link;
+  });
+  world.hub.partition(alice.address, bob.address);
+  await world.settle(1_000);
+  world.hub.heal();
+  dials.length = 0;
+  const from = world.clock.now();
+  await alice.send(bob, 'are you there?');
+  await world.settle(10 * 60_000);
+  // Five quick tries, and one in half a minute, a quarter more or less.
+  expect(dials.length).toBeGreaterThan(10);
+  expect(dials.length).toBeLessThan(40);
+  expect((dials.at(-1) ?? 0) - from).toBeGreaterThan(9 * 60_000);
+  spy.mockRestore();
+  await world.settle(60_000);
+  expect(await bob.read(alice)).toEqual(['are you there?']);
+});
+
 test('who is blocked is dialled by no word and by no wait, until they are not any more', async () => {
   const bob = await world.person('bob');
   await world.befriend(alice, bob);

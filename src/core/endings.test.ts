@@ -36,6 +36,29 @@ test('what nobody fetched in its time has failed, and goes again on the user’s
   await expect(alice.call('message.resend', { id })).rejects.toMatchObject({ code: 'message.notEditable' });
 });
 
+test('what failed may have come all the same: sent again, it is edited and deleted there too', async () => {
+  const sent = [];
+  for (const text of ['for an edit', 'for an end', 'to be taken back']) sent.push(await alice.send(bob, text));
+  await world.settle();
+  // Bob has them; his acknowledgements were lost, and nobody was there for 30 days.
+  alice.db.run(`UPDATE messages SET state = 'failed', reason = 'outboxExpired' WHERE mine = 1`);
+  await bob.close();
+  await world.settle();
+  const [first = '', second = '', third = ''] = sent.map(({ id }) => id);
+  for (const id of [first, second, third]) await alice.call('message.resend', { id });
+  await alice.call('message.edit', { id: first, text: 'edited' });
+  await alice.call('message.delete', { id: second });
+  await alice.call('message.cancel', { id: third });
+  await bob.open();
+  await world.settle(60_000);
+  expect(await bob.read(alice)).toEqual(['edited', '', '']);
+  expect(await mine()).toEqual([
+    ['edited', 'delivered', undefined],
+    ['', 'failed', 'recalled'],
+    ['to be taken back', 'failed', 'recalled'],
+  ]);
+});
+
 test('what is taken back before it left never arrives', async () => {
   await bob.close();
   await world.settle();
@@ -149,6 +172,7 @@ test('MSG-2: what ends so long after it is read ends where it is read, and with 
 });
 
 test('MSG-2: what ends while it waits is never sent; of what is acknowledged before, the time begins anew', async () => {
+  await world.settle(2 * SECOND);
   await bob.close();
   const { id } = await alice.send(bob, 'too late', { expiresMs: 30 * SECOND });
   await alice.send(bob, 'in time', { expiresMs: 300 * SECOND });

@@ -35,8 +35,8 @@ import { sendReset, sendResume } from './sessions.ts';
 
 // After a link broke, a few quick tries: most breaks heal within seconds. Then the long back-off.
 const QUICK_RETRIES_MS = [250, 1_000, 2_000, 4_000, 8_000] as const;
-// A link that ends sooner is not dialled again without need.
-const RELINK_MS_MIN = 2_000;
+// A link that ends sooner was of no use: it is not dialled again without need, nor sooner than one that failed.
+const USEFUL_MS_MIN = 2_000;
 
 /** The live state of a contact, made when first asked for. */
 export const peerOf = (core: Core, contactId: number): Peer | undefined => {
@@ -150,7 +150,10 @@ const dialFailed = (core: Core, peer: Peer, error: unknown, contact: ContactRow 
   peer.lastErrorAt = core.clock.now();
   if (code === 'dial.noDescriptor') peer.descriptorFound = false;
   core.log.info('dial.failed', { code, contact: contact?.id });
-  if (peer.link !== undefined) return;
+  if (peer.link === undefined) failed(core, peer);
+};
+
+const failed = (core: Core, peer: Peer): void => {
   const quick = QUICK_RETRIES_MS[peer.failures];
   const slow = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.max(0, peer.failures - QUICK_RETRIES_MS.length));
   peer.failures++;
@@ -193,7 +196,8 @@ const adopt = (core: Core, link: Link): Peer | undefined => {
   peer.dialling = undefined;
   peer.cancelRetry();
   peer.nextRetryAt = undefined;
-  peer.failures = 0;
+  // They are there: whatever failed before, they are tried again within half a minute.
+  peer.failures = Math.min(peer.failures, QUICK_RETRIES_MS.length);
   peer.relink = false;
   peer.sinceAt = core.clock.now();
   peer.descriptorFound = link.dialled ? true : peer.descriptorFound;
@@ -255,19 +259,21 @@ const staysWith = (core: Core, old: Link, fresh: Link): boolean => {
 
 const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string): void => {
   if (peer?.link !== link) return;
-  peer.relink = reason === 'peer closed' && inUse(core, peer);
+  const wasUseful = core.clock.now() - peer.sinceAt >= USEFUL_MS_MIN;
+  peer.relink = reason === 'peer closed' && wasUseful && inUse(core, peer);
   reset(core, peer);
   peer.lastError = `the link ended: ${reason}`;
   peer.lastErrorAt = core.clock.now();
   core.volatile({ kind: 'link.down', contactId: peer.contactId, detail: reason });
   core.log.info('link.closed', { contact: peer.contactId, reason });
   forgetStranger(core, peer);
+  if (!wasUseful) return failed(core, peer);
+  peer.failures = 0;
   if (needsLink(core, peer.contactId)) retryLater(core, peer, QUICK_RETRIES_MS[0]);
 };
 
 // A link in use that breaks is dialled by both sides: one of them may not notice, or its address may be out of reach with it.
-const inUse = (core: Core, peer: Peer): boolean =>
-  core.clock.now() - peer.sinceAt >= RELINK_MS_MIN && core.clock.monotonic() - peer.busyAt < LINK_IDLE_MS / 2;
+const inUse = (core: Core, peer: Peer): boolean => core.clock.monotonic() - peer.busyAt < LINK_IDLE_MS / 2;
 
 // A stranger who linked and did not ask leaves no row behind.
 const forgetStranger = (core: Core, peer: Peer): void => {

@@ -34,8 +34,11 @@ import { dropFromRoom } from './room-outbox.ts';
 import { settingOf } from './settings.ts';
 import { endUnsent, startTimer, startWaiting } from './timers.ts';
 
-// Why a message failed that was taken back after it had left.
+// Why a message failed that was taken back before it had left, or after.
+const CANCELLED = 'cancelled';
 const RECALLED = 'recalled';
+// Of one that waits again: it may have left before it failed.
+const RESENT = 'resent';
 const READ_TARGETS_MAX = 256;
 const PAGE = 500;
 const ALL_ROWS = { after: 0, before: Number.MAX_SAFE_INTEGER };
@@ -201,7 +204,8 @@ export const resend = (core: Core, id: string): MessageRow => {
   const messageId = row.reason === RECALLED ? core.random.bytes(ID_BYTES) : row.messageId;
   commit(core, (changes) => {
     dropOutbox(core, row.id);
-    patchMessage(core.db, row.id, { messageId, state: 'queued', reason: '', expiresAt: null });
+    const reason = mayBeThere(row) ? RESENT : '';
+    patchMessage(core.db, row.id, { messageId, state: 'queued', reason, expiresAt: null });
     startWaiting(core, changes, row);
     const text = {
       kind: 'text',
@@ -244,7 +248,7 @@ export const cancel = (core: Core, id: string): MessageRow => {
 // Nobody waits any more for what nobody has acknowledged.
 const takeBack = (core: Core, changes: Changes, row: MessageRow): void => {
   if (row.state !== 'queued' && row.state !== 'sent') return;
-  endUnsent(core, changes, row, isUnsent(row) ? 'cancelled' : RECALLED);
+  endUnsent(core, changes, row, isUnsent(row) ? CANCELLED : RECALLED);
 };
 
 /** Marks everything up to a message (or all) as read, starts read timers, and tells the author when the setting and their outbox allow. */
@@ -291,7 +295,10 @@ const readOne = (core: Core, changes: Changes, row: MessageRow): void => {
 };
 
 /** Whether a text has never left. A new session forgets its ciphertext, and the other side may have it all the same. */
-const isUnsent = (row: MessageRow): boolean => row.state === 'queued';
+const isUnsent = (row: MessageRow): boolean => row.state === 'queued' && row.reason !== RESENT;
+
+// What was taken back either never left, or goes under another id.
+const mayBeThere = ({ reason }: MessageRow): boolean => reason !== CANCELLED && reason !== RECALLED;
 
 /** Takes out of the outbox what waits about a message, of a contact or in a room. */
 export const dropOutbox = (core: Core, messageRow: number): void => {

@@ -113,7 +113,7 @@ const delivered = (core: Core, changes: Changes, messageRow: number): void => {
   if (message === undefined || message.state === 'read' || message.state === 'delivered') return;
   // They have it, and have said that they cannot show it.
   if (message.state === 'failed' && message.reason === 'unsupported') return;
-  patchMessage(core.db, messageRow, { state: 'delivered', deliveredAt: changes.at });
+  patchMessage(core.db, messageRow, { state: 'delivered', reason: '', deliveredAt: changes.at });
   // They may never tell that they have read it: what ends after that ends here from now on, until they do.
   startTimer(core, changes, message);
   changes.event({ kind: 'message.delivered', messageRow });

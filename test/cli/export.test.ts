@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { timeText } from '../../src/cli/show.ts';
 import type { Message } from '../../src/protocol/rpc-objects.ts';
+import { removeMessage } from '../../src/store/messages.ts';
 import { rememberMessages } from '../account/past.ts';
 import { databaseOf, furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
+import { between } from './between.ts';
 import { interrupt } from './interrupt.ts';
 
 const EVIL = '\u001b[2J\u009b31m\u202etxet\n# not a heading\n\n![](http://tracker.example/x) *bold* <b>1</b>\n2. two';
@@ -155,4 +157,23 @@ test('a file gets its name when all of it is written: not when the command is in
   execFileSync('mkfifo', [pipe]);
   expect((await alice.run('export', '--output', pipe, '--overwrite')).error).toMatchObject({ code: 'file.exists' });
   expect(lstatSync(pipe).isFIFO()).toBe(true);
+});
+
+test('what ends while it is written is left out, and the rest is there', async () => {
+  const whole = await alice.items<Message>('export', 'bob');
+  const { edited } = ids;
+  const last = whole[499]?.id;
+  using db = databaseOf(alice);
+  const ends = (id = '') => {
+    const row = db.get<{ id: number }>('SELECT id FROM messages WHERE lower(hex(message_id)) = ?', id);
+    if (row !== undefined) removeMessage(db, row.id);
+  };
+  using _ = await between(alice, ({ method, params }) => {
+    if (method === 'message.show' && params?.id === edited) ends(edited);
+    if (method === 'message.list' && params?.after === last) ends(last);
+  });
+  const left = await alice.items<Message>('export', 'bob');
+  expect(left.map(({ id }) => id)).toEqual(whole.map(({ id }) => id).filter((id) => id !== edited));
+  expect(left.map(({ id }) => id)).toContain(last);
+  expect((await alice.items<Message>('export', 'bob')).map(({ id }) => id)).not.toContain(last);
 });
