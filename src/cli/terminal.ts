@@ -1,7 +1,7 @@
 // Asking on the terminal, and reading secrets and texts from descriptors, files and stdin.
 import { closeSync, openSync, readSync } from 'node:fs';
 import { SottoError } from '../protocol/errors.ts';
-import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
+import { TEXT_BYTES_MAX } from '../protocol/limits.ts';
 
 const SECRET_BYTES_MAX = 4096;
 
@@ -82,13 +82,16 @@ const controllingTerminal = (): number | undefined => {
   }
 };
 
-/** Everything on stdin, as UTF-8. Throws `text.notUtf8`, and `text.tooLarge` over what fits a request. */
+// More than any text that may be given, and little enough for a request, however it is written in JSON.
+const STDIN_BYTES_MAX = 4 * TEXT_BYTES_MAX;
+
+/** Everything on stdin, as UTF-8. Throws `text.notUtf8` and `text.tooLarge`. */
 export const readStdin = async (): Promise<string> => {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of process.stdin) {
     size += (chunk as Buffer).length;
-    if (size > RPC_LINE_BYTES_MAX) throw new SottoError('text.tooLarge');
+    if (size > STDIN_BYTES_MAX) throw new SottoError('text.tooLarge');
     chunks.push(chunk as Buffer);
   }
   return decoded(Buffer.concat(chunks));

@@ -19,15 +19,15 @@ export type Launch = {
 };
 
 /**
- * A client of the account's daemon, which is started when none runs. Throws what the daemon says when it cannot start, and
- * `wait.timeout` when one runs and does not answer.
+ * A client of the account's daemon, which is started when none runs. Throws what the daemon says when it cannot start,
+ * `wait.timeout` when one runs and does not answer, and `daemon.busy`.
  */
 export const connectOrStart = async (launch: Launch): Promise<RpcClient> => {
   try {
     return await RpcClient.open(launch.account.socket);
   } catch (error) {
-    // One that hangs is not helped by another one.
-    if (error instanceof SottoError && error.code === 'wait.timeout') throw error;
+    // One that hangs or has its hands full is not helped by another one.
+    if (error instanceof SottoError && (error.code === 'wait.timeout' || error.code === 'daemon.busy')) throw error;
     launch.starting?.();
     return start(launch);
   }

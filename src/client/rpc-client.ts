@@ -8,13 +8,14 @@ import type { Event, GapEvent } from '../protocol/rpc-events.ts';
 import { checkSocketDir } from './paths.ts';
 
 type Waiting = { readonly resolve: (result: unknown) => void; readonly reject: (error: Error) => void };
+type ErrorObject = {
+  readonly message: string;
+  readonly data?: { readonly code?: string; readonly details?: Record<string, unknown> };
+};
 type Reply = {
   readonly id?: number;
   readonly result?: unknown;
-  readonly error?: {
-    readonly message: string;
-    readonly data?: { readonly code?: string; readonly details?: Record<string, unknown> };
-  };
+  readonly error?: ErrorObject;
   readonly method?: string;
   readonly params?: unknown;
 };
@@ -49,7 +50,7 @@ export class RpcClient {
 
   /**
    * Connects and waits for the greeting, at most `limitMs`. Throws `daemon.absent` when nobody listens at `path`, `wait.timeout`
-   * when who listens says nothing, and `path.notAllowed`.
+   * when who listens says nothing, `daemon.busy` and `path.notAllowed`.
    */
   static open(path: string, limitMs = RPC_GREETING_MS_MAX): Promise<RpcClient> {
     return new Promise((resolve, reject) => {
@@ -73,6 +74,7 @@ export class RpcClient {
         if (at < 0) return;
         const greeting = parse(buffer.slice(0, at));
         if (greeting === undefined) return fail();
+        if ('error' in greeting) return end(errorIn(greeting.error as ErrorObject));
         clearTimeout(timer);
         socket.removeAllListeners();
         resolve(new RpcClient(socket, greeting as Greeting, buffer.slice(at + 1)));
@@ -122,11 +124,14 @@ export class RpcClient {
     if (waiting === undefined || reply.id === undefined) return;
     this.#waiting.delete(reply.id);
     if (reply.error === undefined) return waiting.resolve(reply.result);
-    const { message, data } = reply.error;
-    const code = typeof data?.code === 'string' && isErrorCode(data.code) ? data.code : 'internal.bug';
-    waiting.reject(new SottoError(code, { message, details: data?.details ?? {} }));
+    waiting.reject(errorIn(reply.error));
   }
 }
+
+const errorIn = ({ message, data }: ErrorObject): SottoError => {
+  const code = typeof data?.code === 'string' && isErrorCode(data.code) ? data.code : 'internal.bug';
+  return new SottoError(code, { message, details: data?.details ?? {} });
+};
 
 const isAnswer = ({ error }: Reply): boolean => error === undefined || typeof error?.message === 'string';
 

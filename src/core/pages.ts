@@ -21,26 +21,28 @@ import { missingAnywhere, missingIn } from './room-objects.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 
-type Bounds = { readonly before?: string | undefined; readonly after?: string | undefined };
+type Bounds = { readonly before?: string | number | undefined; readonly after?: string | undefined };
 
-const isTime = (bound: string): boolean => /^\d{12,14}$/.test(bound);
+const timeIn = (bound: string | number): number | undefined =>
+  typeof bound === 'number' ? bound : /^\d{12,14}$/.test(bound) ? Number(bound) : undefined;
 
 /** The row a page bound means: a message id, of one conversation where that is given, or a time in milliseconds. */
-const rowBound = ({ db }: Core, bound: string, inside?: ConversationRow): number => {
-  if (isTime(bound)) return firstRowAt(db, Number(bound)) ?? LAST_ROW;
-  return (inside === undefined ? findMessage(db, bound) : messageIn(db, inside, bound)).id;
+const rowBound = ({ db }: Core, bound: string | number, inside?: ConversationRow): number => {
+  const time = timeIn(bound);
+  if (time !== undefined) return firstRowAt(db, time) ?? LAST_ROW;
+  const id = String(bound);
+  return (inside === undefined ? findMessage(db, id) : messageIn(db, inside, id)).id;
 };
 
 /** The rows between two bounds: neither message, and from the later bound's time on up to the other one's. Throws like `messageIn`. */
 export const rangeOf = (core: Core, { before, after }: Bounds, inside?: ConversationRow): RowRange => ({
-  after: after === undefined ? 0 : rowBound(core, after, inside) - (isTime(after) ? 1 : 0),
+  after: after === undefined ? 0 : rowBound(core, after, inside) - (timeIn(after) === undefined ? 0 : 1),
   before: before === undefined ? LAST_ROW : rowBound(core, before, inside),
 });
 
 /** A page of a conversation and one row more, oldest first: the first one after a bound, else the last one. */
 export const pageOf = (core: Core, conversation: ConversationRow, params: Params<'message.list'>): MessageRow[] => {
-  const at = params.at === undefined ? undefined : String(params.at);
-  const range = rangeOf(core, { before: params.before ?? at, after: params.after }, conversation);
+  const range = rangeOf(core, { before: params.before ?? params.at, after: params.after }, conversation);
   const thread = threadOf(core, params.thread);
   return params.after === undefined
     ? listMessagesBefore(core.db, conversation.id, range.before, params.limit + 1, thread)

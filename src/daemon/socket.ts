@@ -128,10 +128,10 @@ export class RpcSocket {
   }
 
   #accept(socket: Socket): void {
-    if (this.#sockets.size >= RPC_CONNECTIONS_MAX) return void socket.destroy();
+    socket.on('error', () => {});
+    if (this.#sockets.size >= RPC_CONNECTIONS_MAX) return turnAway(socket);
     const session = new Session(socket, this.#options);
     this.#sockets.set(socket, session.connection);
-    socket.on('error', () => {});
     socket.on('close', () => {
       this.#sockets.delete(socket);
       session.gone();
@@ -309,6 +309,10 @@ const failure = (id: Id, error: unknown) => {
   const { code, message, exit, retry, details } = errorObject(error);
   return { jsonrpc: '2.0', id, error: { code: rpcNumberOf(code), message, data: { code, exit, retry, details } } };
 };
+
+// Told and ended at once, whatever the other side does.
+const turnAway = (socket: Socket): void =>
+  void socket.end(`${JSON.stringify(failure(null, new SottoError('daemon.busy')))}\n`, () => socket.destroy());
 
 // A fault of the protocol itself keeps JSON-RPC's own number.
 const protocolError = (

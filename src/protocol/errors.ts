@@ -35,6 +35,7 @@ const ROWS = {
   'request.unknown': [3, 'after-change', 'There is no such contact request'],
   'name.ambiguous': [3, 'after-change', 'The name fits more than one'],
   'daemon.absent': [4, 'after-change', 'No daemon runs for this account: start it with `sotto daemon start`'],
+  'daemon.busy': [4, 'later', 'The daemon has as many front ends as it takes: end one of them'],
   'daemon.gone': [4, 'later', 'The daemon closed the connection'],
   'tor.offline': [
     4,

@@ -102,6 +102,7 @@ describe('pages', () => {
     expect(await bodies('read', 'bob', ...between)).toEqual(['yesterday at four, t']);
     expect(await bodies('search', 'tide', ...between)).toEqual(['yesterday at four, t']);
     expect(await bodies('read', 'bob', '--at', 'yesterday 14:00')).toEqual(['two days old', 'yesterday noon, the ']);
+    for (const bound of ['--at', '--before']) expect(await bodies('read', 'bob', bound, '1970-02-03')).toEqual([]);
     expect(await bodies('read', 'bob', '--before', new Date(at(1, 12)).toISOString())).toEqual(['two days old']);
     expect(await bodies('unread', 'bob', '--before', 'yesterday')).toEqual(['two days old']);
     expect((await bodies('read', 'bob', '--after', '10m ago')).length).toBe(7);

@@ -6,7 +6,9 @@ import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RpcClient } from '../../src/client/rpc-client.ts';
 import { makeVault } from '../../src/crypto/vault.ts';
+import { RPC_CONNECTIONS_MAX } from '../../src/protocol/limits.ts';
 import { UPGRADING } from '../../src/protocol/version.ts';
 import { writeDurably } from '../../src/sqlite/durable.ts';
 import { openDatabase } from '../../src/sqlite/open.ts';
@@ -144,6 +146,17 @@ describe('a daemon', () => {
     await alice.until('its end', () => Promise.resolve(!daemons().includes(pid)));
     expect(await alice.pid()).not.toBe(pid);
     expect((await alice.items<Line>('daemon', 'logs')).some(({ msg }) => msg === 'socket.gone')).toBe(true);
+  });
+
+  test('has so many front ends, and tells one more; with one less there is room again', async () => {
+    await alice.ok('conversations');
+    const { socket } = pathsOf(alice);
+    const clients = await Promise.all(Array.from({ length: RPC_CONNECTIONS_MAX }, () => RpcClient.open(socket)));
+    const refused = await alice.run('conversations');
+    expect([refused.code, refused.error]).toMatchObject([4, { code: 'daemon.busy' }]);
+    clients.pop()?.close();
+    await alice.until('room', async () => (await alice.run('conversations')).code === 0);
+    for (const client of clients) client.close();
   });
 
   test('ends also when it cannot put away what it has, and the next one begins', async () => {
