@@ -72,12 +72,12 @@ export class RpcClient {
         buffer += chunk;
         const at = buffer.indexOf('\n');
         if (at < 0) return;
-        const greeting = parse(buffer.slice(0, at));
-        if (greeting === undefined) return fail();
-        if ('error' in greeting) return end(errorIn(greeting.error as ErrorObject));
+        const greeting = parse(buffer.slice(0, at)) as Reply | undefined;
+        if (greeting === undefined || !isAnswer(greeting)) return fail();
+        if (greeting.error !== undefined) return end(errorIn(greeting.error));
         clearTimeout(timer);
         socket.removeAllListeners();
-        resolve(new RpcClient(socket, greeting as Greeting, buffer.slice(at + 1)));
+        resolve(new RpcClient(socket, greeting as object as Greeting, buffer.slice(at + 1)));
       });
     });
   }

@@ -397,7 +397,8 @@ const rpcAnswers: Target = {
       { jsonrpc: '2.0', id: 1, error },
       { jsonrpc: '2.0', method: 'event', params: { kind: 'link.up' } },
     ]);
-    manners.greet = `${dice.chance(0.2) ? mutateJson(dice, greeting) : JSON.stringify(greeting)}\n`;
+    const greets = dice.chance(0.1) ? { ...greeting, error } : greeting;
+    manners.greet = `${dice.chance(0.2) ? mutateJson(dice, greets) : JSON.stringify(greets)}\n`;
     manners.answer = `${dice.chance(0.6) ? mutateJson(dice, reply) : JSON.stringify(reply)}\n`;
     const client = await RpcClient.open(answersPath);
     try {
