@@ -17,6 +17,7 @@ import { SCHEMA_1 } from '../../src/store/schema-1.ts';
 import { KEY } from '../../src/testing/people.ts';
 import { furnish, pathsOf } from '../daemon/furnished.ts';
 import { run, Stage, type User } from '../e2e/stage.ts';
+import { argumentsOf, daemonsOf } from './daemons.ts';
 import { interrupt } from './interrupt.ts';
 import { onTerminal } from './terminal.ts';
 
@@ -33,19 +34,7 @@ afterAll(() => stage[Symbol.asyncDispose]());
 type Event = { kind: string; cursor?: string };
 type Line = { msg: string; changed?: boolean; message?: string };
 
-/** The daemons of this stage that run, whether or not their socket can be found. */
-const daemons = (): number[] =>
-  readdirSync('/proc')
-    .filter((pid) => /^\d+$/.test(pid) && argumentsOf(pid).includes(`--data-dir ${stage.dir}`))
-    .map(Number);
-
-const argumentsOf = (pid: string): string => {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-  } catch {
-    return '';
-  }
-};
+const daemons = (): number[] => daemonsOf(stage.dir);
 
 describe('a daemon', () => {
   test('that two commands start at once is one, and both commands succeed', async () => {
@@ -58,7 +47,7 @@ describe('a daemon', () => {
     expect([await alice.pid(), ...daemons()]).toEqual([pids[0], pids[0]]);
     expect(readFileSync(`/proc/${pids[0]}/limits`, 'utf8')).toMatch(/^Max core file size +0 +0 /m);
     const flags = '--disable-sigusr1 --max-semi-space-size=4 --max-old-space-size=512';
-    expect(argumentsOf(`${pids[0]}`)).toContain(flags);
+    expect(argumentsOf(pids[0] ?? 0)).toContain(flags);
   });
 
   test('of an account that an older version has written says that it takes a while, to who waits for it', async () => {

@@ -1,6 +1,12 @@
 // The programs beside the commands: each explains itself, and does nothing when it is told what it does not know.
-import { describe, expect, test } from 'vitest';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { describe, expect, test, vi } from 'vitest';
 import { sotto } from '../rooms/program.ts';
+import { daemonsOf } from './daemons.ts';
 
 describe.each(['bench', 'demo', 'serve', 'daemon run'])('sotto %s', (name) => {
   const words = name.split(' ');
@@ -30,4 +36,18 @@ test('bench takes its flags before its name too, and no figure that is not there
   expect(JSON.parse(out.split('\n')[0] ?? '')).toMatchObject({ name: expect.any(String), unit: expect.any(String) });
   expect((await sotto(['bench', 'no.such'])).code).toBe(2);
   expect((await sotto(['demo', 'alice'])).code).toBe(2);
+});
+
+test('bench that is interrupted ends what it has started, and leaves nothing', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'sotto-bench-'));
+  const daemons = () => daemonsOf(`${dir}/`);
+  const words = ['bench', 'cli.unread', '--only', '--runs', '1000'];
+  const bench = spawn(resolve('bin/sotto'), words, { env: { ...process.env, TMPDIR: dir }, stdio: 'ignore' });
+  await vi.waitFor(() => expect(daemons()).toHaveLength(1), { timeout: 30_000, interval: 50 });
+  const ended = once(bench, 'exit');
+  bench.kill('SIGTERM');
+  expect(await ended).toEqual([143, null]);
+  await vi.waitFor(() => expect(daemons()).toEqual([]), { timeout: 30_000, interval: 50 });
+  expect(readdirSync(dir)).toEqual([]);
+  rmSync(dir, { recursive: true });
 });

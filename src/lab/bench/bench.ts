@@ -1,7 +1,7 @@
 // `sotto bench`: measures the product beside its floors, and says which bounds hold.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, release, tmpdir, totalmem } from 'node:os';
+import { constants, cpus, release, tmpdir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { errorObject } from '../../protocol/errors.ts';
 import { cacheDir } from '../actor.ts';
@@ -83,6 +83,14 @@ const judgedBy = (figure: Figure): readonly Judged[] => [figure, ...(figure.also
 
 const measureHere = async (figure: Figure, options: Options): Promise<Row[]> => {
   const dir = mkdtempSync(join(tmpdir(), 'sotto-b-'));
+  const remove = (): void => rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => {
+      // What it has started ends with it, and Tor with its daemon.
+      spawnSync('pkill', ['-P', String(process.pid)]);
+      remove();
+      process.exit(128 + constants.signals[signal]);
+    });
   const bench: Bench = {
     dir,
     cacheDir: cacheDir(),
@@ -93,7 +101,7 @@ const measureHere = async (figure: Figure, options: Options): Promise<Row[]> => 
   try {
     return await measure(figure, bench);
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    remove();
   }
 };
 
