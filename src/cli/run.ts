@@ -8,7 +8,9 @@ import {
   accountPaths,
   chooseAccount,
   type Environment,
+  hasVault,
   listAccounts,
+  lostVault,
   type Places,
   placesOf,
 } from '../client/paths.ts';
@@ -178,7 +180,7 @@ const contextOf = (
     out.explain(`connecting to ${account.socket}`);
     const start = options.start !== false && !flags.has('no-start');
     const starting = (): void => {
-      if (options.create !== true && !existsSync(account.vault)) throw noAccount(name, places);
+      if (options.create !== true && !hasVault(account)) throw noAccount(account, places);
       out.explain(`nobody answers: starting ${daemonCommand.join(' ')}`);
     };
     const waiting = (why: string): void => out.say(why);
@@ -188,7 +190,7 @@ const contextOf = (
     if (over.aborted) client.close();
     client.onCall = (method) => out.explain(`calling ${method}`);
     clients.push(client);
-    if (options.unlock !== false && !client.greeting.exists) throw noAccount(name, places);
+    if (options.unlock !== false && !client.greeting.exists) throw noAccount(account, places);
     if (options.unlock !== false)
       await unlock(client, account, (asked) => passphrase({ ...asked, notFd: command.ownSecret === true }));
     return client;
@@ -215,7 +217,10 @@ const contextOf = (
   };
 };
 
-const noAccount = (name: string, places: Places): SottoError => {
+const noAccount = (account: AccountPaths, places: Places): SottoError => {
+  const lost = lostVault(account);
+  if (lost !== undefined) return lost;
+  const { name } = account;
   const others = listAccounts(places);
   const next = others.length === 0 ? 'make one with sotto init' : `choose one with --account (${others.join(', ')})`;
   return new SottoError('account.unknown', { message: `There is no account ${name}: ${next}` });

@@ -98,12 +98,27 @@ export const checkSocketDir = (dir: string): void => {
   throw new SottoError('path.notAllowed', { message: `${dir} is no folder of yours: who made it could pose as sotto` });
 };
 
+/** Whether there is a vault, or one that the next daemon puts at its place. */
+export const hasVault = ({ vault }: AccountPaths): boolean => existsSync(vault) || existsSync(`${vault}.next`);
+
+/**
+ * What there is to say of an account whose vault is not at its place while its database is: that is no account of any use, and
+ * nothing may take its place. Undefined otherwise.
+ */
+export const lostVault = (paths: AccountPaths): SottoError | undefined =>
+  hasVault(paths) || !existsSync(paths.database)
+    ? undefined
+    : new SottoError('vault.damaged', {
+        message: `${paths.vault} is gone, and only with it can the database beside it be read: put it back`,
+      });
+
 /** Accounts that exist, by name. */
 export const listAccounts = (places: Places): string[] =>
   existsSync(places.accountsDir)
     ? readdirSync(places.accountsDir, { withFileTypes: true })
-        .filter((entry) => entry.isDirectory() && existsSync(join(places.accountsDir, entry.name, 'vault')))
+        .filter((entry) => entry.isDirectory())
         .map((entry) => entry.name)
+        .filter((name) => ['vault', 'sotto.db'].some((file) => existsSync(join(places.accountsDir, name, file))))
         .sort()
     : [];
 

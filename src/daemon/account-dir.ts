@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
-import type { AccountPaths } from '../client/paths.ts';
+import { type AccountPaths, lostVault } from '../client/paths.ts';
 import { isKeyFile, makeVault, openVault } from '../crypto/vault.ts';
 import type { Random } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
@@ -29,8 +29,9 @@ export const makeAccountDir = (paths: AccountPaths): void => {
 };
 
 /**
- * Makes vault and database; `fill` writes the account into the empty database. The vault comes last: without it there is
- * no account, and a crash before leaves nothing that counts. Throws `account.exists`.
+ * Makes vault and database beside their places; `fill` writes the account into the empty database. The renaming of the database is
+ * the moment at which there is an account: `settleAccountDir` finishes or undoes the rest. Throws `account.exists` and
+ * `vault.damaged`.
  */
 export const createAccountDir = async (
   paths: AccountPaths,
@@ -41,34 +42,37 @@ export const createAccountDir = async (
   },
 ): Promise<Uint8Array> => {
   if (vaultState(paths) !== 'absent') throw new SottoError('account.exists');
+  const lost = lostVault(paths);
+  if (lost !== undefined) throw lost;
   makeAccountDir(paths);
-  eraseUnfinished(paths);
+  undoNext(paths);
+  const next = nextOf(paths);
   const key = options.random.bytes(KEY_BYTES);
   const vault = await makeVault(key, options.passphrase);
   try {
     {
-      using db = openAccountDatabase(paths, key);
+      using db = openAccountDatabase({ ...paths, database: next.database }, key);
       await options.fill(db);
       db.truncateWal();
     }
-    writeDurably(paths.vault, vault);
+    syncPath(next.database);
+    writeDurably(next.vault, vault);
+    renameSync(next.database, paths.database);
   } catch (error) {
-    eraseUnfinished(paths);
+    undoNext(paths);
     throw error;
   }
+  syncPath(paths.dir);
+  settleAccountDir(paths);
   return key;
-};
-
-// What an attempt that came to no vault has left.
-const eraseUnfinished = (paths: AccountPaths): void => {
-  for (const left of ['', '-wal', '-shm']) rmSync(paths.database + left, { force: true });
-  rmSync(`${paths.vault}.new`, { force: true });
 };
 
 /** Takes back an account that was just made and could not be opened: its recovery phrase was shown to nobody. */
 export const undoAccountDir = (paths: AccountPaths): void => {
-  rmSync(paths.vault, { force: true });
-  eraseUnfinished(paths);
+  const next = nextOf(paths);
+  renameSync(paths.vault, next.vault);
+  renameSync(paths.database, next.database);
+  undoNext(paths);
 };
 
 /**
@@ -99,7 +103,7 @@ export const rekeyAccountDir = async (
     writeDurably(next.vault, vault);
     renameSync(next.database, paths.database);
   } catch (error) {
-    undoRekey(paths);
+    undoNext(paths);
     throw error;
   }
   syncPath(paths.dir);
@@ -107,10 +111,11 @@ export const rekeyAccountDir = async (
   return newKey;
 };
 
-/** Finishes a change of the key that was interrupted after its moment, and undoes one that was interrupted before. */
+/** Finishes what was interrupted after its moment, a new account or another key, and undoes what was interrupted before. */
 export const settleAccountDir = (paths: AccountPaths): void => {
   const next = nextOf(paths);
-  if (!existsSync(next.vault) || existsSync(next.database)) return undoRekey(paths);
+  rmSync(`${paths.vault}.new`, { force: true });
+  if (!existsSync(next.vault) || existsSync(next.database)) return undoNext(paths);
   renameSync(next.vault, paths.vault);
   syncPath(paths.dir);
 };
@@ -118,18 +123,24 @@ export const settleAccountDir = (paths: AccountPaths): void => {
 const nextOf = (paths: AccountPaths) => ({ vault: `${paths.vault}.next`, database: `${paths.database}.next` });
 
 // The vault first: alone it would look like a change that has happened.
-const undoRekey = (paths: AccountPaths): void => {
+const undoNext = (paths: AccountPaths): void => {
   const next = nextOf(paths);
   if (existsSync(next.vault)) {
     rmSync(next.vault);
     syncPath(paths.dir);
   }
-  for (const left of [`${next.vault}.new`, next.database, `${next.database}-journal`]) rmSync(left, { force: true });
+  for (const left of [`${next.vault}.new`, ...['', '-journal', '-wal', '-shm'].map((end) => next.database + end)])
+    rmSync(left, { force: true });
 };
 
-/** The database key. Throws `passphrase.needed`, `passphrase.wrong`, `vault.damaged`, or `account.unknown`. */
+/** Throws `account.unknown`, or `vault.damaged` where only the vault is missing. */
+export const assertAccount = (paths: AccountPaths): void => {
+  if (vaultState(paths) === 'absent') throw lostVault(paths) ?? new SottoError('account.unknown');
+};
+
+/** The database key. Throws `passphrase.needed`, `passphrase.wrong`, and like `assertAccount`. */
 export const openAccountVault = async (paths: AccountPaths, passphrase: string | undefined): Promise<Uint8Array> => {
-  if (vaultState(paths) === 'absent') throw new SottoError('account.unknown');
+  assertAccount(paths);
   return openVault(readFileSync(paths.vault), passphrase);
 };
 

@@ -13,6 +13,7 @@ import type { Database } from '../sqlite/open.ts';
 import { putSetting } from '../store/events.ts';
 import { putPlace } from '../store/self.ts';
 import {
+  assertAccount,
   createAccountDir,
   eraseAccountDir,
   makeAccountDir,
@@ -65,7 +66,7 @@ export class Daemon {
       greeting: () => this.#greeting(),
       handle: (connection, method, params) => this.#handle(connection, method, params),
       // Whoever wanted an account here has none: nobody would come back to this daemon.
-      left: () => void (!existsSync(options.paths.vault) && this.stop().catch((error) => this.bug(error))),
+      left: () => void (isNothing(options.paths) && this.stop().catch((error) => this.bug(error))),
       gone: () => this.#socketGone(),
       bug: (error) => this.bug(error),
     });
@@ -138,7 +139,7 @@ export class Daemon {
       await this.lock();
       const { paths } = this.options;
       await this.#socket.close(() => {
-        if (vaultState(paths) === 'absent') rmSync(paths.dir, { recursive: true, force: true });
+        if (isNothing(paths)) rmSync(paths.dir, { recursive: true, force: true });
         rmSync(paths.socketDir, { recursive: true, force: true });
         rmSync(paths.sockets, { force: true });
         this.#lock[Symbol.dispose]();
@@ -279,9 +280,9 @@ export class Daemon {
     };
   }
 
-  /** Throws `account.unknown`. */
+  /** Throws like `assertAccount`. */
   assertExists(): void {
-    if (vaultState(this.options.paths) === 'absent') throw new SottoError('account.unknown');
+    assertAccount(this.options.paths);
   }
 
   // What opens and closes the account happens one after the other.
@@ -360,7 +361,7 @@ export class Daemon {
       rpc: RPC_VERSION,
       account: this.options.paths.name,
       locked: state !== 'absent' && this.#open === undefined,
-      exists: state !== 'absent',
+      exists: state !== 'absent' || this.#open !== undefined,
       passphrase: state === 'passphrase',
     };
   }
@@ -373,3 +374,6 @@ export class Daemon {
 const assertFree = (dir: string): void => {
   if (existsSync(dir)) throw new SottoError('account.exists');
 };
+
+// No account was made here, or it was removed.
+const isNothing = ({ vault, database }: AccountPaths): boolean => !existsSync(vault) && !existsSync(database);

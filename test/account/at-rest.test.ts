@@ -44,6 +44,29 @@ test('a database of a newer program is refused, and works again with that progra
   expect(await alice.bodies('bob')).toContain('hello');
 });
 
+test('a key file that is not at its place is asked back: nothing is erased, whatever is done meanwhile', async () => {
+  const { vault, database } = pathsOf(alice);
+  const wants = async (...words: string[]) => {
+    const { error } = await alice.run(...words);
+    expect(error, words.join(' ')).toMatchObject({ code: 'vault.damaged', message: expect.stringContaining(vault) });
+  };
+  // Taken away from a daemon that runs, which goes on; then from one that does not.
+  await alice.ok('daemon', 'start');
+  renameSync(vault, `${vault}.away`);
+  await alice.ok('status');
+  await alice.ok('daemon', 'stop');
+  expect(existsSync(database)).toBe(true);
+  for (const words of [['status'], ['daemon', 'start'], ['init', '--nickname', 'alice', '--no-passphrase']])
+    await wants(...words);
+  const [check] = (await alice.run<{ check: string; detail: string }>('doctor')).items;
+  expect(check).toMatchObject({ check: 'daemon', detail: expect.stringContaining(vault) });
+  await alice.run('daemon', 'stop');
+  expect(existsSync(database)).toBe(true);
+  renameSync(`${vault}.away`, vault);
+  await alice.ok('status');
+  await alice.ok('daemon', 'stop');
+});
+
 test('a database that is missing or empty is told, and no other is made in its place', async () => {
   await alice.ok('daemon', 'stop');
   const { database } = pathsOf(alice);

@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { accountPaths, placesOf } from '../../src/client/paths.ts';
-import { createAccountDir, openAccountDatabase, openAccountVault, vaultState } from '../../src/daemon/account-dir.ts';
+import {
+  createAccountDir,
+  openAccountDatabase,
+  openAccountVault,
+  settleAccountDir,
+  vaultState,
+} from '../../src/daemon/account-dir.ts';
 import { checkBackup, loadBackup, writeBackup } from '../../src/daemon/backup.ts';
 import { makeAccount } from '../../src/lab/bench/fixture.ts';
 import { systemClock, systemRandom } from '../../src/machine.ts';
@@ -94,6 +100,8 @@ test('a backup that is killed leaves no file under its name, and the next one is
 test('a restore that is killed leaves no account, or the whole one; the next attempt works', async () => {
   const states: string[] = [];
   await dieEverywhere('restore', empty, async (dir, { step }) => {
+    // As a daemon does that starts.
+    settleAccountDir(pathsOf(dir));
     states.push(vaultState(pathsOf(dir)));
     if (states.at(-1) === 'absent') await restoreIn(dir);
     expect(await memoryOf(dir), `killed at step ${step}`).toEqual(memory);

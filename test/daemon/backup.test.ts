@@ -133,7 +133,9 @@ test('a daemon that is killed while it restores leaves no account; the next atte
   const again = stage.stranger('again');
   let killed = 0;
   for (const bytes of KILLED_AT_BYTES) {
-    const ran = await killedAt(again, { file: `${pathsOf(again).database}-wal`, bytes }, () => restore(again, kept()));
+    const ran = await killedAt(again, { file: `${pathsOf(again).database}.next-wal`, bytes }, () =>
+      restore(again, kept()),
+    );
     if (ran.code === 0) break;
     killed++;
     expect((await again.run('id')).error).toMatchObject({ code: 'account.unknown' });
@@ -144,7 +146,7 @@ test('a daemon that is killed while it restores leaves no account; the next atte
   await again.ok('rpc', '--methods');
   await again.ok('daemon', 'stop');
   // The daemon does what it was told, whole, although nobody waits for it any more.
-  const when = () => (statSync(`${pathsOf(again).database}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  const when = () => (statSync(`${pathsOf(again).database}.next-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0;
   await again.until('an empty place', async () => !when());
   const words = ['restore', kept(), '--no-passphrase'];
   expect(await interrupt(again, words, { signal: 'SIGINT', when, env })).toBe(130);
