@@ -554,3 +554,7 @@ CREATE TABLE former_sessions (
   device_row INTEGER PRIMARY KEY REFERENCES devices (id) ON DELETE CASCADE,
   session BLOB NOT NULL
 ) STRICT;
+
+-- schema 6
+
+CREATE INDEX events_message ON events (message_row) WHERE message_row IS NOT NULL;

@@ -4,7 +4,6 @@ import type { Params } from '../protocol/rpc.ts';
 import type { MessageState } from '../protocol/rpc-objects.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { type ConversationRow, getConversation } from '../store/conversations.ts';
-import { listUnread } from '../store/message-pages.ts';
 import { getMessage, getMessageById, type MessageRow } from '../store/messages.ts';
 import { listReactions } from '../store/reactions.ts';
 import { markAnywhere } from './conversation-methods.ts';
@@ -14,7 +13,7 @@ import { cancel, deleteText, editText, pin, react, resend, sendText } from './me
 import type { Context, HandlersOf } from './methods.ts';
 import { findConversation, findMessage, serverOfRoom } from './names.ts';
 import { messageObject, messageObjects, messageWithVersions } from './objects.ts';
-import { pageAround, pageOf, rangeOf, search, threadOf } from './pages.ts';
+import { pageAround, pageOf, rangeOf, search, threadOf, unreadIn } from './pages.ts';
 import {
   cancelRoom,
   deleteRoomText,
@@ -95,7 +94,7 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       const { core } = context;
       const conversation =
         params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
-      const rows = listUnread(core.db, conversation?.id, rangeOf(core, params, conversation), params.limit + 1);
+      const rows = unreadIn(core, conversation, params);
       const messages = messageObjects(core, rows.slice(0, params.limit));
       if (params.markRead === true) markRows(core, rows.slice(0, params.limit));
       return { messages, more: rows.length > params.limit };

@@ -1,17 +1,23 @@
 // Pages of a conversation and of search results, by message id or time, both ways.
 import { SottoError } from '../protocol/errors.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
+import { termsOf } from '../protocol/search-words.ts';
 import { getContactByName } from '../store/contacts.ts';
-import { type ConversationRow, getConversation, getConversationOfContact } from '../store/conversations.ts';
+import {
+  type ConversationRow,
+  getConversation,
+  getConversationOfContact,
+  listConversations,
+} from '../store/conversations.ts';
 import {
   firstRowAt,
-  lastMessageRow,
   listMessagesBefore,
   listMessagesBetween,
+  listUnread,
   type RowRange,
 } from '../store/message-pages.ts';
-import { getMessage, type MessageRow } from '../store/messages.ts';
-import { readsBodies, type SearchHit, type SearchOptions, searchMessages } from '../store/search.ts';
+import type { MessageRow } from '../store/messages.ts';
+import { hitOf, type SearchHit, type SearchOptions, searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
 import { conversationOf, findContact, findConversation, findMessage, messageIn } from './names.ts';
 import { messageObject, nothingSeen } from './objects.ts';
@@ -26,19 +32,45 @@ type Bounds = { readonly before?: string | number | undefined; readonly after?: 
 const timeIn = (bound: string | number): number | undefined =>
   typeof bound === 'number' ? bound : /^\d{12,14}$/.test(bound) ? Number(bound) : undefined;
 
-/** The row a page bound means: a message id, of one conversation where that is given, or a time in milliseconds. */
-const rowBound = ({ db }: Core, bound: string | number, inside?: ConversationRow): number => {
+/**
+ * The row a page bound means: a message id, of the conversation `inside` where that is given, or a time in milliseconds, of
+ * the conversation `at` or, where there is no channel, of all.
+ */
+const rowBound = ({ db }: Core, bound: string | number, at?: ConversationRow, inside?: ConversationRow): number => {
   const time = timeIn(bound);
-  if (time !== undefined) return firstRowAt(db, time) ?? LAST_ROW;
+  if (time !== undefined) return firstRowAt(db, time, at && { conversationId: at.id, kind: at.kind });
   const id = String(bound);
   return (inside === undefined ? findMessage(db, id) : messageIn(db, inside, id)).id;
 };
 
-/** The rows between two bounds: neither message, and from the later bound's time on up to the other one's. Throws like `messageIn`. */
-export const rangeOf = (core: Core, { before, after }: Bounds, inside?: ConversationRow): RowRange => ({
-  after: after === undefined ? 0 : rowBound(core, after, inside) - (timeIn(after) === undefined ? 0 : 1),
-  before: before === undefined ? LAST_ROW : rowBound(core, before, inside),
+const rangeAt = (core: Core, { before, after }: Bounds, at?: ConversationRow, inside?: ConversationRow): RowRange => ({
+  after: after === undefined ? 0 : rowBound(core, after, at, inside) - (timeIn(after) === undefined ? 0 : 1),
+  before: before === undefined ? LAST_ROW : rowBound(core, before, at, inside),
 });
+
+/** The rows between two bounds: neither message, and from the later bound's time on up to the other one's. Throws like `messageIn`. */
+export const rangeOf = (core: Core, bounds: Bounds, conversation: ConversationRow): RowRange =>
+  rangeAt(core, bounds, conversation, conversation);
+
+/** The same of all conversations: a range, and which of its rows are meant. */
+export const rangeOfAll = (
+  core: Core,
+  bounds: Bounds,
+): RowRange & { readonly holds: (row: Pick<MessageRow, 'id' | 'conversationId'>) => boolean } => {
+  const isTimed = [bounds.before, bounds.after].some((bound) => bound !== undefined && timeIn(bound) !== undefined);
+  const conversations = isTimed ? listConversations(core.db) : [];
+  // Rows of a channel came here at other times than those at which they were said.
+  if (!conversations.some(({ kind }) => kind === 'channel')) return { ...rangeAt(core, bounds), holds: () => true };
+  const ranges = new Map(conversations.map((one) => [one.id, rangeAt(core, bounds, one)]));
+  return {
+    after: Math.min(...[...ranges.values()].map(({ after }) => after)),
+    before: Math.max(...[...ranges.values()].map(({ before }) => before)),
+    holds: ({ id, conversationId }) => {
+      const range = ranges.get(conversationId);
+      return range !== undefined && id > range.after && id < range.before;
+    },
+  };
+};
 
 /** A page of a conversation and one row more, oldest first: the first one after a bound, else the last one. */
 export const pageOf = (core: Core, conversation: ConversationRow, params: Params<'message.list'>): MessageRow[] => {
@@ -67,6 +99,26 @@ export const pageAround = (
   };
 };
 
+/** Unread messages of a conversation or all, and one row more, oldest first. */
+export const unreadIn = (
+  core: Core,
+  conversation: ConversationRow | undefined,
+  params: Params<'message.unread'>,
+): MessageRow[] => {
+  const limit = params.limit + 1;
+  if (conversation !== undefined)
+    return listUnread(core.db, conversation.id, rangeOf(core, params, conversation), limit);
+  const { holds, before, ...range } = rangeOfAll(core, params);
+  const rows: MessageRow[] = [];
+  for (let { after } = range; ; ) {
+    const found = listUnread(core.db, undefined, { after, before }, limit);
+    rows.push(...found.filter(holds));
+    const last = found.at(-1);
+    if (last === undefined || found.length < limit || rows.length >= limit) return rows.slice(0, limit);
+    after = last.id;
+  }
+};
+
 /** The id of the root of a message's thread, or of the thread it may become the root of. */
 export const threadOf = (core: Core, reference: string | undefined): Uint8Array | null => {
   if (reference === undefined) return null;
@@ -84,37 +136,43 @@ export const search = async (core: Core, params: Params<'message.search'>): Prom
   const conversation = inside ?? from?.conversationId;
   const wanted = {
     words: params.query,
+    limit: params.limit + 1,
     ...(conversation === undefined ? {} : { conversationId: conversation }),
     ...(from === undefined ? {} : { side: from.side }),
   };
-  const hits: SearchHit[] = [];
-  let hasWaited = false;
-  for (const part of partsOf(core, params)) {
-    hasWaited ||= part.isNext;
-    if (part.isNext) await new Promise<void>((done) => core.clock.after(0, done));
-    hits.push(...searchMessages(core.db, { ...wanted, ...part, limit: params.limit + 1 - hits.length }));
-    if (hits.length > params.limit) break;
-  }
-  // Meanwhile all of it may have been erased, or some.
+  const range =
+    conversation === undefined
+      ? rangeOfAll(core, params)
+      : { ...rangeAt(core, params, conversationOf(core.db, conversation)), holds: () => true };
+  const hits = await searchRange(core, wanted, range);
+  // Meanwhile all of it may have been erased.
   if (inside !== undefined && getConversation(core.db, inside) === undefined) return { messages: [], more: false };
-  const found = hasWaited ? hits.filter(({ row }) => getMessage(core.db, row.id) !== undefined) : hits;
   const seen = nothingSeen();
   return {
     ...(inside === undefined ? missingAnywhere(core) : missingIn(core, conversationOf(core.db, inside))),
-    messages: found.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row, seen), snippet })),
+    messages: hits.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row, seen), snippet })),
     more: hits.length > params.limit,
   };
 };
 
-// What the index does not find is read, and the others have their turn between the parts.
-function* partsOf(core: Core, params: Params<'message.search'>): Generator<RowRange & { readonly isNext: boolean }> {
-  const range = rangeOf(core, params);
-  if (!readsBodies(params.query)) return yield { ...range, isNext: false };
-  const end = Math.min(range.before, lastMessageRow(core.db) + 1);
-  for (let before = end; before > range.after + 1; before -= PART_ROWS)
-    yield { after: Math.max(range.after, before - PART_ROWS - 1), before, isNext: before < end };
-}
-const PART_ROWS = 5_000;
+// What is not meant of a range is passed over, and the others have their turn meanwhile.
+const searchRange = async (
+  core: Core,
+  wanted: Omit<SearchOptions, keyof RowRange>,
+  { after, before: end, holds }: ReturnType<typeof rangeOfAll>,
+): Promise<SearchHit[]> => {
+  const hits: SearchHit[] = [];
+  for (let before = end; ; ) {
+    const found = searchMessages(core.db, { ...wanted, after, before });
+    hits.push(...found.filter(({ row }) => holds(row)));
+    const last = found.at(-1);
+    if (last === undefined || found.length < wanted.limit || hits.length >= wanted.limit) break;
+    before = last.row.id;
+    await new Promise<void>((done) => core.clock.after(0, done));
+  }
+  // Some may have been erased or changed.
+  return hits.slice(0, wanted.limit).flatMap(({ row }) => hitOf(core.db, row.id, termsOf(wanted.words)));
+};
 
 /** The conversation to search in; 0 for a contact that has none. */
 const conversationId = (core: Core, reference: string): number => {

@@ -15,16 +15,21 @@ export const termsOf = (words: string): Term[] =>
     .filter(({ text }) => /[\p{L}\p{N}]/u.test(text))
     .slice(0, TERMS_MAX);
 
-// Scripts that put no space between words, so that an index by words holds whole clauses of them.
+// Scripts that put no space between words.
 const UNSPACED =
-  /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Bopomofo}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}\p{sc=Tibetan}]/u;
+  /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Bopomofo}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}\p{sc=Tibetan}]/gu;
 
-/** Whether a term is to be found inside of what an index by words takes for one. */
-export const isUnspaced = ({ text }: Term): boolean => UNSPACED.test(text);
+/** Whether a term may stand anywhere in a clause: an index by words has the letters of it, and not all marks between them. */
+export const isUnspaced = ({ text }: Term): boolean => text.search(UNSPACED) >= 0;
+
+/** A text as an index by words takes it: composed, and each letter of a script without spaces a word of its own. */
+export const apart = (text: string): string =>
+  /^\p{ASCII}*$/u.test(text) ? text : text.normalize('NFC').replace(UNSPACED, ' $& ');
 
 /** All terms in one column of an FTS5 table. */
 export const matchOf = (column: string, terms: readonly Term[]): string =>
   `${column} : (${terms.map(quote).join(' AND ')})`;
 
 // The index reads a query up to its first NUL.
-const quote = ({ text, prefix }: Term): string => `"${text.replace(/["\0]/g, ' ')}"${prefix ? '*' : ''}`;
+const quote = ({ text, prefix }: Term): string =>
+  `"${apart(text).replace(/["\0]/g, ' ').trimEnd()}"${prefix ? '*' : ''}`;

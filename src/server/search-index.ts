@@ -5,7 +5,7 @@ import { toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, idBytes } from '../protocol/ids.ts';
 import { decodeContent } from '../protocol/room-content.ts';
-import { matchOf, type Term } from '../protocol/search-words.ts';
+import { apart, matchOf, type Term } from '../protocol/search-words.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { Turns } from '../protocol/turns.ts';
 import type { Database } from '../sqlite/open.ts';
@@ -13,12 +13,14 @@ import type { Epoch, EventLog, Seq, Stored } from './event-log.ts';
 import type { Turn } from './turns.ts';
 
 const SCHEMA = `
-CREATE TABLE IF NOT EXISTS of_epoch (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS progress (channel BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS place (doc INTEGER PRIMARY KEY, channel BLOB NOT NULL, seq INTEGER NOT NULL, UNIQUE (channel, seq)) STRICT;
-CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
+CREATE TABLE of_epoch (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
+CREATE TABLE progress (channel BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE place (doc INTEGER PRIMARY KEY, channel BLOB NOT NULL, seq INTEGER NOT NULL, UNIQUE (channel, seq)) STRICT;
+CREATE VIRTUAL TABLE words USING fts5 (
   body, channel, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2');
 `;
+/** In what form texts are in it; one of another form is made anew. */
+const FORM = 2;
 const BATCH = { events: 200, bytes: 512 * 1024 };
 const PLACES = 50;
 
@@ -39,7 +41,7 @@ export class SearchIndex implements Disposable {
     this.#turn = turn;
   }
 
-  /** Opens the file, or begins a new one when it is damaged or of another epoch. `openFile` opens it in the server's way. */
+  /** Opens the file, or begins a new one when it is damaged, of another epoch or of another form. `openFile` opens it in the server's way. */
   static open(
     path: string,
     openFile: (path: string) => Database,
@@ -141,7 +143,12 @@ export class SearchIndex implements Disposable {
       idBytes(channel),
       event.seq,
     );
-    this.#db.run('INSERT INTO words (rowid, body, channel) VALUES (?, ?, ?)', lastInsertRowid, text, `c${channel}`);
+    this.#db.run(
+      'INSERT INTO words (rowid, body, channel) VALUES (?, ?, ?)',
+      lastInsertRowid,
+      apart(text),
+      `c${channel}`,
+    );
   }
 
   #remove(where: string, channel: ChannelId, seq: Seq): void {
@@ -170,9 +177,12 @@ const openedWhole = (path: string, openFile: (path: string) => Database, epoch: 
   try {
     db = openFile(path);
     db.exec('PRAGMA synchronous = NORMAL');
-    db.exec(SCHEMA);
+    if (db.get("SELECT 1 FROM sqlite_schema WHERE name = 'progress'") === undefined)
+      db.exec(`${SCHEMA} PRAGMA user_version = ${FORM}`);
     db.run('INSERT INTO of_epoch (id, epoch) VALUES (1, ?) ON CONFLICT DO NOTHING', epoch);
-    if (db.get<{ epoch: number }>('SELECT epoch FROM of_epoch')?.epoch === epoch) return db;
+    const isOf = db.get<{ epoch: number }>('SELECT epoch FROM of_epoch')?.epoch === epoch;
+    if (isOf && db.get<{ form: number }>('SELECT user_version AS form FROM pragma_user_version')?.form === FORM)
+      return db;
   } catch (error) {
     if (!(error instanceof SottoError) || error.code !== 'database.damaged') throw error;
   }

@@ -3,7 +3,7 @@
 import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
-import { type IndexedMessage, putIndex } from './messages.ts';
+import { indexedMessages, putIndex } from './messages.ts';
 
 type Cell = string | number | null | Uint8Array;
 type Row = Record<string, Cell>;
@@ -111,12 +111,5 @@ const parseLine = (line: string): [string, Row] => {
 
 /** Fills the full-text index from the messages that were loaded. */
 export const indexMessages = (db: Database): void => {
-  const page = (after: number) =>
-    db.all<IndexedMessage>(
-      `SELECT id, conversation_id AS conversationId, mine, member_row AS memberRow, body FROM messages
-         WHERE deleted_at IS NULL AND id > ? ORDER BY id LIMIT 1000`,
-      after,
-    );
-  for (let rows = page(0); rows.length > 0; rows = page(rows.at(-1)?.id ?? 0))
-    for (const row of rows) putIndex(db, row, row.body);
+  for (const row of indexedMessages(db)) putIndex(db, row, row.body);
 };

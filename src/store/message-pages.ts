@@ -1,5 +1,6 @@
 // Messages page by page: before and after a row or a place, of a thread, unread, and at a time.
 import type { Database } from '../sqlite/open.ts';
+import type { ConversationRow } from './conversations.ts';
 import { MESSAGE_COLUMNS, type MessageRow } from './messages.ts';
 
 type Looked = { readonly where: string; readonly params: readonly number[]; readonly order: string };
@@ -72,25 +73,33 @@ export const listMessagesBetween = (
   return listMessages(db, { where, params: [conversationId, after, before], order: 'id' }, limit, thread);
 };
 
+/** By which time messages stand in the order of their rows: by the server's in a channel, elsewhere by when they came here or were written. */
+type TimeOf = { readonly conversationId: number; readonly kind: ConversationRow['kind'] };
+
 /**
- * The first row that was written at or after a time by this machine's clock; undefined when there is none. Rows grow with
- * that clock, so it is found by halving; where the clock was set back, one of the rows on the seam is given.
+ * The first row that stands at or behind a time, of a conversation or, where there is no channel, of all; behind the last one
+ * when there is none. Rows grow with that time, so it is found by halving; where a clock was set back, one of the rows on the
+ * seam is given.
  */
-export const firstRowAt = (db: Database, at: number): number | undefined => {
+export const firstRowAt = (db: Database, at: number, of?: TimeOf): number => {
+  const time = of?.kind === 'channel' ? 'sent_at' : 'coalesce(received_at, sent_at)';
+  const [where, values] = of === undefined ? ['', []] : ['conversation_id = ? AND', [of.conversationId]];
   const next = (from: number) =>
     db.get<{ id: number; at: number }>(
-      'SELECT id, coalesce(received_at, sent_at) AS at FROM messages WHERE id >= ? ORDER BY id LIMIT 1',
+      `SELECT id, ${time} AS at FROM messages WHERE ${where} id >= ? ORDER BY id LIMIT 1`,
+      ...values,
       from,
     );
-  let low = 1;
-  let high = (db.get<{ id: number | null }>('SELECT max(id) AS id FROM messages')?.id ?? 0) + 1;
+  const end =
+    (db.get<{ id: number | null }>(`SELECT max(id) AS id FROM messages WHERE ${where} TRUE`, ...values)?.id ?? 0) + 1;
+  let [low, high] = [1, end];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     const row = next(middle);
     if (row === undefined || row.at >= at) high = middle;
     else low = row.id + 1;
   }
-  return next(low)?.id;
+  return next(low)?.id ?? end;
 };
 
 /** The first `limit` unread rows of a range, oldest first, of one conversation or all. */

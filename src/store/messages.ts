@@ -1,4 +1,5 @@
 // Rows of messages with their versions, and the full-text index that goes with every change of a body.
+import { apart } from '../protocol/search-words.ts';
 import type { Database } from '../sqlite/open.ts';
 
 export type StoredState = 'queued' | 'sent' | 'delivered' | 'read' | 'failed' | 'received';
@@ -306,15 +307,39 @@ const whoTokens = ({ conversationId, mine, memberRow }: Omit<Indexed, 'id'>): st
 
 /** Puts the words of a message into the full-text index. */
 export const putIndex = (db: Database, row: Indexed, body: string): void => {
-  db.run('INSERT INTO messages_fts (rowid, body, who) VALUES (?, ?, ?)', row.id, body, whoTokens(row));
+  db.run('INSERT INTO messages_fts (rowid, body, who) VALUES (?, ?, ?)', row.id, apart(body), whoTokens(row));
 };
 
 // The index holds words only: it must be told exactly what it was given, or the words would stay in it.
-const removeIndex = (db: Database, row: IndexedMessage): void => {
+const removeIndex = (db: Database, row: IndexedMessage, indexed = apart(row.body)): void => {
   db.run(
     `INSERT INTO messages_fts (messages_fts, rowid, body, who) VALUES ('delete', ?, ?, ?)`,
     row.id,
-    row.body,
+    indexed,
     whoTokens(row),
   );
+};
+
+/** Every message that is indexed, in order; a page at a time. */
+export function* indexedMessages(db: Database): Generator<IndexedMessage> {
+  for (let after = 0; ; ) {
+    const page = db.all<IndexedMessage>(
+      `SELECT id, conversation_id AS conversationId, mine, member_row AS memberRow, body FROM messages
+         WHERE deleted_at IS NULL AND id > ? ORDER BY id LIMIT 1000`,
+      after,
+    );
+    yield* page;
+    const last = page.at(-1);
+    if (last === undefined) return;
+    after = last.id;
+  }
+}
+
+/** Up to schema 5 the index was given texts as they were: what it is given otherwise now is indexed anew. */
+export const indexApart = (db: Database): void => {
+  for (const row of indexedMessages(db)) {
+    if (apart(row.body) === row.body) continue;
+    removeIndex(db, row, row.body);
+    putIndex(db, row, row.body);
+  }
 };

@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../sqlite/open.ts';
 import { checkDatabase } from './check.ts';
+import { removeMessage } from './messages.ts';
 import { migrate, SCHEMA_VERSION, SCHEMAS } from './migrations.ts';
 import { SCHEMA_1 } from './schema-1.ts';
 import { SCHEMA_2 } from './schema-2.ts';
+import { searchMessages } from './search.ts';
 
 const KEY = new Uint8Array(32).fill(7);
 const frozen = (name: string) => readFileSync(join('test/compat', name), 'utf8');
@@ -57,6 +59,28 @@ describe('published schemas', () => {
   );
 });
 
+test('what schema 5 had indexed as it was is found as it is looked for now, and goes whole', () => {
+  using db = open('db');
+  migrate(db, { migrations: SCHEMAS.slice(0, 5) });
+  db.exec(frozen('schema-5-rows.sql'));
+  const find = (words: string) =>
+    searchMessages(db, { words, after: 0, before: Number.MAX_SAFE_INTEGER, limit: 10 }).map(({ row }) => row.id);
+  const body = '我用iPhone拍照';
+  const { id, c } = db.get<{ id: number; c: number }>(
+    'SELECT id, conversation_id AS c FROM messages WHERE mine = 0 AND member_row IS NULL',
+  ) ?? { id: 0, c: 0 };
+  db.run('UPDATE messages SET body = ?, deleted_at = NULL WHERE id = ?', body, id);
+  db.run('UPDATE messages SET deleted_at = 1 WHERE id <> ?', id);
+  db.run(`INSERT INTO messages_fts (messages_fts) VALUES ('delete-all')`);
+  db.run('INSERT INTO messages_fts (rowid, body, who) VALUES (?, ?, ?)', id, body, `c${c} them c${c}them`);
+  expect(find('iphone')).toEqual([]);
+  migrate(db);
+  expect(find('iphone')).toEqual([id]);
+  removeMessage(db, id);
+  for (const word of ['iphone', '我用iphone拍照'])
+    expect(db.all('SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?', `body : "${word}"`)).toEqual([]);
+});
+
 describe('a migration', () => {
   const next = [...SCHEMAS, 'ALTER TABLE contacts ADD COLUMN extra TEXT'];
   const old = (): Database => {
@@ -75,6 +99,15 @@ describe('a migration', () => {
     expect(db.get('SELECT version FROM schema_meta')).toEqual({ version: 1 });
     migrate(db, { migrations: next });
     expect(db.get('SELECT version FROM schema_meta')).toEqual({ version: next.length });
+  });
+
+  test('that ends at its second step keeps the copy of what was before the first, however often it is tried', () => {
+    const copy = join(dir, 'before');
+    using db = old();
+    for (let tries = 0; tries < 2; tries++)
+      expect(() => migrate(db, { copyTo: copy, migrations: [SCHEMA_1, SCHEMA_2, 'no sql'] })).toThrow();
+    using before = openDatabase(copy, KEY);
+    for (const one of [db, before]) expect(one.get('SELECT version FROM schema_meta')).toEqual({ version: 1 });
   });
 
   test('copies the database before it changes rows, under the same key; a fresh one is not copied', () => {

@@ -2,21 +2,26 @@
 import { rmSync } from 'node:fs';
 import { SottoError } from '../protocol/errors.ts';
 import type { Database } from '../sqlite/open.ts';
+import { indexApart } from './messages.ts';
 import { SCHEMA_1 } from './schema-1.ts';
 import { SCHEMA_2 } from './schema-2.ts';
 import { SCHEMA_3 } from './schema-3.ts';
 import { SCHEMA_4 } from './schema-4.ts';
 import { SCHEMA_5 } from './schema-5.ts';
+import { SCHEMA_6 } from './schema-6.ts';
 
 /** Every step, from an empty file to the schema of now. */
-export const SCHEMAS: readonly string[] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
+export const SCHEMAS: readonly string[] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6];
+
+// What a step does beside its SQL.
+const DEEDS: Readonly<Record<number, (db: Database) => void>> = { 6: indexApart };
 
 /** The schema this program writes; `sotto --version --json` tells it. */
 export const SCHEMA_VERSION = SCHEMAS.length;
 
 /**
- * Brings a database to the last of `migrations`, each step in a transaction of its own that leaves the file as it was when
- * it throws. Before a database with rows is changed, which `begins` is told of, `copyTo` (an absolute path) gets a copy of it. Throws `database.newer`
+ * Brings a database to the last of `migrations`, all steps in one transaction, which leaves the file as it was when one
+ * throws. Before a database with rows is changed, which `begins` is told of, `copyTo` (an absolute path) gets a copy of it. Throws `database.newer`
  * for a file that a newer program wrote.
  */
 export const migrate = (
@@ -38,20 +43,23 @@ export const migrate = (
   // A table that others point at is made anew under another name: SQLite asks that nothing cascades meanwhile.
   db.exec('PRAGMA foreign_keys = OFF');
   try {
-    for (let version = current; version < migrations.length; version++)
-      db.transaction(() => {
-        db.exec(migrations[version] ?? '');
-        const [broken] = db.all<{ table: string }>('PRAGMA foreign_key_check');
-        if (broken !== undefined)
-          throw new Error(`migration ${version + 1} leaves ${broken.table} pointing at nothing`);
-        db.run(
-          'INSERT INTO schema_meta (id, version) VALUES (1, ?) ON CONFLICT DO UPDATE SET version = excluded.version',
-          version + 1,
-        );
-      });
+    db.transaction(() => {
+      for (let version = current + 1; version <= migrations.length; version++) step(db, version, migrations);
+    });
   } finally {
     db.exec('PRAGMA foreign_keys = ON');
   }
+};
+
+const step = (db: Database, version: number, migrations: readonly string[]): void => {
+  db.exec(migrations[version - 1] ?? '');
+  if (migrations === SCHEMAS) DEEDS[version]?.(db);
+  const [broken] = db.all<{ table: string }>('PRAGMA foreign_key_check');
+  if (broken !== undefined) throw new Error(`migration ${version} leaves ${broken.table} pointing at nothing`);
+  db.run(
+    'INSERT INTO schema_meta (id, version) VALUES (1, ?) ON CONFLICT DO UPDATE SET version = excluded.version',
+    version,
+  );
 };
 
 const versionOf = (db: Database): number => {

@@ -20,8 +20,7 @@ export type SearchHit = { readonly row: MessageRow; readonly snippet: string };
 /**
  * Messages that hold every word, newest first. Words are matched whole, without regard to case and accents; the last one
  * also as a beginning when it ends in `*`; "quoted words" must follow each other. A word of a script that puts no space
- * between words is found wherever it stands; the messages that the index leaves are read for it, newest first.
- * Throws `params.invalid` without a word.
+ * between words is found wherever it stands. Throws `params.invalid` without a word.
  */
 export const searchMessages = (db: Database, options: SearchOptions): SearchHit[] => {
   const terms = termsOf(options.words);
@@ -29,32 +28,33 @@ export const searchMessages = (db: Database, options: SearchOptions): SearchHit[
   const { conversationId, side = '' } = options;
   const place = conversationId === undefined ? '' : `c${conversationId}`;
   const who = `${place}${typeof side === 'string' ? side : `m${side.memberRow}`}`;
-  const words = terms.filter((term) => !isUnspaced(term));
-  const inside = terms.filter(isUnspaced);
-  const query = [
-    ...(words.length === 0 ? [] : [matchOf('body', words)]),
-    ...(who !== '' ? [`who : "${who}"`] : words.length === 0 ? ['who : ("me" OR "them")'] : []),
-  ].join(' AND ');
-  const holds = inside.map(() => `AND (SELECT body FROM messages WHERE id = messages_fts.rowid) LIKE ? ESCAPE '!'`);
+  const query = [matchOf('body', terms), ...(who === '' ? [] : [`who : "${who}"`])].join(' AND ');
+  const inside = terms.filter(isUnspaced).map(({ text }) => likeOf(text));
   // The driver binds every number as REAL, and FTS5 seeks to a bound only when it is an integer.
   return db
     .all<{ id: number }>(
       `SELECT rowid AS id FROM messages_fts WHERE messages_fts MATCH ? AND rowid > CAST(? AS INTEGER)
-         AND rowid < CAST(? AS INTEGER) ${holds.join(' ')} ORDER BY rowid DESC LIMIT ?`,
+         AND rowid < CAST(? AS INTEGER) ${inside.map(() => HOLDS).join('')} ORDER BY rowid DESC LIMIT ?`,
       query,
       options.after,
       options.before,
-      ...inside.map(({ text }) => `%${text.replace(/[!%_]/g, '!$&')}%`),
+      ...inside.flat(),
       options.limit,
     )
-    .flatMap(({ id }) => {
-      const row = getMessage(db, id);
-      return row === undefined ? [] : [{ row, snippet: snippetOf(row.body, terms) }];
-    });
+    .flatMap(({ id }) => hitOf(db, id, terms));
 };
 
-/** Whether `words` ask for more than the index knows, so that messages are read for them. */
-export const readsBodies = (words: string): boolean => termsOf(words).some(isUnspaced);
+/** A message with the part of it that was looked for; none when it is gone or was deleted. */
+export const hitOf = (db: Database, id: number, terms: readonly Term[]): SearchHit[] => {
+  const row = getMessage(db, id);
+  return row === undefined || row.deletedAt !== null ? [] : [{ row, snippet: snippetOf(row.body, terms) }];
+};
+
+// Who wrote it may have composed its letters, or not.
+const HOLDS = ` AND EXISTS (SELECT 1 FROM messages m WHERE m.id = messages_fts.rowid
+  AND (m.body LIKE ? ESCAPE '!' OR m.body LIKE ? ESCAPE '!'))`;
+const likeOf = (text: string): string[] =>
+  (['NFC', 'NFD'] as const).map((form) => `%${text.normalize(form).replace(/[!%_]/g, '!$&')}%`);
 
 /** The part of a body around its first hit. */
 const snippetOf = (body: string, terms: readonly Term[]): string => {

@@ -252,12 +252,27 @@ describe('the store', () => {
     expect(hit?.snippet).toContain('高い');
   });
 
+  test('search finds words between letters of a script without spaces, and letters that are composed or not', () => {
+    const find = (words: string) =>
+      searchMessages(db, { words, after: 0, before: Number.MAX_SAFE_INTEGER, limit: 10 }).map(({ row }) => row.id);
+    const mixed = say(1, '我用iPhone拍照，订单12345号');
+    for (const words of ['iphone', 'ipho*', '12345', 'iPhone拍照', '拍照', 'iphone 订单'])
+      expect(find(words)).toEqual([mixed]);
+    expect(find('phone')).toEqual([]);
+    for (const [n, word] of ['한글', 'мой', 'プログラム', 'café'].entries()) {
+      const rows = [say(10 + n, `x ${word.normalize('NFC')}`), say(20 + n, `x ${word.normalize('NFD')} y`)];
+      for (const form of ['NFC', 'NFD']) expect(find(word.normalize(form)).toReversed()).toEqual(rows);
+      for (const id of rows) removeMessage(db, id);
+      expect(find(word)).toEqual([]);
+    }
+  });
+
   test('a time is the first row at or after it', () => {
     const rows = [10, 20, 20, 40, 50].map((at, i) => ({ at, id: say(i + 1, 'x', at) }));
     removeMessage(db, rows[3]?.id ?? 0);
     const found = [0, 10, 11, 20, 21, 50, 51].map((at) => firstRowAt(db, at));
     const [a, b, , , e] = rows.map(({ id }) => id);
-    expect(found).toEqual([a, a, b, b, e, e, undefined]);
+    expect(found).toEqual([a, a, b, b, e, e, (e ?? 0) + 1]);
   });
 
   test('a thread is its root and its answers, in pages both ways and back from a place, whatever else was said', () => {

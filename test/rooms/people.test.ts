@@ -56,6 +56,20 @@ test('who comes late reads everything where history is for all, and else from th
       history === 'all' ? 5 : 0,
     );
     expect((await bob.call('conversation.show', { conversation: channel })).unread).toBe(1);
+    if (history !== 'all') continue;
+    // Bob has all of it since a moment ago, and it was said before.
+    const time = String((await bob.messages(channel))[3]?.sentAt);
+    expect(await bob.bodies(channel, { before: time })).toEqual(early.slice(0, 3));
+    expect(await bob.bodies(channel, { after: time })).toEqual([...early.slice(3), 'late']);
+    for (const inside of [{}, { conversation: channel }]) {
+      const find = async (bounds: { readonly before?: string; readonly after?: string }) =>
+        (await bob.call('message.search', { query: 'early', ...inside, ...bounds })).messages.map(({ body }) => body);
+      expect(await find({ before: time })).toEqual(early.slice(0, 3).reverse());
+      expect(await find({ after: time })).toEqual(early.slice(3).reverse());
+      const unread = async (bounds: { readonly before?: string; readonly after?: string }) =>
+        (await bob.call('message.unread', { ...inside, ...bounds })).messages.map(({ body }) => body);
+      expect([await unread({ before: time }), await unread({ after: time })]).toEqual([[], ['late']]);
+    }
   }
 });
 
