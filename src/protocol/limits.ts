@@ -395,6 +395,7 @@ export const EVENT_ID_AHEAD_MS_MAX = 1 * HOUR;
 export const REVOKED_GRACE_MS = 1 * HOUR;
 /** How soon after an event the index of its open channel follows, and how many batches a search waits for. */
 export const INDEX_MS = 1 * SECOND;
+export const INDEX_NEXT_MS = 10;
 export const SEARCH_BATCHES_MAX = 10;
 /** Between two looks at some entries of the index, while all of it is looked through. */
 export const RECONCILE_MS = 20;

@@ -2,7 +2,7 @@
 import type { Cancel } from '../ports.ts';
 import { expectedError } from '../protocol/errors.ts';
 import type { ChannelId } from '../protocol/ids.ts';
-import { INDEX_MS, RECONCILE_MS } from '../protocol/limits.ts';
+import { INDEX_MS, INDEX_NEXT_MS, RECONCILE_MS } from '../protocol/limits.ts';
 import type { ServerContext } from './context.ts';
 import { byId, pages } from './pages.ts';
 import type { StateStore } from './state-store.ts';
@@ -22,7 +22,7 @@ export class Indexer implements Disposable {
   /** An open channel may have more than the index has. */
   due(channel: ChannelId): void {
     this.#due.add(channel);
-    if (!this.#isOver) this.#cancel ??= this.#context.clock.after(INDEX_MS, () => this.#run());
+    this.#runIn(INDEX_MS);
   }
 
   /** Every open channel is looked at: what came while nobody filled the index. */
@@ -68,29 +68,33 @@ export class Indexer implements Disposable {
     }
   }
 
-  // One batch of each channel, then the others' turn.
+  #runIn(ms: number): void {
+    if (!this.#isOver) this.#cancel ??= this.#context.clock.after(ms, () => this.#run());
+  }
+
+  // One batch of each channel, then the others' turn; at once while there is more.
   #run(): void {
     this.#fill().then(
-      () => {
+      (wasTaken) => {
         this.#cancel = undefined;
-        const [next] = this.#due;
-        if (next !== undefined) this.due(next);
+        if (this.#due.size > 0) this.#runIn(wasTaken ? INDEX_NEXT_MS : INDEX_MS);
       },
       (error: unknown) => this.#context.bug(error),
     );
   }
 
-  async #fill(): Promise<void> {
+  async #fill(): Promise<boolean> {
     for (const channel of [...this.#due]) {
-      if (this.#isOver) return;
+      if (this.#isOver) return false;
       try {
         if (!(await this.#context.search.fill(channel))) this.#due.delete(channel);
       } catch (error) {
         // A full disk: later.
         if (expectedError(error) === undefined) throw error;
         this.#context.journal.warn('search.notFilled', {});
-        return;
+        return false;
       }
     }
+    return true;
   }
 }

@@ -18,6 +18,7 @@ import type { EventLog, Millis, Seq } from './event-log.ts';
 import { byId, pages } from './pages.ts';
 import type { JobRow } from './rows.ts';
 import type { StateStore } from './state-store.ts';
+import type { Turn } from './turns.ts';
 
 export type JobPorts = {
   readonly log: EventLog;
@@ -29,7 +30,9 @@ export type JobPorts = {
   readonly journal: Journal;
   /** Bodies are gone, or all events up to one: frames in memory and the index of words hold nothing of them either. */
   readonly erased: (channel: ChannelId, seqs: readonly Seq[]) => void;
-  readonly pruned: (channel: ChannelId, upTo: Seq) => void;
+  readonly pruned: (channel: ChannelId, upTo: Seq) => Promise<void>;
+  /** The rest of the process has its turn. */
+  readonly turn: Turn;
   /** What the server itself keeps in memory and beside the log is put in order. */
   readonly tidy: () => Promise<void>;
   /** A fault of ours. */
@@ -47,7 +50,7 @@ type Job = {
 const PAGE = 500;
 
 /** Empties the bodies of events whose time is over. */
-const eraseExpired = async ({ log, state, erased }: JobPorts, now: Millis): Promise<void> => {
+const eraseExpired = async ({ log, state, erased, turn }: JobPorts, now: Millis): Promise<void> => {
   for (;;) {
     const due = await state.listExpired(now, PAGE);
     for (const [channel, events] of Map.groupBy(due, (one) => one.channel)) {
@@ -56,6 +59,7 @@ const eraseExpired = async ({ log, state, erased }: JobPorts, now: Millis): Prom
       erased(channel, seqs);
     }
     if (due.length < PAGE) return;
+    await turn();
   }
 };
 
@@ -89,7 +93,7 @@ const forgetBefore = async ({ log, state, pruned }: JobPorts, channel: ChannelId
   await state.removeBlobRefsBefore(channel, before);
   if (upTo === 0) return;
   await log.prune(channel, upTo);
-  pruned(channel, upTo);
+  await pruned(channel, upTo);
 };
 
 /** Removes uploads that were given up, and blobs that nobody has referred to for a while. */

@@ -137,6 +137,13 @@ const resumeOne = async (
     if (ticket.isOver) throw new SottoError('channel.notMember');
     const head = wireHead(resumed.head);
     first ??= { recovered: resumed.recovered, head };
+    await context.turn();
+    if (resumed.recovered && at.seq + 1 < from) {
+      // All that lies between is not for them: however much it is, it is passed over at once.
+      const [before] = await log.read(channel, from - 2, { events: 1, bytes: 1 });
+      if (before?.seq === from - 1) at = { epoch: head.epoch, seq: before.seq, id: before.id };
+      if (at.seq === from - 1) continue;
+    }
     const events = resumed.recovered ? resumed.events.filter(({ seq }) => seq >= from) : [];
     await sendAll(context, peer, { channel, epoch: head.epoch, request: 0 }, events);
     if (!peer.isOpen) return first;

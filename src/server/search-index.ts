@@ -1,6 +1,7 @@
 // Full text of open channels in a file of its own: made from the log in batches, and made anew whenever it is lost.
 import { rmSync } from 'node:fs';
 import { contentOfEvent } from '../crypto/room-event.ts';
+import type { Clock } from '../ports.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, idBytes } from '../protocol/ids.ts';
@@ -11,32 +12,45 @@ import { Turns } from '../protocol/turns.ts';
 import type { Database } from '../sqlite/open.ts';
 import type { Epoch, EventLog, Seq, Stored } from './event-log.ts';
 import type { Turn } from './turns.ts';
+import { Wal } from './wal.ts';
 
 const SCHEMA = `
 CREATE TABLE of_epoch (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
 CREATE TABLE progress (channel BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE place (doc INTEGER PRIMARY KEY, channel BLOB NOT NULL, seq INTEGER NOT NULL, UNIQUE (channel, seq)) STRICT;
-CREATE VIRTUAL TABLE words USING fts5 (
-  body, channel, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE words USING fts5 (body, channel, tokenize = 'unicode61 remove_diacritics 2');
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 `;
 /** In what form texts are in it; one of another form is made anew. */
 const FORM = 2;
 const BATCH = { events: 200, bytes: 512 * 1024 };
 const PLACES = 50;
+const PRUNED_AT_ONCE = 200;
+const DOCS = [
+  ['words', 'rowid'],
+  ['place', 'doc'],
+] as const;
+
+type Ports = { readonly log: EventLog; readonly turn: Turn; readonly clock: Clock };
 
 export type Found = { readonly seqs: readonly Seq[]; readonly more: boolean };
 
-/** The index of one server. Words only: a text itself is read from the log. */
+/**
+ * The index of one server. It holds the texts too, though they are read from the log: by them all their words are taken out
+ * again when they are erased.
+ */
 export class SearchIndex implements Disposable {
   readonly #db: Database;
+  readonly #wal: Wal;
   readonly #log: EventLog;
   /** The rest of the process has its turn after each batch. */
   readonly #turn: Turn;
   /** One fill of a channel at a time: two would take the same events. */
   readonly #filling = new Turns<ChannelId>();
 
-  private constructor(db: Database, log: EventLog, turn: Turn) {
+  private constructor(db: Database, { log, turn, clock }: Ports) {
     this.#db = db;
+    this.#wal = new Wal(db, clock);
     this.#log = log;
     this.#turn = turn;
   }
@@ -45,10 +59,10 @@ export class SearchIndex implements Disposable {
   static open(
     path: string,
     openFile: (path: string) => Database,
-    { log, turn, epoch }: { readonly log: EventLog; readonly turn: Turn; readonly epoch: Epoch },
+    { epoch, ...ports }: Ports & { readonly epoch: Epoch },
   ): SearchIndex {
     const db = openedWhole(path, openFile, epoch) ?? emptied(path, openFile, epoch);
-    return new SearchIndex(db, log, turn);
+    return new SearchIndex(db, ports);
   }
 
   /** Takes the next events of an open channel. False when it is level with the log. Rejects as the log does. */
@@ -86,13 +100,15 @@ export class SearchIndex implements Disposable {
   /** Events whose bodies are gone. */
   forget(channel: ChannelId, seqs: readonly Seq[]): void {
     this.#db.transaction(() => {
-      for (const seq of seqs) this.#remove('channel = ? AND seq = ?', channel, seq);
+      for (const seq of seqs) this.#remove(channel, seq, seq);
     });
+    this.#wal.erased();
   }
 
-  /** Everything of a channel up to a place. */
-  prune(channel: ChannelId, upTo: Seq): void {
-    this.#db.transaction(() => this.#remove('channel = ? AND seq <= ?', channel, upTo));
+  /** Everything of a channel up to a place, a part at a time. */
+  async prune(channel: ChannelId, upTo: Seq): Promise<void> {
+    while (this.#db.transaction(() => this.#remove(channel, 0, upTo)) === PRUNED_AT_ONCE) await this.#turn();
+    this.#wal.erased();
   }
 
   /**
@@ -114,6 +130,7 @@ export class SearchIndex implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#wal[Symbol.dispose]();
     this.#db[Symbol.dispose]();
   }
 
@@ -151,10 +168,18 @@ export class SearchIndex implements Disposable {
     );
   }
 
-  #remove(where: string, channel: ChannelId, seq: Seq): void {
-    const key = idBytes(channel);
-    this.#db.run(`DELETE FROM words WHERE rowid IN (SELECT doc FROM place WHERE ${where})`, key, seq);
-    this.#db.run(`DELETE FROM place WHERE ${where}`, key, seq);
+  // Gives how many there were, at most PRUNED_AT_ONCE.
+  #remove(channel: ChannelId, from: Seq, to: Seq): number {
+    const docs = this.#db.all<{ doc: number }>(
+      'SELECT doc FROM place WHERE channel = ? AND seq BETWEEN ? AND ? LIMIT ?',
+      idBytes(channel),
+      from,
+      to,
+      PRUNED_AT_ONCE,
+    );
+    for (const { doc } of docs)
+      for (const [table, key] of DOCS) this.#db.run(`DELETE FROM ${table} WHERE ${key} = CAST(? AS INTEGER)`, doc);
+    return docs.length;
   }
 }
 

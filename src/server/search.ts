@@ -23,7 +23,9 @@ export const search = async (
     throw new SottoError('request.invalid', { details: { why: 'query' } });
   const wait = context.rates.search.take(member.id, context.clock.monotonic(), terms.length);
   if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
-  for (let batches = 0; batches < SEARCH_BATCHES_MAX; batches++) if (!(await context.search.fill(channel))) break;
+  let isLevel = false;
+  for (let batches = 0; !isLevel && batches < SEARCH_BATCHES_MAX; batches++)
+    isLevel = !(await context.search.fill(channel));
   // What became level meanwhile is told to whoever may read it now.
   const place = await placeIn(context, member.id, channel, 'read');
   const from = firstVisible(place);
@@ -40,7 +42,7 @@ export const search = async (
   }
   const [head] = await context.log.heads([channel]);
   await sendAll(context, peer, { channel, epoch: head?.epoch ?? 0, request }, events);
-  return { events: events.length, more: more || bytes > ROOM_PAGE_BYTES_MAX };
+  return { events: events.length, more: more || !isLevel || bytes > ROOM_PAGE_BYTES_MAX };
 };
 
 // One letter begins so many words that to bring their places together takes seconds in a large index.

@@ -60,7 +60,7 @@ export class ServerStore implements AsyncDisposable {
     this.blobs = holding(directoryBlobStore(paths.blobs));
     const { epoch = 0 } = db.get<{ epoch: number }>('SELECT epoch FROM server') ?? {};
     const openFile = (path: string) => openSearchDatabase(path, paths.database, key);
-    this.search = SearchIndex.open(paths.search, openFile, { log: this.log, turn, epoch });
+    this.search = SearchIndex.open(paths.search, openFile, { log: this.log, turn, clock, epoch });
   }
 
   /** Throws `server.unknown`, `server.running`, `keyFile.*`, `database.*`, `disk.*`. */

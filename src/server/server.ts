@@ -282,7 +282,7 @@ const DRAIN_LOOK_MS = 10;
 // Calls have connections of their own, so that voice never waits behind messages.
 const isCallLink = ({ path }: Peer): boolean => path === '/v1/call';
 const jobPortsOf = (context: ServerContext): JobPorts => {
-  const { log, store: state, blobs, uploading, clock, journal, hub, search, bug } = context;
+  const { log, store: state, blobs, uploading, clock, journal, hub, search, turn, bug } = context;
   return {
     log,
     state,
@@ -290,6 +290,7 @@ const jobPortsOf = (context: ServerContext): JobPorts => {
     uploading,
     clock,
     journal,
+    turn,
     bug,
     erased: (channel, seqs) => {
       hub.forget(channel, Math.max(...seqs));
@@ -297,7 +298,7 @@ const jobPortsOf = (context: ServerContext): JobPorts => {
     },
     pruned: (channel, upTo) => {
       hub.forget(channel, upTo);
-      search.prune(channel, upTo);
+      return search.prune(channel, upTo);
     },
     tidy: async () => {
       for (const rate of Object.values(context.rates)) rate.sweep(clock.monotonic());

@@ -1,6 +1,6 @@
 // What goes on by itself: bodies end, channels forget, files go, and open channels can be searched. Each may run again.
 import { createHash } from 'node:crypto';
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
@@ -427,6 +427,28 @@ describe('the search of an open channel', () => {
     await run('tidy');
     await vi.waitFor(() => expect(held()).toHaveLength(60), 10_000);
     expect(held()).not.toContain(seq);
+  });
+
+  test('has nothing of what was erased, has ended or is kept no more in its file, nor in the log of that', async () => {
+    const room = await withBob();
+    const id = hosted.server.context.eventId();
+    await alice.write(room, text('xylograph erased'), { id });
+    await alice.write(room, text('quagmire ended'), { ttlSeconds: 60 });
+    await alice.write(room, text('zeppelin old'));
+    expect((await find(bob, room, 'zeppelin')).words).toEqual(['zeppelin old']);
+    const held = () =>
+      ['xylograph', 'quagmire', 'zeppelin', 'basalt'].filter((word) =>
+        ['', '-wal'].some((suffix) => readFileSync(hosted.paths.search + suffix).includes(word)),
+      );
+    expect(held()).toEqual(['xylograph', 'quagmire', 'zeppelin']);
+    await alice.control(room, { op: 'erase', target: id });
+    await alice.control(room, { op: 'mode', retentionMs: HOUR });
+    hosted.shift(2 * HOUR);
+    await run('erase');
+    await alice.write(room, text('basalt new'));
+    expect((await find(bob, room, 'basalt')).words).toEqual(['basalt new']);
+    await run('retain');
+    await vi.waitFor(() => expect(held()).toEqual(['basalt']), 20_000);
   });
 
   test('is made anew from the log when its file is lost', async () => {

@@ -35,14 +35,15 @@ beforeEach(async () => {
   forgotten = [];
   journal = new TestLog();
   const { log, state, clock, store } = server;
-  const pruned = (channel: ChannelId, upTo: number) => forgotten.push([channel, upTo]);
-  const erased = (channel: ChannelId, seqs: readonly number[]) => pruned(channel, Math.max(...seqs));
+  const forget = (channel: ChannelId, upTo: number) => forgotten.push([channel, upTo]);
+  const pruned = async (channel: ChannelId, upTo: number) => void forget(channel, upTo);
+  const erased = (channel: ChannelId, seqs: readonly number[]) => forget(channel, Math.max(...seqs));
   const tidy = () => Promise.resolve();
   const bug = (error: unknown) => {
     throw error;
   };
   const uploading: JobPorts['uploading'] = new Turns();
-  ports = { log, state, blobs: store.blobs, uploading, clock, journal, erased, pruned, tidy, bug };
+  ports = { log, state, blobs: store.blobs, uploading, clock, journal, erased, pruned, turn, tidy, bug };
 });
 afterEach(async () => {
   expect(journal.unclaimed()).toEqual([]);
