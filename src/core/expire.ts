@@ -81,12 +81,12 @@ export class Expiry implements Disposable {
           });
     this.schedule();
     retryResets(this.#core);
-    commit(this.#core, () => {
+    commit(this.#core, (changes) => {
       pruneFrameIds(db, now - FRAME_IDS_KEPT_MS);
       pruneRequests(db, now - FRAME_IDS_KEPT_MS);
       // Who is linked still goes when the link ends.
       for (const id of listStrangers(db)) if (!this.#core.peers.has(id)) removeStranger(db, id);
-      removeOldShares(db, now - HISTORY_COMING_MS_MAX);
+      if (removeOldShares(db, now - HISTORY_COMING_MS_MAX)) changes.erased = true;
       pruneResets(db, now - EVENTS_KEPT_MS);
       pruneEvents(db, now - EVENTS_KEPT_MS, EVENTS_KEPT_MAX);
     });

@@ -183,9 +183,14 @@ const keepControl = (
     const scene = sceneOf(taking);
     const waiting = ownIn(core, server, row, event);
     if (waiting !== undefined) ownCommitted(scene, waiting);
-    const erased = applyErasure(scene, control.target, { by: header.sender, state: after });
-    if (erased === undefined) forgetSignedAbout(core.db, row.id, control.target);
-    return keep('erase', '', erased ?? null);
+    const erase = (target: string): number | undefined => {
+      const erased = applyErasure(scene, target, { by: header.sender, state: after });
+      if (erased === undefined) forgetSignedAbout(core.db, row.id, target);
+      changes.erased = true;
+      return erased;
+    };
+    for (const edit of control.edits ?? []) erase(edit);
+    return keep('erase', '', erase(control.target) ?? null);
   }
   keep(control.op, controlToJson(control, before, after));
   afterControl(core, changes, { server, row, before, after, header, control });

@@ -3,7 +3,7 @@ import { rankOf } from '../crypto/channel-state.ts';
 import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../protocol/ids.ts';
-import { EVENT_ID_AGE_MS_MAX, MENTIONS_MAX } from '../protocol/limits.ts';
+import { EDITS_PER_MESSAGE_MAX, EVENT_ID_AGE_MS_MAX, MENTIONS_MAX } from '../protocol/limits.ts';
 import { callOf, ROLES } from '../protocol/room-content.ts';
 import { CONTENT_RULES, ERASE_OTHERS } from '../protocol/room-rules.ts';
 import type { Params } from '../protocol/rpc.ts';
@@ -20,7 +20,13 @@ import {
   replaceText,
 } from '../store/messages.ts';
 import { listReactions } from '../store/reactions.ts';
-import { getRoomOutboxByEvent, listRoomOutboxOfMessage, replaceContent } from '../store/room-outbox.ts';
+import { listRoomEventsOfMessage } from '../store/room-events.ts';
+import {
+  getRoomOutboxByEvent,
+  listRoomOutboxNaming,
+  listRoomOutboxOfMessage,
+  replaceContent,
+} from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import {
   amendingNow,
@@ -149,11 +155,16 @@ export const editRoomText = (core: Core, row: MessageRow, conversation: Conversa
     } else {
       setText(amendingNow(core, changes), row, { number, text });
       patchMessage(core.db, row.id, { reason: '' });
-      enqueueRoom(core, changes, to, { kind: 'edit', target: idOf(row.messageId), number, text });
+      const edit = { kind: 'edit', target: idOf<EventId>(row.messageId), number, text } as const;
+      enqueueRoom(core, changes, to, edit, endOf(row, changes.at));
     }
   });
   return again(core, row);
 };
+
+// What a text says after its time is over nobody keeps, in whichever event it was said.
+const endOf = ({ expiresMs, expiresAt }: MessageRow, now: number): { readonly ttl?: number } =>
+  expiresMs === null ? {} : { ttl: Math.max(1, Math.ceil(((expiresAt ?? now + expiresMs) - now) / 1000)) };
 
 /** Deletes a message: mine, or as a moderator of the channel anyone's; `local` only here. Takes its turn in the queue. */
 export const deleteRoomText = async (
@@ -184,7 +195,7 @@ export const deleteRoomText = async (
     const eventId = newEventId(core, server?.id);
     commit(core, (changes) => {
       const target = idOf<EventId>(messageId);
-      const said = inChannel ? ({ op: 'erase', target } as const) : ({ kind: 'delete', target } as const);
+      const said = inChannel ? erasureOf(core, row, to.channelRow) : ({ kind: 'delete', target } as const);
       if (to !== undefined) enqueueRoom(core, changes, to, said, { eventId });
       const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
       // What has not left goes nowhere any more, and so does its file.
@@ -197,6 +208,21 @@ export const deleteRoomText = async (
   });
   if (erasure !== undefined) await erased(core, erasure);
   return now();
+};
+
+// With those of its edits that came here or are on their way: they are events of their own, and hold what is to go.
+const erasureOf = (core: Core, { id, messageId, memberRow }: MessageRow, channelRow: number) => {
+  const target = idOf<EventId>(messageId);
+  const known = listRoomEventsOfMessage(core.db, id, Number.MAX_SAFE_INTEGER).filter(
+    (one) => one.kind === 'edit' && one.memberRow === memberRow,
+  );
+  const waiting = listRoomOutboxNaming(core.db, channelRow, target).filter((one) => contentIn(one).kind === 'edit');
+  const edits = new Set([...known, ...waiting].map(({ eventId }) => idOf<EventId>(eventId)));
+  return {
+    op: 'erase',
+    target,
+    ...(edits.size === 0 ? {} : { edits: [...edits].slice(0, EDITS_PER_MESSAGE_MAX) }),
+  } as const;
 };
 
 type Waiting = { readonly serverId: number; readonly eventId: Uint8Array };

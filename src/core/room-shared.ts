@@ -66,6 +66,7 @@ const refuseShare = (core: Core, changes: Changes, share: ShareRow, error: Sotto
   core.log.warn('history.refused', { code: error.code, why: String(error.details.why ?? '') });
   patchShare(core.db, share.id, { state: 'refused', reason: 'it is not what was said: nothing of it was kept' });
   removeShareParts(core.db, share.id);
+  changes.erased = true;
   changes.event({
     kind: 'channel.shareEnded',
     channelRow: share.channelRow,

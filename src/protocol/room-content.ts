@@ -22,6 +22,7 @@ import {
   CHANNEL_ARGON2_PASSES_MIN,
   CHANNEL_FIRST_MEMBERS_MAX,
   CHANNEL_NAME_CHARS_MAX,
+  EDITS_PER_MESSAGE_MAX,
   EVENT_CONTENT_BYTES_MAX,
   MENTIONS_MAX,
   RETENTION_MS_MAX,
@@ -144,7 +145,8 @@ const ControlSchema = z.discriminatedUnion('op', [
     notify: z.enum(['all', 'mentions', 'none']).optional(),
   }),
   z.object({ op: z.literal('rotate'), key: KeyWrap.optional() }),
-  z.object({ op: z.literal('erase'), target: event }),
+  /** `edits`: those of the target, which hold its text too. */
+  z.object({ op: z.literal('erase'), target: event, edits: z.array(event).max(EDITS_PER_MESSAGE_MAX).optional() }),
   z.object({ op: z.literal('archive') }),
 ]);
 export type Control = z.infer<typeof ControlSchema>;

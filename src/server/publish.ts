@@ -339,10 +339,14 @@ const erasure = async (
   by: MemberId,
   state: ChannelState | undefined,
 ): Promise<Change[]> => {
-  const target = await context.log.seqOf(wanted.channel as ChannelId, control.target);
-  if (target === 0 || state === undefined) return [];
-  const [stored] = await context.log.read(wanted.channel as ChannelId, target - 1, ONE_EVENT);
-  if (stored === undefined || stored.kind !== EVENT.content || !mayErase(state, by, stored.member))
-    throw new SottoError('event.refused', { details: { why: 'role' } });
-  return [{ kind: 'erase', seq: target }];
+  const changes: Change[] = [];
+  for (const id of [control.target, ...(control.edits ?? [])]) {
+    const seq = await context.log.seqOf(wanted.channel as ChannelId, id);
+    if (seq === 0 || state === undefined) continue;
+    const [stored] = await context.log.read(wanted.channel as ChannelId, seq - 1, ONE_EVENT);
+    const may = stored?.kind === EVENT.content && mayErase(state, by, stored.member);
+    if (may) changes.push({ kind: 'erase', seq });
+    else if (id === control.target) throw new SottoError('event.refused', { details: { why: 'role' } });
+  }
+  return changes;
 };

@@ -80,6 +80,14 @@ export const getRoomOutbox = (db: Database, id: number): RoomOutboxRow | undefin
 export const listRoomOutboxOfMessage = (db: Database, messageRow: number): RoomOutboxRow[] =>
   db.all<RoomOutboxRow>(`SELECT ${COLUMNS} FROM room_outbox WHERE message_row = ? ORDER BY id`, messageRow);
 
+/** What waits for a channel and has `word` in its content. */
+export const listRoomOutboxNaming = (db: Database, channelRow: number, word: string): RoomOutboxRow[] =>
+  db.all<RoomOutboxRow>(
+    `SELECT ${COLUMNS} FROM room_outbox WHERE channel_row = ? AND instr(content, CAST(? AS BLOB)) > 0 ORDER BY id`,
+    channelRow,
+    word,
+  );
+
 /** What waits behind a row for the same place, is not sealed, and has `word` in its content, in order. */
 export const listRoomOutboxAbout = (
   db: Database,

@@ -82,9 +82,9 @@ export const removeShare = (db: Database, id: number): void => {
 };
 
 /** Those that others began before `before` and that were never looked at. */
-export const removeOldShares = (db: Database, before: number): void => {
-  db.run(`DELETE FROM room_shares WHERE state IN ('going', 'whole') AND mine = 0 AND created_at < ?`, before);
-};
+export const removeOldShares = (db: Database, before: number): boolean =>
+  db.run(`DELETE FROM room_shares WHERE state IN ('going', 'whole') AND mine = 0 AND created_at < ?`, before).changes >
+  0;
 
 /** Adds what came next. */
 export const putSharePart = (db: Database, shareRow: number, fromSeq: number, entries: Uint8Array): void => {

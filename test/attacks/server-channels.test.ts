@@ -430,6 +430,34 @@ test('withholds the end of an epoch: what is said after it waits for its key, an
   expect(await carol.bodies('#epoch')).toEqual(['with bob']);
 });
 
+test('keeps nothing of a text that was edited and deleted, or has ended: its edits go with it', async () => {
+  const channel = (await gather('#edited', 'open')) as ChannelId;
+  await alice.call('channel.role', { channel: '#edited', member: 'bob', role: 'moderator' });
+  const edited = async (text: string, more: { readonly expiresMs?: number } = {}): Promise<string> => {
+    const { id } = await alice.say('#edited', `${text} 0`, more);
+    for (const n of [1, 2]) await alice.call('message.edit', { id, text: `${text} ${n}` });
+    await bob.reads('#edited', `${text} 2`);
+    return id;
+  };
+  const [mine, theirs] = [await edited('by its author'), await edited('by a moderator')];
+  await edited('by its time', { expiresMs: 3_000 });
+  await alice.say('#edited', 'stays');
+  // What somebody else calls an edit of it is theirs, and keeps nothing from going.
+  await mallory.control(await roomOf(channel), { op: 'join' });
+  const edit = { kind: 'edit', target: mine as EventId, number: 3, text: 'forged' } as const;
+  await append(channel, { ...mallory.written(await roomOf(channel), edit), member: mallory.id });
+  await alice.call('message.delete', { id: mine });
+  await bob.call('message.delete', { id: theirs });
+  const said = async () => {
+    const events = await server.context.log.read(channel, 0, { events: 1_000, bytes: 1e6 });
+    const bodies = events.filter(({ kind, body }) => kind === EVENT.content && body !== null).map(({ body }) => body);
+    return bodies.map((body) => Buffer.from(body ?? []).toString());
+  };
+  await carol.sees('the end', async () => (await carol.bodies('#edited')).join() === ',,stays');
+  await expect.poll(async () => (await said()).length, { timeout: 20_000 }).toBe(2);
+  expect((await said()).map((body) => /stays|forged/.exec(body)?.[0])).toEqual(['stays', 'forged']);
+});
+
 test('holds a key back: what opens late changes nothing that was said since, and has what was said of it', async () => {
   await gather('#late');
   await alice.call('channel.role', { channel: '#late', member: 'carol', role: 'moderator' });
