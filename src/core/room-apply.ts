@@ -17,22 +17,25 @@ import { getMember, type MemberRow } from '../store/members.ts';
 import { hasEarlierBehind } from '../store/message-pages.ts';
 import {
   getMessageById,
+  isVersion,
   listMessagesByIdRange,
   type MessageRow,
   moveToEnd,
   patchMessage,
   putMessage,
   renameMessage,
+  takeBackEdit,
   UNKNOWN_KIND,
 } from '../store/messages.ts';
 import { getPendingById, isSaidBehind, isTopicBehind, removePending } from '../store/room-events.ts';
+import { listRoomOutboxNaming } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
 import type { Changes, Core } from './core.ts';
 import { fileSent } from './files-rows.ts';
 import { conversationOf } from './names.ts';
 import { putRoomFile } from './room-files.ts';
-import { newEventId, takeBack } from './room-outbox.ts';
+import { contentIn, newEventId, takeBack } from './room-outbox.ts';
 
 /** Where something happens in a room. */
 export type RoomScene = {
@@ -249,16 +252,29 @@ const mentions = ({ server, state }: RoomScene, { mentions: named }: Extract<Con
 
 const applyEdit = (
   scene: RoomScene,
-  { event, member }: Given,
+  { event, member, isMine }: Given,
   { target, number, text }: Extract<Content, { kind: 'edit' }>,
 ): Applied => {
-  const row = find(scene, target);
+  const { db } = scene.core;
+  let row = find(scene, target);
   if (row === undefined || row.memberRow !== member.id || !isEditable(row, number))
     return { kind: 'edit', value: '', messageRow: row?.id ?? null };
+  // Another device of mine was first with it: what this one says still counts nowhere.
+  if (isMine && number === row.editNumber && text !== row.body && waits(scene, target, number)) {
+    takeBackEdit(db, row, number);
+    row = find(scene, target) ?? row;
+  }
   // Mine was changed here when I said so; the server has given it its place.
+  const counts = number > row.editNumber || (isMine && isVersion(db, row, number, text));
   setText(amending(scene, event), row, { number, text });
-  return { kind: 'edit', value: String(number), messageRow: row.id };
+  return { kind: 'edit', value: counts ? String(number) : '', messageRow: row.id };
 };
+
+const waits = ({ core, channel }: RoomScene, target: string, number: number): boolean =>
+  listRoomOutboxNaming(core.db, channel.id, target).some((one) => {
+    const said = contentIn(one);
+    return said.kind === 'edit' && said.number === number;
+  });
 
 // Here and below: what opens late, or is shown later, does not undo what was said of the same behind it.
 const applyTopic = (

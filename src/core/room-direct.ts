@@ -11,6 +11,7 @@ import {
   type MessageRow,
   patchMessage,
   putMessage,
+  takeBackEdit,
   UNKNOWN_KIND,
 } from '../store/messages.ts';
 import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
@@ -61,6 +62,17 @@ export const applyOwn = (scene: DirectScene, own: Own): void => {
 export const decisionOf = (accepted: boolean): Pick<MemberRow, 'request' | 'blocked'> =>
   accepted ? { request: 'accepted', blocked: 0 } : { request: 'rejected', blocked: 1 };
 
+// Two devices may have edited it at once, and nobody is told in which order: the text that sorts later is everybody's.
+const settled = (
+  { core }: DirectScene,
+  row: MessageRow,
+  { number, text }: Extract<Direct, { kind: 'edit' }>,
+): MessageRow => {
+  if (number !== row.editNumber || text <= row.body) return row;
+  takeBackEdit(core.db, row, number);
+  return getMessage(core.db, row.id) ?? row;
+};
+
 /** What a member says to me, or I to them on another device. What points at nothing, or at what is not its author's, changes nothing. */
 export const applyDirect = (scene: DirectScene, direct: Exclude<Direct, Own> | { readonly kind: 'unknown' }): void => {
   const mine = scene.isMine ? 1 : 0;
@@ -71,7 +83,7 @@ export const applyDirect = (scene: DirectScene, direct: Exclude<Direct, Own> | {
       return applyNew(scene, direct, direct.name);
     case 'edit':
       return amend(scene, direct.target, (row, amending) => {
-        if (row.mine === mine && isEditable(row, direct.number)) setText(amending, row, direct);
+        if (row.mine === mine && isEditable(row, direct.number)) setText(amending, settled(scene, row, direct), direct);
       });
     case 'delete':
       return amend(scene, direct.target, (row, amending) => {

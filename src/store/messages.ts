@@ -176,6 +176,12 @@ export const renameMessage = (db: Database, row: MessageRow, messageId: Uint8Arr
     );
 };
 
+/** Whether an edit of this number gave a message this text, now or before. */
+export const isVersion = (db: Database, row: MessageRow, number: number, text: string): boolean =>
+  (number === row.editNumber && text === row.body) ||
+  db.get('SELECT 1 FROM message_versions WHERE message_row = ? AND number = ? AND body = ?', row.id, number, text) !==
+    undefined;
+
 /** An edit that nobody else has: where it is the text of now, that is the one before it again. */
 export const takeBackEdit = (db: Database, row: MessageRow, number: number): void => {
   if (row.editNumber !== number) {

@@ -253,6 +253,40 @@ test('what I am called on a server, and may do there, is shown on every device w
   }
 });
 
+test('what both edit at once is the same everywhere, and a channel is shown as it was', async () => {
+  const everywhere = async (conversation: string, text: string) => {
+    for (const guest of [alice, phone]) await guest.reads(conversation, text);
+    await bob.reads(conversation === '#ops' ? '#ops' : 'alice@home', text);
+  };
+  for (const conversation of ['#ops', 'bob@home']) {
+    // Whichever of both is first, once with each of the texts.
+    for (const [mine, phones] of [
+      ['b by the laptop', 'a by the phone'],
+      ['a by the laptop', 'b by the phone'],
+    ]) {
+      const { id } = await alice.say(conversation, 'to be edited');
+      await everywhere(conversation, 'to be edited');
+      await house.server.stop();
+      await alice.call('message.edit', { id, text: mine ?? '' });
+      await phone.call('message.edit', { id, text: phones ?? '' });
+      await house.server.start();
+      for (const guest of [alice, phone])
+        await guest.sees('the server', async () => (await guest.call('server.list', {}))[0]?.state === 'online');
+      await alice.say(conversation, `after ${mine}`);
+      await phone.say(conversation, `after ${phones}`);
+      for (const text of [`after ${mine}`, `after ${phones}`]) await everywhere(conversation, text);
+      const bodies = async () =>
+        Promise.all([alice, phone, bob].map(async (guest) => (await guest.call('message.show', { id })).body));
+      await bob.sees('one text', async () => new Set(await bodies()).size === 1);
+      expect([mine, phones]).toContain((await bodies())[0]);
+      if (conversation !== '#ops') continue;
+      const now = Date.now() + 60_000;
+      for (const guest of [alice, phone, bob])
+        expect(await guest.bodies('#ops', { at: now })).toEqual(await guest.bodies('#ops'));
+    }
+  }
+});
+
 test('a revoked device gets nothing more, from nobody', async () => {
   const id = (await phone.call('server.devices', {})).find((one) => one.this)?.id ?? '';
   await alice.user.ok('server', 'devices', 'home', '--revoke', id);
