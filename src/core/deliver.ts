@@ -80,7 +80,8 @@ export const onAck = (core: Core, peer: Peer, contact: ContactRow, ids: readonly
     acknowledge(core, changes, peer.contactId, ids, request);
   });
   for (const id of ids) peer.inFlight.delete(id);
-  peer.unansweredAt = peer.inFlight.size === 0 ? undefined : core.clock.monotonic();
+  peer.ackedAt = core.clock.monotonic();
+  peer.unansweredAt = peer.inFlight.size === 0 ? undefined : peer.ackedAt;
 };
 
 /** Whether sealed frames may go to a contact. */
@@ -166,6 +167,7 @@ const encryptAll = async (
 const send = (core: Core, peer: Peer, row: Pick<OutboxRow, 'id'>, frame: SealedFrame): void => {
   sendFrame(peer, frame);
   peer.sentRow = row.id;
+  if (peer.inFlight.size === 0) peer.ackedAt = core.clock.monotonic();
   peer.inFlight.set(frame.id, frame.ciphertext.length);
   peer.unansweredAt ??= core.clock.monotonic();
   peer.busyAt = core.clock.monotonic();

@@ -1,7 +1,14 @@
 // Links whose other end is gone without a word: who notices, how soon, and that nothing is lost by it.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FAIR } from '../net/memory-network.ts';
-import { ACK_MS_MAX, LINK_DOUBT_MS, LINK_IDLE_MS, LINK_PING_MISSED_MAX, LINK_PING_MS } from '../protocol/limits.ts';
+import {
+  ACK_MS_MAX,
+  ACK_TALKING_MS_MAX,
+  LINK_DOUBT_MS,
+  LINK_IDLE_MS,
+  LINK_PING_MISSED_MAX,
+  LINK_PING_MS,
+} from '../protocol/limits.ts';
 import { type Person, World } from '../testing/people.ts';
 
 const DEAF = { ...FAIR, loss: 1 };
@@ -55,6 +62,36 @@ describe('a link over which nothing comes any more', () => {
     expect(ended).toEqual(['no acknowledgement']);
     expect(await higher.read(lower)).toEqual(['into the void']);
   });
+});
+
+test('a slow link over which both say much at once stays, and all of it comes', async () => {
+  const ended = endings(lower);
+  world.hub.weather = { ...FAIR, delayMs: [300, 300], bytesPerSecond: 15_000 };
+  const texts = Array.from({ length: 60 }, (_, n) => `${n} ${'x'.repeat(16_000)}`);
+  for (const text of texts)
+    for (const [one, other] of [[lower, higher] as const, [higher, lower] as const]) await one.send(other, text);
+  await world.settle(120_000);
+  for (const [one, other] of [[lower, higher] as const, [higher, lower] as const])
+    expect((await one.messages(other)).filter(({ mine, state }) => mine && state === 'delivered')).toHaveLength(60);
+  expect(ended).toEqual([]);
+});
+
+test('a link whose other end talks and acknowledges nothing ends all the same', async () => {
+  const ended = endings(lower);
+  const { weather } = world.hub;
+  await lower.send(higher, 'first');
+  await world.settle();
+  // What lower says is lost; what higher says comes.
+  for (let at = 0; at < 2 * ACK_TALKING_MS_MAX && ended.length === 0; at += 10_000) {
+    world.hub.weather = DEAF;
+    if (at === 0) await lower.send(higher, 'into the void');
+    world.hub.weather = weather;
+    await higher.send(lower, `still here ${at}`);
+    await world.settle(10_000);
+  }
+  expect(ended).not.toEqual([]);
+  await world.settle(60_000);
+  expect(await higher.read(lower)).toContain('into the void');
 });
 
 test('a link that nobody uses ends after 10 minutes, and not before; the next text brings another', async () => {

@@ -1,5 +1,12 @@
 // Whether a link still lives: pings, and the end of one that does not answer or is not used.
-import { ACK_MS_MAX, LINK_DOUBT_MS, LINK_IDLE_MS, LINK_PING_MISSED_MAX, LINK_PING_MS } from '../protocol/limits.ts';
+import {
+  ACK_MS_MAX,
+  ACK_TALKING_MS_MAX,
+  LINK_DOUBT_MS,
+  LINK_IDLE_MS,
+  LINK_PING_MISSED_MAX,
+  LINK_PING_MS,
+} from '../protocol/limits.ts';
 import { depthOfOutbox } from '../store/outbox.ts';
 import type { Core } from './core.ts';
 import { type Peer, sendFrame } from './peer.ts';
@@ -29,6 +36,10 @@ export const doubt = (core: Core, peer: Peer): void => {
   );
 };
 
+// Nothing has come for a while, or only what is no acknowledgement for long.
+const isUnanswered = ({ unansweredAt, ackedAt }: Peer, now: number): boolean =>
+  unansweredAt !== undefined && (now - unansweredAt > ACK_MS_MAX || now - ackedAt > ACK_TALKING_MS_MAX);
+
 /** Every few seconds: a frame nobody acknowledged, a ping nobody answered, or ten quiet minutes end the link. */
 export const heartbeat = (core: Core, peer: Peer): void => {
   const { link } = peer;
@@ -37,8 +48,7 @@ export const heartbeat = (core: Core, peer: Peer): void => {
   const beat = (): void => {
     if (peer.link !== link || link === undefined) return;
     const now = core.clock.monotonic();
-    if (peer.unansweredAt !== undefined && now - peer.unansweredAt > ACK_MS_MAX)
-      return link.close('no acknowledgement');
+    if (isUnanswered(peer, now)) return link.close('no acknowledgement');
     if (peer.pingsMissed >= LINK_PING_MISSED_MAX) return link.close('no answer');
     if (now - peer.busyAt > LINK_IDLE_MS && depthOfOutbox(core.db, peer.contactId).depth === 0)
       return link.close('idle');

@@ -2,7 +2,7 @@
 import type { Link } from '../ports.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { FRAMES_PER_SECOND_MAX, WINDOW_FRAMES_MAX } from '../protocol/limits.ts';
-import { decodeFrame } from '../protocol/peer.ts';
+import { decodeFrame, type PeerFrame } from '../protocol/peer.ts';
 import type { Core } from './core.ts';
 import { handleFrames } from './frames.ts';
 import type { Peer } from './peer.ts';
@@ -13,7 +13,7 @@ export const takeFrame = (core: Core, peer: Peer, link: Link, bytes: Uint8Array<
   try {
     const frame = decodeFrame(bytes);
     peer.inbox.push(frame);
-    if (frame.kind !== 'ping' && frame.kind !== 'pong') peer.busyAt = core.clock.monotonic();
+    hears(core, peer, frame);
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
     return link.close(error.code);
@@ -22,6 +22,14 @@ export const takeFrame = (core: Core, peer: Peer, link: Link, bytes: Uint8Array<
   if (isOverRate(core, peer)) holdForSecond(core, peer, link);
   else if (peer.inbox.length >= WINDOW_FRAMES_MAX) link.pause();
   schedule(core, peer);
+};
+
+// Who says something lives: on a slow link an answer stands behind all that was said before it, both ways.
+const hears = (core: Core, peer: Peer, { kind }: PeerFrame): void => {
+  peer.pingsMissed = 0;
+  if (kind === 'ping' || kind === 'pong') return;
+  peer.busyAt = core.clock.monotonic();
+  if (peer.unansweredAt !== undefined) peer.unansweredAt = peer.busyAt;
 };
 
 // One task of the queue for each contact with waiting frames, so that contacts are served in turn.

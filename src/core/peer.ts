@@ -26,8 +26,10 @@ export type Peer = {
   queuedRow: number;
   /** Monotonic time of the last frame in either direction that was not a ping or pong. */
   busyAt: number;
-  /** Monotonic time at which the oldest unanswered frame was sent. */
+  /** Monotonic time at which something came last, or the oldest unanswered frame was sent, if that is later. */
   unansweredAt: number | undefined;
+  /** Monotonic time of the last acknowledgement; at first, of the oldest frame that has none. */
+  ackedAt: number;
   pingsMissed: number;
   pingSentAt: number | undefined;
   rttMs: number | undefined;
@@ -72,6 +74,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   queuedRow: Number.MAX_SAFE_INTEGER,
   busyAt: 0,
   unansweredAt: undefined,
+  ackedAt: 0,
   pingsMissed: 0,
   pingSentAt: undefined,
   rttMs: undefined,

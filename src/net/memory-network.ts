@@ -35,6 +35,8 @@ export type Weather = {
   readonly reorder: number;
   /** A link breaks while a frame is sent. */
   readonly breaks: number;
+  /** How much passes, each way; all at once without it. */
+  readonly bytesPerSecond?: number;
 };
 
 export const FAIR: Weather = { delayMs: [1, 1], loss: 0, duplicate: 0, replay: 0, reorder: 0, breaks: 0 };
@@ -193,6 +195,8 @@ class MemoryLink implements Link {
   #receiving: CipherState | undefined;
   #events: LinkEvents = DEAF;
   #arrivesAt = 0;
+  /** When all has left that was sent. */
+  #leavesAt = 0;
   /** Nothing of what is sent arrives any more. */
   #stalled = false;
   #paused = false;
@@ -243,10 +247,12 @@ class MemoryLink implements Link {
     const record = concat(encodeRecords(this.#sending, [frame])).subarray(LENGTH_BYTES);
     this.#waiting += frame.length;
     if (this.#stalled) return;
-    const [least, most] = weather.delayMs;
+    const { delayMs, bytesPerSecond = Number.POSITIVE_INFINITY } = weather;
+    const [least, most] = delayMs;
     const copies = random.fraction() < weather.replay ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
-      const due = clock.monotonic() + least + (most - least) * random.fraction();
+      this.#leavesAt = Math.max(this.#leavesAt, clock.monotonic()) + (record.length / bytesPerSecond) * 1000;
+      const due = this.#leavesAt + least + (most - least) * random.fraction();
       const at = random.fraction() < weather.reorder ? due : Math.max(due, this.#arrivesAt);
       this.#arrivesAt = Math.max(this.#arrivesAt, at);
       clock.after(at - clock.monotonic(), () => this.#other?.arrive(record));

@@ -58,6 +58,8 @@ export const FRAMES_PER_SECOND_MAX = 200;
 export const VOLATILE_PER_SECOND_MAX = 2;
 export const ACK_IDS_MAX = 64;
 export const ACK_MS_MAX = 30 * SECOND;
+/** The same while something comes from the other side: on a slow link what is acknowledged lies long in between. */
+export const ACK_TALKING_MS_MAX = 10 * MINUTE;
 export const OUTBOX_FRAMES_MAX = 20_000;
 export const OUTBOX_EXPIRY_MS = 30 * DAY;
 export const OUTBOX_EXPIRY_MS_MAX = 90 * DAY;
