@@ -39,7 +39,9 @@ export const runChild = (
     });
     options.signal?.addEventListener('abort', kill);
     const take = (chunk: Buffer): void => {
-      const part = chunk.subarray(0, options.outputBytes - size);
+      if (size >= options.outputBytes) return;
+      // A copy: a part of a chunk would hold all of it in memory.
+      const part = Buffer.from(chunk.subarray(0, options.outputBytes - size));
       output.push(part);
       size += part.length;
     };

@@ -1,7 +1,7 @@
 // Keeps one Tor running with its onion service: watches how it gets on, and starts it again when it ends.
 import type { Cancel, Clock, Log, NetworkState, Random } from '../ports.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
-import { TOR_RESTART_MS_MAX, TOR_RESTART_MS_MIN, TOR_STUCK_MS } from '../protocol/limits.ts';
+import { TOR_LOOK_MS, TOR_RESTART_MS_MAX, TOR_RESTART_MS_MIN, TOR_STUCK_MS } from '../protocol/limits.ts';
 import type { TorConfig, TorPaths } from './tor-config.ts';
 import { type OnionService, TorProcess, type TorProgress } from './tor-process.ts';
 
@@ -43,6 +43,7 @@ export class TorKeeper implements AsyncDisposable {
   #restarts = 0;
   #cancelRestart: Cancel = () => {};
   #cancelStuck: Cancel = () => {};
+  #cancelLook: Cancel = () => {};
   /** Tor's own words for what holds it up. */
   #problem = '';
   readonly #closing = new AbortController();
@@ -60,6 +61,12 @@ export class TorKeeper implements AsyncDisposable {
   /** Whether there is a Tor now. */
   get isRunning(): boolean {
     return this.#tor !== undefined;
+  }
+
+  /** Whether Tor is on the network, and has not found since that it cannot be reached. Source: control-spec, "network-liveness". */
+  async isOnNetwork(): Promise<boolean> {
+    if (this.#tor === undefined || this.#state.bootstrapPercent !== 100) return false;
+    return await this.#tor.isNetworkLive();
   }
 
   /** Resolves when the first try has ended; `state` says how. Further tries follow by themselves. */
@@ -93,6 +100,7 @@ export class TorKeeper implements AsyncDisposable {
     this.#cancelRestart();
     this.#cancelStuck();
     await this.#starting;
+    this.#cancelLook();
     await this.#tor?.stop();
     this.#update({ state: 'off', bootstrapPercent: 0, reachable: false, descriptorUploads: 0 });
   }
@@ -118,11 +126,20 @@ export class TorKeeper implements AsyncDisposable {
       });
       this.#tor = tor;
       this.#update({ version: tor.version, ...warningOf(tor) });
+      this.#lookAt(tor);
     } catch (error) {
       if (this.#closing.signal.aborted) return;
       this.failed(error);
       this.#again();
     }
+  }
+
+  // One that hangs loses its connection by this, and ends.
+  #lookAt(tor: TorProcess): void {
+    this.#cancelLook = this.#options.clock.after(TOR_LOOK_MS, async () => {
+      await tor.isNetworkLive();
+      if (this.#tor === tor && !this.#closing.signal.aborted) this.#lookAt(tor);
+    });
   }
 
   #progress(progress: TorProgress): void {
@@ -167,6 +184,7 @@ export class TorKeeper implements AsyncDisposable {
   #exited(lines: string): void {
     if (this.#tor === undefined) return;
     this.#tor = undefined;
+    this.#cancelLook();
     if (this.#closing.signal.aborted) return;
     this.#options.log.warn('tor.exited', { restarts: this.#restarts });
     this.#options.log.debug('tor.lines', { lines });

@@ -30,6 +30,9 @@ export type TorNetworkOptions = TorPorts & {
   readonly unclaimed?: () => void;
 };
 
+// What answered before may be hard to reach for a while.
+const PROBES_SILENT_MIN = 2;
+
 /** `Network` of ports.ts over a Tor of our own. */
 export class TorNetwork implements Network {
   readonly #options: TorNetworkOptions;
@@ -41,6 +44,8 @@ export class TorNetwork implements Network {
   #server: Server | undefined;
   #cancelProbe: Cancel = () => {};
   #probing = false;
+  /** How many probes are still to find nobody: one at first, more once another copy has answered. */
+  #silences = 1;
   #closed = false;
 
   constructor(options: TorNetworkOptions) {
@@ -179,19 +184,23 @@ export class TorNetwork implements Network {
       (link) => link.close('probe'),
       (error: unknown) => errorObject(error),
     );
-    this.#probing = false;
     const keeper = this.#keeper;
+    const isOnNetwork = (await keeper?.isOnNetwork()) === true;
+    this.#probing = false;
     if (this.#closed || keeper?.isRunning !== true) return;
-    if (answer?.details.why === 'ourselves') {
+    const isElsewhere = answer?.details.why === 'ourselves';
+    if (isElsewhere) {
       keeper.failed(new SottoError('account.elsewhere'));
-      const wait = Math.min(PROBE_MS_MAX, PROBE_MS_MIN * attempt);
-      this.#cancelProbe = this.#options.clock.after(wait, () => void this.#probe(attempt + 1));
-      return;
-    }
-    try {
-      await keeper.publish(() => this.#options.unclaimed?.());
-    } catch (error) {
-      keeper.failed(error);
-    }
+      this.#silences = PROBES_SILENT_MIN;
+    } else if (isOnNetwork) this.#silences--;
+    // Where we cannot reach anybody, nobody can be said to be there or not.
+    if (isOnNetwork && !isElsewhere && (this.#silences <= 0 || answer?.code === 'dial.noDescriptor'))
+      try {
+        return await keeper.publish(() => this.#options.unclaimed?.());
+      } catch (error) {
+        keeper.failed(error);
+      }
+    const wait = isElsewhere ? Math.min(PROBE_MS_MAX, PROBE_MS_MIN * attempt) : PROBE_MS_MIN;
+    this.#cancelProbe = this.#options.clock.after(wait, () => void this.#probe(attempt + 1));
   }
 }

@@ -85,6 +85,8 @@ export class TorProcess {
     const child = new TorChild(options);
     try {
       const control = await child.control();
+      // One that hangs hears nobody any more: another takes its place.
+      control.onClose = () => void child.stop();
       const version = (await control.info('version')).split(' ', 1)[0] ?? '';
       const warnings = checkVersion(version);
       await control.command('TAKEOWNERSHIP');
@@ -114,6 +116,15 @@ export class TorProcess {
    */
   async fetchDescriptor(address: string): Promise<void> {
     await this.#control.command(`HSFETCH ${address.replace('.onion', '')}`);
+  }
+
+  async isNetworkLive(): Promise<boolean> {
+    try {
+      return (await this.#control.info('network-liveness')) !== 'down';
+    } catch (error) {
+      // Tor that has no word for it says so; one that says nothing is none.
+      return error instanceof SottoError && typeof error.details.code === 'number';
+    }
   }
 
   async stop(): Promise<void> {
@@ -275,31 +286,38 @@ const watch = (control: TorControl, options: RunOptions): void => {
   };
 };
 
+// That of this time period and that of the next one.
+const DESCRIPTORS_AT_ONCE = 2;
+
 // How far our onion service is published, from Tor's events. Both verbs give true when that changed.
 class ServiceWatch {
   readonly #address: string;
   readonly #introductions = new Set<string>();
-  #started = 0;
+  /** By directory: the descriptors that are on their way to it, the oldest first. Of one that is lost nothing is told. */
+  readonly #pending = new Map<string, string[]>();
   #done = 0;
-  #failed = 0;
 
   constructor(address: string) {
     this.#address = address;
   }
 
   get progress(): TorProgress {
-    const pending = this.#started - this.#done - this.#failed;
+    const pending = [...this.#pending.values()].reduce((sum, { length }) => sum + length, 0);
     return { kind: 'service', done: this.#done, pending, introductions: this.#introductions.size };
   }
 
-  /** HS_DESC Action Address …: one UPLOAD for every directory and descriptor, answered by UPLOADED or FAILED. */
+  /** HS_DESC Action Address AuthType Directory [DescriptorID …]: UPLOAD, then UPLOADED or FAILED, which name no descriptor. */
   descriptor(text: string): boolean {
-    const [, action, address] = text.split(' ');
+    const [, action, address, , directory = '', descriptor = ''] = text.split(' ');
     if (address !== this.#address) return false;
-    if (action === 'UPLOAD') this.#started++;
-    else if (action === 'UPLOADED') this.#done++;
-    else if (action === 'FAILED' && this.#done + this.#failed < this.#started) this.#failed++;
-    else return false;
+    const going = this.#pending.get(directory) ?? [];
+    if (action === 'UPLOAD') {
+      const others = going.filter((one) => one !== descriptor);
+      this.#pending.set(directory, [...others, descriptor].slice(-DESCRIPTORS_AT_ONCE));
+    } else if (action === 'UPLOADED') {
+      going.shift();
+      this.#done++;
+    } else if (action !== 'FAILED' || going.shift() === undefined) return false;
     return true;
   }
 

@@ -152,6 +152,8 @@ export const TOR_CONTROL_LINE_BYTES_MAX = 1 * MIB;
 /** How long Tor may take to open its control socket, and to answer a command there. */
 export const TOR_CONTROL_MS_MAX = 10 * SECOND;
 export const TOR_COMMAND_MS_MAX = 30 * SECOND;
+/** Between two looks whether Tor still answers. */
+export const TOR_LOOK_MS = 30 * SECOND;
 
 // connections to a server
 export const SERVER_CONNECTIONS_MAX = 10_000;

@@ -2,6 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { runChild } from '../../src/daemon/child.ts';
 import { Hooks } from '../../src/daemon/hooks.ts';
 import { systemClock } from '../../src/machine.ts';
 import { type Person, World } from '../../src/testing/people.ts';
@@ -133,5 +134,24 @@ describe('a hook', () => {
     await say('one');
     await until(() => logged.length === 1);
     expect(logged).toEqual([{ event: 'hook.ran', output: 'x'.repeat(64 * 1024) }]);
+  });
+
+  test('fills no memory with what it writes beyond that', async () => {
+    const before = process.memoryUsage().arrayBuffers;
+    let most = 0;
+    const looking = setInterval(() => {
+      most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+    }, 5);
+    const many = ['-c', '1G', '/dev/zero'];
+    const ran = await runChild('head', many, {
+      input: '',
+      ms: 60_000,
+      outputBytes: 1_000,
+      clock: systemClock,
+      cwd: '/',
+    });
+    clearInterval(looking);
+    expect([ran.ok, ran.output.length]).toEqual([true, 1_000]);
+    expect(most).toBeLessThan(200 * 1024 * 1024);
   });
 });

@@ -90,6 +90,27 @@ describe('Tor', () => {
     }
   }, 120_000);
 
+  test('that hangs is ended, and another takes its place', async () => {
+    await reload(toml(''));
+    await user.ok('daemon', 'start', '--wait', 'online', '--timeout', '60s');
+    const pid = torOf(await user.pid());
+    process.kill(pid, 'SIGSTOP');
+    const next = await user.until(
+      'another Tor',
+      async () => {
+        try {
+          const now = torOf(await user.pid());
+          return now === pid ? undefined : now;
+        } catch {
+          return undefined;
+        }
+      },
+      100_000,
+    );
+    expect(next).not.toBe(pid);
+    await user.ok('daemon', 'start', '--wait', 'online', '--timeout', '60s');
+  }, 180_000);
+
   test('is off by choice: nothing of it runs, and a wait for it ends at once with exit 4', async () => {
     const waited = await user.run('daemon', 'start', '--wait', 'online');
     expect(waited.error).toMatchObject({ code: 'tor.offline', exit: 4 });
