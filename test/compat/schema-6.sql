@@ -1,2 +1,4 @@
 
+-- until when the account was open, by this machine's clock: kept while there are messages that end by it
+ALTER TABLE account ADD COLUMN open_until INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX events_message ON events (message_row) WHERE message_row IS NOT NULL;
