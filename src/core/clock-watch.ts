@@ -3,7 +3,7 @@ import type { Clock } from '../ports.ts';
 import type { Database } from '../sqlite/open.ts';
 import { latestEventAt, moveLastEvent } from '../store/events.ts';
 import { moveExpiries, nextExpiry } from '../store/messages.ts';
-import { openUntil, putOpenUntil } from '../store/self.ts';
+import { lastOpenAt, putLastOpenAt } from '../store/self.ts';
 
 // A clock that is only slewed or read a moment late is none that was set back.
 const BACK_MS_MIN = 1_000;
@@ -18,7 +18,7 @@ export class ClockWatch {
   constructor(db: Database, clock: Clock) {
     this.#db = db;
     this.#clock = clock;
-    this.#now = Math.max(clock.now(), latestEventAt(db), openUntil(db));
+    this.#now = Math.max(clock.now(), latestEventAt(db), lastOpenAt(db));
     this.#monotonic = clock.monotonic();
   }
 
@@ -32,7 +32,7 @@ export class ClockWatch {
         moveExpiries(this.#db, back);
         // Or the next start would count the same step again.
         moveLastEvent(this.#db, now);
-        putOpenUntil(this.#db, now);
+        putLastOpenAt(this.#db, now);
       });
     // Behind the commit: a step that finds no room is counted by the next look.
     this.#now = now;
@@ -43,6 +43,6 @@ export class ClockWatch {
   /** What ends has run until now, whatever the clock says at the next start. Throws `disk.full`. */
   keep(): void {
     this.look();
-    if (nextExpiry(this.#db) !== undefined) putOpenUntil(this.#db, this.#now);
+    if (nextExpiry(this.#db) !== undefined) putLastOpenAt(this.#db, this.#now);
   }
 }

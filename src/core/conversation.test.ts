@@ -100,6 +100,22 @@ describe('two people', () => {
     expect(await codeOf(bob.call('message.delete', { id: sent.id }))).toBe('message.notYours');
   });
 
+  test('what was deleted here only can be deleted for both after that', async () => {
+    const { id } = await alice.send(bob, 'first here');
+    await world.settle();
+    const here = await alice.call('message.delete', { id, local: true });
+    expect([here.deletedAt !== undefined, here.reason]).toEqual([true, 'local']);
+    await world.settle();
+    expect(await bob.read(alice)).toEqual(['first here']);
+    expect((await alice.call('message.delete', { id })).reason).toBeUndefined();
+    expect(alice.account.status().outboxDepth).toBe(1);
+    await world.settle();
+    expect([await bob.read(alice), await alice.read(bob)]).toEqual([[''], ['']]);
+    // Again is harmless, and told to nobody.
+    await alice.call('message.delete', { id });
+    expect(alice.account.status().outboxDepth).toBe(0);
+  });
+
   test('what is written without spaces is found in a long history', async () => {
     const first = await alice.send(bob, '今朝の潮は高い');
     await alice.send(bob, 'nothing of it');

@@ -37,6 +37,8 @@ import { endUnsent, startTimer, startWaiting } from './timers.ts';
 // Why a message failed that was taken back before it had left, or after.
 const CANCELLED = 'cancelled';
 const RECALLED = 'recalled';
+/** Of one that was deleted here only: it may still be deleted for all. */
+export const LOCAL = 'local';
 // Of one that waits again: it may have left before it failed.
 const RESENT = 'resent';
 const READ_TARGETS_MAX = 256;
@@ -145,7 +147,7 @@ export const editText = (core: Core, params: Params<'message.edit'>): MessageRow
   return again(core, row);
 };
 
-/** Deletes a message: mine on both sides, anyone's here when `local`. What was not sent yet never leaves. */
+/** Deletes a message: mine on both sides, anyone's here when `local`, and still on both after that. What was not sent yet never leaves. */
 export const deleteText = (core: Core, params: Params<'message.delete'>): MessageRow => {
   const row = findMessage(core.db, params.id);
   const conversation = conversationOf(core.db, row.conversationId);
@@ -154,13 +156,16 @@ export const deleteText = (core: Core, params: Params<'message.delete'>): Messag
     throw new SottoError('message.notYours', {
       message: 'Only its author can delete a message for both: --local deletes it here',
     });
-  if (row.deletedAt !== null) return row;
+  const tells = row.mine === 1 && params.local !== true && contact.state === 'accepted';
+  if (row.deletedAt !== null && !(tells && row.reason === LOCAL)) return row;
   commit(core, (changes) => {
+    if (tells && !isUnsent(row)) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
+    if (row.deletedAt !== null) return patchMessage(core.db, row.id, { reason: '' });
     dropOutbox(core, row.id);
     takeBack(core, changes, row);
-    const tell = row.mine === 1 && params.local !== true && !isUnsent(row) && contact.state === 'accepted';
-    if (tell) enqueue(core, changes, contact.id, { kind: 'delete', target: idOf(row.messageId) });
     eraseMessage(amendingNow(core, changes, { contactId: contact.id }), row);
+    if (row.mine === 1 && !tells && !isUnsent(row) && row.reason !== CANCELLED)
+      patchMessage(core.db, row.id, { reason: LOCAL });
   });
   return again(core, row);
 };

@@ -40,7 +40,7 @@ import {
 } from './amend.ts';
 import { type Changes, type Core, commit, detach } from './core.ts';
 import { endFile } from './files-rows.ts';
-import { checkText, dropOutbox } from './messages.ts';
+import { checkText, dropOutbox, LOCAL } from './messages.ts';
 import { conversationOf, findConversation, findMessage, messageIn } from './names.ts';
 import { contentIn, enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { type Place, placeOf } from './room-places.ts';
@@ -181,7 +181,8 @@ export const deleteRoomText = async (
   // Between a look at the outbox and what follows from it nothing may leave.
   const erasure = await core.queue.call(() => {
     const row = now();
-    if (row.deletedAt !== null) return undefined;
+    const isLeft = row.deletedAt === null;
+    if (!isLeft && (local || row.reason !== LOCAL)) return undefined;
     const { to, server } = local || !hasLeft(core, row) ? NOWHERE : placeOf(core, conversation, 'erases');
     const inChannel = to !== undefined && 'channelRow' in to;
     if (inChannel && row.mine === 0 && !mayEraseAny(core, server, to.channelRow))
@@ -197,10 +198,12 @@ export const deleteRoomText = async (
       const target = idOf<EventId>(messageId);
       const said = inChannel ? erasureOf(core, row, to.channelRow) : ({ kind: 'delete', target } as const);
       if (to !== undefined) enqueueRoom(core, changes, to, said, { eventId });
+      if (!isLeft) return patchMessage(core.db, row.id, { reason: '' });
       const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
       // What has not left goes nowhere any more, and so does its file.
       if (file !== undefined && (!local || !hasLeft(core, row))) takeBack(core, changes, file);
       deleteHere(core, changes, row);
+      if (local && hasLeft(core, row)) patchMessage(core.db, row.id, { reason: LOCAL });
       // What was sealed in a channel has its count there and goes first: what is left out would show as a gap.
       if (!inChannel) dropOutbox(core, row.id);
     });

@@ -50,10 +50,10 @@ export const putPlace = (db: Database, place: Uint8Array): void => {
 };
 
 /** Until when the account was open, as far as that is kept; 0 when it is not. */
-export const openUntil = (db: Database): number =>
+export const lastOpenAt = (db: Database): number =>
   db.get<{ at: number }>('SELECT open_until AS at FROM account')?.at ?? 0;
 
-export const putOpenUntil = (db: Database, at: number): void => {
+export const putLastOpenAt = (db: Database, at: number): void => {
   db.run('UPDATE account SET open_until = ?', at);
 };
 

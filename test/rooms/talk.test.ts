@@ -203,6 +203,18 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     for (const guest of [alice, bob]) expect((await guest.call('channel.show', { channel })).gaps).toEqual([]);
   });
 
+  test('what was deleted here only can be deleted for everybody after that', async () => {
+    const { id } = await alice.say(channel, 'first here');
+    await bob.reads(channel, 'first here');
+    expect((await alice.call('message.delete', { id, local: true })).reason).toBe('local');
+    await alice.say(channel, 'then everywhere');
+    await bob.reads(channel, 'then everywhere');
+    expect(await bob.bodies(channel)).toContain('first here');
+    expect((await alice.call('message.delete', { id })).reason).toBeUndefined();
+    await bob.sees('the deletion', async () => !(await bob.bodies(channel)).includes('first here'));
+    await alice.call('message.delete', { id });
+  });
+
   test('of a file that was deleted nothing stays', async () => {
     const path = join(house.stage.dir, '..', `${encryption}.txt`);
     writeFileSync(path, 'some notes');
