@@ -3,7 +3,7 @@ import { type Greeting, signLogin, verifyHello } from '../crypto/member.ts';
 import type { Cancel, Clock, Random, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../ports.ts';
 import { fromBase64, isEqual, toBase64 } from '../protocol/bytes.ts';
 import { type ErrorCode, ProtocolError, SERVER_CODES, SottoError } from '../protocol/errors.ts';
-import { REQUEST_MS_MAX, REQUESTS_IN_FLIGHT_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { ANSWER_MS_MAX, REQUEST_MS_MAX, REQUESTS_IN_FLIGHT_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import {
   type Answer,
   decodeFromServer,
@@ -47,7 +47,9 @@ export type ServerClientOptions = {
 type Waiting = {
   readonly resolve: (ok: unknown) => void;
   readonly reject: (error: SottoError) => void;
-  readonly cancel: Cancel;
+  cancel: Cancel;
+  /** Monotonic time at which it is over, whatever comes. */
+  readonly endAt: number;
   /** Takes events and bytes that come before the answer; without, none may. */
   readonly event?: (event: LogEvent) => void;
   readonly part?: (part: Part) => void;
@@ -208,14 +210,22 @@ class Wire implements ServerLinkEvents {
       return Promise.reject(new SottoError('server.unavailable', { message: 'Too many requests wait for the server' }));
     const id = ++this.#last;
     return new Promise((resolve, reject) => {
-      const cancel = this.#clock.after(REQUEST_MS_MAX, () => {
-        this.#waiting.delete(id);
-        reject(new SottoError('server.unavailable', { message: 'The server did not answer in time' }));
-      });
-      this.#waiting.set(id, { resolve, reject, cancel, ...before });
+      const waiting = { resolve, reject, cancel: () => {}, endAt: this.#clock.monotonic() + ANSWER_MS_MAX, ...before };
+      this.#waiting.set(id, waiting);
+      this.#await(id, waiting);
       const message = encode(id);
       if (typeof message === 'string') this.#link?.text(message);
       else this.#link?.binary(message);
+    });
+  }
+
+  // For the answer, or for more of what comes before it: on a slow link that is long on its way.
+  #await(id: number, waiting: Waiting): void {
+    waiting.cancel();
+    const wait = Math.min(REQUEST_MS_MAX, waiting.endAt - this.#clock.monotonic());
+    waiting.cancel = this.#clock.after(Math.max(0, wait), () => {
+      this.#waiting.delete(id);
+      waiting.reject(new SottoError('server.unavailable', { message: 'The server did not answer in time' }));
     });
   }
 
@@ -280,8 +290,10 @@ class Wire implements ServerLinkEvents {
     if (message.type === 'publish') throw new ProtocolError('frame.unexpected');
     if (message.type === 'event' && message.request === 0) return this.#events.event(message);
     const waiting = this.#waiting.get(message.request);
-    if (message.type === 'event') waiting?.event?.(message);
-    else waiting?.part?.(message);
+    if (waiting === undefined) return;
+    if (message.type === 'event') waiting.event?.(message);
+    else waiting.part?.(message);
+    this.#await(message.request, waiting);
   }
 }
 

@@ -375,6 +375,8 @@ export const RECEIPT_TARGETS_MAX = 256;
 export const EARLY_RECEIPTS_MAX = 1_000;
 export const REQUESTS_IN_FLIGHT_MAX = 256;
 export const REQUEST_MS_MAX = 30 * SECOND;
+/** The same while parts of what was asked for come. */
+export const ANSWER_MS_MAX = 10 * MINUTE;
 /** Requests of one connection that are worked on at once: it is not read further meanwhile. */
 export const ASKED_AT_ONCE_MAX = 64;
 /** Entries of shared history in one direct: as base64 they fit into the largest bucket. */
