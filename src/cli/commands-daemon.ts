@@ -129,17 +129,29 @@ const daemonInstall: Command = {
     const mac = process.platform === 'darwin';
     const text = mac ? launchdAgent(unit) : systemdUnit(unit);
     if (flags.has('print')) return out.raw(text);
-    const file = mac
-      ? `Library/LaunchAgents/sotto.${account.name}.plist`
-      : `.config/systemd/user/sotto-${account.name}.service`;
-    const path = join(homedir(), file);
-    mkdirSync(dirname(path), { recursive: true });
+    const { XDG_CONFIG_HOME } = process.env;
+    const configDir = XDG_CONFIG_HOME?.startsWith('/') === true ? XDG_CONFIG_HOME : join(homedir(), '.config');
+    const path = mac
+      ? join(homedir(), `Library/LaunchAgents/sotto.${account.name}.plist`)
+      : join(configDir, `systemd/user/sotto-${account.name}.service`);
+    makeFolder(dirname(path));
     writeFileSync(path, text, { mode: 0o600 });
     const next = mac
       ? `launchctl load ${path}`
       : `systemctl --user daemon-reload && systemctl --user enable --now sotto-${account.name}`;
     out.item({ file: path, next }, (made) => `Written: ${made.file}\nNow run: ${made.next}`);
   },
+};
+
+// One after the other: below /proc a recursive mkdir of Node tries for ever.
+const makeFolder = (dir: string): void => {
+  if (existsSync(dir)) return;
+  makeFolder(dirname(dir));
+  try {
+    mkdirSync(dir);
+  } catch (error) {
+    throw new SottoError('path.notAllowed', { message: `There can be no folder ${dir}`, cause: error });
+  }
 };
 
 const status: Command = {

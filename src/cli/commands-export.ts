@@ -11,6 +11,8 @@ import { writeWhole } from './new-file.ts';
 import { bodyOf, messageFlags, shortId, sizeText, timeText } from './show.ts';
 
 const PAGE = 500;
+// How many are written before whoever reads has taken them.
+const ENTRIES_AHEAD = 50;
 // Before the first message of anybody: a time, and not an id.
 const BEGINNING = '000000000000';
 
@@ -33,9 +35,12 @@ export const EXPORT_COMMANDS: readonly Command[] = [
       const history = new History(await context.connect(), context.args[0]);
       const path = flags.text('output');
       if (path !== undefined) return intoFile(context, FORMATS[format], history, resolve(path));
-      for await (const entry of history.entries())
+      let entries = 0;
+      for await (const entry of history.entries()) {
         if (format === 'markdown') out.raw(FORMATS.markdown(entry));
         else if ('message' in entry) out.line(entry.message);
+        if (++entries % ENTRIES_AHEAD === 0) await out.taken();
+      }
     },
   },
 ];

@@ -1,5 +1,5 @@
 // Commands about files.
-import { statSync } from 'node:fs';
+import { fstatSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError, textOf } from '../protocol/errors.ts';
@@ -64,6 +64,7 @@ const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']):
 // Whatever ends this connection before the file is offered, also Ctrl-C, ends the file.
 const spool = async (context: CommandContext, client: RpcClient, conversation: string): Promise<string> => {
   mustBeFree(context.flags);
+  if (fstatSync(0).isDirectory()) throw new SottoError('usage.invalid', { message: 'What stdin gives is a folder' });
   const { id } = await client.call('file.open', { conversation, name: context.flags.text('name') ?? 'stdin' });
   for await (const chunk of process.stdin) {
     const bytes = chunk as Buffer;
@@ -207,6 +208,7 @@ const toStdout = async (context: CommandContext, client: RpcClient, id: string):
   for (let index = 0, last = false; !last; index++) {
     const chunk = await client.call('file.read', { id: file.id, index });
     context.out.bytes(Buffer.from(chunk.data, 'base64'));
+    await context.out.taken();
     last = chunk.last;
   }
 };

@@ -11,6 +11,9 @@ import { bareMessageText, block, foundText, messageText } from './show.ts';
 import { thenText } from './show-rooms.ts';
 import { eventText } from './show-state.ts';
 
+// Events that are written before whoever reads has taken them.
+const EVENTS_AHEAD = 50;
+
 const PAGING = {
   limit: { doc: 'how many at most (50)', value: 'N' },
   before: { doc: 'only before this message or time', value: 'ID|TIME' },
@@ -164,15 +167,26 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
     doc: 'what is new, oldest first',
     args: [{ ...conversationArg, required: false }],
     flags: { ...PAGING, 'mark-read': { doc: 'and mark it as read' } },
-    methods: ['message.unread'],
+    methods: ['message.unread', 'conversation.markRead'],
     run: async (context) => {
-      const { messages, more } = await context.call('message.unread', {
+      const marks = context.flags.has('mark-read');
+      if (marks && context.flags.text('after') !== undefined)
+        throw new SottoError('usage.invalid', {
+          message: 'What is marked as read is all up to a message: without --after',
+        });
+      const client = await context.connect();
+      const { messages, more } = await client.call('message.unread', {
         ...optional('conversation', context.args[0]),
         ...paging(context),
-        ...(context.flags.has('mark-read') ? { markRead: true } : {}),
       });
       page(context, messages);
-      if (more) context.out.more(`--after ${messages.at(-1)?.id}`);
+      if (marks) {
+        // What nobody was shown is not read.
+        await context.out.taken();
+        for (const [conversation, shown] of Map.groupBy(messages, (one) => one.conversationId))
+          await client.call('conversation.markRead', { conversation, ...optional('to', shown.at(-1)?.id) });
+      }
+      if (more) context.out.more(marks ? '--mark-read' : `--after ${messages.at(-1)?.id}`);
     },
   },
   {
@@ -189,7 +203,12 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
       if (since !== undefined && !/^\d{1,15}$/.test(since))
         throw new SottoError('usage.invalid', { message: '--since takes a cursor, a whole number' });
       const client = await context.connect();
-      client.onEvent = (event) => context.out.item(event, eventText);
+      let events = 0;
+      client.onEvent = (event) => {
+        context.out.item(event, eventText);
+        // Who reads slower than it happens is waited for; the daemon cuts off who is far behind.
+        if (++events % EVENTS_AHEAD === 0) client.pauseUntil(context.out.taken());
+      };
       const gone = new Promise<'gone'>((resolve) => {
         client.onClose = () => resolve('gone');
       });

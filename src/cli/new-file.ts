@@ -4,6 +4,7 @@ import {
   existsSync,
   fstatSync,
   fsyncSync,
+  lstatSync,
   openSync,
   renameSync,
   rmSync,
@@ -41,11 +42,15 @@ export const writeWhole = async (
     const { size } = fstatSync(file);
     fsyncSync(file);
     assertFree();
+    if (lstatSync(part, { throwIfNoEntry: false })?.ino !== fstatSync(file).ino)
+      throw new SottoError('file.exists', {
+        message: `Another command writes to ${path} too: nothing of this one is kept`,
+      });
     renameSync(part, path);
     syncDir(dirname(path));
     return size;
   } catch (error) {
-    rmSync(part, { force: true });
+    if (lstatSync(part, { throwIfNoEntry: false })?.ino === fstatSync(file).ino) rmSync(part, { force: true });
     throw error;
   } finally {
     closeSync(file);

@@ -10,6 +10,8 @@ export type OutputOptions = {
   readonly colour: boolean;
   readonly write: (to: 'out' | 'err', text: string) => void;
   readonly writeBytes: (data: Uint8Array) => void;
+  /** Resolves once stdout has taken what was written; rejects when it does not. */
+  readonly taken: () => Promise<void>;
   readonly errIsTerminal: boolean;
   readonly outIsTerminal: boolean;
 };
@@ -48,6 +50,11 @@ export class Output {
   /** Bytes that are the result itself: a file on stdout. */
   bytes(data: Uint8Array): void {
     this.#options.writeBytes(data);
+  }
+
+  /** Resolves once whoever reads has taken all results so far: nothing large waits for them in memory, or is told as read. */
+  taken(): Promise<void> {
+    return this.#options.taken();
   }
 
   /** A sentence for the person, on stderr; nothing in JSON or when quiet. */

@@ -17,7 +17,8 @@ const SHORT_WITH_DASH = /^-[^-]+-/;
 
 /** The command that `typed` asks for; `help` before it is `--help`. Global flags may stand anywhere. Throws `usage.invalid`. */
 export const parseCommandLine = (typed: readonly string[]): Parsed => {
-  const argv = typed[0] === 'help' ? [...typed.slice(1), '--help'] : typed;
+  const at = wordsOf(typed, GLOBAL_FLAGS)[0] === 'help' ? typed.indexOf('help') : -1;
+  const argv = at < 0 ? typed : [...typed.slice(0, at), ...typed.slice(at + 1), '--help'];
   const words = wordsOf(argv, GLOBAL_FLAGS);
   const command = findCommand(words);
   const [group = ''] = words;

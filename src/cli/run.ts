@@ -39,6 +39,9 @@ export type Program = {
 export const runCli = async (program: Program): Promise<number> => {
   const words = program.argv.includes('--') ? program.argv.slice(0, program.argv.indexOf('--')) : program.argv;
   const json = words.includes('--json');
+  // Whoever reads stdout has gone, or its disk is full. What is said goes on without a reader.
+  const broken = new Promise<never>((_done, fail) => process.stdout.on('error', fail));
+  broken.catch(() => {});
   const out = new Output({
     json,
     quiet: words.includes('--quiet') || words.includes('-q'),
@@ -47,11 +50,9 @@ export const runCli = async (program: Program): Promise<number> => {
     errIsTerminal: process.stderr.isTTY === true,
     outIsTerminal: process.stdout.isTTY === true,
     writeBytes: toStdout,
+    taken: () => Promise.race([written(), broken]),
     write: (to, text) => (to === 'out' ? toStdout(text) : void process.stderr.write(text)),
   });
-  // Whoever reads stdout has gone, or its disk is full. What is said goes on without a reader.
-  const broken = new Promise<never>((_done, fail) => process.stdout.on('error', fail));
-  broken.catch(() => {});
   process.stderr.on('error', () => {});
   try {
     refuseOtherEncodings(program.argv);

@@ -100,6 +100,13 @@ export class RpcClient {
     });
   }
 
+  /** Reads nothing more until then. */
+  pauseUntil(then: Promise<void>): void {
+    this.#socket.pause();
+    const resume = (): void => void this.#socket.resume();
+    then.then(resume, resume);
+  }
+
   close(): void {
     this.#socket.destroy();
   }

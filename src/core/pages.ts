@@ -30,7 +30,7 @@ const LAST_ROW = Number.MAX_SAFE_INTEGER;
 type Bounds = { readonly before?: string | number | undefined; readonly after?: string | undefined };
 
 const timeIn = (bound: string | number): number | undefined =>
-  typeof bound === 'number' ? bound : /^\d{12,14}$/.test(bound) ? Number(bound) : undefined;
+  typeof bound === 'number' ? bound : /^\d{12,16}$/.test(bound) ? Number(bound) : undefined;
 
 /**
  * The row a page bound means: a message id, of the conversation `inside` where that is given, or a time in milliseconds, of

@@ -2,9 +2,11 @@
 import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../machine.ts';
+import { errorObject } from '../protocol/errors.ts';
 import type { Check, Status } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { latestEventAt } from '../store/events.ts';
+import { readConfig } from './config.ts';
 import type { Daemon } from './daemon.ts';
 
 const FREE_BYTES_MIN = 64 * 1024 * 1024;
@@ -20,6 +22,7 @@ export const checkDoctor = async (daemon: Daemon, signal: AbortSignal): Promise<
   const wrong = daemon.isOpen ? await daemon.open.checker.check(signal) : [];
   return [
     account(daemon),
+    config(daemon),
     ...(daemon.isOpen ? [tor(daemon), reachable(daemon)] : []),
     socket(daemon),
     permissions(daemon),
@@ -39,6 +42,16 @@ const account = (daemon: Daemon): Check => {
   return existsSync(vault)
     ? bad('account', `${name} is locked: it is offline`, 'sotto account unlock')
     : bad('account', `there is no account ${name}`, 'sotto init, or sotto restore');
+};
+
+// The daemon goes on with what it read at its start, and the next one would not begin.
+const config = ({ options: { places } }: Daemon): Check => {
+  try {
+    readConfig(places.configFile);
+    return good('config', existsSync(places.configFile) ? places.configFile : 'as without a file');
+  } catch (error) {
+    return bad('config', errorObject(error).message, `mend ${places.configFile}, then sotto daemon reload`);
+  }
 };
 
 const TOR_FIXES: Readonly<Record<string, string>> = {

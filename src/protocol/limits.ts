@@ -333,6 +333,10 @@ export const CONTROL_BODY_BYTES_MAX = 8 * KIB;
 export const ROOM_PAGE_BYTES_MAX = 128 * KIB;
 export const RESUME_CHANNELS_MAX = 1_000;
 export const INVITE_MS = 7 * DAY;
+export const INVITE_MS_MAX = 3_650 * DAY;
+export const INVITE_USES_MAX = 10_000;
+/** Lines of the audit log in one answer. */
+export const AUDIT_LINES_MAX = 10_000;
 export const PASSWORD_HASHES_MAX = 2;
 export const RECOVERY_CODES = 10;
 export const SECOND_TRIES_MAX = 10;

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { wellFormed } from './fields.ts';
 import {
   HISTORY_EVENTS_MAX,
+  INVITE_MS_MAX,
+  INVITE_USES_MAX,
   MEMBER_NAME_CHARS_MAX,
   SLOW_MS_MAX,
   STATUS_TEXT_CHARS_MAX,
@@ -200,8 +202,8 @@ export const ROOM_METHODS = {
   'server.invite': method(
     'Makes an invite link.',
     onServer.extend({
-      uses: z.number().int().min(1).max(10_000).optional(),
-      expiresMs: milliseconds.min(1, 'is more than 0').optional(),
+      uses: z.number().int().min(1).max(INVITE_USES_MAX).optional(),
+      expiresMs: milliseconds.min(1, 'is more than 0').max(INVITE_MS_MAX, 'is at most ten years').optional(),
       role: z.enum(['member', 'admin']).optional(),
     }),
     invite,

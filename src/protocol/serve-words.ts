@@ -36,7 +36,7 @@ export const SERVE_COMMANDS: readonly (readonly [usage: string, doc: string])[] 
     'host a server for rooms in the foreground; SIGTERM drains, SIGHUP reads certificate and configuration again',
   ],
   ['serve install [--print]', 'writes a systemd user unit that starts it, or only shows it'],
-  ['serve admin status', 'how the running server is'],
+  ['serve admin status [--timeout 60s]', 'how the running server is; --timeout counts with every word here'],
   ['serve admin members | member NAME', 'members, or one; NAME is a name or an id here and below'],
   ['serve admin role NAME owner|admin|member', 'gives a role'],
   ['serve admin ban NAME | unban NAME', 'ends all connections and log-ins of a member, or takes that back'],

@@ -5,6 +5,7 @@ import {
   DEVICES_ASKED_MAX,
   DEVICES_TOLD_MAX,
   FILE_BYTES_MAX,
+  INVITE_USES_MAX,
   PREKEYS_PUBLISHED,
   QUERY_CHARS_MAX,
   ROOM_PAGE_MAX,
@@ -170,7 +171,7 @@ export const REQUESTS = {
     'A token that lets people register; the server keeps its hash.',
     ADMIN,
     z.object({
-      uses: z.number().int().min(1).max(10_000).default(1),
+      uses: z.number().int().min(1).max(INVITE_USES_MAX).default(1),
       expiresAt: time.optional(),
       role: z.enum(['admin', 'member']).default('member'),
     }),

@@ -3,6 +3,7 @@
 import { resolve } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
 import { jsonLine } from '../protocol/json-line.ts';
+import { AUDIT_LINES_MAX, INVITE_MS_MAX, INVITE_USES_MAX } from '../protocol/limits.ts';
 import { safeText } from '../protocol/safe-text.ts';
 import { parseDuration, parseTime } from '../protocol/time-words.ts';
 import type { AdminRequest } from './admin.ts';
@@ -12,10 +13,12 @@ import { type ServerPorts, serverPaths } from './server-dir.ts';
 
 /** The flags that count here. */
 export type AdminValues = {
-  readonly [Flag in 'role' | 'uses' | 'expires' | 'actor' | 'target' | 'kind' | 'since' | 'limit']?: string | undefined;
+  readonly [Flag in 'role' | 'uses' | 'expires' | 'actor' | 'target' | 'kind' | 'since' | 'limit' | 'timeout']?:
+    | string
+    | undefined;
 } & { readonly owner?: boolean | undefined; readonly deep?: boolean | undefined; readonly json?: boolean | undefined };
 
-/** Runs one command; gives what is to be written to stdout. Throws `usage.invalid`, `server.unreachable`, and what the server says. */
+/** Runs one command; gives what is to be written to stdout. Throws `usage.invalid`, `server.unreachable`, `wait.timeout`, and what the server says. */
 export const administer = async (
   words: readonly string[],
   values: AdminValues,
@@ -28,8 +31,18 @@ export const administer = async (
     await restoreServer(resolve(name), serverPaths(dir), ports);
     return shown(what, [{ restored: resolve(name) }], values);
   }
-  return shown(what, await askAdmin(socket, requestOf(what, words, values, ports.clock.now())), values);
+  const request = requestOf(what, words, values, ports.clock.now());
+  return shown(
+    what,
+    await askAdmin(socket, request, { clock: ports.clock, timeoutMs: waitOf(what, values.timeout) }),
+    values,
+  );
 };
+
+// A backup or a check takes as long as the server is large.
+const waitOf = (what: string, timeout: string | undefined): number | undefined =>
+  timeout !== undefined ? parseDuration(timeout) : what === 'backup' || what === 'check' ? undefined : ANSWER_MS;
+const ANSWER_MS = 60_000;
 
 const NAMED = new Set(['member', 'ban', 'unban', 'role', 'revoke', 'backup', 'restore']);
 
@@ -62,7 +75,7 @@ const requestOf = (what: string, words: readonly string[], values: AdminValues, 
         do: 'invite',
         owner: values.owner === true,
         ...optional('role', values.role, (role) => oneOf('--role', role, ['admin', 'member'])),
-        ...optional('uses', values.uses, (uses) => numberOf('--uses', uses)),
+        ...optional('uses', values.uses, (uses) => numberOf('--uses', uses, INVITE_USES_MAX)),
         ...optional('expiresMs', values.expires, someTime),
       };
     case 'audit':
@@ -72,7 +85,7 @@ const requestOf = (what: string, words: readonly string[], values: AdminValues, 
         ...optional('target', values.target),
         ...optional('kind', values.kind),
         ...optional('since', values.since, (since) => parseTime(since, now)),
-        ...optional('limit', values.limit, (limit) => numberOf('--limit', limit)),
+        ...optional('limit', values.limit, (limit) => numberOf('--limit', limit, AUDIT_LINES_MAX)),
       };
     case 'backup':
       return { do: 'backup', to: resolve(name) };
@@ -102,13 +115,16 @@ const oneOf = <Word extends string>(what: string, text: string, words: readonly 
 
 const someTime = (text: string): number => {
   const ms = parseDuration(text);
-  if (ms === 0) throw new SottoError('usage.invalid', { message: '--expires takes a duration of more than 0' });
+  if (ms === 0 || ms > INVITE_MS_MAX)
+    throw new SottoError('usage.invalid', {
+      message: '--expires takes a duration of more than 0 and at most ten years',
+    });
   return ms;
 };
 
-const numberOf = (flag: string, text: string): number => {
-  if (!/^[1-9]\d{0,6}$/.test(text))
-    throw new SottoError('usage.invalid', { message: `${flag} takes a whole number, 1 or more` });
+const numberOf = (flag: string, text: string, most: number): number => {
+  if (!/^[1-9]\d{0,6}$/.test(text) || Number(text) > most)
+    throw new SottoError('usage.invalid', { message: `${flag} takes a whole number from 1 to ${most}` });
   return Number(text);
 };
 

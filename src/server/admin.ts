@@ -7,7 +7,7 @@ import { toHex } from '../protocol/bytes.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { ID_PATTERN, type MemberId, type RowId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
-import { RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
+import { AUDIT_LINES_MAX, INVITE_MS_MAX, INVITE_USES_MAX, RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
 import { audit } from './audit.ts';
 import type { ServerContext } from './context.ts';
@@ -33,8 +33,8 @@ const Request = z.discriminatedUnion('do', [
     do: z.literal('invite'),
     owner: z.boolean().default(false),
     role: z.enum(['admin', 'member']).default('member'),
-    uses: z.number().int().min(1).max(10_000).default(1),
-    expiresMs: z.number().int().min(1).optional(),
+    uses: z.number().int().min(1).max(INVITE_USES_MAX).default(1),
+    expiresMs: z.number().int().min(1).max(INVITE_MS_MAX).optional(),
   }),
   z.object({ do: z.literal('revoke'), id: z.string() }),
   z.object({ do: z.literal('channels') }),
@@ -44,7 +44,7 @@ const Request = z.discriminatedUnion('do', [
     target: z.string().optional(),
     kind: z.string().optional(),
     since: z.number().int().optional(),
-    limit: z.number().int().min(1).max(10_000).default(200),
+    limit: z.number().int().min(1).max(AUDIT_LINES_MAX).default(200),
   }),
   z.object({ do: z.literal('backup'), to: z.string().regex(/^\/[^\0]*$/) }),
   z.object({ do: z.literal('check'), deep: z.boolean().default(false) }),

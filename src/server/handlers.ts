@@ -13,6 +13,7 @@ import { exportOf } from './export.ts';
 import { beginBlob, completeBlob, getBlob, removeBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
+import { ADMINISTRATION } from './login.ts';
 import { appendAuthority, notify } from './notices.ts';
 import { deviceObject, memberObject } from './objects.ts';
 import { fitting } from './pages.ts';
@@ -58,6 +59,7 @@ export const HANDLERS: Handlers = {
   'member.profile': async (context, { member }, { name, status }) => {
     if (name !== undefined && !isMemberName(name)) throw new SottoError('name.invalid');
     if (name === undefined && status === undefined) return { member: memberObject(member) };
+    if (name !== undefined && skeletonOf(name) === ADMINISTRATION) throw new SottoError('name.taken');
     mayChangeAccount(context, member.id);
     const set = {
       ...(name === undefined ? {} : { name, skeleton: skeletonOf(name) }),

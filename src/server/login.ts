@@ -10,7 +10,7 @@ import {
 import { sha256 } from '../crypto/primitives.ts';
 import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
-import { type DeviceId, inboxOf } from '../protocol/ids.ts';
+import { type DeviceId, inboxOf, type MemberId } from '../protocol/ids.ts';
 import { DEVICES_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../protocol/limits.ts';
 import { isMemberName } from '../protocol/room-content.ts';
 import { type Answer, type RequestParams, SERVER_FEATURES, SERVER_VERSIONS } from '../protocol/server.ts';
@@ -149,6 +149,16 @@ const takeNew = async (
   }
 };
 
+// By this name the audit log tells of whoever runs the server.
+export const ADMINISTRATION = skeletonOf('admin');
+
+// Who was banned, erased or made a member since lets nobody in any more.
+const mayInviteStill = async ({ store }: ServerContext, madeBy: MemberId | null): Promise<boolean> => {
+  if (madeBy === null) return true;
+  const maker = await store.getMember(madeBy);
+  return maker !== undefined && maker.erasedAt === null && !maker.banned && maker.role !== 'member';
+};
+
 const register = async (
   context: ServerContext,
   certificate: DeviceCertificate,
@@ -159,13 +169,19 @@ const register = async (
   const invite =
     wanted.invite === undefined ? undefined : await context.store.getInvite(sha256(Buffer.from(wanted.invite)));
   const now = context.clock.now();
-  const usable = invite !== undefined && invite.revokedAt === null && invite.usesLeft > 0 && invite.expiresAt > now;
+  const usable =
+    invite !== undefined &&
+    invite.revokedAt === null &&
+    invite.usesLeft > 0 &&
+    invite.expiresAt > now &&
+    (await mayInviteStill(context, invite.madeBy));
   // Without a good invite nobody is told anything about names.
   if (wanted.invite !== undefined && !usable) throw new SottoError('invite.invalid');
   if (registration === 'closed' && invite?.role !== 'owner') throw new SottoError('registration.closed');
   if (registration === 'invite' && !usable) throw new SottoError('registration.closed');
   if (!isMemberName(wanted.name)) throw new SottoError('name.invalid');
   const looks = skeletonOf(wanted.name);
+  if (looks === ADMINISTRATION) throw new SottoError('name.taken');
   if ((await context.store.getMemberByName(looks)) !== undefined) throw new SottoError('name.taken');
   const changes: Change[] = [
     ...(invite === undefined ? [] : [{ kind: 'inviteUsed', invite: invite.id } as const]),

@@ -1,13 +1,15 @@
 // The words behind `sotto serve`: which of them does what, and how its errors are told.
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
+import { makeFolder } from '../sqlite/folder.ts';
 import { administer } from './admin-command.ts';
 import { PORTS, serve } from './foreground.ts';
 import {
   adminSocket,
+  checkFlags,
   configPath,
   flagsOf,
   folderOf,
@@ -39,11 +41,14 @@ export const runServe = async (argv: readonly string[], program = 'sotto'): Prom
     const { values, positionals } = flagsOf(argv);
     if (values.help === true) return said(helpText());
     const [first, ...words] = positionals;
+    checkFlags(values, positionals);
     const dir = folderOf(values, process.env);
     if (values.verbose === true) process.stderr.write(explained(values, dir, first === 'admin'));
     if (first === 'admin')
       return said(await administer(words, values, { dir, socket: adminSocket(dir), ports: PORTS }));
-    if (first === 'install') return install(values, dir, program);
+    if (first === 'install' && words.length === 0) return install(values, dir, program);
+    if (first === 'install')
+      throw new SottoError('usage.invalid', { message: 'sotto serve install takes no word more' });
     if (first !== undefined) throw new SottoError('usage.invalid', { message: `sotto serve does not know ${first}` });
     if (values['check-config'] === true) return checkConfig(values, dir);
     // It serves on, whether or not somebody reads that it does.
@@ -86,8 +91,10 @@ const install = (values: ServeValues, dir: string, program: string): number => {
   validConfig(values, dir);
   const text = serverUnit({ program, args: [`--data-dir=${dir}`, ...wordsOfUnit(values)] });
   if (values.print === true) return said(text);
-  const path = join(homedir(), '.config', 'systemd', 'user', 'sotto-server.service');
-  mkdirSync(dirname(path), { recursive: true });
+  const { XDG_CONFIG_HOME } = process.env;
+  const configDir = XDG_CONFIG_HOME?.startsWith('/') === true ? XDG_CONFIG_HOME : join(homedir(), '.config');
+  const path = join(configDir, 'systemd', 'user', 'sotto-server.service');
+  makeFolder(dirname(path));
   writeFileSync(path, text, { mode: 0o600 });
   const next = 'systemctl --user daemon-reload && systemctl --user enable --now sotto-server';
   return said(

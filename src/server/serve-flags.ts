@@ -40,7 +40,29 @@ const OPTIONS = {
   since: { type: 'string' },
   limit: { type: 'string' },
   deep: { type: 'boolean' },
+  timeout: { type: 'string' },
 } as const;
+
+const ANYWHERE = ['data-dir', 'json', 'quiet', 'verbose', 'help'];
+const RUNNING = ['config', 'listen', 'name', 'registration', 'origin', 'tls-cert', 'tls-key', 'behind-proxy', 'onion'];
+const SERVING = [...RUNNING, 'metrics', 'log-level', 'encrypt-at-rest'];
+const ASKING: Readonly<Record<string, readonly string[]>> = {
+  invite: ['owner', 'role', 'uses', 'expires'],
+  audit: ['actor', 'target', 'kind', 'since', 'limit'],
+  check: ['deep'],
+};
+
+/** Refuses flags that mean nothing with these words. Throws `usage.invalid`. */
+export const checkFlags = (values: ServeValues, [first, second = '']: readonly string[]): void => {
+  const own =
+    first === 'admin'
+      ? ['timeout', ...(ASKING[second] ?? [])]
+      : [...SERVING, first === 'install' ? 'print' : 'check-config'];
+  const other = Object.keys(values).find((flag) => !ANYWHERE.includes(flag) && !own.includes(flag));
+  if (other === undefined) return;
+  const words = ['sotto serve', ...(first === undefined ? [] : [first]), ...(first === 'admin' ? [second] : [])];
+  throw new SottoError('usage.invalid', { message: `${words.join(' ').trim()} does not take --${other}: see --help` });
+};
 /** The flags that were given. */
 export type ServeValues = ReturnType<typeof parse>['values'];
 

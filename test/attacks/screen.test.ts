@@ -33,6 +33,7 @@ const printed = <T extends object>(value: T, text: (value: T) => string) => {
         said += words;
       },
       writeBytes: () => {},
+      taken: async () => {},
     });
     if (value instanceof Error) out.error(value);
     else out.item(value, text);

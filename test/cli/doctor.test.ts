@@ -13,6 +13,9 @@ type Check = { check: string; ok: boolean; detail: string; fix?: string };
 const OFFLINE = '[tor]\noffline = true\n';
 const HOUR_MS = 3_600_000;
 
+// Of an account without Tor and servers.
+const CHECKS = 10;
+
 describe('doctor', () => {
   let stage: Stage;
   let alice: User;
@@ -28,7 +31,7 @@ describe('doctor', () => {
   const bad = async (): Promise<Check[]> => {
     const { code, items } = await alice.run<Check>('doctor');
     const wrong = items.filter((one) => !one.ok);
-    expect([code, items.length]).toEqual([wrong.length === 0 ? 0 : 1, 9]);
+    expect([code, items.length]).toEqual([wrong.length === 0 ? 0 : 1, CHECKS]);
     return wrong;
   };
   const edit = (sql: string): void => {
@@ -117,7 +120,7 @@ describe('doctor', () => {
     await alice.ok('draft', 'bob', 'meanwhile');
     expect(readerOf(daemon)).toBe(pid);
     process.kill(pid, 'SIGCONT');
-    expect(await answer).toHaveLength(9);
+    expect(await answer).toHaveLength(CHECKS);
 
     const dead = await stopped(client);
     process.kill(dead.pid, 'SIGKILL');
@@ -163,6 +166,14 @@ describe('doctor', () => {
     stage.configure(OFFLINE);
     edit(`UPDATE events SET at = at - ${2 * HOUR_MS} WHERE at > ${Date.now() + HOUR_MS}`);
     await alice.ok('daemon', 'start');
+    expect(await bad()).toEqual([]);
+  });
+
+  test('config: a file that the daemon goes on without, and the next one could not begin with', async () => {
+    stage.configure('[tor]\noffline = maybe\n');
+    const [wrong, ...more] = await bad();
+    expect([wrong, more]).toMatchObject([{ check: 'config', detail: expect.stringContaining('line 2') }, []]);
+    stage.configure(OFFLINE);
     expect(await bad()).toEqual([]);
   });
 

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { writeWhole } from '../../src/cli/new-file.ts';
 import { timeText } from '../../src/cli/show.ts';
 import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { removeMessage } from '../../src/store/messages.ts';
@@ -176,4 +177,23 @@ test('what ends while it is written is left out, and the rest is there', async (
   expect(left.map(({ id }) => id)).toEqual(whole.map(({ id }) => id).filter((id) => id !== edited));
   expect(left.map(({ id }) => id)).toContain(last);
   expect((await alice.items<Message>('export', 'bob')).map(({ id }) => id)).not.toContain(last);
+});
+
+test('of two commands that write one file at once one keeps it, whole, and the other says so', async () => {
+  const file = join(stage.dir, 'twice');
+  const other = Promise.withResolvers<void>();
+  const slow = async function* () {
+    yield 'begun first';
+    await other.promise;
+    yield ', ended last';
+  };
+  const first = writeWhole(file, slow(), { overwrite: true });
+  await expect.poll(() => existsSync(`${file}.sotto-part`)).toBe(true);
+  const quick = async function* () {
+    yield 'whole';
+  };
+  expect(await writeWhole(file, quick(), { overwrite: true })).toBe(5);
+  other.resolve();
+  await expect(first).rejects.toMatchObject({ code: 'file.exists' });
+  expect([readFileSync(file, 'utf8'), existsSync(`${file}.sotto-part`)]).toEqual(['whole', false]);
 });

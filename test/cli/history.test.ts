@@ -1,4 +1,5 @@
 // Reading through the command line: pages both ways, filters, times, ids, unread counts, drafts, and what is said of them.
+import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RpcClient } from '../../src/client/rpc-client.ts';
 import type { Conversation, Message } from '../../src/protocol/rpc-objects.ts';
@@ -156,7 +157,12 @@ describe('unread', () => {
     ]);
     expect((await alice.run('mark-read', 'carol', '--to', ids[3] ?? '')).error?.code).toBe('message.unknown');
     expect((await alice.one<Conversation>('mark-read', 'bob', '--to', ids[4]?.slice(0, 6) ?? '')).unread).toBe(5);
-    expect(await bodies('unread', 'bob', '--mark-read', '--limit', '2')).toEqual(['page 2', 'page 3']);
+    // What nobody could read is not marked.
+    const full = spawnSync('sh', ['-c', `${alice.words('unread bob --mark-read --limit 2 --json')} > /dev/full`]);
+    expect(full.status).toBe(1);
+    const shown = await alice.ok<Message>('unread', 'bob', '--mark-read', '--limit', '2');
+    expect(shown.items.map(({ body }) => body)).toEqual(['page 2', 'page 3']);
+    expect(shown.err).toBe('More: --mark-read\n');
     expect((await conversation('bob')).unread).toBe(3);
     expect((await alice.one<Conversation>('mark-read', 'bob')).unread).toBe(0);
     const [oldest] = await alice.items<Message>('read', 'bob');

@@ -105,6 +105,8 @@ test('an invite lets in as many as it says, as long as it says, and nobody once 
     ['two words', 'name.invalid'],
     ['here', 'name.invalid'],
     ['moderators', 'name.invalid'],
+    ['admin', 'name.taken'],
+    ['аdmin', 'name.taken'],
   ] as const)
     expect(await codeOf(hosted.member(name).join(good.token)), name).toBe(code);
   const rest = (await owner.client.request('invite.list', {})).invites.find(({ id }) => id === good.invite.id);
@@ -115,6 +117,21 @@ test('an invite lets in as many as it says, as long as it says, and nobody once 
   expect(await codeOf(hosted.member('dan').join(good.token))).toBe('registration.closed');
   await store.putServer({ registration: 'invite' }, auditLine());
   expect(await codeOf(hosted.member('dan').join(good.token))).toBe('done');
+});
+
+test('who may not invite any more lets nobody in by what they had made before', async () => {
+  const { token } = await inviteToken();
+  const maker = hosted.member('maker');
+  await maker.join(token);
+  await owner.client.request('member.role', { member: maker.id, role: 'admin' });
+  const made = await maker.client.request('invite.create', { uses: 9 });
+  expect(await codeOf(hosted.member('eve').join(made.token))).toBe('done');
+  await owner.client.request('member.role', { member: maker.id, role: 'member' });
+  expect(await codeOf(hosted.member('fay').join(made.token))).toBe('invite.invalid');
+  await owner.client.request('member.role', { member: maker.id, role: 'admin' });
+  expect(await codeOf(hosted.member('fay').join(made.token))).toBe('done');
+  await owner.client.request('member.ban', { member: maker.id, banned: true });
+  expect(await codeOf(hosted.member('gil').join(made.token))).toBe('invite.invalid');
 });
 
 type Kept = Record<string, Record<string, unknown>[]>;

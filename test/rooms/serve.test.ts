@@ -176,6 +176,28 @@ describe('the administration', () => {
     expect((await admin('audit', '--kind', 'member.banned')).out).toMatch(/\n\S+ +admin +member\.banned +carol/);
   });
 
+  test('refuses flags that mean nothing there, numbers beyond what there can be, and waits no longer than it is told', async () => {
+    for (const words of [
+      ['admin', 'members', '--limit', '1'],
+      ['admin', 'ban', 'carol', '--uses', '3'],
+      ['admin', 'status', '--check-config'],
+      ['admin', 'invite', '--uses', '10001'],
+      ['admin', 'invite', '--expires', '14400000w'],
+      ['admin', 'audit', '--limit', '10001'],
+      ['install', '--check-config'],
+      ['install', 'extra', '--print'],
+      ['--print'],
+      ['--owner'],
+      ['--timeout', '1s'],
+    ])
+      expect((await sotto(['serve', ...words, '--data-dir', server.data])).code, words.join(' ')).toBe(2);
+    const { pid } = server;
+    process.kill(pid, 'SIGSTOP');
+    const late = await sotto(['serve', 'admin', 'status', '--timeout', '300ms', '--json', '--data-dir', server.data]);
+    process.kill(pid, 'SIGCONT');
+    expect([late.code, JSON.parse(late.err)]).toMatchObject([5, { code: 'wait.timeout' }]);
+  });
+
   test('does not back up half of what another program reads', async () => {
     const folder = join(server.dir, 'not half');
     using reader = openDatabase(serverPaths(server.data).database);
