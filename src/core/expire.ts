@@ -10,18 +10,20 @@ import {
 } from '../protocol/limits.ts';
 import { listStrangers, patchContact, removeStranger } from '../store/contacts.ts';
 import { pruneEvents } from '../store/events.ts';
-import { listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
+import { listFilesInState } from '../store/files.ts';
+import { getMessageById, listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
 import { listOutboxExpired } from '../store/outbox.ts';
-import { listRoomOutboxExpired } from '../store/room-outbox.ts';
+import { listRoomOutboxExpired, listRoomOutboxOfMessage } from '../store/room-outbox.ts';
 import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests, pruneResets } from '../store/sessions.ts';
 import { removeOldShares } from '../store/shares.ts';
 import { uncount } from './amend.ts';
 import { type Core, commit } from './core.ts';
-import { eraseFile } from './files-rows.ts';
+import { endFile, eraseFile } from './files-rows.ts';
 import { dropOutbox } from './messages.ts';
 import { giveUp } from './outbox.ts';
 import { roomGiveUp } from './room-settled.ts';
 import { dropBundles, retryResets } from './sessions.ts';
+import { settingOf } from './settings.ts';
 
 const PAGE = 500;
 const SWEEP_MS = 60_000;
@@ -128,5 +130,18 @@ export class Expiry implements Disposable {
       commit(this.#core, (changes) => {
         for (const row of rows) roomGiveUp(this.#core, changes, row.id, 'outboxExpired');
       });
+    this.#endUploads();
+  }
+
+  // The event of a file takes its place in the outbox once its bytes are there.
+  #endUploads(): void {
+    const { db, clock } = this.#core;
+    const before = clock.now() - Number(settingOf(db, 'outbox.expiresMs'));
+    for (const file of listFilesInState(db, 'active')) {
+      if (file.mine === 0 || file.blob === null || file.createdAt > before) continue;
+      const message = getMessageById(db, file.conversationId, file.fileId);
+      if (message?.state !== 'queued' || listRoomOutboxOfMessage(db, message.id).length > 0) continue;
+      commit(this.#core, (changes) => endFile(this.#core, changes, file, { state: 'failed', reason: 'outboxExpired' }));
+    }
   }
 }

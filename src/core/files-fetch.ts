@@ -31,6 +31,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'channel.unknown',
   'channel.notMember',
   'channel.banned',
+  'channel.archived',
   'member.unknown',
 ]);
 

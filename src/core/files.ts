@@ -29,8 +29,6 @@ export class Files {
   readonly #fetching: Fetching;
   readonly #saving: Saving;
   readonly #serving: Serving;
-  /** Files that may replace what is at their path; after a restart none does. */
-  readonly #overwrite = new Set<number>();
 
   constructor(core: Core) {
     this.#core = core;
@@ -80,7 +78,6 @@ export class Files {
     this.#fetching.stop(row);
     this.#saving.stop(row);
     this.#serving.end(row, 'no such stream');
-    this.#overwrite.delete(row);
     removeBlob(this.#core.filesDir, fileId);
   }
 
@@ -139,11 +136,10 @@ export class Files {
     const room = FILE_QUOTA_BYTES - keptBytes(db) - this.#spools.bytes;
     if (row.state === 'offered' && row.size > room) throw new SottoError('quota.exceeded');
     const state = row.state === 'done' ? 'done' : 'active';
-    const asked = { ...row, state, saveTo: saveTo === '' ? row.saveTo : saveTo } as const;
-    commit(this.#core, () => patchFile(db, row.id, { state, saveTo: asked.saveTo, reason: '' }));
+    const target = saveTo === '' ? {} : { saveTo, overwrite: options.overwrite ? 1 : 0 };
+    const asked = { ...row, ...target, state } as const;
+    commit(this.#core, () => patchFile(db, row.id, { ...target, state, reason: '' }));
     this.#core.fileTroubles.delete(row.id);
-    if (saveTo !== '' && options.overwrite) this.#overwrite.add(row.id);
-    else if (saveTo !== '') this.#overwrite.delete(row.id);
     if (state === 'active') this.#fetching.start(asked);
     else if (saveTo !== '') this.#save(asked);
   }
@@ -210,13 +206,19 @@ export class Files {
   }
 
   #save(row: FileRow): void {
-    this.#saving.start(row, { overwrite: this.#overwrite.has(row.id) });
+    this.#saving.start(row, { overwrite: row.overwrite === 1 });
   }
 
   // No other try brings anything else: only its author can have changed it.
   #damaged(rowId: number, error: SottoError): void {
     const row = getFile(this.#core.db, rowId);
     if (row === undefined) return;
+    // What others have is there still for who is let in again.
+    if (row.mine === 0 && row.blob !== null && error.code !== 'file.damaged' && error.code !== 'file.unknown') {
+      commit(this.#core, () => patchFile(this.#core.db, rowId, { state: 'paused', reason: error.message }));
+      this.#core.fileTroubles.delete(rowId);
+      return this.#core.volatile({ kind: 'file.progressed', fileRow: rowId });
+    }
     commit(this.#core, (changes) => {
       endFile(this.#core, changes, row, { state: 'failed', reason: error.message });
       this.#tell(changes, row, 'file.cancel');

@@ -16,6 +16,8 @@ export type FileRow = {
   /** Chunks that are here (theirs) or that the other side asked for (mine). */
   readonly chunks: number;
   readonly saveTo: string;
+  /** Whether what is at `saveTo` may be replaced. */
+  readonly overwrite: number;
   readonly savedTo: string;
   readonly createdAt: number;
   /** Of a file in a channel: SHA-256 of its ciphertext. */
@@ -23,7 +25,7 @@ export type FileRow = {
 };
 
 const COLUMNS = `id, file_id AS fileId, conversation_id AS conversationId, mine, name, size, key, root, state, reason, chunks,
-  save_to AS saveTo, saved_to AS savedTo, created_at AS createdAt, blob`;
+  save_to AS saveTo, overwrite, saved_to AS savedTo, created_at AS createdAt, blob`;
 
 export const getFile = (db: Database, id: number): FileRow | undefined =>
   db.get<FileRow>(`SELECT ${COLUMNS} FROM files WHERE id = ?`, id);
@@ -65,7 +67,8 @@ export const keptBytes = (db: Database): number =>
 /** Adds a transfer and gives its row id. */
 export const putFile = (
   db: Database,
-  row: Omit<FileRow, 'id' | 'reason' | 'chunks' | 'saveTo' | 'savedTo' | 'blob'> & Partial<Pick<FileRow, 'blob'>>,
+  row: Omit<FileRow, 'id' | 'reason' | 'chunks' | 'saveTo' | 'overwrite' | 'savedTo' | 'blob'> &
+    Partial<Pick<FileRow, 'blob'>>,
 ): number =>
   db.run(
     `INSERT INTO files (file_id, conversation_id, mine, name, size, key, root, state, created_at, blob)
@@ -89,6 +92,7 @@ const FIELDS = {
   reason: 'reason',
   chunks: 'chunks',
   saveTo: 'save_to',
+  overwrite: 'overwrite',
   savedTo: 'saved_to',
   blob: 'blob',
 } as const;

@@ -261,6 +261,49 @@ test('MEMBER-8: who deletes a message takes its file from the server, also later
   expect(existsSync(kept.path)).toBe(true);
 });
 
+test('what was asked for goes on after a restart, and after one was out of the channel for a while; what an archived one does not take has failed', async () => {
+  const channel = '#comes-and-goes';
+  await alice.call('channel.create', { name: channel, encryption: 'open' });
+  await bob.call('channel.join', { channel });
+  await send(alice, channel, 'over another', 9_000);
+  await send(alice, channel, 'while out', 9_000);
+  const idOf = async (name: string) =>
+    (await bob.call('file.list', { conversation: channel })).find((one) => one.name === name)?.id ?? '';
+  const shown = async (name: string) => bob.call('file.show', { id: await idOf(name) });
+  await bob.sees('both', async () => (await idOf('over another')) !== '' && (await idOf('while out')) !== '');
+  const path = join(dir, 'what was there');
+  writeFileSync(path, 'something else');
+  await house.server.stop();
+  await bob.call('file.save', { id: await idOf('over another'), path, overwrite: true });
+  // Bob is away while the server comes back and something is done to the channel.
+  const meanwhile = async (step: () => Promise<unknown>) => {
+    await bob.user.ok('daemon', 'stop');
+    await house.server.start();
+    await alice.sees('the server', async () => (await alice.call('server.list', {}))[0]?.state === 'online');
+    await step();
+    await bob.back();
+  };
+  await meanwhile(async () => {});
+  await bob.sees('the file', async () => (await shown('over another')).savedTo === path);
+  expect(readFileSync(path)).toHaveLength(9_000);
+
+  await house.server.stop();
+  await bob.call('file.fetch', { id: await idOf('while out') });
+  await meanwhile(() => alice.call('channel.kick', { channel, member: 'bob' }));
+  const paused = await bob.sees('a pause', async () => {
+    const file = await shown('while out');
+    return file.state === 'paused' && file;
+  });
+  expect(paused.reason).toContain('not in this channel');
+  await bob.call('channel.join', { channel });
+  expect((await bob.call('file.fetch', { id: await idOf('while out'), wait: 'done' })).reached).toBe(true);
+
+  await house.server.stop();
+  const { id } = await send(bob, channel, 'too late', 9_000);
+  await meanwhile(() => alice.call('channel.archive', { channel }));
+  await bob.sees('an end', async () => (await bob.call('message.show', { id })).state === 'failed');
+});
+
 test('after a restore what was fetched can be fetched again, and what was not up has failed', async () => {
   await house.server.stop();
   const waiting = [await send(bob, '#files', 'not up', 20_000), await send(bob, 'alice@home', 'nor this', 20_000)];
