@@ -2,7 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import { safeLine } from '../protocol/safe-text.ts';
 import type { Command } from './command.ts';
-import { bashCompletion, fishCompletion, offer, zshCompletion } from './complete.ts';
+import { bashCompletion, fishCompletion, offer, offerBash, zshCompletion } from './complete.ts';
 import { manualPage } from './manual.ts';
 
 const rpc: Command = {
@@ -51,8 +51,11 @@ const complete: Command = {
   path: 'complete',
   doc: 'what could stand next on a command line (completion scripts call this)',
   args: [{ name: 'word', doc: 'the words so far', many: true }],
+  flags: { bash: { doc: 'the words are a line of bash, which breaks words at these too', value: 'BREAKS' } },
   run: async (context) => {
-    for (const one of await offer(context)) context.out.raw(`${safeLine(one)}\n`);
+    const breaks = context.flags.text('bash');
+    for (const one of await (breaks === undefined ? offer(context) : offerBash(context, breaks)))
+      context.out.raw(`${safeLine(one)}\n`);
   },
 };
 

@@ -1,5 +1,6 @@
 // Completion for shells: the scripts, and what could stand next, with names from a running daemon only.
 import { listAccounts } from '../client/paths.ts';
+import { bashLine } from './bash-line.ts';
 import type { Argument, CommandContext, Flag } from './command.ts';
 import { findCommand, groupOf, wordsOf } from './parse.ts';
 import { shortId } from './show.ts';
@@ -7,18 +8,27 @@ import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
 
 const LOOK_MS = 500;
 
-/** Words that may follow those of the command line; the last word is the one being typed. */
-export const offer = async (context: CommandContext): Promise<string[]> => {
-  const typed = context.args.at(-1) ?? '';
-  const line = context.args.slice(0, -1);
+/** What bash is to put in for the last word of the line that it has read. */
+export const offerBash = async (context: CommandContext, breaks: string): Promise<string[]> => {
+  const { words, finish } = bashLine(context.args.join(' '), breaks);
+  return (await offer(context, words)).map(finish).filter((one) => one !== undefined);
+};
+
+/** Words that may follow those of a command line; the last word is the one being typed. */
+export const offer = async (context: CommandContext, words = context.args): Promise<string[]> => {
+  const typed = words.at(-1) ?? '';
+  const line = words.slice(0, -1);
   const command = findCommand(wordsOf(line, GLOBAL_FLAGS));
   const flags = { ...GLOBAL_FLAGS, ...command?.flags };
   const before = wordsOf(line, flags);
-  const last = line.at(-1) ?? '';
+  // `--flag=value`, or the value as a word of its own.
+  const [, joined, begun = typed] = /^(--[a-z-]+)=(.*)$/s.exec(typed) ?? [];
+  const last = joined ?? line.at(-1) ?? '';
   const flag = last.startsWith('--') ? flags[last.slice(2)] : undefined;
   if (flag?.value !== undefined) {
     const values = last === '--account' ? listAccounts(context.places) : await namesFor(context, flag);
-    return values.filter((name) => name.startsWith(typed));
+    const fits = values.filter((name) => name.startsWith(begun));
+    return joined === undefined ? fits : fits.map((value) => `${joined}=${value}`);
   }
   if (typed.startsWith('--'))
     return Object.keys(flags)
@@ -80,15 +90,9 @@ const ask = async (context: CommandContext, what: NonNullable<Argument['complete
 export const bashCompletion = (): string => `# bash completion for sotto
 _sotto() {
   local IFS=$'\\n'
-  local words=("\${COMP_WORDS[@]:1:COMP_CWORD}")
-  COMPREPLY=($(command sotto complete -- "\${words[@]}" 2>/dev/null))
-  if [[ \${#COMPREPLY[@]} -eq 0 && "\${words[-1]}" == */* ]]; then
-    COMPREPLY=($(compgen -f -- "\${words[-1]}"))
-  fi
-  local i
-  for i in "\${!COMPREPLY[@]}"; do COMPREPLY[i]=$(printf '%q' "\${COMPREPLY[i]}"); done
+  COMPREPLY=($(command sotto complete --bash "$COMP_WORDBREAKS" -- "\${COMP_LINE:0:COMP_POINT}" 2>/dev/null))
 }
-complete -F _sotto sotto
+complete -o default -F _sotto sotto
 `;
 
 /** For a file \`_sotto\` in a folder of zsh's fpath, or to be sourced after compinit. */

@@ -1,6 +1,7 @@
 // Reads the command line by the table: which command, its flags, its arguments. Mistakes are `usage.invalid`.
 import { parseArgs } from 'node:util';
 import { SottoError } from '../protocol/errors.ts';
+import { bashLine } from './bash-line.ts';
 import type { Command, Flag } from './command.ts';
 import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
 
@@ -37,7 +38,8 @@ export const parseCommandLine = (typed: readonly string[]): Parsed => {
   }
   const args = parsed.positionals.slice(command?.path.split(' ').length ?? 0);
   const own = parsed.values as Parsed['flags'];
-  const given = command?.path === 'complete' ? { ...placeOf(args), ...own } : own;
+  const line = typeof own.bash === 'string' ? bashLine(args.join(' '), own.bash).words : args;
+  const given = command?.path === 'complete' ? { ...placeOf(line), ...own } : own;
   if (command !== undefined && given.help !== true) checkArgs(command, args);
   return { command, args, flags: given };
 };

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { furnish, pathsOf } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
+import { House } from '../rooms/house.ts';
 import { onTerminal } from './terminal.ts';
 
 // What a shell would take apart, or run.
@@ -25,7 +26,13 @@ beforeAll(async () => {
 afterAll(() => stage[Symbol.asyncDispose]());
 
 /** Types a line with a tab in it into a shell, after `load`; gives what the completed command wrote. */
-const typed = async (shell: string, load: string, line: string, account = 'alice'): Promise<string> => {
+const typed = async (
+  shell: string,
+  load: string,
+  line: string,
+  account = 'alice',
+  dataDir = stage.dir,
+): Promise<string> => {
   const out = join(stage.dir, 'out');
   rmSync(out, { force: true });
   await onTerminal(
@@ -37,7 +44,7 @@ const typed = async (shell: string, load: string, line: string, account = 'alice
     {
       PATH: `${join(stage.dir, 'bin')}:${process.env.PATH}`,
       HOME: stage.dir,
-      SOTTO_DATA_DIR: stage.dir,
+      SOTTO_DATA_DIR: dataDir,
       SOTTO_ACCOUNT: account,
     },
   );
@@ -68,6 +75,21 @@ describe.each(SHELLS.filter(([name]) => has(name)))('%s', (_name, shell, load) =
     expect(JSON.parse(out)).toMatchObject({ name: NAME });
   });
 });
+
+test.skipIf(!has('bash'))(
+  'bash completes channels and members, quoted or not, and behind what it breaks words at',
+  async () => {
+    const { house, olga } = await House.open('olga', 'bob');
+    await using _ = house;
+    await olga.call('channel.create', { name: '#ops', encryption: 'open' });
+    const [, shell, load] = SHELLS[0];
+    for (const line of ['read \\#o\t', "read '#o\t", 'read "#o\t', 'send \\#o\t --wait=qu\t hello'])
+      expect(await typed(shell, load, `sotto --json ${line}`, 'olga', olga.user.dir), line).toMatch(/^({.*}\n)?$/);
+    expect(await olga.bodies('#ops')).toEqual(['hello']);
+    const shown = await typed(shell, load, `sotto --data-dir=${olga.user.dir} --json member show bob@ho\t`, 'olga');
+  expect(JSON.parse(shown)).toMatchObject({ name: 'bob' });
+  },
+);
 
 describe('sotto complete', () => {
   const offered = async (user: User, ...words: string[]) =>
