@@ -127,10 +127,21 @@ export class RpcSocket {
     if (this.#sockets.size === 0 && this.#calls === 0) this.#options.left();
   }
 
+  // Where not even the greeting can be told, as without a file more that may be opened, one front end is turned away, and no more.
+  #greeted(socket: Socket): Session | undefined {
+    try {
+      return new Session(socket, this.#options);
+    } catch (error) {
+      turnAway(socket, error);
+      return undefined;
+    }
+  }
+
   #accept(socket: Socket): void {
     socket.on('error', () => {});
-    if (this.#sockets.size >= RPC_CONNECTIONS_MAX) return turnAway(socket);
-    const session = new Session(socket, this.#options);
+    if (this.#sockets.size >= RPC_CONNECTIONS_MAX) return turnAway(socket, new SottoError('daemon.busy'));
+    const session = this.#greeted(socket);
+    if (session === undefined) return;
     this.#sockets.set(socket, session.connection);
     socket.on('close', () => {
       this.#sockets.delete(socket);
@@ -311,8 +322,8 @@ const failure = (id: Id, error: unknown) => {
 };
 
 // Told and ended at once, whatever the other side does.
-const turnAway = (socket: Socket): void =>
-  void socket.end(`${JSON.stringify(failure(null, new SottoError('daemon.busy')))}\n`, () => socket.destroy());
+const turnAway = (socket: Socket, error: unknown): void =>
+  void socket.end(`${JSON.stringify(failure(null, error))}\n`, () => socket.destroy());
 
 // A fault of the protocol itself keeps JSON-RPC's own number.
 const protocolError = (

@@ -61,6 +61,7 @@ export const CALL_HANDLERS: CallHandlers = {
     const person = context.calls.find(placeOf(asker, channel), asker.session.device);
     take(context, asker.member.id, 'call');
     Object.assign(person, { muted, deafened });
+    if (deafened) person.link?.window.empty();
     context.calls.changed(person.call);
     return {};
   },

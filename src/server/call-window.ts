@@ -56,6 +56,12 @@ export class CallWindow {
     return frames;
   }
 
+  /** Nothing of what waits is wanted any more. */
+  empty(): void {
+    while (this.#waiting.length > 0) this.#waiting.shift();
+    this.#waitingBytes = 0;
+  }
+
   /** Drops what has waited for too long. */
   dropOld(now: number): void {
     for (let next = this.#waiting.first; next !== undefined; next = this.#waiting.first) {

@@ -112,7 +112,10 @@ export class Calls {
     const { clock, random } = this.#ports;
     const ticket = random.bytes(TICKET_BYTES);
     person.ticket = toHex(ticket);
-    this.#tickets.set(person.ticket, { person, until: clock.monotonic() + CALL_TICKET_MS });
+    const until = clock.monotonic() + CALL_TICKET_MS;
+    this.#tickets.set(person.ticket, { person, until });
+    // Their place is kept as long as it lets them in.
+    if (person.link === undefined) person.leavesAt = Math.max(person.leavesAt, until);
     return ticket;
   }
 

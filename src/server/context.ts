@@ -35,7 +35,7 @@ export type Session =
       readonly origin: string;
     }
   /** A greeting serves one try. */
-  | { readonly phase: 'spent' }
+  | { readonly phase: 'spent'; readonly isCounted?: true }
   /**
    * `ending`: how many of its own requests may end it, and are to be answered first; `endedBy`: its device or member is no more,
    * and why.

@@ -163,9 +163,11 @@ const reload = async (running: {
   if (problems.length > 0) return;
   if (config.tls !== undefined && before.tls !== undefined) server.setTls(readTls(config.tls));
   await applySettings(server, config);
-  const late = (['listen', 'origins', 'proxies', 'metrics', 'rates', 'log', 'onion', 'tor'] as const).filter(
+  const late: string[] = (['listen', 'origins', 'proxies', 'metrics', 'rates', 'log', 'onion', 'tor'] as const).filter(
     (key) => JSON.stringify(config[key]) !== JSON.stringify(before[key]),
   );
+  // A certificate takes the place of another one, and of none.
+  if ((config.tls === undefined) !== (before.tls === undefined)) late.push('tls');
   journal.info('config.read', { atTheNextStart: late.join(', ') });
 };
 

@@ -13,7 +13,6 @@ import { exportOf } from './export.ts';
 import { beginBlob, completeBlob, getBlob, removeBlob } from './files.ts';
 import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
-import { ADMINISTRATION } from './login.ts';
 import { appendAuthority, notify } from './notices.ts';
 import { deviceObject, memberObject } from './objects.ts';
 import { fitting } from './pages.ts';
@@ -59,7 +58,6 @@ export const HANDLERS: Handlers = {
   'member.profile': async (context, { member }, { name, status }) => {
     if (name !== undefined && !isMemberName(name)) throw new SottoError('name.invalid');
     if (name === undefined && status === undefined) return { member: memberObject(member) };
-    if (name !== undefined && skeletonOf(name) === ADMINISTRATION) throw new SottoError('name.taken');
     mayChangeAccount(context, member.id);
     const set = {
       ...(name === undefined ? {} : { name, skeleton: skeletonOf(name) }),
@@ -173,9 +171,9 @@ export const HANDLERS: Handlers = {
     for (const reader of context.fanout.readersOf(channel)) if (reader !== peer) tell(reader, notice);
     return NOTHING;
   },
-  presence: async (context, { member }, { state }) => {
+  presence: async (context, { member, peer }, { state }) => {
     if (context.rates.signal.take(member.id, context.clock.monotonic()) > 0) return NOTHING;
-    context.presence.say(member.id, state);
+    context.presence.say(peer, member.id, state);
     return NOTHING;
   },
   'blob.begin': beginBlob,

@@ -122,8 +122,7 @@ export const logout = (context: ServerContext, peer: Peer): void => {
   const { member } = peer.state;
   const peers = context.online.get(member);
   peers?.delete(peer);
-  if (peers?.size !== 0) return;
-  context.online.delete(member);
+  if (peers?.size === 0) context.online.delete(member);
   context.presence.gone(member);
 };
 
@@ -148,9 +147,6 @@ const takeNew = async (
     if (expectedError(error) === undefined || kept?.isSame !== true) throw error;
   }
 };
-
-// By this name the audit log tells of whoever runs the server.
-export const ADMINISTRATION = skeletonOf('admin');
 
 // Who was banned, erased or made a member since lets nobody in any more.
 const mayInviteStill = async ({ store }: ServerContext, madeBy: MemberId | null): Promise<boolean> => {
@@ -181,7 +177,6 @@ const register = async (
   if (registration === 'invite' && !usable) throw new SottoError('registration.closed');
   if (!isMemberName(wanted.name)) throw new SottoError('name.invalid');
   const looks = skeletonOf(wanted.name);
-  if (looks === ADMINISTRATION) throw new SottoError('name.taken');
   if ((await context.store.getMemberByName(looks)) !== undefined) throw new SottoError('name.taken');
   const changes: Change[] = [
     ...(invite === undefined ? [] : [{ kind: 'inviteUsed', invite: invite.id } as const]),

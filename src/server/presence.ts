@@ -23,8 +23,8 @@ type PresencePorts = {
 /** Tells it while not too many are there. */
 export class Presence implements Disposable {
   readonly #ports: PresencePorts;
-  /** Members that are there and said that they are away. */
-  readonly #away = new Set<MemberId>();
+  /** Connections over which it was said that nobody is at them. */
+  readonly #away = new WeakSet<Peer>();
   #changed = new Set<MemberId>();
   #newcomers = new Set<Peer>();
   /** Too many were there when it was told last: nobody knows anything. */
@@ -36,24 +36,24 @@ export class Presence implements Disposable {
     this.#ports = ports;
   }
 
-  /** A member has come: this connection hears who is there, and, when it is their first, the others hear of them. */
+  /** A member has come: this connection hears who is there, and the others hear of them when it is their first, or they were away. */
   came(peer: Peer, member: MemberId): void {
-    if (this.#ports.online.get(member)?.size === 1) this.#changed.add(member);
+    const others = [...(this.#ports.online.get(member) ?? [])].filter((one) => one !== peer);
+    if (others.every((one) => this.#away.has(one))) this.#changed.add(member);
     this.#newcomers.add(peer);
     this.#later();
   }
 
-  /** A member says what others see of them. */
-  say(member: MemberId, state: 'online' | 'away'): void {
-    if (state === 'away') this.#away.add(member);
-    else this.#away.delete(member);
+  /** A member says over a connection whether they are at that device: they are away when they are at none. */
+  say(peer: Peer, member: MemberId, state: 'online' | 'away'): void {
+    if (state === 'away') this.#away.add(peer);
+    else this.#away.delete(peer);
     this.#changed.add(member);
     this.#later();
   }
 
-  /** The last connection of a member is gone. */
+  /** A connection of a member is gone. */
   gone(member: MemberId): void {
-    this.#away.delete(member);
     this.#changed.add(member);
     this.#later();
   }
@@ -115,7 +115,8 @@ export class Presence implements Disposable {
   }
 
   #stateOf(member: MemberId): 'online' | 'away' | 'offline' {
-    if (!this.#ports.online.has(member)) return 'offline';
-    return this.#away.has(member) ? 'away' : 'online';
+    const peers = this.#ports.online.get(member);
+    if (peers === undefined) return 'offline';
+    return [...peers].every((peer) => this.#away.has(peer)) ? 'away' : 'online';
   }
 }

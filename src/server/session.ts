@@ -218,12 +218,14 @@ const over = ({ asking }: ServerContext, peer: Peer): void => {
   if (--peer.asking === ASKED_AT_ONCE_MAX - 1 && peer.isOpen) peer.resume();
 };
 
-// Before the log-in everything that is refused is a log-in that has failed.
+// A connection whose log-in was refused is one log-in that has failed, whatever else it asks for.
 const count = ({ counts }: ServerContext, peer: Peer, code: ErrorCode): void => {
   counts.add('requests');
   counts.add('refusals');
   if (code === 'rate.limited') counts.add('rateLimited');
-  if (peer.state?.phase === 'spent') counts.add('loginFailures');
+  if (peer.state?.phase !== 'spent' || peer.state.isCounted === true) return;
+  counts.add('loginFailures');
+  peer.state = { phase: 'spent', isCounted: true };
 };
 
 const refuseMessage = (context: ServerContext, peer: Peer, error: unknown): void => {

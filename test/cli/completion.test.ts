@@ -87,7 +87,7 @@ test.skipIf(!has('bash'))(
       expect(await typed(shell, load, `sotto --json ${line}`, 'olga', olga.user.dir), line).toMatch(/^({.*}\n)?$/);
     expect(await olga.bodies('#ops')).toEqual(['hello']);
     const shown = await typed(shell, load, `sotto --data-dir=${olga.user.dir} --json member show bob@ho\t`, 'olga');
-  expect(JSON.parse(shown)).toMatchObject({ name: 'bob' });
+    expect(JSON.parse(shown)).toMatchObject({ name: 'bob' });
   },
 );
 

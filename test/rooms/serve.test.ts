@@ -174,6 +174,14 @@ describe('the administration', () => {
     await owner.client.request('member.profile', { status: '\u009b31m\u202e' });
     expect((await admin('members', '--json')).out).toContain('\\u009b31m\\u202e');
     expect((await admin('audit', '--kind', 'member.banned')).out).toMatch(/\n\S+ +admin +member\.banned +carol/);
+    // A member who is called so is not taken for the administration.
+    const named = server.member('admin');
+    await named.join();
+    named.leave();
+    await expect.poll(async () => (await server.admin('status'))[0]).toMatchObject({ connections: 1 });
+    expect((await server.admin('audit', '--kind', 'member.banned')).map(({ actor }) => actor)).toEqual(['(admin)']);
+    expect(await kinds('--kind', 'member.joined', '--actor', 'admin')).toEqual(['member.joined']);
+    expect(await kinds('--kind', 'member.banned', '--actor', '(admin)')).toEqual(['member.banned']);
   });
 
   test('refuses flags that mean nothing there, numbers beyond what there can be, and waits no longer than it is told', async () => {
