@@ -207,6 +207,8 @@ const scope = (context: CommandContext) => {
 
 // What a person types: on, off, a number, a duration where milliseconds are wanted, or text.
 const settingValue = (key: string, text: string): string | number | boolean => {
+  // A program may have any name.
+  if (key === 'notify.command') return text;
   if (text === 'true' || text === 'on') return true;
   if (text === 'false' || text === 'off') return false;
   if (/^\d{1,15}$/.test(text)) return Number(text);

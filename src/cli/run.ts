@@ -44,8 +44,8 @@ export const runCli = async (program: Program): Promise<number> => {
   broken.catch(() => {});
   const out = new Output({
     json,
-    quiet: words.includes('--quiet') || words.includes('-q'),
-    verbose: words.includes('--verbose') || words.includes('-v'),
+    quiet: words.some((word) => word === '--quiet' || /^-[a-z]*q[a-z]*$/.test(word)),
+    verbose: words.some((word) => word === '--verbose' || /^-[a-z]*v[a-z]*$/.test(word)),
     colour: process.stderr.isTTY === true && (program.environment.NO_COLOR ?? '') === '',
     errIsTerminal: process.stderr.isTTY === true,
     outIsTerminal: process.stdout.isTTY === true,

@@ -9,8 +9,8 @@ import { Blob } from '../store/blobs.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { type FileRow, getFile, patchFile } from '../store/files.ts';
 import { getMemberById } from '../store/members.ts';
-import { getMessageById, putMessage } from '../store/messages.ts';
-import { listRoomOutboxOfMessage } from '../store/room-outbox.ts';
+import { getMessage, getMessageById, putMessage } from '../store/messages.ts';
+import { listRoomOutboxOfMessage, type RoomOutboxRow } from '../store/room-outbox.ts';
 import { getServer } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { fileMessage, noteProgress, putOffered } from './files-rows.ts';
@@ -83,8 +83,50 @@ const upload = async (core: Core, row: FileRow, way: Way, { signal, progressed }
   const message = getMessageById(core.db, row.conversationId, row.fileId);
   // It is up, and its event waits or has gone.
   if (message === undefined || listRoomOutboxOfMessage(core.db, message.id).length > 0) return;
-  const { connection, channel, to } = way;
-  const count = chunkCount(row.size);
+  const { to } = way;
+  const { expiresMs } = message;
+  const ttl = expiresMs === null ? {} : { ttl: Math.ceil(expiresMs / 1000) };
+  await bring(core, row, way, { signal, progressed }, ttl.ttl ?? 0);
+  await core.queue.call(() => {
+    // It may have been taken back meanwhile.
+    if (signal.aborted || getFile(core.db, row.id)?.state !== 'active') return;
+    // What shows the past puts it behind that, in another row.
+    const message = getMessageById(core.db, row.conversationId, row.fileId);
+    if (message === undefined) return;
+    commit(core, (changes) => {
+      patchFile(core.db, row.id, { chunks: chunkCount(row.size) });
+      const content = {
+        ...contentOf(row),
+        ...('memberRow' in to ? { id: idOf<MessageId>(row.fileId) } : {}),
+        ...(expiresMs === null ? {} : { expiresMs }),
+      };
+      startWaiting(core, changes, message);
+      enqueueRoom(core, changes, to, content, { eventId: row.fileId, messageRow: message.id, ...ttl });
+    });
+  });
+};
+
+/** A server that was put back may have the event of a file still to come, and its bytes no more: they go up again before it. */
+export const bringAgain = async (
+  core: Core,
+  { messageRow, ttl }: Pick<RoomOutboxRow, 'messageRow' | 'ttl'>,
+): Promise<void> => {
+  const message = messageRow === null ? undefined : getMessage(core.db, messageRow);
+  const file = message?.fileId == null ? undefined : getFile(core.db, message.fileId);
+  if (file?.state !== 'active' || file.mine === 0 || file.blob === null || file.chunks === chunkCount(file.size))
+    return;
+  const { signal } = new AbortController();
+  await bring(core, file, wayOf(core, file), { signal, progressed: () => {} }, ttl);
+  await core.queue.call(() => commit(core, () => patchFile(core.db, file.id, { chunks: chunkCount(file.size) })));
+};
+
+const bring = async (
+  core: Core,
+  row: FileRow,
+  { connection, channel }: Way,
+  { signal, progressed }: Attempt,
+  ttlSeconds: number,
+): Promise<void> => {
   using blob = Blob.open(core.filesDir, idOf(row.fileId));
   if (blob === undefined) throw new SottoError('file.unknown');
   const begun = await connection.request('blob.begin', {
@@ -102,27 +144,7 @@ const upload = async (core: Core, row: FileRow, way: Way, { signal, progressed }
     progressed();
     if (index % PROGRESS_CHUNKS === 0) core.queue.post(() => noteProgress(core, row.id, index + 1));
   }
-  if (signal.aborted) return;
-  const { expiresMs } = message;
-  const ttl = expiresMs === null ? {} : { ttl: Math.ceil(expiresMs / 1000) };
-  await connection.request('blob.complete', { channel, upload: begun.upload, ttlSeconds: ttl.ttl ?? 0 });
-  await core.queue.call(() => {
-    // It may have been taken back meanwhile.
-    if (signal.aborted || getFile(core.db, row.id)?.state !== 'active') return;
-    // What shows the past puts it behind that, in another row.
-    const message = getMessageById(core.db, row.conversationId, row.fileId);
-    if (message === undefined) return;
-    commit(core, (changes) => {
-      patchFile(core.db, row.id, { chunks: count });
-      const content = {
-        ...contentOf(row),
-        ...('memberRow' in to ? { id: idOf<MessageId>(row.fileId) } : {}),
-        ...(expiresMs === null ? {} : { expiresMs }),
-      };
-      startWaiting(core, changes, message);
-      enqueueRoom(core, changes, to, content, { eventId: row.fileId, messageRow: message.id, ...ttl });
-    });
-  });
+  if (!signal.aborted) await connection.request('blob.complete', { channel, upload: begun.upload, ttlSeconds });
 };
 
 const fetchRest = async (core: Core, row: FileRow, way: Way, { signal, progressed }: Attempt): Promise<void> => {

@@ -6,6 +6,7 @@ import { toBase64 } from '../protocol/bytes.ts';
 import { NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
 import { isMemberName } from '../protocol/room-content.ts';
 import type { Answer } from '../protocol/server.ts';
+import { forgetBrought } from '../store/files.ts';
 import { getMemberById, patchMember, putMember } from '../store/members.ts';
 import { patchServer, putPreKeys } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
@@ -34,7 +35,10 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
       lastErrorAt: null,
       ...(server.inboxSeq === 0 ? { epoch: answer.inbox.epoch } : {}),
     });
-    if (server.epoch !== 0 && server.epoch !== answer.inbox.epoch) beginSessionsAnew(core, server);
+    if (server.epoch !== 0 && server.epoch !== answer.inbox.epoch) {
+      beginSessionsAnew(core, server);
+      forgetBrought(core.db, serverId);
+    }
     const { memberKey } = memberSecrets(core.serversKey, server.serverKey);
     const known = getMemberById(core.db, serverId, server.memberId);
     const row =

@@ -17,6 +17,7 @@ import {
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { bringAgain } from './room-files.ts';
 import { blobIn, TAKE_BACK } from './room-outbox.ts';
 import { sealRow } from './room-seal.ts';
 import { beginSessions, publishDirect } from './room-sessions.ts';
@@ -194,6 +195,7 @@ export class RoomSender {
     if (row.kind === TAKE_BACK) return this.#takeBack(row);
     if (row.channelRow === null) await beginSessions(core, connection, row.memberRow ?? 0);
     else await this.#makeSure(row.channelRow);
+    await bringAgain(core, row);
     const sealed = await sealRow(core, connection, row);
     if (sealed === undefined) return;
     const { to, id, checkedAt, body } = sealed;

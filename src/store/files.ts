@@ -102,6 +102,17 @@ export const patchFile = (db: Database, id: number, patch: Partial<Pick<FileRow,
   db.patch('files', FIELDS, id, patch);
 };
 
+/** What was brought to a server counts no more: it may have been put back to before that. */
+export const forgetBrought = (db: Database, serverId: number): void => {
+  db.run(
+    `UPDATE files SET chunks = 0 WHERE mine = 1 AND state = 'active' AND blob IS NOT NULL AND conversation_id IN
+       (SELECT id FROM conversations WHERE channel_row IN (SELECT id FROM channels WHERE server_id = ?)
+          OR member_row IN (SELECT id FROM members WHERE server_id = ?))`,
+    serverId,
+    serverId,
+  );
+};
+
 /** Erases a transfer: its name and key are nowhere any more. */
 export const removeFile = (db: Database, id: number): void => {
   db.run('DELETE FROM files WHERE id = ?', id);

@@ -21,7 +21,7 @@ import { EVENT } from '../../src/protocol/server-frames.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { patchChannel, putChannel } from '../../src/store/channels.ts';
 import { getConversation, putConversation } from '../../src/store/conversations.ts';
-import { getFile, putFile } from '../../src/store/files.ts';
+import { getFile, patchFile, putFile } from '../../src/store/files.ts';
 import { putMember } from '../../src/store/members.ts';
 import { getMessage, putMessage } from '../../src/store/messages.ts';
 import { migrate } from '../../src/store/migrations.ts';
@@ -253,6 +253,7 @@ test('a file whose event is refused has failed with its message', async () => {
   const [bytes, none] = [new Uint8Array(32), { unread: 0, replyTo: null, expiresMs: null, expiresAt: null }];
   const file = { conversationId, fileId: eventId, mine: 1, name: 'f', size: 1, key: bytes, root: bytes, blob: bytes };
   const fileId = putFile(db, { ...file, state: 'active', createdAt: 1 });
+  patchFile(db, fileId, { chunks: 1 });
   const said = { conversationId, messageId: eventId, mine: 1, body: 'f', state: 'queued', sentAt: 1 } as const;
   const messageRow = putMessage(db, { ...said, ...none, receivedAt: null, expiresFrom: 'delivery', fileId });
   answers.set(1, error('event.refused'));

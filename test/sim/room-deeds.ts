@@ -111,9 +111,12 @@ export const compareSights = async (
   );
 };
 
-// Who fetched it after it was deleted shows nothing of it.
-const sightOf = (who: Person, { body, deletedAt, editedAt, pinnedAt, reactions }: Message): string | undefined => {
-  if (deletedAt !== undefined) return undefined;
+// Who fetched it after it was deleted shows nothing of it; what has failed is with its author only.
+const sightOf = (
+  who: Person,
+  { body, state, deletedAt, editedAt, pinnedAt, reactions }: Message,
+): string | undefined => {
+  if (deletedAt !== undefined || state === 'failed') return undefined;
   const faces = reactions.map(({ emoji, from, mine }) => `${emoji}${mine ? memberName(who) : `${from}@home`}`).sort();
   return [`"${body}"`, editedAt && 'edited', pinnedAt && 'pinned', ...faces].filter(Boolean).join(' ');
 };

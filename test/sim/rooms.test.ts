@@ -26,7 +26,7 @@ const FIRST_SEED = Number(process.env.SOTTO_SIM_SEED ?? 10_101);
  */
 const FOUND = [
   1, 4, 6, 11, 18, 28, 5000, 5036, 5066, 5084, 5100, 5102, 5110, 10_142, 10_308, 20_060, 30_009, 30_033, 50_075, 60_028,
-  70_223, 70_260,
+  70_223, 70_260, 70_808, 70_818,
 ];
 
 const play = async (seeds: readonly number[]) => {
