@@ -38,24 +38,27 @@ test('what nobody fetched in its time has failed, and goes again on the user’s
 
 test('what failed may have come all the same: sent again, it is edited and deleted there too', async () => {
   const sent = [];
-  for (const text of ['for an edit', 'for an end', 'to be taken back']) sent.push(await alice.send(bob, text));
+  for (const text of ['for an edit', 'for an end', 'to be taken back', 'edited before'])
+    sent.push(await alice.send(bob, text));
   await world.settle();
   // Bob has them; his acknowledgements were lost, and nobody was there for 30 days.
   alice.db.run(`UPDATE messages SET state = 'failed', reason = 'outboxExpired' WHERE mine = 1`);
   await bob.close();
   await world.settle();
-  const [first = '', second = '', third = ''] = sent.map(({ id }) => id);
-  for (const id of [first, second, third]) await alice.call('message.resend', { id });
+  const [first = '', second = '', third = '', fourth = ''] = sent.map(({ id }) => id);
+  await alice.call('message.edit', { id: fourth, text: 'edited while it had failed' });
+  for (const id of [first, second, third, fourth]) await alice.call('message.resend', { id });
   await alice.call('message.edit', { id: first, text: 'edited' });
   await alice.call('message.delete', { id: second });
   await alice.call('message.cancel', { id: third });
   await bob.open();
   await world.settle(60_000);
-  expect(await bob.read(alice)).toEqual(['edited', '', '']);
+  expect(await bob.read(alice)).toEqual(['edited', '', '', 'edited while it had failed']);
   expect(await mine()).toEqual([
     ['edited', 'delivered', undefined],
     ['', 'failed', 'recalled'],
     ['to be taken back', 'failed', 'recalled'],
+    ['edited while it had failed', 'delivered', undefined],
   ]);
 });
 

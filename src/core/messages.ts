@@ -221,6 +221,10 @@ export const resend = (core: Core, id: string): MessageRow => {
       ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs, expiresFrom: row.expiresFrom }),
     } as const;
     enqueue(core, changes, contact.id, file === undefined ? text : offerBody(file, row), row.id);
+    // Where it is already, only that changes it.
+    const edit = { kind: 'edit', target: idOf(messageId), number: row.editNumber, text: row.body } as const;
+    if (reason === RESENT && row.editNumber > 0 && hasRoom(core, contact.id))
+      enqueue(core, changes, contact.id, edit, row.id);
     putOn(core, changes, contact, { ...row, messageId });
     changes.event({ kind: 'message.queued', messageRow: row.id, contactId: contact.id });
   });
