@@ -54,6 +54,8 @@ test('what failed may have come all the same: sent again, it is edited and delet
   await bob.open();
   await world.settle(60_000);
   expect(await bob.read(alice)).toEqual(['edited', '', '', 'edited while it had failed']);
+  const versionsOf = async (who: Person) => (await who.call('message.show', { id: fourth })).versions;
+  expect(await versionsOf(bob)).toMatchObject([{ body: 'edited before' }]);
   expect(await mine()).toEqual([
     ['edited', 'delivered', undefined],
     ['', 'failed', 'recalled'],

@@ -10,7 +10,14 @@ import type { ContactRow } from '../store/contacts.ts';
 import { addUnread, type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { listMessagesBetween, listUnreadUpTo } from '../store/message-pages.ts';
-import { getMessage, type MessageRow, patchMessage, putMessage, removeMessage } from '../store/messages.ts';
+import {
+  getMessage,
+  listVersions,
+  type MessageRow,
+  patchMessage,
+  putMessage,
+  removeMessage,
+} from '../store/messages.ts';
 import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
 import { listReactions, removeReaction } from '../store/reactions.ts';
 import {
@@ -210,21 +217,23 @@ export const resend = (core: Core, id: string): MessageRow => {
   commit(core, (changes) => {
     dropOutbox(core, row.id);
     const reason = mayBeThere(row) ? RESENT : '';
+    // Where it is already, only its edits change it: they follow the text as it was first.
+    const versions = [...listVersions(core.db, row.id), { number: row.editNumber, body: row.body }];
+    const [first, ...edits] = reason === RESENT ? versions : [];
     patchMessage(core.db, row.id, { messageId, state: 'queued', reason, expiresAt: null });
     startWaiting(core, changes, row);
     const text = {
       kind: 'text',
       id: idOf(messageId),
-      text: row.body,
+      text: first?.body ?? row.body,
       sentAt: row.sentAt,
       ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
       ...(row.expiresMs === null ? {} : { expiresMs: row.expiresMs, expiresFrom: row.expiresFrom }),
     } as const;
     enqueue(core, changes, contact.id, file === undefined ? text : offerBody(file, row), row.id);
-    // Where it is already, only that changes it.
-    const edit = { kind: 'edit', target: idOf(messageId), number: row.editNumber, text: row.body } as const;
-    if (reason === RESENT && row.editNumber > 0 && hasRoom(core, contact.id))
-      enqueue(core, changes, contact.id, edit, row.id);
+    for (const { number, body } of edits)
+      if (hasRoom(core, contact.id))
+        enqueue(core, changes, contact.id, { kind: 'edit', target: idOf(messageId), number, text: body }, row.id);
     putOn(core, changes, contact, { ...row, messageId });
     changes.event({ kind: 'message.queued', messageRow: row.id, contactId: contact.id });
   });

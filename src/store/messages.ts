@@ -188,7 +188,7 @@ export const takeBackEdit = (db: Database, row: MessageRow, number: number): voi
     db.run('DELETE FROM message_versions WHERE message_row = ? AND number = ?', row.id, number);
     return;
   }
-  const before = db.get<VersionRow & { readonly number: number }>(
+  const before = db.get<VersionRow>(
     'SELECT number, body, at FROM message_versions WHERE message_row = ? AND number < ? ORDER BY number DESC LIMIT 1',
     row.id,
     number,
@@ -287,11 +287,11 @@ export const moveExpiries = (db: Database, ms: number): void => {
   db.run('UPDATE messages SET expires_at = expires_at - ? WHERE expires_at IS NOT NULL', ms);
 };
 
-export type VersionRow = { readonly body: string; readonly at: number };
+export type VersionRow = { readonly number: number; readonly body: string; readonly at: number };
 
 /** Earlier texts, the first first. */
 export const listVersions = (db: Database, messageRow: number): VersionRow[] =>
-  db.all<VersionRow>('SELECT body, at FROM message_versions WHERE message_row = ? ORDER BY number', messageRow);
+  db.all<VersionRow>('SELECT number, body, at FROM message_versions WHERE message_row = ? ORDER BY number', messageRow);
 
 export const countPins = (db: Database, conversationId: number): number =>
   db.get<{ n: number }>(

@@ -201,7 +201,7 @@ describe('the store', () => {
     editMessage(db, row, 'changed', { number: 1, at: 9 });
     expect(hits('early')).toBe(0);
     expect(hits('changed')).toBe(1);
-    expect(listVersions(db, first)).toEqual([{ body: 'early words', at: 1 }]);
+    expect(listVersions(db, first)).toEqual([{ number: 0, body: 'early words', at: 1 }]);
     const changed = getMessage(db, first);
     if (changed === undefined) throw new Error('no row');
     deleteMessage(db, changed, 10);
