@@ -87,7 +87,11 @@ const ask = async (context: CommandContext, what: NonNullable<Argument['complete
 };
 
 /** For `source <(sotto completion bash)`. */
-export const bashCompletion = (): string => `# bash completion for sotto
+export const bashCompletion =
+  (): string => `# bash completion for sotto: source <(sotto completion bash) in ~/.bashrc, or a file sotto in
+# ~/.local/share/bash-completion/completions.
+# Names of contacts, channels and members come from a running daemon; completing never starts or unlocks one.
+# The line goes to it as it was typed, up to the cursor: what is quoted there, and where readline breaks words, it knows.
 _sotto() {
   local IFS=$'\\n'
   COMPREPLY=($(command sotto complete --bash "$COMP_WORDBREAKS" -- "\${COMP_LINE:0:COMP_POINT}" 2>/dev/null))
