@@ -37,7 +37,16 @@ const unknownIn = (argv: readonly string[]): string | undefined => {
   return undefined;
 };
 
-const run = async (argv: readonly string[]): Promise<number> => {
+// `help serve` is `serve --help`: the programs beside the commands read their own flags.
+const helped = (typed: readonly string[]): readonly string[] => {
+  const [first, second = ''] = wordsOf(typed);
+  if (first !== 'help' || !['demo', 'serve', 'bench', 'daemon'].includes(second)) return typed;
+  const at = typed.indexOf('help');
+  return [...typed.slice(0, at), ...typed.slice(at + 1), '--help'];
+};
+
+const run = async (typed: readonly string[]): Promise<number> => {
+  const argv = helped(typed);
   const [first, second] = wordsOf(argv);
   const without = (word: string): string[] => [
     ...argv.slice(0, argv.indexOf(word)),

@@ -40,7 +40,7 @@ export const parseCommandLine = (typed: readonly string[]): Parsed => {
   const own = parsed.values as Parsed['flags'];
   const line = typeof own.bash === 'string' ? bashLine(args.join(' '), own.bash).words : args;
   const given = command?.path === 'complete' ? { ...placeOf(line), ...own } : own;
-  if (command !== undefined && given.help !== true) checkArgs(command, args);
+  if (command !== undefined && given.help !== true && given.version !== true) checkArgs(command, args);
   return { command, args, flags: given };
 };
 

@@ -16,6 +16,7 @@ describe.each(['bench', 'demo', 'serve', 'daemon run'])('sotto %s', (name) => {
       [...words, '--help'],
       [...words, '-h'],
       ['--help', ...words],
+      ['help', ...words],
     ]) {
       const { code, out, err } = await sotto(argv);
       expect([code, err], argv.join(' ')).toEqual([0, '']);
@@ -50,4 +51,9 @@ test('bench that is interrupted ends what it has started, and leaves nothing', a
   await vi.waitFor(() => expect(daemons()).toEqual([]), { timeout: 30_000, interval: 50 });
   expect(readdirSync(dir)).toEqual([]);
   rmSync(dir, { recursive: true });
+});
+
+test('help may stand behind flags of every command, and --version behind a command that wants words', async () => {
+  expect((await sotto(['--json', 'help', 'send'])).out).toContain('sotto send <to>');
+  expect((await sotto(['send', '--version'])).out).toMatch(/^sotto \d/);
 });
