@@ -5,6 +5,7 @@ import { chunkCount, openChunk } from '../crypto/file-chunks.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { FILE_CHUNK_BYTES } from '../protocol/limits.ts';
+import { syncPath } from '../sqlite/durable.ts';
 import { Blob, syncFile, write } from '../store/blobs.ts';
 import { type FileRow, getFile, patchFile } from '../store/files.ts';
 import { type Core, commit } from './core.ts';
@@ -187,6 +188,16 @@ class Target implements Disposable {
       checkReplaced(this.#path);
       renameSync(this.#temporary, this.#path);
     });
+    this.#syncName();
+  }
+
+  // It is told as saved: its name is to survive too. A folder that may not be read is left to the system.
+  #syncName(): void {
+    try {
+      syncPath(dirname(this.#path));
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error)) throw error;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { SEALED_CHUNK_BYTES } from '../crypto/file-chunks.ts';
 import { HASH_BYTES } from '../protocol/sizes.ts';
+import { syncPath } from '../sqlite/durable.ts';
 
 /** Everything written to the open file so far survives a crash once this has resolved; who writes more does not wait for it. */
 export const syncFile = promisify(fsync);
@@ -24,9 +25,13 @@ export class Blob implements Disposable {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     const path = join(dir, id);
     const open = (name: string) => openSync(name, existsSync(name) ? 'r+' : 'wx+', 0o600);
+    const isNew = !existsSync(path);
     const chunks = open(path);
     try {
-      return new Blob(chunks, open(`${path}.hashes`));
+      const blob = new Blob(chunks, open(`${path}.hashes`));
+      // The database is about to count on both names.
+      if (isNew) syncPath(dir);
+      return blob;
     } catch (error) {
       closeSync(chunks);
       throw error;
