@@ -8,6 +8,7 @@ import type { ChannelId } from '../protocol/ids.ts';
 import { decodeControl } from '../protocol/room-content.ts';
 import type { Seq, Stored } from './event-log.ts';
 import type { StateStore } from './state-store.ts';
+import type { Turn } from './turns.ts';
 
 const PAGE = 500;
 const CACHED_MAX = 10_000;
@@ -19,10 +20,13 @@ export type KnownState = { readonly state: ChannelState; readonly authoritySeq: 
 export class ChannelStates {
   readonly #store: StateStore;
   readonly #known = new Map<ChannelId, KnownState>();
+  /** The rest of the process has its turn after each page of a long past. */
+  readonly #turn: Turn;
   readonly #loading = new Map<ChannelId, Promise<KnownState | undefined>>();
 
-  constructor(store: StateStore) {
+  constructor(store: StateStore, turn: Turn) {
     this.#store = store;
+    this.#turn = turn;
   }
 
   /** The state of a channel now; undefined when there is no such channel. */
@@ -61,6 +65,7 @@ export class ChannelStates {
       if (page.length > 0) state = replay(state, page.map(controlOf)).state;
       seq = page.at(-1)?.seq ?? seq;
       if (page.length < PAGE) break;
+      await this.#turn();
     }
     if (state === undefined) return undefined;
     const known = { state, authoritySeq: seq };
