@@ -29,7 +29,11 @@ const rpc: Command = {
     } catch {
       throw new SottoError('usage.invalid', { message: 'The parameters are not JSON' });
     }
-    const result = await (await connect({ unlock: false, create: true })).request(method, params);
+    const client = await connect({ unlock: false, create: true });
+    // Every method can be tried, on a locked account too; who gives its passphrase wants it open first.
+    const given = flags.text('passphrase-fd') ?? process.env.SOTTO_PASSPHRASE_FILE ?? '';
+    const open = given !== '' && client.greeting.locked ? await connect() : client;
+    const result = await open.request(method, params);
     for (const one of Array.isArray(result) ? result : [result])
       out.item(one as object, (value) => JSON.stringify(value, null, 2));
   },

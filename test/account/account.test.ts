@@ -126,6 +126,8 @@ describe('a locked account', () => {
     for (const words of [['status'], ['conversations'], ['send', 'bob', 'hello'], ['contact', 'list'], ['search', 'x']])
       expect((await user.run(...words)).error, words.join(' ')).toMatchObject({ code: 'passphrase.needed', exit: 6 });
     expect((await user.run('rpc', 'account.show')).error).toMatchObject({ code: 'account.locked', exit: 6 });
+    expect((await user.ok('rpc', 'account.show', secret('one'))).items).toMatchObject([{ nickname: 'lotte' }]);
+    await user.ok('account', 'lock');
     const status = await user.one<{ locked: boolean }>('daemon', 'status');
     expect(status.locked).toBe(true);
     const checks = (await user.run<{ check: string; ok: boolean; fix?: string }>('doctor')).items;
