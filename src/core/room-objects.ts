@@ -171,14 +171,20 @@ export const missingIn = (core: Core, conversation: ConversationRow): { readonly
   return missing.length === 0 ? {} : { missing };
 };
 
-const earlierText = ({ firstSeq, history, encryption }: ChannelRow): string => {
-  const text = `What was said before place ${firstSeq} is not here`;
-  if (history === 'all') return text;
-  return `${text}: you joined later${encryption === 'members' ? ', and a member may show it (sotto channel share-history)' : ''}`;
+const earlierText = (core: Core, { firstSeq, history, encryption, name, serverId }: ChannelRow): string => {
+  if (history === 'all') return `What was said before place ${firstSeq} is not here`;
+  const text = `What was said before you joined, at place ${firstSeq}, is not here`;
+  if (encryption !== 'members') return text;
+  const me = getMemberById(core.db, serverId, theServer(core.db, serverId).memberId)?.name ?? 'you';
+  return `${text}: a member may show it with sotto channel share-history '#${name}' ${me}`;
 };
 
+// Before the first event that is held nothing was said where all of it made the channel and let people in.
+const isEarlier = ({ firstSeq, membership }: ChannelRow): boolean =>
+  firstSeq > 1 + (stateOfJson(membership)?.opening ?? 0);
+
 const missingInChannel = (core: Core, row: ChannelRow): string[] => [
-  ...(row.firstSeq > 1 ? [earlierText(row)] : []),
+  ...(isEarlier(row) ? [earlierText(core, row)] : []),
   ...listGaps(core.db, row.id).map(({ fromSeq, toSeq, reason }) => `Places ${fromSeq} to ${toSeq}: ${reason}`),
   ...notYetIn(core, row),
   ...(isEntered(row) ? missingSince(core, row.serverId) : []),

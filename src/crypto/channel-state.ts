@@ -64,6 +64,8 @@ export type ChannelState = {
   readonly seq: number;
   /** The chain of controls: how many, its hash, and the heads (hex of 16 bytes) an event may name, the present one last. */
   readonly controls: number;
+  /** How many places of the log, from the first on, are controls with nothing between them; a state of an earlier version does not know. */
+  readonly opening?: number;
   readonly head: Bytes;
   readonly heads: readonly string[];
   /** The last n of each device, of its controls. */

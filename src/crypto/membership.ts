@@ -93,6 +93,7 @@ const created = ({ seq, header, control, bodyHash }: ControlEvent): Draft => {
 const chain = (draft: Draft, { seq, header, bodyHash }: ControlEvent): void => {
   draft.seq = seq;
   draft.controls++;
+  if (draft.controls === seq) draft.opening = seq;
   draft.head = membersHash(draft.head, bodyHash);
   draft.heads = [...draft.heads, toHex(headOf(draft.head))].slice(-1 - UNSEEN_CONTROLS_MAX);
   draft.counted.set(header.device, header.n);
