@@ -89,6 +89,7 @@ export const serve = async (values: ServeValues, dir: string): Promise<number> =
   announce(values, {
     kind: 'ready',
     url: server.urls[0] ?? '',
+    dataDir: dir,
     fingerprint: toHex(server.context.serverKey),
     ...(metrics === undefined ? {} : { metrics: metrics.url }),
     admin: adminSocket(dir),
@@ -99,6 +100,8 @@ export const serve = async (values: ServeValues, dir: string): Promise<number> =
   journal.info('server.started', { connectionsMax });
   const code = await end.promise;
   ready = false;
+  if (values.json !== true)
+    process.stderr.write('sotto: the server ends; members come back to it once it is there again\n');
   journal.info('server.ending', { code });
   return code;
 };
@@ -178,6 +181,7 @@ const connectionsAllowed = (): number =>
 type Ready = {
   readonly kind: 'ready';
   readonly url: string;
+  readonly dataDir: string;
   readonly fingerprint: string;
   readonly metrics?: string;
   readonly admin: string;
@@ -200,6 +204,7 @@ export const readyText = (ready: Ready): string =>
           'origin       invites name an address that leads nowhere from elsewhere: --origin wss://HOST:PORT says the right one',
         ]
       : []),
+    `data         ${ready.dataDir}`,
     `fingerprint  ${ready.fingerprint}`,
     ...(ready.metrics === undefined ? [] : [`metrics      ${ready.metrics}/metrics`]),
     ...(ready.connectionsMax >= SERVER_CONNECTIONS_MAX
@@ -207,7 +212,15 @@ export const readyText = (ready: Ready): string =>
       : [
           `connections  ${ready.connectionsMax} at most: the system allows ${openFilesMax()} open files (ulimit -n), ${SERVER_CONNECTIONS_MAX + SERVER_FILES_KEPT} are wanted`,
         ]),
-    ...(ready.invite === undefined ? [] : ['', 'The first owner joins with:', `  sotto server join '${ready.invite}'`]),
+    ...(ready.invite === undefined
+      ? []
+      : [
+          '',
+          'The first owner joins with:',
+          `  sotto server join '${ready.invite}'`,
+          'and invites others with:',
+          '  sotto server invite',
+        ]),
   ].join('\n');
 
 const announceOnion = (values: ServeValues, url: string): void => {

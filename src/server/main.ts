@@ -49,7 +49,8 @@ export const runServe = async (argv: readonly string[], program = 'sotto'): Prom
     if (first === 'install' && words.length === 0) return install(values, dir, program);
     if (first === 'install')
       throw new SottoError('usage.invalid', { message: 'sotto serve install takes no word more' });
-    if (first !== undefined) throw new SottoError('usage.invalid', { message: `sotto serve does not know ${first}` });
+    if (first !== undefined)
+      throw new SottoError('usage.invalid', { message: `sotto serve does not know ${first}: see sotto serve --help` });
     if (values['check-config'] === true) return checkConfig(values, dir);
     // It serves on, whether or not somebody reads that it does.
     process.stdout.removeListener('error', unread).on('error', () => {});

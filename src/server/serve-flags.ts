@@ -73,9 +73,8 @@ export const flagsOf = (argv: readonly string[]): ReturnType<typeof parse> => {
   try {
     return parse(argv);
   } catch (error) {
-    throw new SottoError('usage.invalid', {
-      message: error instanceof Error ? (error.message.split(/\. |\n/)[0] ?? '') : 'not understood',
-    });
+    const [said = ''] = error instanceof Error ? error.message.split(/\. |\n/) : ['not understood'];
+    throw new SottoError('usage.invalid', { message: `${said}: see sotto serve --help` });
   }
 };
 

@@ -36,7 +36,7 @@ const texts = (events: readonly { readonly kind: number; readonly body: Uint8Arr
 const admin = (...words: string[]) => sotto(['serve', 'admin', ...words, '--data-dir', server.data]);
 
 test('an address that leads nowhere from elsewhere is told to who starts a server', () => {
-  const ready = { kind: 'ready', fingerprint: '', admin: '', connectionsMax: 1e6 } as const;
+  const ready = { kind: 'ready', dataDir: '', fingerprint: '', admin: '', connectionsMax: 1e6 } as const;
   for (const url of ['wss://0.0.0.0:7443', 'wss://[::]:7443'])
     expect(readyText({ ...ready, url })).toContain('--origin');
   expect(readyText({ ...ready, url: 'wss://127.0.0.1:7443' })).not.toContain('--origin');
@@ -75,6 +75,7 @@ describe('a configuration', () => {
     const files = await check('origins = ["wss://a.example"]\n[tls]\ncert = "/none"\nkey = "/nothing"\n');
     expect(files.err).toBe('sotto: tls.cert: there is no file /none\ntls.key: there is no file /nothing\n');
     expect((await check('', '--listen', 'x')).code).toBe(2);
+    expect((await check('', '--lisen', 'x')).err).toBe("sotto: Unknown option '--lisen': see sotto serve --help\n");
     // An invite could not name it.
     for (const origin of ['wss://A.example', 'wss://a@b.example', 'wss://a.example?b', 'wss://a.example:99999'])
       expect((await check('', '--origin', origin)).err, origin).toContain('origins.0: must be wss://NAME[:PORT]');
