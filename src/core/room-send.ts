@@ -72,7 +72,7 @@ export class RoomSender {
 
   /** What waits for its time, and why; at most STUCK_TOLD_MAX conversations. */
   get stuck(): Stuck[] {
-    return [...this.#waiting.values()].slice(0, STUCK_TOLD_MAX);
+    return [...this.#waiting.values()].filter((one) => this.#next(one) !== undefined).slice(0, STUCK_TOLD_MAX);
   }
 
   /** Something waits, or the connection is up: each conversation goes on, but those that wait for their time as before. */
@@ -182,6 +182,8 @@ export class RoomSender {
         return await this.#send(row);
       } catch (error) {
         const known = expectedError(error);
+        // The server has looked whether it has it: what must wait has not left, and can be taken back.
+        if (known?.code === 'channel.slow') await this.#unseal(row);
         if (known === undefined || RETRIED.has(known.code)) throw error;
         if (known.code !== 'event.stale') return this.#core.queue.call(() => failed(this.#core, row.id, known.code));
         if (tries >= RESEAL_TRIES_MAX) throw error;
@@ -219,7 +221,11 @@ export class RoomSender {
   // The channel changed under it: what is new is taken first, then it is sealed anew.
   async #again(row: RoomOutboxRow): Promise<void> {
     if (row.channelRow !== null) await this.#connection.open(row.channelRow);
-    await this.#core.queue.call(() => commit(this.#core, () => forgetSealed(this.#core.db, row.id)));
+    await this.#unseal(row);
+  }
+
+  #unseal({ id }: RoomOutboxRow): Promise<void> {
+    return this.#core.queue.call(() => commit(this.#core, () => forgetSealed(this.#core.db, id)));
   }
 
   // What the server says of the time counts, else each failure doubles it. Who is not connected goes on when that is over.
