@@ -51,6 +51,8 @@ export type ChannelState = {
   readonly members: ReadonlyMap<MemberId, Member>;
   readonly invited: ReadonlyMap<MemberId, Grant>;
   readonly banned: ReadonlySet<MemberId>;
+  /** Until when those were muted who went so, CHANNEL_BANNED_MAX at most, the last to go last: it counts again when they come back. */
+  readonly mutedAway?: ReadonlyMap<MemberId, number>;
   readonly mode: Mode;
   readonly epoch: number;
   /** Passphrase channels: the wrapped key of every epoch, oldest first. */

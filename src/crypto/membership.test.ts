@@ -369,6 +369,11 @@ describe('ROOM-4: contents', () => {
     expect([judge(dave), judge(dave, 'text', 1, 101)]).toEqual(['muted', undefined]);
     made.do(carol, { op: 'mute', member: dave.id });
     expect(judge(dave, 'text', 1, Number.MAX_SAFE_INTEGER - 1)).toBe('muted');
+    // To leave and to come back ends no mute.
+    made.do(dave, { op: 'leave' });
+    made.do(carol, { op: 'invite', member: dave.id });
+    made.do(dave, { op: 'join' });
+    expect(judge(dave, 'text', made.now.epoch)).toBe('muted');
     made.do(carol, { op: 'unmute', member: dave.id });
     expect(judge(dave)).toBeUndefined();
     made.do(carol, { op: 'ban', member: dave.id });

@@ -1,7 +1,7 @@
 // Replays the control events of a channel into its state: who is a member and may do what is nobody's word but theirs.
 import { toHex } from '../protocol/bytes.ts';
 import { type DeviceId, ID_BYTES, idOf, type MemberId } from '../protocol/ids.ts';
-import { UNSEEN_CONTROLS_MAX } from '../protocol/limits.ts';
+import { CHANNEL_BANNED_MAX, UNSEEN_CONTROLS_MAX } from '../protocol/limits.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { Refusal } from '../protocol/room-rules.ts';
 import {
@@ -45,6 +45,7 @@ type Draft = { -readonly [Key in keyof ChannelState]: ChannelState[Key] } & {
   readonly members: Map<MemberId, Member>;
   readonly invited: Map<MemberId, Grant>;
   readonly banned: Set<MemberId>;
+  readonly mutedAway: Map<MemberId, number>;
   exposed: Set<MemberId>;
   readonly counted: Map<DeviceId, number>;
 };
@@ -54,6 +55,7 @@ const draftOf = (state: ChannelState): Draft => ({
   members: new Map(state.members),
   invited: new Map(state.invited),
   banned: new Set(state.banned),
+  mutedAway: new Map(state.mutedAway ?? []),
   exposed: new Set(state.exposed),
   counted: new Map(state.counted),
 });
@@ -76,6 +78,7 @@ const created = ({ seq, header, control, bodyHash }: ControlEvent): Draft => {
     ]),
     invited: new Map(),
     banned: new Set(),
+    mutedAway: new Map(),
     mode: { slowMs: 0, retentionMs: 0, notify: 'all' },
     epoch: 1,
     keys: key === undefined ? [] : [{ epoch: 1, event: header.id, key }],
@@ -154,7 +157,10 @@ const apply = (draft: Draft, { seq, header, control }: ControlEvent, seen: numbe
 };
 
 const enter = (draft: Draft, member: MemberId, seq: number, entry: Grant): void => {
-  draft.members.set(member, { role: 'member', joinedSeq: seq, entry, roleGrant: entry });
+  const mutedUntil = draft.mutedAway.get(member);
+  const muted = mutedUntil === undefined ? {} : { mutedUntil };
+  draft.members.set(member, { role: 'member', joinedSeq: seq, entry, roleGrant: entry, ...muted });
+  draft.mutedAway.delete(member);
   draft.invited.delete(member);
   draft.exposed.delete(member);
 };
@@ -167,6 +173,7 @@ const change = (draft: Draft, id: MemberId, changed: Partial<Member>): void => {
 
 // Whoever could read until now can no more: with sender keys all make new ones, a passphrase somebody has to change.
 const lose = (draft: Draft, gone: readonly MemberId[]): void => {
+  for (const member of gone) keepMuted(draft, member);
   const lost = gone.filter((member) => draft.members.delete(member));
   for (const member of gone) draft.invited.delete(member);
   if (lost.length === 0) return;
@@ -174,6 +181,14 @@ const lose = (draft: Draft, gone: readonly MemberId[]): void => {
   if (draft.members.size === 0) draft.archived = true;
   if (draft.encryption === 'members') draft.epoch++;
   if (draft.encryption === 'passphrase') for (const member of lost) draft.exposed.add(member);
+};
+
+// To go and to come back takes no mute away.
+const keepMuted = ({ members, mutedAway }: Draft, member: MemberId): void => {
+  const { mutedUntil } = members.get(member) ?? {};
+  if (mutedUntil === undefined) return;
+  mutedAway.set(member, mutedUntil);
+  for (const oldest of mutedAway.keys()) if (mutedAway.size > CHANNEL_BANNED_MAX) mutedAway.delete(oldest);
 };
 
 /**

@@ -203,6 +203,12 @@ test('who is muted reads and does not write, for a time or until it is taken bac
   );
   const { code, details } = (await refusal()) ?? {};
   expect([code, details]).toEqual(['channel.muted', {}]);
+  await bob.call('channel.leave', { channel });
+  await bob.call('channel.join', { channel });
+  await bob.sees('that he is muted still', async () =>
+    (await show(bob, channel)).members?.some(({ muted }) => muted === true),
+  );
+  expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
   await bob.call('message.delete', { id: slip.id });
   await alice.sees('no slip', async () => !(await alice.bodies(channel)).includes('a slip'));
   await alice.call('channel.mute', { channel, member: 'bob', muted: false });
