@@ -10,6 +10,7 @@ import {
   type ChannelRow,
   DEVICE,
   type DeviceRow,
+  INVITE_USABLE,
   MEMBER,
   MEMBERSHIP,
   type MemberRow,
@@ -228,8 +229,7 @@ const slow = (draft: Draft, intervalMs: number, at: Millis): ChangeStatement => 
 });
 
 const useInvite = (invite: RowId, at: Millis): ChangeStatement => ({
-  sql: `UPDATE invite SET uses_left = uses_left - 1
-    WHERE id = ? AND uses_left > 0 AND revoked_at IS NULL AND expires_at > ?`,
+  sql: `UPDATE invite SET uses_left = uses_left - 1 WHERE id = ? AND ${INVITE_USABLE}`,
   values: [idBytes(invite), at],
   needs: 'spent',
 });

@@ -71,6 +71,9 @@ export const INVITE = new Table('invite', {
   revokedAt: nullable(number),
 });
 export type InviteRow = Row<typeof INVITE>;
+/** Of an invite that can be used up to a time: the first owner ends what was to make one. */
+export const INVITE_USABLE = `uses_left > 0 AND revoked_at IS NULL AND expires_at > ? AND
+  (role <> 'owner' OR NOT EXISTS (SELECT 1 FROM member WHERE member.role = 'owner' AND erased_at IS NULL))`;
 
 const CHANNEL_COLUMNS = {
   id: id<ChannelId>(),

@@ -1,6 +1,6 @@
 // The state of a server in its database: one statement per verb.
 import { type ChannelId, idBytes, idOf } from '../protocol/ids.ts';
-import { AUDIT, CHANNEL, INVITE, JOB, MEMBERSHIP, SERVER, type ServerRow } from './rows.ts';
+import { AUDIT, CHANNEL, INVITE, INVITE_USABLE, JOB, MEMBERSHIP, SERVER, type ServerRow } from './rows.ts';
 import type { Sql } from './sql.ts';
 import { blobVerbs, uploadVerbs } from './sql-files.ts';
 import { attemptVerbs, markerVerbs, memberVerbs, prekeyVerbs, secondFactorVerbs } from './sql-members.ts';
@@ -47,7 +47,7 @@ const inviteVerbs = (
   putInvite: (row, line) => sql.batch([INVITE.insert(row), AUDIT.insert(line)]),
   getInvite: (tokenHash) => one(sql, INVITE, INVITE.select('WHERE token_hash = ?', tokenHash)),
   listInvitesUsable: (now, last, limit) => {
-    const rest = 'WHERE id > ? AND uses_left > 0 AND revoked_at IS NULL AND expires_at > ? ORDER BY id LIMIT ?';
+    const rest = `WHERE id > ? AND ${INVITE_USABLE} ORDER BY id LIMIT ?`;
     return many(sql, INVITE, INVITE.select(rest, after(last), now, limit));
   },
   listInvitesOf: (madeBy, limit) =>
