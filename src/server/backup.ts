@@ -1,5 +1,5 @@
 // A copy of a server's folder made while it runs, and a server made from one.
-import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Random } from '../ports.ts';
@@ -16,6 +16,7 @@ import { migrateServer } from './migrations.ts';
 import {
   buildDatabase,
   epochAfter,
+  filesOfBuilding,
   isServer,
   makePrivate,
   openServerDatabase,
@@ -78,14 +79,24 @@ export const restoreServer = async (
   using _lock = takeLock(paths.lock, 'server.running');
   if (isServer(paths)) throw new SottoError('server.exists');
   const key = readKeyFile(backup.keyFile);
-  writeDurably(paths.keyFile, readFileSync(backup.keyFile));
   await copyBlobs(backup.blobs, paths.blobs);
-  buildDatabase(paths, (building) => {
-    copyFileSync(backup.database, building);
-    using db = openServerDatabase(building, key);
-    migrateServer(db);
-    db.transaction(() => beginAnew(db, clock.now(), random));
-  });
+  try {
+    buildDatabase(paths, (building) => {
+      copyFileSync(backup.database, building);
+      openAnew(building, key, { clock, random });
+      // Not before the database has opened: a key that was here may be the only one for what else is here.
+      writeDurably(paths.keyFile, readFileSync(backup.keyFile));
+    });
+  } catch (error) {
+    for (const path of filesOfBuilding(paths)) rmSync(path, { force: true });
+    throw error;
+  }
+};
+
+const openAnew = (path: string, key: Uint8Array, { clock, random }: ServerPorts): void => {
+  using db = openServerDatabase(path, key);
+  migrateServer(db);
+  db.transaction(() => beginAnew(db, clock.now(), random));
 };
 
 // What was handed out or used once since the backup was made must not be so again.

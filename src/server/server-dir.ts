@@ -88,10 +88,14 @@ const fill = (
   db.run(head.sql, ...head.values);
 };
 
+/** What `buildDatabase` may leave when it does not end. */
+export const filesOfBuilding = ({ database }: ServerPaths): string[] =>
+  ['', '-wal', '-shm', '-journal'].map((suffix) => `${database}.new${suffix}`);
+
 /** Lets `make` write a database beside its place, and puts it there once it is whole and durable. */
 export const buildDatabase = (paths: ServerPaths, make: (building: string) => void): void => {
   const building = `${paths.database}.new`;
-  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(building + suffix, { force: true });
+  for (const path of filesOfBuilding(paths)) rmSync(path, { force: true });
   make(building);
   chmodSync(building, 0o600);
   syncPath(building);

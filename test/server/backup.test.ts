@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { restoreServer } from '../../src/server/backup.ts';
@@ -180,8 +180,12 @@ describe('a backup', () => {
     await expect(restoreServer(backup(), paths, ports)).rejects.toMatchObject({ code: 'server.running' });
     await store[Symbol.asyncDispose]();
     await expect(restoreServer(backup(), paths, ports)).rejects.toMatchObject({ code: 'server.exists' });
-    rmSync(join(backup(), 'server.key'));
     const other = serverPaths(join(dir, 'other'));
+    // One that is damaged leaves nothing that a server would be begun with.
+    writeFileSync(join(backup(), 'server.db'), 'no database');
+    await expect(restoreServer(backup(), other, ports)).rejects.toMatchObject({ code: 'database.damaged' });
+    expect(readdirSync(other.dir).filter((name) => name.startsWith('server.'))).toEqual([]);
+    rmSync(join(backup(), 'server.key'));
     await expect(restoreServer(backup(), other, ports)).rejects.toMatchObject({ code: 'keyFile.missing' });
   });
 });
