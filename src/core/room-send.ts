@@ -4,6 +4,7 @@ import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { INBOX_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import { Turns } from '../protocol/turns.ts';
 import { getChannel } from '../store/channels.ts';
 import { getMember } from '../store/members.ts';
@@ -72,7 +73,7 @@ export class RoomSender {
 
   /** What waits for its time, and why; at most STUCK_TOLD_MAX conversations. */
   get stuck(): Stuck[] {
-    return [...this.#waiting.values()].filter((one) => this.#next(one) !== undefined).slice(0, STUCK_TOLD_MAX);
+    return [...this.#waiting.values()].filter((one) => this.#first(one) !== undefined).slice(0, STUCK_TOLD_MAX);
   }
 
   /** Something waits, or the connection is up: each conversation goes on, but those that wait for their time as before. */
@@ -80,7 +81,10 @@ export class RoomSender {
     if (this.#connection.state !== 'online') return;
     for (const row of listRoomOutboxHeads(this.#core.db, this.#connection.serverId)) {
       const waiting = this.#waiting.get(laneOf(row));
-      if (waiting !== undefined && this.#rulesAt(waiting) === waiting.rulesAt) continue;
+      if (waiting !== undefined && this.#rulesAt(waiting) === waiting.rulesAt) {
+        if (this.#isSlow(row)) this.#start(row);
+        continue;
+      }
       waiting?.cancel();
       this.#waiting.delete(laneOf(row));
       this.#start(row);
@@ -91,6 +95,10 @@ export class RoomSender {
   #rulesAt({ channelRow, error }: Stuck): number | undefined {
     if (channelRow === null || error.code !== 'channel.slow') return undefined;
     return stateOfJson(getChannel(this.#core.db, channelRow)?.membership ?? '')?.seq;
+  }
+
+  #isSlow(to: To): boolean {
+    return this.#waiting.get(laneOf(to))?.error.code === 'channel.slow';
   }
 
   /** What waits for its time goes on now. */
@@ -153,10 +161,15 @@ export class RoomSender {
   // What a channel is, is not known before all of it is here: what is written there waits for that.
   #next(to: To): RoomOutboxRow | undefined {
     if (to.channelRow !== null && getChannel(this.#core.db, to.channelRow)?.state === 'joining') return undefined;
-    return nextRoomOutbox(this.#core.db, this.#connection.serverId, to);
+    // Slow mode is for what is said: what is erased need not wait behind it.
+    return this.#first(to, this.#isSlow(to) ? EVENT.control : undefined);
   }
 
-  /** True when nothing waits any more. */
+  #first(to: To, kind?: number): RoomOutboxRow | undefined {
+    return nextRoomOutbox(this.#core.db, this.#connection.serverId, to, kind);
+  }
+
+  /** True when nothing waits any more that may go now. */
   async #work(to: To): Promise<boolean> {
     while (this.#connection.state === 'online') {
       const row = this.#next(to);
@@ -169,7 +182,7 @@ export class RoomSender {
         if (known === undefined) throw error;
         // A closed account loses nothing: it waits until the next opening.
         if (known.code !== 'account.locked') this.#later(to, known);
-        return false;
+        return this.#isSlow(to);
       }
     }
     return false;

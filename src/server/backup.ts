@@ -68,11 +68,7 @@ const beginCopy = async (paths: ServerPaths, copy: ServerPaths): Promise<void> =
  * begin anew. The database comes last: after a crash it can be tried again. Throws `server.unknown` when `from` is no
  * backup, `server.exists`, `server.running`, `database.*`, `disk.*`.
  */
-export const restoreServer = async (
-  from: string,
-  paths: ServerPaths,
-  { clock, random }: ServerPorts,
-): Promise<void> => {
+export const restoreServer = async (from: string, paths: ServerPaths, ports: ServerPorts): Promise<void> => {
   const backup = serverPaths(from);
   if (!isServer(backup)) throw new SottoError('server.unknown');
   makePrivate(paths.dir);
@@ -83,7 +79,7 @@ export const restoreServer = async (
   try {
     buildDatabase(paths, (building) => {
       copyFileSync(backup.database, building);
-      openAnew(building, key, { clock, random });
+      openAnew(building, key, ports);
       // Not before the database has opened: a key that was here may be the only one for what else is here.
       writeDurably(paths.keyFile, readFileSync(backup.keyFile));
     });

@@ -59,18 +59,21 @@ export const listRoomOutboxHeads = (db: Database, serverId: number): RoomOutboxR
     serverId,
   );
 
-/** The first that waits for an answer in a channel, or for a member. */
+/** The first that waits for an answer in a channel, or for a member; of one kind, when that is given. */
 export const nextRoomOutbox = (
   db: Database,
   serverId: number,
   to: Pick<RoomOutboxRow, 'channelRow' | 'memberRow'>,
+  kind?: number,
 ): RoomOutboxRow | undefined =>
   db.get<RoomOutboxRow>(
     `SELECT ${COLUMNS} FROM room_outbox
-       WHERE server_id = ? AND seq IS NULL AND channel_row IS ? AND member_row IS ? ORDER BY id LIMIT 1`,
+       WHERE server_id = ? AND seq IS NULL AND channel_row IS ? AND member_row IS ? AND kind = coalesce(?, kind)
+       ORDER BY id LIMIT 1`,
     serverId,
     to.channelRow,
     to.memberRow,
+    kind ?? null,
   );
 
 export const getRoomOutbox = (db: Database, id: number): RoomOutboxRow | undefined =>
