@@ -194,8 +194,10 @@ export class Account implements AsyncDisposable {
     this.#expiry[Symbol.dispose]();
     this.#walKeeper[Symbol.dispose]();
     this.#cancelRetry?.();
+    // Before the network, which carries the word of it: else the others hold a link that nobody is at.
+    this.#unlinkAll();
     await this.#core.network[Symbol.asyncDispose]();
-    for (const contactId of this.#core.peers.keys()) unlink(this.#core, contactId, 'closing');
+    this.#unlinkAll();
     await this.#core.queue[Symbol.asyncDispose]();
     this.#keepTime();
     this.#files.stop();
@@ -203,6 +205,10 @@ export class Account implements AsyncDisposable {
     this.#rooms.stop();
     // And those that began meanwhile.
     this.#waits[Symbol.dispose]();
+  }
+
+  #unlinkAll(): void {
+    for (const contactId of this.#core.peers.keys()) unlink(this.#core, contactId, 'closing');
   }
 
   // Where the disk takes nothing more, what was kept last counts.

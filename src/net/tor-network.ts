@@ -30,6 +30,9 @@ export type TorNetworkOptions = TorPorts & {
   readonly unclaimed?: () => void;
 };
 
+/** What streams said last, and that they ended, leaves our Tor within it. */
+const TOR_FLUSH_MS = 50;
+
 // What answered before may be hard to reach for a while.
 const PROBES_SILENT_MIN = 2;
 
@@ -128,6 +131,8 @@ export class TorNetwork implements Network {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     this.#cancelProbe();
+    if (this.#keeper?.isRunning === true)
+      await new Promise<void>((done) => void this.#options.clock.after(TOR_FLUSH_MS, done));
     await this.#keeper?.[Symbol.asyncDispose]();
     for (const socket of this.#unproven) socket.destroy();
     this.#server?.close();

@@ -84,6 +84,12 @@ describe('two people over real Tor', () => {
 
   test('what is written while the other is locked, then offline, waits; then it comes once and in order', async () => {
     await bob.ok('account', 'lock');
+    // She is told, and need not find out by pings that nobody answers.
+    const ended = await alice.until('the end of the link', async () => {
+      const { link } = await alice.one<{ link: { state: string; lastError?: string } }>('why', 'bob');
+      return link.state !== 'up' && link.lastError;
+    });
+    expect(ended).toBe('the link ended: peer closed');
     const texts = Array.from({ length: 10 }, (_, i) => `wait ${i}`);
     const sent: Message[] = [];
     for (const text of texts) sent.push(await alice.one<Message>('send', 'bob', text));
