@@ -23,8 +23,9 @@ export const why = (core: Core, contact: ContactRow): Why => {
     link: {
       state,
       attempts: peer?.attempts ?? 0,
-      ...(peer?.lastError === undefined ? {} : { lastError: peer.lastError }),
-      ...(peer?.lastErrorAt === undefined ? {} : { lastErrorAt: peer.lastErrorAt }),
+      // What ended the link before this one is in nobody's way.
+      ...(peer?.lastError === undefined || state === 'up' ? {} : { lastError: peer.lastError }),
+      ...(peer?.lastErrorAt === undefined || state === 'up' ? {} : { lastErrorAt: peer.lastErrorAt }),
       ...(peer?.nextRetryAt === undefined ? {} : { nextRetryAt: peer.nextRetryAt }),
     },
     outbox: { depth, ...(oldestAt === null ? {} : { oldestAt }) },

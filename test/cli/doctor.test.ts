@@ -219,5 +219,10 @@ describe('why', () => {
     expect(why.link.lastErrorAt).toBeGreaterThan(since);
     expect(why.link.nextRetryAt).toBeGreaterThan(world.clock.now());
     expect(why.advice.join()).toMatch(/not published.*sotto why bob --retry/);
+    await bob.open();
+    await world.settle(60_000);
+    const { link, summary } = await alice.call('contact.why', { contact: 'bob' });
+    expect([link.state, summary]).toEqual(['up', 'linked with bob, nothing waits']);
+    expect(link.lastError ?? link.lastErrorAt).toBeUndefined();
   });
 });
