@@ -87,8 +87,9 @@ const send: Command = {
     };
     const client = await context.connect();
     if (wait !== undefined && wait !== 'queued') out.progress(`waiting until it is ${wait}`);
-    const { message, reached, code } = await client.call('message.send', params);
+    const { message, reached, code, held } = await client.call('message.send', params);
     out.item(message, messageText);
+    if (held !== undefined) out.say(held);
     if (!reached) throw failure(message, { code, to: first(context), wait: wait ?? 'queued' });
   },
 };

@@ -10,7 +10,7 @@ import type {
 } from '../protocol/rpc-rooms.ts';
 import { asWord, safeLine, safeName } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
-import { shortId, timeText } from './show.ts';
+import { clockText, shortId, timeText } from './show.ts';
 
 // By another device of the same member.
 const isRemoved = ({ state, lastErrorCode }: ServerObject): boolean =>
@@ -29,6 +29,9 @@ export const serverText = (server: ServerObject): string =>
     ...(server.lastError === undefined || server.state === 'online' ? [] : [safeLine(server.lastError)]),
   ].join('  ');
 
+const stuckText = ({ conversation, reason, goesAt }: NonNullable<ServerObject['stuck']>[number]): string =>
+  `waiting  ${safeName(conversation)}: ${safeLine(reason)}${goesAt === undefined ? '' : `, it goes on at ${clockText(goesAt)}`}`;
+
 /** What is in the way of a server, and what to do about it. */
 export const serverWhyText = (server: ServerObject): string => {
   const waiting = server.outboxDepth;
@@ -38,10 +41,7 @@ export const serverWhyText = (server: ServerObject): string => {
   const retry = server.nextRetryAt === undefined ? [] : [`retry    ${timeText(server.nextRetryAt)}`];
   switch (server.state) {
     case 'online':
-      return [
-        `connected with ${label}, ${rest}`,
-        ...(server.stuck ?? []).map((one) => `waiting  ${safeName(one.conversation)}: ${safeLine(one.reason)}`),
-      ].join('\n');
+      return [`connected with ${label}, ${rest}`, ...(server.stuck ?? []).map(stuckText)].join('\n');
     case 'dialling':
       return `connecting with ${label}, ${rest}`;
     case 'banned':

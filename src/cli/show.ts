@@ -1,6 +1,7 @@
 // Objects as lines for people. Everything passes the sanitiser again in output.ts; what others wrote passes it here too, so
 // that it cannot look like a line of its own.
 
+import { pausedText } from '../protocol/paused.ts';
 import type { Check, Contact, Conversation, FileObject, Message, SettingRow, Why } from '../protocol/rpc-objects.ts';
 import { safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
@@ -12,6 +13,9 @@ export const timeText = (at: number): string => {
   const date = new Date(at);
   return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${pad(date.getHours())}:${pad(date.getMinutes())}`;
 };
+
+/** `2026-01-31 14:05:09`, local time. */
+export const clockText = (at: number): string => `${timeText(at)}:${pad(new Date(at).getSeconds())}`;
 
 /** `1.5 MiB` */
 export const sizeText = (bytes: number): string => {
@@ -88,7 +92,7 @@ export const contactText = (contact: Contact): string =>
       ? [`“${safeLine(contact.requestNote)}”`]
       : []),
     ...(contact.note === undefined ? [] : [`(${safeLine(contact.note)})`]),
-    ...(contact.paused === undefined ? [] : [`paused: ${contact.paused}`]),
+    ...(contact.paused === undefined ? [] : [`paused: ${pausedText(contact.paused)}`]),
   ].join('  ');
 
 const memberStates = {

@@ -11,7 +11,7 @@ import type { Status } from '../protocol/rpc-objects.ts';
 import type { SettingKey, SettingValue } from '../protocol/settings.ts';
 import type { Database } from '../sqlite/open.ts';
 import { getChannel } from '../store/channels.ts';
-import { getContact, listContacts } from '../store/contacts.ts';
+import { listContacts } from '../store/contacts.ts';
 import { countUnread, getConversationByUid } from '../store/conversations.ts';
 import { eventRange } from '../store/events.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
@@ -27,7 +27,7 @@ import { admit, attachIncoming } from './link-admission.ts';
 import { retryNow, unlink, wake } from './links.ts';
 import { callMethod } from './methods.ts';
 import { checkName } from './names.ts';
-import { linkStateOf } from './peer.ts';
+import { contactLinkOf } from './peer.ts';
 import { AccountQueue } from './queue.ts';
 import { notifyOf, serverObject } from './room-objects.ts';
 import { Rooms } from './rooms.ts';
@@ -148,16 +148,16 @@ export class Account implements AsyncDisposable {
       requests: listOpenRequests(db, 'theirs').length,
       servers,
       refused: Object.fromEntries(refused),
-      links: [...peers.values()].flatMap((peer) => {
-        const contact = getContact(db, peer.contactId);
-        const state = linkStateOf(peer);
-        if (contact === undefined || contact.state === 'removed' || state === 'none') return [];
+      links: listContacts(db).flatMap((contact) => {
+        const peer = peers.get(contact.id);
+        const state = contactLinkOf(contact, peer);
+        if (contact.state === 'removed' || state === 'none') return [];
         return [
           {
             contact: contact.name,
             state,
-            ...(state === 'up' ? { sinceAt: peer.sinceAt } : {}),
-            ...(peer.rttMs === undefined ? {} : { rttMs: Math.round(peer.rttMs * 10) / 10 }),
+            ...(peer === undefined || state !== 'up' ? {} : { sinceAt: peer.sinceAt }),
+            ...(peer?.rttMs === undefined || state !== 'up' ? {} : { rttMs: Math.round(peer.rttMs * 10) / 10 }),
           },
         ];
       }),

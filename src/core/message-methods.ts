@@ -8,6 +8,7 @@ import { getMessage, getMessageById, type MessageRow } from '../store/messages.t
 import { listReactions } from '../store/reactions.ts';
 import { markAnywhere } from './conversation-methods.ts';
 import type { Core } from './core.ts';
+import { heldBack } from './held.ts';
 import { isSilentMember, openConversation } from './member-methods.ts';
 import { cancel, deleteText, editText, pin, react, resend, sendText } from './messages.ts';
 import type { Context, HandlersOf } from './methods.ts';
@@ -58,7 +59,10 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       throw new SottoError('message.failed', { message: 'The message ended while it was waited for' });
     // Who does not wait is told what is certain: it is in the outbox. Whether the link still lives, nobody knows yet.
     const told = wanted <= STATE_RANK.queued && now.state === 'sent' ? { ...now, state: 'queued' as const } : now;
-    if (reached && now.state !== 'failed') return { message: messageObject(core, told), reached: true };
+    if (reached && now.state !== 'failed') {
+      const held = now.state === 'queued' ? heldBack(core, conversation) : undefined;
+      return { message: messageObject(core, told), reached: true, ...(held === undefined ? {} : { held }) };
+    }
     return {
       message: messageObject(core, told),
       reached: false,

@@ -2,8 +2,9 @@
 import type { SignalSession } from '../crypto/session.ts';
 import type { Cancel, Link } from '../ports.ts';
 import { encodeFrame, type PeerFrame } from '../protocol/peer.ts';
+import type { ContactRow } from '../store/contacts.ts';
 
-export type LinkState = 'none' | 'dialling' | 'up' | 'waiting';
+type LinkState = 'none' | 'dialling' | 'up' | 'waiting';
 
 export type Peer = {
   readonly contactId: number;
@@ -99,8 +100,11 @@ export const newPeer = (contactId: number, address: string): Peer => ({
 /** Sends a frame on the peer's link; false when there is none, or it is full. */
 export const sendFrame = (peer: Peer, frame: PeerFrame): boolean => peer.link?.send(encodeFrame(frame)) ?? false;
 
-/** How the link of a contact is, in one word. */
-export const linkStateOf = (peer: Peer | undefined): LinkState => {
+/** How the link of a contact is, in one word: `paused` while nothing may go over one. */
+export const contactLinkOf = ({ paused }: Pick<ContactRow, 'paused'>, peer: Peer | undefined): LinkState | 'paused' =>
+  paused === '' ? linkStateOf(peer) : 'paused';
+
+const linkStateOf = (peer: Peer | undefined): LinkState => {
   if (peer?.link !== undefined) return 'up';
   if (peer?.dialling !== undefined) return 'dialling';
   return peer?.nextRetryAt === undefined ? 'none' : 'waiting';

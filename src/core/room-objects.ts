@@ -63,10 +63,11 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
 };
 
 const stuckOf = (core: Core, { label }: ServerRow, { sender }: RoomConnection): ServerObject['stuck'] =>
-  sender.stuck.map(({ channelRow, memberRow, error }) => ({
+  sender.stuck.map(({ channelRow, memberRow, error, goesAt }) => ({
     conversation:
       channelRow === null ? `${memberName(core.db, memberRow)}@${label}` : `#${getChannel(core.db, channelRow)?.name}`,
     reason: error.message,
+    ...(goesAt === undefined ? {} : { goesAt }),
   }));
 
 /** A member as lists show it. */

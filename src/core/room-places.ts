@@ -49,8 +49,16 @@ const checkWriting = (core: Core, server: ServerRow, channel: ChannelRow): void 
 
 const notIn = (server: ServerRow, channel: ChannelRow): SottoError =>
   new SottoError('channel.notMember', {
-    message: `You ${channel.state === 'removed' ? 'were removed from' : 'are not in'} #${channel.name}: ${joining(server, channel)}`,
+    message: `You ${channel.state === 'removed' ? 'were removed from' : 'are not in'} #${channel.name}: ${wayIn(server, channel)}`,
   });
+
+// Where one joins by invitation only, nobody comes back without one.
+const wayIn = (server: ServerRow, channel: ChannelRow): string => {
+  const isInvited = stateOfJson(channel.membership)?.invited.has(idOf<MemberId>(server.memberId)) === true;
+  const isFree = channel.encryption !== 'members' && channel.private === 0;
+  if (isFree || isInvited) return joining(server, channel);
+  return `ask a moderator for an invitation, then ${joining(server, channel)}`;
+};
 
 // With its server: there may be another of that name.
 const joining = ({ label }: ServerRow, { name }: ChannelRow): string =>

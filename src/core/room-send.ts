@@ -76,6 +76,11 @@ export class RoomSender {
     return [...this.#waiting.values()].filter((one) => this.#first(one) !== undefined).slice(0, STUCK_TOLD_MAX);
   }
 
+  /** When what a channel makes wait goes on, as the server has said; undefined while nothing waits for that. */
+  goesAt(channelRow: number): number | undefined {
+    return this.#waiting.get(laneOf({ channelRow, memberRow: null }))?.goesAt;
+  }
+
   /** Something waits, or the connection is up: each conversation goes on, but those that wait for their time as before. */
   flush(): void {
     if (this.#connection.state !== 'online') return;
@@ -257,12 +262,14 @@ export class RoomSender {
       this.#start(to);
     });
     const { channelRow, memberRow } = to;
-    const stuck = { channelRow, memberRow, error };
+    const goesAt = typeof retryAfterMs === 'number' ? this.#core.clock.now() + retryAfterMs : undefined;
+    const stuck = { channelRow, memberRow, error, goesAt };
     this.#waiting.set(key, { ...stuck, cancel, rulesAt: this.#rulesAt(stuck) });
   }
 }
 
 type To = Pick<RoomOutboxRow, 'channelRow' | 'memberRow'>;
-type Stuck = To & { readonly error: SottoError };
+/** `goesAt` is when the server takes it, where it has said so. */
+type Stuck = To & { readonly error: SottoError; readonly goesAt: number | undefined };
 
 const laneOf = ({ channelRow, memberRow }: To): string => (channelRow === null ? `m${memberRow}` : `c${channelRow}`);

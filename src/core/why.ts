@@ -1,6 +1,6 @@
 // Explains what is in the way of a contact: link, outbox, descriptor, and advice.
-import { SottoError } from '../protocol/errors.ts';
 import { RESET_INTERVAL_MS } from '../protocol/limits.ts';
+import { pausedText } from '../protocol/paused.ts';
 import type { Why } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
@@ -8,14 +8,15 @@ import { depthOfOutbox } from '../store/outbox.ts';
 import { getOpenRequest, getSession } from '../store/sessions.ts';
 import type { Core } from './core.ts';
 import type { Context } from './methods.ts';
-import { linkStateOf } from './peer.ts';
+import { contactLinkOf } from './peer.ts';
 import { dayOf } from './receive.ts';
+import { settingOf } from './settings.ts';
 
 /** What is in the way of a contact, and what to do about it. */
 export const why = (core: Core, contact: ContactRow): Why => {
   const peer = core.peers.get(contact.id);
   const { depth, oldestAt } = depthOfOutbox(core.db, contact.id);
-  const state = contact.paused === '' ? linkStateOf(peer) : 'paused';
+  const state = contactLinkOf(contact, peer);
   const advice = adviceFor(core, contact, depth);
   return {
     contact: contact.name,
@@ -49,6 +50,12 @@ export const uselessWait = (
   return contact?.paused === '' ? undefined : 'contact.paused';
 };
 
+/** What turns Tor on again where it is off: the account's own switch, or that of every account. */
+export const torOffText = (core: Core): string =>
+  settingOf(core.db, 'network.tor')
+    ? 'Tor is off in config.toml: nothing goes to contacts until `offline = false` under `[tor]` there, and sotto daemon reload'
+    : 'This account has no Tor: nothing goes to contacts until sotto config set network.tor on, and sotto daemon reload';
+
 const summaryOf = (core: Core, contact: ContactRow, state: string, depth: number): string => {
   if (contact.blocked === 1) return `${contact.name} is blocked`;
   if (contact.state === 'outgoing')
@@ -61,7 +68,7 @@ const summaryOf = (core: Core, contact: ContactRow, state: string, depth: number
         return `your request to ${contact.name} was not answered in 30 days: it has ended`;
     }
   if (contact.state === 'incoming') return `${contact.name} waits for your answer`;
-  if (contact.paused !== '') return `sending to ${contact.name} is paused: ${contact.paused}`;
+  if (contact.paused !== '') return `sending to ${contact.name} is paused: ${pausedText(contact.paused)}`;
   if (state === 'up')
     return depth === 0
       ? `linked with ${contact.name}, nothing waits`
@@ -74,7 +81,7 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
   const name = asWord(contact.name);
   const { state, reachable, bootstrapPercent, descriptorUploads, lastError } = core.network.state;
   const peer = core.peers.get(contact.id);
-  if (state === 'off') advice.push(new SottoError('tor.offline').message);
+  if (state === 'off') advice.push(torOffText(core));
   else if (state === 'failed' && lastError !== undefined) advice.push(lastError.message);
   else if (state !== 'online') advice.push(`Tor is not ready: it is at ${bootstrapPercent} %`);
   else if (!reachable)
@@ -84,7 +91,7 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
   const again = `sotto contact add ${contact.address} --name ${name}`;
   if (contact.state === 'outgoing' && getOpenRequest(core.db, contact.id, 'mine') === undefined)
     advice.push(`ask again: ${again}`);
-  if (contact.paused === 'notContact') advice.push(`they do not know you any more: ${again}`);
+  if (contact.paused === 'notContact') advice.push(`ask them again: ${again}`);
   if (contact.paused === 'keyChanged')
     advice.push(`another key was shown: sotto contact remove ${name}, add it again, compare the safety number`);
   if (peer?.quota.told === true && peer.quota.day === dayOf(core))

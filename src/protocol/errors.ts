@@ -42,7 +42,7 @@ const ROWS = {
     'after-change',
     'Tor is off by choice: `offline = false` under `[tor]` in config.toml and `sotto config set network.tor on` turn it on',
   ],
-  'contact.paused': [4, 'after-change', 'Sending to this contact is paused'],
+  'contact.paused': [4, 'after-change', 'Nothing goes between you and this contact now: `sotto why` tells the reason'],
   'wait.timeout': [5, 'later', 'The wait ended before it was done; it stays in the outbox'],
   'account.locked': [6, 'after-change', 'The account is locked: unlock it with `sotto account unlock`'],
   'passphrase.wrong': [6, 'after-change', 'The passphrase is not right'],

@@ -69,7 +69,7 @@ export const ACCOUNT_METHODS = {
     z.object({ contact: z.string(), rttMs: z.number() }),
   ),
   'message.send': method(
-    'Puts a text into the outbox, and waits for a state when asked. Where it was not reached, `code` is the error that says why. `thread` is for channels and members.',
+    'Puts a text into the outbox, and waits for a state when asked. Where it was not reached, `code` is the error that says why; `held` is a sentence that says why it waits, where that is known at once. `thread` is for channels and members.',
     inConversation.extend({
       text: z.string(),
       replyTo: reference.optional(),
@@ -78,7 +78,7 @@ export const ACCOUNT_METHODS = {
       ...expiry,
       ...wait,
     }),
-    z.object({ message, reached: z.boolean(), code: z.string().optional() }),
+    z.object({ message, reached: z.boolean(), code: z.string().optional(), held: z.string().optional() }),
   ),
   'message.list': method(
     'A page of a conversation, oldest first; the newest page without a bound. `around` a message stands without other bounds: `before` and `after` are then where it goes on.',

@@ -35,8 +35,8 @@ export const serverObject = z.object({
   lastErrorAt: time.optional(),
   nextRetryAt: time.optional(),
   outboxDepth: z.number().int(),
-  /** Where what waits is tried again later, and why: some of them. */
-  stuck: z.array(z.object({ conversation: z.string(), reason: z.string() })).optional(),
+  /** Where what waits is tried again later, and why, and when the server takes it: some of them. */
+  stuck: z.array(z.object({ conversation: z.string(), reason: z.string(), goesAt: time.optional() })).optional(),
 });
 
 /** A member as lists show it. */

@@ -52,6 +52,23 @@ test('an accept that comes when the request has ended is answered, and who asks 
   for (const person of [carol, dave]) person.log.claim('frame.refused');
 });
 
+test('what is written to somebody who has removed me waits, and says so in words, as why and status do', async () => {
+  await bob.call('contact.remove', { contact: 'alice' });
+  await alice.send(bob, 'are you there?');
+  await world.settle(5 * MINUTE);
+  expect((await alice.contact('bob')).paused).toBe('notContact');
+  const sent = await alice.call('message.send', { conversation: 'bob', text: 'and now?' });
+  expect(sent).toMatchObject({
+    message: { state: 'queued' },
+    held: 'bob does not have you as a contact: it waits; sotto why bob',
+  });
+  const why = await alice.call('contact.why', { contact: 'bob' });
+  expect(why.summary).toBe('sending to bob is paused: they do not have you as a contact');
+  expect(why.advice).toEqual([`ask them again: sotto contact add ${bob.address} --name bob`]);
+  expect(alice.account.status().links).toEqual([{ contact: 'bob', state: why.link.state }]);
+  expect(why.link.state).toBe('paused');
+});
+
 test('a pin that has waited too long ends alone: its text goes', async () => {
   await bob.close();
   const { id } = await alice.send(bob, 'waits');

@@ -340,4 +340,20 @@ describe('a text', () => {
     const { code, items, error } = await alice.run<Message>('send', 'bob', 'in vain', '--wait', 'delivered');
     expect([code, items[0]?.state, error?.code]).toEqual([4, 'queued', 'tor.offline']);
   });
+
+  test('that cannot leave without Tor says so at once, with the switch that is off', async () => {
+    const advice = async () => (await alice.one<{ advice: string[] }>('why', 'bob')).advice.join();
+    const said = async () => (await alice.ok('send', 'bob', 'in vain', { json: false })).err;
+    const byFile = 'Tor is off in config.toml: nothing goes to contacts until `offline = false`';
+    expect([await said(), await advice()]).toEqual([expect.stringContaining(byFile), expect.stringContaining(byFile)]);
+    await alice.ok('config', 'set', 'network.tor', 'off');
+    const bySetting = 'This account has no Tor: nothing goes to contacts until sotto config set network.tor on';
+    expect([await said(), await advice()]).toEqual([
+      expect.stringContaining(bySetting),
+      expect.stringContaining(bySetting),
+    ]);
+    expect(await advice()).not.toContain('config.toml');
+    await alice.ok('config', 'unset', 'network.tor');
+    expect((await alice.ok('send', 'bob', 'in vain')).err).toBe('');
+  });
 });

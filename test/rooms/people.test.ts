@@ -90,6 +90,8 @@ test('who is kicked reads and writes nothing more, keeps what was, and may come 
     await carol.say(channel, 'nor carol');
     await carol.call('channel.leave', { channel });
     expect(await bob.refused('message.send', { conversation: channel, text: 'still here?' })).toBe('channel.notMember');
+    const { error } = await bob.user.run('send', channel, 'still here?');
+    expect(error?.message.includes('ask a moderator for an invitation')).toBe(encryption === 'members');
     expect(await bob.bodies(channel)).toEqual(['all together']);
     const then = await alice.call('channel.show', { channel, at });
     expect(then.members?.map(({ name }) => name)).toEqual(['alice', 'bob', 'carol']);
@@ -322,17 +324,23 @@ test('slow mode makes members wait, and moderators not', async () => {
   }
   await bob.call('message.send', { conversation: channel, text: 'five' });
   await bob.sees('that it waits', async () => (await waiting(bob)) !== undefined);
+  const waits = await bob.sees('when it goes', async () => (await bob.call('server.list', {}))[0]?.stuck?.[0]);
+  expect(waits).toMatchObject({ conversation: channel, reason: 'The channel is in slow mode' });
+  expect((waits.goesAt ?? 0) - Date.now()).toBeGreaterThan(3_000_000);
+  expect((await bob.user.ok('why', channel, { json: false })).out).toMatch(/in slow mode, it goes on at \d{4}-/);
+  const said = await bob.user.ok('send', channel, 'six', { json: false });
+  expect(said.err).toMatch(/^#slow is in slow mode: what waits there goes on in \d\d?[mh]/);
   // What he takes back of what he has said waits for nothing.
   await bob.call('message.delete', { id: second.id });
   await alice.sees('no four', async () => !(await alice.bodies(channel)).includes('four'));
   // What bob may never do is told so, not that something of his waits.
   expect(await bob.refused('channel.kick', { channel, member: 'carol' })).toBe('event.refused');
   await alice.call('channel.set', { channel, slowMs: 0 });
-  await alice.reads(channel, 'five');
+  await alice.reads(channel, 'six');
   const hers = (await alice.messages(channel)).map(({ body, deletedAt }) =>
     deletedAt === undefined ? body : 'deleted',
   );
-  expect(hers).toEqual(['one', 'two', 'three', 'deleted', 'five']);
+  expect(hers).toEqual(['one', 'two', 'three', 'deleted', 'five', 'six']);
 });
 
 test('by the command line: a private channel, roles, muting, retention, search, listening, and who is out', async () => {
