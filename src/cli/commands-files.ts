@@ -8,9 +8,9 @@ import type { Result } from '../protocol/rpc.ts';
 import type { FileObject } from '../protocol/rpc-objects.ts';
 import { safeFileName } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
-import { each, mustBeFree, optional } from './give.ts';
+import { each, mustBeFree, optional, orGoesOn } from './give.ts';
 import { usage } from './parse.ts';
-import { fileText, sizeText } from './show.ts';
+import { fileText, shortId, sizeText } from './show.ts';
 
 const WRITE_BYTES = 512 * 1024;
 const WAITING = 'waiting for the other side';
@@ -107,18 +107,18 @@ const FILE_SAVE: Command = {
     const file = await client.call('file.show', { id });
     const name = safeFileName(file.name);
     const target = resolve(path === undefined || isFolder(path) ? join(path ?? '', name) : path);
-    finish(
-      context,
-      await client.call('file.save', {
-        id,
-        path: target,
-        overwrite: context.flags.has('overwrite'),
-        wait: wait ?? 'done',
-        ...timeout(context),
-      }),
-    );
+    const saved = client.call('file.save', {
+      id,
+      path: target,
+      overwrite: context.flags.has('overwrite'),
+      wait: wait ?? 'done',
+      ...timeout(context),
+    });
+    finish(context, await orGoesOn(context, saved, () => goesOn(shortId(file.id))));
   },
 };
+
+const goesOn = (id: string): string => `It goes on in the background; sotto file cancel ${id} ends it.`;
 
 const isFolder = (path: string): boolean =>
   path.endsWith('/') || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
@@ -203,7 +203,8 @@ export const FILE_COMMANDS: readonly Command[] = [
 ];
 
 const toStdout = async (context: CommandContext, client: RpcClient, id: string): Promise<void> => {
-  const { file, reached, useless } = await client.call('file.fetch', { id, wait: 'done', ...timeout(context) });
+  const fetched = client.call('file.fetch', { id, wait: 'done', ...timeout(context) });
+  const { file, reached, useless } = await orGoesOn(context, fetched, () => goesOn(id));
   if (!reached) throw unfinished(file, useless);
   for (let index = 0, last = false; !last; index++) {
     const chunk = await client.call('file.read', { id: file.id, index });

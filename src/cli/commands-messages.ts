@@ -1,13 +1,15 @@
 // Commands about messages.
+import type { RpcClient } from '../client/rpc-client.ts';
 import { isErrorCode, SottoError, textOf } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
+import type { ParamsIn, Result } from '../protocol/rpc.ts';
 import type { EventKind } from '../protocol/rpc-events.ts';
 import type { Message, MessageState } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { conversationArg, messageArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
-import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
-import { bareMessageText, block, foundText, messageText } from './show.ts';
+import { bodyGiven, each, first, lifeOf, optional, orGoesOn } from './give.ts';
+import { bareMessageText, block, foundText, messageText, shortId } from './show.ts';
 import { thenText } from './show-rooms.ts';
 import { eventText } from './show-state.ts';
 
@@ -86,12 +88,34 @@ const send: Command = {
       ...expiry(context),
     };
     const client = await context.connect();
-    if (wait !== undefined && wait !== 'queued') out.progress(`waiting until it is ${wait}`);
-    const { message, reached, code, held } = await client.call('message.send', params);
+    const sent = await sendWith(context, client, params);
+    const { message, reached, code, held } = sent;
     out.item(message, messageText);
     if (held !== undefined) out.say(held);
     if (!reached) throw failure(message, { code, to: first(context), wait: wait ?? 'queued' });
   },
+};
+
+/** Sends; who ends the wait for its state is told how to take back what stays in the outbox. */
+const sendWith = async (
+  context: CommandContext,
+  client: RpcClient,
+  params: ParamsIn<'message.send'>,
+): Promise<Result<'message.send'>> => {
+  const { wait = 'queued' } = params;
+  if (wait === 'queued') return client.call('message.send', params);
+  context.out.progress(`waiting until it is ${wait}`);
+  let queued: string | undefined;
+  // What a person waits for tells its id in an event: the answer comes at the end.
+  client.onEvent = ({ kind, ...event }) => {
+    if (kind !== 'message.queued' || !('message' in event)) return;
+    const { message } = event;
+    if (message !== undefined && 'body' in message && message.body === params.text) queued ??= message.id;
+  };
+  await client.call('event.listen', { kinds: ['message.queued'] });
+  return orGoesOn(context, client.call('message.send', params), () =>
+    queued === undefined ? undefined : `It stays in the outbox; sotto cancel ${shortId(queued)} takes it back.`,
+  );
 };
 
 /** A command that changes one message and shows it. */

@@ -35,6 +35,24 @@ export const bodyGiven = async (context: CommandContext): Promise<string> => {
 export const optional = <Key extends string, Value>(key: Key, value: Value | undefined) =>
   value === undefined ? {} : ({ [key]: value } as Record<Key, Value>);
 
+/** Runs what waits; when the user ends it before, that what was begun goes on is said. `tell` gives nothing when nothing was. */
+export const orGoesOn = async <T>(
+  { interrupted, out }: CommandContext,
+  waiting: Promise<T>,
+  tell: () => string | undefined,
+): Promise<T> => {
+  let isOver = false;
+  void interrupted.then(() => {
+    const text = isOver ? undefined : tell();
+    if (text !== undefined) out.say(text);
+  });
+  try {
+    return await waiting;
+  } finally {
+    isOver = true;
+  }
+};
+
 /** Ends the daemon; resolves when it is gone. */
 export const endDaemon = async (client: RpcClient): Promise<void> => {
   const gone = new Promise<void>((resolve) => {

@@ -1,0 +1,57 @@
+// Waits that a person ends: what was begun goes on, and they are told so.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { furnish } from '../daemon/furnished.ts';
+import { Stage, type User } from '../e2e/stage.ts';
+
+let stage: Stage;
+let alice: User;
+
+beforeAll(async () => {
+  stage = new Stage({ offline: true });
+  // Nobody is reached, and nothing tells that nobody ever will be.
+  stage.useFalseTor('silent');
+  const path = join(stage.dir, 'photo');
+  writeFileSync(path, Buffer.alloc(300_000));
+  alice = await furnish(stage, async (_alice, bob) => {
+    await bob.call('file.send', { conversation: 'alice', path });
+  });
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+/** A command that waits; what it says is kept. */
+const begin = (command: string): { readonly child: ChildProcess; readonly said: Promise<string> } => {
+  const child = spawn('sh', ['-c', `exec ${alice.words(command)}`], { stdio: ['ignore', 'ignore', 'pipe'] });
+  return { child, said: text(child.stderr) };
+};
+
+const endedBy = async (child: ChildProcess, signal: NodeJS.Signals): Promise<unknown> => {
+  child.kill(signal);
+  return (await once(child, 'exit'))[0];
+};
+
+test('a text whose wait is ended stays in the outbox, and the id that takes it back is told', async () => {
+  const { child, said } = begin('send bob "are you there?" --wait delivered');
+  const mine = async () => (await alice.items<{ id: string; mine: boolean }>('read', 'bob')).find((one) => one.mine);
+  const { id } = await alice.until('the text', mine);
+  expect(await endedBy(child, 'SIGINT')).toBe(130);
+  const [, told = ''] = /^It stays in the outbox; sotto cancel (\w+) takes it back\.\n$/.exec(await said) ?? [];
+  expect(id.startsWith(told)).toBe(true);
+  await alice.ok('cancel', told);
+});
+
+test('a file whose wait is ended goes on in the background, and the id that ends it is told', async () => {
+  const [{ id } = { id: '' }] = await alice.files();
+  for (const path of [join(stage.dir, 'saved'), '- >/dev/null']) {
+    const { child, said } = begin(`file save ${id} ${path}`);
+    await alice.until('the wait', async () => (await alice.files())[0]?.state === 'active');
+    expect(await endedBy(child, 'SIGINT')).toBe(130);
+    expect(await said).toMatch(/^It goes on in the background; sotto file cancel \w+ ends it\.\n$/);
+    expect((await alice.files())[0]?.state).toBe('active');
+    await alice.ok('file', 'pause', id);
+  }
+});
