@@ -7,6 +7,7 @@ import { PAGE_DEFAULT, PAGE_MAX } from '../protocol/limits.ts';
 import type { Result } from '../protocol/rpc.ts';
 import type { FileObject } from '../protocol/rpc-objects.ts';
 import { safeFileName } from '../protocol/safe-text.ts';
+import { barText } from './bar.ts';
 import type { Command, CommandContext } from './command.ts';
 import { each, mustBeFree, optional, orGoesOn } from './give.ts';
 import { usage } from './parse.ts';
@@ -14,6 +15,7 @@ import { fileText, shortId, sizeText } from './show.ts';
 
 const WRITE_BYTES = 512 * 1024;
 const WAITING = 'waiting for the other side';
+const FETCHED_BY_THEM = 'They have to fetch it, with sotto file save.';
 const fileArg = {
   name: 'id',
   doc: 'a file id, or at least 6 of its first digits',
@@ -31,18 +33,13 @@ const timeout = (context: CommandContext) => {
   return ms === undefined ? {} : { timeoutMs: ms };
 };
 
-const bar = (file: FileObject): string => {
-  const part = file.sizeBytes === 0 ? 1 : file.transferredBytes / file.sizeBytes;
-  const width = Math.round(part * 30);
-  return `${safeFileName(file.name)} ${'█'.repeat(width)}${'░'.repeat(30 - width)} ${Math.round(part * 100)} %  ${sizeText(file.transferredBytes)}`;
-};
-
 /** Draws a bar while a transfer goes on: that of one file by its id or the beginning of it, or of what is being sent. */
 const follow = async (context: CommandContext, client: RpcClient, id?: string): Promise<void> => {
   if (context.out.json) return;
   const isOurs = (file: FileObject): boolean => (id === undefined ? file.direction === 'out' : file.id.startsWith(id));
   client.onEvent = (event) => {
-    if (event.kind !== 'gap' && event.file !== undefined && isOurs(event.file)) context.out.progress(bar(event.file));
+    if (event.kind !== 'gap' && event.file !== undefined && isOurs(event.file))
+      context.out.progress(barText(event.file, process.stderr.columns));
   };
   await client.call('event.listen', { kinds: ['file.progressed'] });
 };
@@ -123,38 +120,41 @@ const goesOn = (id: string): string => `It goes on in the background; sotto file
 const isFolder = (path: string): boolean =>
   path.endsWith('/') || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
-/** Commands of this file, in the order of the help. */
-export const FILE_COMMANDS: readonly Command[] = [
-  {
-    path: 'file send',
-    doc: 'offer a file; - reads it from stdin first',
-    args: [
-      { name: 'to', doc: 'a contact, #channel or member@server', required: true, complete: 'conversation' },
-      { name: 'path', doc: 'a file, or -', required: true },
-    ],
-    flags: { ...WAIT_FLAG, name: { doc: 'the name the other side sees', value: 'NAME' } },
-    methods: ['file.send', 'file.open', 'file.write', 'file.offer'],
-    waits: true,
-    run: async (context) => {
-      const { args, flags } = context;
-      const [conversation = '', path = ''] = args;
-      const wait = flags.choice('wait', SEND_WAITS) ?? 'offered';
-      const client = await context.connect();
-      if (path === '-') {
-        const id = await spool(context, client, conversation);
-        await follow(context, client, id);
-        if (wait === 'done') context.out.progress(WAITING);
-        return finish(context, await client.call('file.offer', { id, wait, ...timeout(context) }));
-      }
+const FILE_SEND: Command = {
+  path: 'file send',
+  doc: 'offer a file; - reads it from stdin first',
+  args: [
+    { name: 'to', doc: 'a contact, #channel or member@server', required: true, complete: 'conversation' },
+    { name: 'path', doc: 'a file, or - for stdin; it must be given' },
+  ],
+  flags: { ...WAIT_FLAG, name: { doc: 'the name the other side sees', value: 'NAME' } },
+  methods: ['file.send', 'file.open', 'file.write', 'file.offer'],
+  waits: true,
+  run: async (context) => {
+    const { args, flags } = context;
+    const [conversation = '', path] = args;
+    if (path === undefined) throw usage('path is missing (- reads stdin)', FILE_SEND);
+    const wait = flags.choice('wait', SEND_WAITS) ?? 'offered';
+    const client = await context.connect();
+    if (path === '-') {
+      const id = await spool(context, client, conversation);
+      await follow(context, client, id);
+      if (wait === 'done') context.out.progress(WAITING);
+      finish(context, await client.call('file.offer', { id, wait, ...timeout(context) }));
+    } else {
       await follow(context, client);
       if (wait === 'done') context.out.progress(WAITING);
       const name = flags.text('name') ?? basename(path);
-      finish(
-        context,
-        await client.call('file.send', { conversation, path: resolve(path), name, wait, ...timeout(context) }),
-      );
-    },
+      const params = { conversation, path: resolve(path), name, wait, ...timeout(context) };
+      finish(context, await client.call('file.send', params));
+    }
+    if (wait === 'offered') context.out.say(FETCHED_BY_THEM);
   },
+};
+
+/** Commands of this file, in the order of the help. */
+export const FILE_COMMANDS: readonly Command[] = [
+  FILE_SEND,
   {
     path: 'file list',
     doc: 'files offered and received',

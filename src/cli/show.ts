@@ -71,9 +71,14 @@ export const foundText = (message: Message): string =>
 export const bodyOf = ({ kind, body }: Message): string =>
   kind === 'unknown' ? '(a message of a newer version of sotto)' : body;
 
+const fileFlag = ({ file, mine }: Message): string[] => {
+  if (file === undefined) return [];
+  return [mine ? 'a file' : `a file: sotto file save ${shortId(file)}`];
+};
+
 /** A message on one line, or on as many as its text has. `place` follows the name of who wrote it. */
 export const bareMessageText = (message: Message, place = ''): string => {
-  const flags = [...(message.file === undefined ? [] : ['a file']), ...messageFlags(message)];
+  const flags = [...fileFlag(message), ...messageFlags(message)];
   const body = message.deletedAt === undefined ? bodyOf(message) : '(deleted)';
   const reply = message.replyTo === undefined ? '' : `↳ ${shortId(message.replyTo)} `;
   const reactions =

@@ -95,6 +95,24 @@ describe('a name that a contact gave a file', () => {
   });
 });
 
+test('a file that came is told with the command that saves it; one that goes, that they have to fetch it', async () => {
+  const { out } = await alice.ok('read', 'mallory', { json: false });
+  const [, command = '', id = ''] = /\[a file: sotto (file save (\w+))\]/.exec(out) ?? [];
+  expect((await alice.files()).some((file) => file.id.startsWith(id))).toBe(true);
+  await alice.ok(...command.split(' '), join(stage.dir, 'by its line'));
+  const sent = await alice.ok('file', 'send', 'bob', '-', { input: 'bytes', json: false });
+  expect([sent.out, sent.err]).toEqual([
+    expect.stringContaining('offered'),
+    expect.stringMatching(/^They have to fetch it, with sotto file save\.\n/),
+  ]);
+  await alice.ok('file', 'cancel', (await alice.files()).at(-1)?.id ?? '');
+  const lacking = await alice.run('file', 'send', 'bob', { input: 'bytes' });
+  expect(lacking).toMatchObject({
+    code: 2,
+    error: { message: expect.stringContaining('path is missing (- reads stdin)') },
+  });
+});
+
 describe('a file on stdout', () => {
   const sh = (command: string) => spawnSync('bash', ['-c', command], { env: process.env });
 
