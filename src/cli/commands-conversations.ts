@@ -2,6 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import type { Conversation } from '../protocol/rpc-objects.ts';
 import { safeName } from '../protocol/safe-text.ts';
+import { parseDuration } from '../protocol/time-words.ts';
 import { conversationArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
@@ -46,14 +47,21 @@ export const CONVERSATION_COMMANDS: readonly Command[] = [
   conversationCommand(
     'conversation mute',
     'no notifications, for a time or for ever',
-    ({ call, flags }, conversation) => {
-      const ms = flags.duration('for');
+    ({ args, call, flags }, conversation) => {
+      const [, given] = args;
+      if (given !== undefined && flags.text('for') !== undefined)
+        throw new SottoError('usage.invalid', { message: 'Give a duration, or --for, not both' });
+      const ms = given === undefined ? flags.duration('for') : parseDuration(given);
       return call('conversation.mute', {
         conversation,
         ...(ms === undefined ? {} : { until: Date.now() + ms }),
       });
     },
-    { methods: ['conversation.mute'], flags: { for: { doc: 'how long: 1h, 7d …', value: 'DURATION' } } },
+    {
+      methods: ['conversation.mute'],
+      args: [conversationArg, { name: 'duration', doc: 'how long: 1h, 7d …; for ever without it' }],
+      flags: { for: { doc: 'the same as a flag', value: 'DURATION' } },
+    },
   ),
   conversationCommand(
     'conversation unmute',

@@ -125,8 +125,11 @@ export const channelText = (channel: ChannelObject): string =>
   ].join('  ');
 
 /** What a channel was when what is read of it was said. */
-export const thenText = ({ name, topic, memberCount }: ChannelObject): string =>
-  `Then: ${topic === undefined ? 'no topic' : `“${safeLine(topic)}”`}, ${memberCount} ${memberCount === 1 ? 'member' : 'members'} (sotto channel show '${safeName(name)}' --at TIME tells who)`;
+export const thenText = ({ name, topic, memberCount }: ChannelObject): string => {
+  // The last owner cannot leave: where nobody is, nothing is.
+  if (memberCount === 0) return `Then: ${safeName(name)} did not exist yet`;
+  return `Then: ${topic === undefined ? 'no topic' : `“${safeLine(topic)}”`}, ${memberCount} ${memberCount === 1 ? 'member' : 'members'} (sotto channel show '${safeName(name)}' --at TIME tells who)`;
+};
 
 /** Something that is missing in a channel, or was shown and does not count. */
 export const gapText = ({ fromSeq, toSeq, reason }: NonNullable<ChannelObject['gaps']>[number]): string =>

@@ -7,7 +7,7 @@ import type { ChannelRow } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
 import { listMessagesBack, placeOf } from '../store/message-pages.ts';
 import { listVersions, type MessageRow } from '../store/messages.ts';
-import { listRolesAt, listRoomEventsOfMessage, roomSeqAt, topicAt } from '../store/room-events.ts';
+import { getHeld, listRolesAt, listRoomEventsOfMessage, roomSeqAt, topicAt } from '../store/room-events.ts';
 import { getServer } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
@@ -40,12 +40,13 @@ export const rewind = (
   return rows.map((row) => asOf(core, row, { seq, me, seen }));
 };
 
-/** A channel as it was at a time: its topic and who was in it, of what we could see. */
+/** A channel as it was at a time: its topic and who was in it, of what we could see; nobody, before it was made. */
 export const channelAt = (core: Core, channel: ChannelRow, at: number): ChannelObject => {
   const seq = roomSeqAt(core.db, channel.id, at);
   const { topic: _topic, members: _members, ...now } = channelDetail(core, channel);
   const topic = topicAt(core.db, channel.id, seq);
-  const members = membersAt(core, channel, seq);
+  const isMade = seq > 0 || getHeld(core.db, channel.id, FIRST_SEQ) === undefined;
+  const members = isMade ? membersAt(core, channel, seq) : new Map();
   return {
     ...now,
     ...(topic === '' ? {} : { topic }),
@@ -53,6 +54,9 @@ export const channelAt = (core: Core, channel: ChannelRow, at: number): ChannelO
     members: memberList(core, channel, members),
   };
 };
+
+// The event that makes a channel.
+const FIRST_SEQ = 1;
 
 // Those of now, and of each whom a control has changed since, what they were before the first one.
 const membersAt = (core: Core, channel: ChannelRow, seq: number): Map<MemberId, Role> => {

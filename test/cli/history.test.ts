@@ -230,6 +230,9 @@ describe('a conversation', () => {
   test('is muted for a time or for ever, archived, and cleared', async () => {
     const muted = await alice.one<Conversation>('conversation', 'mute', 'bob', '--for', '2w');
     expect(muted.mutedUntilAt).toBeGreaterThan(Date.now() + 13.9 * 86_400_000);
+    const byWord = await alice.one<Conversation>('conversation', 'mute', 'bob', '1h');
+    expect((byWord.mutedUntilAt ?? 0) - Date.now()).toBeLessThan(3_600_001);
+    expect((await alice.run('conversation', 'mute', 'bob', '1h', '--for', '2h')).error?.code).toBe('usage.invalid');
     const forEver = await alice.one<Conversation>('conversation', 'mute', 'bob');
     expect([forEver.muted, forEver.mutedUntilAt]).toEqual([true, undefined]);
     expect((await alice.one<Conversation>('conversation', 'unmute', 'bob')).muted).toBe(false);

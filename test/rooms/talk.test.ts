@@ -108,6 +108,9 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
       expect((await guest.call('channel.show', { channel, at })).topic).toBe('colours');
     }
     const read = await bob.user.ok('read', channel, '--at', new Date(at).toISOString(), { json: false });
+    const before = await alice.user.ok('read', channel, '--at', '2020-01-01', { json: false });
+    expect(before.err).toContain(`Then: ${channel} did not exist yet\n`);
+    expect(await alice.call('channel.show', { channel, at: 0 })).toMatchObject({ memberCount: 0, members: [] });
     expect(read.err).toContain(`Then: “colours”, 2 members (sotto channel show '${channel}' --at TIME tells who)\n`);
     expect((await bob.user.ok('read', channel, '--at', new Date(at).toISOString())).err).not.toContain('Then:');
     for (const guest of [alice, bob])
