@@ -48,10 +48,10 @@ export const VARIABLES: readonly (readonly [name: string, doc: string])[] = [
 /** What each exit code means. */
 export const EXIT_CODES = [
   '0 done',
-  '1 our fault',
+  '1 failed here',
   '2 usage',
   '3 no such thing',
-  '4 not reachable now',
+  '4 not now',
   '5 timed out',
   '6 not allowed or locked',
   '7 conflict',

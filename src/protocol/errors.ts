@@ -6,7 +6,7 @@ export type Retry = 'never' | 'later' | 'after-change';
 type ErrorRow = readonly [exit: number, retry: Retry, message: string];
 
 /**
- * Every error the program can give. Exit codes: 1 our fault · 2 usage · 3 no such thing · 4 not reachable now ·
+ * Every error the program can give. Exit codes: 1 failed here · 2 usage · 3 no such thing · 4 not now ·
  * 5 timed out · 6 not allowed or locked · 7 conflict · 8 bad data from outside.
  */
 const ROWS = {

@@ -39,7 +39,7 @@ describe('the manual page', () => {
     expect(check('mandoc', ['-Tlint'], out.toString())).toEqual({ code: 0, said: '' });
     const text = check('mandoc', ['-Tascii', '-O', 'width=200'], out.toString()).said.replace(/.\u0008/g, '');
     expect(text).toContain('contact verify <contact> [flags]');
-    expect(text).toContain('0 done, 1 our fault, 2 usage');
+    expect(text).toContain('0 done, 1 failed here, 2 usage');
   });
 });
 
