@@ -178,6 +178,9 @@ const errorPage = (): string =>
     '',
   ].join('\n');
 
+// What a setting takes is said to whoever gives it something else.
+const valuesOf = (schema: z.ZodType): string => schema.safeParse(undefined).error?.issues[0]?.message ?? '';
+
 const settingsPage = (): string =>
   [
     '# Settings',
@@ -186,11 +189,11 @@ const settingsPage = (): string =>
     '',
     'Set with `sotto config set KEY VALUE`, for one conversation with `--in CONVERSATION`. They live in the encrypted store.',
     '',
-    '| key | default | scopes | what it does |',
-    '|---|---|---|---|',
+    '| key | default | values | scopes | what it does |',
+    '|---|---|---|---|---|',
     ...Object.entries(SETTINGS).map(
       ([key, setting]) =>
-        `| \`${key}\` | \`${JSON.stringify(setting.default)}\` | ${setting.scopes.join(', ')} | ${setting.doc} |`,
+        `| \`${key}\` | \`${JSON.stringify(setting.default)}\` | ${valuesOf(setting.schema)} | ${setting.scopes.join(', ')} | ${setting.doc} |`,
     ),
     '',
   ].join('\n');

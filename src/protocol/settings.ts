@@ -27,6 +27,7 @@ const expiry = z.number(LIFE).int(LIFE).min(EXPIRY_MS_MIN, LIFE).max(EXPIRY_MS_M
 const WAITING = 'a minute to 90 days';
 const waiting = z.number(WAITING).int(WAITING).min(60_000, WAITING).max(OUTBOX_EXPIRY_MS_MAX, WAITING);
 const TIME = 'milliseconds since 1970';
+const PROGRAM = 'empty, or up to 4,096 characters';
 const switched = z.boolean('on or off');
 
 export const SETTINGS = {
@@ -61,7 +62,7 @@ export const SETTINGS = {
     scopes: both,
     doc: 'what a desktop notification tells; never the text',
   }),
-  'notify.command': setting(z.string().max(4096), {
+  'notify.command': setting(z.string(PROGRAM).max(4096, PROGRAM), {
     default: '',
     scopes: account,
     doc: 'program that shows a notification; empty = notify-send or osascript',
