@@ -1,4 +1,5 @@
 // Commands about the program itself: raw RPC, completion, manual page.
+import { statSync } from 'node:fs';
 import { SottoError } from '../protocol/errors.ts';
 import { safeLine } from '../protocol/safe-text.ts';
 import type { Command } from './command.ts';
@@ -67,7 +68,7 @@ const man: Command = {
   path: 'man',
   doc: 'the manual page, for man -l -',
   args: [],
-  run: async ({ out, version }) => out.raw(manualPage(version)),
+  run: async ({ out, version }) => out.raw(manualPage(version, statSync(import.meta.dirname).mtime)),
 };
 
 /** Commands of this file, in the order of the help. */

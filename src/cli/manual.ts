@@ -45,10 +45,10 @@ const commandEntry = (command: Command): string[] =>
 
 const entry = ([name, doc]: readonly [string, string]): string[] => ['.TP', `.B ${roff(name)}`, roff(doc)];
 
-/** The page as roff. */
-export const manualPage = (version: string): string =>
+/** The page as roff; `builtAt` is its date. */
+export const manualPage = (version: string, builtAt: Date): string =>
   [
-    `.TH SOTTO 1 "2026-11-25" "sotto ${version}" "User Commands"`,
+    `.TH SOTTO 1 "${builtAt.toISOString().slice(0, 10)}" "sotto ${version}" "User Commands"`,
     '.SH NAME',
     'sotto \\- a private terminal messenger',
     '.SH SYNOPSIS',
