@@ -165,7 +165,7 @@ const doctor: Command = {
   path: 'doctor',
   doc: 'look for everything that can be wrong, and say what mends it',
   args: [],
-  flags: { check: { doc: 'only the checks (as always)' } },
+  flags: { check: { doc: 'taken for the sake of scripts, and changes nothing: doctor does no more than check' } },
   methods: ['doctor.check'],
   run: async ({ connect, out }) => {
     const checks = await connect({ unlock: false }).then((client) => client.call('doctor.check', {}), unstarted);
@@ -196,7 +196,7 @@ const fixOf = (code: string): string =>
 const inFlag = {
   in: { doc: 'only for this conversation', value: 'CONVERSATION', complete: 'conversation' },
   account: {
-    doc: 'without a name: for the whole account, as when it is left out; with one: the account to use',
+    doc: 'the account to use; alone, without a name, it says that the whole account is meant and no conversation',
     value: 'NAME',
   },
 } as const;

@@ -247,7 +247,14 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
   {
     path: 'search',
     doc: 'full text over the history, newest first',
-    args: [{ name: 'query', doc: 'words that must all be there', required: true, many: true }],
+    args: [
+      {
+        name: 'query',
+        doc: 'words that must all be there; begin* finds every word that begins so',
+        required: true,
+        many: true,
+      },
+    ],
     flags: {
       ...PAGING,
       in: { doc: 'only in this conversation', value: 'CONVERSATION', complete: 'conversation' },
