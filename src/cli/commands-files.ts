@@ -44,9 +44,15 @@ const follow = async (context: CommandContext, client: RpcClient, id?: string): 
   await client.call('event.listen', { kinds: ['file.progressed'] });
 };
 
-const finish = (context: CommandContext, { file, reached, useless }: Result<'file.offer'>): void => {
+const finish = (context: CommandContext, { file, reached, useless }: Result<'file.save'>): void => {
   context.out.item(file, fileText);
   if (!reached) throw unfinished(file, useless);
+};
+
+// Who was offered a file has to do something, or cannot be told.
+const offered = (context: CommandContext, wait: (typeof SEND_WAITS)[number], result: Result<'file.offer'>): void => {
+  finish(context, result);
+  if (wait === 'offered') context.out.say(result.held ?? FETCHED_BY_THEM);
 };
 
 const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']): SottoError => {
@@ -140,15 +146,14 @@ const FILE_SEND: Command = {
       const id = await spool(context, client, conversation);
       await follow(context, client, id);
       if (wait === 'done') context.out.progress(WAITING);
-      finish(context, await client.call('file.offer', { id, wait, ...timeout(context) }));
+      offered(context, wait, await client.call('file.offer', { id, wait, ...timeout(context) }));
     } else {
       await follow(context, client);
       if (wait === 'done') context.out.progress(WAITING);
       const name = flags.text('name') ?? basename(path);
       const params = { conversation, path: resolve(path), name, wait, ...timeout(context) };
-      finish(context, await client.call('file.send', params));
+      offered(context, wait, await client.call('file.send', params));
     }
-    if (wait === 'offered') context.out.say(FETCHED_BY_THEM);
   },
 };
 

@@ -4,6 +4,7 @@ import { retryOf, SottoError } from '../protocol/errors.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { fileOf } from './files.ts';
 import { sizeOfSource } from './files-spool.ts';
+import { heldBack } from './held.ts';
 import { isSilentMember, openConversation } from './member-methods.ts';
 import type { Context, HandlersOf } from './methods.ts';
 import { conversationOf, findConversation, findFile, serverOfRoom } from './names.ts';
@@ -124,9 +125,11 @@ const waitForFile = async (
   if (wait === 'done' && last !== undefined) throw last;
   const file = fileOf(core, row);
   const reason = useless();
+  const held = file.mine === 1 && file.state === 'offered' ? heldBack(core, conversation) : undefined;
   return {
     file: fileObject(core, file),
     reached: wait !== 'done' || (file.state === 'done' && file.saveTo === ''),
     ...(reason === undefined ? {} : { useless: reason }),
+    ...(held === undefined ? {} : { held }),
   };
 };

@@ -173,10 +173,11 @@ export const page = {
   after: reference.optional(),
 };
 export const wait = { timeoutMs: z.number().int().min(0).max(WAIT_MS_MAX).optional() };
-// Whether a wait reached what it was for, and the error that made waiting useless.
+// Whether a wait reached what it was for, the error that made waiting useless, and why what was offered waits, where that is known.
 export const waited = {
   reached: z.boolean(),
   useless: z.enum(['tor.offline', 'contact.blocked', 'contact.paused', 'server.unreachable']).optional(),
+  held: z.string().optional(),
 };
 export const inConversation = z.object({ conversation: reference });
 export const ofContact = z.object({ contact: reference });

@@ -95,7 +95,7 @@ describe('a name that a contact gave a file', () => {
   });
 });
 
-test('a file that came is told with the command that saves it; one that goes, that they have to fetch it', async () => {
+test('a file that came is told with the command that saves it; one that goes, with what is in its way', async () => {
   const { out } = await alice.ok('read', 'mallory', { json: false });
   const [, command = '', id = ''] = /\[a file: sotto (file save (\w+))\]/.exec(out) ?? [];
   expect((await alice.files()).some((file) => file.id.startsWith(id))).toBe(true);
@@ -103,7 +103,7 @@ test('a file that came is told with the command that saves it; one that goes, th
   const sent = await alice.ok('file', 'send', 'bob', '-', { input: 'bytes', json: false });
   expect([sent.out, sent.err]).toEqual([
     expect.stringContaining('offered'),
-    expect.stringMatching(/^They have to fetch it, with sotto file save\.\n/),
+    expect.stringMatching(/^Tor is off in config\.toml: nothing goes to contacts until/),
   ]);
   await alice.ok('file', 'cancel', (await alice.files()).at(-1)?.id ?? '');
   const lacking = await alice.run('file', 'send', 'bob', { input: 'bytes' });

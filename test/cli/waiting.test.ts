@@ -44,6 +44,16 @@ test('a text whose wait is ended stays in the outbox, and the id that takes it b
   await alice.ok('cancel', told);
 });
 
+test('a file that is offered is told as one that they have to fetch; nothing of that in JSON', async () => {
+  const photo = join(stage.dir, 'photo');
+  const { err } = await alice.ok('file', 'send', 'bob', photo, { json: false });
+  expect(err).toBe('They have to fetch it, with sotto file save.\n');
+  const { items, err: silence } = await alice.ok<{ id: string }>('file', 'send', 'bob', photo);
+  expect([items.length, silence]).toEqual([1, '']);
+  for (const { id } of (await alice.files()).filter(({ direction }) => direction === 'out'))
+    await alice.ok('file', 'cancel', id);
+});
+
 test('a file whose wait is ended goes on in the background, and the id that ends it is told', async () => {
   const [{ id } = { id: '' }] = await alice.files();
   for (const path of [join(stage.dir, 'saved'), '- >/dev/null']) {
