@@ -49,10 +49,12 @@ const finish = (context: CommandContext, { file, reached, useless }: Result<'fil
   if (!reached) throw unfinished(file, useless);
 };
 
-// Who was offered a file has to do something, or cannot be told.
+// A person is told that the other has to do something; anybody, that nothing can be offered now.
 const offered = (context: CommandContext, wait: (typeof SEND_WAITS)[number], result: Result<'file.offer'>): void => {
   finish(context, result);
-  if (wait === 'offered') context.out.say(result.held ?? FETCHED_BY_THEM);
+  if (wait !== 'offered') return;
+  if (result.held !== undefined) context.out.say(result.held);
+  else if (process.stderr.isTTY) context.out.say(FETCHED_BY_THEM);
 };
 
 const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']): SottoError => {

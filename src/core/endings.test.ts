@@ -265,7 +265,7 @@ test('SESSION-7: what waits for somebody who does not know us any more pauses, s
   expect(await bob.call('contact.list', {})).toEqual([]);
   expect(await mine()).toEqual([['still here?', 'sent', undefined]]);
   const why = await alice.call('contact.why', { contact: 'bob' });
-  const next = `they do not know you any more: sotto contact add ${bob.address} --name bob`;
+  const next = `ask them again: sotto contact add ${bob.address} --name bob`;
   expect(why).toMatchObject({ link: { state: 'paused' }, outbox: { depth: 1 }, advice: [next] });
   await alice.call('contact.add', { address: bob.address, name: 'bob' });
   await world.settle(60_000);

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { furnish } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
+import { onTerminal } from './terminal.ts';
 
 let stage: Stage;
 let alice: User;
@@ -44,12 +45,11 @@ test('a text whose wait is ended stays in the outbox, and the id that takes it b
   await alice.ok('cancel', told);
 });
 
-test('a file that is offered is told as one that they have to fetch; nothing of that in JSON', async () => {
+test('a file that is offered is told on a terminal as one that they have to fetch', async () => {
   const photo = join(stage.dir, 'photo');
-  const { err } = await alice.ok('file', 'send', 'bob', photo, { json: false });
-  expect(err).toBe('They have to fetch it, with sotto file save.\n');
-  const { items, err: silence } = await alice.ok<{ id: string }>('file', 'send', 'bob', photo);
-  expect([items.length, silence]).toEqual([1, '']);
+  const { code, shown } = await onTerminal(alice.words(`file send bob ${photo}`), []);
+  expect([code, shown]).toEqual([0, expect.stringContaining('They have to fetch it, with sotto file save.')]);
+  for (const json of [true, false]) expect((await alice.ok('file', 'send', 'bob', photo, { json })).err).toBe('');
   for (const { id } of (await alice.files()).filter(({ direction }) => direction === 'out'))
     await alice.ok('file', 'cancel', id);
 });
