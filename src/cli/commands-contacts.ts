@@ -61,7 +61,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
       const wait = flags.choice('wait', ['accepted']);
       const client = await context.connect();
       if (wait !== undefined) out.progress('waiting until they accept');
-      const contact = await client.call('contact.add', {
+      const { held, ...contact } = await client.call('contact.add', {
         address,
         ...optional('name', flags.text('name')),
         ...optional('note', flags.text('note')),
@@ -69,6 +69,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
         ...optional('timeoutMs', flags.duration('timeout')),
       });
       out.item(contact, contactText);
+      if (held !== undefined) out.warn(held);
       if (contact.state === 'outgoing') out.say(`They have to accept: watch it with sotto why ${asWord(contact.name)}`);
     },
   },

@@ -13,7 +13,7 @@ import type { Context, HandlersOf } from './methods.ts';
 import { checkName, findContact } from './names.ts';
 import { contactDetail, contactObject, safetyOf } from './objects.ts';
 import { accept, ask, freeName, refuseTaken, reject } from './requests.ts';
-import { waitFor, why } from './why.ts';
+import { torOffText, waitFor, why } from './why.ts';
 
 /** Answers of `contact.*`. */
 export const CONTACT_HANDLERS: HandlersOf<'contact'> = {
@@ -24,7 +24,7 @@ export const CONTACT_HANDLERS: HandlersOf<'contact'> = {
       const name = params.name ?? freeName(core, parsed.nickname ?? parsed.address.slice(0, 8));
       return ask(core, { address: parsed.address, name, ...(params.note === undefined ? {} : { note: params.note }) });
     });
-    if (params.wait !== 'accepted') return show(core, id);
+    if (params.wait !== 'accepted') return asked(core, id);
     const accepted = () => getContact(core.db, id)?.state === 'accepted';
     const { reached, useless } = await waitFor(context, id, accepted, params.timeoutMs);
     if (useless !== undefined) throw new SottoError(useless, { message: `${textOf(useless)}; the request stays open` });
@@ -120,6 +120,10 @@ const contactNow = (core: Core, id: number): ContactRow => {
 };
 
 const show = (core: Core, id: number): Contact => contactObject(contactNow(core, id));
+
+// Who was asked without Tor does not hear of it.
+const asked = (core: Core, id: number): Contact & { readonly held?: string } =>
+  core.network.state.state === 'off' ? { ...show(core, id), held: torOffText(core) } : show(core, id);
 
 /** Changes a contact in the queue and shows it. */
 const change = (

@@ -65,6 +65,7 @@ describe('a picture of a QR code', () => {
     })) {
       const added = await alice.one<Contact>('contact', 'add', '--qr', file(name, picture), '--name', name);
       expect(added).toMatchObject({ name, state: 'outgoing', address: LINK.slice(6, -9) });
+      expect(added).not.toHaveProperty('held');
       await alice.ok('contact', 'remove', name, '--erase');
     }
   });

@@ -402,6 +402,7 @@ describe('a command', () => {
     const evil = link.replace(/=.*/, `=${encodeURIComponent("x'; reboot #")}`);
     const asked = await alice.ok('contact', 'add', evil, { json: false });
     expect(asked.err).toContain(`sotto why 'x'\\''; reboot #'`);
+    expect(asked.err).toContain('warning: Tor is off in config.toml: nothing goes to contacts until');
     const expire = async (duration: string) => (await alice.ok('expire', 'bob', duration, { json: false })).out;
     expect(await expire('read+30s')).toBe('New messages with bob end 30s after they are read.\n');
     expect(await alice.one('conversation', 'show', 'bob')).toMatchObject({ expiresMs: 30_000, expiresFrom: 'read' });
