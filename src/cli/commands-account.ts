@@ -1,12 +1,15 @@
 // Commands about the account itself.
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { listAccounts } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
 import { drawn, endDaemon, optional } from './give.ts';
+import { assertNew } from './new-file.ts';
+import { openOld } from './old-file.ts';
 import { sizeText } from './show.ts';
 
 const PASSPHRASE_FLAGS = {
@@ -136,11 +139,18 @@ const fromPhrase = async (context: CommandContext, file: string | undefined): Pr
     throw new SottoError('usage.invalid', {
       message: 'There is no terminal to ask on: give the phrase on stdin with -',
     });
-  return { phrase, ...(await newPassphrase(context)) };
+  return { phrase, ...(await passphraseFor(context, phrase)) };
+};
+
+// A phrase with a slip in it makes no account: nobody thinks of a passphrase for that.
+const passphraseFor = async (context: CommandContext, phrase: string): ReturnType<typeof newPassphrase> => {
+  if (!context.flags.has('no-passphrase')) (await import('../protocol/word-list.ts')).bytesOfPhrase(phrase);
+  return newPassphrase(context);
 };
 
 // The passphrase that opens the backup also becomes the account's, unless it shall have none.
 const fromFile = async (context: CommandContext, file: string): Promise<Source> => {
+  closeSync(openOld(file, 'backup'));
   const opens = await context.passphrase({ prompt: 'Passphrase of the backup (empty: the recovery phrase opens it)' });
   const path = { file: resolve(file) };
   if (opens !== undefined && opens !== '')
@@ -154,7 +164,7 @@ const fromFile = async (context: CommandContext, file: string): Promise<Source> 
     throw new SottoError('passphrase.needed', {
       message: 'Give the passphrase of the backup, or a recovery phrase on a terminal',
     });
-  return { ...path, phrase, ...(await newPassphrase(context)) };
+  return { ...path, phrase, ...(await passphraseFor(context, phrase)) };
 };
 
 const backup: Command = {
@@ -164,18 +174,24 @@ const backup: Command = {
   methods: ['backup.create'],
   run: async (context) => {
     const file = resolve(context.args[0] ?? '');
+    assertNew(file);
     const client = await context.connect();
     const passphrase = await context.passphrase({
       prompt: 'Passphrase for the backup (empty: the recovery phrase opens it)',
+      twice: true,
+      mayBeEmpty: true,
     });
+    const isOpenedByPhrase = passphrase === undefined || passphrase === '';
     const written = await client.call('backup.create', {
       file,
-      ...(passphrase === undefined || passphrase === '' ? {} : { passphrase }),
+      ...(isOpenedByPhrase ? {} : { passphrase }),
     });
     context.out.item(
       written,
       ({ file, messages, sizeBytes }) => `${file}: ${messages} messages, ${sizeText(sizeBytes)}`,
     );
+    const opener = isOpenedByPhrase ? 'The recovery phrase of this account' : 'The passphrase that you gave for it';
+    context.out.say(`${opener} opens it, where the account is not: sotto restore ${asWord(file)}`);
   },
 };
 

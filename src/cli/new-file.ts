@@ -57,6 +57,14 @@ export const writeWhole = async (
   }
 };
 
+/** What would keep a backup from being written, before anybody is asked for its passphrase. Throws `file.exists` and `path.notAllowed`. */
+export const assertNew = (path: string): void => {
+  if (existsSync(path)) throw new SottoError('file.exists', { message: `There is something at ${path} already` });
+  const folder = statSync(dirname(path), { throwIfNoEntry: false });
+  if (folder?.isDirectory() !== true)
+    throw new SottoError('path.notAllowed', { message: `There is no folder ${dirname(path)}` });
+};
+
 const openNew = (path: string): number => {
   try {
     rmSync(path, { force: true });

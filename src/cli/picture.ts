@@ -1,7 +1,8 @@
 // The QR code in a picture file, PNG or JPEG; everything is bounded before a pixel is decoded.
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync } from 'node:fs';
 import { SottoError } from '../protocol/errors.ts';
 import { PICTURE_BYTES_MAX, PICTURE_PIXELS_MAX, PICTURE_SCANS_MAX, QR_SEARCH_MS_MAX } from '../protocol/limits.ts';
+import { openOld } from './old-file.ts';
 
 /** Rows of pixels from the top, four bytes each: red, green, blue, opacity. */
 type Picture = { readonly width: number; readonly height: number; readonly data: Uint8Array };
@@ -25,17 +26,9 @@ export const decodeQr = async (bytes: Buffer): Promise<string> => {
 const invalid = (message: string, cause?: unknown): SottoError => new SottoError('qr.invalid', { message, cause });
 
 const bytesOf = (path: string): Buffer => {
-  let fd: number;
+  const fd = openOld(path, 'picture');
   try {
-    // Nobody may ever write to a pipe of that name.
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    throw new SottoError('file.unknown', { message: `The picture cannot be read: ${path}`, cause: error });
-  }
-  try {
-    const stat = fstatSync(fd);
-    if (!stat.isFile()) throw new SottoError('file.unknown', { message: `This is no regular file: ${path}` });
-    if (stat.size > PICTURE_BYTES_MAX)
+    if (fstatSync(fd).size > PICTURE_BYTES_MAX)
       throw invalid(`The picture has more than ${PICTURE_BYTES_MAX / 1024 / 1024} MiB`);
     return readFileSync(fd);
   } finally {

@@ -118,6 +118,32 @@ describe('a passphrase', () => {
   }, 60_000);
 });
 
+describe('a backup', () => {
+  test('is given a passphrase twice, says what opens it, and asks for none where it cannot be written or read', async () => {
+    const [user, again] = [stage.stranger('bea'), stage.stranger('bea-again')];
+    const { recoveryPhrase } = await user.one<{ recoveryPhrase: string }>('init', '--no-passphrase');
+    const file = join(stage.dir, 'bea.backup');
+    expect(await asked(user, ['backup', file], ['plum', 'pear'])).toContain('The two passphrases differ');
+    expect(existsSync(file)).toBe(false);
+    const locked = await asked(user, ['backup', file], ['plum', 'plum']);
+    expect(locked).toMatch(/The passphrase that you gave for it opens it.*: sotto .*restore \/.*bea\.backup/);
+    expect(await asked(user, ['backup', `${file}2`], [''])).toMatch(/The recovery phrase of this account opens it/);
+    expect((await onTerminal(user.words(`backup ${file}`), [])).shown).toMatch(/^sotto: There is something at /);
+    expect((await onTerminal(user.words(`backup ${file}/x`), [])).shown).toMatch(/^sotto: There is no folder /);
+    expect((await onTerminal(again.words(`restore ${file}3`), [])).shown).toMatch(/^sotto: The backup cannot be read/);
+    const slip = recoveryPhrase.replace(/^\w+/, 'xyzzy');
+    for (const words of ['restore', `restore ${file}2`]) {
+      const answers = words === 'restore' ? [slip] : ['', slip];
+      const told = await asked(again, words.split(' '), answers);
+      expect(told, words).toContain('Word 1, "xyzzy", is not in the list');
+      expect(told, words).not.toContain('Passphrase for this account');
+    }
+    await asked(again, ['restore', `${file}2`], ['', recoveryPhrase, 'plum', 'plum']);
+    const { address } = await user.one<{ address: string }>('id');
+    expect((await again.ok<{ address: string }>('id')).items[0]?.address).toBe(address);
+  }, 60_000);
+});
+
 describe('a locked account', () => {
   test('says so to every command and acknowledges nothing; status, doctor and unlock are explained', async () => {
     const user = stage.stranger('lotte');
