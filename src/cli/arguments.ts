@@ -23,3 +23,7 @@ export const memberArg: Argument = {
 export const SERVER_FLAG = {
   server: { doc: 'which server, where there are several', value: 'SERVER', complete: 'server' },
 } as const satisfies Record<string, Flag>;
+
+export const PASSPHRASE_FLAGS = {
+  'no-passphrase': { doc: 'keep the key in a file instead: whoever can read your files can be you' },
+} as const satisfies Record<string, Flag>;

@@ -21,6 +21,12 @@ export const mustBeFree = (flags: Flags): void => {
     throw new SottoError('usage.invalid', { message: `--${taken} 0 reads stdin already: give one of them elsewhere` });
 };
 
+/** Who gives a new passphrase and says that there shall be none would get an account without one. Throws `usage.invalid`. */
+export const checkOne = ({ flags }: CommandContext, flag: string): void => {
+  if (flags.has('no-passphrase') && flags.text(flag) !== undefined)
+    throw new SottoError('usage.invalid', { message: `Give a new passphrase with --${flag}, or say --no-passphrase` });
+};
+
 /** The first argument. */
 export const first = (context: CommandContext): string => context.args[0] ?? '';
 

@@ -4,6 +4,7 @@ import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
 import type { Command, Flag } from './command.ts';
 import { usageLine } from './parse.ts';
 import { EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, SECTIONS, VARIABLES } from './table.ts';
+import { wrap } from './wrap.ts';
 
 const LINE_CHARS_MAX = 80;
 
@@ -14,17 +15,8 @@ const roff = (text: string): string =>
       .replaceAll('\\', '\\e')
       .replaceAll('-', '\\-')
       .replace(/[^ -~]/gu, (char) => `\\[u${char.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0')}]`),
+    LINE_CHARS_MAX,
   ).replace(/^([.'])/gm, '\\&$1');
-
-const wrap = (text: string): string => {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const longer = `${lines.at(-1)} ${word}`;
-    if (lines.length === 0 || longer.length > LINE_CHARS_MAX) lines.push(word);
-    else lines[lines.length - 1] = longer;
-  }
-  return lines.join('\n');
-};
 
 const flagEntry = ([name, flag]: [string, Flag]): string[] => ['.TP', ...flagLines([name, flag])];
 

@@ -2,6 +2,7 @@
 import { errorObject } from '../protocol/errors.ts';
 import { jsonLine } from '../protocol/json-line.ts';
 import { safeLine, safeText } from '../protocol/safe-text.ts';
+import { wrap } from './wrap.ts';
 
 export type OutputOptions = {
   readonly json: boolean;
@@ -14,6 +15,8 @@ export type OutputOptions = {
   readonly taken: () => Promise<void>;
   readonly errIsTerminal: boolean;
   readonly outIsTerminal: boolean;
+  /** Of the terminal that is stdout. */
+  readonly columns: number;
 };
 
 /** Prints results, progress and errors of one command. */
@@ -105,6 +108,16 @@ export class Output {
   /** Whether a secret that is shown once is seen by who asked: on a terminal, or by a program that wants JSON. */
   get showsSecrets(): boolean {
     return this.json || this.#options.outIsTerminal;
+  }
+
+  /** Whether the results are read by a person who can be asked. */
+  get isForPerson(): boolean {
+    return !this.json && this.#options.outIsTerminal;
+  }
+
+  /** A long line as a terminal shows it whole, the later lines indented; elsewhere as it is. */
+  filled(text: string, indent = ''): string {
+    return this.#options.outIsTerminal ? wrap(text, this.#options.columns, indent) : text;
   }
 
   dim(text: string): string {

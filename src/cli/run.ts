@@ -49,6 +49,8 @@ export const runCli = async (program: Program): Promise<number> => {
     colour: process.stderr.isTTY === true && (program.environment.NO_COLOR ?? '') === '',
     errIsTerminal: process.stderr.isTTY === true,
     outIsTerminal: process.stdout.isTTY === true,
+    // A terminal that does not tell its width says 0.
+    columns: process.stdout.columns || COLUMNS_USUAL,
     writeBytes: toStdout,
     taken: () => Promise.race([written(), broken]),
     write: (to, text) => (to === 'out' ? toStdout(text) : void process.stderr.write(text)),
@@ -78,6 +80,7 @@ export const runCli = async (program: Program): Promise<number> => {
   }
 };
 
+const COLUMNS_USUAL = 80;
 const ARGUMENTS = '/proc/self/cmdline';
 
 // Node has replaced what is not UTF-8 in an argument; where the system does not tell what was there, that is believed.

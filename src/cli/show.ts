@@ -2,9 +2,19 @@
 // that it cannot look like a line of its own.
 
 import { pausedText } from '../protocol/paused.ts';
-import type { Check, Contact, Conversation, FileObject, Message, SettingRow, Why } from '../protocol/rpc-objects.ts';
+import type {
+  AccountObject,
+  Check,
+  Contact,
+  Conversation,
+  FileObject,
+  Message,
+  SettingRow,
+  Why,
+} from '../protocol/rpc-objects.ts';
 import { safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
+import type { Output } from './output.ts';
 
 const pad = (value: number): string => String(value).padStart(2, '0');
 
@@ -16,6 +26,16 @@ export const timeText = (at: number): string => {
 
 /** `2026-01-31 14:05:09`, local time. */
 export const clockText = (at: number): string => `${timeText(at)}:${pad(new Date(at).getSeconds())}`;
+
+/** An account, with its address in every form; long lines as `out` fills them. */
+export const selfText = (self: AccountObject, out: Pick<Output, 'filled'>): string =>
+  [
+    `${self.nickname} (account ${self.account})`,
+    '',
+    `address  ${self.address}`,
+    out.filled(`words    ${self.words}`, '         '),
+    `link     ${self.link}`,
+  ].join('\n');
 
 /** `1.5 MiB` */
 export const sizeText = (bytes: number): string => {

@@ -11,6 +11,7 @@ import { EXPORT_COMMANDS } from './commands-export.ts';
 import { FILE_COMMANDS } from './commands-files.ts';
 import { MEMBER_COMMANDS } from './commands-members.ts';
 import { MESSAGE_COMMANDS } from './commands-messages.ts';
+import { NEW_ACCOUNT_COMMANDS } from './commands-new-account.ts';
 import { PROGRAM_COMMANDS } from './commands-program.ts';
 import { SECOND_COMMANDS } from './commands-second.ts';
 import { SERVER_COMMANDS } from './commands-servers.ts';
@@ -62,7 +63,7 @@ export const EXIT_CODES = [
 
 /** Every command of this program by what it is about, in the order of the help. */
 export const SECTIONS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
-  { title: 'Account', commands: ACCOUNT_COMMANDS },
+  { title: 'Account', commands: [...NEW_ACCOUNT_COMMANDS, ...ACCOUNT_COMMANDS] },
   { title: 'Daemon and settings', commands: DAEMON_COMMANDS },
   { title: 'Contacts', commands: CONTACT_COMMANDS },
   {

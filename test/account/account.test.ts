@@ -108,14 +108,49 @@ describe('a passphrase', () => {
       ['quince', 'quince', 'wrong', 'wrong', 'wrong', 'x', 'x', 'x'],
     );
     expect(made).not.toContain('quince');
-    expect(made).toMatch(/Recovery phrase[\s\S]*\n(\w+ ){11}\w+\r?\n/);
+    expect(made).toMatch(/Recovery phrase[\s\S]*\n {2}1 \w+ +2 \w+ +3 \w+ +4 \w+\r\n {2}5 .*\r\n {2}9 .* 12 \w+\r\n/);
     expect(made).toContain('That is not word 3');
+    expect(made).toMatch(/The account exists, but .*: sotto .*account remove, then sotto .*init again/);
+    expect(made).not.toMatch(/word 9|Next:/);
     const changed = await asked(user, ['passwd'], ['quince', 'plum', 'plum']);
     expect(changed).toContain('The passphrase is changed.');
     expect(changed).not.toContain('plum');
     await user.ok('daemon', 'stop');
     await user.ok('id', secret('plum'));
   }, 60_000);
+});
+
+describe('a new account on a terminal', () => {
+  // Answers the questions of `init` from what was shown; what stands for a word of the phrase is typed in its place.
+  const init = async (user: User, flags: string, answers: readonly string[]) => {
+    const words = (shown: string) => [...shown.matchAll(/^ {1,2}\d+ \w.*$/gm)].join(' ').match(/[a-z]+/g) ?? [];
+    const steps = answers.map((answer) => ({
+      on: /: (\u001b\[\d*[A-Z])*$/,
+      type: (shown: string) => `${/^\d+$/.test(answer) ? words(shown)[Number(answer) - 1] : answer}\r`,
+    }));
+    return onTerminal(`stty cols 60; ${user.words(`init ${flags}`)}`, steps);
+  };
+
+  test('is asked for its name, and told what is next once two words of the phrase were typed', async () => {
+    const nora = stage.stranger('nora');
+    const made = await init(nora, '', ['Nora N', 'plum', 'plum', '3', '9']);
+    expect(made).toMatchObject({ code: 0, shown: expect.stringMatching(/^Your name, as others see it first: /) });
+    expect(made.shown).toMatch(/\r\nNext: sotto .*id, sotto .*contact add ADDRESS, sotto .*server join LINK\r\n$/);
+    const { nickname, words } = await nora.one<{ nickname: string; words: string }>('id');
+    expect(nickname).toBe('Nora N');
+    expect(made.shown).not.toContain(words);
+    expect(made.shown.replace(/\r\n {9}/g, ' ')).toContain(words);
+    for (const line of made.shown.split('\r\n').filter((one) => /^( {9}|words )/.test(one)))
+      expect(line.length).toBeLessThanOrEqual(60);
+    expect((await nora.ok('id', '--words', { json: false })).out).toBe(`${words}\n`);
+  }, 30_000);
+
+  test('is called like the account where no name is typed; Ctrl-C before the words are typed says that it exists', async () => {
+    const nils = stage.stranger('nils');
+    const left = await init(nils, '--no-passphrase', ['', '\u0003']);
+    expect(left).toMatchObject({ code: 130, shown: expect.stringContaining('The account exists') });
+    expect((await nils.one<{ nickname: string }>('id')).nickname).toBe('nils');
+  }, 30_000);
 });
 
 describe('a backup', () => {
@@ -139,6 +174,9 @@ describe('a backup', () => {
       expect(told, words).not.toContain('Passphrase for this account');
     }
     await asked(again, ['restore', `${file}2`], ['', recoveryPhrase, 'plum', 'plum']);
+    const third = stage.stranger('bea-third');
+    await asked(third, ['restore', '--no-passphrase'], [recoveryPhrase, 'Third']);
+    expect((await third.one<{ nickname: string }>('id')).nickname).toBe('Third');
     const { address } = await user.one<{ address: string }>('id');
     expect((await again.ok<{ address: string }>('id')).items[0]?.address).toBe(address);
   }, 60_000);

@@ -29,6 +29,7 @@ const printed = <T extends object>(value: T, text: (value: T) => string) => {
       colour: false,
       errIsTerminal: false,
       outIsTerminal: false,
+      columns: 80,
       write: (_to, words) => {
         said += words;
       },

@@ -280,7 +280,7 @@ describe('a command', () => {
     expect((await alice.run('contact', 'ping', 'bob', '--timeout', '0')).code).toBe(4);
     const sotto = `bin/sotto --data-dir ${stage.dir} --account`;
     const prompts = [{ on: /Passphrase/, type: '\u0003' }];
-    expect(await onTerminal(`${sotto} tess init`, prompts)).toMatchObject({
+    expect(await onTerminal(`${sotto} tess init --nickname tess`, prompts)).toMatchObject({
       code: 130,
       shown: expect.not.stringContaining('Error'),
     });
