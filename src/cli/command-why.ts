@@ -21,7 +21,7 @@ export const WHY_COMMAND: Command = {
     const [about] = context.args;
     if (about === undefined) return everything(context, client);
     try {
-      context.out.item(await ofContact(context, client, about), whyText);
+      context.out.item(await ofContact(context, client, about), (why) => context.out.hint(whyText(why)));
     } catch (error) {
       if (!(error instanceof SottoError && error.code === 'contact.unknown')) throw error;
       await ofServers(context, client, about, error);
@@ -44,7 +44,8 @@ const ofServers = async (
   const label = await labelFor(client, about);
   const named = (await client.call('server.list', {})).filter((one) => one.label === label);
   if (named.length === 0) throw /^#|.@./.test(about) ? noServer(label) : unknownContact;
-  for (const server of named) context.out.item(await ofServer(context, client, server), serverWhyText);
+  for (const server of named)
+    context.out.item(await ofServer(context, client, server), (one) => context.out.hint(serverWhyText(one)));
   const { gaps = [] } = about.startsWith('#') ? await client.call('channel.show', { channel: about }) : {};
   for (const gap of gaps) context.out.say(gapText(gap));
 };
@@ -65,13 +66,13 @@ const everything = async (context: CommandContext, client: RpcClient): Promise<v
     const why = await client.call('contact.why', { contact: contact.id });
     if (!isStuck(contact, why)) continue;
     stuck++;
-    out.item(flags.has('retry') ? await ofContact(context, client, contact.id) : why, whyText);
+    out.item(flags.has('retry') ? await ofContact(context, client, contact.id) : why, (one) => out.hint(whyText(one)));
   }
   const { tor, servers } = await client.call('status.show', {});
   for (const server of servers) {
     if (server.state === 'online' && server.outboxDepth === 0) continue;
     stuck++;
-    out.item(await ofServer(context, client, server), serverWhyText);
+    out.item(await ofServer(context, client, server), (one) => out.hint(serverWhyText(one)));
   }
   for (const file of await client.call('file.list', { limit: PAGE_MAX })) {
     if (file.state !== 'active' || file.reason === undefined) continue;

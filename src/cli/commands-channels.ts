@@ -194,7 +194,8 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     },
   },
   channelCommand('leave', 'leave a channel; its history stays here', 'channel.leave', {
-    text: ({ name }) => `You have left ${safeName(name)}. What was said there stays here: sotto read`,
+    text: ({ name }, { out }) =>
+      out.hint(`You have left ${safeName(name)}. What was said there stays here: sotto read`),
   }),
   {
     path: 'channel list',

@@ -169,7 +169,7 @@ const doctor: Command = {
   methods: ['doctor.check'],
   run: async ({ connect, out }) => {
     const checks = await connect({ unlock: false }).then((client) => client.call('doctor.check', {}), unstarted);
-    for (const check of checks) out.item(check, checkText);
+    for (const check of checks) out.item(check, (one) => out.hint(checkText(one)));
     const bad = checks.filter((check) => !check.ok);
     if (bad.length > 0)
       throw new SottoError('check.failed', { message: `${bad.length} of ${checks.length} checks do not hold` });

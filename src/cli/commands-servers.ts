@@ -74,7 +74,8 @@ export const SERVER_COMMANDS: readonly Command[] = [
           server: first(context),
           erase: context.flags.has('erase'),
         }),
-        ({ label }) => `You have left ${safeName(label)}. What was said there stays here: sotto conversations`,
+        ({ label }) =>
+          context.out.hint(`You have left ${safeName(label)}. What was said there stays here: sotto conversations`),
       ),
   },
   {

@@ -17,6 +17,8 @@ export type OutputOptions = {
   readonly outIsTerminal: boolean;
   /** Of the terminal that is stdout. */
   readonly columns: number;
+  /** Makes a sentence name its commands as they have to be typed here. */
+  readonly hint: (sentence: string) => string;
 };
 
 /** Prints results, progress and errors of one command. */
@@ -63,7 +65,7 @@ export class Output {
   /** A sentence for the person, on stderr; nothing in JSON or when quiet. */
   say(text: string): void {
     if (this.json || this.#options.quiet) return;
-    this.#write('err', `${safeText(text)}\n`);
+    this.#write('err', `${safeText(this.hint(text))}\n`);
   }
 
   /** What is tried, when that was asked for. */
@@ -83,7 +85,7 @@ export class Output {
 
   /** A sentence that must be seen, also when quiet. */
   warn(text: string): void {
-    this.#write('err', this.json ? '' : `${this.dim('warning:')} ${safeText(text)}\n`);
+    this.#write('err', this.json ? '' : `${this.dim('warning:')} ${safeText(this.hint(text))}\n`);
   }
 
   /** One line that is drawn over, cut at the edge of a narrow terminal; nothing when stderr is no terminal. */
@@ -102,12 +104,17 @@ export class Output {
   /** The one error of a command. */
   error(error: unknown): void {
     const told = errorObject(error);
-    this.#write('err', this.json ? jsonLine(told) : `sotto: ${safeLine(told.message)}\n`);
+    this.#write('err', this.json ? jsonLine(told) : `sotto: ${safeLine(this.hint(told.message))}\n`);
   }
 
   /** Whether a secret that is shown once is seen by who asked: on a terminal, or by a program that wants JSON. */
   get showsSecrets(): boolean {
     return this.json || this.#options.outIsTerminal;
+  }
+
+  /** Our own sentence, its commands as they have to be typed here; never for what somebody has written. */
+  hint(sentence: string): string {
+    return this.#options.hint(sentence);
   }
 
   /** Whether the results are read by a person who can be asked. */

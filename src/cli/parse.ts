@@ -87,8 +87,8 @@ const lenient = (argv: readonly string[], flags: Readonly<Record<string, Flag>>)
 export const wordsOf = (argv: readonly string[], flags: Readonly<Record<string, Flag>>): string[] =>
   lenient(argv, flags).positionals;
 
-// A line that is being completed is about the account that it names.
-const placeOf = (line: readonly string[]): Parsed['flags'] => {
+/** The flags that choose data folder and account, wherever they stand: a line that is being completed is about the account that it names. */
+export const placeOf = (line: readonly string[]): Parsed['flags'] => {
   const { account, 'data-dir': dataDir } = lenient(line, GLOBAL_FLAGS).values as Parsed['flags'];
   return { ...(account === undefined ? {} : { account }), ...(dataDir === undefined ? {} : { 'data-dir': dataDir }) };
 };

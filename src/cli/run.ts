@@ -21,8 +21,9 @@ import { parseDuration, parseTime } from '../protocol/time-words.ts';
 import type { Command, CommandContext, ConnectOptions, Flags, PassphraseOptions } from './command.ts';
 import { mustBeFree } from './give.ts';
 import { commandHelp, groupHelp, programHelp } from './help.ts';
+import { placeFlags, withFlags } from './hints.ts';
 import { Output } from './output.ts';
-import { type Parsed, parseCommandLine, usage } from './parse.ts';
+import { type Parsed, parseCommandLine, placeOf, usage } from './parse.ts';
 import { askTerminal, INTERRUPTED, readSecret, readStdin } from './terminal.ts';
 
 export type Program = {
@@ -51,6 +52,7 @@ export const runCli = async (program: Program): Promise<number> => {
     outIsTerminal: process.stdout.isTTY === true,
     // A terminal that does not tell its width says 0.
     columns: process.stdout.columns || COLUMNS_USUAL,
+    hint: (sentence) => withFlags(sentence, placeFlags(placeOf(program.argv))),
     writeBytes: toStdout,
     taken: () => Promise.race([written(), broken]),
     write: (to, text) => (to === 'out' ? toStdout(text) : void process.stderr.write(text)),

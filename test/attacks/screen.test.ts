@@ -30,6 +30,7 @@ const printed = <T extends object>(value: T, text: (value: T) => string) => {
       errIsTerminal: false,
       outIsTerminal: false,
       columns: 80,
+      hint: (sentence) => sentence,
       write: (_to, words) => {
         said += words;
       },

@@ -53,6 +53,15 @@ test('a stranger whose name and note would move the cursor, hide or fake a line 
   await alice.ok('contact', 'remove', id, '--erase');
 });
 
+test('a hint is a command that can be typed as it stands, with the flags in use', async () => {
+  const flags = `--data-dir ${stage.dir} --account ${alice.name}`;
+  const away = await alice.run('contact', 'ping', 'bob', { json: false });
+  expect(away.err).toContain(`sotto ${flags} why bob`);
+  expect((await alice.run('contact', 'ping', 'bob')).error?.message).toContain(': sotto why bob');
+  const body = await alice.ok('send', 'bob', 'see sotto status', { json: false });
+  expect(body.out).toContain('alice: see sotto status');
+});
+
 describe('a picture of a QR code', () => {
   const LINK = 'sotto:t2uh7vyb45dqmn5f4dfbtg6kzxwzsdafz4nfkwyxamdpbmnm4me4wsqd.onion?name=zoe';
 

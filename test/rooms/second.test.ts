@@ -76,7 +76,7 @@ test('is set on a terminal: a password twice, a secret as a link and a picture, 
   const devices = async (guest: Guest) => {
     const { err } = await guest.user.run('server', 'devices', { json: false });
     return [
-      err.trim(),
+      err.trim().replace(/ --data-dir \S+ --account \S+/, ''),
       ...(await guest.user.items<{ secondCheck: boolean }>('server', 'devices')).map((one) => one.secondCheck),
     ];
   };

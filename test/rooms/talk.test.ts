@@ -111,7 +111,8 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     const before = await alice.user.ok('read', channel, '--at', '2020-01-01', { json: false });
     expect(before.err).toContain(`Then: ${channel} did not exist yet\n`);
     expect(await alice.call('channel.show', { channel, at: 0 })).toMatchObject({ memberCount: 0, members: [] });
-    expect(read.err).toContain(`Then: “colours”, 2 members (sotto channel show '${channel}' --at TIME tells who)\n`);
+    expect(read.err).toMatch(/^Then: “colours”, 2 members \(sotto --data-dir \S+ --account \S+ channel show '#/m);
+    expect(read.err).toContain(` channel show '${channel}' --at TIME tells who)\n`);
     expect((await bob.user.ok('read', channel, '--at', new Date(at).toISOString())).err).not.toContain('Then:');
     for (const guest of [alice, bob])
       expect((await guest.messages(channel, { at: Date.now() })).at(-1)).toMatchObject({ body: 'blue', reactions: [] });
