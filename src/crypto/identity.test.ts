@@ -44,6 +44,8 @@ describe('identity', () => {
     expect(code(words.slice(0, 23).join(' '))).toBe('words.count');
     expect(code(words.slice(0, 12).join(' '))).toBe('words.recovery');
     expect(code(`sotto:${address.slice(1)}`)).toBe('link.invalid');
+    for (const cut of ['sotto:', `sotto:${address.slice(0, 20)}`, `sotto:${address.slice(0, -2)}`])
+      expect(() => parseAddress(cut)).toThrow('This link ends early: put it in quotes');
     expect(code('hello')).toBe('address.invalid');
     const swapped = [words[1], words[0], ...words.slice(2)].join(' ');
     if (words[0] !== words[1]) expect(['words.checksum', 'key.invalid', 'accepted']).toContain(code(swapped));

@@ -1,6 +1,7 @@
 // Who someone is: the root secret and what is derived from it, and every textual form of an address.
 import type { LocalKeys } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { ENDS_EARLY } from '../protocol/invite-link.ts';
 import { NAME_CHARS_MAX } from '../protocol/limits.ts';
 import { bytesOfAddressWords, bytesOfPhrase, splitWords, wordsOfBytes } from '../protocol/word-list.ts';
 import { addressOf, keyOfAddress } from './address.ts';
@@ -72,6 +73,8 @@ export const parseAddress = (text: string): ParsedAddress => {
 
 const parseLink = (link: string): ParsedAddress => {
   const match = /^sotto:([a-z2-7]{56})\.onion(?:\?(.*))?$/i.exec(link);
+  if (/^sotto:[a-z2-7]{0,56}(\.(o|on|oni|onio)?)?$/i.test(link))
+    throw new SottoError('link.invalid', { message: ENDS_EARLY });
   if (match === null)
     throw new SottoError('link.invalid', { message: 'A link is `sotto:`, an address, and perhaps `?name=…`' });
   const parsed = checked(keyOfAddress(match[1] ?? ''));

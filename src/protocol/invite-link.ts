@@ -16,6 +16,8 @@ export type InviteLink = {
 /** Whether a host, as it stands in a URL, is this machine. */
 export const isLoopback = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/.test(host);
 
+/** Of a link that is not whole. */
+export const ENDS_EARLY = 'This link ends early: put it in quotes';
 const LINK_CHARS_MAX = 1024;
 const ORIGIN = /^wss?:\/\/[a-z0-9.:[\]-]{1,300}$/;
 
@@ -40,6 +42,8 @@ export const parseInviteLink = (link: string): InviteLink => {
   const serverKey = new Uint8Array(Buffer.from(key, 'base64url'));
   const fits =
     isOrigin(origin) && /^[\w-]{43}$/.test(key) && serverKey.length === KEY_BYTES && /^[\w-]{0,64}$/.test(token);
+  // A shell ends an unquoted link at its first `&`.
+  if (isOrigin(origin) && /^[\w-]{0,42}$/.test(key)) throw new SottoError('link.invalid', { message: ENDS_EARLY });
   if (!fits)
     throw new SottoError('link.invalid', {
       message: 'An invite to a server begins with sotto:room? and tells where it is and its key',
