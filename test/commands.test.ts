@@ -80,6 +80,50 @@ describe('the command table', () => {
   });
 });
 
+describe('a slip on the command line', () => {
+  const told = (...argv: string[]): string => {
+    try {
+      return parseCommandLine(argv).command?.path ?? '';
+    } catch (error) {
+      return error instanceof SottoError ? error.message : String(error);
+    }
+  };
+
+  test('in a command is answered with what comes near to it', () => {
+    expect(told('sattus')).toBe('There is no command "sattus": did you mean status?');
+    expect(told('contcat', 'add')).toBe('There is no command "contcat": did you mean contact?');
+    expect(told('contact', 'lsit')).toBe('There is no command "contact lsit": did you mean contact list?');
+    expect(told('contact', 'nothing')).toMatch(
+      /^There is no command "contact nothing": contact needs one of add, list,/,
+    );
+    expect(told('contact')).toMatch(/^contact needs one of add, list,/);
+    expect(told('nonsense')).toBe('There is no command "nonsense": see sotto --help');
+  });
+
+  test('in a flag is about that flag, also where it hides the command', () => {
+    expect(told('--acount', 'x', 'status')).toBe("Unknown option '--acount': did you mean --account?");
+    expect(told('read', 'bob', '--limti', '5')).toMatch(
+      /^Unknown option '--limti': did you mean --limit\? Usage: sotto read/,
+    );
+    expect(told('status', '--no-such-flag')).toBe("Unknown option '--no-such-flag'. Usage: sotto status");
+  });
+
+  test('in the value of a flag says what the flag takes', () => {
+    expect(parseCommandLine(['read', 'bob', '--limit', '-5'])).toMatchObject({ args: ['bob'], flags: { limit: '-5' } });
+    expect(parseCommandLine(['send', 'bob', '--', '--limit', '-5']).args).toEqual(['bob', '--limit', '-5']);
+    expect(told('status', '--timeout', '-1s')).toMatch(/^--timeout takes a duration, as 90s or 7d, not "-1s"\./);
+    expect(told('status', '--passphrase-fd', '-5')).toMatch(/^--passphrase-fd takes a whole number, not "-5"\./);
+    expect(told('read', 'bob', '--limit')).toMatch(/^--limit is given without its N\./);
+    expect(told('status', '--json=1')).toMatch(/^--json takes no value\./);
+  });
+
+  test('that leaves out a name with a # says how it is quoted', () => {
+    expect(told('channel', 'create')).toMatch(/^channel is missing \(a # must be quoted: '#ops'\)\. Usage:/);
+    expect(told('send')).toMatch(/^to is missing \(a # must be quoted: '#ops'\)\./);
+    expect(told('contact', 'show')).toMatch(/^contact is missing\./);
+  });
+});
+
 test('the versions agree', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
   const { rpc, wire, schema } = WIRE_VERSIONS;

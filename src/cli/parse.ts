@@ -2,7 +2,8 @@
 import { parseArgs } from 'node:util';
 import { SottoError } from '../protocol/errors.ts';
 import { bashLine } from './bash-line.ts';
-import type { Command, Flag } from './command.ts';
+import type { Argument, Command, Flag } from './command.ts';
+import { flagProblem, unknownCommand, unknownFlag, withNumbers } from './slips.ts';
 import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
 
 export type Parsed = {
@@ -25,16 +26,24 @@ export const parseCommandLine = (typed: readonly string[]): Parsed => {
   const [group = ''] = words;
   if (command === undefined && groupOf(group).length > 0 && lenient(argv, GLOBAL_FLAGS).values.help === true)
     return { command, group, args: [], flags: {} };
-  if (command === undefined && words.length > 0) throw unknownCommand(words);
+  if (command === undefined && words.length > 0) {
+    const slip = unknownFlag(flagsIn(argv));
+    throw slip === undefined ? unknownCommand(words) : usage(slip, undefined);
+  }
   const flags = { ...GLOBAL_FLAGS, ...(command?.flags ?? {}) };
   const odd = argv.find((word, i) => SHORT_WITH_DASH.test(word) && !argv.slice(0, i).includes('--'));
   if (odd !== undefined) throw usage(`Unknown option '${odd}'`, command);
   let parsed: ReturnType<typeof parseArgs>;
   try {
-    const args = command?.path.startsWith('config ') === true ? withoutScope(argv) : [...argv];
-    parsed = parseArgs({ args, options: optionsOf(flags), allowPositionals: true, strict: true });
+    const line = command?.path.startsWith('config ') === true ? withoutScope(argv) : argv;
+    parsed = parseArgs({
+      args: withNumbers(line, flags),
+      options: optionsOf(flags),
+      allowPositionals: true,
+      strict: true,
+    });
   } catch (error) {
-    throw usage(error instanceof Error ? (error.message.split(/\.\s/)[0] ?? '') : 'not understood', command);
+    throw usage(flagProblem(error, argv, flags), command);
   }
   const args = parsed.positionals.slice(command?.path.split(' ').length ?? 0);
   const own = parsed.values as Parsed['flags'];
@@ -51,7 +60,7 @@ const withoutScope = (argv: readonly string[]): string[] =>
 /** An error that says how the command is used. */
 export const usage = (message: string, command: Command | undefined): SottoError =>
   new SottoError('usage.invalid', {
-    message: `${message}${command === undefined ? '' : `. Usage: sotto ${usageLine(command)}`}`,
+    message: `${message}${command === undefined ? '' : `${message.endsWith('?') ? '' : '.'} Usage: sotto ${usageLine(command)}`}`,
   });
 
 /** `send <to> [text] [flags]` */
@@ -64,10 +73,15 @@ export const usageLine = (command: Command): string => {
 
 const checkArgs = (command: Command, args: readonly string[]): void => {
   const required = command.args.filter((arg) => arg.required === true).length;
-  if (args.length < required) throw usage(`${command.args[args.length]?.name ?? 'an argument'} is missing`, command);
+  const missing = args.length < required ? command.args[args.length] : undefined;
+  if (missing !== undefined) throw usage(`${missing.name} is missing${hashHint(missing)}`, command);
   if (args.length > command.args.length && command.args.at(-1)?.many !== true)
     throw usage(`too many arguments: ${args.slice(command.args.length).join(' ')}`, command);
 };
+
+// A shell takes an unquoted #name for a comment.
+const hashHint = ({ name, complete }: Argument): string =>
+  ['channel', 'conversation'].includes(complete ?? name) ? " (a # must be quoted: '#ops')" : '';
 
 const optionsOf = (flags: Readonly<Record<string, Flag>>) =>
   Object.fromEntries(
@@ -82,6 +96,11 @@ const optionsOf = (flags: Readonly<Record<string, Flag>>) =>
 
 const lenient = (argv: readonly string[], flags: Readonly<Record<string, Flag>>) =>
   parseArgs({ args: [...argv], options: optionsOf(flags), allowPositionals: true, strict: false });
+
+const flagsIn = (argv: readonly string[]): string[] =>
+  parseArgs({ args: [...argv], options: optionsOf(GLOBAL_FLAGS), allowPositionals: true, strict: false, tokens: true })
+    .tokens.filter((token) => token.kind === 'option')
+    .map(({ rawName }) => rawName);
 
 /** The words that are neither flags nor values of these flags. */
 export const wordsOf = (argv: readonly string[], flags: Readonly<Record<string, Flag>>): string[] =>
@@ -103,14 +122,3 @@ export const findCommand = (words: readonly string[]): Command | undefined =>
 /** The commands of more words that begin with these. */
 export const groupOf = (words: string): readonly Command[] =>
   COMMANDS.filter(({ path }) => path.startsWith(`${words} `));
-
-const unknownCommand = (words: readonly string[]): SottoError => {
-  const group = new Set(groupOf(words[0] ?? '').map(({ path }) => path.split(' ')[1]));
-  if (group.size > 0)
-    return new SottoError('usage.invalid', { message: `sotto ${words[0]} needs one of: ${[...group].join(', ')}` });
-  const near = COMMANDS.map((command) => command.path.split(' ')[0] ?? '').filter((name) =>
-    name.startsWith((words[0] ?? '').slice(0, 2)),
-  );
-  const hint = near.length > 0 ? `: did you mean ${[...new Set(near)].slice(0, 3).join(', ')}?` : ': see sotto --help';
-  return new SottoError('usage.invalid', { message: `There is no command ${JSON.stringify(words[0])}${hint}` });
-};

@@ -16,6 +16,7 @@ import {
 } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
+import { meant, nearOf } from '../protocol/near.ts';
 import { safeText } from '../protocol/safe-text.ts';
 import { parseDuration, parseTime } from '../protocol/time-words.ts';
 import type { Command, CommandContext, ConnectOptions, Flags, PassphraseOptions } from './command.ts';
@@ -228,8 +229,11 @@ const noAccount = (account: AccountPaths, places: Places): SottoError => {
   if (lost !== undefined) return lost;
   const { name } = account;
   const others = listAccounts(places);
+  const near = nearOf(name, others);
   const next = others.length === 0 ? 'make one with sotto init' : `choose one with --account (${others.join(', ')})`;
-  return new SottoError('account.unknown', { message: `There is no account ${name}: ${next}` });
+  return new SottoError('account.unknown', {
+    message: `There is no account ${name}${meant(near)}${near.length > 0 ? ' Or' : ':'} ${next}`,
+  });
 };
 
 const unlock = async (

@@ -2,6 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { NAME_CHARS_MAX } from '../protocol/limits.ts';
+import { meant, nearOf } from '../protocol/near.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import type { Database } from '../sqlite/open.ts';
 import { getChannelName, listChannelsByName } from '../store/channels.ts';
@@ -48,11 +49,16 @@ export const findContact = (db: Database, reference: string): ContactRow => {
       label: labelOf(db, serverId),
     })),
   ].flatMap(({ name, label }) => (label === undefined ? [] : [`${name}@${label}`]));
-  const hint = near.length === 0 ? '' : `: did you mean ${near.slice(0, 5).join(', ')}?`;
+  const names =
+    near.length > 0
+      ? []
+      : listContacts(db)
+          .filter(({ state }) => state !== 'removed')
+          .map(({ name }) => name);
   return only(
     fit,
     'contact.unknown',
-    `There is no contact ${quoted(reference)}${hint}`,
+    `There is no contact ${quoted(reference)}${meant([...near.slice(0, 5), ...nearOf(reference, names)])}`,
     (contact) => `${contact.name} (${idOf(contact.uid)})`,
   );
 };

@@ -1,4 +1,7 @@
-// How far a word is from another one.
+// Which known word somebody meant who typed another one.
+
+const SLIPS_MAX = 2;
+const NEAR_MAX = 3;
 
 /**
  * How many letters were left out, added, replaced or swapped with their neighbour between two words. Source: the restricted
@@ -20,3 +23,17 @@ export const editDistance = (a: string, b: string): number => {
   }
   return row[b.length] ?? 0;
 };
+
+/** The known words that are at most two slips away, and have more letters than that alike, the nearest first: three at most. */
+export const nearOf = (word: string, known: Iterable<string>): string[] =>
+  [...new Set(known)]
+    .filter((one) => Math.abs(one.length - word.length) <= SLIPS_MAX)
+    .map((one) => ({ one, slips: editDistance(word.toLowerCase(), one.toLowerCase()) }))
+    .filter(({ one, slips }) => slips <= SLIPS_MAX && slips < Math.max(one.length, word.length) - 1)
+    .sort((a, b) => a.slips - b.slips)
+    .slice(0, NEAR_MAX)
+    .map(({ one }) => one);
+
+/** `: did you mean a, b?`, or something else where nothing is near. */
+export const meant = (near: readonly string[], otherwise = ''): string =>
+  near.length === 0 ? otherwise : `: did you mean ${near.join(', ')}?`;

@@ -53,6 +53,17 @@ test('a stranger whose name and note would move the cursor, hide or fake a line 
   await alice.ok('contact', 'remove', id, '--erase');
 });
 
+test('who is not known is answered with the name that comes near to it', async () => {
+  expect((await alice.run('contact', 'show', 'bbo')).error?.message).toBe(
+    'There is no contact "bbo": did you mean bob?',
+  );
+  expect((await alice.run('contact', 'show', 'nobody')).error?.message).toBe('There is no contact "nobody"');
+  const other = await stage.stranger(`${alice.name}e`).run('status');
+  expect(other.error?.message).toMatch(
+    new RegExp(`^There is no account ${alice.name}e: did you mean ${alice.name}\\? Or choose one with --account`),
+  );
+});
+
 test('a hint is a command that can be typed as it stands, with the flags in use', async () => {
   const flags = `--data-dir ${stage.dir} --account ${alice.name}`;
   const away = await alice.run('contact', 'ping', 'bob', { json: false });
