@@ -1,6 +1,6 @@
 // Reads and writes settings: the conversation's value, else the account's, else the default.
 import { SottoError } from '../protocol/errors.ts';
-import { inWords } from '../protocol/issues.ts';
+import { inWords, problemText } from '../protocol/issues.ts';
 import type { SettingRow } from '../protocol/rpc-objects.ts';
 import { isSettingKey, SETTINGS, type SettingKey, type SettingValue } from '../protocol/settings.ts';
 import type { Database } from '../sqlite/open.ts';
@@ -40,7 +40,9 @@ export const setSetting = (db: Database, changes: Changes, key: string, value: u
     throw new SottoError('params.invalid', { message: `${known} is set for ${setting.scopes.join(' or ')} only` });
   const parsed = setting.schema.safeParse(value, { error: inWords });
   if (!parsed.success)
-    throw new SottoError('params.invalid', { message: `${known}: ${parsed.error.issues[0]?.message ?? 'not valid'}` });
+    throw new SottoError('params.invalid', {
+      message: problemText({ place: known, problem: parsed.error.issues[0]?.message ?? 'not valid' }),
+    });
   putSetting(db, scope, known, JSON.stringify(parsed.data));
   changes.event({ kind: 'config.changed', subject: known, detail: scope });
   return showSetting(db, known, scope);

@@ -4,6 +4,7 @@ import { parse, TomlError } from 'smol-toml';
 import { z } from 'zod';
 import { readNetworkFile, type TorConfig, TorSection } from '../net/tor-config.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { inWords, problemsOf, problemText } from '../protocol/issues.ts';
 
 const Schema = z.strictObject({
   tor: TorSection.extend({ offline: z.boolean().default(false) }).prefault({}),
@@ -27,12 +28,10 @@ export const readConfig = (path: string): Config => {
       message: `${place}: ${error instanceof Error ? error.message.split('\n')[0] : 'not TOML'}`,
     });
   }
-  const config = Schema.safeParse(raw);
+  const config = Schema.safeParse(raw, { error: inWords });
   if (!config.success) {
-    const [issue] = config.error.issues;
-    throw new SottoError('config.invalid', {
-      message: `${path}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`,
-    });
+    const problems = problemsOf(config.error, 'setting').map(problemText);
+    throw new SottoError('config.invalid', { message: `${path}: ${problems.join('; ')}` });
   }
   if (config.data.tor.network !== undefined) readNetworkFile(config.data.tor.network);
   return config.data;

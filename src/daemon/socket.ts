@@ -3,7 +3,7 @@ import { chmodSync, existsSync, type FSWatcher, rmSync, watch } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { errorObject, expectedError, rpcNumberOf, SottoError } from '../protocol/errors.ts';
-import { inWords } from '../protocol/issues.ts';
+import { inWords, problemsOf, problemText } from '../protocol/issues.ts';
 import {
   RPC_BATCH_MAX,
   RPC_BUFFER_BYTES_MAX,
@@ -258,17 +258,13 @@ class Session {
           };
     const parsed = METHODS[method].params.safeParse(params ?? {}, { error: inWords });
     if (!parsed.success) {
-      const [issue] = parsed.error.issues;
+      const [{ place, problem } = { place: '', problem: 'not valid' }] = problemsOf(parsed.error, 'parameter');
       return quiet
         ? undefined
         : {
             jsonrpc: '2.0',
             id,
-            error: protocolError(
-              -32602,
-              `${issue?.path.join('.') || method}: ${issue?.message ?? 'not valid'}`,
-              'params.invalid',
-            ),
+            error: protocolError(-32602, problemText({ place: place || method, problem }), 'params.invalid'),
           };
     }
     if (this.#inFlight >= RPC_IN_FLIGHT_MAX)

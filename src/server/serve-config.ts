@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { readNetworkFile, TorSection } from '../net/tor-config.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { isLoopback, isOrigin } from '../protocol/invite-link.ts';
+import { inWords, type Problem, problemsOf } from '../protocol/issues.ts';
 import { SERVER_RATES } from '../protocol/limits.ts';
 import type { RateName } from './context.ts';
 import type { TlsKeys } from './listener.ts';
@@ -63,9 +64,6 @@ export const ratesOf = ({ rates: given = {} }: ServeConfig): Partial<Record<Rate
     Object.entries(given).map(([name, { burst, perHour }]) => [name, { burst, perSecond: perHour / 3_600 }]),
   );
 
-/** A mistake and where it is: a key of the file, `line 3, column 5`, or a flag. */
-export type Problem = { readonly place: string; readonly problem: string };
-
 /** Host, in lower case as a link names it, and port of `HOST:PORT`; undefined when it is something else. */
 export const addressOf = (text: string): { readonly host: string; readonly port: number } | undefined => {
   const match = ADDRESS.exec(text);
@@ -101,15 +99,10 @@ export const readServeConfig = (path: string): { readonly config: ServeConfig; r
 
 /** The same for what is parsed already. */
 export const checkServeConfig = (raw: unknown): { readonly config: ServeConfig; readonly problems: Problem[] } => {
-  const parsed = Schema.safeParse(raw);
-  if (parsed.success)
-    return { config: parsed.data, problems: [...tlsProblems(parsed.data), ...torProblems(parsed.data)] };
-  const problems = parsed.error.issues.flatMap((issue): Problem[] =>
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((key) => ({ place: [...issue.path, key].join('.'), problem: 'there is no such setting' }))
-      : [{ place: issue.path.join('.'), problem: issue.message }],
-  );
-  return { config: {}, problems };
+  const parsed = Schema.safeParse(raw, { error: inWords });
+  return parsed.success
+    ? { config: parsed.data, problems: [...tlsProblems(parsed.data), ...torProblems(parsed.data)] }
+    : { config: {}, problems: problemsOf(parsed.error, 'setting') };
 };
 
 const tlsProblems = ({ tls, proxies = [], origins = [] }: ServeConfig): Problem[] => {

@@ -4,9 +4,10 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SottoError } from '../protocol/errors.ts';
+import type { Problem } from '../protocol/issues.ts';
 import { SOCKET_PATH_BYTES_MAX } from '../protocol/limits.ts';
 import { SERVE_FLAGS } from '../protocol/serve-words.ts';
-import { checkServeConfig, configError, type Problem, readServeConfig, type ServeConfig } from './serve-config.ts';
+import { checkServeConfig, configError, readServeConfig, type ServeConfig } from './serve-config.ts';
 import { isPlainFile, isServer, serverPaths } from './server-dir.ts';
 
 const OPTIONS = {

@@ -203,13 +203,13 @@ describe('a contact', () => {
     expect(made.error?.code).toBe('nickname.invalid');
     expect((await alice.run('contact', 'note', 'bob', 'x'.repeat(501))).error).toMatchObject({
       code: 'params.invalid',
-      message: 'note: is longer than 500 characters',
+      message: 'note is longer than 500 characters',
     });
     for (const [words, message] of [
-      [['contact', 'add', ''], 'address: is empty'],
-      [['search', 'x'.repeat(1001)], 'query: is longer than 1000 characters'],
-      [['rpc', 'message.list', '{"conversation":"bob","limit":"5"}'], 'limit: must be a number'],
-      [['rpc', 'message.list', '{"limit":5}'], 'conversation: is missing'],
+      [['contact', 'add', ''], 'address is empty'],
+      [['search', 'x'.repeat(1001)], 'query is longer than 1000 characters'],
+      [['rpc', 'message.list', '{"conversation":"bob","limit":"5"}'], 'limit must be a number'],
+      [['rpc', 'message.list', '{"limit":5}'], 'conversation is missing'],
       [
         ['config', 'set', 'conversation.mutedUntil', 'tomorrow', '--in', 'bob'],
         'conversation.mutedUntil: milliseconds since 1970',
