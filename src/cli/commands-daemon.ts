@@ -205,12 +205,12 @@ const scope = (context: CommandContext) => {
   return conversation === undefined ? {} : { conversation };
 };
 
-// What a person types: on, off, a number, a duration where milliseconds are wanted, or text.
+// What a person types: on or yes, off or no, a number, a duration where milliseconds are wanted, or text.
 const settingValue = (key: string, text: string): string | number | boolean => {
   // A program may have any name.
   if (key === 'notify.command') return text;
-  if (text === 'true' || text === 'on') return true;
-  if (text === 'false' || text === 'off') return false;
+  if (['on', 'yes', 'true'].includes(text)) return true;
+  if (['off', 'no', 'false'].includes(text)) return false;
   if (/^\d{1,15}$/.test(text)) return Number(text);
   return key.endsWith('Ms') ? parseDuration(text) : text;
 };
@@ -243,7 +243,7 @@ const CONFIG: readonly Command[] = [
     doc: 'change a setting',
     args: [
       { name: 'key', doc: 'a setting', required: true, complete: 'setting' },
-      { name: 'value', doc: 'on, off, a number, a duration, or text', required: true },
+      { name: 'value', doc: 'on or yes, off or no, a number, a duration, or text', required: true },
     ],
     flags: inFlag,
     methods: ['config.set'],

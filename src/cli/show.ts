@@ -181,6 +181,12 @@ export const whyText = (why: Why): string =>
 export const checkText = (check: Check): string =>
   `${check.ok ? 'ok  ' : 'BAD '} ${check.check}: ${check.detail}${check.fix === undefined ? '' : `\n     mend: ${check.fix}`}`;
 
+// As `config set` takes it.
+const valueText = ({ key, value }: SettingRow): string => {
+  if (typeof value === 'boolean') return value ? 'on' : 'off';
+  return typeof value === 'number' && value > 0 && key.endsWith('Ms') ? durationText(value) : JSON.stringify(value);
+};
+
 /** A setting on one line. */
 export const settingText = (row: SettingRow): string =>
-  `${row.key} = ${JSON.stringify(row.value)}${row.source === 'default' ? '' : `  (${row.source})`}  ${row.doc}`;
+  `${row.key} = ${valueText(row)}${row.source === 'default' ? '' : `  (${row.source})`}  ${row.doc}`;

@@ -417,6 +417,17 @@ describe('a command', () => {
     expect((await alice.run('config', 'set', 'notify.quietHours', '25:00-07:00')).error?.message).toBe(
       'notify.quietHours: empty, or as 22:00-07:00',
     );
+    const set = async (key: string, value: string) =>
+      (await alice.ok('config', 'set', key, value, { json: false })).out;
+    for (const [said, shown] of [
+      ['yes', 'on'],
+      ['no', 'off'],
+      ['true', 'on'],
+      ['off', 'off'],
+    ] as const)
+      expect(await set('privacy.typing', said)).toMatch(new RegExp(`^privacy\\.typing = ${shown} `));
+    expect((await alice.ok('config', 'get', 'outbox.expiresMs', { json: false })).out).toContain('.expiresMs = 30d ');
+    expect(await alice.one('config', 'get', 'outbox.expiresMs')).toMatchObject({ value: 30 * 86_400_000 });
     const typing = `bin/sotto --data-dir ${stage.dir} --account alice send bob`;
     const { code, shown } = await onTerminal(typing, [{ on: /Ctrl-D/, type: 'typed\n\u0004' }]);
     expect([code, shown]).toEqual([0, expect.stringMatching(/bob: typed|alice: typed/)]);
