@@ -199,7 +199,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
   }),
   {
     path: 'channel list',
-    doc: 'channels you are in',
+    doc: 'channels you are in; ! for one that is not encrypted',
     args: [serverArg],
     flags: { all: { doc: 'also those that you may join' } },
     methods: ['channel.list', 'server.list'],

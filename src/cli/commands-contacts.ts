@@ -75,7 +75,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
   },
   {
     path: 'contact list',
-    doc: 'contacts by name',
+    doc: 'contacts by name: ◆ for a safety number that you compared, ◇ for one that you did not yet',
     args: [],
     flags: { all: { doc: 'also removed ones and open requests' } },
     methods: ['contact.list'],

@@ -26,7 +26,7 @@ const conversationCommand = (
 export const CONVERSATION_COMMANDS: readonly Command[] = [
   {
     path: 'conversations',
-    doc: 'conversations, the latest first',
+    doc: 'conversations, the latest first; ◆ with somebody whose safety number you compared, ◇ with others',
     args: [],
     flags: { archived: { doc: 'archived ones too' } },
     methods: ['conversation.list'],

@@ -10,7 +10,7 @@ import type {
 } from '../protocol/rpc-rooms.ts';
 import { asWord, safeLine, safeName } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
-import { clockText, shortId, timeText } from './show.ts';
+import { clockText, safetyHead, shortId, timeText } from './show.ts';
 
 // By another device of the same member.
 const isRemoved = ({ state, lastErrorCode }: ServerObject): boolean =>
@@ -92,9 +92,7 @@ export const memberText = (member: MemberObject): string =>
         : [`is your contact ${safeName(member.contactSaid)} as you say; they have not said so`]),
       member.id.slice(0, 8),
     ].join('  '),
-    ...(member.safetyNumber === undefined
-      ? []
-      : ['Compare these 60 digits with them, face to face or by voice:', `  ${member.safetyNumber}`]),
+    ...(member.safetyNumber === undefined ? [] : [safetyHead(member), `  ${member.safetyNumber}`]),
   ].join('\n');
 
 /** Whether a channel is encrypted is said wherever it is named. */

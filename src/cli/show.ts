@@ -131,13 +131,19 @@ export const contactDetailText = (contact: Contact): string =>
   [
     contactText(contact),
     ...(contact.members ?? []).map((one) => `${memberStates[one.state]} ${safeName(one.name)}@${safeName(one.server)}`),
-    ...(contact.safetyNumber === undefined
-      ? []
-      : ['', 'Compare these 60 digits with them, face to face or by voice:', ...groups(contact.safetyNumber)]),
+    ...(contact.safetyNumber === undefined ? [] : ['', safetyHead(contact), ...groups(contact.safetyNumber)]),
     ...(contact.history === undefined || contact.history.length === 0
       ? []
       : ['', ...contact.history.map((one) => `${timeText(one.at)}  ${one.kind}  ${safeLine(one.detail ?? '')}`)]),
   ].join('\n');
+
+type Compared = { readonly verified: boolean; readonly verifiedAt?: number | undefined };
+
+/** What stands above a safety number. */
+export const safetyHead = ({ verified, verifiedAt }: Compared): string =>
+  verified
+    ? `Verified${verifiedAt === undefined ? '' : ` since ${timeText(verifiedAt)}`}: both of you see these 60 digits`
+    : 'Compare these 60 digits with them, face to face or by voice:';
 
 const groups = (number: string): string[] => {
   const parts = number.split(' ');

@@ -155,7 +155,11 @@ describe('verification', () => {
 
   test('by reading the digits is noted with its time, and is taken back', async () => {
     expect((await alice.one<Contact>('contact', 'verify', 'bob', '--undo')).verifiedAt).toBeUndefined();
+    expect(await drawing('contact', 'verify', 'bob')).toContain('Compare these 60 digits');
     expect((await alice.one<Contact>('contact', 'verify', 'bob', '--same')).verifiedAt).toBeGreaterThan(1e12);
+    const verified = await drawing('contact', 'verify', 'bob');
+    expect(verified).toMatch(/\nVerified since \d{4}-[\d: -]+: both of you see these 60 digits\n {2}\d{5} /);
+    expect(verified).not.toContain('Compare');
     expect((await alice.one<{ verified: boolean }>('conversation', 'show', 'bob')).verified).toBe(true);
   });
 });
