@@ -107,7 +107,9 @@ const list: Command = {
   doc: 'accounts on this machine, and whether their daemons run',
   args: [],
   run: async ({ places, pathsOf, out }) => {
-    for (const name of listAccounts(places)) {
+    const names = listAccounts(places);
+    if (names.length === 0) out.say('No accounts: sotto init makes one');
+    for (const name of names) {
       const answer: unknown = await RpcClient.open(pathsOf(name).socket).catch((error: unknown) => error);
       const client = answer instanceof RpcClient ? answer : undefined;
       client?.close();

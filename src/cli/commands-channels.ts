@@ -32,6 +32,12 @@ const newPassphrase = async (context: CommandContext): Promise<string | undefine
   return given === '' && context.flags.text('passphrase-fd') === undefined ? undefined : given;
 };
 
+const NONE_JOINED = 'No channels: sotto channel list --all shows what may be joined';
+const noneText = async (client: RpcClient): Promise<string> =>
+  (await client.call('server.list', {})).length === 0
+    ? 'You are in no server yet, and channels are on servers: sotto server join LINK'
+    : "No channels yet: sotto channel create '#NAME' makes one";
+
 // A list that is not whole says so.
 const sayUnasked = async ({ out }: CommandContext, client: RpcClient): Promise<void> => {
   const away = (await client.call('server.list', {})).filter(({ state }) => state !== 'online');
@@ -208,7 +214,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
       const all = context.flags.has('all');
       const client = await context.connect();
       const channels = await client.call('channel.list', { ...optional('server', server), all });
-      each(context, channels, channelText, 'No channels: sotto channel list --all shows what may be joined');
+      each(context, channels, channelText, all ? await noneText(client) : NONE_JOINED);
       if (all && server === undefined) await sayUnasked(context, client);
     },
   },

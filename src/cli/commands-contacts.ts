@@ -1,7 +1,7 @@
 // Commands about contacts.
 
 import { SottoError } from '../protocol/errors.ts';
-import { asWord } from '../protocol/safe-text.ts';
+import { asWord, safeName } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { WHY_COMMAND } from './command-why.ts';
 import { drawn, each, first, optional } from './give.ts';
@@ -92,7 +92,14 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     doc: 'people who want to be your contact',
     args: [],
     methods: ['contact.requests'],
-    run: async (context) => each(context, await context.call('contact.requests', {}), contactText, 'No requests.'),
+    run: async (context) => {
+      const requests = await context.call('contact.requests', {});
+      each(context, requests, contactText, 'No requests.');
+      const [one, more] = requests;
+      if (one === undefined) return;
+      const name = more === undefined ? asWord(safeName(one.name)) : 'NAME';
+      context.out.say(`Accept with sotto contact accept ${name}, or close with sotto contact reject ${name}`);
+    },
   },
   contactCommand('accept', 'accept a request', 'contact.accept', requestArg),
   contactCommand('reject', 'close a request; they are told nothing', 'contact.reject', requestArg),

@@ -19,7 +19,7 @@ import { type FileRow, listFilesByIdRange } from '../store/files.ts';
 import { getMember, listMembersByName } from '../store/members.ts';
 import { listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
 import { labelOf } from '../store/servers.ts';
-import { ambiguous, isPrefix, only, quoted } from './references.ts';
+import { ambiguous, isPrefix, noneWithId, only, quoted } from './references.ts';
 import {
   findChannel,
   findKnownMember,
@@ -168,7 +168,7 @@ export const conversationOf = (db: Database, id: number): ConversationRow => {
 /** The message with this id, or a unique prefix of at least 6 digits. Throws `message.unknown` or `name.ambiguous`. */
 export const findMessage = (db: Database, reference: string): MessageRow => {
   const fit = isPrefix(reference) ? listMessagesByIdRange(db, ...rangeOf(reference), 5) : [];
-  return only(fit, 'message.unknown', `There is no message ${quoted(reference)}`, (message) => idOf(message.messageId));
+  return only(fit, 'message.unknown', noneWithId('message', reference), (message) => idOf(message.messageId));
 };
 
 /** A message of this conversation. Throws like `findMessage`; one of another conversation is `message.unknown`. */
@@ -182,12 +182,7 @@ export const messageIn = (db: Database, conversation: ConversationRow, reference
 /** The file with this id or prefix. Throws `file.unknown` or `name.ambiguous`. */
 export const findFile = (db: Database, reference: string): FileRow => {
   const fit = isPrefix(reference) ? listFilesByIdRange(db, ...rangeOf(reference), 5) : [];
-  return only(
-    fit,
-    'file.unknown',
-    `There is no file ${quoted(reference)}`,
-    (file) => `${file.name} (${idOf(file.fileId)})`,
-  );
+  return only(fit, 'file.unknown', noneWithId('file', reference), (file) => `${file.name} (${idOf(file.fileId)})`);
 };
 
 /** Throws `nickname.invalid` for what is no name: nothing that shows, longer than 64 characters, or with line breaks or other controls. */

@@ -9,6 +9,12 @@ export const isPrefix = (text: string): boolean =>
 /** What the user has written, as a message repeats it. */
 export const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));
 
+/** What is said where no `what` has this id or this beginning of one. */
+export const noneWithId = (what: string, reference: string): string =>
+  reference.length < ID_PREFIX_MIN && /^[0-9a-f]+$/.test(reference)
+    ? `An id has at least ${ID_PREFIX_MIN} digits: ${quoted(reference)} has ${reference.length}`
+    : `There is no ${what} ${quoted(reference)}`;
+
 /** The one that fits. Throws `code` with `message` when there is none, and `name.ambiguous` with the names of several. */
 export const only = <T>(fit: readonly T[], code: ErrorCode, message: string, name: (one: T) => string): T => {
   const [first] = fit;

@@ -128,6 +128,8 @@ export const isAsked = (core: Core, { id, state }: ContactRow): boolean =>
 /** Accepts an open request: the session begins from its bundle, and the first sealed frame says so. */
 export const accept = async (core: Core, contact: ContactRow, name: string): Promise<number> => {
   const request = getOpenRequest(core.db, contact.id, 'theirs');
+  if (request === undefined && contact.state === 'accepted')
+    throw new SottoError('request.unknown', { message: `${contact.name} is your contact already` });
   if (request === undefined) throw new SottoError('request.unknown');
   checkName(name);
   refuseTaken(core, name, contact.id);

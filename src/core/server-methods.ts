@@ -9,7 +9,7 @@ import { getDevice, getMemberById, revokeDevice } from '../store/members.ts';
 import { listServers, patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { HandlersOf } from './methods.ts';
-import { isPrefix, only, quoted } from './references.ts';
+import { isPrefix, noneWithId, only } from './references.ts';
 import { callsOn } from './room-calls.ts';
 import { connectionOf } from './room-control.ts';
 import { allInvites } from './room-lists.ts';
@@ -61,7 +61,7 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
       await allInvites(connection),
       id,
       'invite.unknown',
-      `There is no invite ${quoted(id)}: sotto server invites`,
+      `${noneWithId('invite', id)}: sotto server invites`,
     );
     await connection.request('invite.revoke', { invite: found.id });
     return { ...inviteShown(row, found), uses: 0 };
@@ -73,7 +73,7 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
   'server.revokeDevice': async ({ core }, { server, id }) => {
     const row = findServer(core.db, server);
     const devices = await devicesOf(core, row);
-    const found = byPrefix(devices, id, 'device.unknown', `There is no device ${quoted(id)}: sotto server devices`);
+    const found = byPrefix(devices, id, 'device.unknown', `${noneWithId('device', id)}: sotto server devices`);
     await (await connectionOf(core, row)).request('device.revoke', { device: found.id });
     // From here on it is told nothing by this device, whatever the server says of it.
     await core.queue.call(() => commit(core, () => forgetDevice(core, row, found.id)));

@@ -10,6 +10,7 @@ import { signalIdentity } from './session.ts';
 import { isPrimeOrderKey } from './subgroup.ts';
 
 export const ROOT_BYTES = 16;
+const ADDRESS_CHARS_MIN = 28;
 
 /** The secrets of an account, 32 bytes each, derived from the root and kept instead of it. */
 export type Secrets = {
@@ -67,6 +68,11 @@ export const parseAddress = (text: string): ParsedAddress => {
   const trimmed = text.trim();
   if (/^sotto:/i.test(trimmed)) return parseLink(trimmed);
   const words = splitWords(trimmed);
+  // Nobody leaves out half an address: it is a name.
+  if (words.length === 1 && trimmed.length < ADDRESS_CHARS_MIN)
+    throw new SottoError('address.invalid', {
+      message: `${JSON.stringify(trimmed)} is no address or link: ask them for what \`sotto id\` shows`,
+    });
   const identityKey = words.length > 1 ? bytesOfAddressWords(words) : keyOfAddress(trimmed);
   return checked(identityKey);
 };

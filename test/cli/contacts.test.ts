@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AccountObject, Contact } from '../../src/protocol/rpc-objects.ts';
 import { CONTROL, EVIL, Hostile } from '../attacks/hostile.ts';
 import { furnish } from '../daemon/furnished.ts';
-import { Stage, type User } from '../e2e/stage.ts';
+import { run, Stage, type User } from '../e2e/stage.ts';
 import { jpegOf, modulesFor, modulesOf, pngOf } from './drawings.ts';
 
 let stage: Stage;
@@ -62,6 +62,30 @@ test('who is not known is answered with the name that comes near to it', async (
   expect(other.error?.message).toMatch(
     new RegExp(`^There is no account ${alice.name}e: did you mean ${alice.name}\\? Or choose one with --account`),
   );
+});
+
+test('what cannot be meant says what is wanted in its place', async () => {
+  const told = async (...words: string[]) => (await alice.run(...words)).error;
+  expect(await told('show', '0c')).toMatchObject({
+    code: 'message.unknown',
+    message: 'An id has at least 6 digits: "0c" has 2',
+  });
+  expect(await told('contact', 'add', 'bob')).toMatchObject({
+    code: 'address.invalid',
+    message: '"bob" is no address or link: ask them for what `sotto id` shows',
+  });
+  expect(await told('contact', 'accept', 'bob')).toMatchObject({
+    code: 'request.unknown',
+    message: 'bob is your contact already',
+  });
+  expect((await alice.ok('contact', 'requests', { json: false })).err).toMatch(
+    /^Accept with sotto .*contact accept \S+, or/,
+  );
+  expect((await alice.ok('channel', 'list', '--all', { json: false })).err).toMatch(
+    /^You are in no server yet, .*join LINK/,
+  );
+  const nowhere = await run(['account', 'list', '--data-dir', join(stage.dir, 'nowhere')]);
+  expect(nowhere).toMatchObject({ code: 0, err: expect.stringMatching(/^No accounts: sotto .*init makes one\n$/) });
 });
 
 test('a hint is a command that can be typed as it stands, with the flags in use', async () => {

@@ -81,7 +81,14 @@ describe('a daemon', () => {
     process.kill(pid, 'SIGHUP');
     expect((await last('config.refused')).message).toContain('log.level');
     expect((await alice.one<{ tor: { state: string } }>('status')).tor.state).toBe('off');
-    expect((await alice.run('daemon', 'reload')).error).toMatchObject({ code: 'config.invalid' });
+    expect((await alice.run('daemon', 'reload')).error?.message).toMatch(
+      /config\.toml: log\.level must be one of debug, info, warn, error$/,
+    );
+    stage.configure(`${OFFLINE}ofline = true\n`);
+    expect((await alice.run('daemon', 'reload')).error).toMatchObject({
+      code: 'config.invalid',
+      message: expect.stringMatching(/config\.toml: tor\.ofline: there is no such setting$/),
+    });
     stage.configure('[tor]\nbinary = "/nowhere/tor"\n');
     process.kill(pid, 'SIGHUP');
     expect((await last('config.reloaded')).changed).toBe(true);
