@@ -124,7 +124,7 @@ export class Output {
 
   /** A long line as a terminal shows it whole, the later lines indented; elsewhere as it is. */
   filled(text: string, indent = ''): string {
-    return this.#options.outIsTerminal ? wrap(text, this.#options.columns, indent) : text;
+    return this.isForPerson ? wrap(text, this.#options.columns, indent) : text;
   }
 
   dim(text: string): string {

@@ -21,7 +21,7 @@ import { safeText } from '../protocol/safe-text.ts';
 import { parseDuration, parseTime } from '../protocol/time-words.ts';
 import type { Command, CommandContext, ConnectOptions, Flags, PassphraseOptions } from './command.ts';
 import { mustBeFree } from './give.ts';
-import { commandHelp, groupHelp, programHelp } from './help.ts';
+import { commandHelp, groupHelp, programHelp, startHelp } from './help.ts';
 import { placeFlags, withFlags } from './hints.ts';
 import { Output } from './output.ts';
 import { type Parsed, parseCommandLine, placeOf, usage } from './parse.ts';
@@ -63,9 +63,10 @@ export const runCli = async (program: Program): Promise<number> => {
     refuseOtherEncodings(program.argv);
     const parsed = parseCommandLine(program.argv);
     if (parsed.flags.version === true) out.item({ ...program.versions }, () => `sotto ${program.version}`);
-    else if (parsed.group !== undefined) out.raw(groupHelp(parsed.group));
-    else if (parsed.command === undefined) out.raw(programHelp());
-    else if (parsed.flags.help === true) out.raw(commandHelp(parsed.command));
+    else if (parsed.group !== undefined) out.raw(groupHelp(parsed.group, out));
+    else if (parsed.command === undefined)
+      out.raw(out.isForPerson && parsed.flags.help !== true ? startHelp(out) : programHelp(out));
+    else if (parsed.flags.help === true) out.raw(commandHelp(parsed.command, out));
     else await runCommand(program, parsed.command, parsed, { out, broken });
     // What a file or a pipe does not take is said later than it is written.
     await Promise.race([written(), broken]);

@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { sotto } from '../rooms/program.ts';
 import { daemonsOf } from './daemons.ts';
+import { onTerminal } from './terminal.ts';
 
 describe.each(['bench', 'demo', 'serve', 'daemon run'])('sotto %s', (name) => {
   const words = name.split(' ');
@@ -56,4 +57,21 @@ test('bench that is interrupted ends what it has started, and leaves nothing', a
 test('help may stand behind flags of every command, and --version behind a command that wants words', async () => {
   expect((await sotto(['--json', 'help', 'send'])).out).toContain('sotto send <to>');
   expect((await sotto(['send', '--version'])).out).toMatch(/^sotto \d/);
+});
+
+test('sotto alone is a short page on a terminal, and all of help elsewhere; help is as wide as the terminal', async () => {
+  const program = resolve('bin/sotto');
+  const shown = async (words: string) => {
+    const ran = await onTerminal(`stty cols 60; ${program} ${words}`, []);
+    return ran.shown.replaceAll('\r', '').trimEnd().split('\n');
+  };
+  const short = await shown('');
+  expect(short.length).toBeLessThan(20);
+  expect(short).toEqual(expect.arrayContaining(['Start here:', 'All commands: sotto help']));
+  const all = await shown('help');
+  const { out } = await sotto([]);
+  expect(out).toBe((await sotto(['help'])).out);
+  expect(all.join(' ').replace(/\s+/g, ' ')).toBe(out.trimEnd().replace(/\s+/g, ' '));
+  for (const line of [...short, ...all, ...(await shown('help channel')), ...(await shown('send --help')).slice(2)])
+    expect(line.length, line).toBeLessThanOrEqual(60);
 });
