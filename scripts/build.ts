@@ -39,7 +39,8 @@ for (const name of PROGRAMS) {
     target: 'node24',
     format: 'cjs',
     define: { 'import.meta.dirname': '__dirname' },
-    external: ['@signalapp/*', 'qr', 'pngjs', 'jpeg-js'],
+    // A command that needs the words of a phrase loads them; no other reads past them.
+    external: ['@signalapp/*', 'qr', 'pngjs', 'jpeg-js', ...(name === 'cli' ? ['@scure/bip39'] : [])],
     plugins: name === 'main' ? [otherPrograms] : [],
     // A bundle is CommonJS: loaded by `require` it does not start Node's loader of modules, which takes 2 ms of each command.
     supported: { 'dynamic-import': name !== 'main' },
