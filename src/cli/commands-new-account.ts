@@ -119,7 +119,15 @@ const restore: Command = {
     const from = file === undefined || file === '-' ? await fromPhrase(context, file) : await fromFile(context, file);
     const client = await context.connect({ unlock: false, create: true });
     const params = { ...optional('nickname', flags.text('nickname')), ...from, noTor: flags.has('no-tor') };
-    const made = await orNoDaemon(client, client.call('account.restore', params));
+    const restored = (given: typeof params) => client.call('account.restore', given);
+    const made = await orNoDaemon(
+      client,
+      restored(params).catch((error: unknown) => {
+        const instead = phraseInstead(params, error);
+        if (instead === undefined) throw error;
+        return restored(instead);
+      }),
+    );
     if (made.warning !== undefined) out.warn(made.warning);
     out.item(made, (self) => selfText(self, out));
     if (from.file === undefined) out.say('Contacts and history are not in the phrase: ask your contacts again.');
@@ -167,13 +175,20 @@ const fromFile = async (context: CommandContext, file: string): Promise<Source> 
       backupPassphrase: opens,
       ...(context.flags.has('no-passphrase') ? { noPassphrase: true } : { passphrase: opens }),
     };
-  const phrase = await context.ask('Recovery phrase, 12 words: ');
-  if (phrase === undefined)
+  const phrase = (await context.ask('Recovery phrase, 12 words: ')) ?? (await context.stdinText());
+  if (phrase.trim() === '')
     throw new SottoError('passphrase.needed', {
-      message: 'Give the passphrase of the backup, or a recovery phrase on a terminal',
+      message: 'Give the passphrase of the backup, or the recovery phrase on stdin',
     });
   await checkWords(context, phrase);
   return { ...path, phrase, ...(await newPassphrase(context)) };
+};
+
+// What was given by a descriptor or a file may be the phrase: only the backup says which of the two opens it.
+const phraseInstead = <Given extends Source>(given: Given, error: unknown): Given | undefined => {
+  const { backupPassphrase: phrase, ...rest } = given;
+  if (!(error instanceof SottoError) || error.code !== 'passphrase.needed' || phrase === undefined) return undefined;
+  return { ...rest, phrase } as Given;
 };
 
 /** Commands of this file, in the order of the help. */

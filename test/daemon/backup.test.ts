@@ -88,6 +88,30 @@ test('a backup holds what was there when it began, while writing goes on; there 
   await alice.ok('daemon', 'stop');
 });
 
+test('a backup without a passphrase is opened by the recovery phrase, on stdin, by a descriptor or by a file', async () => {
+  const owner = stage.stranger('owner');
+  const { recoveryPhrase: phrase } = await owner.one<{ recoveryPhrase: string }>('init', '--no-passphrase');
+  const file = join(stage.dir, 'plain.backup');
+  await owner.ok('backup', file);
+  const words = join(stage.dir, 'words');
+  writeFileSync(words, `${phrase}\n`, { mode: 0o600 });
+  const byFile = { env: { SOTTO_PASSPHRASE_FILE: words } };
+  for (const [name, given] of [
+    ['piped', { input: `${phrase}\n` }],
+    ['told', byFile],
+  ] as const) {
+    const again = stage.stranger(name);
+    expect((await again.run('restore', file, '--no-passphrase', given)).code, name).toBe(0);
+    expect((await again.one<{ address: string }>('id')).address).toBe(
+      (await owner.one<{ address: string }>('id')).address,
+    );
+    await again.ok('daemon', 'stop');
+  }
+  const nothing = await stage.stranger('nothing').run('restore', file, '--no-passphrase', { input: '' });
+  expect(nothing.error).toMatchObject({ code: 'passphrase.needed', exit: 6 });
+  await owner.ok('daemon', 'stop');
+});
+
 test('a daemon that is killed while it writes a backup leaves none, and the account whole', async () => {
   const file = join(stage.dir, 'killed.backup');
   let killed = 0;
