@@ -55,22 +55,36 @@ const passwd: Command = {
     const { passphrase: isSet, exists } = client.greeting;
     if (!exists) throw new SottoError('account.unknown');
     const present = isSet ? await context.passphrase({ prompt: 'Present passphrase' }) : undefined;
-    const next = flags.has('no-passphrase') ? undefined : await nextPassphrase(context, isSet);
+    const next = flags.has('no-passphrase') ? undefined : await nextPassphrase(context, { isSet, present });
     const result = await client.call('account.passwd', {
       ...(present === undefined ? {} : { passphrase: present }),
       ...(next === undefined ? { noPassphrase: true } : { newPassphrase: next }),
       ...(flags.has('rekey') ? { rekey: true } : {}),
     });
     if (result.warning !== undefined) out.warn(result.warning);
-    out.item(result, () => (next === undefined ? 'The passphrase is removed.' : 'The passphrase is changed.'));
+    const rekeyed = flags.has('rekey') ? 'The database has a new key. ' : '';
+    out.item(result, () => rekeyed + changeText(present, next));
   },
 };
 
-// Where there is no present one, the usual ways to give a passphrase give the new one.
-const nextPassphrase = async (context: CommandContext, isSet: boolean): Promise<string> => {
-  const prompt = { prompt: 'New passphrase', twice: true };
+const changeText = (before: string | undefined, now: string | undefined): string => {
+  if (before === now)
+    return before === undefined ? 'There is no passphrase, as before.' : 'The passphrase is as before.';
+  return now === undefined ? 'The passphrase is removed.' : 'The passphrase is changed.';
+};
+
+// Where there is no present one, the usual ways to give a passphrase give the new one. For another key alone it stays as it is.
+const nextPassphrase = async (
+  context: CommandContext,
+  { isSet, present }: { readonly isSet: boolean; readonly present: string | undefined },
+): Promise<string | undefined> => {
+  const isForKey = context.flags.has('rekey');
+  const prompt = isForKey
+    ? { prompt: 'New passphrase (empty: as before)', twice: true, mayBeEmpty: true }
+    : { prompt: 'New passphrase', twice: true };
   const usual = isSet || context.flags.text('new-passphrase-fd') !== undefined ? { flag: 'new-passphrase-fd' } : {};
   const next = await context.passphrase({ ...prompt, ...usual });
+  if (isForKey && (next === undefined || next === '')) return present;
   if (next === undefined)
     throw new SottoError('passphrase.needed', {
       message: 'Give the new passphrase on a terminal or with --new-passphrase-fd, or say --no-passphrase',

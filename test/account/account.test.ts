@@ -83,6 +83,9 @@ describe('a passphrase', () => {
     await user.ok('daemon', 'stop');
     expect((await user.run('id', secret('two'))).error).toMatchObject({ code: 'passphrase.wrong' });
     expect((await user.ok<{ nickname: string }>('id', secret('three'))).items[0]?.nickname).toBe('Walter');
+    // Another key alone leaves the passphrase as it is.
+    const kept = await user.ok('passwd', '--rekey', { ...secret('three'), json: false });
+    expect(kept.out).toBe('The database has a new key. The passphrase is as before.\n');
     const both = await user.run('passwd', '--no-passphrase', '--new-passphrase-fd', '0', {
       ...secret('three'),
       input: 'four\n',
@@ -92,6 +95,7 @@ describe('a passphrase', () => {
     expect(removed.items[0]?.warning).toContain('Without a passphrase');
     await user.ok('daemon', 'stop');
     await user.ok('id');
+    expect((await user.ok('passwd', '--rekey', { json: false })).out).toContain('There is no passphrase, as before.');
     await user.ok('passwd', secret('four'));
     await user.ok('daemon', 'stop');
     expect((await user.run('id')).error).toMatchObject({ code: 'passphrase.needed', exit: 6 });
