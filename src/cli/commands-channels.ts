@@ -88,6 +88,7 @@ const channelCommand = <M extends ChannelMethod>(
   args: [channelArg, ...(rest.args ?? [])],
   ...(rest.flags === undefined ? {} : { flags: rest.flags }),
   methods: [method],
+  ...(rest.then === undefined ? {} : { ownSecret: true as const }),
   run: async (context) => {
     const more = (await rest.params?.(context)) ?? {};
     const client = await context.connect();
@@ -103,7 +104,8 @@ const HISTORIES = ['joined', 'all'] as const;
 const SHARE_WAITS = ['queued', 'sent'] as const;
 const NOTIFIES = ['all', 'mentions', 'none'] as const;
 
-const KEY_AFTER = '; the key changes, that of a passphrase channel by the passphrase that is asked for on a terminal';
+const KEY_AFTER =
+  '; the key changes, that of a passphrase channel by another passphrase (--passphrase-fd, or asked for on a terminal)';
 
 const theMember = (context: CommandContext) => ({ member: context.args[1] ?? '' });
 
@@ -119,7 +121,7 @@ const askAnother = async (
 ): Promise<ChannelObject> => {
   if (channel.encryption !== 'passphrase' || channel.archived || channel.mayStillRead === undefined) return channel;
   const prompt = `Another passphrase for ${safeName(channel.name)}, which they do not know (empty: six words are made)`;
-  const given = await context.passphrase({ ...CHOSEN, prompt, notFd: true });
+  const given = await context.passphrase({ ...CHOSEN, prompt });
   if (given === undefined) return channel;
   return client.call('channel.rotate', { channel: channel.id, ...(given === '' ? {} : { passphrase: given }) });
 };

@@ -477,13 +477,16 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   await bob.say(channel, 'I have it');
   await alice.reads(channel, 'I have it');
 
-  // Who removes somebody on a terminal is asked for another one at once.
+  // Who removes somebody gives another one with the same command, or is asked for it on a terminal.
+  const words = ['channel', 'ban', channel, 'carol', '--passphrase-fd', '0'];
+  const banned = await alice.user.ok<ChannelObject>(...words, { input: 'a third one\n' });
+  expect([banned.items[0]?.keyEpoch, banned.items[0]?.mayStillRead]).toEqual([3, undefined]);
   const { code, shown } = await onTerminal(alice.user.words(`channel kick '${channel}' bob`), [
     { on: /Another passphrase for #pass[^:]*: six[^:]*: /, type: '\r' },
   ]);
   expect([code, shown]).toEqual([0, expect.stringMatching(/bob is removed[\s\S]*\n {2}([a-z]+ ){5}[a-z]+/)]);
   const now = await show(alice, channel);
-  expect([now.keyEpoch, now.mayStillRead]).toEqual([3, undefined]);
+  expect([now.keyEpoch, now.mayStillRead]).toEqual([4, undefined]);
 });
 
 test('events tell what happens', async () => {
