@@ -49,7 +49,7 @@ export const serverWhyText = (server: ServerObject): string => {
         `${label} does not let you in${error}; ${rest}`,
         ...retry,
         isRemoved(server)
-          ? 'advice   another device of yours makes the link: sotto server invite; with an invite of somebody else it works, too'
+          ? 'advice   another device of yours makes the link (server invite); with an invite of somebody else it works, too'
           : `advice   only its owner, or another link, can change that: sotto server join LINK, or --retry once they let you in`,
       ].join('\n');
     default:

@@ -177,7 +177,7 @@ const earlierText = (core: Core, { firstSeq, history, encryption, name, serverId
   const text = `What was said before you joined, at place ${firstSeq}, is not here`;
   if (encryption !== 'members') return text;
   const me = getMemberById(core.db, serverId, theServer(core.db, serverId).memberId)?.name ?? 'you';
-  return `${text}: a member may show it with sotto channel share-history '#${name}' ${me}`;
+  return `${text}: a member may show it (channel share-history '#${name}' ${me})`;
 };
 
 // Before the first event that is held nothing was said where all of it made the channel and let people in.

@@ -1,10 +1,11 @@
 // What a person does with servers: join by an invite, leave, invite others.
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES } from '../protocol/ids.ts';
 import { type InviteLink, parseInviteLink } from '../protocol/invite-link.ts';
 import { channelNameOf, isChannelName, isMemberName } from '../protocol/room-content.ts';
 import type { Params } from '../protocol/rpc.ts';
+import { listChannels } from '../store/channels.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { getMemberById } from '../store/members.ts';
 import { nicknameOf } from '../store/self.ts';
@@ -20,6 +21,7 @@ import {
 import { type Core, commit } from './core.ts';
 import { refuseTakenLabel } from './requests.ts';
 import type { ConnectionState, RoomConnection, Second } from './room-connection.ts';
+import { publishControl } from './room-control.ts';
 import { becomeAnother, isOwnRevoked, newDevice } from './room-device.ts';
 import { theServer } from './room-rows.ts';
 import { bare, refusedSecond } from './room-second.ts';
@@ -158,9 +160,26 @@ const undoJoin = (core: Core, id: number, known: ServerRow | undefined): void =>
 /** Ends a membership here; with `erase` the server forgets the member first. */
 export const leaveServer = async (core: Core, id: number, erase: boolean): Promise<void> => {
   const row = theServer(core.db, id);
-  if (erase) await core.rooms.connect(id).request('member.erase', { confirm: row.memberName });
+  if (erase) {
+    await leaveChannels(core, id);
+    await core.rooms.connect(id).request('member.erase', { confirm: row.memberName });
+  }
   core.rooms.drop(id);
   await core.queue.call(() => commit(core, () => patchServer(core.db, id, { state: 'left' })));
+};
+
+// Only a member can say that they leave: nobody could for one who is forgotten, and keys would not change. A channel that cannot do
+// without them keeps the name.
+const leaveChannels = async (core: Core, serverId: number): Promise<void> => {
+  for (const { id, state } of listChannels(core.db, serverId)) {
+    if (state !== 'joined') continue;
+    try {
+      await publishControl(core, id, { op: 'leave' });
+    } catch (error) {
+      if (expectedError(error)?.code === 'rate.limited') return;
+      if (expectedError(error)?.code !== 'event.refused') throw error;
+    }
+  }
 };
 
 // What it was called before, unless something else is called so now.

@@ -323,7 +323,7 @@ test('its user is told that it was removed, by whom and what can be done; it joi
   expect(server).not.toHaveProperty('nextRetryAt');
   for (const words of [['server', 'list'], ['status'], ['why', 'home']])
     expect((await user.ok(...words, { json: false })).out).toMatch(
-      /removed from the server by another device of yours.*sotto export.*sotto server join LINK/,
+      /removed from the server by another device of yours.*sotto .*export.*sotto .*server join LINK/,
     );
   for (const to of ['#ops', 'bob@home']) {
     const { code, error } = await user.run('send', to, 'in vain');
@@ -353,6 +353,10 @@ test('what a device says that came while I was away is read when I am back; who 
   await carol.say('#open', 'I was here');
   await alice.reads('#open', 'I was here');
   await carol.call('server.leave', { server: 'home', erase: true });
+  // Who is forgotten is in no channel any more.
+  await alice.sees('nobody called carol', async () =>
+    (await alice.call('channel.show', { channel: '#open' })).members?.every(({ name }) => name !== 'carol'),
+  );
   const link = await alice.invite();
   await bob.user.ok('daemon', 'stop');
   const tablet = await house.device(alice, 'tablet');

@@ -77,7 +77,7 @@ test('HISTORY-1: a newcomer is shown what was said, as it is now, in its order, 
   expect(await carol.bodies(channel)).toEqual(['hello, I am new', 'welcome']);
   const { missing: before } = await carol.call('message.list', { conversation: channel });
   expect(before?.[0]).toMatch(
-    /^What was said before you joined, at place \d+, is not here: a member may show it with sotto channel share-history '#\w+' carol$/,
+    /^What was said before you joined, at place \d+, is not here: a member may show it \(channel share-history '#\w+' carol\)$/,
   );
   const told = await alice.user.one<{ state: string; events: number }>(
     ...['channel', 'share-history', channel, 'carol', '--wait', 'sent'],
