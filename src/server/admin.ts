@@ -225,14 +225,14 @@ const memberNamed = async ({ context: { store } }: RoomServer, text: string): Pr
 
 const invite = async (server: RoomServer, request: Extract<Asked, { do: 'invite' }>): Promise<object> => {
   const { context } = server;
-  if (request.owner) {
-    const token = await server.ownerInvite();
-    if (token === undefined) throw new SottoError('request.notAllowed', { message: 'The server has an owner already' });
-    return { link: linkOf(server, token), role: 'owner', uses: 1 };
-  }
-  const expiresAt = request.expiresMs === undefined ? undefined : context.clock.now() + request.expiresMs;
-  const { row, token } = await makeInvite(context, { madeBy: null, role: request.role, uses: request.uses, expiresAt });
-  return { ...inviteObject(row), link: linkOf(server, token) };
+  const { role, uses, expiresMs } = request;
+  const expiresAt = expiresMs === undefined ? undefined : context.clock.now() + expiresMs;
+  const made = request.owner
+    ? await server.makeOwnerInvite()
+    : await makeInvite(context, { madeBy: null, role, uses, expiresAt });
+  if (made === undefined) throw new SottoError('request.notAllowed', { message: 'The server has an owner already' });
+  const { row, token } = made;
+  return { ...inviteObject(row), uses: row.uses, link: linkOf(server, token) };
 };
 
 /** An invite as a link to this server. */

@@ -11,6 +11,8 @@ import type { InviteRow, ServerRole } from './rows.ts';
 
 const TOKEN_BYTES = 16;
 
+export type MadeInvite = { readonly row: InviteRow; readonly token: string };
+
 /** Makes an invite; `madeBy` null is the administration. The token is told once. */
 export const makeInvite = async (
   context: ServerContext,
@@ -20,7 +22,7 @@ export const makeInvite = async (
     readonly uses: number;
     readonly expiresAt: number | undefined;
   },
-): Promise<{ readonly row: InviteRow; readonly token: string }> => {
+): Promise<MadeInvite> => {
   const { store, clock, random, rowId } = context;
   const token = Buffer.from(random.bytes(TOKEN_BYTES)).toString('base64url');
   const now = clock.now();

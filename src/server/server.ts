@@ -18,7 +18,7 @@ import { finishErasures } from './erasure.ts';
 import { Fanout } from './fanout.ts';
 import { Hub } from './hub.ts';
 import { Indexer } from './indexer.ts';
-import { makeInvite } from './invites.ts';
+import { type MadeInvite, makeInvite } from './invites.ts';
 import { collectLeftOver, type JobPorts, Jobs } from './jobs.ts';
 import { type CreateServer, Listener, type Place, type TlsKeys, urlHost } from './listener.ts';
 import { byId, pages } from './pages.ts';
@@ -238,10 +238,14 @@ export class RoomServer implements AsyncDisposable {
 
   /** An invite for the first owner; undefined when there is an owner already. */
   async ownerInvite(): Promise<string | undefined> {
+    return (await this.makeOwnerInvite())?.token;
+  }
+
+  /** The same with its row. */
+  async makeOwnerInvite(): Promise<MadeInvite | undefined> {
     for await (const page of pages(this.context.store.listMembers, byId))
       if (page.some(({ role }) => role === 'owner')) return undefined;
-    const { token } = await makeInvite(this.context, { madeBy: null, role: 'owner', uses: 1, expiresAt: undefined });
-    return token;
+    return makeInvite(this.context, { madeBy: null, role: 'owner', uses: 1, expiresAt: undefined });
   }
 
   /** Another certificate for the connections to come. Throws `config.invalid`, and keeps the one before. */

@@ -6,7 +6,7 @@ export const systemError = (error: unknown): unknown => {
   if (!(error instanceof Error) || !('syscall' in error)) return error;
   const { code = '', address, port, path, hostname } = error as SystemError;
   const place = address === undefined ? (path ?? hostname ?? '') : port === undefined ? address : `${address}:${port}`;
-  if (code === 'EADDRINUSE') return new SottoError('config.invalid', { message: `${place} is in use already` });
+  if (code === 'EADDRINUSE') return new SottoError('server.running', { message: `${place} is in use already` });
   if (error.syscall === 'listen' || error.syscall === 'getaddrinfo')
     return new SottoError('config.invalid', { message: `${place} is no address to listen at here (${code})` });
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')

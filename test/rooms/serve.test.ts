@@ -150,6 +150,7 @@ describe('the administration', () => {
     await carol.join();
     expect(await server.admin('member', carol.id)).toMatchObject([{ id: carol.id, name: 'carol' }]);
     const [made] = await server.admin('invite', '--uses', '2', '--expires', '1d');
+    expect(made).toMatchObject({ uses: 2, usesLeft: 2, expiresAt: expect.any(Number), link: expect.any(String) });
     await server.admin('revoke', String(made?.id));
     expect(await server.admin('invites')).toEqual([]);
     await server.admin('role', 'carol', 'admin');
@@ -465,14 +466,14 @@ test('what stands in the way of a start is said, with an exit code of its own', 
     err: 'sotto: Another program runs this server\n',
   });
   expect(await start('--data-dir', other, '--listen', at)).toEqual({
-    code: 2,
+    code: 7,
     out: '',
     err: `sotto: ${at} is in use already\n`,
   });
   expect(await start('--data-dir', other, '--listen', '192.0.2.1:1')).toMatchObject({ code: 2 });
   // The folder is there then; who starts it next is told how its owner joins, until somebody has.
   await using late = new Program();
-  expect(await start('--data-dir', late.data, '--listen', at)).toMatchObject({ code: 2 });
+  expect(await start('--data-dir', late.data, '--listen', at)).toMatchObject({ code: 7 });
   // A name is a name in upper case, too.
   const { invite = '' } = await late.start('--listen', 'LocalHost:0');
   const lea = late.member('lea');
@@ -482,6 +483,7 @@ test('what stands in the way of a start is said, with an exit code of its own', 
   expect((await late.start()).invite).toBeUndefined();
   await late.admin('role', 'lea', 'member');
   const [anew] = await late.admin('invite', '--owner');
+  expect(anew).toMatchObject({ id: expect.any(String), role: 'owner', uses: 1, expiresAt: expect.any(Number) });
   expect(parseInviteLink(String(anew?.link))).toMatchObject({ origin: late.ready?.url, trust: 'pinned' });
   for (const word of ['--what', 'what'])
     expect(await start(word)).toMatchObject({ code: 2, out: '', err: expect.stringContaining(word) });
