@@ -86,7 +86,7 @@ const spool = async (context: CommandContext, client: RpcClient, conversation: s
 
 const FILE_SAVE: Command = {
   path: 'file save',
-  doc: 'fetch a file and write it to a path, or to stdout with -',
+  doc: 'fetch a file and write it to a path, or to stdout with -: its bytes and nothing else, with --json too',
   args: [fileArg, { name: 'path', doc: 'where to, or a folder for its own name; this one when absent' }],
   flags: {
     wait: {
@@ -101,7 +101,7 @@ const FILE_SAVE: Command = {
   run: async (context) => {
     const [id = '', path] = context.args;
     if (path === '-' && !context.out.takesBytes)
-      throw usage('- writes the file itself to stdout: neither with --json nor to a terminal', FILE_SAVE);
+      throw usage('- writes the file itself to stdout, which may be no terminal', FILE_SAVE);
     const wait = context.flags.choice('wait', SAVE_WAITS);
     if (path === '-' && (wait !== undefined || context.flags.has('overwrite')))
       throw usage('- writes the file itself to stdout: without --wait and --overwrite', FILE_SAVE);

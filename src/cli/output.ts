@@ -47,9 +47,9 @@ export class Output {
     this.#write('out', jsonLine(value));
   }
 
-  /** Whether bytes may be the result: not among JSON, and not on a terminal, which would obey them. */
+  /** Whether bytes may be the result: not on a terminal, which would obey them. */
   get takesBytes(): boolean {
-    return !this.json && !this.#options.outIsTerminal;
+    return !this.#options.outIsTerminal;
   }
 
   /** Bytes that are the result itself: a file on stdout. */

@@ -122,11 +122,12 @@ describe('a file on stdout', () => {
     expect(stdout.equals(CONTENT)).toBe(true);
   });
 
-  test('is nothing among JSON, and nothing on a terminal', async () => {
+  test('is its bytes with --json, too, where errors are JSON, and nothing on a terminal', async () => {
     const id = await firstId();
-    const json = await alice.run('file', 'save', id, '-');
-    expect([json.code, json.out, json.error?.code]).toEqual([2, '', 'usage.invalid']);
-    expect(json.err.trimEnd().split('\n')).toHaveLength(1);
+    const json = sh(`${alice.words(`--json file save ${id} -`)}`);
+    expect([json.status, json.stdout.equals(CONTENT), json.stderr.toString()]).toEqual([0, true, '']);
+    const unknown = await alice.run('file', 'save', 'abcdef', '-');
+    expect([unknown.code, unknown.out, unknown.error?.code]).toEqual([3, '', 'file.unknown']);
     const { code, shown } = await onTerminal(alice.words(`file save ${id} -`), []);
     expect(code).toBe(2);
     expect(shown).not.toContain('content');
