@@ -1,6 +1,6 @@
 // Commands about contacts.
 
-import { SottoError } from '../protocol/errors.ts';
+import { isErrorCode, SottoError, textOf } from '../protocol/errors.ts';
 import { asWord, safeName } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { WHY_COMMAND } from './command-why.ts';
@@ -41,6 +41,12 @@ const addressGiven = async ({ args, flags }: CommandContext): Promise<string> =>
   return text;
 };
 
+const notAccepted = (code: string): SottoError => {
+  if (!isErrorCode(code) || code === 'wait.timeout')
+    return new SottoError('wait.timeout', { message: 'The request was not accepted in time; it stays open' });
+  return new SottoError(code, { message: `${textOf(code)}; the request stays open` });
+};
+
 /** Commands of this file, in the order of the help. */
 export const CONTACT_COMMANDS: readonly Command[] = [
   {
@@ -61,7 +67,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
       const wait = flags.choice('wait', ['accepted']);
       const client = await context.connect();
       if (wait !== undefined) out.progress('waiting until they accept');
-      const { held, ...contact } = await client.call('contact.add', {
+      const { held, code, ...contact } = await client.call('contact.add', {
         address,
         ...optional('name', flags.text('name')),
         ...optional('note', flags.text('note')),
@@ -69,6 +75,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
         ...optional('timeoutMs', flags.duration('timeout')),
       });
       out.item(contact, contactText);
+      if (code !== undefined) throw notAccepted(code);
       if (held !== undefined) out.warn(held);
       if (contact.state === 'outgoing') out.say(`They have to accept: watch it with sotto why ${asWord(contact.name)}`);
     },

@@ -1,6 +1,6 @@
 // The methods of an open account that are about contacts.
 import { parseAddress } from '../crypto/identity.ts';
-import { SottoError, textOf } from '../protocol/errors.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { Contact } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
@@ -27,10 +27,7 @@ export const CONTACT_HANDLERS: HandlersOf<'contact'> = {
     if (params.wait !== 'accepted') return asked(core, id);
     const accepted = () => getContact(core.db, id)?.state === 'accepted';
     const { reached, useless } = await waitFor(context, id, accepted, params.timeoutMs);
-    if (useless !== undefined) throw new SottoError(useless, { message: `${textOf(useless)}; the request stays open` });
-    if (!reached)
-      throw new SottoError('wait.timeout', { message: 'The request was not accepted in time; it stays open' });
-    return show(core, id);
+    return reached ? show(core, id) : { ...asked(core, id), code: useless ?? 'wait.timeout' };
   },
   'contact.list': ({ core }, { all }) =>
     listContacts(core.db)

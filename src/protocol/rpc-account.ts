@@ -28,7 +28,7 @@ export const ACCOUNT_METHODS = {
   'account.show': method('My address in every form.', none, account),
   'account.nickname': method('Changes the nickname that new contacts see.', z.object({ nickname: label }), account),
   'contact.add': method(
-    'Sends a contact request to an address in any form; `held` is a sentence that says why it waits, where that is known at once.',
+    'Sends a contact request to an address in any form; `held` is a sentence that says why it waits, where that is known at once; `code` is the error that says why they have not accepted while it was waited for.',
     z.object({
       address: z.string().min(1).max(4096),
       name: label.optional(),
@@ -36,7 +36,7 @@ export const ACCOUNT_METHODS = {
       wait: z.enum(['accepted']).optional(),
       ...wait,
     }),
-    contact.extend({ held: z.string().optional() }),
+    contact.extend({ held: z.string().optional(), code: z.string().optional() }),
   ),
   'contact.list': method(
     'Contacts by name; `all` with removed ones and open requests.',

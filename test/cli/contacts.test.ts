@@ -114,6 +114,16 @@ describe('a picture of a QR code', () => {
     }
   });
 
+  test('of whom is waited for in vain: the request that stays open is told, and why', async () => {
+    const ran = await alice.run<Contact>('contact', 'add', LINK, '--wait', 'accepted', '--timeout', '5s');
+    expect(ran).toMatchObject({
+      code: 4,
+      items: [{ name: 'zoe', state: 'outgoing' }],
+      error: { code: 'tor.offline', message: expect.stringContaining('; the request stays open') },
+    });
+    await alice.ok('contact', 'remove', 'zoe', '--erase');
+  });
+
   test('that is none, holds no link of ours, is too large or is missing gives one typed error', async () => {
     const huge = pngOf(modulesFor(LINK));
     huge.writeUInt32BE(100_000, 16);
