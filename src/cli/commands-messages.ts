@@ -90,7 +90,7 @@ const send: Command = {
     const client = await context.connect();
     const sent = await sendWith(context, client, params);
     const { message, reached, code, held } = sent;
-    out.item(message, messageText);
+    out.item(message, filled(context, messageText));
     if (held !== undefined) out.say(held);
     if (!reached) throw failure(message, { code, to: first(context), wait: wait ?? 'queued' });
   },
@@ -180,7 +180,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
         const then = await context.call('channel.show', { channel: first(context), at }).catch(unlessLeft);
         if (then !== undefined) context.out.say(thenText(then));
       }
-      each(context, page.messages, (one) => bareMessageText(one), 'Nothing.');
+      each(context, page.messages, filled(context, bareMessageText), 'Nothing.');
       if (context.flags.text('around') !== undefined) {
         if (page.before !== undefined) context.out.more(`--before ${page.before}`);
         if (page.after !== undefined) context.out.more(`--after ${page.after}`);
@@ -230,7 +230,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
       const client = await context.connect();
       let events = 0;
       client.onEvent = (event) => {
-        context.out.item(event, eventText);
+        context.out.item(event, filled(context, eventText));
         // Who reads slower than it happens is waited for; the daemon cuts off who is far behind.
         if (++events % EVENTS_AHEAD === 0) client.pauseUntil(context.out.taken());
       };
@@ -276,7 +276,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
       each(
         context,
         messages,
-        context.flags.text('in') !== undefined ? (one) => bareMessageText(one) : foundText,
+        filled(context, context.flags.text('in') !== undefined ? bareMessageText : foundText),
         'Nothing.',
       );
       if (more) context.out.more(`--before ${messages.at(-1)?.id}`);
@@ -326,8 +326,15 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
   messageCommand('cancel', 'take a message back that was not delivered', 'message.cancel'),
 ];
 
+// A long text is broken between its words, and the next line does not look like another message.
+const filled =
+  <T>({ out }: CommandContext, text: (one: T) => string) =>
+  (one: T): string =>
+    out.filled(text(one), INDENT);
+const INDENT = '    ';
+
 const page = (context: CommandContext, messages: readonly Message[]): void =>
-  each(context, messages, messageText, 'Nothing.');
+  each(context, messages, filled(context, messageText), 'Nothing.');
 
 // A page after something goes on forwards, any other one backwards.
 const goOn = ({ flags, out }: CommandContext, messages: readonly Message[]): void =>

@@ -1,13 +1,37 @@
 // Text in lines no longer than a page or a terminal is wide.
 
-/** Broken at spaces; lines after the first begin with `indent`. A word longer than a line stays whole. */
-export const wrap = (text: string, columns: number, indent = ''): string => {
+// What a terminal draws in two cells, and what in none.
+const WIDE =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\u3000-\u303f\uff01-\uff60]/u;
+const NONE = /[\p{M}\p{Emoji_Modifier}\u200d]/u;
+
+/** Cells that a text takes on a terminal, about. */
+const widthOf = (text: string): number => {
+  let width = 0;
+  for (const one of text) width += NONE.test(one) ? 0 : WIDE.test(one) ? 2 : 1;
+  return width;
+};
+
+/** Each line of it broken at spaces; lines that begin so start with `indent`. A word longer than a line stays whole. */
+export const wrap = (text: string, columns: number, indent = ''): string =>
+  text
+    .split('\n')
+    .map((line) => wrapLine(line, columns, indent))
+    .join('\n');
+
+const wrapLine = (text: string, columns: number, indent: string): string => {
+  if (widthOf(text) <= columns) return text;
   const lines: string[] = [];
+  let width = 0;
   for (const word of text.split(' ')) {
-    const longer = `${lines.at(-1)} ${word}`;
-    if (lines.length === 0) lines.push(word);
-    else if (longer.length > columns) lines.push(`${indent}${word}`);
-    else lines[lines.length - 1] = longer;
+    const more = widthOf(word);
+    if (lines.length > 0 && width + 1 + more <= columns) {
+      lines[lines.length - 1] += ` ${word}`;
+      width += 1 + more;
+      continue;
+    }
+    width = (lines.length === 0 ? 0 : indent.length) + more;
+    lines.push(lines.length === 0 ? word : `${indent}${word}`);
   }
   return lines.join('\n');
 };
