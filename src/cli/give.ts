@@ -4,6 +4,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { EXPIRY_MS_MAX, EXPIRY_MS_MIN } from '../protocol/limits.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { CommandContext, Flags } from './command.ts';
+import { aligned } from './wrap.ts';
 
 /** How long a message lives: `never`, a duration from its delivery, or `read+` a duration. 0 is never. Throws `params.invalid`. */
 export const lifeOf = (asked: string): { readonly expiresMs: number; readonly expiresFrom: 'delivery' | 'read' } => {
@@ -87,6 +88,7 @@ export const each = <T extends object>(
   text: (item: T) => string,
   nothing: string,
 ): void => {
-  for (const item of items) out.item(item, text);
+  const texts = out.isForPerson ? aligned(items.map(text)) : undefined;
+  for (const [i, item] of items.entries()) out.item(item, (one) => texts?.[i] ?? text(one));
   if (items.length === 0) out.say(nothing);
 };

@@ -36,6 +36,22 @@ const wrapLine = (text: string, columns: number, indent: string): string => {
   return lines.join('\n');
 };
 
+/** Lines whose parts stand two spaces apart, behind a mark of two cells: the second part of all begins in one column. */
+export const aligned = (lines: readonly string[]): string[] => {
+  const ends = lines.map((line) => line.indexOf(GAP, MARK));
+  const firstOf = (i: number): string => (lines[i] ?? '').slice(0, Math.max(0, ends[i] ?? 0));
+  const widths = lines.map((_, i) => widthOf(firstOf(i)));
+  const width = Math.max(0, ...widths.filter((one) => one <= FIRST_MAX));
+  return lines.map((line, i) =>
+    (ends[i] ?? -1) < 0 || firstOf(i).includes('\n')
+      ? line
+      : `${firstOf(i)}${' '.repeat(Math.max(0, width - (widths[i] ?? 0)))}${line.slice(ends[i])}`,
+  );
+};
+const GAP = '  ';
+const MARK = 2;
+const FIRST_MAX = 40;
+
 const ROW_WORDS = 4;
 // The longest words of the list have 8 letters.
 const WORD_COLUMNS = 14;
