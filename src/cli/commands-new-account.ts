@@ -6,7 +6,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { PASSPHRASE_FLAGS } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { checkOne, endDaemon, optional } from './give.ts';
-import { openOld } from './old-file.ts';
+import { descriptorOf } from './old-file.ts';
 import { selfText } from './show.ts';
 import { numbered } from './wrap.ts';
 
@@ -166,7 +166,7 @@ const checkWords = async ({ flags }: CommandContext, phrase: string): Promise<vo
 
 // The passphrase that opens the backup also becomes the account's, unless it shall have none.
 const fromFile = async (context: CommandContext, file: string): Promise<Source> => {
-  closeSync(openOld(file, 'backup'));
+  closeSync(descriptorOf(file, 'backup'));
   const opens = await context.passphrase({ prompt: 'Passphrase of the backup (empty: the recovery phrase opens it)' });
   const path = { file: resolve(file) };
   if (opens !== undefined && opens !== '')

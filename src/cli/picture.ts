@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, readFileSync } from 'node:fs';
 import { SottoError } from '../protocol/errors.ts';
 import { PICTURE_BYTES_MAX, PICTURE_PIXELS_MAX, PICTURE_SCANS_MAX, QR_SEARCH_MS_MAX } from '../protocol/limits.ts';
-import { openOld } from './old-file.ts';
+import { descriptorOf } from './old-file.ts';
 
 /** Rows of pixels from the top, four bytes each: red, green, blue, opacity. */
 type Picture = { readonly width: number; readonly height: number; readonly data: Uint8Array };
@@ -26,7 +26,7 @@ export const decodeQr = async (bytes: Buffer): Promise<string> => {
 const invalid = (message: string, cause?: unknown): SottoError => new SottoError('qr.invalid', { message, cause });
 
 const bytesOf = (path: string): Buffer => {
-  const fd = openOld(path, 'picture');
+  const fd = descriptorOf(path, 'picture');
   try {
     if (fstatSync(fd).size > PICTURE_BYTES_MAX)
       throw invalid(`The picture has more than ${PICTURE_BYTES_MAX / 1024 / 1024} MiB`);
