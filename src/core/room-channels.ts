@@ -27,6 +27,7 @@ import { tellOwnDevices } from './room-devices.ts';
 import { isOfServer } from './room-faults.ts';
 import { fetchFirst } from './room-history.ts';
 import { allChannels } from './room-lists.ts';
+import { levelMarks } from './room-notices.ts';
 import { inviterOf } from './room-objects.ts';
 import { newEventId } from './room-outbox.ts';
 import { mustHavePassphrase, takePassphrase, wrapKey } from './room-passphrase.ts';
@@ -161,6 +162,8 @@ const joinFound = async (
   if (!channel.joined) await publishControl(core, rowId, { op: 'join' });
   if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId, channel);
   await enterChannel(core, connection, rowId);
+  // What was said before I came is read on all my devices.
+  await levelMarks(core, connection);
   await tellJoined(core, server, channel.id);
   detach(core, connection.look());
   return rowId;
@@ -173,15 +176,21 @@ const joinFound = async (
 export const meetOwnChannels = async (core: Core, connection: RoomConnection): Promise<void> => {
   const { visit } = connection;
   const invited = new Set<string>();
+  const isHeld = (id: string): boolean => getChannelById(core.db, connection.serverId, idBytes(id))?.state === 'joined';
+  let hasEntered = false;
   for (const said of await allChannels(connection, { all: false })) {
     if (said.invited && invited.size < INVITATIONS_KEPT_MAX) invited.add(said.id);
+    const isNew = said.joined && !isHeld(said.id);
     if (said.joined || invited.has(said.id))
       await (said.joined ? meetOwn : meetInvited)(core, connection, said).catch((error: unknown) => {
         const known = expectedError(error);
         if (known === undefined || !connection.isOn(visit) || isOfServer(known)) throw error;
         core.log.warn('channel.refused', { code: known.code });
       });
+    hasEntered ||= isNew && isHeld(said.id);
   }
+  // What came before the device, or what another one has read since, is no news here.
+  if (hasEntered) await levelMarks(core, connection);
   await core.queue.call(() =>
     commit(core, () => {
       for (const { id, channelId, state } of listChannels(core.db, connection.serverId))

@@ -39,6 +39,8 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     case 'marked': {
       const channel = getChannelById(core.db, connection.serverId, idBytes(notice.channel));
       if (channel !== undefined) readElsewhere(core, channel, notice.seq);
+      if (channel !== undefined && channel.lastSeq < notice.seq)
+        detach(core, readOnceTaken(core, connection, channel, notice.seq));
       return;
     }
     case 'member':
@@ -78,7 +80,7 @@ export const levelMarks = async (core: Core, connection: RoomConnection): Promis
   for (const channel of listChannels(core.db, connection.serverId)) {
     if (channel.state !== 'joined') continue;
     const seq = marks[idOf(channel.channelId)] ?? 0;
-    if (seq > channel.readSeq) await core.queue.call(() => readElsewhere(core, channel, seq));
+    if (seq > 0) await core.queue.call(() => readElsewhere(core, channel, seq));
     // A log that was put back may be shorter than what was read.
     if (seq < channel.readSeq && channel.readSeq <= channel.lastSeq)
       await connection.request('mark', { channel: idOf(channel.channelId), seq: channel.readSeq }).catch((error) => {
@@ -94,11 +96,23 @@ const readElsewhere = (core: Core, channel: ChannelRow, said: number): void => {
   const { lastSeq, readSeq } = getChannel(core.db, channel.id) ?? channel;
   // Nobody has read what has not come yet.
   const seq = Math.min(said, lastSeq);
-  if (conversation === undefined || seq <= readSeq) return;
+  // Of an earlier stay something may be unread behind a mark.
+  if (conversation === undefined || (seq <= readSeq && conversation.unread === 0)) return;
   commit(core, (changes) => {
-    patchChannel(core.db, channel.id, { readSeq: seq });
+    if (seq > readSeq) patchChannel(core.db, channel.id, { readSeq: seq });
     markReadUpTo(core, changes, conversation, seq, { receipts: false });
   });
+};
+
+// A mark overtakes what it is about while that is being opened.
+const readOnceTaken = async (
+  core: Core,
+  connection: RoomConnection,
+  channel: ChannelRow,
+  seq: number,
+): Promise<void> => {
+  await connection.taken();
+  await core.queue.call(() => readElsewhere(core, channel, seq));
 };
 
 // Somebody we know has changed: it may be another device.

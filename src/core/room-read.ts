@@ -55,8 +55,8 @@ export const markRoomRead = (core: Core, conversation: ConversationRow, upToRow:
     if (channel !== undefined && seq > channel.readSeq) patchChannel(core.db, channel.id, { readSeq: seq });
   });
   const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);
-  if (channel === undefined || connection === undefined || connection.state !== 'online' || seq <= channel.readSeq)
+  if (channel === undefined || connection === undefined || connection.state !== 'online' || seq < channel.readSeq)
     return;
-  // Another device learns it from the server; one that is away reads it in its own time.
+  // Another device learns it from the server, one that is away in its own time; one that has missed it, when it is said again.
   detach(core, connection.request('mark', { channel: idOf(channel.channelId), seq }));
 };

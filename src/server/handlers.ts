@@ -154,8 +154,9 @@ export const HANDLERS: Handlers = {
   mark: async (context, { member, peer }, { channel, seq }) => {
     const [head] = await context.log.heads([channel as ChannelId]);
     if (seq > (head?.seq ?? 0)) throw new SottoError('request.invalid', { details: { why: 'seq' } });
-    const moved = await context.store.putReadMarker({ member: member.id, channel: channel as ChannelId, seq });
-    if (moved)
+    const isLast = await context.store.putReadMarker({ member: member.id, channel: channel as ChannelId, seq });
+    // Said again it is told again: another device may have missed it.
+    if (isLast)
       for (const other of context.online.get(member.id) ?? [])
         if (other !== peer) tell(other, { notice: 'marked', channel, seq });
     return NOTHING;

@@ -187,7 +187,7 @@ export const markerVerbs = (sql: Sql): Verbs<'listReadMarkers' | 'putReadMarker'
     many(sql, READ_MARKER, READ_MARKER.select('WHERE member = ? ORDER BY channel', idBytes(member))),
   putReadMarker: async (row) => {
     const further =
-      'ON CONFLICT (member, channel) DO UPDATE SET seq = excluded.seq WHERE excluded.seq > read_marker.seq';
+      'ON CONFLICT (member, channel) DO UPDATE SET seq = excluded.seq WHERE excluded.seq >= read_marker.seq';
     return (await sql.run(READ_MARKER.insert(row, further))) > 0;
   },
 });

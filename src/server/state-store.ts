@@ -126,7 +126,7 @@ export interface StateStore {
   removeAttempts(before: Millis): Promise<void>;
 
   listReadMarkers(member: MemberId): Promise<readonly ReadMarkerRow[]>;
-  /** Never moves back; false when it is there already or further on. */
+  /** Never moves back; false when it is further on already. */
   putReadMarker(row: ReadMarkerRow): Promise<boolean>;
 
   getUpload(id: RowId): Promise<UploadRow | undefined>;
