@@ -15,6 +15,7 @@ import { isPrefix, only } from './references.ts';
 import { conversationOfChannel } from './room-apply.ts';
 import { createChannel, joinChannel } from './room-channels.ts';
 import { connectionOf, publishControl } from './room-control.ts';
+import { serverOfChannel } from './room-find.ts';
 import { allChannels } from './room-lists.ts';
 import { findChannel, findServer, splitChannel } from './room-names.ts';
 import { channelDetail, channelObject, shareObject } from './room-objects.ts';
@@ -146,7 +147,8 @@ const anyChannel = async (core: Core, reference: string): Promise<{ server: Serv
     return { name: one.name.slice(1), server: findServer(core.db, one.server) };
   }
   const { name, server } = splitChannel(core.db, reference);
-  return { name, server: server ?? findServer(core.db, undefined) };
+  if (listServers(core.db).length === 0) findServer(core.db, undefined);
+  return { name, server: server ?? (await serverOfChannel(core, name)) };
 };
 
 const listed = async (core: Core, servers: readonly ServerRow[], all: boolean): Promise<ChannelObject[]> => {

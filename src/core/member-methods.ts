@@ -3,6 +3,7 @@
 import { isEqual } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_PATTERN, idBytes, idOf } from '../protocol/ids.ts';
+import { channelNameOf } from '../protocol/room-content.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { getConversationOfMember } from '../store/conversations.ts';
 import { getMember, getMemberById, listMembers, type MemberRow, patchMember } from '../store/members.ts';
@@ -15,6 +16,7 @@ import { quoted } from './references.ts';
 import { connectionOf } from './room-control.ts';
 import { tellDecided } from './room-devices.ts';
 import { decisionOf, ensureConversation } from './room-direct.ts';
+import { memberAnywhere } from './room-find.ts';
 import { findKnownMember, findMemberById, findServer, isMemberReference, splitMember } from './room-names.ts';
 import { memberDetail, memberObject } from './room-objects.ts';
 import { learnAll, learnByName } from './room-people.ts';
@@ -79,6 +81,8 @@ export const theMember = async (core: Core, reference: string, inside?: ServerRo
     const row = getMemberById(core.db, id, idBytes(reference));
     if (row !== undefined) return row;
   }
+  if (inside === undefined && !isMemberReference(reference) && listServers(core.db).length > 1)
+    return memberAnywhere(core, reference, channelNameOf(reference));
   const { name, server } = splitMember(core.db, reference, inside);
   if (inside !== undefined && server.id !== inside.id)
     throw new SottoError('member.unknown', { message: `${quoted(reference)} is no member of ${inside.label}` });

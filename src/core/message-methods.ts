@@ -135,7 +135,10 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       const room = roomMessage(context.core, id);
       return room === undefined ? cancel(context.core, id) : cancelRoom(context.core, room.row);
     }),
-  'message.search': ({ core }, params) => search(core, params),
+  'message.search': async (context, params) =>
+    params.conversation !== undefined && (await isSilentMember(context, params.conversation))
+      ? { messages: [], more: false }
+      : search(context.core, params),
 };
 
 const message = (context: Context, step: () => MessageRow) =>

@@ -1,5 +1,6 @@
 // Pages of a conversation and of search results, by message id or time, both ways.
 import { SottoError } from '../protocol/errors.ts';
+import { channelNameOf } from '../protocol/room-content.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
 import { termsOf } from '../protocol/search-words.ts';
 import { getContactByName } from '../store/contacts.ts';
@@ -22,7 +23,7 @@ import type { Core } from './core.ts';
 import { conversationOf, findContact, findConversation, findMessage, messageIn } from './names.ts';
 import { messageObject, nothingSeen } from './objects.ts';
 import { quoted } from './references.ts';
-import { findKnownMember, isMemberReference, splitMember } from './room-names.ts';
+import { findKnownMember, isMemberReference, knownMembers, onlyMember, splitMember } from './room-names.ts';
 import { missingAnywhere, missingIn } from './room-objects.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
@@ -195,5 +196,18 @@ const sideOf = (core: Core, from: string): Side => {
     if (member === undefined) throw new SottoError('member.unknown', { message: `There is no member ${quoted(from)}` });
     return { side: { memberRow: member.id } };
   }
+  // Messages in rooms name their author without the server.
+  const members = isContact(core, from) ? [] : knownMembers(core.db, channelNameOf(from));
+  if (members.length > 0) return { side: { memberRow: onlyMember(core.db, members).id } };
   return { side: 'them', conversationId: getConversationOfContact(core.db, findContact(core.db, from).id)?.id ?? 0 };
+};
+
+const isContact = ({ db }: Core, reference: string): boolean => {
+  try {
+    findContact(db, reference);
+    return true;
+  } catch (error) {
+    if (!(error instanceof SottoError) || error.code !== 'contact.unknown') throw error;
+    return false;
+  }
 };

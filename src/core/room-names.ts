@@ -56,7 +56,7 @@ export const findChannel = (db: Database, reference: string): ChannelRow => {
 
 /** Whether a channel of this name, with its `#`, is known on a server that was not left. */
 export const hasChannel = (db: Database, name: string): boolean =>
-  listChannelsByName(db, channelNameOf(name.slice(1))).some((one) => labelOf(db, one.serverId) !== undefined);
+  knownChannels(db, channelNameOf(name.slice(1))).length > 0;
 
 /** The name and server that a channel's reference holds, whether or not the channel is known. Throws `server.unknown`. */
 export const splitChannel = (
@@ -77,6 +77,22 @@ export const splitMember = (db: Database, reference: string, inside?: ServerRow)
   const name = channelNameOf(at < 0 ? reference : reference.slice(0, at));
   return { name, server: at < 0 ? (inside ?? findServer(db, undefined)) : findServer(db, reference.slice(at + 1)) };
 };
+
+/** Members of this name that are known here, on servers that were not left. */
+export const knownMembers = (db: Database, name: string): MemberRow[] =>
+  listMembersByName(db, name).filter(({ serverId }) => labelOf(db, serverId) !== undefined);
+
+/** The one of members on several servers. Throws `name.ambiguous` with `name@server` of each. */
+export const onlyMember = (db: Database, fit: readonly MemberRow[]): MemberRow =>
+  only(fit, 'member.unknown', '', (one) => `${one.name}@${labelOf(db, one.serverId)}`);
+
+/** Channels of this name that are known here, on servers that were not left. */
+export const knownChannels = (db: Database, name: string): ChannelRow[] =>
+  listChannelsByName(db, name).filter(({ serverId }) => labelOf(db, serverId) !== undefined);
+
+/** The one of several servers that have something of this name. Throws `name.ambiguous` with `name@server` of each. */
+export const onlyServer = (fit: readonly ServerRow[], name: string): ServerRow =>
+  only(fit, 'server.unknown', '', ({ label }) => `${name}@${label}`);
 
 /** A member that is known here. */
 export const findKnownMember = (db: Database, server: ServerRow, name: string): MemberRow | undefined =>

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
 import { DRAIN_RETRY_MS } from '../../src/protocol/limits.ts';
 import type { Database } from '../../src/sqlite/open.ts';
-import { House } from './house.ts';
+import { type Guest, House } from './house.ts';
 
 test('a server that is killed under load: what was answered is there once and in order', async () => {
   const { house, alice, bob } = await House.open('alice', 'bob');
@@ -205,6 +205,7 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   expect(await alice.bodies('#both@work')).toEqual(['for work']);
   expect(await alice.bodies('#both@home')).toEqual(['for home']);
   expect((await alice.messages('#both@work'))[0]).toMatchObject({ from: 'ally', conversation: '#both@work' });
+  await findsByBareName(house, alice);
 
   const { link } = await alice.call('server.invite', { server: 'home', uses: 1 });
   const [carol, dave] = [await house.guest('carol'), await house.guest('dave')];
@@ -228,6 +229,7 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   expect((await carol.user.run('server', 'join', link ?? '')).error?.message).toContain('another account');
   expect((await alice.call('member.list', { server: 'home' })).map(({ name }) => name)).toEqual([
     'alice',
+    'berta',
     'bob',
     'dave',
   ]);
@@ -333,3 +335,48 @@ test('what was taken back and is sent again is what it was, under an id that the
   await bob.reads('#again', 'an old one');
   expect(await bob.bodies('#again')).not.toContain('ended by then');
 });
+
+// With several servers a bare name is looked for on all of them, and asked about with its servers where more than one has it.
+const findsByBareName = async (house: House, alice: Guest): Promise<void> => {
+  const { user } = alice;
+  const [bert, berta] = [await house.guest('bert'), await house.guest('berta')];
+  const { link: forBert = '' } = await alice.call('server.invite', { server: 'work', uses: 1 });
+  await bert.call('server.join', { link: forBert, name: 'bert', label: 'work' });
+  expect(await user.one('member', 'show', 'bert')).toMatchObject({ name: 'bert', server: 'work' });
+  expect(await user.one('member', 'show', 'bob')).toMatchObject({ name: 'bob', server: 'home' });
+  for (const label of ['home', 'work']) {
+    const { link = '' } = await alice.call('server.invite', { server: label, uses: 1 });
+    await berta.call('server.join', { link, name: 'berta', label });
+  }
+  for (const [words, candidates] of [
+    [
+      ['member', 'show', 'berta'],
+      ['berta@home', 'berta@work'],
+    ],
+    [
+      ['search', 'x', '--from', 'berta'],
+      ['berta@home', 'berta@work'],
+    ],
+    [
+      ['channel', 'join', '#both'],
+      ['#both@home', '#both@work'],
+    ],
+  ] as const) {
+    const { code, error } = await user.run(...words);
+    expect([code, error?.code, error?.details?.candidates]).toEqual([3, 'name.ambiguous', candidates]);
+  }
+  await alice.call('channel.create', { name: '#alone@work', encryption: 'open' });
+  await berta.user.ok('channel', 'join', '#alone');
+  await bert.call('channel.join', { channel: '#alone' });
+  await bert.say('#alone', 'found me');
+  await alice.reads('#alone', 'found me');
+  expect(await user.items('search', 'found', '--from', 'bert')).toHaveLength(1);
+  for (const words of [
+    ['member', 'show', 'nobody'],
+    ['channel', 'join', '#nothing'],
+    ['search', 'x', '--in', 'nobody@home'],
+    ['search', 'x', '--from', 'nobody@home'],
+    ['search', 'x', '--from', 'nobody'],
+  ])
+    expect((await user.run(...words)).code, words.join(' ')).toBe(3);
+};
