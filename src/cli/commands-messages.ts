@@ -35,6 +35,14 @@ const expiry = ({ flags }: CommandContext): Partial<ReturnType<typeof lifeOf>> =
 
 const WAIT_WORDS = ['queued', 'sent', 'delivered', 'read'] as const satisfies readonly MessageState[];
 
+const MENDED_BY_NO_WAIT: ReadonlySet<string> = new Set([
+  'tor.offline',
+  'contact.blocked',
+  'contact.paused',
+  'server.certificateChanged',
+  'server.keyChanged',
+]);
+
 /** Why a message did not come as far as was asked. */
 const failure = (
   { id, state, reason, deletedAt }: Message,
@@ -46,7 +54,7 @@ const failure = (
       message: `The message failed: ${reason}${deletedAt === undefined ? `. sotto resend ${id} sends it again` : ''}`,
     });
   if (state === 'failed') return new SottoError(known);
-  if (known === 'tor.offline' || known === 'contact.blocked' || known === 'contact.paused')
+  if (MENDED_BY_NO_WAIT.has(known))
     return new SottoError(known, { message: `${textOf(known)}. The message stays in the outbox` });
   return new SottoError(known, {
     message: `It is ${state}, not ${wait} yet${state === 'delivered' ? '' : '; it stays in the outbox'}. sotto why ${asWord(to)} explains`,

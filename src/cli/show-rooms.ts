@@ -16,6 +16,9 @@ import { clockText, safetyHead, shortId, timeText } from './show.ts';
 const isRemoved = ({ state, lastErrorCode }: ServerObject): boolean =>
   state === 'banned' && lastErrorCode === 'device.revoked';
 
+const isOtherKey = ({ lastErrorCode }: ServerObject): boolean =>
+  lastErrorCode === 'server.certificateChanged' || lastErrorCode === 'server.keyChanged';
+
 /** A server on one line. */
 export const serverText = (server: ServerObject): string =>
   [
@@ -56,7 +59,9 @@ export const serverWhyText = (server: ServerObject): string => {
       return [
         `no connection with ${label}${error}; ${rest}`,
         ...retry,
-        'advice   it goes on by itself when the server is back; --retry tries now',
+        isOtherKey(server)
+          ? `advice   somebody else answers there, or the server was set up anew: ask its owner. If that is so, join by its new link, sotto server join LINK --label LABEL, and leave this one, sotto server leave ${asWord(label)}; if not, it goes on when the right one answers again`
+          : 'advice   it goes on by itself when the server is back; --retry tries now',
       ].join('\n');
   }
 };

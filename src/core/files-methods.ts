@@ -9,6 +9,7 @@ import { isSilentMember, openConversation } from './member-methods.ts';
 import type { Context, HandlersOf } from './methods.ts';
 import { conversationOf, findConversation, findFile, serverOfRoom } from './names.ts';
 import { fileObject } from './objects.ts';
+import { otherKeyOf } from './room-faults.ts';
 import { uselessWait, type Waited } from './why.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
@@ -112,8 +113,10 @@ const waitForFile = async (
   const isDown = (): boolean => timeoutMs === 0 && server !== undefined && core.rooms.get(server)?.state !== 'online';
   // What is here already and is only being saved needs nobody.
   const needsThem = (): boolean => wait === 'done' && !isOver() && fileOf(core, row).state !== 'done';
-  const useless = (): Waited['useless'] | 'server.unreachable' => {
+  const useless = (): Waited['useless'] | 'server.unreachable' | ReturnType<typeof otherKeyOf> => {
     if (!needsThem()) return undefined;
+    const otherKey = otherKeyOf(core, server);
+    if (otherKey !== undefined) return otherKey;
     return isDown() ? 'server.unreachable' : uselessWait(core, conversation.contactId);
   };
   for (let patient = wait === 'done'; patient && !isOver() && useless() === undefined; ) {

@@ -6,8 +6,10 @@ import { durationText } from '../protocol/time-words.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
+import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
+import { otherKeyOf } from './room-faults.ts';
 import { ownRole, roomOf, theServer } from './room-rows.ts';
 import { torOffText } from './why.ts';
 
@@ -15,7 +17,9 @@ import { torOffText } from './why.ts';
 export const heldBack = (core: Core, conversation: ConversationRow): string | undefined => {
   const contact = conversation.contactId === null ? undefined : getContact(core.db, conversation.contactId);
   if (contact !== undefined) return heldFrom(core, contact);
-  const { channel } = roomOf(core.db, conversation);
+  const { channel, member } = roomOf(core.db, conversation);
+  const serverId = (channel ?? member)?.serverId;
+  if (otherKeyOf(core, serverId) !== undefined) return heldByOther(theServer(core.db, serverId ?? 0));
   return channel === undefined ? undefined : heldIn(core, channel);
 };
 
@@ -26,6 +30,9 @@ const heldFrom = (core: Core, { name, paused }: ContactRow): string | undefined 
   if (paused === 'notContact') return `${name} does not have you as a contact: it waits; ${why}`;
   return `It waits for ${name}: ${pausedText(paused)}; ${why}`;
 };
+
+const heldByOther = ({ label }: ServerRow): string =>
+  `Somebody else answers at the address of ${label}, with another key: it waits, and nothing was sent there; sotto why ${asWord(label)}`;
 
 // Whom a channel makes wait is told so before the server's answer: when it goes, only the server knows.
 const heldIn = (core: Core, channel: ChannelRow): string | undefined => {

@@ -15,6 +15,7 @@ import type { Context, HandlersOf } from './methods.ts';
 import { findConversation, findMessage, serverOfRoom } from './names.ts';
 import { messageObject, messageObjects, messageWithVersions } from './objects.ts';
 import { pageAround, pageOf, rangeOf, search, threadOf, unreadIn } from './pages.ts';
+import { otherKeyOf } from './room-faults.ts';
 import {
   cancelRoom,
   deleteRoomText,
@@ -53,8 +54,13 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       now = messageNow(core, sent);
       return now === undefined || now.state === 'failed' || STATE_RANK[now.state] >= wanted;
     };
-    const { reached, useless } =
-      wanted <= STATE_RANK.queued ? QUEUED : await waitFor(context, conversation.contactId, look, params.timeoutMs);
+    const server = serverOfRoom(core.db, conversation);
+    const lookAlsoThere = () => look() || otherKeyOf(core, server) !== undefined;
+    const { useless } =
+      wanted <= STATE_RANK.queued
+        ? QUEUED
+        : await waitFor(context, conversation.contactId, lookAlsoThere, params.timeoutMs);
+    const reached = look();
     if (now === undefined)
       throw new SottoError('message.failed', { message: 'The message ended while it was waited for' });
     // Who does not wait is told what is certain: it is in the outbox. Whether the link still lives, nobody knows yet.
@@ -157,6 +163,8 @@ const whyNot = (
 ): ErrorCode => {
   if (message.state === 'failed') return isErrorCode(message.reason) ? message.reason : 'message.failed';
   const server = serverOfRoom(core.db, conversation);
+  const otherKey = otherKeyOf(core, server);
+  if (otherKey !== undefined) return otherKey;
   if (server === undefined || timeoutMs !== 0 || message.state !== 'queued') return 'wait.timeout';
   // Who gives it no time is told at once that there is nobody to wait for.
   return core.rooms.get(server)?.state === 'online' ? 'wait.timeout' : 'server.unreachable';

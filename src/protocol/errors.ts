@@ -141,7 +141,7 @@ const ROWS = {
   'server.certificateChanged': [
     6,
     'after-change',
-    'The server shows another key than the one of its invite: nothing was sent to it',
+    'Somebody else answers at the address of the server: it shows another key than the one of its invite, and nothing was sent to it',
   ],
   'server.certificateRefused': [
     6,

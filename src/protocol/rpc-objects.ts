@@ -176,7 +176,16 @@ export const wait = { timeoutMs: z.number().int().min(0).max(WAIT_MS_MAX).option
 // Whether a wait reached what it was for, the error that made waiting useless, and why what was offered waits, where that is known.
 export const waited = {
   reached: z.boolean(),
-  useless: z.enum(['tor.offline', 'contact.blocked', 'contact.paused', 'server.unreachable']).optional(),
+  useless: z
+    .enum([
+      'tor.offline',
+      'contact.blocked',
+      'contact.paused',
+      'server.unreachable',
+      'server.certificateChanged',
+      'server.keyChanged',
+    ])
+    .optional(),
   held: z.string().optional(),
 };
 export const inConversation = z.object({ conversation: reference });

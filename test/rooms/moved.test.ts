@@ -1,0 +1,47 @@
+// A server whose address another one has taken, and one that has moved: its key is what counts.
+import { renameSync, rmSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Guest, House } from './house.ts';
+
+let house: House;
+let alice: Guest;
+let bob: Guest;
+
+beforeAll(async () => {
+  ({ house, alice, bob } = await House.open('alice', 'bob'));
+  await alice.call('channel.create', { name: '#ops', encryption: 'open' });
+  await bob.call('channel.join', { channel: '#ops' });
+});
+afterAll(() => house[Symbol.asyncDispose]());
+
+const server = async (guest: Guest) => (await guest.call('server.list', {}))[0];
+
+test('another server at its address: who waits for a text or a file is told so at once, and what can be done', async () => {
+  const { data } = house.server;
+  await house.server.stop();
+  renameSync(data, `${data}.true`);
+  await house.server.start();
+  const { user } = bob;
+  await bob.call('server.retry', { server: 'home' });
+  expect(await server(bob)).toMatchObject({ state: 'waiting', lastErrorCode: 'server.certificateChanged' });
+  const startedAt = performance.now();
+  const { code, error, items } = await user.run('send', '#ops', 'waits', '--wait', 'sent', '--timeout', '60s');
+  expect([code, error?.code, items[0]]).toMatchObject([6, 'server.certificateChanged', { state: 'queued' }]);
+  expect(error?.message).toContain('another key');
+  const file = await user.run('file', 'send', '#ops', '-', '--name', 'x', '--wait', 'done', '--timeout', '60s', {
+    input: 'x',
+  });
+  expect([file.code, file.error?.code]).toEqual([6, 'server.certificateChanged']);
+  expect(performance.now() - startedAt).toBeLessThan(30_000);
+  expect((await user.run('send', '#ops', 'waits too', { json: false })).err).toContain('Somebody else answers');
+  const why = (await user.ok('why', 'home', { json: false })).out;
+  expect(why).toMatch(/another key.*\n.*\n?.*ask its owner/);
+  expect(why).not.toContain('goes on by itself');
+  await house.server.stop();
+  rmSync(data, { recursive: true });
+  renameSync(`${data}.true`, data);
+  await house.server.start();
+  await alice.call('server.retry', { server: 'home' });
+  await bob.call('server.retry', { server: 'home' });
+  await alice.reads('#ops', 'waits too');
+});
