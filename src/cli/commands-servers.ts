@@ -35,18 +35,18 @@ export const SERVER_COMMANDS: readonly Command[] = [
       if (code !== undefined && password === undefined)
         throw new SottoError('usage.invalid', { message: 'The code goes with the password: --password-fd' });
       const client = await context.connect();
-      out.item(
-        await client.call('server.join', {
-          link,
-          ...optional('code', code),
-          ...optional('password', password),
-          ...optional('name', flags.text('as')),
-          ...optional('label', flags.text('label')),
-          ...(flags.has('clearnet') ? { clearnet: true } : {}),
-          ...optional('timeoutMs', flags.duration('timeout')),
-        }),
-        serverText,
-      );
+      const server = await client.call('server.join', {
+        link,
+        ...optional('code', code),
+        ...optional('password', password),
+        ...optional('name', flags.text('as')),
+        ...optional('label', flags.text('label')),
+        ...(flags.has('clearnet') ? { clearnet: true } : {}),
+        ...optional('timeoutMs', flags.duration('timeout')),
+      });
+      out.item(server, serverText);
+      if (server.movedFrom !== undefined)
+        out.say(`${safeName(server.label)} has moved, from ${server.movedFrom}: it is dialled at ${server.url} now`);
     },
   },
   {

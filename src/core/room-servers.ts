@@ -29,8 +29,11 @@ import type { Waits } from './waits.ts';
 
 const DIAL_MS_DEFAULT = 60_000;
 
-/** Joins the server of an invite and waits for its answer; gives its row. Throws `params.invalid`, `link.invalid`, `server.*`, `invite.invalid`, … */
-export const joinServer = async (core: Core, waits: Waits, params: Params<'server.join'>): Promise<number> => {
+/** A server that was joined: its row, and where it was before, when its key answers elsewhere now. */
+export type Joined = { readonly id: number; readonly movedFrom?: string };
+
+/** Joins the server of an invite, or follows one that has moved, and waits for its answer. Throws `params.invalid`, `link.invalid`, `server.*`, `invite.invalid`, … */
+export const joinServer = async (core: Core, waits: Waits, params: Params<'server.join'>): Promise<Joined> => {
   const second = secondOf(params);
   const link = parseInviteLink(params.link);
   if (!isPrimeOrderKey(link.serverKey)) throw new SottoError('key.invalid');
@@ -48,7 +51,8 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
     () => ENDED.has(connection.state) || (connection.state === 'waiting' && isFinal()),
     params.timeoutMs ?? DIAL_MS_DEFAULT,
   );
-  if (connection.state === 'online') return id;
+  const isMoved = known !== undefined && isElsewhere(known, link);
+  if (connection.state === 'online') return { id, ...(isMoved ? { movedFrom: known.origin } : {}) };
   if (connection.state === 'off')
     throw new SottoError('server.joined', { message: 'This server is being joined already, by another call' });
   const said = connection.lastError ?? new SottoError('server.timeout');
@@ -58,7 +62,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
     // Another call has taken its place, and goes on with what this one began.
     if (core.rooms.get(id) !== connection) return;
     core.rooms.drop(id);
-    commit(core, () => undoJoin(core, id, known));
+    commit(core, () => (isMoved ? undoMove(core, known, connection) : undoJoin(core, id, known)));
     const now = getServer(core.db, id)?.state;
     if (now === 'joined' || now === 'banned') core.rooms.connect(id).start();
   });
@@ -84,7 +88,8 @@ const beginJoin = (
   const present = known === undefined ? undefined : core.rooms.get(known.id)?.state;
   // A device that is not let in without the second check comes again with it; one that was removed, as another.
   const isShutOut = present === 'banned' || (second !== undefined && known !== undefined && present !== 'online');
-  if (known?.state === 'joined' && !isShutOut) throw new SottoError('server.joined');
+  const isMoved = known !== undefined && isElsewhere(known, link);
+  if (known?.state === 'joined' && !isShutOut && !isMoved) throw new SottoError('server.joined');
   if (taken !== undefined && taken.id !== known?.id)
     throw new SottoError('name.taken', { message: `Another server is called ${label}` });
   refuseTakenLabel(core, label);
@@ -93,11 +98,12 @@ const beginJoin = (
     const row = {
       label,
       origin: link.origin,
+      trust: link.trust,
       clearnet: params.clearnet === true ? 1 : 0,
       // Who is a member, or was put out, is that still while they come back as another device.
       state: known?.state === 'joined' || known?.state === 'banned' ? known.state : ('joining' as const),
-      invite: link.token,
-      memberName: params.name,
+      // A member is known by their key: what the link lets in is left for somebody else.
+      ...(isMoved ? {} : { invite: link.token, memberName: params.name }),
     };
     if (known !== undefined) {
       patchServer(core.db, known.id, row);
@@ -106,9 +112,10 @@ const beginJoin = (
     }
     return putServer(core.db, {
       ...row,
+      invite: link.token,
+      memberName: params.name,
       uid: core.random.bytes(ID_BYTES),
       serverKey: link.serverKey,
-      trust: link.trust,
       ...newDevice(core, changes, link.serverKey),
       createdAt: changes.at,
     });
@@ -117,6 +124,10 @@ const beginJoin = (
   connection.start(second);
   return { id, known, connection };
 };
+
+// The key is what is trusted: where a server has it is told by whoever has a link.
+const isElsewhere = (known: ServerRow, link: InviteLink): boolean =>
+  known.state === 'joined' && known.origin !== link.origin;
 
 const secondOf = ({ password, code }: Params<'server.join'>) => {
   if (password !== undefined && code !== undefined) return { password, code: bare(code) };
@@ -149,12 +160,19 @@ const undoJoin = (core: Core, id: number, known: ServerRow | undefined): void =>
   const row = getServer(core.db, id);
   if (row === undefined || row.state === 'joined') return;
   if (known === undefined || getMemberById(core.db, id, row.memberId) === undefined) return removeServer(core.db, id);
-  const { origin, clearnet, invite, memberName } = known;
+  const { origin, trust, clearnet, invite, memberName } = known;
   // What it was called before may be the name of something else by now.
   const label = isFree(core, known.label, known) ? known.label : row.label;
   const before = known.state === 'joining' ? 'left' : known.state;
   const state = row.state === 'joining' ? before : row.state;
-  patchServer(core.db, id, { label, origin, clearnet, invite, memberName, state });
+  patchServer(core.db, id, { label, origin, trust, clearnet, invite, memberName, state });
+};
+
+// Who has proven the key there is the server, also where it lets nobody in; else it is where it was.
+const undoMove = (core: Core, known: ServerRow, { state }: RoomConnection): void => {
+  if (state === 'banned') return;
+  const { id, label, origin, trust, clearnet } = known;
+  patchServer(core.db, id, { label, origin, trust, clearnet });
 };
 
 /** Ends a membership here; with `erase` the server forgets the member first. */

@@ -21,7 +21,10 @@ import { joinServer, leaveServer } from './room-servers.ts';
 
 /** Answers of `server.*` and `call.*`. */
 export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
-  'server.join': async ({ core, waits }, params) => serverShown(core, await joinServer(core, waits, params)),
+  'server.join': async ({ core, waits }, params) => {
+    const { id, ...moved } = await joinServer(core, waits, params);
+    return { ...serverShown(core, id), ...moved };
+  },
   'server.list': ({ core }) => listServers(core.db).map((row) => serverObject(core, row)),
   'server.retry': async ({ core }, { server, timeoutMs }) => {
     const row = findServer(core.db, server);

@@ -186,7 +186,10 @@ export const ROOM_METHODS = {
       code: z.string().max(64).optional(),
       ...wait,
     }),
-    serverObject,
+    serverObject.extend({
+      /** Where it was until now, when this account is a member already and the link has its key at another address. */
+      movedFrom: z.string().optional(),
+    }),
   ),
   'server.list': method('The servers this account is a member of.', none, z.array(serverObject)),
   'server.retry': method(

@@ -83,6 +83,7 @@ const FIELDS = {
   label: 'label',
   name: 'name',
   origin: 'origin',
+  trust: 'trust',
   clearnet: 'clearnet',
   state: 'state',
   invite: 'invite',
