@@ -53,7 +53,7 @@ export const serverWhyText = (server: ServerObject): string => {
         ...retry,
         isRemoved(server)
           ? 'advice   another device of yours makes the link (server invite); with an invite of somebody else it works, too'
-          : `advice   only its owner, or another link, can change that: sotto server join LINK, or --retry once they let you in`,
+          : `advice   only its owner, or another link, can change that: sotto server join LINK, or --retry once they let you in; it is asked again every few minutes`,
       ].join('\n');
     default:
       return [

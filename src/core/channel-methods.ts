@@ -180,6 +180,7 @@ const about = async (
 
 const joinable = async (core: Core, server: ServerRow, own: readonly ChannelRow[]): Promise<ChannelObject[]> => {
   const connection = core.rooms.get(server.id);
+  connection?.askAgain();
   if (connection?.state !== 'online') return [];
   const channels = await allChannels(connection, { all: true });
   return channels

@@ -27,7 +27,9 @@ import { theServer } from './room-rows.ts';
 export const MEMBER_HANDLERS: HandlersOf<'member'> = {
   'member.list': async ({ core }, { server }) => {
     const row = findServer(core.db, server);
-    const isOnline = core.rooms.get(row.id)?.state === 'online';
+    const connection = core.rooms.get(row.id);
+    connection?.askAgain();
+    const isOnline = connection?.state === 'online';
     const there = isOnline ? await learnAll(core, await connectionOf(core, row)) : undefined;
     return listMembers(core.db, row.id)
       .filter(({ memberId }) => there?.has(idOf(memberId)) ?? true)

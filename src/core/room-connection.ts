@@ -2,7 +2,12 @@
 import { isPrimeOrderKey } from '../crypto/subgroup.ts';
 import type { Cancel, Random } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
-import { SERVER_REFUSED_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
+import {
+  SERVER_ASKED_AGAIN_MS,
+  SERVER_REFUSED_RETRY_MS,
+  SERVER_RETRY_MS_MAX,
+  SERVER_RETRY_MS_MIN,
+} from '../protocol/limits.ts';
 import type { Answer, Notice, Placed, RequestName, RequestParamsIn, ServerCall } from '../protocol/server.ts';
 import type { LogEvent, Publish } from '../protocol/server-frames.ts';
 import { Turns } from '../protocol/turns.ts';
@@ -39,7 +44,12 @@ type Phase =
   | { readonly kind: 'levelling' | 'online'; readonly client: ServerClient }
   /** It has proven its key and was lost before all had come: what waits there fails of it, and with that the try. */
   | { readonly kind: 'lost' }
-  | { readonly kind: 'waiting' | 'banned'; readonly nextRetryAt: number; readonly cancel: Cancel };
+  | {
+      readonly kind: 'waiting' | 'banned';
+      readonly nextRetryAt: number;
+      readonly cancel: Cancel;
+      readonly since: number;
+    };
 
 /** How often one try dials, for another certificate and as another device. */
 const TRIES_MAX = 3;
@@ -150,6 +160,13 @@ export class RoomConnection {
     const abort = new AbortController();
     this.#phase = { kind: 'dialling', abort };
     this.#open(abort.signal, second).catch((error: unknown) => this.#failed(error));
+  }
+
+  /** Whoever wants something of a server that did not let us in asks again: it may have thought better of it. */
+  askAgain(): void {
+    const phase = this.#phase;
+    if (phase.kind !== 'banned' || !('since' in phase)) return;
+    if (this.#core.clock.monotonic() - phase.since >= SERVER_ASKED_AGAIN_MS) this.start();
   }
 
   stop(): void {
@@ -348,8 +365,9 @@ export class RoomConnection {
     const { clock, random } = this.#core;
     const wait =
       kind === 'banned'
-        ? SERVER_REFUSED_RETRY_MS * (1 + random.fraction() / 4)
+        ? SERVER_REFUSED_RETRY_MS * (1 - random.fraction() / 4)
         : retryMs(random, this.#attempts++, this.#askedMs);
-    return { kind, nextRetryAt: Math.ceil(now + wait), cancel: clock.after(wait, () => this.start()) };
+    const cancel = clock.after(wait, () => this.start());
+    return { kind, nextRetryAt: Math.ceil(now + wait), cancel, since: clock.monotonic() };
   }
 }

@@ -26,10 +26,10 @@ export const connectionOf = async (
   server: ServerRow,
   timeoutMs = REACH_MS_MAX,
 ): Promise<RoomConnection> => {
-  if (server.state === 'banned') throw new SottoError('server.banned');
   if (server.state === 'left') throw serverLeft(server);
   const connection = core.rooms.connect(server.id);
   if (connection.state === 'off' || connection.state === 'waiting') connection.start();
+  connection.askAgain();
   await core.waits.until(() => connection.state !== 'dialling', timeoutMs);
   void connection.client;
   return connection;

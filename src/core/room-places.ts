@@ -9,6 +9,7 @@ import type { MemberRow } from '../store/members.ts';
 import { getServer, labelOf, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
 import { serverLeft } from './room-control.ts';
 import type { RoomTo } from './room-outbox.ts';
 import { roomOf } from './room-rows.ts';
@@ -23,8 +24,7 @@ export const placeOf = (core: Core, conversation: ConversationRow, does: 'writes
   if (server === undefined) throw new SottoError('server.unknown');
   if (server.state === 'left') throw serverLeft(server);
   const connection = core.rooms.get(server.id);
-  if (server.state === 'banned' || connection?.state === 'banned')
-    throw connection?.lastError ?? new SottoError('server.banned');
+  if (server.state === 'banned' || connection?.state === 'banned') throw notLetIn(server, connection);
   if (channel !== undefined) {
     if (channel.state === 'banned') throw new SottoError('channel.banned');
     if (channel.state !== 'joined' && channel.state !== 'joining') throw notIn(server, channel);
@@ -34,6 +34,16 @@ export const placeOf = (core: Core, conversation: ConversationRow, does: 'writes
   if (member === undefined) throw new SottoError('member.unknown');
   if (member.blocked === 1) throw rejected(core, member);
   return { to: { serverId: server.id, memberRow: member.id }, server };
+};
+
+// A ban may have been taken back.
+const notLetIn = ({ label }: ServerRow, connection: RoomConnection | undefined): SottoError => {
+  const error = connection?.lastError ?? new SottoError('server.banned');
+  connection?.askAgain();
+  if (error.code !== 'server.banned') return error;
+  return new SottoError('server.banned', {
+    message: `You are banned from ${label}, or were removed; it is asked again now and every few minutes: sotto why ${asWord(label)}`,
+  });
 };
 
 const checkWriting = (core: Core, server: ServerRow, channel: ChannelRow): void => {

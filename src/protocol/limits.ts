@@ -364,8 +364,10 @@ export const ROOM_LIST_MAX = 50_000;
 export const ROOM_FIRST_PAGES = 4;
 export const SERVER_RETRY_MS_MIN = 1 * SECOND;
 export const SERVER_RETRY_MS_MAX = 60 * SECOND;
-/** A server that did not let us in is asked again after so long, and when the account is opened. */
-export const SERVER_REFUSED_RETRY_MS = HOUR;
+/** A server that did not let us in is asked again after so long at most, and when the account is opened or its user wants something there. */
+export const SERVER_REFUSED_RETRY_MS = 5 * MINUTE;
+/** Whatever its user wants there, no sooner than so long after its last no. */
+export const SERVER_ASKED_AGAIN_MS = 5 * SECOND;
 /** How long what is for a full inbox waits for its next try. */
 export const INBOX_RETRY_MS = 10 * MINUTE;
 export const DEVICES_MAX = 64;
