@@ -26,7 +26,7 @@ import {
   roomMessage,
   sendRoomText,
 } from './room-messages.ts';
-import { missingIn } from './room-objects.ts';
+import { missingIn } from './room-missing.ts';
 import { rewind } from './room-rewind.ts';
 import { roomOf } from './room-rows.ts';
 import { type Waited, waitFor } from './why.ts';

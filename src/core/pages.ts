@@ -23,8 +23,8 @@ import type { Core } from './core.ts';
 import { conversationOf, findContact, findConversation, findMessage, messageIn } from './names.ts';
 import { messageObject, nothingSeen } from './objects.ts';
 import { quoted } from './references.ts';
+import { missingAnywhere, missingIn } from './room-missing.ts';
 import { findKnownMember, isMemberReference, knownMembers, onlyMember, splitMember } from './room-names.ts';
-import { missingAnywhere, missingIn } from './room-objects.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
 

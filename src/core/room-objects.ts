@@ -2,26 +2,25 @@
 
 import { memberSecrets } from '../crypto/member.ts';
 import { safetyNumber } from '../crypto/session.ts';
-import { isEqual, toHex } from '../protocol/bytes.ts';
+import { toHex } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { isLoopback } from '../protocol/invite-link.ts';
 import { FOREVER } from '../protocol/limits.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { ChannelObject, MemberObject, ServerObject, ShareObject } from '../protocol/rpc-rooms.ts';
-import { type ChannelRow, getChannel, listGaps, listUnfinishedChannels } from '../store/channels.ts';
+import { type ChannelRow, getChannel, listGaps } from '../store/channels.ts';
 import { getContact } from '../store/contacts.ts';
-import type { ConversationRow } from '../store/conversations.ts';
 import { listMemberLinksOfMember } from '../store/member-links.ts';
 import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
-import { countPending } from '../store/room-events.ts';
 import { countRoomOutbox } from '../store/room-outbox.ts';
-import { listServers, type ServerRow } from '../store/servers.ts';
+import type { ServerRow } from '../store/servers.ts';
 import { listShares, type ShareRow } from '../store/shares.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { unopenedIn } from './room-missing.ts';
 import { memberName } from './room-names.ts';
-import { roomOf, theChannel, theServer } from './room-rows.ts';
+import { theServer } from './room-rows.ts';
 import { inGroups, said, when } from './shown.ts';
 
 /** How a server is reached: Tor unless the user, the address or an account without Tor says otherwise. */
@@ -124,8 +123,6 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const state = stateOfJson(row.membership);
   const me = state?.members.get(idOf<MemberId>(server.memberId));
   const nameOf = (id: string) => getMemberById(core.db, server.id, idBytes(id))?.name ?? id.slice(0, 8);
-  const waiting = countPending(core.db, row.id);
-  const changed = state?.unknown ?? 0;
   const fault = core.rooms.get(row.serverId)?.visit.faults.get(row.id);
   const next = row.lastSeq + 1;
   const inviter = row.state === 'invited' ? inviterOf(core, row, server) : undefined;
@@ -152,97 +149,9 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     gaps: [
       ...listGaps(core.db, row.id),
       ...(fault === undefined ? [] : [{ fromSeq: next, toSeq: next, reason: `not read further: ${fault.message}` }]),
-      ...(waiting === 0 ? [] : [{ fromSeq: 0, toSeq: 0, reason: waitingText(waiting) }]),
-      ...(changed === 0 ? [] : [{ fromSeq: 0, toSeq: 0, reason: newerText(changed) }]),
+      ...unopenedIn(core, row).map((reason) => ({ fromSeq: 0, toSeq: 0, reason })),
     ],
   };
-};
-
-const newerText = (count: number): string =>
-  `${count === 1 ? '1 change' : `${count} changes`} of a newer version of sotto: who is in the channel, and how, may be otherwise`;
-
-const waitingText = (count: number): string =>
-  count === 1 ? '1 message waits for its key' : `${count} messages wait for their key`;
-
-/** What of a room is known to be missing here, in words; nothing where all is here that was to be seen. */
-export const missingIn = (core: Core, conversation: ConversationRow): { readonly missing?: string[] } => {
-  const { channel, member } = roomOf(core.db, conversation);
-  const missing =
-    channel !== undefined ? missingInChannel(core, channel) : member !== undefined ? missingWith(core, member) : [];
-  return missing.length === 0 ? {} : { missing };
-};
-
-const earlierText = (core: Core, { firstSeq, history, encryption, name, serverId }: ChannelRow): string => {
-  if (history === 'all') return `What was said before place ${firstSeq} is not here`;
-  const text = `What was said before you joined, at place ${firstSeq}, is not here`;
-  if (encryption !== 'members') return text;
-  const me = getMemberById(core.db, serverId, theServer(core.db, serverId).memberId)?.name ?? 'you';
-  return `${text}: a member may show it (channel share-history '#${name}' ${me})`;
-};
-
-// Before the first event that is held nothing was said where all of it made the channel and let people in.
-const isEarlier = ({ firstSeq, membership }: ChannelRow): boolean =>
-  firstSeq > 1 + (stateOfJson(membership)?.opening ?? 0);
-
-const missingInChannel = (core: Core, row: ChannelRow): string[] => [
-  ...(isEarlier(row) ? [earlierText(core, row)] : []),
-  ...listGaps(core.db, row.id).map(({ fromSeq, toSeq, reason }) => `Places ${fromSeq} to ${toSeq}: ${reason}`),
-  ...notYetIn(core, row),
-  ...(isEntered(row) ? missingSince(core, row.serverId) : []),
-];
-
-const isEntered = ({ state }: ChannelRow): boolean => state === 'joined' || state === 'joining';
-
-// What may still come.
-const notYetIn = (core: Core, row: ChannelRow): string[] => {
-  const connection = core.rooms.get(row.serverId);
-  const waiting = countPending(core.db, row.id);
-  const changed = stateOfJson(row.membership)?.unknown ?? 0;
-  const fault = connection?.visit.faults.get(row.id);
-  const head = connection?.background.headOf(row.id);
-  const coming = `What was said after place ${row.lastSeq} is not here yet: it is being fetched`;
-  return [
-    ...(waiting === 0 ? [] : [waitingText(waiting)]),
-    ...(changed === 0 ? [] : [newerText(changed)]),
-    ...(fault === undefined ? [] : [`What was said after place ${row.lastSeq} is not read: ${fault.message}`]),
-    ...(row.state !== 'joining' || fault !== undefined
-      ? []
-      : [head === undefined ? coming : `${coming} (${row.lastSeq} of ${head})`]),
-  ];
-};
-
-/** What may still come to all conversations in rooms, in words, so many at most; nothing where all is here. */
-export const missingAnywhere = (core: Core): { readonly missing?: string[] } => {
-  const missing: string[] = [];
-  for (const server of listServers(core.db)) {
-    missing.push(...missingSince(core, server.id));
-    const faulty = core.rooms.get(server.id)?.visit.faults.keys() ?? [];
-    for (const id of new Set([...listUnfinishedChannels(core.db, server.id), ...faulty])) {
-      const row = theChannel(core.db, id);
-      missing.push(...notYetIn(core, row).map((text) => `#${row.name}@${server.label}: ${text}`));
-    }
-  }
-  const rest = missing.length - MISSING_MAX;
-  const told = rest > 0 ? [...missing.slice(0, MISSING_MAX), `… and ${rest} more`] : missing;
-  return told.length === 0 ? {} : { missing: told };
-};
-const MISSING_MAX = 20;
-
-// While there is no connection to a server, what is said there goes by.
-const missingSince = (core: Core, serverId: number): string[] => {
-  const server = theServer(core.db, serverId);
-  if (server.state !== 'joined' || core.rooms.get(serverId)?.state === 'online') return [];
-  return [`Not connected to ${server.label}: what was said there meanwhile is not here yet`];
-};
-
-// What was sealed before this device was there was sealed for others of mine.
-const missingWith = (core: Core, member: MemberRow): string[] => {
-  const server = theServer(core.db, member.serverId);
-  const me = getMemberById(core.db, server.id, server.memberId);
-  const devices = me === undefined ? [] : listDevices(core.db, me.id);
-  const serial = devices.find(({ deviceId }) => isEqual(deviceId, server.deviceId))?.serial ?? 0;
-  const came = `What was said before ${new Date(serial).toISOString()}, when this device came, may be on others of yours only`;
-  return [...(devices.some((one) => one.serial < serial) ? [came] : []), ...missingSince(core, member.serverId)];
 };
 
 /** History that is shared, as it is now. */

@@ -310,3 +310,8 @@ export const countUncounted = (db: Database, channelRow: number, memberRow: numb
 /** How many events did not open yet. */
 export const countPending = (db: Database, channelRow: number): number =>
   db.get<{ n: number }>('SELECT count(*) AS n FROM room_pending WHERE channel_row = ?', channelRow)?.n ?? 0;
+
+/** How many of them are of before a time of the server. */
+export const countPendingBefore = (db: Database, channelRow: number, at: number): number =>
+  db.get<{ n: number }>('SELECT count(*) AS n FROM room_pending WHERE channel_row = ? AND at < ?', channelRow, at)?.n ??
+  0;

@@ -45,7 +45,11 @@ test('a device that comes is the same member, is in the channels, and says what 
   ]);
   expect(await phone.bodies('#ops')).toEqual([]);
   const { gaps } = await phone.call('channel.show', { channel: '#ops' });
-  expect(gaps).toEqual([{ fromSeq: 0, toSeq: 0, reason: '1 message waits for its key' }]);
+  const before = '1 message is of before this device came: others of yours may show it';
+  expect(gaps).toEqual([{ fromSeq: 0, toSeq: 0, reason: before }]);
+  expect((await phone.call('message.list', { conversation: '#ops' })).missing).toEqual([before]);
+  // It never comes: who searches everywhere waits for nothing.
+  expect((await phone.call('message.search', { query: 'before' })).missing).toBeUndefined();
   const read = await phone.user.run('read', 'bob@home', { json: false });
   expect(read.out).not.toContain('early');
 });
@@ -345,7 +349,9 @@ test('its user is told that it was removed, by whom and what can be done; it joi
   expect((await phone.bodies('bob@home')).slice(0, kept.length)).toEqual(kept);
   for (const guest of [alice, bob, phone])
     for (const { reason } of (await guest.call('channel.show', { channel: '#ops' })).gaps ?? [])
-      expect(reason).toMatch(/wait.* for their key|waits for its key|no key that came here|newer version/);
+      expect(reason).toMatch(
+        /wait.* for their key|waits for its key|no key that came here|newer version|of before this device came/,
+      );
 });
 
 test('what a device says that came while I was away is read when I am back; who erased themself is read by all who come', async () => {
