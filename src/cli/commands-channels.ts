@@ -238,6 +238,8 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     flags: { for: { doc: 'for so long', value: 'DURATION' }, undo: { doc: 'let them write again' } },
     params: (context) => {
       const ms = context.flags.duration('for');
+      if (ms !== undefined && context.flags.has('undo'))
+        throw new SottoError('usage.invalid', { message: '--undo lets them write again now: it goes without --for' });
       return {
         ...theMember(context),
         muted: !context.flags.has('undo'),

@@ -68,7 +68,7 @@ const send: Command = {
     { name: 'to', doc: 'a contact, #channel or member@server', required: true, complete: 'conversation' },
     {
       name: 'text',
-      doc: 'the text, or -; in a channel it names people by @name, @here, @members, @moderators or @owners',
+      doc: 'the text, or -; in a channel it names people by @name, @here, @members, @moderators, @admins or @owners',
       many: true,
     },
   ],

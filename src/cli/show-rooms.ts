@@ -13,8 +13,7 @@ import { durationText } from '../protocol/time-words.ts';
 import { clockText, safetyHead, shortId, timeText } from './show.ts';
 
 // By another device of the same member.
-const isRemoved = ({ state, lastErrorCode }: ServerObject): boolean =>
-  state === 'banned' && lastErrorCode === 'device.revoked';
+const isRemoved = ({ state }: ServerObject): boolean => state === 'revoked';
 
 const isOtherKey = ({ lastErrorCode }: ServerObject): boolean =>
   lastErrorCode === 'server.certificateChanged' || lastErrorCode === 'server.keyChanged';
@@ -48,6 +47,7 @@ export const serverWhyText = (server: ServerObject): string => {
     case 'dialling':
       return `connecting with ${label}, ${rest}`;
     case 'banned':
+    case 'revoked':
       return [
         `${label} does not let you in${error}; ${rest}`,
         ...retry,

@@ -36,8 +36,9 @@ export const wayOf = (
 /** A server as `status` and `server list` tell it. */
 export const serverObject = (core: Core, row: ServerRow): ServerObject => {
   const connection = core.rooms.get(row.id);
-  const state = row.state === 'banned' ? 'banned' : (connection?.state ?? 'off');
   const error = connection?.lastError;
+  const isRevoked = connection?.state === 'banned' && error?.code === 'device.revoked';
+  const state = isRevoked ? 'revoked' : row.state === 'banned' ? 'banned' : (connection?.state ?? 'off');
   return {
     id: idOf(row.uid),
     label: row.label,

@@ -16,7 +16,8 @@ import { label, line, milliseconds, none, passphrase, reference, time } from './
 
 // objects
 
-const serverState = z.enum(['off', 'dialling', 'online', 'waiting', 'banned']);
+// `revoked`: this device was removed by another one of its member, who may go on there.
+const serverState = z.enum(['off', 'dialling', 'online', 'waiting', 'banned', 'revoked']);
 /** A server as `status` and `server list` tell it. */
 export const serverObject = z.object({
   id: z.string(),

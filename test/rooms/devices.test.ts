@@ -298,7 +298,7 @@ test('a revoked device gets nothing more, from nobody', async () => {
     await guest.sees('that it is revoked', () =>
       guest.look((db) => db.get('SELECT 1 FROM devices WHERE device_id = ? AND revoked > 1', idBytes(id))),
     );
-  await phone.sees('that it is out', async () => (await phone.call('server.list', {}))[0]?.state === 'banned');
+  await phone.sees('that it is out', async () => (await phone.call('server.list', {}))[0]?.state === 'revoked');
   await alice.say('bob@home', 'not for the phone');
   await bob.reads('alice@home', 'not for the phone');
   await bob.say('#ops', 'nor this');
@@ -318,7 +318,7 @@ test('its user is told that it was removed, by whom and what can be done; it joi
   const { user } = phone;
   await user.ok('daemon', 'stop');
   await phone.back();
-  const shown = { state: 'banned', lastErrorCode: 'device.revoked' };
+  const shown = { state: 'revoked', lastErrorCode: 'device.revoked' };
   const [server] = await phone.sees('its end', async () => {
     const servers = await phone.call('server.list', {});
     return servers[0]?.lastErrorCode === undefined ? undefined : servers;
@@ -410,7 +410,7 @@ test('what a device said before it was revoked is read by who was away, whether 
     await slate.say('#ops', `last words here ${isKnown}`);
     const id = (await slate.call('server.devices', {})).find((one) => one.this)?.id ?? '';
     await dave.user.ok('server', 'devices', 'home', '--revoke', id);
-    await slate.sees('that it is out', async () => (await slate.call('server.list', {}))[0]?.state === 'banned');
+    await slate.sees('that it is out', async () => (await slate.call('server.list', {}))[0]?.state === 'revoked');
     await bob.back();
     await bob.reads('#ops', `last words here ${isKnown}`);
     await bob.reads('dave@home', `last words ${isKnown}`);

@@ -366,6 +366,8 @@ test('by the command line: a private channel, roles, muting, retention, search, 
   await by(bob, 'mute', channel, 'carol', '--for', '1h');
   await carol.sees('that she is muted', async () => (await of(carol, 'carol'))?.muted);
   expect(await carol.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
+  const both = await bob.user.run('channel', 'mute', channel, 'carol', '--for', '1h', '--undo');
+  expect([both.code, both.error?.code]).toEqual([2, 'usage.invalid']);
   await by(bob, 'mute', channel, 'carol', '--undo');
   await carol.sees('that she is not', async () => (await of(carol, 'carol'))?.muted === undefined);
   await by(alice, 'set', channel, '--retention', '36h');
