@@ -6,7 +6,7 @@ export type ChildResult = { readonly ok: boolean; readonly detail: string; reado
 
 /**
  * Runs `file` to its end; killed with all that it started after `ms`, or when `signal` says so. Its output is cut at
- * `outputBytes`. Never throws.
+ * `outputBytes`. It gets a small fixed part of this process's environment. Never throws.
  */
 export const runChild = (
   file: string,
@@ -64,10 +64,18 @@ export const runChild = (
     );
   });
 
+// What a program needs to find its way and to reach the desktop. What else stands in the shell that started the daemon is
+// nobody's: a passphrase file, the keys of other services.
+const PASSED_ON =
+  /^(PATH|HOME|USER|LOGNAME|LANG|LC_[A-Z]+|TZ|TMPDIR|XDG_(RUNTIME_DIR|DATA_HOME|CONFIG_HOME)|DBUS_SESSION_BUS_ADDRESS|DISPLAY|WAYLAND_DISPLAY|XAUTHORITY)$/;
+
+const environment = (): Record<string, string | undefined> =>
+  Object.fromEntries(Object.entries(process.env).filter(([name]) => PASSED_ON.test(name)));
+
 // A name or an argument that no system call takes is thrown, everything else is told by an event.
 const begin = (file: string, args: readonly string[], cwd: string): ChildProcessWithoutNullStreams | undefined => {
   try {
-    return spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], cwd, detached: true });
+    return spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], cwd, env: environment(), detached: true });
   } catch {
     return undefined;
   }

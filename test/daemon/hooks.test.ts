@@ -1,7 +1,7 @@
 // Hooks as their owner writes them: real scripts, run for what really comes in.
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { runChild } from '../../src/daemon/child.ts';
 import { Hooks } from '../../src/daemon/hooks.ts';
 import { systemClock } from '../../src/machine.ts';
@@ -21,6 +21,7 @@ beforeEach(async () => {
   logged = [];
 });
 afterEach(async () => {
+  vi.unstubAllEnvs();
   hooks?.[Symbol.dispose]();
   await world[Symbol.asyncDispose]();
 });
@@ -65,6 +66,18 @@ describe('a hook', () => {
     expect(JSON.parse(linesOf('got')[0] ?? '')).toMatchObject({ kind: 'message.received', message: { from: 'alice' } });
     expect(new Set(linesOf('argv'))).toEqual(new Set(['0 ']));
     expect(readFileSync(out('env'), 'utf8')).not.toMatch(/pwned|alice/);
+  });
+
+  test('gets what finds programs and the desktop, and nothing else of the shell that started the daemon', async () => {
+    const shell = { SOTTO_PASSPHRASE_FILE: '/secret/file', CLOUD_KEY: 'hunter2', DISPLAY: ':7', LC_TIME: 'C' };
+    for (const [name, value] of Object.entries(shell)) vi.stubEnv(name, value);
+    hook('a', `env > ${out('env')}; cat >> ${out('got')}`);
+    open();
+    await say('one');
+    await until(() => linesOf('got').length === 1);
+    const names = linesOf('env').map((line) => line.split('=')[0]);
+    expect(names).toEqual(expect.arrayContaining(['PATH', 'HOME', 'DISPLAY', 'LC_TIME']));
+    expect(readFileSync(out('env'), 'utf8')).not.toMatch(/SOTTO|secret|hunter2/);
   });
 
   test('goes on where it was after a restart, and a new one begins with what comes next', async () => {
