@@ -36,6 +36,23 @@ test('what nobody fetched in its time has failed, and goes again on the user’s
   await expect(alice.call('message.resend', { id })).rejects.toMatchObject({ code: 'message.notEditable' });
 });
 
+test('what waits fails when its time is over and not at the next sweep, also by a time that was set later', async () => {
+  await bob.close();
+  await world.settle(30_000);
+  await alice.call('config.set', { key: 'outbox.expiresMs', value: 60_000 });
+  await alice.send(bob, 'a minute');
+  await world.settle(59_000);
+  expect(await mine()).toEqual([['a minute', 'queued', undefined]]);
+  await world.settle(1_100);
+  expect(await mine()).toEqual([['a minute', 'failed', 'outboxExpired']]);
+  await alice.call('config.unset', { key: 'outbox.expiresMs' });
+  await alice.send(bob, 'a month');
+  await world.settle(70_000);
+  await alice.call('config.set', { key: 'outbox.expiresMs', value: 60_000 });
+  await world.settle(100);
+  expect((await mine()).at(-1)).toEqual(['a month', 'failed', 'outboxExpired']);
+});
+
 test('what failed may have come all the same: sent again, it is edited and deleted there too', async () => {
   const sent = [];
   for (const text of ['for an edit', 'for an end', 'to be taken back', 'edited before'])

@@ -12,8 +12,8 @@ import { listStrangers, patchContact, removeStranger } from '../store/contacts.t
 import { pruneEvents } from '../store/events.ts';
 import { listFilesInState } from '../store/files.ts';
 import { getMessageById, listExpired, nextExpiry, removeMessage } from '../store/messages.ts';
-import { listOutboxExpired } from '../store/outbox.ts';
-import { listRoomOutboxExpired, listRoomOutboxOfMessage } from '../store/room-outbox.ts';
+import { listOutboxExpired, nextOutboxExpiry } from '../store/outbox.ts';
+import { listRoomOutboxExpired, listRoomOutboxOfMessage, nextRoomOutboxExpiry } from '../store/room-outbox.ts';
 import { closeRequest, listOpenRequests, pruneFrameIds, pruneRequests, pruneResets } from '../store/sessions.ts';
 import { removeOldShares } from '../store/shares.ts';
 import { uncount } from './amend.ts';
@@ -41,16 +41,21 @@ export class Expiry implements Disposable {
     this.schedule();
   }
 
-  /** A message may end earlier than any known before. */
+  /**
+   * Something may end earlier than any known before. What is put into an outbox needs no call: it waits for longer than a
+   * sweep, and the sweep looks again.
+   */
   schedule(): void {
+    const { db, clock, clockWatch, queue } = this.#core;
     this.#cancelNext();
-    this.#core.clockWatch.look();
-    const at = nextExpiry(this.#core.db);
-    if (at === undefined) return;
-    const wait = Math.min(SWEEP_MS, Math.max(EARLY_MS, at - this.#core.clock.now()));
-    this.#cancelNext = this.#core.clock.after(wait, () =>
-      this.#core.queue.post(() => {
+    clockWatch.look();
+    const ends = [nextExpiry(db), nextOutboxExpiry(db), nextRoomOutboxExpiry(db)].filter((one) => one !== undefined);
+    if (ends.length === 0) return;
+    const wait = Math.min(SWEEP_MS, Math.max(EARLY_MS, Math.min(...ends) - clock.now()));
+    this.#cancelNext = clock.after(wait, () =>
+      queue.post(() => {
         this.#endMessages();
+        this.#endOutbox();
         this.schedule();
       }),
     );

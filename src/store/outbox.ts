@@ -68,6 +68,15 @@ export const listOutboxOfMessage = (db: Database, messageRow: number): OutboxRow
 export const listOutboxExpired = (db: Database, now: number, limit: number): OutboxRow[] =>
   db.all<OutboxRow>(`SELECT ${COLUMNS} FROM outbox WHERE expires_at <= ? ORDER BY expires_at LIMIT ?`, now, limit);
 
+/** When the first frame's time in the outbox is over. */
+export const nextOutboxExpiry = (db: Database): number | undefined =>
+  db.get<{ at: number | null }>('SELECT min(expires_at) AS at FROM outbox')?.at ?? undefined;
+
+/** Every frame waits `ms` from when it was put. */
+export const putOutboxWait = (db: Database, ms: number): void => {
+  db.run('UPDATE outbox SET expires_at = created_at + ?', ms);
+};
+
 /** Keeps the ciphertext a frame got in a session, so that the same bytes are sent again. */
 export const putCiphertext = (db: Database, id: number, sealed: SealedRow): void => {
   db.run(

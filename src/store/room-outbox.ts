@@ -110,6 +110,15 @@ export const listRoomOutboxAbout = (
 export const listRoomOutboxExpired = (db: Database, now: number, limit: number): RoomOutboxRow[] =>
   db.all<RoomOutboxRow>(`SELECT ${COLUMNS} FROM room_outbox WHERE expires_at <= ? ORDER BY id LIMIT ?`, now, limit);
 
+/** When the time of the first row is over. */
+export const nextRoomOutboxExpiry = (db: Database): number | undefined =>
+  db.get<{ at: number | null }>('SELECT min(expires_at) AS at FROM room_outbox')?.at ?? undefined;
+
+/** Every row waits `ms` from when it was put. */
+export const putRoomOutboxWait = (db: Database, ms: number): void => {
+  db.run('UPDATE room_outbox SET expires_at = created_at + ?', ms);
+};
+
 /** Keeps the bytes that go out, so that a repeat is the same. */
 export const putSealed = (
   db: Database,
