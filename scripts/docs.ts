@@ -108,6 +108,7 @@ const rpcPage = (): string =>
     '',
     `- committed, with a cursor: ${EVENT_KINDS.map((kind) => `\`${kind}\``).join(', ')}`,
     `- passing, without one: ${VOLATILE_KINDS.map((kind) => `\`${kind}\``).join(', ')}`,
+    '- a message or file that was erased since is `{id, gone: true}`',
     '- `gap {fromCursor, toCursor}` first, when the cursor asked for is no longer kept',
     '',
   ].join('\n');

@@ -38,7 +38,7 @@ const follow = async (context: CommandContext, client: RpcClient, id?: string): 
   if (context.out.json) return;
   const isOurs = (file: FileObject): boolean => (id === undefined ? file.direction === 'out' : file.id.startsWith(id));
   client.onEvent = (event) => {
-    if (event.kind !== 'gap' && event.file !== undefined && isOurs(event.file))
+    if (event.kind !== 'gap' && event.file !== undefined && 'state' in event.file && isOurs(event.file))
       context.out.progress(barText(event.file, process.stderr.columns));
   };
   await client.call('event.listen', { kinds: ['file.progressed'] });

@@ -42,7 +42,7 @@ export const eventText = (event: Event | GapEvent): string => {
       ? messageText(message)
       : contact !== undefined
         ? safeName(contact.name)
-        : file !== undefined
+        : file !== undefined && 'state' in file
           ? fileText(file)
           : channel !== undefined || member !== undefined
             ? [channel, member]
@@ -52,7 +52,9 @@ export const eventText = (event: Event | GapEvent): string => {
             : call !== undefined
               ? callText(call)
               : (event.setting?.key ??
-                (event.tor === undefined ? (message?.id ?? '') : `${event.tor.state} ${event.tor.bootstrapPercent} %`));
+                (event.tor === undefined
+                  ? (message?.id ?? file?.id ?? '')
+                  : `${event.tor.state} ${event.tor.bootstrapPercent} %`));
   const rest = [event.state, event.detail].filter((one) => one !== undefined).map(safeLine);
   return [event.kind, about, ...rest].join('  ');
 };

@@ -124,7 +124,10 @@ test('every kind comes, committed ones with a growing cursor, each with its obje
     expect(event.at, event.kind).toBeGreaterThan(1e12);
     expect(event.cursor !== undefined, event.kind).toBe((EVENT_KINDS as readonly string[]).includes(event.kind));
   }
-  expect(told.find((event) => event.kind === 'message.expired')?.message).toEqual({ id: expect.any(String) });
+  expect(told.find((event) => event.kind === 'message.expired')?.message).toEqual({
+    id: expect.any(String),
+    gone: true,
+  });
   expect(told.find((event) => event.kind === 'message.failed')?.message).toMatchObject({
     state: 'failed',
     reason: 'outboxExpired',
@@ -162,4 +165,19 @@ test('what was told is kept for 30 days, and the last 100,000 of it: who asks fo
   many(5);
   await world.settle(2 * MINUTE);
   expect(since(cursor).gap).toMatchObject({ toCursor: String(Number(cursor) + 5) });
+});
+
+test('what is replayed of a message or a file that is gone has its id, and says that it is gone', async () => {
+  const cursor = bob.account.events.head();
+  const { id } = await alice.send(bob, 'not for long');
+  writeFileSync(join(world.dir, 'plan'), 'a plan');
+  const { file } = await alice.call('file.send', { conversation: bob.name, path: join(world.dir, 'plan') });
+  await world.settle();
+  await bob.call('conversation.clear', { conversation: alice.name });
+  const told = bob.account.events.since(cursor).events.filter(({ kind }) => /received|offered/.test(kind));
+  expect(told.map(({ kind, message, file }) => ({ kind, message, file }))).toEqual([
+    { kind: 'message.received', message: { id, gone: true } },
+    { kind: 'message.received', message: { id: file.id, gone: true } },
+    { kind: 'file.offered', file: { id: file.id, gone: true } },
+  ]);
 });

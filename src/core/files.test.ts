@@ -82,7 +82,9 @@ const spoil = (id: string, chunk: number): void => {
 /** What a person is told of files from now on. */
 const eventsOf = (person: Person): { readonly kind: string; readonly file: FileObject }[] => {
   const told: { kind: string; file: FileObject }[] = [];
-  person.account.events.subscribe(({ kind, file }) => file !== undefined && told.push({ kind, file }));
+  person.account.events.subscribe(
+    ({ kind, file }) => file !== undefined && 'state' in file && told.push({ kind, file }),
+  );
   return told;
 };
 

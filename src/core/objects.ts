@@ -232,14 +232,18 @@ export const eventObject = (core: Core, row: EventRow): Event => {
   const member = row.memberRow === null ? undefined : getMember(core.db, row.memberRow);
   return {
     ...base,
-    ...(message !== undefined
-      ? { message: messageObject(core, message) }
-      : row.subject === ''
-        ? {}
-        : { message: { id: row.subject } }),
+    ...(message === undefined ? {} : { message: messageObject(core, message) }),
+    ...goneObject(row, { isThere: message !== undefined || file !== undefined }),
     ...(contact === undefined ? {} : { contact: contactObject(contact) }),
     ...(channel === undefined ? {} : { channel: channelObject(core, channel) }),
     ...(member === undefined ? {} : { member: memberObject(core, member) }),
     ...(file === undefined ? {} : { file: fileObject(core, file) }),
   };
+};
+
+// Whose object is gone is told of it all the same: by its id.
+const goneObject = ({ fileRow, subject }: EventRow, { isThere }: { readonly isThere: boolean }): Partial<Event> => {
+  if (isThere || subject === '') return {};
+  const gone = { id: subject, gone: true } as const;
+  return fileRow === null ? { message: gone } : { file: gone };
 };

@@ -165,7 +165,7 @@ export class Hooks implements Disposable {
   }
 
   #wanted(event: Event): boolean {
-    if (event.kind === 'message.received') return event.message !== undefined;
+    if (event.kind === 'message.received') return event.message !== undefined && 'body' in event.message;
     return event.kind === 'request.received' && this.#options.account.setting('requests.hooks') === true;
   }
 

@@ -47,17 +47,20 @@ export const VOLATILE_KINDS = [
 export type EventKind = (typeof EVENT_KINDS)[number];
 export type VolatileKind = (typeof VOLATILE_KINDS)[number];
 
+/** What is left of an object that was erased since: events name it still. */
+export type Gone = { readonly id: string; readonly gone: true };
+
 /** One event for front ends: the object it is about stands under its own name. */
 export type Event = {
   readonly kind: EventKind | VolatileKind;
   /** Decimal, growing; absent for volatile kinds. */
   readonly cursor?: string;
   readonly at: number;
-  readonly message?: Message | { readonly id: string };
+  readonly message?: Message | Gone;
   readonly contact?: Contact;
   readonly channel?: ChannelObject;
   readonly member?: MemberObject;
-  readonly file?: FileObject;
+  readonly file?: FileObject | Gone;
   readonly call?: CallObject;
   readonly setting?: SettingRow;
   readonly tor?: Status['tor'];

@@ -10,18 +10,19 @@ export type EventRow = {
   readonly fileRow: number | null;
   readonly channelRow: number | null;
   readonly memberRow: number | null;
-  /** What the event names when its object is gone: an id. */
+  /** What the event names when its message or file is gone: its id. */
   readonly subject: string;
   readonly detail: string;
 };
 
 export type NewEvent = { readonly at: number; readonly kind: string } & Partial<Omit<EventRow, 'id' | 'at' | 'kind'>>;
 
-/** Appends an event; gives its cursor. */
+/** Appends an event, with the id of its message or file for when that is gone; gives its cursor. */
 export const putEvent = (db: Database, row: NewEvent): number =>
   db.run(
     `INSERT INTO events (at, kind, message_row, contact_id, file_row, channel_row, member_row, subject, detail)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       VALUES (?, ?, ?, ?, ?, ?, ?, coalesce(?, (SELECT lower(hex(message_id)) FROM messages WHERE id = ?),
+         (SELECT lower(hex(file_id)) FROM files WHERE id = ?), ''), ?)`,
     row.at,
     row.kind,
     row.messageRow ?? null,
@@ -29,7 +30,9 @@ export const putEvent = (db: Database, row: NewEvent): number =>
     row.fileRow ?? null,
     row.channelRow ?? null,
     row.memberRow ?? null,
-    row.subject ?? '',
+    row.subject ?? null,
+    row.messageRow ?? null,
+    row.fileRow ?? null,
     row.detail ?? '',
   ).lastInsertRowid;
 
