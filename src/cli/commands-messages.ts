@@ -1,15 +1,13 @@
 // Commands about messages.
-import type { RpcClient } from '../client/rpc-client.ts';
-import { isErrorCode, SottoError, textOf } from '../protocol/errors.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
-import type { ParamsIn, Result } from '../protocol/rpc.ts';
 import type { EventKind } from '../protocol/rpc-events.ts';
-import type { Message, MessageState } from '../protocol/rpc-objects.ts';
-import { asWord } from '../protocol/safe-text.ts';
+import type { Message } from '../protocol/rpc-objects.ts';
 import { conversationArg, messageArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
-import { bodyGiven, each, first, lifeOf, optional, orGoesOn } from './give.ts';
-import { bareMessageText, block, foundText, messageText, shortId } from './show.ts';
+import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
+import { notReached, sendWith, WAIT_WORDS } from './sending.ts';
+import { bareMessageText, block, foundText, messageText } from './show.ts';
 import { thenText } from './show-rooms.ts';
 import { eventText } from './show-state.ts';
 
@@ -31,34 +29,6 @@ const paging = ({ flags }: CommandContext) => ({
 const expiry = ({ flags }: CommandContext): Partial<ReturnType<typeof lifeOf>> => {
   const asked = flags.text('expires');
   return asked === undefined ? {} : lifeOf(asked);
-};
-
-const WAIT_WORDS = ['queued', 'sent', 'delivered', 'read'] as const satisfies readonly MessageState[];
-
-const MENDED_BY_NO_WAIT: ReadonlySet<string> = new Set([
-  'tor.offline',
-  'contact.blocked',
-  'contact.paused',
-  'server.certificateChanged',
-  'server.keyChanged',
-]);
-
-/** Why a message did not come as far as was asked. */
-const failure = (
-  { id, state, reason, deletedAt }: Message,
-  { code, to, wait }: { readonly code: string | undefined; readonly to: string; readonly wait: string },
-): SottoError => {
-  const known = code !== undefined && isErrorCode(code) ? code : 'wait.timeout';
-  if (known === 'message.failed')
-    return new SottoError(known, {
-      message: `The message failed: ${reason}${deletedAt === undefined ? `. sotto resend ${id} sends it again` : ''}`,
-    });
-  if (state === 'failed') return new SottoError(known);
-  if (MENDED_BY_NO_WAIT.has(known))
-    return new SottoError(known, { message: `${textOf(known)}. The message stays in the outbox` });
-  return new SottoError(known, {
-    message: `It is ${state}, not ${wait} yet${state === 'delivered' ? '' : '; it stays in the outbox'}. sotto why ${asWord(to)} explains`,
-  });
 };
 
 const send: Command = {
@@ -95,35 +65,12 @@ const send: Command = {
       ...optional('timeoutMs', flags.duration('timeout')),
       ...expiry(context),
     };
-    const client = await context.connect();
-    const sent = await sendWith(context, client, params);
+    const sent = await sendWith(context, await context.connect(), params);
     const { message, reached, code, held } = sent;
     out.item(message, filled(context, messageText));
     if (held !== undefined) out.say(held);
-    if (!reached) throw failure(message, { code, to: first(context), wait: wait ?? 'queued' });
+    if (!reached) throw notReached(message, { code, to: first(context), wait: wait ?? 'queued' });
   },
-};
-
-/** Sends; who ends the wait for its state is told how to take back what stays in the outbox. */
-const sendWith = async (
-  context: CommandContext,
-  client: RpcClient,
-  params: ParamsIn<'message.send'>,
-): Promise<Result<'message.send'>> => {
-  const { wait = 'queued' } = params;
-  if (wait === 'queued') return client.call('message.send', params);
-  context.out.progress(`waiting until it is ${wait}`);
-  let queued: string | undefined;
-  // What a person waits for tells its id in an event: the answer comes at the end.
-  client.onEvent = ({ kind, ...event }) => {
-    if (kind !== 'message.queued' || !('message' in event)) return;
-    const { message } = event;
-    if (message !== undefined && 'body' in message && message.body === params.text) queued ??= message.id;
-  };
-  await client.call('event.listen', { kinds: ['message.queued'] });
-  return orGoesOn(context, client.call('message.send', params), () =>
-    queued === undefined ? undefined : `It stays in the outbox; sotto cancel ${shortId(queued)} takes it back.`,
-  );
 };
 
 /** A command that changes one message and shows it. */

@@ -366,8 +366,14 @@ export class Daemon {
     };
   }
 
-  #handle<M extends Method>(connection: Connection, method: M, params: unknown): Promise<Result<M>> {
-    return callDaemon(this, connection, method, params as Params<M>);
+  async #handle<M extends Method>(connection: Connection, method: M, params: unknown): Promise<Result<M>> {
+    try {
+      return await callDaemon(this, connection, method, params as Params<M>);
+    } catch (error) {
+      // Whose call ends with the daemon has no account to unlock.
+      if (!this.#ending || expectedError(error)?.code !== 'account.locked') throw error;
+      throw new SottoError('daemon.gone', { message: 'The daemon was ended meanwhile', cause: error });
+    }
   }
 }
 

@@ -37,6 +37,11 @@ const ROWS = {
   'daemon.absent': [4, 'after-change', 'No daemon runs for this account: start it with `sotto daemon start`'],
   'daemon.busy': [4, 'later', 'The daemon has as many front ends as it takes: end one of them'],
   'daemon.gone': [4, 'later', 'The daemon closed the connection'],
+  'message.unsure': [
+    4,
+    'after-change',
+    'The daemon ended before it answered: the text may wait in the outbox already, look before it is sent again',
+  ],
   'tor.offline': [
     4,
     'after-change',

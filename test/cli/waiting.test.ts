@@ -45,6 +45,25 @@ test('a text whose wait is ended stays in the outbox, and the id that takes it b
   await alice.ok('cancel', told);
 });
 
+test('a text whose wait ends with the daemon is shown, and told as what may not be sent again', async () => {
+  for (const end of [() => alice.ok('daemon', 'stop'), async () => process.kill((await alice.pid()) ?? 0, 'SIGKILL')]) {
+    const sending = alice.run('send', 'bob', 'once', '--wait', 'delivered');
+    const mine = async () =>
+      (await alice.items<{ id: string; mine: boolean; state: string }>('read', 'bob')).find(
+        (one) => one.mine && one.state === 'queued',
+      );
+    const { id } = await alice.until('the text', mine);
+    await end();
+    const { code, out, error } = await sending;
+    expect(JSON.parse(out)).toMatchObject({ id, body: 'once', state: 'queued' });
+    expect([code, error]).toEqual([
+      4,
+      expect.objectContaining({ code: 'message.unsure', retry: 'after-change', details: { message: id } }),
+    ]);
+    await alice.ok('cancel', id);
+  }
+});
+
 test('a file that is offered is told on a terminal as one that they have to fetch', async () => {
   const photo = join(stage.dir, 'photo');
   const { code, shown } = await onTerminal(alice.words(`file send bob ${photo}`), []);
