@@ -16,8 +16,8 @@ import { expectedError, SottoError } from '../protocol/errors.ts';
 
 /**
  * Writes the pieces, in order, to a file that only the user can read, and gives its size in bytes. It gets its name when all
- * of it is on the disk. Throws `file.exists`, unless it may replace a file that is there, `path.notAllowed` and `disk.*`, and what
- * the pieces throw.
+ * of it is on the disk. Throws `file.exists`, unless it may replace a file that is there, `file.unknown` without its folder,
+ * `path.notAllowed` and `disk.*`, and what the pieces throw.
  */
 export const writeWhole = async (
   path: string,
@@ -36,7 +36,7 @@ export const writeWhole = async (
   };
   assertFree();
   const part = `${path}.sotto-part`;
-  const file = openNew(part);
+  const file = openNew(path, part);
   try {
     for await (const piece of pieces) writeFileSync(file, piece);
     const { size } = fstatSync(file);
@@ -57,23 +57,29 @@ export const writeWhole = async (
   }
 };
 
-/** What would keep a backup from being written, before anybody is asked for its passphrase. Throws `file.exists` and `path.notAllowed`. */
+/** What would keep a backup from being written, before anybody is asked for its passphrase. Throws `file.exists`, `file.unknown` and `path.notAllowed`. */
 export const assertNew = (path: string): void => {
   if (existsSync(path)) throw new SottoError('file.exists', { message: `There is something at ${path} already` });
-  const folder = statSync(dirname(path), { throwIfNoEntry: false });
-  if (folder?.isDirectory() !== true)
+  assertFolder(path);
+  if (!statSync(dirname(path)).isDirectory())
     throw new SottoError('path.notAllowed', { message: `There is no folder ${dirname(path)}` });
 };
 
-const openNew = (path: string): number => {
+const assertFolder = (path: string): void => {
+  if (!existsSync(dirname(path)))
+    throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
+};
+
+const openNew = (path: string, part: string): number => {
+  assertFolder(path);
   try {
-    rmSync(path, { force: true });
-    return openSync(path, 'wx', 0o600);
+    rmSync(part, { force: true });
+    return openSync(part, 'wx', 0o600);
   } catch (error) {
-    throw (
-      expectedError(error) ??
-      new SottoError('path.notAllowed', { message: `Nothing can be written to ${path}`, cause: error })
-    );
+    // In words of the path that was asked for: nobody knows the other one.
+    const code = expectedError(error)?.code ?? 'path.notAllowed';
+    const { code: name = 'unknown reason' } = error as NodeJS.ErrnoException;
+    throw new SottoError(code, { message: `Nothing can be written to ${path}: ${name}`, cause: error });
   }
 };
 

@@ -5,7 +5,10 @@ import { TEXT_BYTES_MAX } from '../protocol/limits.ts';
 
 const SECRET_BYTES_MAX = 4096;
 
-/** The first line of a file descriptor or file. Throws `path.notAllowed` when it cannot be read, and `text.notUtf8`. */
+/**
+ * The first line of a file descriptor or file. Throws `file.unknown` when there is none, `path.notAllowed` when it cannot be
+ * read, and `text.notUtf8`.
+ */
 export const readSecret = (from: number | string): string => {
   const fd = typeof from === 'number' ? from : open(from);
   const buffer = Buffer.alloc(SECRET_BYTES_MAX);
@@ -17,7 +20,7 @@ export const readSecret = (from: number | string): string => {
       if (got === 0 || size === buffer.length || buffer.subarray(0, size).includes(10)) break;
     }
   } catch (error) {
-    throw new SottoError('path.notAllowed', { message: `The passphrase cannot be read from ${from}`, cause: error });
+    throw unread(`The passphrase cannot be read from ${from}`, error);
   } finally {
     if (typeof from === 'string') closeSync(fd);
   }
@@ -30,8 +33,13 @@ const open = (path: string): number => {
   try {
     return openSync(path, 'r');
   } catch (error) {
-    throw new SottoError('path.notAllowed', { message: `The passphrase file cannot be read: ${path}`, cause: error });
+    throw unread(`The passphrase file cannot be read: ${path}`, error);
   }
+};
+
+const unread = (message: string, cause: unknown): SottoError => {
+  const isThere = !['ENOENT', 'ENOTDIR', 'EBADF'].includes((cause as NodeJS.ErrnoException).code ?? '');
+  return new SottoError(isThere ? 'path.notAllowed' : 'file.unknown', { message, cause });
 };
 
 /** Thrown when the user interrupts a command. */

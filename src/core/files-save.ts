@@ -116,14 +116,14 @@ export const clearChunk = (row: FileRow, blob: Blob, index: number): Uint8Array 
 
 /**
  * Throws `params.invalid` for a path that is not absolute, `file.exists` when something is there and may not be replaced, and
- * `path.notAllowed` when its folder is not there: before anything is fetched.
+ * `file.unknown` when its folder is not there: before anything is fetched.
  */
 export const checkTarget = (path: string, { overwrite }: { readonly overwrite: boolean }): void => {
   if (!path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
   if (!overwrite && existsSync(path)) throw exists(path);
   checkReplaced(path);
   if (!existsSync(dirname(path)))
-    throw new SottoError('path.notAllowed', { message: `There is no folder ${dirname(path)}` });
+    throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
 };
 
 const exists = (path: string): SottoError =>

@@ -227,7 +227,7 @@ describe('a file', () => {
     expect(await show(bob, file.id)).toMatchObject({ state: 'failed', reason });
     expect(await show(alice, file.id)).toMatchObject({ state: 'cancelled', reason: 'cancelled by the other side' });
     expect([existsSync(target()), kept(alice), kept(bob)]).toEqual([false, [], []]);
-    await expect(save(file.id)).rejects.toMatchObject({ code: 'file.unknown' });
+    await expect(save(file.id)).rejects.toMatchObject({ code: 'file.stopped' });
   });
 
   test('replaces nothing that is there or comes there, unless it may', async () => {
@@ -251,6 +251,16 @@ describe('a file', () => {
     expect((await show(bob, id)).reason).toBeUndefined();
   });
 
+  test('that is paused twice stays paused; one that is done says that there is nothing to pause', async () => {
+    const id = await halfway();
+    for (let time = 0; time < 2; time++)
+      expect(await bob.call('file.pause', { id })).toMatchObject({ state: 'paused' });
+    const saving = save(id);
+    await world.settle(MINUTE);
+    await saving;
+    await expect(bob.call('file.pause', { id })).rejects.toMatchObject({ code: 'file.stopped' });
+  });
+
   test('replaces no pipe and no device, not even one that comes there later', async () => {
     const { id } = await offer(1000);
     execFileSync('mkfifo', [target('pipe')]);
@@ -270,10 +280,12 @@ describe('a file', () => {
     const name = `${'n'.repeat(251)}.txt`;
     const { id } = await offer(100_000, name);
     mkdirSync(target('folder'));
-    await expect(save(id, target('none/x'))).rejects.toMatchObject({ code: 'path.notAllowed' });
+    await expect(save(id, target('none/x'))).rejects.toMatchObject({ code: 'file.unknown' });
     await expect(save(id, target('folder'), { overwrite: true })).rejects.toMatchObject({ code: 'disk.failed' });
     expect(await save(id, target(name))).toMatchObject({ reached: true });
     expect(isSaved(100_000, target(name))).toBe(true);
+    await expect(save(id, target('folder'), { overwrite: true })).rejects.toMatchObject({ code: 'disk.failed' });
+    expect((await show(bob, id)).reason).toBeUndefined();
     expect(readdirSync(world.dir).filter((one) => one.startsWith('.sotto-'))).toEqual([]);
   });
 
@@ -287,7 +299,11 @@ describe('a file', () => {
     expect([existsSync(target()), kept(alice), kept(bob)]).toEqual([false, [], []]);
     for (const events of told) expect(events.filter(({ kind }) => kind === 'file.failed')).toHaveLength(1);
     await one.call('file.cancel', { id });
-    await expect(save(id)).rejects.toMatchObject({ code: 'file.unknown' });
+    await expect(bob.call('file.save', { id, path: target() })).rejects.toMatchObject({
+      code: 'file.stopped',
+      message: `The transfer was ${one === bob ? 'cancelled' : 'cancelled by the other side'}`,
+    });
+    await expect(bob.call('file.pause', { id })).rejects.toMatchObject({ code: 'file.stopped' });
   });
 
   test('whose end was the last that happened before a death leaves nothing after it', async () => {

@@ -124,12 +124,14 @@ export class Files {
 
   /**
    * Fetches an offered file, and saves it to `saveTo` once it is whole, if that is given. Throws `message.notYours`,
-   * `contact.notAccepted`, `contact.blocked`, `file.unknown`, `file.exists`, `quota.exceeded`; what comes later is told by the file.
+   * `contact.notAccepted`, `contact.blocked`, `file.stopped`, `file.unknown`, `file.exists`, `quota.exceeded`; what comes later is told by the file.
    */
   fetch(row: FileRow, saveTo = '', options: { readonly overwrite: boolean } = { overwrite: false }): void {
     if (row.mine === 1) throw new SottoError('message.notYours', { message: 'This file is yours already' });
     if (row.state === 'cancelled' || row.state === 'failed')
-      throw new SottoError('file.unknown', { message: `The file was ${row.state}: ${row.reason}` });
+      throw new SottoError('file.stopped', {
+        message: `The transfer ${row.state === 'failed' ? `failed: ${row.reason}` : `was ${row.reason || 'cancelled'}`}`,
+      });
     checkRoomFetch(this.#core, conversationOf(this.#core.db, row.conversationId));
     if (saveTo !== '') checkTarget(saveTo, options);
     const { db } = this.#core;
@@ -144,10 +146,11 @@ export class Files {
     else if (saveTo !== '') this.#save(asked);
   }
 
-  /** Pauses what is being fetched; `fetch` goes on with it. Throws `file.unknown`. */
+  /** Pauses what is being fetched; `fetch` goes on with it. Again is harmless. Throws `file.stopped`. */
   pause(row: FileRow): void {
+    if (row.state === 'paused') return;
     if (row.state !== 'active' || row.mine === 1)
-      throw new SottoError('file.unknown', { message: 'Only a file that is being fetched can be paused' });
+      throw new SottoError('file.stopped', { message: 'Only a file that is being fetched can be paused' });
     commit(this.#core, () => patchFile(this.#core.db, row.id, { state: 'paused' }));
     this.#fetching.stop(row.id);
   }

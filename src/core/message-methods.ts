@@ -138,6 +138,7 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
     }),
   'message.cancel': (context, { id }) =>
     message(context, () => {
+      refuseEnded(context.core, id);
       const room = roomMessage(context.core, id);
       return room === undefined ? cancel(context.core, id) : cancelRoom(context.core, room.row);
     }),
@@ -149,6 +150,16 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
 
 const message = (context: Context, step: () => MessageRow) =>
   context.core.queue.call(() => messageObject(context.core, step()));
+
+// What does not wait any more is not taken back a second time.
+const refuseEnded = (core: Core, id: string): void => {
+  const { mine, state, reason } = findMessage(core.db, id);
+  if (mine === 0 || state !== 'failed') return;
+  const isTakenBack = reason === 'cancelled' || reason === 'recalled';
+  throw new SottoError('message.failed', {
+    message: isTakenBack ? 'The message was taken back already' : `The message does not wait any more: ${reason}`,
+  });
+};
 
 /** A message by its id: its row moves when the server gives it a place behind others. */
 const messageNow = (core: Core, { conversationId, messageId }: MessageRow): MessageRow | undefined =>

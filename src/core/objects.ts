@@ -218,7 +218,10 @@ export const fileObject = (core: Core, row: FileRow): FileObject => ({
   // A file that is still read has neither yet.
   ...(row.root.some((byte) => byte !== 0) ? { hash: toHex(row.root), message: idOf(row.fileId) } : {}),
   ...said('savedTo', row.savedTo),
-  ...said('reason', core.fileTroubles.get(row.id)?.message ?? row.reason),
+  // A second place where it could not be saved takes nothing from the first.
+  ...(row.state === 'done' && row.savedTo !== ''
+    ? {}
+    : said('reason', core.fileTroubles.get(row.id)?.message ?? row.reason)),
 });
 
 /** An event with the object it is about, as that is now; an object that is gone leaves its id. */

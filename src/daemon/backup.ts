@@ -38,7 +38,7 @@ export type Written = { readonly file: string; readonly sizeBytes: number; reado
 
 /**
  * Writes a backup of `db`, a connection of its own, to `path`; the running account is not waited for. Throws `file.exists`,
- * `path.notAllowed`, `disk.*`, and `account.locked` once `signal` says so, and leaves no half file.
+ * `file.unknown`, `disk.*`, and `account.locked` once `signal` says so, and leaves no half file.
  */
 export const writeBackup = async (
   db: Database,
@@ -241,7 +241,7 @@ const openNew = (path: string, part: string): number => {
     if (statSync(path, { throwIfNoEntry: false }) !== undefined)
       throw new SottoError('file.exists', { message: `There is something at ${path} already` });
     if (!existsSync(dirname(path)))
-      throw new SottoError('path.notAllowed', { message: `There is no folder ${dirname(path)}` });
+      throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
     rmSync(part, { force: true });
     return openSync(part, 'wx', 0o600);
   } catch (error) {

@@ -152,7 +152,7 @@ test('a file gets its name when all of it is written: not when the command is in
     (await alice.ok('export', 'bob', '--format', 'markdown', { json: false })).out,
   );
   const nowhere = await alice.run('export', '--output', join(stage.dir, 'no', 'such'));
-  expect(nowhere.error).toMatchObject({ code: 'path.notAllowed', exit: 6 });
+  expect(nowhere.error).toMatchObject({ exit: 3, message: `There is no folder ${join(stage.dir, 'no')}` });
 
   const pipe = `${file}.pipe`;
   execFileSync('mkfifo', [pipe]);

@@ -88,7 +88,7 @@ describe('a name that a contact gave a file', () => {
     mkdirSync(folder);
     for (const path of [folder, `${folder}/`]) await alice.ok('file', 'save', await firstId(), path, '--overwrite');
     expect(readdirSync(folder)).toEqual([Object.values(NAMES)[0]]);
-    expect((await alice.run('file', 'save', await firstId(), `${folder}/none/`)).error?.code).toBe('path.notAllowed');
+    expect((await alice.run('file', 'save', await firstId(), `${folder}/none/`)).error?.code).toBe('file.unknown');
     expect(readdirSync(folder)).toHaveLength(1);
     const again = await alice.run('file', 'save', await firstId(), { cwd });
     expect([again.code, again.error?.code]).toEqual([7, 'file.exists']);

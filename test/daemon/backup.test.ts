@@ -144,7 +144,11 @@ test('a backup ends, and leaves nothing, with its command and with the account; 
 });
 
 test('a backup is a regular file in a folder that is there; nothing else keeps the daemon waiting', async () => {
-  expect((await backup(join(stage.dir, 'no/such'))).error).toMatchObject({ code: 'path.notAllowed', exit: 6 });
+  expect((await backup(join(stage.dir, 'no/such'))).error).toMatchObject({
+    code: 'file.unknown',
+    exit: 3,
+    message: `There is no folder ${join(stage.dir, 'no')}`,
+  });
   const pipe = join(stage.dir, 'pipe');
   execFileSync('mkfifo', [pipe]);
   for (const path of [pipe, stage.dir, '/dev/null']) {

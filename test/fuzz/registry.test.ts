@@ -113,7 +113,7 @@ const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/crypto/vault.ts': ['passphrase.empty'],
   'src/protocol/padding.ts': ['frame.tooLarge'],
   'src/sqlite/open.ts': ['disk.full', 'disk.failed', 'account.locked'],
-  'src/daemon/backup.ts': ['file.exists', 'path.notAllowed', 'disk.failed', 'account.locked'],
+  'src/daemon/backup.ts': ['file.exists', 'disk.failed', 'account.locked'],
   'src/server/server-dir.ts': ['server.exists'],
 };
 
