@@ -77,8 +77,13 @@ export const CONVERSATION_COMMANDS: readonly Command[] = [
   ),
   conversationCommand(
     'conversation clear',
-    'erase the history here',
-    ({ call }, conversation) => call('conversation.clear', { conversation }),
+    'erase the history here; what waits is taken back',
+    async ({ call, out }, conversation) => {
+      const cleared = await call('conversation.clear', { conversation });
+      const { takenBack } = cleared;
+      if (takenBack > 0) out.say(`${takenBack} ${takenBack === 1 ? 'message' : 'messages'} that waited: taken back.`);
+      return cleared;
+    },
     { methods: ['conversation.clear'] },
   ),
   conversationCommand(

@@ -43,7 +43,13 @@ export const CONVERSATION_HANDLERS: HandlersOf<'conversation'> = {
     inConversation(context, conversation, (core, row) =>
       commit(core, () => patchConversation(core.db, row.id, { archived: archived ? 1 : 0 })),
     ),
-  'conversation.clear': (context, { conversation }) => inConversation(context, conversation, clear),
+  'conversation.clear': async (context, { conversation }) => {
+    let takenBack = 0;
+    const cleared = await inConversation(context, conversation, (core, row) => {
+      takenBack = clear(core, row);
+    });
+    return { ...cleared, takenBack };
+  },
   'conversation.draft': (context, { conversation, text }) =>
     inConversation(context, conversation, (core, row) => {
       if (text === undefined) return;

@@ -164,6 +164,17 @@ describe('two people', () => {
     expect((await bob.call('conversation.list', {})).map((one) => one.name)).toEqual(['alice']);
   });
 
+  test('who is blocked when they ask is found by the name that is shown', async () => {
+    const eve = await world.person('eve');
+    await eve.call('contact.add', { address: bob.address });
+    await world.settle();
+    const [{ id, name } = { id: '', name: '' }] = await bob.call('contact.requests', {});
+    expect((await bob.call('contact.block', { contact: id })).name).toBe(name);
+    expect(await bob.call('contact.show', { contact: name })).toMatchObject({ id, state: 'blocked' });
+    expect(await bob.call('contact.unblock', { contact: name })).toMatchObject({ id, state: 'removed' });
+    await expect(bob.call('contact.show', { contact: name })).rejects.toMatchObject({ code: 'contact.unknown' });
+  });
+
   test('block stops a contact and says nothing; unblock lets them in again', async () => {
     await bob.call('contact.block', { contact: 'alice' });
     await world.settle();

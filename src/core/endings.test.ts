@@ -107,6 +107,19 @@ test('what is taken back before it left never arrives', async () => {
   ]);
 });
 
+test('what is cleared while it waits is counted, and told as what failed', async () => {
+  await alice.send(bob, 'delivered');
+  await world.settle();
+  await bob.close();
+  await world.settle(60_000);
+  const waiting = [await alice.send(bob, 'one'), await alice.send(bob, 'two')];
+  const cursor = alice.account.events.head();
+  expect(await alice.call('conversation.clear', { conversation: 'bob' })).toMatchObject({ takenBack: 2 });
+  const told = alice.account.events.since(cursor).events.map(({ kind, message }) => [kind, message?.id]);
+  expect(told).toEqual(waiting.map(({ id }) => ['message.failed', id]));
+  expect(await alice.call('conversation.clear', { conversation: 'bob' })).toMatchObject({ takenBack: 0 });
+});
+
 test('what waits for a contact who is removed has failed, and can go again once they are a contact anew', async () => {
   await bob.close();
   const { id } = await alice.send(bob, 'waits');

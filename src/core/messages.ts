@@ -285,14 +285,20 @@ export const markRead = (core: Core, conversation: ConversationRow, upToRow = Nu
     });
 };
 
-/** Erases every message and every file of a conversation here. */
-export const clear = (core: Core, conversation: ConversationRow): void => {
+/** Erases every message and every file of a conversation here; gives how many messages waited, which are told as failed. */
+export const clear = (core: Core, conversation: ConversationRow): number => {
+  let takenBack = 0;
   const rows = () => listMessagesBetween(core.db, conversation.id, ALL_ROWS, PAGE);
   for (let page = rows(); page.length > 0; page = rows())
     commit(core, (changes) => {
-      for (const { id } of page) {
-        dropOutbox(core, id);
-        removeMessage(core.db, id);
+      for (const row of page) {
+        if (isWaiting(core, row)) {
+          takenBack++;
+          const { contactId } = conversation;
+          changes.event({ kind: 'message.failed', messageRow: row.id, ...(contactId === null ? {} : { contactId }) });
+        }
+        dropOutbox(core, row.id);
+        removeMessage(core.db, row.id);
       }
       patchConversation(core.db, conversation.id, { unread: 0, mentions: 0, lastAt: null });
       changes.erased = true;
@@ -302,7 +308,12 @@ export const clear = (core: Core, conversation: ConversationRow): void => {
     commit(core, (changes) => {
       for (const { id } of page) eraseFile(core, changes, id);
     });
+  return takenBack;
 };
+
+// What was sent and not acknowledged may be there, or not.
+const isWaiting = ({ db }: Core, { id, state }: MessageRow): boolean =>
+  state === 'queued' || (state === 'sent' && listOutboxOfMessage(db, id).length > 0);
 
 const unread = (core: Core, conversation: ConversationRow, upTo: number): MessageRow[] =>
   listUnreadUpTo(core.db, conversation.id, upTo, PAGE);

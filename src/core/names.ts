@@ -41,7 +41,12 @@ export const findContact = (db: Database, reference: string): ContactRow => {
   if (byAddress !== undefined) return byAddress;
   const byName = getContactByName(db, reference);
   if (byName !== undefined) return byName;
-  const fit = isPrefix(reference) ? listContacts(db).filter((contact) => idOf(contact.uid).startsWith(reference)) : [];
+  const all = listContacts(db);
+  // Who was blocked when they asked is a contact no more, and is found by their name all the same: to be let in again.
+  const composed = reference.normalize('NFC');
+  const shut = all.filter(({ name, state, blocked }) => blocked === 1 && state === 'removed' && name === composed);
+  const byId = isPrefix(reference) ? all.filter((contact) => idOf(contact.uid).startsWith(reference)) : [];
+  const fit = shut.length > 0 ? shut : byId;
   const near = [
     ...listMembersByName(db, reference).map(({ name, serverId }) => ({ name, label: labelOf(db, serverId) })),
     ...listChannelsByName(db, reference).map(({ name, serverId }) => ({

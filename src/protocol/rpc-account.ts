@@ -164,7 +164,11 @@ export const ACCOUNT_METHODS = {
     inConversation.extend({ archived: z.boolean() }),
     conversation,
   ),
-  'conversation.clear': method('Erases the history of a conversation here.', inConversation, conversation),
+  'conversation.clear': method(
+    'Erases the history of a conversation here; `takenBack` is how many messages waited, and go no more.',
+    inConversation,
+    conversation.extend({ takenBack: z.number().int() }),
+  ),
   'conversation.draft': method(
     'Keeps, shows (no `text`) or drops (empty `text`) a draft.',
     inConversation.extend({ text: z.string().optional() }),

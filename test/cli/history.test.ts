@@ -281,7 +281,7 @@ describe('a text', () => {
     expect((await alice.run('resend', id)).error?.code).toBe('message.notEditable');
     expect(await alice.one<Message>('cancel', id.slice(0, 6))).toMatchObject({ state: 'failed', reason: 'cancelled' });
     expect((await alice.one<{ outbox: { depth: number } }>('why', 'bob')).outbox.depth).toBe(0);
-    expect((await alice.run('cancel', id)).code).toBe(6);
+    expect((await alice.run('cancel', id)).code).toBe(7);
     const again = await alice.one<Message>('resend', id);
     expect([again.id, again.state, again.reason]).toEqual([id, 'queued', undefined]);
     for (const about of [['bob'], []])
