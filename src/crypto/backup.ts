@@ -8,10 +8,15 @@ import { type Bytes, chunkNonce, hkdf, seal, unseal } from './primitives.ts';
 import { stretch } from './vault.ts';
 
 const MAGIC = Buffer.from('sotto backup');
-const VERSION = 1;
+const VERSION = 2;
+// Without a check of the key.
+const VERSION_UNCHECKED = 1;
 const KIND = { account: 0, passphrase: 1 } as const;
 
-export const BACKUP_HEADER_BYTES = MAGIC.length + 2 + SALT_BYTES;
+const HEAD_BYTES = MAGIC.length + 2 + SALT_BYTES;
+export const BACKUP_HEADER_BYTES = HEAD_BYTES + TAG_BYTES;
+// No chunk has it: the last byte of theirs is 0 or 1.
+const CHECK_NONCE = Buffer.concat([chunkNonce(0, false).subarray(0, -1), Uint8Array.of(2)]);
 export const SEALED_BACKUP_CHUNK_BYTES = BACKUP_CHUNK_BYTES + TAG_BYTES;
 
 /** What opens a backup: the account's backup key, or a passphrase. */
@@ -19,7 +24,10 @@ export type BackupSecret =
   | { readonly kind: 'account'; readonly key: Uint8Array }
   | { readonly kind: 'passphrase'; readonly passphrase: string };
 
-/** Seals a stream of bytes into chunks. Header: magic ‖ version ‖ kind ‖ salt, part of what every chunk authenticates. */
+/**
+ * Seals a stream of bytes into chunks. Header: magic ‖ version ‖ kind ‖ salt ‖ check, part of what every chunk authenticates; the
+ * check is the tag of nothing with the rest of the header, by which a wrong passphrase is told from a damaged chunk.
+ */
 export class BackupSealer {
   readonly header: Bytes;
   readonly #key: Uint8Array;
@@ -33,8 +41,9 @@ export class BackupSealer {
 
   static async create(secret: BackupSecret): Promise<BackupSealer> {
     const salt = randomBytes(SALT_BYTES);
-    const header = concat([MAGIC, Uint8Array.of(VERSION, KIND[secret.kind]), salt]);
-    return new BackupSealer(header, await keyOf(secret, salt));
+    const head = concat([MAGIC, Uint8Array.of(VERSION, KIND[secret.kind]), salt]);
+    const key = await keyOf(secret, salt);
+    return new BackupSealer(concat([head, seal(key, CHECK_NONCE, new Uint8Array(), head)]), key);
   }
 
   /** The chunks that `bytes` complete. */
@@ -60,22 +69,28 @@ export class BackupSealer {
 
 /** Opens the chunks of a backup in order. */
 export class BackupOpener {
+  /** Where the first chunk begins. */
+  readonly headerBytes: number;
   readonly #header: Uint8Array;
   readonly #key: Uint8Array;
   #counter = 0;
 
   private constructor(header: Uint8Array, key: Uint8Array) {
+    this.headerBytes = header.length;
     this.#header = header;
     this.#key = key;
   }
 
-  /** Throws `backup.damaged` for what is no backup, `backup.version` for a newer one, `passphrase.needed` for the wrong kind of secret. */
+  /**
+   * Takes the first BACKUP_HEADER_BYTES of a file. Throws `backup.damaged` for what is no backup, `backup.version` for a newer one,
+   * `passphrase.needed` for the wrong kind of secret, `passphrase.wrong` for the wrong one.
+   */
   static async create(header: Uint8Array, secret: BackupSecret): Promise<BackupOpener> {
     if (header.length !== BACKUP_HEADER_BYTES || !isEqual(header.subarray(0, MAGIC.length), MAGIC))
       throw new SottoError('backup.damaged', { message: 'This is no sotto backup' });
     const [version, kind] = [header[MAGIC.length] ?? 0, header[MAGIC.length + 1]];
     if (version > VERSION) throw new SottoError('backup.version');
-    if (version !== VERSION || (kind !== KIND.account && kind !== KIND.passphrase))
+    if ((version !== VERSION && version !== VERSION_UNCHECKED) || (kind !== KIND.account && kind !== KIND.passphrase))
       throw new SottoError('backup.damaged');
     if (kind !== KIND[secret.kind])
       throw new SottoError('passphrase.needed', {
@@ -84,22 +99,27 @@ export class BackupOpener {
             ? 'This backup was made with a passphrase: give it'
             : 'This backup opens with the recovery phrase: give it',
       });
-    return new BackupOpener(header, await keyOf(secret, header.subarray(MAGIC.length + 2)));
+    const head = header.subarray(0, HEAD_BYTES);
+    const key = await keyOf(secret, head.subarray(MAGIC.length + 2));
+    if (version === VERSION_UNCHECKED) return new BackupOpener(head, key);
+    if (unseal(key, CHECK_NONCE, header.subarray(HEAD_BYTES), head) === undefined)
+      throw wrong('The passphrase or phrase is not right, or the head of the backup is damaged');
+    return new BackupOpener(header, key);
   }
 
-  /** The plaintext of the next chunk; `last` says whether the file ends with it. Throws `backup.damaged`, or `passphrase.wrong` at the first. */
+  /** The plaintext of the next chunk; `last` says whether the file ends with it. Throws `backup.damaged`; `passphrase.wrong` where nothing tells the two apart. */
   read(sealed: Uint8Array, last: boolean): Bytes {
     const plaintext = unseal(this.#key, chunkNonce(this.#counter, last), sealed, this.#header);
     if (plaintext !== undefined) {
       this.#counter++;
       return plaintext;
     }
-    if (this.#counter > 0) throw new SottoError('backup.damaged');
-    throw new SottoError('passphrase.wrong', {
-      message: 'The passphrase or phrase is not right, or the backup is damaged',
-    });
+    if (this.#counter > 0 || this.headerBytes === BACKUP_HEADER_BYTES) throw new SottoError('backup.damaged');
+    throw wrong('The passphrase or phrase is not right, or the backup is damaged');
   }
 }
+
+const wrong = (message: string): SottoError => new SottoError('passphrase.wrong', { message });
 
 const keyOf = (secret: BackupSecret, salt: Uint8Array): Promise<Bytes> | Bytes =>
   secret.kind === 'account'

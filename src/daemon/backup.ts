@@ -222,7 +222,7 @@ class BackupReader implements Disposable {
 
   /** The plaintext of every chunk, once and in order. */
   *chunks(): Generator<Uint8Array> {
-    for (let at = BACKUP_HEADER_BYTES; ; at += SEALED_BACKUP_CHUNK_BYTES) {
+    for (let at = this.#opener.headerBytes; ; at += SEALED_BACKUP_CHUNK_BYTES) {
       const sealed = new Uint8Array(Math.max(0, Math.min(SEALED_BACKUP_CHUNK_BYTES, this.#size - at)));
       readSync(this.#file, sealed, 0, sealed.length, at);
       const last = at + SEALED_BACKUP_CHUNK_BYTES >= this.#size;
