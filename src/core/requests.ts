@@ -178,7 +178,7 @@ const pauseUnknown = (core: Core, contact: ContactRow, detail: string): void => 
 
 /** A name that no contact has and everybody can type: what others call themselves, or that with a number behind it. */
 export const freeName = (core: Core, wanted: string, exceptId?: number): string => {
-  const base = safeName(safeName(wanted).replace(/^[#@]+/, ''));
+  const base = safeName(safeName(wanted).replace(/^[#@]+|\u00ac$/g, ''));
   for (let n = 1; ; n++) {
     const name = n === 1 ? base : `${safeName(base.slice(0, NAME_CHARS_MAX - 5))}-${n}`;
     if (takenAs(core, name, exceptId) === undefined) return name;

@@ -11,6 +11,8 @@ const LINE_PICTURE = '\u2424';
 const REPLACEMENT = '\ufffd';
 // What Unicode draws a mark on that has nothing to stand on.
 const BASE = '\u25cc';
+// Stands at the end of a row from which something was removed that would have shown nothing, or a mark too many.
+const REMOVED = '\u00ac';
 const ZWNJ = '\u200c';
 const ZWJ = '\u200d';
 
@@ -47,38 +49,44 @@ const patterns = () => {
 
 /**
  * Text of several lines: line feeds stay (CR LF and CR become one), tabs become four spaces, every other control is drawn as
- * a picture. Idempotent, linear, at most 4 times as long.
+ * a picture, and a row from which something was removed ends in `¬`. Idempotent, linear, at most 4 times as long.
  */
 export const safeText = (text: string): SafeText => {
   if (PLAIN_TEXT.test(text)) return text as SafeText;
-  return clean(text.replace(/\r\n?/g, '\n').replaceAll('\t', '    '), '\n');
+  return marked(clean(text.replace(/\r\n?/g, '\n').replaceAll('\t', '    '), '\n'));
 };
 
 /** Whether a text shows nothing: white space, and what renderers draw as nothing. */
 export const isBlank = (text: string): boolean =>
   /^[\s\u2800\ufff9-\ufffb\p{Default_Ignorable_Code_Point}]*$/u.test(text);
 
-/** Text that must be one line: line breaks are drawn too, a tab is one space. Idempotent, linear. */
+/** Text that must be one line: line breaks are drawn too, a tab is one space, `¬` at its end tells of what was removed. Idempotent, linear. */
 export const safeLine = (text: string): SafeText =>
-  PLAIN_LINE.test(text) ? (text as SafeText) : clean(text.replaceAll('\t', ' '), '');
+  PLAIN_LINE.test(text) ? (text as SafeText) : marked(cleanLine(text));
 
-/** A name: one line in NFC, at most 64 UTF-16 units, no space or mark at its ends; `?` when nothing is left. Idempotent. */
+/**
+ * A name: one line in NFC, at most 64 UTF-16 units, no space or mark at its ends, then `¬` if something was removed; `?` when
+ * nothing is left. Idempotent.
+ */
 export const safeName = (name: string): SafeText => {
-  const line = normalLine(name).replace(/^[\s\u2800\p{M}\u25cc]+/u, '');
-  return ended(line.slice(0, NAME_CHARS_MAX), '?');
+  const { text, removed } = normalLine(name);
+  const line = text.replace(/^[\s\u2800\p{M}\u25cc]+/u, '').slice(0, NAME_CHARS_MAX - (removed ? 1 : 0));
+  return marked({ text: ended(line) || '?', removed });
 };
 
 /**
  * A file name as it may be shown and made: no path separator, no leading dot or dash, at most 255 bytes with its extension
- * kept. Idempotent.
+ * kept, `¬` before that if something was removed. Idempotent.
  */
 export const safeFileName = (name: string): SafeText => {
-  const line = ended(normalLine(name.replace(/[/\\:]/g, '_')).replace(/^[\s\u2800\p{M}\u25cc.-]+/u, ''), 'file');
-  if (bytesOf(line) <= FILE_NAME_BYTES_MAX) return line;
+  const { text, removed } = normalLine(name.replace(/[/\\:]/g, '_'));
+  const line = ended(text.replace(/^[\s\u2800\p{M}\u25cc.-]+/u, '')) || 'file';
+  if (!removed && bytesOf(line) <= FILE_NAME_BYTES_MAX) return line as SafeText;
   const extension = /\.[^.]{1,16}$/u.exec(line)?.[0] ?? '';
+  const end = `${removed ? REMOVED : ''}${extension}`;
   let kept = line.slice(0, Math.min(line.length - extension.length, FILE_NAME_BYTES_MAX));
-  while (bytesOf(kept) + bytesOf(extension) > FILE_NAME_BYTES_MAX) kept = kept.slice(0, -1);
-  return ended(kept.toWellFormed().replace(/\ufffd$/, '') + extension, 'file');
+  while (bytesOf(kept) + bytesOf(end) > FILE_NAME_BYTES_MAX) kept = kept.slice(0, -1);
+  return ended(kept.toWellFormed().replace(/\ufffd$/, '') + end) as SafeText;
 };
 
 /** A name as one word of a command line that a person may paste into a shell. */
@@ -87,31 +95,52 @@ export const asWord = (name: string): string =>
 
 const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
 
-// NFC before cleaning takes apart what may not stay composed; after it, it composes over what was removed between.
-const normalLine = (text: string): string => safeLine(safeLine(text.normalize('NFC')).normalize('NFC'));
+const cleanLine = (text: string): Cleaned => clean(text.replaceAll('\t', ' '), '');
 
-// A cut may have left half a pair or a joiner without its other side.
-const ended = (line: string, nothing: string): SafeText => {
-  const end = clean(line.toWellFormed(), '');
-  // A pattern with `+$` would try again from every character of a run that something follows.
-  let size = end.length;
-  while (size > 0 && UNSEEN.test(end[size - 1] ?? '')) size--;
-  return (size === 0 ? nothing : end.slice(0, size)) as SafeText;
+// NFC before cleaning takes apart what may not stay composed; after it, it composes over what was removed between.
+const normalLine = (text: string): Cleaned => {
+  if (PLAIN_LINE.test(text)) return { text, removed: false };
+  const first = cleanLine(text.normalize('NFC'));
+  const again = cleanLine(first.text.normalize('NFC'));
+  return { text: again.text, removed: first.removed || again.removed };
 };
 
-type Cluster = { base: string; last: string; marks: number; joiner: string };
+// A cut may have left half a pair or a joiner without its other side; that it was cut is seen.
+const ended = (line: string): string => {
+  const { text } = clean(line.toWellFormed(), '');
+  // A pattern with `+$` would try again from every character of a run that something follows.
+  let size = text.length;
+  while (size > 0 && UNSEEN.test(text[size - 1] ?? '')) size--;
+  return text.slice(0, size);
+};
+
+/** A text, and whether something was removed from its last row that would have shown nothing. */
+type Cleaned = { readonly text: string; readonly removed: boolean };
+
+const marked = ({ text, removed }: Cleaned): SafeText => `${text}${removed ? REMOVED : ''}` as SafeText;
+
+type Cluster = { base: string; last: string; marks: number; joiner: string; removed: boolean };
 
 // One pass over the code points; a joiner waits for what follows it.
-const clean = (text: string, kept: '\n' | ''): SafeText => {
-  const cluster: Cluster = { base: '', last: '', marks: 0, joiner: '' };
+const clean = (text: string, kept: '\n' | ''): Cleaned => {
+  const cluster: Cluster = { base: '', last: '', marks: 0, joiner: '', removed: false };
   let out = '';
   for (let at = 0; at < text.length; ) {
     const char = String.fromCodePoint(text.codePointAt(at) ?? 0);
     const flag = char === '\u{1f3f4}' ? flagAt(text, at) : '';
     at += flag === '' ? char.length : flag.length;
+    if (char === kept && endsCut(cluster)) out += REMOVED;
     out += flag === '' ? next(char, kept, cluster) : begin(flag, cluster);
   }
-  return out as SafeText;
+  return { text: out, removed: endsCut(cluster) };
+};
+
+/** Whether something was removed from the row that ends here; the next one begins anew. */
+const endsCut = (cluster: Cluster): boolean => {
+  const isCut = cluster.removed || cluster.joiner !== '';
+  cluster.removed = false;
+  cluster.joiner = '';
+  return isCut;
 };
 
 const flagAt = (text: string, at: number): string => {
@@ -130,16 +159,20 @@ const next = (char: string, kept: string, cluster: Cluster): string => {
   if (code < 0xa0 || patterns().replaced.test(char)) return begin(REPLACEMENT, cluster);
   if (code === 0x2028 || code === 0x2029) return begin(LINE_PICTURE, cluster);
   if (char === ZWJ || char === ZWNJ) {
+    cluster.removed ||= cluster.joiner !== '';
     cluster.joiner = char;
     return '';
   }
   if (patterns().hidden.test(char)) return selector(char, cluster);
   if (patterns().mark.test(char)) return mark(char, cluster);
-  const joined = joins(char, cluster) ? cluster.joiner : '';
-  return joined + begin(char, cluster);
+  if (!joins(char, cluster)) return begin(char, cluster);
+  const { joiner } = cluster;
+  cluster.joiner = '';
+  return joiner + begin(char, cluster);
 };
 
 const begin = (char: string, cluster: Cluster): string => {
+  cluster.removed ||= cluster.joiner !== '';
   cluster.base = [...char][0] ?? '';
   cluster.last = cluster.base;
   cluster.marks = 0;
@@ -154,16 +187,22 @@ const joins = (char: string, { base, joiner }: Cluster): boolean =>
 
 // One selector directly behind a character that has variants, which counts as a mark; every other hidden character is dropped.
 const selector = (char: string, cluster: Cluster): string => {
-  if (cluster.marks === MARKS_MAX) return '';
-  if (!patterns().selected.some(([selectors, bases]) => selectors.test(char) && bases.test(cluster.last))) return '';
+  const isOne = patterns().selected.some(([selectors, bases]) => selectors.test(char) && bases.test(cluster.last));
+  if (cluster.marks === MARKS_MAX || !isOne) return drop(cluster);
   cluster.marks++;
   cluster.last = char;
   return char;
 };
 
+const drop = (cluster: Cluster): string => {
+  cluster.removed = true;
+  return '';
+};
+
 const mark = (char: string, cluster: Cluster): string => {
+  cluster.removed ||= cluster.joiner !== '';
   cluster.joiner = '';
-  if (cluster.marks === MARKS_MAX) return '';
+  if (cluster.marks === MARKS_MAX) return drop(cluster);
   const base = cluster.base === '' || cluster.base === '\n' ? begin(BASE, cluster) : '';
   cluster.marks++;
   cluster.last = char;

@@ -82,7 +82,7 @@ test('Markdown says the same to people, and what others wrote is only text in it
 
 **bob** ${at('first')} (pinned)
 
-> \u241b\\[2J\ufffd31mtxet  
+> \u241b\\[2J\ufffd31mtxet¬  
 > \\# not a heading  
 >   
 > !\\[\\](http://tracker.example/x) \\*bold\\* \\<b>1\\</b>  

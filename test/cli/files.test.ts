@@ -22,7 +22,7 @@ const NAMES: Readonly<Record<string, string>> = {
   '.profile': 'profile',
   'a\u0000b': 'a␀b',
   'clear\u001b[2J\u009b31m\n.txt': 'clear␛[2J�31m␊.txt',
-  'photo\u202egpj.exe': 'photogpj.exe',
+  'photo\u202egpj.exe': 'photogpj¬.exe',
   'c:\\autoexec': 'c__autoexec',
   [`${'ü'.repeat(125)}.jpeg`]: `${'ü'.repeat(125)}.jpeg`,
   [`${'\u0007'.repeat(250)}.txt`]: `${'␇'.repeat(83)}.txt`,
