@@ -53,11 +53,12 @@ const daemonStop: Command = {
   doc: 'drain and end the daemon',
   args: [],
   methods: ['daemon.stop'],
-  run: async ({ connect, out }) => {
+  run: async ({ connect, interrupted, out }) => {
     const client = await connectIfRuns(connect);
     if (client === undefined) return out.item({ stopped: true }, () => 'The daemon does not run.');
-    await endDaemon(client);
-    out.item({ stopped: true }, () => 'stopped');
+    // Whose time is over has an error to say, and does not know more.
+    const isGone = await Promise.race([endDaemon(client).then(() => true), interrupted.then(() => false)]);
+    if (isGone) out.item({ stopped: true }, () => 'stopped');
   },
 };
 

@@ -58,7 +58,7 @@ export const createAccount = (
   const secrets = deriveSecrets(wanted.root);
   db.transaction(() =>
     putSelf(db, secrets, {
-      nickname: wanted.nickname,
+      nickname: wanted.nickname.trim(),
       installId: wanted.random.bytes(ID_BYTES),
       createdAt: wanted.clock.now(),
     }),

@@ -50,7 +50,7 @@ const HANDLERS: Handlers = {
   'account.nickname': (context, { nickname }) =>
     context.core.queue.call(() => {
       checkName(nickname);
-      commit(context.core, () => putNickname(context.core.db, nickname));
+      commit(context.core, () => putNickname(context.core.db, nickname.trim()));
       return selfObject(context.core, context.name);
     }),
 

@@ -178,7 +178,11 @@ const pauseUnknown = (core: Core, contact: ContactRow, detail: string): void => 
 
 /** A name that no contact has and everybody can type: what others call themselves, or that with a number behind it. */
 export const freeName = (core: Core, wanted: string, exceptId?: number): string => {
-  const base = safeName(safeName(wanted).replace(/^[#@]+|\u00ac$/g, ''));
+  const base = safeName(
+    safeName(wanted)
+      .replace(/^[#@]+|\u00ac$/g, '')
+      .replaceAll('@', '-'),
+  );
   for (let n = 1; ; n++) {
     const name = n === 1 ? base : `${safeName(base.slice(0, NAME_CHARS_MAX - 5))}-${n}`;
     if (takenAs(core, name, exceptId) === undefined) return name;
@@ -209,10 +213,10 @@ export const refuseTakenLabel = ({ db }: Core, label: string): void => {
 
 /** Throws `name.taken` when another contact or a server has the name, and `nickname.invalid` for one that means or looks like something else. */
 export const refuseTaken = (core: Core, name: string, exceptId: number | undefined): void => {
-  if (/^[#@]/.test(name) || safeName(name) !== name.normalize('NFC'))
+  if (/^[#@]/.test(name) || isMemberReference(name) || safeName(name) !== name.normalize('NFC'))
     throw new SottoError('nickname.invalid', {
       message:
-        'The name of a contact begins with neither # nor @, and has no spaces at its ends and nothing that does not show',
+        'The name of a contact begins with neither # nor @, is not like member@server, and has no spaces at its ends and nothing that does not show',
     });
   const taken = takenAs(core, name, exceptId);
   if (taken !== undefined) throw new SottoError('name.taken', { message: taken });

@@ -1,7 +1,7 @@
 // The methods of the local wire that are about an open account.
 import { z } from 'zod';
-import { FILE_NAME_BYTES_MAX, QUERY_CHARS_MAX, WAIT_MS_MAX } from './limits.ts';
-import { bytes, emoji, label, milliseconds, none, note, oneEmoji, reference, time } from './rpc-fields.ts';
+import { FILE_NAME_BYTES_MAX, NOTE_CHARS_MAX, QUERY_CHARS_MAX, WAIT_MS_MAX } from './limits.ts';
+import { bytes, emoji, label, line, milliseconds, none, note, oneEmoji, reference, time } from './rpc-fields.ts';
 import {
   account,
   contact,
@@ -53,7 +53,11 @@ export const ACCOUNT_METHODS = {
     contact,
   ),
   'contact.rename': method('Changes the name a contact has here.', ofContact.extend({ name: label }), contact),
-  'contact.note': method('Keeps a note about a contact; empty removes it.', ofContact.extend({ note }), contact),
+  'contact.note': method(
+    'Keeps a note about a contact; empty removes it.',
+    ofContact.extend({ note: line(NOTE_CHARS_MAX) }),
+    contact,
+  ),
   'contact.block': method('Lets nothing from a contact in, and says nothing.', ofContact, contact),
   'contact.unblock': method('Lets a blocked contact in again.', ofContact, contact),
   'contact.remove': method(

@@ -227,6 +227,7 @@ describe('a contact', () => {
       ['#ops', 'nickname.invalid'],
       ['carol ', 'nickname.invalid'],
       ['two\nlines', 'nickname.invalid'],
+      ['a@b', 'nickname.invalid'],
       ['me', 'name.taken'],
       ['x'.repeat(65), 'params.invalid'],
     ] as const)
@@ -239,6 +240,10 @@ describe('a contact', () => {
       expect((await alice.run(...words)).error?.code, words.join(' ')).toBe('nickname.invalid');
     const made = await stage.stranger('nobody').run('init', '--no-passphrase', '--nickname', 'two\nlines');
     expect(made.error?.code).toBe('nickname.invalid');
+    expect((await alice.run('contact', 'note', 'bob', 'two\nlines')).error?.code).toBe('params.invalid');
+    const { nickname } = await alice.one<{ nickname: string }>('id');
+    expect((await alice.one<{ nickname: string }>('nickname', ' pad ')).nickname).toBe('pad');
+    await alice.ok('nickname', nickname);
     expect((await alice.run('contact', 'note', 'bob', 'x'.repeat(501))).error).toMatchObject({
       code: 'params.invalid',
       message: 'note is longer than 500 characters',

@@ -166,6 +166,12 @@ describe('a daemon', () => {
     expect(await alice.pid()).not.toBe(pid);
   });
 
+  test('that does not end in the time it is given is not told as stopped', async () => {
+    await alice.pid();
+    const { code, out, error } = await alice.run('daemon', 'stop', '--timeout', '1ms');
+    expect([code, out, error?.code]).toEqual([5, '', 'wait.timeout']);
+  });
+
   test('that another command has told to end just now is stopped, as this one says', async () => {
     await alice.ok('daemon', 'stop');
     const { socket } = pathsOf(alice);
