@@ -45,10 +45,10 @@ describe('a passphrase', () => {
     const user = stage.stranger('twice');
     await user.ok('init', secret('one'));
     await user.ok('daemon', 'stop');
-    const file = join(stage.dir, 'twice.backup');
-    await user.ok('backup', file, '--passphrase-fd', '0', { input: 'one\n' });
     const nowhere = await user.run('id', { env: { SOTTO_PASSPHRASE_FILE: join(stage.dir, 'no-secret') } });
     expect(nowhere.error).toMatchObject({ code: 'file.unknown', exit: 3 });
+    const file = join(stage.dir, 'twice.backup');
+    await user.ok('backup', file, '--passphrase-fd', '0', { input: 'one\n' });
     // What is asked for by two flags is not the same secret.
     const both = ['passwd', '--passphrase-fd', '0', '--new-passphrase-fd', '0'];
     expect((await user.run(...both, { input: 'one\ntwo\n' })).code).toBe(6);
