@@ -5,8 +5,6 @@ import type { SettingRow } from '../protocol/rpc-objects.ts';
 import { isSettingKey, SETTINGS, type SettingKey, type SettingValue } from '../protocol/settings.ts';
 import type { Database } from '../sqlite/open.ts';
 import { getNearestSetting, getSetting, putSetting, removeSetting } from '../store/events.ts';
-import { putOutboxWait } from '../store/outbox.ts';
-import { putRoomOutboxWait } from '../store/room-outbox.ts';
 import type { Changes } from './core.ts';
 
 /** The value in force; `scope` is a conversation's uid in hex, or absent for the account. */
@@ -46,7 +44,6 @@ export const setSetting = (db: Database, changes: Changes, key: string, value: u
       message: problemText({ place: known, problem: parsed.error.issues[0]?.message ?? 'not valid' }),
     });
   putSetting(db, scope, known, JSON.stringify(parsed.data));
-  apply(db, changes, known);
   changes.event({ kind: 'config.changed', subject: known, detail: scope });
   return showSetting(db, known, scope);
 };
@@ -55,18 +52,8 @@ export const setSetting = (db: Database, changes: Changes, key: string, value: u
 export const unsetSetting = (db: Database, changes: Changes, key: string, scope = ''): SettingRow => {
   const known = knownKey(key);
   removeSetting(db, scope, known);
-  apply(db, changes, known);
   changes.event({ kind: 'config.changed', subject: known, detail: scope });
   return showSetting(db, known, scope);
-};
-
-// How long something waits holds for what waits already.
-const apply = (db: Database, changes: Changes, key: SettingKey): void => {
-  if (key !== 'outbox.expiresMs') return;
-  const ms = Number(settingOf(db, key));
-  putOutboxWait(db, ms);
-  putRoomOutboxWait(db, ms);
-  changes.expiry = true;
 };
 
 const read = (db: Database, key: SettingKey, scope: string): unknown => parse(getSetting(db, scope, key));

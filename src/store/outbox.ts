@@ -72,11 +72,6 @@ export const listOutboxExpired = (db: Database, now: number, limit: number): Out
 export const nextOutboxExpiry = (db: Database): number | undefined =>
   db.get<{ at: number | null }>('SELECT min(expires_at) AS at FROM outbox')?.at ?? undefined;
 
-/** Every frame waits `ms` from when it was put. */
-export const putOutboxWait = (db: Database, ms: number): void => {
-  db.run('UPDATE outbox SET expires_at = created_at + ?', ms);
-};
-
 /** Keeps the ciphertext a frame got in a session, so that the same bytes are sent again. */
 export const putCiphertext = (db: Database, id: number, sealed: SealedRow): void => {
   db.run(

@@ -114,11 +114,6 @@ export const listRoomOutboxExpired = (db: Database, now: number, limit: number):
 export const nextRoomOutboxExpiry = (db: Database): number | undefined =>
   db.get<{ at: number | null }>('SELECT min(expires_at) AS at FROM room_outbox')?.at ?? undefined;
 
-/** Every row waits `ms` from when it was put. */
-export const putRoomOutboxWait = (db: Database, ms: number): void => {
-  db.run('UPDATE room_outbox SET expires_at = created_at + ?', ms);
-};
-
 /** Keeps the bytes that go out, so that a repeat is the same. */
 export const putSealed = (
   db: Database,
