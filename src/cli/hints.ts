@@ -19,7 +19,7 @@ export const placeFlags = (given: Readonly<Record<string, string | boolean | und
 
 /** A sentence in which every `sotto COMMAND` has these flags. */
 export const withFlags = (sentence: string, flags: string): string =>
-  flags === ''
+  flags === '' || !sentence.includes('sotto ')
     ? sentence
     : sentence.replace(patternOf(new Set(COMMANDS.map(({ path }) => path.split(' ')[0] ?? ''))), (found) =>
         found === 'sotto ' ? `sotto${flags} ` : found,

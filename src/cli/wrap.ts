@@ -1,14 +1,14 @@
 // Text in lines no longer than a page or a terminal is wide.
 
-// What a terminal draws in two cells, and what in none.
-const WIDE =
-  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\u3000-\u303f\uff01-\uff60]/u;
-const NONE = /[\p{M}\p{Emoji_Modifier}\u200d]/u;
-
 /** Cells that a text takes on a terminal, about. */
 const widthOf = (text: string): number => {
+  if (/^[\u0020-\u007e]*$/.test(text)) return text.length;
+  // What is drawn in two cells, and what in none. Made here: most commands draw neither.
+  const wide =
+    /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\u3000-\u303f\uff01-\uff60]/u;
+  const none = /[\p{M}\p{Emoji_Modifier}\u200d]/u;
   let width = 0;
-  for (const one of text) width += NONE.test(one) ? 0 : WIDE.test(one) ? 2 : 1;
+  for (const one of text) width += none.test(one) ? 0 : wide.test(one) ? 2 : 1;
   return width;
 };
 
