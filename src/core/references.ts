@@ -23,9 +23,11 @@ export const only = <T>(fit: readonly T[], code: ErrorCode, message: string, nam
   throw ambiguous(fit.map(name));
 };
 
-/** `name.ambiguous` with what fits. */
-export const ambiguous = (candidates: readonly string[]): SottoError =>
-  new SottoError('name.ambiguous', {
+/** `name.ambiguous` with what fits, in the order of the alphabet: whoever told of it first. */
+export const ambiguous = (fit: readonly string[]): SottoError => {
+  const candidates = fit.toSorted();
+  return new SottoError('name.ambiguous', {
     message: `More than one fits: ${candidates.join(', ')}`,
     details: { candidates },
   });
+};

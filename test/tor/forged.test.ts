@@ -94,12 +94,12 @@ const refusals = async (...users: readonly User[]): Promise<number> => {
   return all.reduce((sum, { refused }) => sum + (refused['frame.invalid'] ?? 0), 0);
 };
 
-test.for(Object.keys(ATTACKS))('%s', async (name) => {
+test.for(Object.keys(ATTACKS))('%s', { timeout: 240_000 }, async (name) => {
   await alice.ok('send', 'bob', `${name} 0`, '--wait', 'delivered');
   const before = await refusals();
   attack = ATTACKS[name];
   await alice.ok('send', 'bob', `${name} 1`);
-  await alice.ok('send', 'bob', `${name} 2`, '--wait', 'delivered', '--timeout', '60s');
+  await alice.ok('send', 'bob', `${name} 2`, '--wait', 'delivered', '--timeout', '180s');
   expect(attack).toBeUndefined();
   expect(await refusals()).toBeGreaterThan(before);
 });
