@@ -29,6 +29,12 @@ const answer = (line: string): string[] => {
   return ['250 OK', ...(line === 'SETCONF DisableNetwork=0' ? EVENTS : [])];
 };
 
+// As a real one ends once nobody owns it.
+const owner = process.ppid;
+setInterval(() => {
+  if (process.ppid !== owner) process.exit();
+}, 1_000).unref();
+
 createServer((socket) => {
   socket.on('error', () => {});
   if (manner === 'silent') socket.on('data', () => writeFileSync(`${torrc}.asked`, ''));
