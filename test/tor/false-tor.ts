@@ -29,10 +29,17 @@ const answer = (line: string): string[] => {
   return ['250 OK', ...(line === 'SETCONF DisableNetwork=0' ? EVENTS : [])];
 };
 
-// As a real one ends once nobody owns it.
-const owner = process.ppid;
+// As a real one ends once the process that owns it is gone, which may be before it has begun.
+const owner = Number(/^__OwningControllerProcess (\d+)$/m.exec(readFileSync(torrc, 'utf8'))?.[1]);
+const isOwned = (): boolean => {
+  try {
+    return process.kill(owner, 0);
+  } catch {
+    return false;
+  }
+};
 setInterval(() => {
-  if (process.ppid !== owner) process.exit();
+  if (!isOwned()) process.exit();
 }, 1_000).unref();
 
 createServer((socket) => {
