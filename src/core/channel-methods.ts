@@ -147,7 +147,6 @@ const anyChannel = async (core: Core, reference: string): Promise<{ server: Serv
     return { name: one.name.slice(1), server: findServer(core.db, one.server) };
   }
   const { name, server } = splitChannel(core.db, reference);
-  if (listServers(core.db).length === 0) findServer(core.db, undefined);
   return { name, server: server ?? (await serverOfChannel(core, name)) };
 };
 

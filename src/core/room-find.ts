@@ -6,7 +6,7 @@ import type { Core } from './core.ts';
 import { quoted } from './references.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { connectionOf } from './room-control.ts';
-import { findMemberById, knownChannels, knownMembers, onlyMember, onlyServer } from './room-names.ts';
+import { findMemberById, findServer, knownChannels, knownMembers, onlyMember, onlyServer } from './room-names.ts';
 import { learnByName } from './room-people.ts';
 
 /** The member of this name, or whose id begins so, on any server. Throws `member.unknown`, `name.ambiguous`, `server.*`. */
@@ -21,11 +21,10 @@ export const memberAnywhere = async (core: Core, reference: string, name: string
   throw new SottoError('member.unknown', { message: `There is no member ${quoted(name)}${besides(silent, name)}` });
 };
 
-/** The server of a channel that is to be joined. Throws `channel.unknown`, `name.ambiguous`, `server.*`. */
+/** The server of a channel that is to be joined: the only one is not asked. Throws `channel.unknown`, `name.ambiguous`, `server.*`. */
 export const serverOfChannel = async (core: Core, name: string): Promise<ServerRow> => {
   const servers = listServers(core.db);
-  const [first] = servers;
-  if (servers.length === 1 && first !== undefined) return first;
+  if (servers.length < 2) return findServer(core.db, undefined);
   const known = new Set(
     knownChannels(core.db, name).flatMap(({ serverId, state }) => (state === 'left' ? [] : serverId)),
   );
