@@ -7,9 +7,20 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { ServerProcess } from '../src/lab/server-process.ts';
 
-type Line = { readonly text: string; readonly typed: boolean };
+/** A part of a line, in one colour. */
+type Span = { readonly text: string; readonly fill: string; readonly weight?: 'bold' };
+type Line = readonly Span[];
 
 const COLUMNS = 112;
+const [PLAIN, TYPED] = ['#d8dee9', '#f2c14e'];
+// What a terminal makes of the colours of the program.
+const FILLS: Readonly<Record<string, string>> = {
+  2: '#7d8799',
+  31: '#e06c75',
+  32: '#98c379',
+  33: '#e5c07b',
+  36: '#56b6c2',
+};
 const [CHAR, LINE, MARGIN] = [8.4, 19, 20];
 
 const dir = join(mkdtempSync(join(tmpdir(), 'sotto-p-')), 'd');
@@ -20,23 +31,49 @@ const sotto = (...args: string[]): string => {
 };
 const as = (account: string, ...words: string[]): string => sotto('--data-dir', dir, '--account', account, ...words);
 
-const wrapped = (line: string): string[] => {
-  const parts: string[] = [];
-  for (let rest = line; ; rest = rest.slice(COLUMNS)) {
-    parts.push(rest.slice(0, COLUMNS));
-    if (rest.length <= COLUMNS) return parts;
+/** What a terminal of that width shows of it, without what is said on stderr. */
+const shownBy = (account: string, ...words: string[]): string => {
+  const quoted = ['bin/sotto', '--data-dir', dir, '--account', account, ...words].map((word) => `'${word}'`);
+  const { status, stdout } = spawnSync(
+    'script',
+    ['-qefc', `stty cols ${COLUMNS}; ${quoted.join(' ')} 2>/dev/null`, '/dev/null'],
+    { encoding: 'utf8', env: { ...process.env, TERM: 'xterm', SHELL: '/bin/sh' } },
+  );
+  if (status !== 0) throw new Error(`sotto ${words.join(' ')}: exit ${status} ${stdout}`);
+  return stdout.replaceAll('\r\n', '\n').trimEnd();
+};
+
+/** The lines of what a terminal shows, cut where it would go on in the next row. */
+const linesOf = (shown: string): Line[] =>
+  shown.split('\n').flatMap((line) => {
+    const rows: Span[][] = [[]];
+    let style = '0';
+    for (const [, sgr, char = ''] of line.matchAll(/\u001b\[(\d+)m|(.)/gu)) {
+      if (sgr !== undefined) style = sgr;
+      else {
+        if (rows.at(-1)?.length === COLUMNS) rows.push([]);
+        rows.at(-1)?.push({ text: char, fill: FILLS[style] ?? PLAIN, ...(style === '1' ? { weight: 'bold' } : {}) });
+      }
+    }
+    return rows.map(joined);
+  });
+
+// Neighbours that look the same are one.
+const joined = (spans: readonly Span[]): Line => {
+  const line: Span[] = [];
+  for (const span of spans) {
+    const last = line.at(-1);
+    if (last?.fill === span.fill && last.weight === span.weight)
+      line[line.length - 1] = { ...last, text: last.text + span.text };
+    else line.push(span);
   }
+  return line;
 };
 
 /** What somebody types and what it prints, `shown` before it as the prompt. */
 const step = (shown: string, account: string, ...words: string[]): Line[] => {
   const typed = words.map((word) => (/^[\w-]+$/.test(word) ? word : `"${word}"`)).join(' ');
-  const printed = as(account, ...words)
-    .trimEnd()
-    .split('\n')
-    .flatMap(wrapped);
-  const text = (line: string): Line => ({ text: line, typed: false });
-  return [{ text: `${shown} sotto ${typed}`, typed: true }, ...printed.map(text), text('')];
+  return [[{ text: `${shown} sotto ${typed}`, fill: TYPED }], ...linesOf(shownBy(account, ...words)), []];
 };
 
 const direct = (): Line[] => {
@@ -106,15 +143,16 @@ const escaped = (text: string): string => text.replaceAll('&', '&amp;').replaceA
 
 const draw = (title: string, lines: readonly Line[]): string => {
   const [width, height] = [COLUMNS * CHAR + 2 * MARGIN, lines.length * LINE + 2 * MARGIN].map(Math.round);
+  const spanOf = ({ text, fill, weight }: Span): string =>
+    `<tspan fill="${fill}"${weight === undefined ? '' : ` font-weight="${weight}"`}>${escaped(text)}</tspan>`;
   const rows = lines.map(
-    ({ text, typed }, i) =>
-      `<text x="${MARGIN}" y="${Math.round(MARGIN + (i + 0.8) * LINE)}" fill="${typed ? '#f2c14e' : '#d8dee9'}">${escaped(text)}</text>`,
+    (line, i) => `<text x="${MARGIN}" y="${Math.round(MARGIN + (i + 0.8) * LINE)}">${line.map(spanOf).join('')}</text>`,
   );
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="ui-monospace, Menlo, Consolas, monospace" font-size="14" xml:space="preserve">`,
     `<title>${title}, as recorded by scripts/picture.ts</title>`,
     `<rect width="${width}" height="${height}" rx="8" fill="#1f2430"/>`,
-    ...rows.filter((row) => !row.endsWith('></text>')),
+    ...rows.filter((row) => row.includes('<tspan')),
     '</svg>',
     '',
   ].join('\n');

@@ -1,6 +1,6 @@
 // Commands about the account itself.
 import { resolve } from 'node:path';
-import { listAccounts } from '../client/paths.ts';
+import { eraseAccountDir, listAccounts } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { asWord } from '../protocol/safe-text.ts';
@@ -184,13 +184,26 @@ const remove: Command = {
   flags: { confirm: { doc: 'its name, to say that you mean it', value: 'NAME' } },
   methods: ['account.remove'],
   run: async (context) => {
-    const confirm =
+    const { account, out } = context;
+    const confirm = (
       context.flags.text('confirm') ??
-      (await context.ask(`Type the account's name (${context.account.name}) to erase it: `)) ??
-      '';
-    const client = await context.connect({ unlock: false });
-    context.out.item(await client.call('account.remove', { confirm: confirm.trim() }), () => 'erased');
+      (await context.ask(`Type the account's name (${account.name}) to erase it: `)) ??
+      ''
+    ).trim();
+    out.item(await removeBy(context, confirm), () => 'erased');
   },
+};
+
+// What no daemon can open any more is erased here.
+const removeBy = async ({ account, connect }: CommandContext, confirm: string): Promise<{ removed: boolean }> => {
+  try {
+    return await (await connect({ unlock: false })).call('account.remove', { confirm });
+  } catch (error) {
+    const isDamaged = error instanceof SottoError && ['vault.damaged', 'database.damaged'].includes(error.code);
+    if (!isDamaged || confirm !== account.name) throw error;
+    eraseAccountDir(account);
+    return { removed: true };
+  }
 };
 
 /** Commands of this file, in the order of the help. */

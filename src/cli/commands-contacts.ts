@@ -4,7 +4,7 @@ import { isErrorCode, SottoError, textOf } from '../protocol/errors.ts';
 import { asWord, safeName } from '../protocol/safe-text.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { WHY_COMMAND } from './command-why.ts';
-import { drawn, each, first, optional } from './give.ts';
+import { askIfMeant, drawn, each, first, optional, YES_FLAG } from './give.ts';
 import { contactDetailText, contactText } from './show.ts';
 
 const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
@@ -181,16 +181,13 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     path: 'contact remove',
     doc: 'end a contact and erase its keys',
     args: [contactArg],
-    flags: { erase: { doc: 'erase the history too' } },
+    flags: { erase: { doc: 'erase the history too' }, ...YES_FLAG },
     methods: ['contact.remove'],
-    run: async (context) =>
-      context.out.item(
-        await context.call('contact.remove', {
-          contact: first(context),
-          erase: context.flags.has('erase'),
-        }),
-        contactText,
-      ),
+    run: async (context) => {
+      const [contact, erase] = [first(context), context.flags.has('erase')];
+      await askIfMeant(context, `End ${contact} as a contact${erase ? ', and erase all that was said' : ''}?`);
+      context.out.item(await context.call('contact.remove', { contact, erase }), contactText);
+    },
   },
   {
     path: 'contact ping',

@@ -1,11 +1,11 @@
 // Commands about conversations.
 import { SottoError } from '../protocol/errors.ts';
 import type { Conversation } from '../protocol/rpc-objects.ts';
-import { safeName } from '../protocol/safe-text.ts';
+import { safeName, safeText } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import { conversationArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
-import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
+import { askIfMeant, bodyGiven, each, first, lifeOf, optional, YES_FLAG } from './give.ts';
 import { conversationText } from './show.ts';
 
 /** A command that changes one conversation and shows it. */
@@ -78,13 +78,15 @@ export const CONVERSATION_COMMANDS: readonly Command[] = [
   conversationCommand(
     'conversation clear',
     'erase the history here; what waits is taken back',
-    async ({ call, out }, conversation) => {
+    async (context, conversation) => {
+      const { call, out } = context;
+      await askIfMeant(context, `Erase all of ${conversation} that is kept here?`);
       const cleared = await call('conversation.clear', { conversation });
       const { takenBack } = cleared;
       if (takenBack > 0) out.say(`${takenBack} ${takenBack === 1 ? 'message' : 'messages'} that waited: taken back.`);
       return cleared;
     },
-    { methods: ['conversation.clear'] },
+    { methods: ['conversation.clear'], flags: YES_FLAG },
   ),
   conversationCommand(
     'mark-read',
@@ -106,7 +108,7 @@ export const CONVERSATION_COMMANDS: readonly Command[] = [
       const client = await context.connect();
       const kept = await client.call('conversation.draft', { conversation: first(context), ...optional('text', text) });
       if (!context.out.json && kept.draft === undefined) return context.out.say('There is no draft.');
-      context.out.item(kept, ({ draft }) => draft ?? '');
+      context.out.item(kept, ({ draft }) => safeText(draft ?? ''));
     },
   },
   {

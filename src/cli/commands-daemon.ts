@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { hasVault } from '../client/paths.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import type { Result } from '../protocol/rpc.ts';
 import { parseDuration } from '../protocol/time-words.ts';
@@ -140,6 +141,7 @@ const daemonInstall: Command = {
     const next = mac
       ? `launchctl load ${path}`
       : `systemctl --user daemon-reload && systemctl --user enable --now sotto-${account.name}`;
+    if (!hasVault(account)) out.say(`There is no account ${account.name} yet: sotto init makes it`);
     out.item({ file: path, next }, (made) => `Written: ${made.file}\nNow run: ${made.next}`);
   },
 };

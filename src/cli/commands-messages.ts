@@ -10,6 +10,7 @@ import { notReached, sendWith, WAIT_WORDS } from './sending.ts';
 import { bareMessageText, block, foundText, messageText } from './show.ts';
 import { thenText } from './show-rooms.ts';
 import { eventText } from './show-state.ts';
+import { alert } from './style.ts';
 
 // Events that are written before whoever reads has taken them.
 const EVENTS_AHEAD = 50;
@@ -29,6 +30,14 @@ const paging = ({ flags }: CommandContext) => ({
 const expiry = ({ flags }: CommandContext): Partial<ReturnType<typeof lifeOf>> => {
   const asked = flags.text('expires');
   return asked === undefined ? {} : lifeOf(asked);
+};
+
+// Whoever reads or writes where nothing is encrypted is told so each time.
+const sayOpen = async (context: CommandContext): Promise<void> => {
+  const conversation = first(context);
+  if (context.out.json || !conversation.startsWith('#')) return;
+  const { encryption } = await context.call('conversation.show', { conversation });
+  if (encryption === 'open') context.out.say(alert('! NOT ENCRYPTED: the server reads this'));
 };
 
 const send: Command = {
@@ -51,7 +60,7 @@ const send: Command = {
       value: 'DURATION',
     },
   },
-  methods: ['message.send'],
+  methods: ['message.send', 'conversation.show'],
   waits: true,
   run: async (context) => {
     const { flags, out } = context;
@@ -68,6 +77,7 @@ const send: Command = {
     const sent = await sendWith(context, await context.connect(), params);
     const { message, reached, code, held } = sent;
     out.item(message, filled(context, messageText));
+    await sayOpen(context);
     if (held !== undefined) out.say(held);
     if (!reached) throw notReached(message, { code, to: first(context), wait: wait ?? 'queued' });
   },
@@ -119,7 +129,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
       around: { doc: 'the page around this message', value: 'ID' },
       thread: { doc: 'only the thread of this message', value: 'ID' },
     },
-    methods: ['message.list', 'channel.show'],
+    methods: ['message.list', 'channel.show', 'conversation.show'],
     run: async (context) => {
       const at = context.flags.time('at');
       const { missing = [], ...page } = await context.call('message.list', {
@@ -135,6 +145,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
         const then = await context.call('channel.show', { channel: first(context), at }).catch(unlessLeft);
         if (then !== undefined) context.out.say(thenText(then));
       }
+      await sayOpen(context);
       each(context, page.messages, filled(context, bareMessageText), 'Nothing.');
       if (context.flags.text('around') !== undefined) {
         if (page.before !== undefined) context.out.more(`--before ${page.before}`);

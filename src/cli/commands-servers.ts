@@ -3,7 +3,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { safeName } from '../protocol/safe-text.ts';
 import { SERVER_FLAG, serverArg } from './arguments.ts';
 import type { Command } from './command.ts';
-import { each, first, optional } from './give.ts';
+import { askIfMeant, each, first, optional, YES_FLAG } from './give.ts';
 import { deviceText, inviteText, serverText } from './show-rooms.ts';
 
 const INVITE_ROLES = ['member', 'admin'] as const;
@@ -66,17 +66,15 @@ export const SERVER_COMMANDS: readonly Command[] = [
     path: 'server leave',
     doc: 'end your membership here; the history stays',
     args: [{ ...serverArg, required: true }],
-    flags: { erase: { doc: 'the server forgets you, too: this account cannot join it again' } },
+    flags: { erase: { doc: 'the server forgets you, too: this account cannot join it again' }, ...YES_FLAG },
     methods: ['server.leave'],
-    run: async (context) =>
-      context.out.item(
-        await context.call('server.leave', {
-          server: first(context),
-          erase: context.flags.has('erase'),
-        }),
-        ({ label }) =>
-          context.out.hint(`You have left ${safeName(label)}. What was said there stays here: sotto conversations`),
-      ),
+    run: async (context) => {
+      const [server, erase] = [first(context), context.flags.has('erase')];
+      if (erase) await askIfMeant(context, `Leave ${server} for good? This account can never join it again.`);
+      context.out.item(await context.call('server.leave', { server, erase }), ({ label }) =>
+        context.out.hint(`You have left ${safeName(label)}. What was said there stays here: sotto conversations`),
+      );
+    },
   },
   {
     path: 'server invite',

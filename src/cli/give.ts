@@ -2,6 +2,7 @@
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { EXPIRY_MS_MAX, EXPIRY_MS_MIN } from '../protocol/limits.ts';
+import { safeLine } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { CommandContext, Flags } from './command.ts';
 import { aligned } from './wrap.ts';
@@ -26,6 +27,17 @@ export const mustBeFree = (flags: Flags): void => {
 export const checkOne = ({ flags }: CommandContext, flag: string): void => {
   if (flags.has('no-passphrase') && flags.text(flag) !== undefined)
     throw new SottoError('usage.invalid', { message: `Give a new passphrase with --${flag}, or say --no-passphrase` });
+};
+
+/** The flag of what asks first. */
+export const YES_FLAG = { yes: { doc: 'do not ask whether that is meant' } } as const;
+
+/** Asks a person at a terminal whether they mean what cannot be taken back. Throws `usage.invalid` when they do not say so. */
+export const askIfMeant = async ({ ask, flags, out }: CommandContext, question: string): Promise<void> => {
+  if (!out.isForPerson || flags.has('yes')) return;
+  const said = (await ask(`${safeLine(question)} [y/N] `)) ?? '';
+  if (!/^\s*y(es)?\s*$/i.test(said))
+    throw new SottoError('usage.invalid', { message: 'Nothing was changed: y, or --yes, says that it is meant' });
 };
 
 /** The first argument. */

@@ -2,12 +2,14 @@
 import { errorObject } from '../protocol/errors.ts';
 import { jsonLine } from '../protocol/json-line.ts';
 import { safeLine, safeText } from '../protocol/safe-text.ts';
+import { alert, bad, painted } from './style.ts';
 import { wrap } from './wrap.ts';
 
 export type OutputOptions = {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly verbose: boolean;
+  /** Whether colours are wanted where it is a terminal that is written to. */
   readonly colour: boolean;
   readonly write: (to: 'out' | 'err', text: string) => void;
   readonly writeBytes: (data: Uint8Array) => void;
@@ -34,7 +36,7 @@ export class Output {
 
   /** One result, or one of a list: an object in JSON, else the text. */
   item<T extends object>(value: T, text: (value: T) => string): void {
-    this.#write('out', this.json ? jsonLine(value) : `${safeText(text(value))}\n`);
+    this.#write('out', this.json ? jsonLine(value) : `${this.#painted('out', text(value))}\n`);
   }
 
   /** Text that is the result itself: a script, a page. */
@@ -65,7 +67,7 @@ export class Output {
   /** A sentence for the person, on stderr; nothing in JSON or when quiet. */
   say(text: string): void {
     if (this.json || this.#options.quiet) return;
-    this.#write('err', `${safeText(this.hint(text))}\n`);
+    this.#write('err', `${this.#painted('err', this.hint(text))}\n`);
   }
 
   /** What is tried, when that was asked for. */
@@ -85,7 +87,7 @@ export class Output {
 
   /** A sentence that must be seen, also when quiet. */
   warn(text: string): void {
-    this.#write('err', this.json ? '' : `${this.dim('warning:')} ${safeText(this.hint(text))}\n`);
+    this.#write('err', this.json ? '' : `${this.#painted('err', `${alert('warning:')} ${this.hint(text)}`)}\n`);
   }
 
   /** One line that is drawn over, cut at the edge of a narrow terminal; nothing when stderr is no terminal. */
@@ -104,7 +106,10 @@ export class Output {
   /** The one error of a command. */
   error(error: unknown): void {
     const told = errorObject(error);
-    this.#write('err', this.json ? jsonLine(told) : `sotto: ${safeLine(this.hint(told.message))}\n`);
+    this.#write(
+      'err',
+      this.json ? jsonLine(told) : `${this.#painted('err', `${bad('sotto:')} ${safeLine(this.hint(told.message))}`)}\n`,
+    );
   }
 
   /** Whether a secret that is shown once is seen by who asked: on a terminal, or by a program that wants JSON. */
@@ -127,8 +132,9 @@ export class Output {
     return this.isForPerson ? wrap(text, this.#options.columns, indent) : text;
   }
 
-  dim(text: string): string {
-    return this.#options.colour ? `\u001b[2m${text}\u001b[22m` : text;
+  #painted(to: 'out' | 'err', text: string): string {
+    const isTerminal = to === 'out' ? this.#options.outIsTerminal : this.#options.errIsTerminal;
+    return painted(text, this.#options.colour && isTerminal, safeText);
   }
 
   #write(to: 'out' | 'err', text: string): void {

@@ -48,7 +48,7 @@ export const runCli = async (program: Program): Promise<number> => {
     json,
     quiet: words.some((word) => word === '--quiet' || /^-[a-z]*q[a-z]*$/.test(word)),
     verbose: words.some((word) => word === '--verbose' || /^-[a-z]*v[a-z]*$/.test(word)),
-    colour: process.stderr.isTTY === true && (program.environment.NO_COLOR ?? '') === '',
+    colour: (program.environment.NO_COLOR ?? '') === '' && program.environment.TERM !== 'dumb',
     errIsTerminal: process.stderr.isTTY === true,
     outIsTerminal: process.stdout.isTTY === true,
     // A terminal that does not tell its width says 0.

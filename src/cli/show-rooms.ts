@@ -11,6 +11,7 @@ import type {
 import { asWord, safeLine, safeName } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
 import { clockText, safetyHead, shortId, timeText } from './show.ts';
+import { alert, bold, dim, good } from './style.ts';
 
 // By another device of the same member.
 const isRemoved = ({ state }: ServerObject): boolean => state === 'revoked';
@@ -21,8 +22,8 @@ const isOtherKey = ({ lastErrorCode }: ServerObject): boolean =>
 /** A server on one line. */
 export const serverText = (server: ServerObject): string =>
   [
-    safeName(server.label),
-    isRemoved(server) ? 'this device was removed' : server.state,
+    bold(safeName(server.label)),
+    isRemoved(server) ? alert('this device was removed') : (server.state === 'online' ? good : alert)(server.state),
     server.url,
     `as ${safeName(server.memberName)}${server.role === 'member' ? '' : ` (${server.role})`}`,
     `through ${server.through}`,
@@ -81,7 +82,7 @@ export const deviceText = (device: DeviceObject): string =>
 export const memberText = (member: MemberObject): string =>
   [
     [
-      `${member.verified ? '◆' : '◇'} ${safeName(member.name)}@${safeName(member.server)}`,
+      `${member.verified ? '◆' : '◇'} ${bold(`${safeName(member.name)}@${safeName(member.server)}`)}`,
       ...(member.role === 'member' ? [] : [member.role]),
       ...(member.presence === undefined ? [] : [member.presence]),
       ...(member.status === undefined ? [] : [`“${safeLine(member.status)}”`]),
@@ -95,14 +96,14 @@ export const memberText = (member: MemberObject): string =>
       ...(member.contactSaid === undefined
         ? []
         : [`is your contact ${safeName(member.contactSaid)} as you say; they have not said so`]),
-      member.id.slice(0, 8),
+      dim(member.id.slice(0, 8)),
     ].join('  '),
     ...(member.safetyNumber === undefined ? [] : [safetyHead(member), `  ${member.safetyNumber}`]),
   ].join('\n');
 
 /** Whether a channel is encrypted is said wherever it is named. */
 const encryptionText = ({ encryption }: ChannelObject): string =>
-  encryption === 'open' ? 'NOT ENCRYPTED' : encryption === 'passphrase' ? 'passphrase' : 'members only';
+  encryption === 'open' ? alert('NOT ENCRYPTED') : encryption === 'passphrase' ? 'passphrase' : 'members only';
 
 const stateText = ({ state, heldTo = 0, logTo }: ChannelObject): string => {
   if (state === 'joining' && logTo !== undefined) return `joining, ${heldTo} of ${logTo} here`;
@@ -112,7 +113,7 @@ const stateText = ({ state, heldTo = 0, logTo }: ChannelObject): string => {
 /** A channel on one line. */
 export const channelText = (channel: ChannelObject): string =>
   [
-    `${channel.encryption === 'open' ? '!' : ' '} ${safeName(channel.name)}@${safeName(channel.server)}`,
+    `${channel.encryption === 'open' ? '!' : ' '} ${bold(`${safeName(channel.name)}@${safeName(channel.server)}`)}`,
     encryptionText(channel),
     ...(channel.private ? ['private'] : []),
     stateText(channel),

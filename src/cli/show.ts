@@ -15,6 +15,7 @@ import type {
 import { safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
 import type { Output } from './output.ts';
+import { alert, bad, bold, dim, good, own } from './style.ts';
 
 const pad = (value: number): string => String(value).padStart(2, '0');
 
@@ -103,21 +104,23 @@ export const bareMessageText = (message: Message, place = ''): string => {
   const reply = message.replyTo === undefined ? '' : `↳ ${shortId(message.replyTo)} `;
   const reactions =
     message.reactions.length === 0 ? '' : `  ${message.reactions.map((one) => safeLine(one.emoji)).join(' ')}`;
-  return `${timeText(message.sentAt)}  ${shortId(message.id)}  ${safeName(message.from)}${place}: ${reply}${block(message.snippet ?? body)}${reactions}${flags.length === 0 ? '' : `  [${flags.join(', ')}]`}`;
+  const head = `${dim(`${timeText(message.sentAt)}  ${shortId(message.id)}`)}  ${(message.mine ? own : bold)(safeName(message.from))}${place}`;
+  const end = flags.length === 0 ? '' : `  ${(message.state === 'failed' ? bad : dim)(`[${flags.join(', ')}]`)}`;
+  return `${head}: ${reply}${block(message.snippet ?? body)}${reactions}${end}`;
 };
 
 /** A contact on one line. */
 export const contactText = (contact: Contact): string =>
   [
-    `${contact.verified ? '◆' : '◇'} ${safeName(contact.name)}`,
-    contact.state,
-    contact.address,
-    contact.id.slice(0, 8),
+    `${contact.verified ? '◆' : '◇'} ${bold(safeName(contact.name))}`,
+    contact.state === 'incoming' ? alert(contact.state) : contact.state,
+    dim(contact.address),
+    dim(contact.id.slice(0, 8)),
     ...(contact.requestNote !== undefined && ['incoming', 'outgoing'].includes(contact.state)
       ? [`“${safeLine(contact.requestNote)}”`]
       : []),
     ...(contact.note === undefined ? [] : [`(${safeLine(contact.note)})`]),
-    ...(contact.paused === undefined ? [] : [`paused: ${pausedText(contact.paused)}`]),
+    ...(contact.paused === undefined ? [] : [bad(`paused: ${pausedText(contact.paused)}`)]),
   ].join('  ');
 
 const memberStates = {
@@ -153,11 +156,11 @@ const groups = (number: string): string[] => {
 /** A conversation on one line. */
 export const conversationText = (one: Conversation): string =>
   [
-    `${one.verified ? '◆' : '◇'} ${safeName(one.name)}`,
-    ...(one.encryption === 'open' ? ['NOT ENCRYPTED'] : []),
-    one.unread === 0 ? 'nothing new' : `${one.unread} unread`,
-    ...(one.mentions === 0 ? [] : [`${one.mentions} for you`]),
-    ...(one.lastAt === undefined ? [] : [timeText(one.lastAt)]),
+    `${one.verified ? '◆' : '◇'} ${bold(safeName(one.name))}`,
+    ...(one.encryption === 'open' ? [alert('NOT ENCRYPTED')] : []),
+    one.unread === 0 ? dim('nothing new') : own(`${one.unread} unread`),
+    ...(one.mentions === 0 ? [] : [alert(`${one.mentions} for you`)]),
+    ...(one.lastAt === undefined ? [] : [dim(timeText(one.lastAt))]),
     ...(one.draft === undefined ? [] : ['has a draft']),
     ...(one.muted ? [`muted${one.mutedUntilAt === undefined ? '' : ` until ${timeText(one.mutedUntilAt)}`}`] : []),
     ...(one.expiresMs === undefined
@@ -171,7 +174,7 @@ const endsFrom = ({ kind, expiresFrom }: Conversation): string =>
 
 /** A file transfer on one line. */
 export const fileText = (file: FileObject): string =>
-  `${shortId(file.id)}  ${file.direction === 'in' ? 'from' : 'to'} ${safeName(file.conversation)}  ${safeFileName(file.name)}  ${sizeText(file.transferredBytes)} of ${sizeText(file.sizeBytes)}  ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`;
+  `${dim(shortId(file.id))}  ${file.direction === 'in' ? 'from' : 'to'} ${bold(safeName(file.conversation))}  ${safeFileName(file.name)}  ${sizeText(file.transferredBytes)} of ${sizeText(file.sizeBytes)}  ${(file.state === 'failed' ? bad : dim)(`${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`)}`;
 
 /** What is in the way of a contact, and advice. */
 export const whyText = (why: Why): string =>
@@ -185,7 +188,7 @@ export const whyText = (why: Why): string =>
 
 /** One check of doctor, with its fix. */
 export const checkText = (check: Check): string =>
-  `${check.ok ? 'ok  ' : 'BAD '} ${check.check}: ${check.detail}${check.fix === undefined ? '' : `\n     mend: ${check.fix}`}`;
+  `${check.ok ? good('ok  ') : bad('BAD ')} ${check.check}: ${check.detail}${check.fix === undefined ? '' : `\n     mend: ${check.fix}`}`;
 
 // As `config set` takes it.
 const valueText = ({ key, value }: SettingRow): string => {
@@ -195,4 +198,4 @@ const valueText = ({ key, value }: SettingRow): string => {
 
 /** A setting on one line. */
 export const settingText = (row: SettingRow): string =>
-  `${row.key} = ${valueText(row)}${row.source === 'default' ? '' : `  (${row.source})`}  ${row.doc}`;
+  `${row.key} = ${valueText(row)}${row.source === 'default' ? '' : `  (${row.source})`}  ${dim(row.doc)}`;

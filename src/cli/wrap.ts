@@ -1,7 +1,9 @@
 // Text in lines no longer than a page or a terminal is wide.
+import { unmarked } from './style.ts';
 
 /** Cells that a text takes on a terminal, about. */
-const widthOf = (text: string): number => {
+const widthOf = (marked: string): number => {
+  const text = unmarked(marked);
   if (/^[\u0020-\u007e]*$/.test(text)) return text.length;
   // What is drawn in two cells, and what in none. Made here: most commands draw neither.
   const wide =

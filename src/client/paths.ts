@@ -1,5 +1,5 @@
 // Where things are: data, configuration and sockets, by XDG or below one `--data-dir`.
-import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
 import { SOCKET_PATH_BYTES_MAX } from '../protocol/limits.ts';
@@ -109,8 +109,14 @@ export const lostVault = (paths: AccountPaths): SottoError | undefined =>
   hasVault(paths) || !existsSync(paths.database)
     ? undefined
     : new SottoError('vault.damaged', {
-        message: `${paths.vault} is gone, and only with it can the database beside it be read: put it back`,
+        message: `${paths.vault} is gone, and only with it can the database beside it be read: put it back, or erase what is left: sotto account remove`,
       });
+
+/** Erases an account's folder, the vault first: what is left without it opens with nothing. */
+export const eraseAccountDir = (paths: AccountPaths): void => {
+  rmSync(paths.vault, { force: true });
+  rmSync(paths.dir, { recursive: true, force: true });
+};
 
 /** Accounts that exist, by name. */
 export const listAccounts = (places: Places): string[] =>

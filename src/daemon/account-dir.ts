@@ -195,9 +195,3 @@ const machineId = (): string => {
     return hostname();
   }
 };
-
-/** Erases the folder, the vault first: what is left without it opens with nothing. */
-export const eraseAccountDir = (paths: AccountPaths): void => {
-  rmSync(paths.vault, { force: true });
-  rmSync(paths.dir, { recursive: true, force: true });
-};

@@ -1,6 +1,6 @@
 // The local program: owns one account, its database and its network, and answers front ends until it is told to end.
 import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { type AccountPaths, checkSocketDir, type Places, socketsText } from '../client/paths.ts';
+import { type AccountPaths, checkSocketDir, eraseAccountDir, type Places, socketsText } from '../client/paths.ts';
 import { createAccount, torObject } from '../core/account.ts';
 import type { BackupSecret } from '../crypto/backup.ts';
 import { phraseOf, ROOT_BYTES, rootOfPhrase } from '../crypto/identity.ts';
@@ -15,7 +15,6 @@ import { putPlace } from '../store/self.ts';
 import {
   assertAccount,
   createAccountDir,
-  eraseAccountDir,
   makeAccountDir,
   openAccountVault,
   placeOf,

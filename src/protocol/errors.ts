@@ -112,7 +112,7 @@ const ROWS = {
   'vault.damaged': [
     8,
     'never',
-    'The key file of this account is damaged: restore the account under another name (sotto --account NAME restore FILE, or restore - with its 12 words), then remove its folder',
+    'The key file of this account is damaged: restore the account under another name (sotto --account NAME restore FILE, or restore - with its 12 words), then erase it: sotto account remove',
   ],
   'database.damaged': [
     8,

@@ -1,5 +1,5 @@
 // What the daemon does with a database that an update left in doubt, or that a newer program wrote.
-import { copyFileSync, existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDatabase } from '../../src/sqlite/open.ts';
 import { KEY } from '../../src/testing/people.ts';
@@ -63,6 +63,21 @@ test('a key file that is not at its place is asked back: nothing is erased, what
   await alice.run('daemon', 'stop');
   expect(existsSync(database)).toBe(true);
   renameSync(`${vault}.away`, vault);
+  await alice.ok('status');
+  await alice.ok('daemon', 'stop');
+});
+
+test('what no daemon can open is erased by its name, and by nothing else', async () => {
+  const lost = stage.stranger('lost');
+  await lost.ok('init', '--nickname', 'lost', '--no-passphrase');
+  for (const spoil of [() => writeFileSync(pathsOf(lost).vault, ''), () => rmSync(pathsOf(lost).vault)]) {
+    await lost.run('daemon', 'stop');
+    spoil();
+    expect((await lost.run('account', 'remove', '--confirm', 'alice')).code).toBe(8);
+    expect(existsSync(pathsOf(lost).database)).toBe(true);
+  }
+  await lost.ok('account', 'remove', '--confirm', 'lost');
+  expect(existsSync(pathsOf(lost).dir)).toBe(false);
   await alice.ok('status');
   await alice.ok('daemon', 'stop');
 });

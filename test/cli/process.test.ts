@@ -388,11 +388,26 @@ describe('a command', () => {
   test('uses colour on a terminal, and none with NO_COLOR', async () => {
     const make = (name: string) =>
       `bin/sotto --data-dir ${stage.dir} --account ${name} init --no-passphrase > /dev/null < /dev/null`;
-    const coloured = await onTerminal(make('one'), []);
-    const plain = await onTerminal(make('two'), [], { NO_COLOR: '1' });
-    expect(coloured.shown).toMatch(/\u001b\[2mwarning:/);
+    const coloured = await onTerminal(make('one'), [], { TERM: 'xterm' });
+    const plain = await onTerminal(make('two'), [], { TERM: 'xterm', NO_COLOR: '1' });
+    expect(coloured.shown).toMatch(/\u001b\[33mwarning:\u001b\[0m /);
     expect(plain.shown).toMatch(/^warning:/);
     for (const name of ['one', 'two']) await stage.stranger(name).ok('daemon', 'stop');
+  });
+
+  test('asks before it erases what cannot be had again, on a terminal only', async () => {
+    const remove = `bin/sotto --data-dir ${stage.dir} --account alice contact remove`;
+    const refused = await onTerminal(`${remove} bob`, [{ on: /End bob as a contact\? \[y\/N\] $/, type: '\n' }]);
+    expect(refused.code).toBe(2);
+    expect(refused.shown).toContain('Nothing was changed: y, or --yes, says that it is meant');
+    for (const { line, type } of [
+      { line: remove, type: 'y\n' },
+      { line: `${remove} --yes`, type: undefined },
+    ]) {
+      const asked = type === undefined ? [] : [{ on: /\[y\/N\] $/, type }];
+      // Nobody of that name: it went on to the daemon.
+      expect((await onTerminal(`${line} nobody`, asked)).code).toBe(3);
+    }
   });
 
   test('says that the disk of its stdout is full, and ends in silence when nobody reads on', async () => {

@@ -329,7 +329,9 @@ test('slow mode makes members wait, and moderators not', async () => {
   expect((waits.goesAt ?? 0) - Date.now()).toBeGreaterThan(3_000_000);
   expect((await bob.user.ok('why', channel, { json: false })).out).toMatch(/in slow mode, it goes on at \d{4}-/);
   const said = await bob.user.ok('send', channel, 'six', { json: false });
-  expect(said.err).toMatch(/^#slow is in slow mode: what waits there goes on in \d\d?[mh]/);
+  expect(said.err).toMatch(
+    /^! NOT ENCRYPTED: the server reads this\n#slow is in slow mode: what waits there goes on in \d\d?[mh]/,
+  );
   // What he takes back of what he has said waits for nothing.
   await bob.call('message.delete', { id: second.id });
   await alice.sees('no four', async () => !(await alice.bodies(channel)).includes('four'));
