@@ -159,6 +159,8 @@ const joinFound = async (
   const rowId = await meetChannel(core, connection, channel);
   const row = theChannel(core.db, rowId);
   if (row.encryption === 'passphrase') await takePassphrase(core, server, rowId, passphrase);
+  // Who was cut off meanwhile is let in again behind this.
+  if (connection.state !== 'online') throw new SottoError('server.unreachable');
   if (!channel.joined) await publishControl(core, rowId, { op: 'join' });
   if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId, channel);
   await enterChannel(core, connection, rowId);

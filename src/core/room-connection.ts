@@ -174,6 +174,7 @@ export class RoomConnection {
     this.#phase = { kind: 'off' };
     if ('cancel' in phase) phase.cancel();
     if (phase.kind === 'dialling') phase.abort.abort();
+    this.#intake.forget();
     this.receipts[Symbol.dispose]();
     this.sender.stop();
     if ('client' in phase) phase.client.close('closing');

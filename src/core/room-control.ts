@@ -55,8 +55,9 @@ export const publishControl = async (core: Core, channelRow: number, wanted: Wan
         const { state, header } = nextOf(core, connection, channelRow);
         mustAllow(state, header, wanted);
       }
+      const op = typeof wanted === 'function' ? undefined : wanted.op;
       const n = await patiently(core, () =>
-        connection.sender.between(channelRow, () => signAndPublish(core, connection, channelRow, wanted)),
+        connection.sender.between(channelRow, op, () => signAndPublish(core, connection, channelRow, wanted)),
       );
       const isHere = () => {
         const row = theChannel(core.db, channelRow);

@@ -5,13 +5,13 @@ import { getMember, getMemberById, type MemberRow } from '../store/members.ts';
 import type { RoomOutboxRow } from '../store/room-outbox.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
-import { directIn, enqueueRoom } from './room-outbox.ts';
+import { directIn, enqueueRoom, hasRoom } from './room-outbox.ts';
 import { otherDevices } from './room-sessions.ts';
 
 const SAID: ReadonlySet<string> = new Set<Said['kind']>(['text', 'file', 'edit', 'delete', 'react', 'pin']);
 const isSaid = (direct: Direct): direct is Said => SAID.has(direct.kind);
 
-/** Tells my other devices something; nothing happens where this is the only one. Throws `outbox.full`. */
+/** Tells my other devices something; nothing happens where this is the only one, or the outbox is full. */
 export const tellOwnDevices = (
   core: Core,
   changes: Changes,
@@ -20,7 +20,7 @@ export const tellOwnDevices = (
   more: { readonly messageRow?: number; readonly ttl?: number } = {},
 ): void => {
   const me = getMemberById(core.db, server.id, server.memberId);
-  if (me === undefined || otherDevices(core, server, me).length === 0) return;
+  if (me === undefined || !hasRoom(core, server.id) || otherDevices(core, server, me).length === 0) return;
   enqueueRoom(core, changes, { serverId: server.id, memberRow: me.id }, own, more);
 };
 

@@ -113,9 +113,10 @@ export const shutOut = async (
   await core.queue.call(() => {
     const { memberId, id: serverId } = connection.row;
     const me = getMemberById(core.db, serverId, memberId);
+    const now = state === 'removed' && connection.sender.mayHaveLeft(channelRow) ? 'left' : state;
     commit(core, (changes) => {
-      patchChannel(core.db, channelRow, { state });
-      changes.event({ kind: `channel.${state}`, channelRow, ...(me === undefined ? {} : { memberRow: me.id }) });
+      patchChannel(core.db, channelRow, { state: now });
+      changes.event({ kind: `channel.${now}`, channelRow, ...(me === undefined ? {} : { memberRow: me.id }) });
     });
   });
 };

@@ -1,6 +1,6 @@
 // Events and notices of one server on their way into the queue: events in their order and in batches, who is unknown asked for before.
 import { expectedError } from '../protocol/errors.ts';
-import { idOf } from '../protocol/ids.ts';
+import { idBytes, idOf } from '../protocol/ids.ts';
 import {
   DEVICES_MAX,
   ROOM_BATCH_EVENTS_MAX,
@@ -10,6 +10,7 @@ import {
 } from '../protocol/limits.ts';
 import type { Notice } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
+import { getChannelById } from '../store/channels.ts';
 import { type Core, detach } from './core.ts';
 import { learnChannel } from './room-channels.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -122,8 +123,9 @@ export class RoomIntake {
     const { unmet } = this.#connection.visit;
     const times = unmet.get(by) ?? 0;
     if (times === UNMET_ASKED_MAX) return;
-    unmet.set(by, times + 1);
     await learnChannel(this.#core, this.#connection, channel);
+    const isThere = getChannelById(this.#core.db, this.#connection.serverId, idBytes(channel)) !== undefined;
+    if (!isThere) unmet.set(by, times + 1);
   }
 
   // Nobody makes us ask for ever by naming devices that there are not.

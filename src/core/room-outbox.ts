@@ -37,6 +37,9 @@ const ID_MS_MAX = 2 ** 48 - 1;
 /** What waits in the outbox of a channel as a control event, and is signed when its turn comes. */
 type Erasure = Extract<Control, { op: 'erase' }>;
 
+/** Whether the outbox of a server takes one more. */
+export const hasRoom = ({ db }: Core, serverId: number): boolean => countRoomOutbox(db, serverId) < OUTBOX_FRAMES_MAX;
+
 /** Appends a content, an erasure or a direct; it goes out after the commit. Throws `outbox.full`. */
 export const enqueueRoom = (
   core: Core,
@@ -45,7 +48,7 @@ export const enqueueRoom = (
   content: Content | Erasure | Direct,
   more: More = {},
 ): void => {
-  if (countRoomOutbox(core.db, to.serverId) >= OUTBOX_FRAMES_MAX) throw new SottoError('outbox.full');
+  if (!hasRoom(core, to.serverId)) throw new SottoError('outbox.full');
   const whole = { channelRow: null, memberRow: null, ...to };
   const kind = 'memberRow' in to ? EVENT.direct : 'op' in content ? EVENT.control : EVENT.content;
   append(core, changes, whole, kind, content, more);

@@ -8,7 +8,7 @@ import { patchMessage } from '../store/messages.ts';
 import { getServer } from '../store/servers.ts';
 import { type Changes, type Core, commit, detach } from './core.ts';
 import { tellOwnDevices } from './room-devices.ts';
-import { enqueueReceipt } from './room-outbox.ts';
+import { enqueueReceipt, hasRoom } from './room-outbox.ts';
 import { roomOf } from './room-rows.ts';
 import { settingOf } from './settings.ts';
 
@@ -31,7 +31,8 @@ export const markReadUpTo = (
     for (const row of rows) patchMessage(core.db, row.id, { unread: 0, readAt: changes.at });
     addUnread(core.db, conversation.id, -rows.length);
     addMentions(core.db, conversation.id, -rows.filter(({ mention }) => mention === 1).length);
-    if (receipts && rows.length > 0) {
+    // Where there is no room for that they are not told: what is read here is read.
+    if (receipts && rows.length > 0 && hasRoom(core, author.serverId)) {
       const targets = rows.map(({ messageId }) => idOf(messageId));
       enqueueReceipt(core, changes, { serverId: author.serverId, memberRow: author.id }, { targets, state: 'read' });
       core.rooms.get(author.serverId)?.receipts.forget(author.id, targets);

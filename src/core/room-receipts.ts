@@ -1,13 +1,12 @@
 // Receipts for what members have sent us: gathered a few seconds, so that they tell little about when we were there.
 import type { Cancel } from '../ports.ts';
 import { idOf } from '../protocol/ids.ts';
-import { EARLY_RECEIPTS_MAX, OUTBOX_FRAMES_MAX, RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
+import { EARLY_RECEIPTS_MAX, RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
 import { getConversationOfMember } from '../store/conversations.ts';
 import { getMember, patchMember } from '../store/members.ts';
 import { listMessagesBack } from '../store/message-pages.ts';
-import { countRoomOutbox } from '../store/room-outbox.ts';
 import { type Core, commit } from './core.ts';
-import { enqueueReceipt } from './room-outbox.ts';
+import { enqueueReceipt, hasRoom } from './room-outbox.ts';
 
 const WAIT_MS_MAX = 5_000;
 
@@ -51,6 +50,7 @@ export class Receipts implements Disposable {
   readonly #serverId: number;
   readonly #waiting = new Map<number, string[]>();
   #cancel: Cancel | undefined;
+  #isOver = false;
 
   constructor(core: Core, serverId: number) {
     this.#core = core;
@@ -59,6 +59,7 @@ export class Receipts implements Disposable {
 
   /** A message of a member was committed here. */
   add(memberRow: number, id: string): void {
+    if (this.#isOver) return;
     const waiting = this.#waiting.get(memberRow);
     if (waiting === undefined) this.#waiting.set(memberRow, [id]);
     else waiting.push(id);
@@ -77,17 +78,17 @@ export class Receipts implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isOver = true;
     this.#cancel?.();
   }
 
   #send(): void {
-    const { db } = this.#core;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const [memberRow, targets] of waiting)
       for (let at = 0; at < targets.length; at += RECEIPT_TARGETS_MAX) {
         // What finds no room is told with the next read, too.
-        if (countRoomOutbox(db, this.#serverId) >= OUTBOX_FRAMES_MAX) return;
+        if (!hasRoom(this.#core, this.#serverId)) return;
         const some = targets.slice(at, at + RECEIPT_TARGETS_MAX);
         const to = { serverId: this.#serverId, memberRow };
         commit(this.#core, (changes) => enqueueReceipt(this.#core, changes, to, { targets: some, state: 'delivered' }));

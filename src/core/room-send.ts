@@ -4,6 +4,7 @@ import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { INBOX_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
+import type { Control } from '../protocol/room-content.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { Turns } from '../protocol/turns.ts';
 import { getChannel } from '../store/channels.ts';
@@ -63,8 +64,8 @@ export class RoomSender {
   /** Conversations that wait for their time, and how often each has failed in a row. */
   readonly #waiting = new Map<string, Stuck & { readonly cancel: Cancel; readonly rulesAt: number | undefined }>();
   readonly #failures = new Map<string, number>();
-  /** Channels where something that only `between` knew got no answer: what is there is looked at before more is signed. */
-  readonly #unsure = new Set<number>();
+  /** Channels where something that only `between` knew got no answer, and what: what is there is looked at before more is signed. */
+  readonly #unsure = new Map<number, Control['op'] | undefined>();
 
   constructor(core: Core, connection: RoomConnection) {
     this.#core = core;
@@ -136,9 +137,10 @@ export class RoomSender {
 
   /**
    * Runs `publish`, which signs and sends one event in a channel, between the events of the outbox there. What was sealed
-   * before has its count and goes first. Throws what `publish` throws, and what keeps the outbox from going.
+   * before has its count and goes first. `op` is what it does to the channel. Throws what `publish` throws, and what keeps the
+   * outbox from going.
    */
-  between<T>(channelRow: number, publish: () => Promise<T>): Promise<T> {
+  between<T>(channelRow: number, op: Control['op'] | undefined, publish: () => Promise<T>): Promise<T> {
     const to = { channelRow, memberRow: null };
     return this.#lanes.run(laneOf(to), async () => {
       for (;;) {
@@ -150,16 +152,21 @@ export class RoomSender {
       try {
         return await publish();
       } catch (error) {
-        if (UNANSWERED.has(expectedError(error)?.code as ErrorCode)) this.#unsure.add(channelRow);
+        if (UNANSWERED.has(expectedError(error)?.code as ErrorCode)) this.#unsure.set(channelRow, op);
         throw error;
       }
     });
   }
 
-  // Its count is used if the server has taken it, and free if not.
+  /** Whether the server may have taken it that this device leaves a channel. */
+  mayHaveLeft(channelRow: number): boolean {
+    return this.#unsure.get(channelRow) === 'leave';
+  }
+
+  // Its count is used if the server has taken it, and free if not. Who is not in the channel learns that by joining it.
   async #makeSure(channelRow: number): Promise<void> {
     if (!this.#unsure.has(channelRow)) return;
-    await this.#connection.open(channelRow);
+    if (getChannel(this.#core.db, channelRow)?.state === 'joined') await this.#connection.open(channelRow);
     this.#unsure.delete(channelRow);
   }
 

@@ -21,7 +21,7 @@ import {
 import { type Core, commit } from './core.ts';
 import { refuseTakenLabel } from './requests.ts';
 import type { ConnectionState, RoomConnection, Second } from './room-connection.ts';
-import { publishControl } from './room-control.ts';
+import { connectionOf, publishControl } from './room-control.ts';
 import { becomeAnother, isOwnRevoked, newDevice } from './room-device.ts';
 import { theServer } from './room-rows.ts';
 import { bare, refusedSecond } from './room-second.ts';
@@ -180,7 +180,8 @@ export const leaveServer = async (core: Core, id: number, erase: boolean): Promi
   const row = theServer(core.db, id);
   if (erase) {
     await leaveChannels(core, id);
-    await core.rooms.connect(id).request('member.erase', { confirm: row.memberName });
+    const connection = await connectionOf(core, row);
+    await connection.request('member.erase', { confirm: row.memberName });
   }
   core.rooms.drop(id);
   await core.queue.call(() => commit(core, () => patchServer(core.db, id, { state: 'left' })));

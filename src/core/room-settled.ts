@@ -11,6 +11,7 @@ import { mirror } from './room-devices.ts';
 import { doubt } from './room-doubts.ts';
 import { deletedIn } from './room-outbox.ts';
 import { messageAbout, takeBackChange } from './room-refused.ts';
+import { theChannel } from './room-rows.ts';
 import { partFailed, partSent } from './room-share.ts';
 import { endUnsent, startTimer } from './timers.ts';
 
@@ -34,7 +35,9 @@ export const answered = (core: Core, id: number, published: Placed): void =>
       partSent(core, changes, row);
       return mirror(core, changes, row);
     }
-    patchChannel(core.db, row.channelRow, { sent: row.n });
+    // Of a log that is no more its count is negative, and more may have been counted since.
+    const { sent } = theChannel(core.db, row.channelRow);
+    patchChannel(core.db, row.channelRow, { sent: Math.max(sent, Math.abs(row.n)) });
     putPlace(core.db, id, published.seq);
   });
 

@@ -3,7 +3,13 @@ import { type Greeting, signLogin, verifyHello } from '../crypto/member.ts';
 import type { Cancel, Clock, Random, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../ports.ts';
 import { fromBase64, isEqual, toBase64 } from '../protocol/bytes.ts';
 import { type ErrorCode, ProtocolError, SERVER_CODES, SottoError } from '../protocol/errors.ts';
-import { ANSWER_MS_MAX, REQUEST_MS_MAX, REQUESTS_IN_FLIGHT_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import {
+  ANSWER_MS_MAX,
+  REQUEST_MS_MAX,
+  REQUESTS_IN_FLIGHT_MAX,
+  ROOM_PAGE_MAX,
+  SERVER_WAIT_MS_MAX,
+} from '../protocol/limits.ts';
 import {
   type Answer,
   decodeFromServer,
@@ -306,7 +312,7 @@ const errorOf = ({ code: said, retryAfterMs, details }: ServerError) => {
     details: {
       ...(why === undefined ? {} : { why }),
       ...(typeof least === 'number' ? { least } : {}),
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs: Math.min(retryAfterMs, SERVER_WAIT_MS_MAX) }),
       ...(code === said ? {} : { code: wordOf(said) ?? 'unknown' }),
     },
   });

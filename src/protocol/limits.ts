@@ -364,6 +364,8 @@ export const ROOM_LIST_MAX = 50_000;
 export const ROOM_FIRST_PAGES = 4;
 export const SERVER_RETRY_MS_MIN = 1 * SECOND;
 export const SERVER_RETRY_MS_MAX = 60 * SECOND;
+/** A server that wants to be left alone for longer is asked again after this. */
+export const SERVER_WAIT_MS_MAX = 30 * DAY;
 /** A server that did not let us in is asked again after so long at most, and when the account is opened or its user wants something there. */
 export const SERVER_REFUSED_RETRY_MS = 5 * MINUTE;
 /** Whatever its user wants there, no sooner than so long after its last no. */

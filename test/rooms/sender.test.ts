@@ -296,7 +296,7 @@ test('what is deleted while it is sealed has left: the server is told to erase i
 
 test('what got no answer is looked for before its count is used again', async () => {
   const channelRow = channels[0] ?? 0;
-  const lost = sender.between(channelRow, () => Promise.reject(error('server.unavailable')));
+  const lost = sender.between(channelRow, undefined, () => Promise.reject(error('server.unavailable')));
   expect(await lost.catch(({ code }) => code)).toBe('server.unavailable');
   // It came to the server all the same.
   whenOpened = () => patchChannel(db, channelRow, { sent: 1 });
