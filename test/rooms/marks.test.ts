@@ -1,5 +1,6 @@
 // What is read, or was said before one came: the same on every device of a member, whichever of them says so and whenever they come.
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { OUTBOX_FRAMES_MAX } from '../../src/protocol/limits.ts';
 import { type Guest, House } from './house.ts';
 
 let house: House;
@@ -58,4 +59,31 @@ test('a mark that a device holds counts again for what it has missed', async () 
   });
   await phone.back();
   await phone.sees('nothing unread', async () => (await unread(phone, '#past')) === 0, 5_000);
+});
+
+test('what is read is read also while nothing more waits for the server: its author is not told', async () => {
+  await carol.call('config.set', { key: 'privacy.readReceipts', value: true });
+  await alice.call('message.send', { conversation: 'carol@home', text: 'are you there?' });
+  await carol.sees(
+    'the request',
+    async () => (await carol.call('member.show', { member: 'alice@home' })).request === 'open',
+  );
+  await carol.call('member.accept', { member: 'alice@home' });
+  await carol.reads('alice@home', 'are you there?');
+  await house.server.stop();
+  await carol.look((db) =>
+    db.run(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+       INSERT INTO room_outbox (server_id, channel_row, event_id, kind, content, ttl, created_at, expires_at)
+         SELECT s.id, c.id, randomblob(16), 1, CAST('{}' AS BLOB), 0, 0, 9e15
+           FROM n, servers s, channels c WHERE c.name = 'past'`,
+      OUTBOX_FRAMES_MAX,
+    ),
+  );
+  expect(await unread(carol, 'alice@home')).toBe(1);
+  await carol.call('conversation.markRead', { conversation: 'alice@home' });
+  expect(await unread(carol, 'alice@home')).toBe(0);
+  await carol.call('member.reject', { member: 'alice@home' });
+  await carol.look((db) => db.run('DELETE FROM room_outbox WHERE expires_at = 9e15'));
+  await house.server.start();
 });
