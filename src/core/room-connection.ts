@@ -22,6 +22,7 @@ import { RoomIntake } from './room-intake.ts';
 import { levelChannels, levelInbox } from './room-level.ts';
 import { forgetKeys, loggedIn, prepareKeys } from './room-login.ts';
 import { EarlyReceipts, Receipts } from './room-receipts.ts';
+import { removeReturned } from './room-returned.ts';
 import { theServer } from './room-rows.ts';
 import { RoomSender } from './room-send.ts';
 import { applyShares } from './room-shared.ts';
@@ -246,7 +247,7 @@ export class RoomConnection {
     const client = await this.#dial(row, signal);
     if (signal.aborted) return client.close('closing');
     this.#phase = { kind: 'proven', client };
-    this.visit = newVisit();
+    this.visit = newVisit(this.visit);
     const register = { name: row.memberName, ...(row.invite === '' ? {} : { invite: row.invite }) };
     const device = { seed: row.deviceSeed, certificate: row.certificate };
     let answer: Answer<'login'>;
@@ -281,6 +282,7 @@ export class RoomConnection {
     this.sender.flush();
     // Lost again: the next log-in asks again.
     detach(core, followCalls(core, this));
+    detach(core, removeReturned(core, this));
   }
 
   #openAgain(client: ServerClient, second: Second | undefined, tries: number): Promise<void> {

@@ -7,11 +7,12 @@ import { type ChannelRow, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
 import { lastRoomSeq } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
-import { type Core, commit } from './core.ts';
+import { type Core, commit, detach } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
 import { replayUpTo } from './room-replay.ts';
 import { forgetOthers, goBack } from './room-restored.ts';
+import { removeReturned, tellReturned } from './room-returned.ts';
 import { theChannel } from './room-rows.ts';
 
 /**
@@ -52,8 +53,10 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
     if (!isOther) await core.queue.call(() => skipPruned(core, channelRow, resumed.head));
     if (isOther) await core.queue.call(() => keepEpoch(core, channelRow, resumed.head));
     if (end > 1) await pages(core, connection, channelRow);
+    if (isOther) await core.queue.call(() => tellReturned(core, connection, channelRow));
     // All that is held has come: what still waits here is not in the other log.
     if (isOther) connection.sender.flush();
+    if (isOther && connection.state === 'online') detach(core, removeReturned(core, connection));
   }
   throw new SottoError('server.invalid', { message: 'The server never tells the whole of a channel' });
 };

@@ -173,6 +173,8 @@ export class RoomSender {
   // What a channel is, is not known before all of it is here: what is written there waits for that.
   #next(to: To): RoomOutboxRow | undefined {
     if (to.channelRow !== null && getChannel(this.#core.db, to.channelRow)?.state === 'joining') return undefined;
+    // Nor is anything said to who was removed and is back with another log.
+    if (this.#connection.visit.returned.has(to.channelRow ?? 0)) return undefined;
     // Slow mode is for what is said: what is erased need not wait behind it.
     return this.#first(to, this.#isSlow(to) ? EVENT.control : undefined);
   }

@@ -1,5 +1,7 @@
 // What is learned on one connection to a server and holds no longer than that: it begins empty when the server has proven its key.
 import type { SottoError } from '../protocol/errors.ts';
+import type { MemberId } from '../protocol/ids.ts';
+import type { Removal } from './room-returned.ts';
 
 /** Maps are by member id or channel id in hex, or by row. */
 export type Visit = {
@@ -19,14 +21,18 @@ export type Visit = {
   readonly shut: Map<number, { readonly why: string; readonly until: number }>;
   /** Channels that could not be brought level, and why: the others go on. */
   readonly faults: Map<number, SottoError>;
+  /** Who was removed from a channel in a log that is no more, until it is known whether they are in it again. */
+  readonly removed: Map<number, ReadonlyMap<MemberId, Removal>>;
+  /** Whom this account has to remove again, before anything is said in that channel. */
+  readonly returned: Map<number, ReadonlyMap<MemberId, Removal>>;
   /** The inbox is read from its beginning: what comes live meanwhile has its turn behind that. */
   isReadingInbox: boolean;
   /** Our store was put back to before what this device has said: that may be among what comes. */
   isPutBack: boolean;
 };
 
-/** Nothing is learned yet. */
-export const newVisit = (): Visit => ({
+/** Nothing is learned yet; what was left to be done on the visit before is done on this one. */
+export const newVisit = ({ returned }: Partial<Pick<Visit, 'returned'>> = {}): Visit => ({
   presence: new Map(),
   met: new Set(),
   asked: new Map(),
@@ -35,6 +41,8 @@ export const newVisit = (): Visit => ({
   keyless: new Map(),
   shut: new Map(),
   faults: new Map(),
+  removed: new Map(),
+  returned: new Map(returned),
   isReadingInbox: false,
   isPutBack: false,
 });

@@ -178,6 +178,17 @@ export const listRolesAt = (db: Database, channelRow: number, seq: number) =>
     seq,
   );
 
+/** Who was removed behind a seq, by whom and how, and who was let in or back, in order. */
+export const listRemovals = (db: Database, channelRow: number, seq: number) =>
+  db.all<{ readonly op: string; readonly member: MemberId; readonly memberRow: number | null }>(
+    `SELECT e.kind AS op, e.member_row AS memberRow, coalesce(e.value ->> '$.member', lower(hex(m.member_id))) AS member
+       FROM room_events e LEFT JOIN members m ON m.id = e.member_row
+       WHERE e.channel_row = ? AND e.message_row IS NULL AND e.seq > ?
+         AND e.kind IN ('remove', 'ban', 'unban', 'add', 'invite', 'join') ORDER BY e.seq`,
+    channelRow,
+    seq,
+  );
+
 /** Ids, kinds and hashes of the events between two seqs, both included, in order; those without a hash are left out. */
 export const listHashes = (db: Database, channelRow: number, range: { readonly from: number; readonly to: number }) =>
   db.all<Pick<RoomEventRow, 'seq' | 'eventId' | 'kind'> & { readonly hash: Uint8Array<ArrayBuffer> }>(

@@ -1,0 +1,64 @@
+// Who was removed from a channel, and is in it again because its server was put back: told by name, and removed again by who did it.
+import { expectedError } from '../protocol/errors.ts';
+import { idBytes, type MemberId } from '../protocol/ids.ts';
+import { getMemberById } from '../store/members.ts';
+import { listRemovals } from '../store/room-events.ts';
+import { stateOfJson } from './channel-json.ts';
+import { type Core, commit } from './core.ts';
+import type { RoomConnection } from './room-connection.ts';
+import { publishControl } from './room-control.ts';
+import { doubt } from './room-doubts.ts';
+import { isOfServer } from './room-faults.ts';
+import { memberName } from './room-names.ts';
+import { theChannel } from './room-rows.ts';
+
+/** How somebody was removed in a log that is no more; `isMine` when this account has done it. */
+export type Removal = { readonly op: 'remove' | 'ban'; readonly isMine: boolean };
+
+/** Who was removed behind a place and did not come back; before that part of the log is forgotten. */
+export const removedSince = (core: Core, connection: RoomConnection, channelRow: number, seq: number) => {
+  const me = getMemberById(core.db, connection.serverId, connection.row.memberId);
+  const removed = new Map<MemberId, Removal>();
+  for (const { op, member, memberRow } of listRemovals(core.db, channelRow, seq))
+    if (op === 'remove' || op === 'ban') removed.set(member, { op, isMine: memberRow === me?.id });
+    else removed.delete(member);
+  return removed;
+};
+
+/** Tells who of those is in the channel. What waits there waits on until `removeReturned` has been. */
+export const tellReturned = (core: Core, connection: RoomConnection, channelRow: number): void => {
+  const { removed, returned } = connection.visit;
+  const before = removed.get(channelRow);
+  removed.delete(channelRow);
+  const { membership, lastSeq } = theChannel(core.db, channelRow);
+  const members = stateOfJson(membership)?.members;
+  const back = [...(before ?? [])].filter(([id]) => members?.has(id) === true);
+  if (back.length === 0) return;
+  commit(core, (changes) => {
+    const nameOf = (id: MemberId) =>
+      memberName(core.db, getMemberById(core.db, connection.serverId, idBytes(id))?.id ?? null);
+    const reason = `with the other history of the server those are back who were removed: ${back.map(([id]) => nameOf(id)).join(', ')}`;
+    doubt(core, changes, channelRow, { fromSeq: lastSeq, toSeq: lastSeq, reason });
+  });
+  const mine = back.filter(([, { isMine }]) => isMine);
+  if (mine.length > 0) returned.set(channelRow, new Map(mine));
+};
+
+/**
+ * Removes again whom this account has removed. Where it may not any more, what waits goes on. Throws `server.*`: it is tried again
+ * once the server is back.
+ */
+export const removeReturned = async (core: Core, connection: RoomConnection): Promise<void> => {
+  const { returned } = connection.visit;
+  for (const [channelRow, removed] of returned) {
+    try {
+      for (const [member, { op }] of removed) await publishControl(core, channelRow, { op, member });
+    } catch (error) {
+      const known = expectedError(error);
+      if (known === undefined || (isOfServer(known) && known.code !== 'rate.limited')) throw error;
+      core.log.warn('channel.returned', { code: known.code });
+    }
+    returned.delete(channelRow);
+    connection.sender.flush();
+  }
+};

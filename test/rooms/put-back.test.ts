@@ -1,0 +1,83 @@
+// A server that is put back to an older backup: who was removed since is told, and let out again by who removed them.
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Guest, House } from './house.ts';
+import { sotto } from './program.ts';
+
+let house: House;
+let alice: Guest;
+let bob: Guest;
+let carol: Guest;
+let dave: Guest;
+let backups = 0;
+
+beforeAll(async () => {
+  ({ house, alice, bob, carol, dave } = await House.open('alice', 'bob', 'carol', 'dave'));
+});
+afterAll(() => house[Symbol.asyncDispose]());
+
+/** Does something between a backup and the end of the server, which is then put back to it; `away` tells what is done while nobody is served. */
+const putBack = async (meanwhile: () => Promise<unknown>, away: () => Promise<unknown> = async () => {}) => {
+  const { server } = house;
+  const folder = join(house.stage.dir, '..', `copy-${++backups}`);
+  await server.admin('backup', folder);
+  await meanwhile();
+  await server.stop('SIGKILL');
+  rmSync(server.data, { recursive: true });
+  await away();
+  expect((await sotto(['serve', 'admin', 'restore', folder, '--data-dir', server.data])).code).toBe(0);
+  await server.start();
+};
+
+const gather = async (channel: string, ...guests: readonly Guest[]): Promise<void> => {
+  await alice.call('channel.create', { name: channel, encryption: 'members' });
+  for (const guest of guests) {
+    await alice.call('channel.invite', { channel, member: guest.name });
+    await guest.call('channel.join', { channel });
+  }
+  await alice.sees('all', async () => (await members(alice, channel)).length === guests.length + 1);
+};
+
+const members = async (guest: Guest, channel: string): Promise<string[]> =>
+  ((await guest.call('channel.show', { channel })).members ?? []).map(({ name }) => name);
+
+const gaps = async (guest: Guest, channel: string): Promise<string[]> =>
+  ((await guest.call('channel.show', { channel })).gaps ?? []).map(({ reason }) => reason);
+
+test('whom this account has removed is removed again before anything is said, and everybody is told', async () => {
+  await gather('#back', bob, carol, dave);
+  for (const guest of [bob, carol, dave])
+    await guest.sees('all', async () => (await members(guest, '#back')).length === 4);
+  await alice.say('#back', 'to all of us');
+  await putBack(
+    async () => {
+      await alice.call('channel.ban', { channel: '#back', member: 'carol' });
+      await alice.call('channel.kick', { channel: '#back', member: 'dave' });
+      await bob.sees('both out', async () => (await members(bob, '#back')).length === 2);
+    },
+    () => alice.call('message.send', { conversation: '#back', text: 'not for carol and dave' }),
+  );
+  await bob.reads('#back', 'not for carol and dave');
+  expect(await members(bob, '#back')).toEqual(['alice', 'bob']);
+  expect(await gaps(alice, '#back')).toContain(
+    'with the other history of the server those are back who were removed: carol, dave',
+  );
+  for (const guest of [carol, dave]) expect(await guest.bodies('#back')).not.toContain('not for carol and dave');
+  expect((await alice.user.run('channel', 'invite', '#back', 'carol')).error?.message).toContain('banned');
+});
+
+test('who was let in again after a removal, and who removes nobody, are left alone', async () => {
+  await gather('#again', bob, carol);
+  await bob.sees('all', async () => (await members(bob, '#again')).length === 3);
+  await putBack(async () => {
+    await alice.call('channel.kick', { channel: '#again', member: 'bob' });
+    await alice.call('channel.invite', { channel: '#again', member: 'bob' });
+    await bob.call('channel.join', { channel: '#again' });
+    await carol.call('channel.leave', { channel: '#again' });
+    await alice.sees('two', async () => (await members(alice, '#again')).length === 2);
+  });
+  await alice.say('#again', 'still here');
+  await bob.reads('#again', 'still here');
+  expect(await gaps(alice, '#again')).toEqual(['the server has another history than before']);
+});
