@@ -28,8 +28,8 @@ export const administer = async (
   refuseMore(what, words);
   if (what === 'restore') {
     if (name === '') throw new SottoError('usage.invalid', { message: 'sotto serve admin restore FOLDER' });
-    await restoreServer(resolve(name), serverPaths(dir), ports);
-    return shown(what, [{ restored: resolve(name) }], values);
+    const { missingFiles } = await restoreServer(resolve(name), serverPaths(dir), ports);
+    return shown(what, [{ restored: resolve(name), missingFiles }], values);
   }
   const request = requestOf(what, words, values, ports.clock.now());
   return shown(

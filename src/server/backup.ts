@@ -1,5 +1,5 @@
 // A copy of a server's folder made while it runs, and a server made from one.
-import { copyFileSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Random } from '../ports.ts';
@@ -7,9 +7,11 @@ import { expectedError, SottoError } from '../protocol/errors.ts';
 import { TOTP_STEP_MS } from '../protocol/limits.ts';
 import { writeDurably } from '../sqlite/durable.ts';
 import { makeFolder } from '../sqlite/folder.ts';
+import { integrity } from '../sqlite/integrity.ts';
 import { takeLock } from '../sqlite/lock.ts';
 import type { Database } from '../sqlite/open.ts';
-import { syncFolder, UPLOADS } from './blob-store.ts';
+import { blobPathIn, syncFolder, UPLOADS } from './blob-store.ts';
+import { wholeBlobs } from './check.ts';
 import type { Millis } from './event-log.ts';
 import { readKeyFile } from './key-file.ts';
 import { migrateServer } from './migrations.ts';
@@ -27,21 +29,23 @@ import {
 
 /**
  * Copies the database file, which `hold` keeps as it is meanwhile, then the key file and every blob, which never change, into
- * the folder `to`, which must not exist. Blobs of the same disk are linked. Throws `file.exists`, `path.notAllowed`, and codes of the
- * system.
+ * the folder `to`, which must not exist. Blobs of the same disk are linked. Throws `file.exists`, `path.notAllowed`, codes of the
+ * system, and what `signal` was aborted with, after the file that is being copied.
  */
 export const copyServer = async (
   paths: ServerPaths,
   to: string,
   hold: (copy: () => Promise<void>) => Promise<void>,
+  signal: AbortSignal,
 ): Promise<void> => {
   if (existsSync(to)) throw new SottoError('file.exists');
   const copy = serverPaths(`${to}.sotto-part`);
   try {
     await hold(() => beginCopy(paths, copy));
     await copyDurably(paths.keyFile, copy.keyFile);
-    await copyBlobs(paths.blobs, copy.blobs);
+    await copyBlobs(paths.blobs, copy.blobs, signal);
     await syncFolder(copy.dir);
+    signal.throwIfAborted();
     await rename(copy.dir, to);
   } catch (error) {
     await rm(copy.dir, { recursive: true, force: true }).catch(() => {});
@@ -65,10 +69,15 @@ const beginCopy = async (paths: ServerPaths, copy: ServerPaths): Promise<void> =
 
 /**
  * Makes a server of a backup, in a folder without one. Its clients' cursors are of another epoch: they are told that they
- * begin anew. The database comes last: after a crash it can be tried again. Throws `server.unknown` when `from` is no
- * backup, `server.exists`, `server.running`, `database.*`, `disk.*`.
+ * begin anew. The database comes last: after a crash it can be tried again. Tells how many blobs that the database calls whole
+ * are not there with their size. Throws `server.unknown` when `from` is no backup, `server.exists`, `server.running`,
+ * `database.*`, with what is wrong where it is damaged, `disk.*`.
  */
-export const restoreServer = async (from: string, paths: ServerPaths, ports: ServerPorts): Promise<void> => {
+export const restoreServer = async (
+  from: string,
+  paths: ServerPaths,
+  ports: ServerPorts,
+): Promise<{ readonly missingFiles: number }> => {
   const backup = serverPaths(from);
   if (!isServer(backup)) throw new SottoError('server.unknown');
   makePrivate(paths.dir);
@@ -76,10 +85,15 @@ export const restoreServer = async (from: string, paths: ServerPaths, ports: Ser
   if (isServer(paths)) throw new SottoError('server.exists');
   const key = readKeyFile(backup.keyFile);
   await copyBlobs(backup.blobs, paths.blobs);
+  let missingFiles = 0;
   try {
     buildDatabase(paths, (building) => {
       copyFileSync(backup.database, building);
-      openAnew(building, key, ports);
+      mustBeWhole(building, key, from);
+      using db = openServerDatabase(building, key);
+      migrateServer(db);
+      missingFiles = countMissing(db, paths.blobs);
+      db.transaction(() => beginAnew(db, ports.clock.now(), ports.random));
       // Not before the database has opened: a key that was here may be the only one for what else is here.
       writeDurably(paths.keyFile, readFileSync(backup.keyFile));
     });
@@ -87,12 +101,31 @@ export const restoreServer = async (from: string, paths: ServerPaths, ports: Ser
     for (const path of filesOfBuilding(paths)) rmSync(path, { force: true });
     throw error;
   }
+  return { missingFiles };
 };
 
-const openAnew = (path: string, key: Uint8Array, { clock, random }: ServerPorts): void => {
-  using db = openServerDatabase(path, key);
-  migrateServer(db);
-  db.transaction(() => beginAnew(db, clock.now(), random));
+const mustBeWhole = (path: string, key: Uint8Array, from: string): void => {
+  const wrong = wrongIn(path, key);
+  if (wrong.length === 0) return;
+  const message = `The database of the backup ${from} is damaged:\n${wrong.join('\n')}`;
+  throw new SottoError('database.damaged', { message });
+};
+
+const wrongIn = (path: string, key: Uint8Array): string[] => {
+  try {
+    using db = openServerDatabase(path, key);
+    return integrity(db);
+  } catch (error) {
+    if (expectedError(error)?.code !== 'database.damaged') throw error;
+    return ['it cannot be read, or the key beside it is another one’s'];
+  }
+};
+
+const countMissing = (db: Database, blobs: string): number => {
+  let missing = 0;
+  for (const { hash, size } of wholeBlobs(db))
+    if (statSync(blobPathIn(blobs, hash), { throwIfNoEntry: false })?.size !== size) missing++;
+  return missing;
 };
 
 // What was handed out or used once since the backup was made must not be so again.
@@ -109,13 +142,15 @@ const beginAnew = (db: Database, now: Millis, random: Random): void => {
 };
 
 /** Everything but uploads. What is there already, of an attempt that did not end, has the same name and so the same bytes. */
-const copyBlobs = async (from: string, to: string): Promise<void> => {
+const copyBlobs = async (from: string, to: string, signal?: AbortSignal): Promise<void> => {
   await mkdir(to, { recursive: true, mode: 0o700 });
   for (const folder of existsSync(from) ? await readdir(from) : []) {
     if (folder === UPLOADS) continue;
     await mkdir(join(to, folder), { recursive: true, mode: 0o700 });
-    for (const name of await readdir(join(from, folder)))
+    for (const name of await readdir(join(from, folder))) {
+      signal?.throwIfAborted();
       await linkBlob(join(from, folder, name), join(to, folder, name));
+    }
     await syncFolder(join(to, folder));
   }
   await syncFolder(to);

@@ -1,5 +1,5 @@
 // Where the ciphertext of files is kept, as an interface, and in a folder.
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -16,8 +16,6 @@ export type BlobRange = { readonly from: number; readonly size: number };
  * cut: a part is not flushed, and is brought again where it was lost. How much anybody may put is the caller's business. Rejects with `disk.*` codes of the system (ENOSPC …).
  */
 export interface BlobStore {
-  /** A whole small blob. Rejects with `file.damaged` when its hash is another. */
-  put(hash: BlobHash, bytes: Uint8Array): Promise<void>;
   /**
    * The next bytes (≤ BLOB_PART_BYTES_MAX) of an upload; `from` other than what it has changes nothing. Gives how many it has
    * now: with no bytes, a question. Calls about one upload are done one after another, in their order.
@@ -42,9 +40,12 @@ export interface BlobStore {
 export const UPLOADS = 'uploads';
 const HASH_LENGTH = 64;
 
+/** Where a blob lies in the folder of blobs. */
+export const blobPathIn = (dir: string, hash: BlobHash): string => join(dir, hash.slice(0, 2), hash);
+
 /** Blobs as files: `ab/ab12…`, uploads as `uploads/ID`. The folder is made when needed, private to its owner. */
 export const directoryBlobStore = (dir: string): BlobStore => {
-  const blobPath = (hash: BlobHash) => join(dir, hash.slice(0, 2), hash);
+  const blobPath = (hash: BlobHash) => blobPathIn(dir, hash);
   const uploadPath = (upload: string) => join(dir, UPLOADS, upload);
   const turns = new Turns<BlobHash | RowId>();
   const place = async (from: string, hash: BlobHash): Promise<void> => {
@@ -64,15 +65,6 @@ export const directoryBlobStore = (dir: string): BlobStore => {
     return from + bytes.length;
   };
   return {
-    put: async (hash, bytes) => {
-      if (createHash('sha256').update(bytes).digest('hex') !== hash) throw new SottoError('file.damaged');
-      const path = uploadPath(randomUUID().replaceAll('-', ''));
-      await makeFolder(dirname(path), dir);
-      await using file = await open(path, 'wx', 0o600);
-      await writeAll(file, bytes, 0);
-      await file.sync();
-      await place(path, hash);
-    },
     part: (upload, from, bytes) => turns.run(upload, () => addPart(uploadPath(upload), from, bytes)),
     get: async (hash, range) => {
       await using file = await openThere(blobPath(hash));

@@ -1,7 +1,7 @@
 // Whether a server's data is whole: no holes, no changed byte, heads and rows that fit, and nothing that belongs to nothing.
 import { sha256 } from '../crypto/primitives.ts';
 import { isEqual } from '../protocol/bytes.ts';
-import { idBytes, idOf } from '../protocol/ids.ts';
+import { type BlobHash, idBytes, idOf } from '../protocol/ids.ts';
 import { integrity } from '../sqlite/integrity.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type BlobStore, isBlobHash } from './blob-store.ts';
@@ -154,19 +154,26 @@ const checkBlobs = async ({ db, blobs }: Parts, wrong: string[]): Promise<{ blob
     if (db.get(`SELECT 1 FROM ${table}`, idBytes(name)) === undefined) leftOver++;
     else if (isBlobHash(name)) count++;
   }
+  for (const { hash, size } of wholeBlobs(db)) {
+    const held = await blobs.sizeOf(hash);
+    // It may have been taken back or collected meanwhile.
+    const isThere = () => db.get('SELECT 1 FROM blob WHERE hash = ? AND is_whole = 1', idBytes(hash)) !== undefined;
+    if (held !== size && isThere()) wrong.push(`blob ${hash} is ${held === undefined ? 'missing' : 'cut'}`);
+    if (wrong.length >= WRONG_MAX) break;
+  }
+  return { blobs: count, leftOver };
+};
+
+/** Every blob that the database calls whole, with its size in bytes, in the order of their hashes; a page at a time. */
+export function* wholeBlobs(db: Database): Generator<{ readonly hash: BlobHash; readonly size: number }> {
   for (let last = new Uint8Array(1); ; ) {
     const rows = db.all<{ hash: Uint8Array<ArrayBuffer>; size: number }>(
       'SELECT hash, size FROM blob WHERE is_whole = 1 AND hash > ? ORDER BY hash LIMIT ?',
       last,
       PAGE,
     );
-    for (const { hash, size } of rows) {
-      const held = await blobs.sizeOf(idOf(hash));
-      // It may have been taken back or collected meanwhile.
-      const isThere = () => db.get('SELECT 1 FROM blob WHERE hash = ? AND is_whole = 1', hash) !== undefined;
-      if (held !== size && isThere()) wrong.push(`blob ${idOf(hash)} is ${held === undefined ? 'missing' : 'cut'}`);
-      last = hash;
-    }
-    if (rows.length < PAGE || wrong.length >= WRONG_MAX) return { blobs: count, leftOver };
+    for (const { hash, size } of rows) yield { hash: idOf(hash), size };
+    last = rows.at(-1)?.hash ?? last;
+    if (rows.length < PAGE) return;
   }
-};
+}

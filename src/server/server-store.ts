@@ -40,6 +40,9 @@ export class ServerStore implements AsyncDisposable {
   readonly #wal: Wal;
   readonly #turn: Turn;
   readonly #lock: Disposable;
+  readonly #ending = new AbortController();
+  /** The backup that is being made. */
+  #backup: Promise<void> | undefined;
   #isClosed = false;
 
   private constructor(
@@ -94,13 +97,25 @@ export class ServerStore implements AsyncDisposable {
 
   /**
    * Writes a copy of the whole server, as it is at one moment, into the folder `to`, which must not exist, while everything
-   * goes on. It holds the key file: whoever has it can be this server. Throws `file.exists`, `disk.*`.
+   * goes on. It holds the key file: whoever has it can be this server. Throws `file.exists`, `disk.*`, `server.busy` while
+   * another one is made, and `server.unavailable` when the server ends before it is there.
    */
   async backup(to: string): Promise<void> {
+    this.#ending.signal.throwIfAborted();
+    if (this.#backup !== undefined) throw new SottoError('server.busy', { message: 'A backup is being made already' });
+    this.#backup = this.#copyTo(to);
+    try {
+      await this.#backup;
+    } finally {
+      this.#backup = undefined;
+    }
+  }
+
+  async #copyTo(to: string): Promise<void> {
     // What the copied database refers to is there until it is copied too.
     const release = this.blobs.hold();
     try {
-      await copyServer(this.paths, to, (copy) => this.#wal.hold(copy));
+      await copyServer(this.paths, to, (copy) => this.#wal.hold(copy), this.#ending.signal);
     } finally {
       for (const hash of release())
         await this.uploading.run(hash, async () => {
@@ -117,6 +132,9 @@ export class ServerStore implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#ending.abort(new SottoError('server.unavailable', { message: 'The server ends: there is no backup' }));
+    // Nobody else may write to the file while it is copied: the lock is kept until then. Who asked is told how it ended.
+    await Promise.allSettled([this.#backup]);
     await this.log[Symbol.asyncDispose]();
     this.search[Symbol.dispose]();
     this.#wal[Symbol.dispose]();

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { administer } from '../../src/server/admin-command.ts';
 import { restoreServer } from '../../src/server/backup.ts';
 import { directoryBlobStore } from '../../src/server/blob-store.ts';
 import { checkServer } from '../../src/server/check.ts';
@@ -9,7 +10,7 @@ import { openServerDatabase, type ServerPaths, serverPaths } from '../../src/ser
 import { ServerStore } from '../../src/server/server-store.ts';
 import { Wal } from '../../src/server/wal.ts';
 import type { Database } from '../../src/sqlite/open.ts';
-import { hashOf } from './blob-store-contract.ts';
+import { bring, hashOf } from './blob-store-contract.ts';
 import {
   ALL,
   auditLine,
@@ -65,7 +66,7 @@ const filled = async (): Promise<ServerStore> => {
     updatedAt: 1,
   };
   await store.state.putSecondFactor(factor, [], auditLine());
-  await store.blobs.put(hashOf(BLOB), BLOB);
+  await bring(store.blobs, BLOB);
   await store.state.putBlob(hashOf(BLOB), { size: BLOB.length, isWhole: true, now: 1 });
   await put(store.log, draft({ text: 'file', changes: [{ kind: 'file', hash: hashOf(BLOB), expiresAt: 0 }] }));
   return store;
@@ -141,6 +142,35 @@ describe('a backup', () => {
     expect(readdirSync(serverPaths(backup()).blobs)).not.toEqual([]);
   });
 
+  test('that a stop of the server cuts short is not there, and no fault of ours', async () => {
+    const store = await filled();
+    const { hold } = Wal.prototype;
+    let closing: Promise<void> | undefined;
+    using _held = vi.spyOn(Wal.prototype, 'hold').mockImplementation(function (this: Wal, body) {
+      return hold.call(this, async () => {
+        const result = await body();
+        closing = store[Symbol.asyncDispose]();
+        for (let i = 0; i < 20; i++) await ports.turn();
+        // Nobody else opens what is being copied.
+        expect(() => ServerStore.open(paths, ports)).toThrow(expect.objectContaining({ code: 'server.running' }));
+        return result as never;
+      }) as never;
+    });
+    await expect(store.backup(backup())).rejects.toMatchObject({ code: 'server.unavailable' });
+    await closing;
+    expect(readdirSync(dir).filter((name) => name.startsWith('backup'))).toEqual([]);
+  });
+
+  test('is one at a time: a second one into the same folder takes nothing from the first', async () => {
+    await using store = await filled();
+    const first = store.backup(backup());
+    await expect(store.backup(backup())).rejects.toMatchObject({ code: 'server.busy' });
+    await first;
+    await expect(restoreServer(backup(), serverPaths(join(dir, 'restored')), ports)).resolves.toEqual({
+      missingFiles: 0,
+    });
+  });
+
   test('of a plain database has its large pages, which carry more of an event each', async () => {
     const plain = makeServer(join(dir, 'plain'), { ports, encryptAtRest: false });
     {
@@ -187,6 +217,62 @@ describe('a backup', () => {
     expect(readdirSync(other.dir).filter((name) => name.startsWith('server.'))).toEqual([]);
     rmSync(join(backup(), 'server.key'));
     await expect(restoreServer(backup(), other, ports)).rejects.toMatchObject({ code: 'keyFile.missing' });
+  });
+});
+
+describe('a backup that is not whole', () => {
+  const backup = () => join(dir, 'backup');
+  const restored = () => serverPaths(join(dir, 'restored'));
+  const restore = () => administer(['restore', backup()], {}, { dir: restored().dir, socket: '', ports });
+
+  test('is no server where its database is damaged, and says what is', async () => {
+    const plain = makeServer(join(dir, 'plain'), { ports, encryptAtRest: false });
+    {
+      await using store = ServerStore.open(plain, ports);
+      await furnish(store.log, 2);
+      await store.backup(backup());
+    }
+    const copy = serverPaths(backup());
+    {
+      using db = openServerDatabase(copy.database, readKeyFile(copy.keyFile));
+      db.exec('PRAGMA foreign_keys = OFF; INSERT INTO read_marker VALUES (zeroblob(16), zeroblob(16), 0)');
+      db.truncateWal();
+    }
+    const refused = {
+      code: 'database.damaged',
+      message: expect.stringContaining('a row of read_marker points to nothing'),
+    };
+    await expect(restore()).rejects.toMatchObject(refused);
+    expect(readdirSync(restored().dir).filter((name) => name.startsWith('server.'))).toEqual([]);
+    writeFileSync(copy.database, 'no database');
+    const unread = {
+      code: 'database.damaged',
+      message: expect.stringContaining(`${backup()} is damaged:\nit cannot be read`),
+    };
+    await expect(restore()).rejects.toMatchObject(unread);
+  });
+
+  test('is restored without the files that are missing or cut, and tells how many', async () => {
+    const cut = bytesOf('a file that is cut');
+    {
+      await using store = await filled();
+      await bring(store.blobs, cut);
+      await store.state.putBlob(hashOf(cut), { size: cut.length, isWhole: true, now: 1 });
+      await store.state.putBlob(hashOf(bytesOf('begun')), { size: 9, isWhole: false, now: 1 });
+      await store.backup(backup());
+    }
+    const { blobs } = serverPaths(backup());
+    const file = (bytes: Uint8Array) => join(blobs, hashOf(bytes).slice(0, 2), hashOf(bytes));
+    // A copy of its own: a backup on the same disk shares its files with the server.
+    rmSync(file(BLOB));
+    rmSync(file(cut));
+    writeFileSync(file(cut), cut.subarray(1));
+    expect(await restore()).toMatch(/^restored +\S+backup\nmissing files +2\n$/);
+    await using store = ServerStore.open(restored(), ports);
+    expect((await store.check({ deep: true })).wrong).toHaveLength(2);
+    const other = { dir: join(dir, 'other'), socket: '', ports };
+    const json = await administer(['restore', backup()], { json: true }, other);
+    expect(JSON.parse(json)).toEqual({ restored: backup(), missingFiles: 2 });
   });
 });
 
@@ -274,7 +360,7 @@ describe('the check', () => {
     const [folder = ''] = readdirSync(paths.blobs).filter((name) => name !== 'uploads');
     const file = join(paths.blobs, folder, hashOf(BLOB));
     await store.blobs.part(rowId(7), 0, bytesOf('part'));
-    await store.blobs.put(hashOf(bytesOf('other')), bytesOf('other'));
+    await bring(store.blobs, bytesOf('other'));
     expect(await store.check({ deep: false })).toMatchObject({ wrong: [], blobs: 1, leftOver: 2 });
     truncateSync(file, 3);
     expect((await store.check({ deep: false })).wrong).toEqual([`blob ${hashOf(BLOB)} is cut`]);

@@ -5,7 +5,7 @@ import { Turns } from '../../src/protocol/turns.ts';
 import { collectLeftOver, type JobPorts, Jobs } from '../../src/server/jobs.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
 import { TestLog } from '../../src/testing/log.ts';
-import { hashOf } from './blob-store-contract.ts';
+import { bring, hashOf } from './blob-store-contract.ts';
 import {
   ALL,
   bytesOf,
@@ -86,7 +86,7 @@ test('what nobody refers to is collected after a while: blobs, uploads given up,
   const place = async (bytes: Uint8Array<ArrayBuffer>) => {
     const hash = hashOf(bytes);
     await state.putBlob(hash, { size: bytes.length, isWhole: false, now: clock.now() });
-    await store.blobs.put(hash, bytes);
+    await bring(store.blobs, bytes);
     await state.putBlob(hash, { size: bytes.length, isWhole: true, now: clock.now() });
     return hash;
   };
@@ -104,7 +104,7 @@ test('what nobody refers to is collected after a while: blobs, uploads given up,
     await state.putUpload({ id: rowId(n), ...upload, expiresAt });
     await store.blobs.part(rowId(n), 0, kept);
   }
-  await store.blobs.put(hashOf(bytesOf('stray')), bytesOf('stray'));
+  await bring(store.blobs, bytesOf('stray'));
   await store.blobs.part(rowId(7), 0, kept);
   expect([await collectLeftOver(ports), await collectLeftOver(ports)]).toEqual([2, 0]);
   await using jobs = new Jobs(ports);
@@ -131,7 +131,7 @@ test('bytes that somebody brings again stay while they are brought', async () =>
   const bytes = bytesOf('again');
   const hash = hashOf(bytes);
   await state.putBlob(hash, { size: bytes.length, isWhole: true, now: clock.now() });
-  await store.blobs.put(hash, bytes);
+  await bring(store.blobs, bytes);
   await using jobs = new Jobs(ports);
   clock.jump(BLOB_UNUSED_MS + 1);
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { restoreServer } from '../../src/server/backup.ts';
 import { isServer, serverPaths } from '../../src/server/server-dir.ts';
 import { ServerStore } from '../../src/server/server-store.ts';
-import { hashOf } from './blob-store-contract.ts';
+import { bring, hashOf } from './blob-store-contract.ts';
 import {
   ALL,
   bytesOf,
@@ -35,7 +35,7 @@ beforeAll(async () => {
   mkdirSync(first);
   await using store = ServerStore.open(makeServer(join(first, 'server'), { ports }), ports);
   await furnish(store.log);
-  await store.blobs.put(hashOf(KEPT), KEPT);
+  await bring(store.blobs, KEPT);
   await store.state.putBlob(hashOf(KEPT), { size: KEPT.length, isWhole: true, now: 1 });
 });
 afterAll(() => remove());
