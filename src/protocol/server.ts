@@ -93,7 +93,7 @@ export const REQUESTS = {
       after: id.optional(),
       names: z.array(z.string().max(256)).max(64).optional(),
       ids: z.array(id).max(ROOM_PAGE_MAX).optional(),
-      limit: count.max(ROOM_PAGE_MAX).default(ROOM_PAGE_MAX),
+      limit: count.min(1).max(ROOM_PAGE_MAX).default(ROOM_PAGE_MAX),
     }),
     z.object({ members: z.array(member), more: z.boolean() }),
   ),
@@ -168,7 +168,7 @@ export const REQUESTS = {
     z.object({ bundles: z.array(bundle) }),
   ),
   'invite.create': request(
-    'A token that lets people register; the server keeps its hash.',
+    'A token that lets people register; the server keeps its hash. It ends in 7 days, or when it says: after now, and within ten years.',
     ADMIN,
     z.object({
       uses: z.number().int().min(1).max(INVITE_USES_MAX).default(1),

@@ -3,7 +3,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type MemberId, ownerOfInbox } from '../protocol/ids.ts';
 import { INBOX_EVENTS_MAX } from '../protocol/limits.ts';
 import type { Change } from './changes.ts';
-import type { Peer, ServerContext, Session } from './context.ts';
+import type { Peer, RateName, ServerContext, Session } from './context.ts';
 import type { Seq } from './event-log.ts';
 import type { ChannelRow, MemberRow, MembershipRow } from './rows.ts';
 import type { Standing } from './standings.ts';
@@ -100,8 +100,13 @@ export const mustHaveRoom = async (
 export const inboxChanges = (inbox: ChannelId, member: MemberId): readonly Change[] =>
   (inbox as string) === member ? [] : [{ kind: 'inbox' }];
 
-/** Counts what a member changes of themself. Throws `rate.limited`. */
-export const mayChangeAccount = ({ rates, clock }: ServerContext, member: MemberId): void => {
-  const wait = rates.account.take(member, clock.monotonic());
+/** Counts one more of what a key does (a member, a source), or `count` of it. Throws `rate.limited`. */
+export const mayNow = (
+  { rates, clock }: Pick<ServerContext, 'rates' | 'clock'>,
+  rate: RateName,
+  key: string,
+  count = 1,
+): void => {
+  const wait = rates[rate].take(key, clock.monotonic(), count);
   if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
 };

@@ -14,9 +14,9 @@ import type { ServerContext } from './context.ts';
 import { inviteObject, makeInvite, revokeInvite } from './invites.ts';
 import { memberObject } from './objects.ts';
 import type { Onion } from './onion.ts';
-import { byId, pages, rowsOf } from './pages.ts';
+import { byId, inTurns, pages, rowsOf } from './pages.ts';
 import { banMember, setRole } from './rights.ts';
-import type { MemberRow } from './rows.ts';
+import type { ChannelRow, MemberRow } from './rows.ts';
 import type { RoomServer } from './server.ts';
 import type { ServerStore } from './server-store.ts';
 import { skeletonOf } from './skeleton.ts';
@@ -172,17 +172,8 @@ const usableInvites =
   (after: RowId | undefined, limit: number) =>
     store.listInvitesUsable(clock.now(), after, limit);
 
-let backingUp = false;
-
-// One at a time: the database file stands still while it is copied.
 const backUp = async ({ server: { context }, store }: AdminOptions, to: string): Promise<object> => {
-  if (backingUp) throw new SottoError('server.busy');
-  backingUp = true;
-  try {
-    await store.backup(to);
-  } finally {
-    backingUp = false;
-  }
+  await store.backup(to);
   await audit(context, { actor: null, kind: 'server.backup', target: '' });
   return { path: to };
 };
@@ -247,22 +238,26 @@ export const linkOf = (server: RoomServer, token: string): string => {
 };
 
 const channels = async ({ context }: RoomServer): Promise<object[]> => {
-  const rows = await rowsOf(pages(context.store.listChannels, byId));
-  return Promise.all(
-    rows.map(async (row) => {
-      const [head] = await context.log.heads([row.id]);
-      return {
-        id: row.id,
-        name: row.name,
-        encryption: row.encryption,
-        private: row.isPrivate,
-        members: await context.store.countJoined(row.id),
-        events: head?.seq ?? 0,
-        archived: row.archivedAt !== null,
-        createdAt: row.createdAt,
-      };
-    }),
-  );
+  const objects: object[] = [];
+  for await (const page of pages(context.store.listChannels, byId)) {
+    objects.push(...(await inTurns(page, context.turn, (row) => channelObject(context, row))));
+    await context.turn();
+  }
+  return objects;
+};
+
+const channelObject = async ({ log, store }: ServerContext, row: ChannelRow): Promise<object> => {
+  const [head] = await log.heads([row.id]);
+  return {
+    id: row.id,
+    name: row.name,
+    encryption: row.encryption,
+    private: row.isPrivate,
+    members: await store.countJoined(row.id),
+    events: head?.seq ?? 0,
+    archived: row.archivedAt !== null,
+    createdAt: row.createdAt,
+  };
 };
 
 const auditLines = async (server: RoomServer, request: Extract<Asked, { do: 'audit' }>): Promise<object[]> => {

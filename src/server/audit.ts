@@ -1,5 +1,6 @@
 // The audit log: who did what to whom, by ids; and alerts, a line for each window in which something came too often.
 import type { Cancel } from '../ports.ts';
+import { expectedError } from '../protocol/errors.ts';
 import type { ChannelId, MemberId, RowId } from '../protocol/ids.ts';
 import { ALERT_WINDOW_MS, ALERTS } from '../protocol/limits.ts';
 import type { Change } from './changes.ts';
@@ -82,7 +83,10 @@ export class Alerts implements Disposable {
   #later(): Cancel {
     return this.#context.clock.after(ALERT_WINDOW_MS, () => {
       this.#cancel = this.#later();
-      this.look().catch(() => this.#context.journal.warn('alerts.notKept', {}));
+      const { journal, bug } = this.#context;
+      this.look().catch((error: unknown) =>
+        expectedError(error) === undefined ? bug(error) : journal.warn('alerts.notKept', {}),
+      );
     });
   }
 }

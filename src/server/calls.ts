@@ -164,6 +164,13 @@ export class Calls {
     }
   }
 
+  /** A member is no more: nobody stays in a call in which they were the other of two. */
+  endWith(member: MemberId, why: ErrorCode): void {
+    for (const { place, people } of [...this.#calls.values()])
+      if (place.kind === 'members' && place.members.includes(member))
+        for (const person of [...people.values()]) this.leave(person, why);
+  }
+
   /** A channel has muted a member until then, or lets them speak: what they send is not heard from now on. */
   silence(channel: ChannelId, member: MemberId, until: number): void {
     for (const person of this.#members.get(member) ?? []) if (isIn(person, channel)) person.silencedUntil = until;

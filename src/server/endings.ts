@@ -1,5 +1,5 @@
 // What ends with an event: live telling and the call of a channel for who left it, connections and calls of who was banned,
-// erased or revoked, what is found of a body that was erased, and the voice of who was muted.
+// erased or revoked, and their calls for the other of two, what is found of a body that was erased, and the voice of who was muted.
 import { expectedError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId } from '../protocol/ids.ts';
 import { CLOSE } from '../protocol/websocket.ts';
@@ -62,6 +62,8 @@ const exclude = (context: ServerContext, channel: ChannelId, member: MemberId): 
 const disconnect = (context: ServerContext, member: MemberId, device?: DeviceId): void => {
   const why = device === undefined ? 'server.banned' : 'device.revoked';
   context.calls.shutOut(member, why, device === undefined ? {} : { device });
+  // Who would join such a call now is answered so, too.
+  if (device === undefined) context.calls.endWith(member, 'channel.unknown');
   for (const peer of [...(context.online.get(member) ?? [])]) {
     if (peer.state?.phase !== 'in' || (device !== undefined && peer.state.device !== device)) continue;
     endTelling(context, peer);

@@ -4,7 +4,7 @@ import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
 import { DEVICES_TOLD_MAX, ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
 import { channelNameOf, isMemberName } from '../protocol/room-content.ts';
 import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
-import { type Asker, mayChangeAccount } from './access.ts';
+import { type Asker, mayNow } from './access.ts';
 import { audited } from './audit.ts';
 import { CALL_HANDLERS } from './call-requests.ts';
 import type { ServerContext } from './context.ts';
@@ -15,7 +15,7 @@ import { createInvite, listInvites, revokeInvite } from './invites.ts';
 import { controls, headObject, page, resume } from './live.ts';
 import { appendAuthority, notify } from './notices.ts';
 import { deviceObject, memberObject } from './objects.ts';
-import { fitting } from './pages.ts';
+import { fitting, inTurns } from './pages.ts';
 import { tell, tellOfMember } from './passing.ts';
 import { putPrekeys, takePrekeys } from './prekeys.ts';
 import { banMember, setRole } from './rights.ts';
@@ -58,7 +58,7 @@ export const HANDLERS: Handlers = {
   'member.profile': async (context, { member }, { name, status }) => {
     if (name !== undefined && !isMemberName(name)) throw new SottoError('name.invalid');
     if (name === undefined && status === undefined) return { member: memberObject(member) };
-    mayChangeAccount(context, member.id);
+    mayNow(context, 'account', member.id);
     const set = {
       ...(name === undefined ? {} : { name, skeleton: skeletonOf(name) }),
       ...(status === undefined ? {} : { status }),
@@ -71,7 +71,7 @@ export const HANDLERS: Handlers = {
     return { member: memberObject(changed) };
   },
   'member.export': async (context, { member }) => {
-    mayChangeAccount(context, member.id);
+    mayNow(context, 'account', member.id);
     return { json: JSON.stringify(await exportOf(context, member)) };
   },
   'member.erase': async (context, { member, session }, { confirm }) => {
@@ -224,28 +224,13 @@ const channelPage = async (
 ): Promise<Answer<'channel.list'>> => {
   for (let last = after; ; ) {
     const listed = await list(context.store, member, last);
-    const channels = await visibleOf(context, listed, member);
+    const rows = listed.map(({ row }) => row).filter((row) => row !== undefined);
+    const seen = await inTurns(rows, context.turn, (row) => visible(context, row, member));
+    const channels = seen.filter((one) => one !== undefined);
     const more = listed.length === ROOM_PAGE_MAX;
     if (channels.length > 0 || !more) return { channels, more };
     last = listed.at(-1)?.id;
   }
-};
-
-// To count the members of a large channel takes a while: others have their turn between some of them.
-const AT_ONCE = 16;
-
-const visibleOf = async (
-  context: ServerContext,
-  listed: readonly Listed[],
-  member: MemberId,
-): Promise<ServerChannel[]> => {
-  const channels: ServerChannel[] = [];
-  for (let at = 0; at < listed.length; at += AT_ONCE) {
-    if (at > 0) await context.turn();
-    const some = listed.slice(at, at + AT_ONCE).map(({ row }) => row && visible(context, row, member));
-    channels.push(...(await Promise.all(some)).filter((one) => one !== undefined));
-  }
-  return channels;
 };
 
 /** A channel as this member sees it; undefined when they may not know of it. */

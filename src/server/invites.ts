@@ -2,7 +2,7 @@
 import { sha256 } from '../crypto/primitives.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { MemberId, RowId } from '../protocol/ids.ts';
-import { INVITE_MS, ROOM_PAGE_MAX } from '../protocol/limits.ts';
+import { EVENT_ID_AHEAD_MS_MAX, INVITE_MS, INVITE_MS_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { Answer, RequestParams, ServerInvite } from '../protocol/server.ts';
 import type { Asker } from './access.ts';
 import { auditRow } from './audit.ts';
@@ -42,18 +42,24 @@ export const makeInvite = async (
   return { row, token };
 };
 
-/** An invite by a member who may make it. Throws `request.notAllowed`. */
+/**
+ * An invite by a member who may make it, which ends after now and within INVITE_MS_MAX by the clock of who asks. Throws
+ * `request.notAllowed`, `request.invalid`.
+ */
 export const createInvite = async (
   context: ServerContext,
   { member }: Asker,
   params: RequestParams<'invite.create'>,
 ): Promise<Answer<'invite.create'>> => {
   if (params.role === 'admin' && member.role !== 'owner') throw new SottoError('request.notAllowed');
+  const [now, { expiresAt }] = [context.clock.now(), params];
+  if (expiresAt !== undefined && (expiresAt <= now || expiresAt > now + INVITE_MS_MAX + EVENT_ID_AHEAD_MS_MAX))
+    throw new SottoError('request.invalid', { details: { why: 'expiresAt' } });
   const { row, token } = await makeInvite(context, {
     madeBy: member.id,
     role: params.role,
     uses: params.uses,
-    expiresAt: params.expiresAt,
+    expiresAt,
   });
   return { invite: inviteObject(row), token };
 };

@@ -15,7 +15,7 @@ import { DEVICES_MAX, SERVER_CONNECTIONS_PER_DEVICE_MAX } from '../protocol/limi
 import { isMemberName } from '../protocol/room-content.ts';
 import { type Answer, type RequestParams, SERVER_FEATURES, SERVER_VERSIONS } from '../protocol/server.ts';
 import { CLOSE } from '../protocol/websocket.ts';
-import { mayChangeAccount } from './access.ts';
+import { mayNow } from './access.ts';
 import { audited } from './audit.ts';
 import type { Change } from './changes.ts';
 import type { Peer, ServerContext, Session } from './context.ts';
@@ -72,7 +72,7 @@ export const login = async (
   const isRevoked = kept !== undefined && kept.revokedAt !== null;
   const isKnown = kept?.isSame === true;
   // To check a certificate anew takes 7 ms, and nothing to show one.
-  if (!isKnown && !isRevoked) mayComeAnew(context, peer);
+  if (!isKnown && !isRevoked) mayNow(context, 'register', peer.source ?? '');
   const certificate = isKnown || isRevoked ? kept : readDeviceCertificate(shown, context.serverKey);
   const proven = verifyLogin(
     signingKey,
@@ -124,11 +124,6 @@ export const logout = (context: ServerContext, peer: Peer): void => {
   peers?.delete(peer);
   if (peers?.size === 0) context.online.delete(member);
   context.presence.gone(member);
-};
-
-const mayComeAnew = ({ rates, clock }: ServerContext, { source }: Peer): void => {
-  const wait = rates.register.take(source ?? '', clock.monotonic());
-  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
 };
 
 // A device that nobody knows yet, or whose certificate is another now.
@@ -225,7 +220,7 @@ const admitDevice = async (
     throw new SottoError('request.notAllowed');
   // First: who has no second check to show uses up nothing that the member needs.
   await checkSecond(context, member.id, second);
-  mayChangeAccount(context, member.id);
+  mayNow(context, 'account', member.id);
   const now = context.clock.now();
   await appendAuthority(context, member.id, { what: 'device.added', device: certificate.device }, [
     { kind: 'device', row: deviceRow(certificate, fromBase64(encoded), now) },

@@ -20,6 +20,13 @@ type PresencePorts = {
   readonly bug: (error: unknown) => void;
 };
 
+/** What is told at once: whose state is another, who has heard nothing yet, and whether nobody knows anything. */
+type Due = {
+  readonly changed: ReadonlySet<MemberId>;
+  readonly newcomers: ReadonlySet<Peer>;
+  readonly wasCrowded: boolean;
+};
+
 /** Tells it while not too many are there. */
 export class Presence implements Disposable {
   readonly #ports: PresencePorts;
@@ -68,27 +75,43 @@ export class Presence implements Disposable {
     if (this.#cancel !== undefined || this.#isOver) return;
     this.#cancel = this.#ports.clock.after(PRESENCE_TELL_MS, () => {
       this.#cancel = undefined;
-      this.#tell().catch((error: unknown) => {
-        // Of whom the disk tells nothing, nothing is told.
-        if (expectedError(error) === undefined) this.#ports.bug(error);
-      });
+      this.#tell().catch(this.#ports.bug);
     });
   }
 
   async #tell(): Promise<void> {
     const { online, membersMax } = this.#ports;
-    const [changed, newcomers] = [this.#changed, this.#newcomers];
+    const due: Due = { changed: this.#changed, newcomers: this.#newcomers, wasCrowded: this.#isCrowded };
     this.#changed = new Set();
     this.#newcomers = new Set();
-    const wasCrowded = this.#isCrowded;
     this.#isCrowded = online.size > membersMax;
     if (this.#isCrowded) {
-      if (!wasCrowded) tellMembers({ online }, { notice: 'presence.unknown', members: online.size });
+      if (!due.wasCrowded) tellMembers({ online }, { notice: 'presence.unknown', members: online.size });
       return;
     }
+    try {
+      await this.#tellDue(due);
+    } catch (error) {
+      if (expectedError(error) === undefined) throw error;
+      this.#putBack(due);
+    }
+  }
+
+  // What the disk does not let tell is told with what comes next.
+  #putBack({ changed, newcomers, wasCrowded }: Due): void {
+    for (const member of changed) this.#changed.add(member);
+    for (const peer of newcomers) this.#newcomers.add(peer);
+    this.#isCrowded ||= wasCrowded;
+    this.#later();
+  }
+
+  async #tellDue({ changed, newcomers, wasCrowded }: Due): Promise<void> {
+    const { online } = this.#ports;
     const isWhole = (peer: Peer): boolean => wasCrowded || newcomers.has(peer);
     const needsAll = wasCrowded || newcomers.size > 0;
-    const [news, all] = [await this.#rows(changed), needsAll ? await this.#rows(online.keys()) : []];
+    const [news, everybody] = [await this.#rows(changed), needsAll ? await this.#rows(online.keys()) : []];
+    // Of who was erased the others hear that they are gone, and who comes nothing.
+    const all = everybody.filter(({ erasedAt }) => erasedAt === null);
     // In one turn from here on: who comes or goes after it is told of next time.
     const [newsFrames, allFrames] = [this.#frames(news), this.#frames(all)];
     for (const peers of online.values())
@@ -98,25 +121,27 @@ export class Presence implements Disposable {
       }
   }
 
-  // Who was erased is no more.
   async #rows(members: Iterable<MemberId>): Promise<MemberRow[]> {
     const rows: MemberRow[] = [];
     for (const member of [...members]) {
       const row = await this.#ports.standings.member(member);
-      if (row !== undefined && row.erasedAt === null) rows.push(row);
+      if (row !== undefined) rows.push(row);
     }
     return rows;
   }
 
   #frames(rows: readonly MemberRow[]): Buffer {
     return Buffer.concat(
-      rows.map(({ id, status }) => noticeFrame({ notice: 'presence', member: id, state: this.#stateOf(id), status })),
+      rows.map((row) =>
+        noticeFrame({ notice: 'presence', member: row.id, state: this.#stateOf(row), status: row.status }),
+      ),
     );
   }
 
-  #stateOf(member: MemberId): 'online' | 'away' | 'offline' {
-    const peers = this.#ports.online.get(member);
-    if (peers === undefined) return 'offline';
+  #stateOf({ id, erasedAt }: MemberRow): 'online' | 'away' | 'offline' {
+    const peers = this.#ports.online.get(id);
+    // A connection over which somebody erases themself is there until that is answered.
+    if (peers === undefined || erasedAt !== null) return 'offline';
     return [...peers].every((peer) => this.#away.has(peer)) ? 'away' : 'online';
   }
 }

@@ -16,7 +16,7 @@ import {
 } from '../protocol/limits.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
 import { HASH_BYTES, SALT_BYTES } from '../protocol/sizes.ts';
-import { type Asker, mayChangeAccount } from './access.ts';
+import { type Asker, mayNow } from './access.ts';
 import { auditRow } from './audit.ts';
 import type { ServerContext } from './context.ts';
 import { notify } from './notices.ts';
@@ -57,7 +57,7 @@ const setInTurn = async (
   if (secret.length < SECRET_BYTES_MIN) throw new SottoError('request.invalid', { details: { why: 'secret' } });
   const step = stepOf(secret, params.code, context.clock.now());
   if (step === undefined) throw new SottoError('login.second', { details: { why: 'new' } });
-  mayChangeAccount(context, member);
+  mayNow(context, 'account', member);
   await checkSecond(context, member, params.present);
   const recoveryCodes = Array.from({ length: RECOVERY_CODES }, () =>
     toHex(context.random.bytes(RECOVERY_BYTES)).replace(/(.{5})(?=.)/g, '$1-'),
@@ -82,7 +82,7 @@ export const removeSecond = (
 ): Promise<Answer<'second.remove'>> =>
   context.admitting.run(member, async () => {
     if ((await context.store.getSecondFactor(member)) === undefined) return {};
-    mayChangeAccount(context, member);
+    mayNow(context, 'account', member);
     await checkSecond(context, member, params);
     await context.store.removeSecondFactor(member, await told(context, member, 'second.removed'));
     return {};

@@ -58,6 +58,7 @@ export const blobVerbs = (
       sql,
       `INSERT INTO blob (hash, size, is_whole, touched_at) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE SET
         touched_at = excluded.touched_at,
+        size = CASE WHEN excluded.is_whole = 1 THEN excluded.size ELSE blob.size END,
         is_whole = CASE WHEN excluded.is_whole = 1 THEN 1 ELSE blob.is_whole END`,
       idBytes(hash),
       size,

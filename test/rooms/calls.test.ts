@@ -43,7 +43,7 @@ beforeAll(async () => {
     rates: { call: often, register: often, request: often, publish: often, burst: often },
   });
   owner = hosted.member('owner');
-  await owner.join(await hosted.server.ownerInvite());
+  await owner.join((await hosted.server.makeOwnerInvite())?.token);
   [alice, bob, carol] = [await newcomer('alice'), await newcomer('bob'), await newcomer('carol')];
 });
 
@@ -365,6 +365,24 @@ describe('a call is over at once for', () => {
       expect(await g.link.ended).toEqual({ code: CLOSE.policy, reason });
       expect((await closed).code).toBe(reason);
       expect(personOf(g)).toBeUndefined();
+    }
+  });
+
+  test('the other of two when one of them is banned from the server or erased', async () => {
+    const ends = [
+      (one: Member) => owner.client.request('member.ban', { member: one.id, banned: true }),
+      (one: Member) => one.client.request('member.erase', { confirm: one.name }),
+    ];
+    for (const [i, end] of ends.entries()) {
+      const [guest, other] = [await newcomer(`partner${i}`), await newcomer(`third${i}`)];
+      const [a, g] = [await Voice.in(alice, guest.id), await Voice.in(guest, alice.id)];
+      const elsewhere = await Voice.in(alice, other.id);
+      await end(guest);
+      expect(await g.link.ended).toEqual({ code: CLOSE.policy, reason: 'server.banned' });
+      expect([...hosted.server.context.calls.all()].map(({ id }) => id)).toEqual([elsewhere.call]);
+      expect(await a.link.ended).toEqual({ code: CLOSE.policy, reason: 'channel.unknown' });
+      await until(() => rosterOf(alice, a.call)?.length === 0);
+      await elsewhere.leave();
     }
   });
 

@@ -18,7 +18,8 @@ import { Alerts } from '../../src/server/audit.ts';
 import { banMember } from '../../src/server/rights.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { codeOf } from '../../src/testing/code.ts';
-import { draft, newChannel } from '../server/server.ts';
+import { TestLog } from '../../src/testing/log.ts';
+import { draft, newChannel, turn } from '../server/server.ts';
 import { Hosted, type Member, type Room, Speaker } from './scene.ts';
 import { fetched, filesOf, upload } from './uploads.ts';
 
@@ -161,6 +162,23 @@ test('what is taken back is gone at once, but not where somebody else may fetch 
   ]);
   expect(files().filter((name) => name.endsWith(hash))).toEqual([]);
   await expect(hosted.store.check({ deep: true })).resolves.toMatchObject({ wrong: [] });
+});
+
+test('a file counts as many bytes as it has, whatever was said of it before', async () => {
+  const gina = hosted.member('gina');
+  await gina.join();
+  const channel = gina.id as string;
+  const { client } = gina;
+  const bytes = systemRandom.bytes(5000);
+  const hash = createHash('sha256').update(bytes).digest('hex');
+  const begun = await client.request('blob.begin', { channel, hash, sizeBytes: 1 });
+  await client.upload({ upload: begun.upload, offset: 0, body: bytes.slice(0, 1) });
+  const wrong = client.request('blob.complete', { channel, upload: begun.upload, ttlSeconds: 0 });
+  expect(await codeOf(wrong)).toBe('file.damaged');
+  await client.request('blob.remove', { channel, hash });
+  await upload(gina, { channel }, bytes);
+  expect(await hosted.store.state.countFileBytes(gina.id)).toBe(bytes.length);
+  expect((await hosted.store.check({ deep: false })).wrong).toEqual([]);
 });
 
 test('a file of who was banned while it was completed is in no channel', async () => {
@@ -312,6 +330,21 @@ test('what comes too often is a line for each window, with a number', async () =
     { what: 'loginFailures', count: ALERTS.loginFailures + 1 },
     { what: 'rateLimited', count: expect.any(Number) },
   ]);
+});
+
+test('an alert that the disk does not take is told in the log, and a fault of ours as one', async () => {
+  const { context } = hosted.server;
+  const [clock, journal, bug] = [new ManualClock(), new TestLog(), vi.fn()];
+  const putAudit = vi.fn<typeof context.store.putAudit>();
+  using _alerts = new Alerts({ ...context, clock, journal, bug, store: { ...context.store, putAudit } });
+  const fault = new TypeError('ours');
+  for (const error of [new SottoError('disk.full'), fault]) {
+    putAudit.mockRejectedValueOnce(error);
+    for (let n = 0; n <= ALERTS.joins; n++) context.counts.add('joins');
+    clock.step(clock.monotonic() + ALERT_WINDOW_MS);
+    for (let i = 0; i < 10; i++) await turn();
+  }
+  expect([journal.claim('server.alert'), journal.claim('alerts.notKept'), bug.mock.calls]).toEqual([2, 1, [[fault]]]);
 });
 
 describe('the search of an open channel', () => {

@@ -4,10 +4,19 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import { toBase64 } from '../../src/protocol/bytes.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
-import { type ChannelId, type DeviceId, idOf, type RowId, SERVER_CHANNEL } from '../../src/protocol/ids.ts';
+import {
+  type ChannelId,
+  type DeviceId,
+  idOf,
+  type MemberId,
+  type RowId,
+  SERVER_CHANNEL,
+} from '../../src/protocol/ids.ts';
 import {
   DEVICES_MAX,
+  INVITE_MS_MAX,
   PASSWORD_HASHES_MAX,
+  PRESENCE_TELL_MS,
   ROOM_PAGE_MAX,
   SERVER_CONNECTIONS_PER_DEVICE_MAX,
 } from '../../src/protocol/limits.ts';
@@ -17,9 +26,13 @@ import type { Asker } from '../../src/server/access.ts';
 import { Admin } from '../../src/server/admin.ts';
 import { administer } from '../../src/server/admin-command.ts';
 import type { Change } from '../../src/server/changes.ts';
+import type { Peer } from '../../src/server/context.ts';
 import { LogError } from '../../src/server/event-log.ts';
 import { HANDLERS } from '../../src/server/handlers.ts';
+import { Presence } from '../../src/server/presence.ts';
 import { totp } from '../../src/server/second.ts';
+import type { Standings } from '../../src/server/standings.ts';
+import { ManualClock } from '../../src/testing/clock.ts';
 import { codeOf } from '../../src/testing/code.ts';
 import { auditLine, turn } from '../server/server.ts';
 import { Hosted, type Member } from './scene.ts';
@@ -38,8 +51,8 @@ beforeAll(async () => {
   hosted = await Hosted.start({ registration: 'invite', rates: { register: often, request: often, account: often } });
   owner = hosted.member('owner');
   // As each start of a server without an owner prints one.
-  printedBefore = await hosted.server.ownerInvite();
-  await owner.join(await hosted.server.ownerInvite());
+  printedBefore = (await hosted.server.makeOwnerInvite())?.token;
+  await owner.join((await hosted.server.makeOwnerInvite())?.token);
 });
 
 afterAll(() => hosted[Symbol.asyncDispose]());
@@ -63,6 +76,18 @@ const inbox = async (member: Member): Promise<string[]> => {
   return events
     .filter(({ kind }) => kind === EVENT.notice)
     .map(({ body }) => (JSON.parse(Buffer.from(body).toString()) as { what: string }).what);
+};
+
+/** What the administration is told. */
+const administered = async (...words: string[]): Promise<Record<string, unknown>[]> => {
+  const dir = dirname(hosted.paths.database);
+  const path = join(dir, 'admin.sock');
+  const { server, store } = hosted;
+  const startedAt = server.context.clock.now();
+  await using _admin = await Admin.open({ path, server, onion: undefined, store, startedAt, bug: server.context.bug });
+  const ports = { clock: systemClock, random: systemRandom, turn };
+  const lines = (await administer(words, { json: true }, { dir, socket: path, ports })).trimEnd().split('\n');
+  return lines.map((line) => JSON.parse(line));
 };
 
 /** Writes changes as the server does. */
@@ -120,6 +145,16 @@ test('an invite lets in as many as it says, as long as it says, and nobody once 
   expect(await codeOf(hosted.member('dan').join(good.token))).toBe('done');
 });
 
+test('an invite ends after now, and within ten years', async () => {
+  const now = hosted.server.context.clock.now();
+  const before = await kept(owner);
+  for (const expiresAt of [0, now - 1, now + INVITE_MS_MAX + DAY, Number.MAX_SAFE_INTEGER])
+    expect(await codeOf(inviteToken({ expiresAt })), String(expiresAt)).toBe('request.invalid');
+  expect((await kept(owner)).invites).toEqual(before.invites);
+  // By the clock of who asks, which may be a little ahead.
+  expect(await codeOf(inviteToken({ expiresAt: now + INVITE_MS_MAX + MINUTE }))).toBe('done');
+});
+
 test('who may not invite any more lets nobody in by what they had made before', async () => {
   const { token } = await inviteToken();
   const maker = hosted.member('maker');
@@ -165,27 +200,7 @@ test('invites that work are told whole, however many others came before them', a
   expect([invites?.length, cut]).toEqual([expect.any(Number), ['invites']]);
   expect(invites?.map(({ id }) => id)).toContain(usable.at(-1));
   // The administration is told the same.
-  const dir = dirname(hosted.paths.database);
-  const path = join(dir, 'admin.sock');
-  const { server, store: whole } = hosted;
-  await using _admin = await Admin.open({
-    path,
-    server,
-    onion: undefined,
-    store: whole,
-    startedAt: now,
-    bug: server.context.bug,
-  });
-  const ports = { clock: systemClock, random: systemRandom, turn };
-  const lines = await administer(['invites'], { json: true }, { dir, socket: path, ports });
-  expect(
-    new Set(
-      lines
-        .trimEnd()
-        .split('\n')
-        .map((line) => JSON.parse(line).id),
-    ),
-  ).toEqual(new Set(told));
+  expect(new Set((await administered('invites')).map(({ id }) => id))).toEqual(new Set(told));
 });
 
 describe('a second check', () => {
@@ -428,6 +443,18 @@ test('while many channels are listed others have their turn', async () => {
   isOver = true;
   expect(channels).toHaveLength(ROOM_PAGE_MAX - 1);
   expect(turns).toBeGreaterThan(10);
+  // Also while the administration lists them.
+  vi.spyOn(context.store, 'listChannels').mockResolvedValueOnce(Array(ROOM_PAGE_MAX - 1).fill(row));
+  const given = vi.spyOn(context, 'turn');
+  expect((await administered('channels')).length).toBe(ROOM_PAGE_MAX - 1);
+  expect(given.mock.calls.length).toBeGreaterThan(10);
+  given.mockRestore();
+});
+
+test('a page of members has one at least', async () => {
+  expect(await codeOf(owner.client.request('member.list', { limit: 0 }))).toBe('request.invalid');
+  const { members, more } = await owner.client.request('member.list', { limit: 1 });
+  expect([members.length, more]).toEqual([1, true]);
 });
 
 test('a device that never hangs up has a few connections, the last ones', async () => {
@@ -539,6 +566,60 @@ test('who comes hears who is there, and the others hear of coming, being away an
   await sees(() => presence(cay, bob)).toEqual(['online']);
   phone.leave();
   await sees(() => presence(owner, bob).at(-1)).toBe('away');
+});
+
+test('who erases themself is told to be there no more, and to newcomers not at all', async () => {
+  const [bob, eve] = [await newcomer(), await newcomer()];
+  const told = (member: Member, of: Member) =>
+    member.notices.flatMap((one) => (one.notice === 'presence' && one.member === of.id ? [one] : []));
+  await expect.poll(() => told(bob, eve).at(-1)?.state).toBe('online');
+  await eve.client.request('member.profile', { status: 'here' });
+  await eve.client.request('member.erase', { confirm: eve.name });
+  await expect.poll(() => told(bob, eve).at(-1)).toMatchObject({ state: 'offline', status: '' });
+  const fay = await newcomer();
+  await expect.poll(() => told(fay, bob).length).toBe(1);
+  expect(told(fay, eve)).toEqual([]);
+});
+
+test('what the disk does not let tell of who is there is told the next time', async () => {
+  const [clock, bug] = [new ManualClock(), vi.fn()];
+  const found = await hosted.server.context.store.getMember(owner.id);
+  if (found === undefined) throw new Error('the owner is a member');
+  const member = vi.fn<Standings['member']>().mockResolvedValue(found);
+  const sent = vi.fn<Peer['send']>().mockReturnValue(true);
+  const [first, second] = [{ send: sent } as Partial<Peer> as Peer, { send: () => true } as Partial<Peer> as Peer];
+  const online = new Map([[owner.id, new Set([first])]]);
+  using presence = new Presence({ clock, standings: { member }, online, membersMax: 1, bug });
+  const tell = async () => {
+    clock.step(clock.monotonic() + PRESENCE_TELL_MS);
+    for (let i = 0; i < 10; i++) await turn();
+  };
+  const disk = new SottoError('disk.failed');
+  // First who has come, then that nobody is crowded out any more, of which all hear all.
+  presence.came(first, owner.id);
+  member.mockRejectedValueOnce(disk);
+  await tell();
+  expect(sent).toHaveBeenCalledTimes(0);
+  await tell();
+  expect(sent).toHaveBeenCalledTimes(1);
+  const other = '11'.repeat(16) as MemberId;
+  online.set(other, new Set([second]));
+  presence.gone(other);
+  await tell();
+  expect(sent).toHaveBeenCalledTimes(2);
+  online.delete(other);
+  presence.gone(other);
+  member.mockRejectedValueOnce(disk);
+  await tell();
+  expect(sent).toHaveBeenCalledTimes(2);
+  await tell();
+  expect(sent).toHaveBeenCalledTimes(3);
+  expect(String(sent.mock.calls.at(-1)?.[0])).toContain('"online"');
+  const fault = new TypeError('ours');
+  presence.gone(owner.id);
+  member.mockRejectedValueOnce(fault);
+  await tell();
+  expect(bug.mock.calls).toEqual([[fault]]);
 });
 
 test('with too many there nobody is told who is, and knows nothing; with fewer everybody hears all again', async () => {

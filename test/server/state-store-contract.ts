@@ -293,11 +293,12 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       const refer = (n: number, expiresAt = 0) =>
         put(log, draft({ changes: [{ kind: 'file', hash: hash(n), expiresAt }] }));
       expect(await refer(1)).toMatchObject({ code: 'gone' });
-      await state.putBlob(hash(1), { size: 70, isWhole: false, now: 10 });
+      // What it is said to have counts until it is whole, and no longer.
+      await state.putBlob(hash(1), { size: 1, isWhole: false, now: 10 });
       expect(await refer(1)).toMatchObject({ code: 'gone' });
       await state.putBlob(hash(1), { size: 70, isWhole: true, now: 11 });
       await state.putBlob(hash(2), { size: 7, isWhole: true, now: 12 });
-      await state.putBlob(hash(1), { size: 70, isWhole: false, now: 13 });
+      await state.putBlob(hash(1), { size: 9, isWhole: false, now: 13 });
       expect([await refer(1, 99), await refer(1, 100)]).toMatchObject([{ kind: 'committed' }, { kind: 'committed' }]);
       expect(await state.getBlobRef(CHANNEL, hash(1))).toMatchObject({ member: ALICE, expiresAt: 100 });
       expect(await state.getBlobRef(channelId(2), hash(1))).toBeUndefined();
