@@ -3,12 +3,11 @@ import { toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import type { ChannelId, DeviceId, MemberId } from '../protocol/ids.ts';
 import { CALL_PAGE_MAX, CALL_WINDOW_MS, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
-import type { Answer, Notice, RequestName, RequestParams, ServerCall } from '../protocol/server.ts';
-import { textFrame } from '../protocol/websocket.ts';
-import { type Asker, mayCall } from './access.ts';
+import type { Answer, RequestName, RequestParams, ServerCall } from '../protocol/server.ts';
+import { type Asker, mayCall, mayNow } from './access.ts';
 import type { Call, CallPlace, Person } from './calls.ts';
-import type { Peer, RateName, ServerContext } from './context.ts';
-import { tell } from './passing.ts';
+import type { Peer, ServerContext } from './context.ts';
+import { noticeFrame, tell } from './passing.ts';
 
 type CallRequest = Extract<RequestName, `call.${string}`>;
 type CallHandlers = {
@@ -34,7 +33,7 @@ export const CALL_HANDLERS: CallHandlers = {
   'call.join': async (context, asker, { channel, muted, deafened, through }) => {
     const { calls, callLinks } = context;
     const { member, session } = asker;
-    take(context, member.id, 'call');
+    mayNow(context, 'call', member.id);
     const person = calls.join(placeOf(asker, channel), {
       member: member.id,
       device: session.device,
@@ -52,14 +51,14 @@ export const CALL_HANDLERS: CallHandlers = {
       calls.leave(person, 'call.refused');
       throw error;
     }
-    if (!isIn(person)) throw new SottoError('call.refused');
+    if (!isStillIn(person)) throw new SottoError('call.refused');
     calls.changed(person.call);
     callLinks.watch();
     return { call: callObject(person.call, member.id), ticket: toBase64(calls.issue(person)) };
   },
   'call.set': async (context, asker, { channel, muted, deafened }) => {
     const person = context.calls.find(placeOf(asker, channel), asker.session.device);
-    take(context, asker.member.id, 'call');
+    mayNow(context, 'call', asker.member.id);
     Object.assign(person, { muted, deafened });
     if (deafened) person.link?.window.empty();
     context.calls.changed(person.call);
@@ -71,7 +70,7 @@ export const CALL_HANDLERS: CallHandlers = {
   },
   'call.stream': async (context, asker, { channel, stream, to }) => {
     const person = context.calls.find(placeOf(asker, channel), asker.session.device);
-    take(context, asker.member.id, 'stream');
+    mayNow(context, 'stream', asker.member.id);
     context.calls.addStream(person, Buffer.from(stream, 'hex'));
     for (const { device, sealed } of to) passOn(context, person, { stream, sealed, device: device as DeviceId });
     return {};
@@ -92,7 +91,7 @@ export const tellCall = (context: Pick<ServerContext, 'fanout' | 'online'>, call
   }
   for (const [viewer, peers] of told) {
     if (peers.size === 0) continue;
-    const frame = textFrame(JSON.stringify({ notice: 'call', ...callObject(call, viewer) } satisfies Notice));
+    const frame = noticeFrame({ notice: 'call', ...callObject(call, viewer) });
     for (const peer of peers) peer.send(frame);
   }
 };
@@ -138,7 +137,7 @@ const placeOf = ({ member, place }: Asker, channel: string): CallPlace => {
   return { kind: 'members', members: member.id < other ? [member.id, other] : [other, member.id] };
 };
 
-const isIn = (person: Person): boolean => person.call.people.get(person.device) === person;
+const isStillIn = (person: Person): boolean => person.call.people.get(person.device) === person;
 
 /** How a call is named to somebody: by its channel, or by the other of the two. */
 const nameOf = ({ place }: Call, viewer: MemberId | undefined): string => {
@@ -159,8 +158,3 @@ const callObject = (call: Call, viewer: MemberId | undefined): ServerCall => ({
     linked: link !== undefined,
   })),
 });
-
-const take = ({ rates, clock }: ServerContext, member: MemberId, rate: RateName): void => {
-  const wait = rates[rate].take(member, clock.monotonic());
-  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
-};

@@ -85,7 +85,7 @@ export const serve = async (values: ServeValues, dir: string): Promise<number> =
   process.on('unhandledRejection', bug);
   // Also at a later start: the first one may have failed after it had made the folder.
   const isEmpty = (await store.state.countMembers()) === 0;
-  const token = isEmpty ? await server.ownerInvite() : undefined;
+  const made = isEmpty ? await server.makeOwnerInvite() : undefined;
   announce(values, {
     kind: 'ready',
     url: server.urls[0] ?? '',
@@ -94,7 +94,7 @@ export const serve = async (values: ServeValues, dir: string): Promise<number> =
     ...(metrics === undefined ? {} : { metrics: metrics.url }),
     admin: adminSocket(dir),
     connectionsMax,
-    ...(token === undefined ? {} : { invite: linkOf(server, token) }),
+    ...(made === undefined ? {} : { invite: linkOf(server, made.token) }),
   });
   if (onion !== undefined) void onion.reachable.then(() => announceOnion(values, onion.origin));
   journal.info('server.started', { connectionsMax });

@@ -5,7 +5,7 @@ import type { MemberId } from '../protocol/ids.ts';
 import { PREKEYS_KEPT_MAX } from '../protocol/limits.ts';
 import { joinBundle, PREKEY_ENTRY_BYTES, prekeyIdOf } from '../protocol/prekeys.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
-import type { Asker } from './access.ts';
+import { type Asker, mayNow } from './access.ts';
 import type { ServerContext } from './context.ts';
 import type { PrekeyRow } from './rows.ts';
 import type { StateStore } from './state-store.ts';
@@ -33,15 +33,15 @@ export const putPrekeys = async (
 
 /** A bundle of each living device of a member that has keys, or of those that are asked for. Throws `member.unknown`, `rate.limited`. */
 export const takePrekeys = async (
-  { store, rates, clock }: ServerContext,
+  context: ServerContext,
   { member }: Asker,
   { member: target, devices }: RequestParams<'prekeys.take'>,
 ): Promise<Answer<'prekeys.take'>> => {
+  const { store, rates } = context;
   const row = await store.getMember(target as MemberId);
   if (row === undefined || row.erasedAt !== null || row.banned) throw new SottoError('member.unknown');
   const pair = `${member.id} ${target}`;
-  const wait = rates.prekeys.take(pair, clock.monotonic());
-  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+  mayNow(context, 'prekeys', pair);
   let bundles: Answer<'prekeys.take'>['bundles'] = [];
   try {
     bundles = await bundlesOf(store, row.id, devices);

@@ -24,7 +24,7 @@ import {
 import { type Control, decodeControl, type UnknownControl } from '../protocol/room-content.ts';
 import type { Placed } from '../protocol/server.ts';
 import { EVENT, type Publish } from '../protocol/server-frames.ts';
-import { type Asker, inboxChanges, mustHaveRoom, mustWrite, placeIn, whyNotWrite } from './access.ts';
+import { type Asker, inboxChanges, mayNow, mustHaveRoom, mustWrite, placeIn, whyNotWrite } from './access.ts';
 import { appendFresh, placed } from './append.ts';
 import type { Change } from './changes.ts';
 import type { ServerContext } from './context.ts';
@@ -84,12 +84,8 @@ const begin = async (context: ServerContext, who: Publisher, wanted: Publish): P
 
 /** Counts what a member publishes. Throws `rate.limited`. */
 export const checkRate = (context: ServerContext, member: MemberId, rate: 'publish' | 'direct'): void => {
-  const now = context.clock.monotonic();
-  mayNow(context.rates.burst.take(member, now) || context.rates[rate].take(member, now));
-};
-
-const mayNow = (wait: number): void => {
-  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+  mayNow(context, 'burst', member);
+  mayNow(context, rate, member);
 };
 
 /** The author of a content in its channel, when both are in memory and let it pass; undefined for all others. */
@@ -186,7 +182,7 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
     const why = judgeControl(known?.state, event);
     if (why !== undefined) throw new SottoError('event.refused', { details: { why } });
     const rank = rankOf(known?.state.members.get(who.member.id)?.role ?? 'member');
-    if (tries === 0 && rank === 0) mayNow(context.rates.control.take(who.member.id, context.clock.monotonic()));
+    if (tries === 0 && rank === 0) mayNow(context, 'control', who.member.id);
     const changes = await changesOf(context, who, wanted, event, known?.state);
     await mustBeMembers(context, changes);
     invited = { changes, before: known?.state };
@@ -310,8 +306,7 @@ const memberships = (before: ChannelState | undefined, after: ChannelState): Cha
   ]);
   return [...ids].flatMap((id): Change[] => {
     const [was, is] = [standingOf(before, id), standingOf(after, id)];
-    const same =
-      was !== undefined && was.state === is.state && was.role === is.role && was.mutedUntil === is.mutedUntil;
+    const same = was.state === is.state && was.role === is.role && was.mutedUntil === is.mutedUntil;
     return same ? [] : [{ kind: 'membership', row: { member: id, ...is } }];
   });
 };

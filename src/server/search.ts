@@ -4,7 +4,7 @@ import type { ChannelId } from '../protocol/ids.ts';
 import { ROOM_PAGE_BYTES_MAX, SEARCH_BATCHES_MAX } from '../protocol/limits.ts';
 import { type Term, termsOf } from '../protocol/search-words.ts';
 import type { Answer, RequestParams } from '../protocol/server.ts';
-import { type Asker, firstVisible, placeIn } from './access.ts';
+import { type Asker, firstVisible, mayNow, placeIn } from './access.ts';
 import type { ServerContext } from './context.ts';
 import type { Stored } from './event-log.ts';
 import { sendAll } from './live.ts';
@@ -21,8 +21,7 @@ export const search = async (
   const terms = termsOf(params.query);
   if (terms.length === 0 || terms.some(isTooWide))
     throw new SottoError('request.invalid', { details: { why: 'query' } });
-  const wait = context.rates.search.take(member.id, context.clock.monotonic(), terms.length);
-  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+  mayNow(context, 'search', member.id, terms.length);
   let isLevel = false;
   for (let batches = 0; !isLevel && batches < SEARCH_BATCHES_MAX; batches++)
     isLevel = !(await context.search.fill(channel));

@@ -237,11 +237,6 @@ export class RoomServer implements AsyncDisposable {
   }
 
   /** An invite for the first owner; undefined when there is an owner already. */
-  async ownerInvite(): Promise<string | undefined> {
-    return (await this.makeOwnerInvite())?.token;
-  }
-
-  /** The same with its row. */
   async makeOwnerInvite(): Promise<MadeInvite | undefined> {
     for await (const page of pages(this.context.store.listMembers, byId))
       if (page.some(({ role }) => role === 'owner')) return undefined;

@@ -6,7 +6,7 @@ import { ASKED_AT_ONCE_MAX } from '../protocol/limits.ts';
 import { type AnyRequest, decodeRequest, type Needs, REQUESTS, type RequestName } from '../protocol/server.ts';
 import { decodeBinary, type Part, type Publish } from '../protocol/server-frames.ts';
 import { CLOSE, textFrame } from '../protocol/websocket.ts';
-import { type Asker, mayCall, type Place, placeIn, placeWith } from './access.ts';
+import { type Asker, mayCall, mayNow, type Place, placeIn, placeWith } from './access.ts';
 import type { Peer, ServerContext } from './context.ts';
 import { endTelling } from './endings.ts';
 import type { Outcome } from './event-log.ts';
@@ -131,8 +131,7 @@ type Served = Exclude<AnyRequest, { readonly name: 'hello' | 'login' }>;
 const serve = async (context: ServerContext, peer: Peer, request: Served): Promise<object> => {
   const { needs } = REQUESTS[request.name];
   const asker = await admit(context, peer, needs, 'channel' in request.params ? request.params.channel : undefined);
-  const wait = context.rates.request.take(asker.session.member, context.clock.monotonic());
-  if (wait > 0) throw new SottoError('rate.limited', { details: { retryAfterMs: wait } });
+  mayNow(context, 'request', asker.session.member);
   const handler = HANDLERS[request.name] as (
     context: ServerContext,
     asker: Asker,
@@ -247,6 +246,6 @@ const wireError = (error: SottoError): object => {
 };
 
 /** Sends one JSON message. */
-export const send = (peer: Peer, message: object): void => {
+const send = (peer: Peer, message: object): void => {
   peer.send(textFrame(JSON.stringify(message)));
 };

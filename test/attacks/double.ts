@@ -63,7 +63,7 @@ export class Double implements AsyncDisposable {
         rates: { publish: often, burst: often, request: often, register: often, direct: often, account: often },
       });
       double = new Double(hosted);
-      double.invite = double.link((await hosted.server.ownerInvite()) ?? '');
+      double.invite = double.link((await hosted.server.makeOwnerInvite())?.token ?? '');
       return double;
     } finally {
       Listener.open = open;

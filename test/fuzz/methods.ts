@@ -136,7 +136,7 @@ const scene = (async () => {
   const { alice, bob } = await world.friends();
   const enter = (who: Person, link: string) =>
     world.during(who.call('server.join', { link, name: who.name, label: 'home' }));
-  await enter(alice, linkOf(host.server, (await host.server.ownerInvite()) ?? ''));
+  await enter(alice, linkOf(host.server, (await host.server.makeOwnerInvite())?.token ?? ''));
   await enter(bob, (await world.during(alice.call('server.invite', { uses: 1 }))).link ?? '');
   for (const encryption of ['open', 'members'] as const) {
     const channel = `#${encryption}`;

@@ -134,7 +134,7 @@ beforeAll(async () => {
     await member.join(invite);
     return member;
   };
-  people.owner = await make('owner', await hosted.server.ownerInvite());
+  people.owner = await make('owner', (await hosted.server.makeOwnerInvite())?.token);
   [people.member, people.admin, plain, host, stranger] = [
     await make('member'),
     await make('admin'),

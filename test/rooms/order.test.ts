@@ -20,7 +20,7 @@ let made = 0;
 beforeAll(async () => {
   hosted = await Hosted.start({ rates: { publish: often, burst: often, request: often, register: often } });
   owner = hosted.member('owner');
-  await owner.join(await hosted.server.ownerInvite());
+  await owner.join((await hosted.server.makeOwnerInvite())?.token);
   alice = await newcomer();
 });
 

@@ -42,7 +42,7 @@ class Two implements AsyncDisposable {
     const [alice, bob] = [await world.person('alice'), await world.person('bob')];
     const join = (who: Person, link: string) =>
       world.during(who.call('server.join', { link, name: who.name, label: 'home' }));
-    await join(alice, linkOf(host.server, (await host.server.ownerInvite()) ?? ''));
+    await join(alice, linkOf(host.server, (await host.server.makeOwnerInvite())?.token ?? ''));
     await join(bob, (await world.during(alice.call('server.invite', {}))).link ?? '');
     return { alice, bob };
   }

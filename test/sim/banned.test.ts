@@ -25,7 +25,7 @@ test('who was banned asks again within five minutes, and when something is wante
   });
   await host.open();
   const alice = await world.person('alice');
-  const link = linkOf(host.server, (await host.server.ownerInvite()) ?? '');
+  const link = linkOf(host.server, (await host.server.makeOwnerInvite())?.token ?? '');
   await world.during(alice.call('server.join', { link, name: 'alice', label: 'home' }));
   const shown = async () => (await alice.call('server.list', {}))[0];
   const ban = async (banned: boolean) => {

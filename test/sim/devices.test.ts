@@ -44,7 +44,7 @@ beforeEach(async () => {
   await host.open();
   alice = await world.person('alice');
   bob = await world.person('bob');
-  const link = linkOf(host.server, (await host.server.ownerInvite()) ?? '');
+  const link = linkOf(host.server, (await host.server.makeOwnerInvite())?.token ?? '');
   await world.during(bob.call('server.join', { link, name: 'bob', label: 'home' }));
 });
 afterEach(async () => {

@@ -99,7 +99,7 @@ class Play {
     if (alice === undefined) throw new Error('three people');
     const join = (who: Person, link: string) =>
       world.during(who.call('server.join', { link, name: who.name, label: 'home' }));
-    await join(alice, linkOf(host.server, (await host.server.ownerInvite()) ?? ''));
+    await join(alice, linkOf(host.server, (await host.server.makeOwnerInvite())?.token ?? ''));
     const { link = '' } = await world.during(alice.call('server.invite', { uses: others.length }));
     for (const who of others) await join(who, link);
     const [bob] = others;
