@@ -173,7 +173,7 @@ const rename: Command = {
   run: async ({ connect, args, out }) =>
     out.item(
       await (await connect({ unlock: false })).call('account.rename', { name: args[0] ?? '' }),
-      (one) => `The account is called ${one.account} now.`,
+      (one) => `The account is called ${one.account} now. Its daemon has ended: the next command starts it.`,
     ),
 };
 

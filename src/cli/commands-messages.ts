@@ -32,6 +32,12 @@ const expiry = ({ flags }: CommandContext): Partial<ReturnType<typeof lifeOf>> =
   return asked === undefined ? {} : lifeOf(asked);
 };
 
+// Who locks an account ends what listens to it, and the daemon goes on.
+const whyGone = async ({ connect }: CommandContext): Promise<SottoError> => {
+  const client = await connect({ start: false, unlock: false }).catch(() => undefined);
+  return new SottoError(client?.greeting.locked === true ? 'account.locked' : 'daemon.gone');
+};
+
 // Whoever reads or writes where nothing is encrypted is told so each time.
 const sayOpen = async (context: CommandContext): Promise<void> => {
   const conversation = first(context);
@@ -207,7 +213,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
         ...optional('since', since),
         ...optional('kinds', context.flags.text('kinds')?.split(',') as EventKind[] | undefined),
       });
-      if ((await Promise.race([gone, context.interrupted])) === 'gone') throw new SottoError('daemon.gone');
+      if ((await Promise.race([gone, context.interrupted])) === 'gone') throw await whyGone(context);
     },
   },
   {

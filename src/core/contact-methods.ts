@@ -4,7 +4,14 @@ import { SottoError } from '../protocol/errors.ts';
 import { WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { Contact } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
-import { type ContactRow, getContact, listContacts, patchContact, putHistory } from '../store/contacts.ts';
+import {
+  type ContactRow,
+  getContact,
+  getContactByAddress,
+  listContacts,
+  patchContact,
+  putHistory,
+} from '../store/contacts.ts';
 import { block, removeOne } from './contact-ends.ts';
 import { type Core, commit } from './core.ts';
 import { sendPing } from './heartbeat.ts';
@@ -12,7 +19,7 @@ import { retryNow } from './links.ts';
 import type { Context, HandlersOf } from './methods.ts';
 import { checkName, findContact } from './names.ts';
 import { contactDetail, contactObject, safetyOf } from './objects.ts';
-import { accept, ask, freeName, refuseTaken, reject } from './requests.ts';
+import { accept, ask, freeName, isAsked, refuseTaken, reject } from './requests.ts';
 import { torOffText, waitFor, why } from './why.ts';
 
 /** Answers of `contact.*`. */
@@ -21,6 +28,9 @@ export const CONTACT_HANDLERS: HandlersOf<'contact'> = {
     const { core } = context;
     const parsed = parseAddress(params.address);
     const id = await context.core.queue.call(() => {
+      // Who has asked them already waits on.
+      const known = getContactByAddress(core.db, parsed.address);
+      if (params.wait === 'accepted' && known !== undefined && isAsked(core, known)) return known.id;
       const name = params.name ?? freeName(core, parsed.nickname ?? parsed.address.slice(0, 8));
       return ask(core, { address: parsed.address, name, ...(params.note === undefined ? {} : { note: params.note }) });
     });

@@ -31,22 +31,19 @@ import {
 } from './room-names.ts';
 import { roomOf } from './room-rows.ts';
 
-/**
- * The contact that `reference` names: an address before a name, so that nobody can be called like the address of another.
- * Throws `contact.unknown`, or `name.ambiguous` with the candidates.
- */
+/** The contact that `reference` names, by address, name, or the beginning of its id. Throws `contact.unknown`, or `name.ambiguous` with the candidates. */
 export const findContact = (db: Database, reference: string): ContactRow => {
   const [, address] = /^([a-z2-7]{56})(\.onion)?$/.exec(reference) ?? [];
   const byAddress = address === undefined ? undefined : getContactByAddress(db, `${address}.onion`);
   if (byAddress !== undefined) return byAddress;
   const byName = getContactByName(db, reference);
-  if (byName !== undefined) return byName;
+  if (byName !== undefined && !isPrefix(reference)) return byName;
   const all = listContacts(db);
   // Who was blocked when they asked is a contact no more, and is found by their name all the same: to be let in again.
   const composed = reference.normalize('NFC');
   const shut = all.filter(({ name, state, blocked }) => blocked === 1 && state === 'removed' && name === composed);
-  const byId = isPrefix(reference) ? all.filter((contact) => idOf(contact.uid).startsWith(reference)) : [];
-  const fit = shut.length > 0 ? shut : byId;
+  const byId = isPrefix(reference) ? all.filter((one) => hasId(one, reference) && one.id !== byName?.id) : [];
+  const fit = byName === undefined && shut.length > 0 ? shut : [...(byName === undefined ? [] : [byName]), ...byId];
   const near = [
     ...listMembersByName(db, reference).map(({ name, serverId }) => ({ name, label: labelOf(db, serverId) })),
     ...listChannelsByName(db, reference).map(({ name, serverId }) => ({
@@ -63,7 +60,7 @@ export const findContact = (db: Database, reference: string): ContactRow => {
   return only(
     fit,
     'contact.unknown',
-    `There is no contact ${quoted(reference)}${meant([...near.slice(0, 5), ...nearOf(reference, names)])}`,
+    `${noneWithId('contact', reference)}${meant([...near.slice(0, 5), ...nearOf(reference, names)])}`,
     (contact) => `${contact.name} (${idOf(contact.uid)})`,
   );
 };
@@ -77,11 +74,17 @@ export const findConversation = (db: Database, reference: string): ConversationR
   if (ofLeft !== undefined) return ofLeft;
   if (isChannelReference(reference))
     return conversationOfRoom(getConversationOfChannel(db, findChannel(db, reference).id));
-  const isName = getContactByName(db, reference) !== undefined;
-  const byId =
-    isPrefix(reference) && !isName ? listConversations(db).filter((one) => idOf(one.uid).startsWith(reference)) : [];
-  if (byId.length === 1 && byId[0] !== undefined) return byId[0];
-  if (byId.length > 1) throw ambiguous(byId.map((one) => `${conversationName(db, one)} (${idOf(one.uid)})`));
+  const named = getContactByName(db, reference);
+  const isName = named !== undefined;
+  const byId = isPrefix(reference)
+    ? listConversations(db).filter((one) => hasId(one, reference) && one.contactId !== named?.id)
+    : [];
+  if (byId.length === 1 && byId[0] !== undefined && !isName) return byId[0];
+  if (byId.length > 0)
+    throw ambiguous([
+      ...(named === undefined ? [] : [`${named.name} (${idOf(named.uid)})`]),
+      ...byId.map((one) => `${conversationName(db, one)} (${idOf(one.uid)})`),
+    ]);
   if (isMemberReference(reference) && !isName) {
     const { name, server } = splitMember(db, reference);
     const member = findKnownMember(db, server, name);
@@ -195,6 +198,9 @@ export const checkName = (name: string): void => {
   if (/^[\s\p{Default_Ignorable_Code_Point}]*$/u.test(name) || name.length > NAME_CHARS_MAX || /\p{Cc}/u.test(name))
     throw new SottoError('nickname.invalid');
 };
+
+const hasId = ({ uid }: { readonly uid: Uint8Array }, reference: string): boolean =>
+  idOf(uid).startsWith(reference.toLowerCase());
 
 const rangeOf = (prefix: string): [Uint8Array, Uint8Array] => [
   Buffer.from(prefix.padEnd(32, '0'), 'hex'),

@@ -4,14 +4,14 @@ import { ID_PREFIX_MIN } from '../protocol/ids.ts';
 
 /** Whether a text can be an id or the beginning of one. */
 export const isPrefix = (text: string): boolean =>
-  text.length >= ID_PREFIX_MIN && text.length <= 32 && /^[0-9a-f]+$/.test(text);
+  text.length >= ID_PREFIX_MIN && text.length <= 32 && /^[0-9a-f]+$/i.test(text);
 
 /** What the user has written, as a message repeats it. */
 export const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));
 
 /** What is said where no `what` has this id or this beginning of one. */
 export const noneWithId = (what: string, reference: string): string =>
-  reference.length < ID_PREFIX_MIN && /^[0-9a-f]+$/.test(reference)
+  reference.length < ID_PREFIX_MIN && /^(?=.*\d)[0-9a-f]+$/i.test(reference)
     ? `An id has at least ${ID_PREFIX_MIN} digits: ${quoted(reference)} has ${reference.length}`
     : `There is no ${what} ${quoted(reference)}`;
 

@@ -176,13 +176,15 @@ const pauseUnknown = (core: Core, contact: ContactRow, detail: string): void => 
   });
 };
 
+// What is an address or a whole id is nobody's name: it means whose it is.
+const isOther = (name: string): boolean => /^([a-z2-7]{56}(\.onion)?|[0-9a-f]{32})$/i.test(name);
+
 /** A name that no contact has and everybody can type: what others call themselves, or that with a number behind it. */
 export const freeName = (core: Core, wanted: string, exceptId?: number): string => {
-  const base = safeName(
-    safeName(wanted)
-      .replace(/^[#@]+|\u00ac$/g, '')
-      .replaceAll('@', '-'),
-  );
+  const typed = safeName(wanted)
+    .replace(/^[#@]+|\u00ac$/g, '')
+    .replaceAll('@', '-');
+  const base = safeName(isOther(typed) ? 'contact' : typed);
   for (let n = 1; ; n++) {
     const name = n === 1 ? base : `${safeName(base.slice(0, NAME_CHARS_MAX - 5))}-${n}`;
     if (takenAs(core, name, exceptId) === undefined) return name;
@@ -213,10 +215,10 @@ export const refuseTakenLabel = ({ db }: Core, label: string): void => {
 
 /** Throws `name.taken` when another contact or a server has the name, and `nickname.invalid` for one that means or looks like something else. */
 export const refuseTaken = (core: Core, name: string, exceptId: number | undefined): void => {
-  if (/^[#@]/.test(name) || isMemberReference(name) || safeName(name) !== name.normalize('NFC'))
+  if (/^[#@]/.test(name) || isMemberReference(name) || isOther(name) || safeName(name) !== name.normalize('NFC'))
     throw new SottoError('nickname.invalid', {
       message:
-        'The name of a contact begins with neither # nor @, is not like member@server, and has no spaces at its ends and nothing that does not show',
+        'The name of a contact begins with neither # nor @, is not like member@server, an address or an id, and has no spaces at its ends and nothing that does not show',
     });
   const taken = takenAs(core, name, exceptId);
   if (taken !== undefined) throw new SottoError('name.taken', { message: taken });

@@ -1,6 +1,7 @@
-// What of a room is not here, in words: what may still come, and what this device can never have.
+// What of a conversation is not here, in words: what may still come, and what this device can never have.
 import { isEqual } from '../protocol/bytes.ts';
 import { type ChannelRow, listGaps, listUnfinishedChannels } from '../store/channels.ts';
+import { listHistory } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
 import { countPending, countPendingBefore } from '../store/room-events.ts';
@@ -9,13 +10,23 @@ import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { roomOf, theChannel, theServer } from './room-rows.ts';
 
-/** What of a room is known to be missing here, in words; nothing where all is here that was to be seen. */
+/** What of a conversation is known to be missing here, in words; nothing where all is here that was to be seen. */
 export const missingIn = (core: Core, conversation: ConversationRow): { readonly missing?: string[] } => {
   const { channel, member } = roomOf(core.db, conversation);
   const missing =
-    channel !== undefined ? missingInChannel(core, channel) : member !== undefined ? missingWith(core, member) : [];
+    channel !== undefined
+      ? missingInChannel(core, channel)
+      : member !== undefined
+        ? missingWith(core, member)
+        : restoredIn(core, conversation);
   return missing.length === 0 ? {} : { missing };
 };
+
+// Between a backup and its restore others may have said something to the account that was.
+const restoredIn = (core: Core, { contactId }: ConversationRow): string[] =>
+  listHistory(core.db, contactId ?? 0)
+    .filter(({ kind }) => kind === 'account.restored')
+    .map(({ detail }) => `This account was restored: ${detail}`);
 
 const earlierText = (core: Core, { firstSeq, history, encryption, name, serverId }: ChannelRow): string => {
   if (history === 'all') return `What was said before place ${firstSeq} is not here`;

@@ -48,11 +48,14 @@ export const setSetting = (db: Database, changes: Changes, key: string, value: u
   return showSetting(db, known, scope);
 };
 
-/** Back to the wider scope, or the default. */
+/** Back to the wider scope, or the default; without a time in which messages end, what it counts from says nothing. */
 export const unsetSetting = (db: Database, changes: Changes, key: string, scope = ''): SettingRow => {
   const known = knownKey(key);
-  removeSetting(db, scope, known);
-  changes.event({ kind: 'config.changed', subject: known, detail: scope });
+  for (const one of known === 'messages.expiresMs' ? [known, 'messages.expiresFrom' as const] : [known]) {
+    if (getSetting(db, scope, one) === undefined) continue;
+    removeSetting(db, scope, one);
+    changes.event({ kind: 'config.changed', subject: one, detail: scope });
+  }
   return showSetting(db, known, scope);
 };
 

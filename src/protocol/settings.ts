@@ -65,7 +65,7 @@ export const SETTINGS = {
   'notify.command': setting(z.string(PROGRAM).max(4096, PROGRAM), {
     default: '',
     scopes: account,
-    doc: 'program that shows a notification; empty = notify-send or osascript',
+    doc: 'command line for /bin/sh that shows a notification, given as JSON on stdin: {"title", "body"}; empty = notify-send or osascript',
   }),
   'notify.quietHours': setting(z.union([z.literal(''), hours], 'empty, or as 22:00-07:00'), {
     default: '',

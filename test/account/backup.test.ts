@@ -193,6 +193,10 @@ test('BACKUP-1: no session comes back: each begins anew, and its history says fo
   expect(told).toMatchObject([
     { detail: expect.stringMatching(/^messages between \d{4}-.*Z and \d{4}-.*Z may be missing$/) },
   ]);
+  // With the conversation itself, too.
+  const { missing } = await alice.call('message.list', { conversation: 'bob' });
+  expect(missing).toEqual([`This account was restored: ${told[0]?.detail}`]);
+  expect((await bob.call('message.list', { conversation: 'alice' })).missing).toBeUndefined();
   for (const [one, other] of [
     [alice, 'bob'],
     [bob, 'alice'],

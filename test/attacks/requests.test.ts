@@ -101,11 +101,14 @@ describe('SESSION-2: an accept counts only for a request we sent, once', () => {
 describe('contacts are named by ids, never by place or look', () => {
   test('a stranger whose nickname is the address of another contact does not get what is sent to that address', async () => {
     const mallory = await Hostile.join(world);
-    await mallory.befriend(bob, alice.address.replace('.onion', ''));
+    await mallory.dial(bob);
+    await mallory.say(mallory.request(bob, { nickname: alice.address.replace('.onion', '') }));
+    expect((await bob.call('contact.requests', {})).map(({ name }) => name)).toEqual(['contact']);
+    await bob.call('contact.accept', { contact: 'contact' });
     await bob.send(alice.address.replace('.onion', ''), 'for alice');
     await world.settle();
     expect(await alice.read(bob)).toEqual(['for alice']);
-    expect(await mallory.open()).toEqual([]);
+    expect((await mallory.open()).map(({ kind }) => kind)).toEqual(['accept']);
   });
 
   test('a stranger with the name of a contact gets another name', async () => {

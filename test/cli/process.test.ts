@@ -1,5 +1,5 @@
 // How commands and daemons behave as processes: signals, races, streams and the terminal.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -376,7 +376,9 @@ describe('a command', () => {
     const sotto = `bin/sotto --data-dir ${stage.dir} --account vera`;
     const twice = ['Passphrase', 'The same again'].map((on) => ({ on: new RegExp(on), type: 'tulip mania\n' }));
     expect((await onTerminal(`${sotto} init --no-tor > /dev/null`, twice)).code).toBe(0);
-    await stage.stranger('vera').ok('account', 'lock');
+    const locking = `${sotto} config set notify.level count; ${sotto} listen --since 0 --json | { read -r; ${sotto} account lock; cat; }`;
+    const listened = spawnSync('bash', ['-c', `set -o pipefail; ${locking}`], { encoding: 'utf8' });
+    expect([listened.status, listened.stderr]).toEqual([6, expect.stringContaining('"account.locked"')]);
     const { code, shown } = await onTerminal(`echo piped in | ${sotto} send nobody -`, [
       { on: /Passphrase of vera: $/, type: 'tulip mania\n' },
     ]);
