@@ -3,8 +3,9 @@
 import { memberSecrets } from '../crypto/member.ts';
 import { signalIdentity } from '../crypto/session.ts';
 import { toBase64 } from '../protocol/bytes.ts';
-import { NAME_CHARS_MAX, STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
+import { STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
 import { isMemberName } from '../protocol/room-content.ts';
+import { safeName } from '../protocol/safe-text.ts';
 import type { Answer } from '../protocol/server.ts';
 import { forgetBrought } from '../store/files.ts';
 import { getMemberById, patchMember, putMember } from '../store/members.ts';
@@ -26,7 +27,7 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
     const name = isMemberName(answer.member.name) ? answer.member.name : server.memberName;
     const status = answer.member.status.slice(0, STATUS_TEXT_CHARS_MAX);
     patchServer(core.db, serverId, {
-      name: hello.name.slice(0, NAME_CHARS_MAX),
+      name: safeName(hello.name),
       state: 'joined',
       invite: '',
       memberName: name,

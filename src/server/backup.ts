@@ -1,5 +1,5 @@
 // A copy of a server's folder made while it runs, and a server made from one.
-import { copyFileSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Random } from '../ports.ts';
@@ -8,22 +8,22 @@ import { TOTP_STEP_MS } from '../protocol/limits.ts';
 import { writeDurably } from '../sqlite/durable.ts';
 import { makeFolder } from '../sqlite/folder.ts';
 import { integrity } from '../sqlite/integrity.ts';
-import { takeLock } from '../sqlite/lock.ts';
 import type { Database } from '../sqlite/open.ts';
 import { blobPathIn, syncFolder, UPLOADS } from './blob-store.ts';
 import { wholeBlobs } from './check.ts';
 import type { Millis } from './event-log.ts';
-import { readKeyFile } from './key-file.ts';
+import { readKeyFile, type Sealer } from './key-file.ts';
+import { leavingNothing } from './leaving-nothing.ts';
 import { migrateServer } from './migrations.ts';
 import {
   buildDatabase,
   epochAfter,
-  filesOfBuilding,
   isServer,
-  makePrivate,
   openServerDatabase,
+  SERVER_KEY_LABEL,
   type ServerPaths,
   type ServerPorts,
+  sealerOf,
   serverPaths,
 } from './server-dir.ts';
 
@@ -69,9 +69,9 @@ const beginCopy = async (paths: ServerPaths, copy: ServerPaths): Promise<void> =
 
 /**
  * Makes a server of a backup, in a folder without one. Its clients' cursors are of another epoch: they are told that they
- * begin anew. The database comes last: after a crash it can be tried again. Tells how many blobs that the database calls whole
- * are not there with their size. Throws `server.unknown` when `from` is no backup, `server.exists`, `server.running`,
- * `database.*`, with what is wrong where it is damaged, `disk.*`.
+ * begin anew. The database comes last: after a crash it can be tried again; after an error nothing is there that was not before.
+ * Tells how many blobs that the database calls whole are not there with their size. Throws `server.unknown` when `from` is no
+ * backup, `server.exists`, `server.running`, `keyFile.*`, `database.*`, with what is wrong where it is damaged, `disk.*`.
  */
 export const restoreServer = async (
   from: string,
@@ -80,28 +80,38 @@ export const restoreServer = async (
 ): Promise<{ readonly missingFiles: number }> => {
   const backup = serverPaths(from);
   if (!isServer(backup)) throw new SottoError('server.unknown');
-  makePrivate(paths.dir);
-  using _lock = takeLock(paths.lock, 'server.running');
-  if (isServer(paths)) throw new SottoError('server.exists');
-  const key = readKeyFile(backup.keyFile);
-  await copyBlobs(backup.blobs, paths.blobs);
+  return leavingNothing(paths, async () => {
+    const key = readKeyFile(backup.keyFile);
+    await copyBlobs(backup.blobs, paths.blobs);
+    return { missingFiles: restoreDatabase(backup, paths, key, ports) };
+  });
+};
+
+const restoreDatabase = (
+  backup: ServerPaths,
+  paths: ServerPaths,
+  key: Uint8Array,
+  { clock, random }: ServerPorts,
+): number => {
   let missingFiles = 0;
-  try {
-    buildDatabase(paths, (building) => {
-      copyFileSync(backup.database, building);
-      mustBeWhole(building, key, from);
-      using db = openServerDatabase(building, key);
-      migrateServer(db);
-      missingFiles = countMissing(db, paths.blobs);
-      db.transaction(() => beginAnew(db, ports.clock.now(), ports.random));
-      // Not before the database has opened: a key that was here may be the only one for what else is here.
-      writeDurably(paths.keyFile, readFileSync(backup.keyFile));
-    });
-  } catch (error) {
-    for (const path of filesOfBuilding(paths)) rmSync(path, { force: true });
-    throw error;
-  }
-  return { missingFiles };
+  buildDatabase(paths, (building) => {
+    copyFileSync(backup.database, building);
+    mustBeWhole(building, key, backup.dir);
+    using db = openServerDatabase(building, key);
+    migrateServer(db);
+    mustUnseal(db, sealerOf(key, random));
+    missingFiles = countMissing(db, paths.blobs);
+    db.transaction(() => beginAnew(db, clock.now(), random));
+    // Not before the database has opened: a key that was here may be the only one for what else is here.
+    writeDurably(paths.keyFile, readFileSync(backup.keyFile));
+  });
+  return missingFiles;
+};
+
+// A database that is not encrypted opens beside any key.
+const mustUnseal = (db: Database, sealer: Sealer): void => {
+  const row = db.get<{ sealedKey: Uint8Array }>('SELECT sealed_key AS sealedKey FROM server');
+  sealer.open(SERVER_KEY_LABEL, row?.sealedKey ?? new Uint8Array());
 };
 
 const mustBeWhole = (path: string, key: Uint8Array, from: string): void => {

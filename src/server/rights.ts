@@ -6,11 +6,15 @@ import { appendAuthority } from './notices.ts';
 import { tellOfMember } from './passing.ts';
 import type { MemberRow } from './rows.ts';
 
-/** Bans a member, or takes that back: their connections end with the commit, and every node hears it. */
+/**
+ * Bans a member, or takes that back: their connections end with the commit, and every node hears it. Where it is so already,
+ * nothing is written.
+ */
 export const banMember = async (
   context: ServerContext,
   { by, target, banned }: { readonly by: MemberId | null; readonly target: MemberRow; readonly banned: boolean },
 ): Promise<void> => {
+  if (target.banned === banned) return;
   const kind = banned ? 'member.banned' : 'member.unbanned';
   await appendAuthority(context, by ?? target.id, { what: kind, member: target.id }, [
     { kind: 'memberSet', member: target.id, set: { banned } },

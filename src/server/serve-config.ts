@@ -8,7 +8,8 @@ import { readNetworkFile, TorSection } from '../net/tor-config.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { isLoopback, isOrigin } from '../protocol/invite-link.ts';
 import { inWords, type Problem, problemsOf } from '../protocol/issues.ts';
-import { SERVER_RATES } from '../protocol/limits.ts';
+import { NAME_CHARS_MAX, SERVER_RATES } from '../protocol/limits.ts';
+import { safeName } from '../protocol/safe-text.ts';
 import type { RateName } from './context.ts';
 import type { TlsKeys } from './listener.ts';
 import type { Rate } from './rates.ts';
@@ -19,8 +20,12 @@ export const REGISTRATIONS = ['invite', 'open', 'closed'] as const;
 export const REGISTRATION_DEFAULT = 'invite';
 
 const RATE_MAX = 1_000_000_000;
+const PORT_MAX = 65_535;
 const ADDRESS = /^(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})$/i;
-const address = z.string().refine((text) => addressOf(text) !== undefined, 'must be HOST:PORT');
+const address = z.string().refine((text) => addressOf(text) !== undefined, {
+  error: `must be HOST:PORT, the port from 0 to ${PORT_MAX}`,
+  abort: true,
+});
 // Numbers of a server are nobody else's business, and its port asks nobody who they are.
 const local = address.refine(
   (text) => isLoopback(addressOf(text)?.host ?? ''),
@@ -29,6 +34,13 @@ const local = address.refine(
 const origin = z.string().refine(isOrigin, 'must be wss://NAME[:PORT], the name in lower case');
 const proxy = z.string().refine((text) => isProxy(text), 'must be an address or a network');
 const file = z.string().min(1);
+// All members are shown it.
+const name = z
+  .string()
+  .normalize('NFC')
+  .min(1, { abort: true })
+  .max(NAME_CHARS_MAX, { abort: true })
+  .refine((text) => text === safeName(text), 'must be one line of what can be seen, without spaces at its ends');
 
 const rate = z.strictObject({
   burst: z.number().int().min(1).max(RATE_MAX),
@@ -43,7 +55,7 @@ const rates = Object.fromEntries(Object.keys(SERVER_RATES).map((name) => [name, 
 >;
 
 const Schema = z.strictObject({
-  name: z.string().min(1).max(64).optional(),
+  name: name.optional(),
   registration: z.enum(REGISTRATIONS).optional(),
   listen: address.optional(),
   origins: z.array(origin).max(16).optional(),
@@ -68,7 +80,7 @@ export const ratesOf = ({ rates: given = {} }: ServeConfig): Partial<Record<Rate
 export const addressOf = (text: string): { readonly host: string; readonly port: number } | undefined => {
   const match = ADDRESS.exec(text);
   const port = Number(match?.[2] ?? -1);
-  return match === null || port > 65_535
+  return match === null || port > PORT_MAX
     ? undefined
     : { host: (match[1] ?? '').replace(/^\[|\]$/g, '').toLowerCase(), port };
 };

@@ -1,4 +1,5 @@
 // One program per account or server: a small SQLite file held exclusively for as long as the program lives; the system frees it.
+import { chmodSync } from 'node:fs';
 import { Database as Driver } from '@signalapp/sqlcipher';
 import { SottoError } from '../protocol/errors.ts';
 import { guarded } from './open.ts';
@@ -18,6 +19,8 @@ const opened = (path: string): Driver => {
 export const takeLock = (path: string, taken: 'account.running' | 'server.running' = 'account.running'): Disposable => {
   const driver = opened(path);
   try {
+    // Not by opening it: closing it again would let go of a lock that this process has.
+    chmodSync(path, 0o600);
     guarded(() => {
       // Of several who try at once each may find another half way: they let go and try again, and one of them has it.
       driver.exec(`PRAGMA busy_timeout = ${TRY_MS}`);

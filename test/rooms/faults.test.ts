@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { idBytes, timedId } from '../../src/protocol/ids.ts';
 import { DRAIN_RETRY_MS } from '../../src/protocol/limits.ts';
-import type { Database } from '../../src/sqlite/open.ts';
+import { serverPaths } from '../../src/server/server-dir.ts';
+import { type Database, openDatabase } from '../../src/sqlite/open.ts';
 import { type Guest, House } from './house.ts';
 
 test('a server that is killed under load: what was answered is there once and in order', async () => {
@@ -165,6 +166,19 @@ test('without the server everything said waits, and goes out by itself when it i
   expect(await bob.call('message.show', { id: kept.id })).toMatchObject({ state: 'sent', reason: 'deletionFailed' });
   expect(await bob.call('message.show', { id: reply.id })).toMatchObject({ state: 'sent', body: 'this' });
   expect(await alice.bodies('#away')).toEqual(expect.arrayContaining(['kept', 'this']));
+});
+
+test('a server that is called by more than a line is kept as one that shows what it is', async () => {
+  const { house, alice } = await House.open('alice');
+  await using _house = house;
+  await house.server.stop();
+  {
+    using db = openDatabase(serverPaths(house.server.data).database);
+    db.run('UPDATE server SET name = ?', `evil\nname \x1b[31m${'x'.repeat(64)}`);
+  }
+  await house.server.start();
+  await alice.sees('its name', async () => (await alice.call('server.list', {}))[0]?.name !== 'sotto');
+  expect((await alice.call('server.list', {}))[0]?.name).toBe(`evil␊name ␛[31m${'x'.repeat(49)}`);
 });
 
 test('a channel that does not fit its creation keeps none of the others away', async () => {

@@ -84,6 +84,27 @@ describe('a configuration', () => {
     expect((await check('', '--tls-cert', 'x')).err).toContain('go together');
   });
 
+  test('has a name of one line that shows what it is', async () => {
+    for (const name of ['evil\nname', 'red \x1b[31m', 'left\u202eright', ' at its ends ', 'tab\there', '\u200b'])
+      expect(await check('', '--name', name), JSON.stringify(name)).toMatchObject({
+        code: 2,
+        err: expect.stringMatching(/^sotto: name: must be one line [^\n]+\n$/),
+      });
+    expect((await check('name = "two\\nlines"')).err).toMatch(/^sotto: name: must be one line /);
+    expect((await check('', '--name', 'x'.repeat(65))).err).toBe('sotto: name: is longer than 64 characters\n');
+    expect((await check('', '--name', '')).err).toBe('sotto: name: is empty\n');
+    for (const name of ['x'.repeat(64), 'Zoë’s “house” 🏠', 'Zoe\u0308', '家'])
+      expect(await check('', '--name', name), name).toMatchObject({ code: 0, err: '' });
+  });
+
+  test('has a port that there is', async () => {
+    for (const flag of ['listen', 'metrics'])
+      expect((await check('', `--${flag}`, '127.0.0.1:99999')).err).toBe(
+        `sotto: ${flag}: must be HOST:PORT, the port from 0 to 65535\n`,
+      );
+    expect((await check('', '--listen', '127.0.0.1:65535')).code).toBe(0);
+  });
+
   test('becomes a unit that systemd takes', async () => {
     const { cert, key } = serverCertificate(new Uint8Array(32).fill(3));
     const [certFile, keyFile] = [join(server.dir, 'unit.pem'), join(server.dir, 'unit.key')];
@@ -157,7 +178,11 @@ describe('the administration', () => {
     const gone = carol.closed;
     await server.admin('ban', 'carol');
     expect((await gone).code).toBe('server.banned');
+    expect(await server.admin('ban', 'carol')).toMatchObject([{ name: 'carol', banned: true }]);
     await server.admin('unban', 'carol');
+    // What is so already is answered, and is no deed.
+    expect(await server.admin('unban', 'carol')).toMatchObject([{ name: 'carol', banned: false }]);
+    await owner.client.request('member.ban', { member: carol.id, banned: false });
     await owner.client.request('member.role', { member: carol.id, role: 'member' });
     const kinds = async (...filter: string[]) => (await server.admin('audit', ...filter)).map(({ kind }) => kind);
     expect(await kinds('--target', 'carol')).toEqual([

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { administer } from '../../src/server/admin-command.ts';
@@ -211,10 +211,6 @@ describe('a backup', () => {
     await store[Symbol.asyncDispose]();
     await expect(restoreServer(backup(), paths, ports)).rejects.toMatchObject({ code: 'server.exists' });
     const other = serverPaths(join(dir, 'other'));
-    // One that is damaged leaves nothing that a server would be begun with.
-    writeFileSync(join(backup(), 'server.db'), 'no database');
-    await expect(restoreServer(backup(), other, ports)).rejects.toMatchObject({ code: 'database.damaged' });
-    expect(readdirSync(other.dir).filter((name) => name.startsWith('server.'))).toEqual([]);
     rmSync(join(backup(), 'server.key'));
     await expect(restoreServer(backup(), other, ports)).rejects.toMatchObject({ code: 'keyFile.missing' });
   });
@@ -243,13 +239,68 @@ describe('a backup that is not whole', () => {
       message: expect.stringContaining('a row of read_marker points to nothing'),
     };
     await expect(restore()).rejects.toMatchObject(refused);
-    expect(readdirSync(restored().dir).filter((name) => name.startsWith('server.'))).toEqual([]);
+    expect(existsSync(restored().dir)).toBe(false);
     writeFileSync(copy.database, 'no database');
     const unread = {
       code: 'database.damaged',
       message: expect.stringContaining(`${backup()} is damaged:\nit cannot be read`),
     };
     await expect(restore()).rejects.toMatchObject(unread);
+  });
+
+  test('is no server beside the key file of another one', async () => {
+    const [plain, foreign] = ['plain', 'foreign'].map((name) => makeServer(join(dir, name), { ports })) as [
+      ServerPaths,
+      ServerPaths,
+    ];
+    {
+      await using store = ServerStore.open(plain, ports);
+      await store.backup(backup());
+    }
+    const { keyFile } = serverPaths(backup());
+    copyFileSync(foreign.keyFile, keyFile);
+    await expect(restore()).rejects.toMatchObject({ code: 'keyFile.wrong' });
+    expect(existsSync(restored().dir)).toBe(false);
+    copyFileSync(plain.keyFile, keyFile);
+    expect(await restore()).toContain('restored');
+  });
+
+  test('leaves nothing that was not there before', async () => {
+    const other = bytesOf('another file');
+    {
+      await using store = await filled();
+      await bring(store.blobs, other);
+      await store.backup(backup());
+    }
+    const copy = serverPaths(backup());
+    truncateSync(copy.database, Math.floor(statSync(copy.database).size / 2));
+    await expect(restore()).rejects.toMatchObject({ code: 'database.damaged' });
+    expect(existsSync(restored().dir)).toBe(false);
+    const deep = { dir: join(dir, 'no', 'such', 'folder'), socket: '', ports };
+    await expect(administer(['restore', backup()], {}, deep)).rejects.toMatchObject({ code: 'database.damaged' });
+    expect(existsSync(join(dir, 'no'))).toBe(false);
+    const tooLong = { ...deep, dir: join(dir, 'no', 'x'.repeat(300)) };
+    await expect(administer(['restore', backup()], {}, tooLong)).rejects.toMatchObject({ code: 'path.notAllowed' });
+    expect(existsSync(join(dir, 'no'))).toBe(false);
+    // What another attempt, or its operator, has left there stays; a database that is half built goes.
+    await bring(directoryBlobStore(restored().blobs), BLOB);
+    writeFileSync(join(restored().dir, 'server.toml'), '');
+    writeFileSync(restored().keyFile, 'of who was here');
+    const before = readdirSync(restored().dir, { recursive: true }).sort();
+    writeFileSync(`${restored().database}.new`, 'half');
+    await expect(restore()).rejects.toMatchObject({ code: 'database.damaged' });
+    expect(readdirSync(restored().dir, { recursive: true }).sort()).toEqual(before);
+    rmSync(copy.keyFile);
+    await expect(restore()).rejects.toMatchObject({ code: 'keyFile.missing' });
+    expect(readdirSync(restored().dir, { recursive: true }).sort()).toEqual(before);
+  });
+
+  test('takes nothing from a server that runs where it was to be', async () => {
+    await using _store = await filled();
+    const before = readdirSync(paths.dir, { recursive: true }).sort();
+    makeServer(backup(), { ports });
+    await expect(restoreServer(backup(), paths, ports)).rejects.toMatchObject({ code: 'server.running' });
+    expect(readdirSync(paths.dir, { recursive: true }).sort()).toEqual(before);
   });
 
   test('is restored without the files that are missing or cut, and tells how many', async () => {
@@ -268,6 +319,8 @@ describe('a backup that is not whole', () => {
     rmSync(file(cut));
     writeFileSync(file(cut), cut.subarray(1));
     expect(await restore()).toMatch(/^restored +\S+backup\nmissing files +2\n$/);
+    for (const path of [restored().lock, restored().database, restored().keyFile])
+      expect([path, statSync(path).mode & 0o777]).toEqual([path, 0o600]);
     await using store = ServerStore.open(restored(), ports);
     expect((await store.check({ deep: true })).wrong).toHaveLength(2);
     const other = { dir: join(dir, 'other'), socket: '', ports };

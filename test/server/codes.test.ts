@@ -5,7 +5,7 @@ import { SERVER_CODES } from '../../src/protocol/errors.ts';
 
 // What its operator is told, and nobody over the wire.
 const OPERATOR =
-  /^(admin|admin-client|admin-command|audit|backup|check|key-file|listener|main|migrations|onion|search-index|serve-config|serve-flags|server|server-dir|server-store|sources|system-error)\.ts$/;
+  /^(admin|admin-client|admin-command|audit|backup|check|key-file|leaving-nothing|listener|main|migrations|onion|search-index|serve-config|serve-flags|server|server-dir|server-store|sources|system-error)\.ts$/;
 
 test('every code that a member may get from a server is one that its account takes from it', () => {
   const unknown: string[] = [];
