@@ -31,6 +31,10 @@ export const amendingNow = (core: Core, changes: Changes, about: Pick<NewEvent, 
 export const isEditable = (row: MessageRow, number: number): boolean =>
   row.deletedAt === null && row.fileId === null && number <= EDITS_PER_MESSAGE_MAX;
 
+/** Whether a message of mine says this text already: another edit would be a version that is none. */
+export const says = ({ mine, deletedAt, fileId, body }: MessageRow, text: string): boolean =>
+  mine === 1 && deletedAt === null && fileId === null && body === text;
+
 /** Gives a message another text. One that has a later one keeps it. */
 export const setText = (
   { core, changes, at, tell }: Amending,

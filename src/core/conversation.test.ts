@@ -100,6 +100,22 @@ describe('two people', () => {
     expect(await codeOf(bob.call('message.delete', { id: sent.id }))).toBe('message.notYours');
   });
 
+  test('an edit with the text that a message has already changes nothing', async () => {
+    const { id } = await alice.send(bob, 'first');
+    const waiting = await alice.call('message.edit', { id, text: 'first' });
+    await world.settle();
+    const { cursor } = { cursor: alice.account.events.head() };
+    const sent = await alice.call('message.edit', { id, text: 'first' });
+    await world.settle();
+    expect([waiting.editedAt, sent.editedAt, alice.account.events.head()]).toEqual([undefined, undefined, cursor]);
+    expect((await alice.call('message.show', { id })).versions ?? []).toEqual([]);
+    expect((await bob.messages(alice))[0]?.editedAt).toBeUndefined();
+    expect(await codeOf(bob.call('message.edit', { id, text: 'first' }))).toBe('message.notYours');
+    await alice.call('message.edit', { id, text: 'second' });
+    const back = await alice.call('message.edit', { id, text: 'first' });
+    expect(back.editedAt).toBeGreaterThan(0);
+  });
+
   test('what was deleted here only can be deleted for both after that', async () => {
     const { id } = await alice.send(bob, 'first here');
     await world.settle();

@@ -6,6 +6,7 @@ import type { ChannelRow } from '../store/channels.ts';
 import { type ConversationRow, getConversation } from '../store/conversations.ts';
 import { getMessage, getMessageById, type MessageRow } from '../store/messages.ts';
 import { listReactions } from '../store/reactions.ts';
+import { says } from './amend.ts';
 import { markAnywhere } from './conversation-methods.ts';
 import type { Core } from './core.ts';
 import { heldBack } from './held.ts';
@@ -113,6 +114,8 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
   'message.show': ({ core }, { id }) => messageWithVersions(core, findMessage(core.db, id)),
   'message.edit': (context, params) =>
     message(context, () => {
+      const row = findMessage(context.core.db, params.id);
+      if (says(row, params.text)) return row;
       const room = roomMessage(context.core, params.id);
       if (room === undefined) return editText(context.core, params);
       if (room.row.mine === 0) throw new SottoError('message.notYours');

@@ -85,8 +85,9 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     const at = Date.now();
     await alice.sees('the next millisecond', async () => Date.now() > at);
 
-    await alice.call('message.edit', { id: red.id, text: 'green' });
-    await alice.call('message.edit', { id: red.id, text: 'blue' });
+    const same = await alice.call('message.edit', { id: red.id, text: 'red' });
+    expect(same.editedAt).toBeUndefined();
+    for (const text of ['green', 'green', 'blue']) await alice.call('message.edit', { id: red.id, text });
     await bob.call('message.unreact', { id: red.id, emoji: '👍' });
     await alice.call('message.unpin', { id: red.id });
     await alice.call('channel.topic', { channel, topic: 'shapes' });
