@@ -2,7 +2,7 @@
 import { closeSync, existsSync, linkSync, lstatSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { chunkCount, openChunk } from '../crypto/file-chunks.ts';
-import { expectedError, SottoError } from '../protocol/errors.ts';
+import { expectedError, SottoError, textOf } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { FILE_CHUNK_BYTES } from '../protocol/limits.ts';
 import { syncPath } from '../sqlite/durable.ts';
@@ -122,9 +122,11 @@ export const checkTarget = (path: string, { overwrite }: { readonly overwrite: b
   if (!path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
   if (!overwrite && existsSync(path)) throw exists(path);
   checkReplaced(path);
-  if (!existsSync(dirname(path)))
+  if (!isFolder(dirname(path)))
     throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
 };
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
 const exists = (path: string): SottoError =>
   new SottoError('file.exists', { message: `There is something at ${path} already: --overwrite replaces it` });
@@ -228,8 +230,11 @@ class Target implements Disposable {
     }
   }
 
+  // In words of the path that was asked for: nobody knows the other one.
   #failed(error: unknown): SottoError {
-    const message = `The file cannot be written: ${this.#path}`;
-    return expectedError(error) ?? new SottoError('disk.failed', { message, cause: error });
+    if (error instanceof SottoError) return error;
+    const code = expectedError(error)?.code ?? 'disk.failed';
+    const { code: name = 'unknown reason' } = error as NodeJS.ErrnoException;
+    return new SottoError(code, { message: `${textOf(code)} (${name} ${this.#path})`, cause: error });
   }
 }

@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { chunkCount } from '../crypto/file-chunks.ts';
 import { MemoryNetwork } from '../net/memory-network.ts';
 import { FILE_QUOTA_BYTES, FILE_SPOOL_IDLE_MS, FILE_SPOOLS_MAX } from '../protocol/limits.ts';
 import type { FileObject } from '../protocol/rpc-objects.ts';
+import { keptBytes } from '../store/files.ts';
 import { type Person, World } from '../testing/people.ts';
 
 const MINUTE = 60_000;
@@ -280,7 +281,23 @@ describe('a file', () => {
     const name = `${'n'.repeat(251)}.txt`;
     const { id } = await offer(100_000, name);
     mkdirSync(target('folder'));
-    await expect(save(id, target('none/x'))).rejects.toMatchObject({ code: 'file.unknown' });
+    writeFileSync(target('regular'), '');
+    for (const path of ['none/x', 'regular/x'])
+      await expect(save(id, target(path))).rejects.toMatchObject({
+        code: 'file.unknown',
+        message: `There is no folder ${dirname(target(path))}`,
+      });
+    mkdirSync(target('gone'));
+    const saving = bob.call('file.save', { id, path: target('gone/x'), wait: 'done' });
+    saving.catch(() => {});
+    await world.settle(1);
+    rmdirSync(target('gone'));
+    writeFileSync(target('gone'), '');
+    await world.settle();
+    await expect(saving).rejects.toMatchObject({
+      code: 'disk.failed',
+      message: `The disk could not be read or written (ENOTDIR ${target('gone/x')})`,
+    });
     await expect(save(id, target('folder'), { overwrite: true })).rejects.toMatchObject({ code: 'disk.failed' });
     expect(await save(id, target(name))).toMatchObject({ reached: true });
     expect(isSaved(100_000, target(name))).toBe(true);
@@ -304,6 +321,25 @@ describe('a file', () => {
       message: `The transfer was ${one === bob ? 'cancelled' : 'cancelled by the other side'}`,
     });
     await expect(bob.call('file.pause', { id })).rejects.toMatchObject({ code: 'file.stopped' });
+  });
+
+  test('that is done stays done when what is kept of it is erased: it is saved nowhere else then', async () => {
+    const { id } = await offer(1000);
+    await save(id);
+    const before = await show(bob, id);
+    expect(before).toMatchObject({ state: 'done', savedTo: target() });
+    const told = eventsOf(bob);
+    expect(await bob.call('file.cancel', { id })).toEqual(before);
+    await world.settle();
+    expect([kept(bob), told, isSaved(1000)]).toEqual([[], [], true]);
+    expect(keptBytes(bob.db)).toBe(0);
+    await bob.close();
+    await bob.open();
+    expect(await bob.call('file.cancel', { id })).toEqual(before);
+    const again = { code: 'file.unknown', message: 'Nothing of this file is kept any more' };
+    await expect(save(id, target('again'))).rejects.toMatchObject(again);
+    await expect(bob.call('file.fetch', { id, wait: 'done' })).rejects.toMatchObject(again);
+    expect(await show(bob, id)).toEqual(before);
   });
 
   test('whose end was the last that happened before a death leaves nothing after it', async () => {

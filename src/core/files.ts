@@ -134,6 +134,7 @@ export class Files {
       });
     checkRoomFetch(this.#core, conversationOf(this.#core.db, row.conversationId));
     if (saveTo !== '') checkTarget(saveTo, options);
+    if (row.state === 'done') keptOf(this.#core, row)[Symbol.dispose]();
     const { db } = this.#core;
     const room = FILE_QUOTA_BYTES - keptBytes(db) - this.#spools.bytes;
     if (row.state === 'offered' && row.size > room) throw new SottoError('quota.exceeded');
@@ -155,11 +156,13 @@ export class Files {
     this.#fetching.stop(row.id);
   }
 
-  /** Ends a transfer on both sides and erases what is kept here; one that has ended stays as it is. */
+  /** Ends a transfer on both sides and erases what is kept here; one that has ended stays what it is. */
   cancel(row: FileRow): void {
     if (row.state === 'cancelled' || row.state === 'failed' || (row.mine === 1 && row.state === 'done')) return;
+    const isDone = row.state === 'done' && row.saveTo === '';
     // What is kept goes first: on a full disk that makes room for the rest.
     this.ended(row.id, idOf(row.fileId));
+    if (isDone) return commit(this.#core, () => patchFile(this.#core.db, row.id, { chunks: 0 }));
     commit(this.#core, (changes) => {
       endFile(this.#core, changes, row, { state: 'cancelled', reason: 'cancelled' });
       if (row.state !== 'spooling' && row.state !== 'done') this.#tell(changes, row, 'file.cancel');

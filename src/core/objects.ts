@@ -211,7 +211,7 @@ export const fileObject = (core: Core, row: FileRow): FileObject => ({
   conversation: conversationName(core.db, conversationOf(core.db, row.conversationId)),
   name: row.name,
   sizeBytes: row.size,
-  transferredBytes: Math.min(row.size, row.chunks * FILE_CHUNK_BYTES),
+  transferredBytes: row.state === 'done' ? row.size : Math.min(row.size, row.chunks * FILE_CHUNK_BYTES),
   state: row.state === 'spooling' ? 'active' : row.state,
   direction: row.mine === 1 ? 'out' : 'in',
   createdAt: row.createdAt,

@@ -13,7 +13,7 @@ export type FileRow = {
   readonly root: Uint8Array<ArrayBuffer>;
   readonly state: FileState;
   readonly reason: string;
-  /** Chunks that are here (theirs) or that the other side asked for (mine). */
+  /** Chunks that are here (theirs; none of one that is done and was erased since) or that the other side asked for (mine). */
   readonly chunks: number;
   readonly saveTo: string;
   /** Whether what is at `saveTo` may be replaced. */
@@ -54,7 +54,8 @@ export const listFilesInState = (db: Database, state: FileState): FileRow[] =>
   db.all<FileRow>(`SELECT ${COLUMNS} FROM files WHERE state = ? ORDER BY id`, state);
 
 // Ciphertext is there, or room for it is promised: what others may still fetch, and what was asked for or came.
-const KEPT = `(mine = 1 AND state IN ('offered', 'active') OR mine = 0 AND state IN ('active', 'paused', 'done'))`;
+const KEPT = `(mine = 1 AND state IN ('offered', 'active') OR
+  mine = 0 AND (state IN ('active', 'paused') OR state = 'done' AND chunks > 0))`;
 
 /** Ids of the files of which ciphertext is kept. */
 export const listKeptFiles = (db: Database): Uint8Array[] =>
