@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { usageLine } from '../src/cli/parse.ts';
 import { COMMANDS, EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, VARIABLES } from '../src/cli/table.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
+import { EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/event-kinds.ts';
 import {
   ASKED_AT_ONCE_MAX,
   CALL_DEVICES_MAX,
@@ -37,7 +38,6 @@ import {
 } from '../src/protocol/limits.ts';
 import { ACCOUNT_METHODS } from '../src/protocol/rpc-account.ts';
 import { DAEMON_METHODS } from '../src/protocol/rpc-daemon.ts';
-import { EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/rpc-events.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
 import { type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
 import { BINARY, EVENT } from '../src/protocol/server-frames.ts';

@@ -40,6 +40,14 @@ describe('the command table', () => {
     expect([code('channel'), code('channel', 'nothing')]).toEqual(['usage.invalid', 'usage.invalid']);
   });
 
+  test('names daemon run among the words of daemon, and the programs among those that come near', () => {
+    const told = (...argv: string[]) => expect(() => parseCommandLine(argv));
+    told('daemon').toThrow(/^daemon needs one of start, .*, run$/);
+    told('daemon', 'runn').toThrow('did you mean daemon run?');
+    told('serv').toThrow(/did you mean .*serve/);
+    expect(groupHelp('daemon')).toMatch(/\n {2}daemon run +run the daemon in the foreground\n/);
+  });
+
   test('takes global flags before and after the command', () => {
     for (const argv of [
       ['--json', '--account', 'a', 'contact', 'show', 'bob'],

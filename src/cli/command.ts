@@ -22,6 +22,8 @@ export type Argument = Offered & {
   readonly doc: string;
   readonly required?: boolean;
   readonly many?: boolean;
+  /** True for that of a file. */
+  readonly path?: true;
 };
 
 export type Command = {
@@ -65,7 +67,7 @@ export type CommandContext = {
 
 export type PassphraseOptions = {
   readonly prompt: string;
-  /** True for one that is being chosen: typed twice, and not empty. */
+  /** True for one that is being chosen: typed twice, and not empty. Throws `passphrase.empty` and `passphrase.mismatch`. */
   readonly twice?: boolean;
   /** True where none typed is an answer, too. */
   readonly mayBeEmpty?: boolean;

@@ -6,17 +6,19 @@ import { errorObject, SottoError } from '../protocol/errors.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { PASSPHRASE_FLAGS } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
-import { checkOne, drawn } from './give.ts';
+import { checkOne, drawn, first } from './give.ts';
 import { assertNew } from './new-file.ts';
+import { usage } from './parse.ts';
 import { selfText, sizeText } from './show.ts';
 
 const backup: Command = {
   path: 'backup',
   doc: 'write an encrypted backup while running; with a passphrase, or opened by the recovery phrase',
-  args: [{ name: 'file', doc: 'where to', required: true }],
+  args: [{ name: 'file', doc: 'where to', required: true, path: true }],
   methods: ['backup.create'],
   run: async (context) => {
-    const file = resolve(context.args[0] ?? '');
+    if (first(context) === '-') throw usage('A backup goes into a file, which is there whole or not at all', backup);
+    const file = resolve(first(context));
     assertNew(file);
     const client = await context.connect();
     const passphrase = await context.passphrase({
@@ -100,10 +102,9 @@ const id: Command = {
   methods: ['account.show'],
   run: async ({ call, flags, out }) => {
     const self = await call('account.show', {});
-    if (flags.has('qr') && !out.json) return out.raw(await drawn(self.link));
-    out.item(self, () =>
-      flags.has('words') ? out.filled(self.words) : flags.has('link') ? self.link : selfText(self, out),
-    );
+    const forms = [...(flags.has('words') ? [out.filled(self.words)] : []), ...(flags.has('link') ? [self.link] : [])];
+    if (out.json || !flags.has('qr')) return out.item(self, () => forms.join('\n') || selfText(self, out));
+    out.raw([...forms, await drawn(self.link)].join('\n'));
   },
 };
 

@@ -43,9 +43,10 @@ const daemonStart: Command = {
   },
 };
 
+// Of an account whose key file is gone no daemon runs, whatever else there is to say of it.
 const connectIfRuns = (connect: CommandContext['connect']) =>
   connect({ start: false, unlock: false }).catch((error: unknown) => {
-    if (error instanceof SottoError && error.code === 'daemon.absent') return undefined;
+    if (error instanceof SottoError && ['daemon.absent', 'vault.damaged'].includes(error.code)) return undefined;
     throw error;
   });
 
@@ -170,8 +171,9 @@ const doctor: Command = {
   args: [],
   flags: { check: { doc: 'taken for the sake of scripts, and changes nothing: doctor does no more than check' } },
   methods: ['doctor.check'],
-  run: async ({ connect, out }) => {
-    const checks = await connect({ unlock: false }).then((client) => client.call('doctor.check', {}), unstarted);
+  run: async ({ connect, flags, out }) => {
+    const client = connect({ unlock: false });
+    const checks = await client.then((one) => one.call('doctor.check', {}), flags.has('no-start') ? left : unstarted);
     for (const check of checks) out.item(check, (one) => out.hint(checkText(one)));
     const bad = checks.filter((check) => !check.ok);
     if (bad.length > 0)
@@ -183,6 +185,14 @@ const doctor: Command = {
 const unstarted = (error: unknown): Result<'doctor.check'> => {
   const { message, code } = errorObject(error);
   return [{ check: 'daemon', ok: false, detail: `does not start: ${message}`, fix: fixOf(code) }];
+};
+
+// Nobody tried to start it.
+const left = (error: unknown): Result<'doctor.check'> => {
+  const { message, code } = errorObject(error);
+  if (code === 'daemon.absent')
+    return [{ check: 'daemon', ok: false, detail: 'does not run', fix: 'sotto daemon start' }];
+  return [{ check: 'daemon', ok: false, detail: `does not answer: ${message}`, fix: fixOf(code) }];
 };
 
 const fixOf = (code: string): string =>

@@ -8,6 +8,7 @@ import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../pr
 import { conversationArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { writeWhole } from './new-file.ts';
+import { usage } from './parse.ts';
 import { bodyOf, messageFlags, shortId, sizeText, timeText } from './show.ts';
 
 const PAGE = 500;
@@ -18,32 +19,33 @@ const BEGINNING = '000000000000';
 
 const FORMAT_WORDS = ['jsonl', 'markdown'] as const;
 
-/** Commands of this file, in the order of the help. */
-export const EXPORT_COMMANDS: readonly Command[] = [
-  {
-    path: 'export',
-    doc: 'write the history in clear, as JSON lines or Markdown, to stdout or into a file; oldest first',
-    args: [{ ...conversationArg, required: false }],
-    flags: {
-      format: { doc: 'jsonl or markdown', value: 'FORMAT', words: FORMAT_WORDS },
-      output: { doc: 'a file, which is there once all of it is written', value: 'PATH' },
-      overwrite: { doc: 'replace what is there' },
-    },
-    run: async (context) => {
-      const { out, flags } = context;
-      const format = flags.choice('format', FORMAT_WORDS) ?? 'jsonl';
-      const history = new History(await context.connect(), context.args[0]);
-      const path = flags.text('output');
-      if (path !== undefined) return intoFile(context, FORMATS[format], history, resolve(path));
-      let entries = 0;
-      for await (const entry of history.entries()) {
-        if (format === 'markdown') out.raw(FORMATS.markdown(entry));
-        else if ('message' in entry) out.line(entry.message);
-        if (++entries % ENTRIES_AHEAD === 0) await out.taken();
-      }
-    },
+const EXPORT: Command = {
+  path: 'export',
+  doc: 'write the history in clear, as JSON lines or Markdown, to stdout or into a file; oldest first',
+  args: [{ ...conversationArg, required: false }],
+  flags: {
+    format: { doc: 'jsonl or markdown', value: 'FORMAT', words: FORMAT_WORDS },
+    output: { doc: 'a file, which is there once all of it is written; - is stdout, as without', value: 'PATH' },
+    overwrite: { doc: 'replace what is there' },
   },
-];
+  run: async (context) => {
+    const { out, flags } = context;
+    const format = flags.choice('format', FORMAT_WORDS) ?? 'jsonl';
+    const path = flags.text('output') ?? '-';
+    if (path === '-' && flags.has('overwrite')) throw usage('--overwrite goes with --output and a file', EXPORT);
+    const history = new History(await context.connect(), context.args[0]);
+    if (path !== '-') return intoFile(context, FORMATS[format], history, resolve(path));
+    let entries = 0;
+    for await (const entry of history.entries()) {
+      if (format === 'markdown') out.raw(FORMATS.markdown(entry));
+      else if ('message' in entry) out.line(entry.message);
+      if (++entries % ENTRIES_AHEAD === 0) await out.taken();
+    }
+  },
+};
+
+/** Commands of this file, in the order of the help. */
+export const EXPORT_COMMANDS: readonly Command[] = [EXPORT];
 
 const intoFile = async (
   { out, flags }: CommandContext,

@@ -11,9 +11,10 @@ import { barText } from './bar.ts';
 import type { Command, CommandContext } from './command.ts';
 import { each, mustBeFree, optional, orGoesOn } from './give.ts';
 import { usage } from './parse.ts';
-import { fileText, shortId, sizeText } from './show.ts';
+import { fileStateText, fileText, shortId, sizeText } from './show.ts';
 
 const WRITE_BYTES = 512 * 1024;
+const STDIN_NAME = 'stdin';
 const WAITING = 'waiting for the other side';
 const FETCHED_BY_THEM = 'They have to fetch it, with sotto file save.';
 const fileArg = {
@@ -33,12 +34,11 @@ const timeout = (context: CommandContext) => {
   return ms === undefined ? {} : { timeoutMs: ms };
 };
 
-/** Draws a bar while a transfer goes on: that of one file by its id or the beginning of it, or of what is being sent. */
-const follow = async (context: CommandContext, client: RpcClient, id?: string): Promise<void> => {
+/** Draws a bar while a file comes, by its id or the beginning of it. */
+const follow = async (context: CommandContext, client: RpcClient, id: string): Promise<void> => {
   if (context.out.json) return;
-  const isOurs = (file: FileObject): boolean => (id === undefined ? file.direction === 'out' : file.id.startsWith(id));
   client.onEvent = (event) => {
-    if (event.kind !== 'gap' && event.file !== undefined && 'state' in event.file && isOurs(event.file))
+    if ('file' in event && event.file !== undefined && 'state' in event.file && event.file.id.startsWith(id))
       context.out.progress(barText(event.file, process.stderr.columns));
   };
   await client.call('event.listen', { kinds: ['file.progressed'] });
@@ -47,6 +47,40 @@ const follow = async (context: CommandContext, client: RpcClient, id?: string): 
 const finish = (context: CommandContext, { file, reached, useless }: Result<'file.save'>): void => {
   context.out.item(file, fileText);
   if (!reached) throw unfinished(file, useless);
+};
+
+type Offer = { readonly name: string; readonly wait: (typeof SEND_WAITS)[number] };
+
+// What is waited for tells its id in an event: the answer comes at the end. Who ends the wait is shown the offer, and what ends it.
+const offerWith = async (
+  context: CommandContext,
+  client: RpcClient,
+  { name, wait }: Offer,
+  offering: () => Promise<Result<'file.offer'>>,
+): Promise<void> => {
+  let known: FileObject | undefined;
+  client.onEvent = (event) => {
+    if (event.kind === 'gap') return;
+    const { file, message } = event;
+    if (file !== undefined && 'state' in file && file.id === known?.id) {
+      known = file;
+      context.out.progress(barText(file, process.stderr.columns));
+    }
+    if (known !== undefined || message === undefined || !('body' in message)) return;
+    if (message.file === undefined || !message.mine || message.body !== name) return;
+    const keep = (shown: FileObject): void => {
+      known ??= shown;
+    };
+    client.call('file.show', { id: message.file }).then(keep, () => {});
+  };
+  await client.call('event.listen', { kinds: ['message.queued', 'file.progressed'] });
+  if (wait === 'done') context.out.progress(WAITING);
+  const tell = () => (known === undefined ? undefined : goesOn(shortId(known.id)));
+  const result = await orGoesOn(context, offering(), tell).catch((error: unknown) => {
+    if (known !== undefined) context.out.item(known, fileText);
+    throw error;
+  });
+  offered(context, wait, result);
 };
 
 // A person is told that the other has to do something; anybody, that nothing can be offered now.
@@ -60,9 +94,7 @@ const offered = (context: CommandContext, wait: (typeof SEND_WAITS)[number], res
 const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']): SottoError => {
   if (useless !== undefined) return new SottoError(useless, { message: `${textOf(useless)}. The transfer stays open` });
   if (file.state === 'cancelled' || file.state === 'failed' || file.state === 'paused')
-    return new SottoError('file.stopped', {
-      message: `The transfer is ${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`,
-    });
+    return new SottoError('file.stopped', { message: `The transfer is ${fileStateText(file)}` });
   return new SottoError('wait.timeout', { message: 'The transfer is not done yet; it goes on' });
 };
 
@@ -70,7 +102,7 @@ const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']):
 const spool = async (context: CommandContext, client: RpcClient, conversation: string): Promise<string> => {
   mustBeFree(context.flags);
   if (fstatSync(0).isDirectory()) throw new SottoError('usage.invalid', { message: 'What stdin gives is a folder' });
-  const { id } = await client.call('file.open', { conversation, name: context.flags.text('name') ?? 'stdin' });
+  const { id } = await client.call('file.open', { conversation, name: context.flags.text('name') ?? STDIN_NAME });
   for await (const chunk of process.stdin) {
     const bytes = chunk as Buffer;
     for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
@@ -87,7 +119,7 @@ const spool = async (context: CommandContext, client: RpcClient, conversation: s
 const FILE_SAVE: Command = {
   path: 'file save',
   doc: 'fetch a file and write it to a path, or to stdout with -: its bytes and nothing else, with --json too',
-  args: [fileArg, { name: 'path', doc: 'where to, or a folder for its own name; this one when absent' }],
+  args: [fileArg, { name: 'path', doc: 'where to, or a folder for its own name; this one when absent', path: true }],
   flags: {
     wait: {
       doc: 'active: until it is asked for; done (as without): until it is saved',
@@ -133,7 +165,7 @@ const FILE_SEND: Command = {
   doc: 'offer a file; - reads it from stdin first',
   args: [
     { name: 'to', doc: 'a contact, #channel or member@server', required: true, complete: 'conversation' },
-    { name: 'path', doc: 'a file, or - for stdin; it must be given' },
+    { name: 'path', doc: 'a file, or - for stdin; it must be given', path: true },
   ],
   flags: { ...WAIT_FLAG, name: { doc: 'the name the other side sees', value: 'NAME' } },
   methods: ['file.send', 'file.open', 'file.write', 'file.offer'],
@@ -146,16 +178,12 @@ const FILE_SEND: Command = {
     const client = await context.connect();
     if (path === '-') {
       const id = await spool(context, client, conversation);
-      await follow(context, client, id);
-      if (wait === 'done') context.out.progress(WAITING);
-      offered(context, wait, await client.call('file.offer', { id, wait, ...timeout(context) }));
-    } else {
-      await follow(context, client);
-      if (wait === 'done') context.out.progress(WAITING);
-      const name = flags.text('name') ?? basename(path);
-      const params = { conversation, path: resolve(path), name, wait, ...timeout(context) };
-      offered(context, wait, await client.call('file.send', params));
+      const offer = { name: flags.text('name') ?? STDIN_NAME, wait };
+      return offerWith(context, client, offer, () => client.call('file.offer', { id, wait, ...timeout(context) }));
     }
+    const offer = { name: flags.text('name') ?? basename(path), wait };
+    const params = { conversation, path: resolve(path), ...offer, ...timeout(context) };
+    await offerWith(context, client, offer, () => client.call('file.send', params));
   },
 };
 
@@ -201,7 +229,7 @@ export const FILE_COMMANDS: readonly Command[] = [
   },
   {
     path: 'file cancel',
-    doc: 'end a transfer and erase what is kept of it',
+    doc: 'end a transfer and erase what is kept of it; one that is done stays done',
     args: [fileArg],
     methods: ['file.cancel'],
     run: async (context) =>

@@ -1,6 +1,7 @@
 // Commands about messages.
 import { SottoError } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
+import { meant, nearOf } from '../protocol/near.ts';
 import type { EventKind } from '../protocol/rpc-events.ts';
 import type { Message } from '../protocol/rpc-objects.ts';
 import { conversationArg, messageArg } from './arguments.ts';
@@ -114,6 +115,18 @@ const reactionCommand = (path: 'react' | 'unreact', doc: string): Command => ({
     ),
 });
 
+const kindsGiven = async ({ flags }: CommandContext): Promise<EventKind[] | undefined> => {
+  const given = flags.text('kinds')?.split(',');
+  if (given === undefined) return undefined;
+  // Loaded here: no other command looks at all of them.
+  const { EVENT_KINDS, VOLATILE_KINDS } = await import('../protocol/event-kinds.ts');
+  const known: readonly string[] = [...EVENT_KINDS, ...VOLATILE_KINDS];
+  const wrong = given.find((kind) => !known.includes(kind));
+  if (wrong === undefined) return given as EventKind[];
+  const text = meant(nearOf(wrong, known), `: it is one of ${known.join(', ')}`);
+  throw new SottoError('params.invalid', { message: `There is no kind of event ${JSON.stringify(wrong)}${text}` });
+};
+
 const unlessLeft = (error: unknown): undefined => {
   if (error instanceof SottoError && ['server.unknown', 'channel.unknown'].includes(error.code)) return undefined;
   throw error;
@@ -199,6 +212,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
       const since = context.flags.text('since');
       if (since !== undefined && !/^\d{1,15}$/.test(since))
         throw new SottoError('usage.invalid', { message: '--since takes a cursor, a whole number' });
+      const kinds = await kindsGiven(context);
       const client = await context.connect();
       let events = 0;
       client.onEvent = (event) => {
@@ -211,7 +225,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
       });
       await client.call('event.listen', {
         ...optional('since', since),
-        ...optional('kinds', context.flags.text('kinds')?.split(',') as EventKind[] | undefined),
+        ...optional('kinds', kinds),
       });
       if ((await Promise.race([gone, context.interrupted])) === 'gone') throw await whyGone(context);
     },

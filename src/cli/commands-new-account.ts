@@ -109,7 +109,7 @@ const isWrittenDown = async ({ ask, out }: CommandContext, words: readonly strin
 const restore: Command = {
   path: 'restore',
   doc: 'make an account from a backup file, or from its recovery phrase (typed, or on stdin with -)',
-  args: [{ name: 'file', doc: 'a backup, or - for a recovery phrase on stdin' }],
+  args: [{ name: 'file', doc: 'a backup, or - for a recovery phrase on stdin', path: true }],
   flags: NEW_FLAGS,
   methods: ['account.restore'],
   run: async (context) => {

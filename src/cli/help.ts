@@ -20,7 +20,9 @@ const FLAG_COLUMNS = 28;
 const flagLines = (flags: Readonly<Record<string, Flag>>, screen: Screen): string[] =>
   Object.entries(flags).map((entry) => row(flagText(entry), entry[1].doc, FLAG_COLUMNS, screen));
 
-const commandLines = (commands: readonly Command[], screen: Screen): string[] =>
+type Named = Pick<Command, 'path' | 'doc'>;
+
+const commandLines = (commands: readonly Named[], screen: Screen): string[] =>
   commands.map(({ path, doc }) => row(`  ${path}`, doc, NAME_COLUMNS, screen));
 
 const START: readonly (readonly [name: string, doc: string])[] = [
@@ -70,12 +72,15 @@ export const programHelp = (screen = AS_IT_IS): string =>
     '',
   ].join('\n');
 
+const programsOf = (group: string): Named[] =>
+  PROGRAMS.filter(([path]) => path.startsWith(`${group} `)).map(([path, doc]) => ({ path, doc }));
+
 /** What `sotto GROUP --help` prints, of the commands that share their first word. */
 export const groupHelp = (group: string, screen = AS_IT_IS): string =>
   [
     `Usage: sotto ${group} COMMAND [arguments] [flags]`,
     '',
-    ...commandLines(groupOf(group), screen),
+    ...commandLines([...groupOf(group), ...programsOf(group)], screen),
     '',
     `More of each: sotto ${group} COMMAND --help`,
     '',

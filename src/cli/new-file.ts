@@ -57,16 +57,14 @@ export const writeWhole = async (
   }
 };
 
-/** What would keep a backup from being written, before anybody is asked for its passphrase. Throws `file.exists`, `file.unknown` and `path.notAllowed`. */
+/** What would keep a backup from being written, before anybody is asked for its passphrase. Throws `file.exists` and `file.unknown`. */
 export const assertNew = (path: string): void => {
   if (existsSync(path)) throw new SottoError('file.exists', { message: `There is something at ${path} already` });
   assertFolder(path);
-  if (!statSync(dirname(path)).isDirectory())
-    throw new SottoError('path.notAllowed', { message: `There is no folder ${dirname(path)}` });
 };
 
 const assertFolder = (path: string): void => {
-  if (!existsSync(dirname(path)))
+  if (statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory() !== true)
     throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
 };
 

@@ -49,7 +49,10 @@ export const parseCommandLine = (typed: readonly string[]): Parsed => {
   const own = parsed.values as Parsed['flags'];
   const line = typeof own.bash === 'string' ? bashLine(args.join(' '), own.bash).words : args;
   const given = command?.path === 'complete' ? { ...placeOf(line), ...own } : own;
-  if (command !== undefined && given.help !== true && given.version !== true) checkArgs(command, args);
+  if (command !== undefined && given.help !== true && given.version !== true) {
+    checkArgs(command, args);
+    checkFilled(command, args, given);
+  }
   return { command, args, flags: given };
 };
 
@@ -77,6 +80,27 @@ const checkArgs = (command: Command, args: readonly string[]): void => {
   if (missing !== undefined) throw usage(`${missing.name} is missing${hashHint(missing)}`, command);
   if (args.length > command.args.length && command.args.at(-1)?.many !== true)
     throw usage(`too many arguments: ${args.slice(command.args.length).join(' ')}`, command);
+};
+
+// Values that name something which is there, or is to be.
+const NAMING: ReadonlySet<string> = new Set([
+  'CONVERSATION',
+  'FILE',
+  'ID',
+  'ID|TIME',
+  'KINDS',
+  'PATH',
+  'SERVER',
+  'WHO',
+]);
+
+// As a path what is empty would be the folder where one is; as a name it is a variable that was not set.
+const checkFilled = (command: Command, args: readonly string[], given: Parsed['flags']): void => {
+  const arg = command.args.find((one, i) => (one.path ?? one.complete !== undefined) && args[i] === '');
+  if (arg !== undefined) throw usage(`${arg.name} is empty`, command);
+  const flags = Object.entries(command.flags ?? {});
+  const flag = flags.find(([name, { value = '' }]) => NAMING.has(value) && given[name] === '');
+  if (flag !== undefined) throw usage(`--${flag[0]} is empty`, command);
 };
 
 // A shell takes an unquoted #name for a comment.

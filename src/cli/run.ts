@@ -187,14 +187,21 @@ const contextOf = (
   const connect = async (options: ConnectOptions = {}) => {
     out.explain(`connecting to ${account.socket}`);
     const start = options.start !== false && !flags.has('no-start');
-    const starting = (): void => {
+    const unlessThere = (): void => {
       if (options.create !== true && !hasVault(account)) throw noAccount(account, places);
+    };
+    const starting = (): void => {
+      unlessThere();
       out.explain(`nobody answers: starting ${daemonCommand.join(' ')}`);
+    };
+    const absent = (error: unknown): never => {
+      if (error instanceof SottoError && error.code === 'daemon.absent') unlessThere();
+      throw error;
     };
     const waiting = (why: string): void => out.say(why);
     const client = await (start
       ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]], starting, waiting })
-      : RpcClient.open(account.socket));
+      : RpcClient.open(account.socket).catch(absent));
     if (over.aborted) client.close();
     client.onCall = (method) => out.explain(`calling ${method}`);
     clients.push(client);
@@ -265,17 +272,21 @@ const passphraseOf = async (
 ): Promise<string | undefined> => {
   const flag = options.flag ?? 'passphrase-fd';
   const fd = flags.number(flag, { min: 0, max: 1_000 });
-  if (fd !== undefined && options.notFd !== true) return secretFrom(flag, fd);
+  if (fd !== undefined && options.notFd !== true) return chosen(secretFrom(flag, fd), options);
   if (options.flag === undefined && environment.SOTTO_PASSPHRASE_FILE)
-    return readSecret(environment.SOTTO_PASSPHRASE_FILE);
+    return chosen(readSecret(environment.SOTTO_PASSPHRASE_FILE), options);
   const typed = await askTerminal(`${options.prompt}: `, { secret: true, piped: options.piped });
-  if (typed === undefined || options.twice !== true || (typed === '' && options.mayBeEmpty === true)) return typed;
-  if (typed === '')
-    throw new SottoError('passphrase.empty', {
-      ...(options.flag === undefined ? { message: 'The passphrase is empty: --no-passphrase does without one' } : {}),
-    });
+  if (typed === undefined || chosen(typed, options) === '' || options.twice !== true) return typed;
   if ((await askTerminal('The same again: ', { secret: true })) !== typed) throw new SottoError('passphrase.mismatch');
   return typed;
+};
+
+// One that is being chosen is not empty, however it is given.
+const chosen = (secret: string, { twice, mayBeEmpty, flag }: PassphraseOptions): string => {
+  if (secret !== '' || twice !== true || mayBeEmpty === true) return secret;
+  throw new SottoError('passphrase.empty', {
+    ...(flag === undefined ? { message: 'The passphrase is empty: --no-passphrase does without one' } : {}),
+  });
 };
 
 const flagsOf = (parsed: Parsed, command: Command): Flags => {

@@ -172,9 +172,13 @@ export const conversationText = (one: Conversation): string =>
 const endsFrom = ({ kind, expiresFrom }: Conversation): string =>
   kind !== 'contact' ? 'sent' : expiresFrom === 'read' ? 'read' : 'delivered';
 
+/** What has become of a transfer, and why, each said once. */
+export const fileStateText = ({ state, reason }: Pick<FileObject, 'state' | 'reason'>): string =>
+  reason === undefined ? state : reason.startsWith(state) ? reason : `${state}: ${reason}`;
+
 /** A file transfer on one line. */
 export const fileText = (file: FileObject): string =>
-  `${dim(shortId(file.id))}  ${file.direction === 'in' ? 'from' : 'to'} ${bold(safeName(file.conversation))}  ${safeFileName(file.name)}  ${sizeText(file.transferredBytes)} of ${sizeText(file.sizeBytes)}  ${(file.state === 'failed' ? bad : dim)(`${file.state}${file.reason === undefined ? '' : `: ${file.reason}`}`)}`;
+  `${dim(shortId(file.id))}  ${file.direction === 'in' ? 'from' : 'to'} ${bold(safeName(file.conversation))}  ${safeFileName(file.name)}  ${sizeText(file.transferredBytes)} of ${sizeText(file.sizeBytes)}  ${(file.state === 'failed' ? bad : dim)(fileStateText(file))}`;
 
 /** What is in the way of a contact, and advice. */
 export const whyText = (why: Why): string =>

@@ -2,7 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import { meant, nearOf } from '../protocol/near.ts';
 import type { Flag } from './command.ts';
-import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
+import { COMMANDS, GLOBAL_FLAGS, PROGRAMS } from './table.ts';
 
 type Flags = Readonly<Record<string, Flag>>;
 
@@ -12,10 +12,11 @@ const namesOf = (flags: Flags): string[] =>
 /** `contact add` of the words that come nearest to a command. */
 export const unknownCommand = (words: readonly string[]): SottoError => {
   const [first = '', second] = words;
-  const group = new Set(COMMANDS.filter(({ path }) => path.startsWith(`${first} `)).map(({ path }) => wordOf(path, 1)));
+  const paths = [...COMMANDS.map(({ path }) => path), ...PROGRAMS.map(([path]) => path)];
+  const group = new Set(paths.filter((path) => path.startsWith(`${first} `)).map((path) => wordOf(path, 1)));
   const invalid = (message: string) => new SottoError('usage.invalid', { message });
   if (group.size === 0) {
-    const known = COMMANDS.map(({ path }) => wordOf(path, 0));
+    const known = paths.map((path) => wordOf(path, 0));
     return invalid(`There is no command ${JSON.stringify(first)}${meant(nearOf(first, known), ': see sotto --help')}`);
   }
   const near = second === undefined ? [] : nearOf(second, group).map((word) => `${first} ${word}`);

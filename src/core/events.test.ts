@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Hostile } from '../../test/attacks/hostile.ts';
 import { deriveSecrets, localKeys } from '../crypto/identity.ts';
+import { EVENT_KINDS, ROOM_EVENT_KINDS, VOLATILE_KINDS } from '../protocol/event-kinds.ts';
 import { EVENTS_KEPT_MAX } from '../protocol/limits.ts';
-import { EVENT_KINDS, type Event, VOLATILE_KINDS } from '../protocol/rpc-events.ts';
-import { ROOM_EVENT_KINDS } from '../protocol/rpc-rooms.ts';
+import type { Event } from '../protocol/rpc-events.ts';
 import { type Person, World } from '../testing/people.ts';
 
 const MINUTE = 60_000;

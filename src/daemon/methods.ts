@@ -54,7 +54,8 @@ const secretOf = (params: {
   noPassphrase?: boolean | undefined;
 }): string | undefined => {
   if (params.noPassphrase === true) return undefined;
-  if (params.passphrase === undefined || params.passphrase === '')
+  if (params.passphrase === '') throw new SottoError('passphrase.empty');
+  if (params.passphrase === undefined)
     throw new SottoError('passphrase.needed', { message: 'Give a passphrase, or say --no-passphrase' });
   return params.passphrase;
 };

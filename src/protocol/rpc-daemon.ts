@@ -1,6 +1,6 @@
 // The methods of the local wire that work without an open account.
 import { z } from 'zod';
-import { EVENT_KINDS, VOLATILE_KINDS } from './rpc-events.ts';
+import { EVENT_KINDS, VOLATILE_KINDS } from './event-kinds.ts';
 import { bytes, label, none, passphrase, time } from './rpc-fields.ts';
 import { account, check, method, status, wait } from './rpc-objects.ts';
 

@@ -1,48 +1,7 @@
 // The events of the local wire.
+import type { EVENT_KINDS, VOLATILE_KINDS } from './event-kinds.ts';
 import type { Contact, FileObject, Message, SettingRow, Status } from './rpc-objects.ts';
-import { type CallObject, type ChannelObject, type MemberObject, ROOM_EVENT_KINDS } from './rpc-rooms.ts';
-
-/** Kinds with a cursor: committed, replayed by `listen --since`. */
-export const EVENT_KINDS = [
-  'message.received',
-  'message.queued',
-  'message.sent',
-  'message.delivered',
-  'message.read',
-  'message.edited',
-  'message.deleted',
-  'message.reacted',
-  'message.pinned',
-  'message.expired',
-  'message.failed',
-  'message.refused',
-  'request.received',
-  'request.accepted',
-  'request.rejected',
-  'contact.keyChanged',
-  'contact.verified',
-  'contact.renamed',
-  'contact.blocked',
-  'contact.removed',
-  'session.healed',
-  'config.changed',
-  'account.duplicate',
-  'file.offered',
-  'file.completed',
-  'file.failed',
-  ...ROOM_EVENT_KINDS,
-] as const;
-/** Kinds without a cursor: told while they happen, never replayed. */
-export const VOLATILE_KINDS = [
-  'link.up',
-  'link.down',
-  'tor.changed',
-  'typing.changed',
-  'presence.changed',
-  'file.progressed',
-  'channel.progressed',
-  'voice.changed',
-] as const;
+import type { CallObject, ChannelObject, MemberObject } from './rpc-rooms.ts';
 
 export type EventKind = (typeof EVENT_KINDS)[number];
 export type VolatileKind = (typeof VOLATILE_KINDS)[number];

@@ -359,31 +359,3 @@ export type ShareObject = z.infer<typeof share>;
 export type InviteObject = z.infer<typeof invite>;
 export type DeviceObject = z.infer<typeof device>;
 export type CallObject = z.infer<typeof call>;
-
-/** Kinds of committed events about rooms. */
-export const ROOM_EVENT_KINDS = [
-  'channel.invited',
-  'channel.joined',
-  'channel.left',
-  'channel.removed',
-  'channel.banned',
-  'channel.unbanned',
-  'channel.muted',
-  'channel.unmuted',
-  'channel.role',
-  'channel.topic',
-  'channel.changed',
-  'channel.rotated',
-  'channel.archived',
-  'channel.gap',
-  'channel.refused',
-  'channel.sharing',
-  'channel.shareEnded',
-  'channel.shared',
-  'member.renamed',
-  'member.device',
-  'member.secondCheck',
-  'member.linkAsked',
-  'member.linked',
-  'member.unlinked',
-] as const;

@@ -12,13 +12,20 @@ const NEIGHBOURS_MAX = 3;
 export const wordsOfBytes = (bytes: Uint8Array): string => entropyToMnemonic(bytes, wordlist);
 
 /** A text as words, in any case and spacing. */
-export const splitWords = (text: string): string[] => text.trim().toLowerCase().split(/\s+/u);
+export const splitWords = (text: string): string[] =>
+  text
+    .toLowerCase()
+    .split(/\s+/u)
+    .filter((word) => word !== '');
+
+const countText = (count: number): string =>
+  count === 0 ? 'there is none' : count === 1 ? 'this is 1' : `these are ${count}`;
 
 /** The 16 bytes of a recovery phrase. Throws `words.count`, `words.unknown`, `words.checksum`. */
 export const bytesOfPhrase = (phrase: string): Uint8Array<ArrayBuffer> => {
   const words = splitWords(phrase);
   if (words.length !== PHRASE_WORDS)
-    throw new SottoError('words.count', { message: `A recovery phrase has 12 words; these are ${words.length}` });
+    throw new SottoError('words.count', { message: `A recovery phrase has 12 words; ${countText(words.length)}` });
   return bytesOfWords(words);
 };
 
@@ -26,7 +33,7 @@ export const bytesOfPhrase = (phrase: string): Uint8Array<ArrayBuffer> => {
 export const bytesOfAddressWords = (words: readonly string[]): Uint8Array<ArrayBuffer> => {
   if (words.length === PHRASE_WORDS) throw new SottoError('words.recovery');
   if (words.length !== ADDRESS_WORDS)
-    throw new SottoError('words.count', { message: `An address has 24 words; these are ${words.length}` });
+    throw new SottoError('words.count', { message: `An address has 24 words; ${countText(words.length)}` });
   return bytesOfWords(words);
 };
 

@@ -51,7 +51,7 @@ describe('a passphrase', () => {
     await user.ok('backup', file, '--passphrase-fd', '0', { input: 'one\n' });
     // What is asked for by two flags is not the same secret.
     const both = ['passwd', '--passphrase-fd', '0', '--new-passphrase-fd', '0'];
-    expect((await user.run(...both, { input: 'one\ntwo\n' })).code).toBe(6);
+    expect((await user.run(...both, { input: 'one\ntwo\n' })).error?.code).toBe('passphrase.empty');
     await user.ok('daemon', 'stop');
     const other = stage.stranger('tulip');
     const wanted = ['restore', file, '--no-passphrase', '--nickname', 'another'];
@@ -66,7 +66,16 @@ describe('a passphrase', () => {
       expect(
         (await user.run(...words, '--no-passphrase', '--passphrase-fd', '0', { input: 'one\n' })).error,
       ).toMatchObject({ code: 'usage.invalid', exit: 2 });
+    for (const input of ['', '\n'])
+      expect((await user.run('init', '--passphrase-fd', '0', { input })).error).toMatchObject({
+        code: 'passphrase.empty',
+        exit: 2,
+      });
     await user.ok('init', '--nickname', 'walter', secret('one'));
+    const none = await user.run('passwd', '--new-passphrase-fd', '0', { ...secret('one'), input: '\n' });
+    expect(none.error).toMatchObject({ code: 'passphrase.empty', exit: 2 });
+    const raw = ['rpc', 'account.passwd', '{"passphrase":"one","newPassphrase":""}'];
+    expect((await user.run(...raw)).error).toMatchObject({ code: 'passphrase.empty' });
     await user.ok('nickname', 'Walter');
     const wrong = await user.run('passwd', '--new-passphrase-fd', '0', { ...secret('wrong'), input: 'two\n' });
     expect(wrong.error).toMatchObject({ code: 'passphrase.wrong', exit: 6 });
@@ -266,6 +275,7 @@ describe('accounts side by side', () => {
     expect((await ada.run('account', 'rename', 'ben')).error).toMatchObject({ code: 'account.exists', exit: 7 });
     await ada.ok('account', 'rename', 'adele');
     const adele = stage.stranger('adele');
+    expect((await ada.run('daemon', 'stop')).error).toMatchObject({ code: 'account.unknown', exit: 3 });
     expect((await adele.one<{ address: string }>('id')).address).toBe(address);
     expect((await adele.run('account', 'remove')).code).not.toBe(0);
     await adele.ok('account', 'remove', '--confirm', 'adele');
@@ -277,12 +287,16 @@ describe('accounts side by side', () => {
   test('one that is not there is neither renamed nor erased, and the others are named', async () => {
     const nobody = stage.stranger('nobody');
     const unknown = { code: 'account.unknown', exit: 3, message: expect.stringMatching(/--account \(.*ben/) };
-    for (const words of [['status'], ['account', 'rename', 'other'], ['account', 'remove', '--confirm', 'nobody']])
+    for (const words of [
+      ['status'],
+      ['daemon', 'status'],
+      ['account', 'rename', 'other'],
+      ['account', 'remove', '--confirm', 'nobody'],
+    ])
       expect((await nobody.run(...words)).error, words.join(' ')).toMatchObject(unknown);
-    expect((await nobody.one<{ running: boolean }>('daemon', 'status')).running).toBe(false);
     // A daemon that an account was wanted of, and came to none, does not stay.
     expect((await nobody.run('init', '--no-passphrase', '--nickname', 'two\nlines')).code).toBe(2);
-    await nobody.until('the end', async () => !(await nobody.one<{ running: boolean }>('daemon', 'status')).running);
+    await nobody.until('the end', async () => (await nobody.run('daemon', 'status')).code === 3);
     for (const [method, params] of [
       ['account.rename', '{"name":"other"}'],
       ['account.remove', '{"confirm":"nobody"}'],
@@ -319,7 +333,7 @@ describe('accounts side by side', () => {
         const { code, err } = await run(['--json', '--data-dir', dir, ...words], { input: stage.dir });
         expect([code, JSON.parse(err)], `${words.join(' ')} ${dir}`).toMatchObject([6, { code: 'path.notAllowed' }]);
       }
-    expect((await run(['--data-dir', file, 'daemon', 'stop'])).code).toBe(0);
+    expect((await run(['--data-dir', file, 'daemon', 'stop'])).code).toBe(3);
   }, 60_000);
 
   test('have their sockets in a short folder when theirs is too long, and in no folder of somebody else', async () => {
@@ -358,6 +372,23 @@ describe('accounts side by side', () => {
 });
 
 describe('a recovery phrase', () => {
+  test('that is not there, or is one word, is told as that', async () => {
+    const nobody = stage.stranger('nobody');
+    for (const [input, told] of [
+      ['', 'there is none'],
+      [' \n', 'there is none'],
+      ['abandon\n', 'this is 1'],
+    ] as const)
+      for (const words of [
+        ['restore', '-', '--no-passphrase'],
+        ['restore', '-'],
+      ])
+        expect((await nobody.run(...words, { input })).error).toMatchObject({
+          code: 'words.count',
+          message: `A recovery phrase has 12 words; ${told}`,
+        });
+  }, 30_000);
+
   test('gives the same address back, and is refused where an address is wanted', async () => {
     const [rosa, again] = [stage.stranger('rosa'), stage.stranger('rosa-again')];
     const made = await rosa.one<{ address: string; recoveryPhrase: string }>(

@@ -100,6 +100,8 @@ describe('sotto complete', () => {
     expect(await offered(alice, '--timeout', '5s', 'config', 'get', 'notify.q')).toEqual(['notify.quietHours']);
     expect(await offered(alice, 'send', 'bob', 'B')).toEqual([]);
     expect(await offered(alice, 'daemon', 'sta')).toEqual(['start', 'status']);
+    expect(await offered(alice, 'daemon', 'r')).toEqual(['reload', 'run']);
+    expect(await offered(alice, 'se')).toEqual(['search', 'send', 'serve', 'server']);
     expect(await offered(alice, 'send', '--rep')).toEqual(['--reply']);
     expect(await offered(alice, 'comp')).toEqual(['completion']);
     expect(await offered(alice, 'send', 'bob', '--wait', '')).toEqual(['queued', 'sent', 'delivered', 'read']);

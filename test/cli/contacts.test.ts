@@ -1,5 +1,5 @@
 // Contacts through the command line: QR codes drawn and read, verification, names, notes, and what is remembered of keys.
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AccountObject, Contact } from '../../src/protocol/rpc-objects.ts';
@@ -86,6 +86,56 @@ test('what cannot be meant says what is wanted in its place', async () => {
   );
   const nowhere = await run(['account', 'list', '--data-dir', join(stage.dir, 'nowhere')]);
   expect(nowhere).toMatchObject({ code: 0, err: expect.stringMatching(/^No accounts: sotto .*init makes one\n$/) });
+});
+
+test('what is empty is named as it was typed, and an empty path is no folder', async () => {
+  for (const [place, words] of Object.entries({
+    file: ['backup', ''],
+    path: ['file', 'send', 'bob', ''],
+    '--output': ['export', '--output', ''],
+    '--scan': ['contact', 'verify', 'bob', '--scan', ''],
+    '--qr': ['contact', 'add', '--qr', ''],
+    '--reply': ['send', 'bob', 'x', '--reply', ''],
+    '--in': ['search', 'x', '--in='],
+  })) {
+    const { error } = await alice.run(...words);
+    expect([words.join(' '), error?.code, error?.exit]).toEqual([words.join(' '), 'usage.invalid', 2]);
+    expect(error?.message).toMatch(new RegExp(`^${place} is empty\\. Usage: sotto `));
+  }
+  expect((await alice.run('file', 'save', 'abcdef', '')).error?.message).toMatch(/^path is empty\./);
+  expect((await stage.stranger('anew').run('restore', '')).error?.message).toMatch(/^file is empty\./);
+});
+
+test('what is said twice, or has nothing to do, is no word less', async () => {
+  const { words, link } = await alice.one<{ words: string; link: string }>('id');
+  const text = async (...flags: string[]) => (await alice.ok('id', ...flags, { json: false })).out;
+  expect(await text('--words', '--link')).toBe(`${words}\n${link}\n`);
+  expect(await text('--link', '--words')).toBe(`${words}\n${link}\n`);
+  expect(await text('--link', '--qr')).toBe(`${link}\n${await text('--qr')}`);
+  for (const flags of [[], ['--output', '-']])
+    expect((await alice.run('export', 'bob', '--overwrite', ...flags)).error).toMatchObject({
+      code: 'usage.invalid',
+      message: expect.stringContaining('--overwrite'),
+    });
+});
+
+test('- is stdout, or is refused: no file is called so', async () => {
+  const cwd = join(stage.dir, 'dash');
+  mkdirSync(cwd);
+  const text = async (...flags: string[]) => (await alice.ok('export', 'bob', ...flags, { cwd, json: false })).out;
+  expect(await text('--output', '-')).toBe(await text());
+  expect((await alice.run('backup', '-', { cwd })).error).toMatchObject({ code: 'usage.invalid', exit: 2 });
+  expect(readdirSync(cwd)).toEqual([]);
+});
+
+test('a kind of event that is none is answered with those that come near, or with all', async () => {
+  const told = async (kinds: string) => (await alice.run('listen', '--kinds', kinds)).error;
+  expect(await told('message.recieved')).toMatchObject({
+    code: 'params.invalid',
+    message: 'There is no kind of event "message.recieved": did you mean message.received?',
+  });
+  for (const none of ['nonsense', 'tor.changed,'])
+    expect((await told(none))?.message).toMatch(/^There is no kind of event ".*": it is one of .*\btyping\.changed\b/);
 });
 
 test('a hint is a command that can be typed as it stands, with the flags in use', async () => {

@@ -177,8 +177,11 @@ describe('doctor', () => {
     expect(await bad()).toEqual([]);
   });
 
-  test('daemon: one that does not start, because of its configuration', async () => {
+  test('daemon: one that does not start, because of its configuration, and one that nobody started', async () => {
     await alice.ok('daemon', 'stop');
+    const left = await alice.run<Check>('doctor', '--no-start');
+    const absent = [{ check: 'daemon', ok: false, detail: 'does not run', fix: 'sotto daemon start' }];
+    expect([left.code, left.items]).toEqual([1, absent]);
     stage.configure('[tor]\noffline = "perhaps"\n');
     const { code, items } = await alice.run<Check>('doctor');
     expect([code, items]).toMatchObject([1, [{ check: 'daemon', fix: 'correct config.toml' }]]);

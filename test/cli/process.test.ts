@@ -227,7 +227,10 @@ describe('a command', () => {
     expect((await whose(['id', '--json'], { ...env, SOTTO_ACCOUNT: 'alice' })).account).toBe('alice');
     expect((await whose(['id', '--json'], { ...env, SOTTO_ACCOUNT: '' })).account).toBe('alice');
     const strange = { SOTTO_DATA_DIR: '', HOME: stage.dir, XDG_DATA_HOME: '', XDG_RUNTIME_DIR: 'here' };
-    const socket = join(stage.dir, '.local/share/sotto/run/alice/rpc');
+    const home = join(stage.dir, '.local/share/sotto');
+    mkdirSync(join(home, 'accounts/alice'), { recursive: true });
+    writeFileSync(join(home, 'accounts/alice/vault'), '');
+    const socket = join(home, 'run/alice/rpc');
     expect(await whose(['daemon', 'status', '--json', '--account', 'alice'], strange)).toMatchObject({ socket });
     expect((await run(['--data-dir', '', 'status'])).code).toBe(2);
     const versions = { version: expect.stringMatching(/^\d+\.\d+\.\d+$/), rpc: 1, wire: 1, schema: expect.any(Number) };
@@ -258,7 +261,15 @@ describe('a command', () => {
   });
 
   test('about an account that is not there starts no daemon and leaves no folder', async () => {
-    for (const words of [['status'], ['send', 'bob', 'x'], ['account', 'unlock'], ['passwd'], ['daemon', 'start']])
+    const daemon = ['start', 'status', 'stop'].map((word) => ['daemon', word]);
+    for (const words of [
+      ['status'],
+      ['send', 'bob', 'x'],
+      ['account', 'unlock'],
+      ['passwd'],
+      ['--no-start', 'id'],
+      ...daemon,
+    ])
       expect((await stage.stranger('nobody').run(...words)).error).toMatchObject({ code: 'account.unknown', exit: 3 });
     const checks = (await stage.stranger('nobody').run('doctor')).items;
     expect(checks).toMatchObject([{ check: 'daemon', ok: false, fix: 'sotto init' }]);

@@ -24,10 +24,12 @@ beforeAll(async () => {
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
-/** A command that waits; what it says is kept. */
-const begin = (command: string): { readonly child: ChildProcess; readonly said: Promise<string> } => {
-  const child = spawn('sh', ['-c', `exec ${alice.words(command)}`], { stdio: ['ignore', 'ignore', 'pipe'] });
-  return { child, said: text(child.stderr) };
+type Waiting = { readonly child: ChildProcess; readonly shown: Promise<string>; readonly said: Promise<string> };
+
+/** A command that waits; what it shows and says is kept. */
+const begin = (command: string): Waiting => {
+  const child = spawn('sh', ['-c', `exec ${alice.words(command)}`], { stdio: ['ignore', 'pipe', 'pipe'] });
+  return { child, shown: text(child.stdout), said: text(child.stderr) };
 };
 
 const endedBy = async (child: ChildProcess, signal: NodeJS.Signals): Promise<unknown> => {
@@ -71,6 +73,28 @@ test('a file that is offered is told on a terminal as one that they have to fetc
   for (const json of [true, false]) expect((await alice.ok('file', 'send', 'bob', photo, { json })).err).toBe('');
   for (const { id } of (await alice.files()).filter(({ direction }) => direction === 'out'))
     await alice.ok('file', 'cancel', id);
+});
+
+test('a file that is offered stays when its wait is ended: it is shown, with what ends it', async () => {
+  const offer = `file send bob ${join(stage.dir, 'photo')} --wait done`;
+  const mine = async () =>
+    (await alice.files()).find(({ direction, state }) => direction === 'out' && state === 'offered');
+  for (const [flags, told, tells] of [
+    [
+      '',
+      /^[0-9a-f]{8} {2}to bob {2}photo .* offered\n$/,
+      /^It goes on in the background; sotto .*file cancel (\w+) ends it\.\n$/,
+    ],
+    ['--json', /^{"id":"[0-9a-f]{32}",.*"state":"offered".*}\n$/, /^$/],
+  ] as const) {
+    const { child, shown, said } = begin(`${flags} ${offer}`);
+    const { id } = await alice.until('the offer', mine);
+    await alice.until('the wait', async () => (await alice.ok('file', 'show', id)).code === 0);
+    expect(await endedBy(child, 'SIGINT')).toBe(130);
+    expect(await shown).toMatch(told);
+    expect(await said).toMatch(tells);
+    await alice.ok('file', 'cancel', id);
+  }
 });
 
 test('a file whose wait is ended goes on in the background, and the id that ends it is told', async () => {

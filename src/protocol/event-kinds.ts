@@ -1,0 +1,72 @@
+// The kinds of events of the local wire: names alone, which a command line needs without their objects.
+
+/** Kinds of committed events about rooms. */
+export const ROOM_EVENT_KINDS = [
+  'channel.invited',
+  'channel.joined',
+  'channel.left',
+  'channel.removed',
+  'channel.banned',
+  'channel.unbanned',
+  'channel.muted',
+  'channel.unmuted',
+  'channel.role',
+  'channel.topic',
+  'channel.changed',
+  'channel.rotated',
+  'channel.archived',
+  'channel.gap',
+  'channel.refused',
+  'channel.sharing',
+  'channel.shareEnded',
+  'channel.shared',
+  'member.renamed',
+  'member.device',
+  'member.secondCheck',
+  'member.linkAsked',
+  'member.linked',
+  'member.unlinked',
+] as const;
+
+/** Kinds with a cursor: committed, replayed by `listen --since`. */
+export const EVENT_KINDS = [
+  'message.received',
+  'message.queued',
+  'message.sent',
+  'message.delivered',
+  'message.read',
+  'message.edited',
+  'message.deleted',
+  'message.reacted',
+  'message.pinned',
+  'message.expired',
+  'message.failed',
+  'message.refused',
+  'request.received',
+  'request.accepted',
+  'request.rejected',
+  'contact.keyChanged',
+  'contact.verified',
+  'contact.renamed',
+  'contact.blocked',
+  'contact.removed',
+  'session.healed',
+  'config.changed',
+  'account.duplicate',
+  'file.offered',
+  'file.completed',
+  'file.failed',
+  ...ROOM_EVENT_KINDS,
+] as const;
+
+/** Kinds without a cursor: told while they happen, never replayed. */
+export const VOLATILE_KINDS = [
+  'link.up',
+  'link.down',
+  'tor.changed',
+  'typing.changed',
+  'presence.changed',
+  'file.progressed',
+  'channel.progressed',
+  'voice.changed',
+] as const;
