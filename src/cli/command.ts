@@ -4,10 +4,24 @@ import type { RpcClient } from '../client/rpc-client.ts';
 import type { Method } from '../protocol/rpc.ts';
 import type { Output } from './output.ts';
 
-/** What completion offers: these words, or names of this kind from a running daemon. */
+/** What a running daemon has names of; `value` is of the setting in the word before. */
+export type Names =
+  | 'blocked'
+  | 'channel'
+  | 'contact'
+  | 'conversation'
+  | 'file'
+  | 'member'
+  | 'method'
+  | 'request'
+  | 'server'
+  | 'setting'
+  | 'value';
+
+/** What completion offers: these words, kinds of events with commas between them, or names of this kind from a running daemon. */
 type Offered = {
   readonly words?: readonly string[];
-  readonly complete?: 'contact' | 'conversation' | 'request' | 'file' | 'setting' | 'server' | 'channel' | 'member';
+  readonly complete?: Names | 'kinds';
 };
 
 export type Flag = Offered & {

@@ -176,7 +176,7 @@ export const CONTACT_COMMANDS: readonly Command[] = [
       ),
   },
   contactCommand('block', 'let nothing of theirs in, and say nothing', 'contact.block', contactArg),
-  contactCommand('unblock', 'let them in again', 'contact.unblock', contactArg),
+  contactCommand('unblock', 'let them in again', 'contact.unblock', { ...contactArg, complete: 'blocked' }),
   {
     path: 'contact remove',
     doc: 'end a contact and erase its keys',

@@ -256,7 +256,7 @@ const CONFIG: readonly Command[] = [
     doc: 'change a setting',
     args: [
       { name: 'key', doc: 'a setting', required: true, complete: 'setting' },
-      { name: 'value', doc: 'on or yes, off or no, a number, a duration, or text', required: true },
+      { name: 'value', doc: 'on or yes, off or no, a number, a duration, or text', required: true, complete: 'value' },
     ],
     flags: inFlag,
     methods: ['config.set'],

@@ -54,33 +54,44 @@ type Offer = { readonly name: string; readonly wait: (typeof SEND_WAITS)[number]
 // What is waited for tells its id in an event: the answer comes at the end. Who ends the wait is shown the offer, and what ends it.
 const offerWith = async (
   context: CommandContext,
-  client: RpcClient,
   { name, wait }: Offer,
   offering: () => Promise<Result<'file.offer'>>,
 ): Promise<void> => {
+  const { out } = context;
   let known: FileObject | undefined;
+  const keep = (shown: FileObject): void => {
+    known = shown;
+  };
+  const ear = wait === 'done' || !out.json ? await heard(context, name, keep) : undefined;
+  if (wait === 'done') out.progress(WAITING);
+  const tell = () => (known === undefined ? undefined : goesOn(shortId(known.id)));
+  const result = await orGoesOn(context, offering(), tell)
+    .catch((error: unknown) => {
+      if (known !== undefined) out.item(known, fileText);
+      throw error;
+    })
+    .finally(() => ear?.close());
+  offered(context, wait, result);
+};
+
+// Over a connection of its own: one that listens ends when the account is locked, and the other one is told so.
+const heard = async (context: CommandContext, name: string, keep: (file: FileObject) => void): Promise<RpcClient> => {
+  const client = await context.connect();
+  let id: string | undefined;
   client.onEvent = (event) => {
     if (event.kind === 'gap') return;
     const { file, message } = event;
-    if (file !== undefined && 'state' in file && file.id === known?.id) {
-      known = file;
+    if (file !== undefined && 'state' in file && file.id === id) {
+      keep(file);
       context.out.progress(barText(file, process.stderr.columns));
     }
-    if (known !== undefined || message === undefined || !('body' in message)) return;
+    if (id !== undefined || message === undefined || !('body' in message)) return;
     if (message.file === undefined || !message.mine || message.body !== name) return;
-    const keep = (shown: FileObject): void => {
-      known ??= shown;
-    };
-    client.call('file.show', { id: message.file }).then(keep, () => {});
+    id = message.file;
+    client.call('file.show', { id }).then(keep, () => {});
   };
   await client.call('event.listen', { kinds: ['message.queued', 'file.progressed'] });
-  if (wait === 'done') context.out.progress(WAITING);
-  const tell = () => (known === undefined ? undefined : goesOn(shortId(known.id)));
-  const result = await orGoesOn(context, offering(), tell).catch((error: unknown) => {
-    if (known !== undefined) context.out.item(known, fileText);
-    throw error;
-  });
-  offered(context, wait, result);
+  return client;
 };
 
 // A person is told that the other has to do something; anybody, that nothing can be offered now.
@@ -179,11 +190,11 @@ const FILE_SEND: Command = {
     if (path === '-') {
       const id = await spool(context, client, conversation);
       const offer = { name: flags.text('name') ?? STDIN_NAME, wait };
-      return offerWith(context, client, offer, () => client.call('file.offer', { id, wait, ...timeout(context) }));
+      return offerWith(context, offer, () => client.call('file.offer', { id, wait, ...timeout(context) }));
     }
     const offer = { name: flags.text('name') ?? basename(path), wait };
     const params = { conversation, path: resolve(path), ...offer, ...timeout(context) };
-    await offerWith(context, client, offer, () => client.call('file.send', params));
+    await offerWith(context, offer, () => client.call('file.send', params));
   },
 };
 

@@ -7,6 +7,7 @@ import type { Message } from '../protocol/rpc-objects.ts';
 import { conversationArg, messageArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
+import type { Hint } from './output.ts';
 import { notReached, sendWith, WAIT_WORDS } from './sending.ts';
 import { bareMessageText, block, foundText, messageText } from './show.ts';
 import { thenText } from './show-rooms.ts';
@@ -205,7 +206,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
     args: [],
     flags: {
       since: { doc: 'replay what was committed after this cursor first', value: 'CURSOR' },
-      kinds: { doc: 'only these kinds, with commas', value: 'KINDS' },
+      kinds: { doc: 'only these kinds, with commas', value: 'KINDS', complete: 'kinds' },
     },
     methods: ['event.listen'],
     run: async (context) => {
@@ -274,8 +275,10 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
     args: [messageArg],
     methods: ['message.show'],
     run: async (context) =>
-      context.out.item(await context.call('message.show', { id: first(context) }), (message) =>
-        [messageText(message), ...(message.versions ?? []).map((one) => `  before: ${block(one.body)}`)].join('\n'),
+      context.out.item(await context.call('message.show', { id: first(context) }), (message, hint) =>
+        [messageText(message, hint), ...(message.versions ?? []).map((one) => `  before: ${block(one.body)}`)].join(
+          '\n',
+        ),
       ),
   },
   {
@@ -314,9 +317,9 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
 
 // A long text is broken between its words, and the next line does not look like another message.
 const filled =
-  <T>({ out }: CommandContext, text: (one: T) => string) =>
+  <T>({ out }: CommandContext, text: (one: T, hint: Hint) => string) =>
   (one: T): string =>
-    out.filled(text(one), INDENT);
+    out.filled(text(one, out.hint), INDENT);
 const INDENT = '    ';
 
 const page = (context: CommandContext, messages: readonly Message[]): void =>

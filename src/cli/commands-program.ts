@@ -10,7 +10,7 @@ const rpc: Command = {
   path: 'rpc',
   doc: 'call any method of the daemon; --methods lists them',
   args: [
-    { name: 'method', doc: 'as in docs/rpc.md' },
+    { name: 'method', doc: 'as in docs/rpc.md', complete: 'method' },
     { name: 'params', doc: 'a JSON object' },
   ],
   flags: { methods: { doc: 'list the methods' } },

@@ -1,12 +1,19 @@
 // Completion for shells: the scripts, and what could stand next, with names from a running daemon only.
 import { listAccounts } from '../client/paths.ts';
+import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
 import { bashLine } from './bash-line.ts';
-import type { Argument, CommandContext, Flag } from './command.ts';
+import type { Argument, CommandContext, Flag, Names } from './command.ts';
 import { findCommand, groupOf, wordsOf } from './parse.ts';
 import { shortId } from './show.ts';
 import { COMMANDS, GLOBAL_FLAGS, PROGRAMS } from './table.ts';
 
 const LOOK_MS = 500;
+
+/** What settings take that are one of some words; those that are on or off tell it by their value. */
+export const SETTING_WORDS: Readonly<Record<string, readonly string[]>> = {
+  'messages.expiresFrom': ['delivery', 'read'],
+  'notify.level': ['none', 'count', 'name'],
+};
 
 /** What bash is to put in for the last word of the line that it has read. */
 export const offerBash = async (context: CommandContext, breaks: string): Promise<string[]> => {
@@ -19,14 +26,15 @@ export const offer = async (context: CommandContext, words = context.args): Prom
   const typed = words.at(-1) ?? '';
   const line = words.slice(0, -1);
   const command = findCommand(wordsOf(line, GLOBAL_FLAGS));
-  const flags = { ...GLOBAL_FLAGS, ...command?.flags };
-  const before = wordsOf(line, flags);
+  const isServe = wordsOf(line, GLOBAL_FLAGS)[0] === 'serve';
+  const flags = isServe ? serveFlags() : { ...GLOBAL_FLAGS, ...command?.flags };
+  const before = wordsOf(line, { ...GLOBAL_FLAGS, ...flags });
   // `--flag=value`, or the value as a word of its own.
   const [, joined, begun = typed] = /^(--[a-z-]+)=(.*)$/s.exec(typed) ?? [];
   const last = joined ?? line.at(-1) ?? '';
   const flag = last.startsWith('--') ? flags[last.slice(2)] : undefined;
   if (flag?.value !== undefined) {
-    const values = last === '--account' ? listAccounts(context.places) : await namesFor(context, flag);
+    const values = last === '--account' ? listAccounts(context.places) : await namesFor(context, flag, { begun });
     const fits = values.filter((name) => name.startsWith(begun));
     return joined === undefined ? fits : fits.map((value) => `${joined}=${value}`);
   }
@@ -36,7 +44,7 @@ export const offer = async (context: CommandContext, words = context.args): Prom
       .filter((name) => name.startsWith(typed));
   if (command === undefined) {
     const depth = before.length;
-    const paths = [...COMMANDS.map(({ path }) => path), ...PROGRAMS.map(([path]) => path)];
+    const paths = [...COMMANDS.map(({ path }) => path), ...PROGRAMS.map(([path]) => path), ...servePaths()];
     const fits = paths.map((path) => path.split(' ')).filter((path) => before.every((word, i) => path[i] === word));
     return [...new Set(fits.map((path) => path[depth]))]
       .filter((word): word is string => word?.startsWith(typed) === true && word !== 'complete')
@@ -44,17 +52,48 @@ export const offer = async (context: CommandContext, words = context.args): Prom
   }
   const position = before.length - command.path.split(' ').length;
   const more = position === 0 ? groupOf(command.path).map(({ path }) => path.slice(command.path.length + 1)) : [];
-  const names = [...more, ...(await namesFor(context, command.args[Math.min(position, command.args.length - 1)]))];
+  const arg = command.args[Math.min(position, command.args.length - 1)];
+  const names = [...more, ...(await namesFor(context, arg, { begun: typed, last: before.at(-1) ?? '' }))];
   return names.filter((name) => name.startsWith(typed));
 };
 
-const namesFor = async (context: CommandContext, arg: Argument | Flag | undefined): Promise<readonly string[]> => {
+// `serve admin members | member NAME` is two paths.
+const servePaths = (): string[] =>
+  SERVE_COMMANDS.flatMap(([usage]) => {
+    const [, group = '', rest = ''] = /^(serve(?: admin)?) ?(.*)$/.exec(usage) ?? [];
+    return rest === '' ? [] : rest.split(' | ').map((one) => `${group} ${one.split(' ')[0]}`);
+  });
+
+const serveFlags = (): Readonly<Record<string, Flag>> =>
+  Object.fromEntries(
+    SERVE_FLAGS.map(([usage, , doc]) => {
+      const [, name = '', value] = /--([a-z-]+)(?: (\S+))?/.exec(usage) ?? [];
+      return [name, { doc, ...(value === undefined ? {} : { value }) }];
+    }),
+  );
+
+type Typed = { readonly begun: string; readonly last?: string };
+
+const namesFor = async (
+  context: CommandContext,
+  arg: Argument | Flag | undefined,
+  { begun, last = '' }: Typed,
+): Promise<readonly string[]> => {
   if (arg?.complete === undefined) return arg?.words ?? [];
+  if (arg.complete === 'kinds') return kindsAfter(begun);
+  if (arg.complete === 'value' && SETTING_WORDS[last] !== undefined) return SETTING_WORDS[last];
   const late = new Promise<string[]>((resolve) => setTimeout(resolve, LOOK_MS, []).unref());
-  return Promise.race([late, ask(context, arg.complete).catch(() => [])]);
+  return Promise.race([late, ask(context, arg.complete, last).catch(() => [])]);
 };
 
-const ask = async (context: CommandContext, what: NonNullable<Argument['complete']>): Promise<string[]> => {
+// Behind a comma another one begins.
+const kindsAfter = async (begun: string): Promise<readonly string[]> => {
+  const { EVENT_KINDS, VOLATILE_KINDS } = await import('../protocol/event-kinds.ts');
+  const before = begun.slice(0, begun.lastIndexOf(',') + 1);
+  return [...EVENT_KINDS, ...VOLATILE_KINDS].map((kind) => `${before}${kind}`);
+};
+
+const ask = async (context: CommandContext, what: Names, last: string): Promise<string[]> => {
   const client = await context.connect({ start: false, unlock: false });
   try {
     switch (what) {
@@ -64,6 +103,10 @@ const ask = async (context: CommandContext, what: NonNullable<Argument['complete
           client.call('conversation.list', { archived: true }),
         ]);
         return [...new Set([...contacts, ...rooms].map(({ name }) => name))];
+      }
+      case 'blocked': {
+        const all = await client.call('contact.list', { all: true });
+        return all.filter(({ state }) => state === 'blocked').map(({ name }) => name);
       }
       case 'contact':
         return (await client.call('contact.list', {})).map((contact) => contact.name);
@@ -79,6 +122,10 @@ const ask = async (context: CommandContext, what: NonNullable<Argument['complete
         return (await client.call('member.list', {})).map(({ name, server }) => `${name}@${server}`);
       case 'setting':
         return (await client.call('config.list', {})).map((row) => row.key);
+      case 'method':
+        return (await client.call('rpc.methods', {})).map(({ method }) => method);
+      case 'value':
+        return typeof (await client.call('config.get', { key: last })).value === 'boolean' ? ['on', 'off'] : [];
     }
   } finally {
     client.close();

@@ -5,6 +5,7 @@ import { EXPIRY_MS_MAX, EXPIRY_MS_MIN } from '../protocol/limits.ts';
 import { safeLine } from '../protocol/safe-text.ts';
 import { parseDuration } from '../protocol/time-words.ts';
 import type { CommandContext, Flags } from './command.ts';
+import type { Hint } from './output.ts';
 import { aligned } from './wrap.ts';
 
 /** How long a message lives: `never`, a duration from its delivery, or `read+` a duration. 0 is never. Throws `params.invalid`. */
@@ -97,10 +98,10 @@ export const drawn = async (text: string): Promise<string> => {
 export const each = <T extends object>(
   { out }: CommandContext,
   items: readonly T[],
-  text: (item: T) => string,
+  text: (item: T, hint: Hint) => string,
   nothing: string,
 ): void => {
-  const texts = out.isForPerson ? aligned(items.map(text)) : undefined;
-  for (const [i, item] of items.entries()) out.item(item, (one) => texts?.[i] ?? text(one));
+  const texts = out.isForPerson ? aligned(items.map((item) => text(item, out.hint))) : undefined;
+  for (const [i, item] of items.entries()) out.item(item, (one, hint) => texts?.[i] ?? text(one, hint));
   if (items.length === 0) out.say(nothing);
 };

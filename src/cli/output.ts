@@ -20,8 +20,11 @@ export type OutputOptions = {
   /** Of the terminal that is stdout. */
   readonly columns: number;
   /** Makes a sentence name its commands as they have to be typed here. */
-  readonly hint: (sentence: string) => string;
+  readonly hint: Hint;
 };
+
+/** A sentence of ours with its commands as they have to be typed here. */
+export type Hint = (sentence: string) => string;
 
 /** Prints results, progress and errors of one command. */
 export class Output {
@@ -35,8 +38,8 @@ export class Output {
   }
 
   /** One result, or one of a list: an object in JSON, else the text. */
-  item<T extends object>(value: T, text: (value: T) => string): void {
-    this.#write('out', this.json ? jsonLine(value) : `${this.#painted('out', text(value))}\n`);
+  item<T extends object>(value: T, text: (value: T, hint: Hint) => string): void {
+    this.#write('out', this.json ? jsonLine(value) : `${this.#painted('out', text(value, this.hint))}\n`);
   }
 
   /** Text that is the result itself: a script, a page. */
@@ -118,9 +121,7 @@ export class Output {
   }
 
   /** Our own sentence, its commands as they have to be typed here; never for what somebody has written. */
-  hint(sentence: string): string {
-    return this.#options.hint(sentence);
-  }
+  readonly hint: Hint = (sentence) => this.#options.hint(sentence);
 
   /** Whether the results are read by a person who can be asked. */
   get isForPerson(): boolean {

@@ -48,7 +48,8 @@ export const parseCommandLine = (typed: readonly string[]): Parsed => {
   const args = parsed.positionals.slice(command?.path.split(' ').length ?? 0);
   const own = parsed.values as Parsed['flags'];
   const line = typeof own.bash === 'string' ? bashLine(args.join(' '), own.bash).words : args;
-  const given = command?.path === 'complete' ? { ...placeOf(line), ...own } : own;
+  // The word that is being typed is no place yet.
+  const given = command?.path === 'complete' ? { ...placeOf(line.slice(0, -1)), ...own } : own;
   if (command !== undefined && given.help !== true && given.version !== true) {
     checkArgs(command, args);
     checkFilled(command, args, given);
@@ -83,20 +84,12 @@ const checkArgs = (command: Command, args: readonly string[]): void => {
 };
 
 // Values that name something which is there, or is to be.
-const NAMING: ReadonlySet<string> = new Set([
-  'CONVERSATION',
-  'FILE',
-  'ID',
-  'ID|TIME',
-  'KINDS',
-  'PATH',
-  'SERVER',
-  'WHO',
-]);
+const NAMING: ReadonlySet<string> = new Set(['CONVERSATION', 'FILE', 'ID', 'KINDS', 'PATH', 'SERVER', 'WHO']);
 
 // As a path what is empty would be the folder where one is; as a name it is a variable that was not set.
 const checkFilled = (command: Command, args: readonly string[], given: Parsed['flags']): void => {
-  const arg = command.args.find((one, i) => (one.path ?? one.complete !== undefined) && args[i] === '');
+  const isNaming = ({ path, complete = 'value' }: Argument): boolean => path === true || complete !== 'value';
+  const arg = command.args.find((one, i) => isNaming(one) && args[i] === '');
   if (arg !== undefined) throw usage(`${arg.name} is empty`, command);
   const flags = Object.entries(command.flags ?? {});
   const flag = flags.find(([name, { value = '' }]) => NAMING.has(value) && given[name] === '');

@@ -2,24 +2,26 @@
 import type { Event, GapEvent } from '../protocol/rpc-events.ts';
 import type { Status } from '../protocol/rpc-objects.ts';
 import { safeLine, safeName } from '../protocol/safe-text.ts';
+import type { Hint } from './output.ts';
 import { fileText, messageText, sizeText } from './show.ts';
 import { callText, serverText } from './show-rooms.ts';
+
+const networkText = (tor: Status['tor']): string =>
+  tor.state === 'off'
+    ? 'off by choice'
+    : [
+        tor.state,
+        `${tor.bootstrapPercent} %`,
+        tor.reachable ? 'reachable' : 'not reachable now',
+        `${tor.descriptorUploads} uploads`,
+      ].join(', ');
 
 /** The whole status. */
 export const statusText = (status: Status): string => {
   const { tor } = status;
-  const network =
-    tor.state === 'off'
-      ? ['off by choice']
-      : [
-          tor.state,
-          `${tor.bootstrapPercent} %`,
-          tor.reachable ? 'reachable' : 'not reachable now',
-          `${tor.descriptorUploads} uploads`,
-        ];
   return [
     `${safeName(status.nickname)}  ${status.address}`,
-    `tor      ${network.join(', ')}${tor.private ? ', private network' : ''}${tor.version === undefined ? '' : `, ${tor.version}`}`,
+    `tor      ${networkText(tor)}${tor.private ? ', private network' : ''}${tor.version === undefined ? '' : `, ${tor.version}`}`,
     ...(tor.warning === undefined ? [] : [`         ${tor.warning}`]),
     ...(tor.lastError === undefined || tor.state === 'online' ? [] : [`         ${tor.lastError.message}`]),
     `outbox   ${status.outboxDepth} waiting`,
@@ -33,13 +35,18 @@ export const statusText = (status: Status): string => {
   ].join('\n');
 };
 
-/** An event on one line. */
-export const eventText = (event: Event | GapEvent): string => {
-  if (event.kind === 'gap') return `gap: events after ${event.fromCursor} up to ${event.toCursor} are gone`;
+const gapText = ({ fromCursor, toCursor }: GapEvent): string =>
+  Number(fromCursor) > Number(toCursor)
+    ? `gap: there is no event ${fromCursor} here, the last is ${toCursor}: the cursor is of another account, or of before a restore`
+    : `gap: events after ${fromCursor} up to ${toCursor} are gone`;
+
+/** An event on one line; the command for a file in it as `hint` has it. */
+export const eventText = (event: Event | GapEvent, hint?: Hint): string => {
+  if (event.kind === 'gap') return gapText(event);
   const { message, contact, file, channel, member, call } = event;
   const about =
     message !== undefined && 'body' in message
-      ? messageText(message)
+      ? messageText(message, hint)
       : contact !== undefined
         ? safeName(contact.name)
         : file !== undefined && 'state' in file
@@ -52,9 +59,7 @@ export const eventText = (event: Event | GapEvent): string => {
             : call !== undefined
               ? callText(call)
               : (event.setting?.key ??
-                (event.tor === undefined
-                  ? (message?.id ?? file?.id ?? '')
-                  : `${event.tor.state} ${event.tor.bootstrapPercent} %`));
+                (event.tor === undefined ? (message?.id ?? file?.id ?? '') : networkText(event.tor)));
   const rest = [event.state, event.detail].filter((one) => one !== undefined).map(safeLine);
   return [event.kind, about, ...rest].join('  ');
 };

@@ -14,7 +14,7 @@ import type {
 } from '../protocol/rpc-objects.ts';
 import { safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
-import type { Output } from './output.ts';
+import type { Hint, Output } from './output.ts';
 import { alert, bad, bold, dim, good, own } from './style.ts';
 
 const pad = (value: number): string => String(value).padStart(2, '0');
@@ -72,34 +72,38 @@ export const messageFlags = (message: Message): string[] => [
   ...(message.expiresAt === undefined ? [] : [`ends ${timeText(message.expiresAt)}`]),
 ];
 
-/** A message with the channel it is in, when that is not all that is shown. */
-export const messageText = (message: Message): string =>
+const AS_IT_IS: Hint = (sentence) => sentence;
+
+/** A message with the channel it is in, when that is not all that is shown; its command as `hint` has it. */
+export const messageText = (message: Message, hint = AS_IT_IS): string =>
   bareMessageText(
     message,
+    hint,
     message.mine || !message.conversation.startsWith('#') ? '' : ` in ${safeName(message.conversation)}`,
   );
 
 /** A message among those of many conversations, with the one it is in, mine too. */
-export const foundText = (message: Message): string =>
+export const foundText = (message: Message, hint = AS_IT_IS): string =>
   message.mine
     ? bareMessageText(
         message,
+        hint,
         `${message.conversation.startsWith('#') ? ' in ' : ' to '}${safeName(message.conversation)}`,
       )
-    : messageText(message);
+    : messageText(message, hint);
 
 /** What a message says, or that this version cannot show it. */
 export const bodyOf = ({ kind, body }: Message): string =>
   kind === 'unknown' ? '(a message of a newer version of sotto)' : body;
 
-const fileFlag = ({ file, mine }: Message): string[] => {
+const fileFlag = ({ file, mine }: Message, hint: Hint): string[] => {
   if (file === undefined) return [];
-  return [mine ? 'a file' : `a file: sotto file save ${shortId(file)}`];
+  return [mine ? 'a file' : hint(`a file: sotto file save ${shortId(file)}`)];
 };
 
 /** A message on one line, or on as many as its text has. `place` follows the name of who wrote it. */
-export const bareMessageText = (message: Message, place = ''): string => {
-  const flags = [...fileFlag(message), ...messageFlags(message)];
+export const bareMessageText = (message: Message, hint = AS_IT_IS, place = ''): string => {
+  const flags = [...fileFlag(message, hint), ...messageFlags(message)];
   const body = message.deletedAt === undefined ? bodyOf(message) : '(deleted)';
   const reply = message.replyTo === undefined ? '' : `↳ ${shortId(message.replyTo)} `;
   const reactions =

@@ -3,6 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { SETTING_WORDS } from '../../src/cli/complete.ts';
+import { EVENT_KINDS, VOLATILE_KINDS } from '../../src/protocol/event-kinds.ts';
+import { SETTINGS } from '../../src/protocol/settings.ts';
 import { furnish, pathsOf } from '../daemon/furnished.ts';
 import { Stage, type User } from '../e2e/stage.ts';
 import { House } from '../rooms/house.ts';
@@ -112,6 +116,33 @@ describe('sotto complete', () => {
       ['config', 'list', '--in', 'B'],
     ])
       expect(await offered(alice, ...words)).toEqual([NAME]);
+  });
+
+  test('knows the words of settings, events, methods and serve, the accounts, and who is blocked', async () => {
+    expect(await offered(alice, 'config', 'set', 'privacy.typing', '')).toEqual(['on', 'off']);
+    expect(await offered(alice, 'config', 'set', 'notify.level', '')).toEqual(['none', 'count', 'name']);
+    expect(await offered(alice, 'config', 'set', 'notify.quietHours', '')).toEqual([]);
+    expect(await offered(alice, 'listen', '--kinds', 'typ')).toEqual(['typing.changed']);
+    expect(await offered(alice, 'listen', '--kinds=link.up,typ')).toEqual(['--kinds=link.up,typing.changed']);
+    expect(await offered(alice, 'listen', '--kinds', '')).toHaveLength(EVENT_KINDS.length + VOLATILE_KINDS.length);
+    expect(await offered(alice, 'rpc', 'account.in')).toEqual(['account.init']);
+    expect(await offered(alice, 'serve', '')).toEqual(['admin', 'install']);
+    expect(await offered(alice, 'serve', 'admin', 'in')).toEqual(['invite', 'invites']);
+    expect(await offered(alice, '--data-dir', stage.dir, 'serve', '--name', 'x', 'admin', 'che')).toEqual(['check']);
+    expect(await offered(alice, 'serve', '--be')).toEqual(['--behind-proxy']);
+    expect(await offered(alice, '--account', '')).toEqual(['alice']);
+    expect(await offered(alice, '--account=')).toEqual(['--account=alice']);
+    expect(await offered(alice, 'contact', 'unblock', '')).toEqual([]);
+    await alice.ok('contact', 'block', NAME);
+    expect(await offered(alice, 'contact', 'unblock', '')).toEqual([NAME]);
+    await alice.ok('contact', 'unblock', NAME);
+  });
+
+  test('has the words of every setting that is one of some', () => {
+    const enums = Object.entries(SETTINGS).flatMap(([key, { schema }]) =>
+      schema instanceof z.ZodEnum ? [[key, schema.options]] : [],
+    );
+    expect(SETTING_WORDS).toEqual(Object.fromEntries(enums));
   });
 
   test('starts no daemon', async () => {

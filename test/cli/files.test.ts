@@ -97,7 +97,14 @@ describe('a name that a contact gave a file', () => {
 
 test('a file that came is told with the command that saves it; one that goes, with what is in its way', async () => {
   const { out } = await alice.ok('read', 'mallory', { json: false });
-  const [, command = '', id = ''] = /\[a file: sotto (file save (\w+))\]/.exec(out) ?? [];
+  const flags = `--data-dir ${stage.dir} --account alice`;
+  const [, command = '', id = ''] = new RegExp(`\\[a file: sotto ${flags} (file save (\\w+))\\]`).exec(out) ?? [];
+  for (const words of [['show', id], ['unread']]) {
+    const said = await alice.ok(...words, { json: false });
+    expect(said.out, words.join(' ')).toContain(`[a file: sotto ${flags} file save `);
+  }
+  const listening = await alice.run('listen', '--since', '0', '--timeout', '300ms', { json: false });
+  expect(listening.out).toContain(`[a file: sotto ${flags} file save ${id}]`);
   expect((await alice.files()).some((file) => file.id.startsWith(id))).toBe(true);
   await alice.ok(...command.split(' '), join(stage.dir, 'by its line'));
   const sent = await alice.ok('file', 'send', 'bob', '-', { input: 'bytes', json: false });

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { eventText } from '../../src/cli/show-state.ts';
 import { RpcClient } from '../../src/client/rpc-client.ts';
 import { makeVault } from '../../src/crypto/vault.ts';
 import { RPC_CONNECTIONS_MAX } from '../../src/protocol/limits.ts';
@@ -367,6 +368,24 @@ describe('a command', () => {
     expect(again.slice(0, 2)).toEqual(all.slice(2, 4));
     const [gap] = await alice.hears(['--since', '999999'], (events) => events.length > 0);
     expect(gap).toEqual({ kind: 'gap', fromCursor: '999999', toCursor: expect.stringMatching(/^\d+$/) });
+    const later = await alice.run('listen', '--since', '999999', '--timeout', '300ms', { json: false });
+    expect(later.out).toMatch(
+      /^gap: there is no event 999999 here, the last is \d+: the cursor is of another account, or of before a restore\n$/,
+    );
+    const gone = { kind: 'gap', fromCursor: '9', toCursor: '10' } as const;
+    expect(eventText(gone)).toBe('gap: events after 9 up to 10 are gone');
+  });
+
+  test('tells of Tor what has changed', () => {
+    const tor = { state: 'online', bootstrapPercent: 100, private: false } as const;
+    const told = [
+      { descriptorUploads: 0, reachable: false },
+      { descriptorUploads: 3, reachable: true },
+    ].map((more) => eventText({ kind: 'tor.changed', at: 1, tor: { ...tor, ...more } }));
+    expect(told).toEqual([
+      'tor.changed  online, 100 %, not reachable now, 0 uploads',
+      'tor.changed  online, 100 %, reachable, 3 uploads',
+    ]);
   });
 
   test('shows the recovery phrase once, on a terminal or in JSON only', async () => {
