@@ -7,7 +7,7 @@ import type { Contact, Status, Why } from '../protocol/rpc-objects.ts';
 import type { ServerObject } from '../protocol/rpc-rooms.ts';
 import type { Command, CommandContext } from './command.ts';
 import { fileText, whyText } from './show.ts';
-import { gapText, serverWhyText } from './show-rooms.ts';
+import { channelWhyText, gapText, serverWhyText } from './show-rooms.ts';
 
 /** `sotto why`. */
 export const WHY_COMMAND: Command = {
@@ -15,7 +15,7 @@ export const WHY_COMMAND: Command = {
   doc: 'explain what keeps a contact, channel, member or server from going on; without a name, all that is stuck',
   args: [{ name: 'contact', doc: 'a contact, #channel, member@server, or a server’s label', complete: 'contact' }],
   flags: { retry: { doc: 'try now' } },
-  methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry', 'channel.show', 'file.list'],
+  methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry', 'channel.show', 'member.show', 'file.list'],
   run: async (context) => {
     const client = await context.connect();
     const [about] = context.args;
@@ -44,10 +44,31 @@ const ofServers = async (
   const label = await labelFor(client, about);
   const named = (await client.call('server.list', {})).filter((one) => one.label === label);
   if (named.length === 0) throw /^#|.@./.test(about) ? noServer(label) : unknownContact;
+  if (/.@./.test(about) && !about.startsWith('#')) await checkMember(client, about, named);
   for (const server of named)
     context.out.item(await ofServer(context, client, server), (one) => context.out.hint(serverWhyText(one)));
-  const { gaps = [] } = about.startsWith('#') ? await client.call('channel.show', { channel: about }) : {};
-  for (const gap of gaps) context.out.say(gapText(gap));
+  const [server] = named;
+  if (server !== undefined && about.startsWith('#')) await sayChannel(context, client, about, server);
+};
+
+const sayChannel = async (
+  { out }: CommandContext,
+  client: RpcClient,
+  about: string,
+  { memberId }: ServerObject,
+): Promise<void> => {
+  const channel = await client.call('channel.show', { channel: about });
+  const why = channelWhyText(channel, memberId, Date.now());
+  if (why !== undefined) out.say(why);
+  for (const gap of channel.gaps ?? []) out.say(gapText(gap));
+};
+
+// Who is not known here is asked of the server: while it does not answer, that is what is in the way. Throws `member.unknown`.
+const checkMember = async (client: RpcClient, member: string, servers: readonly ServerObject[]): Promise<void> => {
+  if (servers.some(({ state }) => state !== 'online')) return;
+  await client.call('member.show', { member }).catch((error: unknown) => {
+    if (!(error instanceof SottoError) || error.code === 'member.unknown') throw error;
+  });
 };
 
 // Of a channel, a member, or the server itself.

@@ -128,6 +128,32 @@ export const channelText = (channel: ChannelObject): string =>
         ]),
   ].join('  ');
 
+/** Why a channel takes nothing from me, whose id on its server is `memberId`; undefined where it does, as of `now`. */
+export const channelWhyText = (channel: ChannelObject, memberId: string, now: number): string | undefined => {
+  const name = safeName(channel.name);
+  const me = channel.members?.find(({ id }) => id === memberId);
+  const { mutedUntilAt } = me ?? {};
+  switch (channel.state) {
+    case 'joined':
+    case 'joining':
+      if (channel.archived) return `${name} is archived: it is read only`;
+      if (me?.muted !== true || (mutedUntilAt ?? now) < now) return undefined;
+      return `you may not write in ${name} until ${mutedUntilAt === undefined ? 'a moderator lets you' : clockText(mutedUntilAt)}`;
+    case 'lost':
+      return channel.private
+        ? `${safeName(channel.server)} shows ${name} no more: you were removed, or it has lost it`
+        : `${safeName(channel.server)} does not know ${name} any more: what was said stays here`;
+    case 'banned':
+      return `you are banned from ${name}`;
+    case 'removed':
+      return `you were removed from ${name}`;
+    case 'invited':
+      return `you are invited to ${name}, and have not joined it`;
+    default:
+      return `you are not in ${name}`;
+  }
+};
+
 /** What a channel was when what is read of it was said. */
 export const thenText = ({ name, topic, memberCount }: ChannelObject): string => {
   // The last owner cannot leave: where nobody is, nothing is.

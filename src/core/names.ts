@@ -5,7 +5,7 @@ import { NAME_CHARS_MAX } from '../protocol/limits.ts';
 import { meant, nearOf } from '../protocol/near.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import type { Database } from '../sqlite/open.ts';
-import { getChannelName, listChannelsByName } from '../store/channels.ts';
+import { getChannelName, listChannels, listChannelsByName } from '../store/channels.ts';
 import { type ContactRow, getContact, getContactByAddress, getContactByName, listContacts } from '../store/contacts.ts';
 import {
   type ConversationRow,
@@ -42,7 +42,7 @@ export const findContact = (db: Database, reference: string): ContactRow => {
   // Who was blocked when they asked is a contact no more, and is found by their name all the same: to be let in again.
   const composed = reference.normalize('NFC');
   const shut = all.filter(({ name, state, blocked }) => blocked === 1 && state === 'removed' && name === composed);
-  const byId = isPrefix(reference) ? all.filter((one) => hasId(one, reference) && one.id !== byName?.id) : [];
+  const byId = isPrefix(reference) ? all.filter((one) => begins(one.uid, reference) && one.id !== byName?.id) : [];
   const fit = byName === undefined && shut.length > 0 ? shut : [...(byName === undefined ? [] : [byName]), ...byId];
   const near = [
     ...listMembersByName(db, reference).map(({ name, serverId }) => ({ name, label: labelOf(db, serverId) })),
@@ -77,7 +77,7 @@ export const findConversation = (db: Database, reference: string): ConversationR
   const named = getContactByName(db, reference);
   const isName = named !== undefined;
   const byId = isPrefix(reference)
-    ? listConversations(db).filter((one) => hasId(one, reference) && one.contactId !== named?.id)
+    ? conversationsById(db, reference).filter((one) => named === undefined || one.contactId !== named.id)
     : [];
   if (byId.length === 1 && byId[0] !== undefined && !isName) return byId[0];
   if (byId.length > 0)
@@ -104,6 +104,14 @@ export const findConversation = (db: Database, reference: string): ConversationR
         ? `${contact.name} waits for your answer: sotto contact accept ${asWord(contact.name)}`
         : `${contact.name} has not accepted your request yet`,
   });
+};
+
+// By their own id, or that of the channel.
+const conversationsById = (db: Database, prefix: string): ConversationRow[] => {
+  const channels = new Set(listChannels(db).flatMap(({ id, channelId }) => (begins(channelId, prefix) ? id : [])));
+  return listConversations(db).filter(
+    ({ uid, channelRow }) => begins(uid, prefix) || (channelRow !== null && channels.has(channelRow)),
+  );
 };
 
 /** What was said on a server that was left, which is called after it: by that name, or a channel by its own when no other has it. Throws `name.ambiguous`. */
@@ -141,8 +149,8 @@ export const contactOf = (db: Database, conversation: ConversationRow): ContactR
   return contact;
 };
 
-// In place of the label of a server that was left.
-const LEFT = 'left';
+/** What stands in place of the label of a server that was left: no other is called so. */
+export const LEFT = 'left';
 
 /** A contact's name, `#channel@server`, or `member@server`. */
 export const conversationName = (db: Database, conversation: ConversationRow): string => {
@@ -199,8 +207,7 @@ export const checkName = (name: string): void => {
     throw new SottoError('nickname.invalid');
 };
 
-const hasId = ({ uid }: { readonly uid: Uint8Array }, reference: string): boolean =>
-  idOf(uid).startsWith(reference.toLowerCase());
+const begins = (id: Uint8Array, prefix: string): boolean => idOf(id).startsWith(prefix.toLowerCase());
 
 const rangeOf = (prefix: string): [Uint8Array, Uint8Array] => [
   Buffer.from(prefix.padEnd(32, '0'), 'hex'),

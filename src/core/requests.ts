@@ -31,7 +31,7 @@ import {
 } from '../store/sessions.ts';
 import { ensureConversation } from './accepting.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
-import { checkName } from './names.ts';
+import { checkName, LEFT } from './names.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { isMemberReference } from './room-names.ts';
@@ -201,8 +201,10 @@ const takenAs = ({ db }: Core, name: string, exceptId: number | undefined): stri
   return getServerByLabel(db, label) === undefined ? undefined : `${name} is what a member of ${label} is called`;
 };
 
-/** Throws `name.taken` when a contact is called so whose name may not be the label of a server, or a member of it. */
+/** Throws `name.taken` for what servers that were left are called, and when a contact is called as no server or its members may be. */
 export const refuseTakenLabel = ({ db }: Core, label: string): void => {
+  if (label === LEFT)
+    throw new SottoError('name.taken', { message: `Servers that were left are called ${LEFT}: take another --label` });
   const holder = listContacts(db).find(
     ({ name, state }) =>
       state !== 'removed' && (name === label || (isMemberReference(name) && name.endsWith(`@${label}`))),

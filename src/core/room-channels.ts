@@ -32,7 +32,7 @@ import { inviterOf } from './room-objects.ts';
 import { newEventId } from './room-outbox.ts';
 import { mustHavePassphrase, takePassphrase, wrapKey } from './room-passphrase.ts';
 import { creationIn, replayUpTo } from './room-replay.ts';
-import { theChannel } from './room-rows.ts';
+import { theChannel, wasNeverIn } from './room-rows.ts';
 
 export type NewChannel = {
   readonly name: string;
@@ -193,12 +193,22 @@ export const meetOwnChannels = async (core: Core, connection: RoomConnection): P
   }
   // What came before the device, or what another one has read since, is no news here.
   if (hasEntered) await levelMarks(core, connection);
-  await core.queue.call(() =>
-    commit(core, () => {
-      for (const { id, channelId, state } of listChannels(core.db, connection.serverId))
-        if (state === 'invited' && !invited.has(idOf(channelId))) patchChannel(core.db, id, { state: 'left' });
-    }),
-  );
+  await core.queue.call(() => commit(core, (changes) => endInvitations(core, changes, connection.row, invited)));
+};
+
+// Why one is over is told to those who are in the channel only.
+const endInvitations = (core: Core, changes: Changes, server: ServerRow, invited: ReadonlySet<string>): void => {
+  const me = getMemberById(core.db, server.id, server.memberId);
+  for (const { id, channelId, state } of listChannels(core.db, server.id)) {
+    if (state !== 'invited' || invited.has(idOf(channelId))) continue;
+    patchChannel(core.db, id, { state: 'left' });
+    changes.event({
+      kind: 'channel.removed',
+      channelRow: id,
+      detail: 'the invitation is over',
+      ...(me === undefined ? {} : { memberRow: me.id }),
+    });
+  }
 };
 
 // That I am invited is the word of a member, signed; of one whom I have rejected it is none.
@@ -229,7 +239,7 @@ const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChann
   const rowId = await meetChannel(core, connection, said);
   if (!isIn(core, connection, rowId)) return;
   if (known?.state !== 'joining') {
-    const isNew = known === undefined || (known.state === 'left' && known.firstSeq === 0);
+    const isNew = known === undefined || wasNeverIn(known);
     if (isByRejected(core, connection, rowId)) return isNew ? forget(core, rowId) : undefined;
     await beginStay(core, rowId, said);
   }

@@ -13,7 +13,7 @@ import { doubt } from './room-doubts.ts';
 import { replayUpTo } from './room-replay.ts';
 import { forgetOthers, goBack } from './room-restored.ts';
 import { removeReturned, tellReturned } from './room-returned.ts';
-import { theChannel } from './room-rows.ts';
+import { isLost, theChannel } from './room-rows.ts';
 
 /**
  * Fetches the first pages of what is not held of a channel, without staying subscribed; true when that was all. Throws `server.*`,
@@ -119,7 +119,13 @@ export const shutOut = async (
     const now = state === 'removed' && connection.sender.mayHaveLeft(channelRow) ? 'left' : state;
     commit(core, (changes) => {
       patchChannel(core.db, channelRow, { state: now });
-      changes.event({ kind: `channel.${now}`, channelRow, ...(me === undefined ? {} : { memberRow: me.id }) });
+      const row = theChannel(core.db, channelRow);
+      const about = { channelRow, ...(me === undefined ? {} : { memberRow: me.id }) };
+      if (!isLost(row, connection.row)) return changes.event({ kind: `channel.${now}`, ...about });
+      // Of a private channel it tells somebody who was put out no more than it tells of one that it has lost.
+      if (row.private === 1)
+        return changes.event({ kind: 'channel.removed', ...about, detail: 'the server shows it no more' });
+      changes.event({ kind: 'channel.changed', channelRow, detail: 'the server does not know it any more' });
     });
   });
 };

@@ -7,6 +7,7 @@ import { type ChannelRow, listChannels, listChannelsByName } from '../store/chan
 import { getMember, listMembers, listMembersByName, type MemberRow } from '../store/members.ts';
 import { getServerByLabel, labelOf, listServers, type ServerRow } from '../store/servers.ts';
 import { ambiguous, isPrefix, only, quoted } from './references.ts';
+import { wasNeverIn } from './room-rows.ts';
 
 /** Whether a reference can only mean a channel. */
 export const isChannelReference = (reference: string): boolean => reference.startsWith('#');
@@ -43,16 +44,23 @@ export const findChannel = (db: Database, reference: string): ChannelRow => {
     isPrefix(reference)
       ? listChannels(db).filter((one) => idOf(one.channelId).startsWith(reference))
       : listChannelsByName(db, name)
-  ).filter((one) => (server === undefined || one.serverId === server.id) && labelOf(db, one.serverId) !== undefined);
+  ).filter((one) => (server === undefined || one.serverId === server.id) && isKnown(db, one));
+  const isGone = (one: ChannelRow): boolean =>
+    !isHere(one) && fit.some((other) => isHere(other) && isCalledAs(other, one));
+  const meantOnes = isPrefix(reference) ? fit : fit.filter((one) => !isGone(one));
   const next =
     listServers(db).length === 0 ? 'sotto server join LINK' : 'sotto channel list --all shows which may be joined';
-  return only(
-    fit,
-    'channel.unknown',
-    `You are in no channel ${quoted(reference)}: ${next}`,
-    (one) => `#${one.name}@${labelOf(db, one.serverId)}`,
-  );
+  return only(meantOnes, 'channel.unknown', `You are in no channel ${quoted(reference)}: ${next}`, (one) => {
+    const isOnlyOne = meantOnes.filter((other) => isCalledAs(other, one)).length === 1;
+    return `#${one.name}@${labelOf(db, one.serverId)}${isOnlyOne ? '' : ` (${idOf(one.channelId)})`}`;
+  });
 };
+
+// Its name may have become that of another one since.
+const isHere = ({ state }: ChannelRow): boolean => state === 'joined' || state === 'joining' || state === 'invited';
+
+const isCalledAs = (one: ChannelRow, other: ChannelRow): boolean =>
+  one.name === other.name && one.serverId === other.serverId;
 
 /** Whether a channel of this name, with its `#`, is known on a server that was not left. */
 export const hasChannel = (db: Database, name: string): boolean =>
@@ -88,7 +96,10 @@ export const onlyMember = (db: Database, fit: readonly MemberRow[]): MemberRow =
 
 /** Channels of this name that are known here, on servers that were not left. */
 export const knownChannels = (db: Database, name: string): ChannelRow[] =>
-  listChannelsByName(db, name).filter(({ serverId }) => labelOf(db, serverId) !== undefined);
+  listChannelsByName(db, name).filter((one) => isKnown(db, one));
+
+const isKnown = (db: Database, channel: ChannelRow): boolean =>
+  labelOf(db, channel.serverId) !== undefined && !wasNeverIn(channel);
 
 /** The one of several servers that have something of this name. Throws `name.ambiguous` with `name@server` of each. */
 export const onlyServer = (fit: readonly ServerRow[], name: string): ServerRow =>

@@ -20,7 +20,7 @@ import type { Core } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { unopenedIn } from './room-missing.ts';
 import { memberName } from './room-names.ts';
-import { theServer } from './room-rows.ts';
+import { isLost, theServer, wasNeverIn } from './room-rows.ts';
 import { inGroups, said, when } from './shown.ts';
 
 /** How a server is reached: Tor unless the user, the address or an account without Tor says otherwise. */
@@ -118,6 +118,9 @@ export const inviterOf = (core: Core, row: ChannelRow, { memberId }: ServerRow):
   return grant === undefined ? undefined : getMemberById(core.db, row.serverId, idBytes(grant.by));
 };
 
+const wayInto = ({ encryption, private: isPrivate }: ChannelRow): ChannelObject['state'] =>
+  encryption === 'members' || isPrivate === 1 ? 'byInvitation' : 'joinable';
+
 /** A channel as lists show it. */
 export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const server = theServer(core.db, row.serverId);
@@ -126,6 +129,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const nameOf = (id: string) => getMemberById(core.db, server.id, idBytes(id))?.name ?? id.slice(0, 8);
   const fault = core.rooms.get(row.serverId)?.visit.faults.get(row.id);
   const next = row.lastSeq + 1;
+  const lost = isLost(row, server);
   const inviter = row.state === 'invited' ? inviterOf(core, row, server) : undefined;
   return {
     id: idOf(row.channelId),
@@ -134,14 +138,14 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     encryption: row.encryption,
     private: row.private === 1,
     history: row.history,
-    state: row.state,
+    state: lost ? 'lost' : wasNeverIn(row) ? wayInto(row) : row.state,
     archived: state?.archived ?? false,
     keyEpoch: state?.epoch ?? 0,
     notify: notifyOf(row),
     memberCount: state?.members.size ?? 0,
     ...(inviter === undefined ? {} : { invitedBy: inviter.name }),
     ...said('topic', row.topic),
-    ...(me === undefined ? {} : { role: me.role }),
+    ...(me === undefined || lost ? {} : { role: me.role }),
     ...(state === undefined || state.mode.slowMs === 0 ? {} : { slowMs: state.mode.slowMs }),
     ...(state === undefined || state.mode.retentionMs === 0 ? {} : { retentionMs: state.mode.retentionMs }),
     ...(state === undefined || state.exposed.size === 0 ? {} : { mayStillRead: [...state.exposed].map(nameOf) }),

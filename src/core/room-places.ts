@@ -12,7 +12,7 @@ import type { Core } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { serverLeft } from './room-control.ts';
 import type { RoomTo } from './room-outbox.ts';
-import { roomOf } from './room-rows.ts';
+import { isLost, roomOf } from './room-rows.ts';
 
 /** A room of which something may be said, and its server. */
 export type Place = { readonly to: RoomTo; readonly server: ServerRow };
@@ -57,10 +57,17 @@ const checkWriting = (core: Core, server: ServerRow, channel: ChannelRow): void 
     });
 };
 
-const notIn = (server: ServerRow, channel: ChannelRow): SottoError =>
-  new SottoError('channel.notMember', {
-    message: `You ${channel.state === 'removed' ? 'were removed from' : 'are not in'} #${channel.name}: ${wayIn(server, channel)}`,
-  });
+const notIn = (server: ServerRow, channel: ChannelRow): SottoError => {
+  const what = isLost(channel, server)
+    ? lostText(server, channel)
+    : `You ${channel.state === 'removed' ? 'were removed from' : 'are not in'} #${channel.name}: ${wayIn(server, channel)}`;
+  return new SottoError('channel.notMember', { message: what });
+};
+
+const lostText = (server: ServerRow, channel: ChannelRow): string =>
+  channel.private === 0
+    ? `${server.label} does not know #${channel.name} any more: what was said stays here, and who wants the channel makes it anew`
+    : `${server.label} shows #${channel.name} no more: you were removed, or it has lost it; ${wayIn(server, channel)}`;
 
 // Where one joins by invitation only, nobody comes back without one.
 const wayIn = (server: ServerRow, channel: ChannelRow): string => {

@@ -27,6 +27,14 @@ export const theServer = (db: Database, id: number): ServerRow => {
 export const ownRole = ({ membership }: ChannelRow, { memberId }: ServerRow): Role | undefined =>
   stateOfJson(membership)?.members.get(idOf<MemberId>(memberId))?.role;
 
+/** Whether the server shows a channel no more in which I am by its signed events: nobody has said that I am not. */
+export const isLost = (channel: ChannelRow, server: ServerRow): boolean =>
+  channel.state === 'removed' && ownRole(channel, server) !== undefined;
+
+/** Whether nothing is held of a channel but what it is: I was invited once, or tried to join. */
+export const wasNeverIn = ({ state, firstSeq }: Pick<ChannelRow, 'state' | 'firstSeq'>): boolean =>
+  state === 'left' && firstSeq === 0;
+
 /** The channel that a conversation is in, or the member whom it is with; neither where it is with a contact. */
 export const roomOf = (
   db: Database,

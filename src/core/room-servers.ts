@@ -19,6 +19,7 @@ import {
   type ServerRow,
 } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
+import { LEFT } from './names.ts';
 import { refuseTakenLabel } from './requests.ts';
 import type { ConnectionState, RoomConnection, Second } from './room-connection.ts';
 import { connectionOf, publishControl } from './room-control.ts';
@@ -212,4 +213,4 @@ const freeLabel = (core: Core, host: string, known: ServerRow | undefined): stri
 };
 
 const isFree = (core: Core, label: string, known: ServerRow | undefined): boolean =>
-  [undefined, known?.id].includes(getServerByLabel(core.db, label)?.id);
+  label !== LEFT && [undefined, known?.id].includes(getServerByLabel(core.db, label)?.id);

@@ -98,7 +98,8 @@ export const channelObject = z.object({
   encryption: z.enum(['open', 'passphrase', 'members']),
   private: z.boolean(),
   history: z.enum(['joined', 'all']),
-  state: z.enum(['joinable', 'byInvitation', 'invited', 'joining', 'joined', 'left', 'removed', 'banned']),
+  /** `lost`: its server shows it no more, and nobody has said that I was removed. */
+  state: z.enum(['joinable', 'byInvitation', 'invited', 'joining', 'joined', 'left', 'removed', 'banned', 'lost']),
   /** Whose invitation it is, while I have one. */
   invitedBy: z.string().optional(),
   topic: z.string().optional(),

@@ -149,6 +149,11 @@ test('no contact is called as a server or one of its members is, and no server a
     code: 'name.taken',
     exit: 7,
   });
+  // What is of servers that were left is called so.
+  expect((await dave.user.run('server', 'join', link, '--label', 'left')).error).toMatchObject({
+    code: 'name.taken',
+    exit: 7,
+  });
   await dave.user.ok('server', 'join', link, '--label', 'home');
 });
 
@@ -160,6 +165,8 @@ test('a member with whom nothing was said is a conversation without messages', a
   ])
     expect((await carol.user.ok(...words)).items).toEqual([]);
   expect((await carol.user.run('read', 'nobody@home')).code).toBe(3);
+  expect((await carol.user.run('why', 'nobody@home')).error).toMatchObject({ code: 'member.unknown', exit: 3 });
+  expect((await carol.user.ok('why', 'alice@home')).items).toMatchObject([{ label: 'home' }]);
 });
 
 test('nobody writes to themselves, or to who is not there', async () => {

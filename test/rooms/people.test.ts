@@ -20,6 +20,9 @@ afterAll(() => house[Symbol.asyncDispose]());
 const show = (guest: Guest, channel: string) => guest.call('channel.show', { channel });
 const stateOf = async (guest: Guest, channel: string) => (await show(guest, channel)).state;
 
+/** What `why` has to say besides where its server is. */
+const whyOf = async (guest: Guest, about: string) => (await guest.user.ok('why', about, { json: false })).err;
+
 /** A channel with all three in it. */
 const gather = async (
   channel: string,
@@ -84,6 +87,7 @@ test('who is kicked reads and writes nothing more, keeps what was, and may come 
     await alice.sees('the next millisecond', async () => Date.now() > at);
     await alice.call('channel.kick', { channel, member: 'bob' });
     await bob.sees('the removal', async () => (await stateOf(bob, channel)) === 'removed');
+    expect(await whyOf(bob, channel)).toContain(`you were removed from ${channel}`);
     expect((await show(alice, channel)).keyEpoch).toBe(encryption === 'members' ? before + 1 : before);
     await alice.say(channel, 'without bob');
     await carol.reads(channel, 'without bob');
@@ -154,8 +158,20 @@ test('who is invited is told by whom, also where they come later, until they joi
     body: '1 invitation to #invited@home',
   });
   expect((await bob.call('conversation.list', {})).some(({ name }) => name.startsWith(channel))).toBe(false);
-  await alice.call('channel.kick', { channel, member: 'bob' });
-  await bob.sees('its end', async () => (await listed(bob)) === undefined);
+  const ends = () =>
+    bob.events.filter(({ kind, channel: about }) => kind === 'channel.removed' && about?.name === channel);
+  for (const [place, way] of (['channel.ban', 'channel.kick'] as const).entries()) {
+    await alice.call(way, { channel, member: 'bob' });
+    const over = await bob.sees('its end', async () => ends()[place]);
+    expect(over).toMatchObject({ detail: 'the invitation is over', channel: { state: 'byInvitation' } });
+    expect(over.member?.name).toBe('bob');
+    expect(await listed(bob)).toBe(undefined);
+    expect(await bob.refused('channel.show', { channel })).toBe('channel.unknown');
+    if (way === 'channel.kick') break;
+    await alice.call('channel.unban', { channel, member: 'bob' });
+    await alice.call('channel.invite', { channel, member: 'bob' });
+    await bob.sees('another invitation', () => listed(bob));
+  }
   await bob.user.ok('daemon', 'stop');
   await alice.call('channel.invite', { channel, member: 'bob' });
   await bob.back();
@@ -172,6 +188,7 @@ test('a ban keeps somebody out until it is taken back', async () => {
   await gather(channel, {});
   await alice.call('channel.ban', { channel, member: 'bob' });
   await bob.sees('the ban', async () => (await stateOf(bob, channel)) === 'banned');
+  expect(await whyOf(bob, channel)).toMatch(/^you are banned from #ban$/m);
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.banned');
   expect(await bob.refused('channel.join', { channel })).toBe('channel.banned');
   await alice.call('channel.unban', { channel, member: 'bob' });
@@ -192,6 +209,7 @@ test('who is muted reads and does not write, for a time or until it is taken bac
   );
   await bob.sees('that', async () => (await show(bob, channel)).members?.some(({ muted }) => muted === true));
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
+  expect(await whyOf(bob, channel)).toMatch(/^you may not write in #mute until 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d$/m);
   // Later than any date.
   await alice.call('channel.mute', { channel, member: 'bob', muted: true, until: 9e15 });
   await bob.sees('that', async () =>
@@ -203,6 +221,7 @@ test('who is muted reads and does not write, for a time or until it is taken bac
   await bob.sees('that', async () =>
     (await show(bob, channel)).members?.some(({ muted, mutedUntilAt }) => muted === true && mutedUntilAt === undefined),
   );
+  expect(await whyOf(bob, channel)).toContain('you may not write in #mute until a moderator lets you');
   const { code, details } = (await refusal()) ?? {};
   expect([code, details]).toEqual(['channel.muted', {}]);
   await bob.call('channel.leave', { channel });

@@ -1,5 +1,5 @@
 // An account that comes back from a backup is another device of the same member: it reads on, and others write to it.
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { ServerTarget } from '../../src/ports.ts';
@@ -8,6 +8,7 @@ import { parseInviteLink } from '../../src/protocol/invite-link.ts';
 import { totp } from '../../src/server/second.ts';
 import { getSelf } from '../../src/store/self.ts';
 import { Guest, House } from './house.ts';
+import { sotto } from './program.ts';
 import { Member } from './scene.ts';
 
 /** Somebody again, from a backup, on another machine. */
@@ -129,4 +130,54 @@ test('where there is a second check, a restored account comes in with it', async
   expect((await again.user.run(...join, '--code', code, { input: 'wrong\n' })).code).toBe(6);
   const joined = await again.user.ok<{ state: string }>(...join, '--code', code, { input: 'correct\n' });
   expect(joined.items).toMatchObject([{ state: 'online', memberName: 'alice' }]);
+});
+
+test('a channel that a server has lost is told as that, and does not stand in the way of one that is made anew', async () => {
+  const { house, alice, bob } = await House.open('alice', 'bob');
+  await using _house = house;
+  const { server } = house;
+  const copy = join(server.dir, 'copy');
+  await server.admin('backup', copy);
+  const { id } = await alice.call('channel.create', { name: '#lost', encryption: 'open' });
+  await bob.call('channel.join', { channel: '#lost' });
+  await bob.say('#lost', 'before');
+  await alice.reads('#lost', 'before');
+  await server.stop();
+  rmSync(server.data, { recursive: true });
+  expect((await sotto(['serve', 'admin', 'restore', copy, '--data-dir', server.data])).code).toBe(0);
+  await server.start();
+
+  await alice.call('server.retry', {});
+  const lost = await alice.sees('the loss', async () => {
+    const now = await alice.call('channel.show', { channel: '#lost' });
+    return now.state !== 'joined' && now;
+  });
+  expect(lost).toMatchObject({ state: 'lost' });
+  expect(lost).not.toHaveProperty('role');
+  const told = alice.events.filter(({ channel }) => channel?.name === '#lost').at(-1);
+  expect(told).toMatchObject({ kind: 'channel.changed', detail: 'the server does not know it any more' });
+  const { error } = await alice.user.run('send', '#lost', 'x');
+  expect(error).toMatchObject({
+    code: 'channel.notMember',
+    exit: 6,
+    message: expect.stringMatching(/^home does not know #lost any more/),
+  });
+  expect((await alice.user.ok('why', '#lost', { json: false })).err).toContain('home does not know #lost any more');
+
+  // Where one of the same name is live, it is meant; what was said in the other is there by its id.
+  const made = await alice.call('channel.create', { name: '#lost', encryption: 'open' });
+  await alice.say('#lost', 'after');
+  expect(await alice.bodies('#lost')).toEqual(['after']);
+  expect(await alice.bodies('#lost@home')).toEqual(['after']);
+  expect(await alice.bodies(id)).toEqual(['before']);
+  expect(await alice.bodies(made.id.slice(0, 20))).toEqual(['after']);
+  await alice.call('channel.create', { name: '#other', encryption: 'open' });
+  await alice.say('#other', 'and on');
+  await bob.call('channel.join', { channel: '#lost' });
+  await bob.call('channel.leave', { channel: '#lost' });
+  const which = await bob.user.run('read', '#lost');
+  expect(which.error).toMatchObject({
+    code: 'name.ambiguous',
+    details: { candidates: [id, made.id].toSorted().map((one) => `#lost@home (${one})`) },
+  });
 });
