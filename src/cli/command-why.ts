@@ -4,7 +4,8 @@ import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
 import type { Contact, Status, Why } from '../protocol/rpc-objects.ts';
-import type { ServerObject } from '../protocol/rpc-rooms.ts';
+import type { MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
+import { safeName } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
 import { fileText, whyText } from './show.ts';
 import { channelWhyText, gapText, serverWhyText } from './show-rooms.ts';
@@ -44,9 +45,10 @@ const ofServers = async (
   const label = await labelFor(client, about);
   const named = (await client.call('server.list', {})).filter((one) => one.label === label);
   if (named.length === 0) throw /^#|.@./.test(about) ? noServer(label) : unknownContact;
-  if (/.@./.test(about) && !about.startsWith('#')) await checkMember(client, about, named);
+  const member = /^[^#].*@./.test(about) ? await memberOn(client, about, named) : undefined;
   for (const server of named)
     context.out.item(await ofServer(context, client, server), (one) => context.out.hint(serverWhyText(one)));
+  if (member?.banned === true) context.out.say(`${safeName(about)} is banned from the server`);
   const [server] = named;
   if (server !== undefined && about.startsWith('#')) await sayChannel(context, client, about, server);
 };
@@ -63,11 +65,16 @@ const sayChannel = async (
   for (const gap of channel.gaps ?? []) out.say(gapText(gap));
 };
 
-// Who is not known here is asked of the server: while it does not answer, that is what is in the way. Throws `member.unknown`.
-const checkMember = async (client: RpcClient, member: string, servers: readonly ServerObject[]): Promise<void> => {
-  if (servers.some(({ state }) => state !== 'online')) return;
-  await client.call('member.show', { member }).catch((error: unknown) => {
+// Whom nobody here knows the server is asked for: while it does not answer, that is what is in the way. Throws `member.unknown`.
+const memberOn = async (
+  client: RpcClient,
+  member: string,
+  servers: readonly ServerObject[],
+): Promise<MemberObject | undefined> => {
+  if (servers.some(({ state }) => state !== 'online')) return undefined;
+  return client.call('member.show', { member }).catch((error: unknown) => {
     if (!(error instanceof SottoError) || error.code === 'member.unknown') throw error;
+    return undefined;
   });
 };
 

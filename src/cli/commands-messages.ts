@@ -10,7 +10,7 @@ import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
 import type { Hint } from './output.ts';
 import { notReached, sendWith, WAIT_WORDS } from './sending.ts';
 import { bareMessageText, block, foundText, messageText } from './show.ts';
-import { thenText } from './show-rooms.ts';
+import { stillReadText, thenText } from './show-rooms.ts';
 import { eventText } from './show-state.ts';
 import { alert } from './style.ts';
 
@@ -40,12 +40,13 @@ const whyGone = async ({ connect }: CommandContext): Promise<SottoError> => {
   return new SottoError(client?.greeting.locked === true ? 'account.locked' : 'daemon.gone');
 };
 
-// Whoever reads or writes where nothing is encrypted is told so each time.
-const sayOpen = async (context: CommandContext): Promise<void> => {
+// Whoever reads or writes where others may read is told so each time. A channel is named by its name or its id.
+const sayWhoReads = async (context: CommandContext): Promise<void> => {
   const conversation = first(context);
-  if (context.out.json || !conversation.startsWith('#')) return;
-  const { encryption } = await context.call('conversation.show', { conversation });
+  if (context.out.json || !/^(#|[0-9a-f]{6,32}$)/.test(conversation)) return;
+  const { encryption, mayStillRead } = await context.call('conversation.show', { conversation });
   if (encryption === 'open') context.out.say(alert('! NOT ENCRYPTED: the server reads this'));
+  if (mayStillRead !== undefined) context.out.say(alert(stillReadText(mayStillRead)));
 };
 
 const send: Command = {
@@ -85,7 +86,7 @@ const send: Command = {
     const sent = await sendWith(context, await context.connect(), params);
     const { message, reached, code, held } = sent;
     out.item(message, filled(context, messageText));
-    await sayOpen(context);
+    await sayWhoReads(context);
     if (held !== undefined) out.say(held);
     if (!reached) throw notReached(message, { code, to: first(context), wait: wait ?? 'queued' });
   },
@@ -165,7 +166,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
         const then = await context.call('channel.show', { channel: first(context), at }).catch(unlessLeft);
         if (then !== undefined) context.out.say(thenText(then));
       }
-      await sayOpen(context);
+      await sayWhoReads(context);
       each(context, page.messages, filled(context, bareMessageText), 'Nothing.');
       if (context.flags.text('around') !== undefined) {
         if (page.before !== undefined) context.out.more(`--before ${page.before}`);

@@ -21,7 +21,7 @@ const MENDED_BY_NO_WAIT: ReadonlySet<string> = new Set([
 
 /** Why a message did not come as far as was asked. */
 export const notReached = (
-  { id, state, reason, deletedAt }: Message,
+  { id, state, reason, deletedAt, conversation }: Message,
   { code, to, wait }: { readonly code: string | undefined; readonly to: string; readonly wait: string },
 ): SottoError => {
   const known = code !== undefined && isErrorCode(code) ? code : 'wait.timeout';
@@ -32,6 +32,11 @@ export const notReached = (
   if (state === 'failed') return new SottoError(known);
   if (MENDED_BY_NO_WAIT.has(known))
     return new SottoError(known, { message: `${textOf(known)}. The message stays in the outbox` });
+  // Contacts are not called so: it is for a member.
+  if (state === 'sent' && /^[^#].*@./.test(conversation))
+    return new SottoError(known, {
+      message: `It is sent, not ${wait} yet: the server has it, and ${conversation} has not taken it`,
+    });
   return new SottoError(known, {
     message: `It is ${state}, not ${wait} yet${state === 'delivered' ? '' : '; it stays in the outbox'}. sotto why ${asWord(to)} explains`,
   });

@@ -85,6 +85,7 @@ export const memberText = (member: MemberObject): string =>
       `${member.verified ? '◆' : '◇'} ${bold(`${safeName(member.name)}@${safeName(member.server)}`)}`,
       ...(member.role === 'member' ? [] : [member.role]),
       ...(member.presence === undefined ? [] : [member.presence]),
+      ...(member.banned === true ? [alert('banned from the server')] : []),
       ...(member.status === undefined ? [] : [`“${safeLine(member.status)}”`]),
       ...(member.request === 'open'
         ? [
@@ -110,6 +111,10 @@ const stateText = ({ state, heldTo = 0, logTo }: ChannelObject): string => {
   return state === 'byInvitation' ? 'by invitation' : state;
 };
 
+/** Who was removed and may still read, and what ends that. */
+export const stillReadText = (names: readonly string[]): string =>
+  `${names.map(safeName).join(', ')} may still read: change the passphrase (sotto channel rotate)`;
+
 /** A channel on one line. */
 export const channelText = (channel: ChannelObject): string =>
   [
@@ -123,9 +128,7 @@ export const channelText = (channel: ChannelObject): string =>
     ...(channel.archived ? ['archived'] : []),
     ...(channel.mayStillRead === undefined || channel.mayStillRead.length === 0
       ? []
-      : [
-          `${channel.mayStillRead.map(safeName).join(', ')} may still read: change the passphrase (sotto channel rotate)`,
-        ]),
+      : [stillReadText(channel.mayStillRead)]),
   ].join('  ');
 
 /** Why a channel takes nothing from me, whose id on its server is `memberId`; undefined where it does, as of `now`. */

@@ -1,11 +1,13 @@
 // Why what is written now waits, where that is known as it is written: a sentence for whoever wrote it.
 import { rankOf } from '../crypto/channel-state.ts';
+import { idOf } from '../protocol/ids.ts';
 import { pausedText } from '../protocol/paused.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
+import type { MemberRow } from '../store/members.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
@@ -20,8 +22,14 @@ export const heldBack = (core: Core, conversation: ConversationRow): string | un
   const { channel, member } = roomOf(core.db, conversation);
   const serverId = (channel ?? member)?.serverId;
   if (otherKeyOf(core, serverId) !== undefined) return heldByOther(theServer(core.db, serverId ?? 0));
-  return channel === undefined ? undefined : heldIn(core, channel);
+  if (channel !== undefined) return heldIn(core, channel);
+  const isBanned = member !== undefined && core.rooms.get(member.serverId)?.visit.banned.has(idOf(member.memberId));
+  return isBanned === true ? bannedText(member, theServer(core.db, member.serverId)) : undefined;
 };
+
+/** Why what is said to a member waits whom the server has banned. */
+export const bannedText = ({ name }: MemberRow, { label }: ServerRow): string =>
+  `${name} is banned from ${label}: what is for them waits until that is taken back`;
 
 const heldFrom = (core: Core, { name, paused }: ContactRow): string | undefined => {
   if (core.network.state.state === 'off') return torOffText(core);

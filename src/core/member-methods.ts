@@ -1,7 +1,7 @@
 // The methods of an open account that are about members, and whom a reference to a member means.
 
 import { isEqual } from '../protocol/bytes.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { expectedError, SottoError } from '../protocol/errors.ts';
 import { ID_PATTERN, idBytes, idOf } from '../protocol/ids.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
 import { getContactByName } from '../store/contacts.ts';
@@ -19,7 +19,7 @@ import { decisionOf, ensureConversation } from './room-direct.ts';
 import { memberAnywhere } from './room-find.ts';
 import { findKnownMember, findMemberById, findServer, isMemberReference, splitMember } from './room-names.ts';
 import { memberDetail, memberObject } from './room-objects.ts';
-import { learnAll, learnByName } from './room-people.ts';
+import { learnAll, learnByName, learnMembers } from './room-people.ts';
 import { letIn } from './room-receipts.ts';
 import { theServer } from './room-rows.ts';
 
@@ -35,7 +35,11 @@ export const MEMBER_HANDLERS: HandlersOf<'member'> = {
       .filter(({ memberId }) => there?.has(idOf(memberId)) ?? true)
       .map((member) => memberObject(core, member));
   },
-  'member.show': async ({ core }, { member }) => memberDetail(core, await theMember(core, member)),
+  'member.show': async ({ core }, { member }) => {
+    const row = await theMember(core, member);
+    await lookAgain(core, row);
+    return memberDetail(core, getMember(core.db, row.id) ?? row);
+  },
   'member.verify': (context, { member, verified }) =>
     changeMember(context, member, ({ at }, row) =>
       patchMember(context.core.db, row.id, { verifiedAt: verified ? at : null }),
@@ -48,6 +52,15 @@ export const MEMBER_HANDLERS: HandlersOf<'member'> = {
     ),
   'member.unlink': (context, { member }) =>
     changeMember(context, member, (changes, row) => unlinkMember(context.core, changes, row)),
+};
+
+// Where the server answers, they are shown as it tells of them now.
+const lookAgain = async (core: Core, { serverId, memberId }: MemberRow): Promise<void> => {
+  const connection = core.rooms.get(serverId);
+  if (connection?.state !== 'online') return;
+  await learnMembers(core, connection, [idOf(memberId)]).catch((error: unknown) => {
+    if (expectedError(error) === undefined) throw error;
+  });
 };
 
 const changeMember = async (

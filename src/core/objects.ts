@@ -22,7 +22,7 @@ import type { Core } from './core.ts';
 import { membersOf } from './member-links.ts';
 import { contactOf, conversationName, conversationOf } from './names.ts';
 import { memberName } from './room-names.ts';
-import { channelObject, memberObject } from './room-objects.ts';
+import { channelObject, mayStillRead, memberObject } from './room-objects.ts';
 import { settingOf, showSetting } from './settings.ts';
 import { inGroups, said, when } from './shown.ts';
 
@@ -172,11 +172,14 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
   const mutedUntil = settingOf(core.db, 'conversation.mutedUntil', idOf(row.uid));
   const muted = mutedUntil > core.clock.now();
   const expiresMs = settingOf(core.db, 'messages.expiresMs', idOf(row.uid));
+  const channel = row.channelRow === null ? undefined : getChannel(core.db, row.channelRow);
+  const exposed = channel?.encryption === 'passphrase' ? mayStillRead(core, channel) : [];
   return {
     id: idOf(row.uid),
     name: conversationName(core.db, row),
     kind: row.kind,
-    encryption: row.channelRow === null ? 'signal' : (getChannel(core.db, row.channelRow)?.encryption ?? 'open'),
+    encryption: row.channelRow === null ? 'signal' : (channel?.encryption ?? 'open'),
+    ...(exposed.length === 0 ? {} : { mayStillRead: exposed }),
     verified: isVerified(core, row),
     unread: row.unread,
     mentions: row.mentions,

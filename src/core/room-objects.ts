@@ -74,7 +74,8 @@ const stuckOf = (core: Core, { label }: ServerRow, { sender }: RoomConnection): 
 export const memberObject = (core: Core, row: MemberRow): MemberObject => {
   const server = theServer(core.db, row.serverId);
   const contact = row.contactId === null ? undefined : getContact(core.db, row.contactId);
-  const presence = core.rooms.get(row.serverId)?.visit.presence.get(idOf(row.memberId));
+  const { visit } = core.rooms.get(row.serverId) ?? {};
+  const presence = visit?.presence.get(idOf(row.memberId));
   return {
     id: idOf(row.memberId),
     name: row.name,
@@ -84,6 +85,7 @@ export const memberObject = (core: Core, row: MemberRow): MemberObject => {
     verified: row.verifiedAt !== null,
     ...said('status', row.status),
     ...(presence === undefined ? {} : { presence }),
+    ...(visit?.banned.has(idOf(row.memberId)) === true ? { banned: true } : {}),
     ...(row.request === '' ? {} : { request: row.request }),
     ...(contact === undefined ? saidOf(core, row) : { contact: contact.name }),
   };
@@ -121,12 +123,19 @@ export const inviterOf = (core: Core, row: ChannelRow, { memberId }: ServerRow):
 const wayInto = ({ encryption, private: isPrivate }: ChannelRow): ChannelObject['state'] =>
   encryption === 'members' || isPrivate === 1 ? 'byInvitation' : 'joinable';
 
+/** Who was removed from a channel and may still read until its passphrase changes, by name. */
+export const mayStillRead = (core: Core, { serverId, membership }: ChannelRow): string[] =>
+  [...(stateOfJson(membership)?.exposed ?? [])].map((id) => nameIn(core, serverId, id));
+
+const nameIn = ({ db }: Core, serverId: number, id: string): string =>
+  getMemberById(db, serverId, idBytes(id))?.name ?? id.slice(0, 8);
+
 /** A channel as lists show it. */
 export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const server = theServer(core.db, row.serverId);
   const state = stateOfJson(row.membership);
   const me = state?.members.get(idOf<MemberId>(server.memberId));
-  const nameOf = (id: string) => getMemberById(core.db, server.id, idBytes(id))?.name ?? id.slice(0, 8);
+  const exposed = mayStillRead(core, row);
   const fault = core.rooms.get(row.serverId)?.visit.faults.get(row.id);
   const next = row.lastSeq + 1;
   const lost = isLost(row, server);
@@ -148,7 +157,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     ...(me === undefined || lost ? {} : { role: me.role }),
     ...(state === undefined || state.mode.slowMs === 0 ? {} : { slowMs: state.mode.slowMs }),
     ...(state === undefined || state.mode.retentionMs === 0 ? {} : { retentionMs: state.mode.retentionMs }),
-    ...(state === undefined || state.exposed.size === 0 ? {} : { mayStillRead: [...state.exposed].map(nameOf) }),
+    ...(exposed.length === 0 ? {} : { mayStillRead: exposed }),
     ...(row.lastSeq === 0 ? {} : { heldFrom: row.firstSeq, heldTo: row.lastSeq }),
     ...(row.state === 'joining' ? when('logTo', core.rooms.get(row.serverId)?.background.headOf(row.id)) : {}),
     gaps: [
@@ -201,6 +210,6 @@ export const memberList = (core: Core, row: ChannelRow, roles: ReadonlyMap<Membe
   [...roles]
     .map(([id, role]) => {
       const known = getMemberById(core.db, row.serverId, idBytes(id));
-      return { id, name: known?.name ?? id.slice(0, 8), role, verified: known?.verifiedAt != null };
+      return { id, name: nameIn(core, row.serverId, id), role, verified: known?.verifiedAt != null };
     })
     .sort((a, b) => a.name.localeCompare(b.name));

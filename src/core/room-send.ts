@@ -18,9 +18,11 @@ import {
 } from '../store/room-outbox.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
+import { bannedText } from './held.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { bringAgain } from './room-files.ts';
 import { blobIn, TAKE_BACK } from './room-outbox.ts';
+import { learnMembers } from './room-people.ts';
 import { sealRow } from './room-seal.ts';
 import { beginSessions, publishDirect } from './room-sessions.ts';
 import { answered, failed } from './room-settled.ts';
@@ -211,11 +213,21 @@ export class RoomSender {
         const known = expectedError(error);
         // The server has looked whether it has it: what must wait has not left, and can be taken back.
         if (known?.code === 'channel.slow') await this.#unseal(row);
+        if (known?.code === 'member.unknown') await this.#refuseBanned(row);
         if (known === undefined || RETRIED.has(known.code)) throw error;
         if (known.code !== 'event.stale') return this.#core.queue.call(() => failed(this.#core, row.id, known.code));
         if (tries >= RESEAL_TRIES_MAX) throw error;
         await this.#again(row);
       }
+  }
+
+  // Of who is banned the server says that there is no such member, and that may be taken back. Throws `member.unreachable` then.
+  async #refuseBanned({ memberRow }: RoomOutboxRow): Promise<void> {
+    const member = memberRow === null ? undefined : getMember(this.#core.db, memberRow);
+    if (member === undefined) return;
+    await learnMembers(this.#core, this.#connection, [idOf(member.memberId)]);
+    if (this.#connection.visit.banned.has(idOf(member.memberId)))
+      throw new SottoError('member.unreachable', { message: bannedText(member, this.#connection.row) });
   }
 
   async #send(row: RoomOutboxRow): Promise<void> {

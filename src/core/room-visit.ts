@@ -13,6 +13,8 @@ export type Visit = {
   readonly asked: Map<string, number>;
   /** How often a member has given a key for a channel that was not known. */
   readonly unmet: Map<string, number>;
+  /** Members whom the server lets in no more, for now. */
+  readonly banned: Set<string>;
   /** What was told of members. */
   readonly told: Set<string>;
   /** Members with devices without keys, how many, since when, and when those were last asked for, by the monotonic clock. */
@@ -37,6 +39,7 @@ export const newVisit = ({ returned }: Partial<Pick<Visit, 'returned'>> = {}): V
   met: new Set(),
   asked: new Map(),
   unmet: new Map(),
+  banned: new Set(),
   told: new Set(),
   keyless: new Map(),
   shut: new Map(),

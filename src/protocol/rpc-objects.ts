@@ -77,6 +77,8 @@ export const conversation = z.object({
   name: z.string(),
   kind: z.enum(['contact', 'group', 'channel', 'member', 'feed']),
   encryption: z.string(),
+  /** Of a passphrase channel: people who were removed and may still read until the passphrase changes. */
+  mayStillRead: z.array(z.string()).optional(),
   verified: z.boolean(),
   unread: z.number().int(),
   mentions: z.number().int(),

@@ -48,6 +48,8 @@ export const memberObject = z.object({
   role: z.string(),
   status: z.string().optional(),
   presence: z.enum(['online', 'away', 'offline']).optional(),
+  /** The server lets them in no more, and takes nothing for them, until that is taken back; absent also where it was not asked. */
+  banned: z.boolean().optional(),
   request: z.enum(['open', 'accepted', 'rejected']).optional(),
   blocked: z.boolean(),
   verified: z.boolean(),

@@ -194,3 +194,28 @@ test('a channel tells outside what its members want told', async () => {
   await carol.sees('a notification', async () => existsSync(shown) && readFileSync(shown, 'utf8').includes('\n'));
   expect(readFileSync(shown, 'utf8')).toContain('1 new message from #loud@home');
 });
+
+test('what is for a member whom the server has banned waits until that is taken back', async () => {
+  await alice.say('carol@home', 'before');
+  await carol.user.ok('daemon', 'stop');
+  await house.server.admin('ban', 'carol');
+  await alice.sees('the ban', async () => (await member(alice, 'carol')).banned);
+  expect((await alice.user.ok('member', 'show', 'carol@home', { json: false })).out).toContain(
+    'banned from the server',
+  );
+  const { err } = await alice.user.ok('send', 'carol@home', 'meanwhile', { json: false });
+  expect(err).toContain('carol is banned from home: what is for them waits until that is taken back');
+  const [waiting] = (await alice.messages('carol@home')).filter(({ body }) => body === 'meanwhile');
+  const stuck = await alice.sees('why', async () => (await alice.call('server.list', {}))[0]?.stuck);
+  expect(stuck).toMatchObject([{ conversation: 'carol@home', reason: expect.stringContaining('banned from home') }]);
+  expect((await alice.user.ok('why', 'carol@home', { json: false })).err).toContain('carol@home is banned');
+  await house.server.admin('unban', 'carol');
+  await alice.call('server.retry', {});
+  await alice.sees('that it has gone', async () => (await stateOf(alice, waiting?.id ?? '')) === 'sent');
+  expect((await member(alice, 'carol')).banned).toBe(undefined);
+  const late = await alice.user.run('send', 'carol@home', 'and now', '--wait', 'delivered', '--timeout', '300ms');
+  expect(late.code).toBe(5);
+  expect(late.error?.message).toMatch(
+    /^It is sent, not delivered yet: the server has it, and carol@home has not taken it/,
+  );
+});

@@ -483,6 +483,11 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   await alice.say(channel, 'under the old one');
   await alice.call('channel.kick', { channel, member: 'bob' });
   expect((await show(alice, channel)).mayStillRead).toEqual(['bob']);
+  for (const words of [
+    ['send', channel, 'who reads this?'],
+    ['read', channel],
+  ])
+    expect((await alice.user.ok(...words, { json: false })).err).toContain('bob may still read: change the passphrase');
   await bob.sees('the removal', async () => (await stateOf(bob, channel)) === 'removed');
   await bob.call('channel.join', { channel, passphrase: old });
   await alice.sees('bob again', async () => (await show(alice, channel)).mayStillRead === undefined);
@@ -491,11 +496,11 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   await bob.sees('the new epoch', async () => (await show(bob, channel)).keyEpoch === 2);
   await alice.say(channel, 'under the new one');
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('passphrase.needed');
-  expect(await bob.bodies(channel)).toEqual(['under the old one']);
+  expect(await bob.bodies(channel)).toEqual(['under the old one', 'who reads this?']);
   for (const guest of [bob, carol]) {
     await guest.call('channel.join', { channel, passphrase: fresh });
     await guest.reads(channel, 'under the new one');
-    expect(await guest.bodies(channel)).toEqual(['under the old one', 'under the new one']);
+    expect(await guest.bodies(channel)).toEqual(['under the old one', 'who reads this?', 'under the new one']);
   }
   await bob.say(channel, 'I have it');
   await alice.reads(channel, 'I have it');
