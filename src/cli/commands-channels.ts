@@ -9,7 +9,7 @@ import { safeName } from '../protocol/safe-text.ts';
 import { memberArg, SERVER_FLAG, serverArg } from './arguments.ts';
 import type { Argument, Command, CommandContext, Flag } from './command.ts';
 import { each, first, optional } from './give.ts';
-import { channelDetailText, channelText, shareText } from './show-rooms.ts';
+import { channelDetailText, channelText, shareText, thenText } from './show-rooms.ts';
 
 const channelArg: Argument = {
   name: 'channel',
@@ -223,7 +223,8 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
   channelCommand('show', 'one channel with its members', 'channel.show', {
     flags: { at: { doc: 'its topic and members at this time', value: 'TIME' } },
     params: ({ flags }) => optional('at', flags.time('at')),
-    text: channelDetailText,
+    text: (channel, { flags }) =>
+      flags.text('at') !== undefined && channel.memberCount === 0 ? thenText(channel) : channelDetailText(channel),
   }),
   channelCommand('topic', 'change the topic; without text it is removed', 'channel.topic', {
     args: [{ name: 'text', doc: 'one line', many: true }],

@@ -184,6 +184,9 @@ export const shareText = (share: ShareObject): string =>
         ]),
   ].join('  ');
 
+const mutedText = ({ mutedUntilAt }: { readonly mutedUntilAt?: number | undefined }): string =>
+  `  muted${mutedUntilAt === undefined ? '' : ` until ${timeText(mutedUntilAt)}`}`;
+
 /** A channel with its members and gaps. */
 export const channelDetailText = (channel: ChannelObject): string =>
   [
@@ -197,8 +200,11 @@ export const channelDetailText = (channel: ChannelObject): string =>
     ...(channel.gaps ?? []).map((gap) => `gap      ${gapText(gap)}`),
     ...(channel.members ?? []).map(
       (member) =>
-        `${member.verified ? '◆' : '◇'} ${safeName(member.name)}  ${member.role}${member.muted === true ? '  muted' : ''}`,
+        `${member.verified ? '◆' : '◇'} ${safeName(member.name)}  ${member.role}${member.muted === true ? mutedText(member) : ''}`,
     ),
+    ...(channel.banned === undefined
+      ? []
+      : [`banned   ${channel.banned.map(({ name }) => safeName(name)).join(', ')}`]),
   ].join('\n');
 
 /** A call on one line. */

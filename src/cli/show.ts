@@ -69,6 +69,7 @@ export const messageFlags = (message: Message): string[] => [
   ...(message.mention === true ? ['names you'] : []),
   ...(message.answers === undefined ? [] : [`${message.answers} in its thread`]),
   ...(message.thread === undefined ? [] : [`thread ${shortId(message.thread)}`]),
+  ...(message.sharedBy === undefined ? [] : [`shown by ${safeName(message.sharedBy)}`]),
   ...(message.expiresAt === undefined ? [] : [`ends ${timeText(message.expiresAt)}`]),
 ];
 
@@ -104,13 +105,13 @@ const fileFlag = ({ file, mine }: Message, hint: Hint): string[] => {
 /** A message on one line, or on as many as its text has. `place` follows the name of who wrote it. */
 export const bareMessageText = (message: Message, hint = AS_IT_IS, place = ''): string => {
   const flags = [...fileFlag(message, hint), ...messageFlags(message)];
-  const body = message.deletedAt === undefined ? bodyOf(message) : '(deleted)';
+  const said = message.snippet ?? (message.deletedAt === undefined ? bodyOf(message) : '(deleted)');
   const reply = message.replyTo === undefined ? '' : `↳ ${shortId(message.replyTo)} `;
   const reactions =
     message.reactions.length === 0 ? '' : `  ${message.reactions.map((one) => safeLine(one.emoji)).join(' ')}`;
   const head = `${dim(`${timeText(message.sentAt)}  ${shortId(message.id)}`)}  ${(message.mine ? own : bold)(safeName(message.from))}${place}`;
   const end = flags.length === 0 ? '' : `  ${(message.state === 'failed' ? bad : dim)(`[${flags.join(', ')}]`)}`;
-  return `${head}: ${reply}${block(message.snippet ?? body)}${reactions}${end}`;
+  return `${head}: ${reply}${message.file === undefined ? block(said) : safeFileName(said)}${reactions}${end}`;
 };
 
 /** A contact on one line. */

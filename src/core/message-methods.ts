@@ -216,7 +216,7 @@ const listAt = (
     at,
     beforeRow: before === undefined ? undefined : rangeOf(core, { before }, conversation).before,
     limit: limit + 1,
-    thread: threadOf(core, thread),
+    thread: threadOf(core, conversation, thread),
   });
   return { messages: messages.slice(-limit), more: messages.length > limit };
 };

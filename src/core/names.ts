@@ -17,6 +17,7 @@ import {
 } from '../store/conversations.ts';
 import { type FileRow, listFilesByIdRange } from '../store/files.ts';
 import { getMember, listMembersByName } from '../store/members.ts';
+import { listThreads } from '../store/message-pages.ts';
 import { listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
 import { labelOf } from '../store/servers.ts';
 import { ambiguous, isPrefix, noneWithId, only, quoted } from './references.ts';
@@ -185,6 +186,20 @@ export const conversationOf = (db: Database, id: number): ConversationRow => {
 export const findMessage = (db: Database, reference: string): MessageRow => {
   const fit = isPrefix(reference) ? listMessagesByIdRange(db, ...rangeOf(reference), 5) : [];
   return only(fit, 'message.unknown', noneWithId('message', reference), (message) => idOf(message.messageId));
+};
+
+/**
+ * The thread in a conversation whose root, which is not here any more, has this id or prefix; undefined when there is none. Throws
+ * `name.ambiguous`.
+ */
+export const findThread = (
+  db: Database,
+  { id }: ConversationRow,
+  reference: string,
+): Uint8Array<ArrayBuffer> | undefined => {
+  if (!isPrefix(reference) || listMessagesByIdRange(db, ...rangeOf(reference), 1).length > 0) return undefined;
+  const fit = listThreads(db, id, rangeOf(reference), 5);
+  return fit.length === 0 ? undefined : only(fit, 'message.unknown', '', (thread) => idOf(thread));
 };
 
 /** A message of this conversation. Throws like `findMessage`; one of another conversation is `message.unknown`. */

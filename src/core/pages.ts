@@ -20,7 +20,7 @@ import {
 import type { MessageRow } from '../store/messages.ts';
 import { hitOf, type SearchHit, type SearchOptions, searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
-import { conversationOf, findContact, findConversation, findMessage, messageIn } from './names.ts';
+import { conversationOf, findContact, findConversation, findMessage, findThread, messageIn } from './names.ts';
 import { messageObject, nothingSeen } from './objects.ts';
 import { quoted } from './references.ts';
 import { missingAnywhere, missingIn } from './room-missing.ts';
@@ -76,7 +76,7 @@ export const rangeOfAll = (
 /** A page of a conversation and one row more, oldest first: the first one after a bound, else the last one. */
 export const pageOf = (core: Core, conversation: ConversationRow, params: Params<'message.list'>): MessageRow[] => {
   const range = rangeOf(core, { before: params.before ?? params.at, after: params.after }, conversation);
-  const thread = threadOf(core, params.thread);
+  const thread = threadOf(core, conversation, params.thread);
   return params.after === undefined
     ? listMessagesBefore(core.db, conversation.id, range.before, params.limit + 1, thread)
     : listMessagesBetween(core.db, conversation.id, range, params.limit + 1, thread);
@@ -89,7 +89,7 @@ export const pageAround = (
   { around, limit, thread: root }: Params<'message.list'> & { readonly around: string },
 ): { readonly rows: MessageRow[]; readonly isEarlier: boolean; readonly isLater: boolean } => {
   const { id } = messageIn(core.db, conversation, around);
-  const thread = threadOf(core, root);
+  const thread = threadOf(core, conversation, root);
   const before = listMessagesBefore(core.db, conversation.id, id, limit + 1, thread);
   const after = listMessagesBetween(core.db, conversation.id, { after: id - 1, before: LAST_ROW }, limit + 1, thread);
   const count = Math.min(before.length, Math.max(Math.floor(limit / 2), limit - after.length));
@@ -120,9 +120,15 @@ export const unreadIn = (
   }
 };
 
-/** The id of the root of a message's thread, or of the thread it may become the root of. */
-export const threadOf = (core: Core, reference: string | undefined): Uint8Array | null => {
+/** The id of the root of a message's thread, or of the thread it may become the root of; of a root that is gone, by its answers. */
+export const threadOf = (
+  core: Core,
+  conversation: ConversationRow,
+  reference: string | undefined,
+): Uint8Array | null => {
   if (reference === undefined) return null;
+  const rootless = findThread(core.db, conversation, reference);
+  if (rootless !== undefined) return rootless;
   const { thread, messageId } = findMessage(core.db, reference);
   return thread ?? messageId;
 };

@@ -122,12 +122,13 @@ const nextOf = (core: Core, connection: RoomConnection, channelRow: number) => {
 
 const mustAllow = (state: ChannelState, header: EventHeader, control: Control): void => {
   const why = judgeControl(state, { seq: state.seq + 1, header, control, bodyHash: ZERO_HASH });
-  if (why !== undefined) throw refusal(why, control);
+  if (why !== undefined) throw refusal(why, control, header.sender);
 };
 
 const REASONS: Readonly<Record<string, string>> = {
   role: 'Your role in the channel does not allow this',
   'invite target': 'They are invited already',
+  'ban banned': 'They are banned from the channel already',
   'unban target': 'They are not banned from the channel',
   'rotate key': 'An open channel has no key that could be changed',
   target: 'They are not in the channel',
@@ -135,16 +136,25 @@ const REASONS: Readonly<Record<string, string>> = {
   alreadyMember: 'They are in the channel already',
   banned: 'They are banned from the channel',
   notInvited: 'You need an invitation to this channel: ask somebody who is in it',
-  archived: 'The channel is archived',
   full: 'The channel is full',
   lastOwner: 'The last owner cannot leave: make somebody else one first',
 };
 
-const refusal = (why: string, { op }: Control): SottoError => {
+const OF_ONESELF: ReadonlySet<string> = new Set(['remove', 'ban', 'unban', 'mute', 'unmute', 'invite']);
+
+const MYSELF = 'That is you, and nobody does this to themselves: who wants to go says sotto channel leave';
+
+// What would change nothing: it is so already.
+const IS_SO: ReadonlySet<string> = new Set(['invite target', 'ban banned', 'unban target']);
+
+const refusal = (why: string, control: Control, me: MemberId): SottoError => {
+  if (why === 'archived') return new SottoError('channel.archived', { details: { why } });
+  const { op } = control;
   const refused = `${op} ${why}`;
-  const isSo = why === 'alreadyMember' || refused === 'invite target';
+  const isSo = why === 'alreadyMember' || IS_SO.has(refused);
+  const isMe = OF_ONESELF.has(op) && 'member' in control && control.member === me;
   return new SottoError(isSo ? 'name.taken' : 'event.refused', {
-    message: REASONS[refused] ?? REASONS[why] ?? 'The channel does not allow this',
+    message: isMe ? MYSELF : (REASONS[refused] ?? REASONS[why] ?? 'The channel does not allow this'),
     details: { why },
   });
 };

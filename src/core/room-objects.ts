@@ -2,7 +2,7 @@
 
 import { memberSecrets } from '../crypto/member.ts';
 import { safetyNumber } from '../crypto/session.ts';
-import { toHex } from '../protocol/bytes.ts';
+import { isEqual, toHex } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { isLoopback } from '../protocol/invite-link.ts';
 import { FOREVER } from '../protocol/limits.ts';
@@ -101,7 +101,8 @@ const saidOf = (core: Core, row: MemberRow): { readonly contactSaid?: string } =
 export const memberDetail = (core: Core, row: MemberRow): MemberObject => {
   const server = theServer(core.db, row.serverId);
   const [device] = listDevices(core.db, row.id);
-  if (device === undefined) return memberObject(core, row);
+  // Nobody compares a number with themselves.
+  if (device === undefined || isEqual(row.memberId, server.memberId)) return memberObject(core, row);
   const mine = memberSecrets(core.serversKey, server.serverKey);
   const { digits } = safetyNumber(
     { identityKey: mine.memberKey, signalKey: mine.signalKey },
@@ -120,7 +121,8 @@ export const inviterOf = (core: Core, row: ChannelRow, { memberId }: ServerRow):
   return grant === undefined ? undefined : getMemberById(core.db, row.serverId, idBytes(grant.by));
 };
 
-const wayInto = ({ encryption, private: isPrivate }: ChannelRow): ChannelObject['state'] =>
+/** What a channel is to somebody who is not in it. */
+export const wayInto = ({ encryption, private: isPrivate }: ChannelRow): ChannelObject['state'] =>
   encryption === 'members' || isPrivate === 1 ? 'byInvitation' : 'joinable';
 
 /** Who was removed from a channel and may still read until its passphrase changes, by name. */
@@ -191,7 +193,7 @@ export const shareObject = (core: Core, share: ShareRow): ShareObject => {
 /** A channel with its members by name. */
 export const channelDetail = (core: Core, row: ChannelRow): ChannelObject => {
   const shares = listShares(core.db, row.id).map((share) => shareObject(core, share));
-  const { members = new Map() } = stateOfJson(row.membership) ?? {};
+  const { members = new Map(), banned = new Set<MemberId>() } = stateOfJson(row.membership) ?? {};
   const roles = new Map([...members].map(([id, { role }]) => [id, role]));
   const now = core.clock.now();
   return {
@@ -201,9 +203,13 @@ export const channelDetail = (core: Core, row: ChannelRow): ChannelObject => {
       if (mutedUntil <= now) return one;
       return { ...one, muted: true, ...(mutedUntil === FOREVER ? {} : { mutedUntilAt: mutedUntil }) };
     }),
+    ...(banned.size === 0 ? {} : { banned: bannedList(core, row, banned) }),
     ...(shares.length === 0 ? {} : { shares }),
   };
 };
+
+const bannedList = (core: Core, row: ChannelRow, banned: ReadonlySet<MemberId>) =>
+  [...banned].map((id) => ({ id, name: nameIn(core, row.serverId, id) })).sort((a, b) => a.name.localeCompare(b.name));
 
 /** People in a channel with their roles, by name. */
 export const memberList = (core: Core, row: ChannelRow, roles: ReadonlyMap<MemberId, Role>) =>

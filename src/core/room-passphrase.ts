@@ -9,9 +9,10 @@ import { publishControl } from './room-control.ts';
 import { retryPending } from './room-pending.ts';
 import { theChannel, theServer } from './room-rows.ts';
 
-/** The passphrase that was given. Throws `passphrase.needed` with what to say where there is none. */
+/** The passphrase that was given. Throws `passphrase.needed` with what to say where there is none, and `passphrase.empty`. */
 export const mustHavePassphrase = (given: string | undefined, message: string): string => {
-  if (given === undefined || given === '') throw new SottoError('passphrase.needed', { message });
+  if (given === undefined) throw new SottoError('passphrase.needed', { message });
+  if (given === '') throw new SottoError('passphrase.empty');
   return given;
 };
 

@@ -1,5 +1,5 @@
 // A channel as it was at a time, from its verified events: bodies, edits, reactions, topic, members. What was erased since shows as erased.
-import type { MemberId } from '../protocol/ids.ts';
+import { idOf, type MemberId } from '../protocol/ids.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { Message } from '../protocol/rpc-objects.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
@@ -7,13 +7,22 @@ import type { ChannelRow } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
 import { listMessagesBack, placeOf } from '../store/message-pages.ts';
 import { listVersions, type MessageRow } from '../store/messages.ts';
-import { getHeld, listRolesAt, listRoomEventsOfMessage, roomSeqAt, topicAt } from '../store/room-events.ts';
+import {
+  endAt,
+  getHeld,
+  isArchivedAt,
+  listRolesAt,
+  listRoomEventsOfMessage,
+  roomSeqAt,
+  topicAt,
+} from '../store/room-events.ts';
 import { getServer } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { authorOf, messageObject, nothingSeen, type Seen } from './objects.ts';
 import { conversationOfChannel } from './room-apply.ts';
-import { channelDetail, memberList } from './room-objects.ts';
+import { channelDetail, memberList, wayInto } from './room-objects.ts';
+import { theServer } from './room-rows.ts';
 
 /**
  * Up to `limit` messages of a channel as they were at `at`, in the order of its log: the last ones then, or those before row
@@ -40,20 +49,36 @@ export const rewind = (
   return rows.map((row) => asOf(core, row, { seq, me, seen }));
 };
 
-/** A channel as it was at a time: its topic and who was in it, of what we could see; nobody, before it was made. */
+/**
+ * A channel as it was at a time: its topic, who was in it and what I was there, of what we could see; nobody, before it was made.
+ * What is known of now only is left out.
+ */
 export const channelAt = (core: Core, channel: ChannelRow, at: number): ChannelObject => {
   const seq = roomSeqAt(core.db, channel.id, at);
-  const { topic: _topic, members: _members, ...now } = channelDetail(core, channel);
+  const { id, name, server, encryption, history, keyEpoch, notify, gaps, ...now } = channelDetail(core, channel);
   const topic = topicAt(core.db, channel.id, seq);
   const isMade = seq > 0 || getHeld(core.db, channel.id, FIRST_SEQ) === undefined;
-  const members = isMade ? membersAt(core, channel, seq) : new Map();
+  const members = isMade ? membersAt(core, channel, seq) : new Map<MemberId, Role>();
+  const role = members.get(ownId(core, channel));
   return {
-    ...now,
+    ...{ id, name, server, encryption, history, keyEpoch, notify, gaps, private: now.private },
+    state: role === undefined ? outsideAt(core, channel, seq) : 'joined',
+    archived: now.archived && isArchivedAt(core.db, channel.id, seq),
+    ...(role === undefined ? {} : { role }),
     ...(topic === '' ? {} : { topic }),
     memberCount: members.size,
     members: memberList(core, channel, members),
   };
 };
+
+const ENDS = { remove: 'removed', ban: 'banned', leave: 'left' } as const;
+
+const outsideAt = (core: Core, channel: ChannelRow, seq: number): ChannelObject['state'] => {
+  const kind = endAt(core.db, channel.id, ownId(core, channel), seq);
+  return kind === undefined ? wayInto(channel) : ENDS[kind];
+};
+
+const ownId = ({ db }: Core, { serverId }: ChannelRow): MemberId => idOf<MemberId>(theServer(db, serverId).memberId);
 
 // The event that makes a channel.
 const FIRST_SEQ = 1;

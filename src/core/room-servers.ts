@@ -38,7 +38,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const second = secondOf(params);
   const link = parseInviteLink(params.link);
   if (!isPrimeOrderKey(link.serverKey)) throw new SottoError('key.invalid');
-  const name = params.name ?? channelNameOf(nicknameOf(core.db)).replace(/[^\p{L}\p{N}_-]+/gu, '-');
+  const name = channelNameOf(params.name ?? nameFrom(nicknameOf(core.db)));
   if (!isChannelName(name)) throw new SottoError('name.invalid');
   if (!isMemberName(name))
     throw new SottoError('name.invalid', { message: `@${name} calls several people in a text: take another name` });
@@ -69,6 +69,13 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   });
   throw error;
 };
+
+// What a name may not have is a hyphen between what it may have.
+const nameFrom = (nickname: string): string =>
+  nickname
+    .normalize('NFKC')
+    .replace(/[^\p{L}\p{N}_-]+/gu, '-')
+    .replace(/^-+|-+$/g, '');
 
 type Begun = {
   readonly id: number;

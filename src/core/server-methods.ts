@@ -3,6 +3,7 @@ import { expectedError, ProtocolError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
 import { INVITE_MS } from '../protocol/limits.ts';
+import { channelNameOf } from '../protocol/room-content.ts';
 import type { Answer } from '../protocol/server.ts';
 import { parseStrictJson } from '../protocol/strict-json.ts';
 import { getDevice, getMemberById, revokeDevice } from '../store/members.ts';
@@ -96,7 +97,7 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
   'server.profile': async ({ core }, { server, name, status }) => {
     const row = findServer(core.db, server);
     const { member } = await (await connectionOf(core, row)).request('member.profile', {
-      ...(name === undefined ? {} : { name }),
+      ...(name === undefined ? {} : { name: channelNameOf(name) }),
       ...(status === undefined ? {} : { status }),
     });
     await core.queue.call(() => commit(core, () => patchServer(core.db, row.id, { memberName: member.name })));

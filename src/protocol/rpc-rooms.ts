@@ -117,6 +117,8 @@ export const channelObject = z.object({
   notify: z.enum(['all', 'mentions', 'none']),
   memberCount: z.number().int(),
   members: z.array(channelMember).optional(),
+  /** Who may not join, by name; absent while nobody is banned. */
+  banned: z.array(z.object({ id: z.string(), name: z.string() })).optional(),
   heldFrom: z.number().int().optional(),
   heldTo: z.number().int().optional(),
   /** Of one that is being joined: the last place of its log, when it was last asked for. */

@@ -163,6 +163,23 @@ export const hasEarlierBehind = (db: Database, row: MessageRow, seq: number): bo
     seq,
   ) !== undefined;
 
+/** Ids of roots, between two of them, that messages of a conversation answer. */
+export const listThreads = (
+  db: Database,
+  conversationId: number,
+  [from, to]: readonly [Uint8Array, Uint8Array],
+  limit: number,
+): Uint8Array<ArrayBuffer>[] =>
+  db
+    .all<{ readonly thread: Uint8Array<ArrayBuffer> }>(
+      'SELECT DISTINCT thread FROM messages WHERE conversation_id = ? AND thread BETWEEN ? AND ? LIMIT ?',
+      conversationId,
+      from,
+      to,
+      limit,
+    )
+    .map(({ thread }) => thread);
+
 /** Answers in the thread of a message. */
 export const countThread = (db: Database, conversationId: number, root: Uint8Array): number =>
   db.get<{ n: number }>(

@@ -189,6 +189,25 @@ export const listRemovals = (db: Database, channelRow: number, seq: number) =>
     seq,
   );
 
+/** What had put a member out of a channel last at a seq; undefined when nothing had, of what is held. */
+export const endAt = (db: Database, channelRow: number, member: MemberId, seq: number) =>
+  db.get<{ readonly kind: 'remove' | 'ban' | 'leave' }>(
+    `SELECT kind FROM ${OF_CHANNEL} WHERE channel_row = ? AND message_row IS NULL AND seq <= ? AND kind IN ('remove', 'ban', 'leave')
+       AND EXISTS (SELECT 1 FROM json_each(room_events.value, '$.was') was WHERE was.value ->> 0 = ?)
+       ORDER BY seq DESC LIMIT 1`,
+    channelRow,
+    seq,
+    member,
+  )?.kind;
+
+/** Whether a channel that is archived was that at a seq. */
+export const isArchivedAt = (db: Database, channelRow: number, seq: number): boolean =>
+  db.get(
+    `SELECT 1 FROM ${OF_CHANNEL} WHERE channel_row = ? AND message_row IS NULL AND kind = 'archive' AND seq > ? LIMIT 1`,
+    channelRow,
+    seq,
+  ) === undefined;
+
 /** Ids, kinds and hashes of the events between two seqs, both included, in order; those without a hash are left out. */
 export const listHashes = (db: Database, channelRow: number, range: { readonly from: number; readonly to: number }) =>
   db.all<Pick<RoomEventRow, 'seq' | 'eventId' | 'kind'> & { readonly hash: Uint8Array<ArrayBuffer> }>(

@@ -83,6 +83,11 @@ describe('PRODUCT 11: nothing from outside moves the cursor, hides, reorders or 
     if (file === undefined) throw new Error('no file came');
     harmless(file, fileText);
     expect(printed(file, fileText).lines.join()).not.toContain('../');
+    await mallory.tell({ kind: 'file.offer', name: 'evil\u202egpj.exe', sizeBytes: 1, key, root: key, sentAt: 1 });
+    const told = (await bob.messages('mallory')).at(-1);
+    expect(told === undefined ? [] : printed(told, messageText).lines).toEqual([
+      expect.stringContaining(': evilgpj¬.exe '),
+    ]);
     for (const event of bob.account.events.since('0').events) harmless(event, eventText);
   });
 

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { MemberId } from '../../src/protocol/ids.ts';
+import type { ServerObject } from '../../src/protocol/rpc-rooms.ts';
 import { type Guest, House } from './house.ts';
 
 let house: House;
@@ -130,6 +131,7 @@ test('both see the same safety number', async () => {
   expect(two.safetyNumber).toBe(one.safetyNumber);
   await alice.call('member.verify', { member: 'bob@home', verified: true });
   expect((await alice.call('conversation.show', { conversation: 'bob@home' })).verified).toBe(true);
+  expect(await member(alice, 'alice')).not.toHaveProperty('safetyNumber');
 });
 
 test('no contact is called as a server or one of its members is, and no server as a contact', async () => {
@@ -154,7 +156,12 @@ test('no contact is called as a server or one of its members is, and no server a
     code: 'name.taken',
     exit: 7,
   });
-  await dave.user.ok('server', 'join', link, '--label', 'home');
+  // As typed by hand, and as a nickname gives it.
+  const joined = await dave.user.one<ServerObject>('server', 'join', link, '--label', 'home', '--as', 'Dave');
+  expect(joined.memberName).toBe('dave');
+  const erin = await house.guest('erin');
+  await erin.call('account.nickname', { nickname: 'Erin Ünicode ☃' });
+  expect((await erin.call('server.join', { link: await alice.invite() })).memberName).toBe('erin-ünicode');
 });
 
 test('a member with whom nothing was said is a conversation without messages', async () => {

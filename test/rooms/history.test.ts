@@ -100,6 +100,9 @@ test('HISTORY-1: a newcomer is shown what was said, as it is now, in its order, 
     ['carol', undefined],
     ['alice', undefined],
   ]);
+  const { out } = await carol.user.ok('read', channel, { json: false });
+  expect(out).toMatch(/bob: .*a reply {2}\[shown by alice\]\n/);
+  expect(out).toMatch(/alice: welcome\n/);
   expect(seen[0]).toMatchObject({ id: red.id, reactions: [{ emoji: '👍', from: 'bob' }] });
   expect(seen[1]?.replyTo).toBe(red.id);
   const shown = await carol.call('channel.show', { channel });

@@ -104,9 +104,21 @@ test('who is kicked reads and writes nothing more, keeps what was, and may come 
       await alice.call('channel.invite', { channel, member: 'bob' });
       await alice.say(channel, 'not yet for bob');
     }
+    const [out, shown] = [Date.now(), await show(alice, channel)];
     await bob.call('channel.join', { channel });
     await alice.say(channel, 'bob again');
     await bob.reads(channel, 'bob again');
+    expect(shown.memberCount).toBe(1);
+    if (encryption === 'open') {
+      const without = await bob.call('channel.show', { channel, at: out });
+      expect(without).toMatchObject({ state: 'removed', memberCount: 1, members: [{ name: 'alice' }] });
+      expect(without).not.toHaveProperty('role');
+    }
+    await alice.call('channel.role', { channel, member: 'bob', role: 'moderator' });
+    await bob.sees('his role', async () => (await show(bob, channel)).role === 'moderator');
+    expect(await bob.call('channel.show', { channel, at })).toMatchObject({ state: 'joined', role: 'member' });
+    const long = await bob.user.ok('channel', 'show', channel, '--at', '1999-01-01', { json: false });
+    if (encryption === 'open') expect(long.out).toBe(`Then: ${channel} did not exist yet\n`);
     // What he was not to see is no fault of the server's.
     const reasons = (await show(bob, channel)).gaps?.map(({ reason }) => reason);
     expect(reasons).toEqual(encryption === 'open' ? [] : ['you were not in the channel']);
@@ -191,7 +203,18 @@ test('a ban keeps somebody out until it is taken back', async () => {
   expect(await whyOf(bob, channel)).toMatch(/^you are banned from #ban$/m);
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.banned');
   expect(await bob.refused('channel.join', { channel })).toBe('channel.banned');
+  expect((await show(alice, channel)).banned).toMatchObject([{ name: 'bob' }]);
+  expect((await alice.user.ok('channel', 'show', channel, { json: false })).out).toMatch(/^banned +bob$/m);
+  const refused = async (...words: string[]) => {
+    const { code, error } = await alice.user.run('channel', ...words);
+    return [code, error?.message];
+  };
+  expect(await refused('ban', channel, 'bob')).toEqual([7, 'They are banned from the channel already']);
   await alice.call('channel.unban', { channel, member: 'bob' });
+  expect(await refused('unban', channel, 'bob')).toEqual([7, 'They are not banned from the channel']);
+  expect(await show(alice, channel)).not.toHaveProperty('banned');
+  for (const op of ['ban', 'kick', 'mute'])
+    expect(await refused(op, channel, 'alice')).toEqual([6, expect.stringMatching(/^That is you, .*channel leave$/)]);
   await bob.call('channel.join', { channel });
   await bob.say(channel, 'back');
   await alice.reads(channel, 'back');
@@ -210,6 +233,9 @@ test('who is muted reads and does not write, for a time or until it is taken bac
   await bob.sees('that', async () => (await show(bob, channel)).members?.some(({ muted }) => muted === true));
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
   expect(await whyOf(bob, channel)).toMatch(/^you may not write in #mute until 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d$/m);
+  expect((await carol.user.ok('channel', 'show', channel, { json: false })).out).toMatch(
+    /bob {2}member {2}muted until \d{4}-/,
+  );
   // Later than any date.
   await alice.call('channel.mute', { channel, member: 'bob', muted: true, until: 9e15 });
   await bob.sees('that', async () =>
@@ -445,6 +471,14 @@ test('who leaves is out; an archived channel is read only', async () => {
   expect(await carol.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.archived');
   expect(await alice.refused('channel.topic', { channel, topic: 'after' })).toBe('channel.archived');
   expect((await show(alice, channel)).topic).toBe('before');
+  for (const refused of [
+    alice.refused('channel.invite', { channel, member: 'bob' }),
+    alice.refused('channel.role', { channel, member: 'carol', role: 'admin' }),
+    alice.refused('channel.set', { channel, slowMs: 1000 }),
+    alice.refused('channel.archive', { channel }),
+    bob.refused('channel.join', { channel }),
+  ])
+    expect(await refused).toBe('channel.archived');
   await carol.call('message.delete', { id: slip.id });
   for (const guest of [alice, carol])
     await guest.sees(
@@ -492,7 +526,12 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   await bob.call('channel.join', { channel, passphrase: old });
   await alice.sees('bob again', async () => (await show(alice, channel)).mayStillRead === undefined);
 
-  await alice.user.ok('channel', 'rotate', channel, '--passphrase-fd', '0', { input: `${fresh}\n` });
+  const rotation = ['channel', 'rotate', channel, '--passphrase-fd', '0'];
+  expect((await alice.user.run(...rotation, { input: '\n' })).error).toMatchObject({
+    code: 'passphrase.empty',
+    exit: 2,
+  });
+  await alice.user.ok(...rotation, { input: `${fresh}\n` });
   await bob.sees('the new epoch', async () => (await show(bob, channel)).keyEpoch === 2);
   await alice.say(channel, 'under the new one');
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('passphrase.needed');

@@ -63,6 +63,19 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     expect(around).toMatchObject({ before: root.id, after: answer.id });
   });
 
+  test('a thread is read when its root has ended', async () => {
+    const root = await alice.say(channel, 'a short root', { expiresMs: 1_500 });
+    await bob.reads(channel, 'a short root');
+    await bob.say(channel, 'a long answer', { thread: root.id });
+    await alice.reads(channel, 'a long answer');
+    await alice.sees('its end', async () => !(await alice.bodies(channel)).includes('a short root'));
+    for (const thread of [root.id, root.id.slice(0, 30)])
+      expect(await alice.bodies(channel, { thread })).toEqual(['a long answer']);
+    expect(await alice.refused('message.list', { conversation: channel, thread: 'f'.repeat(32) })).toBe(
+      'message.unknown',
+    );
+  });
+
   test('edits with versions, reactions, pins, topic and deletions; and all of it as it was', async () => {
     const red = await alice.say(channel, 'red');
     await bob.reads(channel, 'red');
