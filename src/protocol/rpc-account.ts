@@ -256,6 +256,6 @@ export const ACCOUNT_METHODS = {
     z.object({ file, ...waited }),
   ),
   'file.pause': method('Pauses what is being fetched; `file.fetch` or `file.save` goes on with it.', ofFile, file),
-  'file.cancel': method('Ends a transfer and erases what is kept of it.', ofFile, file),
+  'file.cancel': method('Ends a transfer and erases what is kept of it; one that is done stays done.', ofFile, file),
   ...ROOM_METHODS,
 } as const;

@@ -175,7 +175,7 @@ test('a daemon that is killed while it restores leaves no account; the next atte
   expect(killed).toBeGreaterThan(0);
   // A daemon without an account clears away at its end what the killed ones left.
   await again.ok('rpc', '--methods');
-  await again.ok('daemon', 'stop');
+  await again.run('daemon', 'stop');
   // The daemon does what it was told, whole, although nobody waits for it any more.
   const when = () => (statSync(`${pathsOf(again).database}.next-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0;
   await again.until('an empty place', async () => !when());
