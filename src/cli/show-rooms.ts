@@ -143,9 +143,7 @@ export const channelWhyText = (channel: ChannelObject, memberId: string, now: nu
       if (me?.muted !== true || (mutedUntilAt ?? now) < now) return undefined;
       return `you may not write in ${name} until ${mutedUntilAt === undefined ? 'a moderator lets you' : clockText(mutedUntilAt)}`;
     case 'lost':
-      return channel.private
-        ? `${safeName(channel.server)} shows ${name} no more: you were removed, or it has lost it`
-        : `${safeName(channel.server)} does not know ${name} any more: what was said stays here`;
+      return `${safeName(channel.server)} shows ${name} no more: ${channel.private ? 'you were removed, or it has lost it' : 'it may have lost it'}`;
     case 'banned':
       return `you are banned from ${name}`;
     case 'removed':

@@ -122,10 +122,10 @@ export const shutOut = async (
       const row = theChannel(core.db, channelRow);
       const about = { channelRow, ...(me === undefined ? {} : { memberRow: me.id }) };
       if (!isLost(row, connection.row)) return changes.event({ kind: `channel.${now}`, ...about });
+      const detail = 'the server shows it no more';
       // Of a private channel it tells somebody who was put out no more than it tells of one that it has lost.
-      if (row.private === 1)
-        return changes.event({ kind: 'channel.removed', ...about, detail: 'the server shows it no more' });
-      changes.event({ kind: 'channel.changed', channelRow, detail: 'the server does not know it any more' });
+      if (row.private === 1) changes.event({ kind: 'channel.removed', ...about, detail });
+      else changes.event({ kind: 'channel.changed', channelRow, detail });
     });
   });
 };

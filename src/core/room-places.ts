@@ -64,10 +64,11 @@ const notIn = (server: ServerRow, channel: ChannelRow): SottoError => {
   return new SottoError('channel.notMember', { message: what });
 };
 
-const lostText = (server: ServerRow, channel: ChannelRow): string =>
-  channel.private === 0
-    ? `${server.label} does not know #${channel.name} any more: what was said stays here, and who wants the channel makes it anew`
-    : `${server.label} shows #${channel.name} no more: you were removed, or it has lost it; ${wayIn(server, channel)}`;
+// A public channel shows who was removed: of a private one nobody knows which it is.
+const lostText = (server: ServerRow, channel: ChannelRow): string => {
+  const why = channel.private === 0 ? 'it may have lost it' : 'you were removed, or it has lost it';
+  return `${server.label} shows #${channel.name} no more: ${why}. What was said stays here; if it is there still, ${wayIn(server, channel)}`;
+};
 
 // Where one joins by invitation only, nobody comes back without one.
 const wayIn = (server: ServerRow, channel: ChannelRow): string => {

@@ -758,7 +758,7 @@ test('says that another device has read what is not there yet: what comes is new
   expect(unread).toContain('three');
 });
 
-test('says that we are not in a channel: it is shown as removed, and joining again is all it takes', async () => {
+test('says that we are not in a channel: it is shown as lost, as nobody has signed that, and joining again is all it takes', async () => {
   const channel = await gather('#cut', 'open');
   server.lie = (saying) =>
     saying.kind === 'answer' && saying.asked?.name === 'resume' && channel in (saying.asked.params.cursors as object)
@@ -766,7 +766,7 @@ test('says that we are not in a channel: it is shown as removed, and joining aga
       : undefined;
   const peers = server.context.online.get((await idOf(bob)) as never) ?? new Set();
   for (const peer of peers) peer.close(1012, 'restart');
-  await bob.sees('the removal', async () => (await show(bob, '#cut')).state === 'removed');
+  await bob.sees('that', async () => (await show(bob, '#cut')).state === 'lost');
   server.honest();
   await bob.call('channel.join', { channel: '#cut' });
   expect((await show(bob, '#cut')).state).toBe('joined');
