@@ -13,6 +13,7 @@ import { heldBack } from './held.ts';
 import { isSilentMember, openConversation } from './member-methods.ts';
 import { cancel, deleteText, editText, pin, react, resend, sendText } from './messages.ts';
 import type { Context, HandlersOf } from './methods.ts';
+import { missingIn } from './missing.ts';
 import { findConversation, findMessage, serverOfRoom } from './names.ts';
 import { messageObject, messageObjects, messageWithVersions } from './objects.ts';
 import { pageAround, pageOf, rangeOf, search, threadOf, unreadIn } from './pages.ts';
@@ -27,7 +28,6 @@ import {
   roomMessage,
   sendRoomText,
 } from './room-messages.ts';
-import { missingIn } from './room-missing.ts';
 import { rewind } from './room-rewind.ts';
 import { roomOf } from './room-rows.ts';
 import { type Waited, waitFor } from './why.ts';

@@ -20,10 +20,10 @@ import {
 import type { MessageRow } from '../store/messages.ts';
 import { hitOf, type SearchHit, type SearchOptions, searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
+import { missingAnywhere, missingIn } from './missing.ts';
 import { conversationOf, findContact, findConversation, findMessage, findThread, messageIn } from './names.ts';
 import { messageObject, nothingSeen } from './objects.ts';
 import { quoted } from './references.ts';
-import { missingAnywhere, missingIn } from './room-missing.ts';
 import { findKnownMember, isMemberReference, knownMembers, onlyMember, splitMember } from './room-names.ts';
 
 const LAST_ROW = Number.MAX_SAFE_INTEGER;
