@@ -248,6 +248,12 @@ describe('the store', () => {
     expect(['汐潮', '%潮', '_の', '潮 none'].map((words) => find(words))).toEqual([[], [], [], []]);
     const filters = [{ conversationId, side: 'them' }, { side: 'me' }, { before: second }, { limit: 1 }] as const;
     expect(filters.map((more) => find('潮', more))).toEqual([[second, first], [], [first], [second]]);
+    const many = Array.from({ length: 40 }, (_, n) => (n % 2 === 0 ? '潮' : 'TIDE')).join(' ');
+    const others = '潮 '.repeat(40);
+    expect([many, others].map((words) => find(words, { conversationId, side: 'them' }))).toEqual([
+      [second, first],
+      [second, first],
+    ]);
     const [hit] = searchMessages(db, { words: '高い', after: 0, before: Number.MAX_SAFE_INTEGER, limit: 1 });
     expect(hit?.snippet).toContain('高い');
   });

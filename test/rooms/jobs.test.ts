@@ -201,7 +201,7 @@ test('a file of who was banned while it was completed is in no channel', async (
   await Promise.all([held, completing]);
   await expect.poll(() => context.uploading.has(begun.upload as RowId)).toBe(false);
   expect(await fetched(alice, room.channel, hash)).toBe('file.unknown');
-  await banMember(context, { by: null, target, banned: false });
+  await banMember(context, { by: null, target: { ...target, banned: true }, banned: false });
   await bob.join();
 });
 

@@ -13,6 +13,7 @@ import { enqueueRoom, newEventId } from '../../src/core/room-outbox.ts';
 import { Receipts } from '../../src/core/room-receipts.ts';
 import { RoomSender } from '../../src/core/room-send.ts';
 import { publishDirect } from '../../src/core/room-sessions.ts';
+import { newVisit } from '../../src/core/room-visit.ts';
 import { type ErrorCode, SottoError } from '../../src/protocol/errors.ts';
 import { type DeviceId, type EventId, idBytes, idOf, timedId } from '../../src/protocol/ids.ts';
 import { EVENT_BODY_BYTES_MAX, OUTBOX_FRAMES_MAX } from '../../src/protocol/limits.ts';
@@ -110,6 +111,7 @@ beforeEach(() => {
   const connection = {
     state: 'online',
     serverId,
+    visit: newVisit(),
     get now() {
       return clock.now();
     },
