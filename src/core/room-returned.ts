@@ -1,6 +1,7 @@
 // Who was removed from a channel, and is in it again because its server was put back: told by name, and removed again by who did it.
 import { expectedError } from '../protocol/errors.ts';
 import { idBytes, type MemberId } from '../protocol/ids.ts';
+import type { Control } from '../protocol/room-content.ts';
 import { getMemberById } from '../store/members.ts';
 import { listRemovals } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
@@ -51,14 +52,19 @@ export const tellReturned = (core: Core, connection: RoomConnection, channelRow:
 export const removeReturned = async (core: Core, connection: RoomConnection): Promise<void> => {
   const { returned } = connection.visit;
   for (const [channelRow, removed] of returned) {
-    try {
-      for (const [member, { op }] of removed) await publishControl(core, channelRow, { op, member });
-    } catch (error) {
-      const known = expectedError(error);
-      if (known === undefined || (isOfServer(known) && known.code !== 'rate.limited')) throw error;
-      core.log.warn('channel.returned', { code: known.code });
-    }
+    for (const [member, { op }] of removed) await removeAgain(core, channelRow, { op, member });
     returned.delete(channelRow);
     connection.sender.flush();
+  }
+};
+
+// One whom somebody else has removed meanwhile keeps the others nowhere.
+const removeAgain = async (core: Core, channelRow: number, control: Control): Promise<void> => {
+  try {
+    await publishControl(core, channelRow, control);
+  } catch (error) {
+    const known = expectedError(error);
+    if (known === undefined || (isOfServer(known) && known.code !== 'rate.limited')) throw error;
+    core.log.warn('channel.returned', { code: known.code });
   }
 };

@@ -81,3 +81,26 @@ test('who was let in again after a removal, and who removes nobody, are left alo
   await bob.reads('#again', 'still here');
   expect(await gaps(alice, '#again')).toEqual(['the server has another history than before']);
 });
+
+test('one who may not be removed any more keeps nobody else in the channel', async () => {
+  await gather('#owners', carol, dave);
+  await alice.call('channel.role', { channel: '#owners', member: 'carol', role: 'owner' });
+  await putBack(async () => {
+    await carol.sees(
+      'the role',
+      async () => (await carol.call('channel.show', { channel: '#owners' })).role === 'owner',
+    );
+    await carol.call('channel.role', { channel: '#owners', member: 'carol', role: 'member' });
+    for (const member of ['carol', 'dave'])
+      await alice.sees('that it is taken', () =>
+        alice.call('channel.kick', { channel: '#owners', member }).then(
+          () => true,
+          () => false,
+        ),
+      );
+  });
+  await alice.say('#owners', 'among owners');
+  await carol.reads('#owners', 'among owners');
+  expect(await members(alice, '#owners')).toEqual(['alice', 'carol']);
+  expect(await dave.bodies('#owners')).not.toContain('among owners');
+});
