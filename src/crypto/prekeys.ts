@@ -39,7 +39,8 @@ type Row = { readonly kind: Kind; readonly id: number; readonly madeAt: number; 
 /** A first message with a last-resort key: `hash` is 16 bytes over Kyber id, signed id and base key. */
 type Use = { readonly kyberId: number; readonly hash: string };
 
-const VERSION = 1;
+const VERSION = 2;
+const VERSIONS = [1, VERSION];
 const USE_HASH_BYTES = 16;
 
 /** What the server says it still has of ours: how many one-time keys, and the ids of the two others (absent: none). */
@@ -50,8 +51,12 @@ export type PublishedState = {
   readonly lastResort?: number | undefined;
 };
 
-/** Entries to upload, in the layouts of PREKEY_ENTRY_BYTES. `signed` and `lastResort` replace what is there. */
+/**
+ * Entries to upload, in the layouts of PREKEY_ENTRY_BYTES, one-time keys by id. `signed` and `lastResort` replace what is there.
+ * `lastId` is for `confirm`, once the server has answered all of it.
+ */
 export type Upload = {
+  readonly lastId: number;
   readonly ec: readonly Bytes[];
   readonly kyber: readonly Bytes[];
   readonly signed?: Bytes;
@@ -66,6 +71,8 @@ export class PreKeySet {
   #rows: readonly Row[];
   #uses: readonly Use[];
   #lastId: number;
+  /** One-time keys with a greater id were made for an upload that has not been answered. */
+  #confirmedId: number;
   readonly stores: PreKeyStores = preKeyStoresOf({
     ec: (id) => this.recordOf(id, 'ec'),
     signed: (id) => this.recordOf(id, 'signed'),
@@ -76,24 +83,28 @@ export class PreKeySet {
 
   /** Throws when the bytes are not what `serialize` gave. */
   constructor(state: Uint8Array = new Uint8Array()) {
-    const { rows, uses, lastId } = parseState(state);
+    const { rows, uses, lastId, confirmedId } = parseState(state);
     this.#rows = rows;
     this.#uses = uses;
     this.#lastId = lastId;
+    this.#confirmedId = confirmedId;
   }
 
   /**
    * What to upload now; undefined when the server has all it needs. Tops one-time keys up to 100 of each kind once there are
-   * fewer than 50, makes the signed and the last-resort key weekly (and when half the uses that can be remembered are), and gives
-   * again what the server does not have. Keep the set before the upload is sent.
+   * fewer than 50, with those of an upload that was not answered first (the server passes over what it had), makes the signed and
+   * the last-resort key weekly (and when half the uses that can be remembered are), and gives again what the server does not
+   * have. Keep the set before the upload is sent.
    */
   refill({ privateKey }: SignalIdentity, published: PublishedState, now: number): Upload | undefined {
     const make = (kind: Kind): Row => this.#add(kind, privateKey, now);
     const several = (kind: 'ec' | 'kyber'): Row[] => {
       const left = published[kind];
-      const room = PREKEYS_HELD_MAX - this.#rows.filter((row) => row.kind === kind).length;
-      const length = Math.max(0, Math.min(PREKEYS_PUBLISHED - left, room));
-      return left >= PREKEYS_LOW ? [] : Array.from({ length }, () => make(kind));
+      if (left >= PREKEYS_LOW) return [];
+      const held = this.#rows.filter((row) => row.kind === kind);
+      const again = held.filter((row) => row.id > this.#confirmedId);
+      const room = Math.min(PREKEYS_PUBLISHED - left - again.length, PREKEYS_HELD_MAX - held.length);
+      return [...again, ...Array.from({ length: Math.max(0, room) }, () => make(kind))];
     };
     const [ec, kyber] = [several('ec'), several('kyber')];
     const newest = this.#newest('signed');
@@ -107,7 +118,14 @@ export class PreKeySet {
       ...(lastResort.id === published.lastResort ? {} : { lastResort: entryOf(lastResort) }),
     };
     if (ec.length + kyber.length === 0 && Object.keys(changed).length === 0) return undefined;
-    return { ec: ec.map(entryOf), kyber: kyber.map(entryOf), ...changed };
+    return { lastId: this.#lastId, ec: ec.map(entryOf), kyber: kyber.map(entryOf), ...changed };
+  }
+
+  /** The server has answered an upload: what it needs more is made anew. True when that was not known. */
+  confirm({ lastId }: Pick<Upload, 'lastId'>): boolean {
+    const isNew = lastId > this.#confirmedId;
+    if (isNew) this.#confirmedId = lastId;
+    return isNew;
   }
 
   /**
@@ -150,8 +168,8 @@ export class PreKeySet {
   }
 
   /**
-   * u8 1 ‖ u32 last id ‖ u32 keys ‖ (u8 kind ‖ u32 id ‖ u48 made at ‖ u32 length ‖ record)* ‖ u32 uses ‖ (u32 Kyber id ‖
-   * hash 16)*. A full set is about 500 KiB.
+   * u8 2 ‖ u32 last id ‖ u32 confirmed id ‖ u32 keys ‖ (u8 kind ‖ u32 id ‖ u48 made at ‖ u32 length ‖ record)* ‖ u32 uses ‖
+   * (u32 Kyber id ‖ hash 16)*; version 1 had no confirmed id. A full set is about 500 KiB.
    */
   serialize(): Bytes {
     const rows = this.#rows.flatMap(({ kind, id, madeAt, record }) => {
@@ -163,7 +181,7 @@ export class PreKeySet {
       return [head, record];
     });
     const uses = this.#uses.flatMap(({ kyberId, hash }) => [u32(kyberId), Buffer.from(hash, 'hex')]);
-    const head = [Uint8Array.of(VERSION), u32(this.#lastId), u32(this.#rows.length)];
+    const head = [Uint8Array.of(VERSION), ...[this.#lastId, this.#confirmedId, this.#rows.length].map(u32)];
     return concat([...head, ...rows, u32(this.#uses.length), ...uses]);
   }
 
@@ -220,12 +238,19 @@ const entryOf = ({ kind, id, record }: Row): Bytes => {
   return concat([u32(id), key.publicKey().serialize(), key.signature()]);
 };
 
-const parseState = (state: Uint8Array): { rows: Row[]; uses: Use[]; lastId: number } => {
-  if (state.length === 0) return { rows: [], uses: [], lastId: 0 };
+type State = { rows: Row[]; uses: Use[]; lastId: number; confirmedId: number };
+
+const parseState = (state: Uint8Array): State => {
+  if (state.length === 0) return { rows: [], uses: [], lastId: 0, confirmedId: 0 };
   const view = Buffer.from(state);
-  if (view.readUInt8(0) !== VERSION) throw new Error('the prekeys are of another version');
-  let at = 9;
-  const rows = Array.from({ length: view.readUInt32BE(5) }, (): Row => {
+  const version = view.readUInt8(0);
+  if (!VERSIONS.includes(version)) throw new Error('the prekeys are of another version');
+  const lastId = view.readUInt32BE(1);
+  let at = version === 1 ? 5 : 9;
+  const confirmedId = version === 1 ? lastId : view.readUInt32BE(5);
+  const length = view.readUInt32BE(at);
+  at += 4;
+  const rows = Array.from({ length }, (): Row => {
     const size = view.readUInt32BE(at + 11);
     const record = new Uint8Array(view.subarray(at + 15, at + 15 + size));
     const kind = KINDS[view.readUInt8(at)];
@@ -240,7 +265,7 @@ const parseState = (state: Uint8Array): { rows: Row[]; uses: Use[]; lastId: numb
     const from = at + 4 + i * (4 + USE_HASH_BYTES);
     return { kyberId: view.readUInt32BE(from), hash: toHex(view.subarray(from + 4, from + 4 + USE_HASH_BYTES)) };
   });
-  return { rows, uses, lastId: view.readUInt32BE(1) };
+  return { rows, uses, lastId, confirmedId };
 };
 
 const used = (why: string) => new ProtocolError('frame.undecryptable', { details: { why } });

@@ -151,7 +151,7 @@ export const REQUESTS = {
   ),
   'second.remove': request('Removes them.', MEMBER, z.object({ password, code }), none),
   'prekeys.put': request(
-    'Publishes prekeys of this device: the signed and last-resort ones whole, one-time ones added.',
+    'Publishes prekeys of this device: the signed and last-resort ones whole; one-time ones are added that are newer than those that are here, so that it may be repeated.',
     MEMBER,
     z.object({
       signed: base64(256).optional(),

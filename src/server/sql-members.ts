@@ -74,32 +74,41 @@ export const memberVerbs = (
   getSealed: (device) => count(sql, 'SELECT times AS n FROM sealed WHERE device = ?', idBytes(device)),
 });
 
-/** Prekeys of devices: a one-time key is given once. */
+/**
+ * Prekeys of devices: a one-time key is given once. The newest of each kind is never given: it tells which keys have come, so
+ * that an upload whose answer was lost may be repeated.
+ */
 export const prekeyVerbs = (sql: Sql): Verbs<'putPrekeys' | 'takePrekeys' | 'countPrekeys'> => {
-  const kept = (device: Uint8Array<ArrayBuffer>, kind: PrekeyRow['kind']) =>
+  const newest = (device: Uint8Array<ArrayBuffer>, kind: PrekeyRow['kind']) =>
     one(sql, PREKEY, PREKEY.select('WHERE device = ? AND kind = ? ORDER BY key_id DESC LIMIT 1', device, kind));
   const taken = (device: Uint8Array<ArrayBuffer>, kind: PrekeyRow['kind']) =>
     one(sql, PREKEY, {
       sql: `DELETE FROM prekey WHERE device = ? AND kind = ?
-        AND key_id = (SELECT min(key_id) FROM prekey p WHERE p.device = ? AND p.kind = ?) RETURNING ${PREKEY.columns}`,
+        AND key_id = (SELECT min(key_id) FROM prekey p WHERE p.device = ? AND p.kind = ? HAVING count(*) > 1)
+        RETURNING ${PREKEY.columns}`,
       values: [device, kind, device, kind],
     });
   return {
-    putPrekeys: (device, keys) => {
+    putPrekeys: async (device, keys) => {
+      const id = idBytes(device);
+      const [ec, kyber] = [await newest(id, 'ec'), await newest(id, 'kyber')];
+      const last = { ec: ec?.keyId ?? -1, kyber: kyber?.keyId ?? -1, signed: -1, last: -1 };
       const replaced = new Set(keys.map(({ kind }) => kind).filter((kind) => kind === 'signed' || kind === 'last'));
-      return sql.batch([
+      await sql.batch([
         ...[...replaced].map((kind) => ({
           sql: 'DELETE FROM prekey WHERE device = ? AND kind = ?',
-          values: [idBytes(device), kind],
+          values: [id, kind],
         })),
-        ...keys.map((key) => PREKEY.insert({ ...key, device }, 'ON CONFLICT DO NOTHING')),
+        ...keys
+          .filter(({ kind, keyId }) => keyId > last[kind])
+          .map((key) => PREKEY.insert({ ...key, device }, 'ON CONFLICT DO NOTHING')),
       ]);
     },
     takePrekeys: async (device) => {
       const key = idBytes(device);
-      const signed = await kept(key, 'signed');
+      const signed = await newest(key, 'signed');
       if (signed === undefined) return undefined;
-      const kyber = (await taken(key, 'kyber')) ?? (await kept(key, 'last'));
+      const kyber = (await taken(key, 'kyber')) ?? (await newest(key, 'last'));
       return kyber === undefined ? undefined : { signed, kyber, ec: await taken(key, 'ec') };
     },
     countPrekeys: async (device) => {

@@ -71,11 +71,11 @@ export interface StateStore {
   /** The greatest count that a device has published with; 0 for none, and once it is revoked. */
   getSealed(device: DeviceId): Promise<number>;
 
-  /** Adds one-time keys (an id that is there already stays as it is) and replaces `signed` and `last` keys. */
+  /** Adds one-time keys, but for those up to the newest that is there, and replaces `signed` and `last` keys. */
   putPrekeys(device: DeviceId, keys: readonly Omit<PrekeyRow, 'device'>[]): Promise<void>;
-  /** Undefined when the device has no signed key, or no Kyber key at all. */
+  /** Undefined when the device has no signed key, or no Kyber key to give: the newest one-time key of a kind is not given. */
   takePrekeys(device: DeviceId): Promise<PrekeyBundle | undefined>;
-  /** One-time keys that are left. */
+  /** One-time keys that are left, with the newest. */
   countPrekeys(device: DeviceId): Promise<{ readonly ec: number; readonly kyber: number }>;
 
   putInvite(row: InviteRow, line: AuditRow): Promise<void>;

@@ -135,7 +135,7 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       expect(await state.getSealed(deviceId(1))).toBe(0);
     });
 
-    test('a one-time prekey is given to one asker; then the key of last resort, again and again', async () => {
+    test('a one-time prekey is given to one asker, but for the newest; then the key of last resort, again and again', async () => {
       await put(log, change([{ kind: 'device', row: deviceRow(1) }]));
       const device = deviceId(1);
       const key = (kind: PrekeyRow['kind'], keyId: number) => ({ kind, keyId, body: bytesOf(`${kind} ${keyId}`) });
@@ -143,7 +143,8 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       await state.putPrekeys(device, [key('signed', 1), key('ec', 1), key('ec', 2)]);
       expect(await state.takePrekeys(device)).toBeUndefined();
       await state.putPrekeys(device, [key('last', 7), key('kyber', 3), { ...key('ec', 2), body: bytesOf('other') }]);
-      expect(await state.countPrekeys(device)).toEqual({ ec: 2, kyber: 1 });
+      await state.putPrekeys(device, [key('kyber', 4), key('ec', 3)]);
+      expect(await state.countPrekeys(device)).toEqual({ ec: 3, kyber: 2 });
       const take = async (id: DeviceId) => {
         const bundle = await state.takePrekeys(id);
         return [bundle?.signed, bundle?.ec, bundle?.kyber].map((one) => one && Buffer.from(one.body).toString());
@@ -156,7 +157,14 @@ export const stateStoreContract = (name: string, make: () => Promise<LogUnderTes
       ]);
       await state.putPrekeys(device, [key('signed', 2), key('last', 8)]);
       expect(await take(device)).toEqual(['signed 2', undefined, 'last 8']);
-      expect(await state.countPrekeys(device)).toEqual({ ec: 0, kyber: 0 });
+      expect(await state.countPrekeys(device)).toEqual({ ec: 1, kyber: 1 });
+      // An upload is repeated whose answer was lost: what was given is not given again.
+      await state.putPrekeys(
+        device,
+        [1, 2, 3, 4, 5].flatMap((n) => [key('ec', n), key('kyber', n)]),
+      );
+      expect(await state.countPrekeys(device)).toEqual({ ec: 3, kyber: 2 });
+      expect(await take(device)).toEqual(['signed 2', 'ec 3', 'kyber 4']);
     });
 
     test('an invite has so many uses, until it expires or is revoked', async () => {
