@@ -16,10 +16,11 @@ import {
   patchChannelDevice,
 } from '../store/channels.ts';
 import { getMemberById, type MemberRow } from '../store/members.ts';
-import { getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
+import { getMessage, getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
 import { dropPending, eventIdAt, forgetSignedAbout, putPending, putRoomEvent } from '../store/room-events.ts';
 import { removeRoomOutbox } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
+import { eraseMessage } from './amend.ts';
 import { controlToJson } from './channel-json.ts';
 import { type Changes, type Core, refuse } from './core.ts';
 import { applyContent, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
@@ -68,8 +69,9 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
   if (opened.kind !== 'mine' && hasEnded(taking, event)) return keep('erased');
   switch (opened.kind) {
     case 'erased':
+      return keepErased(taking, kept);
     case 'notice':
-      return keep(opened.kind);
+      return keep('notice');
     case 'closed':
       return keepClosed(taking, kept, opened);
     case 'control':
@@ -81,14 +83,28 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
 };
 
 // What was on its way when it ended here: its count is used, and nothing of it is shown.
-const hasEnded = ({ core, server, row }: Taking, event: LogEvent): boolean => {
+const hasEnded = (taking: Taking, event: LogEvent): boolean => {
+  const { core, server, row } = taking;
   const waiting = ownIn(core, server, row, event);
   if (waiting === undefined || !isEmptyWord(waiting)) return false;
-  const n = Math.abs(waiting.n);
   removeRoomOutbox(core.db, waiting.id);
-  patchChannelDevice(core.db, row.id, server.deviceId, { n, seq: event.seq });
-  patchChannel(core.db, row.id, { sent: Math.max(row.sent, n) });
+  countOwn(taking, event, Math.abs(waiting.n));
   return true;
+};
+
+// What waits here still under its id had been taken, and was erased before this store knew of it: it is not said again, and its
+// count is used.
+const keepErased = (taking: Taking, { event, keep }: Kept): void => {
+  const { core, changes, server, row } = taking;
+  const waiting = ownIn(core, server, row, event);
+  if (waiting === undefined) return keep('erased');
+  countOwn(taking, event, Math.abs(waiting.n));
+  ownCommitted(sceneOf(taking), waiting);
+  const message = waiting.messageRow === null ? undefined : getMessage(core.db, waiting.messageRow);
+  keep('erased', '', message?.id ?? null);
+  if (message === undefined || message.deletedAt !== null) return;
+  patchMessage(core.db, message.id, { state: 'sent', seq: event.seq });
+  eraseMessage({ core, changes, tell: (said) => changes.event(said) }, message);
 };
 
 const keepClosed = (taking: Taking, kept: Kept, { why, waits }: Extract<Opened, { kind: 'closed' }>): void => {
@@ -105,7 +121,7 @@ const keepClosed = (taking: Taking, kept: Kept, { why, waits }: Extract<Opened, 
     return keep('held', '', held.id);
   }
   keep('closed', why);
-  if (isOwnSealed(taking, event)) return countOwn(taking, event, why);
+  if (isOwnSealed(taking, event)) return keepOwnSealed(taking, event, why);
   if (waits && kept.member !== undefined) return letWait(taking, event, kept.member);
   return doubtEvent(core, changes, row, event, why);
 };
@@ -130,11 +146,17 @@ const isOwnSealed = ({ server, row, state }: Taking, event: LogEvent): boolean =
   }
 };
 
-const countOwn = (taking: Taking, event: LogEvent, why: string): void => {
-  const { core, changes, server, row } = taking;
-  const n = Math.abs(getChannelDevice(core.db, row.id, server.deviceId)?.n ?? 0) + 1;
+// An event of this device whose count cannot be read counts as the next, unless it is known.
+const countOwn = ({ core, server, row }: Taking, event: LogEvent, known = 0): void => {
+  const counted = Math.abs(getChannelDevice(core.db, row.id, server.deviceId)?.n ?? 0);
+  const n = known === 0 ? counted + 1 : Math.max(counted, known);
   patchChannelDevice(core.db, row.id, server.deviceId, { n, seq: event.seq });
   patchChannel(core.db, row.id, { sent: Math.max(row.sent, n) });
+};
+
+const keepOwnSealed = (taking: Taking, event: LogEvent, why: string): void => {
+  const { core, changes, server, row } = taking;
+  countOwn(taking, event);
   forgetUsedKey(core, row);
   if (core.rooms.get(server.id)?.visit.isPutBack === true) doubtEvent(core, changes, row, event, why);
 };

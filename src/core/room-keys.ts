@@ -17,7 +17,7 @@ import {
   putSenderKey,
 } from '../store/channels.ts';
 import { type DeviceRow, getMemberById, hasDevice, type MemberRow } from '../store/members.ts';
-import { countSealed, type ServerRow } from '../store/servers.ts';
+import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -105,10 +105,7 @@ export const sealForMembers = async (
   const own = ownChain(core, server, channel);
   if (own === undefined) throw new Error('our key was made before');
   const body = await own.chain.seal(signed);
-  const keep = (): void => {
-    countSealed(core.db, server.id);
-    patchChannel(core.db, channel.id, { senderKey: own.chain.serialize() });
-  };
+  const keep = (): void => patchChannel(core.db, channel.id, { senderKey: own.chain.serialize() });
   return { body, keep };
 };
 

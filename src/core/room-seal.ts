@@ -21,7 +21,7 @@ import {
   removeRoomOutbox,
   replaceContent,
 } from '../store/room-outbox.ts';
-import type { ServerRow } from '../store/servers.ts';
+import { countSealed, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -95,6 +95,7 @@ const sealForChannel = async (
   const signed = sign(core, one, n);
   const { body, keep } = await sealSigned(core, one, signed);
   commit(core, () => {
+    countSealed(core.db, server.id);
     keep();
     putSealed(core.db, row.id, { sealed: body, n, signed: channel.encryption === 'members' ? signed : null });
   });

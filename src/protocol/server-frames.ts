@@ -53,7 +53,7 @@ export const writeEvent = (event: LogEvent, out: Buffer, start: number): void =>
 
 /**
  * What a client wants appended. `ttlSeconds` 0 is for ever; `checkedAt` the seq up to which it knows the channel's rules; `sealed`
- * how often its device has sealed something on that server so far, 0 where it does not say.
+ * how often its device has sealed or signed something on that server so far, 0 where it does not say.
  */
 export type Publish = {
   readonly request: number;

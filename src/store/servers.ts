@@ -28,7 +28,7 @@ export type ServerRow = {
   readonly lastError: string;
   readonly lastErrorAt: number | null;
   readonly createdAt: number;
-  /** How often this device has sealed something that goes there. */
+  /** How often this device has sealed or signed something that goes there. */
   readonly sealed: number;
 };
 
@@ -105,7 +105,7 @@ export const patchServer = (db: Database, id: number, patch: Partial<Pick<Server
   db.patch('servers', FIELDS, id, patch);
 };
 
-/** Counts that this device has sealed something: in the transaction that keeps how far its key or session was stepped. */
+/** Counts that this device has sealed or signed something: in the transaction that keeps that, and how far its key or session was stepped. */
 export const countSealed = (db: Database, id: number): void => {
   db.run('UPDATE servers SET sealed = sealed + 1 WHERE id = ?', id);
 };

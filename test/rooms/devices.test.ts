@@ -462,6 +462,40 @@ test('MEMBER-9: a data folder that was put back to an earlier state goes on as a
   }
 });
 
+test('MEMBER-9: what was erased since a data folder was put back is not said again by it', async () => {
+  const hugo = await house.guest('hugo');
+  await hugo.call('server.join', { link: await alice.invite(), name: 'hugo', label: 'home' });
+  await alice.call('channel.create', { name: '#town', encryption: 'open' });
+  for (const guest of [hugo, bob]) await guest.call('channel.join', { channel: '#town' });
+  await hugo.say('#town', 'kept');
+  await house.server.stop();
+  const { message: slip } = await hugo.call('message.send', { conversation: '#town', text: 'a slip' });
+  await hugo.user.ok('daemon', 'stop');
+  const { dir } = pathsOf(hugo.user);
+  cpSync(dir, `${dir}.copy`, { recursive: true });
+  await house.server.start();
+  await hugo.back();
+  for (const guest of [alice, bob]) await guest.reads('#town', 'a slip');
+  await hugo.call('message.delete', { id: slip.id });
+  await bob.sees('that it was deleted', async () => !(await bob.bodies('#town')).includes('a slip'));
+  await hugo.user.ok('daemon', 'stop');
+  rmSync(dir, { recursive: true });
+  renameSync(`${dir}.copy`, dir);
+  await hugo.back();
+  const [shown] = await hugo.sees('that it is gone', async () => {
+    const all = await hugo.messages('#town');
+    return all.length === 2 && all[1]?.deletedAt !== undefined && [all[1]];
+  });
+  expect([shown?.id, shown?.state]).toEqual([slip.id, 'sent']);
+  await hugo.say('#town', 'after it');
+  for (const guest of [alice, bob]) {
+    await guest.reads('#town', 'after it');
+    expect(await guest.bodies('#town')).toEqual(['kept', '', 'after it']);
+    expect((await guest.call('channel.show', { channel: '#town' })).gaps ?? []).toEqual([]);
+  }
+  expect((await hugo.call('server.list', {}))[0]?.outboxDepth).toBe(0);
+});
+
 test('a device that came while others were away is met where they need it: behind a passphrase, and in what is shared of before', async () => {
   const [frank, grace] = [await house.guest('frank'), await house.guest('grace')];
   const link = await alice.invite(2);

@@ -175,8 +175,11 @@ class Play {
     for (let round = 0; round < REST_ROUNDS_MAX; round++) {
       for (const who of this.#people.filter((one) => isEnded(one, 'device.revoked') || isOut(one)))
         this.#try(who, () => this.#joinAnew(who));
-      for (const who of this.#people.filter((one) => isEnded(one, 'server.banned')))
+      for (const who of this.#people.filter((one) => isEnded(one, 'server.banned'))) {
+        // A ban may have been on its way when the last was taken back.
+        this.#ban(false);
         this.#try(who, () => who.call('server.retry', { server: 'home' }));
+      }
       // It may have died of what was under way.
       if (!host.isUp) {
         await host.open();
