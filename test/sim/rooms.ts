@@ -48,6 +48,10 @@ export const playRooms = async (seed: number, steps: number): Promise<RoomOutcom
 
 const isDeath = (error: unknown): boolean => error instanceof Error && /died$|^crashed /.test(error.message);
 
+const unlessDeath = (error: unknown): void => {
+  if (!isDeath(error)) throw error;
+};
+
 /** Whether the server lets somebody in no more, for this reason. */
 const isEnded = (who: Person, code: string): boolean =>
   who.account.status().servers.some(({ lastErrorCode }) => lastErrorCode === code);
@@ -446,10 +450,10 @@ class Play {
     if (who === undefined) return;
     if (this.#dice.fraction() < 0.5) return who.copy();
     if (!who.hasCopy) return;
-    await who.close();
+    await who.close().catch(unlessDeath);
     who.putBack();
     await who.open().catch((error: unknown) => {
-      if (!isDeath(error)) throw error;
+      unlessDeath(error);
       return who.open();
     });
     this.#outcasts.add(who);
