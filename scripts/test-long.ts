@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 
 type Part = {
   readonly name: string;
-  readonly project: 'unit' | 'tor';
+  readonly project: 'unit' | 'sim' | 'tor';
   readonly files: readonly string[];
   /** The variable that sets how long it is, and what it is here when it is not set. */
   readonly size: readonly [variable: string, value: string];
@@ -12,20 +12,20 @@ type Part = {
 const PARTS: readonly Part[] = [
   {
     name: 'sim',
-    project: 'unit',
+    project: 'sim',
     files: ['test/sim/first.test.ts', 'test/sim/second.test.ts', 'test/sim/files.test.ts'],
     size: ['SOTTO_SIM_WORLDS', '5000'],
   },
   {
     name: 'rooms',
-    project: 'unit',
+    project: 'sim',
     files: ['test/sim/rooms.test.ts'],
     size: ['SOTTO_SIM_WORLDS', '3000'],
   },
   { name: 'storm', project: 'unit', files: ['test/rooms/storm.test.ts'], size: ['SOTTO_STORM_CLIENTS', '1000'] },
   { name: 'fuzz', project: 'unit', files: ['test/fuzz'], size: ['SOTTO_FUZZ_SECONDS', '3600'] },
   { name: 'kills', project: 'tor', files: ['test/tor/kills.test.ts'], size: ['SOTTO_KILLS', '1000'] },
-  { name: 'soak', project: 'unit', files: ['test/sim/soak.test.ts'], size: ['SOTTO_SOAK_HOURS', '24'] },
+  { name: 'soak', project: 'sim', files: ['test/sim/soak.test.ts'], size: ['SOTTO_SOAK_HOURS', '24'] },
 ];
 
 // What the tests write about themselves.

@@ -44,7 +44,7 @@ const playFor = async (target: Target, ms: number): Promise<void> => {
   // A target that has yet to see a code goes on for a while: on a busy machine its share of time is small.
   const missing = () => [...target.codes, 'taken' as const].some((code) => !seen.has(code));
   let slowest = { ms: 0, seed: 0 };
-  while (cases < CASES_MIN || performance.now() < endAt || (missing() && performance.now() < endAt + 10_000)) {
+  while (cases < CASES_MIN || performance.now() < endAt || (missing() && performance.now() < endAt + 30_000)) {
     const startedAt = performance.now();
     const result = await playCase(target, ++cases);
     const took = performance.now() - startedAt;
