@@ -213,8 +213,8 @@ export const deleteRoomText = async (
   return now();
 };
 
-// With those of its edits that came here or are on their way: they are events of their own, and hold what is to go.
-const erasureOf = (core: Core, { id, messageId, memberRow }: MessageRow, channelRow: number) => {
+/** What deletes a message for everybody, with those of its edits that came here or are on their way: they are events of their own, and hold what is to go. */
+export const erasureOf = (core: Core, { id, messageId, memberRow }: MessageRow, channelRow: number) => {
   const target = idOf<EventId>(messageId);
   const known = listRoomEventsOfMessage(core.db, id, Number.MAX_SAFE_INTEGER).filter(
     (one) => one.kind === 'edit' && one.memberRow === memberRow,

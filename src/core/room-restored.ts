@@ -12,7 +12,7 @@ import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
 import { hashOfBody } from './room-open.ts';
-import { removedSince } from './room-returned.ts';
+import { eraseAgain, removedSince } from './room-returned.ts';
 import { theChannel } from './room-rows.ts';
 
 type Place = { readonly seq: number; readonly id: EventId };
@@ -35,6 +35,7 @@ export const goBack = async (
       const isLess = seq < row.lastSeq;
       if (isLess) {
         connection.visit.removed.set(channelRow, removedSince(core, connection, channelRow, seq));
+        eraseAgain(core, changes, connection, channelRow, seq);
         forgetLog(core.db, channelRow, seq);
         const gap = { fromSeq: seq + 1, toSeq: row.lastSeq, reason: 'the server has another history than before' };
         doubt(core, changes, channelRow, gap);

@@ -1,16 +1,20 @@
-// Who was removed from a channel, and is in it again because its server was put back: told by name, and removed again by who did it.
+// What comes back with a server that was put back: who was removed from a channel is told by name, and removed again by who did it;
+// what was deleted is deleted again by who did that.
 import { expectedError } from '../protocol/errors.ts';
 import { idBytes, type MemberId } from '../protocol/ids.ts';
 import type { Control } from '../protocol/room-content.ts';
 import { getMemberById } from '../store/members.ts';
-import { listRemovals } from '../store/room-events.ts';
+import { getMessage } from '../store/messages.ts';
+import { listErasedSince, listRemovals } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
-import { type Core, commit } from './core.ts';
+import { type Changes, type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { publishControl } from './room-control.ts';
 import { doubt } from './room-doubts.ts';
 import { isOfServer } from './room-faults.ts';
+import { erasureOf } from './room-messages.ts';
 import { memberName } from './room-names.ts';
+import { enqueueRoom, hasRoom } from './room-outbox.ts';
 import { theChannel } from './room-rows.ts';
 
 /** How somebody was removed in a log that is no more; `isMine` when this account has done it. */
@@ -24,6 +28,22 @@ export const removedSince = (core: Core, connection: RoomConnection, channelRow:
     if (op === 'remove' || op === 'ban') removed.set(member, { op, isMine: memberRow === me?.id });
     else removed.delete(member);
   return removed;
+};
+
+/** Deletes again what this account has deleted behind a place up to which the other log has it. Inside a transaction. */
+export const eraseAgain = (
+  core: Core,
+  changes: Changes,
+  { serverId, row }: RoomConnection,
+  channelRow: number,
+  seq: number,
+): void => {
+  const me = getMemberById(core.db, serverId, row.memberId);
+  for (const id of listErasedSince(core.db, channelRow, me?.id ?? 0, seq)) {
+    const message = getMessage(core.db, id);
+    if (message === undefined || !hasRoom(core, serverId)) continue;
+    enqueueRoom(core, changes, { serverId, channelRow }, erasureOf(core, message, channelRow));
+  }
 };
 
 /** Tells who of those is in the channel. What waits there waits on until `removeReturned` has been. */

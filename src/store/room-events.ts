@@ -189,6 +189,20 @@ export const listRemovals = (db: Database, channelRow: number, seq: number) =>
     seq,
   );
 
+/** Rows of messages up to a seq that a member has deleted behind it. */
+export const listErasedSince = (db: Database, channelRow: number, memberRow: number, seq: number): number[] =>
+  db
+    .all<{ readonly id: number }>(
+      `SELECT DISTINCT e.message_row AS id FROM room_events e
+         JOIN room_events said ON said.message_row = e.message_row AND said.channel_row = e.channel_row AND said.seq <= ?
+         WHERE e.channel_row = ? AND e.seq > ? AND e.kind = 'erase' AND e.member_row = ?`,
+      seq,
+      channelRow,
+      seq,
+      memberRow,
+    )
+    .map(({ id }) => id);
+
 /** What had put a member out of a channel last at a seq; undefined when nothing had, of what is held. */
 export const endAt = (db: Database, channelRow: number, member: MemberId, seq: number) =>
   db.get<{ readonly kind: 'remove' | 'ban' | 'leave' }>(

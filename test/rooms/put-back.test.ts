@@ -104,3 +104,25 @@ test('one who may not be removed any more keeps nobody else in the channel', asy
   expect(await members(alice, '#owners')).toEqual(['alice', 'carol']);
   expect(await dave.bodies('#owners')).not.toContain('among owners');
 });
+
+test('what somebody has deleted since is deleted again, with its edits, by their account', async () => {
+  await alice.call('channel.create', { name: '#town', encryption: 'open' });
+  for (const guest of [bob, carol]) await guest.call('channel.join', { channel: '#town' });
+  const [slip, other] = [await bob.say('#town', 'a slip'), await bob.say('#town', 'a rude word')];
+  await bob.call('message.edit', { id: slip.id, text: 'a slip, mended' });
+  for (const guest of [alice, carol]) await guest.reads('#town', 'a slip, mended');
+  await putBack(async () => {
+    await bob.call('message.delete', { id: slip.id });
+    await alice.call('message.delete', { id: other.id });
+    await carol.sees('both gone', async () => (await carol.messages('#town')).every(({ deletedAt }) => deletedAt));
+  });
+  await bob.say('#town', 'after it');
+  const erin = await house.guest('erin');
+  await erin.call('server.join', { link: await alice.invite(), name: 'erin', label: 'home' });
+  await alice.sees('nothing waits', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);
+  await erin.call('channel.join', { channel: '#town' });
+  await erin.reads('#town', 'after it');
+  expect((await erin.bodies('#town')).filter((body) => body !== '')).toEqual(['after it']);
+  for (const guest of [alice, bob, carol])
+    expect((await guest.bodies('#town')).filter((body) => body !== '')).toEqual(['after it']);
+});

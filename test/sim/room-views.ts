@@ -250,7 +250,8 @@ const inOrder = (scene: Scene, { person, channel, log }: View, messages: readonl
 
 const partInOrder = ({ person, channel, log }: View, messages: readonly Message[]): string[] => {
   const places = new Map(log.map(({ seq, id }) => [id as string, seq]));
-  const seqs = messages.flatMap(({ id }) => places.get(id) ?? []);
+  // Under the id of what was taken back an empty word may have come.
+  const seqs = messages.flatMap(({ id, state }) => (state === 'failed' ? [] : (places.get(id) ?? [])));
   return seqs.some((seq, i) => seq < (seqs[i - 1] ?? 0))
     ? [`${person.name} in ${channel}: order ${seqs.join(' ')}`]
     : [];
