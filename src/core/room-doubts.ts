@@ -7,7 +7,7 @@ import type { Control } from '../protocol/room-content.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, type GapRow, getChannelDevice, putGap } from '../store/channels.ts';
 import { getMemberById, type MemberRow } from '../store/members.ts';
-import { countUncounted, eventIdAt, lastSeqOf, listHashes } from '../store/room-events.ts';
+import { countUncounted, eventIdAt, isRestoredBetween, lastSeqOf, listHashes } from '../store/room-events.ts';
 import { getServer } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
 import { memberName } from './room-names.ts';
@@ -115,7 +115,7 @@ export const lookBack = (
   const unseen = () => (member === undefined ? 0 : countUncounted(core.db, row.id, member.id, seq));
   const skipped = known > 0 ? header.n - known - 1 : 0;
   if (skipped > 0 && skipped > unseen() && !wasAway(core, row, state, member, event.seq))
-    doubt(core, changes, row.id, { ...here, reason: `the server left out something of ${name}’s` });
+    doubt(core, changes, row.id, { ...here, reason: leftOut(core, row, name, { from: seq, to: event.seq }) });
   if (!state.heads.includes(toHex(header.membersHead)))
     doubt(core, changes, row.id, {
       ...here,
@@ -128,6 +128,17 @@ export const lookBack = (
   if (header.seenSeq < event.seq && !differs) return;
   doubt(core, changes, row.id, { ...here, reason: `the server has shown ${name} another history` });
 };
+
+// After it was put back devices go on counting from what they had said to it before.
+const leftOut = (
+  core: Core,
+  { id }: ChannelRow,
+  name: string,
+  { from, to }: { readonly from: number; readonly to: number },
+) =>
+  isRestoredBetween(core.db, id, from, to)
+    ? `the server says that it was put back to an earlier state: something of ${name}’s may be missing`
+    : `the server left out something of ${name}’s`;
 
 /** Whether a half of what an author has seen is `ours`; undefined where one of the two does not know. */
 export const compareSeen = (

@@ -4,6 +4,7 @@ import { replay } from '../crypto/membership.ts';
 import type { EventHeader } from '../crypto/room-event.ts';
 import { distributionIdOf, readDistributionId } from '../crypto/sender-key.ts';
 import { isEqual } from '../protocol/bytes.ts';
+import { RESTORED_NOTE } from '../protocol/channel-note.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { PENDING_OF_MEMBER_MAX } from '../protocol/limits.ts';
@@ -17,7 +18,7 @@ import {
 } from '../store/channels.ts';
 import { getMemberById, type MemberRow } from '../store/members.ts';
 import { getMessage, getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
-import { dropPending, eventIdAt, forgetSignedAbout, putPending, putRoomEvent } from '../store/room-events.ts';
+import { dropPending, eventIdAt, forgetSignedAbout, putPending, putRoomEvent, RESTORED } from '../store/room-events.ts';
 import { removeRoomOutbox } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { eraseMessage } from './amend.ts';
@@ -71,7 +72,7 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
     case 'erased':
       return keepErased(taking, kept);
     case 'notice':
-      return keep('notice');
+      return keep('notice', isEqual(event.body, RESTORED_NOTE) ? RESTORED : '');
     case 'closed':
       return keepClosed(taking, kept, opened);
     case 'control':

@@ -2,9 +2,13 @@
 import { copyFileSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { sha256 } from '../crypto/primitives.ts';
 import type { Random } from '../ports.ts';
+import { RESTORED_NOTE } from '../protocol/channel-note.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
+import { idBytes, timedId } from '../protocol/ids.ts';
 import { TOTP_STEP_MS } from '../protocol/limits.ts';
+import { EVENT } from '../protocol/server-frames.ts';
 import { writeDurably } from '../sqlite/durable.ts';
 import { makeFolder } from '../sqlite/folder.ts';
 import { integrity } from '../sqlite/integrity.ts';
@@ -144,11 +148,35 @@ const beginAnew = (db: Database, now: Millis, random: Random): void => {
   const next = epochAfter(epoch, now, random);
   db.run('UPDATE server SET epoch = ?', next);
   db.run('UPDATE channel_head SET epoch = ?', next);
+  noteRestored(db, now, random);
   db.run(`DELETE FROM prekey WHERE kind IN ('ec', 'kyber')`);
   const step = Math.floor(now / TOTP_STEP_MS);
   db.run('UPDATE second_factor SET last_step = ? WHERE last_step < ?', step, step);
   db.run('DELETE FROM upload');
   db.run('UPDATE job SET lease_until = 0');
+};
+
+// For who reads a channel later, and would take what its members count since for something that was left out.
+const noteRestored = (db: Database, now: Millis, random: Random): void => {
+  const heads = db.all<{ channel: Uint8Array; seq: number; at: number; by: Uint8Array }>(
+    'SELECT h.channel, h.seq + 1 AS seq, max(h.at, ?) AS at, c.created_by AS by FROM channel_head h JOIN channel c ON c.id = h.channel',
+    now,
+  );
+  for (const { channel, seq, at, by } of heads) {
+    const id = idBytes(timedId(now, random.bytes(10)));
+    db.run(
+      'INSERT INTO event (channel, seq, id, member, kind, at, hash, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      channel,
+      seq,
+      id,
+      by,
+      EVENT.notice,
+      at,
+      sha256(RESTORED_NOTE),
+      RESTORED_NOTE,
+    );
+    db.run('UPDATE channel_head SET seq = ?, last_id = ?, at = ? WHERE channel = ?', seq, id, at, channel);
+  }
 };
 
 /** Everything but uploads. What is there already, of an attempt that did not end, has the same name and so the same bytes. */

@@ -189,6 +189,20 @@ export const listRemovals = (db: Database, channelRow: number, seq: number) =>
     seq,
   );
 
+/** The value of a notice that the server was put back to an earlier state. */
+export const RESTORED = 'restored';
+
+/** Whether the server has noted between two seqs of a channel that it was put back. */
+export const isRestoredBetween = (db: Database, channelRow: number, from: number, to: number): boolean =>
+  db.get(
+    `SELECT 1 FROM ${OF_CHANNEL} WHERE channel_row = ? AND message_row IS NULL AND kind = 'notice' AND value = ?
+       AND seq BETWEEN ? AND ?`,
+    channelRow,
+    RESTORED,
+    from,
+    to,
+  ) !== undefined;
+
 /** Rows of messages up to a seq that a member has deleted behind it. */
 export const listErasedSince = (db: Database, channelRow: number, memberRow: number, seq: number): number[] =>
   db

@@ -43,7 +43,7 @@ const members = async (guest: Guest, channel: string): Promise<string[]> =>
   ((await guest.call('channel.show', { channel })).members ?? []).map(({ name }) => name);
 
 const gaps = async (guest: Guest, channel: string): Promise<string[]> =>
-  ((await guest.call('channel.show', { channel })).gaps ?? []).map(({ reason }) => reason);
+  ((await guest.call('channel.show', { channel })).gaps ?? []).flatMap(({ reason }) => reason.split('; '));
 
 test('whom this account has removed is removed again before anything is said, and everybody is told', async () => {
   await gather('#back', bob, carol, dave);
@@ -123,6 +123,24 @@ test('what somebody has deleted since is deleted again, with its edits, by their
   await erin.call('channel.join', { channel: '#town' });
   await erin.reads('#town', 'after it');
   expect((await erin.bodies('#town')).filter((body) => body !== '')).toEqual(['after it']);
-  for (const guest of [alice, bob, carol])
+  for (const guest of [alice, bob, carol]) {
+    await guest.reads('#town', 'after it');
     expect((await guest.bodies('#town')).filter((body) => body !== '')).toEqual(['after it']);
+  }
+});
+
+test('a device that comes after a restore is told of that, and not that the server leaves something out', async () => {
+  await gather('#later', bob);
+  for (const text of ['one', 'two']) await alice.say('#later', text);
+  await putBack(async () => {});
+  const phone = await house.device(alice, 'phone');
+  await phone.call('server.join', { link: await alice.invite(), label: 'home' });
+  for (const guest of [alice, bob]) {
+    await guest.say('#later', `${guest.name} again`);
+    await phone.reads('#later', `${guest.name} again`);
+  }
+  const told = (name: string) =>
+    `the server says that it was put back to an earlier state: something of ${name}’s may be missing`;
+  const named = (await gaps(phone, '#later')).filter((reason) => reason.startsWith('the server'));
+  expect(named).toEqual([told('alice'), told('bob')]);
 });

@@ -116,8 +116,8 @@ describe('a backup', () => {
     const restored = serverPaths(join(dir, 'restored'));
     await restoreServer(backup(), restored, ports);
     await using other = ServerStore.open(restored, ports);
-    expect(await textsIn(other.log)).toEqual(['made 1', 'one', 'two', 'three', 'file']);
-    expect(await other.check({ deep: true })).toEqual({ wrong: [], events: 9, blobs: 1, leftOver: 0 });
+    expect(await textsIn(other.log)).toEqual(['made 1', 'one', 'two', 'three', 'file', '{"what":"server.restored"}']);
+    expect(await other.check({ deep: true })).toEqual({ wrong: [], events: 11, blobs: 1, leftOver: 0 });
     expect(await other.serverKey()).toEqual(SERVER_KEY);
     const [after] = await other.log.heads([CHANNEL]);
     expect(after?.epoch).toBeGreaterThan(before?.epoch ?? 0);

@@ -15,7 +15,7 @@ const ALL = { events: 1_000_000, bytes: 1e9 };
 const FINE_GAPS = /^you were not in the channel$/;
 const OUTCAST_GAPS = /^carol cannot read what you write: the server takes nothing for them$/;
 const RESTORED_GAPS =
-  /^(the server (has another history than before$|left out something of )|with the other history of the server )/;
+  /^(the server (has another history than before$|says that it was put back |left out something of )|with the other history of the server )/;
 
 const isFine = ({ outcasts, wasRestored }: Scene, reason: string): boolean =>
   FINE_GAPS.test(reason) ||
