@@ -147,6 +147,7 @@ export const keepMember = (core: Core, changes: Changes, connection: RoomConnect
   const { role } = said;
   if (!said.banned) connection.visit.banned.delete(said.id);
   else if (connection.visit.banned.size < CHANNEL_MEMBERS_MAX) connection.visit.banned.add(said.id);
+  if (said.name === '' && connection.visit.erased.size < CHANNEL_MEMBERS_MAX) connection.visit.erased.add(said.id);
   const status = said.status.slice(0, STATUS_TEXT_CHARS_MAX);
   const row =
     known?.id ?? putMember(core.db, { serverId, memberId, memberKey, name, role, status, createdAt: changes.at });

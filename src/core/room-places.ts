@@ -32,6 +32,8 @@ export const placeOf = (core: Core, conversation: ConversationRow, does: 'writes
     return { to: { serverId: server.id, channelRow: channel.id }, server };
   }
   if (member === undefined) throw new SottoError('member.unknown');
+  if (does === 'writes' && connection?.visit.erased.has(idOf(member.memberId)) === true)
+    throw new SottoError('member.unknown', { message: `${member.name} is no member of ${server.label} any more` });
   if (member.blocked === 1) throw rejected(core, member);
   return { to: { serverId: server.id, memberRow: member.id }, server };
 };

@@ -55,10 +55,11 @@ export const beginSessions = async (core: Core, connection: RoomConnection, memb
   const without = () =>
     devices().filter((one) => !deviceSession(core, connection.row, one).hasCurrent(core.clock.now()));
   const id = idOf(member.memberId);
-  if (without().length === 0 && met.has(id)) return;
+  const isMe = isEqual(member.memberId, connection.row.memberId);
+  // Who has no device is asked for each time: they may bring one, or have erased themselves.
+  if (without().length === 0 && met.has(id) && (isMe || devices().length > 0)) return;
   await learnMembers(core, connection, [id]);
   met.add(id);
-  const isMe = isEqual(member.memberId, connection.row.memberId);
   const missing = without();
   if (missing.length === 0 && (isMe || devices().length > 0)) return;
   const now = core.clock.monotonic();

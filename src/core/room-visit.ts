@@ -15,6 +15,8 @@ export type Visit = {
   readonly unmet: Map<string, number>;
   /** Members whom the server lets in no more, for now. */
   readonly banned: Set<string>;
+  /** Members who have erased themselves. */
+  readonly erased: Set<string>;
   /** What was told of members. */
   readonly told: Set<string>;
   /** Members with devices without keys, how many, since when, and when those were last asked for, by the monotonic clock. */
@@ -40,6 +42,7 @@ export const newVisit = ({ returned }: Partial<Pick<Visit, 'returned'>> = {}): V
   asked: new Map(),
   unmet: new Map(),
   banned: new Set(),
+  erased: new Set(),
   told: new Set(),
   keyless: new Map(),
   shut: new Map(),

@@ -216,11 +216,14 @@ const tellInvited = (
         for (const peer of online.get(change.row.member) ?? []) tell(peer, { notice: 'invited', channel });
 };
 
-// Whom a control names has to be somebody: the rows that go with it refer to members.
+// Whom a control names has to be somebody: the rows that go with it refer to members. Who has erased themself is invited no more.
 const mustBeMembers = async ({ store }: ServerContext, changes: readonly Change[]): Promise<void> => {
-  for (const change of changes)
-    if (change.kind === 'membership' && (await store.getMember(change.row.member)) === undefined)
+  for (const change of changes) {
+    if (change.kind !== 'membership') continue;
+    const member = await store.getMember(change.row.member);
+    if (member === undefined || (member.erasedAt !== null && change.row.state === 'invited'))
       throw new SottoError('member.unknown');
+  }
 };
 
 const openControl = async (

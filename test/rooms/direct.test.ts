@@ -202,6 +202,26 @@ test('a channel tells outside what its members want told', async () => {
   expect(readFileSync(shown, 'utf8')).toContain('1 new message from #loud@home');
 });
 
+test('what is for a member who has erased themself is refused at once, each time, and so is an invitation of theirs', async () => {
+  const gina = await house.guest('gina');
+  await gina.call('server.join', { link: await alice.invite(), name: 'gina', label: 'home' });
+  await alice.call('channel.create', { name: '#hers', encryption: 'members' });
+  await alice.say('gina@home', 'before');
+  await gina.reads('alice@home', 'before');
+  await gina.user.ok('server', 'leave', 'home', '--erase', '--yes');
+  for (const text of ['one', 'two', 'three']) {
+    const sent = await alice.user.run('send', 'gina@home', text, '--wait', 'sent', '--timeout', '5s');
+    expect(sent).toMatchObject({ code: 3, error: { code: 'member.unknown' } });
+  }
+  expect(await alice.user.run('send', 'gina@home', 'four')).toMatchObject({ code: 3 });
+  expect((await alice.call('status.show', {})).outboxDepth).toBe(0);
+  expect(await alice.user.run('channel', 'invite', '#hers', 'gina')).toMatchObject({
+    code: 3,
+    error: { code: 'member.unknown' },
+  });
+  expect(alice.events.filter(({ kind }) => kind === 'channel.invited')).toEqual([]);
+});
+
 test('what is for a member whom the server has banned waits until that is taken back', async () => {
   await alice.say('carol@home', 'before');
   await carol.user.ok('daemon', 'stop');
