@@ -123,12 +123,15 @@ export class Files {
   }
 
   /**
-   * Fetches an offered file, and saves it to `saveTo` once it is whole, if that is given. Throws `message.notYours`,
+   * Fetches an offered file, and saves it to `saveTo` once it is whole, if that is given; one of a room that has failed from its
+   * beginning. Throws `message.notYours`,
    * `contact.notAccepted`, `contact.blocked`, `file.stopped`, `file.unknown`, `file.exists`, `quota.exceeded`; what comes later is told by the file.
    */
   fetch(row: FileRow, saveTo = '', options: { readonly overwrite: boolean } = { overwrite: false }): void {
     if (row.mine === 1) throw new SottoError('message.notYours', { message: 'This file is yours already' });
-    if (row.state === 'cancelled' || row.state === 'failed')
+    // What a server has may be whole by now; of a contact's file nothing is kept there once it has failed here.
+    const isAnew = row.state === 'failed' && row.blob !== null;
+    if (row.state === 'cancelled' || (row.state === 'failed' && !isAnew))
       throw new SottoError('file.stopped', {
         message: `The transfer ${row.state === 'failed' ? `failed: ${row.reason}` : `was ${row.reason || 'cancelled'}`}`,
       });
@@ -137,11 +140,12 @@ export class Files {
     if (row.state === 'done') keptOf(this.#core, row)[Symbol.dispose]();
     const { db } = this.#core;
     const room = FILE_QUOTA_BYTES - keptBytes(db) - this.#spools.bytes;
-    if (row.state === 'offered' && row.size > room) throw new SottoError('quota.exceeded');
+    if ((row.state === 'offered' || isAnew) && row.size > room) throw new SottoError('quota.exceeded');
     const state = row.state === 'done' ? 'done' : 'active';
     const target = saveTo === '' ? {} : { saveTo, overwrite: options.overwrite ? 1 : 0 };
-    const asked = { ...row, ...target, state } as const;
-    commit(this.#core, () => patchFile(db, row.id, { ...target, state, reason: '' }));
+    const from = isAnew ? { chunks: 0 } : {};
+    const asked = { ...row, ...target, ...from, state } as const;
+    commit(this.#core, () => patchFile(db, row.id, { ...target, ...from, state, reason: '' }));
     this.#core.fileTroubles.delete(row.id);
     if (state === 'active') this.#fetching.start(asked);
     else if (saveTo !== '') this.#save(asked);
@@ -222,7 +226,7 @@ export class Files {
     // What others have is there still for who is let in again.
     if (row.mine === 0 && row.blob !== null && error.code !== 'file.damaged' && error.code !== 'file.unknown') {
       commit(this.#core, () => patchFile(this.#core.db, rowId, { state: 'paused', reason: error.message }));
-      this.#core.fileTroubles.delete(rowId);
+      this.#core.fileTroubles.set(rowId, error);
       return this.#core.volatile({ kind: 'file.progressed', fileRow: rowId });
     }
     commit(this.#core, (changes) => {

@@ -1,6 +1,16 @@
 // Files in channels and with members: many at once, a server that is away, a disk that is full, one that is taken back, one of a
 // stranger, for other devices, and after a restore.
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
@@ -53,6 +63,17 @@ const saved = async (guest: Guest, conversation: string, name: string, size: num
   expect([reached, readFileSync(path).equals(bytesOf(size, name.length))]).toEqual([true, true]);
 };
 
+/** The file of the server that came last. */
+const newestBlob = (): string => {
+  const { blobs } = serverPaths(house.server.data);
+  const files = readdirSync(blobs, { recursive: true, withFileTypes: true })
+    .filter((one) => one.isFile() && one.name.length === 64)
+    .map((one) => join(one.parentPath, one.name));
+  const newest = files.sort((one, other) => statSync(other).mtimeMs - statSync(one).mtimeMs)[0];
+  if (newest === undefined) throw new Error('the server has a file');
+  return newest;
+};
+
 describe.each([
   ['channel', '#files', '#files'],
   ['member', 'bob@home', 'alice@home'],
@@ -88,6 +109,28 @@ describe.each([
     await expect(bob.call('file.save', { id, path, wait: 'done' })).rejects.toMatchObject({ code: 'disk.full' });
     rmSync(kept);
     await saved(bob, theirs, named('full'), 3_000_000);
+  });
+
+  test('a file that the server had damaged, or not at all, for a while is fetched anew once it is whole there', async () => {
+    const [name, size] = [named('mended'), 300_000];
+    const { id } = await send(alice, ours, name, size);
+    await alice.sees('that it is up', async () => (await alice.call('file.show', { id })).state === 'done');
+    const { id: theirId } = await offered(bob, theirs, name);
+    const blob = newestBlob();
+    const whole = readFileSync(blob);
+    const path = join(dir, `bob-${name}`);
+    const save = async () => (await bob.user.run('file', 'save', theirId, path, '--wait', 'done')).error?.code;
+
+    const damaged = Buffer.from(whole);
+    damaged.fill(0, 150_000, 150_004);
+    writeFileSync(blob, damaged);
+    for (let again = 0; again < 2; again++) expect(await save()).toBe('file.damaged');
+    rmSync(blob);
+    expect(await save()).toBe('file.unknown');
+    expect((await bob.call('file.show', { id: theirId })).state).toBe('failed');
+    writeFileSync(blob, whole);
+    await saved(bob, theirs, name, size);
+    expect(await bob.call('file.show', { id: theirId })).toMatchObject({ state: 'done', transferredBytes: size });
   });
 
   test('a file that is taken back before it is up never comes, and its message has failed', async () => {
@@ -302,6 +345,25 @@ test('what was asked for goes on after a restart, and after one was out of the c
   const { id } = await send(bob, channel, 'too late', 9_000);
   await meanwhile(() => alice.call('channel.archive', { channel }));
   await bob.sees('an end', async () => (await bob.call('message.show', { id })).state === 'failed');
+});
+
+test('who was removed from a channel is told so when they fetch a file of it, and fetches it once they are back', async () => {
+  const channel = '#out';
+  await alice.call('channel.create', { name: channel, encryption: 'open' });
+  await bob.call('channel.join', { channel });
+  await send(alice, channel, 'not for him', 9_000);
+  const { id } = await offered(bob, channel, 'not for him');
+  await alice.call('channel.kick', { channel, member: 'bob' });
+  await bob.sees('that he is out', async () => (await bob.call('channel.show', { channel })).state === 'removed');
+  const path = join(dir, 'of the channel');
+  for (let again = 0; again < 2; again++)
+    expect(await bob.user.run('file', 'save', id, path)).toMatchObject({
+      code: 6,
+      error: { code: 'channel.notMember', message: expect.stringContaining('You are not in this channel') },
+    });
+  expect((await bob.call('file.show', { id })).reason).toContain('not in this channel');
+  await bob.call('channel.join', { channel });
+  await saved(bob, channel, 'not for him', 9_000);
 });
 
 test('after a restore what was fetched can be fetched again, and what was not up has failed', async () => {
