@@ -44,7 +44,10 @@ export const SERVE_COMMANDS: readonly (readonly [usage: string, doc: string])[] 
   ['serve admin invite [--owner] [--role admin] [--uses N] [--expires 7d]', 'makes an invite link'],
   ['serve admin channels', 'channels with their sizes'],
   ['serve admin audit [--actor A] [--target T] [--kind K] [--since TIME] [--limit N]', 'who did what, newest first'],
-  ['serve admin check [--deep]', 'whether everything that is kept is whole'],
+  [
+    'serve admin check [--deep]',
+    'whether everything that is kept is whole; --deep reads all pages of the database and all files',
+  ],
   ['serve admin backup FOLDER', 'a copy of the whole server while it runs, with its key: keep it safe'],
   ['serve admin restore FOLDER', 'makes a server of a backup, in a data folder without one'],
 ];

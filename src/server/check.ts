@@ -1,7 +1,10 @@
 // Whether a server's data is whole: no holes, no changed byte, heads and rows that fit, and nothing that belongs to nothing.
+import { createHash } from 'node:crypto';
 import { sha256 } from '../crypto/primitives.ts';
 import { isEqual } from '../protocol/bytes.ts';
+import { expectedError } from '../protocol/errors.ts';
 import { type BlobHash, idBytes, idOf } from '../protocol/ids.ts';
+import { BLOB_PART_BYTES_MAX } from '../protocol/limits.ts';
 import { integrity } from '../sqlite/integrity.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type BlobStore, isBlobHash } from './blob-store.ts';
@@ -18,6 +21,7 @@ export type ServerCheck = {
   readonly leftOver: number;
 };
 
+/** `turn` is taken between the steps: it rejects when the check shall end. */
 type Parts = { readonly db: Database; readonly blobs: BlobStore; readonly turn: Turn };
 
 const PAGE = 500;
@@ -73,7 +77,7 @@ const RULES: readonly { readonly name: string; readonly broken: string }[] = [
 
 /**
  * Looks at everything, a page at a time, while the log goes on. `deep`: SQLite's own check of every page first, in one step
- * during which nothing else runs. At most 100 findings.
+ * during which nothing else runs, and all bytes of every blob against its hash, a part at a time. At most 100 findings.
  */
 export const checkServer = async (parts: Parts, { deep }: { readonly deep: boolean }): Promise<ServerCheck> => {
   const wrong: string[] = deep ? integrity(parts.db) : [];
@@ -87,7 +91,7 @@ export const checkServer = async (parts: Parts, { deep }: { readonly deep: boole
     events += await checkChannel(parts, channel, wrong);
     if (wrong.length >= WRONG_MAX) break;
   }
-  const { blobs, leftOver } = await checkBlobs(parts, wrong);
+  const { blobs, leftOver } = await checkBlobs(parts, { deep }, wrong);
   return { wrong: wrong.slice(0, WRONG_MAX), events, blobs, leftOver };
 };
 
@@ -147,7 +151,11 @@ const checkChannel = async (
   }
 };
 
-const checkBlobs = async ({ db, blobs }: Parts, wrong: string[]): Promise<{ blobs: number; leftOver: number }> => {
+const checkBlobs = async (
+  { db, blobs, turn }: Parts,
+  { deep }: { readonly deep: boolean },
+  wrong: string[],
+): Promise<{ blobs: number; leftOver: number }> => {
   let [count, leftOver] = [0, 0];
   for await (const name of blobs.list()) {
     const table = isBlobHash(name) ? 'blob WHERE hash = ?' : 'upload WHERE id = ?';
@@ -156,12 +164,37 @@ const checkBlobs = async ({ db, blobs }: Parts, wrong: string[]): Promise<{ blob
   }
   for (const { hash, size } of wholeBlobs(db)) {
     const held = await blobs.sizeOf(hash);
+    const isCut = held === undefined ? 'missing' : held === size ? undefined : 'cut';
+    const fault = isCut ?? (deep ? await faultIn(blobs, hash, turn) : undefined);
     // It may have been taken back or collected meanwhile.
     const isThere = () => db.get('SELECT 1 FROM blob WHERE hash = ? AND is_whole = 1', idBytes(hash)) !== undefined;
-    if (held !== size && isThere()) wrong.push(`blob ${hash} is ${held === undefined ? 'missing' : 'cut'}`);
+    if (fault !== undefined && isThere()) wrong.push(`blob ${hash} is ${fault}`);
     if (wrong.length >= WRONG_MAX) break;
+    await turn();
   }
   return { blobs: count, leftOver };
+};
+
+/** What is wrong with the bytes of a blob, which are read a part at a time; undefined when they have the hash that names it. */
+const faultIn = async (blobs: BlobStore, hash: BlobHash, turn: Turn): Promise<string | undefined> => {
+  const found = createHash('sha256');
+  for (let from = 0; ; from += BLOB_PART_BYTES_MAX) {
+    const part = await partOf(blobs, hash, from);
+    if (part === undefined) return 'not to be read';
+    found.update(part);
+    if (part.length < BLOB_PART_BYTES_MAX) return found.digest('hex') === hash ? undefined : 'damaged';
+    await turn();
+  }
+};
+
+// A disk that does not give a blob keeps nobody from hearing of the others.
+const partOf = async (blobs: BlobStore, hash: BlobHash, from: number): Promise<Uint8Array | undefined> => {
+  try {
+    return await blobs.get(hash, { from, size: BLOB_PART_BYTES_MAX });
+  } catch (error) {
+    if (expectedError(error) === undefined) throw error;
+    return undefined;
+  }
 };
 
 /** Every blob that the database calls whole, with its size in bytes, in the order of their hashes; a page at a time. */

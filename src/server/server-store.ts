@@ -43,6 +43,7 @@ export class ServerStore implements AsyncDisposable {
   readonly #ending = new AbortController();
   /** The backup that is being made. */
   #backup: Promise<void> | undefined;
+  readonly #checks = new Set<Promise<ServerCheck>>();
   #isClosed = false;
 
   private constructor(
@@ -124,17 +125,32 @@ export class ServerStore implements AsyncDisposable {
     }
   }
 
-  /** Whether everything is whole; `deep` also reads every page of the file at once, and nothing else runs meanwhile. */
-  check(options: { readonly deep: boolean }): Promise<ServerCheck> {
-    return checkServer({ db: this.#db, blobs: this.blobs, turn: this.#turn }, options);
+  /**
+   * Whether everything is whole; `deep` also reads every page of the database at once, and nothing else runs meanwhile, and then
+   * every file. Throws `server.unavailable` when the server ends before all was looked at.
+   */
+  async check(options: { readonly deep: boolean }): Promise<ServerCheck> {
+    const turn = async (): Promise<void> => {
+      await this.#turn();
+      this.#ending.signal.throwIfAborted();
+    };
+    const check = checkServer({ db: this.#db, blobs: this.blobs, turn }, options);
+    this.#checks.add(check);
+    try {
+      return await check;
+    } finally {
+      this.#checks.delete(check);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#ending.abort(new SottoError('server.unavailable', { message: 'The server ends: there is no backup' }));
-    // Nobody else may write to the file while it is copied: the lock is kept until then. Who asked is told how it ended.
-    await Promise.allSettled([this.#backup]);
+    this.#ending.abort(
+      new SottoError('server.unavailable', { message: 'The server ends: this was not done to its end' }),
+    );
+    // Nobody else may write to the file while it is copied or looked at: the lock is kept until then. Who asked is told how it ended.
+    await Promise.allSettled([this.#backup, ...this.#checks]);
     await this.log[Symbol.asyncDispose]();
     this.search[Symbol.dispose]();
     this.#wal[Symbol.dispose]();

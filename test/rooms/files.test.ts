@@ -11,7 +11,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/machine.ts';
 import { jsonBytes } from '../../src/protocol/bytes.ts';
@@ -125,6 +125,11 @@ describe.each([
     damaged.fill(0, 150_000, 150_004);
     writeFileSync(blob, damaged);
     for (let again = 0; again < 2; again++) expect(await save()).toBe('file.damaged');
+    expect((await house.server.admin('check'))[0]).toMatchObject({ wrong: [] });
+    await expect(house.server.admin('check', '--deep')).rejects.toMatchObject({
+      code: 'check.failed',
+      message: `blob ${basename(blob)} is damaged`,
+    });
     rmSync(blob);
     expect(await save()).toBe('file.unknown');
     expect((await bob.call('file.show', { id: theirId })).state).toBe('failed');

@@ -408,13 +408,25 @@ describe('the check', () => {
     expect(await look()).toEqual(whole);
   });
 
-  test('finds blobs that are missing or cut, and counts what is left over', async () => {
+  test('ends with the server that it looks at, and is told as that', async () => {
+    const store = await filled();
+    const check = store.check({ deep: true });
+    const told = expect(check).rejects.toMatchObject({ code: 'server.unavailable' });
+    await store[Symbol.asyncDispose]();
+    await told;
+  });
+
+  test('finds blobs that are missing, cut or damaged, and counts what is left over', async () => {
     await using store = await filled();
     const [folder = ''] = readdirSync(paths.blobs).filter((name) => name !== 'uploads');
     const file = join(paths.blobs, folder, hashOf(BLOB));
     await store.blobs.part(rowId(7), 0, bytesOf('part'));
     await bring(store.blobs, bytesOf('other'));
     expect(await store.check({ deep: false })).toMatchObject({ wrong: [], blobs: 1, leftOver: 2 });
+    const damaged = new Uint8Array(BLOB).fill(0, 4, 8);
+    writeFileSync(file, damaged);
+    expect((await store.check({ deep: false })).wrong).toEqual([]);
+    expect((await store.check({ deep: true })).wrong).toEqual([`blob ${hashOf(BLOB)} is damaged`]);
     truncateSync(file, 3);
     expect((await store.check({ deep: false })).wrong).toEqual([`blob ${hashOf(BLOB)} is cut`]);
     rmSync(file);
