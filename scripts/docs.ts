@@ -38,6 +38,7 @@ import {
 } from '../src/protocol/limits.ts';
 import { ACCOUNT_METHODS } from '../src/protocol/rpc-account.ts';
 import { DAEMON_METHODS } from '../src/protocol/rpc-daemon.ts';
+import { roomWhy } from '../src/protocol/rpc-objects.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
 import { type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
 import { BINARY, EVENT } from '../src/protocol/server-frames.ts';
@@ -102,6 +103,14 @@ const rpcPage = (): string =>
     '',
     ...methodDocs('Methods of the daemon', DAEMON_METHODS),
     ...methodDocs('Methods of an open account', ACCOUNT_METHODS),
+    '## `sotto why` of rooms',
+    '',
+    'Of a contact it gives the result of `contact.why`. Of a server, and of a channel or member on it, it puts together what the',
+    'methods above tell: `summary` is the nearest of the `reasons`, or how the server is reached; `gaps` are those of the channel;',
+    '`files` wait for it.',
+    '',
+    `- \`${shapeOf(jsonSchema(roomWhy, 'output'))}\``,
+    '',
     '## Events',
     '',
     'After `event.listen` the daemon sends `{"jsonrpc": "2.0", "method": "event", "params": {kind, at, cursor?, …}}`.',

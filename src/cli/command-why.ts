@@ -3,12 +3,11 @@
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
-import type { Contact, Status, Why } from '../protocol/rpc-objects.ts';
+import type { Contact, FileObject, Status, Why } from '../protocol/rpc-objects.ts';
 import type { MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
-import { safeName } from '../protocol/safe-text.ts';
 import type { Command, CommandContext } from './command.ts';
 import { fileText, whyText } from './show.ts';
-import { channelWhyText, gapText, serverWhyText } from './show-rooms.ts';
+import { besides, roomWhy, serverWhyText } from './why-rooms.ts';
 
 /** `sotto why`. */
 export const WHY_COMMAND: Command = {
@@ -42,46 +41,44 @@ const ofServers = async (
   about: string,
   unknownContact: SottoError,
 ): Promise<void> => {
-  const label = await labelFor(client, about);
-  const named = (await client.call('server.list', {})).filter((one) => one.label === label);
-  if (named.length === 0) throw /^#|.@./.test(about) ? noServer(label) : unknownContact;
+  const { out } = context;
+  const channel = about.startsWith('#') ? await client.call('channel.show', { channel: about }) : undefined;
+  const label = channel?.server ?? /@([^@]*)$/.exec(about)?.[1] ?? about;
+  const named = (await client.call('server.list', {})).find((one) => one.label === label);
+  if (named === undefined) throw /^#|.@./.test(about) ? noServer(label) : unknownContact;
   const member = /^[^#].*@./.test(about) ? await memberOn(client, about, named) : undefined;
-  for (const server of named)
-    context.out.item(await ofServer(context, client, server), (one) => context.out.hint(serverWhyText(one)));
-  if (member?.banned === true) context.out.say(`${safeName(about)} is banned from the server`);
-  const [server] = named;
-  if (server !== undefined && about.startsWith('#')) await sayChannel(context, client, about, server);
+  const server = await ofServer(context, client, named);
+  const asked = {
+    channel,
+    member,
+    files: await filesOn(client, channel === undefined ? about : `${channel.name}@${label}`),
+  };
+  out.item(roomWhy(server, asked, Date.now()), () => out.hint(serverWhyText(server, asked.files)));
+  for (const line of besides(server, asked, Date.now())) out.say(line);
 };
 
-const sayChannel = async (
-  { out }: CommandContext,
-  client: RpcClient,
-  about: string,
-  { memberId }: ServerObject,
-): Promise<void> => {
-  const channel = await client.call('channel.show', { channel: about });
-  const why = channelWhyText(channel, memberId, Date.now());
-  if (why !== undefined) out.say(why);
-  for (const gap of channel.gaps ?? []) out.say(gapText(gap));
-};
+const waitingFiles = async (client: RpcClient): Promise<FileObject[]> =>
+  (await client.call('file.list', { limit: PAGE_MAX })).filter(
+    ({ state, reason }) => state === 'active' && reason !== undefined,
+  );
+
+// Of one conversation, or of all on the server of this label.
+const filesOn = async (client: RpcClient, about: string): Promise<FileObject[]> =>
+  (await waitingFiles(client)).filter(
+    ({ conversation }) => conversation === about || conversation.endsWith(`@${about}`),
+  );
 
 // Whom nobody here knows the server is asked for: while it does not answer, that is what is in the way. Throws `member.unknown`.
 const memberOn = async (
   client: RpcClient,
   member: string,
-  servers: readonly ServerObject[],
+  { state }: ServerObject,
 ): Promise<MemberObject | undefined> => {
-  if (servers.some(({ state }) => state !== 'online')) return undefined;
+  if (state !== 'online') return undefined;
   return client.call('member.show', { member }).catch((error: unknown) => {
     if (!(error instanceof SottoError) || error.code === 'member.unknown') throw error;
     return undefined;
   });
-};
-
-// Of a channel, a member, or the server itself.
-const labelFor = async (client: RpcClient, about: string): Promise<string> => {
-  if (about.startsWith('#')) return (await client.call('channel.show', { channel: about })).server;
-  return /@([^@]*)$/.exec(about)?.[1] ?? about;
 };
 
 const noServer = (label: string): SottoError =>
@@ -100,10 +97,10 @@ const everything = async (context: CommandContext, client: RpcClient): Promise<v
   for (const server of servers) {
     if (server.state === 'online' && server.outboxDepth === 0) continue;
     stuck++;
-    out.item(await ofServer(context, client, server), (one) => out.hint(serverWhyText(one)));
+    const why = roomWhy(await ofServer(context, client, server), { files: [] }, Date.now());
+    out.item(why, (one) => out.hint(serverWhyText(one)));
   }
-  for (const file of await client.call('file.list', { limit: PAGE_MAX })) {
-    if (file.state !== 'active' || file.reason === undefined) continue;
+  for (const file of await waitingFiles(client)) {
     stuck++;
     out.item(file, fileText);
   }

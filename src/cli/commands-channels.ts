@@ -223,8 +223,10 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
   channelCommand('show', 'one channel with its members', 'channel.show', {
     flags: { at: { doc: 'its topic and members at this time', value: 'TIME' } },
     params: ({ flags }) => optional('at', flags.time('at')),
-    text: (channel, { flags }) =>
-      flags.text('at') !== undefined && channel.memberCount === 0 ? thenText(channel) : channelDetailText(channel),
+    text: (channel, { flags, out }) =>
+      flags.text('at') !== undefined && channel.memberCount === 0
+        ? thenText(channel)
+        : out.hint(channelDetailText(channel)),
   }),
   channelCommand('topic', 'change the topic; without text it is removed', 'channel.topic', {
     args: [{ name: 'text', doc: 'one line', many: true }],

@@ -85,7 +85,7 @@ export class Output {
 
   /** What of a result is not here: on stderr, whatever the mode. */
   missing(text: string): void {
-    this.#write('err', `Missing: ${safeLine(text)}\n`);
+    this.#write('err', `Missing: ${safeLine(this.hint(text))}\n`);
   }
 
   /** A sentence that must be seen, also when quiet. */

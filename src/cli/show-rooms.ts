@@ -10,14 +10,11 @@ import type {
 } from '../protocol/rpc-rooms.ts';
 import { asWord, safeLine, safeName } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
-import { clockText, safetyHead, shortId, timeText } from './show.ts';
+import { safetyHead, shortId, timeText } from './show.ts';
 import { alert, bold, dim, good } from './style.ts';
 
-// By another device of the same member.
-const isRemoved = ({ state }: ServerObject): boolean => state === 'revoked';
-
-const isOtherKey = ({ lastErrorCode }: ServerObject): boolean =>
-  lastErrorCode === 'server.certificateChanged' || lastErrorCode === 'server.keyChanged';
+/** By another device of the same member. */
+export const isRemoved = ({ state }: ServerObject): boolean => state === 'revoked';
 
 /** A server on one line. */
 export const serverText = (server: ServerObject): string =>
@@ -31,41 +28,6 @@ export const serverText = (server: ServerObject): string =>
     ...(server.outboxDepth === 0 ? [] : [`${server.outboxDepth} waiting`]),
     ...(server.lastError === undefined || server.state === 'online' ? [] : [safeLine(server.lastError)]),
   ].join('  ');
-
-const stuckText = ({ conversation, reason, goesAt }: NonNullable<ServerObject['stuck']>[number]): string =>
-  `waiting  ${safeName(conversation)}: ${safeLine(reason)}${goesAt === undefined ? '' : `, it goes on at ${clockText(goesAt)}`}`;
-
-/** What is in the way of a server, and what to do about it. */
-export const serverWhyText = (server: ServerObject): string => {
-  const waiting = server.outboxDepth;
-  const rest = waiting === 0 ? 'nothing waits' : `${waiting} ${waiting === 1 ? 'waits' : 'wait'} for it`;
-  const error = server.lastError === undefined ? '' : `: ${safeLine(server.lastError)}`;
-  const label = safeName(server.label);
-  const retry = server.nextRetryAt === undefined ? [] : [`retry    ${timeText(server.nextRetryAt)}`];
-  switch (server.state) {
-    case 'online':
-      return [`connected with ${label}, ${rest}`, ...(server.stuck ?? []).map(stuckText)].join('\n');
-    case 'dialling':
-      return `connecting with ${label}, ${rest}`;
-    case 'banned':
-    case 'revoked':
-      return [
-        `${label} does not let you in${error}; ${rest}`,
-        ...retry,
-        isRemoved(server)
-          ? 'advice   another device of yours makes the link (server invite); with an invite of somebody else it works, too'
-          : `advice   only its owner, or another link, can change that: sotto server join LINK, or --retry once they let you in; it is asked again every few minutes`,
-      ].join('\n');
-    default:
-      return [
-        `no connection with ${label}${error}; ${rest}`,
-        ...retry,
-        isOtherKey(server)
-          ? `advice   somebody else answers there, or the server was set up anew: ask its owner. If that is so, join by its new link, sotto server join LINK --label LABEL, and leave this one, sotto server leave ${asWord(label)}; if not, it goes on when the right one answers again`
-          : 'advice   it goes on by itself when the server is back; --retry tries now',
-      ].join('\n');
-  }
-};
 
 /** An invite: the link alone when it was just made, so that it can be copied. */
 export const inviteText = (invite: InviteObject): string =>
@@ -115,6 +77,14 @@ const stateText = ({ state, heldTo = 0, logTo }: ChannelObject): string => {
 export const stillReadText = (names: readonly string[]): string =>
   `${names.map(safeName).join(', ')} may still read: change the passphrase (sotto channel rotate)`;
 
+/** The passphrase of a channel has changed, and the command that takes the new one. */
+export const newPassphraseText = ({ name, server }: ChannelObject): string =>
+  `The passphrase has changed: ${joinCommand(name, server)} takes the new one`;
+
+/** The command that joins a channel. */
+export const joinCommand = (name: string, server: string): string =>
+  `sotto channel join ${asWord(`${safeName(name)}@${safeName(server)}`)}`;
+
 /** A channel on one line. */
 export const channelText = (channel: ChannelObject): string =>
   [
@@ -126,34 +96,11 @@ export const channelText = (channel: ChannelObject): string =>
     `${channel.memberCount} ${channel.memberCount === 1 ? 'member' : 'members'}`,
     ...(channel.topic === undefined ? [] : [`“${safeLine(channel.topic)}”`]),
     ...(channel.archived ? ['archived'] : []),
+    ...(channel.passphraseNeeded === true ? [alert('the passphrase has changed')] : []),
     ...(channel.mayStillRead === undefined || channel.mayStillRead.length === 0
       ? []
       : [stillReadText(channel.mayStillRead)]),
   ].join('  ');
-
-/** Why a channel takes nothing from me, whose id on its server is `memberId`; undefined where it does, as of `now`. */
-export const channelWhyText = (channel: ChannelObject, memberId: string, now: number): string | undefined => {
-  const name = safeName(channel.name);
-  const me = channel.members?.find(({ id }) => id === memberId);
-  const { mutedUntilAt } = me ?? {};
-  switch (channel.state) {
-    case 'joined':
-    case 'joining':
-      if (channel.archived) return `${name} is archived: it is read only`;
-      if (me?.muted !== true || (mutedUntilAt ?? now) < now) return undefined;
-      return `you may not write in ${name} until ${mutedUntilAt === undefined ? 'a moderator lets you' : clockText(mutedUntilAt)}`;
-    case 'lost':
-      return `${safeName(channel.server)} shows ${name} no more: ${channel.private ? 'you were removed, or it has lost it' : 'it may have lost it'}`;
-    case 'banned':
-      return `you are banned from ${name}`;
-    case 'removed':
-      return `you were removed from ${name}`;
-    case 'invited':
-      return `you are invited to ${name}, and have not joined it`;
-    default:
-      return `you are not in ${name}`;
-  }
-};
 
 /** What a channel was when what is read of it was said. */
 export const thenText = ({ name, topic, memberCount }: ChannelObject): string => {
@@ -190,6 +137,7 @@ export const channelDetailText = (channel: ChannelObject): string =>
   [
     channelText(channel),
     `key      ${channel.keyEpoch}, history from ${channel.history === 'all' ? 'the beginning' : 'when one joins'}`,
+    ...(channel.passphraseNeeded === true ? [newPassphraseText(channel)] : []),
     ...(channel.slowMs === undefined || channel.slowMs === 0 ? [] : [`slow     ${channel.slowMs / 1000} s`]),
     ...(channel.retentionMs === undefined || channel.retentionMs === 0
       ? []

@@ -20,6 +20,7 @@ import type { Core } from './core.ts';
 import { unopenedIn } from './missing.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { memberName } from './room-names.ts';
+import { needsPassphrase } from './room-places.ts';
 import { isLost, theServer, wasNeverIn } from './room-rows.ts';
 import { inGroups, said, when } from './shown.ts';
 
@@ -160,6 +161,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     ...(state === undefined || state.mode.slowMs === 0 ? {} : { slowMs: state.mode.slowMs }),
     ...(state === undefined || state.mode.retentionMs === 0 ? {} : { retentionMs: state.mode.retentionMs }),
     ...(exposed.length === 0 ? {} : { mayStillRead: exposed }),
+    ...(needsPassphrase(core, row) && !lost ? { passphraseNeeded: true } : {}),
     ...(row.lastSeq === 0 ? {} : { heldFrom: row.firstSeq, heldTo: row.lastSeq }),
     ...(row.state === 'joining' ? when('logTo', core.rooms.get(row.serverId)?.background.headOf(row.id)) : {}),
     gaps: [

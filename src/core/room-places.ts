@@ -53,11 +53,19 @@ const checkWriting = (core: Core, server: ServerRow, channel: ChannelRow): void 
   if (state?.archived === true) throw new SottoError('channel.archived');
   const mutedUntil = state?.members.get(idOf<MemberId>(server.memberId))?.mutedUntil ?? 0;
   if (mutedUntil > core.clock.now()) throw muted(channel, mutedUntil);
-  if (channel.encryption === 'passphrase' && getChannelKey(core.db, channel.id, state?.epoch ?? 0) === undefined)
-    throw new SottoError('passphrase.needed', {
-      message: `The passphrase has changed: ${joining(server, channel)} takes the new one`,
-    });
+  if (needsPassphrase(core, channel))
+    throw new SottoError('passphrase.needed', { message: newPassphraseText(server, channel) });
 };
+
+/** Whether a channel that I am in has another passphrase than the one that this device has taken. */
+export const needsPassphrase = ({ db }: Core, { id, encryption, state, membership }: ChannelRow): boolean =>
+  encryption === 'passphrase' &&
+  state === 'joined' &&
+  getChannelKey(db, id, stateOfJson(membership)?.epoch ?? 0) === undefined;
+
+/** The command that takes the passphrase of now. */
+export const newPassphraseText = (server: ServerRow, channel: ChannelRow): string =>
+  `The passphrase has changed: ${joining(server, channel)} takes the new one`;
 
 const notIn = (server: ServerRow, channel: ChannelRow): SottoError => {
   const what = isLost(channel, server)

@@ -27,7 +27,7 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
     return { ...serverShown(core, id), ...moved };
   },
   'server.list': ({ core }) => listServers(core.db).map((row) => serverObject(core, row)),
-  'server.retry': async ({ core }, { server, timeoutMs }) => {
+  'server.retry': async ({ core, files }, { server, timeoutMs }) => {
     const row = findServer(core.db, server);
     // Also where only the user could have changed something. What stands in the way is in what is shown.
     core.rooms.connect(row.id).start();
@@ -36,6 +36,7 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
       return undefined;
     });
     connection?.sender.retry();
+    await core.queue.call(() => files.retry({ serverId: row.id }));
     return serverShown(core, row.id);
   },
   'server.leave': async ({ core }, { server, erase }) => {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { EXPIRY_MS_MAX, EXPIRY_MS_MIN, PAGE_DEFAULT, PAGE_MAX, WAIT_MS_MAX } from './limits.ts';
 import { bytes, milliseconds, reference, time } from './rpc-fields.ts';
-import { serverObject } from './rpc-rooms.ts';
+import { channelObject, serverObject } from './rpc-rooms.ts';
 
 export const account = z.object({
   account: z.string(),
@@ -157,6 +157,19 @@ export const why = z.object({
   advice: z.array(z.string()),
 });
 
+/**
+ * What is in the way of a server, and of a channel or member on it, as a front end puts it together. `summary` is the nearest of
+ * the `reasons`, or how the server is reached; `gaps` are those of the channel; `files` wait for it.
+ */
+export const roomWhy = serverObject.extend({
+  conversation: z.string().optional(),
+  summary: z.string(),
+  reasons: z.array(z.string()),
+  advice: z.array(z.string()),
+  gaps: channelObject.shape.gaps,
+  files: z.array(file).optional(),
+});
+
 export const check = z.object({ check: z.string(), ok: z.boolean(), detail: z.string(), fix: z.string().optional() });
 export const settingValue = z.union([z.string(), z.number(), z.boolean()]);
 export const settingRow = z.object({
@@ -223,5 +236,6 @@ export type Conversation = z.infer<typeof conversation>;
 export type FileObject = z.infer<typeof file>;
 export type Status = z.infer<typeof status>;
 export type Why = z.infer<typeof why>;
+export type RoomWhy = z.infer<typeof roomWhy>;
 export type Check = z.infer<typeof check>;
 export type SettingRow = z.infer<typeof settingRow>;

@@ -112,6 +112,8 @@ export const channelObject = z.object({
   keyEpoch: z.number().int(),
   /** Of a passphrase channel: people who were removed and may still read until the passphrase changes. */
   mayStillRead: z.array(z.string()).optional(),
+  /** Of a passphrase channel that I am in: it has changed, and this device has not taken the one of now. */
+  passphraseNeeded: z.boolean().optional(),
   /** Six words that were made for want of another passphrase: told once, by the call that made them. */
   passphrase: z.string().optional(),
   notify: z.enum(['all', 'mentions', 'none']),

@@ -371,6 +371,34 @@ test('who was removed from a channel is told so when they fetch a file of it, an
   await saved(bob, channel, 'not for him', 9_000);
 });
 
+test('a file for a channel where its author was muted meanwhile waits, and why tells of it', async () => {
+  const channel = '#quiet';
+  await alice.call('channel.create', { name: channel, encryption: 'open' });
+  await bob.call('channel.join', { channel });
+  await house.server.stop();
+  const { id } = await send(bob, channel, 'kept back', 9_000);
+  await bob.user.ok('daemon', 'stop');
+  await house.server.start();
+  await alice.sees('the server', async () => (await alice.call('server.list', {}))[0]?.state === 'online');
+  await alice.call('channel.mute', { channel, member: 'bob', muted: true });
+  await bob.back();
+  await bob.sees('what is in its way', async () => (await bob.call('file.show', { id })).reason !== undefined);
+  const reason = 'You may read here, but not write';
+  for (const about of ['#quiet', '#quiet@home', 'home'])
+    expect(await bob.user.one('why', about)).toMatchObject({
+      outboxDepth: 0,
+      files: [{ id, name: 'kept back', state: 'active', reason }],
+      reasons: expect.arrayContaining([`the file kept back waits: ${reason}`]),
+    });
+  const { out } = await bob.user.ok('why', '#quiet', { json: false });
+  expect(out).toContain('connected with home, 1 file waits');
+  expect(out).toContain(`waiting  #quiet@home: kept back: ${reason}`);
+  expect(await bob.user.one('why', '#files')).not.toHaveProperty('files');
+  await alice.call('channel.mute', { channel, member: 'bob', muted: false });
+  await bob.user.ok('why', 'home', '--retry');
+  await bob.sees('that it is up', async () => (await bob.call('file.show', { id })).state === 'done');
+});
+
 test('after a restore what was fetched can be fetched again, and what was not up has failed', async () => {
   await house.server.stop();
   const waiting = [await send(bob, '#files', 'not up', 20_000), await send(bob, 'alice@home', 'nor this', 20_000)];

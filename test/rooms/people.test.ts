@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Event } from '../../src/protocol/rpc-events.ts';
+import type { RoomWhy } from '../../src/protocol/rpc-objects.ts';
 import type { ChannelObject } from '../../src/protocol/rpc-rooms.ts';
 import { onTerminal } from '../cli/terminal.ts';
 import { type Guest, House } from './house.ts';
@@ -22,6 +23,9 @@ const stateOf = async (guest: Guest, channel: string) => (await show(guest, chan
 
 /** What `why` has to say besides where its server is. */
 const whyOf = async (guest: Guest, about: string) => (await guest.user.ok('why', about, { json: false })).err;
+
+/** The same as one object. */
+const whyObject = (guest: Guest, about: string) => guest.user.one<RoomWhy>('why', about);
 
 /** A channel with all three in it. */
 const gather = async (
@@ -88,6 +92,12 @@ test('who is kicked reads and writes nothing more, keeps what was, and may come 
     await alice.call('channel.kick', { channel, member: 'bob' });
     await bob.sees('the removal', async () => (await stateOf(bob, channel)) === 'removed');
     expect(await whyOf(bob, channel)).toContain(`you were removed from ${channel}`);
+    expect(await whyObject(bob, channel)).toMatchObject({
+      label: 'home',
+      state: 'online',
+      conversation: `${channel}@home`,
+      summary: `you were removed from ${channel}`,
+    });
     expect((await show(alice, channel)).keyEpoch).toBe(encryption === 'members' ? before + 1 : before);
     await alice.say(channel, 'without bob');
     await carol.reads(channel, 'without bob');
@@ -201,6 +211,7 @@ test('a ban keeps somebody out until it is taken back', async () => {
   await alice.call('channel.ban', { channel, member: 'bob' });
   await bob.sees('the ban', async () => (await stateOf(bob, channel)) === 'banned');
   expect(await whyOf(bob, channel)).toMatch(/^you are banned from #ban$/m);
+  expect((await whyObject(bob, channel)).summary).toBe('you are banned from #ban');
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.banned');
   expect(await bob.refused('channel.join', { channel })).toBe('channel.banned');
   expect((await show(alice, channel)).banned).toMatchObject([{ name: 'bob' }]);
@@ -233,6 +244,12 @@ test('who is muted reads and does not write, for a time or until it is taken bac
   await bob.sees('that', async () => (await show(bob, channel)).members?.some(({ muted }) => muted === true));
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.muted');
   expect(await whyOf(bob, channel)).toMatch(/^you may not write in #mute until 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d$/m);
+  expect(await whyObject(bob, channel)).toMatchObject({
+    summary: expect.stringMatching(/^you may not write in #mute until 2/),
+    reasons: [expect.stringMatching(/^you may not write in #mute until 2/)],
+    gaps: [],
+  });
+  expect((await whyObject(carol, channel)).summary).toBe('connected with home, nothing waits');
   expect((await carol.user.ok('channel', 'show', channel, { json: false })).out).toMatch(
     /bob {2}member {2}muted until \d{4}-/,
   );
@@ -535,12 +552,38 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   await bob.sees('the new epoch', async () => (await show(bob, channel)).keyEpoch === 2);
   await alice.say(channel, 'under the new one');
   expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('passphrase.needed');
+  const way = "The passphrase has changed: sotto channel join '#pass@home' takes the new one";
+  expect((await show(bob, channel)).passphraseNeeded).toBe(true);
+  const shownWay = /The passphrase has changed: sotto .*channel join '#pass@home' takes the new one/;
+  expect(await whyOf(bob, channel)).toMatch(shownWay);
+  expect(
+    await bob.sees('what waits', async () => {
+      const why = await whyObject(bob, channel);
+      return (why.gaps?.length ?? 0) > 0 && why;
+    }),
+  ).toMatchObject({
+    summary: way,
+    advice: ["sotto channel join '#pass@home'"],
+    gaps: [{ reason: '1 message waits for its key' }],
+  });
+  const told = async (...about: string[]) => {
+    const { out, err } = await bob.user.ok(...about, { json: false });
+    return out + err;
+  };
+  for (const about of [
+    ['channel', 'show', channel],
+    ['read', channel],
+  ])
+    expect(await told(...about)).toMatch(shownWay);
+  expect(await told('channel', 'list')).toContain('the passphrase has changed');
+  expect(await show(alice, channel)).not.toHaveProperty('passphraseNeeded');
   expect(await bob.bodies(channel)).toEqual(['under the old one', 'who reads this?']);
   for (const guest of [bob, carol]) {
     await guest.call('channel.join', { channel, passphrase: fresh });
     await guest.reads(channel, 'under the new one');
     expect(await guest.bodies(channel)).toEqual(['under the old one', 'who reads this?', 'under the new one']);
   }
+  expect(await show(bob, channel)).not.toHaveProperty('passphraseNeeded');
   await bob.say(channel, 'I have it');
   await alice.reads(channel, 'I have it');
 
