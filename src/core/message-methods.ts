@@ -78,9 +78,12 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
   },
   'message.list': async (context, params) => {
     const { core } = context;
-    if (await isSilentMember(context, params.conversation)) return { messages: [], more: false };
+    const { around, thread } = params;
+    if (await isSilentMember(context, params.conversation)) {
+      if ((around ?? thread) !== undefined) throw new SottoError('message.unknown');
+      return { messages: [], more: false };
+    }
     const conversation = findConversation(core.db, params.conversation);
-    const { around } = params;
     if (around !== undefined)
       return { ...listAround(core, conversation, { ...params, around }), ...missingIn(core, conversation) };
     const { channel } = roomOf(core.db, conversation);

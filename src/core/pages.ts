@@ -120,7 +120,10 @@ export const unreadIn = (
   }
 };
 
-/** The id of the root of a message's thread, or of the thread it may become the root of; of a root that is gone, by its answers. */
+/**
+ * The id of the root of a message's thread, or of the thread it may become the root of; of a root that is gone, by its answers.
+ * Throws like `messageIn`.
+ */
 export const threadOf = (
   core: Core,
   conversation: ConversationRow,
@@ -129,7 +132,7 @@ export const threadOf = (
   if (reference === undefined) return null;
   const rootless = findThread(core.db, conversation, reference);
   if (rootless !== undefined) return rootless;
-  const { thread, messageId } = findMessage(core.db, reference);
+  const { thread, messageId } = messageIn(core.db, conversation, reference);
   return thread ?? messageId;
 };
 

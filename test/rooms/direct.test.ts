@@ -171,6 +171,8 @@ test('a member with whom nothing was said is a conversation without messages', a
     ['search', 'x', '--in', 'alice@home'],
   ])
     expect((await carol.user.ok(...words)).items).toEqual([]);
+  for (const about of ['--thread', '--around'])
+    expect((await carol.user.run('read', 'alice@home', about, 'f'.repeat(32))).error?.code).toBe('message.unknown');
   expect((await carol.user.run('read', 'nobody@home')).code).toBe(3);
   expect((await carol.user.run('why', 'nobody@home')).error).toMatchObject({ code: 'member.unknown', exit: 3 });
   expect((await carol.user.ok('why', 'alice@home')).items).toMatchObject([{ label: 'home' }]);

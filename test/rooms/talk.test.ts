@@ -63,6 +63,18 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     expect(around).toMatchObject({ before: root.id, after: answer.id });
   });
 
+  test('a thread of another conversation, or of none, is no thread of this one', async () => {
+    const elsewhere = await alice.say(`${bob.name}@home`, `beside ${channel}`);
+    for (const id of [elsewhere.id, elsewhere.id.slice(0, 30), 'f'.repeat(32)])
+      for (const about of ['--thread', '--around'])
+        for (const more of about === '--thread' ? [[], ['--at', 'now']] : [[]])
+          expect(await alice.user.run('read', channel, about, id, ...more)).toMatchObject({
+            code: 3,
+            error: { code: 'message.unknown' },
+          });
+    expect((await alice.user.run('read', `${bob.name}@home`, '--thread', elsewhere.id)).code).toBe(0);
+  });
+
   test('a thread is read when its root has ended', async () => {
     const root = await alice.say(channel, 'a short root', { expiresMs: 1_500 });
     await bob.reads(channel, 'a short root');
