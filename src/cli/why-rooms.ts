@@ -22,7 +22,12 @@ export const roomWhy = (server: ServerObject, asked: Asked, now: number): RoomWh
     ...server,
     ...(about === undefined ? {} : { conversation: `${about.name}@${about.server}` }),
     summary: inTheWay[0] ?? headOf(server, files),
-    reasons: [...inTheWay, ...stuckIn(server).map(stuckText), ...files.map(fileWaitsText), ...gaps.map(gapText)],
+    reasons: [
+      ...inTheWay,
+      ...stuckIn(server).map(stuckText),
+      ...stuckFiles(server, files).map(fileWaitsText),
+      ...gaps.map(gapText),
+    ],
     advice: [...adviceFor(server), ...(channel === undefined ? [] : wayIn(channel))],
     ...(channel === undefined ? {} : { gaps: channel.gaps }),
     ...(files.length === 0 ? {} : { files: [...files] }),
@@ -34,7 +39,9 @@ export const serverWhyText = (server: ServerObject, files: readonly FileObject[]
   [
     headOf(server, files),
     ...stuckIn(server).map((one) => `waiting  ${stuckText(one)}`),
-    ...files.map((file) => `waiting  ${safeName(file.conversation)}: ${fileNameOf(file)}: ${reasonOf(file)}`),
+    ...stuckFiles(server, files).map(
+      (file) => `waiting  ${safeName(file.conversation)}: ${fileNameOf(file)}: ${reasonOf(file)}`,
+    ),
     ...(server.nextRetryAt === undefined || server.state === 'online'
       ? []
       : [`retry    ${timeText(server.nextRetryAt)}`]),
@@ -67,6 +74,10 @@ const stuckIn = ({ state, stuck = [] }: ServerObject): readonly Stuck[] => (stat
 
 const stuckText = ({ conversation, reason, goesAt }: Stuck): string =>
   `${safeName(conversation)}: ${safeLine(reason)}${goesAt === undefined ? '' : `, it goes on at ${clockText(goesAt)}`}`;
+
+// While there is no connection, that is what all of them wait for.
+const stuckFiles = ({ state }: ServerObject, files: readonly FileObject[]): readonly FileObject[] =>
+  state === 'online' ? files : [];
 
 const fileNameOf = ({ name }: FileObject): string => safeFileName(name);
 

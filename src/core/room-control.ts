@@ -41,7 +41,7 @@ type Wanted = Control | ((header: EventHeader, epoch: number) => Promise<Signed>
 
 /**
  * Signs and publishes a control event on the state that is known, and takes it when it comes back. A channel that changed
- * meanwhile is looked at again. Throws `event.refused` with the rule that forbids it, `channel.*`, `server.*`.
+ * meanwhile is looked at again. Throws `event.refused` with the rule that forbids it, `channel.unchanged`, `channel.*`, `server.*`.
  */
 export const publishControl = async (core: Core, channelRow: number, wanted: Wanted): Promise<void> => {
   const { serverId, state: place, name, lastSeq } = theChannel(core.db, channelRow);
@@ -153,7 +153,7 @@ const refusal = (why: string, control: Control, me: MemberId): SottoError => {
   const refused = `${op} ${why}`;
   const isSo = why === 'alreadyMember' || IS_SO.has(refused);
   const isMe = OF_ONESELF.has(op) && 'member' in control && control.member === me;
-  return new SottoError(isSo ? 'name.taken' : 'event.refused', {
+  return new SottoError(isSo ? 'channel.unchanged' : 'event.refused', {
     message: isMe ? MYSELF : (REASONS[refused] ?? REASONS[why] ?? 'The channel does not allow this'),
     details: { why },
   });

@@ -190,7 +190,7 @@ const ROWS = {
     'after-change',
     'Another device needs the password and a code: `sotto server join LINK --code CODE`',
   ],
-  'server.banned': [6, 'never', 'You are banned from this server, or were removed'],
+  'server.banned': [6, 'later', 'You are banned from this server, or were removed'],
   'server.keyChanged': [
     6,
     'never',
@@ -201,6 +201,7 @@ const ROWS = {
   'invite.invalid': [6, 'after-change', 'The invite is used up, has ended, or was never made'],
   'request.notAllowed': [6, 'after-change', 'You may not do this here'],
   'channel.notMember': [6, 'after-change', 'You are not in this channel: `sotto channel join`'],
+  'channel.unchanged': [7, 'after-change', 'It is so in the channel already: nothing would change'],
   'channel.banned': [6, 'never', 'You are banned from this channel'],
   'frame.unexpected': [8, 'never', 'A frame came where it has no place'],
   'channel.muted': [6, 'later', 'You may read here, but not write'],

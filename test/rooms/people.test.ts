@@ -150,7 +150,7 @@ test('who is not let in holds nothing of the channel', async () => {
   );
   await alice.call('channel.invite', { channel, member: 'bob' });
   expect((await alice.user.run('channel', 'invite', channel, 'bob')).error).toMatchObject({
-    code: 'name.taken',
+    code: 'channel.unchanged',
     message: 'They are invited already',
     exit: 7,
   });
@@ -218,14 +218,20 @@ test('a ban keeps somebody out until it is taken back', async () => {
   expect((await alice.user.ok('channel', 'show', channel, { json: false })).out).toMatch(/^banned +bob$/m);
   const refused = async (...words: string[]) => {
     const { code, error } = await alice.user.run('channel', ...words);
-    return [code, error?.message];
+    return [code, error?.code, error?.message];
   };
-  expect(await refused('ban', channel, 'bob')).toEqual([7, 'They are banned from the channel already']);
+  const unchanged = 'channel.unchanged';
+  expect(await refused('ban', channel, 'bob')).toEqual([7, unchanged, 'They are banned from the channel already']);
   await alice.call('channel.unban', { channel, member: 'bob' });
-  expect(await refused('unban', channel, 'bob')).toEqual([7, 'They are not banned from the channel']);
+  expect(await refused('unban', channel, 'bob')).toEqual([7, unchanged, 'They are not banned from the channel']);
+  expect(await refused('invite', channel, 'carol')).toEqual([7, unchanged, 'They are in the channel already']);
   expect(await show(alice, channel)).not.toHaveProperty('banned');
   for (const op of ['ban', 'kick', 'mute'])
-    expect(await refused(op, channel, 'alice')).toEqual([6, expect.stringMatching(/^That is you, .*channel leave$/)]);
+    expect(await refused(op, channel, 'alice')).toEqual([
+      6,
+      'event.refused',
+      expect.stringMatching(/^That is you, .*channel leave$/),
+    ]);
   await bob.call('channel.join', { channel });
   await bob.say(channel, 'back');
   await alice.reads(channel, 'back');
