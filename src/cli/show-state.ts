@@ -60,6 +60,7 @@ export const eventText = (event: Event | GapEvent, hint?: Hint): string => {
               ? callText(call)
               : (event.setting?.key ??
                 (event.tor === undefined ? (message?.id ?? file?.id ?? '') : networkText(event.tor)));
-  const rest = [event.state, event.detail].filter((one) => one !== undefined).map(safeLine);
+  const status = event.kind === 'presence.changed' && member?.status !== undefined ? `“${member.status}”` : undefined;
+  const rest = [event.state, status, event.detail].filter((one) => one !== undefined).map(safeLine);
   return [event.kind, about, ...rest].join('  ');
 };

@@ -1,11 +1,11 @@
 // What a server tells in passing: who writes, who is there, who is in a call, what another device of mine has read.
 import { expectedError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
-import { CHANNEL_MEMBERS_MAX } from '../protocol/limits.ts';
-import type { Notice } from '../protocol/server.ts';
+import { CHANNEL_MEMBERS_MAX, STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
+import type { Notice, ServerMember } from '../protocol/server.ts';
 import { type ChannelRow, getChannel, getChannelById, listChannels, patchChannel } from '../store/channels.ts';
 import { getConversationOfChannel } from '../store/conversations.ts';
-import { getMemberById, hasDevice } from '../store/members.ts';
+import { getMemberById, hasDevice, patchMember } from '../store/members.ts';
 import { type Core, commit, detach } from './core.ts';
 import { tellCall } from './room-calls.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -28,12 +28,8 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
         state: notice.on ? 'on' : 'off',
       });
     }
-    case 'presence': {
-      const member = memberOf(notice.member);
-      keepPresence(connection.visit.presence, notice);
-      if (member === undefined) return;
-      return core.volatile({ kind: 'presence.changed', memberRow: member.id, state: notice.state });
-    }
+    case 'presence':
+      return heardOf(core, connection, notice);
     case 'presence.unknown':
       return connection.visit.presence.clear();
     case 'marked': {
@@ -46,7 +42,7 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     case 'member':
       // Whom we have not met is asked about once they say something.
       if (memberOf(notice.member.id) === undefined) return;
-      commit(core, (changes) => keepMember(core, changes, connection, notice.member));
+      memberChanged(core, connection, notice.member);
       return learnAgain(core, connection, notice.member.id);
     case 'call':
       return tellCall(core, connection, notice);
@@ -60,6 +56,31 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
       return core.log.info('server.moved', { server: connection.serverId });
   }
 };
+
+// Who is there, and the text they show: told where one of the two is another than before.
+const heardOf = (core: Core, connection: RoomConnection, notice: Extract<Notice, { notice: 'presence' }>): void => {
+  const { presence } = connection.visit;
+  const before = presence.get(notice.member);
+  keepPresence(presence, notice);
+  const member = getMemberById(core.db, connection.serverId, idBytes(notice.member));
+  if (member === undefined) return;
+  const status = notice.status.slice(0, STATUS_TEXT_CHARS_MAX);
+  if (status !== member.status) commit(core, () => patchMember(core.db, member.id, { status }));
+  if (status !== member.status || notice.state !== before) tellPresence(core, member.id, notice.state);
+};
+
+// What a member is now; of another text those hear who hear of presence.
+const memberChanged = (core: Core, connection: RoomConnection, said: ServerMember): void => {
+  const row = () => getMemberById(core.db, connection.serverId, idBytes(said.id));
+  const before = row();
+  commit(core, (changes) => keepMember(core, changes, connection, said));
+  const now = row();
+  if (now !== undefined && now.status !== before?.status)
+    tellPresence(core, now.id, connection.visit.presence.get(said.id));
+};
+
+const tellPresence = (core: Core, memberRow: number, state: string | undefined): void =>
+  core.volatile({ kind: 'presence.changed', memberRow, ...(state === undefined ? {} : { state }) });
 
 // Whom we have not met may be asked about later. Who has gone makes room.
 const keepPresence = (
