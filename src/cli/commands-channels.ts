@@ -5,10 +5,11 @@ import { HISTORY_EVENTS_DEFAULT, HISTORY_EVENTS_MAX, WAIT_MS_DEFAULT } from '../
 import { NO_OLD_KEYS } from '../protocol/room-rules.ts';
 import type { Method, ParamsIn } from '../protocol/rpc.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
-import { safeName } from '../protocol/safe-text.ts';
+import { asWord, safeName } from '../protocol/safe-text.ts';
 import { memberArg, SERVER_FLAG, serverArg } from './arguments.ts';
 import type { Argument, Command, CommandContext, Flag } from './command.ts';
 import { each, first, optional } from './give.ts';
+import type { Hint } from './output.ts';
 import { channelDetailText, channelText, shareText, thenText } from './show-rooms.ts';
 
 const channelArg: Argument = {
@@ -62,10 +63,10 @@ const withPassphrase = async (
   }
 };
 
-const withWords = (channel: ChannelObject): string =>
+const withWords = (channel: ChannelObject, hint: Hint): string =>
   channel.passphrase === undefined
-    ? channelText(channel)
-    : `${channelText(channel)}\nIts passphrase, which is shown once; whoever knows it reads the channel:\n  ${channel.passphrase}`;
+    ? channelText(channel, hint)
+    : `${channelText(channel, hint)}\nIts passphrase, which is shown once; whoever knows it reads the channel:\n  ${channel.passphrase}`;
 
 type ChannelMethod = Extract<Method, `channel.${string}`>;
 
@@ -94,7 +95,7 @@ const channelCommand = <M extends ChannelMethod>(
     const client = await context.connect();
     const changed = (await client.call(method, { channel: first(context), ...more } as ParamsIn<M>)) as ChannelObject;
     const channel = (await rest.then?.(changed, context, client)) ?? changed;
-    context.out.item(channel, (one) => rest.text?.(one, context) ?? channelText(one));
+    context.out.item(channel, (one, hint) => rest.text?.(one, context) ?? channelText(one, hint));
   },
 });
 
@@ -111,7 +112,7 @@ const theMember = (context: CommandContext) => ({ member: context.args[1] ?? '' 
 
 /** What has become of a member, and then the channel. */
 const became = (context: CommandContext, what: string) => (channel: ChannelObject) =>
-  `${safeName(context.args[1] ?? '')} ${what}\n${withWords(channel)}`;
+  `${safeName(context.args[1] ?? '')} ${what}\n${withWords(channel, context.out.hint)}`;
 
 // Whoever was removed knows the passphrase. Where nobody can be asked, the answer says so, and `channel rotate` changes it.
 const askAnother = async (
@@ -202,8 +203,10 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     },
   },
   channelCommand('leave', 'leave a channel; its history stays here', 'channel.leave', {
-    text: ({ name }, { out }) =>
-      out.hint(`You have left ${safeName(name)}. What was said there stays here: sotto read`),
+    text: ({ name, server }, { out }) =>
+      out.hint(
+        `You have left ${safeName(name)}. What was said there stays here: sotto read ${asWord(`${name}@${server}`)}`,
+      ),
   }),
   {
     path: 'channel list',
@@ -226,7 +229,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
     text: (channel, { flags, out }) =>
       flags.text('at') !== undefined && channel.memberCount === 0
         ? thenText(channel)
-        : out.hint(channelDetailText(channel)),
+        : channelDetailText(channel, out.hint),
   }),
   channelCommand('topic', 'change the topic; without text it is removed', 'channel.topic', {
     args: [{ name: 'text', doc: 'one line', many: true }],
@@ -324,6 +327,6 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
         throw new SottoError('usage.invalid', { message: 'Say what to set: --slow, --retention or --notify' });
       return set;
     },
-    text: channelDetailText,
+    text: (channel, { out }) => channelDetailText(channel, out.hint),
   }),
 ];

@@ -1,7 +1,9 @@
 // Commands about contacts.
 
 import { isErrorCode, SottoError, textOf } from '../protocol/errors.ts';
+import type { Conversation } from '../protocol/rpc-objects.ts';
 import { asWord, safeName } from '../protocol/safe-text.ts';
+import { requestText } from './cautions.ts';
 import type { Argument, Command, CommandContext } from './command.ts';
 import { WHY_COMMAND } from './command-why.ts';
 import { askIfMeant, drawn, each, first, optional, YES_FLAG } from './give.ts';
@@ -9,6 +11,10 @@ import { contactDetailText, contactText } from './show.ts';
 
 const contactArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'contact' };
 const requestArg: Argument = { name: 'contact', doc: 'a name, address or id', required: true, complete: 'request' };
+
+// Of members of servers: told beside those of contacts, which are the result.
+const memberRequests = async ({ out, call }: CommandContext): Promise<Conversation[]> =>
+  out.json ? [] : (await call('conversation.list', { archived: true })).filter(({ request }) => request === true);
 
 /** A command that calls one method about one contact and shows it. */
 const contactCommand = (
@@ -98,10 +104,12 @@ export const CONTACT_COMMANDS: readonly Command[] = [
     path: 'contact requests',
     doc: 'people who want to be your contact',
     args: [],
-    methods: ['contact.requests'],
+    methods: ['contact.requests', 'conversation.list'],
     run: async (context) => {
       const requests = await context.call('contact.requests', {});
-      each(context, requests, contactText, 'No requests.');
+      const members = await memberRequests(context);
+      each(context, requests, contactText, members.length === 0 ? 'No requests.' : 'No requests of contacts.');
+      for (const { name } of members) context.out.say(`${safeName(name)} ${requestText(name)}`);
       const [one, more] = requests;
       if (one === undefined) return;
       const name = more === undefined ? asWord(safeName(one.name)) : 'NAME';

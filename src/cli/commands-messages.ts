@@ -5,14 +5,14 @@ import { meant, nearOf } from '../protocol/near.ts';
 import type { EventKind } from '../protocol/rpc-events.ts';
 import type { Message } from '../protocol/rpc-objects.ts';
 import { conversationArg, messageArg } from './arguments.ts';
+import { sayCautions, sayRequests, sayWhoReads } from './cautions.ts';
 import type { Command, CommandContext } from './command.ts';
 import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
 import type { Hint } from './output.ts';
 import { notReached, sendWith, WAIT_WORDS } from './sending.ts';
 import { bareMessageText, block, foundText, messageText } from './show.ts';
-import { stillReadText, thenText } from './show-rooms.ts';
+import { thenText } from './show-rooms.ts';
 import { eventText } from './show-state.ts';
-import { alert } from './style.ts';
 
 // Events that are written before whoever reads has taken them.
 const EVENTS_AHEAD = 50;
@@ -38,15 +38,6 @@ const expiry = ({ flags }: CommandContext): Partial<ReturnType<typeof lifeOf>> =
 const whyGone = async ({ connect }: CommandContext): Promise<SottoError> => {
   const client = await connect({ start: false, unlock: false }).catch(() => undefined);
   return new SottoError(client?.greeting.locked === true ? 'account.locked' : 'daemon.gone');
-};
-
-// Whoever reads or writes where others may read is told so each time. A channel is named by its name or its id.
-const sayWhoReads = async (context: CommandContext): Promise<void> => {
-  const conversation = first(context);
-  if (context.out.json || !/^(#|[0-9a-f]{6,32}$)/.test(conversation)) return;
-  const { encryption, mayStillRead } = await context.call('conversation.show', { conversation });
-  if (encryption === 'open') context.out.say(alert('! NOT ENCRYPTED: the server reads this'));
-  if (mayStillRead !== undefined) context.out.say(alert(stillReadText(mayStillRead)));
 };
 
 const send: Command = {
@@ -167,6 +158,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
         if (then !== undefined) context.out.say(thenText(then));
       }
       await sayWhoReads(context);
+      sayRequests(context, page.messages);
       each(context, page.messages, filled(context, bareMessageText), 'Nothing.');
       if (context.flags.text('around') !== undefined) {
         if (page.before !== undefined) context.out.more(`--before ${page.before}`);
@@ -179,7 +171,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
     doc: 'what is new, oldest first',
     args: [{ ...conversationArg, required: false }],
     flags: { ...PAGING, 'mark-read': { doc: 'and mark it as read' } },
-    methods: ['message.unread', 'conversation.markRead'],
+    methods: ['message.unread', 'conversation.show', 'conversation.markRead'],
     run: async (context) => {
       const marks = context.flags.has('mark-read');
       if (marks && context.flags.text('after') !== undefined)
@@ -191,6 +183,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
         ...optional('conversation', context.args[0]),
         ...paging(context),
       });
+      await sayCautions(context, messages);
       page(context, messages);
       if (marks) {
         // What nobody was shown is not read.
@@ -248,7 +241,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
       in: { doc: 'only in this conversation', value: 'CONVERSATION', complete: 'conversation' },
       from: { doc: 'only by this contact, by member@server, or by me', value: 'WHO', complete: 'contact' },
     },
-    methods: ['message.search'],
+    methods: ['message.search', 'conversation.show'],
     run: async (context) => {
       const {
         messages,
@@ -261,6 +254,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
         ...paging(context),
       });
       for (const text of missing) context.out.missing(text);
+      await sayCautions(context, messages);
       each(
         context,
         messages,

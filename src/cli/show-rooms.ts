@@ -10,7 +10,8 @@ import type {
 } from '../protocol/rpc-rooms.ts';
 import { asWord, safeLine, safeName } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
-import { safetyHead, shortId, timeText } from './show.ts';
+import { requestText, stillReadTexts } from './cautions.ts';
+import { AS_IT_IS, safetyHead, shortId, timeText } from './show.ts';
 import { alert, bold, dim, good } from './style.ts';
 
 /** By another device of the same member. */
@@ -41,7 +42,7 @@ export const deviceText = (device: DeviceObject): string =>
   `${device.id.slice(0, 8)}  since ${timeText(device.addedAt)}${device.this ? '  this one' : ''}${device.revoked ? '  revoked' : ''}`;
 
 /** A member, with the safety number when there is one. */
-export const memberText = (member: MemberObject): string =>
+export const memberText = (member: MemberObject, hint = AS_IT_IS): string =>
   [
     [
       `${member.verified ? '◆' : '◇'} ${bold(`${safeName(member.name)}@${safeName(member.server)}`)}`,
@@ -49,11 +50,7 @@ export const memberText = (member: MemberObject): string =>
       ...(member.presence === undefined ? [] : [member.presence]),
       ...(member.banned === true ? [alert('banned from the server')] : []),
       ...(member.status === undefined ? [] : [`“${safeLine(member.status)}”`]),
-      ...(member.request === 'open'
-        ? [
-            `wants to write to you: sotto member accept ${asWord(safeName(member.name))}@${asWord(safeName(member.server))}`,
-          ]
-        : []),
+      ...(member.request === 'open' ? [hint(requestText(`${member.name}@${member.server}`))] : []),
       ...(member.blocked ? ['rejected'] : []),
       ...(member.contact === undefined ? [] : [`is your contact ${safeName(member.contact)}`]),
       ...(member.contactSaid === undefined
@@ -73,9 +70,9 @@ const stateText = ({ state, heldTo = 0, logTo }: ChannelObject): string => {
   return state === 'byInvitation' ? 'by invitation' : state;
 };
 
-/** Who was removed and may still read, and what ends that. */
-export const stillReadText = (names: readonly string[]): string =>
-  `${names.map(safeName).join(', ')} may still read: change the passphrase (sotto channel rotate)`;
+/** Who was removed from a channel and may still read. */
+export const channelStillRead = ({ name, server, ...rest }: ChannelObject): string[] =>
+  stillReadTexts({ name: `${name}@${server}`, ...rest });
 
 /** The passphrase of a channel has changed, and the command that takes the new one. */
 export const newPassphraseText = ({ name, server }: ChannelObject): string =>
@@ -86,7 +83,7 @@ export const joinCommand = (name: string, server: string): string =>
   `sotto channel join ${asWord(`${safeName(name)}@${safeName(server)}`)}`;
 
 /** A channel on one line. */
-export const channelText = (channel: ChannelObject): string =>
+export const channelText = (channel: ChannelObject, hint = AS_IT_IS): string =>
   [
     `${channel.encryption === 'open' ? '!' : ' '} ${bold(`${safeName(channel.name)}@${safeName(channel.server)}`)}`,
     encryptionText(channel),
@@ -97,9 +94,7 @@ export const channelText = (channel: ChannelObject): string =>
     ...(channel.topic === undefined ? [] : [`“${safeLine(channel.topic)}”`]),
     ...(channel.archived ? ['archived'] : []),
     ...(channel.passphraseNeeded === true ? [alert('the passphrase has changed')] : []),
-    ...(channel.mayStillRead === undefined || channel.mayStillRead.length === 0
-      ? []
-      : [stillReadText(channel.mayStillRead)]),
+    ...channelStillRead(channel).map(hint),
   ].join('  ');
 
 /** What a channel was when what is read of it was said. */
@@ -133,9 +128,9 @@ const mutedText = ({ mutedUntilAt }: { readonly mutedUntilAt?: number | undefine
   `  muted${mutedUntilAt === undefined ? '' : ` until ${timeText(mutedUntilAt)}`}`;
 
 /** A channel with its members and gaps. */
-export const channelDetailText = (channel: ChannelObject): string =>
+export const channelDetailText = (channel: ChannelObject, hint = AS_IT_IS): string =>
   [
-    channelText(channel),
+    channelText(channel, hint),
     `key      ${channel.keyEpoch}, history from ${channel.history === 'all' ? 'the beginning' : 'when one joins'}`,
     ...(channel.passphraseNeeded === true ? [newPassphraseText(channel)] : []),
     ...(channel.slowMs === undefined || channel.slowMs === 0 ? [] : [`slow     ${channel.slowMs / 1000} s`]),

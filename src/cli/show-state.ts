@@ -25,7 +25,7 @@ export const statusText = (status: Status): string => {
     ...(tor.warning === undefined ? [] : [`         ${tor.warning}`]),
     ...(tor.lastError === undefined || tor.state === 'online' ? [] : [`         ${tor.lastError.message}`]),
     `outbox   ${status.outboxDepth} waiting`,
-    `unread   ${status.unread}, ${status.requests} requests`,
+    `unread   ${status.unread}, ${status.requests} ${status.requests === 1 ? 'request' : 'requests'}`,
     ...status.links.map(
       (link) =>
         `link     ${safeName(link.contact)}: ${link.state}${link.rttMs === undefined ? '' : `, ${link.rttMs} ms`}`,

@@ -14,6 +14,7 @@ import type {
 } from '../protocol/rpc-objects.ts';
 import { safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 import { durationText } from '../protocol/time-words.ts';
+import { requestText, stillReadTexts } from './cautions.ts';
 import type { Hint, Output } from './output.ts';
 import { alert, bad, bold, dim, good, own } from './style.ts';
 
@@ -73,7 +74,8 @@ export const messageFlags = (message: Message): string[] => [
   ...(message.expiresAt === undefined ? [] : [`ends ${timeText(message.expiresAt)}`]),
 ];
 
-const AS_IT_IS: Hint = (sentence) => sentence;
+/** Where a command is named as it is. */
+export const AS_IT_IS: Hint = (sentence) => sentence;
 
 /** A message with the channel it is in, when that is not all that is shown; its command as `hint` has it. */
 export const messageText = (message: Message, hint = AS_IT_IS): string =>
@@ -159,10 +161,11 @@ const groups = (number: string): string[] => {
 };
 
 /** A conversation on one line. */
-export const conversationText = (one: Conversation): string =>
+export const conversationText = (one: Conversation, hint = AS_IT_IS): string =>
   [
     `${one.verified ? '◆' : '◇'} ${bold(safeName(one.name))}`,
     ...(one.encryption === 'open' ? [alert('NOT ENCRYPTED')] : []),
+    ...(one.request === true ? [alert(hint(requestText(one.name)))] : []),
     one.unread === 0 ? dim('nothing new') : own(`${one.unread} unread`),
     ...(one.mentions === 0 ? [] : [alert(`${one.mentions} for you`)]),
     ...(one.lastAt === undefined ? [] : [dim(timeText(one.lastAt))]),
@@ -172,6 +175,7 @@ export const conversationText = (one: Conversation): string =>
       ? []
       : [`new ones end ${durationText(one.expiresMs)} after they are ${endsFrom(one)}`]),
     ...(one.archived ? ['archived'] : []),
+    ...stillReadTexts(one).map((text) => alert(hint(text))),
   ].join('  ');
 
 const endsFrom = ({ kind, expiresFrom }: Conversation): string =>

@@ -3,7 +3,7 @@ import type { FileObject, RoomWhy } from '../protocol/rpc-objects.ts';
 import type { ChannelObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
 import { asWord, safeFileName, safeLine, safeName } from '../protocol/safe-text.ts';
 import { clockText, timeText } from './show.ts';
-import { gapText, isRemoved, joinCommand, newPassphraseText } from './show-rooms.ts';
+import { channelStillRead, gapText, isRemoved, joinCommand, newPassphraseText } from './show-rooms.ts';
 
 /** What was asked about on a server; nothing of it where that is the server itself. `files` wait there. */
 export type Asked = {
@@ -26,6 +26,7 @@ export const roomWhy = (server: ServerObject, asked: Asked, now: number): RoomWh
       ...inTheWay,
       ...stuckIn(server).map(stuckText),
       ...stuckFiles(server, files).map(fileWaitsText),
+      ...(channel === undefined ? [] : channelStillRead(channel)),
       ...gaps.map(gapText),
     ],
     advice: [...adviceFor(server), ...(channel === undefined ? [] : wayIn(channel))],
@@ -51,6 +52,7 @@ export const serverWhyText = (server: ServerObject, files: readonly FileObject[]
 /** What else is in the way of what was asked about, a line for each. */
 export const besides = (server: ServerObject, asked: Asked, now: number): string[] => [
   ...inTheWayOf(server, asked, now),
+  ...(asked.channel === undefined ? [] : channelStillRead(asked.channel)),
   ...(asked.channel?.gaps ?? []).map(gapText),
 ];
 

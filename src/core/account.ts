@@ -14,6 +14,7 @@ import { getChannel } from '../store/channels.ts';
 import { listContacts } from '../store/contacts.ts';
 import { countUnread, getConversationByUid } from '../store/conversations.ts';
 import { eventRange } from '../store/events.ts';
+import { countMemberRequests } from '../store/members.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
 import { getSelf, nicknameOf, putSelf } from '../store/self.ts';
 import { listServers } from '../store/servers.ts';
@@ -145,7 +146,7 @@ export class Account implements AsyncDisposable {
       address,
       outboxDepth: servers.reduce((sum, one) => sum + one.outboxDepth, depthOfAllOutboxes(db)),
       unread: countUnread(db),
-      requests: listOpenRequests(db, 'theirs').length,
+      requests: listOpenRequests(db, 'theirs').length + countMemberRequests(db),
       servers,
       refused: Object.fromEntries(refused),
       links: listContacts(db).flatMap((contact) => {

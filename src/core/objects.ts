@@ -8,7 +8,7 @@ import { idOf } from '../protocol/ids.ts';
 import { FILE_CHUNK_BYTES, FOREVER } from '../protocol/limits.ts';
 import type { Event } from '../protocol/rpc-events.ts';
 import type { AccountObject, Contact, Conversation, FileObject, Message } from '../protocol/rpc-objects.ts';
-import { getChannel } from '../store/channels.ts';
+import { type ChannelRow, getChannel } from '../store/channels.ts';
 import { type ContactRow, getContact, listHistory } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import type { EventRow } from '../store/events.ts';
@@ -22,7 +22,8 @@ import type { Core } from './core.ts';
 import { membersOf } from './member-links.ts';
 import { contactOf, conversationName, conversationOf } from './names.ts';
 import { memberName } from './room-names.ts';
-import { channelObject, mayStillRead, memberObject } from './room-objects.ts';
+import { channelObject, isRequest, mayStillRead, memberObject } from './room-objects.ts';
+import { ownRole, theServer } from './room-rows.ts';
 import { settingOf, showSetting } from './settings.ts';
 import { inGroups, said, when } from './shown.ts';
 
@@ -40,20 +41,22 @@ export const selfObject = (core: Core, name: string): AccountObject => {
 
 /** What messages of one answer share, looked up once. It is of one turn: what changes afterwards is not in it. */
 export type Seen = {
-  readonly conversations: Map<number, { readonly row: ConversationRow; readonly name: string }>;
+  readonly conversations: Map<number, SeenConversation>;
   readonly authors: Map<number | null, string>;
 };
+type SeenConversation = { readonly row: ConversationRow; readonly name: string; readonly isRequest: boolean };
 /** For a new answer. */
 export const nothingSeen = (): Seen => ({ conversations: new Map(), authors: new Map() });
 
 /** A message as `read`, `send` and events show it. */
 export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen()): Message => {
-  const { conversation, name, from } = namesIn(core, row, seen);
+  const { conversation, name, from, isRequest } = namesIn(core, row, seen);
   const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
   return {
     id: idOf(row.messageId),
     conversation: name,
     conversationId: idOf(conversation.uid),
+    ...(isRequest ? { request: true } : {}),
     from,
     body: row.body,
     sentAt: row.sentAt,
@@ -101,16 +104,21 @@ const answersOf = (core: Core, row: MessageRow) => {
 
 /** The conversation of a message, and what it and the author are called. */
 const namesIn = (core: Core, row: MessageRow, seen: Seen) => {
-  const { row: conversation, name } = conversationIn(core, row.conversationId, seen);
-  if (conversation.kind === 'contact') return { conversation, name, from: row.mine === 1 ? nicknameOf(core.db) : name };
-  return { conversation, name, from: authorOf(core, row.memberRow, seen) };
+  const { row: conversation, ...rest } = conversationIn(core, row.conversationId, seen);
+  const from =
+    conversation.kind !== 'contact'
+      ? authorOf(core, row.memberRow, seen)
+      : row.mine === 1
+        ? nicknameOf(core.db)
+        : rest.name;
+  return { conversation, ...rest, from };
 };
 
 const conversationIn = (core: Core, id: number, { conversations }: Seen) => {
   const known = conversations.get(id);
   if (known !== undefined) return known;
   const row = conversationOf(core.db, id);
-  const found = { row, name: conversationName(core.db, row) };
+  const found = { row, name: conversationName(core.db, row), isRequest: isRequest(core, row.memberRow) };
   conversations.set(id, found);
   return found;
 };
@@ -173,13 +181,13 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
   const muted = mutedUntil > core.clock.now();
   const expiresMs = settingOf(core.db, 'messages.expiresMs', idOf(row.uid));
   const channel = row.channelRow === null ? undefined : getChannel(core.db, row.channelRow);
-  const exposed = channel?.encryption === 'passphrase' ? mayStillRead(core, channel) : [];
   return {
     id: idOf(row.uid),
     name: conversationName(core.db, row),
     kind: row.kind,
     encryption: row.channelRow === null ? 'signal' : (channel?.encryption ?? 'open'),
-    ...(exposed.length === 0 ? {} : { mayStillRead: exposed }),
+    ...exposedIn(core, channel),
+    ...(isRequest(core, row.memberRow) ? { request: true } : {}),
     verified: isVerified(core, row),
     unread: row.unread,
     mentions: row.mentions,
@@ -190,6 +198,14 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
     ...(muted && mutedUntil !== FOREVER ? { mutedUntilAt: mutedUntil } : {}),
     ...(expiresMs === 0 ? {} : { expiresMs, expiresFrom: expiresFrom(core, row) }),
   };
+};
+
+// Only who is there is told of it.
+const exposedIn = (core: Core, channel: ChannelRow | undefined): Pick<Conversation, 'mayStillRead' | 'role'> => {
+  if (channel?.encryption !== 'passphrase') return {};
+  const exposed = mayStillRead(core, channel);
+  const role = ownRole(channel, theServer(core.db, channel.serverId));
+  return exposed.length === 0 || role === undefined ? {} : { mayStillRead: exposed, role };
 };
 
 // In rooms it counts from when a message was sent, whatever the account's setting says.

@@ -11,9 +11,9 @@ import type { ChannelObject, MemberObject, ServerObject, ShareObject } from '../
 import { type ChannelRow, getChannel, listGaps } from '../store/channels.ts';
 import { getContact } from '../store/contacts.ts';
 import { listMemberLinksOfMember } from '../store/member-links.ts';
-import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
+import { getMember, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
 import { countRoomOutbox } from '../store/room-outbox.ts';
-import type { ServerRow } from '../store/servers.ts';
+import { labelOf, type ServerRow } from '../store/servers.ts';
 import { listShares, type ShareRow } from '../store/shares.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
@@ -92,6 +92,12 @@ export const memberObject = (core: Core, row: MemberRow): MemberObject => {
   };
 };
 
+/** Whether somebody wants to write to me, on a server that was not left, and waits for my answer. */
+export const isRequest = ({ db }: Core, memberRow: number | null): boolean => {
+  const member = memberRow === null ? undefined : getMember(db, memberRow);
+  return member?.request === 'open' && labelOf(db, member.serverId) !== undefined;
+};
+
 const saidOf = (core: Core, row: MemberRow): { readonly contactSaid?: string } => {
   const [link] = listMemberLinksOfMember(core.db, row.id);
   const contact = link === undefined ? undefined : getContact(core.db, link.contactId);
@@ -126,9 +132,13 @@ export const inviterOf = (core: Core, row: ChannelRow, { memberId }: ServerRow):
 export const wayInto = ({ encryption, private: isPrivate }: ChannelRow): ChannelObject['state'] =>
   encryption === 'members' || isPrivate === 1 ? 'byInvitation' : 'joinable';
 
-/** Who was removed from a channel and may still read until its passphrase changes, by name. */
-export const mayStillRead = (core: Core, { serverId, membership }: ChannelRow): string[] =>
-  [...(stateOfJson(membership)?.exposed ?? [])].map((id) => nameIn(core, serverId, id));
+/** Who was removed from a channel and may still read until its passphrase changes, by name: where I am there, and something may still be said. */
+export const mayStillRead = (core: Core, { serverId, membership }: ChannelRow): string[] => {
+  const state = stateOfJson(membership);
+  const me = idOf<MemberId>(theServer(core.db, serverId).memberId);
+  if (state === undefined || state.archived || !state.members.has(me)) return [];
+  return [...state.exposed].map((id) => nameIn(core, serverId, id));
+};
 
 const nameIn = ({ db }: Core, serverId: number, id: string): string =>
   getMemberById(db, serverId, idBytes(id))?.name ?? id.slice(0, 8);

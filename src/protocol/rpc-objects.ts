@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { EXPIRY_MS_MAX, EXPIRY_MS_MIN, PAGE_DEFAULT, PAGE_MAX, WAIT_MS_MAX } from './limits.ts';
 import { bytes, milliseconds, reference, time } from './rpc-fields.ts';
-import { channelObject, serverObject } from './rpc-rooms.ts';
+import { channelObject, channelRole, serverObject } from './rpc-rooms.ts';
 
 export const account = z.object({
   account: z.string(),
@@ -18,6 +18,8 @@ export const message = z.object({
   id: z.string(),
   conversation: z.string(),
   conversationId: z.string(),
+  /** Of somebody who wants to write to me: `member.accept` lets them. */
+  request: z.literal(true).optional(),
   from: z.string(),
   body: z.string(),
   /** It is of a newer version of sotto: this one cannot show it. */
@@ -79,6 +81,10 @@ export const conversation = z.object({
   encryption: z.string(),
   /** Of a passphrase channel: people who were removed and may still read until the passphrase changes. */
   mayStillRead: z.array(z.string()).optional(),
+  /** Mine there, where `mayStillRead` is: a moderator changes the passphrase. */
+  role: channelRole.optional(),
+  /** With a member who wants to write to me: `member.accept` lets them. */
+  request: z.literal(true).optional(),
   verified: z.boolean(),
   unread: z.number().int(),
   mentions: z.number().int(),
@@ -127,6 +133,7 @@ export const status = z.object({
   tor,
   outboxDepth: z.number().int(),
   unread: z.number().int(),
+  /** Of contacts and of members, that wait for my answer. */
   requests: z.number().int(),
   links: z.array(
     z.object({ contact: z.string(), state: linkState, sinceAt: time.optional(), rttMs: z.number().optional() }),

@@ -60,7 +60,7 @@ export const memberObject = z.object({
   safetyNumber: z.string().optional(),
 });
 
-const channelRole = z.enum(['owner', 'admin', 'moderator', 'member']);
+export const channelRole = z.enum(['owner', 'admin', 'moderator', 'member']);
 /** Somebody in a channel. */
 const channelMember = z.object({
   id: z.string(),

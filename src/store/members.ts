@@ -49,6 +49,13 @@ export const isNameOfAnother = (db: Database, serverId: number, memberId: Uint8A
 export const listMembers = (db: Database, serverId: number): MemberRow[] =>
   db.all<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE server_id = ? ORDER BY name, id`, serverId);
 
+/** How many members of servers that were not left want to write to me, and wait for my answer. */
+export const countMemberRequests = (db: Database): number =>
+  db.get<{ n: number }>(
+    `SELECT count(*) AS n FROM members WHERE request = 'open'
+       AND EXISTS (SELECT 1 FROM servers WHERE id = server_id AND state <> 'left')`,
+  )?.n ?? 0;
+
 /** Members that a contact is, as both have said. */
 export const listMembersOfContact = (db: Database, contactId: number): MemberRow[] =>
   db.all<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE contact_id = ? ORDER BY id`, contactId);

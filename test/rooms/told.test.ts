@@ -3,13 +3,20 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Guest, House } from './house.ts';
 
 let house: House;
+let alice: Guest;
 let bob: Guest;
 let carol: Guest;
 
 beforeAll(async () => {
-  ({ house, bob, carol } = await House.open('alice', 'bob', 'carol'));
+  ({ house, alice, bob, carol } = await House.open('alice', 'bob', 'carol'));
 });
 afterAll(() => house[Symbol.asyncDispose]());
+
+/** What a command says for people, on stdout and stderr; `…` stands for the flags that chose the account. */
+const said = async (guest: Guest, ...args: string[]): Promise<string> => {
+  const { out, err } = await guest.user.run(...args, { json: false });
+  return `${out}${err}`.replaceAll(/sotto --data-dir \S+ --account \S+/g, 'sotto …');
+};
 
 test('a status text that changes is told once, and no other', async () => {
   await bob.call('member.show', { member: 'carol' });
@@ -32,4 +39,59 @@ test('a status text that changes is told once, and no other', async () => {
     ['away', undefined],
     ['online', undefined],
   ]);
+});
+
+test('a request of a member is counted and told wherever it is seen, with the command that accepts it', async () => {
+  await alice.say('bob@home', 'hello Bob');
+  await bob.reads('alice@home', 'hello Bob');
+  const accept = 'alice@home wants to write to you: sotto … member accept alice@home';
+  expect((await bob.call('status.show', {})).requests).toBe(1);
+  expect(await said(bob, 'status')).toMatch(/unread {3}\d+, 1 request\n/);
+  expect(await said(bob, 'conversations')).toContain('wants to write to you: sotto … member accept alice@home');
+  for (const words of [['read', 'alice@home'], ['unread'], ['search', 'hello'], ['contact', 'requests']]) {
+    expect(await said(bob, ...words)).toContain(accept);
+  }
+  expect((await bob.call('conversation.list', {})).map(({ request }) => request)).toEqual([true]);
+  expect((await bob.messages('alice@home')).map(({ request }) => request)).toEqual([true]);
+  await bob.call('member.accept', { member: 'alice@home' });
+  expect((await bob.call('status.show', {})).requests).toBe(0);
+  for (const words of [['conversations'], ['read', 'alice@home'], ['unread'], ['contact', 'requests']])
+    expect(await said(bob, ...words)).not.toContain('wants to write');
+  expect((await bob.messages('alice@home'))[0]).not.toHaveProperty('request');
+});
+
+test('who may still read a passphrase channel is told on every screen, and how to end it to who may', async () => {
+  const channel = '#words';
+  const [{ passphrase = '' } = {}] = (
+    await alice.user.ok<{ passphrase: string }>('channel', 'create', channel, '--encryption', 'passphrase')
+  ).items;
+  for (const guest of [bob, carol]) await guest.call('channel.join', { channel, passphrase });
+  await alice.call('channel.kick', { channel, member: 'carol' });
+  await carol.sees('her removal', async () => (await carol.call('channel.show', { channel })).state === 'removed');
+  await bob.say(channel, 'may somebody read this');
+  await alice.reads(channel, 'may somebody read this');
+  const screens = [
+    ['conversations'],
+    ['conversation', 'show', channel],
+    ['unread'],
+    ['search', 'somebody'],
+    ['search', 'somebody', '--in', channel],
+    ['why', channel],
+    ['channel', 'list'],
+    ['channel', 'show', channel],
+    ['read', channel],
+  ];
+  for (const screen of screens)
+    expect([screen, await said(alice, ...screen)]).toEqual([
+      screen,
+      expect.stringContaining(`carol may still read: change the passphrase (sotto … channel rotate '#words@home')`),
+    ]);
+  for (const screen of screens.filter(([first]) => first !== 'unread')) {
+    const text = await said(bob, ...screen);
+    expect([screen, text]).toEqual([screen, expect.stringContaining('carol may still read until the passphrase')]);
+    expect(text).not.toContain('channel rotate');
+    expect(await said(carol, ...screen)).not.toContain('may still read');
+  }
+  expect((await carol.call('channel.show', { channel })).mayStillRead).toBeUndefined();
+  expect(await said(bob, 'channel', 'leave', channel)).toContain("sotto … read '#words@home'");
 });
