@@ -26,7 +26,11 @@ const fileArg = {
 const SEND_WAITS = ['offered', 'done'] as const;
 const SAVE_WAITS = ['active', 'done'] as const;
 const WAIT_FLAG = {
-  wait: { doc: 'done: until the other side has it all', value: 'STATE', words: SEND_WAITS },
+  wait: {
+    doc: 'done: until the other side has it all; in a channel and with a member, until their server has it',
+    value: 'STATE',
+    words: SEND_WAITS,
+  },
 } as const;
 
 const timeout = (context: CommandContext) => {

@@ -1,5 +1,8 @@
 // What members are told of each other, of requests, and of channels that end, through daemons and a server.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { FileObject } from '../../src/protocol/rpc-objects.ts';
 import { type Guest, House } from './house.ts';
 
 let house: House;
@@ -94,4 +97,17 @@ test('who may still read a passphrase channel is told on every screen, and how t
   }
   expect((await carol.call('channel.show', { channel })).mayStillRead).toBeUndefined();
   expect(await said(bob, 'channel', 'leave', channel)).toContain("sotto … read '#words@home'");
+});
+
+test('what file send waits for with done is the server in rooms, and its help says so', async () => {
+  await alice.call('channel.create', { name: '#papers', encryption: 'open' });
+  const path = join(house.stage.dir, 'paper.txt');
+  writeFileSync(path, 'all of it');
+  for (const to of ['#papers', 'bob@home']) {
+    const [file] = (await alice.user.ok<FileObject>('file', 'send', to, path, '--wait', 'done')).items;
+    expect(file?.state).toBe('done');
+  }
+  expect(await said(alice, 'file', 'send', '--help')).toMatch(
+    /done: until the other side has it all; in a channel and/,
+  );
 });
