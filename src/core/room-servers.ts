@@ -154,8 +154,8 @@ const joinRefused = (
     return new SottoError(said.code, {
       message: `Somebody there is called ${name}, or what looks like it: --as takes another name`,
     });
-  if (said.code === 'registration.closed' && invite !== '')
-    return new SottoError(said.code, { message: 'The server takes no new members now, with an invite neither' });
+  if (said.code === 'registration.closed' && (invite !== '' || said.details?.why === 'closed'))
+    return new SottoError(said.code, { message: 'The server takes no new members now, with an invite or without' });
   if (said.code === 'login.refused' && known?.state === 'left')
     return new SottoError(said.code, {
       message: 'The server refused the log-in: if it was to forget you (leave --erase), only another account can join',
@@ -192,7 +192,9 @@ export const leaveServer = async (core: Core, id: number, erase: boolean): Promi
     await connection.request('member.erase', { confirm: row.memberName });
   }
   core.rooms.drop(id);
-  await core.queue.call(() => commit(core, () => patchServer(core.db, id, { state: 'left' })));
+  // What it said while it was left, also that it forgets, is in nobody's way any more.
+  const left = { state: 'left', lastError: '', lastErrorAt: null } as const;
+  await core.queue.call(() => commit(core, () => patchServer(core.db, id, left)));
 };
 
 // Only a member can say that they leave: nobody could for one who is forgotten, and keys would not change. A channel that cannot do

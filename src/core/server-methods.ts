@@ -1,5 +1,5 @@
 // The methods of an open account that are about servers, and calls on them.
-import { expectedError, ProtocolError } from '../protocol/errors.ts';
+import { expectedError, ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
 import { INVITE_MS } from '../protocol/limits.ts';
@@ -46,11 +46,13 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
   },
   'server.invite': async ({ core }, { server, uses, expiresMs, role }) => {
     const row = findServer(core.db, server);
-    const { invite, token } = await (await connectionOf(core, row)).request('invite.create', {
+    const wanted = {
       uses: uses ?? 1,
       role: role ?? 'member',
       expiresAt: core.clock.now() + (expiresMs ?? INVITE_MS),
-    });
+    };
+    const connection = await connectionOf(core, row);
+    const { invite, token } = await connection.request('invite.create', wanted).catch(refusedInvite);
     const { origin, serverKey, trust } = row;
     return inviteShown(row, invite, makeInviteLink({ origin, serverKey, trust, token }));
   },
@@ -109,6 +111,13 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
     const online = servers.filter((one) => server !== undefined || core.rooms.get(one.id)?.state === 'online');
     return (await Promise.all(online.map(async (one) => callsOn(core, await connectionOf(core, one))))).flat();
   },
+};
+
+const refusedInvite = (error: unknown): never => {
+  if (expectedError(error)?.code !== 'registration.closed') throw error;
+  throw new SottoError('registration.closed', {
+    message: 'Nobody can join while registration is closed there: who runs the server opens it',
+  });
 };
 
 const serverShown = (core: Core, id: number) => serverObject(core, theServer(core.db, id));

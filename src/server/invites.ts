@@ -13,7 +13,7 @@ const TOKEN_BYTES = 16;
 
 export type MadeInvite = { readonly row: InviteRow; readonly token: string };
 
-/** Makes an invite; `madeBy` null is the administration. The token is told once. */
+/** Makes an invite; `madeBy` null is the administration. The token is told once. Throws `registration.closed` where it would let nobody in. */
 export const makeInvite = async (
   context: ServerContext,
   wanted: {
@@ -24,6 +24,12 @@ export const makeInvite = async (
   },
 ): Promise<MadeInvite> => {
   const { store, clock, random, rowId } = context;
+  const { registration } = await store.getServer();
+  if (registration === 'closed' && wanted.role !== 'owner')
+    throw new SottoError('registration.closed', {
+      message: 'Nobody can join while registration is closed: sotto serve --registration invite opens it',
+      details: { why: registration },
+    });
   const token = Buffer.from(random.bytes(TOKEN_BYTES)).toString('base64url');
   const now = clock.now();
   const row: InviteRow = {
@@ -44,7 +50,7 @@ export const makeInvite = async (
 
 /**
  * An invite by a member who may make it, which ends after now and within INVITE_MS_MAX by the clock of who asks. Throws
- * `request.notAllowed`, `request.invalid`.
+ * `request.notAllowed`, `request.invalid`, `registration.closed`.
  */
 export const createInvite = async (
   context: ServerContext,

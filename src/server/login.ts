@@ -168,7 +168,8 @@ const register = async (
     (await mayInviteStill(context, invite.madeBy));
   // Without a good invite nobody is told anything about names.
   if (wanted.invite !== undefined && !usable) throw new SottoError('invite.invalid');
-  if (registration === 'closed' && invite?.role !== 'owner') throw new SottoError('registration.closed');
+  if (registration === 'closed' && invite?.role !== 'owner')
+    throw new SottoError('registration.closed', { details: { why: registration } });
   if (registration === 'invite' && !usable) throw new SottoError('registration.closed');
   if (!isMemberName(wanted.name)) throw new SottoError('name.invalid');
   const looks = skeletonOf(wanted.name);
