@@ -43,7 +43,10 @@ export const SERVE_COMMANDS: readonly (readonly [usage: string, doc: string])[] 
   ['serve admin invites | revoke ID', 'invites, or the end of one'],
   ['serve admin invite [--owner] [--role admin] [--uses N] [--expires 7d]', 'makes an invite link'],
   ['serve admin channels', 'channels with their sizes'],
-  ['serve admin audit [--actor A] [--target T] [--kind K] [--since TIME] [--limit N]', 'who did what, newest first'],
+  [
+    'serve admin audit [--actor A] [--target T] [--kind K] [--since TIME] [--limit N]',
+    'who did what, newest first; A is a member, admin, or server for its alerts',
+  ],
   [
     'serve admin check [--deep]',
     'whether everything that is kept is whole; --deep reads all pages of the database and all files',

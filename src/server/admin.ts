@@ -9,17 +9,18 @@ import { ID_PATTERN, type MemberId, type RowId } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
 import { AUDIT_LINES_MAX, INVITE_MS_MAX, INVITE_USES_MAX, RPC_LINE_BYTES_MAX } from '../protocol/limits.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
-import { audit } from './audit.ts';
+import { type AuditKind, audit } from './audit.ts';
 import type { ServerContext } from './context.ts';
 import { inviteObject, makeInvite, revokeInvite } from './invites.ts';
 import { memberObject } from './objects.ts';
 import type { Onion } from './onion.ts';
 import { byId, inTurns, pages, rowsOf } from './pages.ts';
 import { banMember, setRole } from './rights.ts';
-import type { ChannelRow, MemberRow } from './rows.ts';
+import type { AuditRow, ChannelRow, MemberRow } from './rows.ts';
 import type { RoomServer } from './server.ts';
 import type { ServerStore } from './server-store.ts';
 import { skeletonOf } from './skeleton.ts';
+import type { AuditFilter } from './state-store.ts';
 
 const Request = z.discriminatedUnion('do', [
   z.object({ do: z.literal('status') }),
@@ -262,29 +263,46 @@ const channelObject = async ({ log, store }: ServerContext, row: ChannelRow): Pr
 
 const auditLines = async (server: RoomServer, request: Extract<Asked, { do: 'audit' }>): Promise<object[]> => {
   const { context } = server;
-  // A member may be called so, and is not taken for it.
-  const isTaken = (await context.store.getMemberByName(skeletonOf('admin'))) !== undefined;
-  const own = isTaken ? '(admin)' : 'admin';
-  const isOwn = request.actor === '(admin)' || request.actor === own;
-  const actor =
-    request.actor === undefined ? {} : { actor: isOwn ? null : ((await idNamed(server, request.actor)) as MemberId) };
+  const own = { admin: await ownName(context, 'admin'), server: await ownName(context, 'server') };
+  const actor = await actorNamed(server, request.actor, own);
+  if (actor.kind !== undefined && (request.kind ?? actor.kind) !== actor.kind) return [];
   const lines = await context.store.listAudit({
-    ...actor,
     ...(request.target === undefined ? {} : { target: await idNamed(server, request.target) }),
     ...(request.kind === undefined ? {} : { kind: request.kind }),
     ...(request.since === undefined ? {} : { since: request.since }),
+    ...actor,
     limit: request.limit,
   });
+  const actorOf = (line: AuditRow): string | Promise<string> =>
+    line.actor !== null ? nameOf(server, line.actor) : line.kind === ALERT ? own.server : own.admin;
   return Promise.all(
     lines.map(async (line) => ({
       id: line.id,
       at: line.at,
-      actor: line.actor === null ? own : await nameOf(server, line.actor),
+      actor: await actorOf(line),
       kind: line.kind,
       target: await nameOf(server, line.target),
       ...(line.detail === '' ? {} : { detail: JSON.parse(line.detail) as unknown }),
     })),
   );
+};
+
+// The only thing that nobody does: the server itself tells it.
+const ALERT: AuditKind = 'server.alert';
+
+// A member may be called so, and is not taken for it.
+const ownName = async ({ store }: ServerContext, name: string): Promise<string> =>
+  (await store.getMemberByName(skeletonOf(name))) === undefined ? name : `(${name})`;
+
+const actorNamed = async (
+  server: RoomServer,
+  actor: string | undefined,
+  own: { readonly admin: string; readonly server: string },
+): Promise<Pick<AuditFilter, 'actor' | 'kind' | 'exceptKind'>> => {
+  if (actor === undefined) return {};
+  if (actor === own.admin || actor === '(admin)') return { actor: null, exceptKind: ALERT };
+  if (actor === own.server || actor === '(server)') return { actor: null, kind: ALERT };
+  return { actor: (await idNamed(server, actor)) as MemberId };
 };
 
 // Lines hold ids: what somebody is called now is looked up, and an erased member has no name any more.

@@ -105,7 +105,7 @@ const auditVerbs = (sql: Sql): Verbs<'putAudit' | 'listAudit' | 'removeAudit'> =
   removeAudit: async (before) => void (await changed(sql, 'DELETE FROM audit WHERE at < ?', before)),
 });
 
-const auditWhere = ({ actor, target, kind, since, before }: AuditFilter) => {
+const auditWhere = ({ actor, target, kind, exceptKind, since, before }: AuditFilter) => {
   const wheres: string[] = [];
   const values: SqlValue[] = [];
   const add = (where: string, value: SqlValue | undefined) => {
@@ -117,6 +117,7 @@ const auditWhere = ({ actor, target, kind, since, before }: AuditFilter) => {
   else add('actor = ?', actor === undefined ? undefined : idBytes(actor));
   add('target = ?', target);
   add('kind = ?', kind);
+  add('kind <> ?', exceptKind);
   add('at >= ?', since);
   add('id < ?', before === undefined ? undefined : idBytes(before));
   return { wheres, values };

@@ -27,10 +27,11 @@ export type PrekeyBundle = {
 };
 
 export type AuditFilter = {
-  /** Null: the administration. */
+  /** Null: the administration, or the server itself, which gives alerts. */
   readonly actor?: MemberId | null;
   readonly target?: string;
   readonly kind?: string;
+  readonly exceptKind?: string;
   readonly since?: Millis;
   /** Lines older than this one. */
   readonly before?: RowId;

@@ -13,6 +13,7 @@ import {
   SERVER_CHANNEL,
 } from '../../src/protocol/ids.ts';
 import {
+  ALERTS,
   DEVICES_MAX,
   INVITE_MS_MAX,
   PASSWORD_HASHES_MAX,
@@ -25,6 +26,7 @@ import { EVENT } from '../../src/protocol/server-frames.ts';
 import type { Asker } from '../../src/server/access.ts';
 import { Admin } from '../../src/server/admin.ts';
 import { administer } from '../../src/server/admin-command.ts';
+import { Alerts } from '../../src/server/audit.ts';
 import type { Change } from '../../src/server/changes.ts';
 import type { Peer } from '../../src/server/context.ts';
 import { LogError } from '../../src/server/event-log.ts';
@@ -79,15 +81,20 @@ const inbox = async (member: Member): Promise<string[]> => {
 };
 
 /** What the administration is told. */
-const administered = async (...words: string[]): Promise<Record<string, unknown>[]> => {
+const administered = (...words: string[]) => administeredWith({}, ...words);
+
+const administeredWith = async (
+  flags: { readonly actor?: string; readonly kind?: string; readonly limit?: string },
+  ...words: string[]
+): Promise<Record<string, unknown>[]> => {
   const dir = dirname(hosted.paths.database);
   const path = join(dir, 'admin.sock');
   const { server, store } = hosted;
   const startedAt = server.context.clock.now();
   await using _admin = await Admin.open({ path, server, onion: undefined, store, startedAt, bug: server.context.bug });
   const ports = { clock: systemClock, random: systemRandom, turn };
-  const lines = (await administer(words, { json: true }, { dir, socket: path, ports })).trimEnd().split('\n');
-  return lines.map((line) => JSON.parse(line));
+  const lines = (await administer(words, { json: true, ...flags }, { dir, socket: path, ports })).trimEnd().split('\n');
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line));
 };
 
 /** Writes changes as the server does. */
@@ -449,6 +456,34 @@ test('while many channels are listed others have their turn', async () => {
   expect((await administered('channels')).length).toBe(ROOM_PAGE_MAX - 1);
   expect(given.mock.calls.length).toBeGreaterThan(10);
   given.mockRestore();
+});
+
+test('what nobody did is the server itself in the audit log, also for who is asked for', async () => {
+  const { context } = hosted.server;
+  using alerts = new Alerts({ ...context, clock: new ManualClock() });
+  for (let n = 0; n <= ALERTS.joins; n++) context.counts.add('joins');
+  await alerts.look();
+  await administered('invite');
+  const actors = async (flags: { readonly actor?: string; readonly kind?: string }) =>
+    (await administeredWith({ limit: '10000', ...flags }, 'audit')).map(({ actor, kind }) => `${actor} ${kind}`);
+  expect(new Set(await actors({ actor: 'server' }))).toEqual(new Set(['server server.alert']));
+  expect(new Set(await actors({ kind: 'server.alert' }))).toEqual(new Set(['server server.alert']));
+  const admins = await actors({ actor: 'admin' });
+  expect(admins).toContain('admin invite.created');
+  expect(admins.filter((one) => one.endsWith('alert') || !one.startsWith('admin '))).toEqual([]);
+  expect(await actors({ actor: 'server', kind: 'invite.created' })).toEqual([]);
+  await hosted.member('server').join((await inviteToken()).token);
+  expect(new Set(await actors({ actor: '(server)' }))).toEqual(new Set(['(server) server.alert']));
+  expect(await actors({ actor: 'server' })).toEqual(['server member.joined']);
+});
+
+test('where registration is closed nobody makes an invite but for the first owner', async () => {
+  const { store } = hosted.server.context;
+  await store.putServer({ registration: 'closed' }, auditLine());
+  expect(await codeOf(inviteToken())).toBe('registration.closed');
+  await expect(administered('invite')).rejects.toThrow('Nobody can join while registration is closed');
+  await store.putServer({ registration: 'invite' }, auditLine());
+  expect(await codeOf(inviteToken())).toBe('done');
 });
 
 test('a page of members has one at least', async () => {
