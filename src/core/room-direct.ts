@@ -2,7 +2,13 @@
 import { idBytes, idOf } from '../protocol/ids.ts';
 import type { Direct, Own } from '../protocol/room-direct.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
-import { countArrival, getConversationOfMember, patchConversation, putConversation } from '../store/conversations.ts';
+import {
+  type ConversationRow,
+  countArrival,
+  getConversationOfMember,
+  patchConversation,
+  putConversation,
+} from '../store/conversations.ts';
 import { getMemberById, type MemberRow, patchMember } from '../store/members.ts';
 import {
   getMessage,
@@ -18,7 +24,7 @@ import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText }
 import type { Changes, Core } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { putRoomFile } from './room-files.ts';
-import { markReadUpTo } from './room-read.ts';
+import { markReadUpTo, tellRead, tellsRead } from './room-read.ts';
 
 /** Where something is said with a member: inside the transaction that passes over its event. */
 export type DirectScene = {
@@ -123,7 +129,7 @@ const applyNew = (
   const { core, changes, member, author, isMine, event } = scene;
   const conversation = ensureConversation(core, changes, member);
   const messageId = idBytes(direct.id ?? event.id);
-  if (hasMessage(core.db, messageId)) return;
+  if (hasMessage(core.db, messageId)) return isMine ? undefined : confirmAgain(scene, conversation, messageId);
   const fileId =
     direct.kind === 'file'
       ? putRoomFile(core, changes, conversation, { id: idOf(messageId), content: direct })
@@ -169,6 +175,18 @@ const applyNew = (
   countArrival(core.db, conversation.id, changes.at);
   changes.event({ kind: 'message.received', messageRow: row, memberRow: member.id });
   if (member.request === 'accepted') scene.connection.receipts.add(member.id, idOf(messageId));
+};
+
+// Who says it again has not heard that it is here.
+const confirmAgain = (
+  { core, changes, connection, member }: DirectScene,
+  conversation: ConversationRow,
+  messageId: Uint8Array,
+): void => {
+  const row = getMessageById(core.db, conversation.id, messageId);
+  if (row === undefined || row.mine === 1 || row.deletedAt !== null || member.request !== 'accepted') return;
+  if (row.readAt !== null && tellsRead(core, conversation, member)) tellRead(core, changes, member, [row]);
+  else connection.receipts.add(member.id, idOf(messageId));
 };
 
 /** The conversation with a member, made when it is first needed. */

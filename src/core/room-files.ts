@@ -96,7 +96,7 @@ const upload = async (core: Core, row: FileRow, way: Way, { signal, progressed }
     commit(core, (changes) => {
       patchFile(core.db, row.id, { chunks: chunkCount(row.size) });
       const content = {
-        ...contentOf(row),
+        ...fileContent(row),
         ...('memberRow' in to ? { id: idOf<MessageId>(row.fileId) } : {}),
         ...(expiresMs === null ? {} : { expiresMs }),
       };
@@ -226,7 +226,8 @@ type Way = {
   readonly to: RoomTo;
 };
 
-const contentOf = (row: FileRow): Offer => ({
+/** What offers a file in a room. */
+export const fileContent = (row: FileRow): Offer => ({
   kind: 'file',
   name: row.name,
   sizeBytes: row.size,

@@ -16,6 +16,7 @@ import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { keepOwn } from './room-device.ts';
 import { theServer } from './room-rows.ts';
+import { sayAgain } from './room-said-again.ts';
 import { beginSessionsAnew, ownPreKeys } from './room-sessions.ts';
 
 /**
@@ -41,6 +42,7 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
     if (server.epoch !== 0 && server.epoch !== answer.inbox.epoch) {
       beginSessionsAnew(core, server);
       forgetBrought(core.db, serverId);
+      sayAgain(core, changes, server, answer.inbox.epoch);
     }
     const { memberKey } = memberSecrets(core.serversKey, server.serverKey);
     const known = getMemberById(core.db, serverId, server.memberId);

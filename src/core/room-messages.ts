@@ -42,7 +42,7 @@ import { type Changes, type Core, commit, detach } from './core.ts';
 import { endFile } from './files-rows.ts';
 import { checkText, dropOutbox, LOCAL } from './messages.ts';
 import { conversationOf, findConversation, findMessage, messageIn } from './names.ts';
-import { contentIn, enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
+import { contentIn, endOf, enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { type Place, placeOf } from './room-places.ts';
 import { letIn } from './room-receipts.ts';
 import { ownRole, roomOf, theChannel } from './room-rows.ts';
@@ -161,10 +161,6 @@ export const editRoomText = (core: Core, row: MessageRow, conversation: Conversa
   });
   return again(core, row);
 };
-
-// What a text says after its time is over nobody keeps, in whichever event it was said.
-const endOf = ({ expiresMs, expiresAt }: MessageRow, now: number): { readonly ttl?: number } =>
-  expiresMs === null ? {} : { ttl: Math.max(1, Math.ceil(((expiresAt ?? now + expiresMs) - now) / 1000)) };
 
 /** Deletes a message: mine, or as a moderator of the channel anyone's; `local` only here. Takes its turn in the queue. */
 export const deleteRoomText = async (

@@ -7,6 +7,7 @@ import type { Content, Control } from '../protocol/room-content.ts';
 import type { Direct } from '../protocol/room-direct.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import type { FileRow } from '../store/files.ts';
+import type { MessageRow } from '../store/messages.ts';
 import {
   countRoomOutbox,
   getReceiptOutbox,
@@ -24,7 +25,13 @@ import { settingOf } from './settings.ts';
 /** Where something goes: into a channel, or to a member. */
 export type RoomTo = { readonly serverId: number } & ({ readonly channelRow: number } | { readonly memberRow: number });
 type Receipt = Extract<Direct, { kind: 'receipt' }>;
-type More = { readonly eventId?: Uint8Array<ArrayBuffer>; readonly messageRow?: number; readonly ttl?: number };
+type More = {
+  readonly eventId?: Uint8Array<ArrayBuffer>;
+  readonly messageRow?: number;
+  readonly ttl?: number;
+  /** Before all that waits. */
+  readonly goesFirst?: boolean;
+};
 
 /** A fresh event id, by the clock of the server that shall take it where that is known. */
 export const newEventId = (core: Core, serverId: number | undefined): Uint8Array<ArrayBuffer> => {
@@ -53,6 +60,10 @@ export const enqueueRoom = (
   const kind = 'memberRow' in to ? EVENT.direct : 'op' in content ? EVENT.control : EVENT.content;
   append(core, changes, whole, kind, content, more);
 };
+
+/** How long what is said of a message is kept, in s: after its time nobody keeps what it said, in whichever event. */
+export const endOf = ({ expiresMs, expiresAt }: MessageRow, now: number): { readonly ttl?: number } =>
+  expiresMs === null ? {} : { ttl: Math.max(1, Math.ceil(((expiresAt ?? now + expiresMs) - now) / 1000)) };
 
 /** Tells a member what became of messages of theirs, with what waits to be told already: it takes a place there only once. */
 export const enqueueReceipt = (
@@ -84,6 +95,7 @@ const append = (
     content: jsonBytes(content),
     messageRow: more.messageRow ?? null,
     ttl: more.ttl ?? 0,
+    ...(more.goesFirst === true ? { goesFirst: true } : {}),
     createdAt: changes.at,
     expiresAt: changes.at + Number(settingOf(core.db, 'outbox.expiresMs')),
   });

@@ -3,8 +3,9 @@ import { idOf } from '../protocol/ids.ts';
 import { RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
 import { patchChannel } from '../store/channels.ts';
 import { addMentions, addUnread, type ConversationRow } from '../store/conversations.ts';
+import type { MemberRow } from '../store/members.ts';
 import { lastSeqUpTo, listUnreadUpToSeq } from '../store/message-pages.ts';
-import { patchMessage } from '../store/messages.ts';
+import { type MessageRow, patchMessage } from '../store/messages.ts';
 import { getServer } from '../store/servers.ts';
 import { type Changes, type Core, commit, detach } from './core.ts';
 import { tellOwnDevices } from './room-devices.ts';
@@ -21,24 +22,32 @@ export const markReadUpTo = (
   options: { readonly receipts: boolean },
 ): void => {
   const { member: author } = roomOf(core.db, conversation);
-  const receipts =
-    options.receipts &&
-    author?.request === 'accepted' &&
-    author.blocked === 0 &&
-    settingOf(core.db, 'privacy.readReceipts', idOf(conversation.uid));
+  const receipts = options.receipts && author !== undefined && tellsRead(core, conversation, author);
   for (;;) {
     const rows = listUnreadUpToSeq(core.db, conversation.id, seq, RECEIPT_TARGETS_MAX);
     for (const row of rows) patchMessage(core.db, row.id, { unread: 0, readAt: changes.at });
     addUnread(core.db, conversation.id, -rows.length);
     addMentions(core.db, conversation.id, -rows.filter(({ mention }) => mention === 1).length);
-    // Where there is no room for that they are not told: what is read here is read.
-    if (receipts && rows.length > 0 && hasRoom(core, author.serverId)) {
-      const targets = rows.map(({ messageId }) => idOf(messageId));
-      enqueueReceipt(core, changes, { serverId: author.serverId, memberRow: author.id }, { targets, state: 'read' });
-      core.rooms.get(author.serverId)?.receipts.forget(author.id, targets);
-    }
+    if (receipts && rows.length > 0) tellRead(core, changes, author, rows);
     if (rows.length < RECEIPT_TARGETS_MAX) return;
   }
+};
+
+/** Whether a member hears what of theirs was read. */
+export const tellsRead = (core: Core, { uid }: ConversationRow, { request, blocked }: MemberRow): boolean =>
+  request === 'accepted' && blocked === 0 && settingOf(core.db, 'privacy.readReceipts', idOf(uid));
+
+/** Tells a member that messages of theirs were read. Where there is no room for that they are not told: what is read here is read. */
+export const tellRead = (
+  core: Core,
+  changes: Changes,
+  { id, serverId }: MemberRow,
+  rows: readonly Pick<MessageRow, 'messageId'>[],
+): void => {
+  if (!hasRoom(core, serverId)) return;
+  const targets = rows.map(({ messageId }) => idOf(messageId));
+  enqueueReceipt(core, changes, { serverId, memberRow: id }, { targets, state: 'read' });
+  core.rooms.get(serverId)?.receipts.forget(id, targets);
 };
 
 /** Marks a room's messages up to a row as read, here and for my other devices. */

@@ -427,6 +427,8 @@ export const UPLOADS_MAX = 64;
  */
 export const INBOX_KEPT_MS = 60 * DAY;
 export const INBOX_EVENTS_MAX = 20_000;
+/** Messages to members, and what was put on them, that an account says again at most where a server was put back. */
+export const SAID_AGAIN_MAX = 2_000;
 /** Of each list of what a member is told that the server keeps about them: all of them make one message. */
 export const EXPORT_LIST_BYTES_MAX = 24 * KIB;
 /** Channels that a member has made and that are not archived. */

@@ -136,6 +136,21 @@ const unread = (db: Database, limit: number, where: string, ...values: readonly 
     limit,
   );
 
+/** A message of mine to a member, by row. */
+export type SentToMember = MessageRow & { readonly to: number };
+
+/** What was sent to members of a server since a time and nobody has confirmed, the latest first. */
+export const listSentToMembers = (db: Database, serverId: number, since: number, limit: number): SentToMember[] =>
+  db.all<SentToMember>(
+    `SELECT ${MESSAGE_COLUMNS}, c.member_row AS "to" FROM members b JOIN conversations c ON c.member_row = b.id
+       JOIN messages m ON m.conversation_id = c.id
+       WHERE b.server_id = ? AND m.mine = 1 AND m.state = 'sent' AND m.deleted_at IS NULL AND m.sent_at >= ?
+       ORDER BY m.id DESC LIMIT ?`,
+    serverId,
+    since,
+    limit,
+  );
+
 /** The last row of any conversation; 0 when there is none. */
 export const lastMessageRow = (db: Database): number =>
   db.get<{ id: number | null }>('SELECT max(id) AS id FROM messages')?.id ?? 0;

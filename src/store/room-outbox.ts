@@ -31,14 +31,14 @@ const COLUMNS = `id, server_id AS serverId, channel_row AS channelRow, member_ro
 
 const LAST_LOOKED_AT = 64;
 
-/** Appends to a server's outbox; gives the row id. */
-export const putRoomOutbox = (
-  db: Database,
-  row: Omit<RoomOutboxRow, 'id' | 'sealed' | 'signed' | 'n' | 'seq'>,
-): number =>
+type NewRow = Omit<RoomOutboxRow, 'id' | 'sealed' | 'signed' | 'n' | 'seq'> & { readonly goesFirst?: boolean };
+
+/** Appends to a server's outbox, or puts it before all that waits; gives the row id. */
+export const putRoomOutbox = (db: Database, { goesFirst = false, ...row }: NewRow): number =>
   db.run(
-    `INSERT INTO room_outbox (server_id, channel_row, member_row, event_id, kind, content, message_row, ttl, created_at, expires_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO room_outbox (id, server_id, channel_row, member_row, event_id, kind, content, message_row, ttl, created_at, expires_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    goesFirst ? beforeAll(db) : null,
     row.serverId,
     row.channelRow,
     row.memberRow,
@@ -50,6 +50,10 @@ export const putRoomOutbox = (
     row.createdAt,
     row.expiresAt,
   ).lastInsertRowid;
+
+// Rows that are appended have ids above 0.
+const beforeAll = (db: Database): number =>
+  Math.min(0, (db.get<{ id: number | null }>('SELECT min(id) AS id FROM room_outbox')?.id ?? 0) - 1);
 
 /** The first that waits for an answer in each channel and for each member of a server. */
 export const listRoomOutboxHeads = (db: Database, serverId: number): RoomOutboxRow[] =>

@@ -144,3 +144,76 @@ test('a device that comes after a restore is told of that, and not that the serv
   const named = (await gaps(phone, '#later')).filter((reason) => reason.startsWith('the server'));
   expect(named).toEqual([told('alice'), told('bob')]);
 });
+
+const show = (guest: Guest, id: string) => guest.call('message.show', { id });
+
+/** Ends the program of somebody while something is done. */
+const without = async (guest: Guest, step: () => Promise<unknown>): Promise<void> => {
+  guest.disconnect();
+  await guest.user.ok('daemon', 'stop');
+  await step();
+};
+
+test('what a member had not taken yet is said to them again, as it was changed, and to other devices once', async () => {
+  const bob2 = await house.device(bob, 'bob2');
+  await bob2.call('server.join', { link: house.server.invite, label: 'home' });
+  await alice.say('bob@home', 'come in');
+  for (const guest of [bob, bob2]) await guest.reads('alice@home', 'come in');
+  const ids: string[] = [];
+  let kept = '';
+  await without(alice, async () => {
+    kept = (await bob.say('alice@home', 'in the copy')).id;
+    await putBack(
+      async () => {
+        for (const text of ['lost', 'changed', 'gone', 'brief'])
+          ids.push((await bob.say('alice@home', text, text === 'brief' ? { expiresMs: 3_600_000 } : {})).id);
+        const [lost = '', changed = '', gone = ''] = ids;
+        await bob.call('message.edit', { id: changed, text: 'changed twice' });
+        await bob.call('message.react', { id: lost, emoji: '👍' });
+        await bob.call('message.delete', { id: gone });
+        await bob.sees('that nothing waits', async () => (await bob.call('server.list', {}))[0]?.outboxDepth === 0);
+      },
+      async () => {
+        await bob.call('message.edit', { id: ids[1] ?? '', text: 'changed thrice' });
+        await bob.call('message.unreact', { id: ids[0] ?? '', emoji: '👍' });
+        await bob.call('message.react', { id: ids[0] ?? '', emoji: '🎉' });
+        await bob.call('message.send', { conversation: 'alice@home', text: 'after it' });
+      },
+    );
+  });
+  await alice.back();
+  await alice.reads('bob@home', 'after it');
+  const said = ['in the copy', 'lost', 'changed thrice', 'brief', 'after it'];
+  expect((await alice.bodies('bob@home')).slice(-said.length)).toEqual(said);
+  expect((await show(alice, ids[1] ?? '')).versions?.map(({ body }) => body)).toEqual(['changed', 'changed twice']);
+  expect((await show(alice, ids[0] ?? '')).reactions).toMatchObject([{ emoji: '🎉', from: 'bob' }]);
+  expect((await show(alice, ids[3] ?? '')).expiresAt).toBeGreaterThan(Date.now());
+  for (const guest of [bob, bob2])
+    for (const id of [kept, ...ids.filter((_, i) => i !== 2)])
+      await guest.sees('that it came', async () => (await show(guest, id)).state === 'delivered');
+  expect((await bob2.bodies('alice@home')).filter((body) => body !== '').slice(-said.length)).toEqual(said);
+  for (const id of ids)
+    expect(bob2.events.filter(({ kind, message }) => kind === 'message.sent' && message?.id === id).length).toBe(1);
+});
+
+test('a receipt that a server has lost comes again', async () => {
+  await alice.say('bob@home', 'write to me');
+  await alice.call('config.set', { key: 'privacy.readReceipts', value: true, conversation: 'bob@home' });
+  const ids: string[] = [];
+  await without(alice, async () => {
+    for (const text of ['to be read', 'and this?']) ids.push((await bob.say('alice@home', text)).id);
+  });
+  const [first = '', second = ''] = ids;
+  await without(bob, () =>
+    putBack(async () => {
+      await alice.back();
+      await alice.reads('bob@home', 'and this?');
+      await alice.call('conversation.markRead', { conversation: 'bob@home', to: first });
+      await alice.sees('that nothing waits', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);
+    }),
+  );
+  await bob.back();
+  await bob.sees('that it was read', async () => (await show(bob, first)).state === 'read');
+  await bob.sees('that it came', async () => (await show(bob, second)).state === 'delivered');
+  expect((await alice.bodies('bob@home')).slice(-2)).toEqual(['to be read', 'and this?']);
+});

@@ -288,7 +288,8 @@ const fateOf = async (scene: Scene, { from, to, id, text }: Said, log: readonly 
   // Nor can who is another device since, when it must be sealed anew, and nothing is taken for them any more.
   if (mine.reason === 'member.unknown' && [...scene.outcasts].some((one) => memberName(one) === to)) return [];
   if (mine.state === 'failed') return isThere ? [`${what} has failed (${mine.reason}) and is there`] : [];
-  if (!isThere) return scene.lost.has(id) ? [] : [`${what} is ${mine.state} and not in the log`];
+  if (!isThere && !scene.lost.has(id)) return [`${what} is ${mine.state} and not in the log`];
+  // What was for a member and is lost is said again, in another event.
   if (to.startsWith('#')) return [];
   const wrong: string[] = [];
   // What one device had told the other of a member may be lost with what the server lost.

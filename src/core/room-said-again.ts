@@ -1,0 +1,77 @@
+// What was said to members of a server that was put back, and may be lost with its log: said again, before what waits for them.
+import { sha256 } from '../crypto/primitives.ts';
+import { concat, u32 } from '../protocol/bytes.ts';
+import { type EventId, idBytes, idOf, type MessageId, timedId, timeOfId } from '../protocol/ids.ts';
+import { INBOX_KEPT_MS, OUTBOX_FRAMES_MAX, SAID_AGAIN_MAX } from '../protocol/limits.ts';
+import type { Said } from '../protocol/room-direct.ts';
+import { getFile } from '../store/files.ts';
+import { listSentToMembers, type SentToMember } from '../store/message-pages.ts';
+import { listVersions } from '../store/messages.ts';
+import { listReactions } from '../store/reactions.ts';
+import { countRoomOutbox, listRoomOutboxOfMessage } from '../store/room-outbox.ts';
+import type { ServerRow } from '../store/servers.ts';
+import type { Changes, Core } from './core.ts';
+import { fileContent } from './room-files.ts';
+import { directIn, endOf, enqueueRoom } from './room-outbox.ts';
+
+/**
+ * Says the latest of what members have not confirmed again, under the same ids, with what I have put on it; who has it takes it
+ * once, and confirms it. For another epoch of the log, inside the transaction that learns of it: a repeat changes nothing while
+ * what is said again waits.
+ */
+export const sayAgain = (core: Core, changes: Changes, server: ServerRow, epoch: number): void => {
+  const since = changes.at - INBOX_KEPT_MS;
+  let room = Math.min(SAID_AGAIN_MAX, OUTBOX_FRAMES_MAX - countRoomOutbox(core.db, server.id));
+  for (const message of listSentToMembers(core.db, server.id, since, SAID_AGAIN_MAX)) {
+    if (waits(core, message)) continue;
+    const said = wordsOf(core, message);
+    room -= said.length;
+    if (room < 0) return;
+    const to = { serverId: server.id, memberRow: message.to };
+    const more = { messageRow: message.id, ...endOf(message, changes.at), goesFirst: true };
+    // Each goes before all that wait: the last is put there first.
+    for (const direct of said.toReversed())
+      enqueueRoom(core, changes, to, direct, isNew(direct) ? { ...more, eventId: idIn(epoch, message) } : more);
+  }
+};
+
+const isNew = ({ kind }: Pick<Said, 'kind'>): boolean => kind === 'text' || kind === 'file';
+
+const waits = ({ db }: Core, { id }: SentToMember): boolean =>
+  listRoomOutboxOfMessage(db, id).some((row) => isNew(directIn(row) as Said));
+
+// All devices of mine say it in one event: the server takes it once.
+const idIn = (epoch: number, { messageId }: SentToMember): Uint8Array<ArrayBuffer> =>
+  idBytes(timedId<EventId>(timeOfId(idOf(messageId)) ?? 0, sha256(concat([messageId, u32(epoch)]))));
+
+/** A message as it was first, then what has become of it. */
+const wordsOf = (core: Core, message: SentToMember): Said[] => {
+  const target = idOf<MessageId>(message.messageId);
+  const versions = [...listVersions(core.db, message.id), { number: message.editNumber, body: message.body }];
+  const [first, ...edits] = versions;
+  const said = firstOf(core, message, first?.body ?? '');
+  return said === undefined
+    ? []
+    : [
+        said,
+        ...edits.map(({ number, body }) => ({ kind: 'edit', target, number, text: body }) as const),
+        ...listReactions(core.db, message.id)
+          .filter(({ mine }) => mine === 1)
+          .map(({ emoji }) => ({ kind: 'react', target, emoji, on: true }) as const),
+        ...(message.pinnedAt === null ? [] : [{ kind: 'pin', target, on: true } as const]),
+      ];
+};
+
+const firstOf = (core: Core, message: SentToMember, text: string): Said | undefined => {
+  const id = idOf<MessageId>(message.messageId);
+  const ends = message.expiresMs === null ? {} : { expiresMs: message.expiresMs };
+  if (message.fileId !== null) {
+    const file = getFile(core.db, message.fileId);
+    return file && { ...fileContent(file), id, ...ends };
+  }
+  return {
+    ...{ kind: 'text', id, text, sentAt: message.sentAt, ...ends },
+    ...(message.replyTo === null ? {} : { replyTo: idOf(message.replyTo) }),
+    ...(message.thread === null ? {} : { thread: idOf(message.thread) }),
+  };
+};
