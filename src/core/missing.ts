@@ -1,15 +1,14 @@
 // What of a conversation is not here, in words: what may still come, and what this device can never have.
-import { isEqual } from '../protocol/bytes.ts';
 import { type ChannelRow, listGaps, listUnfinishedChannels } from '../store/channels.ts';
 import { listHistory } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
-import { getMemberById, listDevices, type MemberRow } from '../store/members.ts';
+import { getMemberById, type MemberRow } from '../store/members.ts';
 import { countPending, countPendingBefore } from '../store/room-events.ts';
 import { listServers } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { needsPassphrase, newPassphraseText } from './room-places.ts';
-import { roomOf, theChannel, theServer } from './room-rows.ts';
+import { cameLater, keysSince, roomOf, theChannel, theServer } from './room-rows.ts';
 
 /** What of a conversation is known to be missing here, in words; nothing where all is here that was to be seen. */
 export const missingIn = (core: Core, conversation: ConversationRow): { readonly missing?: string[] } => {
@@ -93,18 +92,9 @@ const missingSince = (core: Core, serverId: number): string[] => {
 
 // What was sealed before this device was there was sealed for others of mine.
 const missingWith = (core: Core, { serverId }: MemberRow): string[] => {
-  const cameAt = cameLater(core, serverId);
+  const cameAt = cameLater(core.db, serverId);
   const came = `What was said before ${new Date(cameAt ?? 0).toISOString()}, when this device came, may be on others of yours only`;
   return [...(cameAt === undefined ? [] : [came]), ...missingSince(core, serverId)];
-};
-
-// When this device came, by its clock, if others of mine were there before.
-const cameLater = (core: Core, serverId: number): number | undefined => {
-  const server = theServer(core.db, serverId);
-  const me = getMemberById(core.db, server.id, server.memberId);
-  const devices = me === undefined ? [] : listDevices(core.db, me.id);
-  const serial = devices.find(({ deviceId }) => isEqual(deviceId, server.deviceId))?.serial ?? 0;
-  return devices.some((one) => one.serial < serial) ? serial : undefined;
 };
 
 const newerText = (count: number): string =>
@@ -133,6 +123,6 @@ const beforeIn = (core: Core, row: ChannelRow): string[] => {
 
 // Keys of members are given to the devices that there are: none comes for what was said before.
 const pendingBefore = (core: Core, row: ChannelRow): number => {
-  const cameAt = row.encryption === 'members' ? cameLater(core, row.serverId) : undefined;
+  const cameAt = keysSince(core.db, row);
   return cameAt === undefined ? 0 : countPendingBefore(core.db, row.id, cameAt);
 };

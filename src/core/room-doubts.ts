@@ -52,6 +52,8 @@ const reasonOf = (name: string, why: string): string => {
       return `${name} may not do what the server shows of ${name}`;
     case 'archived':
       return `the server shows something by ${name} in an archived channel`;
+    case 'before':
+      return `what ${name} said is of before this device came: others of yours may show it`;
     case 'frame.undecryptable':
       return `no key that came here opens what the server shows as ${name}’s`;
     default:

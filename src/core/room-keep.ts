@@ -29,6 +29,7 @@ import { doubtEvent, lookBack } from './room-doubts.ts';
 import { afterControl } from './room-members.ts';
 import { hashOfBody, type Opened, ownIn } from './room-open.ts';
 import { isEmptyWord } from './room-outbox.ts';
+import { keysSince } from './room-rows.ts';
 import { ownCommitted, roomGiveUp } from './room-settled.ts';
 import { signedKept } from './room-share.ts';
 
@@ -123,7 +124,8 @@ const keepClosed = (taking: Taking, kept: Kept, { why, waits }: Extract<Opened, 
   }
   keep('closed', why);
   if (isOwnSealed(taking, event)) return keepOwnSealed(taking, event, why);
-  if (waits && kept.member !== undefined) return letWait(taking, event, kept.member);
+  const isOfBefore = why === 'frame.undecryptable' && event.at < (keysSince(core.db, row) ?? 0);
+  if ((waits || isOfBefore) && kept.member !== undefined) return letWait(taking, event, kept.member);
   return doubtEvent(core, changes, row, event, why);
 };
 
@@ -177,8 +179,9 @@ const letWait = ({ core, changes, row, state }: Taking, event: LogEvent, member:
   });
   // Each key that a device gives is tried on all that waits of its member.
   if (row.encryption !== 'members') return;
-  for (const seq of dropPending(core.db, row.id, member.id, PENDING_OF_MEMBER_MAX))
-    doubtEvent(core, changes, row, { seq, member: event.member }, 'frame.undecryptable');
+  const since = keysSince(core.db, row) ?? 0;
+  for (const { seq, at } of dropPending(core.db, row.id, member.id, PENDING_OF_MEMBER_MAX))
+    doubtEvent(core, changes, row, { seq, member: event.member }, at < since ? 'before' : 'frame.undecryptable');
 };
 
 const keepControl = (

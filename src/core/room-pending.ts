@@ -1,7 +1,7 @@
 // Events of a channel that did not open when they came: tried again once the key of their device is here.
 import { rankOf } from '../crypto/channel-state.ts';
 import type { EventHeader } from '../crypto/room-event.ts';
-import { ProtocolError } from '../protocol/errors.ts';
+import { ProtocolError, type SottoError } from '../protocol/errors.ts';
 import { type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
 import { CONTENT_RULES } from '../protocol/room-rules.ts';
@@ -22,6 +22,7 @@ import { doubtEvent } from './room-doubts.ts';
 import { applyLate, applySaid } from './room-late.ts';
 import { openContent } from './room-open.ts';
 import { learnMembers } from './room-people.ts';
+import { keysSince } from './room-rows.ts';
 import { signedKept } from './room-share.ts';
 import { Unsealer, waitsForKey } from './room-unseal.ts';
 
@@ -73,7 +74,8 @@ const retrySome = async (
       if (!(error instanceof ProtocolError)) throw error;
       if (error.code === 'event.forged' && error.details.why === 'device' && !learned.has(said.sender))
         return { last: pending.seq - 1, stranger: said.sender };
-      if (!waitsForKey(error)) giveUp(core, channel, member, pending, error.code);
+      if (!waitsForKey(error) && !isOfBefore(core, channel, pending, error))
+        giveUp(core, channel, member, pending, error.code);
       continue;
     }
     keepOpened({ core, connection, channel, member, pending, unsealer }, event);
@@ -81,6 +83,10 @@ const retrySome = async (
   const last = some.at(-1)?.seq;
   return some.length < TRIED_AT_ONCE || last === undefined ? {} : { last };
 };
+
+// Of a chain this device is given a later step than that: what was said before it came the chain does not open.
+const isOfBefore = (core: Core, channel: ChannelRow, { at }: PendingRow, { code }: SottoError): boolean =>
+  code === 'frame.undecryptable' && at < (keysSince(core.db, channel) ?? 0);
 
 // Its key is here, and does not open it.
 const giveUp = (core: Core, channel: ChannelRow, member: MemberRow, { seq }: PendingRow, why: string): void =>

@@ -1,13 +1,27 @@
 // Rows of rooms: those that must be there, and those of a conversation.
+import { isEqual } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { idOf, type MemberId } from '../protocol/ids.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type ChannelRow, getChannel } from '../store/channels.ts';
 import type { ConversationRow } from '../store/conversations.ts';
-import { getMember, type MemberRow } from '../store/members.ts';
+import { getMember, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
 import { getServer, type ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
+
+/** When this device came, in ms by its clock, if others of mine were on the server before. */
+export const cameLater = (db: Database, serverId: number): number | undefined => {
+  const server = theServer(db, serverId);
+  const me = getMemberById(db, server.id, server.memberId);
+  const devices = me === undefined ? [] : listDevices(db, me.id);
+  const serial = devices.find(({ deviceId }) => isEqual(deviceId, server.deviceId))?.serial ?? 0;
+  return devices.some((one) => one.serial < serial) ? serial : undefined;
+};
+
+/** From when on this device is given the keys of a channel, if others of mine had those of before: for what was said then none comes. */
+export const keysSince = (db: Database, { encryption, serverId }: ChannelRow): number | undefined =>
+  encryption === 'members' ? cameLater(db, serverId) : undefined;
 
 /** Throws `channel.unknown`. */
 export const theChannel = (db: Database, id: number): ChannelRow => {

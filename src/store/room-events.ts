@@ -340,20 +340,23 @@ export const removePending = (db: Database, channelRow: number, seq: number): vo
   db.run('DELETE FROM room_pending WHERE channel_row = ? AND seq = ?', channelRow, seq);
 };
 
-/** Lets go the first of what waits of a member but for the last `most`; gives their places. */
-export const dropPending = (db: Database, channelRow: number, memberRow: number, most: number): number[] =>
-  db
-    .all<{ seq: number }>(
-      `DELETE FROM room_pending WHERE channel_row = ? AND member_row = ? AND seq <=
+/** Lets go the first of what waits of a member but for the last `most`; gives their places and times. */
+export const dropPending = (
+  db: Database,
+  channelRow: number,
+  memberRow: number,
+  most: number,
+): Pick<PendingRow, 'seq' | 'at'>[] =>
+  db.all(
+    `DELETE FROM room_pending WHERE channel_row = ? AND member_row = ? AND seq <=
          (SELECT seq FROM room_pending WHERE channel_row = ? AND member_row = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)
-         RETURNING seq`,
-      channelRow,
-      memberRow,
-      channelRow,
-      memberRow,
-      most,
-    )
-    .map(({ seq }) => seq);
+         RETURNING seq, at`,
+    channelRow,
+    memberRow,
+    channelRow,
+    memberRow,
+    most,
+  );
 
 /** Events of a member behind a place, of which no count is known: of whichever device they are. */
 export const countUncounted = (db: Database, channelRow: number, memberRow: number, after: number): number =>

@@ -532,3 +532,18 @@ test('a device that came while others were away is met where they need it: behin
   await alice.call('channel.shareHistory', { channel: '#past', member: 'grace' });
   await grace.reads('#past', 'before grace came');
 });
+
+test('what was said before a device came is of before it came, also where it was given a later step of the key', async () => {
+  await alice.call('channel.create', { name: '#steps', encryption: 'members' });
+  await alice.call('channel.invite', { channel: '#steps', member: 'bob' });
+  await bob.call('channel.join', { channel: '#steps' });
+  for (let i = 0; i < 4; i++) for (const guest of [alice, bob]) await guest.say('#steps', `${guest.name} ${i}`);
+  const lectern = await house.device(alice, 'lectern');
+  await lectern.call('server.join', { link: await alice.invite(), label: 'home' });
+  for (const guest of [alice, bob]) await guest.say('#steps', `to the lectern of ${guest.name}`);
+  for (const guest of [alice, bob]) await lectern.reads('#steps', `to the lectern of ${guest.name}`);
+  const reasons = async () =>
+    ((await lectern.call('channel.show', { channel: '#steps' })).gaps ?? []).map((gap) => gap.reason);
+  await lectern.sees('all tried', async () => (await reasons()).some((reason) => reason.startsWith('8 messages')));
+  expect(await reasons()).toEqual(['8 messages are of before this device came: others of yours may show them']);
+});
