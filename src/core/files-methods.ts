@@ -3,6 +3,7 @@ import { toBase64 } from '../protocol/bytes.ts';
 import { retryOf, SottoError } from '../protocol/errors.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { fileOf } from './files.ts';
+import { standingOf } from './files-rows.ts';
 import { sizeOfSource } from './files-spool.ts';
 import { heldBack } from './held.ts';
 import { isSilentMember, openConversation } from './member-methods.ts';
@@ -105,7 +106,10 @@ const waitForFile = async (
   const isOver = (): boolean => {
     const file = getFile(core.db, row);
     if (file === undefined || trouble() !== undefined) return true;
-    return ['paused', 'cancelled', 'failed'].includes(file.state) || (file.state === 'done' && file.saveTo === '');
+    return (
+      ['paused', 'cancelled', 'failed'].includes(standingOf(core, file).state) ||
+      (file.state === 'done' && file.saveTo === '')
+    );
   };
   const conversation = conversationOf(core.db, fileOf(core, row).conversationId);
   const server = serverOfRoom(core.db, conversation);
@@ -128,7 +132,7 @@ const waitForFile = async (
   if (wait === 'done' && last !== undefined) throw last;
   const file = fileOf(core, row);
   const reason = useless();
-  const held = file.mine === 1 && file.state === 'offered' ? heldBack(core, conversation) : undefined;
+  const held = file.mine === 1 && standingOf(core, file).state === 'offered' ? heldBack(core, conversation) : undefined;
   return {
     file: fileObject(core, file),
     reached: wait !== 'done' || (file.state === 'done' && file.saveTo === ''),

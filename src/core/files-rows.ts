@@ -62,6 +62,13 @@ export const endFile = (
   changes.event({ kind: 'file.failed', fileRow: file.id });
 };
 
+/** A transfer as it is told: an offer of mine whose message has failed is as failed, and is kept for a resend. */
+export const standingOf = ({ db }: Core, file: FileRow): Pick<FileRow, 'state' | 'reason'> => {
+  if (file.mine === 0 || file.state !== 'offered') return file;
+  const message = getMessageById(db, file.conversationId, file.fileId);
+  return message?.state === 'failed' ? { state: 'failed', reason: message.reason } : file;
+};
+
 // In a room the message goes after the file: without the file it does not go.
 const failMessage = (core: Core, changes: Changes, file: FileRow, reason: string): void => {
   const message = getMessageById(core.db, file.conversationId, file.fileId);

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { chunkCount } from '../crypto/file-chunks.ts';
 import { MemoryNetwork } from '../net/memory-network.ts';
 import { FILE_QUOTA_BYTES, FILE_SPOOL_IDLE_MS, FILE_SPOOLS_MAX } from '../protocol/limits.ts';
+import type { Event } from '../protocol/rpc-events.ts';
 import type { FileObject } from '../protocol/rpc-objects.ts';
 import { keptBytes } from '../store/files.ts';
 import { type Person, World } from '../testing/people.ts';
@@ -472,6 +473,33 @@ describe('a file', () => {
     expect((await bob.call('file.list', {})).map(({ name }) => name)).toEqual(['photo.jpg']);
     expect(await save(id)).toMatchObject({ reached: true });
   });
+});
+
+test('a file whose offer failed in the outbox is told as failed, ends a wait, and is offered again by resend', async () => {
+  const told: Event[] = [];
+  alice.account.events.subscribe((event) => told.push(event));
+  await bob.close();
+  await alice.call('config.set', { key: 'outbox.expiresMs', value: MINUTE });
+  writeFileSync(join(world.dir, 'source'), content(1000));
+  const path = join(world.dir, 'source');
+  const sending = alice.call('file.send', { conversation: 'bob', path, wait: 'done', timeoutMs: 5 * MINUTE });
+  const before = world.clock.now();
+  const { file, reached } = await world.during(sending);
+  expect(world.clock.now() - before).toBeLessThan(3 * MINUTE);
+  expect([reached, file]).toMatchObject([false, { state: 'failed', reason: 'outboxExpired' }]);
+  const { id } = file;
+  expect(await alice.call('file.list', {})).toMatchObject([{ id, state: 'failed', reason: 'outboxExpired' }]);
+  expect(told.filter(({ kind }) => kind === 'file.failed')).toMatchObject([
+    { file: { id, state: 'failed' }, contact: { name: 'bob' } },
+  ]);
+  await alice.call('config.unset', { key: 'outbox.expiresMs' });
+  await alice.close();
+  await alice.open();
+  await alice.call('message.resend', { id });
+  expect(await show(alice, id)).toMatchObject({ state: 'offered' });
+  await bob.open();
+  await world.settle(30 * MINUTE);
+  expect(await save(id)).toMatchObject({ reached: true });
 });
 
 describe('a spooled file', () => {

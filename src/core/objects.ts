@@ -19,6 +19,7 @@ import { getMessage, listVersions, type MessageRow, UNKNOWN_KIND } from '../stor
 import { listReactions } from '../store/reactions.ts';
 import { nicknameOf } from '../store/self.ts';
 import type { Core } from './core.ts';
+import { standingOf } from './files-rows.ts';
 import { membersOf } from './member-links.ts';
 import { contactOf, conversationName, conversationOf } from './names.ts';
 import { memberName } from './room-names.ts';
@@ -225,23 +226,26 @@ const isVerified = (core: Core, row: ConversationRow): boolean => {
 };
 
 /** A file transfer. */
-export const fileObject = (core: Core, row: FileRow): FileObject => ({
-  id: idOf(row.fileId),
-  conversation: conversationName(core.db, conversationOf(core.db, row.conversationId)),
-  name: row.name,
-  sizeBytes: row.size,
-  transferredBytes: row.state === 'done' ? row.size : Math.min(row.size, row.chunks * FILE_CHUNK_BYTES),
-  state: row.state === 'spooling' ? 'active' : row.state,
-  direction: row.mine === 1 ? 'out' : 'in',
-  createdAt: row.createdAt,
-  // A file that is still read has neither yet.
-  ...(row.root.some((byte) => byte !== 0) ? { hash: toHex(row.root), message: idOf(row.fileId) } : {}),
-  ...said('savedTo', row.savedTo),
-  // A second place where it could not be saved takes nothing from the first.
-  ...(row.state === 'done' && row.savedTo !== ''
-    ? {}
-    : said('reason', core.fileTroubles.get(row.id)?.message ?? row.reason)),
-});
+export const fileObject = (core: Core, file: FileRow): FileObject => {
+  const row = { ...file, ...standingOf(core, file) };
+  return {
+    id: idOf(row.fileId),
+    conversation: conversationName(core.db, conversationOf(core.db, row.conversationId)),
+    name: row.name,
+    sizeBytes: row.size,
+    transferredBytes: row.state === 'done' ? row.size : Math.min(row.size, row.chunks * FILE_CHUNK_BYTES),
+    state: row.state === 'spooling' ? 'active' : row.state,
+    direction: row.mine === 1 ? 'out' : 'in',
+    createdAt: row.createdAt,
+    // A file that is still read has neither yet.
+    ...(row.root.some((byte) => byte !== 0) ? { hash: toHex(row.root), message: idOf(row.fileId) } : {}),
+    ...said('savedTo', row.savedTo),
+    // A second place where it could not be saved takes nothing from the first.
+    ...(row.state === 'done' && row.savedTo !== ''
+      ? {}
+      : said('reason', core.fileTroubles.get(row.id)?.message ?? row.reason)),
+  };
+};
 
 /** An event with the object it is about, as that is now; an object that is gone leaves its id. */
 export const eventObject = (core: Core, row: EventRow): Event => {

@@ -5,6 +5,7 @@ import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { OUTBOX_FRAMES_MAX } from '../protocol/limits.ts';
 import { encodeBody, type SealedBody } from '../protocol/peer.ts';
+import { getFile } from '../store/files.ts';
 import { getMessage, patchMessage } from '../store/messages.ts';
 import {
   countOutbox,
@@ -77,7 +78,10 @@ export const giveUp = (core: Core, changes: Changes, row: OutboxRow, reason: str
   const message = row.messageRow === null || !carriesMessage(row) ? undefined : getMessage(core.db, row.messageRow);
   if (message === undefined || (message.state !== 'queued' && message.state !== 'sent')) return;
   endUnsent(core, changes, message, reason);
-  changes.event({ kind: 'message.failed', messageRow: message.id, contactId: row.contactId });
+  const { contactId } = row;
+  changes.event({ kind: 'message.failed', messageRow: message.id, contactId });
+  const file = message.fileId === null ? undefined : getFile(core.db, message.fileId);
+  if (file?.state === 'offered') changes.event({ kind: 'file.failed', fileRow: file.id, contactId });
 };
 
 /**
