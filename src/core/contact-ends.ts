@@ -56,7 +56,7 @@ export const removeOne = (core: Core, contact: ContactRow, erase: boolean): Cont
   });
   const conversation = getConversationOfContact(core.db, contact.id);
   if (erase && conversation !== undefined) clear(core, conversation);
-  const shown = contactObject(getContact(core.db, contact.id) ?? contact);
+  const shown = contactObject(core, getContact(core.db, contact.id) ?? contact);
   if (erase)
     commit(core, () => {
       if (conversation !== undefined) removeSettings(core.db, idOf(conversation.uid));

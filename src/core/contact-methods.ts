@@ -42,11 +42,11 @@ export const CONTACT_HANDLERS: HandlersOf<'contact'> = {
   'contact.list': ({ core }, { all }) =>
     listContacts(core.db)
       .filter((row) => all === true || (row.state !== 'removed' && row.state !== 'incoming'))
-      .map(contactObject),
+      .map((row) => contactObject(core, row)),
   'contact.requests': ({ core }) =>
     listContacts(core.db)
       .filter((row) => row.state === 'incoming' && row.blocked === 0)
-      .map(contactObject),
+      .map((row) => contactObject(core, row)),
   'contact.show': ({ core }, { contact }) => contactDetail(core, findContact(core.db, contact)),
   'contact.accept': (context, { contact, name }) =>
     change(context, contact, async (row) => {
@@ -126,7 +126,7 @@ const contactNow = (core: Core, id: number): ContactRow => {
   return row;
 };
 
-const show = (core: Core, id: number): Contact => contactObject(contactNow(core, id));
+const show = (core: Core, id: number): Contact => contactObject(core, contactNow(core, id));
 
 // Who was asked without Tor does not hear of it.
 const asked = (core: Core, id: number): Contact & { readonly held?: string } =>

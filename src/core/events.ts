@@ -93,7 +93,7 @@ export class Events {
     this.#tell({
       kind: event.kind,
       at: core.clock.now(),
-      ...(contact === undefined ? {} : { contact: contactObject(contact) }),
+      ...(contact === undefined ? {} : { contact: contactObject(core, contact) }),
       ...(channel === undefined ? {} : { channel: channelObject(core, channel) }),
       ...(member === undefined ? {} : { member: memberObject(core, member) }),
       ...(file === undefined ? {} : { file: fileObject(core, file) }),

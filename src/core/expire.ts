@@ -19,6 +19,7 @@ import { removeOldShares } from '../store/shares.ts';
 import { uncount } from './amend.ts';
 import { type Core, commit } from './core.ts';
 import { endFile, eraseFile } from './files-rows.ts';
+import { keepSeenRarely } from './last-seen.ts';
 import { dropOutbox } from './messages.ts';
 import { giveUp } from './outbox.ts';
 import { roomGiveUp } from './room-settled.ts';
@@ -90,6 +91,7 @@ export class Expiry implements Disposable {
     this.schedule();
     retryResets(this.#core);
     commit(this.#core, (changes) => {
+      keepSeenRarely(this.#core);
       pruneFrameIds(db, now - FRAME_IDS_KEPT_MS);
       pruneRequests(db, now - FRAME_IDS_KEPT_MS);
       // Who is linked still goes when the link ends.

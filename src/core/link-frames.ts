@@ -27,6 +27,7 @@ export const takeFrame = (core: Core, peer: Peer, link: Link, bytes: Uint8Array<
 // Who says something lives: on a slow link an answer stands behind all that was said before it, both ways.
 const hears = (core: Core, peer: Peer, { kind }: PeerFrame): void => {
   peer.pingsMissed = 0;
+  peer.heardAt = core.clock.now();
   if (kind === 'ping' || kind === 'pong') return;
   peer.busyAt = core.clock.monotonic();
   if (peer.unansweredAt !== undefined) peer.unansweredAt = peer.busyAt;

@@ -27,6 +27,7 @@ import { type Core, commit, refuseLink } from './core.ts';
 import { deliver } from './deliver.ts';
 import { DUPLICATE, noteInstall } from './duplicate.ts';
 import { doubt, heartbeat } from './heartbeat.ts';
+import { keepSeen } from './last-seen.ts';
 import { takeFrame } from './link-frames.ts';
 import { newPeer, type Peer, sendFrame } from './peer.ts';
 import { refuseKey, showsOtherKeys } from './pinned-keys.ts';
@@ -200,6 +201,7 @@ const adopt = (core: Core, link: Link): Peer | undefined => {
   peer.failures = Math.min(peer.failures, QUICK_RETRIES_MS.length);
   peer.relink = false;
   peer.sinceAt = core.clock.now();
+  peer.heardAt = peer.sinceAt;
   peer.descriptorFound = link.dialled ? true : peer.descriptorFound;
   peer.busyAt = core.clock.monotonic();
   heartbeat(core, peer);
@@ -242,8 +244,6 @@ const contactOf = (core: Core, link: Link): { readonly contactId: number; readon
       known?.id ??
       putContact(core.db, newContact(core, changes, { address, name: address.slice(0, 8), state: 'removed' }));
     if (known?.linkKey == null || known.signalKey == null) patchContact(core.db, id, { linkKey, signalKey });
-    if (known?.state === 'accepted' || known?.state === 'outgoing')
-      patchContact(core.db, id, { lastSeenAt: changes.at });
     const isTwice =
       known?.state === 'accepted' && installId !== undefined && noteInstall(core, changes, known, installId);
     return { contactId: id, isTwice };
@@ -267,6 +267,7 @@ const detached = (core: Core, peer: Peer | undefined, link: Link, reason: string
   core.volatile({ kind: 'link.down', contactId: peer.contactId, detail: reason });
   core.log.info('link.closed', { contact: peer.contactId, reason });
   forgetStranger(core, peer);
+  keepSeen(core, peer);
   if (!wasUseful) return failed(core, peer);
   peer.failures = 0;
   if (needsLink(core, peer.contactId)) retryLater(core, peer, QUICK_RETRIES_MS[0]);

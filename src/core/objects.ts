@@ -20,6 +20,7 @@ import { listReactions } from '../store/reactions.ts';
 import { nicknameOf } from '../store/self.ts';
 import type { Core } from './core.ts';
 import { standingOf } from './files-rows.ts';
+import { lastSeenAt } from './last-seen.ts';
 import { membersOf } from './member-links.ts';
 import { contactOf, conversationName, conversationOf } from './names.ts';
 import { memberName } from './room-names.ts';
@@ -138,7 +139,7 @@ export const messageWithVersions = (core: Core, row: MessageRow): Message => ({
 });
 
 /** A contact as lists show it. */
-export const contactObject = (row: ContactRow): Contact => ({
+export const contactObject = (core: Core, row: ContactRow): Contact => ({
   id: idOf(row.uid),
   name: row.name,
   address: row.address,
@@ -150,7 +151,7 @@ export const contactObject = (row: ContactRow): Contact => ({
   ...said('note', row.note),
   ...said('requestNote', row.requestNote),
   ...said('paused', row.paused),
-  ...when('lastSeenAt', row.lastSeenAt),
+  ...when('lastSeenAt', lastSeenAt(core, row)),
 });
 
 /** A contact with its safety number and the history of its keys. */
@@ -158,7 +159,7 @@ export const contactDetail = (core: Core, row: ContactRow): Contact => {
   const history = listHistory(core.db, row.id).map(({ at, kind, detail }) => ({ at, kind, ...said('detail', detail) }));
   const safety = safetyOf(core, row);
   const members = membersOf(core, row.id);
-  const shown = { ...contactObject(row), history, ...(members.length === 0 ? {} : { members }) };
+  const shown = { ...contactObject(core, row), history, ...(members.length === 0 ? {} : { members }) };
   if (safety === undefined) return shown;
   return {
     ...shown,
@@ -260,7 +261,7 @@ export const eventObject = (core: Core, row: EventRow): Event => {
     ...base,
     ...(message === undefined ? {} : { message: messageObject(core, message) }),
     ...goneObject(row, { isThere: message !== undefined || file !== undefined }),
-    ...(contact === undefined ? {} : { contact: contactObject(contact) }),
+    ...(contact === undefined ? {} : { contact: contactObject(core, contact) }),
     ...(channel === undefined ? {} : { channel: channelObject(core, channel) }),
     ...(member === undefined ? {} : { member: memberObject(core, member) }),
     ...(file === undefined ? {} : { file: fileObject(core, file) }),

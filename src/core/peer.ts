@@ -10,6 +10,8 @@ export type Peer = {
   readonly contactId: number;
   readonly address: string;
   link: Link | undefined;
+  /** Clock time at which something last came on a link; undefined before the first. */
+  heardAt: number | undefined;
   /** True once the other side's first frame on this link was handled: sealed frames may flow. */
   ready: boolean;
   /** True when the link's owner is someone the user has asked or accepted. */
@@ -65,6 +67,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   contactId,
   address,
   link: undefined,
+  heardAt: undefined,
   ready: false,
   known: false,
   sinceAt: 0,

@@ -41,6 +41,8 @@ export const LINK_UNREAD_BYTES_MAX = 4 * MIB;
 export const LINK_CLOSE_MS_MAX = 5 * SECOND;
 export const LINK_IDLE_MS = 10 * MINUTE;
 export const LINK_PING_MS = 30 * SECOND;
+/** How old what is kept of when a contact was last there may be while their link is up. */
+export const LAST_SEEN_KEPT_MS = 10 * MINUTE;
 export const LINK_PING_MISSED_MAX = 2;
 export const LINK_CROSSED_MS = 30 * SECOND;
 /** How soon a link must answer after the other side has dialled another. */
