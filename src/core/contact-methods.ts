@@ -15,11 +15,12 @@ import {
 import { block, removeOne } from './contact-ends.ts';
 import { type Core, commit } from './core.ts';
 import { sendPing } from './heartbeat.ts';
+import { freeName, refuseTaken } from './labels.ts';
 import { retryNow } from './links.ts';
 import type { Context, HandlersOf } from './methods.ts';
 import { checkName, findContact } from './names.ts';
 import { contactDetail, contactObject, safetyOf } from './objects.ts';
-import { accept, ask, freeName, isAsked, refuseTaken, reject } from './requests.ts';
+import { accept, ask, isAsked, reject } from './requests.ts';
 import { torOffText, waitFor, why } from './why.ts';
 
 /** Answers of `contact.*`. */

@@ -10,6 +10,7 @@ import { CONVERSATION_HANDLERS } from './conversation-methods.ts';
 import { type Core, commit } from './core.ts';
 import type { Files } from './files.ts';
 import { FILE_HANDLERS } from './files-methods.ts';
+import { refuseTakenNickname } from './labels.ts';
 import { MEMBER_HANDLERS } from './member-methods.ts';
 import { MESSAGE_HANDLERS } from './message-methods.ts';
 import { checkName, findConversation } from './names.ts';
@@ -50,6 +51,7 @@ const HANDLERS: Handlers = {
   'account.nickname': (context, { nickname }) =>
     context.core.queue.call(() => {
       checkName(nickname);
+      refuseTakenNickname(context.core, nickname);
       commit(context.core, () => putNickname(context.core.db, nickname.trim()));
       return selfObject(context.core, context.name);
     }),

@@ -1,5 +1,5 @@
 // What a reference means where a name looks like something else: never a guess.
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Person, World } from '../testing/people.ts';
 
 let world: World;
@@ -79,5 +79,39 @@ test('without a time in which messages end, what it counts from does not stay', 
   expect(await alice.call('conversation.show', { conversation: 'bob' })).toMatchObject({
     expiresMs: 3_600_000,
     expiresFrom: 'delivery',
+  });
+});
+
+describe('my own nickname', () => {
+  const authors = async (): Promise<string[]> => (await alice.messages('alice-2')).map(({ from }) => from);
+
+  test('is nobody else’s label: not by their own word, and not by mine', async () => {
+    const other = await world.person('other');
+    await other.call('account.nickname', { nickname: 'alice' });
+    await other.call('contact.add', { address: alice.address, name: 'first' });
+    await world.settle(10_000);
+    await alice.call('contact.accept', { contact: 'alice-2' });
+    await world.settle(10_000);
+    await alice.send('alice-2', 'to you');
+    await other.send('first', 'to me');
+    await world.settle();
+    expect(await authors()).toEqual(['alice', 'alice-2']);
+    for (const name of ['alice', 'a\u006cice'])
+      expect(await codeOf(alice.call('contact.rename', { contact: 'bob', name }))).toBe('name.taken');
+    const { link } = await other.call('account.show', {});
+    const dave = await world.person('dave');
+    await dave.call('account.nickname', { nickname: 'alice' });
+    expect(await dave.call('contact.add', { address: link })).toMatchObject({ name: 'alice-2' });
+    expect(await codeOf(dave.call('contact.add', { address: bob.address, name: 'alice' }))).toBe('name.taken');
+  });
+
+  test('is not changed to a label, also of who was removed and whose history is here', async () => {
+    const change = (nickname: string) => codeOf(alice.call('account.nickname', { nickname }));
+    expect([await change('bob'), await change('b\u200bob')]).toEqual(['name.taken', undefined]);
+    expect(await change(' bob ')).toBe('name.taken');
+    await alice.call('contact.remove', { contact: 'bob' });
+    expect(await change('bob')).toBe('name.taken');
+    await alice.call('contact.remove', { contact: bob.address, erase: true });
+    expect(await change('bob')).toBe(undefined);
   });
 });

@@ -3,14 +3,12 @@ import { SignalSession } from '../crypto/session.ts';
 import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes, idOf, type MessageId } from '../protocol/ids.ts';
-import { CONTACTS_MAX, NAME_CHARS_MAX, REQUESTS_PENDING_MAX } from '../protocol/limits.ts';
+import { CONTACTS_MAX, REQUESTS_PENDING_MAX } from '../protocol/limits.ts';
 import type { PlainFrame } from '../protocol/peer.ts';
-import { safeName } from '../protocol/safe-text.ts';
 import {
   type ContactRow,
   getContact,
   getContactByAddress,
-  getContactByName,
   listContacts,
   patchContact,
   putContact,
@@ -18,7 +16,6 @@ import {
 } from '../store/contacts.ts';
 import { listOutbox, putOutbox, removeOutbox, removeOutboxOfKind } from '../store/outbox.ts';
 import { nicknameOf } from '../store/self.ts';
-import { getServerByLabel } from '../store/servers.ts';
 import {
   closeRequest,
   getOpenRequest,
@@ -31,10 +28,10 @@ import {
 } from '../store/sessions.ts';
 import { ensureConversation } from './accepting.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
-import { checkName, LEFT } from './names.ts';
+import { freeName, refuseTaken } from './labels.ts';
+import { checkName } from './names.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
-import { isMemberReference } from './room-names.ts';
 import { bundleIdOf, emptySession, loadSession, resetsLeft, sealAnew, startSession } from './sessions.ts';
 
 type RequestFrame = Extract<PlainFrame, { kind: 'request' }>;
@@ -174,56 +171,6 @@ const pauseUnknown = (core: Core, contact: ContactRow, detail: string): void => 
       detail,
     });
   });
-};
-
-// What is an address or a whole id is nobody's name: it means whose it is.
-const isOther = (name: string): boolean => /^([a-z2-7]{56}(\.onion)?|[0-9a-f]{32})$/i.test(name);
-
-/** A name that no contact has and everybody can type: what others call themselves, or that with a number behind it. */
-export const freeName = (core: Core, wanted: string, exceptId?: number): string => {
-  const typed = safeName(wanted)
-    .replace(/^[#@]+|\u00ac$/g, '')
-    .replaceAll('@', '-');
-  const base = safeName(isOther(typed) ? 'contact' : typed);
-  for (let n = 1; ; n++) {
-    const name = n === 1 ? base : `${safeName(base.slice(0, NAME_CHARS_MAX - 5))}-${n}`;
-    if (takenAs(core, name, exceptId) === undefined) return name;
-  }
-};
-
-// Contacts and servers have one reading: `x@y` is a member of the server y.
-const takenAs = ({ db }: Core, name: string, exceptId: number | undefined): string | undefined => {
-  if (name === 'me') return 'me is what you are called yourself, as in search --from me';
-  const holder = getContactByName(db, name);
-  if (holder !== undefined && holder.id !== exceptId) return `Another contact is called ${name} already`;
-  if (getServerByLabel(db, name) !== undefined) return `A server is called ${name} already`;
-  const label = isMemberReference(name) ? name.slice(name.lastIndexOf('@') + 1) : '';
-  return getServerByLabel(db, label) === undefined ? undefined : `${name} is what a member of ${label} is called`;
-};
-
-/** Throws `name.taken` for what servers that were left are called, and when a contact is called as no server or its members may be. */
-export const refuseTakenLabel = ({ db }: Core, label: string): void => {
-  if (label === LEFT)
-    throw new SottoError('name.taken', { message: `Servers that were left are called ${LEFT}: take another --label` });
-  const holder = listContacts(db).find(
-    ({ name, state }) =>
-      state !== 'removed' && (name === label || (isMemberReference(name) && name.endsWith(`@${label}`))),
-  );
-  if (holder !== undefined)
-    throw new SottoError('name.taken', {
-      message: `A contact is called ${holder.name}: rename it, or take another --label`,
-    });
-};
-
-/** Throws `name.taken` when another contact or a server has the name, and `nickname.invalid` for one that means or looks like something else. */
-export const refuseTaken = (core: Core, name: string, exceptId: number | undefined): void => {
-  if (/^[#@]/.test(name) || isMemberReference(name) || isOther(name) || safeName(name) !== name.normalize('NFC'))
-    throw new SottoError('nickname.invalid', {
-      message:
-        'The name of a contact begins with neither # nor @, is not like member@server, an address or an id, and has no spaces at its ends and nothing that does not show',
-    });
-  const taken = takenAs(core, name, exceptId);
-  if (taken !== undefined) throw new SottoError('name.taken', { message: taken });
 };
 
 type Wanted = { readonly address: string; readonly name: string; readonly state: 'outgoing' | 'removed' };

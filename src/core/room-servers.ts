@@ -19,8 +19,8 @@ import {
   type ServerRow,
 } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
+import { refuseTakenLabel } from './labels.ts';
 import { LEFT } from './names.ts';
-import { refuseTakenLabel } from './requests.ts';
 import type { ConnectionState, RoomConnection, Second } from './room-connection.ts';
 import { connectionOf, publishControl } from './room-control.ts';
 import { becomeAnother, isOwnRevoked, newDevice } from './room-device.ts';

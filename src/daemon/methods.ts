@@ -70,6 +70,13 @@ const backupSecret = (params: { phrase?: string | undefined; backupPassphrase?: 
 const NO_PASSPHRASE = 'Without a passphrase anyone who can read your files can read your messages and be you';
 const warn = (passphrase: string | undefined) => (passphrase === undefined ? { warning: NO_PASSPHRASE } : {});
 
+// The account is there by now, whatever it may be called.
+const rename = (daemon: Daemon, nickname: string) =>
+  daemon.open.account.call('account.nickname', { nickname }).catch((error: unknown) => {
+    if (!(error instanceof SottoError)) throw error;
+    throw new SottoError(error.code, { message: `The account is restored, under its own nickname. ${error.message}` });
+  });
+
 const HANDLERS: Handlers = {
   'account.init': async (daemon, params, { signal }) => {
     const passphrase = secretOf(params);
@@ -82,7 +89,7 @@ const HANDLERS: Handlers = {
     if (nickname !== undefined) checkName(nickname);
     if (params.file !== undefined) {
       await daemon.restore(params.file, backupSecret(params), { passphrase, noTor: params.noTor });
-      if (nickname !== undefined) await daemon.open.account.call('account.nickname', { nickname });
+      if (nickname !== undefined) await rename(daemon, nickname);
     } else if (params.phrase === undefined)
       throw new SottoError('params.invalid', { message: 'Give a recovery phrase or a backup file' });
     else
