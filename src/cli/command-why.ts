@@ -7,7 +7,7 @@ import type { Contact, FileObject, Status, Why } from '../protocol/rpc-objects.t
 import type { MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
 import type { Command, CommandContext } from './command.ts';
 import { fileText, whyText } from './show.ts';
-import { besides, roomWhy, serverWhyText } from './why-rooms.ts';
+import { type Asked, besides, roomWhy, serverWhyText } from './why-rooms.ts';
 
 /** `sotto why`. */
 export const WHY_COMMAND: Command = {
@@ -42,19 +42,28 @@ const ofServers = async (
   unknownContact: SottoError,
 ): Promise<void> => {
   const { out } = context;
-  const channel = about.startsWith('#') ? await client.call('channel.show', { channel: about }) : undefined;
-  const label = channel?.server ?? /@([^@]*)$/.exec(about)?.[1] ?? about;
+  const label = await labelFor(client, about);
   const named = (await client.call('server.list', {})).find((one) => one.label === label);
   if (named === undefined) throw /^#|.@./.test(about) ? noServer(label) : unknownContact;
-  const member = /^[^#].*@./.test(about) ? await memberOn(client, about, named) : undefined;
   const server = await ofServer(context, client, named);
-  const asked = {
-    channel,
-    member,
-    files: await filesOn(client, channel === undefined ? about : `${channel.name}@${label}`),
-  };
+  const asked = await askedAbout(client, about, server);
   out.item(roomWhy(server, asked, Date.now()), () => out.hint(serverWhyText(server, asked.files)));
   for (const line of besides(server, asked, Date.now())) out.say(line);
+};
+
+// Of a channel, a member, or the server itself.
+const labelFor = async (client: RpcClient, about: string): Promise<string> => {
+  if (about.startsWith('#')) return (await client.call('channel.show', { channel: about })).server;
+  return /@([^@]*)$/.exec(about)?.[1] ?? about;
+};
+
+const askedAbout = async (client: RpcClient, about: string, server: ServerObject): Promise<Asked> => {
+  if (about === server.label) return { files: await filesOn(client, about) };
+  const channel = about.startsWith('#') ? await client.call('channel.show', { channel: about }) : undefined;
+  const member = channel === undefined ? await memberOn(client, about, server) : undefined;
+  const known = channel ?? member;
+  const conversation = known === undefined ? about : `${known.name}@${known.server}`;
+  return { conversation, channel, member, files: await filesOn(client, conversation) };
 };
 
 const waitingFiles = async (client: RpcClient): Promise<FileObject[]> =>

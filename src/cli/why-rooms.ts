@@ -7,6 +7,7 @@ import { channelStillRead, gapText, isRemoved, joinCommand, newPassphraseText } 
 
 /** What was asked about on a server; nothing of it where that is the server itself. `files` wait there. */
 export type Asked = {
+  readonly conversation?: string | undefined;
   readonly channel?: ChannelObject | undefined;
   readonly member?: MemberObject | undefined;
   readonly files: readonly FileObject[];
@@ -14,13 +15,12 @@ export type Asked = {
 
 /** What is in the way on a server as of `now`. */
 export const roomWhy = (server: ServerObject, asked: Asked, now: number): RoomWhy => {
-  const { channel, member, files } = asked;
+  const { conversation, channel, files } = asked;
   const inTheWay = inTheWayOf(server, asked, now);
   const gaps = channel?.gaps ?? [];
-  const about = channel ?? member;
   return {
     ...server,
-    ...(about === undefined ? {} : { conversation: `${about.name}@${about.server}` }),
+    ...(conversation === undefined ? {} : { conversation }),
     summary: inTheWay[0] ?? headOf(server, files),
     reasons: [
       ...inTheWay,

@@ -238,6 +238,11 @@ test('what is for a member whom the server has banned waits until that is taken 
   const stuck = await alice.sees('why', async () => (await alice.call('server.list', {}))[0]?.stuck);
   expect(stuck).toMatchObject([{ conversation: 'carol@home', reason: expect.stringContaining('banned from home') }]);
   expect((await alice.user.ok('why', 'carol@home', { json: false })).err).toContain('carol@home is banned');
+  expect(await alice.user.one('why', 'carol@home')).toMatchObject({
+    conversation: 'carol@home',
+    summary: 'carol@home is banned from the server',
+    reasons: ['carol@home is banned from the server', expect.stringContaining('banned from home')],
+  });
   await house.server.admin('unban', 'carol');
   await alice.call('server.retry', {});
   await alice.sees('that it has gone', async () => (await stateOf(alice, waiting?.id ?? '')) === 'sent');

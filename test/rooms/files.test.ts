@@ -382,8 +382,8 @@ test('a file for a channel where its author was muted meanwhile waits, and why t
   await alice.sees('the server', async () => (await alice.call('server.list', {}))[0]?.state === 'online');
   await alice.call('channel.mute', { channel, member: 'bob', muted: true });
   await bob.back();
-  await bob.sees('what is in its way', async () => (await bob.call('file.show', { id })).reason !== undefined);
   const reason = 'You may read here, but not write';
+  await bob.sees('what is in its way', async () => (await bob.call('file.show', { id })).reason === reason);
   for (const about of ['#quiet', '#quiet@home', 'home'])
     expect(await bob.user.one('why', about)).toMatchObject({
       outboxDepth: 0,
