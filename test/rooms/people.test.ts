@@ -255,7 +255,10 @@ test('who is muted reads and does not write, for a time or until it is taken bac
     reasons: [expect.stringMatching(/^you may not write in #mute until 2/)],
     gaps: [],
   });
-  expect((await whyObject(carol, channel)).summary).toBe('connected with home, nothing waits');
+  expect(await whyObject(carol, channel)).toMatchObject({
+    summary: expect.stringMatching(/^connected with home/),
+    reasons: [],
+  });
   expect((await carol.user.ok('channel', 'show', channel, { json: false })).out).toMatch(
     /bob {2}member {2}muted until \d{4}-/,
   );
