@@ -195,10 +195,10 @@ export const listThreads = (
     )
     .map(({ thread }) => thread);
 
-/** Answers in the thread of a message. */
+/** Answers in the thread of a message, without those that were deleted. */
 export const countThread = (db: Database, conversationId: number, root: Uint8Array): number =>
   db.get<{ n: number }>(
-    'SELECT count(*) AS n FROM messages WHERE conversation_id = ? AND thread = ?',
+    'SELECT count(*) AS n FROM messages WHERE conversation_id = ? AND thread = ? AND deleted_at IS NULL',
     conversationId,
     root,
   )?.n ?? 0;

@@ -61,6 +61,13 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     const around = await alice.call('message.list', { conversation: channel, around: answer.id, limit: 2 });
     expect(around.messages.map(({ body }) => body)).toEqual(['root', 'an answer']);
     expect(around).toMatchObject({ before: root.id, after: answer.id });
+    const slip = await bob.say(channel, 'a slip', { thread: root.id });
+    await alice.reads(channel, 'a slip');
+    const answers = async () => (await alice.call('message.show', { id: root.id })).answers;
+    expect(await answers()).toBe(2);
+    await bob.call('message.delete', { id: slip.id });
+    await alice.sees('that it is deleted', async () => (await answers()) === 1);
+    expect((await bob.call('message.show', { id: root.id })).answers).toBe(1);
   });
 
   test('a thread of another conversation, or of none, is no thread of this one', async () => {
