@@ -10,6 +10,7 @@ import { memberArg, SERVER_FLAG, serverArg } from './arguments.ts';
 import type { Argument, Command, CommandContext, Flag } from './command.ts';
 import { each, first, optional } from './give.ts';
 import type { Hint } from './output.ts';
+import { shortId } from './show.ts';
 import { channelDetailText, channelText, shareText, thenText } from './show-rooms.ts';
 
 const channelArg: Argument = {
@@ -108,6 +109,16 @@ const NOTIFIES = ['all', 'mentions', 'none'] as const;
 const KEY_AFTER =
   '; the key changes, that of a passphrase channel by another passphrase (--passphrase-fd, or asked for on a terminal)';
 
+// Where one of its name is live, who has named it by its id reads it by that.
+const leftText = ({ id, name, server, archived, memberCount }: ChannelObject, named: string): string => {
+  const end =
+    archived && memberCount === 0
+      ? ' Nobody is in it any more: it is archived for good, and its name stays taken.'
+      : '';
+  const reference = named.startsWith('#') ? asWord(safeName(`${name}@${server}`)) : shortId(id);
+  return `You have left ${safeName(name)}.${end} What was said there stays here: sotto read ${reference}`;
+};
+
 const theMember = (context: CommandContext) => ({ member: context.args[1] ?? '' });
 
 /** What has become of a member, and then the channel. */
@@ -202,12 +213,12 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
       context.out.item(await withPassphrase(context, join), channelText);
     },
   },
-  channelCommand('leave', 'leave a channel; its history stays here', 'channel.leave', {
-    text: ({ name, server }, { out }) =>
-      out.hint(
-        `You have left ${safeName(name)}. What was said there stays here: sotto read ${asWord(`${name}@${server}`)}`,
-      ),
-  }),
+  channelCommand(
+    'leave',
+    'leave a channel; its history stays here. With its last member it is archived for good, and its name stays taken',
+    'channel.leave',
+    { text: (channel, context) => context.out.hint(leftText(channel, first(context))) },
+  ),
   {
     path: 'channel list',
     doc: 'channels you are in; ! for one that is not encrypted',

@@ -82,6 +82,10 @@ export const newPassphraseText = ({ name, server }: ChannelObject): string =>
 export const joinCommand = (name: string, server: string): string =>
   `sotto channel join ${asWord(`${safeName(name)}@${safeName(server)}`)}`;
 
+/** The command that takes a channel that is lost off the list: by its id, for there may be another of its name by now. */
+export const takenOffText = ({ id }: ChannelObject): string =>
+  `sotto channel leave ${shortId(id)} takes it off the list`;
+
 /** A channel on one line. */
 export const channelText = (channel: ChannelObject, hint = AS_IT_IS): string =>
   [
@@ -94,13 +98,15 @@ export const channelText = (channel: ChannelObject, hint = AS_IT_IS): string =>
     ...(channel.topic === undefined ? [] : [`“${safeLine(channel.topic)}”`]),
     ...(channel.archived ? ['archived'] : []),
     ...(channel.passphraseNeeded === true ? [alert('the passphrase has changed')] : []),
+    ...(channel.state === 'lost' ? [hint(takenOffText(channel))] : []),
     ...channelStillRead(channel).map(hint),
   ].join('  ');
 
 /** What a channel was when what is read of it was said. */
-export const thenText = ({ name, topic, memberCount }: ChannelObject): string => {
-  // The last owner cannot leave: where nobody is, nothing is.
-  if (memberCount === 0) return `Then: ${safeName(name)} did not exist yet`;
+export const thenText = ({ name, topic, memberCount, archived }: ChannelObject): string => {
+  // The last member's leaving archives it: where nobody else is, it is not made yet.
+  if (memberCount === 0)
+    return archived ? `Then: nobody was in ${safeName(name)} any more` : `Then: ${safeName(name)} did not exist yet`;
   return `Then: ${topic === undefined ? 'no topic' : `“${safeLine(topic)}”`}, ${memberCount} ${memberCount === 1 ? 'member' : 'members'} (sotto channel show '${safeName(name)}' --at TIME tells who)`;
 };
 

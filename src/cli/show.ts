@@ -165,6 +165,8 @@ export const conversationText = (one: Conversation, hint = AS_IT_IS): string =>
   [
     `${one.verified ? '◆' : '◇'} ${bold(safeName(one.name))}`,
     ...(one.encryption === 'open' ? [alert('NOT ENCRYPTED')] : []),
+    // With its id: there may be another of its name by now.
+    ...(one.state === undefined ? [] : [`${one.state} (${shortId(one.id)})`]),
     ...(one.request === true ? [alert(hint(requestText(one.name)))] : []),
     one.unread === 0 ? dim('nothing new') : own(`${one.unread} unread`),
     ...(one.mentions === 0 ? [] : [alert(`${one.mentions} for you`)]),

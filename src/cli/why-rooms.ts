@@ -3,7 +3,7 @@ import type { FileObject, RoomWhy } from '../protocol/rpc-objects.ts';
 import type { ChannelObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
 import { asWord, safeFileName, safeLine, safeName } from '../protocol/safe-text.ts';
 import { clockText, timeText } from './show.ts';
-import { channelStillRead, gapText, isRemoved, joinCommand, newPassphraseText } from './show-rooms.ts';
+import { channelStillRead, gapText, isRemoved, joinCommand, newPassphraseText, takenOffText } from './show-rooms.ts';
 
 /** What was asked about on a server; nothing of it where that is the server itself. `files` wait there. */
 export type Asked = {
@@ -119,7 +119,7 @@ const adviceFor = (server: ServerObject): string[] => {
     case 'revoked':
       return [
         isRemoved(server)
-          ? 'another device of yours makes the link (server invite); with an invite of somebody else it works, too'
+          ? `${server.role === 'member' ? 'an admin or the owner of the server' : 'another device of yours, or another admin,'} makes a link (sotto server invite), by which it joins as a new device: sotto server join LINK`
           : 'only its owner, or another link, can change that: sotto server join LINK, or --retry once they let you in; it is asked again every few minutes',
       ];
     default:
@@ -150,7 +150,7 @@ const channelWhyText = (channel: ChannelObject, memberId: string, now: number): 
       if (me?.muted !== true || (mutedUntilAt ?? now) < now) return undefined;
       return `you may not write in ${name} until ${mutedUntilAt === undefined ? 'a moderator lets you' : clockText(mutedUntilAt)}`;
     case 'lost':
-      return `${safeName(channel.server)} shows ${name} no more: ${channel.private ? 'you were removed, or it has lost it' : 'it may have lost it'}`;
+      return `${safeName(channel.server)} shows ${name} no more: ${channel.private ? 'you were removed, or it has lost it' : 'it may have lost it'}; ${takenOffText(channel)}`;
     case 'banned':
       return `you are banned from ${name}`;
     case 'removed':

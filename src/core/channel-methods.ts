@@ -7,6 +7,7 @@ import type { Control } from '../protocol/room-content.ts';
 import { CONTENT_RULES, NO_OLD_KEYS } from '../protocol/room-rules.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import { type ChannelRow, listChannels, patchChannel } from '../store/channels.ts';
+import { getMemberById } from '../store/members.ts';
 import { listServers, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import { theMember } from './member-methods.ts';
@@ -23,7 +24,7 @@ import { enqueueRoom } from './room-outbox.ts';
 import { rotateChannel } from './room-passphrase.ts';
 import { placeOf } from './room-places.ts';
 import { channelAt } from './room-rewind.ts';
-import { ownRole, theChannel, theServer } from './room-rows.ts';
+import { isLost, ownRole, theChannel, theServer } from './room-rows.ts';
 import { shareHistory, shareNow, shareOf } from './room-share.ts';
 
 /** Answers of `channel.*`. */
@@ -51,7 +52,11 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
   },
   'channel.leave': async ({ core }, { channel }) => {
     const row = findChannel(core.db, channel);
-    await publishControl(core, row.id, { op: 'leave' });
+    const server = theServer(core.db, row.serverId);
+    if (isLost(row, server)) await leaveLost(core, row);
+    // By its signed events I am in one still that was lost and ended here.
+    else if (row.state === 'left' && ownRole(row, server) !== undefined) throw new SottoError('channel.notMember');
+    else await publishControl(core, row.id, { op: 'leave' });
     return shown(core, row.id);
   },
   'channel.list': async ({ core }, { server, all }) => {
@@ -131,6 +136,16 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
     return shown(core, row.id);
   },
 };
+
+// Nobody is there who could be told.
+const leaveLost = (core: Core, { id, serverId }: ChannelRow): Promise<void> =>
+  core.queue.call(() =>
+    commit(core, (changes) => {
+      const me = getMemberById(core.db, serverId, theServer(core.db, serverId).memberId);
+      patchChannel(core.db, id, { state: 'left' });
+      changes.event({ kind: 'channel.left', channelRow: id, ...(me === undefined ? {} : { memberRow: me.id }) });
+    }),
+  );
 
 const sixWords = ({ random }: Core): { readonly passphrase?: string } => ({
   passphrase: generatePassphrase(random.bytes(PASSPHRASE_ENTROPY_BYTES)),

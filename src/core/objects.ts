@@ -25,7 +25,7 @@ import { membersOf } from './member-links.ts';
 import { contactOf, conversationName, conversationOf } from './names.ts';
 import { memberName } from './room-names.ts';
 import { channelObject, isRequest, mayStillRead, memberObject } from './room-objects.ts';
-import { ownRole, theServer } from './room-rows.ts';
+import { isLost, ownRole, theServer } from './room-rows.ts';
 import { settingOf, showSetting } from './settings.ts';
 import { inGroups, said, when } from './shown.ts';
 
@@ -188,6 +188,7 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
     name: conversationName(core.db, row),
     kind: row.kind,
     encryption: row.channelRow === null ? 'signal' : (channel?.encryption ?? 'open'),
+    ...(channel === undefined ? {} : goneFrom(core, channel)),
     ...exposedIn(core, channel),
     ...(isRequest(core, row.memberRow) ? { request: true } : {}),
     verified: isVerified(core, row),
@@ -200,6 +201,12 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
     ...(muted && mutedUntil !== FOREVER ? { mutedUntilAt: mutedUntil } : {}),
     ...(expiresMs === 0 ? {} : { expiresMs, expiresFrom: expiresFrom(core, row) }),
   };
+};
+
+const goneFrom = (core: Core, channel: ChannelRow): Pick<Conversation, 'state'> => {
+  const { state } = channel;
+  if (state !== 'left' && state !== 'removed' && state !== 'banned') return {};
+  return { state: isLost(channel, theServer(core.db, channel.serverId)) ? 'lost' : state };
 };
 
 // Only who is there is told of it.

@@ -133,12 +133,13 @@ export const wayInto = ({ encryption, private: isPrivate }: ChannelRow): Channel
   encryption === 'members' || isPrivate === 1 ? 'byInvitation' : 'joinable';
 
 /** Who was removed from a channel and may still read until its passphrase changes, by name: where I am there, and something may still be said. */
-export const mayStillRead = (core: Core, { serverId, membership }: ChannelRow): string[] => {
-  const state = stateOfJson(membership);
-  const me = idOf<MemberId>(theServer(core.db, serverId).memberId);
-  if (state === undefined || state.archived || !state.members.has(me)) return [];
-  return [...state.exposed].map((id) => nameIn(core, serverId, id));
+export const mayStillRead = (core: Core, row: ChannelRow): string[] => {
+  const state = stateOfJson(row.membership);
+  if (state === undefined || state.archived || !isIn(row)) return [];
+  return [...state.exposed].map((id) => nameIn(core, row.serverId, id));
 };
+
+const isIn = ({ state }: ChannelRow): boolean => state === 'joined' || state === 'joining';
 
 const nameIn = ({ db }: Core, serverId: number, id: string): string =>
   getMemberById(db, serverId, idBytes(id))?.name ?? id.slice(0, 8);
@@ -167,7 +168,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     memberCount: state?.members.size ?? 0,
     ...(inviter === undefined ? {} : { invitedBy: inviter.name }),
     ...said('topic', row.topic),
-    ...(me === undefined || lost ? {} : { role: me.role }),
+    ...(me === undefined || !isIn(row) ? {} : { role: me.role }),
     ...(state === undefined || state.mode.slowMs === 0 ? {} : { slowMs: state.mode.slowMs }),
     ...(state === undefined || state.mode.retentionMs === 0 ? {} : { retentionMs: state.mode.retentionMs }),
     ...(exposed.length === 0 ? {} : { mayStillRead: exposed }),

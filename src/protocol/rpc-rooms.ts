@@ -300,7 +300,11 @@ export const ROOM_METHODS = {
     ofChannel.extend({ passphrase: passphrase.optional(), ...wait }),
     channelObject,
   ),
-  'channel.leave': method('Leaves a channel; its history stays here.', ofChannel, channelObject),
+  'channel.leave': method(
+    'Leaves a channel; its history stays here. The last member’s leaving archives it for good; one that its server shows no more ends here only.',
+    ofChannel,
+    channelObject,
+  ),
   'channel.list': method(
     'Channels I am in; `all` with those that may be joined.',
     onServer.extend({ all: z.boolean().optional() }),

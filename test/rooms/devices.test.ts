@@ -329,6 +329,9 @@ test('its user is told that it was removed, by whom and what can be done; it joi
     expect((await user.ok(...words, { json: false })).out).toMatch(
       /removed from the server by another device of yours.*sotto .*export.*sotto .*server join LINK/,
     );
+  expect((await user.ok('why', 'home', { json: false })).out).toContain(
+    'another device of yours, or another admin, makes',
+  );
   for (const to of ['#ops', 'bob@home']) {
     const { code, error } = await user.run('send', to, 'in vain');
     expect([code, error?.code]).toEqual([6, 'device.revoked']);
