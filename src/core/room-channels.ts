@@ -181,7 +181,8 @@ export const meetOwnChannels = async (core: Core, connection: RoomConnection): P
   const isHeld = (id: string): boolean => getChannelById(core.db, connection.serverId, idBytes(id))?.state === 'joined';
   let hasEntered = false;
   for (const said of await allChannels(connection, { all: false })) {
-    if (said.invited && invited.size < INVITATIONS_KEPT_MAX) invited.add(said.id);
+    // Nobody joins one that is archived.
+    if (said.invited && !said.archived && invited.size < INVITATIONS_KEPT_MAX) invited.add(said.id);
     const isNew = said.joined && !isHeld(said.id);
     if (said.joined || invited.has(said.id))
       await (said.joined ? meetOwn : meetInvited)(core, connection, said).catch((error: unknown) => {

@@ -203,17 +203,22 @@ const publishControl = async (context: ServerContext, who: Publisher, wanted: Pu
 /** Rows that a control changes, and the channel before it. */
 type Invited = { readonly changes: readonly Change[]; readonly before: ChannelState | undefined };
 
-// Who is invited reads nothing of the channel yet, nor is told there that it was taken back.
+// Who is invited reads nothing of the channel yet, nor is told there that it was taken back, or that nobody may join any more.
 const tellInvited = (
   { online }: ServerContext,
   by: MemberId,
   channel: ChannelId,
   { changes, before }: Invited,
 ): void => {
-  for (const change of changes)
-    if (change.kind === 'membership' && change.row.member !== by)
-      if (change.row.state === 'invited' || before?.invited.has(change.row.member) === true)
-        for (const peer of online.get(change.row.member) ?? []) tell(peer, { notice: 'invited', channel });
+  const isInvited = ({ member, state }: Pick<MembershipRow, 'state'> & { readonly member: MemberId }): boolean =>
+    state === 'invited' || before?.invited.has(member) === true;
+  const changed = changes.flatMap((change) =>
+    change.kind === 'membership' && isInvited(change.row) ? change.row.member : [],
+  );
+  const isArchived = changes.some((change) => change.kind === 'channelSet' && change.set.archivedAt !== undefined);
+  const about = new Set([...changed, ...(isArchived ? (before?.invited.keys() ?? []) : [])]);
+  about.delete(by);
+  for (const member of about) for (const peer of online.get(member) ?? []) tell(peer, { notice: 'invited', channel });
 };
 
 // Whom a control names has to be somebody: the rows that go with it refer to members. Who has erased themself is invited no more.
@@ -266,7 +271,9 @@ const changesOf = async (
   changes.push(...memberships(before, state));
   if (control.op === 'mode')
     changes.push({ kind: 'channelSet', set: { slowMs: state.mode.slowMs, retentionMs: state.mode.retentionMs } });
-  if (control.op === 'archive') changes.push({ kind: 'channelSet', set: { archivedAt: context.clock.now() } });
+  // Also where its last member leaves.
+  if (state.archived && before?.archived !== true)
+    changes.push({ kind: 'channelSet', set: { archivedAt: context.clock.now() } });
   return changes;
 };
 

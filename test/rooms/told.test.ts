@@ -111,3 +111,43 @@ test('what file send waits for with done is the server in rooms, and its help sa
     /done: until the other side has it all; in a channel and/,
   );
 });
+
+test('a channel that its last member has left is told as archived, wherever it is', async () => {
+  await carol.call('channel.create', { name: '#alone', encryption: 'open' });
+  await carol.say('#alone', 'nobody hears me');
+  const text = await said(carol, 'channel', 'leave', '#alone');
+  expect(text).toContain(
+    'it is archived for good, and its name stays taken. What was said there stays here: sotto … read',
+  );
+  expect(await carol.call('channel.show', { channel: '#alone' })).toMatchObject({ archived: true, state: 'left' });
+  expect(await said(carol, 'conversations')).toMatch(/#alone@home .*left \([0-9a-f]{8}\)/);
+  expect(await said(carol, 'read', '#alone', '--at', new Date().toISOString())).toContain(
+    'nobody was in #alone any more',
+  );
+  expect((await bob.call('channel.list', { all: true })).map(({ name }) => name)).not.toContain('#alone');
+  expect(await said(carol, 'channel', 'leave', '--help')).toContain('With its last member it is archived');
+});
+
+test('an invitation to a channel that is archived is over', async () => {
+  for (const end of ['archive', 'leave'] as const) {
+    const channel = `#${end}`;
+    await carol.call('channel.create', { name: channel, encryption: 'members' });
+    await carol.call('channel.invite', { channel, member: 'bob' });
+    const seen = async () => (await bob.call('channel.list', { all: true })).find(({ name }) => name === channel);
+    await bob.sees('the invitation', async () => (await seen())?.state === 'invited');
+    await carol.call(`channel.${end}`, { channel });
+    await bob.sees('that it is over', async () => (await seen()) === undefined);
+    expect(bob.events.at(-1)).toMatchObject({ kind: 'channel.removed', detail: 'the invitation is over' });
+  }
+});
+
+test('who has lost a device of a member is told who makes the link', async () => {
+  const tablet = await house.device(carol, 'tablet');
+  await tablet.call('server.join', { link: await alice.invite(), label: 'home' });
+  const id = (await tablet.call('server.devices', {})).find((one) => one.this)?.id ?? '';
+  await carol.call('server.revokeDevice', { id });
+  await tablet.sees('that it is out', async () => (await tablet.call('server.list', {}))[0]?.state === 'revoked');
+  const text = await said(tablet, 'why', 'home');
+  expect(text).toContain('an admin or the owner of the server makes a link (sotto … server invite)');
+  expect(text).not.toContain('another device of yours makes');
+});
