@@ -5,7 +5,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../protocol/ids.ts';
 import { EDITS_PER_MESSAGE_MAX, EVENT_ID_AGE_MS_MAX, MENTIONS_MAX } from '../protocol/limits.ts';
 import { callOf, ROLES } from '../protocol/room-content.ts';
-import { CONTENT_RULES, ERASE_OTHERS } from '../protocol/room-rules.ts';
+import { ERASE_OTHERS } from '../protocol/room-rules.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
@@ -44,6 +44,7 @@ import { checkText, dropOutbox, LOCAL } from './messages.ts';
 import { conversationOf, findConversation, findMessage, messageIn } from './names.ts';
 import { contentIn, endOf, enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { type Place, placeOf } from './room-places.ts';
+import { mayPin, putOnRoomAgain } from './room-put-on.ts';
 import { letIn } from './room-receipts.ts';
 import { ownRole, roomOf, theChannel } from './room-rows.ts';
 import { settingOf } from './settings.ts';
@@ -275,11 +276,7 @@ export const reactRoom = (
 export const pinRoom = (core: Core, row: MessageRow, conversation: ConversationRow, on: boolean): MessageRow => {
   const { to, server } = placeOf(core, conversation);
   if (row.deletedAt !== null) throw new SottoError('message.notEditable', { message: 'The message was deleted' });
-  if ('channelRow' in to) {
-    const role = ownRole(theChannel(core.db, to.channelRow), server);
-    if (role === undefined || rankOf(role) < rankOf(CONTENT_RULES.pin))
-      throw new SottoError('event.refused', { message: 'Moderators pin' });
-  }
+  if (!mayPin(core, { to, server })) throw new SottoError('event.refused', { message: 'Moderators pin' });
   if ((row.pinnedAt !== null) === on) return row;
   commit(core, (changes) => {
     if (!setPin(amendingNow(core, changes), row, on)) throw tooManyPins();
@@ -319,6 +316,7 @@ export const resendRoom = (core: Core, row: MessageRow, conversation: Conversati
     patchMessage(core.db, row.id, { state: 'queued', reason: '' });
     if (isOld || isTaken) renameMessage(core.db, row, newEventId(core, target.server.id));
     enqueueText(core, changes, target, row.id);
+    putOnRoomAgain(core, changes, target, again(core, row));
     changes.event({ kind: 'message.queued', messageRow: row.id });
   });
   return again(core, row);

@@ -7,12 +7,12 @@ import type { Said } from '../protocol/room-direct.ts';
 import { getFile } from '../store/files.ts';
 import { listSentToMembers, type SentToMember } from '../store/message-pages.ts';
 import { listVersions } from '../store/messages.ts';
-import { listReactions } from '../store/reactions.ts';
 import { countRoomOutbox, listRoomOutboxOfMessage } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
 import { fileContent } from './room-files.ts';
 import { directIn, endOf, enqueueRoom } from './room-outbox.ts';
+import { putOnOf } from './room-put-on.ts';
 
 /**
  * Says the latest of what members have not confirmed again, under the same ids, with what I have put on it; who has it takes it
@@ -55,10 +55,7 @@ const wordsOf = (core: Core, message: SentToMember): Said[] => {
     : [
         said,
         ...edits.map(({ number, body }) => ({ kind: 'edit', target, number, text: body }) as const),
-        ...listReactions(core.db, message.id)
-          .filter(({ mine }) => mine === 1)
-          .map(({ emoji }) => ({ kind: 'react', target, emoji, on: true }) as const),
-        ...(message.pinnedAt === null ? [] : [{ kind: 'pin', target, on: true } as const]),
+        ...putOnOf(core, message),
       ];
 };
 

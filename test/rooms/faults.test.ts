@@ -309,6 +309,34 @@ test('a server that was left keeps its history, also when it does not answer who
   expect(await bob.bodies('#kept')).toEqual(['before']);
 });
 
+test('what was put on a message that was taken back is said again with it', async () => {
+  const { house, alice, bob } = await House.open('alice', 'bob');
+  await using _house = house;
+  await alice.call('channel.create', { name: '#put', encryption: 'members' });
+  await alice.call('channel.invite', { channel: '#put', member: 'bob' });
+  await bob.call('channel.join', { channel: '#put' });
+  await bob.say('alice@home', 'hello');
+  await alice.reads('bob@home', 'hello');
+  await house.server.stop();
+  await alice.sees('that it is away', async () => (await alice.call('server.list', {}))[0]?.state !== 'online');
+  const ids: string[] = [];
+  for (const conversation of ['#put', 'bob@home']) {
+    const { id } = (await alice.call('message.send', { conversation, text: 'taken back' })).message;
+    ids.push(id);
+    for (const emoji of ['👍', '🎉']) await alice.call('message.react', { id, emoji });
+    await alice.call('message.unreact', { id, emoji: '🎉' });
+    await alice.call('message.pin', { id });
+    await alice.call('message.cancel', { id });
+    await alice.call('message.resend', { id });
+  }
+  await house.server.start();
+  for (const id of ids)
+    await bob.sees('what was put on it', async () => {
+      const seen = await bob.call('message.show', { id }).catch(() => undefined);
+      return seen?.reactions.length === 1 && seen.reactions[0]?.emoji === '👍' && seen.pinnedAt !== undefined;
+    });
+});
+
 test('what was taken back and is sent again is what it was, under an id that the server takes', async () => {
   const { house, alice, bob } = await House.open('alice', 'bob');
   await using _house = house;
