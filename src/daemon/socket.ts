@@ -47,6 +47,8 @@ type Request = { readonly id?: Id; readonly method: string; readonly params: unk
 
 // How long a front end has to read the last words.
 const GOODBYE_MS = 200;
+// How often it is looked whether one that sends nothing more still waits for its answers.
+const LOOK_MS = 1_000;
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -62,7 +64,7 @@ export class RpcSocket {
 
   constructor(options: SocketOptions) {
     this.#options = { ...options, handle: (...call) => this.#handle(options.handle(...call)) };
-    this.#server = createServer((socket) => this.#accept(socket));
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
   }
 
   /** Front ends that are there. */
@@ -150,6 +152,7 @@ export class RpcSocket {
       this.#lookAround();
     });
     socket.on('data', (chunk) => session.data(chunk));
+    socket.on('end', () => session.ended());
   }
 }
 
@@ -160,6 +163,9 @@ class Session {
   readonly #gone = new AbortController();
   #buffer: Buffer<ArrayBufferLike> = Buffer.alloc(0);
   #inFlight = 0;
+  /** Lines that are not answered yet. */
+  #lines = 0;
+  #hasEnded = false;
   #deaf = false;
 
   constructor(socket: Socket, options: SocketOptions) {
@@ -193,9 +199,34 @@ class Session {
       const line = this.#buffer.subarray(0, end);
       this.#buffer = this.#buffer.subarray(end + 1);
       if (line.length > RPC_LINE_BYTES_MAX) return this.#tooLarge();
-      if (line.length > 0) this.#line(line).catch(this.#options.bug);
+      if (line.length > 0) void this.#answer(line);
     }
     if (this.#buffer.length > RPC_LINE_BYTES_MAX) this.#tooLarge();
+  }
+
+  /** The front end sends nothing more: it gets the answers that are due, and then the end. */
+  ended(): void {
+    this.#hasEnded = true;
+    this.#endWhenAnswered();
+    this.#look();
+  }
+
+  async #answer(line: Buffer): Promise<void> {
+    this.#lines++;
+    await this.#line(line).catch(this.#options.bug);
+    this.#lines--;
+    this.#endWhenAnswered();
+  }
+
+  #endWhenAnswered(): void {
+    if (this.#hasEnded && this.#lines === 0) this.#socket.end();
+  }
+
+  // Who is gone has ended, too: an empty write fails then, and closes the connection.
+  #look(): void {
+    if (this.#socket.destroyed || this.#socket.writableEnded) return;
+    this.#socket.write('');
+    setTimeout(() => this.#look(), LOOK_MS).unref();
   }
 
   #tooLarge(): void {
@@ -267,8 +298,7 @@ class Session {
             error: protocolError(-32602, problemText({ place: place || method, problem }), 'params.invalid'),
           };
     }
-    if (this.#inFlight >= RPC_IN_FLIGHT_MAX)
-      return quiet ? undefined : { jsonrpc: '2.0', id, error: protocolError(-32600, 'too many calls at once') };
+    if (this.#inFlight >= RPC_IN_FLIGHT_MAX) return quiet ? undefined : failure(id, tooManyCalls());
     this.#inFlight++;
     try {
       const result = await this.#options.handle(this.connection, method, parsed.data);
@@ -287,7 +317,7 @@ class Session {
   }
 
   #writeText(text: string): boolean {
-    if (this.#socket.destroyed) return false;
+    if (this.#socket.destroyed || this.#socket.writableEnded) return false;
     if (this.#socket.writableLength > RPC_BUFFER_BYTES_MAX) {
       this.#socket.destroy();
       return false;
@@ -311,6 +341,11 @@ const refusal = (value: unknown, error: SottoError): object | undefined => {
   if (request === undefined) return { jsonrpc: '2.0', id: null, error: protocolError(-32600, 'not a request') };
   return request.id === undefined ? undefined : failure(request.id, error);
 };
+
+const tooManyCalls = (): SottoError =>
+  new SottoError('rate.limited', {
+    message: `This connection has ${RPC_IN_FLIGHT_MAX} calls under way: send others once one of them is answered`,
+  });
 
 const failure = (id: Id, error: unknown) => {
   const { code, message, exit, retry, details } = errorObject(error);

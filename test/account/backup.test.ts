@@ -59,6 +59,8 @@ const restoreIn = (dir: string) =>
 const restored = async (db: Database): Promise<Database> => {
   const dir = mkdtempSync(join(base, 'restored-'));
   await writeBackup(db, fileIn(dir), SECRET, systemClock.now());
+  // A daemon closes what it read with; this one goes on.
+  db.exec('COMMIT');
   const copy = openDatabase(join(dir, 'db'), KEY);
   migrate(copy);
   await loadBackup(copy, fileIn(dir), SECRET, PORTS);

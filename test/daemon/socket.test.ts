@@ -5,6 +5,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RpcClient } from '../../src/client/rpc-client.ts';
+import { RpcSocket } from '../../src/daemon/socket.ts';
 import { VERSION } from '../../src/protocol/version.ts';
 import { takeLock } from '../../src/sqlite/lock.ts';
 import { pruneEvents } from '../../src/store/events.ts';
@@ -170,6 +171,49 @@ describe('the socket', () => {
     expect((await alice.one<{ draft?: string }>('conversation', 'show', 'bob')).draft).toBeUndefined();
     expect(wire.lines.slice(1).map((line) => problem(line as Line))).toEqual([[null, -32008, 'rpc.tooLarge', 8]]);
     wire.close();
+  });
+});
+
+describe('a connection', () => {
+  test('with too many calls at once is told to send them later', async () => {
+    const wire = new Wire();
+    wire.send(Array.from({ length: 70 }, (_, i) => JSON.stringify(request(i, 'doctor.check'))).join('\n'));
+    const refused = await wire.until((lines) => lines.filter(({ error }) => error !== undefined).length >= 6);
+    const [, ...told] = refused.filter(({ error }, i) => i === 0 || error !== undefined);
+    for (const line of told)
+      expect(line.error).toMatchObject({ code: -32004, data: { code: 'rate.limited', exit: 4, retry: 'later' } });
+    wire.close();
+  });
+
+  test('whose front end sends nothing more is answered to the end, then closed', async () => {
+    const wire = new Wire({ allowHalfOpen: true });
+    wire.send(request(1, 'doctor.check'));
+    wire.send(request(2, 'backup.create', { file: join(stage.dir, 'half'), passphrase: 'one' }));
+    wire.socket.end();
+    await wire.closed;
+    const answered = wire.lines.slice(1) as Line[];
+    expect(answered.map(({ id }) => id).sort()).toEqual([1, 2]);
+    expect(answered.filter(({ error }) => error !== undefined)).toEqual([]);
+  });
+
+  test('whose front end is gone after that is held by no call', async () => {
+    const path = join(stage.dir, 'endless');
+    const socket = new RpcSocket({
+      path,
+      greeting: () => ({ sotto: VERSION, rpc: 1, account: 'a', locked: false, exists: true, passphrase: false }),
+      handle: () => new Promise(() => {}),
+      left: () => {},
+      gone: () => {},
+      bug: (error) => expect.fail(String(error)),
+    });
+    await socket.listen();
+    const front = connect({ path, allowHalfOpen: true });
+    await once(front, 'data');
+    front.end(`${JSON.stringify(request(1, 'status.show'))}\n`);
+    await expect.poll(() => socket.connections.map(({ signal }) => signal.aborted)).toEqual([false]);
+    front.destroy();
+    await expect.poll(() => socket.connections, { timeout: 5_000 }).toEqual([]);
+    await socket.close(() => {});
   });
 });
 
