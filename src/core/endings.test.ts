@@ -22,6 +22,16 @@ afterEach(async () => {
 
 const mine = async () => (await alice.messages(bob)).map(({ body, state, reason }) => [body, state, reason]);
 
+test('what waits again after it failed has no reason to tell', async () => {
+  await bob.close();
+  await alice.call('config.set', { key: 'outbox.expiresMs', value: 60_000 });
+  const { id } = await alice.send(bob, 'again');
+  await world.settle(180_000);
+  expect((await alice.call('message.show', { id })).reason).toBe('outboxExpired');
+  const resent = await alice.call('message.resend', { id });
+  expect([resent.state, resent.reason]).toEqual(['queued', undefined]);
+});
+
 test('what nobody fetched in its time has failed, and goes again on the user’s word, under the same id', async () => {
   await bob.close();
   const { id } = await alice.send(bob, 'old');

@@ -77,7 +77,7 @@ export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen())
     ...when('expiresAt', row.expiresAt),
     ...when('expiresMs', row.expiresMs),
     ...when('pinnedAt', row.pinnedAt),
-    ...(row.reason === UNKNOWN_KIND ? unknownKind(row) : said('reason', row.reason)),
+    ...(row.reason === UNKNOWN_KIND ? unknownKind(row) : said('reason', reasonOf(row))),
     ...(row.replyTo === null ? {} : { replyTo: idOf(row.replyTo) }),
     ...(row.unread === 1 ? { unread: true } : {}),
     ...(file === undefined ? {} : { file: idOf(file.fileId) }),
@@ -88,6 +88,10 @@ export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen())
     ...(conversation.kind === 'contact' ? {} : answersOf(core, row)),
   };
 };
+
+// What waits again keeps for itself that it has failed before; what was deleted says where.
+const reasonOf = ({ state, deletedAt, reason }: MessageRow): string =>
+  state === 'failed' || deletedAt !== null ? reason : '';
 
 // What its author has written since in its place is a text.
 const unknownKind = ({ deletedAt, editNumber }: MessageRow) =>
