@@ -94,9 +94,7 @@ export const setPin = ({ core, at, tell }: Amending, row: MessageRow, on: boolea
 };
 
 /** What I am told when a reaction of mine was one too many. */
-export const tooManyReactions = (): SottoError =>
-  new SottoError('message.notEditable', { message: 'You have reacted often enough' });
+export const tooManyReactions = (): SottoError => new SottoError('reaction.tooMany');
 
 /** What I am told when a pin of mine was one too many. */
-export const tooManyPins = (): SottoError =>
-  new SottoError('message.notEditable', { message: `A conversation has at most ${PINS_PER_CONVERSATION_MAX} pins` });
+export const tooManyPins = (): SottoError => new SottoError('pin.tooMany');

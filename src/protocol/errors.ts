@@ -86,6 +86,16 @@ const ROWS = {
   'file.stopped': [7, 'after-change', 'The transfer does not go on: it was paused or cancelled, or failed'],
   'outbox.full': [7, 'later', 'The outbox of this contact is full'],
   'request.tooMany': [7, 'later', 'Too many open requests'],
+  'reaction.tooMany': [
+    7,
+    'after-change',
+    'You have put as many reactions on this message as it takes from one person: take one back with `sotto unreact`',
+  ],
+  'pin.tooMany': [
+    7,
+    'after-change',
+    'The conversation has as many pins as it may have: take one back with `sotto unpin`',
+  ],
   'quota.exceeded': [
     7,
     'after-change',

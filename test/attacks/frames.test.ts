@@ -149,7 +149,10 @@ describe('whose message it is, only the link says', () => {
     await world.settle(2_000);
     const pinned = (await bob.messages('mallory')).filter(({ pinnedAt }) => pinnedAt !== undefined);
     expect(pinned).toHaveLength(PINS_PER_CONVERSATION_MAX);
-    expect(await codeOf(bob.call('message.pin', { id: targets.at(-1) ?? '' }))).toBe('message.notEditable');
+    expect(await codeOf(bob.call('message.pin', { id: targets.at(-1) ?? '' }))).toBe('pin.tooMany');
+    for (let n = 1; n < REACTIONS_PER_MESSAGE_MAX; n++)
+      await bob.call('message.react', { id: id ?? '', emoji: emoji(n) });
+    expect(await codeOf(bob.call('message.react', { id: id ?? '', emoji: '🎉' }))).toBe('reaction.tooMany');
   });
 
   test('MSG-1: a deletion that comes before its text is remembered 100 days, over a restart too', async () => {
