@@ -47,10 +47,10 @@ export const eventText = (event: Event | GapEvent, hint?: Hint): string => {
   const about =
     message !== undefined && 'body' in message
       ? messageText(message, hint)
-      : contact !== undefined
-        ? safeName(contact.name)
-        : file !== undefined && 'state' in file
-          ? fileText(file)
+      : file !== undefined && 'state' in file
+        ? fileText(file)
+        : contact !== undefined
+          ? safeName(contact.name)
           : channel !== undefined || member !== undefined
             ? [channel, member]
                 .filter((one) => one !== undefined)

@@ -105,6 +105,7 @@ test('a file that came is told with the command that saves it; one that goes, wi
   }
   const listening = await alice.run('listen', '--since', '0', '--timeout', '300ms', { json: false });
   expect(listening.out).toContain(`[a file: sotto ${flags} file save ${id}]`);
+  expect(listening.out).toMatch(/^file\.offered {2}.*from mallory {2}photogpj¬\.exe/m);
   expect((await alice.files()).some((file) => file.id.startsWith(id))).toBe(true);
   await alice.ok(...command.split(' '), join(stage.dir, 'by its line'));
   const sent = await alice.ok('file', 'send', 'bob', '-', { input: 'bytes', json: false });
