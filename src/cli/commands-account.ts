@@ -142,7 +142,7 @@ const list: Command = {
 
 const lock: Command = {
   path: 'account lock',
-  doc: 'go offline and drop all keys from memory',
+  doc: 'go offline and drop all keys from memory; a command that is given the passphrase (--passphrase-fd, SOTTO_PASSPHRASE_FILE) opens it again',
   args: [],
   methods: ['account.lock'],
   run: async ({ connect, out }) => {

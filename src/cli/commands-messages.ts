@@ -56,7 +56,7 @@ const send: Command = {
     reply: { doc: 'the message this answers', value: 'ID' },
     thread: { doc: 'the message whose thread this belongs to, in a channel or with a member', value: 'ID' },
     expires: {
-      doc: 'ends on both sides after 30s, 1h, 7d …, or read+30s; never, whatever the conversation says',
+      doc: 'ends on both sides after 30s, 1h, 7d …; read+30s: theirs so long after they read it, mine after it was delivered, or they told that they read it; never, whatever the conversation says',
       value: 'DURATION',
     },
   },

@@ -31,7 +31,9 @@ export const checkOne = ({ flags }: CommandContext, flag: string): void => {
 };
 
 /** The flag of what asks first. */
-export const YES_FLAG = { yes: { doc: 'do not ask whether that is meant' } } as const;
+export const YES_FLAG = {
+  yes: { doc: 'do not ask whether that is meant; without a terminal nothing is asked, and it is done' },
+} as const;
 
 /** Asks a person at a terminal whether they mean what cannot be taken back. Throws `usage.invalid` when they do not say so. */
 export const askIfMeant = async ({ ask, flags, out }: CommandContext, question: string): Promise<void> => {
