@@ -57,7 +57,7 @@ const daemonStop: Command = {
   methods: ['daemon.stop'],
   run: async ({ connect, interrupted, out }) => {
     const client = await connectIfRuns(connect);
-    if (client === undefined) return out.item({ stopped: true }, () => 'The daemon does not run.');
+    if (client === undefined) return out.item({ stopped: false }, () => 'The daemon does not run.');
     // Whose time is over has an error to say, and does not know more.
     const isGone = await Promise.race([endDaemon(client).then(() => true), interrupted.then(() => false)]);
     if (isGone) out.item({ stopped: true }, () => 'stopped');

@@ -149,20 +149,26 @@ type Source = {
 
 const fromPhrase = async (context: CommandContext, file: string | undefined): Promise<Source> => {
   checkOne(context, 'passphrase-fd');
-  const phrase = file === '-' ? await context.stdinText() : await context.ask('Recovery phrase, 12 words: ');
+  const phrase = file === '-' ? await phraseOnStdin(context) : await context.ask('Recovery phrase, 12 words: ');
   if (phrase === undefined)
     throw new SottoError('usage.invalid', {
       message: 'There is no terminal to ask on: give the phrase on stdin with -',
     });
-  await checkWords(context, phrase);
+  await checkWords(phrase);
   const nickname = await nicknameGiven(context);
   return { phrase, ...optional('nickname', nickname), ...(await newPassphrase(context)) };
 };
 
 // A phrase with a slip in it makes no account: nobody thinks of a passphrase for that.
-const checkWords = async ({ flags }: CommandContext, phrase: string): Promise<void> => {
-  if (!flags.has('no-passphrase')) (await import('../protocol/word-list.ts')).bytesOfPhrase(phrase);
+const checkWords = async (phrase: string): Promise<void> => {
+  (await import('../protocol/word-list.ts')).bytesOfPhrase(phrase);
 };
+
+const phraseOnStdin = (context: CommandContext): Promise<string> =>
+  context.stdinText().catch((error: unknown) => {
+    if (!(error instanceof SottoError) || error.code !== 'text.tooLarge') throw error;
+    throw new SottoError('words.count', { message: 'A recovery phrase has 12 words; stdin gives far more than that' });
+  });
 
 // The passphrase that opens the backup also becomes the account's, unless it shall have none.
 const fromFile = async (context: CommandContext, file: string): Promise<Source> => {
@@ -175,12 +181,12 @@ const fromFile = async (context: CommandContext, file: string): Promise<Source> 
       backupPassphrase: opens,
       ...(context.flags.has('no-passphrase') ? { noPassphrase: true } : { passphrase: opens }),
     };
-  const phrase = (await context.ask('Recovery phrase, 12 words: ')) ?? (await context.stdinText());
+  const phrase = (await context.ask('Recovery phrase, 12 words: ')) ?? (await phraseOnStdin(context));
   if (phrase.trim() === '')
     throw new SottoError('passphrase.needed', {
       message: 'Give the passphrase of the backup, or the recovery phrase on stdin',
     });
-  await checkWords(context, phrase);
+  await checkWords(phrase);
   return { ...path, phrase, ...(await newPassphrase(context)) };
 };
 

@@ -6,6 +6,7 @@ import { connectOrStart } from '../client/launch.ts';
 import {
   type AccountPaths,
   accountPaths,
+  checkDataDir,
   chooseAccount,
   type Environment,
   hasVault,
@@ -173,6 +174,7 @@ const contextOf = (
   const dataDir = flags.text('data-dir') ?? (environment.SOTTO_DATA_DIR || undefined);
   if (dataDir === '') throw usage('--data-dir is empty', command);
   const places = placesOf(dataDir === undefined ? undefined : resolve(dataDir), environment);
+  checkDataDir(places);
   const name = chooseAccount(places, flags.text('account') ?? (environment.SOTTO_ACCOUNT || undefined));
   const account = accountPaths(places, name, environment);
   const daemonCommand = [

@@ -1,5 +1,5 @@
 // Where things are: data, configuration and sockets, by XDG or below one `--data-dir`.
-import { existsSync, lstatSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SottoError } from '../protocol/errors.ts';
 import { SOCKET_PATH_BYTES_MAX } from '../protocol/limits.ts';
@@ -57,6 +57,13 @@ export const placesOf = (dataDir: string | undefined, environment: Environment):
     runDir: run,
     dataDir: undefined,
   };
+};
+
+/** Throws `path.notAllowed` where something else than a folder is in the place of `--data-dir`. */
+export const checkDataDir = ({ dataDir }: Places): void => {
+  const stat = dataDir === undefined ? undefined : statSync(dataDir, { throwIfNoEntry: false });
+  if (stat === undefined || stat.isDirectory()) return;
+  throw new SottoError('path.notAllowed', { message: `${dataDir} is no folder: take another --data-dir` });
 };
 
 // What is empty or relative counts as not set (XDG Base Directory Specification).

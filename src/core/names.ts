@@ -34,7 +34,7 @@ import { roomOf } from './room-rows.ts';
 
 /** The contact that `reference` names, by address, name, or the beginning of its id. Throws `contact.unknown`, or `name.ambiguous` with the candidates. */
 export const findContact = (db: Database, reference: string): ContactRow => {
-  const [, address] = /^([a-z2-7]{56})(\.onion)?$/.exec(reference) ?? [];
+  const [, address] = /^([a-z2-7]{56})(\.onion)?$/.exec(reference.toLowerCase()) ?? [];
   const byAddress = address === undefined ? undefined : getContactByAddress(db, `${address}.onion`);
   if (byAddress !== undefined) return byAddress;
   const byName = getContactByName(db, reference);

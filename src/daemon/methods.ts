@@ -79,6 +79,7 @@ const rename = (daemon: Daemon, nickname: string) =>
 
 const HANDLERS: Handlers = {
   'account.init': async (daemon, params, { signal }) => {
+    checkName(params.nickname);
     const passphrase = secretOf(params);
     const made = await daemon.create({ nickname: params.nickname, passphrase, noTor: params.noTor }, signal);
     return { ...made.account, recoveryPhrase: made.recoveryPhrase, ...warn(passphrase) };

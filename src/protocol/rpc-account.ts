@@ -1,7 +1,7 @@
 // The methods of the local wire that are about an open account.
 import { z } from 'zod';
 import { FILE_NAME_BYTES_MAX, NOTE_CHARS_MAX, QUERY_CHARS_MAX, WAIT_MS_MAX } from './limits.ts';
-import { bytes, emoji, label, line, milliseconds, none, note, oneEmoji, reference, time } from './rpc-fields.ts';
+import { bytes, emoji, line, milliseconds, none, note, oneEmoji, personName, reference, time } from './rpc-fields.ts';
 import {
   account,
   contact,
@@ -26,12 +26,16 @@ import { ROOM_METHODS } from './rpc-rooms.ts';
 /** Methods of an open account; `core` answers them. */
 export const ACCOUNT_METHODS = {
   'account.show': method('My address in every form.', none, account),
-  'account.nickname': method('Changes the nickname that new contacts see.', z.object({ nickname: label }), account),
+  'account.nickname': method(
+    'Changes the nickname that new contacts see.',
+    z.object({ nickname: personName }),
+    account,
+  ),
   'contact.add': method(
     'Sends a contact request to an address in any form; `held` is a sentence that says why it waits, where that is known at once; `code` is the error that says why they have not accepted while it was waited for.',
     z.object({
       address: z.string().min(1).max(4096),
-      name: label.optional(),
+      name: personName.optional(),
       note: note.optional(),
       wait: z.enum(['accepted']).optional(),
       ...wait,
@@ -45,14 +49,14 @@ export const ACCOUNT_METHODS = {
   ),
   'contact.requests': method('Open requests from others.', none, z.array(contact)),
   'contact.show': method('One contact with safety number and the history of its keys.', ofContact, contact),
-  'contact.accept': method('Accepts a request.', ofContact.extend({ name: label.optional() }), contact),
+  'contact.accept': method('Accepts a request.', ofContact.extend({ name: personName.optional() }), contact),
   'contact.reject': method('Closes a request; the other side is told nothing.', ofContact, contact),
   'contact.verify': method(
     'Marks the safety number as compared, or takes that back; `scanned`, the text of their QR code, is compared first.',
     ofContact.extend({ verified: z.boolean(), scanned: z.string().max(1024).optional() }),
     contact,
   ),
-  'contact.rename': method('Changes the name a contact has here.', ofContact.extend({ name: label }), contact),
+  'contact.rename': method('Changes the name a contact has here.', ofContact.extend({ name: personName }), contact),
   'contact.note': method(
     'Keeps a note about a contact; empty removes it.',
     ofContact.extend({ note: line(NOTE_CHARS_MAX) }),

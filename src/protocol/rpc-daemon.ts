@@ -1,7 +1,7 @@
 // The methods of the local wire that work without an open account.
 import { z } from 'zod';
 import { EVENT_KINDS, VOLATILE_KINDS } from './event-kinds.ts';
-import { bytes, label, none, passphrase, time } from './rpc-fields.ts';
+import { bytes, label, none, passphrase, personName, time } from './rpc-fields.ts';
 import { account, check, method, status, wait } from './rpc-objects.ts';
 
 /** Methods that work before an account is open or while it is locked; the daemon answers them itself. */
@@ -9,7 +9,7 @@ export const DAEMON_METHODS = {
   'account.init': method(
     'Creates the account of this daemon and opens it. `noPassphrase` makes a key file instead; `noTor` sets network.tor off: nothing of Tor is started.',
     z.object({
-      nickname: label,
+      nickname: personName,
       passphrase: passphrase.optional(),
       noPassphrase: z.boolean().optional(),
       noTor: z.boolean().optional(),
@@ -22,7 +22,7 @@ export const DAEMON_METHODS = {
       phrase: z.string().max(1024).optional(),
       file: z.string().max(4096).optional(),
       backupPassphrase: passphrase.optional(),
-      nickname: label.optional(),
+      nickname: personName.optional(),
       passphrase: passphrase.optional(),
       noPassphrase: z.boolean().optional(),
       noTor: z.boolean().optional(),

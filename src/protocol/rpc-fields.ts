@@ -9,6 +9,8 @@ export const milliseconds = z.number().int().min(0);
 export const reference = z.string().min(1).max(4096);
 // Two ways to write a letter are one name.
 export const label = z.string().normalize('NFC').min(1).max(NAME_CHARS_MAX).refine(wellFormed);
+// What a person is called: `checkName` says what is wrong with it.
+export const personName = z.string().normalize('NFC').refine(wellFormed);
 export const note = z.string().max(NOTE_CHARS_MAX).refine(wellFormed);
 /** A text of one line; it may be empty. */
 export const line = (charsMax: number) =>

@@ -64,6 +64,46 @@ test('who is not known is answered with the name that comes near to it', async (
   );
 });
 
+test('an address in capitals is the contact whose it is, in every command', async () => {
+  const { address } = await bob();
+  await alice.ok('send', address.toUpperCase(), 'to an address');
+  expect((await alice.one<{ body: string }>('read', address.toUpperCase())).body).toBe('to an address');
+});
+
+test('a nickname that is too long is told as that', async () => {
+  const long = 'x'.repeat(65);
+  for (const ran of [
+    await alice.run('nickname', long),
+    await stage.stranger('long').run('init', '--nickname', long, '--no-passphrase'),
+  ])
+    expect([ran.code, ran.error?.code]).toEqual([2, 'nickname.invalid']);
+});
+
+test('a file in place of the data folder is no data folder, for any command', async () => {
+  const dir = file('no folder', '');
+  for (const words of [['status'], ['doctor'], ['account', 'list'], ['init', '--nickname', 'x', '--no-passphrase']]) {
+    const { code, out, err } = await run(['--data-dir', dir, '--json', ...words]);
+    expect([words, code, out.toString(), JSON.parse(err).code]).toEqual([words, 6, '', 'path.notAllowed']);
+  }
+});
+
+test('a recovery phrase that is none says so, whatever its length', async () => {
+  const someone = stage.stranger('someone');
+  for (const input of ['one two', 'word '.repeat(400), 'word '.repeat(40_000)])
+    for (const more of [['--no-passphrase'], []])
+      expect((await someone.run('restore', '-', ...more, { input })).error).toMatchObject({
+        code: 'words.count',
+        message: expect.stringContaining('A recovery phrase has 12 words'),
+      });
+});
+
+test('to stop a daemon that does not run is told as that', async () => {
+  const other = stage.stranger('stops');
+  await other.ok('init', '--nickname', 'stops', '--no-passphrase');
+  expect((await other.ok('daemon', 'stop')).items).toEqual([{ stopped: true }]);
+  expect((await other.ok('daemon', 'stop')).items).toEqual([{ stopped: false }]);
+});
+
 test('what cannot be meant says what is wanted in its place', async () => {
   const told = async (...words: string[]) => (await alice.run(...words)).error;
   expect(await told('show', '0c')).toMatchObject({
@@ -279,7 +319,7 @@ describe('a contact', () => {
       ['two\nlines', 'nickname.invalid'],
       ['a@b', 'nickname.invalid'],
       ['me', 'name.taken'],
-      ['x'.repeat(65), 'params.invalid'],
+      ['x'.repeat(65), 'nickname.invalid'],
     ] as const)
       expect((await alice.run('contact', 'rename', 'bob', name)).error?.code).toBe(code);
     const { link } = await alice.one<{ link: string }>('id');
