@@ -154,14 +154,14 @@ const fromPhrase = async (context: CommandContext, file: string | undefined): Pr
     throw new SottoError('usage.invalid', {
       message: 'There is no terminal to ask on: give the phrase on stdin with -',
     });
-  await checkWords(phrase);
+  await checkWords(context, phrase);
   const nickname = await nicknameGiven(context);
   return { phrase, ...optional('nickname', nickname), ...(await newPassphrase(context)) };
 };
 
 // A phrase with a slip in it makes no account: nobody thinks of a passphrase for that.
-const checkWords = async (phrase: string): Promise<void> => {
-  (await import('../protocol/word-list.ts')).bytesOfPhrase(phrase);
+const checkWords = async ({ flags }: CommandContext, phrase: string): Promise<void> => {
+  if (!flags.has('no-passphrase')) (await import('../protocol/word-list.ts')).bytesOfPhrase(phrase);
 };
 
 const phraseOnStdin = (context: CommandContext): Promise<string> =>
@@ -186,7 +186,7 @@ const fromFile = async (context: CommandContext, file: string): Promise<Source> 
     throw new SottoError('passphrase.needed', {
       message: 'Give the passphrase of the backup, or the recovery phrase on stdin',
     });
-  await checkWords(phrase);
+  await checkWords(context, phrase);
   return { ...path, phrase, ...(await newPassphrase(context)) };
 };
 

@@ -6,7 +6,7 @@ import { connectOrStart } from '../client/launch.ts';
 import {
   type AccountPaths,
   accountPaths,
-  checkDataDir,
+  checkedPlaces,
   chooseAccount,
   type Environment,
   hasVault,
@@ -173,8 +173,7 @@ const contextOf = (
   // A variable that is empty counts as not set; a flag that is empty was meant to be something.
   const dataDir = flags.text('data-dir') ?? (environment.SOTTO_DATA_DIR || undefined);
   if (dataDir === '') throw usage('--data-dir is empty', command);
-  const places = placesOf(dataDir === undefined ? undefined : resolve(dataDir), environment);
-  checkDataDir(places);
+  const places = checkedPlaces(placesOf(dataDir === undefined ? undefined : resolve(dataDir), environment));
   const name = chooseAccount(places, flags.text('account') ?? (environment.SOTTO_ACCOUNT || undefined));
   const account = accountPaths(places, name, environment);
   const daemonCommand = [

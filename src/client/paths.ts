@@ -59,10 +59,11 @@ export const placesOf = (dataDir: string | undefined, environment: Environment):
   };
 };
 
-/** Throws `path.notAllowed` where something else than a folder is in the place of `--data-dir`. */
-export const checkDataDir = ({ dataDir }: Places): void => {
+/** The same places. Throws `path.notAllowed` where something else than a folder is in the place of `--data-dir`. */
+export const checkedPlaces = (places: Places): Places => {
+  const { dataDir } = places;
   const stat = dataDir === undefined ? undefined : statSync(dataDir, { throwIfNoEntry: false });
-  if (stat === undefined || stat.isDirectory()) return;
+  if (stat === undefined || stat.isDirectory()) return places;
   throw new SottoError('path.notAllowed', { message: `${dataDir} is no folder: take another --data-dir` });
 };
 

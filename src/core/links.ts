@@ -244,6 +244,7 @@ const contactOf = (core: Core, link: Link): { readonly contactId: number; readon
       known?.id ??
       putContact(core.db, newContact(core, changes, { address, name: address.slice(0, 8), state: 'removed' }));
     if (known?.linkKey == null || known.signalKey == null) patchContact(core.db, id, { linkKey, signalKey });
+    if (known !== undefined && known.state !== 'removed') patchContact(core.db, id, { lastSeenAt: changes.at });
     const isTwice =
       known?.state === 'accepted' && installId !== undefined && noteInstall(core, changes, known, installId);
     return { contactId: id, isTwice };

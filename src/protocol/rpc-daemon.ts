@@ -19,7 +19,7 @@ export const DAEMON_METHODS = {
   'account.restore': method(
     'Creates the account from a recovery phrase, or from a backup file at an absolute path.',
     z.object({
-      phrase: z.string().max(1024).optional(),
+      phrase: z.string().optional(),
       file: z.string().max(4096).optional(),
       backupPassphrase: passphrase.optional(),
       nickname: personName.optional(),
