@@ -160,7 +160,8 @@ const applyNew = (
     expiresAt,
     fileId: fileId ?? null,
     memberRow: author.id,
-    seq: isMine ? null : event.seq,
+    // What this device has said has no place in our inbox.
+    seq: event.seq,
     reason,
   });
   if (fileId !== undefined) changes.event({ kind: 'file.offered', fileRow: fileId });

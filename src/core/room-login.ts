@@ -42,7 +42,7 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
     if (server.epoch !== 0 && server.epoch !== answer.inbox.epoch) {
       beginSessionsAnew(core, server);
       forgetBrought(core.db, serverId);
-      sayAgain(core, changes, server, answer.inbox.epoch);
+      sayAgain(core, changes, server);
     }
     const { memberKey } = memberSecrets(core.serversKey, server.serverKey);
     const known = getMemberById(core.db, serverId, server.memberId);

@@ -1,7 +1,5 @@
 // What was said to members of a server that was put back, and may be lost with its log: said again, before what waits for them.
-import { sha256 } from '../crypto/primitives.ts';
-import { concat, u32 } from '../protocol/bytes.ts';
-import { type EventId, idBytes, idOf, type MessageId, timedId, timeOfId } from '../protocol/ids.ts';
+import { idOf, type MessageId } from '../protocol/ids.ts';
 import { INBOX_KEPT_MS, OUTBOX_FRAMES_MAX, SAID_AGAIN_MAX } from '../protocol/limits.ts';
 import type { Said } from '../protocol/room-direct.ts';
 import { getFile } from '../store/files.ts';
@@ -15,11 +13,11 @@ import { directIn, endOf, enqueueRoom } from './room-outbox.ts';
 import { putOnOf } from './room-put-on.ts';
 
 /**
- * Says the latest of what members have not confirmed again, under the same ids, with what I have put on it; who has it takes it
- * once, and confirms it. For another epoch of the log, inside the transaction that learns of it: a repeat changes nothing while
+ * Says the latest of what this device has said to members, and they have not confirmed, again: under the same ids, with what I
+ * have put on it. Who has it takes it once, and confirms it. For another epoch of the log, inside the transaction that learns of it: a repeat changes nothing while
  * what is said again waits.
  */
-export const sayAgain = (core: Core, changes: Changes, server: ServerRow, epoch: number): void => {
+export const sayAgain = (core: Core, changes: Changes, server: ServerRow): void => {
   const since = changes.at - INBOX_KEPT_MS;
   let room = Math.min(SAID_AGAIN_MAX, OUTBOX_FRAMES_MAX - countRoomOutbox(core.db, server.id));
   for (const message of listSentToMembers(core.db, server.id, since, SAID_AGAIN_MAX)) {
@@ -30,8 +28,7 @@ export const sayAgain = (core: Core, changes: Changes, server: ServerRow, epoch:
     const to = { serverId: server.id, memberRow: message.to };
     const more = { messageRow: message.id, ...endOf(message, changes.at), goesFirst: true };
     // Each goes before all that wait: the last is put there first.
-    for (const direct of said.toReversed())
-      enqueueRoom(core, changes, to, direct, isNew(direct) ? { ...more, eventId: idIn(epoch, message) } : more);
+    for (const direct of said.toReversed()) enqueueRoom(core, changes, to, direct, more);
   }
 };
 
@@ -39,10 +36,6 @@ const isNew = ({ kind }: Pick<Said, 'kind'>): boolean => kind === 'text' || kind
 
 const waits = ({ db }: Core, { id }: SentToMember): boolean =>
   listRoomOutboxOfMessage(db, id).some((row) => isNew(directIn(row) as Said));
-
-// All devices of mine say it in one event: the server takes it once.
-const idIn = (epoch: number, { messageId }: SentToMember): Uint8Array<ArrayBuffer> =>
-  idBytes(timedId<EventId>(timeOfId(idOf(messageId)) ?? 0, sha256(concat([messageId, u32(epoch)]))));
 
 /** A message as it was first, then what has become of it. */
 const wordsOf = (core: Core, message: SentToMember): Said[] => {

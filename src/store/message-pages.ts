@@ -139,12 +139,12 @@ const unread = (db: Database, limit: number, where: string, ...values: readonly 
 /** A message of mine to a member, by row. */
 export type SentToMember = MessageRow & { readonly to: number };
 
-/** What was sent to members of a server since a time and nobody has confirmed, the latest first. */
+/** What this device has sent to members of a server since a time, and nobody has confirmed, the latest first. */
 export const listSentToMembers = (db: Database, serverId: number, since: number, limit: number): SentToMember[] =>
   db.all<SentToMember>(
     `SELECT ${MESSAGE_COLUMNS}, c.member_row AS "to" FROM members b JOIN conversations c ON c.member_row = b.id
        JOIN messages m ON m.conversation_id = c.id
-       WHERE b.server_id = ? AND m.mine = 1 AND m.state = 'sent' AND m.deleted_at IS NULL AND m.sent_at >= ?
+       WHERE b.server_id = ? AND m.mine = 1 AND m.seq IS NULL AND m.state = 'sent' AND m.deleted_at IS NULL AND m.sent_at >= ?
        ORDER BY m.id DESC LIMIT ?`,
     serverId,
     since,

@@ -28,7 +28,7 @@ export type MessageRow = {
   readonly fileId: number | null;
   /** Who wrote it in a room; null in a conversation with a contact. */
   readonly memberRow: number | null;
-  /** Its place in the server's log; null before the server has answered, and outside channels. */
+  /** Its place in the log: of the channel, or of our inbox; null before the server has answered, and for what this device has said to a member. */
   readonly seq: number | null;
   /** The root of its thread. */
   readonly thread: Uint8Array<ArrayBuffer> | null;
