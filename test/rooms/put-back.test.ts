@@ -191,6 +191,7 @@ test('what a member had not taken yet is said to them again, as it was changed, 
   for (const guest of [bob, bob2])
     for (const id of [kept, ...ids.filter((_, i) => i !== 2)])
       await guest.sees('that it came', async () => (await show(guest, id)).state === 'delivered');
+  await bob2.reads('alice@home', 'after it');
   expect((await bob2.bodies('alice@home')).filter((body) => body !== '').slice(-said.length)).toEqual(said);
   for (const id of ids)
     expect(bob2.events.filter(({ kind, message }) => kind === 'message.sent' && message?.id === id).length).toBe(1);
@@ -216,4 +217,17 @@ test('a receipt that a server has lost comes again', async () => {
   await bob.sees('that it was read', async () => (await show(bob, first)).state === 'read');
   await bob.sees('that it came', async () => (await show(bob, second)).state === 'delivered');
   expect((await alice.bodies('bob@home')).slice(-2)).toEqual(['to be read', 'and this?']);
+});
+
+test('what was read before is not told as refused when its inbox is read anew', async () => {
+  await alice.say('bob@home', 'read once');
+  await bob.reads('alice@home', 'read once');
+  await bob.say('alice@home', 'and this');
+  await alice.reads('bob@home', 'and this');
+  const refused = async (guest: Guest) => (await guest.call('status.show', {})).refused;
+  const before = [await refused(alice), await refused(bob)];
+  await putBack(async () => {});
+  await bob.say('alice@home', 'on we go');
+  await alice.reads('bob@home', 'on we go');
+  expect([await refused(alice), await refused(bob)]).toEqual(before);
 });
