@@ -28,8 +28,8 @@ export const answered = (core: Core, id: number, published: Placed): void =>
       });
       startTimer(core, changes, message);
       changes.event({ kind: 'message.sent', messageRow: message.id });
-      if (row.channelRow === null && message.fileId !== null) fileSent(core, changes, message.fileId);
     }
+    if (row.channelRow === null) fileTaken(core, changes, message?.fileId ?? null);
     if (row.channelRow === null) {
       removeRoomOutbox(core.db, id);
       partSent(core, changes, row);
@@ -40,6 +40,11 @@ export const answered = (core: Core, id: number, published: Placed): void =>
     patchChannel(core.db, row.channelRow, { sent: Math.max(sent, Math.abs(row.n)) });
     putPlace(core.db, id, published.seq);
   });
+
+// Its receipt may have come before the answer: the message waits no more then, and the file does.
+const fileTaken = (core: Core, changes: Changes, fileRow: number | null): void => {
+  if (fileRow !== null && getFile(core.db, fileRow)?.state === 'active') fileSent(core, changes, fileRow);
+};
 
 /** The event that an outbox row became has come: nothing waits any more. */
 export const ownCommitted = ({ core, changes }: RoomScene, outbox: RoomOutboxRow): void => {
