@@ -6,7 +6,7 @@ import { distributionIdOf, readDistributionId } from '../crypto/sender-key.ts';
 import { isEqual } from '../protocol/bytes.ts';
 import { RESTORED_NOTE } from '../protocol/channel-note.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { type ChannelId, type DeviceId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
+import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { PENDING_OF_MEMBER_MAX } from '../protocol/limits.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
 import {
@@ -28,7 +28,7 @@ import { applyContent, applyErasure, conversationOfChannel, type RoomScene } fro
 import { doubtEvent, lookBack } from './room-doubts.ts';
 import { afterControl } from './room-members.ts';
 import { hashOfBody, type Opened, ownIn } from './room-open.ts';
-import { isEmptyWord } from './room-outbox.ts';
+import { enqueueRoom, hasRoom, isEmptyWord } from './room-outbox.ts';
 import { keysSince } from './room-rows.ts';
 import { ownCommitted, roomGiveUp } from './room-settled.ts';
 import { signedKept } from './room-share.ts';
@@ -68,7 +68,7 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
       signed: 'content' in opened ? signedKept(core, row, { kind, messageRow }, opened) : null,
     });
   const kept = { event, member, keep };
-  if (opened.kind !== 'mine' && hasEnded(taking, event)) return keep('erased');
+  if (opened.kind !== 'mine' && hasEnded(taking, event, opened)) return keep('erased');
   switch (opened.kind) {
     case 'erased':
       return keepErased(taking, kept);
@@ -85,13 +85,22 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
 };
 
 // What was on its way when it ended here: its count is used, and nothing of it is shown.
-const hasEnded = (taking: Taking, event: LogEvent): boolean => {
+const hasEnded = (taking: Taking, event: LogEvent, opened: Opened): boolean => {
   const { core, server, row } = taking;
   const waiting = ownIn(core, server, row, event);
   if (waiting === undefined || !isEmptyWord(waiting)) return false;
   removeRoomOutbox(core.db, waiting.id);
   countOwn(taking, event, Math.abs(waiting.n));
+  const isEmpty = opened.kind === 'content' && 'target' in opened.content && opened.content.target === event.id;
+  if (opened.kind !== 'erased' && !isEmpty) eraseCancelled(taking, event);
   return true;
+};
+
+// What its author has taken back, and is told so, nobody keeps.
+const eraseCancelled = ({ core, changes, server, row }: Taking, { id }: LogEvent): void => {
+  const message = getMessageById(core.db, conversationOfChannel(core, row).id, idBytes(id));
+  if (message?.reason !== 'cancelled' || !hasRoom(core, server.id)) return;
+  enqueueRoom(core, changes, { serverId: server.id, channelRow: row.id }, { op: 'erase', target: id as EventId });
 };
 
 // What waits here still under its id had been taken, and was erased before this store knew of it: it is not said again, and its

@@ -99,7 +99,7 @@ const NOT_PARSED: Readonly<Record<string, readonly ErrorCode[]>> = {
   'src/cli/picture.ts': ['file.unknown'],
   'src/client/rpc-client.ts': ['rpc.tooLarge', 'wait.timeout'],
   'src/core/names.ts': ['nickname.invalid', 'params.invalid', 'contact.blocked'],
-  'src/daemon/socket.ts': ['daemon.busy'],
+  'src/daemon/socket.ts': ['daemon.busy', 'rate.limited'],
   'src/net/server-dial.ts': [
     'server.timeout',
     'server.unreachable',

@@ -100,8 +100,10 @@ export const wrongFiles = async (world: World, people: readonly Person[], files:
     const { from, id } = file;
     const mine = await from.call('file.show', { id }).catch(() => undefined);
     const what = `${from.name} to ${file.to}: ${mine?.name} ${id.slice(0, 12)}`;
-    if (mine === undefined) wrong.push(`${what} is gone`);
-    else if (mine.state === 'active') wrong.push(`${what} still waits: ${mine.reason}`);
+    // What was taken back, and had been taken all the same, is deleted.
+    const isDeleted = async () => (await from.call('message.show', { id })).deletedAt !== undefined;
+    if (mine === undefined && !(await isDeleted().catch(() => false))) wrong.push(`${what} is gone`);
+    if (mine?.state === 'active') wrong.push(`${what} still waits: ${mine.reason}`);
     if (mine?.state !== 'done') continue;
     for (const reader of people)
       if (reader !== from && mayHave(reader, file)) wrong.push(...(await unsaved(world, reader, file, what)));

@@ -23,13 +23,13 @@ const FIRST_SEED = Number(process.env.SOTTO_SIM_SEED ?? 10_101);
  * gone that something in the inbox had been sealed for, or that the server gave next. What was on its way when a device was
  * revoked, and was given up, taken or not. Who was put out by a device that came while they were away. A join that was cut off
  * once it had been let in. What was said and erased since a store was put back to when it waited. One that somebody still waited
- * for when the account closed. A channel that was joined before the inbox, with its keys, was
- * read. What had been said to a member in the log that is no more. A file whose
- * receipt came before the answer of the server.
+ * for when the account closed. A channel that was joined before the inbox, with its keys, was read. What had been said to a
+ * member in the log that is no more. A file whose receipt came before the answer of the server. One that was taken back while
+ * its event was on its way.
  */
 const FOUND = [
   1, 4, 6, 11, 18, 28, 5000, 5036, 5066, 5084, 5100, 5102, 5110, 10_142, 10_308, 20_060, 30_009, 30_033, 50_075, 60_028,
-  70_223, 70_260, 70_808, 70_818, 92_014, 93_119, 95_124, 97_014, 97_173,
+  70_223, 70_260, 70_808, 70_818, 92_014, 93_119, 95_124, 97_014, 97_173, 98_001,
 ];
 
 const play = async (seeds: readonly number[]) => {
