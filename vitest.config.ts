@@ -24,7 +24,7 @@ const AWAITING = {
 export default defineConfig({
   test: {
     // Much of their time they wait for Tor and for disks.
-    maxWorkers: 4,
+    maxWorkers: 6,
     projects: [
       {
         test: {

@@ -195,8 +195,8 @@ const open = async (
     return { member, device, direct, keep: () => reader.keep(session, published) };
   } catch (error) {
     if (!(error instanceof SottoError)) throw error;
-    // What was read in the log before comes again, and opens once.
-    if (connection.visit.isReadingInbox && error.details.why === 'DuplicatedMessage') return undefined;
+    // What was read in the log before comes again, and opens once; the library remembers the last few ratchet keys only.
+    if (connection.visit.isReadingInbox && error.code === 'frame.undecryptable') return undefined;
     refuse(core, error.code);
     core.log.warn('direct.refused', { code: error.code, why: String(error.details.why ?? '') });
     return undefined;
