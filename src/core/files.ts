@@ -124,8 +124,8 @@ export class Files {
 
   /**
    * Fetches an offered file, and saves it to `saveTo` once it is whole, if that is given; one of a room that has failed from its
-   * beginning. Throws `message.notYours`,
-   * `contact.notAccepted`, `contact.blocked`, `file.stopped`, `file.unknown`, `file.exists`, `quota.exceeded`; what comes later is told by the file.
+   * beginning. Throws `message.notYours`, `contact.notAccepted`, `contact.blocked`, `file.stopped`, `file.unknown`,
+   * `file.exists`, `quota.exceeded`; what comes later is told by the file.
    */
   fetch(row: FileRow, saveTo = '', options: { readonly overwrite: boolean } = { overwrite: false }): void {
     if (row.mine === 1) throw new SottoError('message.notYours', { message: 'This file is yours already' });

@@ -14,8 +14,8 @@ import { putOnOf } from './room-put-on.ts';
 
 /**
  * Says the latest of what this device has said to members, and they have not confirmed, again: under the same ids, with what I
- * have put on it. Who has it takes it once, and confirms it. For another epoch of the log, inside the transaction that learns of it: a repeat changes nothing while
- * what is said again waits.
+ * have put on it. Who has it takes it once, and confirms it. For another epoch of the log, inside the transaction that learns of
+ * it: a repeat changes nothing while what is said again waits.
  */
 export const sayAgain = (core: Core, changes: Changes, server: ServerRow): void => {
   const since = changes.at - INBOX_KEPT_MS;

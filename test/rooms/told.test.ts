@@ -137,8 +137,7 @@ test('an invitation to a channel that is archived is over', async () => {
     await bob.sees('the invitation', async () => (await seen())?.state === 'invited');
     await carol.call(`channel.${end}`, { channel });
     await bob.sees('that it is over', async () => (await seen()) === undefined);
-    const isTold = () => bob.events.at(-1)?.kind === 'channel.removed';
-    await bob.sees('that it is told', async () => isTold());
+    await bob.sees('that it is told', async () => bob.events.at(-1)?.kind === 'channel.removed');
     expect(bob.events.at(-1)).toMatchObject({ detail: 'the invitation is over' });
   }
 });
