@@ -1,5 +1,5 @@
 // `sotto demo`: three people on a private Tor network on this machine do the main job, for real, step by step.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { accountPaths, type Places, placesOf } from '../client/paths.ts';
@@ -13,6 +13,7 @@ import { startTorLab, stopTorLab, type TorLab } from './tor-lab.ts';
 
 const NAMES = ['alice', 'bob', 'carol'] as const;
 const WAIT_MS = 90_000;
+const REMOVALS_MAX = 100;
 const DOC = 'Three people on a private Tor network on this machine do the main job, then meet in a room.';
 const FLAGS = {
   keep: ['leave it running below --dir'],
@@ -124,7 +125,9 @@ class Stage {
     await this.#server?.stop();
     await this.#lab?.stop();
     await stopTorLab(join(this.#dir, 'tor-network'));
-    if (!this.#keep) rmSync(this.#dir, { recursive: true, force: true });
+    // A daemon that has no account yet ends by itself, and takes its folder away: `rmSync` stops, silently, at what goes before it.
+    for (let tries = 0; !this.#keep && tries < REMOVALS_MAX && existsSync(this.#dir); tries++)
+      rmSync(this.#dir, { recursive: true, force: true });
   }
 
   /** The play goes on no more: whatever it waits for fails. */
