@@ -13,7 +13,6 @@ import { type Core, commit } from './core.ts';
 import { theMember } from './member-methods.ts';
 import type { Context, HandlersOf } from './methods.ts';
 import { isPrefix, only } from './references.ts';
-import { conversationOfChannel } from './room-apply.ts';
 import { createChannel, joinChannel } from './room-channels.ts';
 import { connectionOf, publishControl } from './room-control.ts';
 import { serverOfChannel } from './room-find.ts';
@@ -25,6 +24,7 @@ import { rotateChannel } from './room-passphrase.ts';
 import { placeOf } from './room-places.ts';
 import { channelAt } from './room-rewind.ts';
 import { isLost, ownRole, theChannel, theServer } from './room-rows.ts';
+import { conversationOfChannel } from './room-scene.ts';
 import { shareHistory, shareNow, shareOf } from './room-share.ts';
 
 /** Answers of `channel.*`. */

@@ -3,77 +3,34 @@ import { type ChannelState, mayErase } from '../crypto/channel-state.ts';
 import { isEqual } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
-import type { LogEvent } from '../protocol/server-frames.ts';
-import { type ChannelRow, patchChannel } from '../store/channels.ts';
-import {
-  addMentions,
-  type ConversationRow,
-  countArrival,
-  getConversationOfChannel,
-  patchConversation,
-} from '../store/conversations.ts';
+import { patchChannel } from '../store/channels.ts';
+import { addMentions, countArrival, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
-import { getMember, type MemberRow } from '../store/members.ts';
+import { getMember } from '../store/members.ts';
 import { hasEarlierBehind } from '../store/message-pages.ts';
 import {
   getMessageById,
-  isVersion,
   listMessagesByIdRange,
   type MessageRow,
   moveToEnd,
   patchMessage,
   putMessage,
   renameMessage,
-  takeBackEdit,
   UNKNOWN_KIND,
 } from '../store/messages.ts';
 import { getPendingById, isSaidBehind, isTopicBehind, removePending } from '../store/room-events.ts';
-import { listRoomOutboxNaming } from '../store/room-outbox.ts';
-import type { ServerRow } from '../store/servers.ts';
-import { type Amending, eraseMessage, isEditable, setPin, setReaction, setText } from './amend.ts';
+import { eraseMessage, setPin, setReaction } from './amend.ts';
 import type { Changes, Core } from './core.ts';
 import { fileSent } from './files-rows.ts';
 import { conversationOf } from './names.ts';
+import { applyEdit } from './room-edits.ts';
 import { putRoomFile } from './room-files.ts';
-import { contentIn, newEventId, takeBack } from './room-outbox.ts';
-
-/** Where something happens in a room. */
-export type RoomScene = {
-  readonly core: Core;
-  readonly server: ServerRow;
-  readonly channel: ChannelRow;
-  readonly state: ChannelState | undefined;
-  readonly changes: Changes;
-  /** Who shows what was said before I came: it is not news, and nobody is told of each piece. */
-  readonly sharedBy?: number;
-};
+import { newEventId, takeBack } from './room-outbox.ts';
+import { type Applied, amending, conversationOfChannel, find, type Given, type RoomScene, tell } from './room-scene.ts';
 
 /** Whether a content is gone some time after it was read: it is kept for nobody. */
 export const endsByItself = (content: Content | UnknownContent): boolean =>
   'expiresMs' in content && content.expiresMs !== undefined;
-
-const tell = ({ changes, sharedBy }: RoomScene, event: Parameters<Changes['event']>[0]): void => {
-  if (sharedBy === undefined) changes.event(event);
-};
-
-const amending = (scene: RoomScene, { at }: Pick<LogEvent, 'at'>): Amending => ({
-  core: scene.core,
-  changes: scene.changes,
-  at,
-  tell: (event) => tell(scene, event),
-});
-
-/** What is kept of an event for rewinding. */
-export type Applied = { readonly kind: string; readonly value: string; readonly messageRow: number | null };
-
-type Given = {
-  readonly event: LogEvent;
-  readonly member: MemberRow;
-  readonly content: Content | UnknownContent;
-  readonly isMine: boolean;
-  /** It is what this device has sent just now. */
-  readonly isAnswer: boolean;
-};
 
 const NOTHING = { value: '', messageRow: null } as const;
 
@@ -105,13 +62,6 @@ const isOfAnother = ({ core, channel, server }: RoomScene, { event, member }: Gi
   const known = getMessageById(core.db, conversation.id, idBytes(event.id));
   if (known === undefined) return false;
   return known.mine === 1 ? !isEqual(member.memberId, server.memberId) : known.memberRow !== member.id;
-};
-
-/** The conversation of a channel: made when it is joined. */
-export const conversationOfChannel = (core: Core, channel: ChannelRow): ConversationRow => {
-  const conversation = getConversationOfChannel(core.db, channel.id);
-  if (conversation === undefined) throw new Error('a channel that is held has a conversation');
-  return conversation;
 };
 
 const applyText = (scene: RoomScene, given: Given, content: Extract<Content, { kind: 'text' }>): Applied => {
@@ -250,32 +200,6 @@ const mentions = ({ server, state }: RoomScene, { mentions: named }: Extract<Con
   return named.here === true || named.members?.includes(me) === true || named.roles?.includes(role) === true;
 };
 
-const applyEdit = (
-  scene: RoomScene,
-  { event, member, isMine }: Given,
-  { target, number, text }: Extract<Content, { kind: 'edit' }>,
-): Applied => {
-  const { db } = scene.core;
-  let row = find(scene, target);
-  if (row === undefined || row.memberRow !== member.id || !isEditable(row, number))
-    return { kind: 'edit', value: '', messageRow: row?.id ?? null };
-  // Another device of mine was first with it: what this one says still counts nowhere.
-  if (isMine && number === row.editNumber && text !== row.body && waits(scene, target, number)) {
-    takeBackEdit(db, row, number);
-    row = find(scene, target) ?? row;
-  }
-  // Mine was changed here when I said so; the server has given it its place.
-  const counts = number > row.editNumber || (isMine && isVersion(db, row, number, text));
-  setText(amending(scene, event), row, { number, text });
-  return { kind: 'edit', value: counts ? String(number) : '', messageRow: row.id };
-};
-
-const waits = ({ core, channel }: RoomScene, target: string, number: number): boolean =>
-  listRoomOutboxNaming(core.db, channel.id, target).some((one) => {
-    const said = contentIn(one);
-    return said.kind === 'edit' && said.number === number;
-  });
-
 // Here and below: what opens late, or is shown later, does not undo what was said of the same behind it.
 const applyTopic = (
   scene: RoomScene,
@@ -340,6 +264,3 @@ export const applyErasure = (
   eraseMessage({ core, changes, tell: (event) => tell(scene, event) }, row);
   return row.id;
 };
-
-const find = ({ core, channel }: RoomScene, id: string): MessageRow | undefined =>
-  getMessageById(core.db, conversationOfChannel(core, channel).id, idBytes(id));

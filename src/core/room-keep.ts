@@ -24,12 +24,13 @@ import type { ServerRow } from '../store/servers.ts';
 import { eraseMessage } from './amend.ts';
 import { controlToJson } from './channel-json.ts';
 import { type Changes, type Core, refuse } from './core.ts';
-import { applyContent, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
+import { applyContent, applyErasure } from './room-apply.ts';
 import { doubtEvent, lookBack } from './room-doubts.ts';
 import { afterControl } from './room-members.ts';
 import { hashOfBody, type Opened, ownIn } from './room-open.ts';
 import { enqueueRoom, hasRoom, isEmptyWord } from './room-outbox.ts';
 import { keysSince } from './room-rows.ts';
+import { conversationOfChannel, type RoomScene } from './room-scene.ts';
 import { ownCommitted, roomGiveUp } from './room-settled.ts';
 import { signedKept } from './room-share.ts';
 

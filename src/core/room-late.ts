@@ -5,8 +5,9 @@ import type { Content, UnknownContent } from '../protocol/room-content.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
 import { getMember, type MemberRow } from '../store/members.ts';
 import { type HeldRow, setRoomEvent } from '../store/room-events.ts';
-import { applyContent, type RoomScene } from './room-apply.ts';
+import { applyContent } from './room-apply.ts';
 import { openContent } from './room-open.ts';
+import type { RoomScene } from './room-scene.ts';
 import { signedKept } from './room-share.ts';
 
 const LATE: ReadonlySet<string> = new Set(['edit', 'react', 'unreact', 'pin', 'unpin']);

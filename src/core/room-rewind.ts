@@ -20,9 +20,9 @@ import { getServer } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { authorOf, messageObject, nothingSeen, type Seen } from './objects.ts';
-import { conversationOfChannel } from './room-apply.ts';
 import { channelDetail, memberList, wayInto } from './room-objects.ts';
 import { theServer } from './room-rows.ts';
+import { conversationOfChannel } from './room-scene.ts';
 
 /**
  * Up to `limit` messages of a channel as they were at `at`, in the order of its log: the last ones then, or those before row

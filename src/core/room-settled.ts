@@ -6,12 +6,12 @@ import { getMessage, patchMessage } from '../store/messages.ts';
 import { getRoomOutbox, putPlace, type RoomOutboxRow, removeRoomOutbox } from '../store/room-outbox.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { endFile, fileSent } from './files-rows.ts';
-import type { RoomScene } from './room-apply.ts';
 import { mirror } from './room-devices.ts';
 import { doubt } from './room-doubts.ts';
 import { deletedIn } from './room-outbox.ts';
 import { messageAbout, takeBackChange } from './room-refused.ts';
 import { theChannel } from './room-rows.ts';
+import type { RoomScene } from './room-scene.ts';
 import { partFailed, partSent } from './room-share.ts';
 import { endUnsent, startTimer } from './timers.ts';
 

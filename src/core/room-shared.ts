@@ -35,13 +35,14 @@ import {
 } from '../store/shares.ts';
 import { controlToJson, stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
-import { type Applied, applyErasure, conversationOfChannel, type RoomScene } from './room-apply.ts';
+import { applyErasure } from './room-apply.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { forged, HistoryCheck, type Proven } from './room-history-check.ts';
 import { applyLate, applySaid } from './room-late.ts';
 import { memberName } from './room-names.ts';
 import { knowSigners, type Signed } from './room-people.ts';
 import { controlsOf, signedOf } from './room-replay.ts';
+import { type Applied, conversationOfChannel, type RoomScene } from './room-scene.ts';
 import { signedKept } from './room-share.ts';
 
 /** Looks at what has come whole, and keeps or refuses it. Throws `server.*`: it is looked at again on the next connection. */

@@ -271,8 +271,9 @@ test('what both edit at once is the same everywhere, and a channel is shown as i
       const { id } = await alice.say(conversation, 'to be edited');
       await everywhere(conversation, 'to be edited');
       await house.server.stop();
-      await alice.call('message.edit', { id, text: mine ?? '' });
-      await phone.call('message.edit', { id, text: phones ?? '' });
+      const texts = [`${mine}, first`, `${phones}, first`, mine, phones] as const;
+      for (const text of [texts[0], mine]) await alice.call('message.edit', { id, text: text ?? '' });
+      for (const text of [texts[1], phones]) await phone.call('message.edit', { id, text: text ?? '' });
       await house.server.start();
       for (const guest of [alice, phone])
         await guest.sees('the server', async () => (await guest.call('server.list', {}))[0]?.state === 'online');
@@ -284,6 +285,16 @@ test('what both edit at once is the same everywhere, and a channel is shown as i
       await bob.sees('one text', async () => new Set(await bodies()).size === 1);
       expect([mine, phones]).toContain((await bodies())[0]);
       if (conversation !== '#ops') continue;
+      // In the log there is one order of all texts: none is lost.
+      const versions = async (guest: Guest) => {
+        const { versions: before = [], body } = await guest.call('message.show', { id });
+        return [...before.map((one) => one.body), body];
+      };
+      const all = ['to be edited', ...texts].sort();
+      for (const guest of [alice, phone, bob])
+        await guest.sees('all texts', async () => (await versions(guest)).length === all.length);
+      expect((await versions(bob)).toSorted()).toEqual(all);
+      for (const guest of [alice, phone]) expect(await versions(guest)).toEqual(await versions(bob));
       const now = Date.now() + 60_000;
       for (const guest of [alice, phone, bob])
         expect(await guest.bodies('#ops', { at: now })).toEqual(await guest.bodies('#ops'));
