@@ -1,6 +1,7 @@
 // How the tests run: TypeScript sources directly, on the pinned Node; the end-to-end tests share one private Tor network.
 import { defineConfig } from 'vitest/config';
 import { nameAwaits } from './test/awaits/name-awaits.ts';
+import { Spread } from './test/spread.ts';
 
 // What receives, sends, delivers, accepts, resets, backs up and restores: whole files, or the functions of one.
 const AWAITING = {
@@ -25,6 +26,7 @@ export default defineConfig({
   test: {
     // Much of their time they wait for Tor and for disks.
     maxWorkers: 6,
+    sequence: { sequencer: Spread },
     projects: [
       {
         test: {

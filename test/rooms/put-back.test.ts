@@ -143,6 +143,8 @@ test('a device that comes after a restore is told of that, and not that the serv
     `the server says that it was put back to an earlier state: something of ${name}’s may be missing`;
   const named = (await gaps(phone, '#later')).filter((reason) => reason.startsWith('the server'));
   expect(named).toEqual([told('alice'), told('bob')]);
+  // It would confirm for alice what comes while her other device is away.
+  await phone.user.ok('daemon', 'stop');
 });
 
 const show = (guest: Guest, id: string) => guest.call('message.show', { id });
