@@ -109,9 +109,10 @@ export class Output {
   /** The one error of a command. */
   error(error: unknown): void {
     const told = errorObject(error);
+    const message = this.hint(told.message);
     this.#write(
       'err',
-      this.json ? jsonLine(told) : `${this.#painted('err', `${bad('sotto:')} ${safeLine(this.hint(told.message))}`)}\n`,
+      this.json ? jsonLine({ ...told, message }) : `${this.#painted('err', `${bad('sotto:')} ${safeLine(message)}`)}\n`,
     );
   }
 
