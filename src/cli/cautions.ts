@@ -28,25 +28,35 @@ export const stillReadTexts = ({ name, mayStillRead = [], role = 'member' }: Sti
 /** Tells, beside what is read or written in the conversation that is named first, who else reads it. A channel is named by its name or its id. */
 export const sayWhoReads = async (context: CommandContext): Promise<void> => {
   const conversation = first(context);
-  if (context.out.json || !/^(#|[0-9a-f]{6,32}$)/.test(conversation)) return;
+  if (context.out.json || !mayBeChannel(conversation)) return;
   const shown = await context.call('conversation.show', { conversation });
-  if (shown.encryption === 'open') context.out.say(alert('! NOT ENCRYPTED: the server reads this'));
+  sayEncryption(context, shown, 'this');
   sayStillRead(context, shown);
 };
 
-/** Tells, beside messages of whatever conversations, who only asks to write, and who may still read a channel. */
+/** Whether what names a conversation can name a channel: `#name`, or an id. */
+export const mayBeChannel = (reference: string): boolean => /^(#|[0-9a-f]{6,32}$)/i.test(reference);
+
+/** Tells, beside messages of whatever conversations, who only asks to write, what of them is not encrypted, and who may still read a channel. */
 export const sayCautions = async (context: CommandContext, messages: readonly Message[]): Promise<void> => {
   if (context.out.json) return;
   sayRequests(context, messages);
   const isChannel = ({ conversation }: Message): boolean => conversation.startsWith('#');
-  for (const id of new Set(messages.filter(isChannel).map(({ conversationId }) => conversationId)))
-    sayStillRead(context, await context.call('conversation.show', { conversation: id }));
+  for (const id of new Set(messages.filter(isChannel).map(({ conversationId }) => conversationId))) {
+    const shown = await context.call('conversation.show', { conversation: id });
+    sayEncryption(context, shown, safeName(shown.name));
+    sayStillRead(context, shown);
+  }
 };
 
 /** Tells who only asks to write, of those whose messages are shown. */
 export const sayRequests = ({ out }: CommandContext, messages: readonly Message[]): void => {
   const names = messages.flatMap(({ request, conversation }) => (request === true ? [conversation] : []));
   for (const name of new Set(names)) out.say(alert(`${safeName(name)} ${requestText(name)}`));
+};
+
+const sayEncryption = ({ out }: CommandContext, { encryption }: Conversation, what: string): void => {
+  if (encryption === 'open') out.say(alert(`! NOT ENCRYPTED: the server reads ${what}`));
 };
 
 const sayStillRead = ({ out }: CommandContext, conversation: Conversation): void => {

@@ -4,7 +4,8 @@ import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { PAGE_MAX } from '../protocol/limits.ts';
 import type { Contact, FileObject, Status, Why } from '../protocol/rpc-objects.ts';
-import type { MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
+import type { ChannelObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
+import { mayBeChannel } from './cautions.ts';
 import type { Command, CommandContext } from './command.ts';
 import { fileText, whyText } from './show.ts';
 import { type Asked, besides, roomWhy, serverWhyText } from './why-rooms.ts';
@@ -13,7 +14,9 @@ import { type Asked, besides, roomWhy, serverWhyText } from './why-rooms.ts';
 export const WHY_COMMAND: Command = {
   path: 'why',
   doc: 'explain what keeps a contact, channel, member or server from going on; without a name, all that is stuck',
-  args: [{ name: 'contact', doc: 'a contact, #channel, member@server, or a server’s label', complete: 'contact' }],
+  args: [
+    { name: 'contact', doc: 'a contact, #channel or its id, member@server, or a server’s label', complete: 'contact' },
+  ],
   flags: { retry: { doc: 'try now' } },
   methods: ['contact.why', 'contact.retry', 'server.list', 'server.retry', 'channel.show', 'member.show', 'file.list'],
   run: async (context) => {
@@ -42,24 +45,30 @@ const ofServers = async (
   unknownContact: SottoError,
 ): Promise<void> => {
   const { out } = context;
-  const label = await labelFor(client, about);
-  const named = (await client.call('server.list', {})).find((one) => one.label === label);
+  const servers = await client.call('server.list', {});
+  const channel = servers.some(({ label }) => label === about) ? undefined : await channelFor(client, about);
+  const label = channel?.server ?? /@([^@]*)$/.exec(about)?.[1] ?? about;
+  const named = servers.find((one) => one.label === label);
   if (named === undefined) throw /^#|.@./.test(about) ? noServer(label) : unknownContact;
   const server = await ofServer(context, client, named);
-  const asked = await askedAbout(client, about, server);
+  const asked = await askedAbout(client, about, { server, channel });
   out.item(roomWhy(server, asked, Date.now()), () => out.hint(serverWhyText(server, asked.files)));
   for (const line of besides(server, asked, Date.now())) out.say(line);
 };
 
-// Of a channel, a member, or the server itself.
-const labelFor = async (client: RpcClient, about: string): Promise<string> => {
-  if (about.startsWith('#')) return (await client.call('channel.show', { channel: about })).server;
-  return /@([^@]*)$/.exec(about)?.[1] ?? about;
+// What begins with # is a channel; an id may be that of one.
+const channelFor = async (client: RpcClient, about: string): Promise<ChannelObject | undefined> => {
+  if (!mayBeChannel(about)) return undefined;
+  return client.call('channel.show', { channel: about }).catch((error: unknown) => {
+    if (!about.startsWith('#') && error instanceof SottoError && error.code === 'channel.unknown') return undefined;
+    throw error;
+  });
 };
 
-const askedAbout = async (client: RpcClient, about: string, server: ServerObject): Promise<Asked> => {
+type Where = { readonly server: ServerObject; readonly channel: ChannelObject | undefined };
+
+const askedAbout = async (client: RpcClient, about: string, { server, channel }: Where): Promise<Asked> => {
   if (about === server.label) return { files: await filesOn(client, about) };
-  const channel = about.startsWith('#') ? await client.call('channel.show', { channel: about }) : undefined;
   const member = channel === undefined ? await memberOn(client, about, server) : undefined;
   const known = channel ?? member;
   const conversation = known === undefined ? about : `${known.name}@${known.server}`;

@@ -5,7 +5,7 @@ import { meant, nearOf } from '../protocol/near.ts';
 import type { EventKind } from '../protocol/rpc-events.ts';
 import type { Message } from '../protocol/rpc-objects.ts';
 import { conversationArg, messageArg } from './arguments.ts';
-import { sayCautions, sayRequests, sayWhoReads } from './cautions.ts';
+import { mayBeChannel, sayCautions, sayRequests, sayWhoReads } from './cautions.ts';
 import type { Command, CommandContext } from './command.ts';
 import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
 import type { Hint } from './output.ts';
@@ -152,7 +152,7 @@ export const MESSAGE_COMMANDS: readonly Command[] = [
         ...optional('thread', context.flags.text('thread')),
       });
       for (const text of missing) context.out.missing(text);
-      if (at !== undefined && first(context).startsWith('#') && !context.out.json) {
+      if (at !== undefined && mayBeChannel(first(context)) && !context.out.json) {
         // Of a server that was left only what was said is told.
         const then = await context.call('channel.show', { channel: first(context), at }).catch(unlessLeft);
         if (then !== undefined) context.out.say(thenText(then));

@@ -152,3 +152,39 @@ test('who has lost a device of a member is told who makes the link', async () =>
   expect(text).toContain('an admin or the owner of the server makes a link (sotto … server invite)');
   expect(text).not.toContain('another device of yours makes');
 });
+
+test('what is found or new in an open channel is told as not encrypted, with the name of the channel', async () => {
+  const channel = '#street';
+  await alice.call('channel.create', { name: channel, encryption: 'open' });
+  await bob.call('channel.join', { channel });
+  await alice.say(channel, 'heard by anybody');
+  await bob.reads(channel, 'heard by anybody');
+  for (const words of [['unread'], ['unread', channel], ['search', 'anybody'], ['search', 'anybody', '--in', channel]])
+    expect(await said(bob, ...words)).toContain('! NOT ENCRYPTED: the server reads #street@home\n');
+  expect(await said(bob, 'search', 'nobody')).not.toContain('NOT ENCRYPTED');
+});
+
+test('a channel is named by its id wherever a conversation is', async () => {
+  const channel = '#byid';
+  await alice.call('channel.create', { name: channel, encryption: 'open' });
+  const { id, name } = await alice.user.one<{ id: string; name: string }>('channel', 'show', channel);
+  await alice.user.ok('send', id, 'by its id', '--wait', 'sent');
+  for (const reference of [id, id.slice(0, 8), `${channel}@home`, channel]) {
+    const why = await alice.user.one<{ conversation: string }>('why', reference);
+    expect([reference, why.conversation]).toEqual([reference, `${name}@home`]);
+    expect(await alice.user.bodies(reference)).toEqual(['by its id']);
+  }
+  expect(await said(alice, 'read', id, '--at', '1s ago')).toContain('Then: ');
+  for (const words of [
+    ['unread', id],
+    ['search', 'its', '--in', id],
+    ['export', id],
+    ['file', 'list', id],
+    ['draft', id],
+    ['mark-read', id],
+    ['config', 'list', '--in', id],
+    ['conversation', 'show', id],
+  ])
+    expect([words[0], (await alice.user.run(...words)).code]).toEqual([words[0], 0]);
+  expect((await alice.user.run('why', 'abcdef0123')).error).toMatchObject({ code: 'contact.unknown', exit: 3 });
+});
