@@ -74,9 +74,11 @@ const stateText = ({ state, heldTo = 0, logTo }: ChannelObject): string => {
 export const channelStillRead = ({ name, server, ...rest }: ChannelObject): string[] =>
   stillReadTexts({ name: `${name}@${server}`, ...rest });
 
-/** The passphrase of a channel has changed, and the command that takes the new one. */
-export const newPassphraseText = ({ name, server }: ChannelObject): string =>
-  `The passphrase has changed: ${joinCommand(name, server)} takes the new one`;
+/** That this device needs the passphrase of a channel, and the command that takes it. */
+export const passphraseText = ({ name, server, passphraseChanged }: ChannelObject): string =>
+  passphraseChanged === true
+    ? `The passphrase has changed: ${joinCommand(name, server)} takes the new one`
+    : `This device needs the passphrase: ${joinCommand(name, server)} takes it`;
 
 /** The command that joins a channel. */
 export const joinCommand = (name: string, server: string): string =>
@@ -85,6 +87,13 @@ export const joinCommand = (name: string, server: string): string =>
 /** The command that takes a channel that is lost off the list: by its id, for there may be another of its name by now. */
 export const takenOffText = ({ id }: ChannelObject): string =>
   `sotto channel leave ${shortId(id)} takes it off the list`;
+
+// One that waits is marked as a message that waits is.
+const topicText = ({ topic, topicState }: ChannelObject): string[] => {
+  const text = topic === undefined ? 'no topic' : `“${safeLine(topic)}”`;
+  if (topicState !== undefined) return [`${text} ${dim(`[${topicState}]`)}`];
+  return topic === undefined ? [] : [text];
+};
 
 /** A channel on one line. */
 export const channelText = (channel: ChannelObject, hint = AS_IT_IS): string =>
@@ -95,9 +104,11 @@ export const channelText = (channel: ChannelObject, hint = AS_IT_IS): string =>
     stateText(channel),
     ...(channel.invitedBy === undefined ? [] : [`by ${safeName(channel.invitedBy)}`]),
     `${channel.memberCount} ${channel.memberCount === 1 ? 'member' : 'members'}`,
-    ...(channel.topic === undefined ? [] : [`“${safeLine(channel.topic)}”`]),
+    ...topicText(channel),
     ...(channel.archived ? ['archived'] : []),
-    ...(channel.passphraseNeeded === true ? [alert('the passphrase has changed')] : []),
+    ...(channel.passphraseNeeded === true
+      ? [alert(channel.passphraseChanged === true ? 'the passphrase has changed' : 'needs the passphrase')]
+      : []),
     ...(channel.state === 'lost' ? [hint(takenOffText(channel))] : []),
     ...channelStillRead(channel).map(hint),
   ].join('  ');
@@ -138,7 +149,7 @@ export const channelDetailText = (channel: ChannelObject, hint = AS_IT_IS): stri
   [
     channelText(channel, hint),
     `key      ${channel.keyEpoch}, history from ${channel.history === 'all' ? 'the beginning' : 'when one joins'}`,
-    ...(channel.passphraseNeeded === true ? [newPassphraseText(channel)] : []),
+    ...(channel.passphraseNeeded === true ? [hint(passphraseText(channel))] : []),
     ...(channel.slowMs === undefined || channel.slowMs === 0 ? [] : [`slow     ${channel.slowMs / 1000} s`]),
     ...(channel.retentionMs === undefined || channel.retentionMs === 0
       ? []

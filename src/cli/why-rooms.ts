@@ -3,7 +3,7 @@ import type { FileObject, RoomWhy } from '../protocol/rpc-objects.ts';
 import type { ChannelObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
 import { asWord, safeFileName, safeLine, safeName } from '../protocol/safe-text.ts';
 import { clockText, timeText } from './show.ts';
-import { channelStillRead, gapText, isRemoved, joinCommand, newPassphraseText, takenOffText } from './show-rooms.ts';
+import { channelStillRead, gapText, isRemoved, joinCommand, passphraseText, takenOffText } from './show-rooms.ts';
 
 /** What was asked about on a server; nothing of it where that is the server itself. `files` wait there. */
 export type Asked = {
@@ -60,7 +60,7 @@ const inTheWayOf = ({ memberId }: ServerObject, { channel, member }: Asked, now:
   const why = channel === undefined ? undefined : channelWhyText(channel, memberId, now);
   return [
     ...(why === undefined ? [] : [why]),
-    ...(channel?.passphraseNeeded === true ? [newPassphraseText(channel)] : []),
+    ...(channel?.passphraseNeeded === true ? [passphraseText(channel)] : []),
     ...(member?.banned === true
       ? [`${safeName(member.name)}@${safeName(member.server)} is banned from the server`]
       : []),

@@ -7,7 +7,7 @@ import { countPending, countPendingBefore } from '../store/room-events.ts';
 import { listServers } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
-import { needsPassphrase, newPassphraseText } from './room-places.ts';
+import { needsPassphrase, passphraseText } from './room-places.ts';
 import { cameLater, keysSince, roomOf, theChannel, theServer } from './room-rows.ts';
 
 /** What of a conversation is known to be missing here, in words; nothing where all is here that was to be seen. */
@@ -57,7 +57,7 @@ const notYetIn = (core: Core, row: ChannelRow): string[] => {
   const head = connection?.background.headOf(row.id);
   const coming = `What was said after place ${row.lastSeq} is not here yet: it is being fetched`;
   return [
-    ...(needsPassphrase(core, row) ? [newPassphraseText(theServer(core.db, row.serverId), row)] : []),
+    ...(needsPassphrase(core, row) ? [passphraseText(core, theServer(core.db, row.serverId), row)] : []),
     ...closedIn(core, row),
     ...(fault === undefined ? [] : [`What was said after place ${row.lastSeq} is not read: ${fault.message}`]),
     ...(row.state !== 'joining' || fault !== undefined

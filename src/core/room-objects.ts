@@ -12,7 +12,7 @@ import { type ChannelRow, getChannel, listGaps } from '../store/channels.ts';
 import { getContact } from '../store/contacts.ts';
 import { listMemberLinksOfMember } from '../store/member-links.ts';
 import { getMember, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
-import { countRoomOutbox } from '../store/room-outbox.ts';
+import { countRoomOutbox, listRoomOutboxNaming } from '../store/room-outbox.ts';
 import { labelOf, type ServerRow } from '../store/servers.ts';
 import { listShares, type ShareRow } from '../store/shares.ts';
 import { stateOfJson } from './channel-json.ts';
@@ -20,7 +20,7 @@ import type { Core } from './core.ts';
 import { unopenedIn } from './missing.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { memberName } from './room-names.ts';
-import { needsPassphrase } from './room-places.ts';
+import { hasOldPassphrase, needsPassphrase } from './room-places.ts';
 import { isLost, theServer, wasNeverIn } from './room-rows.ts';
 import { inGroups, said, when } from './shown.ts';
 
@@ -144,6 +144,10 @@ const isIn = ({ state }: ChannelRow): boolean => state === 'joined' || state ===
 const nameIn = ({ db }: Core, serverId: number, id: string): string =>
   getMemberById(db, serverId, idBytes(id))?.name ?? id.slice(0, 8);
 
+// A text that somebody writes has its quotation marks escaped there.
+const isTopicQueued = ({ db }: Core, { id }: ChannelRow): boolean =>
+  listRoomOutboxNaming(db, id, '"kind":"topic"').some(({ seq }) => seq === null);
+
 /** A channel as lists show it. */
 export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const server = theServer(core.db, row.serverId);
@@ -168,11 +172,13 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     memberCount: state?.members.size ?? 0,
     ...(inviter === undefined ? {} : { invitedBy: inviter.name }),
     ...said('topic', row.topic),
+    ...(isTopicQueued(core, row) ? { topicState: 'queued' as const } : {}),
     ...(me === undefined || !isIn(row) ? {} : { role: me.role }),
     ...(state === undefined || state.mode.slowMs === 0 ? {} : { slowMs: state.mode.slowMs }),
     ...(state === undefined || state.mode.retentionMs === 0 ? {} : { retentionMs: state.mode.retentionMs }),
     ...(exposed.length === 0 ? {} : { mayStillRead: exposed }),
     ...(needsPassphrase(core, row) && !lost ? { passphraseNeeded: true } : {}),
+    ...(hasOldPassphrase(core, row) && !lost ? { passphraseChanged: true } : {}),
     ...(row.lastSeq === 0 ? {} : { heldFrom: row.firstSeq, heldTo: row.lastSeq }),
     ...(row.state === 'joining' ? when('logTo', core.rooms.get(row.serverId)?.background.headOf(row.id)) : {}),
     gaps: [

@@ -3,7 +3,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { idOf, type MemberId } from '../protocol/ids.ts';
 import { FOREVER } from '../protocol/limits.ts';
 import { asWord } from '../protocol/safe-text.ts';
-import { type ChannelRow, getChannelKey } from '../store/channels.ts';
+import { type ChannelRow, getChannelKey, hasChannelKey } from '../store/channels.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import type { MemberRow } from '../store/members.ts';
 import { getServer, labelOf, type ServerRow } from '../store/servers.ts';
@@ -54,7 +54,7 @@ const checkWriting = (core: Core, server: ServerRow, channel: ChannelRow): void 
   const mutedUntil = state?.members.get(idOf<MemberId>(server.memberId))?.mutedUntil ?? 0;
   if (mutedUntil > core.clock.now()) throw muted(channel, mutedUntil);
   if (needsPassphrase(core, channel))
-    throw new SottoError('passphrase.needed', { message: newPassphraseText(server, channel) });
+    throw new SottoError('passphrase.needed', { message: passphraseText(core, server, channel) });
 };
 
 /** Whether a channel that I am in has another passphrase than the one that this device has taken. */
@@ -63,9 +63,15 @@ export const needsPassphrase = ({ db }: Core, { id, encryption, state, membershi
   state === 'joined' &&
   getChannelKey(db, id, stateOfJson(membership)?.epoch ?? 0) === undefined;
 
-/** The command that takes the passphrase of now. */
-export const newPassphraseText = (server: ServerRow, channel: ChannelRow): string =>
-  `The passphrase has changed: ${joining(server, channel)} takes the new one`;
+/** Whether this device has taken an earlier passphrase than the one that it needs. */
+export const hasOldPassphrase = (core: Core, channel: ChannelRow): boolean =>
+  needsPassphrase(core, channel) && hasChannelKey(core.db, channel.id);
+
+/** That the passphrase of now is needed, and the command that takes it. */
+export const passphraseText = (core: Core, server: ServerRow, channel: ChannelRow): string =>
+  hasOldPassphrase(core, channel)
+    ? `The passphrase has changed: ${joining(server, channel)} takes the new one`
+    : `This device needs the passphrase: ${joining(server, channel)} takes it`;
 
 const notIn = (server: ServerRow, channel: ChannelRow): SottoError => {
   const what = isLost(channel, server)

@@ -105,6 +105,8 @@ export const channelObject = z.object({
   /** Whose invitation it is, while I have one. */
   invitedBy: z.string().optional(),
   topic: z.string().optional(),
+  /** Of a topic of mine that the server has not answered; also where it removes the one that was. */
+  topicState: z.literal('queued').optional(),
   role: channelRole.optional(),
   archived: z.boolean(),
   slowMs: milliseconds.optional(),
@@ -112,8 +114,10 @@ export const channelObject = z.object({
   keyEpoch: z.number().int(),
   /** Of a passphrase channel: people who were removed and may still read until the passphrase changes. */
   mayStillRead: z.array(z.string()).optional(),
-  /** Of a passphrase channel that I am in: it has changed, and this device has not taken the one of now. */
+  /** Of a passphrase channel that I am in: this device has not taken the passphrase of now. */
   passphraseNeeded: z.boolean().optional(),
+  /** With `passphraseNeeded`: it has taken an earlier one. */
+  passphraseChanged: z.boolean().optional(),
   /** Six words that were made for want of another passphrase: told once, by the call that made them. */
   passphrase: z.string().optional(),
   notify: z.enum(['all', 'mentions', 'none']),

@@ -127,6 +127,10 @@ export const getChannelKey = (
     keyEpoch,
   )?.key;
 
+/** Whether a key of any epoch of a passphrase channel is here. */
+export const hasChannelKey = (db: Database, channelRow: number): boolean =>
+  db.get('SELECT 1 AS one FROM channel_keys WHERE channel_row = ? LIMIT 1', channelRow) !== undefined;
+
 export const putChannelKey = (db: Database, channelRow: number, keyEpoch: number, key: Uint8Array): void => {
   db.run(
     'INSERT INTO channel_keys (channel_row, key_epoch, key) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET key = excluded.key',

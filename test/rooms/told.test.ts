@@ -188,3 +188,51 @@ test('a channel is named by its id wherever a conversation is', async () => {
     expect([words[0], (await alice.user.run(...words)).code]).toEqual([words[0], 0]);
   expect((await alice.user.run('why', 'abcdef0123')).error).toMatchObject({ code: 'contact.unknown', exit: 3 });
 });
+
+test('a device that never had the passphrase of a channel is told that it needs it, and how to give it', async () => {
+  const channel = '#secret';
+  const passphrase = 'the north sea bubble';
+  await alice.call('channel.create', { name: channel, encryption: 'passphrase', passphrase, history: 'all' });
+  await alice.say(channel, 'for who knows it');
+  const phone = await house.device(alice, 'phone');
+  await phone.call('server.join', { link: await alice.invite(), name: 'alice', label: 'home' });
+  const shown = () => phone.call('channel.show', { channel }).catch(() => undefined);
+  await phone.sees('the channel', async () => (await shown())?.state === 'joined');
+  expect(await shown()).toMatchObject({ passphraseNeeded: true });
+  expect(await shown()).not.toHaveProperty('passphraseChanged');
+  const way = "This device needs the passphrase: sotto … channel join '#secret@home' takes it";
+  for (const words of [
+    ['why', channel],
+    ['channel', 'show', channel],
+    ['read', channel],
+    ['send', channel, 'x'],
+  ])
+    expect(await said(phone, ...words)).toContain(way);
+  const list = await said(phone, 'channel', 'list');
+  expect(list).toMatch(/#secret@home {2}passphrase.*needs the passphrase/);
+  expect(list).not.toContain('has changed');
+  await phone.user.ok('channel', 'join', channel, '--passphrase-fd', '0', { input: `${passphrase}\n` });
+  await phone.reads(channel, 'for who knows it');
+});
+
+test('a topic that waits for the server is told as queued, until the server has it', async () => {
+  const channel = '#plans';
+  await alice.call('channel.create', { name: channel, encryption: 'open' });
+  const topicOf = async () => {
+    const { topic, topicState } = await alice.call('channel.show', { channel });
+    return [topic, topicState];
+  };
+  await house.server.stop();
+  await alice.sees('that the server is gone', async () => (await alice.call('server.list', {}))[0]?.state !== 'online');
+  expect(await alice.user.one('channel', 'topic', channel, 'later')).toMatchObject({ topicState: 'queued' });
+  expect(await said(alice, 'channel', 'topic', channel, 'much later')).toContain('“much later” [queued]');
+  expect(await said(alice, 'channel', 'show', channel)).toContain('“much later” [queued]');
+  expect(await said(alice, 'channel', 'topic', channel)).toContain('no topic [queued]');
+  expect(await topicOf()).toEqual([undefined, 'queued']);
+  await alice.call('channel.topic', { channel, topic: 'at last' });
+  await house.server.start();
+  await alice.call('server.retry', { server: 'home' });
+  await alice.sees('that it is there', async () => (await topicOf())[1] === undefined);
+  expect(await topicOf()).toEqual(['at last', undefined]);
+  expect(await said(alice, 'channel', 'show', channel)).not.toContain('queued');
+});
