@@ -23,8 +23,8 @@ type Fetch = {
   cancelRetry: Cancel | undefined;
 };
 
-// After these another try brings nothing else.
-const FINAL: ReadonlySet<ErrorCode> = new Set([
+/** After these another try brings nothing else: a transfer does not go on by itself. */
+export const FINAL: ReadonlySet<ErrorCode> = new Set([
   'file.damaged',
   'file.unknown',
   'quota.exceeded',

@@ -3,6 +3,7 @@ import { toBase64 } from '../protocol/bytes.ts';
 import { retryOf, SottoError } from '../protocol/errors.ts';
 import { getFile, listFiles } from '../store/files.ts';
 import { fileOf } from './files.ts';
+import { FINAL } from './files-fetch.ts';
 import { standingOf } from './files-rows.ts';
 import { sizeOfSource } from './files-spool.ts';
 import { heldBack } from './held.ts';
@@ -98,10 +99,10 @@ const waitForFile = async (
   row: number,
   { wait, timeoutMs }: { readonly wait?: string | undefined; readonly timeoutMs?: number | undefined },
 ) => {
-  // What time alone may mend is waited for.
+  // What time alone may mend is waited for, where the transfer goes on.
   const trouble = (): SottoError | undefined => {
     const known = core.fileTroubles.get(row);
-    return known !== undefined && retryOf(known.code) !== 'later' ? known : undefined;
+    return known !== undefined && (retryOf(known.code) !== 'later' || FINAL.has(known.code)) ? known : undefined;
   };
   const isOver = (): boolean => {
     const file = getFile(core.db, row);

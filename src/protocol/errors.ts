@@ -212,7 +212,7 @@ const ROWS = {
   'request.notAllowed': [6, 'after-change', 'You may not do this here'],
   'channel.notMember': [6, 'after-change', 'You are not in this channel: `sotto channel join`'],
   'channel.unchanged': [7, 'after-change', 'It is so in the channel already: nothing would change'],
-  'channel.banned': [6, 'never', 'You are banned from this channel'],
+  'channel.banned': [6, 'later', 'You are banned from this channel'],
   'frame.unexpected': [8, 'never', 'A frame came where it has no place'],
   'channel.muted': [6, 'later', 'You may read here, but not write'],
   'channel.archived': [6, 'after-change', 'The channel is archived: nobody writes there any more'],

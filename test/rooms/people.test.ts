@@ -208,12 +208,18 @@ test('who is invited is told by whom, also where they come later, until they joi
 test('a ban keeps somebody out until it is taken back', async () => {
   const channel = '#ban';
   await gather(channel, {});
+  await alice.user.ok('file', 'send', channel, '-', '--name', 'plans', '--wait', 'done', { input: 'of the house' });
+  const { file = '' } = await bob.reads(channel, 'plans');
   await alice.call('channel.ban', { channel, member: 'bob' });
   await bob.sees('the ban', async () => (await stateOf(bob, channel)) === 'banned');
   expect(await whyOf(bob, channel)).toMatch(/^you are banned from #ban$/m);
   expect((await whyObject(bob, channel)).summary).toBe('you are banned from #ban');
-  expect(await bob.refused('message.send', { conversation: channel, text: 'x' })).toBe('channel.banned');
-  expect(await bob.refused('channel.join', { channel })).toBe('channel.banned');
+  for (const words of [
+    ['send', channel, 'x'],
+    ['channel', 'join', channel],
+    ['file', 'save', file, join(house.stage.dir, 'plans')],
+  ])
+    expect((await bob.user.run(...words)).error).toMatchObject({ code: 'channel.banned', exit: 6, retry: 'later' });
   expect((await show(alice, channel)).banned).toMatchObject([{ name: 'bob' }]);
   expect((await alice.user.ok('channel', 'show', channel, { json: false })).out).toMatch(/^banned +bob$/m);
   const refused = async (...words: string[]) => {
