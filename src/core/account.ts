@@ -18,7 +18,7 @@ import { countMemberRequests } from '../store/members.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
 import { getSelf, nicknameOf, putSelf } from '../store/self.ts';
 import { listServers } from '../store/servers.ts';
-import { listOpenRequests } from '../store/sessions.ts';
+import { countRequestsOfOthers, listOpenRequests } from '../store/sessions.ts';
 import { ClockWatch } from './clock-watch.ts';
 import type { Changes, Core, VolatileEvent } from './core.ts';
 import { Events } from './events.ts';
@@ -146,7 +146,7 @@ export class Account implements AsyncDisposable {
       address,
       outboxDepth: servers.reduce((sum, one) => sum + one.outboxDepth, depthOfAllOutboxes(db)),
       unread: countUnread(db),
-      requests: listOpenRequests(db, 'theirs').length + countMemberRequests(db),
+      requests: countRequestsOfOthers(db) + countMemberRequests(db),
       servers,
       refused: Object.fromEntries(refused),
       links: listContacts(db).flatMap((contact) => {

@@ -14,18 +14,16 @@ import { contactObject } from './objects.ts';
 import { giveUp } from './outbox.ts';
 import { closeOpen } from './requests.ts';
 
-/** Blocks a contact, or takes that back: a blocked one is heard no more, and told nothing. Twice is once. */
+/**
+ * Blocks a contact, or takes that back: a blocked one is heard no more, and told nothing; what they have asked is open still once
+ * they are let in again. Twice is once.
+ */
 export const block = (core: Core, contact: ContactRow, on: boolean): void => {
   if (contact.blocked === (on ? 1 : 0)) return;
   commit(core, (changes) => {
     patchContact(core.db, contact.id, { blocked: on ? 1 : 0 });
     putHistory(core.db, contact.id, { at: changes.at, kind: on ? 'contact.blocked' : 'contact.unblocked', detail: '' });
     changes.event({ kind: 'contact.blocked', contactId: contact.id, detail: on ? 'on' : 'off' });
-    // What they asked takes no place from others any more.
-    if (on && contact.state === 'incoming') {
-      closeOpen(core, contact.id);
-      patchContact(core.db, contact.id, { state: 'removed', requestNote: '' });
-    }
     if (on) changes.unlink.set(contact.id, 'blocked');
     else changes.wake.add(contact.id);
   });

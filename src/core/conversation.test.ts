@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { WAL_COMMITS_MIN, WAL_QUIET_MS } from '../protocol/limits.ts';
+import { REQUEST_EXPIRY_MS, WAL_COMMITS_MIN, WAL_QUIET_MS } from '../protocol/limits.ts';
 import { openDatabase } from '../sqlite/open.ts';
 import { codeOf } from '../testing/code.ts';
 import { KEY, type Person, World } from '../testing/people.ts';
@@ -186,6 +186,24 @@ describe('two people', () => {
     await world.settle();
     const [{ id, name } = { id: '', name: '' }] = await bob.call('contact.requests', {});
     expect((await bob.call('contact.block', { contact: id })).name).toBe(name);
+    expect(await bob.call('contact.show', { contact: name })).toMatchObject({ id, state: 'blocked' });
+    expect(await bob.call('contact.requests', {})).toEqual([]);
+    await expect(bob.call('contact.accept', { contact: id })).rejects.toMatchObject({ code: 'contact.blocked' });
+    expect(await bob.call('contact.unblock', { contact: name })).toMatchObject({ id, state: 'incoming' });
+    expect((await bob.call('contact.requests', {})).map((one) => one.id)).toEqual([id]);
+    await bob.call('contact.accept', { contact: name });
+    await world.settle();
+    expect((await eve.call('contact.list', {})).map(({ state }) => state)).toEqual(['accepted']);
+  });
+
+  test('a request that ends while its author is blocked is gone when they are not any more', async () => {
+    const eve = await world.person('eve');
+    await eve.call('contact.add', { address: bob.address });
+    await world.settle();
+    const [{ id, name } = { id: '', name: '' }] = await bob.call('contact.requests', {});
+    await bob.call('contact.block', { contact: id });
+    world.clock.jump(REQUEST_EXPIRY_MS);
+    await world.settle(60_000);
     expect(await bob.call('contact.show', { contact: name })).toMatchObject({ id, state: 'blocked' });
     expect(await bob.call('contact.unblock', { contact: name })).toMatchObject({ id, state: 'removed' });
     await expect(bob.call('contact.show', { contact: name })).rejects.toMatchObject({ code: 'contact.unknown' });

@@ -40,7 +40,7 @@ export const findContact = (db: Database, reference: string): ContactRow => {
   const byName = getContactByName(db, reference);
   if (byName !== undefined && !isPrefix(reference)) return byName;
   const all = listContacts(db);
-  // Who was blocked when they asked is a contact no more, and is found by their name all the same: to be let in again.
+  // Who was blocked until their request ended is a contact no more, and is found by their name all the same: to be let in again.
   const composed = reference.normalize('NFC');
   const shut = all.filter(({ name, state, blocked }) => blocked === 1 && state === 'removed' && name === composed);
   const byId = isPrefix(reference) ? all.filter((one) => begins(one.uid, reference) && one.id !== byName?.id) : [];

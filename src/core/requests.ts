@@ -18,6 +18,7 @@ import { listOutbox, putOutbox, removeOutbox, removeOutboxOfKind } from '../stor
 import { nicknameOf } from '../store/self.ts';
 import {
   closeRequest,
+  countRequestsOfOthers,
   getOpenRequest,
   getRequest,
   listOpenRequests,
@@ -128,6 +129,7 @@ export const accept = async (core: Core, contact: ContactRow, name: string): Pro
   if (request === undefined && contact.state === 'accepted')
     throw new SottoError('request.unknown', { message: `${contact.name} is your contact already` });
   if (request === undefined) throw new SottoError('request.unknown');
+  if (contact.blocked === 1) throw new SottoError('contact.blocked');
   checkName(name);
   refuseTaken(core, name, contact.id);
   const started = await startSession(core, contact, request.requestId, request.bundle);
@@ -210,7 +212,7 @@ const begin = (
 // A stranger, or someone we removed: the request waits for the user. False when too many wait already: it is not kept.
 const hear = (core: Core, contact: ContactRow, frame: RequestFrame, bundle: Uint8Array<ArrayBuffer>): boolean => {
   const isNew = getOpenRequest(core.db, contact.id, 'theirs') === undefined;
-  if (isNew && listOpenRequests(core.db, 'theirs').length >= REQUESTS_PENDING_MAX) return false;
+  if (isNew && countRequestsOfOthers(core.db) >= REQUESTS_PENDING_MAX) return false;
   commit(core, (changes) => {
     closeOpen(core, contact.id);
     removeClosedRequests(core.db, contact.id);

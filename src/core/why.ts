@@ -87,7 +87,7 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
   else if (!reachable)
     advice.push(`others cannot dial you now: your own address is being published, ${descriptorUploads} uploads done`);
   if (contact.blocked === 1) advice.push(`sotto contact unblock ${name}`);
-  if (contact.state === 'incoming') advice.push(`sotto contact accept ${name}`);
+  else if (contact.state === 'incoming') advice.push(`sotto contact accept ${name}`);
   const again = `sotto contact add ${contact.address} --name ${name}`;
   if (contact.state === 'outgoing' && getOpenRequest(core.db, contact.id, 'mine') === undefined)
     advice.push(`ask again: ${again}`);

@@ -146,6 +146,13 @@ export const listOpenRequests = (db: Database, side: 'mine' | 'theirs'): Request
     side === 'mine' ? 1 : 0,
   );
 
+/** How many open requests of others wait for an answer: that of somebody who is blocked does not. */
+export const countRequestsOfOthers = (db: Database): number =>
+  db.get<{ count: number }>(
+    `SELECT count(*) AS count FROM requests JOIN contacts ON contacts.id = contact_id
+       WHERE requests.state = 'open' AND mine = 0 AND blocked = 0`,
+  )?.count ?? 0;
+
 /** Remembers a frame as received; false when it was there already. */
 export const putFrameId = (db: Database, contactId: number, frameId: Uint8Array, at: number): boolean =>
   db.run('INSERT OR IGNORE INTO frame_ids (contact_id, frame_id, at) VALUES (?, ?, ?)', contactId, frameId, at)

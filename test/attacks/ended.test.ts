@@ -118,6 +118,8 @@ test('a request of who is blocked takes no place from others', async () => {
   expect(bob.account.status().requests).toBe(1);
   await bob.call('contact.block', { contact: request?.id ?? '' });
   expect(bob.account.status().requests).toBe(0);
+  expect(await bob.call('contact.unblock', { contact: request?.id ?? '' })).toMatchObject({ state: 'incoming' });
+  expect(bob.account.status().requests).toBe(1);
 });
 
 test('a stranger who shows two keys leaves nothing', async () => {
