@@ -1,7 +1,6 @@
 // How the tests run: TypeScript sources directly, on the pinned Node; the end-to-end tests share one private Tor network.
 import { defineConfig } from 'vitest/config';
 import { nameAwaits } from './test/awaits/name-awaits.ts';
-import { Spread } from './test/spread.ts';
 
 // What receives, sends, delivers, accepts, resets, backs up and restores: whole files, or the functions of one.
 const AWAITING = {
@@ -24,9 +23,8 @@ const AWAITING = {
 
 export default defineConfig({
   test: {
-    // Much of their time they wait for Tor and for disks.
-    maxWorkers: 6,
-    sequence: { sequencer: Spread },
+    // Most of them wait for Tor, disks and timers for much of their time; the simulations fill what they leave.
+    maxWorkers: 9,
     projects: [
       {
         test: {
@@ -46,6 +44,7 @@ export default defineConfig({
         test: {
           name: 'sim',
           include: ['test/sim/**/*.test.ts'],
+          setupFiles: ['test/sim/behind.ts'],
           testTimeout: 90_000,
           hookTimeout: 90_000,
         },

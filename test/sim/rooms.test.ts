@@ -53,7 +53,9 @@ test(
   WORLDS * 30_000,
 );
 
-test('so do those that did not', () => play(FOUND), FOUND.length * 30_000);
+// Whatever changes in the code makes another world of a seed: the last are nearest to what was found. A long run plays all.
+const AGAIN = FOUND.slice(process.env.SOTTO_SIM_WORLDS === undefined ? -12 : 0);
+test('so do those that did not', () => play(AGAIN), AGAIN.length * 30_000);
 
 test('two runs of one seed give the same trace', async () => {
   const [one, two] = [await playRooms(4711, 60), await playRooms(4711, 60)];

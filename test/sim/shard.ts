@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { playWorld } from './worlds.ts';
 
-const STEPS = 470;
+const STEPS = 450;
 const WORLDS = Number(process.env.SOTTO_SIM_WORLDS ?? 75);
 const FIRST_SEED = Number(process.env.SOTTO_SIM_SEED ?? 1);
 
@@ -14,9 +14,9 @@ const FIRST_SEED = Number(process.env.SOTTO_SIM_SEED ?? 1);
 const FOUND = [
   { seed: 20_008, steps: 550 },
   { seed: 21_013, steps: 550 },
-  { seed: 12_480, steps: STEPS },
-  { seed: 101_482, steps: STEPS },
-  { seed: 115_550, steps: STEPS },
+  { seed: 12_480, steps: 470 },
+  { seed: 101_482, steps: 470 },
+  { seed: 115_550, steps: 470 },
 ];
 
 /** A world that broke an invariant: how it is played again. */

@@ -95,7 +95,7 @@ const refusals = async (...users: readonly User[]): Promise<number> => {
 };
 
 test.for(Object.keys(ATTACKS))('%s', { timeout: 240_000 }, async (name) => {
-  await alice.ok('send', 'bob', `${name} 0`, '--wait', 'delivered');
+  await alice.ok('send', 'bob', `${name} 0`, '--wait', 'delivered', '--timeout', '180s');
   const before = await refusals();
   attack = ATTACKS[name];
   await alice.ok('send', 'bob', `${name} 1`);
