@@ -4,6 +4,7 @@ import { memberSecrets } from '../crypto/member.ts';
 import type { PreKeySet, PublishedState, Upload } from '../crypto/prekeys.ts';
 import { signalIdentity } from '../crypto/session.ts';
 import { toBase64 } from '../protocol/bytes.ts';
+import { timeOfId } from '../protocol/ids.ts';
 import { STATUS_TEXT_CHARS_MAX } from '../protocol/limits.ts';
 import { prekeyIdOf } from '../protocol/prekeys.ts';
 import { isMemberName } from '../protocol/room-content.ts';
@@ -42,7 +43,7 @@ export const loggedIn = (core: Core, serverId: number, hello: Answer<'hello'>, a
     if (server.epoch !== 0 && server.epoch !== answer.inbox.epoch) {
       beginSessionsAnew(core, server);
       forgetBrought(core.db, serverId);
-      sayAgain(core, changes, server);
+      sayAgain(core, changes, server, timeOfId(answer.inbox.id ?? '') ?? 0);
     }
     const { memberKey } = memberSecrets(core.serversKey, server.serverKey);
     const known = getMemberById(core.db, serverId, server.memberId);

@@ -1,8 +1,9 @@
 // What was said to members of a server that was put back, and may be lost with its log: said again, before what waits for them.
 import { idOf, type MessageId } from '../protocol/ids.ts';
-import { INBOX_KEPT_MS, OUTBOX_FRAMES_MAX, SAID_AGAIN_MAX } from '../protocol/limits.ts';
+import { EVENT_ID_AHEAD_MS_MAX, INBOX_KEPT_MS, OUTBOX_FRAMES_MAX, SAID_AGAIN_MAX } from '../protocol/limits.ts';
 import type { Said } from '../protocol/room-direct.ts';
 import { getFile } from '../store/files.ts';
+import { getMemberById } from '../store/members.ts';
 import { listSentToMembers, type SentToMember } from '../store/message-pages.ts';
 import { listVersions } from '../store/messages.ts';
 import { countRoomOutbox, listRoomOutboxOfMessage } from '../store/room-outbox.ts';
@@ -13,14 +14,18 @@ import { directIn, endOf, enqueueRoom } from './room-outbox.ts';
 import { putOnOf } from './room-put-on.ts';
 
 /**
- * Says the latest of what this device has said to members, and they have not confirmed, again: under the same ids, with what I
- * have put on it. Who has it takes it once, and confirms it. For another epoch of the log, inside the transaction that learns of
- * it: a repeat changes nothing while what is said again waits.
+ * Says the latest of what this device has said to members again: what they have not confirmed, and, where they or I have several
+ * devices, what was confirmed by one since the log of now ends, at `keptUpTo` in ms; another has lost it with the log. Under the
+ * same ids, with what I have put on it: who has it takes it once, and confirms it. For another epoch of the log, inside the
+ * transaction that learns of it: a repeat changes nothing while what is said again waits.
  */
-export const sayAgain = (core: Core, changes: Changes, server: ServerRow): void => {
-  const since = changes.at - INBOX_KEPT_MS;
+export const sayAgain = (core: Core, changes: Changes, server: ServerRow, keptUpTo: number): void => {
+  const me = getMemberById(core.db, server.id, server.memberId);
+  if (me === undefined) return;
+  // Clocks of devices differ by less.
+  const since = { sent: changes.at - INBOX_KEPT_MS, confirmed: keptUpTo - EVENT_ID_AHEAD_MS_MAX };
   let room = Math.min(SAID_AGAIN_MAX, OUTBOX_FRAMES_MAX - countRoomOutbox(core.db, server.id));
-  for (const message of listSentToMembers(core.db, server.id, since, SAID_AGAIN_MAX)) {
+  for (const message of listSentToMembers(core.db, me, since, SAID_AGAIN_MAX)) {
     if (waits(core, message)) continue;
     const said = wordsOf(core, message);
     room -= said.length;

@@ -1,6 +1,7 @@
 // Messages page by page: before and after a row or a place, of a thread, unread, and at a time.
 import type { Database } from '../sqlite/open.ts';
 import type { ConversationRow } from './conversations.ts';
+import type { MemberRow } from './members.ts';
 import { MESSAGE_COLUMNS, type MessageRow } from './messages.ts';
 
 type Looked = { readonly where: string; readonly params: readonly number[]; readonly order: string };
@@ -139,15 +140,25 @@ const unread = (db: Database, limit: number, where: string, ...values: readonly 
 /** A message of mine to a member, by row. */
 export type SentToMember = MessageRow & { readonly to: number };
 
-/** What this device has sent to members of a server since a time, and nobody has confirmed, the latest first. */
-export const listSentToMembers = (db: Database, serverId: number, since: number, limit: number): SentToMember[] =>
+/** Times in ms: of what was sent, and of when it was confirmed. */
+export type Since = { readonly sent: number; readonly confirmed: number };
+
+/**
+ * What this device has sent to members of a server since a time, the latest first: what nobody has confirmed, and what was
+ * confirmed since another time where they or `me`, my row there, have several devices.
+ */
+export const listSentToMembers = (db: Database, me: MemberRow, since: Since, limit: number): SentToMember[] =>
   db.all<SentToMember>(
     `SELECT ${MESSAGE_COLUMNS}, c.member_row AS "to" FROM members b JOIN conversations c ON c.member_row = b.id
        JOIN messages m ON m.conversation_id = c.id
-       WHERE b.server_id = ? AND m.mine = 1 AND m.seq IS NULL AND m.state = 'sent' AND m.deleted_at IS NULL AND m.sent_at >= ?
+       WHERE b.server_id = ? AND m.mine = 1 AND m.seq IS NULL AND m.deleted_at IS NULL AND m.sent_at >= ?
+         AND (m.state = 'sent' OR (m.delivered_at >= ?
+           AND (SELECT count(*) FROM devices d WHERE d.member_row IN (b.id, ?) AND d.revoked = 0) > 2))
        ORDER BY m.id DESC LIMIT ?`,
-    serverId,
-    since,
+    me.serverId,
+    since.sent,
+    since.confirmed,
+    me.id,
     limit,
   );
 

@@ -199,6 +199,30 @@ test('what a member had not taken yet is said to them again, as it was changed, 
     expect(bob2.events.filter(({ kind, message }) => kind === 'message.sent' && message?.id === id).length).toBe(1);
 });
 
+test('what one device had confirmed when a server lost it comes to the other', async () => {
+  const carol2 = await house.device(carol, 'carol2');
+  await carol2.call('server.join', { link: house.server.invite, label: 'home' });
+  await carol.say('bob@home', 'come in');
+  await bob.reads('carol@home', 'come in');
+  await bob.say('carol@home', 'to both');
+  for (const guest of [carol, carol2]) await guest.reads('bob@home', 'to both');
+  let id = '';
+  await without(carol2, () =>
+    putBack(async () => {
+      ({ id } = await bob.say('carol@home', 'confirmed by one'));
+      await bob.sees('that it came', async () => (await show(bob, id)).state === 'delivered');
+    }),
+  );
+  await bob.say('carol@home', 'after it');
+  await carol2.back();
+  for (const guest of [carol, carol2]) {
+    await guest.reads('bob@home', 'after it');
+    expect((await guest.bodies('bob@home')).slice(-3)).toEqual(['to both', 'confirmed by one', 'after it']);
+  }
+  expect((await show(bob, id)).state).toBe('delivered');
+  expect(bob.events.filter(({ kind, message }) => kind === 'message.delivered' && message?.id === id).length).toBe(1);
+});
+
 test('a receipt that a server has lost comes again', async () => {
   await alice.say('bob@home', 'write to me');
   await alice.call('config.set', { key: 'privacy.readReceipts', value: true, conversation: 'bob@home' });

@@ -25,11 +25,11 @@ const FIRST_SEED = Number(process.env.SOTTO_SIM_SEED ?? 10_101);
  * once it had been let in. What was said and erased since a store was put back to when it waited. One that somebody still waited
  * for when the account closed. A channel that was joined before the inbox, with its keys, was read. What had been said to a
  * member in the log that is no more. A file whose receipt came before the answer of the server. One that was taken back while
- * its event was on its way.
+ * its event was on its way. What one of two devices had confirmed in the log that is no more.
  */
 const FOUND = [
   1, 4, 6, 11, 18, 28, 5000, 5036, 5066, 5084, 5100, 5102, 5110, 10_142, 10_308, 20_060, 30_009, 30_033, 50_075, 60_028,
-  70_223, 70_260, 70_808, 70_818, 92_014, 93_119, 95_124, 97_014, 97_173, 98_001,
+  70_223, 70_260, 70_808, 70_818, 92_014, 93_119, 95_124, 97_014, 97_173, 98_001, 104_030,
 ];
 
 const play = async (seeds: readonly number[]) => {
@@ -50,12 +50,12 @@ const play = async (seeds: readonly number[]) => {
 test(
   `${WORLDS} worlds of a server and three people keep every invariant`,
   () => play(Array.from({ length: WORLDS }, (_, i) => FIRST_SEED + i)),
-  WORLDS * 30_000,
+  60_000 + WORLDS * 60_000,
 );
 
 // Whatever changes in the code makes another world of a seed: the last are nearest to what was found. A long run plays all.
 const AGAIN = FOUND.slice(process.env.SOTTO_SIM_WORLDS === undefined ? -12 : 0);
-test('so do those that did not', () => play(AGAIN), AGAIN.length * 30_000);
+test('so do those that did not', () => play(AGAIN), AGAIN.length * 60_000);
 
 test('two runs of one seed give the same trace', async () => {
   const [one, two] = [await playRooms(4711, 60), await playRooms(4711, 60)];

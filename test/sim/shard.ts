@@ -53,6 +53,6 @@ export const simulate = (share: number): void => {
       // One world alone is played again for what it found.
       if (WORLDS > 1) expect(messages).toBeGreaterThan(WORLDS * 200);
     },
-    60_000 + WORLDS * 20_000,
+    60_000 + WORLDS * 30_000,
   );
 };
