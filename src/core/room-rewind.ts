@@ -105,7 +105,8 @@ const asOf = (core: Core, row: MessageRow, { seq, me, seen }: Then): Message => 
   // The bodies are gone from here as from everywhere: that something was there is all that can be told.
   if (row.deletedAt !== null) return now;
   const events = listRoomEventsOfMessage(core.db, row.id, seq);
-  const edits = events.filter(({ kind, value }) => kind === 'edit' && value !== '').length;
+  // By their numbers: two devices of one author may have said the same.
+  const edits = new Set(events.flatMap(({ kind, value }) => (kind === 'edit' && value !== '' ? [value] : []))).size;
   const before = row.editNumber === 0 ? [] : listVersions(core.db, row.id);
   const versions = [...before, { body: row.body, at: row.editedAt ?? row.sentAt }];
   const version = versions[Math.min(edits, versions.length - 1)];

@@ -302,6 +302,31 @@ test('what both edit at once is the same everywhere, and a channel is shown as i
   }
 });
 
+test('what both edit in the same way is one version, also where a channel is shown as it was', async () => {
+  const { id } = await alice.say('#ops', 'of one mind');
+  await phone.reads('#ops', 'of one mind');
+  await house.server.stop();
+  for (const guest of [alice, phone]) await guest.call('message.edit', { id, text: 'both say this' });
+  await house.server.start();
+  for (const guest of [alice, phone])
+    await guest.sees('that nothing waits', async () => {
+      const [server] = await guest.call('server.list', {});
+      return server?.state === 'online' && server.outboxDepth === 0;
+    });
+  for (const guest of [alice, phone]) await guest.say('#ops', `after it by ${guest.name}`);
+  for (const guest of [alice, phone, bob])
+    for (const name of ['alice', phone.name]) await guest.reads('#ops', `after it by ${name}`);
+  const then = Date.now() + 50;
+  await new Promise((done) => setTimeout(done, 100));
+  await alice.call('message.edit', { id, text: 'at last' });
+  for (const guest of [alice, phone, bob]) {
+    await guest.reads('#ops', 'at last');
+    expect(await guest.bodies('#ops', { at: then })).toContain('both say this');
+    const { versions = [] } = await guest.call('message.show', { id });
+    expect(versions.map(({ body }) => body)).toEqual(['of one mind', 'both say this']);
+  }
+});
+
 test('a revoked device gets nothing more, from nobody', async () => {
   const id = (await phone.call('server.devices', {})).find((one) => one.this)?.id ?? '';
   await alice.user.ok('server', 'devices', 'home', '--revoke', id);
