@@ -61,6 +61,8 @@ export const eventText = (event: Event | GapEvent, hint?: Hint): string => {
               : (event.setting?.key ??
                 (event.tor === undefined ? (message?.id ?? file?.id ?? '') : networkText(event.tor)));
   const status = event.kind === 'presence.changed' && member?.status !== undefined ? `“${member.status}”` : undefined;
-  const rest = [event.state, status, event.detail].filter((one) => one !== undefined).map(safeLine);
+  // The id of a conversation that has a name is for scripts.
+  const where = event.setting === undefined ? event.detail : (event.conversation ?? event.detail);
+  const rest = [event.state, status, where].filter((one) => one !== undefined).map(safeLine);
   return [event.kind, about, ...rest].join('  ');
 };

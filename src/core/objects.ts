@@ -3,14 +3,14 @@
 import { keyOfAddress } from '../crypto/address.ts';
 import { linkOf, wordsOf } from '../crypto/identity.ts';
 import { safetyNumber } from '../crypto/session.ts';
-import { toBase64, toHex } from '../protocol/bytes.ts';
+import { fromHex, toBase64, toHex } from '../protocol/bytes.ts';
 import { idOf } from '../protocol/ids.ts';
 import { FILE_CHUNK_BYTES, FOREVER } from '../protocol/limits.ts';
 import type { Event } from '../protocol/rpc-events.ts';
 import type { AccountObject, Contact, Conversation, FileObject, Message } from '../protocol/rpc-objects.ts';
 import { type ChannelRow, getChannel } from '../store/channels.ts';
 import { type ContactRow, getContact, listHistory } from '../store/contacts.ts';
-import type { ConversationRow } from '../store/conversations.ts';
+import { type ConversationRow, getConversationByUid } from '../store/conversations.ts';
 import type { EventRow } from '../store/events.ts';
 import { type FileRow, getFile } from '../store/files.ts';
 import { getMember } from '../store/members.ts';
@@ -262,7 +262,7 @@ export const fileObject = (core: Core, file: FileRow): FileObject => {
 /** An event with the object it is about, as that is now; an object that is gone leaves its id. */
 export const eventObject = (core: Core, row: EventRow): Event => {
   const base = { kind: row.kind as Event['kind'], cursor: String(row.id), at: row.at, ...said('detail', row.detail) };
-  if (row.kind === 'config.changed') return { ...base, setting: showSetting(core.db, row.subject, row.detail) };
+  if (row.kind === 'config.changed') return { ...base, ...changedSetting(core, row) };
   const message = row.messageRow === null ? undefined : getMessage(core.db, row.messageRow);
   const contact = row.contactId === null ? undefined : getContact(core.db, row.contactId);
   const file = row.fileRow === null ? undefined : getFile(core.db, row.fileRow);
@@ -276,6 +276,15 @@ export const eventObject = (core: Core, row: EventRow): Event => {
     ...(channel === undefined ? {} : { channel: channelObject(core, channel) }),
     ...(member === undefined ? {} : { member: memberObject(core, member) }),
     ...(file === undefined ? {} : { file: fileObject(core, file) }),
+  };
+};
+
+// The setting as it is now, and the conversation that it is of, which may be gone since.
+const changedSetting = ({ db }: Core, { subject, detail }: EventRow): Partial<Event> => {
+  const of = detail === '' ? undefined : getConversationByUid(db, fromHex(detail));
+  return {
+    setting: showSetting(db, subject, detail),
+    ...(of === undefined ? {} : { conversation: conversationName(db, of) }),
   };
 };
 

@@ -35,10 +35,8 @@ export const listSettings = (db: Database, scope = ''): SettingRow[] =>
 /** Sets a value. Throws `config.unknown`, or `params.invalid` when the value or the scope does not fit. */
 export const setSetting = (db: Database, changes: Changes, key: string, value: unknown, scope = ''): SettingRow => {
   const known = knownKey(key);
-  const setting = SETTINGS[known];
-  if (!(setting.scopes as readonly string[]).includes(scope === '' ? 'account' : 'conversation'))
-    throw new SottoError('params.invalid', { message: `${known} is set for ${setting.scopes.join(' or ')} only` });
-  const parsed = setting.schema.safeParse(value, { error: inWords });
+  checkScope(known, scope);
+  const parsed = SETTINGS[known].schema.safeParse(value, { error: inWords });
   if (!parsed.success)
     throw new SottoError('params.invalid', {
       message: problemText({ place: known, problem: parsed.error.issues[0]?.message ?? 'not valid' }),
@@ -48,9 +46,13 @@ export const setSetting = (db: Database, changes: Changes, key: string, value: u
   return showSetting(db, known, scope);
 };
 
-/** Back to the wider scope, or the default; without a time in which messages end, what it counts from says nothing. */
+/**
+ * Back to the wider scope, or the default; without a time in which messages end, what it counts from says nothing. Throws
+ * `config.unknown`, or `params.invalid` for a scope that the setting does not have.
+ */
 export const unsetSetting = (db: Database, changes: Changes, key: string, scope = ''): SettingRow => {
   const known = knownKey(key);
+  checkScope(known, scope);
   for (const one of known === 'messages.expiresMs' ? [known, 'messages.expiresFrom' as const] : [known]) {
     if (getSetting(db, scope, one) === undefined) continue;
     removeSetting(db, scope, one);
@@ -62,6 +64,13 @@ export const unsetSetting = (db: Database, changes: Changes, key: string, scope 
 const read = (db: Database, key: SettingKey, scope: string): unknown => parse(getSetting(db, scope, key));
 
 const parse = (stored: string | undefined): unknown => (stored === undefined ? undefined : JSON.parse(stored));
+
+const checkScope = (key: SettingKey, scope: string): void => {
+  const scopes: readonly string[] = SETTINGS[key].scopes;
+  if (scopes.includes(scope === '' ? 'account' : 'conversation')) return;
+  const how = scope === '' ? ' (--in CONVERSATION)' : '';
+  throw new SottoError('params.invalid', { message: `${key} is set for ${scopes.join(' or ')} only${how}` });
+};
 
 const knownKey = (key: string): SettingKey => {
   if (!isSettingKey(key))

@@ -21,7 +21,9 @@ const setting = <Schema extends z.ZodType>(
 
 const both = ['account', 'conversation'] as const;
 const account = ['account'] as const;
-const hours = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$/, 'empty, or as 22:00-07:00');
+const HOURS = 'empty, or as 22:00-07:00, from one time to another';
+// The same time twice would be no hours, and who writes it may mean all of them.
+const hours = z.string().regex(/^(?!(.{5})-\1$)([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$/, HOURS);
 const LIFE = '0, or a second to a year';
 const expiry = z.number(LIFE).int(LIFE).min(EXPIRY_MS_MIN, LIFE).max(EXPIRY_MS_MAX, LIFE);
 const WAITING = 'a minute to 90 days';
@@ -67,7 +69,7 @@ export const SETTINGS = {
     scopes: account,
     doc: 'command line for /bin/sh that shows a notification, given as JSON on stdin: {"title", "body"}; empty = notify-send or osascript',
   }),
-  'notify.quietHours': setting(z.union([z.literal(''), hours], 'empty, or as 22:00-07:00'), {
+  'notify.quietHours': setting(z.union([z.literal(''), hours], HOURS), {
     default: '',
     scopes: account,
     doc: 'local hours without notifications, as 22:00-07:00',

@@ -475,8 +475,17 @@ describe('a command', () => {
       value: 'delivery',
     });
     expect((await alice.run('config', 'set', 'notify.quietHours', '25:00-07:00')).error?.message).toBe(
-      'notify.quietHours: empty, or as 22:00-07:00',
+      'notify.quietHours: empty, or as 22:00-07:00, from one time to another',
     );
+    expect((await alice.run('config', 'set', 'notify.quietHours', '07:00-07:00')).error?.code).toBe('params.invalid');
+    for (const elsewhere of [['conversation.mutedUntil'], ['outbox.expiresMs', '--in', 'bob']])
+      expect((await alice.run('config', 'unset', ...elsewhere)).error).toMatchObject({
+        code: 'params.invalid',
+        message: expect.stringContaining(`is set for ${elsewhere.length === 1 ? 'conversation' : 'account'} only`),
+      });
+    const told = ['listen', '--since', '0', '--kinds', 'config.changed', '--timeout', '300ms'] as const;
+    expect((await alice.run(...told, { json: false })).out).toContain('config.changed  messages.expiresMs  bob\n');
+    expect((await alice.run<Event>(...told)).items.at(-1)).toMatchObject({ conversation: 'bob' });
     const set = async (key: string, value: string) =>
       (await alice.ok('config', 'set', key, value, { json: false })).out;
     for (const [said, shown] of [
