@@ -24,13 +24,24 @@ export const WHY_COMMAND: Command = {
     const [about] = context.args;
     if (about === undefined) return everything(context, client);
     try {
-      context.out.item(await ofContact(context, client, about), (why) => context.out.hint(whyText(why)));
+      const why = await ofContact(context, client, about);
+      context.out.item(hinted(why, context), () => context.out.hint(whyText(why)));
     } catch (error) {
       if (!(error instanceof SottoError && error.code === 'contact.unknown')) throw error;
       await ofServers(context, client, about, error);
     }
   },
 };
+
+// The commands that it advises name the account that was asked, for scripts as for people.
+const hinted = <W extends { readonly summary: string; readonly advice: readonly string[] }>(
+  why: W,
+  { out }: CommandContext,
+) => ({
+  ...why,
+  summary: out.hint(why.summary),
+  advice: why.advice.map((line) => out.hint(line)),
+});
 
 const ofContact = ({ flags }: CommandContext, client: RpcClient, contact: string): Promise<Why> =>
   client.call(flags.has('retry') ? 'contact.retry' : 'contact.why', { contact });
@@ -52,7 +63,7 @@ const ofServers = async (
   if (named === undefined) throw /^#|.@./.test(about) ? noServer(label) : unknownContact;
   const server = await ofServer(context, client, named);
   const asked = await askedAbout(client, about, { server, channel });
-  out.item(roomWhy(server, asked, Date.now()), () => out.hint(serverWhyText(server, asked.files)));
+  out.item(hinted(roomWhy(server, asked, Date.now()), context), () => out.hint(serverWhyText(server, asked.files)));
   for (const line of besides(server, asked, Date.now())) out.say(line);
 };
 
@@ -106,17 +117,18 @@ const everything = async (context: CommandContext, client: RpcClient): Promise<v
   const { out, flags } = context;
   let stuck = 0;
   for (const contact of await client.call('contact.list', {})) {
-    const why = await client.call('contact.why', { contact: contact.id });
-    if (!isStuck(contact, why)) continue;
+    const found = await client.call('contact.why', { contact: contact.id });
+    if (!isStuck(contact, found)) continue;
     stuck++;
-    out.item(flags.has('retry') ? await ofContact(context, client, contact.id) : why, (one) => out.hint(whyText(one)));
+    const why = flags.has('retry') ? await ofContact(context, client, contact.id) : found;
+    out.item(hinted(why, context), () => out.hint(whyText(why)));
   }
   const { tor, servers } = await client.call('status.show', {});
   for (const server of servers) {
     if (server.state === 'online' && server.outboxDepth === 0) continue;
     stuck++;
     const why = roomWhy(await ofServer(context, client, server), { files: [] }, Date.now());
-    out.item(why, (one) => out.hint(serverWhyText(one)));
+    out.item(hinted(why, context), () => out.hint(serverWhyText(why)));
   }
   for (const file of await waitingFiles(client)) {
     stuck++;

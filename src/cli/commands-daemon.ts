@@ -174,7 +174,10 @@ const doctor: Command = {
   run: async ({ connect, flags, out }) => {
     const client = connect({ unlock: false });
     const checks = await client.then((one) => one.call('doctor.check', {}), flags.has('no-start') ? left : unstarted);
-    for (const check of checks) out.item(check, (one) => out.hint(checkText(one)));
+    for (const check of checks)
+      out.item({ ...check, ...(check.fix === undefined ? {} : { fix: out.hint(check.fix) }) }, () =>
+        out.hint(checkText(check)),
+      );
     const bad = checks.filter((check) => !check.ok);
     if (bad.length > 0)
       throw new SottoError('check.failed', { message: `${bad.length} of ${checks.length} checks do not hold` });

@@ -98,13 +98,15 @@ const server = ({ label, state, lastError = 'not yet' }: Status['servers'][numbe
       );
 
 // What is gone since, leads nowhere or cannot be looked at is open to nobody.
-const isWide = (path: string): boolean => {
+const isOpen = (path: string, mask: number): boolean => {
   try {
-    return ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0;
+    return ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & mask) !== 0;
   } catch {
     return false;
   }
 };
+
+const isWide = (path: string): boolean => isOpen(path, 0o077);
 
 const socket = (daemon: Daemon): Check => {
   const { socket: path, socketDir } = daemon.options.paths;
@@ -119,9 +121,12 @@ const permissions = (daemon: Daemon): Check => {
   const { dir } = daemon.options.paths;
   const entries = [dir, ...readdirSync(dir).map((name) => join(dir, name))];
   const wide = entries.filter(isWide);
-  return wide.length === 0
-    ? good('permissions', dir)
-    : bad('permissions', `${wide[0]} is open to others`, `chmod go-rwx ${wide[0]}`);
+  if (wide.length > 0) return bad('permissions', `${wide[0]} is open to others`, `chmod go-rwx ${wide[0]}`);
+  // It names the program that is run as tor.
+  const { configFile } = daemon.options.places;
+  return isOpen(configFile, 0o002)
+    ? bad('permissions', `${configFile} can be changed by others`, `chmod go-w ${configFile}`)
+    : good('permissions', dir);
 };
 
 // What was committed in the future shows a clock that went back; of one that is ahead, others can tell.

@@ -73,6 +73,15 @@ describe('doctor', () => {
     await opened('permissions', pathsOf(alice).dir);
   });
 
+  test('permissions: others may change config.toml, which names the program that is run as tor', async () => {
+    const path = join(stage.dir, 'config.toml');
+    chmodSync(path, 0o666);
+    const [wrong, ...more] = await bad();
+    expect([wrong, more]).toMatchObject([{ check: 'permissions', detail: `${path} can be changed by others` }, []]);
+    expect(spawnSync('sh', ['-c', wrong?.fix ?? 'false']).status).toBe(0);
+    expect(await bad()).toEqual([]);
+  });
+
   test('clock: what was committed lies in the future', async () => {
     edit(`UPDATE events SET at = at + ${HOUR_MS} WHERE id = (SELECT max(id) FROM events)`);
     expect(await bad()).toMatchObject([{ check: 'clock', fix: expect.stringContaining('set the clock') }]);
@@ -180,7 +189,14 @@ describe('doctor', () => {
   test('daemon: one that does not start, because of its configuration, and one that nobody started', async () => {
     await alice.ok('daemon', 'stop');
     const left = await alice.run<Check>('doctor', '--no-start');
-    const absent = [{ check: 'daemon', ok: false, detail: 'does not run', fix: 'sotto daemon start' }];
+    const absent = [
+      {
+        check: 'daemon',
+        ok: false,
+        detail: 'does not run',
+        fix: `sotto --data-dir ${stage.dir} --account alice daemon start`,
+      },
+    ];
     expect([left.code, left.items]).toEqual([1, absent]);
     stage.configure('[tor]\noffline = "perhaps"\n');
     const { code, items } = await alice.run<Check>('doctor');
