@@ -173,6 +173,11 @@ export class Account implements AsyncDisposable {
     return channel === undefined ? 'all' : notifyOf(channel);
   }
 
+  /** How many messages of a conversation are unread. */
+  unreadIn(conversationId: string): number {
+    return getConversationByUid(this.#core.db, idBytes(conversationId))?.unread ?? 0;
+  }
+
   /** The value of a setting, for the account or one conversation. */
   setting<Key extends SettingKey>(key: Key, conversationId = ''): SettingValue<Key> {
     return settingOf(this.#core.db, key, conversationId);

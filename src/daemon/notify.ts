@@ -28,7 +28,9 @@ export const inQuietHours = (hours: string, now: number): boolean => {
   return from <= to ? minute >= from && minute < to : minute >= from || minute < to;
 };
 
-type Waiting = Map<string, { readonly count: number; readonly named: boolean }>;
+/** By name; `scope` is the id of a conversation. */
+type Waiting = Map<string, { readonly count: number; readonly scope: string | undefined }>;
+type Told = { readonly name: string; readonly count: number; readonly level: 'count' | 'name' };
 
 /** Tells of new messages and invitations outside the program. */
 export class Notifier implements Disposable {
@@ -53,7 +55,7 @@ export class Notifier implements Disposable {
   }
 
   #event({ message, channel }: Event): void {
-    const { account, clock } = this.#options;
+    const { account } = this.#options;
     // Into a channel that I am in others are invited, too: that is nothing for me.
     if (channel?.state === 'invited') return this.#wait(this.#invitations, `${channel.name}@${channel.server}`);
     // What was said before I came, or was read on another device, is no news.
@@ -61,32 +63,47 @@ export class Notifier implements Disposable {
     const scope = message.conversationId;
     const which = account.notifies(scope);
     if (which === 'none' || (which === 'mentions' && message.mention !== true)) return;
-    if (account.setting('conversation.mutedUntil', scope) > clock.now()) return;
     this.#wait(this.#messages, message.conversation, scope);
   }
 
   #wait(waiting: Waiting, name: string, scope?: string): void {
-    const { account, clock, focused } = this.#options;
-    const level = account.setting('notify.level', scope);
-    if (level === 'none' || focused() || inQuietHours(account.setting('notify.quietHours'), clock.now())) return;
-    const known = waiting.get(name) ?? { count: 0, named: level === 'name' };
-    waiting.set(name, { count: known.count + 1, named: known.named });
+    const { clock, focused } = this.#options;
+    if (focused() || this.#level(scope) === 'none') return;
+    waiting.set(name, { count: (waiting.get(name)?.count ?? 0) + 1, scope });
     if (this.#cancel !== undefined) return;
     this.#cancel = clock.after(Math.max(0, this.#shownAt + NOTIFY_INTERVAL_MS - clock.monotonic()), () => this.#show());
+  }
+
+  // What may be told now, with mute and quiet hours.
+  #level(scope?: string): 'none' | 'count' | 'name' {
+    const { account, clock } = this.#options;
+    if (inQuietHours(account.setting('notify.quietHours'), clock.now())) return 'none';
+    if (scope !== undefined && account.setting('conversation.mutedUntil', scope) > clock.now()) return 'none';
+    return account.setting('notify.level', scope);
+  }
+
+  // What was read, muted or switched off while it waited for its turn is told no more.
+  #taken(waiting: Waiting): Told[] {
+    const { account } = this.#options;
+    const all = [...waiting].flatMap(([name, { count, scope }]) => {
+      const level = this.#level(scope);
+      const left = scope === undefined ? count : Math.min(count, account.unreadIn(scope));
+      return level === 'none' || left === 0 ? [] : [{ name, count: left, level }];
+    });
+    waiting.clear();
+    return all;
   }
 
   #show(): void {
     const { clock, log, account, cwd, platform } = this.#options;
     this.#cancel = undefined;
     const body = [
-      told(this.#messages, ['new message', 'new messages', 'from']),
-      told(this.#invitations, ['invitation', 'invitations', 'to']),
+      told(this.#taken(this.#messages), ['new message', 'new messages', 'from']),
+      told(this.#taken(this.#invitations), ['invitation', 'invitations', 'to']),
     ]
       .filter((one) => one !== '')
       .join(', ');
-    this.#messages.clear();
-    this.#invitations.clear();
-    if (this.#options.focused()) return;
+    if (body === '' || this.#options.focused()) return;
     this.#shownAt = clock.monotonic();
     const { command, input } = shower(account.setting('notify.command'), platform, body);
     const [program, ...args] = command;
@@ -103,10 +120,10 @@ export class Notifier implements Disposable {
   }
 }
 
-const told = (waiting: Waiting, [one, many, of]: readonly [string, string, string]): string => {
-  if (waiting.size === 0) return '';
-  const total = [...waiting.values()].reduce((sum, { count }) => sum + count, 0);
-  const names = [...waiting].filter(([, { named }]) => named).map(([name]) => safeName(name));
+const told = (all: readonly Told[], [one, many, of]: readonly [string, string, string]): string => {
+  if (all.length === 0) return '';
+  const total = all.reduce((sum, { count }) => sum + count, 0);
+  const names = all.filter(({ level }) => level === 'name').map(({ name }) => safeName(name));
   return `${total} ${total === 1 ? one : many}${names.length > 0 ? ` ${of} ${names.join(', ')}` : ''}`;
 };
 

@@ -122,6 +122,29 @@ describe('notifications', () => {
     expect(await shown(2)).toEqual(['1 new message', '3 new messages']);
   });
 
+  test('tell nothing that was read, muted or switched off while it waited for its turn', async () => {
+    await set('notify.level', 'count');
+    const quiet: (() => Promise<unknown>)[] = [
+      () => alice.call('conversation.markRead', { conversation: 'bob' }),
+      () => alice.call('conversation.mute', { conversation: 'bob' }),
+      () => set('notify.level', 'none'),
+    ];
+    for (const [place, silence] of quiet.entries()) {
+      await say('first');
+      await say('waits');
+      await silence();
+      await pass(12_000);
+      expect(await shown(place + 1)).toEqual(Array(place + 1).fill('1 new message'));
+      await alice.call('conversation.unmute', { conversation: 'bob' });
+    }
+    await set('notify.level', 'name');
+    await say('first');
+    await say('waits');
+    await set('notify.level', 'count');
+    await pass(12_000);
+    expect(await shown(5)).toEqual([...Array(3).fill('1 new message'), '1 new message from bob', '1 new message']);
+  });
+
   test('do not come while a front end has the eyes of the user, neither then nor later', async () => {
     await set('notify.level', 'count');
     focused = true;
