@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { usageLine } from '../src/cli/parse.ts';
 import { COMMANDS, EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, VARIABLES } from '../src/cli/table.ts';
+import { valuesOf } from '../src/core/settings.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
 import { EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/event-kinds.ts';
 import {
@@ -43,7 +44,7 @@ import { roomWhy } from '../src/protocol/rpc-objects.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../src/protocol/serve-words.ts';
 import { type Needs, NOTICES, REQUESTS, SERVER_VERSIONS } from '../src/protocol/server.ts';
 import { BINARY, EVENT } from '../src/protocol/server-frames.ts';
-import { SETTINGS } from '../src/protocol/settings.ts';
+import { SETTINGS, type SettingKey } from '../src/protocol/settings.ts';
 import { SCHEMAS } from '../src/store/migrations.ts';
 
 type Schema = {
@@ -191,9 +192,6 @@ const errorPage = (): string =>
     '',
   ].join('\n');
 
-// What a setting takes is said to whoever gives it something else.
-const valuesOf = (schema: z.ZodType): string => schema.safeParse(undefined).error?.issues[0]?.message ?? '';
-
 const settingsPage = (): string =>
   [
     '# Settings',
@@ -206,7 +204,7 @@ const settingsPage = (): string =>
     '|---|---|---|---|---|',
     ...Object.entries(SETTINGS).map(
       ([key, setting]) =>
-        `| \`${key}\` | \`${JSON.stringify(setting.default)}\` | ${valuesOf(setting.schema)} | ${setting.scopes.join(', ')} | ${setting.doc} |`,
+        `| \`${key}\` | \`${JSON.stringify(setting.default)}\` | ${valuesOf(key as SettingKey)} | ${setting.scopes.join(', ')} | ${setting.doc} |`,
     ),
     '',
   ].join('\n');

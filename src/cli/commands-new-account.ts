@@ -190,11 +190,11 @@ const fromFile = async (context: CommandContext, file: string): Promise<Source> 
   return { ...path, phrase, ...(await newPassphrase(context)) };
 };
 
-// What was given by a descriptor or a file may be the phrase: only the backup says which of the two opens it.
+// What was given by a descriptor or a file may be the phrase: only the backup says which of the two opens it. One word is none.
 const phraseInstead = <Given extends Source>(given: Given, error: unknown): Given | undefined => {
   const { backupPassphrase: phrase, ...rest } = given;
   if (!(error instanceof SottoError) || error.code !== 'passphrase.needed' || phrase === undefined) return undefined;
-  return { ...rest, phrase } as Given;
+  return /\s/.test(phrase.trim()) ? ({ ...rest, phrase } as Given) : undefined;
 };
 
 /** Commands of this file, in the order of the help. */

@@ -11,6 +11,10 @@ import type { Changes } from './core.ts';
 export const settingOf = <Key extends SettingKey>(db: Database, key: Key, scope = ''): SettingValue<Key> =>
   (parse(getNearestSetting(db, scope, key)) ?? SETTINGS[key].default) as SettingValue<Key>;
 
+/** What a setting takes, in words: as it is said to whoever gives it something else. */
+export const valuesOf = (key: SettingKey): string =>
+  SETTINGS[key].schema.safeParse(undefined).error?.issues[0]?.message ?? '';
+
 /** One setting as `config` shows it. Throws `config.unknown`. */
 export const showSetting = (db: Database, key: string, scope = ''): SettingRow => {
   const known = knownKey(key);
@@ -21,6 +25,7 @@ export const showSetting = (db: Database, key: string, scope = ''): SettingRow =
     key: known,
     value: (narrow ?? wide ?? standard) as SettingRow['value'],
     default: standard,
+    values: valuesOf(known),
     source: narrow !== undefined ? 'conversation' : wide !== undefined ? 'account' : 'default',
     scopes: [...scopes],
     restart,

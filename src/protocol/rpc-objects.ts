@@ -185,6 +185,7 @@ export const settingRow = z.object({
   key: z.string(),
   value: settingValue,
   default: settingValue,
+  values: z.string(),
   source: z.enum(['default', 'account', 'conversation']),
   scopes: z.array(z.string()),
   restart: z.boolean(),

@@ -485,6 +485,7 @@ describe('a command', () => {
         code: 'params.invalid',
         message: expect.stringContaining(`is set for ${elsewhere.length === 1 ? 'conversation' : 'account'} only`),
       });
+    expect(await alice.one('config', 'get', 'outbox.expiresMs')).toMatchObject({ values: 'a minute to 90 days' });
     const told = ['listen', '--since', '0', '--kinds', 'config.changed', '--timeout', '300ms'] as const;
     expect((await alice.run(...told, { json: false })).out).toContain('config.changed  messages.expiresMs  bob\n');
     expect((await alice.run<Event>(...told)).items.at(-1)).toMatchObject({ conversation: 'bob' });

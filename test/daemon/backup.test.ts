@@ -113,6 +113,10 @@ test('a backup without a passphrase is opened by the recovery phrase, on stdin, 
   }
   const nothing = await stage.stranger('nothing').run('restore', file, '--no-passphrase', { input: '' });
   expect(nothing.error).toMatchObject({ code: 'passphrase.needed', exit: 6 });
+  writeFileSync(words, 'passphrase\n');
+  const passphrase = await stage.stranger('nothing').run('restore', file, '--no-passphrase', byFile);
+  expect(passphrase.error).toMatchObject({ code: 'passphrase.needed', exit: 6 });
+  expect(passphrase.error?.message).toContain('opens with the recovery phrase');
   await owner.ok('daemon', 'stop');
 });
 
