@@ -5,6 +5,7 @@ import { safeName } from '../protocol/safe-text.ts';
 import { serverArg } from './arguments.ts';
 import type { Command, CommandContext, Flag } from './command.ts';
 import { drawn, optional } from './give.ts';
+import type { Hint } from './output.ts';
 
 const PRESENT_FLAGS = {
   'password-fd': { doc: 'read the present password from this descriptor', value: 'N' },
@@ -18,10 +19,10 @@ const SECRET_FLAG = {
 } as const satisfies Record<string, Flag>;
 const TRIES_MAX = 3;
 
-const secondText = ({ server, on, recoveryCodesLeft: left }: Result<'server.secondCheck'>): string =>
+const secondText = ({ server, on, recoveryCodesLeft: left }: Result<'server.secondCheck'>, hint: Hint): string =>
   on
-    ? `${safeName(server)}  another device needs the password and a code; ${left} recovery ${left === 1 ? 'code is' : 'codes are'} left: sotto server second-check change makes new ones`
-    : `${safeName(server)}  no second check: sotto server second-check set`;
+    ? `${safeName(server)}  another device needs the password and a code; ${left} recovery ${left === 1 ? 'code is' : 'codes are'} left: ${hint('sotto server second-check change')} makes new ones`
+    : `${safeName(server)}  no second check: ${hint('sotto server second-check set')}`;
 
 const secretText = ({ link, secret }: Result<'server.secondSecret'>): string =>
   [

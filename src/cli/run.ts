@@ -140,7 +140,7 @@ const runCommand = async (
   } catch (error) {
     // What is still read from a pipe that stays open keeps nobody.
     if (error === INTERRUPTED) process.stdin.destroy();
-    throw error;
+    throw byFlag(error, parsed);
   } finally {
     clearTimeout(timer);
     over.abort();
@@ -148,6 +148,15 @@ const runCommand = async (
     // Its calls end now: it takes away what it has half written.
     await Promise.race([running.catch(() => {}), new Promise((done) => setTimeout(done, TIDY_MS_MAX))]);
   }
+};
+
+// A parameter that came by a flag is named by it: `expiresMs is at most ten years` is about --expires.
+const byFlag = (error: unknown, { flags }: Parsed): unknown => {
+  if (!(error instanceof SottoError) || error.code !== 'params.invalid') return error;
+  const message = error.message.replace(/^(\w+?)(?:Ms)?(?= (?:is|must) |: )/, (place, name: string) =>
+    typeof flags[name] === 'string' ? `--${name}` : place,
+  );
+  return new SottoError(error.code, { message, details: error.details });
 };
 
 const GRACE_MS = 3_000;

@@ -18,7 +18,7 @@ import { alert, bold, dim, good } from './style.ts';
 export const isRemoved = ({ state }: ServerObject): boolean => state === 'revoked';
 
 /** A server on one line. */
-export const serverText = (server: ServerObject): string =>
+export const serverText = (server: ServerObject, hint = AS_IT_IS): string =>
   [
     bold(safeName(server.label)),
     isRemoved(server) ? alert('this device was removed') : (server.state === 'online' ? good : alert)(server.state),
@@ -27,7 +27,7 @@ export const serverText = (server: ServerObject): string =>
     `through ${server.through}`,
     ...(server.rttMs === undefined ? [] : [`${server.rttMs} ms`]),
     ...(server.outboxDepth === 0 ? [] : [`${server.outboxDepth} waiting`]),
-    ...(server.lastError === undefined || server.state === 'online' ? [] : [safeLine(server.lastError)]),
+    ...(server.lastError === undefined || server.state === 'online' ? [] : [hint(safeLine(server.lastError))]),
   ].join('  ');
 
 /** An invite: the link alone when it was just made, so that it can be copied. */

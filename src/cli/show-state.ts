@@ -17,7 +17,7 @@ const networkText = (tor: Status['tor']): string =>
       ].join(', ');
 
 /** The whole status. */
-export const statusText = (status: Status): string => {
+export const statusText = (status: Status, hint: Hint): string => {
   const { tor } = status;
   return [
     `${safeName(status.nickname)}  ${status.address}`,
@@ -30,7 +30,7 @@ export const statusText = (status: Status): string => {
       (link) =>
         `link     ${safeName(link.contact)}: ${link.state}${link.rttMs === undefined ? '' : `, ${link.rttMs} ms`}`,
     ),
-    ...status.servers.map((server) => `server   ${serverText(server)}`),
+    ...status.servers.map((server) => `server   ${serverText(server, hint)}`),
     `daemon   ${status.daemon.version}, process ${status.daemon.pid}, ${sizeText(status.daemon.rssBytes)}`,
   ].join('\n');
 };

@@ -138,6 +138,7 @@ const REASONS: Readonly<Record<string, string>> = {
   notInvited: 'You need an invitation to this channel: ask somebody who is in it',
   full: 'The channel is full',
   lastOwner: 'The last owner cannot leave: make somebody else one first',
+  'role lastOwner': 'The last owner stays one: make somebody else one first',
 };
 
 const OF_ONESELF: ReadonlySet<string> = new Set(['remove', 'ban', 'unban', 'mute', 'unmute', 'invite']);

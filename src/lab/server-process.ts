@@ -13,6 +13,8 @@ export type Ready = {
   readonly admin: string;
   readonly connectionsMax: number;
   readonly invite?: string;
+  /** Where everybody may join. */
+  readonly link?: string;
 };
 
 const READY_MS = 20_000;

@@ -193,7 +193,7 @@ const ROWS = {
   'device.revoked': [
     6,
     'after-change',
-    'This device was removed from the server by another device of yours: what is here stays, `sotto export` takes it out, and `sotto server join LINK` joins as a new device',
+    'This device was removed from the server by a device of yours: what is here stays, `sotto export` takes it out, and `sotto server join LINK` joins as a new device',
   ],
   'login.second': [
     6,

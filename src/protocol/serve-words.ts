@@ -24,7 +24,11 @@ export const SERVE_FLAGS: readonly (readonly [flag: string, key: string, doc: st
     'encryptAtRest',
     'a new server keeps its database encrypted under its key file; one that was made without stays so',
   ],
-  ['--json', '', 'the first line is one object: kind, url, fingerprint, metrics, admin, connectionsMax, invite'],
+  [
+    '--json',
+    '',
+    'the first line is one object: kind, url, fingerprint, metrics, admin, connectionsMax, invite, link (where everybody may join)',
+  ],
   ['--verbose, -v', '', 'tell on stderr which folder and configuration count, and where a running server is asked'],
   ['--quiet, -q', '', 'taken as by every command; there is no progress to leave out'],
 ];

@@ -186,6 +186,7 @@ const statusOf = async ({ server, onion, startedAt }: AdminOptions): Promise<obj
     name: row.name,
     epoch: row.epoch,
     registration: row.registration,
+    ...(await openLink(server)),
     urls: server.urls,
     fingerprint: toHex(context.serverKey),
     members: await context.store.countMembers(),
@@ -225,6 +226,12 @@ const invite = async (server: RoomServer, request: Extract<Asked, { do: 'invite'
   if (made === undefined) throw new SottoError('request.notAllowed', { message: 'The server has an owner already' });
   const { row, token } = made;
   return { ...inviteObject(row), uses: row.uses, link: linkOf(server, token) };
+};
+
+/** The link of a server that everybody may join: there it needs no token. */
+export const openLink = async (server: RoomServer): Promise<{ readonly link?: string }> => {
+  const { registration } = await server.context.store.getServer();
+  return registration === 'open' ? { link: linkOf(server, '') } : {};
 };
 
 /** An invite as a link to this server. */

@@ -9,12 +9,12 @@ import { toHex } from '../protocol/bytes.ts';
 import { expectedError, framesOf } from '../protocol/errors.ts';
 import { COMMIT_MS, SERVER_CONNECTIONS_MAX, SERVER_FILES_KEPT } from '../protocol/limits.ts';
 import { makeFolder } from '../sqlite/folder.ts';
-import { Admin, linkOf } from './admin.ts';
+import { Admin, linkOf, openLink } from './admin.ts';
 import { auditRow } from './audit.ts';
 import { metricsOf } from './measured.ts';
 import { Metrics } from './metrics.ts';
 import { Onion } from './onion.ts';
-import { addressOf, REGISTRATION_DEFAULT, ratesOf, readTls, type ServeConfig } from './serve-config.ts';
+import { addressOf, LISTEN_DEFAULT, REGISTRATION_DEFAULT, ratesOf, readTls, type ServeConfig } from './serve-config.ts';
 import { adminSocket, configOf, type ServeValues, validConfig } from './serve-flags.ts';
 import { RoomServer, type ServerOptions } from './server.ts';
 import { createServer, isServer, type ServerPaths, serverPaths } from './server-dir.ts';
@@ -95,6 +95,7 @@ export const serve = async (values: ServeValues, dir: string): Promise<number> =
     admin: adminSocket(dir),
     connectionsMax,
     ...(made === undefined ? {} : { invite: linkOf(server, made.token) }),
+    ...(await openLink(server)),
   });
   if (onion !== undefined) void onion.reachable.then(() => announceOnion(values, onion.origin));
   journal.info('server.started', { connectionsMax });
@@ -187,6 +188,7 @@ type Ready = {
   readonly admin: string;
   readonly connectionsMax: number;
   readonly invite?: string;
+  readonly link?: string;
 };
 
 const announce = (values: ServeValues, ready: Ready): void =>
@@ -221,6 +223,7 @@ export const readyText = (ready: Ready): string =>
           'and invites others with:',
           '  sotto server invite',
         ]),
+    ...(ready.link === undefined ? [] : ['', 'Everybody joins with:', `  sotto server join '${ready.link}'`]),
   ].join('\n');
 
 const announceOnion = (values: ServeValues, url: string): void => {
@@ -248,7 +251,7 @@ const placesOf = (
   { listen, proxies = [], tls, origins = [] }: ServeConfig,
   onion: Onion | undefined,
 ): Pick<ServerOptions, 'listen' | 'origins' | 'proxies'> => {
-  const { host, port } = addressOf(listen ?? '127.0.0.1:7443') ?? { host: '127.0.0.1', port: 0 };
+  const { host, port } = addressOf(listen ?? LISTEN_DEFAULT) ?? { host: '127.0.0.1', port: 0 };
   const kind = proxies.length > 0 ? ('none' as const) : tls === undefined ? ('pinned' as const) : readTls(tls);
   const tcp = { kind: 'tcp', host, port, tls: kind } as const;
   if (onion === undefined) return { listen: [tcp], origins, proxies };

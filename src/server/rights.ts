@@ -22,11 +22,12 @@ export const banMember = async (
   ]);
 };
 
-/** Gives a member another role, and tells whoever is there. */
+/** Gives a member another role, and tells whoever is there; one that they have is no deed. */
 export const setRole = async (
   context: ServerContext,
   { by, target, role }: { readonly by: MemberId | null; readonly target: MemberRow; readonly role: MemberRow['role'] },
 ): Promise<void> => {
+  if (target.role === role) return;
   await appendAuthority(context, by ?? target.id, { what: 'member.role', member: target.id, role }, [
     { kind: 'memberSet', member: target.id, set: { role } },
     audited(context, { actor: by, kind: 'member.role', target: target.id, detail: { role } }),

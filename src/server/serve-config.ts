@@ -19,6 +19,9 @@ export const REGISTRATIONS = ['invite', 'open', 'closed'] as const;
 /** Who may become a member where nothing is said. */
 export const REGISTRATION_DEFAULT = 'invite';
 
+/** Where a server listens when nothing is said. */
+export const LISTEN_DEFAULT = '127.0.0.1:7443';
+
 const RATE_MAX = 1_000_000_000;
 const PORT_MAX = 65_535;
 const ADDRESS = /^(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})$/i;
@@ -113,8 +116,31 @@ export const readServeConfig = (path: string): { readonly config: ServeConfig; r
 export const checkServeConfig = (raw: unknown): { readonly config: ServeConfig; readonly problems: Problem[] } => {
   const parsed = Schema.safeParse(raw, { error: inWords });
   return parsed.success
-    ? { config: parsed.data, problems: [...tlsProblems(parsed.data), ...torProblems(parsed.data)] }
-    : { config: {}, problems: problemsOf(parsed.error, 'setting') };
+    ? { config: parsed.data, problems: problemsTogether(parsed.data) }
+    : { config: {}, problems: withOthers(problemsOf(parsed.error, 'setting'), raw) };
+};
+
+const problemsTogether = (config: ServeConfig): Problem[] => [
+  ...tlsProblems(config),
+  ...torProblems(config),
+  ...portProblems(config),
+];
+
+// What is wrong with a key says nothing of the others: files that are not there are told beside it, once.
+const withOthers = (problems: readonly Problem[], raw: unknown): Problem[] => {
+  const wrong = new Set(problems.map(({ place }) => rootOf(place)));
+  const rest = Object.entries(raw ?? {}).filter(([key]) => !wrong.has(key));
+  const { data } = Schema.safeParse(Object.fromEntries(rest));
+  const others = data === undefined ? [] : problemsTogether(data);
+  return [...problems, ...others.filter(({ place }) => !wrong.has(rootOf(place)))];
+};
+
+const rootOf = (place: string): string => place.split('.')[0] ?? '';
+
+const portProblems = ({ listen = LISTEN_DEFAULT, metrics, onion }: ServeConfig): Problem[] => {
+  const [one, other] = [addressOf(listen), addressOf(metrics ?? '')];
+  const isOne = one?.port !== 0 && one?.port === other?.port && one?.host === other?.host;
+  return isOne && onion !== true ? [{ place: 'metrics', problem: `${metrics} is where the server listens` }] : [];
 };
 
 const tlsProblems = ({ tls, proxies = [], origins = [] }: ServeConfig): Problem[] => {

@@ -363,7 +363,7 @@ test('its user is told that it was removed, by whom and what can be done; it joi
   expect(server).not.toHaveProperty('nextRetryAt');
   for (const words of [['server', 'list'], ['status'], ['why', 'home']])
     expect((await user.ok(...words, { json: false })).out).toMatch(
-      /removed from the server by another device of yours.*sotto .*export.*sotto .*server join LINK/,
+      /removed from the server by a device of yours.*sotto --data-dir .*export.*sotto --data-dir .*server join LINK/,
     );
   expect((await user.ok('why', 'home', { json: false })).out).toContain(
     'another device of yours, or another admin, makes',

@@ -236,3 +236,30 @@ test('a topic that waits for the server is told as queued, until the server has 
   expect(await topicOf()).toEqual(['at last', undefined]);
   expect(await said(alice, 'channel', 'show', channel)).not.toContain('queued');
 });
+
+test('commands that the state of a server and its second check name are those of the account', async () => {
+  expect(await said(alice, 'server', 'second-check')).toContain('no second check: sotto … server second-check set');
+  const [{ id = '' } = {}] = await carol.call('server.devices', {});
+  await carol.call('server.revokeDevice', { id });
+  await carol.sees('her end', async () => (await carol.call('server.list', {}))[0]?.state === 'revoked');
+  for (const words of [['server', 'list'], ['status']]) {
+    const text = await said(carol, ...words);
+    expect(text).toContain('removed from the server by a device of yours');
+    expect(text).toMatch(/sotto … export.*sotto … server join LINK/);
+  }
+});
+
+test('a duration beyond what there can be is told by its flag, and the last owner by what was wanted', async () => {
+  await alice.call('channel.create', { name: '#bounds', encryption: 'open' });
+  for (const [words, told] of [
+    [['server', 'invite', '--expires', '0s'], '--expires is more than 0'],
+    [['server', 'invite', '--expires', '5000d'], '--expires is at most ten years'],
+    [['channel', 'set', '#bounds', '--retention', '1s'], '--retention is 0, or from 1 hour to 10 years'],
+    [['channel', 'set', '#bounds', '--slow', '1d'], '--slow is at most 6 hours'],
+  ] as const) {
+    const { code, error } = await alice.user.run(...words);
+    expect([code, error?.message]).toEqual([2, told]);
+  }
+  const { code, error } = await alice.user.run('channel', 'role', '#bounds', 'alice', 'member');
+  expect([code, error?.message]).toEqual([6, 'The last owner stays one: make somebody else one first']);
+});
