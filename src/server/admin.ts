@@ -186,7 +186,7 @@ const statusOf = async ({ server, onion, startedAt }: AdminOptions): Promise<obj
     name: row.name,
     epoch: row.epoch,
     registration: row.registration,
-    ...(await openLink(server)),
+    ...(await linkForAll(server)),
     urls: server.urls,
     fingerprint: toHex(context.serverKey),
     members: await context.store.countMembers(),
@@ -229,7 +229,7 @@ const invite = async (server: RoomServer, request: Extract<Asked, { do: 'invite'
 };
 
 /** The link of a server that everybody may join: there it needs no token. */
-export const openLink = async (server: RoomServer): Promise<{ readonly link?: string }> => {
+export const linkForAll = async (server: RoomServer): Promise<{ readonly link?: string }> => {
   const { registration } = await server.context.store.getServer();
   return registration === 'open' ? { link: linkOf(server, '') } : {};
 };

@@ -9,7 +9,7 @@ import { toHex } from '../protocol/bytes.ts';
 import { expectedError, framesOf } from '../protocol/errors.ts';
 import { COMMIT_MS, SERVER_CONNECTIONS_MAX, SERVER_FILES_KEPT } from '../protocol/limits.ts';
 import { makeFolder } from '../sqlite/folder.ts';
-import { Admin, linkOf, openLink } from './admin.ts';
+import { Admin, linkForAll, linkOf } from './admin.ts';
 import { auditRow } from './audit.ts';
 import { metricsOf } from './measured.ts';
 import { Metrics } from './metrics.ts';
@@ -95,7 +95,7 @@ export const serve = async (values: ServeValues, dir: string): Promise<number> =
     admin: adminSocket(dir),
     connectionsMax,
     ...(made === undefined ? {} : { invite: linkOf(server, made.token) }),
-    ...(await openLink(server)),
+    ...(await linkForAll(server)),
   });
   if (onion !== undefined) void onion.reachable.then(() => announceOnion(values, onion.origin));
   journal.info('server.started', { connectionsMax });

@@ -263,3 +263,15 @@ test('a duration beyond what there can be is told by its flag, and the last owne
   const { code, error } = await alice.user.run('channel', 'role', '#bounds', 'alice', 'member');
   expect([code, error?.message]).toEqual([6, 'The last owner stays one: make somebody else one first']);
 });
+
+test('who reads a channel as it was before they came is told that they were not in it', async () => {
+  const channel = '#later';
+  await alice.call('channel.create', { name: channel, encryption: 'members' });
+  await alice.call('channel.invite', { channel, member: 'bob' });
+  await bob.call('channel.join', { channel });
+  expect(await said(bob, 'read', channel, '--at', '1h ago')).toContain(
+    'Then: no topic, 1 member, as far as is known here: you were not in it (sotto … channel show',
+  );
+  expect(await said(alice, 'read', channel, '--at', '1h ago')).toContain(`Then: ${channel} did not exist yet`);
+  expect(await said(bob, 'read', channel, '--at', new Date().toISOString())).toContain('Then: no topic, 2 members (');
+});
