@@ -257,6 +257,7 @@ export const CHANNEL_COMMANDS: readonly Command[] = [
       const ms = context.flags.duration('for');
       if (ms !== undefined && context.flags.has('undo'))
         throw new SottoError('usage.invalid', { message: '--undo lets them write again now: it goes without --for' });
+      if (ms === 0) throw new SottoError('usage.invalid', { message: '--for is more than 0' });
       return {
         ...theMember(context),
         muted: !context.flags.has('undo'),

@@ -256,6 +256,7 @@ test('a duration beyond what there can be is told by its flag, and the last owne
     [['server', 'invite', '--expires', '5000d'], '--expires is at most ten years'],
     [['channel', 'set', '#bounds', '--retention', '1s'], '--retention is 0, or from 1 hour to 10 years'],
     [['channel', 'set', '#bounds', '--slow', '1d'], '--slow is at most 6 hours'],
+    [['channel', 'mute', '#bounds', 'bob', '--for', '0s'], '--for is more than 0'],
   ] as const) {
     const { code, error } = await alice.user.run(...words);
     expect([code, error?.message]).toEqual([2, told]);
