@@ -142,7 +142,9 @@ const bring = async (
     await connection.client.upload({ upload: begun.upload, offset, body });
     offset += body.length;
     progressed();
-    if (index % PROGRESS_CHUNKS === 0) core.queue.post(() => noteProgress(core, row.id, index + 1));
+    // With its last chunk a file counts as brought, which it is once that is answered.
+    if (index % PROGRESS_CHUNKS === 0 && index + 1 < chunkCount(row.size))
+      core.queue.post(() => noteProgress(core, row.id, index + 1));
   }
   if (!signal.aborted) await connection.request('blob.complete', { channel, upload: begun.upload, ttlSeconds });
 };

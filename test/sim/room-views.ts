@@ -213,6 +213,8 @@ const viewOf = async (scene: Scene, { person, channel, log }: View): Promise<str
     if (held.get(seq) !== id) say(`holds ${held.get(seq)?.slice(0, 12)} at ${seq}, which is ${id.slice(0, 12)}`);
     const said = scene.said.find((one) => one.id === id);
     if (kind !== EVENT.content || said === undefined) continue;
+    // An empty word may have come in the place of what its author took back.
+    if (message === undefined && wasTakenBack(scene, said)) continue;
     if (body === null ? message !== undefined && message.deletedAt === undefined : message === undefined)
       say(`${body === null ? 'still shows' : 'misses'} ${seq} of ${author?.name}`);
     else if (body !== null && author !== undefined && author !== person && message?.deletedAt === undefined)
@@ -225,6 +227,14 @@ const viewOf = async (scene: Scene, { person, channel, log }: View): Promise<str
   );
   return wrong;
 };
+
+const wasTakenBack = ({ people }: Scene, { from, id }: Said): boolean =>
+  people
+    .find(({ name }) => name === from)
+    ?.db.get(
+      "SELECT 1 FROM messages WHERE state = 'failed' AND reason = 'cancelled' AND message_id = ?",
+      Buffer.from(id, 'hex'),
+    ) !== undefined;
 
 // An author who went before an edit was out keeps it for themself, and so does one whose server has lost it.
 const bodyOf = async (
