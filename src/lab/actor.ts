@@ -13,9 +13,9 @@ const WAIT_MS = 90_000;
 export const cacheDir = (): string =>
   join(process.env.XDG_CACHE_HOME ?? join(process.env.HOME ?? tmpdir(), '.cache'), 'sotto');
 
-/** Ends every daemon of a folder and waits until it is gone. */
-export const stopDaemons = async (places: Places): Promise<void> => {
-  for (const name of listAccounts(places)) {
+/** Ends the daemons of these accounts of a folder, of all that are there when none is named, and waits until each is gone. */
+export const stopDaemons = async (places: Places, names: readonly string[] = listAccounts(places)): Promise<void> => {
+  for (const name of names) {
     const client = await RpcClient.open(accountPaths(places, name, process.env).socket).catch(() => undefined);
     if (client === undefined) continue;
     const gone = new Promise<void>((done) => {

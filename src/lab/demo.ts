@@ -121,11 +121,12 @@ class Stage {
   async clear(): Promise<void> {
     this.close();
     await Promise.allSettled(this.#starting);
-    await stopDaemons(this.#places);
+    // One without an account ends by itself, and until then makes the folder of its socket anew when that is taken away.
+    await stopDaemons(this.#places, NAMES);
     await this.#server?.stop();
     await this.#lab?.stop();
     await stopTorLab(join(this.#dir, 'tor-network'));
-    // A daemon that has no account yet ends by itself, and takes its folder away: `rmSync` stops, silently, at what goes before it.
+    // What a daemon takes away at its end goes before `rmSync`, which then stops without a word.
     for (let tries = 0; !this.#keep && tries < REMOVALS_MAX && existsSync(this.#dir); tries++)
       rmSync(this.#dir, { recursive: true, force: true });
   }
