@@ -121,7 +121,7 @@ class Stage {
   async clear(): Promise<void> {
     this.close();
     await Promise.allSettled(this.#starting);
-    // One without an account ends by itself, and until then makes the folder of its socket anew when that is taken away.
+    // Also one that is still making its account, and would make its folder anew.
     await stopDaemons(this.#places, NAMES);
     await this.#server?.stop();
     await this.#lab?.stop();
