@@ -1,4 +1,5 @@
 // Builds dist/: one CommonJS bundle per program, so that a command loads one file and no schema.
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { basename } from 'node:path';
 import { build, type Plugin } from 'esbuild';
@@ -14,12 +15,12 @@ const ENTRIES: Record<(typeof PROGRAMS)[number], string> = {
   cli: 'src/cli/run.ts',
 };
 
-// A lazy import of another program's entry becomes an import of its bundle.
+// A lazy import of another program's entry becomes an import of its bundle; the command line is loaded with its code cache.
 const otherPrograms: Plugin = {
   name: 'other-programs',
   setup(setup) {
     setup.onResolve(
-      { filter: /^\.\/(daemon\/main|server\/main|lab\/demo|lab\/bench\/bench|cli\/run)\.ts$/ },
+      { filter: /^\.\/(daemon\/main|server\/main|lab\/demo|lab\/bench\/bench)\.ts$/ },
       ({ path, kind }) => {
         const name = PROGRAMS.find((program) => ENTRIES[program] === `src/${path.slice(2)}`);
         return kind === 'dynamic-import' && name !== undefined ? { path: `./${name}.cjs`, external: true } : undefined;
@@ -43,7 +44,7 @@ for (const name of PROGRAMS) {
     external: ['@signalapp/*', 'qr', 'pngjs', 'jpeg-js', ...(name === 'cli' ? ['@scure/bip39'] : [])],
     plugins: name === 'main' ? [otherPrograms] : [],
     // A bundle is CommonJS: loaded by `require` it does not start Node's loader of modules, which takes 2 ms of each command.
-    supported: { 'dynamic-import': name !== 'main' },
+    supported: { 'dynamic-import': name !== 'main' && name !== 'cli' },
     metafile: true,
     logLevel: 'warning',
     legalComments: 'none',
@@ -51,3 +52,7 @@ for (const name of PROGRAMS) {
   const bytes = Object.values(result.metafile.outputs)[0]?.bytes ?? 0;
   process.stderr.write(`${basename(name)}.cjs ${Math.round(bytes / 1024)} KiB\n`);
 }
+
+// A child: what commands tell in it is of no interest.
+const { status, stderr } = spawnSync(process.execPath, ['scripts/code-cache.ts'], { encoding: 'utf8' });
+if (status !== 0) throw new Error(`scripts/code-cache.ts: ${stderr}`);

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { usageLine } from '../src/cli/parse.ts';
-import { COMMANDS, EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, VARIABLES } from '../src/cli/table.ts';
+import { allCommands, EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, VARIABLES } from '../src/cli/table.ts';
 import { valuesOf } from '../src/core/settings.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
 import { EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/event-kinds.ts';
@@ -132,17 +132,19 @@ const cliPage = (): string =>
     '',
     GENERATED,
     '',
-    ...COMMANDS.filter((command) => command.path !== 'complete').flatMap((command) => [
-      `## \`sotto ${usageLine(command)}\``,
-      '',
-      `${command.doc}.`,
-      '',
-      ...command.args.map((arg) => `- \`${arg.name}\`: ${arg.doc}`),
-      ...Object.entries(command.flags ?? {}).map(
-        ([name, flag]) => `- \`--${name}${flag.value === undefined ? '' : ` ${flag.value}`}\`: ${flag.doc}`,
-      ),
-      '',
-    ]),
+    ...allCommands()
+      .filter((command) => command.path !== 'complete')
+      .flatMap((command) => [
+        `## \`sotto ${usageLine(command)}\``,
+        '',
+        `${command.doc}.`,
+        '',
+        ...command.args.map((arg) => `- \`${arg.name}\`: ${arg.doc}`),
+        ...Object.entries(command.flags ?? {}).map(
+          ([name, flag]) => `- \`--${name}${flag.value === undefined ? '' : ` ${flag.value}`}\`: ${flag.doc}`,
+        ),
+        '',
+      ]),
     '## `sotto serve`',
     '',
     ...SERVE_COMMANDS.map(([usage, doc]) => `- \`sotto ${usage}\`: ${doc}`),

@@ -1,9 +1,8 @@
 // Entry of `sotto`: argv → one lazily imported program; the only place that sets the exit code.
 import { enableCompileCache } from 'node:module';
 import { join, resolve } from 'node:path';
+import { loadCompiled } from './cli/compiled.ts';
 import { VERSION, WIRE_VERSIONS } from './protocol/version.ts';
-
-enableCompileCache(join(import.meta.dirname, '.cache'));
 
 const VALUED: readonly string[] = ['--data-dir', '--account', '--timeout', '--passphrase-fd'];
 
@@ -47,59 +46,57 @@ const helped = (typed: readonly string[]): readonly string[] => {
 
 const run = async (typed: readonly string[]): Promise<number> => {
   const argv = helped(typed);
-  const [first, second] = wordsOf(argv);
-  const without = (word: string): string[] => [
-    ...argv.slice(0, argv.indexOf(word)),
-    ...argv.slice(argv.indexOf(word) + 1),
-  ];
-  if (first === 'daemon' && second === 'run') {
-    if (argv.includes('--help') || argv.includes('-h')) {
-      process.stdout.write('sotto daemon run: run the daemon of an account in the foreground\n');
-      return 0;
-    }
-    const { runDaemon } = await import('./daemon/main.ts');
-    const dataDir = flagValue(argv, '--data-dir') ?? (process.env.SOTTO_DATA_DIR || undefined);
-    const account = flagValue(argv, '--account') ?? (process.env.SOTTO_ACCOUNT || undefined);
-    // What it could not put away keeps it no longer.
-    process.exit(
-      await runDaemon({
-        account,
-        dataDir: dataDir === undefined ? undefined : resolve(dataDir),
-        version: VERSION,
-        json: argv.includes('--json'),
-        unknown: unknownIn(argv),
-      }),
-    );
-  }
+  const [first = '', second] = wordsOf(argv);
+  const isDaemon = first === 'daemon' && second === 'run';
+  if (!isDaemon && !['demo', 'serve', 'bench'].includes(first)) return command(argv);
+  enableCompileCache(join(import.meta.dirname, '.cache'));
+  if (isDaemon) return daemon(argv);
+  const rest = [...argv.slice(0, argv.indexOf(first)), ...argv.slice(argv.indexOf(first) + 1)];
   if (first === 'demo') {
     const { runDemo } = await import('./lab/demo.ts');
-    return runDemo(without('demo'));
+    return runDemo(rest);
   }
   if (first === 'serve') {
     const { runServe } = await import('./server/main.ts');
-    return runServe(without('serve'), resolve(process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto'));
+    return runServe(rest, resolve(program()));
   }
-  if (first === 'bench') {
-    const { runBench } = await import('./lab/bench/bench.ts');
-    return runBench(without('bench'));
-  }
-  const { runCli } = await import('./cli/run.ts');
-  const program = process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto';
+  const { runBench } = await import('./lab/bench/bench.ts');
+  return runBench(rest);
+};
+
+const program = (): string => process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto';
+
+const command = async (argv: readonly string[]): Promise<never> => {
+  const { runCli } = loadCompiled(join(import.meta.dirname, 'cli.cjs'), require) as typeof import('./cli/run.ts');
   const code = await runCli({
     argv,
     environment: process.env,
     version: VERSION,
     versions: WIRE_VERSIONS,
-    self: [program],
+    self: [program()],
   });
-  return ended(code);
+  // A command that is over waits for nothing that it began: a daemon that starts, or one that does not answer.
+  process.exit(code);
 };
 
-// A command that is over waits for nothing that it began: a daemon that starts, or one that does not answer.
-const ended = async (code: number): Promise<never> => {
-  const streams = [process.stdout, process.stderr];
-  await Promise.all(streams.map((stream) => new Promise((done) => stream.write('', done))));
-  process.exit(code);
+const daemon = async (argv: readonly string[]): Promise<number> => {
+  if (argv.includes('--help') || argv.includes('-h')) {
+    process.stdout.write('sotto daemon run: run the daemon of an account in the foreground\n');
+    return 0;
+  }
+  const { runDaemon } = await import('./daemon/main.ts');
+  const dataDir = flagValue(argv, '--data-dir') ?? (process.env.SOTTO_DATA_DIR || undefined);
+  const account = flagValue(argv, '--account') ?? (process.env.SOTTO_ACCOUNT || undefined);
+  // What it could not put away keeps it no longer.
+  process.exit(
+    await runDaemon({
+      account,
+      dataDir: dataDir === undefined ? undefined : resolve(dataDir),
+      version: VERSION,
+      json: argv.includes('--json'),
+      unknown: unknownIn(argv),
+    }),
+  );
 };
 
 const UNSUPPORTED = {

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { groupHelp, programHelp } from '../src/cli/help.ts';
-import { parseCommandLine } from '../src/cli/parse.ts';
-import { COMMANDS } from '../src/cli/table.ts';
+import { findCommand, parseCommandLine } from '../src/cli/parse.ts';
+import { allCommands, FIRST_WORDS } from '../src/cli/table.ts';
 import { SottoError } from '../src/protocol/errors.ts';
 import { LINK_VERSION } from '../src/protocol/limits.ts';
 import { METHODS, RPC_VERSION } from '../src/protocol/rpc.ts';
@@ -20,16 +20,24 @@ const code = (...argv: string[]): unknown => {
 
 describe('the command table', () => {
   test('reaches every RPC method', () => {
-    const reached = new Set(COMMANDS.flatMap((command) => command.methods ?? []));
+    const reached = new Set(allCommands().flatMap((command) => command.methods ?? []));
     expect(Object.keys(METHODS).filter((method) => !reached.has(method as never))).toEqual([]);
   });
 
   test('has no path twice, and help shows each command once', () => {
-    const paths = COMMANDS.map((command) => command.path);
+    const paths = allCommands().map((command) => command.path);
     expect(new Set(paths).size).toBe(paths.length);
     const lines = programHelp().split('\n');
     for (const path of paths.filter((one) => one !== 'complete'))
       expect(lines.filter((line) => line.startsWith(`  ${path.padEnd(22)} `))).toHaveLength(1);
+  });
+
+  test('makes only those of the word that is asked for, and has each under its own', () => {
+    const commands = allCommands();
+    expect([...new Set(commands.map(({ path }) => path.split(' ')[0]))].sort()).toEqual(
+      [...new Set(FIRST_WORDS)].sort(),
+    );
+    for (const { path } of commands) expect(findCommand(path.split(' '))?.path).toBe(path);
   });
 
   test('tells of commands that share their first word', () => {

@@ -11,13 +11,13 @@ import { assertNew } from './new-file.ts';
 import { usage } from './parse.ts';
 import { selfText, sizeText } from './show.ts';
 
-const backup: Command = {
+const backup = (): Command => ({
   path: 'backup',
   doc: 'write an encrypted backup while running; with a passphrase, or opened by the recovery phrase',
   args: [{ name: 'file', doc: 'where to', required: true, path: true }],
   methods: ['backup.create'],
   run: async (context) => {
-    if (first(context) === '-') throw usage('A backup goes into a file, which is there whole or not at all', backup);
+    if (first(context) === '-') throw usage('A backup goes into a file, which is there whole or not at all', backup());
     const file = resolve(first(context));
     assertNew(file);
     const client = await context.connect();
@@ -38,9 +38,9 @@ const backup: Command = {
     const opener = isOpenedByPhrase ? 'The recovery phrase of this account' : 'The passphrase that you gave for it';
     context.out.say(`${opener} opens it, where the account is not: sotto restore ${asWord(file)}`);
   },
-};
+});
 
-const passwd: Command = {
+const passwd = (): Command => ({
   path: 'passwd',
   doc: 'change, set or remove the passphrase; --rekey also encrypts the database under a new key',
   args: [],
@@ -67,7 +67,7 @@ const passwd: Command = {
     const rekeyed = flags.has('rekey') ? 'The database has a new key. ' : '';
     out.item(result, () => rekeyed + changeText(present, next));
   },
-};
+});
 
 const changeText = (before: string | undefined, now: string | undefined): string => {
   if (before === now)
@@ -94,7 +94,7 @@ const nextPassphrase = async (
   return next;
 };
 
-const id: Command = {
+const id = (): Command => ({
   path: 'id',
   doc: 'my address in every form',
   args: [],
@@ -106,18 +106,18 @@ const id: Command = {
     if (out.json || !flags.has('qr')) return out.item(self, () => forms.join('\n') || selfText(self, out));
     out.raw([...forms, await drawn(self.link)].join('\n'));
   },
-};
+});
 
-const nickname: Command = {
+const nickname = (): Command => ({
   path: 'nickname',
   doc: 'change the name that others see first',
   args: [{ name: 'name', doc: 'one line', required: true }],
   methods: ['account.nickname'],
   run: async ({ call, args, out }) =>
     out.item(await call('account.nickname', { nickname: args[0] ?? '' }), (self) => selfText(self, out)),
-};
+});
 
-const list: Command = {
+const list = (): Command => ({
   path: 'account list',
   doc: 'accounts on this machine, and whether their daemons run',
   args: [],
@@ -138,9 +138,9 @@ const list: Command = {
       );
     }
   },
-};
+});
 
-const lock: Command = {
+const lock = (): Command => ({
   path: 'account lock',
   doc: 'go offline and drop all keys from memory; a command that is given the passphrase (--passphrase-fd, SOTTO_PASSPHRASE_FILE) opens it again',
   args: [],
@@ -150,9 +150,9 @@ const lock: Command = {
     const { locked } = client.greeting;
     out.item(await client.call('account.lock', {}), () => (locked ? 'locked already' : 'locked'));
   },
-};
+});
 
-const unlock: Command = {
+const unlock = (): Command => ({
   path: 'account unlock',
   doc: 'open a locked account',
   args: [],
@@ -164,9 +164,9 @@ const unlock: Command = {
     else await client.call('account.unlock', { passphrase: '' });
     out.item({ locked: false }, () => (locked ? 'unlocked' : 'unlocked already'));
   },
-};
+});
 
-const rename: Command = {
+const rename = (): Command => ({
   path: 'account rename',
   doc: 'change what this machine calls the account',
   args: [{ name: 'name', doc: 'lower-case letters, digits, - and _', required: true }],
@@ -176,9 +176,9 @@ const rename: Command = {
       await (await connect({ unlock: false })).call('account.rename', { name: args[0] ?? '' }),
       (one) => `The account is called ${one.account} now. Its daemon has ended: the next command starts it.`,
     ),
-};
+});
 
-const remove: Command = {
+const remove = (): Command => ({
   path: 'account remove',
   doc: 'erase the account: keys, contacts, history',
   args: [],
@@ -193,7 +193,7 @@ const remove: Command = {
     ).trim();
     out.item(await removeBy(context, confirm), () => 'erased');
   },
-};
+});
 
 // What no daemon can open any more is erased here.
 const removeBy = async ({ account, connect }: CommandContext, confirm: string): Promise<{ removed: boolean }> => {
@@ -208,4 +208,14 @@ const removeBy = async ({ account, connect }: CommandContext, confirm: string): 
 };
 
 /** Commands of this file, in the order of the help. */
-export const ACCOUNT_COMMANDS: readonly Command[] = [backup, passwd, id, nickname, list, lock, unlock, rename, remove];
+export const accountCommands = (): readonly Command[] => [
+  backup(),
+  passwd(),
+  id(),
+  nickname(),
+  list(),
+  lock(),
+  unlock(),
+  rename(),
+  remove(),
+];

@@ -5,7 +5,7 @@ import { each, optional } from './give.ts';
 import { callText } from './show-rooms.ts';
 
 /** Commands about calls, in the order of the help. */
-export const CALL_COMMANDS: readonly Command[] = [
+export const callCommands = (): readonly Command[] => [
   {
     path: 'call list',
     doc: 'calls in your channels and with you, and who is in them',

@@ -153,7 +153,7 @@ const memberChange = (
   });
 
 /** Commands about channels, in the order of the help. */
-export const CHANNEL_COMMANDS: readonly Command[] = [
+export const channelCommands = (): readonly Command[] => [
   {
     path: 'channel create',
     doc: 'make a channel',

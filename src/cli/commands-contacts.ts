@@ -54,7 +54,7 @@ const notAccepted = (code: string): SottoError => {
 };
 
 /** Commands of this file, in the order of the help. */
-export const CONTACT_COMMANDS: readonly Command[] = [
+export const contactCommands = (): readonly Command[] => [
   {
     path: 'contact add',
     doc: 'ask somebody to be your contact',

@@ -23,7 +23,7 @@ const conversationCommand = (
 });
 
 /** Commands about conversations, in the order of the help. */
-export const CONVERSATION_COMMANDS: readonly Command[] = [
+export const conversationCommands = (): readonly Command[] => [
   {
     path: 'conversations',
     doc: 'conversations, the latest first; ◆ with somebody whose safety number you compared, ◇ with others',

@@ -14,7 +14,7 @@ import { launchdAgent, systemdUnit } from './units.ts';
 
 const NETWORK_WORDS = ['online', 'reachable'] as const;
 
-const daemonStart: Command = {
+const daemonStart = (): Command => ({
   path: 'daemon start',
   doc: 'start the daemon',
   args: [],
@@ -41,7 +41,7 @@ const daemonStart: Command = {
       statusText,
     );
   },
-};
+});
 
 // Of an account whose key file is gone no daemon runs, whatever else there is to say of it.
 const connectIfRuns = (connect: CommandContext['connect']) =>
@@ -50,7 +50,7 @@ const connectIfRuns = (connect: CommandContext['connect']) =>
     throw error;
   });
 
-const daemonStop: Command = {
+const daemonStop = (): Command => ({
   path: 'daemon stop',
   doc: 'drain and end the daemon',
   args: [],
@@ -62,9 +62,9 @@ const daemonStop: Command = {
     const isGone = await Promise.race([endDaemon(client).then(() => true), interrupted.then(() => false)]);
     if (isGone) out.item({ stopped: true }, () => 'stopped');
   },
-};
+});
 
-const daemonStatus: Command = {
+const daemonStatus = (): Command => ({
   path: 'daemon status',
   doc: 'whether the daemon runs, and where its socket is; never starts it',
   args: [],
@@ -77,17 +77,17 @@ const daemonStatus: Command = {
     client?.close();
     out.item(value, (one) => `${one.running ? 'running' : 'not running'}, ${one.socket}`);
   },
-};
+});
 
-const daemonReload: Command = {
+const daemonReload = (): Command => ({
   path: 'daemon reload',
   doc: 'read config.toml again',
   args: [],
   methods: ['daemon.reload'],
   run: async ({ call, out }) => out.item(await call('daemon.reload', {}), () => 'read'),
-};
+});
 
-const daemonLogs: Command = {
+const daemonLogs = (): Command => ({
   path: 'daemon logs',
   doc: 'the last lines of the daemon’s log',
   args: [],
@@ -111,7 +111,7 @@ const daemonLogs: Command = {
     await interrupted;
     clearInterval(timer);
   },
-};
+});
 
 // What a hook said is in the log as well: it reaches a terminal escaped.
 const logLine = (line: string): object => {
@@ -122,7 +122,7 @@ const logLine = (line: string): object => {
   }
 };
 
-const daemonInstall: Command = {
+const daemonInstall = (): Command => ({
   path: 'daemon install',
   doc: 'start the daemon at log-in: writes a systemd user unit or a launchd agent',
   args: [],
@@ -145,7 +145,7 @@ const daemonInstall: Command = {
     if (!hasVault(account)) out.say(`There is no account ${account.name} yet: sotto init makes it`);
     out.item({ file: path, next }, (made) => `Written: ${made.file}\nNow run: ${made.next}`);
   },
-};
+});
 
 // One after the other: below /proc a recursive mkdir of Node tries for ever.
 const makeFolder = (dir: string): void => {
@@ -158,14 +158,14 @@ const makeFolder = (dir: string): void => {
   }
 };
 
-const status: Command = {
+const status = (): Command => ({
   path: 'status',
   doc: 'network, queue, unread and links on one screen',
   args: [],
   run: async ({ call, out }) => out.item(await call('status.show', {}), statusText),
-};
+});
 
-const doctor: Command = {
+const doctor = (): Command => ({
   path: 'doctor',
   doc: 'look for everything that can be wrong, and say what mends it',
   args: [],
@@ -182,7 +182,7 @@ const doctor: Command = {
     if (bad.length > 0)
       throw new SottoError('check.failed', { message: `${bad.length} of ${checks.length} checks do not hold` });
   },
-};
+});
 
 // What kept the daemon from starting is what is wrong.
 const unstarted = (error: unknown): Result<'doctor.check'> => {
@@ -231,7 +231,7 @@ const settingValue = (key: string, text: string): string | number | boolean => {
   return key.endsWith('Ms') ? parseDuration(text) : text;
 };
 
-const CONFIG: readonly Command[] = [
+const config = (): readonly Command[] => [
   {
     path: 'config list',
     doc: 'every setting with its value',
@@ -288,14 +288,14 @@ const CONFIG: readonly Command[] = [
 ];
 
 /** Commands of this file, in the order of the help. */
-export const DAEMON_COMMANDS: readonly Command[] = [
-  daemonStart,
-  daemonStop,
-  daemonStatus,
-  daemonReload,
-  daemonLogs,
-  daemonInstall,
-  status,
-  doctor,
-  ...CONFIG,
+export const daemonCommands = (): readonly Command[] => [
+  daemonStart(),
+  daemonStop(),
+  daemonStatus(),
+  daemonReload(),
+  daemonLogs(),
+  daemonInstall(),
+  status(),
+  doctor(),
+  ...config(),
 ];

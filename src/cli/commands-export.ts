@@ -19,7 +19,7 @@ const BEGINNING = '000000000000';
 
 const FORMAT_WORDS = ['jsonl', 'markdown'] as const;
 
-const EXPORT: Command = {
+const exportHistory = (): Command => ({
   path: 'export',
   doc: 'write the history in clear, as JSON lines or Markdown, to stdout or into a file; oldest first',
   args: [{ ...conversationArg, required: false }],
@@ -32,7 +32,8 @@ const EXPORT: Command = {
     const { out, flags } = context;
     const format = flags.choice('format', FORMAT_WORDS) ?? 'jsonl';
     const path = flags.text('output') ?? '-';
-    if (path === '-' && flags.has('overwrite')) throw usage('--overwrite goes with --output and a file', EXPORT);
+    if (path === '-' && flags.has('overwrite'))
+      throw usage('--overwrite goes with --output and a file', exportHistory());
     const history = new History(await context.connect(), context.args[0]);
     if (path !== '-') return intoFile(context, FORMATS[format], history, resolve(path));
     let entries = 0;
@@ -42,10 +43,10 @@ const EXPORT: Command = {
       if (++entries % ENTRIES_AHEAD === 0) await out.taken();
     }
   },
-};
+});
 
 /** Commands of this file, in the order of the help. */
-export const EXPORT_COMMANDS: readonly Command[] = [EXPORT];
+export const exportCommands = (): readonly Command[] => [exportHistory()];
 
 const intoFile = async (
   { out, flags }: CommandContext,

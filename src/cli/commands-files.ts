@@ -131,7 +131,7 @@ const spool = async (context: CommandContext, client: RpcClient, conversation: s
   return id;
 };
 
-const FILE_SAVE: Command = {
+const fileSave = (): Command => ({
   path: 'file save',
   doc: 'fetch a file and write it to a path, or to stdout with -: its bytes and nothing else, with --json too',
   args: [fileArg, { name: 'path', doc: 'where to, or a folder for its own name; this one when absent', path: true }],
@@ -148,10 +148,10 @@ const FILE_SAVE: Command = {
   run: async (context) => {
     const [id = '', path] = context.args;
     if (path === '-' && !context.out.takesBytes)
-      throw usage('- writes the file itself to stdout, which may be no terminal', FILE_SAVE);
+      throw usage('- writes the file itself to stdout, which may be no terminal', fileSave());
     const wait = context.flags.choice('wait', SAVE_WAITS);
     if (path === '-' && (wait !== undefined || context.flags.has('overwrite')))
-      throw usage('- writes the file itself to stdout: without --wait and --overwrite', FILE_SAVE);
+      throw usage('- writes the file itself to stdout: without --wait and --overwrite', fileSave());
     const client = await context.connect();
     await follow(context, client, id);
     context.out.progress(WAITING);
@@ -168,14 +168,14 @@ const FILE_SAVE: Command = {
     });
     finish(context, await orGoesOn(context, saved, () => goesOn(shortId(file.id))));
   },
-};
+});
 
 const goesOn = (id: string): string => `It goes on in the background; sotto file cancel ${id} ends it.`;
 
 const isFolder = (path: string): boolean =>
   path.endsWith('/') || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
-const FILE_SEND: Command = {
+const fileSend = (): Command => ({
   path: 'file send',
   doc: 'offer a file; - reads it from stdin first',
   args: [
@@ -188,7 +188,7 @@ const FILE_SEND: Command = {
   run: async (context) => {
     const { args, flags } = context;
     const [conversation = '', path] = args;
-    if (path === undefined) throw usage('path is missing (- reads stdin)', FILE_SEND);
+    if (path === undefined) throw usage('path is missing (- reads stdin)', fileSend());
     const wait = flags.choice('wait', SEND_WAITS) ?? 'offered';
     const client = await context.connect();
     if (path === '-') {
@@ -200,11 +200,11 @@ const FILE_SEND: Command = {
     const params = { conversation, path: resolve(path), ...offer, ...timeout(context) };
     await offerWith(context, offer, () => client.call('file.send', params));
   },
-};
+});
 
 /** Commands of this file, in the order of the help. */
-export const FILE_COMMANDS: readonly Command[] = [
-  FILE_SEND,
+export const fileCommands = (): readonly Command[] => [
+  fileSend(),
   {
     path: 'file list',
     doc: 'files offered and received',
@@ -234,7 +234,7 @@ export const FILE_COMMANDS: readonly Command[] = [
     methods: ['file.show'],
     run: async (context) => context.out.item(await context.call('file.show', { id: context.args[0] ?? '' }), fileText),
   },
-  FILE_SAVE,
+  fileSave(),
   {
     path: 'file pause',
     doc: 'pause a transfer; file save goes on with it',

@@ -17,7 +17,7 @@ const memberCommand = (
   run: async (context) => context.out.item(await context.call(method, { member: first(context) }), memberText),
 });
 
-const MEMBERS: readonly Command[] = [
+const members = (): readonly Command[] => [
   {
     path: 'member list',
     doc: 'the members of a server',
@@ -56,7 +56,7 @@ const MEMBERS: readonly Command[] = [
   },
 ];
 
-const LINKS: readonly Command[] = [
+const links = (): readonly Command[] => [
   {
     path: 'member link',
     doc: 'say that a member is a contact of yours; they learn who you are there, and are one person once they say so, too',
@@ -75,4 +75,4 @@ const LINKS: readonly Command[] = [
 ];
 
 /** Commands of this file, in the order of the help. */
-export const MEMBER_COMMANDS: readonly Command[] = [...MEMBERS, ...LINKS];
+export const memberCommands = (): readonly Command[] => [...members(), ...links()];

@@ -40,7 +40,7 @@ const whyGone = async ({ connect }: CommandContext): Promise<SottoError> => {
   return new SottoError(client?.greeting.locked === true ? 'account.locked' : 'daemon.gone');
 };
 
-const send: Command = {
+const send = (): Command => ({
   path: 'send',
   doc: 'send a text; - or nothing reads it from stdin',
   args: [
@@ -81,7 +81,7 @@ const send: Command = {
     if (held !== undefined) out.say(held);
     if (!reached) throw notReached(message, { code, to: first(context), wait: wait ?? 'queued' });
   },
-};
+});
 
 /** A command that changes one message and shows it. */
 const messageCommand = (
@@ -126,8 +126,8 @@ const unlessLeft = (error: unknown): undefined => {
 };
 
 /** Commands about messages, in the order of the help. */
-export const MESSAGE_COMMANDS: readonly Command[] = [
-  send,
+export const messageCommands = (): readonly Command[] => [
+  send(),
   {
     path: 'read',
     doc: 'the history of a conversation, oldest first',

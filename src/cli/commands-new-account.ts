@@ -38,7 +38,7 @@ const UNWRITTEN =
 const NEXT = 'Next: sotto id, sotto contact add ADDRESS, sotto server join LINK';
 const TRIES = 3;
 
-const init: Command = {
+const init = (): Command => ({
   path: 'init',
   doc: 'create an account',
   args: [],
@@ -63,7 +63,7 @@ const init: Command = {
       out.warn('The recovery phrase is shown on a terminal or with --json only: remove this account and make it there');
     else if (!out.json) await checkPhrase(context, made.recoveryPhrase);
   },
-};
+});
 
 /** By the flag, or as it is typed on a terminal; undefined where neither says any. */
 const nicknameGiven = async ({ flags, out, ask }: CommandContext): Promise<string | undefined> => {
@@ -106,7 +106,7 @@ const isWrittenDown = async ({ ask, out }: CommandContext, words: readonly strin
   return (await isTyped(3)) && (await isTyped(9));
 };
 
-const restore: Command = {
+const restore = (): Command => ({
   path: 'restore',
   doc: 'make an account from a backup file, or from its recovery phrase (typed, or on stdin with -)',
   args: [{ name: 'file', doc: 'a backup, or - for a recovery phrase on stdin', path: true }],
@@ -136,7 +136,7 @@ const restore: Command = {
         'Sessions are not in a backup: each contact begins a new one by itself. Do not run the old copy any more.',
       );
   },
-};
+});
 
 type Source = {
   nickname?: string;
@@ -198,4 +198,4 @@ const phraseInstead = <Given extends Source>(given: Given, error: unknown): Give
 };
 
 /** Commands of this file, in the order of the help. */
-export const NEW_ACCOUNT_COMMANDS: readonly Command[] = [init, restore];
+export const newAccountCommands = (): readonly Command[] => [init(), restore()];

@@ -6,7 +6,7 @@ import type { Command } from './command.ts';
 import { bashCompletion, fishCompletion, offer, offerBash, zshCompletion } from './complete.ts';
 import { manualPage } from './manual.ts';
 
-const rpc: Command = {
+const rpc = (): Command => ({
   path: 'rpc',
   doc: 'call any method of the daemon; --methods lists them',
   args: [
@@ -38,9 +38,9 @@ const rpc: Command = {
     for (const one of Array.isArray(result) ? result : [result])
       out.item(one as object, (value) => JSON.stringify(value, null, 2));
   },
-};
+});
 
-const completion: Command = {
+const completion = (): Command => ({
   path: 'completion',
   doc: 'a completion script for bash, zsh or fish',
   args: [{ name: 'shell', doc: 'bash, zsh or fish', required: true, words: ['bash', 'zsh', 'fish'] }],
@@ -50,9 +50,9 @@ const completion: Command = {
       throw new SottoError('usage.invalid', { message: 'Completion is there for bash, zsh and fish' });
     out.raw(script());
   },
-};
+});
 
-const complete: Command = {
+const complete = (): Command => ({
   path: 'complete',
   doc: 'what could stand next on a command line (completion scripts call this)',
   args: [{ name: 'word', doc: 'the words so far', many: true }],
@@ -62,14 +62,14 @@ const complete: Command = {
     for (const one of await (breaks === undefined ? offer(context) : offerBash(context, breaks)))
       context.out.raw(`${safeLine(one)}\n`);
   },
-};
+});
 
-const man: Command = {
+const man = (): Command => ({
   path: 'man',
   doc: 'the manual page, for man -l -',
   args: [],
   run: async ({ out, version }) => out.raw(manualPage(version, statSync(import.meta.dirname).mtime)),
-};
+});
 
 /** Commands of this file, in the order of the help. */
-export const PROGRAM_COMMANDS: readonly Command[] = [rpc, completion, complete, man];
+export const programCommands = (): readonly Command[] => [rpc(), completion(), complete(), man()];

@@ -102,7 +102,7 @@ const presentOf = async (context: CommandContext, password: string | undefined) 
   return { password, code };
 };
 
-export const SECOND_COMMANDS: readonly Command[] = [
+export const secondCommands = (): readonly Command[] => [
   {
     path: 'server second-check',
     doc: 'whether another device of yours needs a password and a code, and how many recovery codes are left',

@@ -9,7 +9,7 @@ import { deviceText, inviteText, serverText } from './show-rooms.ts';
 const INVITE_ROLES = ['member', 'admin'] as const;
 
 /** Commands about servers, in the order of the help. */
-export const SERVER_COMMANDS: readonly Command[] = [
+export const serverCommands = (): readonly Command[] => [
   {
     path: 'server join',
     doc: 'become a member of the server of an invite link; - reads it from stdin',

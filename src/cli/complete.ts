@@ -5,7 +5,7 @@ import { bashLine } from './bash-line.ts';
 import type { Argument, CommandContext, Flag, Names } from './command.ts';
 import { findCommand, groupOf, wordsOf } from './parse.ts';
 import { shortId } from './show.ts';
-import { COMMANDS, GLOBAL_FLAGS, PROGRAMS } from './table.ts';
+import { allCommands, GLOBAL_FLAGS, PROGRAMS } from './table.ts';
 
 const LOOK_MS = 500;
 
@@ -44,7 +44,7 @@ export const offer = async (context: CommandContext, words = context.args): Prom
       .filter((name) => name.startsWith(typed));
   if (command === undefined) {
     const depth = before.length;
-    const paths = [...COMMANDS.map(({ path }) => path), ...PROGRAMS.map(([path]) => path), ...servePaths()];
+    const paths = [...allCommands().map(({ path }) => path), ...PROGRAMS.map(([path]) => path), ...servePaths()];
     const fits = paths.map((path) => path.split(' ')).filter((path) => before.every((word, i) => path[i] === word));
     return [...new Set(fits.map((path) => path[depth]))]
       .filter((word): word is string => word?.startsWith(typed) === true && word !== 'complete')

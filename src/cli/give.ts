@@ -92,7 +92,7 @@ export const endDaemon = async (client: RpcClient): Promise<void> => {
 
 /** A QR code of half blocks, two rows of it a line. */
 export const drawn = async (text: string): Promise<string> => {
-  const { default: encodeQr } = await import('qr');
+  const { encodeQR: encodeQr } = await import('qr');
   return `${encodeQr(text, 'ascii')}\n`;
 };
 

@@ -2,7 +2,7 @@
 import type { Command, Flag } from './command.ts';
 import type { Output } from './output.ts';
 import { groupOf, usageLine } from './parse.ts';
-import { GLOBAL_FLAGS, PROGRAMS, SECTIONS } from './table.ts';
+import { GLOBAL_FLAGS, PROGRAMS, sections } from './table.ts';
 
 const flagText = ([name, flag]: [string, Flag]): string =>
   `  ${flag.short === undefined ? '' : `-${flag.short}, `}--${name}${flag.value === undefined ? '' : ` ${flag.value}`}`;
@@ -56,7 +56,7 @@ export const programHelp = (screen = AS_IT_IS): string =>
     '',
     'Usage: sotto COMMAND [arguments] [flags]',
     '',
-    ...SECTIONS.flatMap(({ title, commands }) => [
+    ...sections().flatMap(({ title, commands }) => [
       `${title}:`,
       ...commandLines(
         commands.filter((command) => command.path !== 'complete'),

@@ -1,6 +1,6 @@
 // The commands that a sentence tells somebody to run, as they have to be typed here: with the flags that chose the account.
 import { asWord } from '../protocol/safe-text.ts';
-import { COMMANDS } from './table.ts';
+import { FIRST_WORDS } from './table.ts';
 
 // What was typed or named by somebody stands in quotes; `a sotto link` is none, and a usage line is nothing to paste.
 const patternOf = (words: Iterable<string>): RegExp =>
@@ -21,6 +21,4 @@ export const placeFlags = (given: Readonly<Record<string, string | boolean | und
 export const withFlags = (sentence: string, flags: string): string =>
   flags === '' || !sentence.includes('sotto ')
     ? sentence
-    : sentence.replace(patternOf(new Set(COMMANDS.map(({ path }) => path.split(' ')[0] ?? ''))), (found) =>
-        found === 'sotto ' ? `sotto${flags} ` : found,
-      );
+    : sentence.replace(patternOf(new Set(FIRST_WORDS)), (found) => (found === 'sotto ' ? `sotto${flags} ` : found));

@@ -3,7 +3,7 @@
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
 import type { Command, Flag } from './command.ts';
 import { usageLine } from './parse.ts';
-import { EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, SECTIONS, VARIABLES } from './table.ts';
+import { EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, sections, VARIABLES } from './table.ts';
 import { wrap } from './wrap.ts';
 
 const LINE_CHARS_MAX = 80;
@@ -52,7 +52,7 @@ export const manualPage = (version: string, builtAt: Date): string =>
     roff('Rooms are channels and direct messages on a server that somebody hosts; it cannot read the encrypted ones.'),
     'Every command talks to a daemon that owns the account and is started on demand.',
     '.SH COMMANDS',
-    ...SECTIONS.flatMap(({ title, commands }) => [`.SS ${roff(title)}`, ...commands.flatMap(commandEntry)]),
+    ...sections().flatMap(({ title, commands }) => [`.SS ${roff(title)}`, ...commands.flatMap(commandEntry)]),
     '.SS Hosting a server',
     ...SERVE_COMMANDS.flatMap(entry),
     '.SS On this machine',

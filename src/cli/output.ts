@@ -15,7 +15,7 @@ export type OutputOptions = {
   readonly writeBytes: (data: Uint8Array) => void;
   /** Resolves once stdout has taken what was written; rejects when it does not. */
   readonly taken: () => Promise<void>;
-  readonly errIsTerminal: boolean;
+  readonly errIsTerminal: () => boolean;
   readonly outIsTerminal: boolean;
   /** Of the terminal that is stdout. */
   readonly columns: number;
@@ -95,7 +95,7 @@ export class Output {
 
   /** One line that is drawn over, cut at the edge of a narrow terminal; nothing when stderr is no terminal. */
   progress(text: string): void {
-    if (this.json || this.#options.quiet || !this.#options.errIsTerminal) return;
+    if (this.json || this.#options.quiet || !this.#options.errIsTerminal()) return;
     // Without automatic margins: a line that wrapped would not be drawn over.
     this.#options.write('err', `\r\u001b[2K\u001b[?7l${safeText(text)}\u001b[?7h`);
     this.#progressShown = true;
@@ -135,7 +135,7 @@ export class Output {
   }
 
   #painted(to: 'out' | 'err', text: string): string {
-    const isTerminal = to === 'out' ? this.#options.outIsTerminal : this.#options.errIsTerminal;
+    const isTerminal = to === 'out' ? this.#options.outIsTerminal : this.#options.errIsTerminal();
     return painted(text, this.#options.colour && isTerminal, safeText);
   }
 

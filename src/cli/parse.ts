@@ -4,7 +4,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { bashLine } from './bash-line.ts';
 import type { Argument, Command, Flag } from './command.ts';
 import { flagProblem, unknownCommand, unknownFlag, withNumbers } from './slips.ts';
-import { COMMANDS, GLOBAL_FLAGS } from './table.ts';
+import { commandsOf, GLOBAL_FLAGS } from './table.ts';
 
 export type Parsed = {
   readonly command: Command | undefined;
@@ -19,9 +19,10 @@ const SHORT_WITH_DASH = /^-[^-]+-/;
 
 /** The command that `typed` asks for; `help` before it is `--help`. Global flags may stand anywhere. Throws `usage.invalid`. */
 export const parseCommandLine = (typed: readonly string[]): Parsed => {
-  const at = wordsOf(typed, GLOBAL_FLAGS)[0] === 'help' ? typed.indexOf('help') : -1;
+  const first = wordsOf(typed, GLOBAL_FLAGS);
+  const at = first[0] === 'help' ? typed.indexOf('help') : -1;
   const argv = at < 0 ? typed : [...typed.slice(0, at), ...typed.slice(at + 1), '--help'];
-  const words = wordsOf(argv, GLOBAL_FLAGS);
+  const words = at < 0 ? first : wordsOf(argv, GLOBAL_FLAGS);
   const command = findCommand(words);
   const [group = ''] = words;
   if (command === undefined && groupOf(group).length > 0 && lenient(argv, GLOBAL_FLAGS).values.help === true)
@@ -130,12 +131,14 @@ export const placeOf = (line: readonly string[]): Parsed['flags'] => {
 };
 
 /** The command that most of the first words name: up to three. */
-export const findCommand = (words: readonly string[]): Command | undefined =>
-  [3, 2, 1]
+export const findCommand = (words: readonly string[]): Command | undefined => {
+  const commands = commandsOf(words[0] ?? '');
+  return [3, 2, 1]
     .map((count) => words.slice(0, count).join(' '))
-    .map((path) => COMMANDS.find((command) => command.path === path))
+    .map((path) => commands.find((command) => command.path === path))
     .find((command) => command !== undefined);
+};
 
 /** The commands of more words that begin with these. */
 export const groupOf = (words: string): readonly Command[] =>
-  COMMANDS.filter(({ path }) => path.startsWith(`${words} `));
+  commandsOf(words.split(' ')[0] ?? '').filter(({ path }) => path.startsWith(`${words} `));

@@ -15,7 +15,7 @@ export const decodeQr = async (bytes: Buffer): Promise<string> => {
   const picture = await pictureOf(bytes).catch((error: unknown) => {
     throw error instanceof SottoError ? error : invalid('The picture is damaged', error);
   });
-  const { default: find } = await import('qr/decode.js');
+  const { decodeQR: find } = await import('qr/decode.js');
   try {
     return find(onWhite(picture), { effort: Number.POSITIVE_INFINITY, timeLimit: QR_SEARCH_MS_MAX });
   } catch (error) {

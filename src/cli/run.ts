@@ -26,7 +26,7 @@ import { commandHelp, groupHelp, programHelp, startHelp } from './help.ts';
 import { placeFlags, withFlags } from './hints.ts';
 import { Output } from './output.ts';
 import { type Parsed, parseCommandLine, placeOf, usage } from './parse.ts';
-import { askTerminal, INTERRUPTED, readSecret, readStdin } from './terminal.ts';
+import { askTerminal, flushed, INTERRUPTED, readSecret, readStdin, stderr } from './terminal.ts';
 
 export type Program = {
   readonly argv: readonly string[];
@@ -40,6 +40,12 @@ export type Program = {
 
 /** Runs the command line; gives the exit code of the contract. */
 export const runCli = async (program: Program): Promise<number> => {
+  const code = await run(program);
+  await flushed();
+  return code;
+};
+
+const run = async (program: Program): Promise<number> => {
   const words = program.argv.includes('--') ? program.argv.slice(0, program.argv.indexOf('--')) : program.argv;
   const json = words.includes('--json');
   // Whoever reads stdout has gone, or its disk is full. What is said goes on without a reader.
@@ -50,16 +56,15 @@ export const runCli = async (program: Program): Promise<number> => {
     quiet: words.some((word) => word === '--quiet' || /^-[a-z]*q[a-z]*$/.test(word)),
     verbose: words.some((word) => word === '--verbose' || /^-[a-z]*v[a-z]*$/.test(word)),
     colour: (program.environment.NO_COLOR ?? '') === '' && program.environment.TERM !== 'dumb',
-    errIsTerminal: process.stderr.isTTY === true,
+    errIsTerminal: () => stderr().isTTY === true,
     outIsTerminal: process.stdout.isTTY === true,
     // A terminal that does not tell its width says 0.
     columns: process.stdout.columns || COLUMNS_USUAL,
     hint: (sentence) => withFlags(sentence, placeFlags(placeOf(program.argv))),
     writeBytes: toStdout,
     taken: () => Promise.race([written(), broken]),
-    write: (to, text) => (to === 'out' ? toStdout(text) : void process.stderr.write(text)),
+    write: (to, text) => (to === 'out' ? toStdout(text) : void stderr().write(text)),
   });
-  process.stderr.on('error', () => {});
   try {
     refuseOtherEncodings(program.argv);
     const parsed = parseCommandLine(program.argv);
@@ -80,7 +85,7 @@ export const runCli = async (program: Program): Promise<number> => {
     out.error(error);
     const { code } = errorObject(error);
     if (code === 'internal.bug' && !(error instanceof SottoError))
-      process.stderr.write(`${safeText((error instanceof Error && error.stack) || String(error))}\n`);
+      stderr().write(`${safeText((error instanceof Error && error.stack) || String(error))}\n`);
     return exitOf(code);
   }
 };

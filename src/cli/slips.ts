@@ -2,7 +2,7 @@
 import { SottoError } from '../protocol/errors.ts';
 import { meant, nearOf } from '../protocol/near.ts';
 import type { Flag } from './command.ts';
-import { COMMANDS, GLOBAL_FLAGS, PROGRAMS } from './table.ts';
+import { allCommands, GLOBAL_FLAGS, PROGRAMS } from './table.ts';
 
 type Flags = Readonly<Record<string, Flag>>;
 
@@ -12,7 +12,7 @@ const namesOf = (flags: Flags): string[] =>
 /** `contact add` of the words that come nearest to a command. */
 export const unknownCommand = (words: readonly string[]): SottoError => {
   const [first = '', second] = words;
-  const paths = [...COMMANDS.map(({ path }) => path), ...PROGRAMS.map(([path]) => path)];
+  const paths = [...allCommands().map(({ path }) => path), ...PROGRAMS.map(([path]) => path)];
   const group = new Set(paths.filter((path) => path.startsWith(`${first} `)).map((path) => wordOf(path, 1)));
   const invalid = (message: string) => new SottoError('usage.invalid', { message });
   if (group.size === 0) {
@@ -30,7 +30,11 @@ const wordOf = (path: string, index: number): string => path.split(' ')[index] ?
 
 /** The first of these flags that no command has: it may have taken the word that was to be the command. */
 export const unknownFlag = (typed: readonly string[]): string | undefined => {
-  const known = new Set(COMMANDS.flatMap(({ flags = {} }) => namesOf(flags)).concat(namesOf(GLOBAL_FLAGS)));
+  const known = new Set(
+    allCommands()
+      .flatMap(({ flags = {} }) => namesOf(flags))
+      .concat(namesOf(GLOBAL_FLAGS)),
+  );
   const flag = typed.find((one) => !known.has(one));
   return flag === undefined ? undefined : unknownText(flag, GLOBAL_FLAGS);
 };

@@ -1,20 +1,20 @@
 // The one table of commands: parsing, help, completion, manual page and docs/cli.md come from it.
 
 import type { Command, Flag } from './command.ts';
-import { ACCOUNT_COMMANDS } from './commands-account.ts';
-import { CALL_COMMANDS } from './commands-calls.ts';
-import { CHANNEL_COMMANDS } from './commands-channels.ts';
-import { CONTACT_COMMANDS } from './commands-contacts.ts';
-import { CONVERSATION_COMMANDS } from './commands-conversations.ts';
-import { DAEMON_COMMANDS } from './commands-daemon.ts';
-import { EXPORT_COMMANDS } from './commands-export.ts';
-import { FILE_COMMANDS } from './commands-files.ts';
-import { MEMBER_COMMANDS } from './commands-members.ts';
-import { MESSAGE_COMMANDS } from './commands-messages.ts';
-import { NEW_ACCOUNT_COMMANDS } from './commands-new-account.ts';
-import { PROGRAM_COMMANDS } from './commands-program.ts';
-import { SECOND_COMMANDS } from './commands-second.ts';
-import { SERVER_COMMANDS } from './commands-servers.ts';
+import { accountCommands } from './commands-account.ts';
+import { callCommands } from './commands-calls.ts';
+import { channelCommands } from './commands-channels.ts';
+import { contactCommands } from './commands-contacts.ts';
+import { conversationCommands } from './commands-conversations.ts';
+import { daemonCommands } from './commands-daemon.ts';
+import { exportCommands } from './commands-export.ts';
+import { fileCommands } from './commands-files.ts';
+import { memberCommands } from './commands-members.ts';
+import { messageCommands } from './commands-messages.ts';
+import { newAccountCommands } from './commands-new-account.ts';
+import { programCommands } from './commands-program.ts';
+import { secondCommands } from './commands-second.ts';
+import { serverCommands } from './commands-servers.ts';
 
 /** Flags of every command, before or after its name. */
 export const GLOBAL_FLAGS: Readonly<Record<string, Flag>> = {
@@ -61,22 +61,54 @@ export const EXIT_CODES = [
   '141 nobody reads stdout any more',
 ] as const;
 
-/** Every command of this program by what it is about, in the order of the help. */
-export const SECTIONS: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
-  { title: 'Account', commands: [...NEW_ACCOUNT_COMMANDS, ...ACCOUNT_COMMANDS] },
-  { title: 'Daemon and settings', commands: DAEMON_COMMANDS },
-  { title: 'Contacts', commands: CONTACT_COMMANDS },
+type Part = readonly [words: string, commands: () => readonly Command[]];
+
+// Made when they are asked for: most runs need those of one word.
+const PARTS: readonly { readonly title: string; readonly parts: readonly Part[] }[] = [
+  {
+    title: 'Account',
+    parts: [
+      ['init restore', newAccountCommands],
+      ['backup account id nickname passwd', accountCommands],
+    ],
+  },
+  { title: 'Daemon and settings', parts: [['config daemon doctor status', daemonCommands]] },
+  { title: 'Contacts', parts: [['contact why', contactCommands]] },
   {
     title: 'Messages, with contacts and in rooms',
-    commands: [...MESSAGE_COMMANDS, ...CONVERSATION_COMMANDS, ...EXPORT_COMMANDS],
+    parts: [
+      ['cancel delete edit listen pin react read resend search send show unpin unreact unread', messageCommands],
+      ['conversation conversations draft expire mark-read', conversationCommands],
+      ['export', exportCommands],
+    ],
   },
-  { title: 'Files', commands: FILE_COMMANDS },
+  { title: 'Files', parts: [['file', fileCommands]] },
   {
     title: 'Rooms',
-    commands: [...SERVER_COMMANDS, ...SECOND_COMMANDS, ...CHANNEL_COMMANDS, ...MEMBER_COMMANDS, ...CALL_COMMANDS],
+    parts: [
+      ['server', serverCommands],
+      ['server', secondCommands],
+      ['channel', channelCommands],
+      ['member', memberCommands],
+      ['call', callCommands],
+    ],
   },
-  { title: 'Scripts', commands: PROGRAM_COMMANDS },
+  { title: 'Scripts', parts: [['complete completion man rpc', programCommands]] },
 ];
 
+/** The first words of all commands. */
+export const FIRST_WORDS = PARTS.flatMap(({ parts }) => parts.flatMap(([words]) => words.split(' ')));
+
+/** Every command of this program by what it is about, in the order of the help. */
+export const sections = (): readonly { readonly title: string; readonly commands: readonly Command[] }[] =>
+  PARTS.map(({ title, parts }) => ({ title, commands: parts.flatMap(([, commands]) => commands()) }));
+
 /** Every command of this program. */
-export const COMMANDS: readonly Command[] = SECTIONS.flatMap(({ commands }) => commands);
+export const allCommands = (): readonly Command[] => sections().flatMap(({ commands }) => commands);
+
+/** The commands whose first word is `word`. */
+export const commandsOf = (word: string): readonly Command[] =>
+  PARTS.flatMap(({ parts }) => parts)
+    .filter(([words]) => words.split(' ').includes(word))
+    .flatMap(([, commands]) => commands())
+    .filter(({ path }) => path.split(' ')[0] === word);

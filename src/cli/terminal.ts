@@ -5,6 +5,20 @@ import { TEXT_BYTES_MAX } from '../protocol/limits.ts';
 
 const SECRET_BYTES_MAX = 4096;
 
+let heard: NodeJS.WriteStream | undefined;
+
+/** Standard error; who hears it may go. Node makes it when it is first asked for, which most commands never do. */
+export const stderr = (): NodeJS.WriteStream => {
+  heard ??= process.stderr.on('error', () => {});
+  return heard;
+};
+
+/** Resolves once stdout and stderr have taken, or refused, what was written. */
+export const flushed = async (): Promise<void> => {
+  const streams = [process.stdout, ...(heard === undefined ? [] : [heard])];
+  await Promise.all(streams.map((stream) => new Promise<void>((done) => stream.write('', () => done()))));
+};
+
 /**
  * The first line of a file descriptor or file. Throws `file.unknown` when there is none, `path.notAllowed` when it cannot be
  * read, and `text.notUtf8`.
@@ -54,8 +68,7 @@ export const askTerminal = async (
   prompt: string,
   options: { readonly secret: boolean; readonly piped?: boolean | undefined },
 ): Promise<string | undefined> => {
-  const fd =
-    process.stderr.isTTY && (options.piped === true || process.stdin.isTTY) ? controllingTerminal() : undefined;
+  const fd = stderr().isTTY && (options.piped === true || process.stdin.isTTY) ? controllingTerminal() : undefined;
   if (fd === undefined) return undefined;
   const [{ createInterface }, { Writable }, { ReadStream }] = await Promise.all([
     import('node:readline/promises'),
@@ -65,10 +78,10 @@ export const askTerminal = async (
   const input = new ReadStream(fd);
   const quiet = new Writable({ write: (_chunk, _encoding, done) => done() });
   const interrupt = new AbortController();
-  const lines = createInterface({ input, output: options.secret ? quiet : process.stderr, terminal: true });
+  const lines = createInterface({ input, output: options.secret ? quiet : stderr(), terminal: true });
   try {
     // The terminal echoes no more by now.
-    if (options.secret) process.stderr.write(prompt);
+    if (options.secret) stderr().write(prompt);
     lines.once('SIGINT', () => interrupt.abort());
     return await lines.question(options.secret ? '' : prompt, { signal: interrupt.signal });
   } catch (error) {
@@ -78,7 +91,7 @@ export const askTerminal = async (
   } finally {
     lines.close();
     input.destroy();
-    if (options.secret) process.stderr.write('\n');
+    if (options.secret) stderr().write('\n');
   }
 };
 

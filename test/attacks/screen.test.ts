@@ -27,7 +27,7 @@ const printed = <T extends object>(value: T, text: (value: T) => string) => {
       quiet: false,
       verbose: false,
       colour: false,
-      errIsTerminal: false,
+      errIsTerminal: () => false,
       outIsTerminal: false,
       columns: 80,
       hint: (sentence) => sentence,

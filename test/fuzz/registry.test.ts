@@ -32,6 +32,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'src/daemon/account-dir.ts': 'hands the files to `vault files` and `database files`',
   'src/daemon/account-dir.ts openAccountVault': 'openVault of the file',
   'src/daemon/account-dir.ts openAccountDatabase': 'openDatabase and migrate of the file',
+  'src/cli/compiled.ts': 'a bundle of our own',
+  'src/cli/compiled.ts loadCompiled': 'a bundle of our own',
   'src/daemon/check.ts': 'what the daemon tells a process of its own',
   'src/daemon/checker.ts': 'what that process answers',
   'src/machine.ts': 'makes random numbers',

@@ -250,6 +250,10 @@ export const fingerprints = (who: Person): Map<string, string> =>
       .map(({ id, seen }) => [id, seen]),
   );
 
+/** Ids of all frames that somebody has taken. */
+export const framesOf = (who: Person): Set<string> =>
+  new Set(who.db.all<{ id: string }>('SELECT lower(hex(frame_id)) AS id FROM frame_ids').map(({ id }) => id));
+
 /** What the contacts of somebody are to them. */
 export const contactsOf = (who: Person): string =>
   JSON.stringify(who.db.all('SELECT address, state, blocked FROM contacts ORDER BY id'));

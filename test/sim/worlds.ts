@@ -8,7 +8,7 @@ import { type Person, World } from '../../src/testing/people.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 import { compareMessages, compareRelation, stateOf, type Timelines } from './compare.ts';
 import { type Claim, Follower } from './follower.ts';
-import { attempt, contactsOf, fingerprints, pick, Talk } from './talk.ts';
+import { attempt, contactsOf, fingerprints, framesOf, pick, Talk } from './talk.ts';
 
 export type Outcome = {
   readonly trace: string;
@@ -268,6 +268,7 @@ class Play {
   async #putBack(who: Person): Promise<void> {
     if (this.#copies.get(who) !== contactsOf(who)) return;
     const before = fingerprints(who);
+    const had = framesOf(who);
     this.#talk.loseOutbox(who);
     who.die();
     who.putBack();
@@ -275,6 +276,9 @@ class Play {
     await this.#reopen(who);
     const after = fingerprints(who);
     this.#talk.forget([...before.keys(), ...after.keys()].filter((id) => before.get(id) !== after.get(id)));
+    // Also what had come since, and ended.
+    const has = framesOf(who);
+    this.#talk.forget([...had].filter((id) => !has.has(id)));
   }
 
   // Restored from a backup: everything but the sessions. Half of the time another one loses theirs as well, so that their
