@@ -12,7 +12,7 @@ const COMMANDS = [
   'unread',
   'send bob hello',
   'read bob',
-  'conversation list',
+  'conversations',
   'search hello',
   'contact list',
   'status --json',

@@ -225,8 +225,8 @@ class StreamLink implements Link {
     const unread = this.#stream.writableLength + this.#outgoingBytes;
     this.#full ||= unread > LINK_BUFFER_BYTES_MAX;
     if (unread > LINK_UNREAD_BYTES_MAX) this.close('frame.tooMany');
-    // While one half is on its way the next is made.
-    if (this.#outgoingBytes >= HALF_BYTES) this.#flush();
+    // A little at a time: Tor waits for none of it, and a stream that stops for a moment costs it tens of milliseconds.
+    if (this.#outgoingBytes >= STEP_BYTES) this.#flush();
     return !this.#full;
   }
 
@@ -264,7 +264,7 @@ class StreamLink implements Link {
   }
 
   #written(): void {
-    if (!this.#full || this.#closed || this.#stream.writableLength > HALF_BYTES) return;
+    if (!this.#full || this.#closed || this.#stream.writableLength > LINK_BUFFER_BYTES_MAX - STEP_BYTES) return;
     this.#full = false;
     this.#events?.drained();
   }
@@ -328,7 +328,7 @@ class RecordJoiner {
 }
 
 const NOTHING = Buffer.alloc(0);
-const HALF_BYTES = LINK_BUFFER_BYTES_MAX / 2;
+const STEP_BYTES = 64 * 1024;
 const LENGTH_BYTES = 2;
 
 /** How long the record is that begins here; LENGTH_BYTES while that is not known. */
