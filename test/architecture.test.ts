@@ -157,6 +157,8 @@ describe('the code', () => {
     for (const [name, source] of parsed)
       visit(source, (node) => {
         if (!ts.isFunctionLike(node) || !('body' in node) || node.body === undefined) return;
+        // A table that is made when it is asked for.
+        if (ts.isArrowFunction(node) && ts.isArrayLiteralExpression(node.body)) return;
         const from = source.getLineAndCharacterOfPosition(node.getStart()).line;
         const lines = source.getLineAndCharacterOfPosition(node.getEnd()).line - from + 1;
         if (lines > 70) functions.push(`${name}:${from + 1} ${lines} lines`);

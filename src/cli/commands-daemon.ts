@@ -75,7 +75,7 @@ const daemonStatus = (): Command => ({
         ? { running: false, socket: account.socket }
         : { running: true, socket: account.socket, ...client.greeting };
     client?.close();
-    out.item(value, (one) => `${one.running ? 'running' : 'not running'}, ${one.socket}`);
+    out.item(value, (one) => `${'pid' in one ? `running as ${one.pid}` : 'not running'}, ${one.socket}`);
   },
 });
 

@@ -1,8 +1,9 @@
 // Commands that make an account: anew, from a backup, or from its recovery phrase.
-import { closeSync, existsSync } from 'node:fs';
+import { closeSync, existsSync, readSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
+import { BACKUP_MAGIC } from '../protocol/version.ts';
 import { PASSPHRASE_FLAGS } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { checkOne, endDaemon, optional } from './give.ts';
@@ -170,9 +171,19 @@ const phraseOnStdin = (context: CommandContext): Promise<string> =>
     throw new SottoError('words.count', { message: 'A recovery phrase has 12 words; stdin gives far more than that' });
   });
 
+// What is no backup at all is said before anything is asked.
+const checkBackup = (file: string): void => {
+  const fd = descriptorOf(file, 'backup');
+  const head = Buffer.alloc(BACKUP_MAGIC.length);
+  readSync(fd, head);
+  closeSync(fd);
+  if (head.toString('latin1') !== BACKUP_MAGIC)
+    throw new SottoError('backup.damaged', { message: `This is no sotto backup: ${file}` });
+};
+
 // The passphrase that opens the backup also becomes the account's, unless it shall have none.
 const fromFile = async (context: CommandContext, file: string): Promise<Source> => {
-  closeSync(descriptorOf(file, 'backup'));
+  checkBackup(file);
   const opens = await context.passphrase({ prompt: 'Passphrase of the backup (empty: the recovery phrase opens it)' });
   const path = { file: resolve(file) };
   if (opens !== undefined && opens !== '')

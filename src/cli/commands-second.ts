@@ -102,6 +102,7 @@ const presentOf = async (context: CommandContext, password: string | undefined) 
   return { password, code };
 };
 
+/** Commands of this file, in the order of the help. */
 export const secondCommands = (): readonly Command[] => [
   {
     path: 'server second-check',

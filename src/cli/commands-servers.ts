@@ -131,15 +131,18 @@ export const serverCommands = (): readonly Command[] => [
     path: 'server devices',
     doc: 'your devices on a server; --revoke ends one',
     args: [serverArg],
-    flags: { revoke: { doc: 'the id of a device to end', value: 'ID' } },
+    flags: { revoke: { doc: 'the id of a device to end', value: 'ID' }, ...YES_FLAG },
     methods: ['server.devices', 'server.revokeDevice'],
     run: async (context) => {
       const server = optional('server', context.args[0]);
       const client = await context.connect();
       const id = context.flags.text('revoke');
-      if (id !== undefined) context.out.item(await client.call('server.revokeDevice', { ...server, id }), deviceText);
-      else {
-        const devices = await client.call('server.devices', server);
+      const devices = await client.call('server.devices', server);
+      if (id !== undefined) {
+        const own = devices.find((device) => device.this && device.id.startsWith(id));
+        if (own !== undefined) await askIfMeant(context, 'End this very device? It cannot come back by itself.');
+        context.out.item(await client.call('server.revokeDevice', { ...server, id }), deviceText);
+      } else {
         each(context, devices, deviceText, 'No devices.');
         const [needs, rest] = devices[0]?.secondCheck ? ['the', ''] : ['no', ' set'];
         context.out.say(`Another device needs ${needs} second check: sotto server second-check${rest}`);

@@ -8,7 +8,7 @@ import { isLoopback } from '../protocol/invite-link.ts';
 import { FOREVER } from '../protocol/limits.ts';
 import type { Role } from '../protocol/room-content.ts';
 import type { ChannelObject, MemberObject, ServerObject, ShareObject } from '../protocol/rpc-rooms.ts';
-import { type ChannelRow, getChannel, listGaps } from '../store/channels.ts';
+import { type ChannelRow, getChannel, hasChannelKey, listGaps } from '../store/channels.ts';
 import { getContact } from '../store/contacts.ts';
 import { listMemberLinksOfMember } from '../store/member-links.ts';
 import { getMember, getMemberById, listDevices, type MemberRow } from '../store/members.ts';
@@ -20,7 +20,7 @@ import type { Core } from './core.ts';
 import { unopenedIn } from './missing.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { memberName } from './room-names.ts';
-import { hasOldPassphrase, needsPassphrase } from './room-places.ts';
+import { needsPassphrase } from './room-places.ts';
 import { isLost, theServer, wasNeverIn } from './room-rows.ts';
 import { inGroups, said, when } from './shown.ts';
 
@@ -157,6 +157,7 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
   const fault = core.rooms.get(row.serverId)?.visit.faults.get(row.id);
   const next = row.lastSeq + 1;
   const lost = isLost(row, server);
+  const isLocked = needsPassphrase(core, row) && !lost;
   const inviter = row.state === 'invited' ? inviterOf(core, row, server) : undefined;
   return {
     id: idOf(row.channelId),
@@ -177,8 +178,8 @@ export const channelObject = (core: Core, row: ChannelRow): ChannelObject => {
     ...(state === undefined || state.mode.slowMs === 0 ? {} : { slowMs: state.mode.slowMs }),
     ...(state === undefined || state.mode.retentionMs === 0 ? {} : { retentionMs: state.mode.retentionMs }),
     ...(exposed.length === 0 ? {} : { mayStillRead: exposed }),
-    ...(needsPassphrase(core, row) && !lost ? { passphraseNeeded: true } : {}),
-    ...(hasOldPassphrase(core, row) && !lost ? { passphraseChanged: true } : {}),
+    ...(isLocked ? { passphraseNeeded: true } : {}),
+    ...(isLocked && hasChannelKey(core.db, row.id) ? { passphraseChanged: true } : {}),
     ...(row.lastSeq === 0 ? {} : { heldFrom: row.firstSeq, heldTo: row.lastSeq }),
     ...(row.state === 'joining' ? when('logTo', core.rooms.get(row.serverId)?.background.headOf(row.id)) : {}),
     gaps: [

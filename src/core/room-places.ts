@@ -63,13 +63,9 @@ export const needsPassphrase = ({ db }: Core, { id, encryption, state, membershi
   state === 'joined' &&
   getChannelKey(db, id, stateOfJson(membership)?.epoch ?? 0) === undefined;
 
-/** Whether this device has taken an earlier passphrase than the one that it needs. */
-export const hasOldPassphrase = (core: Core, channel: ChannelRow): boolean =>
-  needsPassphrase(core, channel) && hasChannelKey(core.db, channel.id);
-
-/** That the passphrase of now is needed, and the command that takes it. */
+/** For a channel whose passphrase this device needs: that, and the command that takes it. */
 export const passphraseText = (core: Core, server: ServerRow, channel: ChannelRow): string =>
-  hasOldPassphrase(core, channel)
+  hasChannelKey(core.db, channel.id)
     ? `The passphrase has changed: ${joining(server, channel)} takes the new one`
     : `This device needs the passphrase: ${joining(server, channel)} takes it`;
 

@@ -4,10 +4,11 @@ import { concat, isEqual } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, BACKUP_CHUNK_BYTES } from '../protocol/limits.ts';
 import { KEY_BYTES, SALT_BYTES, TAG_BYTES } from '../protocol/sizes.ts';
+import { BACKUP_MAGIC } from '../protocol/version.ts';
 import { type Bytes, chunkNonce, hkdf, seal, unseal } from './primitives.ts';
 import { stretch } from './vault.ts';
 
-const MAGIC = Buffer.from('sotto backup');
+const MAGIC = Buffer.from(BACKUP_MAGIC);
 const VERSION = 2;
 // Without a check of the key.
 const VERSION_UNCHECKED = 1;

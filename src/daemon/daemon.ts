@@ -362,6 +362,7 @@ export class Daemon {
       locked: state !== 'absent' && this.#open === undefined,
       exists: state !== 'absent' || this.#open !== undefined,
       passphrase: state === 'passphrase',
+      pid: this.options.pid,
     };
   }
 

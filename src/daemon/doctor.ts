@@ -29,7 +29,9 @@ export const checkDoctor = async (daemon: Daemon, signal: AbortSignal): Promise<
     clock(daemon),
     ...(daemon.isOpen ? [database(wrong)] : []),
     disk(daemon),
-    ...(daemon.isOpen ? [hooks(daemon), ...daemon.open.account.status().servers.map(server)] : []),
+    ...(daemon.isOpen
+      ? [hooks(daemon), notifications(daemon), ...daemon.open.account.status().servers.map(server)]
+      : []),
   ];
 };
 
@@ -161,6 +163,16 @@ const disk = (daemon: Daemon): Check => {
   return free >= FREE_BYTES_MIN
     ? good('disk', `${megabytes} MiB free`)
     : bad('disk', `only ${megabytes} MiB free`, 'free some space');
+};
+
+const notifications = ({ open: { account, notifier } }: Daemon): Check => {
+  const trouble = notifier.trouble();
+  if (trouble === undefined) return good('notifications', account.setting('notify.level'));
+  return bad(
+    'notifications',
+    trouble,
+    "sotto config set notify.command 'PROGRAM', or sotto config set notify.level none",
+  );
 };
 
 const hooks = (daemon: Daemon): Check => {

@@ -1,4 +1,6 @@
 // Desktop notifications of messages and of invitations to channels: off until set, never a text, at most one in ten seconds, none while somebody looks.
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import type { Account } from '../core/account.ts';
 import type { Cancel, Clock, Log } from '../ports.ts';
 import { NOTIFY_INTERVAL_MS } from '../protocol/limits.ts';
@@ -7,6 +9,12 @@ import { safeName } from '../protocol/safe-text.ts';
 import { runChild } from './child.ts';
 
 const SHOW_MS_MAX = 5_000;
+
+/** Whether this names a file, or a program that is found by its name. */
+const isProgram = (name: string): boolean =>
+  (name.includes('/') ? [name] : (process.env.PATH ?? '').split(delimiter).map((dir) => join(dir, name))).some((path) =>
+    existsSync(path),
+  );
 
 export type NotifyOptions = {
   readonly account: Account;
@@ -40,6 +48,8 @@ export class Notifier implements Disposable {
   readonly #invitations: Waiting = new Map();
   #shownAt = Number.NEGATIVE_INFINITY;
   #cancel: Cancel | undefined;
+  /** What the command of the last notification said when it failed. */
+  #failed: string | undefined;
 
   constructor(options: NotifyOptions) {
     this.#options = options;
@@ -47,6 +57,14 @@ export class Notifier implements Disposable {
       (event) => this.#event(event),
       ['message.received', 'channel.invited'],
     );
+  }
+
+  /** Why the next notification cannot be shown, or the last one could not; undefined when nothing is known to stand in the way. */
+  trouble(): string | undefined {
+    const { account, platform } = this.#options;
+    const { command } = shower(account.setting('notify.command'), platform, '');
+    if (account.setting('notify.level') === 'none') return undefined;
+    return isProgram(command[0]) ? this.#failed : `there is no ${command[0]} here`;
   }
 
   [Symbol.dispose](): void {
@@ -114,7 +132,10 @@ export class Notifier implements Disposable {
       clock,
       cwd,
     }).then(
-      ({ ok, detail }) => (ok ? undefined : log.warn('notify.failed', { detail })),
+      ({ ok, detail }) => {
+        this.#failed = ok ? undefined : detail;
+        if (!ok) log.warn('notify.failed', { detail });
+      },
       (error: unknown) => log.error('notify.failed', { message: String(error) }),
     );
   }

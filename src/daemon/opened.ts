@@ -42,7 +42,7 @@ export class OpenAccount implements AsyncDisposable {
   /** Whether it runs without Tor. */
   readonly offline: boolean;
   readonly #options: OpenOptions;
-  readonly #notifier: Notifier;
+  readonly notifier: Notifier;
   /** Aborted when the account closes. */
   readonly #closing = new AbortController();
   /** A backup reads the database by a connection of its own. */
@@ -56,7 +56,7 @@ export class OpenAccount implements AsyncDisposable {
     this.offline = offline;
     this.#options = options;
     this.hooks = new Hooks({ account, db, dir: paths.hooksDir, clock: systemClock, log });
-    this.#notifier = new Notifier({
+    this.notifier = new Notifier({
       account,
       clock: systemClock,
       log,
@@ -120,7 +120,7 @@ export class OpenAccount implements AsyncDisposable {
   /** Drains, leaves the network, ends what reads the database, and closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.hooks[Symbol.dispose]();
-    this.#notifier[Symbol.dispose]();
+    this.notifier[Symbol.dispose]();
     await this.account[Symbol.asyncDispose]();
     this.#closing.abort();
     await Promise.allSettled([this.checker[Symbol.asyncDispose](), this.#backup]);

@@ -27,4 +27,6 @@ export type Greeting = {
   readonly exists: boolean;
   /** Whether a passphrase opens it. */
   readonly passphrase: boolean;
+  /** Process id of the daemon. */
+  readonly pid: number;
 };

@@ -16,7 +16,7 @@ import { memberObject } from './objects.ts';
 import type { Onion } from './onion.ts';
 import { byId, inTurns, pages, rowsOf } from './pages.ts';
 import { banMember, setRole } from './rights.ts';
-import type { AuditRow, ChannelRow, MemberRow } from './rows.ts';
+import type { AuditRow, ChannelRow, MemberRow, ServerRow } from './rows.ts';
 import type { RoomServer } from './server.ts';
 import type { ServerStore } from './server-store.ts';
 import { skeletonOf } from './skeleton.ts';
@@ -186,7 +186,7 @@ const statusOf = async ({ server, onion, startedAt }: AdminOptions): Promise<obj
     name: row.name,
     epoch: row.epoch,
     registration: row.registration,
-    ...(await linkForAll(server)),
+    ...linkForAll(server, row),
     urls: server.urls,
     fingerprint: toHex(context.serverKey),
     members: await context.store.countMembers(),
@@ -229,10 +229,10 @@ const invite = async (server: RoomServer, request: Extract<Asked, { do: 'invite'
 };
 
 /** The link of a server that everybody may join: there it needs no token. */
-export const linkForAll = async (server: RoomServer): Promise<{ readonly link?: string }> => {
-  const { registration } = await server.context.store.getServer();
-  return registration === 'open' ? { link: linkOf(server, '') } : {};
-};
+export const linkForAll = (
+  server: RoomServer,
+  { registration }: Pick<ServerRow, 'registration'>,
+): { readonly link?: string } => (registration === 'open' ? { link: linkOf(server, '') } : {});
 
 /** An invite as a link to this server. */
 export const linkOf = (server: RoomServer, token: string): string => {

@@ -95,7 +95,7 @@ export const serve = async (values: ServeValues, dir: string): Promise<number> =
     admin: adminSocket(dir),
     connectionsMax,
     ...(made === undefined ? {} : { invite: linkOf(server, made.token) }),
-    ...(await linkForAll(server)),
+    ...linkForAll(server, await store.state.getServer()),
   });
   if (onion !== undefined) void onion.reachable.then(() => announceOnion(values, onion.origin));
   journal.info('server.started', { connectionsMax });

@@ -14,7 +14,7 @@ const OFFLINE = '[tor]\noffline = true\n';
 const HOUR_MS = 3_600_000;
 
 // Of an account without Tor and servers.
-const CHECKS = 10;
+const CHECKS = 11;
 
 describe('doctor', () => {
   let stage: Stage;
@@ -156,6 +156,14 @@ describe('doctor', () => {
     expect(await bad()).toMatchObject([{ check: 'hooks', detail: 'log can be changed by others: chmod go-w' }]);
     chmodSync(hook, 0o700);
     expect(await bad()).toEqual([]);
+  });
+
+  test('notifications: one that is wanted, and no program here that shows it', async () => {
+    await alice.ok('config', 'set', 'notify.level', 'count');
+    expect(await bad()).toMatchObject([{ check: 'notifications', detail: 'there is no notify-send here' }]);
+    await alice.ok('config', 'set', 'notify.command', 'cat');
+    expect(await bad()).toEqual([]);
+    await alice.ok('config', 'set', 'notify.level', 'none');
   });
 
   test('tor, clock, address: a Tor without proof of work, which says that the clock is wrong and does not publish', async () => {

@@ -111,6 +111,20 @@ describe('notifications', () => {
     expect(await shown(2)).toHaveLength(2);
   });
 
+  test('that could not be shown are told until one is', async () => {
+    await set('notify.level', 'count');
+    expect(notifier.trouble()).toBeUndefined();
+    await set('notify.command', 'cat; exit 3');
+    await say('one');
+    await pass(4_000);
+    expect(notifier.trouble()).toMatch(/3/);
+    await set('notify.command', 'cat');
+    await pass(10_000);
+    await say('two');
+    await pass(4_000);
+    expect(notifier.trouble()).toBeUndefined();
+  });
+
   test('come at most once in ten seconds; what came in between is told together', async () => {
     await set('notify.level', 'count');
     await say('one');

@@ -138,7 +138,8 @@ describe('a daemon', () => {
 
   test('ends when its socket is taken away, and the next command finds another', async () => {
     const pid = await alice.pid();
-    const { socket } = await alice.one<{ socket: string }>('daemon', 'status');
+    const { socket, pid: told } = await alice.one<{ socket: string; pid: number }>('daemon', 'status');
+    expect(told).toBe(pid);
     rmSync(dirname(socket), { recursive: true });
     await alice.until('its end', () => Promise.resolve(!daemons().includes(pid)));
     expect(await alice.pid()).not.toBe(pid);

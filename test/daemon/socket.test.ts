@@ -122,6 +122,7 @@ describe('the socket', () => {
       locked: false,
       exists: true,
       passphrase: false,
+      pid: expect.any(Number),
     });
     expect(wire.lines[1]).toMatchObject({ jsonrpc: '2.0', id: 7 });
     wire.close();
@@ -200,7 +201,15 @@ describe('a connection', () => {
     const path = join(stage.dir, 'endless');
     const socket = new RpcSocket({
       path,
-      greeting: () => ({ sotto: VERSION, rpc: 1, account: 'a', locked: false, exists: true, passphrase: false }),
+      greeting: () => ({
+        sotto: VERSION,
+        rpc: 1,
+        account: 'a',
+        locked: false,
+        exists: true,
+        passphrase: false,
+        pid: 1,
+      }),
       handle: () => new Promise(() => {}),
       left: () => {},
       gone: () => {},
