@@ -52,7 +52,11 @@ const send = (): Command => ({
     },
   ],
   flags: {
-    wait: { doc: 'until it is queued, sent, delivered or read', value: 'STATE', words: WAIT_WORDS },
+    wait: {
+      doc: 'until it is queued, sent, delivered or read; a channel tells no reading',
+      value: 'STATE',
+      words: WAIT_WORDS,
+    },
     reply: { doc: 'the message this answers', value: 'ID' },
     thread: { doc: 'the message whose thread this belongs to, in a channel or with a member', value: 'ID' },
     expires: {

@@ -123,15 +123,16 @@ export class Files {
   }
 
   /**
-   * Fetches an offered file, and saves it to `saveTo` once it is whole, if that is given; one of a room that has failed from its
-   * beginning. Throws `message.notYours`, `contact.notAccepted`, `contact.blocked`, `file.stopped`, `file.unknown`,
+   * Fetches an offered file, and saves it to `saveTo` once it is whole, if that is given; one of a room that has failed, or was
+   * cancelled, from its beginning. Throws `message.notYours`, `contact.notAccepted`, `contact.blocked`, `file.stopped`, `file.unknown`,
    * `file.exists`, `quota.exceeded`; what comes later is told by the file.
    */
   fetch(row: FileRow, saveTo = '', options: { readonly overwrite: boolean } = { overwrite: false }): void {
     if (row.mine === 1) throw new SottoError('message.notYours', { message: 'This file is yours already' });
     // What a server has may be whole by now; of a contact's file nothing is kept there once it has failed here.
-    const isAnew = row.state === 'failed' && row.blob !== null;
-    if (row.state === 'cancelled' || (row.state === 'failed' && !isAnew))
+    const isOver = row.state === 'failed' || row.state === 'cancelled';
+    const isAnew = isOver && row.blob !== null;
+    if (isOver && !isAnew)
       throw new SottoError('file.stopped', {
         message: `The transfer ${row.state === 'failed' ? `failed: ${row.reason}` : `was ${row.reason || 'cancelled'}`}`,
       });

@@ -42,6 +42,10 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
     await openConversation(context, params.conversation);
     const { conversation, row } = await context.core.queue.call(async () => {
       const conversation = findConversation(core.db, params.conversation);
+      if (conversation.kind === 'channel' && params.wait === 'read')
+        throw new SottoError('params.invalid', {
+          message: 'wait is not read in a channel: nobody there tells that they have read. Wait for sent',
+        });
       const send = conversation.kind === 'contact' ? sendText : sendRoomText;
       return { conversation, row: await send(core, conversation, params) };
     });

@@ -371,6 +371,13 @@ test('who was removed from a channel is told so when they fetch a file of it, an
   await saved(bob, channel, 'not for him', 9_000);
 });
 
+test('who has cancelled a file of a channel fetches it all the same, once they want it', async () => {
+  await send(alice, '#files', 'second-thoughts', 50_000);
+  const { id } = await offered(bob, '#files', 'second-thoughts');
+  expect(await bob.call('file.cancel', { id })).toMatchObject({ state: 'cancelled' });
+  await saved(bob, '#files', 'second-thoughts', 50_000);
+});
+
 test('a file for a channel where its author was muted meanwhile waits, and why tells of it', async () => {
   const channel = '#quiet';
   await alice.call('channel.create', { name: channel, encryption: 'open' });

@@ -199,6 +199,14 @@ describe.each(CHANNELS)('in an encrypted or open channel: %s', (encryption) => {
     expect(last.mention).toBeUndefined();
   });
 
+  test('in a channel nobody tells that they have read: who waits for it is told so, and nothing is sent', async () => {
+    const text = `who reads this ${encryption}`;
+    expect(await alice.user.run('send', channel, text, '--wait', 'read')).toMatchObject({ code: 2 });
+    expect(await alice.user.run('send', channel, text, '--wait', 'delivered')).toMatchObject({ code: 0 });
+    const found = await alice.call('message.search', { query: text });
+    expect(found.messages).toHaveLength(1);
+  });
+
   test('who writes is told where they write', async () => {
     await bob.call('config.set', { key: 'privacy.typing', value: true });
     await bob.call('conversation.typing', { conversation: channel, on: true });
