@@ -160,7 +160,7 @@ const putNew = (
   const { core, channel, changes, sharedBy } = scene;
   const conversation = conversationOfChannel(core, channel);
   const mention = isForMe && !isMine ? 1 : 0;
-  const isRead = isMine || sharedBy !== undefined || event.seq <= channel.readSeq;
+  const isRead = isMine || sharedBy !== undefined || event.seq <= channel.readSeq || isHistory(scene, event);
   const messageId = idBytes(event.id);
   freeId(core, messageId);
   const row = putMessage(core.db, {
@@ -191,6 +191,11 @@ const putNew = (
   changes.event({ kind: isMine ? 'message.sent' : 'message.received', messageRow: row });
   return row;
 };
+
+// What was said before I came, or while I was away, is history and no news. No mark says so: it would read what I have not read of an
+// earlier stay, too.
+const isHistory = ({ server, state }: RoomScene, { seq }: Given['event']): boolean =>
+  seq < (state?.members.get(idOf<MemberId>(server.memberId))?.joinedSeq ?? Number.MAX_SAFE_INTEGER);
 
 /** Whether a text names me: by id, by my role, or everybody who is here. */
 const mentions = ({ server, state }: RoomScene, { mentions: named }: Extract<Content, { kind: 'text' }>): boolean => {

@@ -164,7 +164,7 @@ const joinFound = async (
   if (!channel.joined) await publishControl(core, rowId, { op: 'join' });
   if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId, channel);
   await enterChannel(core, connection, rowId);
-  // What was said before I came is read on all my devices.
+  // What another device of mine has read is no news here.
   await levelMarks(core, connection);
   await tellJoined(core, server, channel.id);
   detach(core, connection.look());
@@ -264,14 +264,12 @@ const isIn = (core: Core, connection: RoomConnection, channelRow: number): boole
 const beginStay = (core: Core, channelRow: number, { joined, head }: ServerChannel): Promise<void> =>
   core.queue.call(() =>
     commit(core, () => {
-      const { history, epoch, readSeq } = theChannel(core.db, channelRow);
+      const { history, epoch } = theChannel(core.db, channelRow);
       // A log that was put back may know nothing of our end: it is the same stay.
       const isSame = joined && head.epoch !== epoch;
       // Where newcomers read from their own join on, what is held of an earlier stay does not go on from there.
       const again = history === 'joined' && !isSame ? { lastSeq: 0 } : {};
-      // What was said before I came is history, not news.
-      const read = joined ? {} : { readSeq: Math.max(readSeq, head.seq) };
-      patchChannel(core.db, channelRow, { state: 'joining', ...again, ...read });
+      patchChannel(core.db, channelRow, { state: 'joining', ...again });
     }),
   );
 

@@ -48,6 +48,57 @@ test('what was said before one came is read on all devices, and on one that come
   }
 });
 
+/** Ends the daemon of somebody and starts it: it is level with the server again once it is online. */
+const again = async (guest: Guest): Promise<void> => {
+  await guest.user.ok('daemon', 'stop');
+  await guest.back();
+  await guest.sees('the server', async () => (await guest.call('server.list', {}))[0]?.state === 'online');
+};
+
+const unreadBodies = async (guest: Guest, conversation: string): Promise<string[]> =>
+  (await guest.call('message.unread', { conversation })).messages.map(({ body }) => body);
+
+test.for(['open', 'members'] as const)(
+  'what was unread when one left an %s channel is unread when one is back, and for as long as nobody reads it',
+  async (encryption) => {
+    const name = `#${encryption}-again`;
+    const isIn = async (guest: Guest) =>
+      (await guest.call('channel.show', { channel: name })).members?.some((one) => one.name === 'carol');
+    const back = async (): Promise<void> => {
+      await alice.sees('that carol is out', async () => !(await isIn(alice)));
+      if (encryption === 'members') await alice.call('channel.invite', { channel: name, member: 'carol' });
+      await carol.call('channel.join', { channel: name });
+      await alice.sees('carol', () => isIn(alice));
+    };
+    await alice.call('channel.create', { name, encryption });
+    await alice.say(name, 'before carol');
+    await back();
+    for (const text of ['old 1', 'old 2', 'old 3']) await alice.say(name, text);
+    await carol.reads(name, 'old 3');
+    await phone.reads(name, 'old 3');
+    const old = ['old 1', 'old 2', 'old 3'];
+    expect(await unreadBodies(carol, name)).toEqual(old);
+    await carol.call('channel.leave', { channel: name });
+    await alice.say(name, 'while carol is away');
+    await back();
+    expect(await unreadBodies(carol, name)).toEqual(old);
+    await again(carol);
+    expect(await unreadBodies(carol, name)).toEqual(old);
+    await carol.call('channel.leave', { channel: name });
+    await back();
+    expect(await unreadBodies(carol, name)).toEqual(old);
+    await carol.call('server.leave', { server: 'home' });
+    await carol.call('server.join', { link: await alice.invite(), label: 'home' });
+    await alice.say(name, 'news');
+    await carol.reads(name, 'news');
+    await phone.reads(name, 'news');
+    await again(carol);
+    for (const guest of [carol, phone]) expect(await unreadBodies(guest, name)).toEqual([...old, 'news']);
+    await carol.call('conversation.markRead', { conversation: name });
+    await phone.sees('nothing unread', async () => (await unread(phone, name)) === 0, 5_000);
+  },
+);
+
 test('a mark that a device holds counts again for what it has missed', async () => {
   for (const guest of [carol, phone]) await guest.reads('#past', 'news');
   await carol.call('conversation.markRead', { conversation: '#past' });
