@@ -2,7 +2,7 @@
 import { type ChannelState, mayErase } from '../crypto/channel-state.ts';
 import { isEqual } from '../protocol/bytes.ts';
 import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
-import type { Content, Role, UnknownContent } from '../protocol/room-content.ts';
+import type { Content, UnknownContent } from '../protocol/room-content.ts';
 import { patchChannel } from '../store/channels.ts';
 import { addMentions, countArrival, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
@@ -25,6 +25,7 @@ import { fileSent } from './files-rows.ts';
 import { conversationOf } from './names.ts';
 import { applyEdit } from './room-edits.ts';
 import { putRoomFile } from './room-files.ts';
+import { namesMe } from './room-mentions.ts';
 import { newEventId, takeBack } from './room-outbox.ts';
 import { type Applied, amending, conversationOfChannel, find, type Given, type RoomScene, tell } from './room-scene.ts';
 
@@ -68,7 +69,7 @@ const applyText = (scene: RoomScene, given: Given, content: Extract<Content, { k
   const known = applyKnown(scene, given, content);
   const messageRow =
     known?.id ??
-    putNew(scene, given, { ...content, body: content.text, fileId: null, isForMe: mentions(scene, content) });
+    putNew(scene, given, { ...content, body: content.text, fileId: null, isForMe: namesMe(scene, content) });
   return { kind: 'text', value: '', messageRow };
 };
 
@@ -196,14 +197,6 @@ const putNew = (
 // earlier stay, too.
 const isHistory = ({ server, state }: RoomScene, { seq }: Given['event']): boolean =>
   seq < (state?.members.get(idOf<MemberId>(server.memberId))?.joinedSeq ?? Number.MAX_SAFE_INTEGER);
-
-/** Whether a text names me: by id, by my role, or everybody who is here. */
-const mentions = ({ server, state }: RoomScene, { mentions: named }: Extract<Content, { kind: 'text' }>): boolean => {
-  if (named === undefined) return false;
-  const me = idOf<MemberId>(server.memberId);
-  const role: Role = state?.members.get(me)?.role ?? 'member';
-  return named.here === true || named.members?.includes(me) === true || named.roles?.includes(role) === true;
-};
 
 // Here and below: what opens late, or is shown later, does not undo what was said of the same behind it.
 const applyTopic = (

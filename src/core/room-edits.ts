@@ -5,6 +5,7 @@ import type { Content } from '../protocol/room-content.ts';
 import { isVersion, type MessageRow, takeBackEdit } from '../store/messages.ts';
 import { listRoomOutboxNaming, type RoomOutboxRow, replaceContent } from '../store/room-outbox.ts';
 import { isEditable, setText } from './amend.ts';
+import { mentionAgain } from './room-mentions.ts';
 import { contentIn, endOf, enqueueRoom, hasRoom } from './room-outbox.ts';
 import { type Applied, amending, find, type Given, type RoomScene } from './room-scene.ts';
 
@@ -22,6 +23,7 @@ export const applyEdit = (scene: RoomScene, { event, member, isMine }: Given, ed
   for (const { edit } of mine.toReversed()) takeBackEdit(scene.core.db, find(scene, target) ?? row, edit.number);
   const before = find(scene, target) ?? row;
   setText(amending(scene, event), before, edit);
+  mentionAgain(scene, before);
   sayBehind(scene, mine, target);
   // Mine was changed here when I said so; the server has given it its place.
   return { kind: 'edit', value: isHere || number > before.editNumber ? String(number) : '', messageRow: row.id };

@@ -2,14 +2,13 @@
 import { rankOf } from '../crypto/channel-state.ts';
 import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
-import { type EventId, idOf, type MemberId, type MessageId, timeOfId } from '../protocol/ids.ts';
-import { EDITS_PER_MESSAGE_MAX, EVENT_ID_AGE_MS_MAX, MENTIONS_MAX } from '../protocol/limits.ts';
-import { callOf, ROLES } from '../protocol/room-content.ts';
+import { type EventId, idOf, type MessageId, timeOfId } from '../protocol/ids.ts';
+import { EDITS_PER_MESSAGE_MAX, EVENT_ID_AGE_MS_MAX } from '../protocol/limits.ts';
 import { ERASE_OTHERS } from '../protocol/room-rules.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { getFile } from '../store/files.ts';
-import { getMemberById, listMembersByName } from '../store/members.ts';
+import { getMemberById } from '../store/members.ts';
 import {
   getMessage,
   getMessageById,
@@ -42,6 +41,7 @@ import { type Changes, type Core, commit, detach } from './core.ts';
 import { endFile } from './files-rows.ts';
 import { checkText, dropOutbox, LOCAL } from './messages.ts';
 import { conversationOf, findConversation, findMessage, messageIn } from './names.ts';
+import { mentionsIn } from './room-mentions.ts';
 import { contentIn, endOf, enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { type Place, placeOf } from './room-places.ts';
 import { mayPin, putOnRoomAgain } from './room-put-on.ts';
@@ -119,30 +119,10 @@ const enqueueText = (core: Core, changes: Changes, { to, server }: Place, rowId:
   });
 };
 
-/** `@name`, `@role` and `@here` in a text. */
-const mentionsIn = (core: Core, server: ServerRow, text: string) => {
-  const names = [...text.matchAll(/(?:^|[\s(])@([\p{L}\p{N}_-]{1,32})/gu)].map(([, name = '']) => name.toLowerCase());
-  const members = names.flatMap((name) =>
-    listMembersByName(core.db, name)
-      .filter((one) => one.serverId === server.id)
-      .map((one) => idOf<MemberId>(one.memberId)),
-  );
-  const roles = ROLES.filter((role) => names.includes(callOf(role)));
-  const here = names.includes('here');
-  if (members.length + roles.length === 0 && !here) return {};
-  return {
-    mentions: {
-      ...(members.length === 0 ? {} : { members: [...new Set(members)].slice(0, MENTIONS_MAX) }),
-      ...(roles.length === 0 ? {} : { roles }),
-      ...(here ? { here } : {}),
-    },
-  };
-};
-
 /** Changes the text of a message of mine. */
 export const editRoomText = (core: Core, row: MessageRow, conversation: ConversationRow, text: string): MessageRow => {
   checkText(text);
-  const { to } = placeOf(core, conversation);
+  const { to, server } = placeOf(core, conversation);
   const number = row.editNumber + 1;
   if (!isEditable(row, number)) throw new SottoError('message.notEditable');
   commit(core, (changes) => {
@@ -152,7 +132,9 @@ export const editRoomText = (core: Core, row: MessageRow, conversation: Conversa
       replaceText(core.db, row, text);
       changes.erased = true;
       changes.event({ kind: 'message.edited', messageRow: row.id });
-      replaceContent(core.db, waiting.id, jsonBytes({ ...contentIn(waiting), text }));
+      const { mentions: _before, ...content } = { mentions: undefined, ...contentIn(waiting) };
+      const mentions = 'channelRow' in to ? mentionsIn(core, server, text) : {};
+      replaceContent(core.db, waiting.id, jsonBytes({ ...content, text, ...mentions }));
     } else {
       setText(amendingNow(core, changes), row, { number, text });
       patchMessage(core.db, row.id, { reason: '' });

@@ -16,13 +16,13 @@ import {
   roomSeqAt,
   topicAt,
 } from '../store/room-events.ts';
-import { getServer } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { authorOf, messageObject, nothingSeen, type Seen } from './objects.ts';
+import { callsMe } from './room-mentions.ts';
 import { channelDetail, memberList, wayInto } from './room-objects.ts';
 import { theServer } from './room-rows.ts';
-import { conversationOfChannel } from './room-scene.ts';
+import { conversationOfChannel, type RoomScene } from './room-scene.ts';
 
 /**
  * Up to `limit` messages of a channel as they were at `at`, in the order of its log: the last ones then, or those before row
@@ -44,9 +44,10 @@ export const rewind = (
   const end = { seq: seq + 1, id: 0 };
   const before = beforeRow === undefined ? end : placeOf(core.db, conversation.id, beforeRow);
   const rows = listMessagesBack(core.db, conversation.id, before.seq > seq ? end : before, limit, thread).reverse();
-  const me = ownMemberRow(core, channel);
-  const seen = nothingSeen();
-  return rows.map((row) => asOf(core, row, { seq, me, seen }));
+  const server = theServer(core.db, channel.serverId);
+  const me = getMemberById(core.db, server.id, server.memberId)?.id;
+  const then = { seq, me, seen: nothingSeen(), server, state: stateOfJson(channel.membership) };
+  return rows.map((row) => asOf(core, row, then));
 };
 
 /**
@@ -93,14 +94,14 @@ const membersAt = (core: Core, channel: ChannelRow, seq: number): Map<MemberId, 
   return roles;
 };
 
-const ownMemberRow = ({ db }: Core, { serverId }: ChannelRow): number | undefined => {
-  const server = getServer(db, serverId);
-  return server === undefined ? undefined : getMemberById(db, serverId, server.memberId)?.id;
+type Then = Pick<RoomScene, 'server' | 'state'> & {
+  readonly seq: number;
+  readonly me: number | undefined;
+  readonly seen: Seen;
 };
 
-type Then = { readonly seq: number; readonly me: number | undefined; readonly seen: Seen };
-
-const asOf = (core: Core, row: MessageRow, { seq, me, seen }: Then): Message => {
+const asOf = (core: Core, row: MessageRow, then: Then): Message => {
+  const { seq, me, seen } = then;
   const now = messageObject(core, row, seen);
   // The bodies are gone from here as from everywhere: that something was there is all that can be told.
   if (row.deletedAt !== null) return now;
@@ -119,10 +120,13 @@ const asOf = (core: Core, row: MessageRow, { seq, me, seen }: Then): Message => 
     if (kind === 'pin') pinnedAt = at;
     if (kind === 'unpin') pinnedAt = undefined;
   }
-  const { editedAt: _editedAt, pinnedAt: _pinnedAt, ...rest } = now;
+  const { editedAt: _editedAt, pinnedAt: _pinnedAt, mention, ...rest } = now;
+  const body = version?.body ?? row.body;
+  const isForMe = body === row.body ? mention === true : row.mine === 0 && callsMe({ core, ...then }, body);
   return {
     ...rest,
-    body: version?.body ?? row.body,
+    body,
+    ...(isForMe ? { mention: true } : {}),
     reactions: [...reactions.values()],
     ...(edits > 0 && version !== undefined ? { editedAt: version.at } : {}),
     ...(pinnedAt === undefined ? {} : { pinnedAt }),

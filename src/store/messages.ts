@@ -245,7 +245,7 @@ export const moveToEnd = (db: Database, row: MessageRow): number => {
 /** Empties a message on its author's word: text, versions, reactions and index go, the row tells that there was one. */
 export const deleteMessage = (db: Database, row: MessageRow, at: number): void => {
   db.run(
-    `UPDATE messages SET body = '', deleted_at = ?, unread = 0, pinned_at = NULL, expires_at = NULL, edit_number = 0, edited_at = NULL WHERE id = ?`,
+    `UPDATE messages SET body = '', deleted_at = ?, unread = 0, mention = 0, pinned_at = NULL, expires_at = NULL, edit_number = 0, edited_at = NULL WHERE id = ?`,
     at,
     row.id,
   );
