@@ -114,10 +114,9 @@ export const channelText = (channel: ChannelObject, hint = AS_IT_IS): string =>
   ].join('  ');
 
 /** What a channel was when what is read of it was said. */
-export const thenText = ({ name, topic, memberCount, archived, role }: ChannelObject): string => {
-  // The last member's leaving archives it: where nobody else is, it is not made yet.
-  if (memberCount === 0)
-    return archived ? `Then: nobody was in ${safeName(name)} any more` : `Then: ${safeName(name)} did not exist yet`;
+export const thenText = ({ name, topic, memberCount, state, role }: ChannelObject): string => {
+  if (state === 'notCreated') return `Then: ${safeName(name)} did not exist yet`;
+  if (memberCount === 0) return `Then: nobody was in ${safeName(name)} any more`;
   // Who came later knows those who were there at the first event they hold.
   const known = role === undefined ? ', as far as is known here: you were not in it' : '';
   return `Then: ${topic === undefined ? 'no topic' : `“${safeLine(topic)}”`}, ${memberCount} ${memberCount === 1 ? 'member' : 'members'}${known} (sotto channel show '${safeName(name)}' --at TIME tells who)`;

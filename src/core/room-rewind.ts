@@ -5,9 +5,10 @@ import type { Message } from '../protocol/rpc-objects.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
-import { listMessagesBack, placeOf } from '../store/message-pages.ts';
+import { countThreadAt, listMessagesBack, placeOf } from '../store/message-pages.ts';
 import { listVersions, type MessageRow } from '../store/messages.ts';
 import {
+  countEpochsBehind,
   endAt,
   getHeld,
   isArchivedAt,
@@ -51,7 +52,7 @@ export const rewind = (
 };
 
 /**
- * A channel as it was at a time: its topic, who was in it and what I was there, of what we could see; nobody, before it was made.
+ * A channel as it was at a time: its topic, who was in it and what I was there, of what we could see; `notCreated`, before it was made.
  * What is known of now only is left out.
  */
 export const channelAt = (core: Core, channel: ChannelRow, at: number): ChannelObject => {
@@ -62,9 +63,11 @@ export const channelAt = (core: Core, channel: ChannelRow, at: number): ChannelO
   const members = isMade ? membersAt(core, channel, seq) : new Map<MemberId, Role>();
   const role = members.get(ownId(core, channel));
   return {
-    ...{ id, name, server, encryption, history, keyEpoch, notify, gaps, private: now.private },
-    state: role === undefined ? outsideAt(core, channel, seq) : 'joined',
-    archived: now.archived && isArchivedAt(core.db, channel.id, seq),
+    ...{ id, name, server, encryption, history, notify, gaps, private: now.private },
+    keyEpoch: isMade ? keyEpoch - countEpochsBehind(core.db, channel, seq) : 0,
+    state: !isMade ? 'notCreated' : role === undefined ? outsideAt(core, channel, seq) : 'joined',
+    // The last one who goes archives it, too.
+    archived: now.archived && isMade && (members.size === 0 || isArchivedAt(core.db, channel.id, seq)),
     ...(role === undefined ? {} : { role }),
     ...(topic === '' ? {} : { topic }),
     memberCount: members.size,
@@ -102,7 +105,9 @@ type Then = Pick<RoomScene, 'server' | 'state'> & {
 
 const asOf = (core: Core, row: MessageRow, then: Then): Message => {
   const { seq, me, seen } = then;
-  const now = messageObject(core, row, seen);
+  const { answers: _answers, ...told } = messageObject(core, row, seen);
+  const answers = row.thread === null ? countThreadAt(core.db, row.conversationId, row.messageId, seq) : 0;
+  const now = { ...told, ...(answers === 0 ? {} : { answers }) };
   // The bodies are gone from here as from everywhere: that something was there is all that can be told.
   if (row.deletedAt !== null) return now;
   const events = listRoomEventsOfMessage(core.db, row.id, seq);

@@ -100,8 +100,21 @@ export const channelObject = z.object({
   encryption: z.enum(['open', 'passphrase', 'members']),
   private: z.boolean(),
   history: z.enum(['joined', 'all']),
-  /** `lost`: its server shows it no more, and nobody has said that I was removed. */
-  state: z.enum(['joinable', 'byInvitation', 'invited', 'joining', 'joined', 'left', 'removed', 'banned', 'lost']),
+  /**
+   * `lost`: its server shows it no more, and nobody has said that I was removed. `notCreated`: in a look back, before it was made.
+   */
+  state: z.enum([
+    'joinable',
+    'byInvitation',
+    'invited',
+    'joining',
+    'joined',
+    'left',
+    'removed',
+    'banned',
+    'lost',
+    'notCreated',
+  ]),
   /** Whose invitation it is, while I have one. */
   invitedBy: z.string().optional(),
   topic: z.string().optional(),
@@ -315,7 +328,7 @@ export const ROOM_METHODS = {
     z.array(channelObject),
   ),
   'channel.show': method(
-    'One channel with its members; with `at`, its topic and members at that time.',
+    'One channel with its members; with `at`, its topic and members at that time: `state` is `notCreated` where it was not made yet.',
     ofChannel.extend({ at: time.optional() }),
     channelObject,
   ),

@@ -206,6 +206,17 @@ export const listThreads = (
     )
     .map(({ thread }) => thread);
 
+/** Answers in the thread of a message at a seq: those that were deleted since were there, and those before were not. */
+export const countThreadAt = (db: Database, conversationId: number, root: Uint8Array, seq: number): number =>
+  db.get<{ n: number }>(
+    `SELECT count(*) AS n FROM messages m WHERE conversation_id = ? AND thread = ? AND m.seq <= ? AND (deleted_at IS NULL
+       OR EXISTS (SELECT 1 FROM room_events e WHERE e.message_row = m.id AND e.seq > ? AND e.kind = 'erase'))`,
+    conversationId,
+    root,
+    seq,
+    seq,
+  )?.n ?? 0;
+
 /** Answers in the thread of a message, without those that were deleted. */
 export const countThread = (db: Database, conversationId: number, root: Uint8Array): number =>
   db.get<{ n: number }>(

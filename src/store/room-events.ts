@@ -228,13 +228,27 @@ export const endAt = (db: Database, channelRow: number, member: MemberId, seq: n
     member,
   )?.kind;
 
-/** Whether a channel that is archived was that at a seq. */
+/** Whether somebody had archived a channel at a seq. */
 export const isArchivedAt = (db: Database, channelRow: number, seq: number): boolean =>
   db.get(
-    `SELECT 1 FROM ${OF_CHANNEL} WHERE channel_row = ? AND message_row IS NULL AND kind = 'archive' AND seq > ? LIMIT 1`,
+    `SELECT 1 FROM ${OF_CHANNEL} WHERE channel_row = ? AND message_row IS NULL AND kind = 'archive' AND seq <= ? LIMIT 1`,
     channelRow,
     seq,
-  ) === undefined;
+  ) !== undefined;
+
+/** How often the key epoch has changed behind a seq: with every rotation, and in a `members` channel with all that put somebody out. */
+export const countEpochsBehind = (
+  db: Database,
+  { id, encryption }: { readonly id: number; readonly encryption: string },
+  seq: number,
+): number =>
+  db.get<{ n: number }>(
+    `SELECT count(*) AS n FROM ${OF_CHANNEL} WHERE channel_row = ? AND message_row IS NULL AND seq > ?
+       AND (kind = 'rotate' OR (? = 'members' AND kind IN ('remove', 'ban', 'leave') AND value ->> '$.was' IS NOT NULL))`,
+    id,
+    seq,
+    encryption,
+  )?.n ?? 0;
 
 /** Ids, kinds and hashes of the events between two seqs, both included, in order; those without a hash are left out. */
 export const listHashes = (db: Database, channelRow: number, range: { readonly from: number; readonly to: number }) =>
