@@ -9,7 +9,7 @@ import { Blob } from '../store/blobs.ts';
 import { type ConversationRow, patchConversation } from '../store/conversations.ts';
 import { type FileRow, getFile, patchFile } from '../store/files.ts';
 import { getMemberById } from '../store/members.ts';
-import { getMessage, getMessageById, putMessage } from '../store/messages.ts';
+import { getMessage, getMessageById, type MessageRow, putMessage } from '../store/messages.ts';
 import { listRoomOutboxOfMessage, type RoomOutboxRow } from '../store/room-outbox.ts';
 import { getServer } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
@@ -96,7 +96,7 @@ const upload = async (core: Core, row: FileRow, way: Way, { signal, progressed }
     commit(core, (changes) => {
       patchFile(core.db, row.id, { chunks: chunkCount(row.size) });
       const content = {
-        ...fileContent(row),
+        ...fileContent(row, message),
         ...('memberRow' in to ? { id: idOf<MessageId>(row.fileId) } : {}),
         ...(expiresMs === null ? {} : { expiresMs }),
       };
@@ -228,15 +228,15 @@ type Way = {
   readonly to: RoomTo;
 };
 
-/** What offers a file in a room. */
-export const fileContent = (row: FileRow): Offer => ({
+/** What offers a file in a room, as its message shows it. */
+export const fileContent = (row: FileRow, { sentAt }: Pick<MessageRow, 'sentAt'>): Offer => ({
   kind: 'file',
   name: row.name,
   sizeBytes: row.size,
   key: toBase64(row.key),
   root: toBase64(row.root),
   blobs: [toBase64(row.blob ?? new Uint8Array())],
-  sentAt: row.createdAt,
+  sentAt,
 });
 
 /** Keeps a file that somebody offers in a room: it is fetched when the user says so. Gives its row; undefined for one that cannot be kept. */

@@ -62,7 +62,7 @@ const firstOf = (core: Core, message: SentToMember, text: string): Said | undefi
   const ends = message.expiresMs === null ? {} : { expiresMs: message.expiresMs };
   if (message.fileId !== null) {
     const file = getFile(core.db, message.fileId);
-    return file && { ...fileContent(file), id, ...ends };
+    return file && { ...fileContent(file, message), id, ...ends };
   }
   return {
     ...{ kind: 'text', id, text, sentAt: message.sentAt, ...ends },

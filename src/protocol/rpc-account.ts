@@ -89,7 +89,7 @@ export const ACCOUNT_METHODS = {
     z.object({ message, reached: z.boolean(), code: z.string().optional(), held: z.string().optional() }),
   ),
   'message.list': method(
-    'A page of a conversation, oldest first; the newest page without a bound. `around` a message stands without other bounds: `before` and `after` are then where it goes on.',
+    'A page of a conversation, oldest first; the newest page without a bound. `around` a message stands without other bounds: `before` and `after` are then where it goes on. `sentAt` of a message in a channel is when the server took it, which also orders a look back: while it waits, it is when it was written.',
     inConversation.extend({
       ...page,
       at: time.optional(),

@@ -24,6 +24,7 @@ export const message = z.object({
   body: z.string(),
   /** It is of a newer version of sotto: this one cannot show it. */
   kind: z.literal('unknown').optional(),
+  /** In a channel by the server’s clock, once the server has taken it; else when its author says they wrote it. */
   sentAt: time,
   receivedAt: time.optional(),
   deliveredAt: time.optional(),

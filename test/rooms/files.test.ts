@@ -80,6 +80,13 @@ describe.each([
 ])('with a %s', (kind, ours, theirs) => {
   const named = (name: string) => `${kind}-${name}`;
 
+  test('a file was sent at one time, for who sends it and for who gets it, however long it took to read', async () => {
+    const { id } = await send(alice, ours, `timed-${kind}`, 6_000_000);
+    await offered(bob, theirs, `timed-${kind}`);
+    const { sentAt } = await bob.call('message.show', { id });
+    await alice.sees('that time', async () => (await alice.call('message.show', { id })).sentAt === sentAt, 5_000);
+  });
+
   test('many at once, sent while the server is away, go up when it is back, and come down whole', async () => {
     await house.server.stop();
     const names = Array.from({ length: 6 }, (_, i) => named(`away-${'x'.repeat(i)}`));
