@@ -1,5 +1,5 @@
 // Commands about files.
-import { fstatSync, statSync } from 'node:fs';
+import { existsSync, fstatSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError, textOf } from '../protocol/errors.ts';
@@ -172,8 +172,7 @@ const fileSave = (): Command => ({
 
 const goesOn = (id: string): string => `It goes on in the background; sotto file cancel ${id} ends it.`;
 
-const isFolder = (path: string): boolean =>
-  path.endsWith('/') || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+const isFolder = (path: string): boolean => path.endsWith('/') || (existsSync(path) && statSync(path).isDirectory());
 
 const fileSend = (): Command => ({
   path: 'file send',

@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { expectedError, SottoError } from '../protocol/errors.ts';
+import { errorAt, SottoError } from '../protocol/errors.ts';
 
 /**
  * Writes the pieces, in order, to a file that only the user can read, and gives its size in bytes. It gets its name when all
@@ -25,13 +25,13 @@ export const writeWhole = async (
   options: { readonly overwrite: boolean },
 ): Promise<number> => {
   const assertFree = (): void => {
-    if (!existsSync(path)) return;
+    if (!isThere(path)) return;
     if (!options.overwrite)
       throw new SottoError('file.exists', {
         message: `There is something at ${path} already: --overwrite replaces it`,
       });
     // A device or a pipe would be gone for everybody who uses it.
-    if (!statSync(path).isFile())
+    if (existsSync(path) && !statSync(path).isFile())
       throw new SottoError('file.exists', { message: `What is at ${path} is no regular file: it is not replaced` });
   };
   assertFree();
@@ -59,13 +59,17 @@ export const writeWhole = async (
 
 /** What would keep a backup from being written, before anybody is asked for its passphrase. Throws `file.exists` and `file.unknown`. */
 export const assertNew = (path: string): void => {
-  if (existsSync(path)) throw new SottoError('file.exists', { message: `There is something at ${path} already` });
+  if (isThere(path)) throw new SottoError('file.exists', { message: `There is something at ${path} already` });
   assertFolder(path);
 };
 
+// A link that leads nowhere is there too.
+const isThere = (path: string): boolean => hasFolder(path) && lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+
+const hasFolder = (path: string): boolean => statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory() === true;
+
 const assertFolder = (path: string): void => {
-  if (statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory() !== true)
-    throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
+  if (!hasFolder(path)) throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
 };
 
 const openNew = (path: string, part: string): number => {
@@ -74,10 +78,7 @@ const openNew = (path: string, part: string): number => {
     rmSync(part, { force: true });
     return openSync(part, 'wx', 0o600);
   } catch (error) {
-    // In words of the path that was asked for: nobody knows the other one.
-    const code = expectedError(error)?.code ?? 'path.notAllowed';
-    const { code: name = 'unknown reason' } = error as NodeJS.ErrnoException;
-    throw new SottoError(code, { message: `Nothing can be written to ${path}: ${name}`, cause: error });
+    throw errorAt(error, path);
   }
 };
 

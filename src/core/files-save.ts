@@ -2,10 +2,10 @@
 import { closeSync, existsSync, linkSync, lstatSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { chunkCount, openChunk } from '../crypto/file-chunks.ts';
-import { expectedError, SottoError, textOf } from '../protocol/errors.ts';
+import { errorAt, expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
 import { FILE_CHUNK_BYTES } from '../protocol/limits.ts';
-import { syncPath } from '../sqlite/durable.ts';
+import { isThere, syncPath } from '../sqlite/durable.ts';
 import { Blob, syncFile, write } from '../store/blobs.ts';
 import { type FileRow, getFile, patchFile } from '../store/files.ts';
 import { type Core, commit } from './core.ts';
@@ -120,7 +120,7 @@ export const clearChunk = (row: FileRow, blob: Blob, index: number): Uint8Array 
  */
 export const checkTarget = (path: string, { overwrite }: { readonly overwrite: boolean }): void => {
   if (!path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
-  if (!overwrite && existsSync(path)) throw exists(path);
+  if (!overwrite && isThere(path)) throw exists(path);
   checkReplaced(path);
   if (!isFolder(dirname(path)))
     throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
@@ -179,7 +179,7 @@ class Target implements Disposable {
     try {
       await syncFile(this.#fd);
     } catch (error) {
-      throw this.#failed(error);
+      throw errorAt(error, this.#path);
     }
   }
 
@@ -216,7 +216,7 @@ class Target implements Disposable {
       linkSync(this.#temporary, this.#path);
       return true;
     } catch {
-      if (!existsSync(this.#path)) return false;
+      if (!isThere(this.#path)) return false;
       if (!isSame(this.#temporary, this.#path)) throw exists(this.#path);
       return true;
     }
@@ -226,15 +226,7 @@ class Target implements Disposable {
     try {
       return step();
     } catch (error) {
-      throw this.#failed(error);
+      throw errorAt(error, this.#path);
     }
-  }
-
-  // In words of the path that was asked for: nobody knows the other one.
-  #failed(error: unknown): SottoError {
-    if (error instanceof SottoError) return error;
-    const code = expectedError(error)?.code ?? 'disk.failed';
-    const { code: name = 'unknown reason' } = error as NodeJS.ErrnoException;
-    return new SottoError(code, { message: `${textOf(code)} (${name} ${this.#path})`, cause: error });
   }
 }

@@ -23,9 +23,9 @@ import {
 import { makeDevice } from '../crypto/member.ts';
 import type { Clock, Random } from '../ports.ts';
 import { fromBase64, toBase64 } from '../protocol/bytes.ts';
-import { SottoError } from '../protocol/errors.ts';
+import { errorAt, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes } from '../protocol/ids.ts';
-import { syncPath } from '../sqlite/durable.ts';
+import { isThere, syncPath } from '../sqlite/durable.ts';
 import type { Database } from '../sqlite/open.ts';
 import { dumpRows, indexMessages, loadRow } from '../store/dump.ts';
 import { getSelf } from '../store/self.ts';
@@ -238,15 +238,13 @@ class BackupReader implements Disposable {
 
 const openNew = (path: string, part: string): number => {
   try {
-    if (statSync(path, { throwIfNoEntry: false }) !== undefined)
-      throw new SottoError('file.exists', { message: `There is something at ${path} already` });
+    if (isThere(path)) throw new SottoError('file.exists', { message: `There is something at ${path} already` });
     if (!existsSync(dirname(path)))
       throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
     rmSync(part, { force: true });
     return openSync(part, 'wx', 0o600);
   } catch (error) {
-    if (error instanceof SottoError) throw error;
-    throw new SottoError('disk.failed', { message: `The backup cannot be written to ${path}`, cause: error });
+    throw errorAt(error, path);
   }
 };
 

@@ -35,6 +35,8 @@ describe('the error table', () => {
       message: `${textOf('path.notAllowed')} (EACCES /some/place)`,
     });
     expect(errorObject(refused('ENOSPC')).message).toBe(textOf('disk.full'));
+    const tooLong = errorObject(refused('ENAMETOOLONG', '/some/place'));
+    expect(tooLong).toMatchObject({ code: 'path.notAllowed', message: expect.stringMatching(/too long \(.*place\)$/) });
     expect(errorObject(refused('ENOENT', '/some/place')).code).toBe('internal.bug');
   });
 

@@ -329,7 +329,18 @@ const DISK_ERRORS: Readonly<Record<string, ErrorCode>> = {
   ENFILE: 'disk.failed',
   EACCES: 'path.notAllowed',
   EPERM: 'path.notAllowed',
+  ENAMETOOLONG: 'path.notAllowed',
+  ELOOP: 'path.notAllowed',
 };
+
+// Where it is the path itself that does not do, whoever its owner is.
+const PATH_FAULTS: Readonly<Record<string, string>> = {
+  ENAMETOOLONG: 'The path, or a name in it, is too long',
+  ELOOP: 'The path goes through a loop of links',
+};
+
+const sentenceAt = (code: ErrorCode, name: string, path: string): string =>
+  `${PATH_FAULTS[name] ?? textOf(code)} (${name} ${path})`;
 
 /** An error as the expected one it is, those of the disk among them, with their path; undefined for a bug. */
 export const expectedError = (error: unknown): SottoError | undefined => {
@@ -340,9 +351,20 @@ export const expectedError = (error: unknown): SottoError | undefined => {
   const code = DISK_ERRORS[name];
   if (code === undefined) return undefined;
   return new SottoError(code, {
-    ...(path === undefined ? {} : { message: `${textOf(code)} (${name} ${path})` }),
+    ...(path === undefined ? {} : { message: sentenceAt(code, name, path) }),
     cause: error,
   });
+};
+
+/**
+ * What the system says of writing to a path, in words of the one that was asked for: nobody knows the name that the file has
+ * meanwhile. `path.notAllowed` for what the table does not have: this path does not do. Anything else as it is.
+ */
+export const errorAt = (error: unknown, path: string): unknown => {
+  if (error instanceof SottoError || !(error instanceof Error) || !('syscall' in error)) return error;
+  const { code: name = 'unknown reason' } = error as NodeJS.ErrnoException;
+  const code = DISK_ERRORS[name] ?? 'path.notAllowed';
+  return new SottoError(code, { message: sentenceAt(code, name, path), cause: error });
 };
 
 /** Hostile or broken input from another machine: caught once per connection, counted, and closes it. */

@@ -1,7 +1,19 @@
 // The methods of the local wire that are about an open account.
 import { z } from 'zod';
 import { FILE_NAME_BYTES_MAX, NOTE_CHARS_MAX, QUERY_CHARS_MAX, WAIT_MS_MAX } from './limits.ts';
-import { bytes, emoji, line, milliseconds, none, note, oneEmoji, personName, reference, time } from './rpc-fields.ts';
+import {
+  bytes,
+  emoji,
+  line,
+  milliseconds,
+  none,
+  note,
+  oneEmoji,
+  path,
+  personName,
+  reference,
+  time,
+} from './rpc-fields.ts';
 import {
   account,
   contact,
@@ -211,7 +223,7 @@ export const ACCOUNT_METHODS = {
   'file.send': method(
     'Offers a file at an absolute path.',
     inConversation.extend({
-      path: z.string().max(4096),
+      path,
       name: z.string().max(FILE_NAME_BYTES_MAX).optional(),
       wait: z.enum(['offered', 'done']).optional(),
       ...wait,
@@ -242,7 +254,7 @@ export const ACCOUNT_METHODS = {
   'file.save': method(
     'Fetches a file and writes it to an absolute path that does not exist yet. Without `timeoutMs` the wait ends after a minute in which nothing came.',
     ofFile.extend({
-      path: z.string().max(4096),
+      path,
       overwrite: z.boolean().optional(),
       wait: z.enum(['active', 'done']).optional(),
       ...wait,

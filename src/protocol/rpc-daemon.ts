@@ -1,7 +1,7 @@
 // The methods of the local wire that work without an open account.
 import { z } from 'zod';
 import { EVENT_KINDS, VOLATILE_KINDS } from './event-kinds.ts';
-import { bytes, label, none, passphrase, personName, time } from './rpc-fields.ts';
+import { bytes, label, none, passphrase, path, personName, time } from './rpc-fields.ts';
 import { account, check, method, status, wait } from './rpc-objects.ts';
 
 /** Methods that work before an account is open or while it is locked; the daemon answers them itself. */
@@ -58,7 +58,7 @@ export const DAEMON_METHODS = {
   ),
   'backup.create': method(
     'Writes an encrypted backup to an absolute path while running. Without a passphrase the recovery phrase opens it.',
-    z.object({ file: z.string().max(4096), passphrase: passphrase.optional() }),
+    z.object({ file: path, passphrase: passphrase.optional() }),
     z.object({ file: z.string(), sizeBytes: bytes, messages: z.number().int() }),
   ),
   'daemon.stop': method('Drains and ends the daemon.', none, z.object({ stopping: z.boolean() })),

@@ -5,11 +5,11 @@ import { dirname, join } from 'node:path';
 import { sha256 } from '../crypto/primitives.ts';
 import type { Random } from '../ports.ts';
 import { RESTORED_NOTE } from '../protocol/channel-note.ts';
-import { expectedError, SottoError } from '../protocol/errors.ts';
+import { errorAt, expectedError, SottoError } from '../protocol/errors.ts';
 import { idBytes, timedId } from '../protocol/ids.ts';
 import { TOTP_STEP_MS } from '../protocol/limits.ts';
 import { EVENT } from '../protocol/server-frames.ts';
-import { writeDurably } from '../sqlite/durable.ts';
+import { isThere, writeDurably } from '../sqlite/durable.ts';
 import { makeFolder } from '../sqlite/folder.ts';
 import { integrity } from '../sqlite/integrity.ts';
 import type { Database } from '../sqlite/open.ts';
@@ -33,8 +33,8 @@ import {
 
 /**
  * Copies the database file, which `hold` keeps as it is meanwhile, then the key file and every blob, which never change, into
- * the folder `to`, which must not exist. Blobs of the same disk are linked. Throws `file.exists`, `path.notAllowed`, codes of the
- * system, and what `signal` was aborted with, after the file that is being copied.
+ * the folder `to`, which must not exist. Blobs of the same disk are linked. Throws `file.exists`, `path.notAllowed`, `disk.*`,
+ * and what `signal` was aborted with, after the file that is being copied.
  */
 export const copyServer = async (
   paths: ServerPaths,
@@ -42,7 +42,7 @@ export const copyServer = async (
   hold: (copy: () => Promise<void>) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> => {
-  if (existsSync(to)) throw new SottoError('file.exists');
+  if (isThere(to)) throw new SottoError('file.exists');
   const copy = serverPaths(`${to}.sotto-part`);
   try {
     await hold(() => beginCopy(paths, copy));
@@ -53,16 +53,10 @@ export const copyServer = async (
     await rename(copy.dir, to);
   } catch (error) {
     await rm(copy.dir, { recursive: true, force: true }).catch(() => {});
-    throw failed(to, error);
+    throw errorAt(error, to);
   }
   await syncFolder(dirname(to));
 };
-
-// What a system says of a folder is a word about that folder, whatever it is.
-const failed = (to: string, error: unknown): unknown =>
-  expectedError(error) === undefined && error instanceof Error && 'syscall' in error
-    ? new SottoError('disk.failed', { message: `The backup ${to} cannot be written: ${error.message}`, cause: error })
-    : error;
 
 // In a folder without anything of an attempt before.
 const beginCopy = async (paths: ServerPaths, copy: ServerPaths): Promise<void> => {

@@ -92,9 +92,9 @@ describe('a backup', () => {
     expect(await directoryBlobStore(serverPaths(backup()).blobs).sizeOf(hash)).toBe(BLOB.length);
   });
 
-  test('that cannot be written where it is wanted is an error of the disk', async () => {
+  test('that cannot be written where it is wanted is an error of its path', async () => {
     await using store = await filled();
-    await expect(store.backup(join(dir, 'x'.repeat(250)))).rejects.toMatchObject({ code: 'disk.failed' });
+    await expect(store.backup(join(dir, 'x'.repeat(250)))).rejects.toMatchObject({ code: 'path.notAllowed' });
   });
 
   test('made while the server goes on is the server as it was at one moment, and begins a new epoch', async () => {
