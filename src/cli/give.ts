@@ -8,11 +8,12 @@ import type { CommandContext, Flags } from './command.ts';
 import type { Hint } from './output.ts';
 import { aligned } from './wrap.ts';
 
-/** How long a message lives: `never`, a duration from its delivery, or `read+` a duration. 0 is never. Throws `params.invalid`. */
+/** How long a message lives: `never`, which gives 0, a duration from its delivery, or `read+` a duration. Throws `params.invalid`. */
 export const lifeOf = (asked: string): { readonly expiresMs: number; readonly expiresFrom: 'delivery' | 'read' } => {
+  if (asked === 'never') return { expiresMs: 0, expiresFrom: 'delivery' };
   const fromRead = asked.startsWith('read+');
-  const expiresMs = asked === 'never' ? 0 : parseDuration(fromRead ? asked.slice('read+'.length) : asked);
-  if ((expiresMs !== 0 || fromRead) && (expiresMs < EXPIRY_MS_MIN || expiresMs > EXPIRY_MS_MAX))
+  const expiresMs = parseDuration(fromRead ? asked.slice('read+'.length) : asked);
+  if (expiresMs < EXPIRY_MS_MIN || expiresMs > EXPIRY_MS_MAX)
     throw new SottoError('params.invalid', { message: 'A message lives 1 s to 365 days' });
   return { expiresMs, expiresFrom: fromRead ? 'read' : 'delivery' };
 };

@@ -325,17 +325,20 @@ describe('a text', () => {
   });
 
   test('lives between a second and a year', async () => {
-    for (const wrong of ['10ms', '366d', '1y', 'read+5ms', 'read+0s', 'read+0'])
+    for (const wrong of ['10ms', '366d', '1y', 'read+5ms', 'read+0s', 'read+0', '0s', '0'])
       for (const words of [
         ['send', 'bob', 'x', '--expires', wrong],
         ['expire', 'bob', wrong],
       ])
         expect([words, (await alice.run(...words)).code]).toEqual([words, 2]);
+    expect((await alice.run('send', 'bob', 'x', '--expires', '0s')).error?.message).toBe(
+      'A message lives 1 s to 365 days',
+    );
     for (const [given, ms] of [
       ['90s', 90_000],
       ['15m', 900_000],
       ['read+2w', 1_209_600_000],
-      ['0', undefined],
+      ['never', undefined],
     ] as const)
       expect((await alice.one<Message>('send', 'bob', 'x', '--expires', given)).expiresMs).toBe(ms);
   });
