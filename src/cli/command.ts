@@ -48,7 +48,7 @@ export type Command = {
   readonly flags?: Readonly<Record<string, Flag>>;
   /** RPC methods that this command is the way to. */
   readonly methods?: readonly Method[];
-  /** The daemon ends its wait at `--timeout`, and tells how far it came; any other command ends then with `wait.timeout`. */
+  /** The daemon ends its wait at `--timeout`, and tells how far it came; any other command ends then with `wait.timeout`, or a moment later. */
   readonly waits?: true;
   /** Its `--passphrase-fd` is of a channel: the account's passphrase comes another way. */
   readonly ownSecret?: true;
@@ -77,6 +77,8 @@ export type CommandContext = {
   readonly daemonCommand: readonly [string, ...string[]];
   /** Ends the wait of a command that streams: the user interrupts, its time is over, or nobody reads on. */
   readonly interrupted: Promise<void>;
+  /** What comes now is a wait, and ends at `--timeout`. What came before was asked of this machine, and had a moment at least. */
+  readonly waitFromHere: () => void;
 };
 
 export type PassphraseOptions = {

@@ -55,8 +55,9 @@ const daemonStop = (): Command => ({
   doc: 'drain and end the daemon',
   args: [],
   methods: ['daemon.stop'],
-  run: async ({ connect, interrupted, out }) => {
+  run: async ({ connect, interrupted, waitFromHere, out }) => {
     const client = await connectIfRuns(connect);
+    waitFromHere();
     if (client === undefined) return out.item({ stopped: false }, () => 'The daemon does not run.');
     // Whose time is over has an error to say, and does not know more.
     const isGone = await Promise.race([endDaemon(client).then(() => true), interrupted.then(() => false)]);
@@ -92,7 +93,7 @@ const daemonLogs = (): Command => ({
   doc: 'the last lines of the daemon’s log',
   args: [],
   flags: { follow: { doc: 'and those that come' }, limit: { doc: 'how many lines (50)', value: 'N' } },
-  run: async ({ account, flags, out, interrupted }) => {
+  run: async ({ account, flags, out, interrupted, waitFromHere }) => {
     const lines = flags.number('limit', { min: 1, max: 100_000 }) ?? 50;
     if (!existsSync(account.log))
       throw new SottoError('file.unknown', { message: `There is no log yet: ${account.log}` });
@@ -102,6 +103,7 @@ const daemonLogs = (): Command => ({
     };
     tell(readFileSync(account.log, 'utf8').trimEnd().split('\n').slice(-lines));
     if (!flags.has('follow')) return;
+    waitFromHere();
     const timer = setInterval(() => {
       const { size } = statSync(account.log, { throwIfNoEntry: false }) ?? { size: 0 };
       if (size < at) at = 0;

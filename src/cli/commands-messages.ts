@@ -226,6 +226,7 @@ export const messageCommands = (): readonly Command[] => [
         ...optional('since', since),
         ...optional('kinds', kinds),
       });
+      context.waitFromHere();
       if ((await Promise.race([gone, context.interrupted])) === 'gone') throw await whyGone(context);
     },
   },

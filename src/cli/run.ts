@@ -133,12 +133,16 @@ const runCommand = async (
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.once(signal, () => reject(INTERRUPTED));
   broken.catch(reject);
   const interrupted = ended.catch(() => {});
-  const context = contextOf(program, command, parsed, { out, clients, over: over.signal, interrupted });
-  const timeoutMs = context.flags.duration('timeout');
+  const flags = flagsOf(parsed, command);
   const late = () => reject(new SottoError('wait.timeout', { message: 'It was not done in time' }));
-  // The daemon ends its own waits, and says how far it came: here that is only seen to.
-  const limitMs = (timeoutMs ?? 0) + (command.waits === true ? GRACE_MS : 0);
-  const timer = timeoutMs === undefined ? undefined : setTimeout(late, Math.min(limitMs, TIMER_MS_MAX));
+  const limit = new Limit(flags.duration('timeout'), late);
+  limit.endAfter(command.waits === true ? { graceMs: GRACE_MS } : { leastMs: ANSWER_MS });
+  const waitFromHere = () => limit.endAfter({});
+  const context = contextOf(
+    program,
+    { command, parsed, flags },
+    { out, clients, over: over.signal, interrupted, waitFromHere },
+  );
   const running = command.run(context);
   try {
     await Promise.race([running, ended]);
@@ -147,7 +151,7 @@ const runCommand = async (
     if (error === INTERRUPTED) process.stdin.destroy();
     throw byFlag(error, parsed);
   } finally {
-    clearTimeout(timer);
+    limit.clear();
     over.abort();
     for (const client of clients) client.close();
     // Its calls end now: it takes away what it has half written.
@@ -164,9 +168,37 @@ const byFlag = (error: unknown, { flags }: Parsed): unknown => {
   return new SottoError(error.code, { message, details: error.details });
 };
 
+// The daemon ends its own waits, and says how far it came: here that is only seen to.
 const GRACE_MS = 3_000;
+// An answer of this machine is no wait: it has a moment, and a daemon that hangs no more than that.
+const ANSWER_MS = 1_000;
 const TIDY_MS_MAX = 1_000;
 const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** When a command has had the time of its `--timeout`, counted from its begin; without one it has all the time. */
+class Limit {
+  readonly #beganAt = performance.now();
+  readonly #timeoutMs: number | undefined;
+  readonly #late: () => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(timeoutMs: number | undefined, late: () => void) {
+    this.#timeoutMs = timeoutMs;
+    this.#late = late;
+  }
+
+  /** In place of what was said before. */
+  endAfter({ graceMs = 0, leastMs = 0 }: { readonly graceMs?: number; readonly leastMs?: number }): void {
+    this.clear();
+    if (this.#timeoutMs === undefined) return;
+    const leftMs = Math.max(this.#timeoutMs + graceMs, leastMs) - (performance.now() - this.#beganAt);
+    this.#timer = setTimeout(this.#late, Math.min(leftMs, TIMER_MS_MAX));
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}
 
 type Running = {
   readonly out: Output;
@@ -174,16 +206,17 @@ type Running = {
   /** Aborted once the command is over: it gets no daemon any more. */
   readonly over: AbortSignal;
   readonly interrupted: Promise<void>;
+  readonly waitFromHere: () => void;
 };
+
+type Asked = { readonly command: Command; readonly parsed: Parsed; readonly flags: Flags };
 
 const contextOf = (
   program: Program,
-  command: Command,
-  parsed: Parsed,
-  { out, clients, over, interrupted }: Running,
+  { command, parsed, flags }: Asked,
+  { out, clients, over, interrupted, waitFromHere }: Running,
 ): CommandContext => {
   const { environment, version, self } = program;
-  const flags = flagsOf(parsed, command);
   // A variable that is empty counts as not set; a flag that is empty was meant to be something.
   const dataDir = flags.text('data-dir') ?? (environment.SOTTO_DATA_DIR || undefined);
   if (dataDir === '') throw usage('--data-dir is empty', command);
@@ -244,6 +277,7 @@ const contextOf = (
     ask: (prompt) => askTerminal(prompt, { secret: false }),
     daemonCommand: daemonCommand as unknown as [string, ...string[]],
     interrupted,
+    waitFromHere,
   };
 };
 
