@@ -16,7 +16,7 @@ import {
   placesOf,
 } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
-import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
+import { errorObject, exitOf, outputError, SottoError } from '../protocol/errors.ts';
 import { meant, nearOf } from '../protocol/near.ts';
 import { safeText } from '../protocol/safe-text.ts';
 import { parseDuration, parseTime } from '../protocol/time-words.ts';
@@ -49,7 +49,11 @@ const run = async (program: Program): Promise<number> => {
   const words = program.argv.includes('--') ? program.argv.slice(0, program.argv.indexOf('--')) : program.argv;
   const json = words.includes('--json');
   // Whoever reads stdout has gone, or its disk is full. What is said goes on without a reader.
-  const broken = new Promise<never>((_done, fail) => process.stdout.on('error', fail));
+  const broken = new Promise<never>((_done, fail) =>
+    process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+      fail(error.code === 'EPIPE' ? error : outputError(error)),
+    ),
+  );
   broken.catch(() => {});
   const out = new Output({
     json,

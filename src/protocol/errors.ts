@@ -13,6 +13,7 @@ const ROWS = {
   'internal.bug': [1, 'never', 'Something went wrong inside sotto'],
   'disk.full': [1, 'after-change', 'The disk is full: free some space and try again'],
   'disk.failed': [1, 'after-change', 'The disk could not be read or written'],
+  'output.failed': [1, 'never', 'What this says could not be written: what it did is done'],
   'usage.invalid': [2, 'after-change', 'The command was not understood'],
   'params.invalid': [2, 'after-change', 'A parameter is not valid'],
   'time.invalid': [2, 'after-change', 'A time or duration is not valid'],
@@ -365,6 +366,12 @@ export const errorAt = (error: unknown, path: string): unknown => {
   const { code: name = 'unknown reason' } = error as NodeJS.ErrnoException;
   const code = DISK_ERRORS[name] ?? 'path.notAllowed';
   return new SottoError(code, { message: sentenceAt(code, name, path), cause: error });
+};
+
+/** What stdout does not take, in an error that nobody obeys by doing the same again: that is done. */
+export const outputError = (error: NodeJS.ErrnoException): SottoError => {
+  const message = `What this says could not be written (${error.code ?? 'unknown reason'}): what it did is done`;
+  return new SottoError('output.failed', { message, cause: error });
 };
 
 /** Hostile or broken input from another machine: caught once per connection, counted, and closes it. */

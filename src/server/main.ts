@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { errorObject, exitOf, SottoError } from '../protocol/errors.ts';
+import { errorObject, exitOf, outputError, SottoError } from '../protocol/errors.ts';
 import { SERVE_COMMANDS, SERVE_FLAGS } from '../protocol/serve-words.ts';
 import { makeFolder } from '../sqlite/folder.ts';
 import { administer } from './admin-command.ts';
@@ -67,7 +67,7 @@ export const runServe = async (argv: readonly string[], program = 'sotto'): Prom
 // As every command of sotto: nobody reads any more, or the disk takes no more.
 const unread = (error: NodeJS.ErrnoException): void => {
   if (error.code === 'EPIPE') process.exit(141);
-  const told = errorObject(new SottoError(error.code === 'ENOSPC' ? 'disk.full' : 'disk.failed', { cause: error }));
+  const told = outputError(error);
   process.stderr.write(`sotto: ${told.message}\n`);
   process.exit(exitOf(told.code));
 };
