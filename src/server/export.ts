@@ -15,7 +15,9 @@ export const exportOf = async (context: ServerContext, member: MemberRow): Promi
   const inbox = inboxOf(member.id);
   const [head] = await log.heads([inbox]);
   const lists = await listsOf(context, member);
-  const told = Object.entries(lists).map(([name, rows]) => [name, fitting(rows, EXPORT_LIST_BYTES_MAX)] as const);
+  const told = Object.entries(lists).map(
+    ([name, rows]) => [name, fitting(rows.map(withoutNothing), EXPORT_LIST_BYTES_MAX)] as const,
+  );
   const isCut = ([name, rows]: (typeof told)[number]): boolean =>
     rows.length < (lists[name]?.length ?? 0) || rows.length >= ROOM_PAGE_MAX;
   return {
@@ -27,6 +29,13 @@ export const exportOf = async (context: ServerContext, member: MemberRow): Promi
     cut: told.filter(isCut).map(([name]) => name),
   };
 };
+
+// What a row says of nothing: null, and 0 for a time that never comes.
+const NEVER_AT_0: ReadonlySet<string> = new Set(['expiresAt', 'mutedUntil']);
+const withoutNothing = (row: object): object =>
+  Object.fromEntries(
+    Object.entries(row).filter(([name, value]) => value !== null && !(value === 0 && NEVER_AT_0.has(name))),
+  );
 
 const listsOf = async ({ store }: ServerContext, { id }: MemberRow): Promise<Record<string, List>> => {
   const devices = await store.listDevices(id);

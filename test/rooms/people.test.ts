@@ -481,12 +481,19 @@ test('by the command line: a private channel, roles, muting, retention, search, 
 });
 
 test('a server says what it keeps of somebody', async () => {
+  await gather('#kept', {});
   const [{ kept = {} } = {}] = (await bob.user.ok<{ kept: Record<string, unknown[]> }>('server', 'export', 'home'))
     .items;
   expect(kept).toMatchObject({ member: { name: 'bob' }, devices: [{ revoked: false }] });
   expect(kept.memberships?.length).toBeGreaterThan(0);
   const shown = await bob.user.run('server', 'export');
   expect(shown.code).toBe(0);
+  // What there is nothing to say of is left out.
+  await alice.user.ok('server', 'invite');
+  await alice.user.ok('file', 'send', '#kept', '-', '--wait', 'done', { input: 'bytes' });
+  const { out } = await alice.user.ok('server', 'export', 'home');
+  for (const list of ['invites', 'files', 'memberships', 'audit']) expect(out).not.toContain(`"${list}":[]`);
+  expect(out).not.toMatch(/null|"(expiresAt|mutedUntil)":0/);
 });
 
 test('who leaves is out; an archived channel is read only', async () => {
