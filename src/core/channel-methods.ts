@@ -12,7 +12,7 @@ import { listServers, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import { theMember } from './member-methods.ts';
 import type { Context, HandlersOf } from './methods.ts';
-import { isPrefix, only } from './references.ts';
+import { fitCalled, isPrefix, only } from './references.ts';
 import { createChannel, joinChannel } from './room-channels.ts';
 import { connectionOf, publishControl } from './room-control.ts';
 import { serverOfChannel } from './room-find.ts';
@@ -158,7 +158,7 @@ const anyChannel = async (core: Core, reference: string): Promise<{ server: Serv
   const all = isPrefix(reference) ? await listed(core, listServers(core.db), true) : [];
   const fit = all.filter(({ id }) => id.startsWith(reference));
   if (fit.length > 0) {
-    const one = only(fit, 'channel.unknown', '', (each) => `${each.name}@${each.server} (${each.id})`);
+    const one = only(fit, { code: 'channel.unknown' }, ({ id, name, server }) => fitCalled(`${name}@${server}`, id));
     return { name: one.name.slice(1), server: findServer(core.db, one.server) };
   }
   const { name, server } = splitChannel(core.db, reference);

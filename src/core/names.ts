@@ -15,12 +15,12 @@ import {
   getConversationOfMember,
   listConversations,
 } from '../store/conversations.ts';
-import { type FileRow, listFilesByIdRange } from '../store/files.ts';
+import { countFilesByIdRange, type FileRow, listFilesByIdRange } from '../store/files.ts';
 import { getMember, listMembersByName } from '../store/members.ts';
 import { listThreads } from '../store/message-pages.ts';
-import { listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
+import { countMessagesByIdRange, listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
 import { labelOf } from '../store/servers.ts';
-import { ambiguous, isPrefix, noneWithId, only, quoted } from './references.ts';
+import { ambiguous, CANDIDATES_MAX, type Fit, fitCalled, isPrefix, noneWithId, only, quoted } from './references.ts';
 import {
   findChannel,
   findKnownMember,
@@ -60,11 +60,15 @@ export const findContact = (db: Database, reference: string): ContactRow => {
           .map(({ name }) => name);
   return only(
     fit,
-    'contact.unknown',
-    `${noneWithId('contact', reference)}${meant([...near.slice(0, 5), ...nearOf(reference, names)])}`,
-    (contact) => `${contact.name} (${idOf(contact.uid)})`,
+    {
+      code: 'contact.unknown',
+      message: `${noneWithId('contact', reference)}${meant([...near.slice(0, 5), ...nearOf(reference, names)])}`,
+    },
+    contactFit,
   );
 };
+
+const contactFit = ({ name, uid }: ContactRow): Fit => fitCalled(name, idOf(uid));
 
 /**
  * The conversation that `reference` names: by its contact, `#channel`, `member@server`, or by id. Throws like `findContact`,
@@ -83,8 +87,8 @@ export const findConversation = (db: Database, reference: string): ConversationR
   if (byId.length === 1 && byId[0] !== undefined && !isName) return byId[0];
   if (byId.length > 0)
     throw ambiguous([
-      ...(named === undefined ? [] : [`${named.name} (${idOf(named.uid)})`]),
-      ...byId.map((one) => `${conversationName(db, one)} (${idOf(one.uid)})`),
+      ...(named === undefined ? [] : [contactFit(named)]),
+      ...byId.map((one) => fitCalled(conversationName(db, one), idOf(one.uid))),
     ]);
   if (isMemberReference(reference) && !isName) {
     const { name, server } = splitMember(db, reference);
@@ -121,7 +125,7 @@ export const conversationOfLeft = (db: Database, reference: string): Conversatio
   const isBare = server === undefined && isChannelReference(reference);
   if (!(isBare && !hasChannel(db, name)) && server !== LEFT) return undefined;
   const fit = listConversations(db).filter((one) => conversationName(db, one) === `${name}@${LEFT}`);
-  return fit.length === 0 ? undefined : only(fit, 'conversation.unknown', '', (one) => idOf(one.uid));
+  return fit.length === 0 ? undefined : only(fit, { code: 'conversation.unknown' }, ({ uid }) => ({ id: idOf(uid) }));
 };
 
 // What was said with a contact who was removed is called as they were, while nobody else is.
@@ -132,7 +136,9 @@ const conversationOfRemoved = (db: Database, name: string): ConversationRow | un
     return contact?.state === 'removed' && contact.name === name;
   };
   const fit = listConversations(db).filter(isOfRemoved);
-  return fit.length === 0 ? undefined : only(fit, 'conversation.unknown', '', (one) => `${name} (${idOf(one.uid)})`);
+  return fit.length === 0
+    ? undefined
+    : only(fit, { code: 'conversation.unknown' }, ({ uid }) => fitCalled(name, idOf(uid)));
 };
 
 const conversationOfRoom = (conversation: ConversationRow | undefined): ConversationRow => {
@@ -184,8 +190,13 @@ export const conversationOf = (db: Database, id: number): ConversationRow => {
 
 /** The message with this id, or a unique prefix of at least 6 digits. Throws `message.unknown` or `name.ambiguous`. */
 export const findMessage = (db: Database, reference: string): MessageRow => {
-  const fit = isPrefix(reference) ? listMessagesByIdRange(db, ...rangeOf(reference), 5) : [];
-  return only(fit, 'message.unknown', noneWithId('message', reference), (message) => idOf(message.messageId));
+  const fit = isPrefix(reference) ? listMessagesByIdRange(db, ...rangeOf(reference), CANDIDATES_MAX) : [];
+  return only(
+    fit,
+    { code: 'message.unknown', message: noneWithId('message', reference) },
+    ({ messageId }) => ({ id: idOf(messageId) }),
+    () => countMessagesByIdRange(db, ...rangeOf(reference)),
+  );
 };
 
 /**
@@ -198,8 +209,8 @@ export const findThread = (
   reference: string,
 ): Uint8Array<ArrayBuffer> | undefined => {
   if (!isPrefix(reference) || listMessagesByIdRange(db, ...rangeOf(reference), 1).length > 0) return undefined;
-  const fit = listThreads(db, id, rangeOf(reference), 5);
-  return fit.length === 0 ? undefined : only(fit, 'message.unknown', '', (thread) => idOf(thread));
+  const fit = listThreads(db, id, rangeOf(reference));
+  return fit.length === 0 ? undefined : only(fit, { code: 'message.unknown' }, (thread) => ({ id: idOf(thread) }));
 };
 
 /** A message of this conversation. Throws like `findMessage`; one of another conversation is `message.unknown`. */
@@ -212,8 +223,13 @@ export const messageIn = (db: Database, conversation: ConversationRow, reference
 
 /** The file with this id or prefix. Throws `file.unknown` or `name.ambiguous`. */
 export const findFile = (db: Database, reference: string): FileRow => {
-  const fit = isPrefix(reference) ? listFilesByIdRange(db, ...rangeOf(reference), 5) : [];
-  return only(fit, 'file.unknown', noneWithId('file', reference), (file) => `${file.name} (${idOf(file.fileId)})`);
+  const fit = isPrefix(reference) ? listFilesByIdRange(db, ...rangeOf(reference), CANDIDATES_MAX) : [];
+  return only(
+    fit,
+    { code: 'file.unknown', message: noneWithId('file', reference) },
+    ({ name, fileId }) => fitCalled(name, idOf(fileId)),
+    () => countFilesByIdRange(db, ...rangeOf(reference)),
+  );
 };
 
 /** Throws `nickname.invalid` for what is no name: nothing that shows, longer than 64 characters, or with line breaks or other controls. */

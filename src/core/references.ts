@@ -15,19 +15,40 @@ export const noneWithId = (what: string, reference: string): string =>
     ? `An id has at least ${ID_PREFIX_MIN} digits: ${quoted(reference)} has ${reference.length}`
     : `There is no ${what} ${quoted(reference)}`;
 
-/** The one that fits. Throws `code` with `message` when there is none, and `name.ambiguous` with the names of several. */
-export const only = <T>(fit: readonly T[], code: ErrorCode, message: string, name: (one: T) => string): T => {
+/** One of several that fit: what can be given in place of the words that were, and how a person is told of it. */
+export type Fit = { readonly id: string; readonly says?: string };
+
+/** One that is given by its id, and told with what it is called. */
+export const fitCalled = (name: string, id: string): Fit => ({ id, says: `${name} (${id})` });
+
+/** So many of those that fit are listed; of more, how many there are. */
+export const CANDIDATES_MAX = 20;
+const SAID_MAX = 5;
+
+/**
+ * The one that fits. Throws `code` with `message` when there is none, and `name.ambiguous` with several; `count` tells how many
+ * there are, where `fit` has no more than CANDIDATES_MAX of them.
+ */
+export const only = <T>(
+  fit: readonly T[],
+  { code, message = '' }: { readonly code: ErrorCode; readonly message?: string },
+  fitOf: (one: T) => Fit,
+  count = () => fit.length,
+): T => {
   const [first] = fit;
   if (first === undefined) throw new SottoError(code, { message });
   if (fit.length === 1) return first;
-  throw ambiguous(fit.map(name));
+  throw ambiguous(fit.map(fitOf), count());
 };
 
 /** `name.ambiguous` with what fits, in the order of the alphabet: whoever told of it first. */
-export const ambiguous = (fit: readonly string[]): SottoError => {
-  const candidates = fit.toSorted();
+export const ambiguous = (fit: readonly Fit[], count = fit.length): SottoError => {
+  const all = fit.map(({ id, says = id }) => ({ id, says })).toSorted((a, b) => (a.says < b.says ? -1 : 1));
+  const candidates = all.slice(0, CANDIDATES_MAX).map(({ id }) => id);
+  const said = all.slice(0, SAID_MAX).map(({ says }) => says);
+  const [unsaid, more] = [count - said.length, count - candidates.length];
   return new SottoError('name.ambiguous', {
-    message: `More than one fits: ${candidates.join(', ')}`,
-    details: { candidates },
+    message: `More than one fits: ${said.join(', ')}${unsaid > 0 ? ` and ${unsaid} more` : ''}`,
+    details: { candidates, ...(more > 0 ? { more } : {}) },
   });
 };

@@ -6,7 +6,7 @@ import type { Database } from '../sqlite/open.ts';
 import { type ChannelRow, listChannels, listChannelsByName } from '../store/channels.ts';
 import { getMember, listMembers, listMembersByName, type MemberRow } from '../store/members.ts';
 import { getServerByLabel, labelOf, listServers, type ServerRow } from '../store/servers.ts';
-import { ambiguous, isPrefix, only, quoted } from './references.ts';
+import { ambiguous, fitCalled, isPrefix, only, quoted } from './references.ts';
 import { wasNeverIn } from './room-rows.ts';
 
 /** Whether a reference can only mean a channel. */
@@ -21,7 +21,7 @@ export const findServer = (db: Database, reference: string | undefined): ServerR
     const [only, other] = servers;
     if (only === undefined)
       throw new SottoError('server.unknown', { message: 'You are in no server yet: sotto server join LINK' });
-    if (other !== undefined) throw ambiguous(servers.map(({ label }) => label));
+    if (other !== undefined) throw ambiguous(servers.map(serverFit));
     return only;
   }
   const byLabel = getServerByLabel(db, reference);
@@ -31,11 +31,12 @@ export const findServer = (db: Database, reference: string | undefined): ServerR
   const others = labels === '' ? 'you are in none yet: sotto server join LINK' : `you are in ${labels}`;
   return only(
     byId,
-    'server.unknown',
-    `There is no server ${quoted(reference)}: ${others}`,
-    (one) => `${one.label} (${idOf(one.uid)})`,
+    { code: 'server.unknown', message: `There is no server ${quoted(reference)}: ${others}` },
+    serverFit,
   );
 };
+
+const serverFit = ({ uid, label }: ServerRow) => fitCalled(label, idOf(uid));
 
 /** The channel that `#name`, `#name@server` or an id means. Throws `channel.unknown`, `name.ambiguous`, `server.unknown`. */
 export const findChannel = (db: Database, reference: string): ChannelRow => {
@@ -50,9 +51,11 @@ export const findChannel = (db: Database, reference: string): ChannelRow => {
   const meantOnes = isPrefix(reference) ? fit : fit.filter((one) => !isGone(one));
   const next =
     listServers(db).length === 0 ? 'sotto server join LINK' : 'sotto channel list --all shows which may be joined';
-  return only(meantOnes, 'channel.unknown', `You are in no channel ${quoted(reference)}: ${next}`, (one) => {
+  const message = `You are in no channel ${quoted(reference)}: ${next}`;
+  return only(meantOnes, { code: 'channel.unknown', message }, (one) => {
     const isOnlyOne = meantOnes.filter((other) => isCalledAs(other, one)).length === 1;
-    return `#${one.name}@${labelOf(db, one.serverId)}${isOnlyOne ? '' : ` (${idOf(one.channelId)})`}`;
+    const id = idOf(one.channelId);
+    return { id, says: `#${one.name}@${labelOf(db, one.serverId)}${isOnlyOne ? '' : ` (${id})`}` };
   });
 };
 
@@ -92,7 +95,7 @@ export const knownMembers = (db: Database, name: string): MemberRow[] =>
 
 /** The one of members on several servers. Throws `name.ambiguous` with `name@server` of each. */
 export const onlyMember = (db: Database, fit: readonly MemberRow[]): MemberRow =>
-  only(fit, 'member.unknown', '', (one) => `${one.name}@${labelOf(db, one.serverId)}`);
+  only(fit, { code: 'member.unknown' }, (one) => ({ id: `${one.name}@${labelOf(db, one.serverId)}` }));
 
 /** Channels of this name that are known here, on servers that were not left. */
 export const knownChannels = (db: Database, name: string): ChannelRow[] =>
@@ -103,7 +106,7 @@ const isKnown = (db: Database, channel: ChannelRow): boolean =>
 
 /** The one of several servers that have something of this name. Throws `name.ambiguous` with `name@server` of each. */
 export const onlyServer = (fit: readonly ServerRow[], name: string): ServerRow =>
-  only(fit, 'server.unknown', '', ({ label }) => `${name}@${label}`);
+  only(fit, { code: 'server.unknown' }, ({ label }) => ({ id: `${name}@${label}` }));
 
 /** A member that is known here. */
 export const findKnownMember = (db: Database, server: ServerRow, name: string): MemberRow | undefined =>
@@ -114,7 +117,8 @@ export const findMemberById = (db: Database, server: ServerRow, reference: strin
   const fit = isPrefix(reference)
     ? listMembers(db, server.id).filter((one) => idOf(one.memberId).startsWith(reference))
     : [];
-  return fit.length === 0 ? undefined : only(fit, 'member.unknown', '', (one) => `${one.name} (${idOf(one.memberId)})`);
+  if (fit.length === 0) return undefined;
+  return only(fit, { code: 'member.unknown' }, ({ memberId, name }) => fitCalled(name, idOf(memberId)));
 };
 
 /** Who wrote a message in a room, as front ends name them. */

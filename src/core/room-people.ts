@@ -29,7 +29,7 @@ import {
   renewDevice,
   revokeDevice,
 } from '../store/members.ts';
-import { patchServer } from '../store/servers.ts';
+import { labelOf, patchServer } from '../store/servers.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 
@@ -102,7 +102,7 @@ export const learnByName = async (core: Core, connection: RoomConnection, name: 
   if (row.name !== name)
     throw new SottoError('name.ambiguous', {
       message: `${name} is another person than before, who is called ${row.name} here`,
-      details: { candidates: [row.name] },
+      details: { candidates: [`${row.name}@${labelOf(core.db, connection.serverId)}`] },
     });
   return row;
 };

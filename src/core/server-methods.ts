@@ -139,7 +139,7 @@ const byPrefix = <T extends { readonly id: string }>(
   message: string,
 ): T => {
   const fit = isPrefix(id) ? all.filter((one) => one.id.startsWith(id)) : [];
-  return only(fit, code, message, (one) => one.id);
+  return only(fit, { code, message }, ({ id }) => ({ id }));
 };
 
 const forgetDevice = (core: Core, server: ServerRow, id: string): void => {

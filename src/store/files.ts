@@ -37,6 +37,10 @@ export const getFileById = (db: Database, conversationId: number, fileId: Uint8A
 export const listFilesByIdRange = (db: Database, from: Uint8Array, to: Uint8Array, limit: number): FileRow[] =>
   db.all<FileRow>(`SELECT ${COLUMNS} FROM files WHERE file_id BETWEEN ? AND ? ORDER BY id LIMIT ?`, from, to, limit);
 
+/** How many have an id in [from, to]. */
+export const countFilesByIdRange = (db: Database, from: Uint8Array, to: Uint8Array): number =>
+  db.get<{ n: number }>('SELECT count(*) AS n FROM files WHERE file_id BETWEEN ? AND ?', from, to)?.n ?? 0;
+
 /** Up to `limit` files before row `before`, oldest first, of one conversation or all. */
 export const listFiles = (db: Database, conversationId: number | undefined, before: number, limit: number): FileRow[] =>
   (conversationId === undefined

@@ -118,6 +118,10 @@ export const listMessagesByIdRange = (db: Database, from: Uint8Array, to: Uint8A
     limit,
   );
 
+/** How many have an id in [from, to]. */
+export const countMessagesByIdRange = (db: Database, from: Uint8Array, to: Uint8Array): number =>
+  db.get<{ n: number }>('SELECT count(*) AS n FROM messages WHERE message_id BETWEEN ? AND ?', from, to)?.n ?? 0;
+
 const FIELDS = {
   messageId: 'message_id',
   state: 'state',

@@ -190,11 +190,15 @@ describe('ids', () => {
     expect(message?.message).toContain(`abcdef${two.slice(6)}`);
     for (const words of [
       ['contact', 'show', '123456'],
-      ['read', 'fedcba'],
+      ['conversation', 'show', 'fedcba'],
     ]) {
       const error = await refused(...words);
       expect(error?.code).toBe('name.ambiguous');
-      expect(error?.details.candidates?.map((name) => name.split(' ')[0])).toEqual(['bob', 'carol']);
+      expect(error?.message).toMatch(/^More than one fits: bob \(\w{32}\), carol \(\w{32}\)$/);
+      // Each can be given in place of what was.
+      const named = (id: string) => alice.one<{ name: string }>(...words.slice(0, -1), id);
+      const found = await Promise.all(error?.details.candidates?.map(named) ?? []);
+      expect(found.map(({ name }) => name)).toEqual(['bob', 'carol']);
     }
     expect((await alice.one<Message>('show', `abcdef${one.slice(6)}`)).body).toBe('two days old');
 
@@ -202,7 +206,7 @@ describe('ids', () => {
     await alice.ok('contact', 'rename', 'bob', name);
     // A name that is the beginning of another's id is no guess either.
     const error = await refused('conversation', 'show', name);
-    expect(error?.details.candidates?.map((one) => one.split(' ')[0])).toEqual(['carol', name]);
+    expect(error?.message).toContain(`carol (${error?.details.candidates?.[0]}), ${name} (`);
     await alice.ok('contact', 'rename', name, 'bob');
   });
 });

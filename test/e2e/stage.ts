@@ -24,7 +24,7 @@ type RanError = {
   readonly code: string;
   readonly message: string;
   readonly exit: number;
-  readonly details: { readonly candidates?: readonly string[] };
+  readonly details: { readonly candidates?: readonly string[]; readonly more?: number };
 };
 
 type RunOptions = {
