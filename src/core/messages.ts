@@ -74,6 +74,14 @@ export const checkMaySend = (contact: ContactRow): void => {
   if (contact.paused === 'keyChanged') throw new SottoError('contact.keyRefused');
 };
 
+/** Throws `message.notEditable` for a message that cannot be sent again, with the reason. */
+export const checkResendable = ({ state, deletedAt }: MessageRow): void => {
+  if (deletedAt !== null)
+    throw new SottoError('message.notEditable', { message: 'This message was deleted: it is not sent again' });
+  if (state !== 'failed')
+    throw new SottoError('message.notEditable', { message: 'Only a failed message can be sent again' });
+};
+
 /** Puts a text into the outbox; when this returns it is committed there. Gives the message's row id. */
 export const sendText = async (
   core: Core,
@@ -208,8 +216,7 @@ export const pin = (core: Core, params: Params<'message.pin'>, on: boolean): Mes
 export const resend = (core: Core, id: string): MessageRow => {
   const { row, contact } = mine(core, id);
   checkMaySend(contact);
-  if (row.state !== 'failed' || row.deletedAt !== null)
-    throw new SottoError('message.notEditable', { message: 'Only a failed message can be sent again' });
+  checkResendable(row);
   const file = row.fileId === null ? undefined : getFile(core.db, row.fileId);
   if (row.fileId !== null && file?.state !== 'offered')
     throw new SottoError('message.notEditable', { message: 'The file is not kept any more: send it again' });

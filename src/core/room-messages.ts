@@ -39,7 +39,7 @@ import {
 } from './amend.ts';
 import { type Changes, type Core, commit, detach } from './core.ts';
 import { endFile } from './files-rows.ts';
-import { checkText, dropOutbox, LOCAL } from './messages.ts';
+import { checkResendable, checkText, dropOutbox, LOCAL } from './messages.ts';
 import { conversationOf, findConversation, findMessage, messageIn } from './names.ts';
 import { mentionsIn } from './room-mentions.ts';
 import { contentIn, endOf, enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
@@ -284,8 +284,7 @@ export const cancelRoom = (core: Core, row: MessageRow): MessageRow => {
 
 /** Puts a failed text into the outbox again: under its id, or another one when the server takes that no more. */
 export const resendRoom = (core: Core, row: MessageRow, conversation: ConversationRow): MessageRow => {
-  if (row.state !== 'failed' || row.deletedAt !== null)
-    throw new SottoError('message.notEditable', { message: 'Only a failed message can be sent again' });
+  checkResendable(row);
   if (row.fileId !== null)
     throw new SottoError('message.notEditable', { message: 'The file is not kept any more: send it again' });
   const target = placeOf(core, conversation);

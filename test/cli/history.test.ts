@@ -291,6 +291,11 @@ describe('a text', () => {
     expect([again.id, again.state, again.reason]).toEqual([id, 'queued', undefined]);
     for (const about of [['bob'], []])
       expect((await alice.one<{ outbox: { depth: number } }>('why', ...about)).outbox.depth).toBe(1);
+    expect((await alice.one<Message>('delete', id)).state).toBe('failed');
+    expect((await alice.run('resend', id)).error).toMatchObject({
+      code: 'message.notEditable',
+      message: 'This message was deleted: it is not sent again',
+    });
   });
 
   test('is read whole, however much of it is asked for', async () => {
