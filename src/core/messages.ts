@@ -179,8 +179,7 @@ export const deleteText = (core: Core, params: Params<'message.delete'>): Messag
     dropOutbox(core, row.id);
     takeBack(core, changes, row);
     eraseMessage(amendingNow(core, changes, { contactId: contact.id }), row);
-    if (row.mine === 1 && !tells && !isUnsent(row) && row.reason !== CANCELLED)
-      patchMessage(core.db, row.id, { reason: LOCAL });
+    if (!tells && !isUnsent(row) && row.reason !== CANCELLED) patchMessage(core.db, row.id, { reason: LOCAL });
   });
   return again(core, row);
 };

@@ -373,3 +373,10 @@ describe('a text', () => {
     expect((await alice.ok('send', 'bob', 'in vain')).err).toBe('');
   });
 });
+
+test('what somebody else said and was deleted here only says so', async () => {
+  const { id } = await alice.one<Message>('read', 'carol');
+  const deleted = await alice.one<Message>('delete', id, '--local');
+  expect(deleted).toMatchObject({ mine: false, body: '', deletedAt: expect.any(Number), reason: 'local' });
+  expect(await alice.one('show', id)).toMatchObject({ reason: 'local' });
+});
