@@ -196,7 +196,7 @@ class Limit {
     this.clear();
     if (this.#timeoutMs === undefined) return;
     const leftMs = Math.max(this.#timeoutMs + graceMs, leastMs) - (performance.now() - this.#beganAt);
-    this.#timer = setTimeout(this.#late, Math.min(leftMs, TIMER_MS_MAX));
+    this.#timer = setTimeout(this.#late, Math.min(Math.max(0, leftMs), TIMER_MS_MAX));
   }
 
   clear(): void {
