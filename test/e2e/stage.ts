@@ -89,7 +89,7 @@ export class Stage implements AsyncDisposable {
   async user(name: string, options: { readonly reachable?: boolean } = {}): Promise<User> {
     const user = this.stranger(name);
     await user.ok('init', '--nickname', name, '--no-passphrase');
-    if (options.reachable !== false) await user.ok('daemon', 'start', '--wait', 'reachable', '--timeout', '60s');
+    if (options.reachable !== false) await user.ok('daemon', 'start', '--wait', 'reachable', '--timeout', '100s');
     return user;
   }
 
