@@ -8,9 +8,9 @@ import type { CommandContext, Flags } from './command.ts';
 import type { Hint } from './output.ts';
 import { aligned } from './wrap.ts';
 
-/** How long a message lives: `never`, which gives 0, a duration from its delivery, or `read+` a duration. Throws `params.invalid`. */
+/** How long a message lives: `never` or a bare `0`, which give 0, a duration from its delivery, or `read+` a duration. Throws `params.invalid`. */
 export const lifeOf = (asked: string): { readonly expiresMs: number; readonly expiresFrom: 'delivery' | 'read' } => {
-  if (asked === 'never') return { expiresMs: 0, expiresFrom: 'delivery' };
+  if (asked === 'never' || asked === '0') return { expiresMs: 0, expiresFrom: 'delivery' };
   const fromRead = asked.startsWith('read+');
   const expiresMs = parseDuration(fromRead ? asked.slice('read+'.length) : asked);
   if (expiresMs < EXPIRY_MS_MIN || expiresMs > EXPIRY_MS_MAX)

@@ -334,7 +334,7 @@ describe('a text', () => {
   });
 
   test('lives between a second and a year', async () => {
-    for (const wrong of ['10ms', '366d', '1y', 'read+5ms', 'read+0s', 'read+0', '0s', '0'])
+    for (const wrong of ['10ms', '366d', '1y', 'read+5ms', 'read+0s', 'read+0', '0s', '0m'])
       for (const words of [
         ['send', 'bob', 'x', '--expires', wrong],
         ['expire', 'bob', wrong],

@@ -487,7 +487,7 @@ describe('a command', () => {
     const list = await alice.ok('conversations', { json: false });
     expect(list.out).toContain('new ones end 30s after they are read');
     expect(await alice.one('send', 'bob', 'stays', '--expires', 'never')).not.toHaveProperty('expiresMs');
-    expect(await expire('never')).toBe('New messages with bob do not end.\n');
+    for (const none of ['never', '0']) expect(await expire(none)).toBe('New messages with bob do not end.\n');
     expect((await alice.run('expire', 'bob', 'read+500ms')).error?.code).toBe('params.invalid');
     expect(await alice.one('config', 'get', 'messages.expiresFrom', '--in', 'bob')).toMatchObject({
       value: 'delivery',
