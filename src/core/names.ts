@@ -209,7 +209,7 @@ export const findThread = (
   reference: string,
 ): Uint8Array<ArrayBuffer> | undefined => {
   if (!isPrefix(reference) || listMessagesByIdRange(db, ...rangeOf(reference), 1).length > 0) return undefined;
-  const fit = listThreads(db, id, rangeOf(reference));
+  const fit = listThreads(db, id, rangeOf(reference), CANDIDATES_MAX);
   return fit.length === 0 ? undefined : only(fit, { code: 'message.unknown' }, (thread) => ({ id: idOf(thread) }));
 };
 

@@ -14,7 +14,7 @@ import { type ConversationRow, getConversationByUid } from '../store/conversatio
 import type { EventRow } from '../store/events.ts';
 import { type FileRow, getFile } from '../store/files.ts';
 import { getMember } from '../store/members.ts';
-import { countThread } from '../store/message-pages.ts';
+import { countThread, countThreadAt } from '../store/message-pages.ts';
 import { getMessage, listVersions, type MessageRow, UNKNOWN_KIND } from '../store/messages.ts';
 import { listReactions } from '../store/reactions.ts';
 import { nicknameOf } from '../store/self.ts';
@@ -45,6 +45,8 @@ export const selfObject = (core: Core, name: string): AccountObject => {
 export type Seen = {
   readonly conversations: Map<number, SeenConversation>;
   readonly authors: Map<number | null, string>;
+  /** In a look back: answers count up to this seq. */
+  readonly upTo?: number;
 };
 type SeenConversation = { readonly row: ConversationRow; readonly name: string; readonly isRequest: boolean };
 /** For a new answer. */
@@ -85,7 +87,7 @@ export const messageObject = (core: Core, row: MessageRow, seen = nothingSeen())
     ...(row.mention === 1 ? { mention: true } : {}),
     ...(row.sharedBy === null ? {} : { sharedBy: memberName(core.db, row.sharedBy) }),
     ...(row.thread === null ? {} : { thread: idOf(row.thread) }),
-    ...(conversation.kind === 'contact' ? {} : answersOf(core, row)),
+    ...(conversation.kind === 'contact' ? {} : answersOf(core, row, seen)),
   };
 };
 
@@ -103,8 +105,12 @@ export const messageObjects = (core: Core, rows: readonly MessageRow[]): Message
   return rows.map((row) => messageObject(core, row, seen));
 };
 
-const answersOf = (core: Core, row: MessageRow) => {
-  const answers = row.thread === null ? countThread(core.db, row.conversationId, row.messageId) : 0;
+const answersOf = ({ db }: Core, { thread, conversationId, messageId }: MessageRow, { upTo }: Seen) => {
+  if (thread !== null) return {};
+  const answers =
+    upTo === undefined
+      ? countThread(db, conversationId, messageId)
+      : countThreadAt(db, conversationId, messageId, upTo);
   return answers === 0 ? {} : { answers };
 };
 

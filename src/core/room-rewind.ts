@@ -5,7 +5,7 @@ import type { Message } from '../protocol/rpc-objects.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
-import { countThreadAt, listMessagesBack, placeOf } from '../store/message-pages.ts';
+import { listMessagesBack, placeOf } from '../store/message-pages.ts';
 import { listVersions, type MessageRow } from '../store/messages.ts';
 import {
   countEpochsBehind,
@@ -47,7 +47,7 @@ export const rewind = (
   const rows = listMessagesBack(core.db, conversation.id, before.seq > seq ? end : before, limit, thread).reverse();
   const server = theServer(core.db, channel.serverId);
   const me = getMemberById(core.db, server.id, server.memberId)?.id;
-  const then = { seq, me, seen: nothingSeen(), server, state: stateOfJson(channel.membership) };
+  const then = { seq, me, seen: { ...nothingSeen(), upTo: seq }, server, state: stateOfJson(channel.membership) };
   return rows.map((row) => asOf(core, row, then));
 };
 
@@ -105,9 +105,7 @@ type Then = Pick<RoomScene, 'server' | 'state'> & {
 
 const asOf = (core: Core, row: MessageRow, then: Then): Message => {
   const { seq, me, seen } = then;
-  const { answers: _answers, ...told } = messageObject(core, row, seen);
-  const answers = row.thread === null ? countThreadAt(core.db, row.conversationId, row.messageId, seq) : 0;
-  const now = { ...told, ...(answers === 0 ? {} : { answers }) };
+  const now = messageObject(core, row, seen);
   // The bodies are gone from here as from everywhere: that something was there is all that can be told.
   if (row.deletedAt !== null) return now;
   const events = listRoomEventsOfMessage(core.db, row.id, seq);

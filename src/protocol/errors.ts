@@ -370,7 +370,7 @@ export const errorAt = (error: unknown, path: string): unknown => {
 
 /** What stdout does not take, in an error that nobody obeys by doing the same again: that is done. */
 export const outputError = (error: NodeJS.ErrnoException): SottoError => {
-  const message = `What this says could not be written (${error.code ?? 'unknown reason'}): what it did is done`;
+  const message = `${textOf('output.failed')} (${error.code ?? 'unknown reason'})`;
   return new SottoError('output.failed', { message, cause: error });
 };
 

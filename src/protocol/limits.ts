@@ -127,6 +127,8 @@ export const PAGE_MAX = 5_000;
 export const WAIT_MS_DEFAULT = 60 * SECOND;
 export const WAIT_MS_MAX = 24 * HOUR;
 export const SOCKET_PATH_BYTES_MAX = 107;
+/** As long as an argument of a program: what is too long for a path is told by the system. */
+export const PATH_CHARS_MAX = 128 * KIB;
 
 // pictures with a QR code
 export const PICTURE_BYTES_MAX = 16 * MIB;

@@ -1,7 +1,7 @@
 // The smallest parts of parameters and results of the local wire.
 import { z } from 'zod';
 import { wellFormed } from './fields.ts';
-import { NAME_CHARS_MAX, NOTE_CHARS_MAX, REACTION_CHARS_MAX } from './limits.ts';
+import { NAME_CHARS_MAX, NOTE_CHARS_MAX, PATH_CHARS_MAX, REACTION_CHARS_MAX } from './limits.ts';
 
 export const time = z.number().int().min(0);
 export const bytes = z.number().int().min(0);
@@ -23,7 +23,6 @@ export const emoji = z.string().min(1).max(REACTION_CHARS_MAX).refine(wellFormed
 // With a selector or without: keyboards leave it out.
 const ONE_EMOJI = /^(?:\p{RGI_Emoji}|\p{Extended_Pictographic}\ufe0f?)$/v;
 export const oneEmoji = emoji.refine((text) => ONE_EMOJI.test(text), 'is not one emoji');
-// What is too long for the system is told by it, as of every path: an argument of a program has no more than this.
-export const path = z.string().max(131_072);
+export const path = z.string().max(PATH_CHARS_MAX);
 export const passphrase = z.string().max(4096);
 export const none = z.object({});

@@ -194,13 +194,15 @@ export const listThreads = (
   db: Database,
   conversationId: number,
   [from, to]: readonly [Uint8Array, Uint8Array],
+  limit: number,
 ): Uint8Array<ArrayBuffer>[] =>
   db
     .all<{ readonly thread: Uint8Array<ArrayBuffer> }>(
-      'SELECT DISTINCT thread FROM messages WHERE conversation_id = ? AND thread BETWEEN ? AND ?',
+      'SELECT DISTINCT thread FROM messages WHERE conversation_id = ? AND thread BETWEEN ? AND ? LIMIT ?',
       conversationId,
       from,
       to,
+      limit,
     )
     .map(({ thread }) => thread);
 

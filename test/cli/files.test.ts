@@ -148,7 +148,7 @@ describe('a file on stdout', () => {
     expect(gone.stderr.toString()).toBe('');
     const full = sh(`${alice.words(`file save ${id} -`)} > /dev/full`);
     expect(full.status).toBe(1);
-    expect(full.stderr.toString()).toMatch(/^sotto: What this says could not be written \(ENOSPC\)[^\n]*\n$/);
+    expect(full.stderr.toString()).toMatch(/^sotto: What this says could not be written[^\n]* \(ENOSPC\)\n$/);
   });
 });
 
