@@ -206,10 +206,14 @@ export const listThreads = (
     )
     .map(({ thread }) => thread);
 
-/** Answers in the thread of a message at a seq: those that were deleted since were there, and those before were not. */
+/**
+ * Answers in the thread of a message at a seq: those that were deleted since were there, and those before were not. SQLite would
+ * choose the index of seqs, and read all that was said before.
+ */
 export const countThreadAt = (db: Database, conversationId: number, root: Uint8Array, seq: number): number =>
   db.get<{ n: number }>(
-    `SELECT count(*) AS n FROM messages m WHERE conversation_id = ? AND thread = ? AND m.seq <= ? AND (deleted_at IS NULL
+    `SELECT count(*) AS n FROM messages m INDEXED BY messages_thread
+       WHERE conversation_id = ? AND thread = ? AND m.seq <= ? AND (deleted_at IS NULL
        OR EXISTS (SELECT 1 FROM room_events e WHERE e.message_row = m.id AND e.seq > ? AND e.kind = 'erase'))`,
     conversationId,
     root,
