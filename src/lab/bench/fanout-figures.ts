@@ -1,5 +1,5 @@
 // Figures of a server of rooms under load: fan-out, log-ins and idle connections, beside a bare server and well-known ones.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openFilesMax } from '../../machine.ts';
 import { expectedError } from '../../protocol/errors.ts';
@@ -50,9 +50,14 @@ class Arena {
     return this.#town.bodyBytes;
   }
 
-  /** One run of sotto, on a server that was just started; with `comeBack` the same again counts, and that one is its `first`. */
+  /**
+   * One run of sotto, on a server that was just started, with nothing said in it before; with `comeBack` the same again counts,
+   * and that one is its `first`.
+   */
   async sotto(options: LoadOptions, comeBack = false): Promise<Costs> {
-    const server = new ServerProcess(this.#town.dir, PINNED);
+    const dir = join(this.#bench.dir, `sotto-${++this.#places}`);
+    cpSync(this.#town.dir, dir, { recursive: true });
+    const server = new ServerProcess(dir, PINNED);
     try {
       const { url } = await server.start();
       return await this.#run(
@@ -62,6 +67,7 @@ class Arena {
       );
     } finally {
       await server.stop();
+      rmSync(dir, { recursive: true });
     }
   }
 
