@@ -111,28 +111,31 @@ export const listUnread = (
   limit: number,
 ): MessageRow[] =>
   conversationId === undefined
-    ? unread(db, limit, 'm.id > ? AND m.id < ?', after, before)
-    : unread(db, limit, 'm.conversation_id = ? AND m.id > ? AND m.id < ?', conversationId, after, before);
+    ? unread(db, limit, 'id > ? AND id < ?', after, before)
+    : unread(db, limit, 'conversation_id = ? AND id > ? AND id < ?', conversationId, after, before);
 
 /** Unread rows up to row `upTo`. */
 export const listUnreadUpTo = (db: Database, conversationId: number, upTo: number, limit: number): MessageRow[] =>
-  unread(db, limit, 'm.conversation_id = ? AND m.id <= ?', conversationId, upTo);
+  unread(db, limit, 'conversation_id = ? AND id <= ?', conversationId, upTo);
 
 /** The last place that a message of a conversation up to a row has; 0 where none has one. */
 export const lastSeqUpTo = (db: Database, conversationId: number, upToRow: number): number =>
   db.get<{ seq: number | null }>(
-    'SELECT max(seq) AS seq FROM messages WHERE conversation_id = ? AND id <= ?',
+    `SELECT max(seq) AS seq FROM messages INDEXED BY messages_seq
+       WHERE conversation_id = ? AND id <= ? AND seq IS NOT NULL`,
     conversationId,
     upToRow,
   )?.seq ?? 0;
 
 /** Unread messages of a room whose place is not after `seq`. */
 export const listUnreadUpToSeq = (db: Database, conversationId: number, seq: number, limit: number): MessageRow[] =>
-  unread(db, limit, 'm.conversation_id = ? AND m.seq <= ?', conversationId, seq);
+  unread(db, limit, 'conversation_id = ? AND seq <= ?', conversationId, seq);
 
+// Few are unread of the many that there are: SQLite would go through those.
 const unread = (db: Database, limit: number, where: string, ...values: readonly number[]): MessageRow[] =>
   db.all<MessageRow>(
-    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.unread = 1 AND ${where} ORDER BY m.id LIMIT ?`,
+    `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.id IN (SELECT id FROM messages INDEXED BY messages_unread
+       WHERE unread = 1 AND ${where} ORDER BY id LIMIT ?) ORDER BY m.id`,
     ...values,
     limit,
   );
@@ -183,7 +186,8 @@ export const listBehindSeq = (
 /** Whether behind a row stands a message of the conversation whose place is before `seq`. */
 export const hasEarlierBehind = (db: Database, row: MessageRow, seq: number): boolean =>
   db.get(
-    'SELECT 1 AS found FROM messages WHERE conversation_id = ? AND id > ? AND seq < ? LIMIT 1',
+    `SELECT 1 AS found FROM messages INDEXED BY messages_conversation
+       WHERE conversation_id = ? AND id > ? AND seq < ? LIMIT 1`,
     row.conversationId,
     row.id,
     seq,

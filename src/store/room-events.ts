@@ -74,13 +74,17 @@ export const listHeldSizes = (db: Database, channelRow: number, toSeq: number, l
     limit,
   );
 
+// Events without a message, controls and topics, are in an index of their own, which has most that is asked of them. It is named:
+// that of all events looks as good to SQLite, and is looked through from one end to the other.
+const OF_CHANNEL = 'room_events INDEXED BY room_events_channel';
+
 /**
  * Forgets the signed events that speak of a message by its id, and whose message is not here: it was erased. Those of one that
  * is here go with it.
  */
 export const forgetSignedAbout = (db: Database, channelRow: number, target: string): void => {
   db.run(
-    `UPDATE room_events SET signed = NULL WHERE channel_row = ? AND message_row IS NULL AND signed IS NOT NULL
+    `UPDATE ${OF_CHANNEL} SET signed = NULL WHERE channel_row = ? AND message_row IS NULL AND signed IS NOT NULL
        AND instr(signed, CAST(? AS BLOB)) > 0`,
     channelRow,
     target,
@@ -119,7 +123,7 @@ export const listRoomEventsOfMessage = (db: Database, messageRow: number, upToSe
 /** What is held of events behind `seq` that speak of a message by its id, and did not find it, in order. */
 export const listUnfound = (db: Database, channelRow: number, seq: number, target: string): HeldRow[] =>
   db.all<HeldRow>(
-    `SELECT ${COLUMNS}, signed FROM room_events WHERE channel_row = ? AND message_row IS NULL AND seq > ?
+    `SELECT ${COLUMNS}, signed FROM ${OF_CHANNEL} WHERE channel_row = ? AND message_row IS NULL AND seq > ?
        AND signed IS NOT NULL AND instr(signed, CAST(? AS BLOB)) > 0 ORDER BY seq`,
     channelRow,
     seq,
@@ -146,10 +150,6 @@ export const isSaidBehind = (db: Database, channelRow: number, seq: number, said
     said.memberRow ?? null,
     said.value ?? null,
   ) !== undefined;
-
-// Events without a message, controls and topics, are in an index of their own, which has all that is asked of them. It is named:
-// that of all events looks as good to SQLite, and is looked through from one end to the other.
-const OF_CHANNEL = 'room_events INDEXED BY room_events_channel';
 
 /** The topic at a seq; empty when there was none. */
 export const topicAt = (db: Database, channelRow: number, seq: number): string =>

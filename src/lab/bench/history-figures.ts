@@ -21,7 +21,7 @@ import { ServerProcess } from '../server-process.ts';
 import { type Bench, type Figure, type Measured, quantile, short, Times, timed } from './figure.ts';
 import { CHANNEL, ROOM_DAYS, roomFixture } from './room-fixture.ts';
 import { channelOf, DEVICE, LONG_EVENTS, longServer, SERVER_KEY } from './server-fixture.ts';
-import { withDaemon } from './store-figures.ts';
+import { unreadTimes, withDaemon } from './store-figures.ts';
 
 const PAGE = 100;
 const HITS = 50;
@@ -273,6 +273,14 @@ const searchDaemonCold: Figure = {
   },
 };
 
+const unread: Figure = {
+  name: 'history.unread',
+  unit: 'ms',
+  doc: 'what is unread of a channel of 1,000,000 events, and the channel marked as read, RPC to reply',
+  bound: { of: 'value', at: 'max', better: 'lower', limit: 10 },
+  measure: async (bench) => unreadTimes(bench, await roomFixture(bench, sizeOf(bench)), CHANNEL),
+};
+
 const rewind: Figure = {
   name: 'history.rewind',
   unit: 'ms',
@@ -306,5 +314,6 @@ export const HISTORY_FIGURES: readonly Figure[] = [
   searchCold,
   searchDaemon,
   searchDaemonCold,
+  unread,
   rewind,
 ];

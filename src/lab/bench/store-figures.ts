@@ -9,7 +9,7 @@ import { DAY_MS } from '../../protocol/limits.ts';
 import type { ParamsIn } from '../../protocol/rpc.ts';
 import { searchMessages } from '../../store/search.ts';
 import { Actor } from '../actor.ts';
-import { type Bench, type Figure, quantile, short, Times, timed } from './figure.ts';
+import { type Bench, type Figure, type Measured, quantile, short, Times, timed } from './figure.ts';
 import { FIXTURE_MESSAGES, largeFixture, makeOffline } from './fixture.ts';
 
 const MB = 1_000_000;
@@ -107,6 +107,26 @@ const openEnd: Figure = {
     }),
 };
 
+/** What is unread in all and in a conversation, and its last message marked as read: RPC to reply. */
+export const unreadTimes = async (bench: Bench, dir: string, conversation: string): Promise<Measured> =>
+  withDaemon(dir, async (actor) => {
+    const times = new Times();
+    for (let round = -1; round < bench.runs * 5; round++) {
+      await times.take('of all', round, () => actor.call('message.unread', { limit: LIMIT }));
+      await times.take('of one', round, () => actor.call('message.unread', { conversation, limit: LIMIT }));
+      await times.take('marked', round, () => actor.call('conversation.markRead', { conversation }));
+    }
+    return times.worst();
+  });
+
+const openUnread: Figure = {
+  name: 'open.unread',
+  unit: 'ms',
+  doc: 'what is unread of 1,000,000 messages and of a conversation of 400,000, and that one marked as read, RPC to reply',
+  bound: { of: 'value', at: 'max', better: 'lower', limit: 10 },
+  measure: async (bench) => unreadTimes(bench, await largeFixture(bench, sizeOf(bench)), 'c1'),
+};
+
 const daemonReady: Figure = {
   name: 'daemon.ready',
   unit: 'ms',
@@ -179,6 +199,7 @@ export const STORE_FIGURES: readonly Figure[] = [
   searchWarm,
   searchCold,
   openEnd,
+  openUnread,
   daemonReady,
   readyPassphrase,
   daemonMemory,
