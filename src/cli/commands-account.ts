@@ -27,6 +27,7 @@ const backup = (): Command => ({
       mayBeEmpty: true,
     });
     const isOpenedByPhrase = passphrase === undefined || passphrase === '';
+    context.out.progress('writing the backup');
     const written = await client.call('backup.create', {
       file,
       ...(isOpenedByPhrase ? {} : { passphrase }),
@@ -58,6 +59,7 @@ const passwd = (): Command => ({
     if (!exists) throw new SottoError('account.unknown');
     const present = isSet ? await context.passphrase({ prompt: 'Present passphrase' }) : undefined;
     const next = flags.has('no-passphrase') ? undefined : await nextPassphrase(context, { isSet, present });
+    if (flags.has('rekey')) out.progress('encrypting the whole database anew');
     const result = await client.call('account.passwd', {
       ...(present === undefined ? {} : { passphrase: present }),
       ...(next === undefined ? { noPassphrase: true } : { newPassphrase: next }),

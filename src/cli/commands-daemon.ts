@@ -175,6 +175,7 @@ const doctor = (): Command => ({
   methods: ['doctor.check'],
   run: async ({ connect, flags, out }) => {
     const client = connect({ unlock: false });
+    out.progress('reading the whole database');
     const checks = await client.then((one) => one.call('doctor.check', {}), flags.has('no-start') ? left : unstarted);
     for (const check of checks)
       out.item({ ...check, ...(check.fix === undefined ? {} : { fix: out.hint(check.fix) }) }, () =>

@@ -121,6 +121,7 @@ const restore = (): Command => ({
     const client = await context.connect({ unlock: false, create: true });
     const params = { ...optional('nickname', flags.text('nickname')), ...from, noTor: flags.has('no-tor') };
     const restored = (given: typeof params) => client.call('account.restore', given);
+    if (from.file !== undefined) out.progress('reading the backup');
     const made = await orNoDaemon(
       client,
       restored(params).catch((error: unknown) => {

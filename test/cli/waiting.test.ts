@@ -66,6 +66,18 @@ test('a text whose wait ends with the daemon is shown, and told as what may not 
   }
 });
 
+test('what reads or writes the whole database says so on a terminal while it does', async () => {
+  const backup = join(stage.dir, 'whole');
+  const typed = { on: /[Pp]assphrase/, type: 'long horse\r' };
+  for (const [words, steps, told] of [
+    [alice.words('doctor'), [], 'reading the whole database'],
+    [alice.words(`backup ${backup}`), [typed, { ...typed, on: /again/ }], 'writing the backup'],
+    [alice.words('passwd --rekey --no-passphrase'), [], 'encrypting the whole database anew'],
+    [stage.stranger('again').words(`restore ${backup} --no-passphrase`), [typed], 'reading the backup'],
+  ] as const)
+    expect((await onTerminal(words, steps)).shown).toContain(told);
+});
+
 test('a file that is offered is told on a terminal as one that they have to fetch', async () => {
   const photo = join(stage.dir, 'photo');
   const { code, shown } = await onTerminal(alice.words(`file send bob ${photo}`), []);
