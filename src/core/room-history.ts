@@ -15,6 +15,9 @@ import { forgetOthers, goBack } from './room-restored.ts';
 import { removeReturned, tellReturned } from './room-returned.ts';
 import { isLost, theChannel } from './room-rows.ts';
 
+// Why there is a gap.
+const OUT = 'you were not in the channel';
+
 /**
  * Fetches the first pages of what is not held of a channel, without staying subscribed; true when that was all. Throws `server.*`,
  * `channel.*`.
@@ -156,7 +159,7 @@ const begin = async (
         doubt(core, changes, channelRow, {
           fromSeq: held + 1,
           toSeq: event.seq - 1,
-          reason: 'you were not in the channel',
+          reason: OUT,
         });
       patchChannel(core.db, channelRow, {
         epoch: event.epoch,
@@ -188,7 +191,9 @@ const pages = async (
     connection.background.came(channelRow, answer.head.seq);
     const [next] = events;
     if (next !== undefined && next.seq > theChannel(core.db, channelRow).lastSeq + 1 && next.seq <= answer.head.seq) {
-      await core.queue.call(() => passOver(core, channelRow, next.seq - 1));
+      // Who came and went there is told all the same: what follows, which may be my own coming back, counts from that.
+      await replayUpTo(core, connection, channelRow, { end: next.seq, isFresh: false });
+      await core.queue.call(() => passOver(core, connection, channelRow, next.seq - 1));
       continue;
     }
     const now = theChannel(core.db, channelRow).lastSeq;
@@ -197,12 +202,14 @@ const pages = async (
   return false;
 };
 
-// It has what comes next, and does not show what lies between.
-const passOver = (core: Core, channelRow: number, upTo: number): void =>
+// It has what comes next, and does not show what lies between: as to everybody who was out meanwhile.
+const passOver = (core: Core, { row }: RoomConnection, channelRow: number, upTo: number): void =>
   commit(core, (changes) => {
-    const { lastSeq } = theChannel(core.db, channelRow);
+    const { lastSeq, membership } = theChannel(core.db, channelRow);
     if (upTo <= lastSeq) return;
-    doubt(core, changes, channelRow, { fromSeq: lastSeq + 1, toSeq: upTo, reason: 'the server does not show it' });
+    const wasOut = stateOfJson(membership)?.members.has(idOf(row.memberId)) === false;
+    const reason = wasOut ? OUT : 'the server does not show it';
+    doubt(core, changes, channelRow, { fromSeq: lastSeq + 1, toSeq: upTo, reason });
     patchChannel(core.db, channelRow, { lastSeq: upTo, lastId: null });
   });
 

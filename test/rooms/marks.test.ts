@@ -128,6 +128,8 @@ test('what is read is read also while nothing more waits for the server: its aut
   );
   await carol.call('member.accept', { member: 'alice@home' });
   await carol.reads('alice@home', 'are you there?');
+  // Nothing more of hers is on its way while her outbox is filled from outside.
+  await alice.sees('the receipt', async () => (await alice.messages('carol@home')).at(-1)?.state === 'delivered');
   await house.server.stop();
   await carol.look((db) =>
     db.run(
