@@ -416,33 +416,43 @@ test('what a device says that came while I was away is read when I am back; who 
   expect((await alice.messages('#open')).at(-1)).toMatchObject({ body: 'I was here', from: 'carol' });
 });
 
-test('a device that was away while another one of its member left a channel and came back is in it again, and reads', async () => {
-  const name = '#come-and-go';
-  const join = async (): Promise<void> => {
-    await bob.call('channel.invite', { channel: name, member: 'alice' });
-    await alice.call('channel.join', { channel: name });
-  };
-  await bob.call('channel.create', { name, encryption: 'members' });
-  await join();
-  await bob.say(name, 'welcome');
-  await phone.sees(name, async () => (await phone.call('channel.list', {})).some((channel) => channel.name === name));
-  await phone.reads(name, 'welcome');
-  await phone.user.ok('daemon', 'stop');
-  await bob.say(name, 'while you are here');
-  await alice.reads(name, 'while you are here');
-  await alice.call('channel.leave', { channel: name });
-  await bob.say(name, 'while you are out');
-  await join();
-  await bob.say(name, 'good to have you back');
-  await phone.back();
-  await phone.reads(name, 'good to have you back');
-  await phone.say(name, 'from my phone');
-  await bob.reads(name, 'from my phone');
-  expect(await phone.bodies(name)).toEqual(['welcome', 'good to have you back', 'from my phone']);
-  const seen = await phone.call('channel.show', { channel: name });
-  expect(seen).toMatchObject({ state: 'joined', memberCount: 2, keyEpoch: 2 });
-  expect(seen.gaps?.map(({ reason }) => reason)).toEqual(['you were not in the channel']);
-});
+test.each([
+  ['left', '#come-and-go'],
+  ['was removed from', '#out-and-in'],
+])(
+  'a device that was away while its member %s a channel and came back is in it again, and reads',
+  async (how, name) => {
+    const join = async (): Promise<void> => {
+      await bob.call('channel.invite', { channel: name, member: 'alice' });
+      await alice.call('channel.join', { channel: name });
+    };
+    await bob.call('channel.create', { name, encryption: 'members' });
+    await join();
+    await bob.say(name, 'welcome');
+    await phone.sees(name, async () => (await phone.call('channel.list', {})).some((channel) => channel.name === name));
+    await phone.reads(name, 'welcome');
+    await phone.user.ok('daemon', 'stop');
+    await bob.say(name, 'while you are here');
+    await alice.reads(name, 'while you are here');
+    if (how === 'left') await alice.call('channel.leave', { channel: name });
+    else await bob.call('channel.kick', { channel: name, member: 'alice' });
+    await bob.sees(
+      'that alice is out',
+      async () => (await bob.call('channel.show', { channel: name })).memberCount === 1,
+    );
+    await bob.say(name, 'while you are out');
+    await join();
+    await bob.say(name, 'good to have you back');
+    await phone.back();
+    await phone.reads(name, 'good to have you back');
+    await phone.say(name, 'from my phone');
+    await bob.reads(name, 'from my phone');
+    expect(await phone.bodies(name)).toEqual(['welcome', 'good to have you back', 'from my phone']);
+    const seen = await phone.call('channel.show', { channel: name });
+    expect(seen).toMatchObject({ state: 'joined', memberCount: 2, keyEpoch: 2 });
+    expect(seen.gaps?.map(({ reason }) => reason)).toEqual(['you were not in the channel']);
+  },
+);
 
 test('a device that comes later knows who was what in a channel before', async () => {
   const [early] = await alice.messages('#ops');
