@@ -131,7 +131,7 @@ export const lastSeqUpTo = (db: Database, conversationId: number, upToRow: numbe
 export const listUnreadUpToSeq = (db: Database, conversationId: number, seq: number, limit: number): MessageRow[] =>
   unread(db, limit, 'conversation_id = ? AND seq <= ?', conversationId, seq);
 
-// Few are unread of the many that there are: SQLite would go through those.
+// By the index of the unread, which is named: SQLite would go through all that there are.
 const unread = (db: Database, limit: number, where: string, ...values: readonly number[]): MessageRow[] =>
   db.all<MessageRow>(
     `SELECT ${MESSAGE_COLUMNS} FROM messages m WHERE m.id IN (SELECT id FROM messages INDEXED BY messages_unread
@@ -183,7 +183,7 @@ export const listBehindSeq = (
     seq,
   );
 
-/** Whether behind a row stands a message of the conversation whose place is before `seq`. */
+/** Whether behind a row stands a message of the conversation whose place is before `seq`: mostly few stand there, and many before it. */
 export const hasEarlierBehind = (db: Database, row: MessageRow, seq: number): boolean =>
   db.get(
     `SELECT 1 AS found FROM messages INDEXED BY messages_conversation
