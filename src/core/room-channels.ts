@@ -162,7 +162,7 @@ const joinFound = async (
   // Who was cut off meanwhile is let in again behind this.
   if (connection.state !== 'online') throw new SottoError('server.unreachable');
   if (!channel.joined) await publishControl(core, rowId, { op: 'join' });
-  if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId, channel);
+  if (!channel.joined || !STAYS.has(row.state)) await beginStay(core, rowId);
   await enterChannel(core, connection, rowId);
   // What another device of mine has read is no news here.
   await levelMarks(core, connection);
@@ -242,7 +242,7 @@ const meetOwn = async (core: Core, connection: RoomConnection, said: ServerChann
   if (known?.state !== 'joining') {
     const isNew = known === undefined || wasNeverIn(known);
     if (isByRejected(core, connection, rowId)) return isNew ? forget(core, rowId) : undefined;
-    await beginStay(core, rowId, said);
+    await beginStay(core, rowId);
   }
   await enterChannel(core, connection, rowId);
 };
@@ -261,27 +261,14 @@ const isIn = (core: Core, connection: RoomConnection, channelRow: number): boole
   true;
 
 /** The server has us in a channel: what it is to us until we have entered. */
-const beginStay = (core: Core, channelRow: number, { joined, head }: ServerChannel): Promise<void> =>
-  core.queue.call(() =>
-    commit(core, () => {
-      const { history, epoch } = theChannel(core.db, channelRow);
-      // A log that was put back may know nothing of our end: it is the same stay.
-      const isSame = joined && head.epoch !== epoch;
-      // Where newcomers read from their own join on, what is held of an earlier stay does not go on from there.
-      const again = history === 'joined' && !isSame ? { lastSeq: 0 } : {};
-      patchChannel(core.db, channelRow, { state: 'joining', ...again });
-    }),
-  );
+const beginStay = (core: Core, channelRow: number): Promise<void> =>
+  core.queue.call(() => commit(core, () => patchChannel(core.db, channelRow, { state: 'joining' })));
 
 /**
  * Fetches what there is to read in a channel we are in, and ends a stay that was begun; where that is long, the first part, and
  * the rest in the background. Throws `server.*`, `channel.*`.
  */
 const enterChannel = async (core: Core, connection: RoomConnection, channelRow: number): Promise<void> => {
-  const { state, lastSeq } = theChannel(core.db, channelRow);
-  // Where it goes on, what was said meanwhile is judged by what the channel was then.
-  if (state === 'joining' && lastSeq > 0)
-    await replayUpTo(core, connection, channelRow, { end: lastSeq + 1, isFresh: true });
   if (!(await fetchFirst(core, connection, channelRow))) return connection.background.fetch(channelRow);
   await connection.open(channelRow);
   await entered(core, connection, channelRow);
@@ -307,7 +294,7 @@ const meetChannel = async (core: Core, connection: RoomConnection, said: ServerC
   const known = getChannelById(core.db, connection.serverId, idBytes(said.id));
   if (known !== undefined && known.lastSeq > 0 && known.state === 'joined') return known.id;
   const rowId = known?.id ?? (await keepCreated(core, connection, said));
-  await replayUpTo(core, connection, rowId, { end: Number.MAX_SAFE_INTEGER, isFresh: false });
+  await replayUpTo(core, connection, rowId, { end: Number.MAX_SAFE_INTEGER, isMissed: true });
   return rowId;
 };
 

@@ -1,11 +1,12 @@
 // Fetches what is not held of a channel: its control events from the creation on, its history, and then what comes live.
 import { expectedError, SottoError } from '../protocol/errors.ts';
-import { idOf } from '../protocol/ids.ts';
+import { idOf, type MemberId } from '../protocol/ids.ts';
 import { ROOM_FIRST_PAGES, ROOM_LEVEL_TRIES_MAX, ROOM_PAGE_MAX } from '../protocol/limits.ts';
 import type { WireHead } from '../protocol/server.ts';
+import type { LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
-import { lastRoomSeq } from '../store/room-events.ts';
+import { endAt } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit, detach } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
@@ -13,7 +14,7 @@ import { doubt } from './room-doubts.ts';
 import { replayUpTo } from './room-replay.ts';
 import { forgetOthers, goBack } from './room-restored.ts';
 import { removeReturned, tellReturned } from './room-returned.ts';
-import { isLost, theChannel } from './room-rows.ts';
+import { isLost, ownRole, theChannel } from './room-rows.ts';
 
 // Why there is a gap.
 const OUT = 'you were not in the channel';
@@ -50,7 +51,7 @@ export const openChannel = async (core: Core, connection: RoomConnection, channe
     const { lastSeq } = theChannel(core.db, channelRow);
     const end = (isOther ? lastSeq : Math.max(lastSeq, resumed.head.prunedTo)) + 1;
     if (end === 1) await begin(core, connection, channelRow);
-    else await replayUpTo(core, connection, channelRow, { end, isFresh: isOther });
+    else await replayUpTo(core, connection, channelRow, { end, isFresh: isOther, isMissed: !isOther });
     // It keeps no more what comes next: a visible gap, and on from the first event it still has. Last: who came and went there is
     // not asked for again.
     if (!isOther) await core.queue.call(() => skipPruned(core, channelRow, resumed.head));
@@ -115,11 +116,13 @@ export const shutOut = async (
   state: 'removed' | 'banned',
 ): Promise<void> => {
   if (state === 'removed')
-    await replayUpTo(core, connection, channelRow, { end: Number.MAX_SAFE_INTEGER, isFresh: false }).catch(whenHidden);
+    await replayUpTo(core, connection, channelRow, { end: Number.MAX_SAFE_INTEGER, isMissed: true }).catch(whenHidden);
   await core.queue.call(() => {
     const { memberId, id: serverId } = connection.row;
     const me = getMemberById(core.db, serverId, memberId);
-    const now = state === 'removed' && connection.sender.mayHaveLeft(channelRow) ? 'left' : state;
+    const hasLeft =
+      state === 'removed' && (connection.sender.mayHaveLeft(channelRow) || isLeft(core, connection, channelRow));
+    const now = hasLeft ? 'left' : state;
     commit(core, (changes) => {
       patchChannel(core.db, channelRow, { state: now });
       const row = theChannel(core.db, channelRow);
@@ -132,6 +135,11 @@ export const shutOut = async (
     });
   });
 };
+
+// Another device of mine may have done so.
+const isLeft = (core: Core, { row: server }: RoomConnection, channelRow: number): boolean =>
+  ownRole(theChannel(core.db, channelRow), server) === undefined &&
+  endAt(core.db, channelRow, idOf<MemberId>(server.memberId), Number.MAX_SAFE_INTEGER) === 'leave';
 
 const whenHidden = (error: unknown): void => {
   if (expectedError(error)?.code !== 'channel.unknown') throw error;
@@ -148,30 +156,25 @@ const begin = async (
   const first = await connection.client.events('log.page', { channel, after: 0, limit: 1 });
   const [event] = first.events;
   if (event === undefined) return true;
-  // What was replayed beyond, when somebody looked at who is in it, is replayed again in its place.
-  const isBeyond = (stateOfJson(theChannel(core.db, channelRow).membership)?.seq ?? 0) >= event.seq;
-  await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh: isBeyond });
+  const isFresh = isBeyond(core, channelRow, event.seq - 1);
+  await replayUpTo(core, connection, channelRow, { end: event.seq, isFresh });
   await core.queue.call(() =>
-    commit(core, (changes) => {
-      if (event.epoch !== theChannel(core.db, channelRow).epoch) forgetOthers(core, channelRow, event.seq - 1);
-      const held = lastRoomSeq(core.db, channelRow);
-      if (held > 0 && event.seq > held + 1)
-        doubt(core, changes, channelRow, {
-          fromSeq: held + 1,
-          toSeq: event.seq - 1,
-          reason: OUT,
-        });
+    commit(core, () =>
       patchChannel(core.db, channelRow, {
         epoch: event.epoch,
-        firstSeq: held > 0 ? theChannel(core.db, channelRow).firstSeq : event.seq,
+        firstSeq: event.seq,
         lastSeq: event.seq - 1,
         // Each event is judged by what the channel was at its place.
         ...(event.seq === 1 ? { membership: '' } : {}),
-      });
-    }),
+      }),
+    ),
   );
   return pages(core, connection, channelRow, most);
 };
+
+// Whether more was replayed than what is held, when somebody looked at who is in it: that is replayed again in its place.
+const isBeyond = (core: Core, channelRow: number, seq: number): boolean =>
+  (stateOfJson(theChannel(core.db, channelRow).membership)?.seq ?? 0) > seq;
 
 // False when after `most` of them there is more.
 const pages = async (
@@ -180,6 +183,9 @@ const pages = async (
   channelRow: number,
   most = Number.MAX_SAFE_INTEGER,
 ): Promise<boolean> => {
+  const held = theChannel(core.db, channelRow).lastSeq;
+  if (isBeyond(core, channelRow, held))
+    await replayUpTo(core, connection, channelRow, { end: held + 1, isFresh: true });
   for (let count = 0; count < most; count++) {
     const { channelId, lastSeq } = theChannel(core.db, channelRow);
     const { events, answer } = await connection.client.events('log.page', {
@@ -187,31 +193,36 @@ const pages = async (
       after: lastSeq,
       limit: ROOM_PAGE_MAX,
     });
+    const [next] = events;
+    if (next !== undefined && next.seq <= answer.head.seq) await passOver(core, connection, channelRow, next);
     if (events.length > 0) await connection.take(events);
     connection.background.came(channelRow, answer.head.seq);
-    const [next] = events;
-    if (next !== undefined && next.seq > theChannel(core.db, channelRow).lastSeq + 1 && next.seq <= answer.head.seq) {
-      // Who came and went there is told all the same: what follows, which may be my own coming back, counts from that.
-      await replayUpTo(core, connection, channelRow, { end: next.seq, isFresh: false });
-      await core.queue.call(() => passOver(core, connection, channelRow, next.seq - 1));
-      continue;
-    }
     const now = theChannel(core.db, channelRow).lastSeq;
     if (events.length === 0 || now === lastSeq || now >= answer.head.seq) return true;
   }
   return false;
 };
 
-// It has what comes next, and does not show what lies between: as to everybody who was out meanwhile.
-const passOver = (core: Core, { row }: RoomConnection, channelRow: number, upTo: number): void =>
-  commit(core, (changes) => {
-    const { lastSeq, membership } = theChannel(core.db, channelRow);
-    if (upTo <= lastSeq) return;
-    const wasOut = stateOfJson(membership)?.members.has(idOf(row.memberId)) === false;
-    const reason = wasOut ? OUT : 'the server does not show it';
-    doubt(core, changes, channelRow, { fromSeq: lastSeq + 1, toSeq: upTo, reason });
-    patchChannel(core.db, channelRow, { lastSeq: upTo, lastId: null });
-  });
+// It has what comes next, and does not show what lies between: as to everybody who was out meanwhile. Who came and went there is
+// told all the same: what follows, which may be my own coming back, counts from that.
+const passOver = async (core: Core, connection: RoomConnection, channelRow: number, next: LogEvent): Promise<void> => {
+  const upTo = next.seq - 1;
+  const { lastSeq, epoch, state } = theChannel(core.db, channelRow);
+  // Of another log than before only what came when we were let in there.
+  if (upTo <= lastSeq || (next.epoch !== epoch && state !== 'joining')) return;
+  await replayUpTo(core, connection, channelRow, { end: next.seq, isMissed: true });
+  await core.queue.call(() =>
+    commit(core, (changes) => {
+      const { lastSeq, membership, epoch } = theChannel(core.db, channelRow);
+      if (upTo <= lastSeq) return;
+      if (next.epoch !== epoch) forgetOthers(core, channelRow, lastSeq);
+      const wasOut = stateOfJson(membership)?.members.has(idOf(connection.row.memberId)) === false;
+      const reason = wasOut ? OUT : 'the server does not show it';
+      doubt(core, changes, channelRow, { fromSeq: lastSeq + 1, toSeq: upTo, reason });
+      patchChannel(core.db, channelRow, { epoch: next.epoch, lastSeq: upTo, lastId: null });
+    }),
+  );
+};
 
 // A server that was restored from a backup has another epoch, or less than we have seen, or something else where we have it.
 const isOtherLog = (row: ChannelRow, head: WireHead): boolean =>

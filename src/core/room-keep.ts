@@ -1,5 +1,5 @@
 // Writes an event of a channel that was opened: its place, and by the rules of the channel what follows from it.
-import { type ChannelState, judgeContent } from '../crypto/channel-state.ts';
+import { type ChannelState, type ControlEvent, judgeContent } from '../crypto/channel-state.ts';
 import { replay } from '../crypto/membership.ts';
 import type { EventHeader } from '../crypto/room-event.ts';
 import { distributionIdOf, readDistributionId } from '../crypto/sender-key.ts';
@@ -8,6 +8,7 @@ import { RESTORED_NOTE } from '../protocol/channel-note.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type DeviceId, type EventId, idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import { PENDING_OF_MEMBER_MAX } from '../protocol/limits.ts';
+import type { Control } from '../protocol/room-content.ts';
 import { EVENT, type LogEvent } from '../protocol/server-frames.ts';
 import {
   type ChannelRow,
@@ -19,7 +20,7 @@ import {
 import { getMemberById, type MemberRow } from '../store/members.ts';
 import { getMessage, getMessageById, type MessageRow, patchMessage } from '../store/messages.ts';
 import { dropPending, eventIdAt, forgetSignedAbout, putPending, putRoomEvent, RESTORED } from '../store/room-events.ts';
-import { removeRoomOutbox } from '../store/room-outbox.ts';
+import { forgetUnanswered, removeRoomOutbox } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { eraseMessage } from './amend.ts';
 import { controlToJson } from './channel-json.ts';
@@ -54,7 +55,35 @@ type Kept = {
 
 /** Keeps the next event of a channel. Inside the transaction of `receiveRoom`. */
 export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void => {
-  const { core, server, row } = taking;
+  const kept = keptOf(taking, event, opened);
+  const { keep } = kept;
+  if (opened.kind !== 'mine' && hasEnded(taking, event, opened)) return keep('erased');
+  switch (opened.kind) {
+    case 'erased':
+      return keepErased(taking, kept);
+    case 'notice':
+      return keep('notice', isEqual(event.body, RESTORED_NOTE) ? RESTORED : '');
+    case 'closed':
+      return keepClosed(taking, kept, opened);
+    case 'control':
+      return keepNext(taking, kept, opened.event);
+    case 'mine':
+    case 'content':
+      return keepContent(taking, kept, opened);
+  }
+};
+
+/**
+ * Keeps a control event of a part of a channel whose other events are not held: what the channel was is known then, and what was
+ * deleted goes. The counts of devices stay: what is said there may come yet. Inside a transaction.
+ */
+export const keepMissed = (taking: Taking, event: LogEvent, control: ControlEvent): void => {
+  keepControl(taking, keptOf(taking, event, { kind: 'control', event: control }), control);
+  // What was sealed before it is stale.
+  forgetUnanswered(taking.core.db, taking.row.id);
+};
+
+const keptOf = ({ core, server, row }: Taking, event: LogEvent, opened: Opened): Kept => {
   const member = getMemberById(core.db, server.id, idBytes(event.member));
   const keep: Kept['keep'] = (kind, value = '', messageRow = null) =>
     putRoomEvent(core.db, row.id, {
@@ -68,21 +97,7 @@ export const keepEvent = (taking: Taking, event: LogEvent, opened: Opened): void
       messageRow,
       signed: 'content' in opened ? signedKept(core, row, { kind, messageRow }, opened) : null,
     });
-  const kept = { event, member, keep };
-  if (opened.kind !== 'mine' && hasEnded(taking, event, opened)) return keep('erased');
-  switch (opened.kind) {
-    case 'erased':
-      return keepErased(taking, kept);
-    case 'notice':
-      return keep('notice', isEqual(event.body, RESTORED_NOTE) ? RESTORED : '');
-    case 'closed':
-      return keepClosed(taking, kept, opened);
-    case 'control':
-      return keepControl(taking, kept, opened.event);
-    case 'mine':
-    case 'content':
-      return keepContent(taking, kept, opened);
-  }
+  return { event, member, keep };
 };
 
 // What was on its way when it ended here: its count is used, and nothing of it is shown.
@@ -194,42 +209,50 @@ const letWait = ({ core, changes, row, state }: Taking, event: LogEvent, member:
     doubtEvent(core, changes, row, { seq, member: event.member }, at < since ? 'before' : 'frame.undecryptable');
 };
 
-const keepControl = (
-  taking: Taking,
-  { event, keep }: Kept,
-  opened: Extract<Opened, { kind: 'control' }>['event'],
-): void => {
+const keepNext = (taking: Taking, kept: Kept, opened: ControlEvent): void => {
   const { core, changes, server, row, state: before } = taking;
+  if (!keepControl(taking, kept, opened)) return;
+  count(taking, kept.event, opened.header);
+  if (opened.control.op === 'erase') return;
+  afterControl(core, changes, { server, row, before, after: taking.state, ...opened });
+};
+
+// False when it is refused.
+const keepControl = (taking: Taking, { event, keep }: Kept, opened: ControlEvent): boolean => {
+  const { core, changes, row, state: before } = taking;
   const { header, control } = opened;
-  // What was replayed when we met the channel is in the list already.
-  if (before !== undefined && event.seq <= before.seq) {
-    count(taking, event, header);
-    return keep(control.op, controlToJson(control, before, before));
-  }
   const { state: after, outcomes } = replay(before, [opened]);
   const [outcome] = outcomes;
   if (outcome?.kind === 'refused') {
     keep('refused', outcome.why);
     refuse(core, 'event.refused');
-    return doubtEvent(core, changes, row, event, outcome.why);
+    doubtEvent(core, changes, row, event, outcome.why);
+    return false;
   }
   taking.state = after;
-  count(taking, event, header);
-  if (control.op === 'erase') {
-    const scene = sceneOf(taking);
-    const waiting = ownIn(core, server, row, event);
-    if (waiting !== undefined) ownCommitted(scene, waiting);
-    const erase = (target: string): number | undefined => {
-      const erased = applyErasure(scene, target, { by: header.sender, state: after });
-      if (erased === undefined) forgetSignedAbout(core.db, row.id, target);
-      changes.erased = true;
-      return erased;
-    };
-    for (const edit of control.edits ?? []) erase(edit);
-    return keep('erase', '', erase(control.target) ?? null);
-  }
-  keep(control.op, controlToJson(control, before, after));
-  afterControl(core, changes, { server, row, before, after, header, control });
+  if (control.op === 'erase') keepErasure(taking, { event, keep }, header.sender, control);
+  else keep(control.op, controlToJson(control, before, after));
+  return true;
+};
+
+const keepErasure = (
+  taking: Taking,
+  { event, keep }: Pick<Kept, 'event' | 'keep'>,
+  by: MemberId,
+  { target, edits }: Extract<Control, { op: 'erase' }>,
+): void => {
+  const { core, changes, server, row, state } = taking;
+  const scene = sceneOf(taking);
+  const waiting = ownIn(core, server, row, event);
+  if (waiting !== undefined) ownCommitted(scene, waiting);
+  const erase = (target: string): number | undefined => {
+    const erased = applyErasure(scene, target, { by, state });
+    if (erased === undefined) forgetSignedAbout(core.db, row.id, target);
+    changes.erased = true;
+    return erased;
+  };
+  for (const edit of edits ?? []) erase(edit);
+  keep('erase', '', erase(target) ?? null);
 };
 
 const keepContent = (

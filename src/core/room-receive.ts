@@ -4,7 +4,7 @@ import { isEqual } from '../protocol/bytes.ts';
 import { idBytes } from '../protocol/ids.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, getChannelById, patchChannel } from '../store/channels.ts';
-import { eventIdAt } from '../store/room-events.ts';
+import { eventIdAt, lastRoomSeq } from '../store/room-events.ts';
 import { listRoomOutboxPlaced, removeRoomOutbox } from '../store/room-outbox.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson, stateToJson } from './channel-json.ts';
@@ -40,14 +40,15 @@ export const receiveRoom = async (
   if (row === undefined || (row.lastSeq === 0 && row.firstSeq === 0)) return {};
   const server = connection.row;
   const unsealer = new Unsealer(core, row);
-  const elsewhere = events.find((event) => event.seq <= row.lastSeq && isElsewhere(core, row, event));
+  const held = lastRoomSeq(core.db, row.id);
+  const elsewhere = events.find((event) => event.seq <= held && isElsewhere(core, row, event));
   const { opened, stop } = await openInOrder({ core, server, row, unsealer, learned }, events);
   if (opened.length === 0 && elsewhere === undefined) return stop;
   commit(core, (changes) => {
     if (elsewhere !== undefined)
       doubt(core, changes, row.id, {
         fromSeq: elsewhere.seq,
-        toSeq: row.lastSeq,
+        toSeq: held,
         reason: 'the server shows something else where it has shown us this',
       });
     const before = stateOfJson(row.membership);

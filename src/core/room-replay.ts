@@ -9,6 +9,7 @@ import { type ChannelRow, getChannel, patchChannel } from '../store/channels.ts'
 import { stateOfJson, stateToJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
+import { keepMissed, type Taking } from './room-keep.ts';
 import { openControl } from './room-open.ts';
 import { knowSigners, type Signed } from './room-people.ts';
 import { theChannel } from './room-rows.ts';
@@ -28,15 +29,24 @@ export const creationIn = async (
   return { hash, control };
 };
 
+/** Which control events: those before `end`. */
+type Replay = {
+  readonly end: number;
+  /** From the creation on: what was replayed before is forgotten. */
+  readonly isFresh?: boolean;
+  /** Those behind the last event that is held are kept, where any is: no other event of there may ever come. */
+  readonly isMissed?: boolean;
+};
+
 /**
- * Fetches the control events before `end` and replays those that were not: who is in a channel, and how, follows from them; all of them, from the creation on, with `isFresh`.
+ * Fetches control events and replays those that were not: who is in a channel, and how, follows from them.
  * Throws `server.*`, `channel.*`.
  */
 export const replayUpTo = async (
   core: Core,
   connection: RoomConnection,
   channelRow: number,
-  { end, isFresh }: { readonly end: number; readonly isFresh: boolean },
+  { end, isFresh = false, isMissed = false }: Replay,
 ): Promise<void> => {
   const { channelId, membership, epoch } = theChannel(core.db, channelRow);
   const first = isFresh ? 0 : (stateOfJson(membership)?.seq ?? 0);
@@ -47,34 +57,37 @@ export const replayUpTo = async (
       return replayUpTo(core, connection, channelRow, { end, isFresh: true });
     // Page by page: what is not signed ends it before the next one is asked for.
     const controls = events.filter(({ seq }) => seq < end);
-    await replayControls(core, connection, channelRow, controls, isFresh && after === first);
+    await replayControls(core, connection, channelRow, controls, { isFresh: isFresh && after === first, isMissed });
     after = events.at(-1)?.seq ?? after;
     if (!answer.more || events.length === 0) return;
   }
 };
 
-// With `isFresh` what was replayed before is forgotten.
 const replayControls = async (
   core: Core,
   connection: RoomConnection,
   channelRow: number,
   events: readonly LogEvent[],
-  isFresh: boolean,
+  { isFresh, isMissed }: Required<Omit<Replay, 'end'>>,
 ): Promise<void> => {
   await knowSigners(core, connection, events.map(signedOf));
-  await core.queue.call(() => {
-    const row = getChannel(core.db, channelRow);
-    if (row === undefined || events.length === 0) return;
-    let state = isFresh ? undefined : stateOfJson(row.membership);
-    for (const event of events) {
-      if (state !== undefined && event.seq <= state.seq) continue;
-      const control = openControl(core, connection.row, row, state, event);
-      state = replay(state, [control]).state ?? state;
-    }
-    commit(core, () =>
-      patchChannel(core.db, channelRow, { membership: state === undefined ? '' : stateToJson(state) }),
-    );
-  });
+  await core.queue.call(() =>
+    commit(core, (changes) => {
+      const row = getChannel(core.db, channelRow);
+      if (row === undefined || events.length === 0) return;
+      const server = connection.row;
+      const taking: Taking = { core, changes, server, row, state: isFresh ? undefined : stateOfJson(row.membership) };
+      for (const event of events) {
+        const { state } = taking;
+        if (state !== undefined && event.seq <= state.seq) continue;
+        const control = openControl(core, server, row, state, event);
+        if (isMissed && row.lastSeq > 0 && event.seq > row.lastSeq) keepMissed(taking, event, control);
+        else taking.state = replay(state, [control]).state ?? state;
+      }
+      const { state } = taking;
+      patchChannel(core.db, channelRow, { membership: state === undefined ? '' : stateToJson(state) });
+    }),
+  );
 };
 
 /** The control events of a channel up to the last place that is known here, as many as may wait here. Throws `server.*`, `channel.*`. */

@@ -36,10 +36,10 @@ export const goBack = async (
       if (isLess) {
         connection.visit.removed.set(channelRow, removedSince(core, connection, channelRow, seq));
         eraseAgain(core, changes, connection, channelRow, seq);
-        forgetLog(core.db, channelRow, seq);
         const gap = { fromSeq: seq + 1, toSeq: row.lastSeq, reason: 'the server has another history than before' };
         doubt(core, changes, channelRow, gap);
       }
+      forgetLog(core.db, channelRow, seq);
       patchChannel(core.db, channelRow, {
         lastSeq: seq,
         lastId: shared === undefined ? null : idBytes(shared.id),

@@ -428,12 +428,13 @@ test.each([
     };
     await bob.call('channel.create', { name, encryption: 'members' });
     await join();
-    await bob.say(name, 'welcome');
+    const welcome = await bob.say(name, 'welcome');
     await phone.sees(name, async () => (await phone.call('channel.list', {})).some((channel) => channel.name === name));
     await phone.reads(name, 'welcome');
     await phone.user.ok('daemon', 'stop');
     await bob.say(name, 'while you are here');
     await alice.reads(name, 'while you are here');
+    const at = Date.now();
     if (how === 'left') await alice.call('channel.leave', { channel: name });
     else await bob.call('channel.kick', { channel: name, member: 'alice' });
     await bob.sees(
@@ -441,18 +442,42 @@ test.each([
       async () => (await bob.call('channel.show', { channel: name })).memberCount === 1,
     );
     await bob.say(name, 'while you are out');
+    await bob.call('message.delete', { id: welcome.id });
     await join();
     await bob.say(name, 'good to have you back');
     await phone.back();
     await phone.reads(name, 'good to have you back');
     await phone.say(name, 'from my phone');
     await bob.reads(name, 'from my phone');
-    expect(await phone.bodies(name)).toEqual(['welcome', 'good to have you back', 'from my phone']);
+    // What was deleted meanwhile is not kept.
+    expect(await phone.bodies(name)).toEqual(['', 'good to have you back', 'from my phone']);
+    const [then, hers] = await Promise.all([phone, bob].map((one) => one.call('channel.show', { channel: name, at })));
+    expect(then).toMatchObject({ state: 'joined', memberCount: 2, members: hers?.members, keyEpoch: hers?.keyEpoch });
     const seen = await phone.call('channel.show', { channel: name });
     expect(seen).toMatchObject({ state: 'joined', memberCount: 2, keyEpoch: 2 });
     expect(seen.gaps?.map(({ reason }) => reason)).toEqual(['you were not in the channel']);
   },
 );
+
+test('a device that was away when its member left a channel is told so, and shows it as it was', async () => {
+  await bob.call('channel.create', { name: '#passed', encryption: 'members' });
+  await bob.call('channel.invite', { channel: '#passed', member: 'alice' });
+  await alice.call('channel.join', { channel: '#passed' });
+  const { id } = await bob.say('#passed', 'in passing');
+  await phone.sees('#passed', async () =>
+    (await phone.call('channel.list', {})).some(({ name }) => name === '#passed'),
+  );
+  await phone.reads('#passed', 'in passing');
+  const at = Date.now();
+  await phone.user.ok('daemon', 'stop');
+  await alice.call('channel.leave', { channel: '#passed' });
+  await bob.call('message.delete', { id });
+  const placeOf = async (when = {}) => (await phone.call('channel.show', { channel: '#passed', ...when })).state;
+  await phone.back();
+  await phone.sees('that she has left', async () => (await placeOf()) !== 'joined');
+  expect([await placeOf(), await placeOf({ at })]).toEqual(['left', 'joined']);
+  expect(await phone.bodies('#passed')).toEqual(['']);
+});
 
 test('a device that comes later knows who was what in a channel before', async () => {
   const [early] = await alice.messages('#ops');

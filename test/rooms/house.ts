@@ -202,7 +202,7 @@ export class Guest {
       const seen = await look();
       if (seen) return seen;
       const left = endAt - Date.now();
-      if (left <= 0) throw new Error(`${this.name} did not see ${what}; bugs: ${this.bugs().join(' ')}`);
+      if (left <= 0) throw new Error(`${this.name} did not see ${what}; ${await this.#place()}`);
       // An event is the sign to look; what comes without one is looked for now and then.
       let timer: NodeJS.Timeout | undefined;
       const pause = new Promise<void>((resolve) => {
@@ -211,6 +211,13 @@ export class Guest {
       await Promise.race([event, pause]);
       clearTimeout(timer);
     }
+  }
+
+  // What may be the reason that something is not seen.
+  async #place(): Promise<string> {
+    const servers = await this.call('server.list', {});
+    const told = this.events.slice(-10).map(({ kind }) => kind);
+    return JSON.stringify({ servers, told, bugs: this.bugs() });
   }
 
   /** Waits for a message with this body, and gives it. */

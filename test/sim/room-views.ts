@@ -163,10 +163,12 @@ const rolesOf = (log: readonly Stored[]): Map<string, string> => {
   return roles;
 };
 
-/** A channel as it was after each control since somebody came. */
+/** A channel as it was after each control since somebody first came, where they are out until they went. */
 const rewound = async ({ person, channel, log }: View, from: number): Promise<string[]> => {
   const wrong: string[] = [];
-  for (const { at } of log.filter((event) => event.seq >= from && controlOf(event) !== undefined)) {
+  const to = staysOf(log, memberOf(person)).at(-1)?.to ?? 0;
+  const told = log.filter(({ seq }) => seq >= from && seq <= to);
+  for (const { at } of told.filter((event) => controlOf(event) !== undefined)) {
     const { members = [] } = await person.call('channel.show', { channel, at });
     const then = [...rolesOf(log.filter((event) => event.at <= at))].map(([id, role]) => `${id} ${role}`).sort();
     const shown = members.map(({ id, role }) => `${id} ${role}`).sort();
@@ -220,11 +222,10 @@ const viewOf = async (scene: Scene, { person, channel, log }: View): Promise<str
     else if (body !== null && author !== undefined && author !== person && message?.deletedAt === undefined)
       wrong.push(...(await bodyOf(scene, { person, channel, log }, author, message)));
   }
-  if (stay === undefined) return wrong;
-  wrong.push(
-    ...inOrder(scene, { person, channel, log }, messages),
-    ...(await rewound({ person, channel, log }, stay.from)),
-  );
+  // Between two stays, too.
+  const heldFrom = scene.wasRestored ? stay?.from : shown.heldFrom;
+  if (heldFrom !== undefined) wrong.push(...(await rewound({ person, channel, log }, heldFrom)));
+  if (stay !== undefined) wrong.push(...inOrder(scene, { person, channel, log }, messages));
   return wrong;
 };
 
