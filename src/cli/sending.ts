@@ -37,8 +37,12 @@ export const notReached = (
     return new SottoError(known, {
       message: `It is sent, not ${wait} yet: the server has it, and ${conversation} has not taken it`,
     });
+  if (state === 'delivered')
+    return new SottoError(known, {
+      message: `It is delivered, and ${conversation} has not told that it was read: without read receipts they never do`,
+    });
   return new SottoError(known, {
-    message: `It is ${state}, not ${wait} yet${state === 'delivered' ? '' : '; it stays in the outbox'}. sotto why ${asWord(to)} explains`,
+    message: `It is ${state}, not ${wait} yet; it stays in the outbox. sotto why ${asWord(to)} explains`,
   });
 };
 

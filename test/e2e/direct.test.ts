@@ -67,6 +67,8 @@ describe('two people over real Tor', () => {
   });
 
   test('a message that was read says so, where its reader lets it; one up to which was read leaves the later ones', async () => {
+    const { code, error } = await alice.run('send', 'bob', 'zero', '--wait', 'read', '--timeout', '1s');
+    expect([code, error?.message]).toEqual([5, expect.stringContaining('without read receipts they never do')]);
     await bob.ok('config', 'set', 'privacy.readReceipts', 'on');
     await bob.ok('mark-read', 'alice');
     const [first, second] = [
