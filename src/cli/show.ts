@@ -144,7 +144,12 @@ export const contactDetailText = (contact: Contact): string =>
     ...(contact.safetyNumber === undefined ? [] : ['', safetyHead(contact), ...groups(contact.safetyNumber)]),
     ...(contact.history === undefined || contact.history.length === 0
       ? []
-      : ['', ...contact.history.map((one) => `${timeText(one.at)}  ${one.kind}  ${safeLine(one.detail ?? '')}`)]),
+      : [
+          '',
+          ...contact.history.map((one) =>
+            [timeText(one.at), one.kind, ...(one.detail === undefined ? [] : [safeLine(one.detail)])].join('  '),
+          ),
+        ]),
   ].join('\n');
 
 type Compared = { readonly verified: boolean; readonly verifiedAt?: number | undefined };

@@ -198,7 +198,7 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
     name: conversationName(core.db, row),
     kind: row.kind,
     encryption: row.channelRow === null ? 'signal' : (channel?.encryption ?? 'open'),
-    ...(channel === undefined ? {} : goneFrom(core, channel)),
+    ...(channel === undefined ? closedTo(core, row) : goneFrom(core, channel)),
     ...exposedIn(core, channel),
     ...(isRequest(core, row.memberRow) ? { request: true } : {}),
     verified: isVerified(core, row),
@@ -211,6 +211,13 @@ export const conversationObject = (core: Core, row: ConversationRow): Conversati
     ...(muted && mutedUntil !== FOREVER ? { mutedUntilAt: mutedUntil } : {}),
     ...(expiresMs === 0 ? {} : { expiresMs, expiresFrom: expiresFrom(core, row) }),
   };
+};
+
+// With somebody of whom nothing is let in, or who is a contact no more.
+const closedTo = ({ db }: Core, row: ConversationRow): Pick<Conversation, 'state'> => {
+  if (row.memberRow !== null) return getMember(db, row.memberRow)?.blocked === 1 ? { state: 'blocked' } : {};
+  const { blocked, state } = contactOf(db, row);
+  return blocked === 1 ? { state: 'blocked' } : state === 'removed' ? { state } : {};
 };
 
 const goneFrom = (core: Core, channel: ChannelRow): Pick<Conversation, 'state'> => {

@@ -82,8 +82,8 @@ export const conversation = z.object({
   encryption: z.string(),
   /** Of a passphrase channel: people who were removed and may still read until the passphrase changes. */
   mayStillRead: z.array(z.string()).optional(),
-  /** Of a channel that I am in no more. */
-  state: z.enum(['left', 'removed', 'banned', 'lost']).optional(),
+  /** Of a channel that I am in no more; with somebody whom I have removed or blocked. */
+  state: z.enum(['left', 'removed', 'banned', 'lost', 'blocked']).optional(),
   /** Mine there, where `mayStillRead` is: a moderator changes the passphrase. */
   role: channelRole.optional(),
   /** With a member who wants to write to me: `member.accept` lets them. */

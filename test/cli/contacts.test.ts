@@ -354,6 +354,9 @@ describe('a contact', () => {
   test('is blocked and let in again, and is not written to meanwhile; its history tells what became of its keys', async () => {
     for (let twice = 0; twice < 2; twice++)
       expect((await alice.one<Contact>('contact', 'block', 'bob')).state).toBe('blocked');
+    expect(await alice.items('conversations')).toContainEqual(
+      expect.objectContaining({ name: 'bob', state: 'blocked' }),
+    );
     expect((await alice.run('send', 'bob', 'x')).error).toMatchObject({ code: 'contact.blocked', exit: 6 });
     expect((await alice.one<Contact>('contact', 'unblock', 'bob')).state).toBe('accepted');
     const { history = [] } = await bob();

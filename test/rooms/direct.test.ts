@@ -72,6 +72,8 @@ test('who is rejected is heard no more, and is told nothing', async () => {
   await carol.say('bob@home', 'buy this');
   await bob.reads('carol@home', 'buy this');
   await bob.call('member.reject', { member: 'carol@home' });
+  const listed = await bob.call('conversation.list', {});
+  expect(listed.find(({ name }) => name === 'carol@home')?.state).toBe('blocked');
   const { id } = await carol.say('bob@home', 'buy that');
   await alice.say('bob@home', 'after carol');
   await bob.reads('alice@home', 'after carol');
