@@ -27,8 +27,16 @@ const connected = async () => {
     if (name !== 'hello') return true;
     const serverNonce = systemRandom.bytes(32);
     const { nonce } = params as { nonce: string };
-    const proof = signHello(seed, { origin, clientNonce: fromBase64(nonce), serverNonce });
-    const about = { version: 1, features: [], node: '0'.repeat(32), epoch: 1, name: 'slow', registration: 'open' };
+    const proof = signHello(seed, { origin, clientNonce: fromBase64(nonce), serverNonce, isBound: false });
+    const about = {
+      version: 1,
+      features: [],
+      node: '0'.repeat(32),
+      epoch: 1,
+      name: 'slow',
+      registration: 'open',
+      bound: false,
+    };
     const keys = { server: toBase64(serverKey), nonce: toBase64(serverNonce), proof: toBase64(proof) };
     queueMicrotask(() => events?.text(JSON.stringify({ id, ok: { ...about, ...keys, at: clock.now() } })));
     return true;

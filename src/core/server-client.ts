@@ -100,7 +100,7 @@ export class ServerClient {
         origin: target.origin,
       });
       const greeting: Greeting = { origin: target.origin, clientNonce, serverNonce: fromBase64(hello.nonce) };
-      const proven = verifyHello(target.serverKey, greeting, fromBase64(hello.proof));
+      const proven = verifyHello(target.serverKey, { ...greeting, isBound: hello.bound }, fromBase64(hello.proof));
       if (!proven || !isEqual(fromBase64(hello.server), target.serverKey)) throw new SottoError('server.keyChanged');
       if (!SERVER_VERSIONS.some((version) => version === hello.version)) throw new SottoError('version.unsupported');
       return new ServerClient(options, link, wire, hello, clientNonce);
@@ -121,7 +121,7 @@ export class ServerClient {
       origin: target.origin,
       clientNonce: this.#clientNonce,
       serverNonce: fromBase64(this.hello.nonce),
-      binding: this.#link.binding,
+      binding: this.hello.bound ? this.#link.binding : undefined,
     });
     return this.request('login', { certificate: toBase64(device.certificate), proof: toBase64(proof), ...more });
   }

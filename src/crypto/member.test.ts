@@ -9,6 +9,7 @@ import {
   type DeviceCertificate,
   deviceIdOf,
   type Greeting,
+  type Hello,
   makeDeviceCertificate,
   memberIdOf,
   memberSecrets,
@@ -116,18 +117,21 @@ const elsewhere: readonly Greeting[] = [
 ];
 
 describe('MEMBER-3: the proof of a greeting', () => {
-  test('is the server key’s over label, nonces and origin', () => {
-    const signature = signHello(SERVER_SEED, greeting);
-    const signed = `sotto hello 1${'\x01'.repeat(32)}${'\x02'.repeat(32)}\0\x18wss://rooms.example:7443`;
+  const hello: Hello = { ...greeting, isBound: true };
+
+  test('is the server key’s over label, nonces, whether TLS ends there, and origin', () => {
+    const signature = signHello(SERVER_SEED, hello);
+    const signed = `sotto hello 1${'\x01'.repeat(32)}${'\x02'.repeat(32)}\x01\0\x18wss://rooms.example:7443`;
     expect(verify(null, Buffer.from(signed, 'latin1'), raw(SERVER_ID), signature)).toBe(true);
-    expect(verifyHello(SERVER_ID, greeting, signature)).toBe(true);
+    expect(verifyHello(SERVER_ID, hello, signature)).toBe(true);
   });
 
-  test('fits no other origin, nonce or server', () => {
-    const signature = signHello(SERVER_SEED, greeting);
-    for (const one of elsewhere) expect(verifyHello(SERVER_ID, one, signature)).toBe(false);
-    expect(verifyHello(other, greeting, signature)).toBe(false);
-    expect(verifyHello(SERVER_ID, greeting, signature.subarray(1))).toBe(false);
+  test('fits no other origin, nonce or server, nor one in which TLS does not end', () => {
+    const signature = signHello(SERVER_SEED, hello);
+    for (const one of elsewhere) expect(verifyHello(SERVER_ID, { ...one, isBound: true }, signature)).toBe(false);
+    expect(verifyHello(SERVER_ID, { ...greeting, isBound: false }, signature)).toBe(false);
+    expect(verifyHello(other, hello, signature)).toBe(false);
+    expect(verifyHello(SERVER_ID, hello, signature.subarray(1))).toBe(false);
   });
 });
 

@@ -153,13 +153,16 @@ export type Greeting = {
   readonly serverNonce: Uint8Array;
 };
 
-/** The server's signature over a greeting; a client shows nothing of itself before it has verified it. */
-export const signHello = (serverSeed: Uint8Array | KeyObject, greeting: Greeting): Bytes =>
-  ed25519Sign(serverSeed, helloBytes(greeting));
+/** A greeting as the server answers it: whether TLS ends in it, so that the log-in is bound to it, or in a proxy before it. */
+export type Hello = Greeting & { readonly isBound: boolean };
 
-/** Whether the server of this id signed the greeting. The id was checked with `isPrimeOrderKey` when it was pinned. */
-export const verifyHello = (serverId: Uint8Array, greeting: Greeting, signature: Uint8Array): boolean =>
-  ed25519Verify(serverId, helloBytes(greeting), signature);
+/** The server's signature over its hello; a client shows nothing of itself before it has verified it. */
+export const signHello = (serverSeed: Uint8Array | KeyObject, hello: Hello): Bytes =>
+  ed25519Sign(serverSeed, helloBytes(hello));
+
+/** Whether the server of this id signed the hello. The id was checked with `isPrimeOrderKey` when it was pinned. */
+export const verifyHello = (serverId: Uint8Array, hello: Hello, signature: Uint8Array): boolean =>
+  ed25519Verify(serverId, helloBytes(hello), signature);
 
 /** A log-in: the greeting of its connection, and the TLS exporter's 32 bytes where TLS ends in the server. */
 export type Login = Greeting & { readonly serverId: Uint8Array; readonly binding?: Uint8Array | undefined };
@@ -196,11 +199,11 @@ const memberLinkBytes = ({ serverId, from, to }: MemberLink): Bytes => {
   return concat([LABEL.link, serverId, from, to]);
 };
 
-// `sotto hello 1` ‖ client nonce ‖ server nonce ‖ u16 length ‖ origin
-const helloBytes = ({ origin, clientNonce, serverNonce }: Greeting): Bytes => {
+// `sotto hello 1` ‖ client nonce ‖ server nonce ‖ u8 is bound ‖ u16 length ‖ origin
+const helloBytes = ({ origin, clientNonce, serverNonce, isBound }: Hello): Bytes => {
   mustBe(clientNonce, SIZES.nonce);
   mustBe(serverNonce, SIZES.nonce);
-  return concat([LABEL.hello, clientNonce, serverNonce, ...sized(origin)]);
+  return concat([LABEL.hello, clientNonce, serverNonce, Uint8Array.of(isBound ? 1 : 0), ...sized(origin)]);
 };
 
 // `sotto login 1` ‖ server id ‖ u16 length ‖ origin ‖ client nonce ‖ server nonce ‖ u8 has binding ‖ binding

@@ -53,7 +53,7 @@ const SEE: Needs = { role: 'member', channel: 'see' };
 
 export const REQUESTS = {
   hello: request(
-    'First on every connection. The answer is signed by the server key over both nonces and the origin dialled.',
+    'First on every connection. The answer is signed by the server key over both nonces, the origin dialled, and `bound`: whether TLS ends in the server, whose exporter the log-in signs then.',
     BEFORE,
     z.object({ versions: z.array(count).min(1).max(16), nonce: key32, origin: z.string().max(512) }),
     z.object({
@@ -65,6 +65,7 @@ export const REQUESTS = {
       name: z.string(),
       nonce: key32,
       proof: base64(SIGNATURE_BYTES),
+      bound: z.boolean(),
       at: time,
       registration: z.enum(['open', 'invite', 'closed']),
     }),

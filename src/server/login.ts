@@ -42,7 +42,8 @@ export const greet = async (
   const serverNonce = context.random.bytes(32);
   peer.state = { phase: 'greeted', clientNonce, serverNonce, origin: params.origin };
   const row = await context.store.getServer();
-  const proof = signHello(context.serverSigner, { origin: params.origin, clientNonce, serverNonce });
+  const isBound = peer.binding() !== undefined;
+  const proof = signHello(context.serverSigner, { origin: params.origin, clientNonce, serverNonce, isBound });
   return {
     version,
     features: [...SERVER_FEATURES],
@@ -52,6 +53,7 @@ export const greet = async (
     name: row.name,
     nonce: toBase64(serverNonce),
     proof: toBase64(proof),
+    bound: isBound,
     at: context.clock.now(),
     registration: row.registration,
   };

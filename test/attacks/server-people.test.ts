@@ -381,7 +381,9 @@ test('relays a log-in: it fits no other server, no other connection, and no othe
       const { ok } = said as unknown as { ok: Record<string, unknown> };
       const clientNonce = fromBase64(nonce);
       const serverNonce = fromBase64(ok.nonce as string);
-      const proof = toBase64(signHello(server.context.serverSigner, { origin, clientNonce, serverNonce }));
+      const proof = toBase64(
+        signHello(server.context.serverSigner, { origin, clientNonce, serverNonce, isBound: ok.bound === true }),
+      );
       return { ok: { ...ok, server: toBase64(server.context.serverKey), proof } };
     };
     server.deaf = ({ name, params }, _member, say) => {

@@ -4,17 +4,20 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect as connectPlain } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { join } from 'node:path';
-import { connect } from 'node:tls';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { join, resolve } from 'node:path';
+import { connect, createServer } from 'node:tls';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { serverCertificate } from '../../src/crypto/server-certificate.ts';
+import { freePorts } from '../../src/lab/tor-lab.ts';
 import { type EventId, timedId } from '../../src/protocol/ids.ts';
 import { parseInviteLink } from '../../src/protocol/invite-link.ts';
+import type { Result } from '../../src/protocol/rpc.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import { readyText } from '../../src/server/foreground.ts';
 import { serverPaths } from '../../src/server/server-dir.ts';
 import { openDatabase } from '../../src/sqlite/open.ts';
+import { Stage } from '../e2e/stage.ts';
 import { Program, sotto } from './program.ts';
 import type { Member } from './scene.ts';
 
@@ -561,13 +564,51 @@ test('a database is encrypted from the beginning or never, by a flag or the file
     });
 });
 
-test('behind a proxy TLS is not the server’s business', async () => {
-  await using other = new Program();
-  const { url, invite = '' } = await other.start('--behind-proxy', '127.0.0.1');
-  expect(url).toMatch(/^ws:\/\/127/);
-  const member = other.member('pia');
-  await member.join(parseInviteLink(invite).token);
-  expect(await member.client.request('marks', {})).toEqual({ marks: {} });
-  member.leave();
-  expect(await other.stop()).toBe(0);
+describe('a certificate of an authority', () => {
+  const [cert, key] = ['cert.pem', 'key.pem'].map((name) => resolve('test/rooms/localhost', name)) as [string, string];
+  afterEach(() => vi.unstubAllEnvs());
+
+  // An account whose daemon trusts that authority, on the server.
+  const joins = async (server: Program): Promise<Result<'server.list'>> => {
+    vi.stubEnv('NODE_EXTRA_CA_CERTS', cert);
+    await using stage = new Stage({ offline: true });
+    const pia = stage.stranger('pia');
+    await pia.ok('init', '--nickname', 'pia', '--no-passphrase');
+    await pia.ok('server', 'join', server.invite, '--as', 'pia', '--label', 'home');
+    await pia.ok('channel', 'create', 'talk');
+    await pia.ok('send', '#talk', 'hello', '--wait', 'sent');
+    return pia.items('server', 'list');
+  };
+
+  test('is the server’s own', async () => {
+    await using other = new Program();
+    const [port] = await freePorts(1);
+    await other.start(
+      '--listen',
+      `127.0.0.1:${port}`,
+      '--origin',
+      `wss://localhost:${port}`,
+      '--tls-cert',
+      cert,
+      '--tls-key',
+      key,
+    );
+    expect(await joins(other)).toMatchObject([{ state: 'online', through: 'loopback' }]);
+  });
+
+  test('is that of a proxy before it: TLS is not the server’s business', async () => {
+    await using other = new Program();
+    const [port = 0, behind = 0] = await freePorts(2);
+    const proxy = createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (outer) => {
+      const inner = connectPlain(behind, '127.0.0.1');
+      for (const one of [outer, inner]) one.on('error', () => [outer, inner].map((each) => each.destroy()));
+      outer.pipe(inner).pipe(outer);
+    });
+    await new Promise<void>((done) => proxy.listen(port, '127.0.0.1', done));
+    const origin = `wss://localhost:${port}`;
+    await other.start('--listen', `127.0.0.1:${behind}`, '--behind-proxy', '127.0.0.1', '--origin', origin);
+    expect(await joins(other)).toMatchObject([{ state: 'online', through: 'loopback' }]);
+    proxy.close();
+    expect(await other.stop()).toBe(0);
+  });
 });
