@@ -562,3 +562,8 @@ ALTER TABLE account ADD COLUMN open_until INTEGER NOT NULL DEFAULT 0;
 -- whether what is at its path may be replaced
 ALTER TABLE files ADD COLUMN overwrite INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX events_message ON events (message_row) WHERE message_row IS NOT NULL;
+
+-- schema 7
+
+-- some of what was said to me there before this time, by this machine's clock, may be missing; 0 where nothing may
+ALTER TABLE servers ADD COLUMN missed_until INTEGER NOT NULL DEFAULT 0;

@@ -183,10 +183,15 @@ export const messageCommands = (): readonly Command[] => [
           message: 'What is marked as read is all up to a message: without --after',
         });
       const client = await context.connect();
-      const { messages, more } = await client.call('message.unread', {
+      const {
+        messages,
+        more,
+        missing = [],
+      } = await client.call('message.unread', {
         ...optional('conversation', context.args[0]),
         ...paging(context),
       });
+      for (const text of missing) context.out.missing(text);
       await sayCautions(context, messages);
       page(context, messages);
       if (marks) {

@@ -26,6 +26,7 @@ export const roomWhy = (server: ServerObject, asked: Asked, now: number): RoomWh
       ...inTheWay,
       ...stuckIn(server).map(stuckText),
       ...stuckFiles(server, files).map(fileWaitsText),
+      ...missedIn(server, asked),
       ...(channel === undefined ? [] : channelStillRead(channel)),
       ...gaps.map(gapText),
     ],
@@ -52,6 +53,7 @@ export const serverWhyText = (server: ServerObject, files: readonly FileObject[]
 /** What else is in the way of what was asked about, a line for each. */
 export const besides = (server: ServerObject, asked: Asked, now: number): string[] => [
   ...inTheWayOf(server, asked, now),
+  ...missedIn(server, asked),
   ...(asked.channel === undefined ? [] : channelStillRead(asked.channel)),
   ...(asked.channel?.gaps ?? []).map(gapText),
 ];
@@ -66,6 +68,10 @@ const inTheWayOf = ({ memberId }: ServerObject, { channel, member }: Asked, now:
       : []),
   ];
 };
+
+// Of direct messages: in a channel nothing of them is missing.
+const missedIn = ({ missing = [] }: ServerObject, { channel }: Asked): readonly string[] =>
+  channel === undefined ? missing.map(safeLine) : [];
 
 const isOtherKey = ({ lastErrorCode }: ServerObject): boolean =>
   lastErrorCode === 'server.certificateChanged' || lastErrorCode === 'server.keyChanged';

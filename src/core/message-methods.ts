@@ -13,7 +13,7 @@ import { heldBack } from './held.ts';
 import { isSilentMember, openConversation } from './member-methods.ts';
 import { cancel, deleteText, editText, pin, react, resend, sendText } from './messages.ts';
 import type { Context, HandlersOf } from './methods.ts';
-import { missingIn } from './missing.ts';
+import { missingAnywhere, missingIn } from './missing.ts';
 import { findConversation, findMessage, serverOfRoom } from './names.ts';
 import { messageObject, messageObjects, messageWithVersions } from './objects.ts';
 import { pageAround, pageOf, rangeOf, search, threadOf, unreadIn } from './pages.ts';
@@ -114,8 +114,10 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
         params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
       const rows = unreadIn(core, conversation, params);
       const messages = messageObjects(core, rows.slice(0, params.limit));
+      const missing =
+        conversation === undefined ? missingAnywhere(core, { of: 'unread' }) : missingIn(core, conversation);
       if (params.markRead === true) markRows(core, rows.slice(0, params.limit));
-      return { messages, more: rows.length > params.limit };
+      return { messages, more: rows.length > params.limit, ...missing };
     });
   },
   'message.show': ({ core }, { id }) => messageWithVersions(core, findMessage(core.db, id)),

@@ -1,4 +1,5 @@
 // What of a conversation is not here, in words: what may still come, and what this device can never have.
+import { DAY_MS } from '../protocol/limits.ts';
 import { type ChannelRow, listGaps, listUnfinishedChannels } from '../store/channels.ts';
 import { listHistory } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
@@ -8,7 +9,7 @@ import { listServers } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
 import { needsPassphrase, passphraseText } from './room-places.ts';
-import { cameLater, keysSince, roomOf, theChannel, theServer } from './room-rows.ts';
+import { cameLater, keysSince, missedOn, roomOf, theChannel, theServer } from './room-rows.ts';
 
 /** What of a conversation is known to be missing here, in words; nothing where all is here that was to be seen. */
 export const missingIn = (core: Core, conversation: ConversationRow): { readonly missing?: string[] } => {
@@ -66,11 +67,19 @@ const notYetIn = (core: Core, row: ChannelRow): string[] => {
   ];
 };
 
-/** What may still come to all conversations in rooms, in words, so many at most; nothing where all is here. */
-export const missingAnywhere = (core: Core): { readonly missing?: string[] } => {
+/**
+ * What of all conversations in rooms may still come, and what of direct messages may be lost, in words, so many at most; of those
+ * that are unread what was lost lately. Nothing where all is here.
+ */
+export const missingAnywhere = (
+  core: Core,
+  { of }: { readonly of: 'all' | 'unread' },
+): { readonly missing?: string[] } => {
   const missing: string[] = [];
+  const newSince = core.clock.now() - MISSED_NEW_MS;
   for (const server of listServers(core.db)) {
     missing.push(...missingSince(core, server.id));
+    if (of === 'all' || server.missedUntil > newSince) missing.push(...missedOn(server));
     const faulty = core.rooms.get(server.id)?.visit.faults.keys() ?? [];
     for (const id of new Set([...listUnfinishedChannels(core.db, server.id), ...faulty])) {
       const row = theChannel(core.db, id);
@@ -82,6 +91,8 @@ export const missingAnywhere = (core: Core): { readonly missing?: string[] } => 
   return told.length === 0 ? {} : { missing: told };
 };
 const MISSING_MAX = 20;
+// Who looks for what is new is not told for ever of what was lost once.
+const MISSED_NEW_MS = 7 * DAY_MS;
 
 // While there is no connection to a server, what is said there goes by.
 const missingSince = (core: Core, serverId: number): string[] => {
@@ -94,7 +105,11 @@ const missingSince = (core: Core, serverId: number): string[] => {
 const missingWith = (core: Core, { serverId }: MemberRow): string[] => {
   const cameAt = cameLater(core.db, serverId);
   const came = `What was said before ${new Date(cameAt ?? 0).toISOString()}, when this device came, may be on others of yours only`;
-  return [...(cameAt === undefined ? [] : [came]), ...missingSince(core, serverId)];
+  return [
+    ...(cameAt === undefined ? [] : [came]),
+    ...missedOn(theServer(core.db, serverId)),
+    ...missingSince(core, serverId),
+  ];
 };
 
 const newerText = (count: number): string =>

@@ -159,7 +159,7 @@ export const search = async (core: Core, params: Params<'message.search'>): Prom
   if (inside !== undefined && getConversation(core.db, inside) === undefined) return { messages: [], more: false };
   const seen = nothingSeen();
   return {
-    ...(inside === undefined ? missingAnywhere(core) : missingIn(core, conversationOf(core.db, inside))),
+    ...(inside === undefined ? missingAnywhere(core, { of: 'all' }) : missingIn(core, conversationOf(core.db, inside))),
     messages: hits.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row, seen), snippet })),
     more: hits.length > params.limit,
   };

@@ -48,7 +48,7 @@ export const receiveInbox = async (
     if (event.epoch === server.epoch && event.seq > server.inboxSeq + 1) {
       // It comes again, in its turn.
       if (connection.visit.isReadingInbox) continue;
-      commit(core, (changes) => mayMiss(changes, server));
+      commit(core, (changes) => mayMiss(core, changes, server));
     }
     const stop = await receiveOne(core, connection, event, learned);
     if (typeof stop === 'string') return { stranger: stop };
@@ -57,9 +57,11 @@ export const receiveInbox = async (
   return {};
 };
 
-/** Tells that something to me may be lost. */
-export const mayMiss = (changes: Changes, { label }: ServerRow): void =>
+/** Keeps, and tells, that something to me may be lost. */
+export const mayMiss = (core: Core, changes: Changes, { id, label }: ServerRow): void => {
+  patchServer(core.db, id, { missedUntil: changes.at });
   changes.event({ kind: 'channel.gap', detail: `messages to you may be missing on ${label}` });
+};
 
 const receiveOne = async (
   core: Core,

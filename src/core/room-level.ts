@@ -70,7 +70,7 @@ const readInboxAgain = async (core: Core, connection: RoomConnection, head: Head
   await core.queue.call(() =>
     commit(core, (changes) => {
       patchServer(core.db, connection.serverId, { epoch: head.epoch, inboxSeq: from, inboxId: null });
-      mayMiss(changes, connection.row);
+      mayMiss(core, changes, connection.row);
     }),
   );
   for (let after = from; after < head.seq; ) {

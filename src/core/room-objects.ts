@@ -21,7 +21,7 @@ import { unopenedIn } from './missing.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { memberName } from './room-names.ts';
 import { needsPassphrase } from './room-places.ts';
-import { isLost, theServer, wasNeverIn } from './room-rows.ts';
+import { isLost, missedOn, theServer, wasNeverIn } from './room-rows.ts';
 import { inGroups, said, when } from './shown.ts';
 
 /** How a server is reached: Tor unless the user, the address or an account without Tor says otherwise. */
@@ -60,6 +60,7 @@ export const serverObject = (core: Core, row: ServerRow): ServerObject => {
     ...(connection === undefined || connection.sender.stuck.length === 0
       ? {}
       : { stuck: stuckOf(core, row, connection) }),
+    ...(row.missedUntil === 0 ? {} : { missing: missedOn(row) }),
   };
 };
 

@@ -23,6 +23,16 @@ export const cameLater = (db: Database, serverId: number): number | undefined =>
 export const keysSince = (db: Database, { encryption, serverId }: ChannelRow): number | undefined =>
   encryption === 'members' ? cameLater(db, serverId) : undefined;
 
+/** That direct messages of a server may be missing, in words: it was put back, had kept them no longer, or left them out. */
+export const missedOn = ({ label, missedUntil }: ServerRow): string[] => {
+  const until = new Date(missedUntil).toISOString();
+  return missedUntil === 0
+    ? []
+    : [
+        `Some of what was said to you on ${label} before ${until} may be missing: ${label} has it no more, or left it out`,
+      ];
+};
+
 /** Throws `channel.unknown`. */
 export const theChannel = (db: Database, id: number): ChannelRow => {
   const row = getChannel(db, id);

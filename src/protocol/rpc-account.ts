@@ -120,7 +120,12 @@ export const ACCOUNT_METHODS = {
   'message.unread': method(
     'Unread messages of all conversations or one, oldest first.',
     z.object({ conversation: reference.optional(), ...page, markRead: z.boolean().optional() }),
-    z.object({ messages: z.array(message), more: z.boolean() }),
+    z.object({
+      messages: z.array(message),
+      more: z.boolean(),
+      /** What of the rooms that were looked through is not here, in words. */
+      missing: z.array(z.string()).optional(),
+    }),
   ),
   'message.show': method('One message with its versions.', ofMessage, message),
   'message.edit': method('Changes the text of a message of mine.', ofMessage.extend({ text: z.string() }), message),

@@ -38,6 +38,8 @@ export const serverObject = z.object({
   outboxDepth: z.number().int(),
   /** Where what waits is tried again later, and why, and when the server takes it: some of them. */
   stuck: z.array(z.object({ conversation: z.string(), reason: z.string(), goesAt: time.optional() })).optional(),
+  /** What of direct messages there may be lost, in words. */
+  missing: z.array(z.string()).optional(),
 });
 
 /** A member as lists show it. */

@@ -3,7 +3,7 @@
 export const VERSION = '0.1.0';
 
 /** What `sotto --version --json` tells: the program, the RPC, the wire between accounts, and the database. */
-export const WIRE_VERSIONS = { version: VERSION, rpc: 1, wire: 1, schema: 6 } as const;
+export const WIRE_VERSIONS = { version: VERSION, rpc: 1, wire: 1, schema: 7 } as const;
 
 /** The first bytes of a backup of an account. */
 export const BACKUP_MAGIC = 'sotto backup';

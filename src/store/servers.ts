@@ -30,11 +30,14 @@ export type ServerRow = {
   readonly createdAt: number;
   /** How often this device has sealed or signed something that goes there. */
   readonly sealed: number;
+  /** Some of what was said to me there before then, in ms by this machine's clock, may be missing; 0 where nothing may. */
+  readonly missedUntil: number;
 };
 
 const COLUMNS = `id, uid, label, server_key AS serverKey, name, origin, trust, clearnet, state, invite, member_id AS memberId,
   member_name AS memberName, role, device_id AS deviceId, device_seed AS deviceSeed, certificate, epoch,
-  inbox_seq AS inboxSeq, inbox_id AS inboxId, last_error AS lastError, last_error_at AS lastErrorAt, created_at AS createdAt, sealed`;
+  inbox_seq AS inboxSeq, inbox_id AS inboxId, last_error AS lastError, last_error_at AS lastErrorAt, created_at AS createdAt, sealed,
+  missed_until AS missedUntil`;
 
 /** By label. */
 export const listServers = (db: Database): ServerRow[] =>
@@ -55,7 +58,7 @@ export const getServerByLabel = (db: Database, label: string): ServerRow | undef
 
 export type NewServer = Omit<
   ServerRow,
-  'id' | 'name' | 'role' | 'epoch' | 'inboxSeq' | 'inboxId' | 'lastError' | 'lastErrorAt' | 'sealed'
+  'id' | 'name' | 'role' | 'epoch' | 'inboxSeq' | 'inboxId' | 'lastError' | 'lastErrorAt' | 'sealed' | 'missedUntil'
 >;
 
 /** Adds a server and gives its row id. */
@@ -98,6 +101,7 @@ const FIELDS = {
   lastError: 'last_error',
   lastErrorAt: 'last_error_at',
   sealed: 'sealed',
+  missedUntil: 'missed_until',
 } as const;
 
 /** Changes the given fields of a server. */

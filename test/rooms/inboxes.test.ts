@@ -4,9 +4,11 @@ import type { SottoError } from '../../src/protocol/errors.ts';
 import { type ChannelId, type EventId, idBytes, type MemberId } from '../../src/protocol/ids.ts';
 import { INBOX_EVENTS_MAX, INBOX_KEPT_MS } from '../../src/protocol/limits.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
+import { linkOf } from '../../src/server/admin.ts';
 import { makeInvite } from '../../src/server/invites.ts';
 import { openDatabase } from '../../src/sqlite/open.ts';
 import { codeOf } from '../../src/testing/code.ts';
+import { House } from './house.ts';
 import { Hosted, type Member } from './scene.ts';
 import { fetched, filesOf, upload } from './uploads.ts';
 
@@ -170,4 +172,39 @@ test('a file counts as a direct message in an inbox, and as a publish in a chann
   // What makes the channel has counted.
   const { channel } = await carol.create('carols');
   expect(await all(channel, channel)).toEqual(['done', 'rate.limited']);
+});
+
+test('what a server kept no longer for who was away is missing in words, for as long as they are there', async () => {
+  await using own = await Hosted.start({ registration: 'invite' });
+  const invite = linkOf(own.server, (await own.server.makeOwnerInvite())?.token ?? '');
+  const { house, alice, bob } = await House.around({ invite, stop: () => own.close() }, 'alice', 'bob');
+  await using _ = house;
+  await alice.say('bob@home', 'before');
+  await bob.reads('alice@home', 'before');
+  expect(await bob.call('message.list', { conversation: 'alice@home' })).not.toHaveProperty('missing');
+  bob.disconnect();
+  await bob.user.ok('daemon', 'stop');
+  for (const text of ['one', 'two']) await alice.say('bob@home', text);
+  own.shift(INBOX_KEPT_MS + DAY);
+  await own.server.jobs.run('inboxes');
+  own.shift(-INBOX_KEPT_MS - DAY);
+  const missing = expect.stringMatching(/^Some of what was said to you on home before 20.*Z may be missing: home /);
+  for (let again = 0; again < 2; again++) {
+    await bob.back();
+    await bob.sees('the server', async () => (await bob.call('server.list', {}))[0]?.state === 'online');
+    await alice.say('bob@home', `after ${again}`);
+    await bob.reads('alice@home', `after ${again}`);
+    const conversation = 'alice@home';
+    expect((await bob.call('message.list', { conversation })).missing).toEqual([missing]);
+    expect((await bob.call('message.search', { query: 'one', conversation })).missing).toEqual([missing]);
+    expect((await bob.call('message.search', { query: 'one' })).missing).toEqual([missing]);
+    expect((await bob.call('message.unread', { conversation })).missing).toEqual([missing]);
+    expect((await bob.call('message.unread', {})).missing).toEqual([missing]);
+    for (const about of ['home', 'alice@home'])
+      expect(await bob.user.one('why', about)).toMatchObject({ reasons: [missing] });
+    const { out, err } = await bob.user.run('why', 'home', { json: false });
+    expect(`${out}${err}`).toContain('\nSome of what was said to you on home before');
+    expect((await bob.user.run('unread')).err).toMatch(/^Missing: Some of what was said/);
+  }
+  expect(await alice.call('message.unread', {})).not.toHaveProperty('missing');
 });

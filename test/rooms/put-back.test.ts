@@ -185,6 +185,8 @@ test('what a member had not taken yet is said to them again, as it was changed, 
   });
   await alice.back();
   await alice.reads('bob@home', 'after it');
+  const { missing } = await alice.call('message.list', { conversation: 'bob@home', limit: 1 });
+  expect(missing).toEqual([expect.stringMatching(/^Some of what was said to you on home before .* may be missing/)]);
   const said = ['in the copy', 'lost', 'changed thrice', 'brief', 'after it'];
   expect((await alice.bodies('bob@home')).slice(-said.length)).toEqual(said);
   expect((await show(alice, ids[1] ?? '')).versions?.map(({ body }) => body)).toEqual(['changed', 'changed twice']);
