@@ -1,5 +1,6 @@
 // Whom or what a name without its server means where this account has several servers: what is known here, else what the servers have.
 import { expectedError, SottoError } from '../protocol/errors.ts';
+import { channelNameOf } from '../protocol/room-content.ts';
 import type { MemberRow } from '../store/members.ts';
 import { listServers, type ServerRow } from '../store/servers.ts';
 import type { Core } from './core.ts';
@@ -29,7 +30,9 @@ export const serverOfChannel = async (core: Core, name: string): Promise<ServerR
     knownChannels(core.db, name).flatMap(({ serverId, state }) => (state === 'left' ? [] : serverId)),
   );
   const { found, silent } = await askAll(core, (connection) => connection.request('channel.find', { name }));
-  const there = new Set([...known, ...found.map(({ server }) => server.id)]);
+  // A server that shows another one has none of this name.
+  const named = found.filter(({ answer }) => answer.channel.name === channelNameOf(name));
+  const there = new Set([...known, ...named.map(({ server }) => server.id)]);
   if (there.size > 0)
     return onlyServer(
       servers.filter(({ id }) => there.has(id)),

@@ -135,8 +135,10 @@ export const HANDLERS: Handlers = {
   'channel.list': (context, { member }, { all, after }) =>
     channelPage(context, member.id, after as ChannelId | undefined, all ? allChannels : ownChannels),
   'channel.find': async (context, { member }, { name }) => {
-    const row = await context.store.getChannelByName(skeletonOf(channelNameOf(name)));
-    const channel = row === undefined ? undefined : await visible(context, row, member.id);
+    const wanted = channelNameOf(name);
+    const row = await context.store.getChannelByName(skeletonOf(wanted));
+    // One that only looks like it is not the one that was asked for.
+    const channel = row?.name !== wanted ? undefined : await visible(context, row, member.id);
     if (channel === undefined) throw new SottoError('channel.unknown');
     return { channel };
   },

@@ -263,7 +263,7 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
     message: expect.stringContaining('Nobody can join while registration is closed'),
   });
 
-  const [both] = await bob.call('channel.list', { all: true });
+  const both = (await bob.call('channel.list', { all: true })).find(({ name }) => name === '#both');
   expect(await bob.call('channel.join', { channel: both?.id ?? '' })).toMatchObject({ name: '#both', state: 'joined' });
   await house.server.admin('ban', 'bob');
   await bob.sees('the ban', async () => (await bob.call('server.list', {}))[0]?.state === 'banned');
@@ -421,6 +421,11 @@ const findsByBareName = async (house: House, alice: Guest): Promise<void> => {
   await bert.say('#alone', 'found me');
   await alice.reads('#alone', 'found me');
   expect(await user.items('search', 'found', '--from', 'bert')).toHaveLength(1);
+  // What only looks like it is another name, on one server and on several.
+  for (const guest of [bert, berta])
+    expect(await guest.refused('channel.join', { channel: '#al0ne' })).toBe('channel.unknown');
+  await alice.call('channel.create', { name: '#al0ne@home', encryption: 'open' });
+  expect(await berta.call('channel.join', { channel: '#AL0NE' })).toMatchObject({ name: '#al0ne', server: 'home' });
   for (const words of [
     ['member', 'show', 'nobody'],
     ['channel', 'join', '#nothing'],
