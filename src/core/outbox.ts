@@ -16,7 +16,7 @@ import {
   removeOutbox,
   type SealedRow,
 } from '../store/outbox.ts';
-import { acknowledgeRequest, type RequestRow } from '../store/sessions.ts';
+import { acknowledgeRequest, countAcknowledged, type RequestRow } from '../store/sessions.ts';
 import type { Changes, Core } from './core.ts';
 import { settingOf } from './settings.ts';
 import { endUnsent, startTimer } from './timers.ts';
@@ -95,13 +95,17 @@ export const acknowledge = (
   ids: readonly string[],
   request: RequestRow | undefined,
 ): void => {
+  const counted = new Map<string, number>();
   for (const id of ids) {
     if (request !== undefined && id === idOf(request.requestId)) acknowledgeRequest(core.db, request.id);
     const row = getOutbox(core.db, contactId, idBytes(id));
     if (row === undefined || row.ciphertext === null) continue;
     removeOutbox(core.db, row.id);
+    const session = row.sessionId === null || row.isOlder === 1 ? undefined : idOf(row.sessionId);
+    if (session !== undefined) counted.set(session, (counted.get(session) ?? 0) + 1);
     if (row.messageRow !== null && carriesMessage(row)) delivered(core, changes, row.messageRow);
   }
+  for (const [session, count] of counted) countAcknowledged(core.db, contactId, idBytes(session), count);
 };
 
 /** The other side has a message, whether it was acknowledged or waits for a new session to go again: it goes no more. */

@@ -130,6 +130,7 @@ const keepSession = (core: Core, changes: Changes, contact: ContactRow, { row, s
       sessionId: row.resetId,
       sent: 0,
       received: count,
+      acknowledged: 0,
       resetPending: 0,
       resetId: null,
       resetBundle: null,

@@ -4,7 +4,7 @@ import { fromBase64, isEqual, toBase64 } from '../protocol/bytes.ts';
 import { ID_BYTES, idBytes, idOf } from '../protocol/ids.ts';
 import { RESET_INTERVAL_MS, RESETS_PER_DAY_MAX } from '../protocol/limits.ts';
 import type { PlainFrame } from '../protocol/peer.ts';
-import { type ContactRow, getContact, listContacts, patchContact, putHistory } from '../store/contacts.ts';
+import { type ContactRow, getContact, listContacts, listHistory, patchContact, putHistory } from '../store/contacts.ts';
 import { forgetCiphertexts, hasOutboxOfKind, removeOutboxOfKind } from '../store/outbox.ts';
 import { getSession, listResets, listResetsPending, putReset, putSession, type SessionRow } from '../store/sessions.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
@@ -61,6 +61,7 @@ export const emptySession = (contactId: number, state: Uint8Array<ArrayBuffer>, 
   state,
   sent: 0,
   received: 0,
+  acknowledged: 0,
   resetPending: 0,
   resetId: null,
   resetBundle: null,
@@ -113,7 +114,7 @@ export const dropBundles = (core: Core, changes: Changes, contactId: number): vo
 export const sendResume = (core: Core, peer: Peer): void => {
   const row = getSession(core.db, peer.contactId);
   const session = row?.sessionId == null ? {} : { session: idOf(row.sessionId) };
-  sendFrame(peer, { kind: 'resume', ...session, sent: row?.sent ?? 0, received: row?.received ?? 0 });
+  sendFrame(peer, { kind: 'resume', ...session, sent: row?.acknowledged ?? 0, received: row?.received ?? 0 });
 };
 
 /**
@@ -128,9 +129,34 @@ export const onResume = (core: Core, peer: Peer, frame: Frame<'resume'>): void =
   // Another session than ours, in which they have spoken already: one of the two stores was put back. In a session that
   // nobody has answered yet, they are the ones who will ask.
   if (other && row.received > 0) return beginReset(core, peer.contactId, 'a copy of the account was put back');
-  if (!other && frame.session !== undefined && frame.received > row.sent)
+  if (other || frame.session === undefined) return;
+  if (frame.received > row.sent || frame.sent > row.received) {
+    notePutBack(core, row);
     beginReset(core, peer.contactId, 'this copy of the account was put back');
+  } else if (frame.received < row.acknowledged) noteTheyArePutBack(core, row, row.acknowledged - frame.received);
 };
+
+// What came in between, and was acknowledged, comes no more.
+const notePutBack = (core: Core, { contactId, updatedAt }: SessionRow): void => {
+  if (listHistory(core.db, contactId).some(({ kind, at }) => kind === 'account.restored' && at >= updatedAt)) return;
+  commit(core, (changes) => {
+    const [from, to] = [updatedAt, changes.at].map((at) => new Date(at).toISOString());
+    const detail = `messages between ${from} and ${to} may be missing`;
+    putHistory(core.db, contactId, { at: changes.at, kind: 'account.restored', detail });
+  });
+};
+
+// They hear of it by our own resume, and reset.
+const noteTheyArePutBack = (core: Core, row: SessionRow, count: number): void =>
+  commit(core, (changes) => {
+    const what =
+      count === 1
+        ? 'one of your messages, or a change of one, that they'
+        : `${count} of your messages and changes that they`;
+    const detail = `put back to an earlier state: ${what} had is missing there`;
+    putHistory(core.db, row.contactId, { at: changes.at, kind: 'contact.restored', detail });
+    putSession(core.db, { ...row, acknowledged: row.acknowledged - count });
+  });
 
 /**
  * Asks again where the limits on resets stopped that: ours, once they allow it, and those of the other side, which may have

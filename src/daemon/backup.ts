@@ -99,6 +99,8 @@ export const loadBackup = async (db: Database, path: string, secret: BackupSecre
       since,
     );
     dropRequests(db, ports.clock.now());
+    // The account may have sent it since.
+    db.run('UPDATE outbox SET is_older = 1');
     // Ciphertext is not in the backup: what others have still can be fetched, from its beginning.
     db.run(
       `UPDATE files SET state = 'offered', chunks = 0

@@ -13,10 +13,12 @@ export type OutboxRow = {
   readonly ciphertext: Uint8Array<ArrayBuffer> | null;
   readonly createdAt: number;
   readonly expiresAt: number;
+  /** 1 where it waited before this session: they may have it from one before. */
+  readonly isOlder: number;
 };
 
 const COLUMNS = `id, contact_id AS contactId, frame_id AS frameId, kind, body, message_row AS messageRow,
-  session_id AS sessionId, type, ciphertext, created_at AS createdAt, expires_at AS expiresAt`;
+  session_id AS sessionId, type, ciphertext, created_at AS createdAt, expires_at AS expiresAt, is_older AS isOlder`;
 
 /** The ciphertext of a frame in a session. */
 export type SealedRow = {
@@ -97,7 +99,10 @@ export const listOutboxSealed = (db: Database, contactId: number): OutboxRow[] =
 
 /** Forgets every ciphertext of a contact: a new session encrypts the bodies anew. */
 export const forgetCiphertexts = (db: Database, contactId: number): void => {
-  db.run('UPDATE outbox SET session_id = NULL, type = NULL, ciphertext = NULL WHERE contact_id = ?', contactId);
+  db.run(
+    'UPDATE outbox SET session_id = NULL, type = NULL, ciphertext = NULL, is_older = 1 WHERE contact_id = ?',
+    contactId,
+  );
 };
 
 export const removeOutbox = (db: Database, id: number): void => {

@@ -10,6 +10,8 @@ export type SessionRow = {
   readonly state: Uint8Array<ArrayBuffer>;
   readonly sent: number;
   readonly received: number;
+  /** Frames of ours that the contact has acknowledged, of those that waited in no session before. */
+  readonly acknowledged: number;
   /** 1 while a reset of ours waits for the first frame of the new session. */
   readonly resetPending: number;
   readonly resetId: Uint8Array<ArrayBuffer> | null;
@@ -20,7 +22,7 @@ export type SessionRow = {
 /** The Signal state of a contact. */
 export const getSession = (db: Database, contactId: number): SessionRow | undefined =>
   db.get<SessionRow>(
-    `SELECT contact_id AS contactId, session_id AS sessionId, state, sent, received, reset_pending AS resetPending,
+    `SELECT contact_id AS contactId, session_id AS sessionId, state, sent, received, acknowledged, reset_pending AS resetPending,
        reset_id AS resetId, reset_bundle AS resetBundle, updated_at AS updatedAt FROM sessions WHERE contact_id = ?`,
     contactId,
   );
@@ -28,20 +30,31 @@ export const getSession = (db: Database, contactId: number): SessionRow | undefi
 /** Writes the Signal state of a contact whole. */
 export const putSession = (db: Database, row: SessionRow): void => {
   db.run(
-    `INSERT INTO sessions (contact_id, session_id, state, sent, received, reset_pending, reset_id, reset_bundle, updated_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO sessions (contact_id, session_id, state, sent, received, acknowledged, reset_pending, reset_id, reset_bundle,
+       updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (contact_id) DO UPDATE SET session_id = excluded.session_id, state = excluded.state, sent = excluded.sent,
-       received = excluded.received, reset_pending = excluded.reset_pending, reset_id = excluded.reset_id,
+       received = excluded.received, acknowledged = excluded.acknowledged, reset_pending = excluded.reset_pending, reset_id = excluded.reset_id,
        reset_bundle = excluded.reset_bundle, updated_at = excluded.updated_at`,
     row.contactId,
     row.sessionId,
     row.state,
     row.sent,
     row.received,
+    row.acknowledged,
     row.resetPending,
     row.resetId,
     row.resetBundle,
     row.updatedAt,
+  );
+};
+
+/** So many frames of the session of this id were acknowledged. */
+export const countAcknowledged = (db: Database, contactId: number, sessionId: Uint8Array, count: number): void => {
+  db.run(
+    'UPDATE sessions SET acknowledged = acknowledged + ? WHERE contact_id = ? AND session_id = ?',
+    count,
+    contactId,
+    sessionId,
   );
 };
 

@@ -303,6 +303,26 @@ describe('SESSION-3: a data directory that was copied, run, and put back', () =>
     expect([undecryptable, bob.log.claim('frame.refused')]).toEqual([0, 0]);
   });
 
+  test('to before it only received: both are told what may be missing, once', async () => {
+    await talk('before');
+    bob.copy();
+    for (let i = 0; i < 3; i++) await alice.send(bob, `a lost ${i}`);
+    await world.settle();
+    await putBack(bob);
+    await world.settle(60_000);
+    await talk('after');
+    const told = async (one: Person, other: string, kind: string) =>
+      (await historyOf(one, other)).filter((each) => each === kind).length;
+    expect([await told(bob, 'alice', 'account.restored'), await told(bob, 'alice', 'session.healed')]).toEqual([1, 1]);
+    expect([await told(alice, 'bob', 'contact.restored'), await told(alice, 'bob', 'account.restored')]).toEqual([
+      1, 0,
+    ]);
+    const { missing } = await bob.call('message.list', { conversation: 'alice', limit: 1 });
+    expect(missing?.join()).toMatch(/messages between .* and .* may be missing/);
+    expect(await bob.read(alice)).not.toContain('a lost 0');
+    expect(await bob.read(alice)).toEqual(expect.arrayContaining(['a before 2', 'a after 0', 'a after 2']));
+  });
+
   test('across a reset: who is told of another session asks, before a word', async () => {
     await talk('before');
     alice.copy();

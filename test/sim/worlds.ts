@@ -58,6 +58,7 @@ class Play {
   readonly #trace: string[] = [];
   readonly #wrong: string[] = [];
   readonly #copies = new Map<Person, string>();
+  readonly #putBacks = new Set<Person>();
   #crashes = 0;
 
   constructor(world: World, people: readonly Person[], dice: Random) {
@@ -148,6 +149,7 @@ class Play {
       const { outboxDepth } = person.account.status();
       if (outboxDepth > 0) wrong.push(`${person.name} still has ${outboxDepth} in the outbox`);
       wrong.push(...(await this.#talk.lingering(person)));
+      wrong.push(...this.#saidPutBack(person));
       for (const other of this.#people)
         if (other !== person) wrong.push(...(await this.#compare(person, other, timelines)));
     }
@@ -157,6 +159,18 @@ class Play {
       if (twice.length > 0) wrong.push(`${follower.person.name} was told twice that ${twice} came`);
     }
     return { trace: this.#trace.join('\n'), messages: this.#talk.sent.length, crashes: this.#crashes, wrong };
+  }
+
+  // Nobody is said to have been put back who was not.
+  #saidPutBack(person: Person): string[] {
+    const said = person.db.all<{ kind: string; address: string }>(
+      `SELECT kind, address FROM contact_history h JOIN contacts c ON c.id = h.contact_id
+         WHERE kind IN ('account.restored', 'contact.restored')`,
+    );
+    return said.flatMap(({ kind, address }) => {
+      const who = kind === 'account.restored' ? person : this.#people.find((one) => one.address === address);
+      return who !== undefined && this.#putBacks.has(who) ? [] : [`${person.name} says that ${who?.name} was put back`];
+    });
   }
 
   async #timelines(): Promise<Timelines> {
@@ -267,6 +281,7 @@ class Play {
   // who does not know any more whom they have accepted has to ask again, and the others have to be told by their users.
   async #putBack(who: Person): Promise<void> {
     if (this.#copies.get(who) !== contactsOf(who)) return;
+    this.#putBacks.add(who);
     const before = fingerprints(who);
     const had = framesOf(who);
     this.#talk.loseOutbox(who);
@@ -290,7 +305,7 @@ class Play {
       const accepted = `contact_id IN (SELECT id FROM contacts WHERE state = 'accepted')`;
       person.db.run(`DELETE FROM sessions WHERE ${accepted}`);
       person.db.run(`DELETE FROM requests WHERE ${accepted}`);
-      person.db.run('UPDATE outbox SET session_id = NULL, type = NULL, ciphertext = NULL');
+      person.db.run('UPDATE outbox SET session_id = NULL, type = NULL, ciphertext = NULL, is_older = 1');
       person.die();
     }
     for (const person of losers) await this.#reopen(person);

@@ -77,6 +77,7 @@ const receiver = async (bench: Bench, count: number) => {
     state,
     sent: 1,
     received: 1,
+    acknowledged: 0,
     resetPending: 0,
     resetId: null,
     resetBundle: null,

@@ -153,6 +153,15 @@ class Rows implements Disposable {
   #session(sessionId: Uint8Array<ArrayBuffer>, updatedAt: number): void {
     const state = systemRandom.bytes(722);
     const none = { resetPending: 0, resetId: null, resetBundle: null };
-    putSession(this.#db, { contactId: this.#contactId, sessionId, state, sent: 1, received: 1, ...none, updatedAt });
+    putSession(this.#db, {
+      contactId: this.#contactId,
+      sessionId,
+      state,
+      sent: 1,
+      received: 1,
+      acknowledged: 0,
+      ...none,
+      updatedAt,
+    });
   }
 }
