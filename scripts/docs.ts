@@ -278,7 +278,7 @@ const serverPage = (): string =>
       .map(([name, kind]) => `${kind} ${name}`)
       .join(
         ', ',
-      )}. An id is a UUID of version 7, at most 31 days old and an hour ahead; the same id again has the same place.`,
+      )}. An id is a UUID of version 7, at most 31 days old and an hour ahead, else it is refused with \`request.invalid\`, whose details tell the time there as \`at\`; the same id again has the same place.`,
     '',
     '## Requests',
     '',

@@ -56,7 +56,7 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
     const wanted = Math.min(STATE_RANK[params.wait ?? 'queued'], most);
     let now: MessageRow | undefined = sent;
     const look = () => {
-      now = messageNow(core, sent);
+      now = now && messageNow(core, now);
       return now === undefined || now.state === 'failed' || STATE_RANK[now.state] >= wanted;
     };
     const server = serverOfRoom(core.db, conversation);
@@ -173,9 +173,9 @@ const refuseEnded = (core: Core, id: string): void => {
   });
 };
 
-/** A message by its id: its row moves when the server gives it a place behind others. */
-const messageNow = (core: Core, { conversationId, messageId }: MessageRow): MessageRow | undefined =>
-  getMessageById(core.db, conversationId, messageId);
+/** A message as it is now: its row moves when the server gives it a place behind others, and its id may be of another time there. */
+const messageNow = (core: Core, { id, conversationId, messageId }: MessageRow): MessageRow | undefined =>
+  getMessageById(core.db, conversationId, messageId) ?? getMessage(core.db, id);
 
 /** Why a message has not come as far as was waited for: an error code. */
 const whyNot = (

@@ -22,7 +22,7 @@ import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Changes, type Core, commit, detach } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
-import { baseHeader, connectionOf, patiently, publishControl } from './room-control.ts';
+import { baseHeader, byItsTime, connectionOf, patiently, publishControl } from './room-control.ts';
 import { tellOwnDevices } from './room-devices.ts';
 import { isOfServer } from './room-faults.ts';
 import { fetchFirst } from './room-history.ts';
@@ -52,6 +52,12 @@ export const createChannel = async (core: Core, server: ServerRow, wanted: NewCh
       ? mustHavePassphrase(wanted.passphrase, 'This channel needs a passphrase: --passphrase-fd')
       : undefined;
   const connection = await connectionOf(core, server, wanted.timeoutMs);
+  return byItsTime(() => createOn(core, connection, { ...wanted, name, passphrase }));
+};
+
+const createOn = async (core: Core, connection: RoomConnection, wanted: NewChannel): Promise<number> => {
+  const server = connection.row;
+  const { name, passphrase } = wanted;
   const id = newEventId(core, server.id);
   const header = { ...baseHeader(server, id), epoch: 0, n: 1, membersHead: ZERO_HASH.slice(0, 16) };
   const key = passphrase === undefined ? undefined : core.random.bytes(32);

@@ -14,6 +14,7 @@ import type { RoomConnection } from './room-connection.ts';
 import { ourView } from './room-doubts.ts';
 import { newEventId } from './room-outbox.ts';
 import { theChannel, theServer } from './room-rows.ts';
+import { timeToldBy } from './server-client.ts';
 
 const REACH_MS_MAX = 15_000;
 
@@ -56,8 +57,10 @@ export const publishControl = async (core: Core, channelRow: number, wanted: Wan
         mustAllow(state, header, wanted);
       }
       const op = typeof wanted === 'function' ? undefined : wanted.op;
-      const n = await patiently(core, () =>
-        connection.sender.between(channelRow, op, () => signAndPublish(core, connection, channelRow, wanted)),
+      const n = await byItsTime(() =>
+        patiently(core, () =>
+          connection.sender.between(channelRow, op, () => signAndPublish(core, connection, channelRow, wanted)),
+        ),
       );
       const isHere = () => {
         const row = theChannel(core.db, channelRow);
@@ -186,6 +189,16 @@ export const patiently = async <T>(core: Core, publish: () => Promise<T>): Promi
 };
 const RATE_MS_MIN = 50;
 const RATE_MS_MAX = 5_000;
+
+/** Publishes what is given its id by the server's clock; again, under another, when that is not what it was taken for. */
+export const byItsTime = async <T>(publish: () => Promise<T>): Promise<T> => {
+  for (let tries = 0; ; tries++)
+    try {
+      return await publish();
+    } catch (error) {
+      if (timeToldBy(error) === undefined || tries >= STALE_TRIES_MAX) throw error;
+    }
+};
 
 /** Nothing can be done any more on a server that was left. */
 export const serverLeft = ({ label }: ServerRow): SottoError =>

@@ -26,6 +26,7 @@ import { learnMembers } from './room-people.ts';
 import { sealRow } from './room-seal.ts';
 import { beginSessions, publishDirect } from './room-sessions.ts';
 import { answered, failed } from './room-settled.ts';
+import { timeToldBy } from './server-client.ts';
 
 // After these the same bytes may be tried again; after others the message has failed.
 const RETRIED: ReadonlySet<ErrorCode> = new Set([
@@ -215,6 +216,8 @@ export class RoomSender {
         if (known?.code === 'channel.slow') await this.#unseal(row);
         if (known?.code === 'member.unknown') await this.#refuseBanned(row);
         if (known === undefined || RETRIED.has(known.code)) throw error;
+        // It has told the time there: by that it is given another id.
+        if (timeToldBy(known) !== undefined && tries < RESEAL_TRIES_MAX) continue;
         if (known.code !== 'event.stale') return this.#core.queue.call(() => failed(this.#core, row.id, known.code));
         if (tries >= RESEAL_TRIES_MAX) throw error;
         await this.#again(row);

@@ -2,7 +2,7 @@
 import { type Greeting, signLogin, verifyHello } from '../crypto/member.ts';
 import type { Cancel, Clock, Random, ServerLink, ServerLinkEvents, ServerNetwork, ServerTarget } from '../ports.ts';
 import { fromBase64, isEqual, toBase64 } from '../protocol/bytes.ts';
-import { type ErrorCode, ProtocolError, SERVER_CODES, SottoError } from '../protocol/errors.ts';
+import { type ErrorCode, expectedError, ProtocolError, SERVER_CODES, SottoError } from '../protocol/errors.ts';
 import {
   ANSWER_MS_MAX,
   REQUEST_MS_MAX,
@@ -70,7 +70,8 @@ export class ServerClient {
   readonly #link: ServerLink;
   readonly #wire: Wire;
   readonly #clientNonce: Uint8Array<ArrayBuffer>;
-  readonly #greetedAt: number;
+  /** The time it told last, and when that was by the monotonic clock. */
+  #told: { readonly at: number; readonly since: number };
 
   private constructor(
     options: ServerClientOptions,
@@ -84,7 +85,7 @@ export class ServerClient {
     this.#wire = wire;
     this.hello = hello;
     this.#clientNonce = clientNonce;
-    this.#greetedAt = options.clock.monotonic();
+    this.#told = { at: hello.at, since: options.clock.monotonic() };
   }
 
   /** Dials and greets. Throws SottoError `server.*`, `dial.*`, `tor.*`; `server.keyChanged` when it proves another key. */
@@ -126,9 +127,9 @@ export class ServerClient {
     return this.request('login', { certificate: toBase64(device.certificate), proof: toBase64(proof), ...more });
   }
 
-  /** The time by the server's clock, as its greeting told it, in ms. */
+  /** The time by the server's clock, as it told it last, in ms. */
   get now(): number {
-    return this.hello.at + this.#options.clock.monotonic() - this.#greetedAt;
+    return this.#told.at + this.#options.clock.monotonic() - this.#told.since;
   }
 
   /** How long the last ping took, in milliseconds. */
@@ -171,9 +172,19 @@ export class ServerClient {
     return this.#wire.request('blob.get', params, { part });
   }
 
-  /** Resolves when the server has committed it. A repeat under the same id gives the same place. */
+  /**
+   * Resolves when the server has committed it. A repeat under the same id gives the same place. An id that is of another time is
+   * refused with the time there, which is `now` from there on: a clock may be put right while we are connected.
+   */
   async publish(publish: Omit<Publish, 'request'>): Promise<Placed> {
-    const placed = PLACED.safeParse(await this.#wire.send((request) => encodePublish({ ...publish, request })));
+    const answer = this.#wire
+      .send((request) => encodePublish({ ...publish, request }))
+      .catch((error: unknown) => {
+        const at = timeToldBy(error);
+        if (at !== undefined) this.#told = { at, since: this.#options.clock.monotonic() };
+        throw error;
+      });
+    const placed = PLACED.safeParse(await answer);
     if (!placed.success) throw new ProtocolError('frame.invalid', { details: { why: 'answer of publish' } });
     return placed.data;
   }
@@ -187,6 +198,12 @@ export class ServerClient {
     this.#link.close(CLOSE.normal, reason);
   }
 }
+
+/** The time of the server that has refused an id for its own; undefined for another error. */
+export const timeToldBy = (error: unknown): number | undefined => {
+  const { code, details } = expectedError(error) ?? {};
+  return code === 'request.invalid' && typeof details?.at === 'number' ? details.at : undefined;
+};
 
 // Matches answers with requests; knows nothing of what they mean.
 class Wire implements ServerLinkEvents {
@@ -307,11 +324,12 @@ class Wire implements ServerLinkEvents {
 const errorOf = ({ code: said, retryAfterMs, details }: ServerError) => {
   const code = codeOf(said) ?? 'server.refused';
   const why = wordOf(details?.why);
-  const least = details?.least;
+  const { least, at } = details ?? {};
   return new SottoError(code, {
     details: {
       ...(why === undefined ? {} : { why }),
       ...(typeof least === 'number' ? { least } : {}),
+      ...(typeof at === 'number' && Number.isSafeInteger(at) && at >= 0 ? { at } : {}),
       ...(retryAfterMs === undefined ? {} : { retryAfterMs: Math.min(retryAfterMs, SERVER_WAIT_MS_MAX) }),
       ...(code === said ? {} : { code: wordOf(said) ?? 'unknown' }),
     },

@@ -44,7 +44,8 @@ export const checkPublish = (context: ServerContext, member: MemberId, { body, i
     throw new SottoError('request.invalid', { details: { why: 'kind' } });
   const [madeAt, now] = [timeOfId(id), context.clock.now()];
   if (madeAt === undefined || madeAt < now - EVENT_ID_AGE_MS_MAX || madeAt > now + EVENT_ID_AHEAD_MS_MAX)
-    throw new SottoError('request.invalid', { details: { why: 'id' } });
+    // By another clock than this: who knows the time here gives it another one.
+    throw new SottoError('request.invalid', { details: { why: 'id', at: now } });
   checkRate(context, member, kind === EVENT.direct ? 'direct' : 'publish');
 };
 

@@ -161,3 +161,22 @@ test('a server that wants to be left alone for ever is asked again within a mont
   await alice.sees('that it waits', async () => (await why()).out.includes('it goes on at'));
   expect((await why()).out).toMatch(/it goes on at \d{4}-\d\d-\d\d /);
 });
+
+test('what a server takes under no id that is made by its own time fails, and is not tried for ever', async () => {
+  await alice.call('channel.create', { name: '#never', encryption: 'open' });
+  let tries = 0;
+  // Each time it tells is far from the one before.
+  server.deaf = (asked, member, say) => {
+    if (asked.name !== 'publish' || member !== ids.get(alice)) return false;
+    const at = ++tries * 40 * 86_400_000;
+    say({ error: { code: 'request.invalid', details: { why: 'id', at } } });
+    return true;
+  };
+  for (const to of ['#never', 'bob@home']) {
+    const { message } = await alice.call('message.send', { conversation: to, text: 'never', wait: 'sent' });
+    expect([message.state, message.reason]).toEqual(['failed', 'request.invalid']);
+  }
+  expect(await codeOf(alice.call('channel.create', { name: '#neither', encryption: 'open' }))).toBe('request.invalid');
+  expect(await codeOf(alice.call('channel.archive', { channel: '#never' }))).toBe('request.invalid');
+  expect(tries).toBeLessThan(50);
+});

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Guest, House } from './house.ts';
 import { Program } from './program.ts';
 
-const [MINUTE, DAY] = [60_000, 86_400_000];
+const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000];
 const dir = mkdtempSync(join(tmpdir(), 'sotto-machine-'));
 const flushes = join(dir, 'flushes');
 /** Runs a program whose flushes take 50 ms longer, and are noted with the names of their files. */
@@ -139,6 +139,26 @@ test('what waits longer than a server takes an id goes out under another one, an
   for (const one of [mine[1], answer]) expect([one?.replyTo, one?.thread]).toEqual([mine[0]?.id, mine[0]?.id]);
   expect((await bob.messages('alice@home')).map(({ id }) => id).at(-1)).toBe(direct.id);
   for (const watch of [theirs, hers]) watch.set(0);
+});
+
+test('a server’s clock that is put right by more than it takes an id: who is connected goes on', async () => {
+  const steps = [
+    () => alice.say('#sick', 'put right'),
+    () => alice.say('bob@home', 'put right'),
+    () => alice.call('channel.rotate', { channel: '#sick' }),
+    () => alice.call('channel.create', { name: '#right', encryption: 'open' }),
+  ];
+  let [is, was] = [-4 * HOUR, 40 * DAY];
+  for (const step of steps) {
+    [is, was] = [was, is];
+    theirs.set(was);
+    await alice.say('#sick', 'by another time');
+    theirs.set(is);
+    await step();
+  }
+  await bob.reads('#sick', 'put right');
+  await bob.reads('alice@home', 'put right');
+  theirs.set(0);
 });
 
 test.skipIf(!canBeSlow)('a disk that is slow (by strace): each answer waits for it, who reads does not', async () => {
