@@ -8,7 +8,7 @@ import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import { asWord, safeName } from '../protocol/safe-text.ts';
 import { memberArg, SERVER_FLAG, serverArg } from './arguments.ts';
 import type { Argument, Command, CommandContext, Flag } from './command.ts';
-import { each, first, optional } from './give.ts';
+import { each, first, optional, waitGiven } from './give.ts';
 import type { Hint } from './output.ts';
 import { shortId } from './show.ts';
 import { channelDetailText, channelText, shareText, thenText } from './show-rooms.ts';
@@ -70,6 +70,8 @@ const withWords = (channel: ChannelObject, hint: Hint): string =>
     : `${channelText(channel, hint)}\nIts passphrase, which is shown once; whoever knows it reads the channel:\n  ${channel.passphrase}`;
 
 type ChannelMethod = Extract<Method, `channel.${string}`>;
+/** What no server is asked for. */
+const IS_HERE: ReadonlySet<ChannelMethod> = new Set(['channel.show', 'channel.topic']);
 
 /** A command that calls one method about a channel and shows the channel. */
 const channelCommand = <M extends ChannelMethod>(
@@ -92,7 +94,7 @@ const channelCommand = <M extends ChannelMethod>(
   methods: [method],
   ...(rest.then === undefined ? {} : { ownSecret: true as const }),
   run: async (context) => {
-    const more = (await rest.params?.(context)) ?? {};
+    const more = { ...(await rest.params?.(context)), ...(IS_HERE.has(method) ? {} : waitGiven(context)) };
     const client = await context.connect();
     const changed = (await client.call(method, { channel: first(context), ...more } as ParamsIn<M>)) as ChannelObject;
     const channel = (await rest.then?.(changed, context, client)) ?? changed;
@@ -135,7 +137,11 @@ const askAnother = async (
   const prompt = `Another passphrase for ${safeName(channel.name)}, which they do not know (empty: six words are made)`;
   const given = await context.passphrase({ ...CHOSEN, prompt });
   if (given === undefined) return channel;
-  return client.call('channel.rotate', { channel: channel.id, ...(given === '' ? {} : { passphrase: given }) });
+  return client.call('channel.rotate', {
+    channel: channel.id,
+    ...(given === '' ? {} : { passphrase: given }),
+    ...waitGiven(context),
+  });
 };
 
 const memberChange = (
@@ -192,7 +198,7 @@ export const channelCommands = (): readonly Command[] => [
           ...optional('history', history),
           ...optional('passphrase', passphrase),
           ...optional('server', flags.text('server')),
-          ...optional('timeoutMs', flags.duration('timeout')),
+          ...waitGiven(context),
         }),
         withWords,
       );
@@ -205,11 +211,10 @@ export const channelCommands = (): readonly Command[] => [
     methods: ['channel.join'],
     ownSecret: true,
     run: async (context) => {
-      const timeout = optional('timeoutMs', context.flags.duration('timeout'));
       const client = await context.connect();
       const channel = first(context);
       const join = (passphrase: string | undefined) =>
-        client.call('channel.join', { channel, ...timeout, ...optional('passphrase', passphrase) });
+        client.call('channel.join', { channel, ...waitGiven(context), ...optional('passphrase', passphrase) });
       context.out.item(await withPassphrase(context, join), channelText);
     },
   },
@@ -229,7 +234,7 @@ export const channelCommands = (): readonly Command[] => [
       const [server] = context.args;
       const all = context.flags.has('all');
       const client = await context.connect();
-      const channels = await client.call('channel.list', { ...optional('server', server), all });
+      const channels = await client.call('channel.list', { ...optional('server', server), all, ...waitGiven(context) });
       each(context, channels, channelText, all ? await noneText(client) : NONE_JOINED);
       if (all && server === undefined) await sayUnasked(context, client);
     },

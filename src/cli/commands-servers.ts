@@ -3,7 +3,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { safeName } from '../protocol/safe-text.ts';
 import { SERVER_FLAG, serverArg } from './arguments.ts';
 import type { Command } from './command.ts';
-import { askIfMeant, each, first, optional, YES_FLAG } from './give.ts';
+import { askIfMeant, each, first, optional, waitGiven, YES_FLAG } from './give.ts';
 import { deviceText, inviteText, serverText } from './show-rooms.ts';
 
 const INVITE_ROLES = ['member', 'admin'] as const;
@@ -42,7 +42,7 @@ export const serverCommands = (): readonly Command[] => [
         ...optional('name', flags.text('as')),
         ...optional('label', flags.text('label')),
         ...(flags.has('clearnet') ? { clearnet: true } : {}),
-        ...optional('timeoutMs', flags.duration('timeout')),
+        ...waitGiven(context),
       });
       out.item(server, serverText);
       if (server.movedFrom !== undefined)
@@ -94,6 +94,7 @@ export const serverCommands = (): readonly Command[] => [
           ...optional('uses', flags.number('uses', { min: 1, max: 10_000 })),
           ...optional('expiresMs', flags.duration('expires')),
           ...optional('role', flags.choice('role', INVITE_ROLES)),
+          ...waitGiven(context),
         }),
         inviteText,
       );
@@ -107,7 +108,7 @@ export const serverCommands = (): readonly Command[] => [
     run: async (context) =>
       each(
         context,
-        await context.call('server.invites', { ...optional('server', context.args[0]) }),
+        await context.call('server.invites', { ...optional('server', context.args[0]), ...waitGiven(context) }),
         inviteText,
         'No invites.',
       ),
@@ -123,6 +124,7 @@ export const serverCommands = (): readonly Command[] => [
         await context.call('server.revoke', {
           id: first(context),
           ...optional('server', context.flags.text('server')),
+          ...waitGiven(context),
         }),
         inviteText,
       ),
@@ -134,7 +136,7 @@ export const serverCommands = (): readonly Command[] => [
     flags: { revoke: { doc: 'the id of a device to end', value: 'ID' }, ...YES_FLAG },
     methods: ['server.devices', 'server.revokeDevice'],
     run: async (context) => {
-      const server = optional('server', context.args[0]);
+      const server = { ...optional('server', context.args[0]), ...waitGiven(context) };
       const client = await context.connect();
       const id = context.flags.text('revoke');
       const devices = await client.call('server.devices', server);
@@ -155,8 +157,9 @@ export const serverCommands = (): readonly Command[] => [
     args: [serverArg],
     methods: ['server.export'],
     run: async (context) =>
-      context.out.item(await context.call('server.export', { ...optional('server', context.args[0]) }), ({ kept }) =>
-        JSON.stringify(kept, null, 2),
+      context.out.item(
+        await context.call('server.export', { ...optional('server', context.args[0]), ...waitGiven(context) }),
+        ({ kept }) => JSON.stringify(kept, null, 2),
       ),
   },
   {
@@ -175,7 +178,10 @@ export const serverCommands = (): readonly Command[] => [
         throw new SottoError('usage.invalid', { message: 'Say what to change: --name NAME or --status TEXT' });
       const client = await context.connect();
       const changed = { ...optional('name', name), ...optional('status', status) };
-      out.item(await client.call('server.profile', { ...optional('server', args[0]), ...changed }), serverText);
+      out.item(
+        await client.call('server.profile', { ...optional('server', args[0]), ...changed, ...waitGiven(context) }),
+        serverText,
+      );
     },
   },
 ];

@@ -44,6 +44,10 @@ export const askIfMeant = async ({ ask, flags, out }: CommandContext, question: 
     throw new SottoError('usage.invalid', { message: 'Nothing was changed: y, or --yes, says that it is meant' });
 };
 
+/** How long the server is waited for, where that was said. */
+export const waitGiven = ({ flags }: Pick<CommandContext, 'flags'>): { readonly timeoutMs?: number } =>
+  optional('timeoutMs', flags.duration('timeout'));
+
 /** The first argument. */
 export const first = (context: CommandContext): string => context.args[0] ?? '';
 

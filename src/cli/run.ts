@@ -255,7 +255,10 @@ const contextOf = (
       ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]], starting, waiting })
       : RpcClient.open(account.socket).catch(absent));
     if (over.aborted) client.close();
-    client.onCall = (method) => out.explain(`calling ${method}`);
+    client.onCall = (method, answer) => {
+      out.explain(`calling ${method}`);
+      if (OF_SERVERS.test(method)) tellWait(out, answer);
+    };
     clients.push(client);
     if (options.unlock !== false && !client.greeting.exists) throw noAccount(account, places);
     if (options.unlock !== false)
@@ -283,6 +286,23 @@ const contextOf = (
     interrupted,
     waitFromHere,
   };
+};
+
+const OF_SERVERS = /^(server|channel|member)\./;
+const SILENT_MS = 1_500;
+
+// This machine answers at once: who waits longer is told for whom.
+const tellWait = (out: Output, answer: Promise<unknown>): void => {
+  let isTold = false;
+  const timer = setTimeout(() => {
+    isTold = true;
+    out.progress('waiting for the server');
+  }, SILENT_MS);
+  const over = (): void => {
+    clearTimeout(timer);
+    if (isTold) out.settle();
+  };
+  answer.then(over, over);
 };
 
 const noAccount = (account: AccountPaths, places: Places): SottoError => {

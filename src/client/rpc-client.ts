@@ -30,8 +30,8 @@ export class RpcClient {
   #begun: string[] = [];
   /** Gets every event after a call of `event.listen`. */
   onEvent: (event: Event | GapEvent) => void = () => {};
-  /** Gets the name of every method that is called. */
-  onCall: (method: string) => void = () => {};
+  /** Gets the name of every method that is called, and what will be answered. */
+  onCall: (method: string, answer: Promise<unknown>) => void = () => {};
   /** Called once when the daemon is gone. */
   onClose: () => void = () => {};
 
@@ -89,9 +89,14 @@ export class RpcClient {
 
   /** Calls a method by a name that is not known before. */
   request(method: string, params: unknown): Promise<unknown> {
+    const answer = this.#ask(method, params);
+    this.onCall(method, answer);
+    return answer;
+  }
+
+  #ask(method: string, params: unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = this.#nextId++;
-      this.onCall(method);
       const line = JSON.stringify({ jsonrpc: '2.0', id, method, params });
       if (Buffer.byteLength(line) > RPC_LINE_BYTES_MAX) return reject(new SottoError('rpc.tooLarge'));
       if (this.#socket.destroyed) return reject(new SottoError('daemon.gone'));

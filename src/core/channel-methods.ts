@@ -50,19 +50,19 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
     const { server, name } = await anyChannel(core, channel);
     return shown(core, await joinChannel(core, server, { name, passphrase, timeoutMs }));
   },
-  'channel.leave': async ({ core }, { channel }) => {
+  'channel.leave': async ({ core }, { channel, timeoutMs }) => {
     const row = findChannel(core.db, channel);
     const server = theServer(core.db, row.serverId);
     if (isLost(row, server)) await leaveLost(core, row);
     // By its signed events I am in one still that was lost and ended here.
     else if (row.state === 'left' && ownRole(row, server) !== undefined) throw new SottoError('channel.notMember');
-    else await publishControl(core, row.id, { op: 'leave' });
+    else await publishControl(core, row.id, { op: 'leave' }, timeoutMs);
     return shown(core, row.id);
   },
-  'channel.list': async ({ core }, { server, all }) => {
+  'channel.list': async ({ core }, { server, all, timeoutMs }) => {
     if (server === undefined) return listed(core, listServers(core.db), all === true);
     const row = findServer(core.db, server);
-    if (all === true) await connectionOf(core, row);
+    if (all === true) await connectionOf(core, row, timeoutMs);
     return listed(core, [row], all === true);
   },
   'channel.show': ({ core }, { channel, at }) => {
@@ -97,10 +97,10 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
     );
   },
   'channel.role': (context, params) => about(context, params, (member) => ({ op: 'role', member, role: params.role })),
-  'channel.rotate': async ({ core }, { channel, passphrase }) => {
+  'channel.rotate': async ({ core }, { channel, passphrase, timeoutMs }) => {
     const row = findChannel(core.db, channel);
     const made = row.encryption === 'passphrase' && passphrase === undefined ? sixWords(core) : {};
-    await rotateChannel(core, row.id, made.passphrase ?? passphrase);
+    await rotateChannel(core, row.id, made.passphrase ?? passphrase, timeoutMs);
     return { ...shown(core, row.id), ...made };
   },
   'channel.shareHistory': async ({ core, waits }, params) => {
@@ -118,21 +118,26 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
     if (params.wait === 'sent') await waits.until(isOver, params.timeoutMs);
     return shareObject(core, shareNow(core, id));
   },
-  'channel.archive': async ({ core }, { channel }) => {
+  'channel.archive': async ({ core }, { channel, timeoutMs }) => {
     const row = findChannel(core.db, channel);
-    await publishControl(core, row.id, { op: 'archive' });
+    await publishControl(core, row.id, { op: 'archive' }, timeoutMs);
     return shown(core, row.id);
   },
-  'channel.set': async ({ core }, { channel, slowMs, retentionMs, notify }) => {
+  'channel.set': async ({ core }, { channel, slowMs, retentionMs, notify, timeoutMs }) => {
     const row = findChannel(core.db, channel);
     if (notify !== undefined)
       await core.queue.call(() => commit(core, () => patchChannel(core.db, row.id, { notify })));
     if (slowMs !== undefined || retentionMs !== undefined)
-      await publishControl(core, row.id, {
-        op: 'mode',
-        ...(slowMs === undefined ? {} : { slowMs }),
-        ...(retentionMs === undefined ? {} : { retentionMs }),
-      });
+      await publishControl(
+        core,
+        row.id,
+        {
+          op: 'mode',
+          ...(slowMs === undefined ? {} : { slowMs }),
+          ...(retentionMs === undefined ? {} : { retentionMs }),
+        },
+        timeoutMs,
+      );
     return shown(core, row.id);
   },
 };
@@ -182,13 +187,17 @@ const noneOf = (error: unknown): ChannelObject[] => {
 /** Publishes a control event about a member of a channel, and shows the channel. */
 const about = async (
   { core }: Context,
-  { channel, member }: { readonly channel: string; readonly member: string },
+  {
+    channel,
+    member,
+    timeoutMs,
+  }: { readonly channel: string; readonly member: string; readonly timeoutMs?: number | undefined },
   control: (id: MemberId) => Control,
 ): Promise<ChannelObject> => {
   const row = findChannel(core.db, channel);
   const server = theServer(core.db, row.serverId);
   const who = await theMember(core, member, server);
-  await publishControl(core, row.id, control(idOf<MemberId>(who.memberId)));
+  await publishControl(core, row.id, control(idOf<MemberId>(who.memberId)), timeoutMs);
   return shown(core, row.id);
 };
 

@@ -163,6 +163,13 @@ export class RoomConnection {
     this.#open(abort.signal, second).catch((error: unknown) => this.#failed(error));
   }
 
+  /** Dials now where the next try waits for its time: somebody waits for it. That such tries fail puts off no later one. */
+  redial(): void {
+    if (this.#phase.kind !== 'waiting') return;
+    this.#attempts--;
+    this.start();
+  }
+
   /** Whoever wants something of a server that did not let us in asks again: it may have thought better of it. */
   askAgain(): void {
     const phase = this.#phase;

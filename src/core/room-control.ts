@@ -1,7 +1,7 @@
 // How this device signs a control event and has it published, on a state that may change meanwhile.
 import { type ChannelState, judgeControl } from '../crypto/channel-state.ts';
 import { type EventHeader, headOf, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
-import { expectedError, SottoError } from '../protocol/errors.ts';
+import { expectedError, retryOf, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
 import { STALE_TRIES_MAX } from '../protocol/limits.ts';
 import type { Control } from '../protocol/room-content.ts';
@@ -17,38 +17,73 @@ import { theChannel, theServer } from './room-rows.ts';
 import { timeToldBy } from './server-client.ts';
 
 const REACH_MS_MAX = 15_000;
+const REDIAL_MS = 1_000;
 
 /**
- * The connection of a server, waited for a while when it is being dialled, and dialled at once when it waits for its next
- * try. Throws `server.unreachable`, or what stands in the way.
+ * The connection of a server, for somebody who waits: dialled at once, and about every second until it is there or they have
+ * waited long enough, but not for what time alone does not mend. Throws `server.unreachable`, or what stands in the way.
  */
 export const connectionOf = async (
   core: Core,
   server: ServerRow,
   timeoutMs = REACH_MS_MAX,
 ): Promise<RoomConnection> => {
-  if (server.state === 'left') throw serverLeft(server);
-  const connection = core.rooms.connect(server.id);
-  if (connection.state === 'off' || connection.state === 'waiting') connection.start();
-  connection.askAgain();
+  const connection = dialled(core, server);
+  const endAt = core.clock.monotonic() + timeoutMs;
+  const leftMs = (): number => Math.max(0, endAt - core.clock.monotonic());
+  const mayCome = (): boolean =>
+    connection.state === 'waiting' && retryOf(connection.lastError?.code ?? 'server.unreachable') === 'later';
+  for (;;) {
+    await core.waits.until(() => connection.state !== 'dialling', leftMs());
+    if (!mayCome()) break;
+    await core.waits.until(() => connection.state !== 'waiting', Math.min(REDIAL_MS, leftMs()));
+    if (leftMs() === 0) break;
+    connection.redial();
+  }
+  void connection.client;
+  return connection;
+};
+
+/** The same after one try: for what goes on without the server. */
+export const connectionNow = async (
+  core: Core,
+  server: ServerRow,
+  timeoutMs = REACH_MS_MAX,
+): Promise<RoomConnection> => {
+  const connection = dialled(core, server);
   await core.waits.until(() => connection.state !== 'dialling', timeoutMs);
   void connection.client;
   return connection;
 };
 
+const dialled = (core: Core, server: ServerRow): RoomConnection => {
+  if (server.state === 'left') throw serverLeft(server);
+  const connection = core.rooms.connect(server.id);
+  if (connection.state === 'off') connection.start();
+  connection.redial();
+  connection.askAgain();
+  return connection;
+};
+
 /** What is signed; `keep` is written once the server has taken it. */
 type Signed = { readonly control: Control; readonly keep: () => void };
-type Wanted = Control | ((header: EventHeader, epoch: number) => Promise<Signed>);
+/** What is published: a control, or what makes one for its place. */
+export type Wanted = Control | ((header: EventHeader, epoch: number) => Promise<Signed>);
 
 /**
  * Signs and publishes a control event on the state that is known, and takes it when it comes back. A channel that changed
- * meanwhile is looked at again. Throws `event.refused` with the rule that forbids it, `channel.unchanged`, `channel.*`, `server.*`.
+ * meanwhile is looked at again; `timeoutMs` is for the server to be reached. Throws `event.refused` with the rule that forbids it, `channel.unchanged`, `channel.*`, `server.*`.
  */
-export const publishControl = async (core: Core, channelRow: number, wanted: Wanted): Promise<void> => {
+export const publishControl = async (
+  core: Core,
+  channelRow: number,
+  wanted: Wanted,
+  timeoutMs?: number,
+): Promise<void> => {
   const { serverId, state: place, name, lastSeq } = theChannel(core.db, channelRow);
   if (place === 'joining' && core.rooms.get(serverId)?.background.has(channelRow) === true)
     throw new SottoError('server.busy', { message: `#${name} is still being fetched, up to place ${lastSeq} so far` });
-  const connection = await connectionOf(core, theServer(core.db, serverId));
+  const connection = await connectionOf(core, theServer(core.db, serverId), timeoutMs);
   for (let tries = 0; ; tries++)
     try {
       // What waits in the outbox goes first: what is refused anyway is not told to wait for that.

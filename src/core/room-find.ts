@@ -6,7 +6,7 @@ import { listServers, type ServerRow } from '../store/servers.ts';
 import type { Core } from './core.ts';
 import { quoted } from './references.ts';
 import type { RoomConnection } from './room-connection.ts';
-import { connectionOf } from './room-control.ts';
+import { connectionNow } from './room-control.ts';
 import { findMemberById, findServer, knownChannels, knownMembers, onlyMember, onlyServer } from './room-names.ts';
 import { learnByName } from './room-people.ts';
 
@@ -54,7 +54,7 @@ const askAll = async <T>(core: Core, ask: (connection: RoomConnection) => Promis
   const answers = await Promise.all(
     listServers(core.db).map(async (server) => {
       try {
-        return { server, answer: await ask(await connectionOf(core, server)) };
+        return { server, answer: await ask(await connectionNow(core, server)) };
       } catch (error) {
         const code = expectedError(error)?.code;
         if (code === undefined) throw error;

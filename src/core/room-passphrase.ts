@@ -5,7 +5,7 @@ import { getChannelKey, putChannelKey } from '../store/channels.ts';
 import type { ServerRow } from '../store/servers.ts';
 import { stateOfJson } from './channel-json.ts';
 import { type Core, commit } from './core.ts';
-import { publishControl } from './room-control.ts';
+import { publishControl, type Wanted } from './room-control.ts';
 import { retryPending } from './room-pending.ts';
 import { theChannel, theServer } from './room-rows.ts';
 
@@ -69,13 +69,18 @@ const previousOf = (...given: Parameters<typeof openPreviousKey>): Uint8Array<Ar
 };
 
 /** Changes the key of a channel now. Throws `passphrase.needed`, and like `publishControl`. */
-export const rotateChannel = async (core: Core, channelRow: number, given: string | undefined): Promise<void> => {
+export const rotateChannel = async (
+  core: Core,
+  channelRow: number,
+  given: string | undefined,
+  timeoutMs?: number,
+): Promise<void> => {
   const row = theChannel(core.db, channelRow);
-  if (row.encryption !== 'passphrase') return publishControl(core, channelRow, { op: 'rotate' });
+  if (row.encryption !== 'passphrase') return publishControl(core, channelRow, { op: 'rotate' }, timeoutMs);
   const passphrase = mustHavePassphrase(given, 'The new passphrase comes by --passphrase-fd');
   const { serverKey } = theServer(core.db, row.serverId);
   const key = core.random.bytes(32);
-  await publishControl(core, channelRow, async (header, epoch) => {
+  const wanted: Wanted = async (header, epoch) => {
     // Where newcomers read everything, each key opens the one before.
     const previous = row.history === 'all' ? getChannelKey(core.db, channelRow, epoch) : undefined;
     const place = { serverId: serverKey, event: header.id, epoch: epoch + 1 };
@@ -83,6 +88,7 @@ export const rotateChannel = async (core: Core, channelRow: number, given: strin
       control: { op: 'rotate', key: await wrapKey(core, place, passphrase, { key, previous }) },
       keep: () => putChannelKey(core.db, channelRow, place.epoch, key),
     };
-  });
+  };
+  await publishControl(core, channelRow, wanted, timeoutMs);
   await retryPending(core, core.rooms.connect(row.serverId), channelRow);
 };

@@ -12,7 +12,7 @@ import { type Core, commit } from './core.ts';
 import type { HandlersOf } from './methods.ts';
 import { isPrefix, noneWithId, only } from './references.ts';
 import { callsOn } from './room-calls.ts';
-import { connectionOf } from './room-control.ts';
+import { connectionNow, connectionOf } from './room-control.ts';
 import { allInvites } from './room-lists.ts';
 import { findServer } from './room-names.ts';
 import { serverObject } from './room-objects.ts';
@@ -31,7 +31,7 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
     const row = findServer(core.db, server);
     // Also where only the user could have changed something. What stands in the way is in what is shown.
     core.rooms.connect(row.id).start();
-    const connection = await connectionOf(core, row, timeoutMs).catch((error: unknown) => {
+    const connection = await connectionNow(core, row, timeoutMs).catch((error: unknown) => {
       if (expectedError(error) === undefined) throw error;
       return undefined;
     });
@@ -44,26 +44,26 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
     await leaveServer(core, row.id, erase === true);
     return serverShown(core, row.id);
   },
-  'server.invite': async ({ core }, { server, uses, expiresMs, role }) => {
+  'server.invite': async ({ core }, { server, uses, expiresMs, role, timeoutMs }) => {
     const row = findServer(core.db, server);
     const wanted = {
       uses: uses ?? 1,
       role: role ?? 'member',
       expiresAt: core.clock.now() + (expiresMs ?? INVITE_MS),
     };
-    const connection = await connectionOf(core, row);
+    const connection = await connectionOf(core, row, timeoutMs);
     const { invite, token } = await connection.request('invite.create', wanted).catch(refusedInvite);
     const { origin, serverKey, trust } = row;
     return inviteShown(row, invite, makeInviteLink({ origin, serverKey, trust, token }));
   },
-  'server.invites': async ({ core }, { server }) => {
+  'server.invites': async ({ core }, { server, timeoutMs }) => {
     const row = findServer(core.db, server);
-    const invites = await allInvites(await connectionOf(core, row));
+    const invites = await allInvites(await connectionOf(core, row, timeoutMs));
     return invites.map((invite) => inviteShown(row, invite));
   },
-  'server.revoke': async ({ core }, { server, id }) => {
+  'server.revoke': async ({ core }, { server, id, timeoutMs }) => {
     const row = findServer(core.db, server);
-    const connection = await connectionOf(core, row);
+    const connection = await connectionOf(core, row, timeoutMs);
     const found = byPrefix(
       await allInvites(connection),
       id,
@@ -73,13 +73,13 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
     await connection.request('invite.revoke', { invite: found.id });
     return { ...inviteShown(row, found), uses: 0 };
   },
-  'server.devices': async ({ core }, { server }) => {
+  'server.devices': async ({ core }, { server, timeoutMs }) => {
     const row = findServer(core.db, server);
-    return devicesOf(core, row);
+    return devicesOf(core, row, timeoutMs);
   },
-  'server.revokeDevice': async ({ core }, { server, id }) => {
+  'server.revokeDevice': async ({ core }, { server, id, timeoutMs }) => {
     const row = findServer(core.db, server);
-    const devices = await devicesOf(core, row);
+    const devices = await devicesOf(core, row, timeoutMs);
     const found = byPrefix(devices, id, 'device.unknown', `${noneWithId('device', id)}: sotto server devices`);
     await (await connectionOf(core, row)).request('device.revoke', { device: found.id });
     // From here on it is told nothing by this device, whatever the server says of it.
@@ -90,16 +90,16 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
   'server.secondSecret': ({ core }, params) => makeSecret(core, params),
   'server.setSecondCheck': ({ core }, params) => setSecond(core, params),
   'server.removeSecondCheck': ({ core }, params) => removeSecond(core, params),
-  'server.export': async ({ core }, { server }) => {
+  'server.export': async ({ core }, { server, timeoutMs }) => {
     const row = findServer(core.db, server);
-    const { json } = await (await connectionOf(core, row)).request('member.export', {});
+    const { json } = await (await connectionOf(core, row, timeoutMs)).request('member.export', {});
     const kept: unknown = parseStrictJson(json);
     if (typeof kept !== 'object' || kept === null || Array.isArray(kept)) throw new ProtocolError('frame.invalid');
     return { server: row.label, kept: kept as Record<string, unknown> };
   },
-  'server.profile': async ({ core }, { server, name, status }) => {
+  'server.profile': async ({ core }, { server, name, status, timeoutMs }) => {
     const row = findServer(core.db, server);
-    const { member } = await (await connectionOf(core, row)).request('member.profile', {
+    const { member } = await (await connectionOf(core, row, timeoutMs)).request('member.profile', {
       ...(name === undefined ? {} : { name: channelNameOf(name) }),
       ...(status === undefined ? {} : { status }),
     });
@@ -148,9 +148,9 @@ const forgetDevice = (core: Core, server: ServerRow, id: string): void => {
   if (device !== undefined) revokeDevice(core.db, device.id, core.clock.now());
 };
 
-const devicesOf = async (core: Core, server: ServerRow) => {
+const devicesOf = async (core: Core, server: ServerRow, timeoutMs: number | undefined) => {
   const id = idOf(server.memberId);
-  const connection = await connectionOf(core, server);
+  const connection = await connectionOf(core, server, timeoutMs);
   const [{ devices }, { on }] = await Promise.all([
     connection.request('member.devices', { members: [id] }),
     connection.request('second.show', {}),

@@ -194,10 +194,13 @@ const method = <Params extends z.ZodType, Result extends z.ZodType>(doc: string,
   params,
   result,
 });
+const wait = { timeoutMs: z.number().int().min(0).max(WAIT_MS_MAX).optional() };
 const onServer = z.object({ server: reference.optional() });
 const ofChannel = z.object({ channel: reference });
-const ofChannelMember = ofChannel.extend({ member: reference });
-const wait = { timeoutMs: z.number().int().min(0).max(WAIT_MS_MAX).optional() };
+/** For what the server is asked, and waited for: 15 s when `timeoutMs` is absent. */
+const atServer = onServer.extend(wait);
+const inChannel = ofChannel.extend(wait);
+const ofChannelMember = inChannel.extend({ member: reference });
 
 /** Methods of an open account about rooms. */
 export const ROOM_METHODS = {
@@ -231,21 +234,21 @@ export const ROOM_METHODS = {
   ),
   'server.invite': method(
     'Makes an invite link.',
-    onServer.extend({
+    atServer.extend({
       uses: z.number().int().min(1).max(INVITE_USES_MAX).optional(),
       expiresMs: milliseconds.min(1, 'is more than 0').max(INVITE_MS_MAX, 'is at most ten years').optional(),
       role: z.enum(['member', 'admin']).optional(),
     }),
     invite,
   ),
-  'server.invites': method('Invites that still work.', onServer, z.array(invite)),
-  'server.revoke': method('Ends an invite.', onServer.extend({ id: reference }), invite),
+  'server.invites': method('Invites that still work.', atServer, z.array(invite)),
+  'server.revoke': method('Ends an invite.', atServer.extend({ id: reference }), invite),
   'server.devices': method(
     'My devices on a server; `secondCheck` says of them all whether another one needs the second check.',
-    onServer,
+    atServer,
     z.array(device),
   ),
-  'server.revokeDevice': method('Ends a device of mine.', onServer.extend({ id: reference }), device),
+  'server.revokeDevice': method('Ends a device of mine.', atServer.extend({ id: reference }), device),
   'server.secondCheck': method(
     'Whether another device of mine needs a password and a code on a server, and how many recovery codes are left.',
     onServer,
@@ -272,12 +275,12 @@ export const ROOM_METHODS = {
   ),
   'server.export': method(
     'What a server says that it keeps about me, besides what I said.',
-    onServer,
+    atServer,
     z.object({ server: z.string(), kept: z.record(z.string(), z.unknown()) }),
   ),
   'server.profile': method(
     'Changes my name or status text on a server.',
-    onServer.extend({
+    atServer.extend({
       name: z.string().min(1).max(MEMBER_NAME_CHARS_MAX).refine(wellFormed).optional(),
       status: line(STATUS_TEXT_CHARS_MAX).optional(),
     }),
@@ -304,29 +307,24 @@ export const ROOM_METHODS = {
   'member.unlink': method('Takes that back, and tells the contact.', z.object({ member: reference }), memberObject),
   'channel.create': method(
     'Makes a channel; its creation is signed and decides its encryption for ever. Without a passphrase where one is wanted, six words are made and told.',
-    onServer.extend({
+    atServer.extend({
       name: z.string().min(1).max(64),
       encryption: z.enum(['open', 'passphrase', 'members']),
       private: z.boolean().optional(),
       history: z.enum(['joined', 'all']).optional(),
       passphrase: passphrase.optional(),
-      ...wait,
     }),
     channelObject,
   ),
-  'channel.join': method(
-    'Joins a channel.',
-    ofChannel.extend({ passphrase: passphrase.optional(), ...wait }),
-    channelObject,
-  ),
+  'channel.join': method('Joins a channel.', inChannel.extend({ passphrase: passphrase.optional() }), channelObject),
   'channel.leave': method(
     'Leaves a channel; its history stays here. The last member’s leaving archives it for good; one that its server shows no more ends here only.',
-    ofChannel,
+    inChannel,
     channelObject,
   ),
   'channel.list': method(
     'Channels I am in; `all` with those that may be joined.',
-    onServer.extend({ all: z.boolean().optional() }),
+    atServer.extend({ all: z.boolean().optional() }),
     z.array(channelObject),
   ),
   'channel.show': method(
@@ -355,7 +353,7 @@ export const ROOM_METHODS = {
   'channel.role': method('Changes what a member may do.', ofChannelMember.extend({ role: channelRole }), channelObject),
   'channel.rotate': method(
     'Changes the key now; a passphrase channel gets the new passphrase, or six words that are made and told.',
-    ofChannel.extend({ passphrase: passphrase.optional() }),
+    inChannel.extend({ passphrase: passphrase.optional() }),
     channelObject,
   ),
   'channel.shareHistory': method(
@@ -365,14 +363,13 @@ export const ROOM_METHODS = {
       /** One that was begun: nothing new is. */
       share: reference.optional(),
       wait: z.enum(['queued', 'sent']).optional(),
-      ...wait,
     }),
     share,
   ),
-  'channel.archive': method('Ends writing in a channel for good; it stays readable.', ofChannel, channelObject),
+  'channel.archive': method('Ends writing in a channel for good; it stays readable.', inChannel, channelObject),
   'channel.set': method(
     'Slow mode and retention of the channel; my own notifications of it.',
-    ofChannel.extend({
+    inChannel.extend({
       slowMs: milliseconds.max(SLOW_MS_MAX, 'is at most 6 hours').optional(),
       retentionMs: milliseconds.refine(isRetention, 'is 0, or from 1 hour to 10 years').optional(),
       notify: z.enum(['all', 'mentions', 'none']).optional(),

@@ -112,7 +112,15 @@ test('without the server everything said waits, and goes out by itself when it i
     items: [{ state: 'queued' }],
   });
   expect((await user.run('send', '#away', 'a moment', '--wait', 'sent', '--timeout', '200ms')).code).toBe(5);
-  expect((await user.run('channel', 'create', '#more', '--encryption', 'open')).code).toBe(4);
+  for (const words of [
+    ['channel', 'create', '#more', '--encryption', 'open'],
+    ['server', 'invite'],
+    ['channel', 'list', 'home', '--all'],
+  ])
+    expect(await user.run(...words, '--timeout', '0')).toMatchObject({
+      code: 4,
+      error: { code: 'server.unreachable' },
+    });
   for (const words of [['#away'], ['#away', '--at', '0s ago']])
     expect((await user.ok('read', ...words)).err).toBe(
       'Missing: Not connected to home: what was said there meanwhile is not here yet\n',
@@ -133,9 +141,19 @@ test('without the server everything said waits, and goes out by itself when it i
       { state: expect.stringMatching(/^(waiting|dialling)$/), outboxDepth: 5 },
     ]);
 
+  // Who asks for something waits for the server, also when it does not answer their first try, and not for its next one by itself.
+  const tried = async (guest: Guest) => (await guest.call('server.list', {}))[0]?.lastErrorAt ?? 0;
+  const before = await Promise.all([alice, bob].map(tried));
+  const asked = Promise.all([
+    bob.call('server.devices', {}),
+    user.ok('channel', 'create', '#more', '--encryption', 'open', '--timeout', '15s'),
+    user.ok('server', 'invite', '--timeout', '15s'),
+    user.ok('channel', 'list', 'home', '--all', '--timeout', '15s'),
+  ]);
+  for (const [i, guest] of [alice, bob].entries())
+    await guest.sees('that it was tried', async () => (await tried(guest)) > (before[i] ?? 0));
   await house.server.start();
-  // Who asks for something does not wait for the next try.
-  await bob.call('server.devices', {});
+  await asked;
   expect((await user.ok<{ state: string }>('why', '#away', '--retry')).items).toMatchObject([{ state: 'online' }]);
   await bob.reads('#away', 'green');
   await alice.sees('that he still is not', async () => (await presenceOfBob()) === 'away');
