@@ -38,10 +38,7 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
   const second = secondOf(params);
   const link = parseInviteLink(params.link);
   if (!isPrimeOrderKey(link.serverKey)) throw new SottoError('key.invalid');
-  const name = channelNameOf(params.name ?? nameFrom(nicknameOf(core.db)));
-  if (!isChannelName(name)) throw new SottoError('name.invalid');
-  if (!isMemberName(name))
-    throw new SottoError('name.invalid', { message: `@${name} calls several people in a text: take another name` });
+  const name = memberNameOf(params.name ?? nameFrom(nicknameOf(core.db)));
   const { id, known, connection } = await core.queue.call(() => beginJoin(core, { ...params, name }, { link, second }));
   // A circuit that breaks says little of an onion service: it is tried again until the time is over.
   const isOnion = new URL(link.origin).hostname.endsWith('.onion');
@@ -68,6 +65,17 @@ export const joinServer = async (core: Core, waits: Waits, params: Params<'serve
     if (now === 'joined' || now === 'banned') core.rooms.connect(id).start();
   });
   throw error;
+};
+
+/** What I am called on a server, as it is kept there. Throws `name.invalid`. */
+export const memberNameOf = (wanted: string): string => {
+  const name = channelNameOf(wanted);
+  if (!isChannelName(name)) throw new SottoError('name.invalid');
+  if (!isMemberName(name))
+    throw new SottoError('name.invalid', {
+      message: `The name ${name} is reserved: @${name} calls several people in a text. Take another one`,
+    });
+  return name;
 };
 
 // What a name may not have is a hyphen between what it may have.

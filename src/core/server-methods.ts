@@ -3,7 +3,6 @@ import { expectedError, ProtocolError, SottoError } from '../protocol/errors.ts'
 import { idBytes, idOf } from '../protocol/ids.ts';
 import { makeInviteLink } from '../protocol/invite-link.ts';
 import { INVITE_MS } from '../protocol/limits.ts';
-import { channelNameOf } from '../protocol/room-content.ts';
 import type { Answer } from '../protocol/server.ts';
 import { parseStrictJson } from '../protocol/strict-json.ts';
 import { getDevice, getMemberById, revokeDevice } from '../store/members.ts';
@@ -18,7 +17,7 @@ import { findServer } from './room-names.ts';
 import { serverObject } from './room-objects.ts';
 import { theServer } from './room-rows.ts';
 import { makeSecret, removeSecond, setSecond, showSecond } from './room-second.ts';
-import { joinServer, leaveServer } from './room-servers.ts';
+import { joinServer, leaveServer, memberNameOf } from './room-servers.ts';
 
 /** Answers of `server.*` and `call.*`. */
 export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
@@ -100,7 +99,7 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
   'server.profile': async ({ core }, { server, name, status, timeoutMs }) => {
     const row = findServer(core.db, server);
     const { member } = await (await connectionOf(core, row, timeoutMs)).request('member.profile', {
-      ...(name === undefined ? {} : { name: channelNameOf(name) }),
+      ...(name === undefined ? {} : { name: memberNameOf(name) }),
       ...(status === undefined ? {} : { status }),
     });
     await core.queue.call(() => commit(core, () => patchServer(core.db, row.id, { memberName: member.name })));

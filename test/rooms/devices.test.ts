@@ -247,6 +247,11 @@ test('what a newer version says is shown as that, in a channel and by a member',
 
 test('what I am called on a server, and may do there, is shown on every device while it is connected', async () => {
   const here = async (guest: Guest) => (await guest.call('server.list', {}))[0];
+  const reserved = await phone.user.run('server', 'profile', '--name', 'here');
+  expect(reserved.error).toMatchObject({
+    code: 'name.invalid',
+    message: expect.stringContaining('@here calls several'),
+  });
   await phone.call('server.profile', { name: 'alicia' });
   await alice.sees('her other name', async () => (await here(alice))?.memberName === 'alicia');
   await alice.call('server.profile', { name: 'alice' });
