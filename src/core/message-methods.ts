@@ -17,6 +17,7 @@ import { missingAnywhere, missingIn } from './missing.ts';
 import { findConversation, findMessage, serverOfRoom } from './names.ts';
 import { messageObject, messageObjects, messageWithVersions } from './objects.ts';
 import { pageAround, pageOf, rangeOf, search, threadOf, unreadIn } from './pages.ts';
+import { letInAgain } from './room-control.ts';
 import { otherKeyOf } from './room-faults.ts';
 import {
   cancelRoom,
@@ -40,6 +41,7 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
   'message.send': async (context, params) => {
     const { core } = context;
     await openConversation(context, params.conversation);
+    await letInAgain(core, serverOfRoom(core.db, findConversation(core.db, params.conversation)), params.timeoutMs);
     const { conversation, row } = await context.core.queue.call(async () => {
       const conversation = findConversation(core.db, params.conversation);
       if (conversation.kind === 'channel' && params.wait === 'read')

@@ -56,6 +56,14 @@ export const connectionNow = async (
   return connection;
 };
 
+/** A server that did not let us in is asked again, and its answer waited for: what is wanted there may be so by now. */
+export const letInAgain = async (core: Core, serverId: number | undefined, timeoutMs = REACH_MS_MAX): Promise<void> => {
+  const connection = core.rooms.get(serverId ?? 0);
+  if (connection?.state !== 'banned') return;
+  connection.askAgain();
+  await core.waits.until(() => connection.state !== 'dialling', timeoutMs);
+};
+
 const dialled = (core: Core, server: ServerRow): RoomConnection => {
   if (server.state === 'left') throw serverLeft(server);
   const connection = core.rooms.connect(server.id);
