@@ -6,8 +6,8 @@ import { idBytes, idOf, type MemberId } from '../protocol/ids.ts';
 import type { Control } from '../protocol/room-content.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, type GapRow, getChannelDevice, putGap } from '../store/channels.ts';
-import { getMemberById, type MemberRow } from '../store/members.ts';
-import { countUncounted, eventIdAt, isRestoredBetween, lastSeqOf, listHashes } from '../store/room-events.ts';
+import { getMemberById } from '../store/members.ts';
+import { countUncounted, eventIdAt, isRestoredBetween, listHashes } from '../store/room-events.ts';
 import { getServer } from '../store/servers.ts';
 import type { Changes, Core } from './core.ts';
 import { memberName } from './room-names.ts';
@@ -113,10 +113,11 @@ export const lookBack = (
   const name = memberName(core.db, member?.id ?? null);
   const here = { fromSeq: event.seq, toSeq: event.seq };
   const { n: known = 0, seq = 0 } = getChannelDevice(core.db, row.id, idBytes(header.device)) ?? {};
-  // What was erased or did not open has a count that nobody sees; mostly none is left out.
-  const unseen = () => (member === undefined ? 0 : countUncounted(core.db, row.id, member.id, seq));
+  // What was erased, did not open or was not shown has a count that nobody sees; mostly none is left out.
+  const between = { after: Math.max(seq, row.firstSeq - 1), before: event.seq };
+  const unseen = () => (member === undefined ? 0 : countUncounted(core.db, row.id, member.id, between));
   const skipped = known > 0 ? header.n - known - 1 : 0;
-  if (skipped > 0 && skipped > unseen() && !wasAway(core, row, state, member, event.seq))
+  if (skipped > 0 && skipped > unseen() && !wasAway(core, row, state, seq))
     doubt(core, changes, row.id, { ...here, reason: leftOut(core, row, name, { from: seq, to: event.seq }) });
   if (!state.heads.includes(toHex(header.membersHead)))
     doubt(core, changes, row.id, {
@@ -153,17 +154,11 @@ export const compareSeen = (
   return isEqual(ours, theirs) ? 'same' : 'differs';
 };
 
-// What somebody said between two stays of ours we were not to see, where newcomers read from their join on.
-const wasAway = (
-  core: Core,
-  row: ChannelRow,
-  { history, members }: ChannelState,
-  author: MemberRow | undefined,
-  seq: number,
-): boolean => {
+// What a device said between two stays of ours we were not to see, where newcomers read from their join on: others may have shown it.
+const wasAway = (core: Core, row: ChannelRow, { history, members }: ChannelState, seq: number): boolean => {
   const me = getServer(core.db, row.serverId)?.memberId;
-  if (history === 'all' || author === undefined || me === undefined) return false;
-  return lastSeqOf(core.db, row.id, author.id, seq) < (members.get(idOf(me))?.joinedSeq ?? 0);
+  if (history === 'all' || me === undefined) return false;
+  return seq < (members.get(idOf(me))?.joinedSeq ?? 0);
 };
 
 /** Whether the server shows another event at a place that we hold already. */

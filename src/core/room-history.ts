@@ -18,6 +18,7 @@ import { isLost, ownRole, theChannel } from './room-rows.ts';
 
 // Why there is a gap.
 const OUT = 'you were not in the channel';
+const PRUNED = 'the server no longer keeps it';
 
 /**
  * Fetches the first pages of what is not held of a channel, without staying subscribed; true when that was all. Throws `server.*`,
@@ -194,7 +195,8 @@ const pages = async (
       limit: ROOM_PAGE_MAX,
     });
     const [next] = events;
-    if (next !== undefined && next.seq <= answer.head.seq) await passOver(core, connection, channelRow, next);
+    if (next !== undefined && next.seq <= answer.head.seq)
+      await passOver(core, connection, channelRow, next, answer.head);
     if (events.length > 0) await connection.take(events);
     connection.background.came(channelRow, answer.head.seq);
     const now = theChannel(core.db, channelRow).lastSeq;
@@ -203,9 +205,15 @@ const pages = async (
   return false;
 };
 
-// It has what comes next, and does not show what lies between: as to everybody who was out meanwhile. Who came and went there is
-// told all the same: what follows, which may be my own coming back, counts from that.
-const passOver = async (core: Core, connection: RoomConnection, channelRow: number, next: LogEvent): Promise<void> => {
+// It has what comes next, and does not show what lies between: as to everybody who was out meanwhile, or once it keeps that no more.
+// Who came and went there is told all the same: what follows, which may be my own coming back, counts from that.
+const passOver = async (
+  core: Core,
+  connection: RoomConnection,
+  channelRow: number,
+  next: LogEvent,
+  { prunedTo }: WireHead,
+): Promise<void> => {
   const upTo = next.seq - 1;
   const { lastSeq, epoch, state } = theChannel(core.db, channelRow);
   // Of another log than before only what came when we were let in there.
@@ -213,11 +221,12 @@ const passOver = async (core: Core, connection: RoomConnection, channelRow: numb
   await replayUpTo(core, connection, channelRow, { end: next.seq, isMissed: true });
   await core.queue.call(() =>
     commit(core, (changes) => {
-      const { lastSeq, membership, epoch } = theChannel(core.db, channelRow);
+      const { lastSeq, membership, epoch, history } = theChannel(core.db, channelRow);
       if (upTo <= lastSeq) return;
       if (next.epoch !== epoch) forgetOthers(core, channelRow, lastSeq);
       const wasOut = stateOfJson(membership)?.members.has(idOf(connection.row.memberId)) === false;
-      const reason = wasOut ? OUT : 'the server does not show it';
+      const mayRead = !wasOut || history === 'all';
+      const reason = !mayRead ? OUT : upTo <= prunedTo ? PRUNED : 'the server does not show it';
       doubt(core, changes, channelRow, { fromSeq: lastSeq + 1, toSeq: upTo, reason });
       patchChannel(core.db, channelRow, { epoch: next.epoch, lastSeq: upTo, lastId: null });
     }),
@@ -236,7 +245,7 @@ const skipPruned = (core: Core, channelRow: number, head: WireHead): void =>
     const { lastSeq } = theChannel(core.db, channelRow);
     const { prunedTo } = head;
     if (prunedTo <= lastSeq) return;
-    const gap = { fromSeq: lastSeq + 1, toSeq: prunedTo, reason: 'the server no longer keeps it' };
+    const gap = { fromSeq: lastSeq + 1, toSeq: prunedTo, reason: PRUNED };
     doubt(core, changes, channelRow, gap);
     patchChannel(core.db, channelRow, {
       lastSeq: prunedTo,

@@ -103,15 +103,6 @@ export const roomSeqAt = (db: Database, channelRow: number, at: number): number 
 export const lastRoomSeq = (db: Database, channelRow: number): number =>
   db.get<{ seq: number | null }>('SELECT max(seq) AS seq FROM room_events WHERE channel_row = ?', channelRow)?.seq ?? 0;
 
-/** The last event of a member before a seq that is held; 0 when there is none. */
-export const lastSeqOf = (db: Database, channelRow: number, memberRow: number, before: number): number =>
-  db.get<{ seq: number | null }>(
-    'SELECT max(seq) AS seq FROM room_events WHERE channel_row = ? AND member_row = ? AND seq < ?',
-    channelRow,
-    memberRow,
-    before,
-  )?.seq ?? 0;
-
 /** The events about a message up to a seq, in order. */
 export const listRoomEventsOfMessage = (db: Database, messageRow: number, upToSeq: number): RoomEventRow[] =>
   db.all<RoomEventRow>(
@@ -372,14 +363,26 @@ export const dropPending = (
     most,
   );
 
-/** Events of a member behind a place, of which no count is known: of whichever device they are. */
-export const countUncounted = (db: Database, channelRow: number, memberRow: number, after: number): number =>
+/**
+ * How many events of a member may lie between two places of which no count is known, of whichever device they are: those that nobody
+ * sees, those at places where nothing is held, and the controls that were fetched apart from all else there.
+ */
+export const countUncounted = (
+  db: Database,
+  channelRow: number,
+  memberRow: number,
+  { after, before }: { readonly after: number; readonly before: number },
+): number =>
   db.get<{ n: number }>(
-    `SELECT count(*) AS n FROM room_events WHERE channel_row = ? AND member_row = ? AND seq > ?
-       AND kind IN ('erased', 'closed', 'held', 'refused')`,
-    channelRow,
+    `SELECT ? - count(*) FILTER (WHERE kind <> 'absent') + count(*) FILTER (WHERE member_row = ? AND
+         (kind IN ('erased', 'closed', 'held', 'refused') OR EXISTS (SELECT 1 FROM room_gaps
+           WHERE channel_row = room_events.channel_row AND room_events.seq BETWEEN from_seq AND to_seq))) AS n
+       FROM room_events WHERE channel_row = ? AND seq > ? AND seq < ?`,
+    before - after - 1,
     memberRow,
+    channelRow,
     after,
+    before,
   )?.n ?? 0;
 
 /** How many events did not open yet. */

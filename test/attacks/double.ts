@@ -110,6 +110,23 @@ export const aboutAnswers =
     return ok === undefined ? undefined : [{ ...saying, value: { id: saying.value.id, ok } }];
   };
 
+/** What a member is told of the end of a channel, moved by `by`. */
+export const aboutHeads =
+  (channel: string, theirs: string, by: number): Lie =>
+  (saying, member) => {
+    if (saying.kind !== 'answer' || saying.value.ok === undefined || member !== theirs) return undefined;
+    const { ok } = saying.value;
+    const moved = (head: { seq: number }) => ({ ...head, seq: head.seq + by });
+    if (saying.asked?.name === 'resume') {
+      const one = (ok.channels as Record<string, { head: { seq: number } }>)[channel];
+      if (one === undefined) return undefined;
+      const channels = { ...(ok.channels as object), [channel]: { ...one, head: moved(one.head) } };
+      return [{ ...saying, value: { id: saying.value.id, ok: { ...ok, channels } } }];
+    }
+    if (saying.asked?.params.channel !== channel || ok.head === undefined) return undefined;
+    return [{ ...saying, value: { id: saying.value.id, ok: { ...ok, head: moved(ok.head as { seq: number }) } } }];
+  };
+
 /** The first of several lies that has something to say. */
 export const either =
   (...lies: readonly Lie[]): Lie =>

@@ -7,7 +7,7 @@ import type { ChannelObject } from '../../src/protocol/rpc-rooms.ts';
 import { EVENT, type LogEvent } from '../../src/protocol/server-frames.ts';
 import { type Guest, House } from '../rooms/house.ts';
 import type { Member, Room } from '../rooms/scene.ts';
-import { aboutAnswers, aboutEvents, Double, either, type Lie, type Saying } from './double.ts';
+import { aboutAnswers, aboutEvents, aboutHeads, Double, either, type Lie, type Saying } from './double.ts';
 
 let server: Double;
 let house: House<Double>;
@@ -771,20 +771,3 @@ test('says that we are not in a channel: it is shown as lost, as nobody has sign
   await bob.call('channel.join', { channel: '#cut' });
   expect((await show(bob, '#cut')).state).toBe('joined');
 });
-
-/** What a member is told of the end of a channel, moved by `by`. */
-const aboutHeads =
-  (channel: string, theirs: string, by: number): Lie =>
-  (saying, member) => {
-    if (saying.kind !== 'answer' || saying.value.ok === undefined || member !== theirs) return undefined;
-    const { ok } = saying.value;
-    const moved = (head: { seq: number }) => ({ ...head, seq: head.seq + by });
-    if (saying.asked?.name === 'resume') {
-      const one = (ok.channels as Record<string, { head: { seq: number } }>)[channel];
-      if (one === undefined) return undefined;
-      const channels = { ...(ok.channels as object), [channel]: { ...one, head: moved(one.head) } };
-      return [{ ...saying, value: { id: saying.value.id, ok: { ...ok, channels } } }];
-    }
-    if (saying.asked?.params.channel !== channel || ok.head === undefined) return undefined;
-    return [{ ...saying, value: { id: saying.value.id, ok: { ...ok, head: moved(ok.head as { seq: number }) } } }];
-  };
