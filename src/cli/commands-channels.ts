@@ -331,7 +331,7 @@ export const channelCommands = (): readonly Command[] => [
   channelCommand('set', 'slow mode, retention, and your notifications', 'channel.set', {
     flags: {
       slow: { doc: 'at most one message of each member in this time; 0s ends it', value: 'DURATION' },
-      retention: { doc: 'how long the server keeps what is said; 0s keeps it', value: 'DURATION' },
+      retention: { doc: 'how long the server keeps what is said, topics too; 0s keeps it', value: 'DURATION' },
       notify: { doc: 'all, mentions or none', value: 'WHAT', words: NOTIFIES },
     },
     params: ({ flags }) => {

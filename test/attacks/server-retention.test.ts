@@ -100,9 +100,10 @@ test('leaves out something behind what it no longer keeps: that is told', async 
   expect(gaps).toContainEqual({ fromSeq: seq, toSeq: seq, reason: told });
 });
 
-test('who was out while a channel forgot, and may read it from its creation on, is told what is gone as it is', async () => {
+test('who was out while a channel forgot, and may read it from its creation on, is told what is gone; a topic goes with it', async () => {
   const channel = '#back';
   await gather(channel, 'open');
+  await alice.call('channel.topic', { channel, topic: 'before' });
   await bob.call('channel.leave', { channel });
   await alice.say(channel, 'two');
   await forgetAll();
@@ -110,4 +111,11 @@ test('who was out while a channel forgot, and may read it from its creation on, 
   await alice.say(channel, 'three');
   await bob.reads(channel, 'three');
   expect((await gapsOf(bob, channel))?.map(({ reason }) => reason)).toEqual(['the server no longer keeps it']);
+  // What nobody can know who came late: it is set anew.
+  const late = await house.guest('carol');
+  await late.call('server.join', { link: await alice.invite(), name: 'carol', label: 'home' });
+  await late.call('channel.join', { channel });
+  expect([(await show(late, channel)).topic, (await show(alice, channel)).topic]).toEqual([undefined, 'before']);
+  await alice.call('channel.topic', { channel, topic: 'before' });
+  await late.sees('the topic', async () => (await show(late, channel)).topic === 'before');
 });
