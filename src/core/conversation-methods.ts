@@ -10,7 +10,7 @@ import { contactOf, findConversation, messageIn } from './names.ts';
 import { conversationObject, hasBegun } from './objects.ts';
 import { sendFrame } from './peer.ts';
 import { isTold } from './pinned-keys.ts';
-import { typeInChannel } from './room-messages.ts';
+import { typeInRoom } from './room-messages.ts';
 import { markRoomRead } from './room-read.ts';
 import { setSetting, settingOf, unsetSetting } from './settings.ts';
 
@@ -63,7 +63,7 @@ export const CONVERSATION_HANDLERS: HandlersOf<'conversation'> = {
       const row = findConversation(core.db, conversation);
       if (!settingOf(core.db, 'privacy.typing', idOf(row.uid))) return {};
       const peer = core.peers.get(row.contactId ?? 0);
-      if (row.kind === 'channel') typeInChannel(core, row, on);
+      if (row.kind !== 'contact') typeInRoom(core, row, on);
       else if (peer?.ready === true && isTold(contactOf(core.db, row))) sendFrame(peer, { kind: 'typing', on });
       return {};
     }),

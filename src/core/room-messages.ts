@@ -45,6 +45,7 @@ import { mentionsIn } from './room-mentions.ts';
 import { contentIn, endOf, enqueueRoom, newEventId, takeBack } from './room-outbox.ts';
 import { type Place, placeOf } from './room-places.ts';
 import { mayPin, putOnRoomAgain } from './room-put-on.ts';
+import { isLetIn } from './room-read.ts';
 import { letIn } from './room-receipts.ts';
 import { ownRole, roomOf, theChannel } from './room-rows.ts';
 import { settingOf } from './settings.ts';
@@ -303,13 +304,14 @@ export const resendRoom = (core: Core, row: MessageRow, conversation: Conversati
   return again(core, row);
 };
 
-/** Tells a channel that I write, or stopped. */
-export const typeInChannel = (core: Core, conversation: ConversationRow, on: boolean): void => {
-  const { channel } = roomOf(core.db, conversation);
-  const connection = channel === undefined ? undefined : core.rooms.get(channel.serverId);
-  if (channel === undefined || connection?.state !== 'online') return;
+/** Tells a channel, or a member whom I have let in, that I write, or stopped. */
+export const typeInRoom = (core: Core, conversation: ConversationRow, on: boolean): void => {
+  const { channel, member } = roomOf(core.db, conversation);
+  const at = channel?.channelId ?? (member !== undefined && isLetIn(member) ? member.memberId : undefined);
+  const connection = core.rooms.get((channel ?? member)?.serverId ?? 0);
+  if (at === undefined || connection?.state !== 'online') return;
   // Nobody waits for it, and a lost one does no harm.
-  detach(core, connection.request('typing', { channel: idOf(channel.channelId), on }));
+  detach(core, connection.request('typing', { channel: idOf(at), on }));
 };
 
 /** The row and conversation of a message in a room; undefined for one with a contact. */

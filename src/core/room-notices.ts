@@ -11,23 +11,14 @@ import { tellCall } from './room-calls.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { isOfServer } from './room-faults.ts';
 import { keepMember, learnMembers } from './room-people.ts';
-import { markReadUpTo } from './room-read.ts';
+import { isLetIn, markReadUpTo } from './room-read.ts';
 
 /** Acts on one notice. Runs in the queue. */
 export const onNotice = (core: Core, connection: RoomConnection, notice: Notice): void => {
   const memberOf = (id: string) => getMemberById(core.db, connection.serverId, idBytes(id));
   switch (notice.notice) {
-    case 'typing': {
-      const channel = getChannelById(core.db, connection.serverId, idBytes(notice.channel));
-      const member = memberOf(notice.member);
-      if (channel === undefined || member === undefined) return;
-      return core.volatile({
-        kind: 'typing.changed',
-        channelRow: channel.id,
-        memberRow: member.id,
-        state: notice.on ? 'on' : 'off',
-      });
-    }
+    case 'typing':
+      return tellTyping(core, connection, notice);
     case 'presence':
       return heardOf(core, connection, notice);
     case 'presence.unknown':
@@ -55,6 +46,23 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
     case 'moved':
       return core.log.info('server.moved', { server: connection.serverId });
   }
+};
+
+// Outside a channel it is said to me: of whom I have not let in nothing is told.
+const tellTyping = (
+  core: Core,
+  { serverId }: RoomConnection,
+  { channel: at, member: by, on }: Extract<Notice, { notice: 'typing' }>,
+): void => {
+  const channel = getChannelById(core.db, serverId, idBytes(at));
+  const member = getMemberById(core.db, serverId, idBytes(by));
+  if (member === undefined || (channel === undefined && !(at === by && isLetIn(member)))) return;
+  core.volatile({
+    kind: 'typing.changed',
+    ...(channel === undefined ? {} : { channelRow: channel.id }),
+    memberRow: member.id,
+    state: on ? 'on' : 'off',
+  });
 };
 
 // Who is there, and the text they show: told where one of the two is another than before.

@@ -34,8 +34,11 @@ export const markReadUpTo = (
 };
 
 /** Whether a member hears what of theirs was read. */
-export const tellsRead = (core: Core, { uid }: ConversationRow, { request, blocked }: MemberRow): boolean =>
-  request === 'accepted' && blocked === 0 && settingOf(core.db, 'privacy.readReceipts', idOf(uid));
+export const tellsRead = (core: Core, { uid }: ConversationRow, member: MemberRow): boolean =>
+  isLetIn(member) && settingOf(core.db, 'privacy.readReceipts', idOf(uid));
+
+/** Whether I have let a member write to me. */
+export const isLetIn = ({ request, blocked }: MemberRow): boolean => request === 'accepted' && blocked === 0;
 
 /** Tells a member that messages of theirs were read. Where there is no room for that they are not told: what is read here is read. */
 export const tellRead = (

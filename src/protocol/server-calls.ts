@@ -4,7 +4,8 @@ import { base64, id, key32 } from './fields.ts';
 import { CALL_PAGE_MAX, CALL_PEOPLE_MAX, CALL_SEALED_BYTES_MAX, CALL_SEALED_MAX } from './limits.ts';
 import { inChannel, MEMBER, type Needs, none, request, time } from './server-objects.ts';
 
-const CALL: Needs = { role: 'member', channel: 'call' };
+/** What is between those of a channel, or two members. */
+export const CALL: Needs = { role: 'member', channel: 'call' };
 
 const stream = z.string().regex(/^[0-9a-f]{16}$/);
 const sealed = base64(CALL_SEALED_BYTES_MAX).min(1);

@@ -12,7 +12,7 @@ import {
   STATUS_TEXT_CHARS_MAX,
   TOLD_IN_PASSING_MAX,
 } from './limits.ts';
-import { CALL_NOTICES, CALL_REQUESTS } from './server-calls.ts';
+import { CALL, CALL_NOTICES, CALL_REQUESTS } from './server-calls.ts';
 import { invalid } from './server-frames.ts';
 import {
   blobHash,
@@ -233,7 +233,12 @@ export const REQUESTS = {
   leave: request('Ends live telling.', MEMBER, z.object({ channels: z.array(id).max(10_000) }), none),
   mark: request('Read up to here; my other devices are told.', READ, inChannel.extend({ seq: count }), none),
   marks: request('All my read marks.', MEMBER, none, z.object({ marks: z.record(id, count) })),
-  typing: request('I write in a channel, or stopped.', READ, inChannel.extend({ on: z.boolean() }), none),
+  typing: request(
+    'I write in a channel, or to the member of this id, or stopped. Kept nowhere.',
+    CALL,
+    inChannel.extend({ on: z.boolean() }),
+    none,
+  ),
   presence: request(
     `What others see of me. Who is there is told to all while not more than ${TOLD_IN_PASSING_MAX} members are. With more, \`presence.unknown\` says once that nothing told of it counts any more, until there are fewer.`,
     MEMBER,
@@ -278,6 +283,7 @@ export type Placed = z.infer<typeof placed>;
 
 /** What a server says unasked, as JSON; log events are binary. */
 export const NOTICES = {
+  /** In a channel, or to me: then the channel is the id of the member. */
   typing: z.object({ channel: id, member: id, on: z.boolean() }),
   presence: z.object({ member: id, state: z.enum(['online', 'away', 'offline']), status: z.string() }),
   /** So many are there that nobody is told who: what was told of it counts no more. */

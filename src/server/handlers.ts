@@ -1,6 +1,6 @@
 // What each request does, once the table has let it through.
 import { SottoError } from '../protocol/errors.ts';
-import type { ChannelId, DeviceId, MemberId, RowId } from '../protocol/ids.ts';
+import { type ChannelId, type DeviceId, type MemberId, ownerOfInbox, type RowId } from '../protocol/ids.ts';
 import { DEVICES_TOLD_MAX, ROOM_PAGE_MAX, TOLD_IN_PASSING_MAX } from '../protocol/limits.ts';
 import { channelNameOf, isMemberName } from '../protocol/room-content.ts';
 import type { Answer, Notice, RequestName, RequestParams, ServerChannel } from '../protocol/server.ts';
@@ -166,10 +166,15 @@ export const HANDLERS: Handlers = {
   marks: async ({ store }, { member }) => ({
     marks: Object.fromEntries((await store.listReadMarkers(member.id)).map(({ channel, seq }) => [channel, seq])),
   }),
-  typing: async (context, { member, peer }, { channel, on }) => {
-    if (channel === member.id) throw new SottoError('channel.unknown');
+  typing: async (context, { member, peer, place }, { channel, on }) => {
     if (context.rates.signal.take(member.id, context.clock.monotonic()) > 0) return NOTHING;
-    const notice: Notice = { notice: 'typing', channel, member: member.id, on };
+    const said = { notice: 'typing', member: member.id, on } as const;
+    if (place === undefined) {
+      for (const other of context.online.get(ownerOfInbox(channel as ChannelId)) ?? [])
+        tell(other, { ...said, channel: member.id });
+      return NOTHING;
+    }
+    const notice: Notice = { ...said, channel };
     if (context.fanout.countOf(channel) > TOLD_IN_PASSING_MAX) return NOTHING;
     for (const reader of context.fanout.readersOf(channel)) if (reader !== peer) tell(reader, notice);
     return NOTHING;

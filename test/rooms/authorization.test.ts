@@ -236,7 +236,6 @@ const ANSWERS: { readonly [Name in RequestName]?: (role: Role, place: Place | un
   'invite.create': (role) => (role === 'owner' ? 'ok' : 'request.notAllowed'),
   'invite.revoke': () => 'invite.unknown',
   'channel.find': () => 'channel.unknown',
-  typing: (_, place) => (place === 'one’s own inbox' ? 'channel.unknown' : 'ok'),
   'blob.begin': (_, place) => (place === undefined || place.includes('inbox') ? 'ok' : PLACES[place].write),
   'blob.complete': () => 'file.unknown',
   'blob.get': () => 'file.unknown',

@@ -68,16 +68,37 @@ test('an answer is acceptance; replies, edits, reactions, pins and deletions rea
   expect((await bob.call('message.search', { query: 'green' })).messages).toEqual([]);
 });
 
-test('who is rejected is heard no more, and is told nothing', async () => {
+test('that somebody writes is told to the member they write to, once that one has let them in', async () => {
+  const typed = (guest: Guest) =>
+    guest.events.flatMap(({ kind, member, channel, state }) =>
+      kind === 'typing.changed' ? [[member?.name, channel?.name, state]] : [],
+    );
+  const typing = (who: Guest, on: boolean) => who.call('conversation.typing', { conversation: 'bob@home', on });
+  await typing(alice, true);
+  for (const guest of [alice, carol]) await guest.call('config.set', { key: 'privacy.typing', value: true });
   await carol.say('bob@home', 'buy this');
+  await typing(carol, true);
+  await carol.say('bob@home', 'buy that');
+  await bob.reads('carol@home', 'buy that');
+  expect(typed(bob)).toEqual([]);
+  for (const on of [true, false]) await typing(alice, on);
+  await bob.sees('that Alice has stopped', async () => typed(bob).length >= 2);
+  expect(typed(bob)).toEqual([
+    ['alice', undefined, 'on'],
+    ['alice', undefined, 'off'],
+  ]);
+  expect([...typed(alice), ...typed(carol)]).toEqual([]);
+});
+
+test('who is rejected is heard no more, and is told nothing', async () => {
   await bob.reads('carol@home', 'buy this');
   await bob.call('member.reject', { member: 'carol@home' });
   const listed = await bob.call('conversation.list', {});
   expect(listed.find(({ name }) => name === 'carol@home')?.state).toBe('blocked');
-  const { id } = await carol.say('bob@home', 'buy that');
+  const { id } = await carol.say('bob@home', 'buy more');
   await alice.say('bob@home', 'after carol');
   await bob.reads('alice@home', 'after carol');
-  expect(await bob.bodies('carol@home')).toEqual(['buy this']);
+  expect(await bob.bodies('carol@home')).toEqual(['buy this', 'buy that']);
   expect(await stateOf(carol, id)).toBe('sent');
   expect(await bob.refused('message.send', { conversation: 'carol@home', text: 'no' })).toBe('contact.blocked');
   // What she says to all is not said to him.

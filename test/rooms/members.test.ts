@@ -557,6 +557,9 @@ test('what is told in passing reaches those it is for, and nobody else', async (
   for (const one of [bob, tablet]) await one.hear(room.channel);
   for (const one of [bob, tablet, eve]) one.notices.length = 0;
   await owner.client.request('typing', { channel: room.channel, on: true });
+  // To a member only their devices are told, and in nobody else’s name.
+  await owner.client.request('typing', { channel: eve.id, on: true });
+  expect(await codeOf(owner.client.request('typing', { channel: owner.id, on: true }))).toBe('channel.unknown');
   // Said again it is told again: the tablet may have missed it.
   for (const _twice of [1, 2]) await bob.client.request('mark', { channel: room.channel, seq: 2 });
   await bob.client.request('mark', { channel: room.channel, seq: 1 });
@@ -570,7 +573,10 @@ test('what is told in passing reaches those it is for, and nobody else', async (
       .sort();
   expect(kinds(bob)).toEqual(['member', 'typing']);
   expect(kinds(tablet)).toEqual(['marked', 'marked', 'member', 'typing']);
-  expect(kinds(eve)).toEqual(['member']);
+  expect(kinds(eve)).toEqual(['member', 'typing']);
+  const typing = { notice: 'typing', member: owner.id, on: true };
+  expect(eve.notices).toContainEqual({ ...typing, channel: owner.id });
+  expect(bob.notices).toContainEqual({ ...typing, channel: room.channel });
   expect((await tablet.client.request('marks', {})).marks).toEqual({ [room.channel]: 2 });
 });
 
