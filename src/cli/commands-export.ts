@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { jsonLine } from '../protocol/json-line.ts';
+import type { Result } from '../protocol/rpc.ts';
 import type { Conversation, Message } from '../protocol/rpc-objects.ts';
 import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 import { conversationArg } from './arguments.ts';
@@ -21,7 +22,7 @@ const FORMAT_WORDS = ['jsonl', 'markdown'] as const;
 
 const exportHistory = (): Command => ({
   path: 'export',
-  doc: 'write the history in clear, as JSON lines or Markdown, to stdout or into a file; oldest first',
+  doc: 'write the history in clear, as JSON lines or Markdown, to stdout or into a file; oldest first. What is known to be missing stands in Markdown behind the conversation, and is said on stderr beside JSON lines',
   args: [{ ...conversationArg, required: false }],
   flags: {
     format: { doc: 'jsonl or markdown', value: 'FORMAT', words: FORMAT_WORDS },
@@ -35,10 +36,16 @@ const exportHistory = (): Command => ({
     if (path === '-' && flags.has('overwrite'))
       throw usage('--overwrite goes with --output and a file', exportHistory());
     const history = new History(await context.connect(), context.args[0]);
-    if (path !== '-') return intoFile(context, FORMATS[format], history, resolve(path));
+    const textOf = (entry: Entry): string => {
+      // Every line is a message.
+      if (format === 'jsonl' && 'missing' in entry) out.missing(`${entry.conversation.name}: ${entry.missing}`);
+      return FORMATS[format](entry);
+    };
+    if (path !== '-') return intoFile(context, textOf, history, resolve(path));
     let entries = 0;
     for await (const entry of history.entries()) {
-      if (format === 'markdown') out.raw(FORMATS.markdown(entry));
+      const text = textOf(entry);
+      if (format === 'markdown') out.raw(text);
       else if ('message' in entry) out.line(entry.message);
       if (++entries % ENTRIES_AHEAD === 0) await out.taken();
     }
@@ -66,7 +73,10 @@ const intoFile = async (
   out.item({ file, sizeBytes, messages }, () => `${file}: ${messages} messages, ${sizeText(sizeBytes)}`);
 };
 
-type Entry = { readonly conversation: Conversation } | { readonly message: Message; readonly file: string };
+type Entry =
+  | { readonly conversation: Conversation }
+  | { readonly message: Message; readonly file: string }
+  | { readonly missing: string; readonly conversation: Conversation };
 
 /** Everything that was said, conversation by conversation, as the daemon tells it. */
 class History {
@@ -86,19 +96,19 @@ class History {
         : [await client.call('conversation.show', { conversation: this.#only })];
     for (const conversation of conversations) {
       yield { conversation };
-      for await (const message of this.#messages(conversation.id)) {
-        const entry = await this.#whole(message);
-        if (entry !== undefined) yield entry;
-      }
+      for (const missing of yield* this.#messages(conversation.id)) yield { missing, conversation };
     }
   }
 
-  async *#messages(conversation: string): AsyncGenerator<Message> {
-    let page = await this.#page(conversation, BEGINNING);
-    yield* page.messages;
-    while (page.more) {
+  // Gives what is missing when all that is there was told.
+  async *#messages(conversation: string): AsyncGenerator<Entry, readonly string[]> {
+    for (let page = await this.#page(conversation, BEGINNING); ; ) {
+      for (const message of page.messages) {
+        const entry = await this.#whole(message);
+        if (entry !== undefined) yield entry;
+      }
+      if (!page.more) return page.missing ?? [];
       page = await this.#behind(conversation, page.messages);
-      yield* page.messages;
     }
   }
 
@@ -127,7 +137,7 @@ class History {
   }
 }
 
-type Page = { readonly messages: readonly Message[]; readonly more: boolean };
+type Page = Result<'message.list'>;
 
 const unlessEnded = <T>(call: Promise<T>): Promise<T | undefined> =>
   call.catch((error: unknown) => {
@@ -138,8 +148,11 @@ const ENDED: ReadonlySet<string> = new Set(['message.unknown', 'file.unknown']);
 
 const FORMATS = {
   jsonl: (entry: Entry) => ('message' in entry ? jsonLine(entry.message) : ''),
-  markdown: (entry: Entry) =>
-    'message' in entry ? markdown(entry.message, entry.file) : `# ${escaped(safeName(entry.conversation.name))}\n\n`,
+  markdown: (entry: Entry) => {
+    if ('message' in entry) return markdown(entry.message, entry.file);
+    if ('missing' in entry) return `*Missing: ${escaped(safeLine(entry.missing))}*\n\n`;
+    return `# ${escaped(safeName(entry.conversation.name))}\n\n`;
+  },
 };
 
 const markdown = (message: Message, file: string): string => {

@@ -1,6 +1,6 @@
 // What of a conversation is not here, in words: what may still come, and what this device can never have.
 import { DAY_MS } from '../protocol/limits.ts';
-import { type ChannelRow, listGaps, listUnfinishedChannels } from '../store/channels.ts';
+import { type ChannelRow, countGaps, listGaps, listUnfinishedChannels } from '../store/channels.ts';
 import { listHistory } from '../store/contacts.ts';
 import type { ConversationRow } from '../store/conversations.ts';
 import { getMemberById, type MemberRow } from '../store/members.ts';
@@ -68,8 +68,8 @@ const notYetIn = (core: Core, row: ChannelRow): string[] => {
 };
 
 /**
- * What of all conversations in rooms may still come, and what of direct messages may be lost, in words, so many at most; of those
- * that are unread what was lost lately. Nothing where all is here.
+ * What of all conversations in rooms may still come, and in which of them something is lost, in words, so many at most; of what is
+ * unread what was lost lately. Nothing where all is here.
  */
 export const missingAnywhere = (
   core: Core,
@@ -81,9 +81,11 @@ export const missingAnywhere = (
     missing.push(...missingSince(core, server.id));
     if (of === 'all' || server.missedUntil > newSince) missing.push(...missedOn(server));
     const faulty = core.rooms.get(server.id)?.visit.faults.keys() ?? [];
-    for (const id of new Set([...listUnfinishedChannels(core.db, server.id), ...faulty])) {
+    const gaps = countGaps(core.db, server.id, of);
+    for (const id of new Set([...gaps.keys(), ...listUnfinishedChannels(core.db, server.id), ...faulty])) {
       const row = theChannel(core.db, id);
-      missing.push(...notYetIn(core, row).map((text) => `#${row.name}@${server.label}: ${text}`));
+      const name = `#${row.name}@${server.label}`;
+      missing.push(...[...gapsText(name, gaps.get(id)), ...notYetIn(core, row)].map((text) => `${name}: ${text}`));
     }
   }
   const rest = missing.length - MISSING_MAX;
@@ -93,6 +95,11 @@ export const missingAnywhere = (
 const MISSING_MAX = 20;
 // Who looks for what is new is not told for ever of what was lost once.
 const MISSED_NEW_MS = 7 * DAY_MS;
+
+const gapsText = (name: string, count = 0): string[] =>
+  count === 0
+    ? []
+    : [`something is missing at ${count === 1 ? '1 place' : `${count} places`}: sotto read '${name}' tells what`];
 
 // While there is no connection to a server, what is said there goes by.
 const missingSince = (core: Core, serverId: number): string[] => {

@@ -248,6 +248,19 @@ export const listGaps = (db: Database, channelRow: number): GapRow[] =>
     channelRow,
   );
 
+/** In how many places something is missing in channels of a server, by their row, by name; of what is unread, behind what was read. */
+export const countGaps = (db: Database, serverId: number, of: 'all' | 'unread'): ReadonlyMap<number, number> =>
+  new Map(
+    db
+      .all<{ id: number; count: number }>(
+        `SELECT c.id, count(*) AS count FROM channels c JOIN room_gaps g ON g.channel_row = c.id
+           WHERE c.server_id = ? AND (? = 'all' OR g.to_seq > c.read_seq) GROUP BY c.id ORDER BY c.name, c.id`,
+        serverId,
+        of,
+      )
+      .map(({ id, count }) => [id, count]),
+  );
+
 /** Forgets the gaps that lie within a stretch; of those that reach into it, what lies beside it stays. */
 export const removeGaps = (db: Database, channelRow: number, fromSeq: number, toSeq: number): void => {
   for (const gap of listGaps(db, channelRow)) {

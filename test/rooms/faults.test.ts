@@ -218,6 +218,8 @@ test('a channel that does not fit its creation keeps none of the others away', a
   await bob.sees('the server', async () => (await bob.call('server.list', {}))[0]?.state === 'online');
   const { gaps = [] } = await bob.call('channel.show', { channel: '#bad' });
   expect(gaps.map(({ reason }) => reason)).toEqual([expect.stringContaining('not read further')]);
+  const { missing } = await bob.call('message.unread', {});
+  expect(missing).toEqual([expect.stringMatching(/^#bad@home: What was said after place 0 is not read/)]);
 });
 
 test('two servers: a name that both have is asked about; invites end, and a ban ends everything', async () => {

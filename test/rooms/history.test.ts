@@ -116,11 +116,35 @@ test('HISTORY-1: a newcomer is shown what was said, as it is now, in its order, 
   expect((await carol.call('conversation.show', { conversation: channel })).unread).toBe(1);
   const event = carol.events.find(({ kind }) => kind === 'channel.shared');
   expect(event).toMatchObject({ member: { name: 'alice' }, channel: { name: channel } });
+  await saysWhatIsMissing(carol, shown.gaps ?? []);
   await carol.say(channel, 'I have read it all');
   await alice.reads(channel, 'I have read it all');
   expect((await alice.call('channel.show', { channel })).gaps).toEqual([]);
   expect((await bob.call('channel.show', { channel })).gaps).toEqual([]);
 });
+
+/** Who looks everywhere, and who writes it all down, is told of it too; who looks for what is new until they have read it. */
+const saysWhatIsMissing = async (
+  carol: Guest,
+  gaps: readonly { readonly fromSeq: number; readonly toSeq: number }[],
+): Promise<void> => {
+  const told = `${channel}@home: something is missing at ${gaps.length === 1 ? '1 place' : '2 places'}: sotto read '${channel}@home' tells what`;
+  expect((await carol.call('message.search', { query: 'blue' })).missing).toEqual([told]);
+  expect((await carol.call('message.unread', {})).missing).toEqual([told]);
+  await carol.call('conversation.markRead', { conversation: channel });
+  expect(await carol.call('message.unread', {})).not.toHaveProperty('missing');
+  const lines = gaps.map(({ fromSeq, toSeq }) => `Places ${fromSeq} to ${toSeq}: alice has not shown it`);
+  const inMarkdown = await carol.user.run('export', channel, '--format', 'markdown', { json: false });
+  for (const line of lines) expect(inMarkdown.out).toContain(`\n*Missing: ${line}`);
+  expect(inMarkdown.err).toBe('');
+  const path = join(carol.user.dir, 'export.jsonl');
+  for (const words of [[], ['--output', path]]) {
+    const { out, err } = await carol.user.run('export', channel, ...words);
+    for (const line of lines) expect(err).toContain(`Missing: ${channel}@home: ${line}`);
+    expect(out).not.toContain('Missing');
+  }
+  expect(readFileSync(path, 'utf8')).not.toContain('Missing');
+};
 
 test('what is said in the log of the server holds nothing of it', async () => {
   await house.server.stop('SIGKILL');
