@@ -6,7 +6,7 @@ import { signLogin } from '../../src/crypto/member.ts';
 import { systemRandom } from '../../src/machine.ts';
 import { toBase64 } from '../../src/protocol/bytes.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
-import { type ChannelId, type EventId, inboxOf, SERVER_CHANNEL, timedId } from '../../src/protocol/ids.ts';
+import { type ChannelId, type EventId, idBytes, inboxOf, SERVER_CHANNEL, timedId } from '../../src/protocol/ids.ts';
 import { type Needs, REQUESTS, type RequestName } from '../../src/protocol/server.ts';
 import { EVENT, encodePart, encodePublish, type Publish } from '../../src/protocol/server-frames.ts';
 import { type Database, openDatabase } from '../../src/sqlite/open.ts';
@@ -445,6 +445,40 @@ describe('nobody is answered more than the table says', () => {
       run: () => ask(who.client, name, PARAMS[name](who, rooms['a private channel of others'].channel)),
     }));
     expect(await wrong(steps)).toEqual([]);
+  });
+
+  test.each(ROLES)('as %s of the server, of which channels there are', async (role) => {
+    const { client } = people[role];
+    const listed = async (all: boolean): Promise<ReadonlySet<string>> => {
+      const ids = new Set<string>();
+      for (let more = true; more; ) {
+        const after = [...ids].at(-1);
+        const page = await client.request('channel.list', { all, ...(after === undefined ? {} : { after }) });
+        for (const { id } of page.channels) ids.add(id);
+        more = page.more;
+      }
+      return ids;
+    };
+    const [all, own] = [await listed(true), await listed(false)];
+    let checked = 0;
+    for (const place of PLACE_NAMES) {
+      const channel = rooms[place]?.channel ?? SERVER_CHANNEL;
+      const name = spy.get<{ name: string }>('SELECT name FROM channel WHERE id = ?', idBytes(channel))?.name;
+      if (name === undefined) continue;
+      checked++;
+      const found = await answerOf(async () =>
+        expect((await client.request('channel.find', { name })).channel.id).toBe(channel),
+      );
+      const { see, read } = PLACES[place];
+      const isIn = read === 'ok' || place === 'a private channel that invited';
+      const isSeen = see === 'ok';
+      expect([place, found, all.has(channel), own.has(channel)]).toEqual([
+        ...[place, isSeen ? 'ok' : 'channel.unknown'],
+        ...[isSeen, isIn],
+      ]);
+    }
+    // All but inboxes, and what is none.
+    expect(checked).toBe(PLACE_NAMES.length - 4);
   });
 
   test('as an admin of the server, about an owner or another admin', async () => {
