@@ -1,5 +1,7 @@
 // Commands about members of servers: who they are, whether they may write, which contact they are.
 import { SottoError } from '../protocol/errors.ts';
+import type { MemberObject } from '../protocol/rpc-rooms.ts';
+import { safeName } from '../protocol/safe-text.ts';
 import { memberArg, serverArg } from './arguments.ts';
 import type { Command } from './command.ts';
 import { each, first, optional } from './give.ts';
@@ -74,5 +76,40 @@ const links = (): readonly Command[] => [
   memberCommand('unlink', 'take that back; the contact is told', 'member.unlink'),
 ];
 
+const ROLES = ['member', 'admin'] as const;
+
+/** A command of who runs the server; what has become of the member, and then the member. */
+const serverCommand = (path: 'ban' | 'unban', doc: string, what: string): Command => ({
+  path: `member ${path}`,
+  doc,
+  args: [memberArg],
+  methods: [`member.${path}`],
+  run: async (context) =>
+    context.out.item(await context.call(`member.${path}`, { member: first(context) }), (member) =>
+      became(member, what),
+    ),
+});
+
+const became = (member: MemberObject, what: string): string =>
+  `${safeName(member.name)} ${what}\n${memberText(member)}`;
+
+// Of a server, for its owner and admins.
+const rights = (): readonly Command[] => [
+  serverCommand('ban', 'let a member into the server no more; for its owner and admins', 'is banned from the server'),
+  serverCommand('unban', 'let a banned member in again', 'is banned from the server no more'),
+  {
+    path: 'member role',
+    doc: 'make a member an admin of the server, or take that back; for its owner',
+    args: [memberArg, { name: 'role', doc: ROLES.join(', '), required: true, words: ROLES }],
+    methods: ['member.role'],
+    run: async (context) => {
+      const role = ROLES.find((one) => one === context.args[1]);
+      if (role === undefined) throw new SottoError('usage.invalid', { message: `A role is ${ROLES.join(', ')}` });
+      const changed = await context.call('member.role', { member: first(context), role });
+      context.out.item(changed, (member) => became(member, `is ${role} of the server now`));
+    },
+  },
+];
+
 /** Commands of this file, in the order of the help. */
-export const memberCommands = (): readonly Command[] => [...members(), ...links()];
+export const memberCommands = (): readonly Command[] => [...members(), ...links(), ...rights()];

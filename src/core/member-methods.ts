@@ -4,6 +4,7 @@ import { isEqual } from '../protocol/bytes.ts';
 import { expectedError, SottoError } from '../protocol/errors.ts';
 import { ID_PATTERN, idBytes, idOf } from '../protocol/ids.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
+import type { MemberObject } from '../protocol/rpc-rooms.ts';
 import { getContactByName } from '../store/contacts.ts';
 import { getConversationOfMember } from '../store/conversations.ts';
 import { getMember, getMemberById, listMembers, type MemberRow, patchMember } from '../store/members.ts';
@@ -13,6 +14,7 @@ import { linkMember, unlinkMember } from './member-links.ts';
 import type { Context, HandlersOf } from './methods.ts';
 import { conversationOfLeft, findContact } from './names.ts';
 import { quoted } from './references.ts';
+import type { RoomConnection } from './room-connection.ts';
 import { connectionOf } from './room-control.ts';
 import { tellDecided } from './room-devices.ts';
 import { decisionOf, ensureConversation } from './room-direct.ts';
@@ -52,6 +54,42 @@ export const MEMBER_HANDLERS: HandlersOf<'member'> = {
     ),
   'member.unlink': (context, { member }) =>
     changeMember(context, member, (changes, row) => unlinkMember(context.core, changes, row)),
+  'member.ban': (context, { member }) => setBanned(context, member, true),
+  'member.unban': (context, { member }) => setBanned(context, member, false),
+  'member.role': (context, { member, role }) =>
+    administer(context, member, {
+      ask: (connection, id) => connection.request('member.role', { member: id, role }),
+      forbidden: (label) => `Only the owner of ${label} says who is an admin there, and the owner stays the owner`,
+    }),
+};
+
+const setBanned = (context: Context, member: string, banned: boolean): Promise<MemberObject> =>
+  administer(context, member, {
+    ask: (connection, id) => connection.request('member.ban', { member: id, banned }),
+    forbidden: (label) =>
+      `Only the owner and admins of ${label} ban from it: an admin is banned by the owner alone, the owner by nobody`,
+  });
+
+/** Asks a server for what its owner and admins may do to a member, who is then shown as it tells of them. Throws `request.notAllowed`, … */
+const administer = async (
+  { core }: Context,
+  reference: string,
+  deed: {
+    readonly ask: (connection: RoomConnection, id: string) => Promise<unknown>;
+    readonly forbidden: (label: string) => string;
+  },
+): Promise<MemberObject> => {
+  const row = await theMember(core, reference);
+  refuseMyself(core, row, reference);
+  const server = theServer(core.db, row.serverId);
+  const connection = await connectionOf(core, server);
+  const id = idOf(row.memberId);
+  await deed.ask(connection, id).catch((error: unknown) => {
+    if (expectedError(error)?.code !== 'request.notAllowed') throw error;
+    throw new SottoError('request.notAllowed', { message: deed.forbidden(server.label) });
+  });
+  await learnMembers(core, connection, [id]);
+  return memberObject(core, getMember(core.db, row.id) ?? row);
 };
 
 // Where the server answers, they are shown as it tells of them now.

@@ -62,6 +62,8 @@ export const memberObject = z.object({
   safetyNumber: z.string().optional(),
 });
 
+/** What an owner makes of a member of a server. */
+const serverRole = z.enum(['member', 'admin']);
 export const channelRole = z.enum(['owner', 'admin', 'moderator', 'member']);
 /** Somebody in a channel. */
 const channelMember = z.object({
@@ -237,7 +239,7 @@ export const ROOM_METHODS = {
     atServer.extend({
       uses: z.number().int().min(1).max(INVITE_USES_MAX).optional(),
       expiresMs: milliseconds.min(1, 'is more than 0').max(INVITE_MS_MAX, 'is at most ten years').optional(),
-      role: z.enum(['member', 'admin']).optional(),
+      role: serverRole.optional(),
     }),
     invite,
   ),
@@ -305,6 +307,17 @@ export const ROOM_METHODS = {
     memberObject,
   ),
   'member.unlink': method('Takes that back, and tells the contact.', z.object({ member: reference }), memberObject),
+  'member.ban': method(
+    'Ends a member’s connections to the server, which lets them in no more: for its owner and admins.',
+    z.object({ member: reference }),
+    memberObject,
+  ),
+  'member.unban': method('Lets a banned member in again.', z.object({ member: reference }), memberObject),
+  'member.role': method(
+    'Makes a member an admin of the server, or takes that back: for its owner.',
+    z.object({ member: reference, role: serverRole }),
+    memberObject,
+  ),
   'channel.create': method(
     'Makes a channel; its creation is signed and decides its encryption for ever. Without a passphrase where one is wanted, six words are made and told.',
     atServer.extend({

@@ -620,6 +620,40 @@ test('a changed passphrase is asked of everybody, and who was kicked may read un
   expect([now.keyEpoch, now.mayStillRead]).toEqual([4, undefined]);
 });
 
+test('an owner and admins ban from the server and let back in, and the owner says who is an admin', async () => {
+  const channel = '#plaza';
+  await gather(channel, {});
+  const by = (guest: Guest, ...words: string[]) => guest.user.run('member', ...words);
+  const notAllowed = (message: string) => ({
+    code: 6,
+    error: { code: 'request.notAllowed', message: expect.stringContaining(message) },
+  });
+  expect(await by(bob, 'ban', 'carol')).toMatchObject(notAllowed('Only the owner and admins of home ban'));
+  expect(await by(bob, 'role', 'carol', 'admin')).toMatchObject(notAllowed('Only the owner of home'));
+  expect(await by(alice, 'role', 'bob', 'owner')).toMatchObject({ code: 2, error: { code: 'usage.invalid' } });
+  expect(await by(alice, 'role', 'bob', 'admin')).toMatchObject({ code: 0, items: [{ name: 'bob', role: 'admin' }] });
+  expect((await bob.user.ok('member', 'list', { json: false })).out).toMatch(/ bob@home {2}admin/);
+  expect(await bob.call('server.list', {})).toMatchObject([{ role: 'admin' }]);
+  expect(await by(bob, 'ban', 'alice')).toMatchObject(notAllowed('the owner by nobody'));
+  expect(await bob.refused('member.ban', { member: 'bob' })).toBe('contact.self');
+
+  expect(await by(bob, 'ban', 'carol@home')).toMatchObject({ code: 0, items: [{ name: 'carol', banned: true }] });
+  await carol.sees('the ban', async () => (await carol.call('server.list', {}))[0]?.state === 'banned');
+  expect(await carol.user.run('send', channel, 'x', '--wait', 'sent', '--timeout', '5s')).toMatchObject({
+    code: 6,
+    error: { code: 'server.banned', message: expect.stringContaining('You are banned from home') },
+  });
+  expect((await alice.user.ok('member', 'list', { json: false })).out).toMatch(/carol@home .*banned from the server/);
+  const unbanned = await bob.user.ok('member', 'unban', 'carol', { json: false });
+  expect(unbanned.out).toMatch(/^carol is banned from the server no more\n. carol@home/);
+  expect((await carol.user.ok<{ state: string }>('why', 'home', '--retry')).items).toMatchObject([{ state: 'online' }]);
+  await carol.say(channel, 'back');
+  await alice.reads(channel, 'back');
+  expect(await alice.bodies(channel)).toEqual(['back']);
+  expect(await by(alice, 'role', 'bob', 'member')).toMatchObject({ code: 0, items: [{ role: 'member' }] });
+  expect(await bob.refused('member.unban', { member: 'carol' })).toBe('request.notAllowed');
+});
+
 test('events tell what happens', async () => {
   const kinds = alice.events.map(({ kind }) => kind);
   for (const kind of [
