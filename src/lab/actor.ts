@@ -1,6 +1,8 @@
 // A daemon in a lab, started and driven by its RPC socket.
+import { type ChildProcess, spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { connectOrStart } from '../client/launch.ts';
 import { type AccountPaths, accountPaths, listAccounts, type Places } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
@@ -31,6 +33,7 @@ export class Actor {
   readonly #paths: AccountPaths;
   readonly #dir: string;
   #client: RpcClient | undefined;
+  #listening: ChildProcess | undefined;
   #closed = false;
 
   constructor(paths: AccountPaths, dir: string) {
@@ -45,11 +48,8 @@ export class Actor {
 
   /** Starts the daemon, or connects to the one that runs. */
   async start(): Promise<void> {
-    const program = process.env.SOTTO_PROGRAM ?? resolve('bin/sotto');
-    this.#client = await connectOrStart({
-      account: this.#paths,
-      command: [program, '--data-dir', this.#dir, '--account', this.#paths.name, 'daemon', 'run'],
-    });
+    const [program, ...flags] = this.#command();
+    this.#client = await connectOrStart({ account: this.#paths, command: [program, ...flags, 'daemon', 'run'] });
     if (this.#closed) this.close();
   }
 
@@ -68,11 +68,44 @@ export class Actor {
   close(): void {
     this.#closed = true;
     this.#client?.close();
+    this.#listening?.kill();
+  }
+
+  #command(): [string, ...string[]] {
+    const program = process.env.SOTTO_PROGRAM ?? resolve('bin/sotto');
+    return [program, '--data-dir', this.#dir, '--account', this.#paths.name];
   }
 
   call<M extends Method>(method: M, params: ParamsIn<M>): Promise<Result<M>> {
     if (this.#client === undefined) throw new Error(`${this.#paths.name} does not run`);
     return this.#client.call(method, params);
+  }
+
+  /** The cursor of now, after which `sotto listen --since` tells what happens. */
+  async cursor(): Promise<string> {
+    const listener = await RpcClient.open(this.#paths.socket);
+    try {
+      return (await listener.call('event.listen', {})).cursor;
+    } finally {
+      listener.close();
+    }
+  }
+
+  /** Runs `sotto listen` until it prints a line with `text` in it, and gives that line. */
+  async hears(text: string, words: readonly string[]): Promise<string> {
+    const [program, ...flags] = this.#command();
+    const child = spawn(program, [...flags, 'listen', ...words], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: WAIT_MS,
+    });
+    this.#listening = child;
+    if (this.#closed) child.kill();
+    try {
+      for await (const line of createInterface(child.stdout)) if (line.includes(text)) return line;
+    } finally {
+      child.kill();
+    }
+    throw new Error(`${this.#paths.name} did not hear ${text}`);
   }
 
   /** Looks again after every event, until `look` gives something. */

@@ -1,15 +1,17 @@
 // `sotto demo`: three people on a private Tor network on this machine do the main job, for real, step by step.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { accountPaths, type Places, placesOf } from '../client/paths.ts';
+import { accountPaths, type Places, placesOf, socketDirFor } from '../client/paths.ts';
 import { errorObject } from '../protocol/errors.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { makeFolder } from '../sqlite/folder.ts';
 import { Actor, cacheDir, stopDaemons } from './actor.ts';
+import { type People, playRoom } from './demo-room.ts';
 import { readWords } from './flags.ts';
+import { stopRunning } from './left-running.ts';
 import { ServerProcess } from './server-process.ts';
-import { startTorLab, stopTorLab, type TorLab } from './tor-lab.ts';
+import { startTorLab, type TorLab } from './tor-lab.ts';
 
 const NAMES = ['alice', 'bob', 'carol'] as const;
 const WAIT_MS = 90_000;
@@ -75,14 +77,20 @@ const isFree = (dir: string): boolean => {
 
 const stopDemo = async (dir: string): Promise<number> => {
   await stopDaemons(placesOf(dir, process.env));
-  const found = await stopTorLab(join(dir, 'tor-network'));
-  return say(found ? `The demo in ${dir} has ended.` : `No demo runs in ${dir}.`, 0);
+  const found = [await stopRunning(serverDir(dir)), await stopRunning(networkDir(dir))];
+  return say(found.includes(true) ? `The demo in ${dir} has ended.` : `No demo runs in ${dir}.`, 0);
 };
 
 const say = <Code extends number>(line: string, code: Code): Code => {
   process.stderr.write(`${line}\n`);
   return code;
 };
+
+const serverDir = (dir: string): string => join(dir, 'server');
+const networkDir = (dir: string): string => join(dir, 'tor-network');
+
+/** That a program is in the private network. */
+const torSection = ({ networkFile }: TorLab): string => `[tor]\nnetwork = ${JSON.stringify(networkFile)}\n`;
 
 class Stage {
   readonly #dir: string;
@@ -102,7 +110,7 @@ class Stage {
   }
 
   async play(): Promise<void> {
-    await this.#network();
+    const lab = await this.#network();
     const [alice, bob, carol] = await Promise.all(NAMES.map((name) => this.#actor(name)));
     if (alice === undefined || bob === undefined || carol === undefined) throw new Error('three people');
     this.#tell(`Alice, Bob and Carol run, each a daemon of its own; all three can be reached over Tor`);
@@ -110,7 +118,7 @@ class Stage {
     await this.#talk(alice, bob);
     await this.#offline(alice, bob);
     await this.#reject(bob, carol);
-    await this.#room(alice, bob, carol);
+    await this.#room({ alice, bob, carol }, lab);
     this.#tell(
       this.#keep ? `All of it goes on: bin/sotto --data-dir ${asWord(this.#dir)} --account alice status` : 'Done.',
     );
@@ -125,7 +133,7 @@ class Stage {
     await stopDaemons(this.#places, NAMES);
     await this.#server?.stop();
     await this.#lab?.stop();
-    await stopTorLab(join(this.#dir, 'tor-network'));
+    await stopRunning(networkDir(this.#dir));
     // What a daemon takes away at its end goes before `rmSync`, which then stops without a word.
     for (let tries = 0; !this.#keep && tries < REMOVALS_MAX && existsSync(this.#dir); tries++)
       rmSync(this.#dir, { recursive: true, force: true });
@@ -137,18 +145,19 @@ class Stage {
     for (const actor of this.#actors.values()) actor.close();
   }
 
-  async #network(): Promise<void> {
+  async #network(): Promise<TorLab> {
     makeFolder(this.#dir);
     this.#tell('Starting a private Tor network on this machine: one authority, five relays');
     const lab = await startTorLab({
-      dir: join(this.#dir, 'tor-network'),
+      dir: networkDir(this.#dir),
       cacheDir: cacheDir(),
       detached: this.#keep,
       signal: this.#closed.signal,
     });
     this.#lab = lab;
-    writeFileSync(this.#places.configFile, `[tor]\nnetwork = ${JSON.stringify(lab.networkFile)}\n`, { mode: 0o600 });
+    writeFileSync(this.#places.configFile, torSection(lab), { mode: 0o600 });
     this.#tell('The Tor network is up');
+    return lab;
   }
 
   async #actor(name: string): Promise<Actor> {
@@ -247,48 +256,34 @@ class Stage {
     this.#tell('She sees it pending, cannot send (exit 6), and nothing of hers is in Bob’s conversations or search');
   }
 
-  /** The second act: a server of one's own, with a channel that it cannot read. It ends with the act. */
-  async #room(alice: Actor, bob: Actor, carol: Actor): Promise<void> {
-    const dir = join(this.#dir, 'server');
-    const server = new ServerProcess(dir);
-    this.#server = server;
-    const { url } = await server.start();
-    await alice.call('server.join', { link: server.invite, name: 'alice', label: 'home' });
-    this.#tell(`Alice hosts a server with one command, at ${url}, and is its owner`);
-    const { link = '' } = await alice.call('server.invite', { uses: 2 });
-    await bob.call('server.join', { link, name: 'bob', label: 'home' });
-    await carol.call('server.join', { link, name: 'carol', label: 'home' });
-    this.#tell('Bob and Carol join it by an invite for two');
-    await alice.call('channel.create', { name: '#ops', encryption: 'members' });
-    await alice.call('channel.invite', { channel: '#ops', member: 'bob' });
-    await bob.call('channel.join', { channel: '#ops' });
-    const secret = 'The second key is under the stone.';
-    const sent = await alice.call('message.send', {
-      conversation: '#ops',
-      text: secret,
-      wait: 'sent',
-      timeoutMs: WAIT_MS,
-    });
-    await bob.until('the message', async () =>
-      (await bob.call('message.list', { conversation: '#ops' })).messages.some(({ body }) => body === secret),
-    );
-    this.#tell('In #ops, a channel for its members only, Alice writes and Bob reads');
-    const before = Date.now() + 1_100;
-    await new Promise((done) => setTimeout(done, 2_200));
-    await alice.call('message.edit', { id: sent.message.id, text: 'The second key is gone.' });
-    await bob.until('the edit', async () =>
-      (await bob.call('message.search', { query: 'gone' })).messages.some(({ mine }) => !mine),
-    );
-    const { messages } = await bob.call('message.list', { conversation: '#ops', at: before });
-    if (messages.at(-1)?.body !== secret) throw new Error('the channel was not rewound');
-    this.#tell('She edits it; Bob finds the new text by search, and the old one by looking at the channel as it was');
-    const known = await carol.call('channel.list', {});
-    const kept = Buffer.concat(['server.db', 'server.db-wal'].map((name) => readFileSync(join(dir, name))));
-    if (known.length > 0 || kept.includes(secret)) throw new Error('somebody else has the message');
-    this.#tell('Carol sees no such channel, and no byte of the text is in the files of the server');
-    for (const actor of [carol, bob, alice]) await actor.call('server.leave', { server: 'home' });
+  /** The second act. Its server ends with it, unless all of it goes on: then it is an onion service, which no port of this machine leads to. */
+  async #room(people: People, lab: TorLab): Promise<void> {
+    const server = await this.#host(lab);
+    await playRoom({ ...people, server, tell: (line) => this.#tell(line) });
+    if (this.#keep) {
+      server.leave();
+      return this.#tell('They stay there, and the server goes on');
+    }
+    for (const actor of Object.values(people)) await actor.call('server.leave', { server: 'home' });
     await server.stop();
     this.#tell('They leave it, and it ends; what was said stays with Alice and Bob');
+  }
+
+  async #host(lab: TorLab): Promise<ServerProcess> {
+    const dir = serverDir(this.#dir);
+    const server = new ServerProcess(dir, { detached: this.#keep });
+    this.#server = server;
+    const torDir = join(dir, 'tor');
+    // Where Tor can have no socket it is at a port after all.
+    if (!this.#keep || socketDirFor(torDir, process.env) !== torDir) {
+      await server.start();
+      return server;
+    }
+    makeFolder(dir);
+    writeFileSync(join(dir, 'server.toml'), torSection(lab), { mode: 0o600 });
+    await server.start('--onion');
+    await server.reachable(this.#closed.signal);
+    return server;
   }
 
   #tell(line: string): void {

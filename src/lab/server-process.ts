@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SottoError } from '../protocol/errors.ts';
+import { forgetRunning, noteRunning } from './left-running.ts';
 
 /** What a server says when it is ready. */
 export type Ready = {
@@ -18,6 +19,15 @@ export type Ready = {
 };
 
 const READY_MS = 20_000;
+const REACHABLE_MS = 90_000;
+const LOOK_MS = 100;
+
+export type ServerProcessOptions = {
+  /** A program and its words that run it, as `taskset -c 0`. */
+  readonly under?: readonly string[];
+  /** True: it outlives this process once it is left, until `stopRunning` of its folder. */
+  readonly detached?: boolean;
+};
 
 /** A server that may end and be started again. */
 export class ServerProcess {
@@ -34,11 +44,12 @@ export class ServerProcess {
   #said = '';
 
   readonly #under: readonly string[];
+  readonly #detached: boolean;
 
-  /** `under`: a program and its words that run it, as `taskset -c 0`. */
-  constructor(data: string, under: readonly string[] = []) {
+  constructor(data: string, { under = [], detached = false }: ServerProcessOptions = {}) {
     this.data = data;
     this.#under = under;
+    this.#detached = detached;
   }
 
   get pid(): number {
@@ -51,7 +62,7 @@ export class ServerProcess {
     const where = words.includes('--onion') ? [] : ['--listen', this.#address];
     const args = ['serve', '--json', '--data-dir', this.data, ...where, ...words];
     const [first = program, ...rest] = [...this.#under, program, ...args];
-    const child = spawn(first, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(first, rest, { stdio: ['ignore', 'pipe', 'pipe'], detached: this.#detached });
     this.#child = child;
     child.stderr.on('data', (chunk: Buffer) => {
       this.#said = `${this.#said}${chunk}`.slice(-2_000);
@@ -73,6 +84,7 @@ export class ServerProcess {
         done(JSON.parse(line) as Ready);
       });
     });
+    if (this.#detached) noteRunning(this.data, [this.pid]);
     this.ready = ready;
     this.invite = ready.invite ?? this.invite;
     const { hostname, host } = new URL(ready.url);
@@ -90,6 +102,25 @@ export class ServerProcess {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
     child.kill(signal);
     await once(child, 'exit');
+    if (this.#detached) forgetRunning(this.data);
     return child.exitCode;
+  }
+
+  /** Waits until it can be dialled, started with `--onion`. Throws when that takes too long, or `signal` is aborted. */
+  async reachable(signal: AbortSignal): Promise<void> {
+    const endAt = Date.now() + REACHABLE_MS;
+    while (!this.lines.some((line) => line.includes('"reachable"'))) {
+      signal.throwIfAborted();
+      if (Date.now() > endAt)
+        throw new SottoError('server.unreachable', { message: 'The server cannot be dialled yet' });
+      await new Promise((done) => setTimeout(done, LOOK_MS));
+    }
+  }
+
+  /** A detached one goes on without this process, which may end. */
+  leave(): void {
+    this.#child?.stdout?.destroy();
+    this.#child?.stderr?.destroy();
+    this.#child?.unref();
   }
 }

@@ -9,6 +9,7 @@ import { socketDirFor } from '../client/paths.ts';
 import { systemClock, systemRandom } from '../machine.ts';
 import { torQuoted } from '../net/tor-config.ts';
 import { TorControl } from '../net/tor-control.ts';
+import { forgetRunning, noteRunning } from './left-running.ts';
 
 const RELAYS = 5;
 const NODES = RELAYS + 1;
@@ -21,7 +22,7 @@ export type TorLabOptions = {
   /** Where the authority's keys are kept between runs: making them takes seconds. */
   readonly cacheDir: string;
   readonly binary?: string;
-  /** True: the network outlives this process, until `stopTorLab`. */
+  /** True: the network outlives this process, until `stopRunning` of its folder. */
   readonly detached?: boolean;
   /** A node that ends is started again after so long; without it, it stays away. */
   readonly reviveMs?: number;
@@ -66,20 +67,6 @@ export const startTorLab = async (options: TorLabOptions): Promise<TorLab> => {
   }
 };
 
-/** Ends a detached network by the process ids in its folder; false when there is none. */
-export const stopTorLab = async (dir: string): Promise<boolean> => {
-  const file = join(dir, 'pids.json');
-  if (!existsSync(file)) return false;
-  const pids = JSON.parse(readFileSync(file, 'utf8')) as number[];
-  const ours = pids.filter((pid) => commandOf(pid).includes(dir));
-  for (const pid of ours) process.kill(pid, 'SIGTERM');
-  const end = Date.now() + 5000;
-  while (ours.some((pid) => commandOf(pid).includes(dir)) && Date.now() < end) await sleep(STEP_MS);
-  for (const pid of ours.filter((one) => commandOf(one).includes(dir))) process.kill(pid, 'SIGKILL');
-  rmSync(file, { force: true });
-  return true;
-};
-
 class Lab implements TorLab {
   readonly networkFile: string;
   readonly #options: TorLabOptions;
@@ -105,7 +92,10 @@ class Lab implements TorLab {
     writeFileSync(this.networkFile, `${network.join('\n')}\n`, { mode: 0o600 });
     for (const node of this.#nodes) this.#spawn(node);
     if (this.#options.detached === true)
-      writeFileSync(join(dir, 'pids.json'), JSON.stringify(this.nodes.map(({ pid }) => pid)), { mode: 0o600 });
+      noteRunning(
+        dir,
+        this.nodes.map(({ pid }) => pid),
+      );
     progress('descriptors');
     await this.#vote();
     progress('consensus');
@@ -133,7 +123,7 @@ class Lab implements TorLab {
       }),
     );
     this.#removeSockets();
-    rmSync(join(this.#options.dir, 'pids.json'), { force: true });
+    forgetRunning(this.#options.dir);
   }
 
   /** Keys, ports and torrc files of all nodes; gives the lines that every member of the network needs. */
@@ -344,14 +334,6 @@ export const freePorts = async (count: number): Promise<number[]> => {
   });
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
-};
-
-const commandOf = (pid: number): string => {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    return '';
-  }
 };
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

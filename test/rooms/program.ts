@@ -28,7 +28,7 @@ export const sotto = (args: readonly string[], environment: Readonly<Record<stri
 export class Program extends ServerProcess implements Host, AsyncDisposable {
   /** Without a folder, it lives in one that goes with it. `under`: see ServerProcess. */
   constructor(data = join(mkdtempSync(join(tmpdir(), 'sotto-serve-')), 'data'), under: readonly string[] = []) {
-    super(data, under);
+    super(data, { under });
   }
 
   /** The folder around that of the data. */

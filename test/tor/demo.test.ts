@@ -4,6 +4,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
+import { ServerProcess } from '../../src/lab/server-process.ts';
+import { sotto } from '../rooms/program.ts';
 
 /** Runs the demo in `dir`, and interrupts it once `after` was said. */
 const demo = (dir: string, after?: string): Promise<{ code: number | null; err: string }> =>
@@ -44,6 +46,19 @@ test.each(['Starting a private Tor network', 'The Tor network is up', 'Bob goes 
     await expect.poll(() => processesOf(dir), { timeout: 5_000 }).toEqual([]);
   },
 );
+
+test('the server that --keep leaves goes on until --stop', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'sotto-demo-'));
+  const server = new ServerProcess(join(dir, 'server'), { detached: true });
+  await server.start();
+  server.leave();
+  expect(processesOf(dir)).toHaveLength(1);
+  const stop = () => sotto(['demo', '--stop', '--dir', dir]);
+  expect(await stop()).toEqual({ code: 0, out: '', err: `The demo in ${dir} has ended.\n` });
+  expect(processesOf(dir)).toEqual([]);
+  expect(await stop()).toEqual({ code: 0, out: '', err: `No demo runs in ${dir}.\n` });
+  rmSync(dir, { recursive: true });
+});
 
 test('a folder with something in it is not touched', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'sotto-demo-'));

@@ -57,7 +57,7 @@ class Arena {
   async sotto(options: LoadOptions, comeBack = false): Promise<Costs> {
     const dir = join(this.#bench.dir, `sotto-${++this.#places}`);
     cpSync(this.#town.dir, dir, { recursive: true });
-    const server = new ServerProcess(dir, PINNED);
+    const server = new ServerProcess(dir, { under: PINNED });
     try {
       const { url } = await server.start();
       return await this.#run(

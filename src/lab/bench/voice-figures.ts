@@ -222,7 +222,7 @@ const measureVoices = async (bench: Bench, name: string, config: string): Promis
   const town = await buildTown(dir, { ...plan, speaks: () => false });
   writeFileSync(join(town.dir, 'server.toml'), config);
   const seconds = bench.quick ? 1 : 3;
-  const server = new ServerProcess(town.dir, PINNED);
+  const server = new ServerProcess(town.dir, { under: PINNED });
   const forwarder = await bare('forward', dir, bench.cacheDir);
   const halls: Hall[] = [];
   try {
