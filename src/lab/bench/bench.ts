@@ -144,8 +144,13 @@ const lineOf = (row: Row): string => {
   if ('skipped' in row) return `${row.holds === false ? 'MISSES  ' : ''}${row.name}  skipped: ${row.skipped}`;
   const floor = row.floor === undefined ? '' : ` · ${row.floor.name} ${short(row.floor.median)}, ratio ${row.ratio}`;
   const note = row.note === undefined ? '' : `\n    ${row.note}`;
-  return `${row.holds ? 'holds' : 'MISSES'}  ${row.name}  ${short(row.median)} ${row.unit} (${short(row.min)}–${short(row.max)}, ${row.runs} runs)${floor} · ${row.target}${note}`;
+  const { target = 'no bound' } = row;
+  return `${verdictOf(row, { yes: 'holds', no: 'MISSES', none: 'told' })}  ${row.name}  ${short(row.median)} ${row.unit} (${short(row.min)}–${short(row.max)}, ${row.runs} runs)${floor} · ${target}${note}`;
 };
+
+const verdictOf = ({ holds }: Row, words: Readonly<Record<'yes' | 'no' | 'none', string>>): string =>
+  holds === undefined ? words.none : holds ? words.yes : words.no;
+const IN_TABLE = { yes: 'yes', no: '**no**', none: '' };
 
 const writeResults = (path: string, argv: readonly string[], rows: readonly Row[]): void => {
   const { version } = JSON.parse(readFileSync(join(dirname(process.argv[1] ?? ''), '..', 'package.json'), 'utf8')) as {
@@ -153,8 +158,8 @@ const writeResults = (path: string, argv: readonly string[], rows: readonly Row[
   };
   const table = rows.map((row) =>
     'skipped' in row
-      ? `| ${row.name} | skipped: ${row.skipped} | | | | | ${row.holds === false ? '**no**' : ''} |`
-      : `| ${row.name} | ${short(row.median)} ${row.unit} | ${short(row.min)}–${short(row.max)} (${row.runs}) | ${row.floor === undefined ? '' : `${short(row.floor.median)} · ${row.floor.name}`} | ${row.ratio ?? ''} | ${row.target} | ${row.holds ? 'yes' : '**no**'} |${row.note === undefined ? '' : `\n| | ${row.note} | | | | | |`}`,
+      ? `| ${row.name} | skipped: ${row.skipped} | | | | | ${verdictOf(row, IN_TABLE)} |`
+      : `| ${row.name} | ${short(row.median)} ${row.unit} | ${short(row.min)}–${short(row.max)} (${row.runs}) | ${row.floor === undefined ? '' : `${short(row.floor.median)} · ${row.floor.name}`} | ${row.ratio ?? ''} | ${row.target ?? 'none'} | ${verdictOf(row, IN_TABLE)} |${row.note === undefined ? '' : `\n| | ${row.note} | | | | | |`}`,
   );
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(

@@ -25,7 +25,8 @@ export type Judged = {
   readonly name: string;
   readonly unit: string;
   readonly doc: string;
-  readonly bound: Bound;
+  /** None: it is only told. */
+  readonly bound?: Bound;
 };
 
 export type Figure = Judged & {
@@ -58,8 +59,9 @@ export type FigureResult = {
   readonly max: number;
   readonly floor?: { readonly name: string; readonly median: number };
   readonly ratio?: number;
-  readonly target: string;
-  readonly holds: boolean;
+  /** Absent where there is no bound. */
+  readonly target?: string;
+  readonly holds?: boolean;
   readonly note?: string;
 };
 
@@ -77,14 +79,12 @@ export const short = (value: number): string =>
 export type Skipped = { readonly name: string; readonly skipped: string; readonly holds?: false };
 export type Row = FigureResult | Skipped;
 
-/** Judges samples by the figure's bound. */
+/** Judges samples by the figure's bound, where it has one. */
 export const judge = ({ name, unit, bound }: Judged, { values, missing, floor, note }: Measured): Row => {
   if (missing !== undefined) return { name, skipped: missing, holds: false };
   const median = quantile(values, 0.5);
   const beside = floor === undefined ? undefined : quantile(floor.values, 0.5);
-  const ratio = beside === undefined ? undefined : bound.of === 'lead' ? beside / median : median / beside;
-  const judged = bound.of !== 'value' ? (ratio ?? Number.NaN) : bound.at === 'max' ? Math.max(...values) : median;
-  const sign = bound.better === 'lower' ? '≤' : '≥';
+  const ratio = beside === undefined ? undefined : bound?.of === 'lead' ? beside / median : median / beside;
   return {
     name,
     unit,
@@ -94,9 +94,17 @@ export const judge = ({ name, unit, bound }: Judged, { values, missing, floor, n
     max: round(Math.max(...values)),
     ...(floor === undefined ? {} : { floor: { name: floor.name, median: round(quantile(floor.values, 0.5)) } }),
     ...(ratio === undefined ? {} : { ratio: round(ratio) }),
-    target: `${bound.of === 'value' ? bound.at : bound.of} ${sign} ${bound.limit}`,
-    holds: bound.better === 'lower' ? judged <= bound.limit : judged >= bound.limit,
+    ...(bound === undefined ? {} : verdict(bound, values, ratio)),
     ...(note === undefined ? {} : { note }),
+  };
+};
+
+const verdict = ({ of, at, better, limit }: Bound, values: readonly number[], ratio: number | undefined) => {
+  const own = at === 'max' ? Math.max(...values) : quantile(values, 0.5);
+  const judged = of === 'value' ? own : (ratio ?? Number.NaN);
+  return {
+    target: `${of === 'value' ? at : of} ${better === 'lower' ? '≤' : '≥'} ${limit}`,
+    holds: better === 'lower' ? judged <= limit : judged >= limit,
   };
 };
 

@@ -4,6 +4,7 @@ import { sha256 } from '../../crypto/primitives.ts';
 import { systemRandom } from '../../machine.ts';
 import { idBytes } from '../../protocol/ids.ts';
 import { SCHEMA_1 } from '../../server/schema-1.ts';
+import type { ServerStore } from '../../server/server-store.ts';
 import { openDatabase } from '../../sqlite/open.ts';
 import { ServerProcess } from '../server-process.ts';
 import { type Bench, type Figure, type Measured, quantile, short, timed } from './figure.ts';
@@ -59,37 +60,63 @@ const bareInsert = (path: string, body: Uint8Array<ArrayBuffer>) => {
   return { commit, [Symbol.dispose]: () => db[Symbol.dispose]() };
 };
 
-const measureAppend = async (bench: Bench): Promise<Measured> => {
-  const sizes = [EVENT_BYTES, SMALL_BYTES];
+/** Appends BATCH events of this body a commit, channel after channel. */
+const appendTo = ({ log }: ServerStore, body: Uint8Array<ArrayBuffer>) => {
+  let at = 0;
+  return () => log.append(Array.from({ length: BATCH }, () => draftIn(channelOfNumber(at++ % CHANNELS), body)));
+};
+
+/** Samples of two ways in turn; the round before the first warms up. */
+const inTurn = async (
+  bench: Bench,
+  one: () => Promise<unknown> | unknown,
+  two: () => Promise<unknown> | unknown,
+): Promise<readonly [Sample[], Sample[]]> => {
   const commits = bench.quick ? 100 : 500;
-  const all = new Map<number, { log: Sample[]; bare: Sample[] }>();
-  for (const size of sizes) {
-    const body = systemRandom.bytes(size);
-    await using store = await newServer(join(bench.dir, `log-${size}`), CHANNELS);
-    using bare = bareInsert(join(bench.dir, `bare-${size}`), body);
-    let at = 0;
-    const append = () =>
-      store.log.append(Array.from({ length: BATCH }, () => draftIn(channelOfNumber(at++ % CHANNELS), body)));
-    const samples = { log: [] as Sample[], bare: [] as Sample[] };
-    for (let run = -1; run < bench.runs; run++) {
-      const [one, two] = [await sample(commits, append), await sample(commits, bare.commit)];
-      if (run < 0) continue;
-      samples.log.push(one);
-      samples.bare.push(two);
-    }
-    all.set(size, samples);
+  const samples = [[], []] as [Sample[], Sample[]];
+  for (let run = -1; run < bench.runs; run++) {
+    const both = [await sample(commits, one), await sample(commits, two)] as const;
+    if (run < 0) continue;
+    samples[0].push(both[0]);
+    samples[1].push(both[1]);
   }
-  const { log = [], bare = [] } = all.get(EVENT_BYTES) ?? {};
-  const middle = (samples: readonly Sample[], of: keyof Sample) =>
+  return samples;
+};
+
+const middle = (samples: readonly Sample[], of: keyof Sample): string =>
+  short(
     quantile(
       samples.map((one) => one[of]),
       0.5,
-    );
-  const small = all.get(SMALL_BYTES);
+    ),
+  );
+const ratesOf = (samples: readonly Sample[]): number[] => samples.map(({ perSecond }) => perSecond);
+
+const measureAppend = async (bench: Bench): Promise<Measured> => {
+  const beside = async (size: number) => {
+    const body = systemRandom.bytes(size);
+    await using store = await newServer(join(bench.dir, `log-${size}`), CHANNELS);
+    using bare = bareInsert(join(bench.dir, `bare-${size}`), body);
+    return inTurn(bench, appendTo(store, body), bare.commit);
+  };
+  const [log, bare] = await beside(EVENT_BYTES);
+  const [small, smallBare] = await beside(SMALL_BYTES);
   return {
-    values: log.map(({ perSecond }) => perSecond),
-    floor: { name: 'the same INSERT alone', values: bare.map(({ perSecond }) => perSecond) },
-    note: `bodies of ${EVENT_BYTES} bytes, ${CHANNELS} channels in turn, synchronous = FULL: ${short(middle(log, 'cpuUs'))} µs CPU an event, bare ${short(middle(bare, 'cpuUs'))}; bodies of ${SMALL_BYTES}: ${short(middle(small?.log ?? [], 'perSecond'))}/s and ${short(middle(small?.log ?? [], 'cpuUs'))} µs, bare ${short(middle(small?.bare ?? [], 'perSecond'))}/s and ${short(middle(small?.bare ?? [], 'cpuUs'))} µs`,
+    values: ratesOf(log),
+    floor: { name: 'the same INSERT alone', values: ratesOf(bare) },
+    note: `bodies of ${EVENT_BYTES} bytes, ${CHANNELS} channels in turn, synchronous = FULL: ${middle(log, 'cpuUs')} µs CPU an event, bare ${middle(bare, 'cpuUs')}; bodies of ${SMALL_BYTES}: ${middle(small, 'perSecond')}/s and ${middle(small, 'cpuUs')} µs, bare ${middle(smallBare, 'perSecond')}/s and ${middle(smallBare, 'cpuUs')} µs`,
+  };
+};
+
+const measureEncrypted = async (bench: Bench): Promise<Measured> => {
+  const body = systemRandom.bytes(EVENT_BYTES);
+  await using sealed = await newServer(join(bench.dir, 'sealed'), CHANNELS, { encryptAtRest: true });
+  await using plain = await newServer(join(bench.dir, 'plain'), CHANNELS);
+  const [log, beside] = await inTurn(bench, appendTo(sealed, body), appendTo(plain, body));
+  return {
+    values: ratesOf(log),
+    floor: { name: 'the same log without', values: ratesOf(beside) },
+    note: `bodies of ${EVENT_BYTES} bytes, as in log.append: ${middle(log, 'cpuUs')} µs CPU an event, without ${middle(beside, 'cpuUs')}`,
   };
 };
 
@@ -112,6 +139,13 @@ const append: Figure = {
   ],
 };
 
+const encrypted: Figure = {
+  name: 'log.append.encrypted',
+  unit: 'events/s',
+  doc: 'the same with `--encrypt-at-rest`, beside a log without it',
+  measure: measureEncrypted,
+};
+
 const restart: Figure = {
   name: 'log.restart',
   unit: 'ms',
@@ -132,4 +166,4 @@ const restart: Figure = {
 };
 
 /** Figures of this file. */
-export const LOG_FIGURES: readonly Figure[] = [append, restart];
+export const LOG_FIGURES: readonly Figure[] = [append, encrypted, restart];

@@ -62,13 +62,17 @@ export const draftIn = (channel: ChannelId, body: Uint8Array<ArrayBuffer>, chang
 });
 
 /** A server with one member, who is in `channels` open channels, in `dir`, opened. */
-export const newServer = async (dir: string, channels: number): Promise<ServerStore> => {
+export const newServer = async (
+  dir: string,
+  channels: number,
+  { encryptAtRest = false } = {},
+): Promise<ServerStore> => {
   const paths = serverPaths(dir);
   const server = {
     name: 'bench',
     registration: 'open',
     serverKey: SERVER_SEED,
-    encryptAtRest: false,
+    encryptAtRest,
   } as const;
   createServer(paths, server, ports);
   const store = ServerStore.open(paths, ports);
