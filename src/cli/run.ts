@@ -255,10 +255,7 @@ const contextOf = (
       ? connectOrStart({ account, command: daemonCommand as unknown as [string, ...string[]], starting, waiting })
       : RpcClient.open(account.socket).catch(absent));
     if (over.aborted) client.close();
-    client.onCall = (method, answer) => {
-      out.explain(`calling ${method}`);
-      if (OF_SERVERS.test(method)) tellWait(out, answer);
-    };
+    client.onCall = (method, answer) => tellCall(out, method, answer);
     clients.push(client);
     if (options.unlock !== false && !client.greeting.exists) throw noAccount(account, places);
     if (options.unlock !== false)
@@ -291,8 +288,10 @@ const contextOf = (
 const OF_SERVERS = /^(server|channel|member)\./;
 const SILENT_MS = 1_500;
 
-// This machine answers at once: who waits longer is told for whom.
-const tellWait = (out: Output, answer: Promise<unknown>): void => {
+// This machine answers at once: who waits longer for what is of servers is told for whom.
+const tellCall = (out: Output, method: string, answer: Promise<unknown>): void => {
+  out.explain(`calling ${method}`);
+  if (!OF_SERVERS.test(method)) return;
   let isTold = false;
   const timer = setTimeout(() => {
     isTold = true;
