@@ -8,7 +8,7 @@ import { cacheDir } from '../actor.ts';
 import { readWords } from '../flags.ts';
 import { CLI_FIGURES } from './cli-figures.ts';
 import { CORE_FIGURES } from './core-figures.ts';
-import { FANOUT_FIGURES } from './fanout-figures.ts';
+import { FANOUT_FIGURES, serversTold } from './fanout-figures.ts';
 import { type Bench, type Figure, type Judged, judge, type Row, short } from './figure.ts';
 import { HISTORY_FIGURES } from './history-figures.ts';
 import { LOG_FIGURES } from './log-figures.ts';
@@ -64,14 +64,14 @@ export const runBench = async (argv: readonly string[]): Promise<number> => {
     return 0;
   }
   const results = measureAll(names, options);
-  if (values.write !== undefined) writeResults(resolve(values.write), argv, results);
+  if (values.write !== undefined) writeResults(resolve(values.write), argv, { names, results });
   return results.every(({ holds }) => holds !== false) ? 0 : 1;
 };
 
 type Options = { readonly runs: number; readonly quick: boolean; readonly json: boolean };
 
 const measureAll = (names: readonly string[], options: Options): Row[] =>
-  FIGURES.filter((one) => names.length === 0 || chosen(one, names)).flatMap((figure) => {
+  FIGURES.filter((one) => isWanted(one, names)).flatMap((figure) => {
     const startedAt = performance.now();
     const results = measureApart(figure, options);
     for (const result of results) print(options.json ? JSON.stringify(result) : lineOf(result));
@@ -140,6 +140,8 @@ const chosen = (figure: Figure, names: readonly string[]): boolean =>
       (name === 'account' && !SERVER_FIGURES.includes(figure)),
   );
 
+const isWanted = (figure: Figure, names: readonly string[]): boolean => names.length === 0 || chosen(figure, names);
+
 const lineOf = (row: Row): string => {
   if ('skipped' in row) return `${row.holds === false ? 'MISSES  ' : ''}${row.name}  skipped: ${row.skipped}`;
   const floor = row.floor === undefined ? '' : ` · ${row.floor.name} ${short(row.floor.median)}, ratio ${row.ratio}`;
@@ -152,7 +154,9 @@ const verdictOf = ({ holds }: Row, words: Readonly<Record<'yes' | 'no' | 'none',
   holds === undefined ? words.none : holds ? words.yes : words.no;
 const IN_TABLE = { yes: 'yes', no: '**no**', none: '' };
 
-const writeResults = (path: string, argv: readonly string[], rows: readonly Row[]): void => {
+type Measurement = { readonly names: readonly string[]; readonly results: readonly Row[] };
+
+const writeResults = (path: string, argv: readonly string[], { names, results: rows }: Measurement): void => {
   const { version } = JSON.parse(readFileSync(join(dirname(process.argv[1] ?? ''), '..', 'package.json'), 'utf8')) as {
     version: string;
   };
@@ -173,6 +177,9 @@ const writeResults = (path: string, argv: readonly string[], rows: readonly Row[
       '|---|---|---|---|---|---|---|',
       ...table,
       '',
+      ...(FANOUT_FIGURES.some((one) => isWanted(one, names))
+        ? ['Servers under load, and what each is set to:', '', ...serversTold(version, cacheDir()), '']
+        : []),
     ].join('\n'),
   );
 };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { openFilesMax } from '../../machine.ts';
 import { expectedError } from '../../protocol/errors.ts';
 import { SERVER_CONNECTIONS_MAX, SERVER_FILES_KEPT } from '../../protocol/limits.ts';
-import { type ContenderName, contenders, type Running } from '../load/contenders.ts';
+import { CONTENDERS, type ContenderName, contenders, onOneLine, type Running } from '../load/contenders.ts';
 import { buildTown, type Plan, type Town } from '../load/people.ts';
 import { type Costs, compiled, type LoadOptions, PINNED, runLoad } from '../load/programs.ts';
 import { ServerProcess } from '../server-process.ts';
@@ -16,6 +16,18 @@ const ROUNDS_MIN = 3;
 const NO_TLS = 'proxies = ["127.255.255.254"]';
 // One member publishes here what thousands would.
 const RATES = ['publish', 'burst', 'request', 'signal'].map((name) => `${name} = { burst = 1000000, perHour = 1e10 }`);
+
+const SETTINGS = [NO_TLS, '[rates]', ...RATES, ''].join('\n');
+
+/** Each server that is measured here, ours first, with its version and its settings: a line of Markdown each. */
+export const serversTold = (version: string, cacheDir: string): string[] => [
+  `- sotto ${version}: \`${onOneLine(SETTINGS)}\``,
+  ...CONTENDERS.map((name) => {
+    const { title, about } = contenders[name];
+    const { version: its, settings } = about(cacheDir);
+    return its === undefined ? `- ${title}: not installed` : `- ${`${title} ${its}`.trimEnd()}: \`${settings}\``;
+  }),
+];
 
 // Until a server is through with all the connections that were dropped at once.
 const GONE_MS = 1_500;
@@ -41,7 +53,7 @@ class Arena {
     const dir = join(bench.dir, 'town');
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     const town = await buildTown(dir, plan);
-    writeFileSync(join(town.dir, 'server.toml'), [NO_TLS, '[rates]', ...RATES, ''].join('\n'));
+    writeFileSync(join(town.dir, 'server.toml'), SETTINGS);
     return new Arena(bench, load, town);
   }
 

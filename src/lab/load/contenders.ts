@@ -3,8 +3,8 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
-import { SottoError } from '../../protocol/errors.ts';
-import { compiled, PINNED } from './programs.ts';
+import { expectedError, SottoError } from '../../protocol/errors.ts';
+import { compiled, FLAGS, PINNED } from './programs.ts';
 
 export const CONTENDERS = ['c', 'redis', 'nats', 'ergo', 'inspircd', 'ngircd', 'mosquitto'] as const;
 export type ContenderName = (typeof CONTENDERS)[number];
@@ -12,9 +12,13 @@ export type ContenderName = (typeof CONTENDERS)[number];
 /** A server that runs and takes connections on loopback. */
 export type Running = { readonly port: number; readonly pid: number; readonly stop: () => Promise<void> };
 
+/** What a reader should know of one: its version, where it is installed, and what it is set to, on one line. */
+export type About = { readonly version: string | undefined; readonly settings: string };
+
 export type Contender = {
   /** As a reader knows it. */
   readonly title: string;
+  readonly about: (cacheDir: string) => About;
   /** As load.c calls it. */
   readonly protocol: string;
   /** The largest message it passes on. */
@@ -29,13 +33,16 @@ const LOOK_MS = 20;
 const LINE_BYTES = 400;
 const TAGGED_BYTES = 4_000;
 
-type Words = (place: { readonly dir: string; readonly port: number }) => readonly string[];
+type Place = { readonly dir: string; readonly port: number | string };
+type Words = (place: Place) => readonly string[];
 
 /** A program found by its name, and its configuration as a file. */
 const program = (
-  given: Omit<Contender, 'start'> & {
+  given: Omit<Contender, 'start' | 'about'> & {
     readonly command: string;
-    readonly config: (place: { readonly dir: string; readonly port: number }) => string;
+    readonly config: (place: Place) => string;
+    /** What makes it tell its version. */
+    readonly versionBy?: string;
     readonly words: Words;
     readonly prepare?: Words;
   },
@@ -43,6 +50,10 @@ const program = (
   title: given.title,
   protocol: given.protocol,
   bytesMax: given.bytesMax,
+  about: (cacheDir) => ({
+    version: versionOf(given.command, given.versionBy ?? '--version', cacheDir),
+    settings: onOneLine(given.config({ dir: 'DIR', port: 'PORT' })),
+  }),
   start: async (dir, cacheDir) => {
     const path = find(given.command, cacheDir);
     mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -61,6 +72,7 @@ export const contenders: Readonly<Record<ContenderName, Contender>> = {
     title: 'the bare server in C',
     protocol: 'line',
     bytesMax: EVERYWHERE,
+    about: () => ({ version: '', settings: `src/lab/load/server.c by cc ${FLAGS.join(' ')}` }),
     start: async (dir, cacheDir) => {
       mkdirSync(dir, { recursive: true, mode: 0o700 });
       return await bare('server', dir, cacheDir);
@@ -114,6 +126,7 @@ export const contenders: Readonly<Record<ContenderName, Contender>> = {
     protocol: 'mqtt',
     bytesMax: EVERYWHERE,
     command: 'mosquitto',
+    versionBy: '-h',
     words: () => ['-c', 'conf'],
     config: ({ port }) =>
       [
@@ -146,6 +159,25 @@ const find = (command: string, cacheDir: string): string => {
     throw new SottoError('file.unknown', { message: `${command} is not installed: npm run bench:peers` });
   return path;
 };
+
+/** The version that an installed program tells of itself; undefined where there is none. */
+const versionOf = (command: string, word: string, cacheDir: string): string | undefined => {
+  try {
+    const { stdout, stderr } = spawnSync(find(command, cacheDir), [word], { encoding: 'utf8' });
+    return /\d+\.\d+[\w.+~-]*/.exec(stdout + stderr)?.[0] ?? 'of no version that it tells';
+  } catch (error) {
+    if (expectedError(error) === undefined) throw error;
+    return undefined;
+  }
+};
+
+/** A configuration file as one line, without what only sets it out. */
+export const onOneLine = (config: string): string =>
+  config
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && line !== '-')
+    .join(' ; ');
 
 const isProgram = (path: string): boolean => {
   try {

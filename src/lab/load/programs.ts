@@ -21,7 +21,8 @@ const SOURCES = {
 } as const;
 const HEADERS = ['load.h', 'floor.h'];
 type Program = keyof typeof SOURCES;
-const FLAGS = ['-O2', '-std=gnu11', '-Wall', '-Wextra'];
+/** What the C programs are compiled with. */
+export const FLAGS = ['-O2', '-std=gnu11', '-Wall', '-Wextra'];
 
 const missing = (message: string) => new SottoError('file.unknown', { message });
 
