@@ -7,14 +7,16 @@ import type { LogEvent } from '../protocol/server-frames.ts';
 import { type ChannelRow, patchChannel } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
 import { endAt } from '../store/room-events.ts';
+import { listRoomOutboxPlaced } from '../store/room-outbox.ts';
 import { stateOfJson } from './channel-json.ts';
-import { type Core, commit, detach } from './core.ts';
+import { type Changes, type Core, commit, detach } from './core.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { doubt } from './room-doubts.ts';
 import { replayUpTo } from './room-replay.ts';
 import { forgetOthers, goBack } from './room-restored.ts';
 import { removeReturned, tellReturned } from './room-returned.ts';
 import { isLost, ownRole, theChannel } from './room-rows.ts';
+import { ownForgotten } from './room-settled.ts';
 
 // Why there is a gap.
 const OUT = 'you were not in the channel';
@@ -228,9 +230,15 @@ const passOver = async (
       const mayRead = !wasOut || history === 'all';
       const reason = !mayRead ? OUT : upTo <= prunedTo ? PRUNED : 'the server does not show it';
       doubt(core, changes, channelRow, { fromSeq: lastSeq + 1, toSeq: upTo, reason });
+      if (reason === PRUNED) forgetOurs(core, changes, channelRow, upTo);
       patchChannel(core.db, channelRow, { epoch: next.epoch, lastSeq: upTo, lastId: null });
     }),
   );
+};
+
+// What of ours it has said to have stored there is not shown any more.
+const forgetOurs = (core: Core, changes: Changes, channelRow: number, upTo: number): void => {
+  for (const outbox of listRoomOutboxPlaced(core.db, channelRow, upTo)) ownForgotten(core, changes, outbox);
 };
 
 // A server that was restored from a backup has another epoch, or less than we have seen, or something else where we have it.
@@ -247,6 +255,7 @@ const skipPruned = (core: Core, channelRow: number, head: WireHead): void =>
     if (prunedTo <= lastSeq) return;
     const gap = { fromSeq: lastSeq + 1, toSeq: prunedTo, reason: PRUNED };
     doubt(core, changes, channelRow, gap);
+    forgetOurs(core, changes, channelRow, prunedTo);
     patchChannel(core.db, channelRow, {
       lastSeq: prunedTo,
       lastId: head.id === null || prunedTo !== head.seq ? null : Buffer.from(head.id, 'hex'),

@@ -56,6 +56,13 @@ export const ownCommitted = ({ core, changes }: RoomScene, outbox: RoomOutboxRow
   }
 };
 
+/** The server has said that it stored this, and keeps no more what has this place: the event does not come. */
+export const ownForgotten = (core: Core, changes: Changes, outbox: RoomOutboxRow): void => {
+  removeRoomOutbox(core.db, outbox.id);
+  const message = outbox.messageRow === null ? undefined : getMessage(core.db, outbox.messageRow);
+  fileTaken(core, changes, message?.fileId ?? null);
+};
+
 /** The server has said that it stored this, and shows something else in its place. */
 export const ownLost = (core: Core, changes: Changes, channel: ChannelRow, outbox: RoomOutboxRow): void => {
   const seq = outbox.seq ?? 0;

@@ -1,6 +1,7 @@
 // A server that forgets what is older than a channel keeps, and daemons that were away meanwhile: that is no lie, and hides none.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { ChannelObject } from '../../src/protocol/rpc-rooms.ts';
+import { EVENT } from '../../src/protocol/server-frames.ts';
 import { type Guest, House } from '../rooms/house.ts';
 import { aboutEvents, aboutHeads, Double, either } from './double.ts';
 
@@ -98,6 +99,24 @@ test('leaves out something behind what it no longer keeps: that is told', async 
   expect(gaps).toContainEqual({ fromSeq: seq - 1, toSeq: seq - 1, reason: 'the server no longer keeps it' });
   const told = expect.stringContaining('the server left out something of alice’s');
   expect(gaps).toContainEqual({ fromSeq: seq, toSeq: seq, reason: told });
+});
+
+test('what was stored and forgotten before its author was shown it is sent, and no lie', async () => {
+  const channel = '#unseen';
+  await gather(channel, 'members');
+  const theirs = (await alice.call('server.list', {}))[0]?.memberId ?? '';
+  // Alice ends between the answer and the event.
+  server.lie = aboutEvents((event, member) => (member === theirs && event.kind === EVENT.content ? [] : undefined));
+  const { id } = await alice.say(channel, 'two');
+  await bob.reads(channel, 'two');
+  await sleep(alice);
+  server.honest();
+  await forgetAll();
+  await bob.say(channel, 'three');
+  await alice.back();
+  await alice.reads(channel, 'three');
+  expect((await alice.call('message.show', { id })).state).toBe('sent');
+  expect((await gapsOf(alice, channel))?.map(({ reason }) => reason)).toEqual(['the server no longer keeps it']);
 });
 
 test('who was out while a channel forgot, and may read it from its creation on, is told what is gone; a topic goes with it', async () => {
