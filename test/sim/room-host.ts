@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../src/ports.ts';
 import { SottoError } from '../../src/protocol/errors.ts';
 import type { ChannelId } from '../../src/protocol/ids.ts';
+import { RETENTION_MS_MIN } from '../../src/protocol/limits.ts';
 import { restoreServer } from '../../src/server/backup.ts';
 import { LogError } from '../../src/server/event-log.ts';
 import { RoomServer } from '../../src/server/server.ts';
@@ -17,6 +18,8 @@ import type { MemorySockets } from '../../src/testing/sockets.ts';
 /** What the disk does: takes nothing, takes all and says that it failed, or takes its time. */
 type Disk = { readonly full: number; readonly unsure: number; readonly slowMs: number };
 export const GOOD_DISK: Disk = { full: 0, unsure: 0, slowMs: 0 };
+/** How long channels that forget keep what was said. */
+export const KEPT_MS = RETENTION_MS_MIN;
 
 const NEVER = new Promise<never>(() => {});
 const ALL = { events: 1_000_000, bytes: 1e9 };
@@ -36,6 +39,7 @@ export class Host {
   #store: ServerStore | undefined;
   #server: RoomServer | undefined;
   #shiftMs = 0;
+  #forgotten = 0;
   #busy = 0;
   #port = 0;
   #crash: { steps: number; when: 'before' | 'after'; isMachine: boolean } | undefined;
@@ -122,6 +126,16 @@ export class Host {
     this.#crash = undefined;
     this.#sockets.drop(this.#life, isMachine);
     this.#server = undefined;
+  }
+
+  /** Channels forget what was said, as if that was long ago; each time longer, as what comes meanwhile is of then. */
+  async forget(): Promise<void> {
+    const { server } = this;
+    const wasMs = this.#shiftMs;
+    this.#shiftMs += ++this.#forgotten * 2 * KEPT_MS;
+    server.jobs.run('retain').catch((error: unknown) => this.bugs.push(error));
+    await this.#world.settle(1_000);
+    this.#shiftMs = wasMs;
   }
 
   /** Dies before or after so many steps of its store. */

@@ -13,6 +13,8 @@ const PUT_BACK_FROM = 50_000;
 const GROWN_FROM = 60_000;
 // From this seed on people also send files, answer, read, slow a channel down, show its past, and leave the server for a while.
 const SETTLED_FROM = 70_000;
+// From this seed on, in every fourth world, which has no other log, channels keep an hour, and the server forgets what is older.
+const FORGETFUL_FROM = 110_000;
 
 export type Traits = {
   readonly channels: readonly string[];
@@ -24,6 +26,7 @@ export type Traits = {
   readonly isPutBack: boolean;
   readonly grows: boolean;
   readonly isSettled: boolean;
+  readonly forgets: boolean;
 };
 
 /** What the world of a seed has. */
@@ -42,5 +45,6 @@ export const traitsOf = (seed: number): Traits => {
     isPutBack: seed >= PUT_BACK_FROM && !isRestored,
     grows: seed >= GROWN_FROM,
     isSettled: seed >= SETTLED_FROM,
+    forgets: seed >= FORGETFUL_FROM && seed % 4 === 1,
   };
 };

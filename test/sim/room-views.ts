@@ -1,7 +1,8 @@
 // What must be true of a server and its people once everything is calm: the log, the outboxes, and what each may read of it.
 import { contentOfEvent } from '../../src/crypto/room-event.ts';
-import { idOf, inboxOf, type MemberId } from '../../src/protocol/ids.ts';
+import { type ChannelId, idOf, inboxOf, type MemberId } from '../../src/protocol/ids.ts';
 import type { Message } from '../../src/protocol/rpc-objects.ts';
+import type { ChannelObject } from '../../src/protocol/rpc-rooms.ts';
 import { EVENT } from '../../src/protocol/server-frames.ts';
 import type { Stored } from '../../src/server/event-log.ts';
 import { checkDatabase } from '../../src/store/check.ts';
@@ -13,12 +14,15 @@ import type { Host } from './room-host.ts';
 const ALL = { events: 1_000_000, bytes: 1e9 };
 /** What a person is told of what is not there and need not be. */
 const FINE_GAPS = /^you were not in the channel$/;
+/** What got no answer, and was forgotten before it was said again, comes twice. */
+const FORGOTTEN_GAPS = /^the server (no longer keeps it|shows something of .*’s again, or out of its order)$/;
 const OUTCAST_GAPS = /^carol cannot read what you write: the server takes nothing for them$/;
 const RESTORED_GAPS =
   /^(the server (has another history than before$|says that it was put back |left out something of )|with the other history of the server )/;
 
-const isFine = ({ outcasts, wasRestored }: Scene, reason: string): boolean =>
+const isFine = ({ outcasts, wasRestored, forgets }: Scene, reason: string): boolean =>
   FINE_GAPS.test(reason) ||
+  (forgets && FORGOTTEN_GAPS.test(reason)) ||
   (outcasts.size > 0 && OUTCAST_GAPS.test(reason)) ||
   (wasRestored && RESTORED_GAPS.test(reason));
 
@@ -38,6 +42,8 @@ type Scene = {
   /** Events that the server had and has no more, since it was put back. */
   readonly lost: ReadonlySet<string>;
   readonly wasRestored: boolean;
+  /** Channels keep what was said for a while only. */
+  readonly forgets: boolean;
   readonly trace: string[];
   /** Members who were shown the past of a channel, as `#channel member`. */
   readonly shown: ReadonlySet<string>;
@@ -52,6 +58,8 @@ export const wrongIn = async (scene: Scene): Promise<string[]> => {
   const { wrong: broken } = await host.store.check({ deep: true });
   wrong.push(...broken.map((line) => `the server: ${line}`), ...leftIn(host, people));
   for (const person of people) wrong.push(...checkDatabase(person.db).map((line) => `${person.name}: ${line}`));
+  // With what the server forgot nothing can be compared: what people are told of it is true.
+  if (scene.forgets) return [...wrong, ...(await untrueIn(scene, readers))];
   const logs = new Map<string, readonly Stored[]>();
   for (const channel of channels) {
     const log = await logOf(host, channel);
@@ -82,6 +90,24 @@ export const wrongIn = async (scene: Scene): Promise<string[]> => {
     for (const to of logs.keys()) wrong.push(...orderOf(scene.said, person.name, to, logs.get(to) ?? []));
   return wrong;
 };
+
+/** What people are told of channels that is not so, and who is behind. */
+const untrueIn = async (scene: Scene, people: readonly Person[]): Promise<string[]> => {
+  const wrong: string[] = [];
+  for (const person of people)
+    for (const channel of scene.channels) {
+      const shown = await person.call('channel.show', { channel }).catch(() => undefined);
+      if (shown === undefined) continue;
+      const [head] = await scene.host.store.log.heads([shown.id as ChannelId]);
+      if (shown.state === 'joined' && shown.heldTo !== head?.seq)
+        wrong.push(`${person.name} in ${channel}: at ${shown.heldTo}, which ends at ${head?.seq}`);
+      wrong.push(...gapsOf(scene, shown).map((line) => `${person.name} in ${channel}: ${line}`));
+    }
+  return wrong;
+};
+
+const gapsOf = (scene: Scene, { gaps = [] }: ChannelObject): string[] =>
+  gaps.flatMap(({ reason }) => (reason.split('; ').every((one) => isFine(scene, one)) ? [] : [`gap: ${reason}`]));
 
 /** Whether somebody must be able to save a file: it is for them, and there. */
 const hasFile =
@@ -192,8 +218,7 @@ const viewOf = async (scene: Scene, { person, channel, log }: View): Promise<str
   // Who left stays out, though a server that was put back knows nothing of it.
   if (shown.state === 'left' && stay !== undefined && scene.wasRestored) return wrong;
   if ((shown.state === 'joined') !== (stay !== undefined)) say(`is ${shown.state}, in the log ${stay !== undefined}`);
-  for (const { reason } of shown.gaps ?? [])
-    if (!reason.split('; ').every((one) => isFine(scene, one))) say(`gap: ${reason}`);
+  for (const line of gapsOf(scene, shown)) say(line);
   const messages = await person.messages(channel);
   const byId = new Map(messages.map((message) => [message.id, message]));
   if (byId.size !== messages.length) say('shows a message twice');

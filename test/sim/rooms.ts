@@ -9,7 +9,7 @@ import { seededRandom } from '../../src/testing/random.ts';
 import { FAIR_SOCKETS, MemorySockets } from '../../src/testing/sockets.ts';
 import { Deeds, isSame, memberName } from './room-deeds.ts';
 import { Habits } from './room-habits.ts';
-import { GOOD_DISK, Host } from './room-host.ts';
+import { GOOD_DISK, Host, KEPT_MS } from './room-host.ts';
 import { type Traits, traitsOf } from './room-traits.ts';
 import { logOf, type Said, wrongIn } from './room-views.ts';
 import { stretching } from './stretching.ts';
@@ -116,6 +116,7 @@ class Play {
       const encryption = channel === '#sealed' ? 'members' : channel === '#locked' ? 'passphrase' : 'open';
       const secret = encryption === 'passphrase' ? { passphrase: PASSPHRASES[0] } : {};
       await world.during(alice.call('channel.create', { name: channel, encryption, ...secret }));
+      if (this.#traits.forgets) await world.during(alice.call('channel.set', { channel, retentionMs: KEPT_MS }));
       for (const who of others) {
         if (encryption === 'members') await world.during(alice.call('channel.invite', { channel, member: who.name }));
         await world.during(who.call('channel.join', { channel, ...secret }));
@@ -130,6 +131,7 @@ class Play {
     const who = this.#pick(this.#people);
     if (this.#willGrow && this.#dice.fraction() < 0.03) await this.#grow();
     else if (this.#traits.isPutBack && this.#dice.fraction() < 0.04) await this.#goBack();
+    else if (this.#traits.forgets && this.#dice.fraction() < 0.05 && host.isUp) await host.forget();
     else if (!who.isOpen) {
       if (roll < 0.5) await who.open();
     } else if (this.#traits.isBanned && this.#dice.fraction() < 0.05) this.#ban(this.#dice.fraction() < 0.5);
@@ -223,6 +225,7 @@ class Play {
         said: this.#said,
         lost: this.#lost,
         wasRestored: this.#restores > 0,
+        forgets: this.#traits.forgets,
         trace: this.#trace,
         shown: this.#habits?.shown ?? new Set(),
         files: this.#habits?.files ?? [],
