@@ -9,7 +9,7 @@ import { readWords } from '../flags.ts';
 import { CLI_FIGURES } from './cli-figures.ts';
 import { CORE_FIGURES } from './core-figures.ts';
 import { FANOUT_FIGURES, serversTold } from './fanout-figures.ts';
-import { type Bench, type Figure, type Judged, judge, type Row, short } from './figure.ts';
+import { type Bench, type Figure, type Judged, judge, type Row, type Skipped, short } from './figure.ts';
 import { HISTORY_FIGURES } from './history-figures.ts';
 import { LOG_FIGURES } from './log-figures.ts';
 import { STORE_FIGURES } from './store-figures.ts';
@@ -124,11 +124,13 @@ const measure = async (figure: Figure, bench: Bench): Promise<Row[]> => {
     return judgedBy(figure).map((one) => judge(one, measured.also?.[one.name] ?? measured));
   } catch (error) {
     const { code, message } = errorObject(error);
-    return skip(figure, code === 'internal.bug' ? String(error) : message);
+    if (code !== 'internal.bug') return skip(figure, message);
+    // Not what is missing here, but something that is not as the figure takes it to be.
+    return skip(figure, String(error)).map((row) => ({ ...row, holds: false }));
   }
 };
 
-const skip = (figure: Figure, skipped: string): Row[] => judgedBy(figure).map(({ name }) => ({ name, skipped }));
+const skip = (figure: Figure, skipped: string): Skipped[] => judgedBy(figure).map(({ name }) => ({ name, skipped }));
 
 // A name chooses itself and everything below it, `search` is `search.warm` and `search.cold`; `server` all of a server,
 // `account` all others.

@@ -7,32 +7,51 @@ import { makeVault } from '../../crypto/vault.ts';
 import { openAccountDatabase, openAccountVault } from '../../daemon/account-dir.ts';
 import { DAY_MS } from '../../protocol/limits.ts';
 import type { ParamsIn } from '../../protocol/rpc.ts';
-import { searchMessages } from '../../store/search.ts';
+import type { Database } from '../../sqlite/open.ts';
+import { firstRowAt } from '../../store/message-pages.ts';
+import { type SearchOptions, searchMessages } from '../../store/search.ts';
 import { Actor } from '../actor.ts';
 import { type Bench, type Figure, type Measured, quantile, short, Times, timed } from './figure.ts';
-import { FIXTURE_MESSAGES, largeFixture, makeOffline } from './fixture.ts';
+import { BIG_SHARE, FIXTURE_MESSAGES, largeFixture, makeOffline } from './fixture.ts';
 
 const MB = 1_000_000;
 const LIMIT = 50;
 
 type Query = Omit<ParamsIn<'message.search'>, 'limit'>;
 
-const QUERIES = (): Readonly<Record<string, Query>> => {
-  const words = { '50 %': 'common', '1 %': 'uncommon', '0.01 %': 'rare', both: 'common uncommon' };
-  const filters: Readonly<Record<string, Partial<Query>>> = {
-    '': {},
-    'in 400,000': { conversation: 'c1' },
-    'in 10': { conversation: 'c2' },
-    'from me': { from: 'me' },
-    'from c3': { from: 'c3' },
-    'in a day': { after: String(Date.now() - 100 * DAY_MS), before: String(Date.now() - 99 * DAY_MS) },
-    'in c1 before': { conversation: 'c1', before: String(Date.now() - 300 * DAY_MS) },
+/** A query, and the share of all messages that it finds. */
+type Asked = { readonly query: Query; readonly share: number };
+
+const QUERIES = (): Readonly<Record<string, Asked>> => {
+  const words: Readonly<Record<string, readonly [string, number]>> = {
+    '50 %': ['common', 0.5],
+    '1 %': ['uncommon', 0.01],
+    '0.01 %': ['rare', 0.0001],
+    both: ['common uncommon', 0.005],
   };
-  const queries: [string, Query][] = [];
-  for (const [share, query] of Object.entries(words))
-    for (const [filter, more] of Object.entries(filters))
-      queries.push([`${share} ${filter}`.trim(), { query, ...more }]);
+  const filters: Readonly<Record<string, readonly [Partial<Query>, number]>> = {
+    '': [{}, 1],
+    'in 400,000': [{ conversation: 'c1' }, BIG_SHARE],
+    'in 10': [{ conversation: 'c2' }, 10 / FIXTURE_MESSAGES],
+    'from me': [{ from: 'me' }, 0.5],
+    'from c3': [{ from: 'c3' }, 0.01],
+    'in a day': [{ after: String(Date.now() - 100 * DAY_MS), before: String(Date.now() - 99 * DAY_MS) }, 1 / 365],
+    'in c1 before': [{ conversation: 'c1', before: String(Date.now() - 300 * DAY_MS) }, BIG_SHARE / 6],
+  };
+  const queries: [string, Asked][] = [];
+  for (const [often, [query, ofAll]] of Object.entries(words))
+    for (const [filter, [more, ofThose]] of Object.entries(filters))
+      queries.push([`${often} ${filter}`.trim(), { query: { query, ...more }, share: ofAll * ofThose }]);
   return Object.fromEntries(queries);
+};
+
+// How many a query is to find before it can be said that it finds some: their number is one of chance.
+const SURE = 5;
+
+/** A search that finds nothing is fast, and measures nothing. */
+const mustFind = (name: string, { share }: Asked, messages: number, found: number): void => {
+  if (found === 0 && share * messages >= SURE)
+    throw new Error(`"${name}" finds nothing, and should find about ${Math.round(share * messages)}`);
 };
 
 /** Runs the daemon of a fixture while `body` measures. */
@@ -58,8 +77,11 @@ const searchWarm: Figure = {
     withDaemon(await largeFixture(bench, sizeOf(bench)), async (actor) => {
       const times = new Times();
       for (let round = -1; round < bench.runs; round++)
-        for (const [name, query] of Object.entries(QUERIES()))
-          await times.take(name, round, () => actor.call('message.search', { ...query, limit: LIMIT }));
+        for (const [name, asked] of Object.entries(QUERIES()))
+          await times.take(name, round, async () => {
+            const { messages } = await actor.call('message.search', { ...asked.query, limit: LIMIT });
+            mustFind(name, asked, sizeOf(bench), messages.length);
+          });
       return times.worst();
     }),
 };
@@ -75,22 +97,30 @@ const searchCold: Figure = {
     const key = await openAccountVault(paths, undefined);
     const times = new Times();
     for (let round = 0; round < bench.runs; round++)
-      for (const [name, { query, conversation, from, after, before }] of Object.entries(QUERIES())) {
+      for (const [name, asked] of Object.entries(QUERIES())) {
         using db = openAccountDatabase(paths, key);
-        const conversationId = conversation === undefined ? undefined : Number(conversation.slice(1));
         await times.take(name, round, () =>
-          searchMessages(db, {
-            words: query,
-            ...(conversationId === undefined ? {} : { conversationId }),
-            ...(from === 'me' ? { side: 'me' } : from === undefined ? {} : { side: 'them', conversationId: 3 }),
-            after: Number(after ?? 0),
-            before: Number(before ?? Number.MAX_SAFE_INTEGER),
-            limit: LIMIT,
-          }),
+          mustFind(name, asked, sizeOf(bench), searchMessages(db, optionsOf(db, asked.query)).length),
         );
       }
     return times.worst();
   },
+};
+
+/** What the core makes of a query: times become rows. */
+const optionsOf = (db: Database, { query, conversation, from, after, before }: Query): SearchOptions => {
+  const inside = conversation ?? (from === 'me' ? undefined : from);
+  const conversationId = inside === undefined ? undefined : Number(inside.slice(1));
+  const row = (time: string): number =>
+    firstRowAt(db, Number(time), conversationId === undefined ? undefined : { conversationId, kind: 'contact' });
+  return {
+    words: query,
+    ...(conversationId === undefined ? {} : { conversationId }),
+    ...(from === undefined ? {} : { side: from === 'me' ? 'me' : 'them' }),
+    after: after === undefined ? 0 : row(after) - 1,
+    before: before === undefined ? Number.MAX_SAFE_INTEGER : row(before),
+    limit: LIMIT,
+  };
 };
 
 const openEnd: Figure = {
