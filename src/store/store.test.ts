@@ -1,6 +1,7 @@
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Database as Driver } from '@signalapp/sqlcipher';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SottoError } from '../protocol/errors.ts';
 import { WAL_ROOM_BYTES } from '../protocol/limits.ts';
@@ -78,10 +79,22 @@ describe('erasure, seen without a key', () => {
   const wordsInFiles = (path: string, word: string) =>
     [path, `${path}-wal`].some((file) => existsSync(file) && readFileSync(file).includes(word));
 
+  /** The driver as it may be built: it erases only where it is told to. */
+  const eraseNothing = () => {
+    const { exec } = Driver.prototype;
+    const opened = new WeakSet<Driver>();
+    return vi.spyOn(Driver.prototype, 'exec').mockImplementation(function (this: Driver, sql) {
+      if (!opened.has(this)) exec.call(this, 'PRAGMA secure_delete = OFF');
+      opened.add(this);
+      exec.call(this, sql);
+    });
+  };
+
   /** The words that are still in database, index or WAL after their messages were deleted, edited or have expired. */
   const leftAfterErasure = (name: string, weaken: (plain: Database) => void): string[] => {
     const path = join(dir, name);
     const keep = db;
+    using _driver = eraseNothing();
     db = openDatabase(path);
     try {
       migrate(db);
