@@ -18,10 +18,26 @@ const code = (...argv: string[]): unknown => {
   }
 };
 
+// Methods that only `sotto rpc` reaches, and why no command needs them. Whoever adds one says so here.
+const BY_RPC_ONLY: Readonly<Record<string, string>> = {
+  'rpc.methods': 'is `sotto rpc --methods`, and completes its words',
+  'hook.list': 'is for programs: `doctor` tells a person of hooks that are refused or have failed',
+  'session.focus': 'says who looks at a screen right now: a command is over before it could',
+  'conversation.typing': 'says that somebody types right now: `send` has its text already',
+  'presence.set': 'says that somebody is there for as long as a front end is open',
+};
+
 describe('the command table', () => {
   test('reaches every RPC method', () => {
     const reached = new Set(allCommands().flatMap((command) => command.methods ?? []));
     expect(Object.keys(METHODS).filter((method) => !reached.has(method as never))).toEqual([]);
+  });
+
+  test('has a command of its own for each, but for those of a front end that stays', () => {
+    const others = allCommands().filter(({ path }) => path !== 'rpc');
+    const reached = new Set(others.flatMap((command) => command.methods ?? []));
+    const left = Object.keys(METHODS).filter((method) => !reached.has(method as never));
+    expect(left.sort()).toEqual(Object.keys(BY_RPC_ONLY).sort());
   });
 
   test('has no path twice, and help shows each command once', () => {
