@@ -1,6 +1,6 @@
-// What `scripts/setup` says on machines that are not ready: the real script, where some commands of the system are others.
+// What `scripts/setup` and `bin/sotto` say on machines that are not ready: the real scripts, where some commands of the system are others.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -66,4 +66,27 @@ test('where nothing is ready-made, or no package manager is known, one line says
   expect(setup()).toMatchObject({ code: 1, said: expect.stringMatching(/^setup: [^\n]*Linux without glibc[^\n]*\n$/) });
   put('uname', 'echo OpenBSD');
   expect(setup()).toMatchObject({ code: 1, said: expect.stringMatching(/^setup: [^\n]*OpenBSD[^\n]*\n$/) });
+});
+
+test('without the pinned Node the program takes one that is new enough, or says in one line how to get it', () => {
+  const root = join(bin, 'checkout');
+  cpSync('bin', join(root, 'bin'), { recursive: true });
+  mkdirSync(join(root, 'dist'));
+  writeFileSync(join(root, 'dist/main.cjs'), '');
+  const started = () => {
+    const options = { env: { PATH: bin }, encoding: 'utf8' } as const;
+    const { status, stdout, stderr } = spawnSync(join(root, 'bin/sotto'), ['status'], options);
+    return { code: status, out: stdout, err: stderr };
+  };
+  const run = `run  sh scripts/setup  in ${root}\n`;
+  expect(started()).toEqual({ code: 1, out: '', err: `sotto: there is no Node 24.7 or newer here: ${run}` });
+  for (const version of ['v18.20.4', 'v20.20.2', 'v24.6.0', 'v9.1.0']) {
+    put('node', `[ "$1" = --version ] || exit 9; echo ${version}`);
+    const err = `sotto: there is no Node 24.7 or newer here, only ${version}: ${run}`;
+    expect(started()).toEqual({ code: 1, out: '', err });
+  }
+  for (const version of ['v24.7.0', 'v24.21.0', 'v26.0.1']) {
+    put('node', `[ "$1" = --version ] && echo ${version} || echo "run: $*"`);
+    expect(started()).toMatchObject({ code: 0, out: expect.stringMatching(/^run: .*main\.cjs status\n$/), err: '' });
+  }
 });
