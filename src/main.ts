@@ -112,6 +112,9 @@ const isMissingLibrary = (error: unknown): boolean =>
   error instanceof Error &&
   ((error as NodeJS.ErrnoException).code === 'ERR_DLOPEN_FAILED' || /no native build was found/i.test(error.message));
 
+const unsupported = (argv: readonly string[]): string =>
+  argv.includes('--json') ? JSON.stringify(UNSUPPORTED) : `sotto: ${UNSUPPORTED.message}`;
+
 const stackOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));
 
 run(process.argv.slice(2)).then(
@@ -119,7 +122,7 @@ run(process.argv.slice(2)).then(
     process.exitCode = code;
   },
   (error: unknown) => {
-    process.stderr.write(`${isMissingLibrary(error) ? JSON.stringify(UNSUPPORTED) : stackOf(error)}\n`);
+    process.stderr.write(`${isMissingLibrary(error) ? unsupported(process.argv) : stackOf(error)}\n`);
     process.exitCode = 1;
   },
 );

@@ -23,7 +23,7 @@ const FLAGS = {
   dir: ['where it lives', 'DIR'],
 } as const;
 
-/** Runs the demo; gives the exit code. Nothing is left running unless `--keep`. */
+/** Runs the demo; gives the exit code. Nothing is left running unless `--keep`. Throws what the loader of a native library says. */
 export const runDemo = async (argv: readonly string[]): Promise<number> => {
   const words = readWords(argv, { usage: 'sotto demo [flags]', doc: DOC, flags: FLAGS });
   if (typeof words === 'number') return words;
@@ -37,6 +37,8 @@ export const runDemo = async (argv: readonly string[]): Promise<number> => {
       `sotto: ${dir} is no empty folder: take another --dir, or end the demo that was kept there by --stop`,
       7,
     );
+  // Its daemons need them: what is not there is told before a network is started for them.
+  await Promise.all([import('@signalapp/libsignal-client'), import('@signalapp/sqlcipher')]);
   process.umask(0o077);
   const stage = new Stage(dir ?? mkdtempSync(join(tmpdir(), 'sotto-demo-')), values.keep !== undefined);
   let interrupted: NodeJS.Signals | undefined;

@@ -30,6 +30,18 @@ describe.each(['bench', 'demo', 'serve', 'daemon run'])('sotto %s', (name) => {
     expect([code, out]).toEqual([2, '']);
     expect(err).toContain('--no-such-flag');
   });
+
+  test('says in one line that there are no libraries for a system, before it does anything', async () => {
+    // Where its loader looks for libraries of another system, there are none.
+    const elsewhere = { npm_config_platform: 'freebsd' };
+    const more = name === 'bench' ? ['search.cold'] : [];
+    const { code, out, err } = await sotto([...words, ...more], elsewhere);
+    expect([code, out]).toEqual([1, '']);
+    expect(err).toMatch(/^sotto: There is no ready-made Signal or SQLCipher library for [^\n]+\n$/);
+    if (name === 'demo') return;
+    const told = await sotto([...words, ...more, '--json'], elsewhere);
+    expect(JSON.parse(told.err)).toMatchObject({ code: 'platform.unsupported', exit: 1 });
+  });
 });
 
 test('bench takes its flags before its name too, and no figure that is not there', async () => {
