@@ -1,10 +1,11 @@
 // What each frame of a link means, by who sent it: a stranger, someone who was asked, an accepted contact.
-import { BATCH_FRAMES_MAX, VOLATILE_PER_SECOND_MAX } from '../protocol/limits.ts';
+import { BATCH_FRAMES_MAX } from '../protocol/limits.ts';
 import type { PeerFrame, PlainFrame, SealedFrame } from '../protocol/peer.ts';
 import { type ContactRow, getContact, patchContact } from '../store/contacts.ts';
 import { type Core, commit, refuse } from './core.ts';
 import { deliver, onAck } from './deliver.ts';
 import { DUPLICATE, onDuplicate } from './duplicate.ts';
+import { takePassing, tellPresence } from './passing.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { receive } from './receive.ts';
 import { isAsked, onNoRequest, onNotContact, onRequest, sendRequest } from './requests.ts';
@@ -80,7 +81,7 @@ const takePlain = async (
       return onNotContact(core, contact);
     case 'typing':
     case 'presence':
-      return tellVolatile(core, peer, contact, frame);
+      return takePassing(core, peer, contact, frame);
     case 'stream':
     case 'chunk':
     case 'hashes':
@@ -110,21 +111,8 @@ const takeResume = async (
 
 /** The other side has spoken: what waits for it may go. */
 const ready = async (core: Core, peer: Peer): Promise<void> => {
+  const isFirst = !peer.ready;
   peer.ready = true;
+  if (isFirst) tellPresence(core, peer);
   await deliver(core, peer.contactId);
-};
-
-const tellVolatile = (
-  core: Core,
-  peer: Peer,
-  contact: ContactRow,
-  frame: Extract<PlainFrame, { kind: 'typing' | 'presence' }>,
-): void => {
-  const second = Math.floor(core.clock.monotonic() / 1000);
-  if (peer.volatile.second !== second) peer.volatile = { second, frames: 0 };
-  peer.volatile.frames++;
-  if (contact.state !== 'accepted' || peer.volatile.frames > VOLATILE_PER_SECOND_MAX) return;
-  if (frame.kind === 'typing')
-    core.volatile({ kind: 'typing.changed', contactId: contact.id, state: frame.on ? 'on' : 'off' });
-  else core.volatile({ kind: 'presence.changed', contactId: contact.id, state: frame.state });
 };

@@ -29,6 +29,7 @@ import { DUPLICATE, noteInstall } from './duplicate.ts';
 import { doubt, heartbeat } from './heartbeat.ts';
 import { keepSeen } from './last-seen.ts';
 import { takeFrame } from './link-frames.ts';
+import { endTyping } from './passing.ts';
 import { newPeer, type Peer, sendFrame } from './peer.ts';
 import { refuseKey, showsOtherKeys } from './pinned-keys.ts';
 import { newContact, sendRequest } from './requests.ts';
@@ -285,6 +286,7 @@ const forgetStranger = (core: Core, peer: Peer): void => {
 };
 
 const reset = (core: Core, peer: Peer): void => {
+  endTyping(core, peer);
   peer.cancelHeartbeat();
   peer.cancelHold();
   peer.link = undefined;

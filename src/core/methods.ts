@@ -1,8 +1,6 @@
 // The methods of an open account, by noun: each checks what is meant, does it in the queue, and gives the objects of the wire.
 import { idOf } from '../protocol/ids.ts';
 import type { AccountMethod, Params, Result } from '../protocol/rpc.ts';
-import { getContact } from '../store/contacts.ts';
-import { listConversations } from '../store/conversations.ts';
 import { putNickname } from '../store/self.ts';
 import { CHANNEL_HANDLERS } from './channel-methods.ts';
 import { CONTACT_HANDLERS } from './contact-methods.ts';
@@ -15,11 +13,10 @@ import { MEMBER_HANDLERS } from './member-methods.ts';
 import { MESSAGE_HANDLERS } from './message-methods.ts';
 import { checkName, findConversation } from './names.ts';
 import { selfObject } from './objects.ts';
-import { sendFrame } from './peer.ts';
-import { isTold } from './pinned-keys.ts';
+import { tellPresence } from './passing.ts';
 import { checkRoomSetting } from './room-messages.ts';
 import { SERVER_HANDLERS } from './server-methods.ts';
-import { listSettings, setSetting, settingOf, showSetting, unsetSetting } from './settings.ts';
+import { listSettings, setSetting, showSetting, unsetSetting } from './settings.ts';
 import type { Waits } from './waits.ts';
 
 export type Context = { readonly core: Core; readonly name: string; readonly waits: Waits; readonly files: Files };
@@ -59,14 +56,8 @@ const HANDLERS: Handlers = {
   'presence.set': (context, { state }) =>
     context.core.queue.call(() => {
       const { core } = context;
-      for (const row of listConversations(core.db)) {
-        const peer = core.peers.get(row.contactId ?? 0);
-        const contact = getContact(core.db, row.contactId ?? 0);
-        if (contact === undefined || !isTold(contact)) continue;
-        if (peer?.ready === true && settingOf(core.db, 'privacy.presence', idOf(row.uid)))
-          sendFrame(peer, { kind: 'presence', state });
-      }
       core.rooms.present(state);
+      for (const peer of core.peers.values()) tellPresence(core, peer);
       return {};
     }),
 

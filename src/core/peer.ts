@@ -58,6 +58,8 @@ export type Peer = {
   rate: { second: number; frames: number };
   /** Sealed frames taken today. */
   quota: { day: number; frames: number; bytes: number; told: boolean };
+  /** True once they have told that they write, until they stop. */
+  typing: boolean;
   /** Second of the last passing frame, and how many it had. */
   volatile: { second: number; frames: number };
 };
@@ -97,6 +99,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   descriptorFound: undefined,
   rate: { second: 0, frames: 0 },
   quota: { day: 0, frames: 0, bytes: 0, told: false },
+  typing: false,
   volatile: { second: 0, frames: 0 },
 });
 

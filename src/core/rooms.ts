@@ -10,10 +10,15 @@ type Presence = 'online' | 'away';
 export class Rooms {
   readonly #core: () => Core;
   readonly #connections = new Map<number, RoomConnection>();
-  #presence: Presence = 'online';
+  #presence: Presence | undefined;
 
   constructor(core: () => Core) {
     this.#core = core;
+  }
+
+  /** How I am there, as it was set last; undefined before anybody has said. */
+  get presence(): Presence | undefined {
+    return this.#presence;
   }
 
   get(serverId: number): RoomConnection | undefined {
@@ -37,12 +42,13 @@ export class Rooms {
   /** How I am there is told to every server: now, and to those that are reached later. */
   present(presence: Presence): void {
     this.#presence = presence;
-    for (const connection of this.#connections.values()) if (connection.state === 'online') this.#tell(connection);
+    for (const connection of this.#connections.values())
+      if (connection.state === 'online') this.#tell(connection, presence);
   }
 
   /** A server was reached, which takes everybody who comes for online. */
   arrived(connection: RoomConnection): void {
-    if (this.#presence === 'away') this.#tell(connection);
+    if (this.#presence === 'away') this.#tell(connection, this.#presence);
   }
 
   /** Something waits for these servers. */
@@ -63,7 +69,7 @@ export class Rooms {
   }
 
   // Nobody waits for it, and what is lost is told when the server is reached again.
-  #tell(connection: RoomConnection): void {
-    detach(this.#core(), connection.request('presence', { state: this.#presence }));
+  #tell(connection: RoomConnection, state: Presence): void {
+    detach(this.#core(), connection.request('presence', { state }));
   }
 }

@@ -200,12 +200,12 @@ export const ACCOUNT_METHODS = {
     conversation,
   ),
   'conversation.typing': method(
-    'Tells the other side that you write, if the setting allows.',
+    'Tells the other side that you write, if the setting allows. That ends with the link, too.',
     inConversation.extend({ on: z.boolean() }),
     none,
   ),
   'presence.set': method(
-    'Online or away, for contacts the setting allows, and for servers, where who is connected is seen by all.',
+    'Online or away, until it is set anew: for contacts the setting allows, now and with each link, and for servers, where who is connected is seen by all.',
     z.object({ state: z.enum(['online', 'away']) }),
     none,
   ),
