@@ -9,6 +9,7 @@ import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../pr
 import { conversationArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { writeWhole } from './new-file.ts';
+import { behind, unlessEnded } from './paging.ts';
 import { usage } from './parse.ts';
 import { bodyOf, messageFlags, shortId, sizeText, timeText } from './show.ts';
 
@@ -102,7 +103,7 @@ class History {
 
   // Gives what is missing when all that is there was told.
   async *#messages(conversation: string): AsyncGenerator<Entry, readonly string[]> {
-    for (let page = await this.#page(conversation, BEGINNING); ; ) {
+    for (let page = await this.#page(conversation, { after: BEGINNING }); ; ) {
       for (const message of page.messages) {
         const entry = await this.#whole(message);
         if (entry !== undefined) yield entry;
@@ -112,18 +113,15 @@ class History {
     }
   }
 
-  // Messages end while they are written: the next page is behind the last one that is there still.
   async #behind(conversation: string, messages: readonly Message[]): Promise<Page> {
-    for (const { id } of messages.toReversed()) {
-      const page = await unlessEnded(this.#page(conversation, id));
-      if (page !== undefined) return page;
-    }
+    const page = await behind(messages, 'on', (bound) => this.#page(conversation, bound));
+    if (page !== undefined) return page;
     const { code, message } = new SottoError('message.unknown');
     throw new SottoError(code, { message: `${message}: all of a page ended while it was written; export again` });
   }
 
-  #page(conversation: string, after: string): Promise<Page> {
-    return this.#client.call('message.list', { conversation, limit: PAGE, after });
+  #page(conversation: string, bound: object): Promise<Page> {
+    return this.#client.call('message.list', { conversation, limit: PAGE, ...bound });
   }
 
   // A page has neither the earlier texts nor what a file is; undefined when it has ended.
@@ -138,13 +136,6 @@ class History {
 }
 
 type Page = Result<'message.list'>;
-
-const unlessEnded = <T>(call: Promise<T>): Promise<T | undefined> =>
-  call.catch((error: unknown) => {
-    if (error instanceof SottoError && ENDED.has(error.code)) return undefined;
-    throw error;
-  });
-const ENDED: ReadonlySet<string> = new Set(['message.unknown', 'file.unknown']);
 
 const FORMATS = {
   jsonl: (entry: Entry) => ('message' in entry ? jsonLine(entry.message) : ''),

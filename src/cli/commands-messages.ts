@@ -1,7 +1,8 @@
 // Commands about messages.
 import { SottoError } from '../protocol/errors.ts';
-import { PAGE_MAX } from '../protocol/limits.ts';
+import { PAGE_DEFAULT, PAGE_MAX } from '../protocol/limits.ts';
 import { meant, nearOf } from '../protocol/near.ts';
+import type { ParamsIn } from '../protocol/rpc.ts';
 import type { EventKind } from '../protocol/rpc-events.ts';
 import type { Message } from '../protocol/rpc-objects.ts';
 import { conversationArg, messageArg } from './arguments.ts';
@@ -9,6 +10,7 @@ import { mayBeChannel, sayCautions, sayRequests, sayWhoReads } from './cautions.
 import type { Command, CommandContext } from './command.ts';
 import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
 import type { Hint } from './output.ts';
+import { wholePage } from './paging.ts';
 import { notReached, sendWith, WAIT_WORDS } from './sending.ts';
 import { bareMessageText, block, foundText, messageText } from './show.ts';
 import { thenText } from './show-rooms.ts';
@@ -24,7 +26,7 @@ const PAGING = {
 } as const;
 
 const paging = ({ flags }: CommandContext) => ({
-  ...optional('limit', flags.number('limit', { min: 1, max: PAGE_MAX })),
+  limit: flags.number('limit', { min: 1, max: PAGE_MAX }) ?? PAGE_DEFAULT,
   ...optional('before', flags.bound('before')),
   ...optional('after', flags.bound('after')),
 });
@@ -148,13 +150,18 @@ export const messageCommands = (): readonly Command[] => [
     methods: ['message.list', 'channel.show', 'conversation.show'],
     run: async (context) => {
       const at = context.flags.time('at');
-      const { missing = [], ...page } = await context.call('message.list', {
+      const around = context.flags.text('around');
+      const wanted = {
         conversation: first(context),
         ...paging(context),
         ...optional('at', at),
-        ...optional('around', context.flags.text('around')),
+        ...optional('around', around),
         ...optional('thread', context.flags.text('thread')),
-      });
+      };
+      const way = context.flags.text('after') === undefined ? 'back' : 'on';
+      const client = await context.connect();
+      const list = (params: ParamsIn<'message.list'>) => client.call('message.list', params);
+      const { missing = [], ...page } = await (around === undefined ? wholePage(list, wanted, way) : list(wanted));
       for (const text of missing) context.out.missing(text);
       if (at !== undefined && mayBeChannel(first(context)) && !context.out.json) {
         // Of a server that was left only what was said is told.
@@ -164,7 +171,7 @@ export const messageCommands = (): readonly Command[] => [
       await sayWhoReads(context);
       sayRequests(context, page.messages);
       each(context, page.messages, filled(context, bareMessageText), 'Nothing.');
-      if (context.flags.text('around') !== undefined) {
+      if (around !== undefined) {
         if (page.before !== undefined) context.out.more(`--before ${page.before}`);
         if (page.after !== undefined) context.out.more(`--after ${page.after}`);
       } else if (page.more) goOn(context, page.messages);
@@ -187,10 +194,11 @@ export const messageCommands = (): readonly Command[] => [
         messages,
         more,
         missing = [],
-      } = await client.call('message.unread', {
-        ...optional('conversation', context.args[0]),
-        ...paging(context),
-      });
+      } = await wholePage(
+        (params) => client.call('message.unread', params),
+        { ...optional('conversation', context.args[0]), ...paging(context) },
+        'on',
+      );
       for (const text of missing) context.out.missing(text);
       await sayCautions(context, messages);
       page(context, messages);
@@ -253,16 +261,21 @@ export const messageCommands = (): readonly Command[] => [
     },
     methods: ['message.search', 'conversation.show'],
     run: async (context) => {
+      const client = await context.connect();
       const {
         messages,
         more,
         missing = [],
-      } = await context.call('message.search', {
-        query: context.args.join(' '),
-        ...optional('conversation', context.flags.text('in')),
-        ...optional('from', context.flags.text('from')),
-        ...paging(context),
-      });
+      } = await wholePage(
+        (params) => client.call('message.search', params),
+        {
+          query: context.args.join(' '),
+          ...optional('conversation', context.flags.text('in')),
+          ...optional('from', context.flags.text('from')),
+          ...paging(context),
+        },
+        'down',
+      );
       for (const text of missing) context.out.missing(text);
       await sayCautions(context, messages);
       each(

@@ -95,13 +95,8 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
     const { channel } = roomOf(core.db, conversation);
     if (channel !== undefined && params.at !== undefined)
       return { ...listAt(core, conversation, channel, { ...params, at: params.at }), ...missingIn(core, conversation) };
-    const rows = pageOf(core, conversation, params);
-    const first = rows.length > params.limit && params.after === undefined ? 1 : 0;
-    return {
-      messages: messageObjects(core, rows.slice(first, first + params.limit)),
-      more: rows.length > params.limit,
-      ...missingIn(core, conversation),
-    };
+    const { rows, more } = pageOf(core, conversation, params);
+    return { messages: messageObjects(core, rows), more, ...missingIn(core, conversation) };
   },
   'message.unread': async (context, params) => {
     if (params.markRead === true && params.after !== undefined)
@@ -114,12 +109,12 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       const { core } = context;
       const conversation =
         params.conversation === undefined ? undefined : findConversation(core.db, params.conversation);
-      const rows = unreadIn(core, conversation, params);
-      const messages = messageObjects(core, rows.slice(0, params.limit));
+      const { rows, more } = unreadIn(core, conversation, params);
+      const messages = messageObjects(core, rows);
       const missing =
         conversation === undefined ? missingAnywhere(core, { of: 'unread' }) : missingIn(core, conversation);
-      if (params.markRead === true) markRows(core, rows.slice(0, params.limit));
-      return { messages, more: rows.length > params.limit, ...missing };
+      if (params.markRead === true) markRows(core, rows);
+      return { messages, more, ...missing };
     });
   },
   'message.show': ({ core }, { id }) => messageWithVersions(core, findMessage(core.db, id)),
@@ -223,13 +218,12 @@ const listAt = (
     throw new SottoError('params.invalid', {
       message: 'A channel as it was is read backwards, from --at or --before: --after has no place there',
     });
-  const messages = rewind(core, channel, {
+  return rewind(core, channel, {
     at,
     beforeRow: before === undefined ? undefined : rangeOf(core, { before }, conversation).before,
-    limit: limit + 1,
+    limit,
     thread: threadOf(core, conversation, thread),
   });
-  return { messages: messages.slice(-limit), more: messages.length > limit };
 };
 
 const markRows = (core: Core, rows: readonly MessageRow[]): void => {

@@ -1,5 +1,6 @@
 // Pages of a conversation and of search results, by message id or time, both ways.
 import { SottoError } from '../protocol/errors.ts';
+import { PAGE_BYTES_MAX } from '../protocol/limits.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
 import type { Params, Result } from '../protocol/rpc.ts';
 import { termsOf } from '../protocol/search-words.ts';
@@ -18,8 +19,9 @@ import {
   type RowRange,
 } from '../store/message-pages.ts';
 import type { MessageRow } from '../store/messages.ts';
-import { hitOf, type SearchHit, type SearchOptions, searchMessages } from '../store/search.ts';
+import { hitOf, type SearchOptions, searchMessages } from '../store/search.ts';
 import type { Core } from './core.ts';
+import { type Filled, fillPage, Page } from './fill-page.ts';
 import { missingAnywhere, missingIn } from './missing.ts';
 import { conversationOf, findContact, findConversation, findMessage, findThread, messageIn } from './names.ts';
 import { messageObject, nothingSeen } from './objects.ts';
@@ -73,16 +75,32 @@ export const rangeOfAll = (
   };
 };
 
-/** A page of a conversation and one row more, oldest first: the first one after a bound, else the last one. */
-export const pageOf = (core: Core, conversation: ConversationRow, params: Params<'message.list'>): MessageRow[] => {
+/** A page of a conversation, oldest first: the first one after a bound, else the last one. */
+export const pageOf = (
+  core: Core,
+  conversation: ConversationRow,
+  params: Params<'message.list'>,
+): Filled<MessageRow> => {
   const range = rangeOf(core, { before: params.before ?? params.at, after: params.after }, conversation);
   const thread = threadOf(core, conversation, params.thread);
-  return params.after === undefined
-    ? listMessagesBefore(core.db, conversation.id, range.before, params.limit + 1, thread)
-    : listMessagesBetween(core.db, conversation.id, range, params.limit + 1, thread);
+  if (params.after !== undefined) return fillPage(params.limit, onwards(core, conversation, range, thread));
+  const { rows, more } = fillPage(params.limit, backwards(core, conversation, range.before, thread));
+  return { rows: rows.reverse(), more };
 };
 
-/** The page around a message: as many before as after it, as far as there are; and whether there are more, on either side. */
+type Next = Parameters<typeof fillPage<MessageRow>>[1];
+
+const backwards =
+  ({ db }: Core, { id }: ConversationRow, before: number, thread: Uint8Array | null): Next =>
+  (last, wanted) =>
+    listMessagesBefore(db, id, last?.id ?? before, wanted, thread).reverse();
+
+const onwards =
+  ({ db }: Core, { id }: ConversationRow, { after, before }: RowRange, thread: Uint8Array | null): Next =>
+  (last, wanted) =>
+    listMessagesBetween(db, id, { after: last?.id ?? after, before }, wanted, thread);
+
+/** The page around a message: as many before as after it, as far as there are and fit; and whether there are more, on either side. */
 export const pageAround = (
   core: Core,
   conversation: ConversationRow,
@@ -90,34 +108,42 @@ export const pageAround = (
 ): { readonly rows: MessageRow[]; readonly isEarlier: boolean; readonly isLater: boolean } => {
   const { id } = messageIn(core.db, conversation, around);
   const thread = threadOf(core, conversation, root);
-  const before = listMessagesBefore(core.db, conversation.id, id, limit + 1, thread);
-  const after = listMessagesBetween(core.db, conversation.id, { after: id - 1, before: LAST_ROW }, limit + 1, thread);
-  const count = Math.min(before.length, Math.max(Math.floor(limit / 2), limit - after.length));
+  const half = PAGE_BYTES_MAX / 2;
+  const before = fillPage(limit, backwards(core, conversation, id, thread), half);
+  const after = fillPage(limit, onwards(core, conversation, { after: id - 1, before: LAST_ROW }, thread), half);
+  const count = Math.min(before.rows.length, Math.max(Math.floor(limit / 2), limit - after.rows.length));
   return {
-    rows: [...before.slice(before.length - count), ...after.slice(0, limit - count)],
-    isEarlier: before.length > count,
-    isLater: after.length > limit - count,
+    rows: [...before.rows.slice(0, count).reverse(), ...after.rows.slice(0, limit - count)],
+    isEarlier: before.more || before.rows.length > count,
+    isLater: after.more || after.rows.length > limit - count,
   };
 };
 
-/** Unread messages of a conversation or all, and one row more, oldest first. */
+/** Unread messages of a conversation or all, oldest first. */
 export const unreadIn = (
   core: Core,
   conversation: ConversationRow | undefined,
   params: Params<'message.unread'>,
-): MessageRow[] => {
-  const limit = params.limit + 1;
-  if (conversation !== undefined)
-    return listUnread(core.db, conversation.id, rangeOf(core, params, conversation), limit);
-  const { holds, before, ...range } = rangeOfAll(core, params);
-  const rows: MessageRow[] = [];
-  for (let { after } = range; ; ) {
-    const found = listUnread(core.db, undefined, { after, before }, limit);
-    rows.push(...found.filter(holds));
-    const last = found.at(-1);
-    if (last === undefined || found.length < limit || rows.length >= limit) return rows.slice(0, limit);
-    after = last.id;
-  }
+): Filled<MessageRow> => {
+  if (conversation === undefined) return unreadInAll(core, params);
+  const { after, before } = rangeOf(core, params, conversation);
+  return fillPage(params.limit, (last, wanted) =>
+    listUnread(core.db, conversation.id, { after: last?.id ?? after, before }, wanted),
+  );
+};
+
+const unreadInAll = (core: Core, params: Params<'message.unread'>): Filled<MessageRow> => {
+  const { holds, before, after: start } = rangeOfAll(core, params);
+  return fillPage(params.limit, (end, wanted) => {
+    const rows: MessageRow[] = [];
+    for (let after = end?.id ?? start; ; ) {
+      const found = listUnread(core.db, undefined, { after, before }, wanted);
+      rows.push(...found.filter(holds));
+      const last = found.at(-1);
+      if (last === undefined || found.length < wanted || rows.length >= wanted) return rows.slice(0, wanted);
+      after = last.id;
+    }
+  });
 };
 
 /**
@@ -146,7 +172,6 @@ export const search = async (core: Core, params: Params<'message.search'>): Prom
   const conversation = inside ?? from?.conversationId;
   const wanted = {
     words: params.query,
-    limit: params.limit + 1,
     ...(conversation === undefined ? {} : { conversationId: conversation }),
     ...(from === undefined ? {} : { side: from.side }),
   };
@@ -154,34 +179,36 @@ export const search = async (core: Core, params: Params<'message.search'>): Prom
     conversation === undefined
       ? rangeOfAll(core, params)
       : { ...rangeAt(core, params, conversationOf(core.db, conversation)), holds: () => true };
-  const hits = await searchRange(core, wanted, range);
+  const { rows, more } = await searchRange(core, wanted, params.limit, range);
+  // Some may have been erased or changed.
+  const hits = rows.flatMap(({ id }) => hitOf(core.db, id, termsOf(params.query)));
   // Meanwhile all of it may have been erased.
   if (inside !== undefined && getConversation(core.db, inside) === undefined) return { messages: [], more: false };
   const seen = nothingSeen();
   return {
     ...(inside === undefined ? missingAnywhere(core, { of: 'all' }) : missingIn(core, conversationOf(core.db, inside))),
-    messages: hits.slice(0, params.limit).map(({ row, snippet }) => ({ ...messageObject(core, row, seen), snippet })),
-    more: hits.length > params.limit,
+    messages: hits.map(({ row, snippet }) => ({ ...messageObject(core, row, seen), snippet })),
+    more,
   };
 };
 
 // What is not meant of a range is passed over, and the others have their turn meanwhile.
 const searchRange = async (
   core: Core,
-  wanted: Omit<SearchOptions, keyof RowRange>,
+  wanted: Omit<SearchOptions, keyof RowRange | 'limit'>,
+  pageLimit: number,
   { after, before: end, holds }: ReturnType<typeof rangeOfAll>,
-): Promise<SearchHit[]> => {
-  const hits: SearchHit[] = [];
+): Promise<Filled<MessageRow>> => {
+  const page = new Page<MessageRow>(pageLimit);
   for (let before = end; ; ) {
-    const found = searchMessages(core.db, { ...wanted, after, before });
-    hits.push(...found.filter(({ row }) => holds(row)));
+    const limit = page.wanted;
+    const found = searchMessages(core.db, { ...wanted, limit, after, before }).map(({ row }) => row);
+    if (!page.take(found.filter(holds))) return { rows: page.rows, more: true };
     const last = found.at(-1);
-    if (last === undefined || found.length < wanted.limit || hits.length >= wanted.limit) break;
-    before = last.row.id;
+    if (last === undefined || found.length < limit) return { rows: page.rows, more: false };
+    before = last.id;
     await new Promise<void>((done) => core.clock.after(0, done));
   }
-  // Some may have been erased or changed.
-  return hits.slice(0, wanted.limit).flatMap(({ row }) => hitOf(core.db, row.id, termsOf(wanted.words)));
 };
 
 /** The conversation to search in; 0 for a contact that has none. */

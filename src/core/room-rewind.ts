@@ -5,7 +5,7 @@ import type { Message } from '../protocol/rpc-objects.ts';
 import type { ChannelObject } from '../protocol/rpc-rooms.ts';
 import type { ChannelRow } from '../store/channels.ts';
 import { getMemberById } from '../store/members.ts';
-import { listMessagesBack, placeOf } from '../store/message-pages.ts';
+import { listMessagesBack, type Place, placeOf } from '../store/message-pages.ts';
 import { listVersions, type MessageRow } from '../store/messages.ts';
 import {
   countEpochsBehind,
@@ -19,6 +19,7 @@ import {
 } from '../store/room-events.ts';
 import { stateOfJson } from './channel-json.ts';
 import type { Core } from './core.ts';
+import { fillPage } from './fill-page.ts';
 import { authorOf, messageObject, nothingSeen, type Seen } from './objects.ts';
 import { callsMe } from './room-mentions.ts';
 import { channelDetail, memberList, wayInto } from './room-objects.ts';
@@ -26,7 +27,7 @@ import { theServer } from './room-rows.ts';
 import { conversationOfChannel, type RoomScene } from './room-scene.ts';
 
 /**
- * Up to `limit` messages of a channel as they were at `at`, in the order of its log: the last ones then, or those before row
+ * Up to `limit` messages of a channel as they were at `at`, or as many as fit an answer, in the order of its log: the last ones then, or those before row
  * `beforeRow`.
  */
 export const rewind = (
@@ -38,17 +39,23 @@ export const rewind = (
     readonly limit: number;
     readonly thread: Uint8Array | null;
   },
-): Message[] => {
+): { readonly messages: Message[]; readonly more: boolean } => {
   const { at, beforeRow, limit, thread } = options;
   const seq = roomSeqAt(core.db, channel.id, at);
   const conversation = conversationOfChannel(core, channel);
   const end = { seq: seq + 1, id: 0 };
   const before = beforeRow === undefined ? end : placeOf(core.db, conversation.id, beforeRow);
-  const rows = listMessagesBack(core.db, conversation.id, before.seq > seq ? end : before, limit, thread).reverse();
   const server = theServer(core.db, channel.serverId);
   const me = getMemberById(core.db, server.id, server.memberId)?.id;
   const then = { seq, me, seen: { ...nothingSeen(), upTo: seq }, server, state: stateOfJson(channel.membership) };
-  return rows.map((row) => asOf(core, row, then));
+  const first = before.seq > seq ? end : before;
+  const { rows, more } = fillPage<SeenThen>(limit, (last, wanted) =>
+    listMessagesBack(core.db, conversation.id, last?.place ?? first, wanted, thread).map((row) => {
+      const message = asOf(core, row, then);
+      return { message, body: message.body, place: { seq: row.seq ?? 0, id: row.id } };
+    }),
+  );
+  return { messages: rows.map(({ message }) => message).reverse(), more };
 };
 
 /**
@@ -96,6 +103,8 @@ const membersAt = (core: Core, channel: ChannelRow, seq: number): Map<MemberId, 
     else roles.set(member, role);
   return roles;
 };
+
+type SeenThen = { readonly message: Message; readonly body: string; readonly place: Place };
 
 type Then = Pick<RoomScene, 'server' | 'state'> & {
   readonly seq: number;

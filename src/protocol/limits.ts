@@ -124,6 +124,8 @@ export const UPGRADE_MS_MAX = 30 * MINUTE;
 export const RPC_GREETING_MS_MAX = 20 * SECOND;
 export const PAGE_DEFAULT = 50;
 export const PAGE_MAX = 5_000;
+/** Of the bodies of an answer, but of one; escaped as JSON, twice as much fits a front end's buffer, RPC_BUFFER_BYTES_MAX. */
+export const PAGE_BYTES_MAX = 2 * MIB;
 export const WAIT_MS_DEFAULT = 60 * SECOND;
 export const WAIT_MS_MAX = 24 * HOUR;
 export const SOCKET_PATH_BYTES_MAX = 107;
