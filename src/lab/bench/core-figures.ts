@@ -5,6 +5,7 @@ import type { Core } from '../../core/core.ts';
 import { AccountQueue } from '../../core/queue.ts';
 import { receive } from '../../core/receive.ts';
 import { Rooms } from '../../core/rooms.ts';
+import { emptySession } from '../../core/sessions.ts';
 import { Waits } from '../../core/waits.ts';
 import { addressOf } from '../../crypto/address.ts';
 import { deriveSecrets, localKeys } from '../../crypto/identity.ts';
@@ -71,18 +72,7 @@ const receiver = async (bench: Bench, count: number) => {
   await theirs.decrypt(await mine.encrypt(encodeBody({ kind: 'hello', id: idOf(uid) }), at));
   const state = mine.serialize();
   for (let i = 0; i < count; i++) frames.push(await seal());
-  putSession(db, {
-    contactId,
-    sessionId: uid,
-    state,
-    sent: 1,
-    received: 1,
-    acknowledged: 0,
-    resetPending: 0,
-    resetId: null,
-    resetBundle: null,
-    updatedAt: at,
-  });
+  putSession(db, { ...emptySession(contactId, state, at), sessionId: uid, sent: 1, received: 1 });
   const core: Core = {
     db,
     clock: systemClock,
