@@ -181,7 +181,78 @@ describe('two people over real Tor', () => {
     }
   });
 
-  test('no notification comes while a front end has the focus, until it loses it or is gone', async () => {
+  test('what ends by itself, or by what the conversation says, ends on both sides while no front end is there', async () => {
+    const send = (text: string, ...flags: string[]) =>
+      alice.one<Message & { expiresMs: number }>('send', 'bob', text, ...flags, '--wait', 'delivered');
+    await alice.ok('expire', 'bob', '2s');
+    const sent = [await send('by default')];
+    await alice.ok('expire', 'bob', 'never');
+    sent.push(await send('brief', '--expires', '2s'), await send('for a reader', '--expires', 'read+2s'));
+    expect(sent.map(({ expiresMs }) => expiresMs)).toEqual([2_000, 2_000, 2_000]);
+    expect(await bob.bodies('alice')).toContain('for a reader');
+    await bob.ok('mark-read', 'alice');
+    // Only time brings it about.
+    await new Promise((done) => setTimeout(done, 4_000));
+    const looksAt = Date.now();
+    const ids = sent.map(({ id }) => id);
+    type Ended = { at: number; message: { id: string } };
+    for (const user of [alice, bob]) {
+      const told = (events: readonly Ended[]) => events.filter(({ message }) => ids.includes(message.id));
+      const events = await user.hears<Ended>(
+        ['--since', '0', '--kinds', 'message.expired'],
+        (all) => told(all).length === ids.length,
+      );
+      expect(told(events).every(({ at }) => at < looksAt)).toBe(true);
+      expect(await user.items('search', '"by default"')).toEqual([]);
+      const [one, other] = user === alice ? ['bob', 'by default'] : ['alice', 'for a reader'];
+      expect(await user.bodies(one)).not.toContain(other);
+    }
+  });
+
+  test('that somebody writes, or is away, is heard by who listens at the other end, where they let it', async () => {
+    await alice.ok('send', 'bob', 'linked', '--wait', 'delivered');
+    const frontEnd = await RpcClient.open(pathsOf(alice).socket);
+    const begun = Promise.withResolvers<void>();
+    type Told = { kind: string; state?: string; contact?: { name: string } };
+    const heard = bob.hears<Told>(
+      ['--since', '0', '--kinds', 'message.received,typing.changed,presence.changed'],
+      (events) => {
+        // What is replayed says that what passes is heard from now on.
+        begun.resolve();
+        return events.at(-1)?.state === 'away';
+      },
+    );
+    await begun.promise;
+    const write = () => frontEnd.call('conversation.typing', { conversation: 'bob', on: true });
+    await write();
+    await frontEnd.call('presence.set', { state: 'online' });
+    for (const key of ['privacy.typing', 'privacy.presence'])
+      await frontEnd.call('config.set', { key, value: true, conversation: 'bob' });
+    await write();
+    await frontEnd.call('presence.set', { state: 'away' });
+    frontEnd.close();
+    const passed = (await heard).filter(({ kind }) => kind !== 'message.received');
+    expect(passed.map(({ kind, state, contact }) => [kind, state, contact?.name])).toEqual([
+      ['typing.changed', 'on', 'alice'],
+      ['presence.changed', 'away', 'alice'],
+    ]);
+  });
+
+  test('what a blocked contact sends waits with them, and comes when they are let in again', async () => {
+    await bob.ok('contact', 'block', 'alice');
+    const blocked = await alice.run('send', 'bob', 'let me in', '--wait', 'delivered', '--timeout', '2s');
+    expect([blocked.code, blocked.error?.code]).toEqual([5, 'wait.timeout']);
+    expect(await bob.bodies('alice')).not.toContain('let me in');
+    expect((await bob.run('send', 'alice', 'no')).code).toBe(6);
+    await bob.ok('contact', 'unblock', 'alice');
+    await bob.until('what waited', async () => (await bob.bodies('alice')).includes('let me in'));
+    const [waited] = await alice.items<Message>('search', '"let me in"');
+    await alice.until('that it is there', async () =>
+      ['delivered', 'read'].includes((await alice.one<Message>('show', waited?.id ?? '')).state),
+    );
+  });
+
+  test('no notification comes while a front end has the focus, the conversation is muted, or the hours are quiet', async () => {
     const shown = join(stage.dir, 'shown');
     await bob.ok('config', 'set', 'notify.command', `cat > ${shown}`);
     const level = (value: string) => bob.ok('config', 'set', 'notify.level', value);
@@ -194,8 +265,15 @@ describe('two people over real Tor', () => {
     const frontEnd = await focused();
     await level('name');
     await alice.ok('send', 'bob', 'seen', '--wait', 'delivered');
-    await level('count');
     await frontEnd.call('session.focus', { focused: false });
+    await bob.ok('conversation', 'mute', 'alice');
+    await alice.ok('send', 'bob', 'muted', '--wait', 'delivered');
+    const hour = (from: number) => `${String((new Date().getHours() + from) % 24).padStart(2, '0')}:00`;
+    await bob.ok('config', 'set', 'notify.quietHours', `${hour(23)}-${hour(2)}`);
+    await bob.ok('conversation', 'unmute', 'alice');
+    await alice.ok('send', 'bob', 'at night', '--wait', 'delivered');
+    await level('count');
+    await bob.ok('config', 'set', 'notify.quietHours', '');
     await alice.ok('send', 'bob', 'not seen', '--wait', 'delivered');
     const told = await bob.until('a notification', async () => existsSync(shown) && readFileSync(shown, 'utf8'));
     expect(JSON.parse(told)).toEqual({ title: 'sotto', body: '1 new message' });
@@ -232,6 +310,13 @@ describe('two people over real Tor', () => {
     await alice.ok('contact', 'accept', id, '--name', 'carol');
     expect((await asked).state).toBe('accepted');
     expect(['sent', 'delivered']).toContain((await carol.one<Message>('send', 'alice', 'hi', '--wait', 'sent')).state);
+    await alice.ok('contact', 'remove', 'carol');
+    const useless = await carol.run('send', 'alice', 'still there?', '--wait', 'delivered', '--timeout', '60s');
+    expect([useless.code, useless.error?.code]).toEqual([4, 'contact.paused']);
+    expect((await carol.one<{ paused?: string }>('contact', 'show', 'alice')).paused).toBe('notContact');
+    const { summary, link } = await carol.one<{ summary: string; link: { state: string } }>('why', 'alice');
+    expect([summary, link.state]).toEqual(['sending to alice is paused: they do not have you as a contact', 'paused']);
+    expect(await alice.items('search', 'still')).toEqual([]);
   });
 
   test('a backup made while running comes back in another folder, and the sessions heal', async () => {
