@@ -18,7 +18,7 @@ import { countMemberRequests } from '../store/members.ts';
 import { depthOfAllOutboxes, listOutboxContacts } from '../store/outbox.ts';
 import { getSelf, nicknameOf, putSelf } from '../store/self.ts';
 import { listServers } from '../store/servers.ts';
-import { countRequestsOfOthers, listOpenRequests } from '../store/sessions.ts';
+import { countRequestsOfOthers, countUnsentRequests, listOpenRequests } from '../store/sessions.ts';
 import { ClockWatch } from './clock-watch.ts';
 import type { Changes, Core, VolatileEvent } from './core.ts';
 import { Events } from './events.ts';
@@ -144,7 +144,10 @@ export class Account implements AsyncDisposable {
     return {
       nickname: nicknameOf(db),
       address,
-      outboxDepth: servers.reduce((sum, one) => sum + one.outboxDepth, depthOfAllOutboxes(db)),
+      outboxDepth: servers.reduce(
+        (sum, one) => sum + one.outboxDepth,
+        depthOfAllOutboxes(db) + countUnsentRequests(db),
+      ),
       unread: countUnread(db),
       requests: countRequestsOfOthers(db) + countMemberRequests(db),
       servers,

@@ -4,7 +4,7 @@ import { pausedText } from '../protocol/paused.ts';
 import type { Why } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { type ContactRow, getContact } from '../store/contacts.ts';
-import { depthOfOutbox } from '../store/outbox.ts';
+import { depthOfOutbox, type OutboxDepth } from '../store/outbox.ts';
 import { getOpenRequest, getSession } from '../store/sessions.ts';
 import type { Core } from './core.ts';
 import type { Context } from './methods.ts';
@@ -15,7 +15,7 @@ import { settingOf } from './settings.ts';
 /** What is in the way of a contact, and what to do about it. */
 export const why = (core: Core, contact: ContactRow): Why => {
   const peer = core.peers.get(contact.id);
-  const { depth, oldestAt } = depthOfOutbox(core.db, contact.id);
+  const { depth, oldestAt } = waitingFor(core, contact.id);
   const state = contactLinkOf(contact, peer);
   const advice = adviceFor(core, contact, depth);
   return {
@@ -36,6 +36,14 @@ export const why = (core: Core, contact: ContactRow): Why => {
     },
     advice,
   };
+};
+
+// A request waits as messages do, until it has come to whoever it asks.
+const waitingFor = ({ db }: Core, contactId: number): OutboxDepth => {
+  const { depth, oldestAt } = depthOfOutbox(db, contactId);
+  const request = getOpenRequest(db, contactId, 'mine');
+  if (request?.acknowledged !== 0) return { depth, oldestAt };
+  return { depth: depth + 1, oldestAt: Math.min(request.createdAt, oldestAt ?? request.createdAt) };
 };
 
 /** Why nothing that a contact should do will happen by itself, however long one waits; undefined when it may, as for a server (null). */

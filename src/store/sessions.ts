@@ -113,6 +113,11 @@ export const getRequest = (db: Database, contactId: number, requestId: Uint8Arra
     requestId,
   );
 
+/** How many open requests of ours have not come to whoever they ask, as far as we know. */
+export const countUnsentRequests = (db: Database): number =>
+  db.get<{ n: number }>(`SELECT count(*) AS n FROM requests WHERE mine = 1 AND state = 'open' AND acknowledged = 0`)
+    ?.n ?? 0;
+
 /** Adds an open request. */
 export const putRequest = (
   db: Database,

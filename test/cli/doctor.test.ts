@@ -257,4 +257,20 @@ describe('why', () => {
     expect([link.state, summary]).toEqual(['up', 'linked with bob, nothing waits']);
     expect(link.lastError ?? link.lastErrorAt).toBeUndefined();
   });
+
+  test('counts a request that has not come to whoever is asked, as status does, until it has', async () => {
+    const [alice, bob] = [await world.person('alice'), await world.person('bob')];
+    await bob.close();
+    const since = world.clock.now();
+    await alice.call('contact.add', { address: bob.address, name: 'bob' });
+    await world.settle(20_000);
+    const waits = async () => [
+      (await alice.call('contact.why', { contact: 'bob' })).outbox,
+      alice.account.status().outboxDepth,
+    ];
+    expect(await waits()).toEqual([{ depth: 1, oldestAt: since }, 1]);
+    await bob.open();
+    await world.settle(60_000);
+    expect(await waits()).toEqual([{ depth: 0 }, 0]);
+  });
 });
