@@ -150,7 +150,9 @@ const dialFailed = (core: Core, peer: Peer, error: unknown, contact: ContactRow 
   const { code, message } = errorObject(error);
   peer.lastError = message;
   peer.lastErrorAt = core.clock.now();
-  if (code === 'dial.noDescriptor') peer.descriptorFound = false;
+  if (code === 'dial.noDescriptor') peer.descriptor = { found: false, checkedAt: peer.lastErrorAt };
+  // Whatever stood in the way of this dial, it was not that: they may be there again.
+  else if (peer.descriptor?.found === false) peer.descriptor = undefined;
   core.log.info('dial.failed', { code, contact: contact?.id });
   if (peer.link === undefined) failed(core, peer);
 };
@@ -203,7 +205,7 @@ const adopt = (core: Core, link: Link): Peer | undefined => {
   peer.relink = false;
   peer.sinceAt = core.clock.now();
   peer.heardAt = peer.sinceAt;
-  peer.descriptorFound = link.dialled ? true : peer.descriptorFound;
+  if (link.dialled) peer.descriptor = { found: true, checkedAt: peer.sinceAt };
   peer.busyAt = core.clock.monotonic();
   heartbeat(core, peer);
   greet(core, peer);

@@ -53,7 +53,8 @@ export type Peer = {
   cancelRetry: Cancel;
   lastError: string | undefined;
   lastErrorAt: number | undefined;
-  descriptorFound: boolean | undefined;
+  /** What the last dial that asked for their descriptor found, and when; undefined while that is not known. */
+  descriptor: { readonly found: boolean; readonly checkedAt: number } | undefined;
   /** Start of the current second and frames taken in it. */
   rate: { second: number; frames: number };
   /** Sealed frames taken today. */
@@ -96,7 +97,7 @@ export const newPeer = (contactId: number, address: string): Peer => ({
   cancelRetry: () => {},
   lastError: undefined,
   lastErrorAt: undefined,
-  descriptorFound: undefined,
+  descriptor: undefined,
   rate: { second: 0, frames: 0 },
   quota: { day: 0, frames: 0, bytes: 0, told: false },
   typing: false,

@@ -30,10 +30,7 @@ export const why = (core: Core, contact: ContactRow): Why => {
       ...(peer?.nextRetryAt === undefined ? {} : { nextRetryAt: peer.nextRetryAt }),
     },
     outbox: { depth, ...(oldestAt === null ? {} : { oldestAt }) },
-    descriptor: {
-      ...(peer?.descriptorFound === undefined ? {} : { found: peer.descriptorFound }),
-      ...(peer?.lastErrorAt === undefined ? {} : { checkedAt: peer.lastErrorAt }),
-    },
+    descriptor: { ...peer?.descriptor },
     advice,
   };
 };
@@ -109,7 +106,7 @@ const adviceFor = (core: Core, contact: ContactRow, depth: number): string[] => 
       `they are asked for a new session: what waits goes when they have answered, up to ${RESET_INTERVAL_MS / 60_000} minutes after the last one began`,
     );
   if (contact.paused === 'tooManyResets') advice.push('the session was reset too often today: it goes on tomorrow');
-  if (peer?.descriptorFound === false)
+  if (peer?.descriptor?.found === false)
     advice.push('their address is not published: they are offline, or their clock is wrong');
   if (depth > 0 && peer?.link === undefined && peer?.nextRetryAt !== undefined)
     advice.push(`it is tried again by itself; \`sotto why ${name} --retry\` tries now`);

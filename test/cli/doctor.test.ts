@@ -273,4 +273,33 @@ describe('why', () => {
     await world.settle(60_000);
     expect(await waits()).toEqual([{ depth: 0 }, 0]);
   });
+
+  test('tells of the descriptor what the last dial found that asked for it, and when', async () => {
+    const { alice, bob } = await world.friends();
+    const why = () => alice.call('contact.why', { contact: 'bob' });
+    const { found, checkedAt: linkedAt } = (await why()).descriptor;
+    expect([found, linkedAt]).toEqual([true, expect.any(Number)]);
+    await bob.close();
+    world.hub.partition(alice.address, bob.address);
+    await alice.send('bob', 'one');
+    await world.settle(60_000);
+    const gone = await why();
+    expect(gone.descriptor).toEqual({ found: false, checkedAt: gone.link.lastErrorAt });
+    expect(gone.advice.join()).toContain('not published');
+    await bob.open();
+    await world.settle(60_000);
+    const cut = await why();
+    expect(cut.link.lastError).toBe('The other side cannot be reached');
+    expect(cut.descriptor).toEqual({});
+    expect(cut.advice.join()).not.toContain('not published');
+    world.hub.heal();
+    await world.settle(60_000);
+    const again = (await why()).descriptor;
+    world.hub.partition(alice.address, bob.address);
+    await alice.send('bob', 'two');
+    await world.settle(60_000);
+    const late = await why();
+    expect(late.descriptor).toEqual(again);
+    expect(late.link.lastErrorAt).toBeGreaterThan(again.checkedAt ?? 0);
+  });
 });
