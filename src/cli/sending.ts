@@ -30,6 +30,10 @@ export const notReached = (
       message: `The message failed: ${reason}${deletedAt === undefined ? `. sotto resend ${id} sends it again` : ''}`,
     });
   if (state === 'failed') return new SottoError(known);
+  if (known === 'contact.blocked')
+    return new SottoError(known, {
+      message: `${to} is blocked: sotto contact unblock ${asWord(to)} lets them in again. The message stays in the outbox`,
+    });
   if (MENDED_BY_NO_WAIT.has(known))
     return new SottoError(known, { message: `${textOf(known)}. The message stays in the outbox` });
   // Contacts are not called so: it is for a member.

@@ -188,7 +188,12 @@ describe('two people', () => {
     expect((await bob.call('contact.block', { contact: id })).name).toBe(name);
     expect(await bob.call('contact.show', { contact: name })).toMatchObject({ id, state: 'blocked' });
     expect(await bob.call('contact.requests', {})).toEqual([]);
-    await expect(bob.call('contact.accept', { contact: id })).rejects.toMatchObject({ code: 'contact.blocked' });
+    const message = `${name} is blocked: sotto contact unblock ${name} lets them in again`;
+    await expect(bob.call('contact.accept', { contact: id })).rejects.toMatchObject({
+      code: 'contact.blocked',
+      message,
+    });
+    await expect(bob.send(name, 'no')).rejects.toMatchObject({ code: 'contact.blocked', message });
     expect(await bob.call('contact.unblock', { contact: name })).toMatchObject({ id, state: 'incoming' });
     expect((await bob.call('contact.requests', {})).map((one) => one.id)).toEqual([id]);
     await bob.call('contact.accept', { contact: name });

@@ -33,7 +33,7 @@ import {
 import { type Changes, type Core, commit } from './core.ts';
 import { sealAhead } from './deliver.ts';
 import { endFile, eraseFile, offerBody } from './files-rows.ts';
-import { contactOf, conversationOf, findMessage, messageIn } from './names.ts';
+import { blockedError, contactOf, conversationOf, findMessage, messageIn } from './names.ts';
 import { bodyOf, enqueue, hasRoom } from './outbox.ts';
 import { isTold } from './pinned-keys.ts';
 import { putOnAgain } from './put-on.ts';
@@ -65,7 +65,7 @@ export const checkText = (text: string): void => {
 
 /** Throws when a contact may not be written to now, with the reason that says what to do. */
 export const checkMaySend = (contact: ContactRow): void => {
-  if (contact.blocked === 1) throw new SottoError('contact.blocked');
+  if (contact.blocked === 1) throw blockedError(contact);
   if (contact.state === 'removed')
     throw new SottoError('contact.unknown', {
       message: `You have removed ${contact.name}: sotto contact add ${contact.address} asks them again`,

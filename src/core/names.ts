@@ -102,7 +102,7 @@ export const findConversation = (db: Database, reference: string): ConversationR
   if (conversation !== undefined) return conversation;
   if (contact.state === 'removed')
     throw new SottoError('conversation.unknown', { message: `There is no conversation with ${quoted(reference)}` });
-  if (contact.blocked === 1) throw new SottoError('contact.blocked');
+  if (contact.blocked === 1) throw blockedError(contact);
   throw new SottoError('contact.notAccepted', {
     message:
       contact.state === 'incoming'
@@ -244,3 +244,9 @@ const rangeOf = (prefix: string): [Uint8Array, Uint8Array] => [
   Buffer.from(prefix.padEnd(32, '0'), 'hex'),
   Buffer.from(prefix.padEnd(32, 'f'), 'hex'),
 ];
+
+/** That a contact is blocked, with the command that lets them in again. */
+export const blockedError = ({ name }: ContactRow): SottoError =>
+  new SottoError('contact.blocked', {
+    message: `${name} is blocked: sotto contact unblock ${asWord(name)} lets them in again`,
+  });

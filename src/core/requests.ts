@@ -30,7 +30,7 @@ import {
 import { ensureConversation } from './accepting.ts';
 import { type Changes, type Core, commit, refuse } from './core.ts';
 import { freeName, refuseTaken } from './labels.ts';
-import { checkName } from './names.ts';
+import { blockedError, checkName } from './names.ts';
 import { enqueue } from './outbox.ts';
 import { type Peer, sendFrame } from './peer.ts';
 import { bundleIdOf, emptySession, loadSession, resetsLeft, sealAnew, startSession } from './sessions.ts';
@@ -129,7 +129,7 @@ export const accept = async (core: Core, contact: ContactRow, name: string): Pro
   if (request === undefined && contact.state === 'accepted')
     throw new SottoError('request.unknown', { message: `${contact.name} is your contact already` });
   if (request === undefined) throw new SottoError('request.unknown');
-  if (contact.blocked === 1) throw new SottoError('contact.blocked');
+  if (contact.blocked === 1) throw blockedError(contact);
   checkName(name);
   refuseTaken(core, name, contact.id);
   const started = await startSession(core, contact, request.requestId, request.bundle);

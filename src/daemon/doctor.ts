@@ -8,6 +8,7 @@ import { asWord } from '../protocol/safe-text.ts';
 import { latestEventAt } from '../store/events.ts';
 import { readConfig } from './config.ts';
 import type { Daemon } from './daemon.ts';
+import { HOOK_FOLDER, hookMend } from './hooks.ts';
 
 const FREE_BYTES_MIN = 64 * 1024 * 1024;
 const YEAR_2025_MS = 1_735_689_600_000;
@@ -178,10 +179,12 @@ const notifications = ({ open: { account, notifier } }: Daemon): Check => {
 const hooks = (daemon: Daemon): Check => {
   const all = daemon.open.hooks.list();
   const failed = all.filter((hook) => !hook.ok);
+  const folder = join(daemon.options.paths.hooksDir, HOOK_FOLDER);
+  const mends = failed.flatMap(({ name, detail }) => hookMend(join(folder, name), detail) ?? []);
   if (failed.length === 0) return good('hooks', all.length === 0 ? 'none' : `${all.length}, all well`);
   return bad(
     'hooks',
     failed.map(({ name, detail }) => `${name} ${detail}`).join('; '),
-    `see ${daemon.options.paths.hooksDir}/on-message.d and sotto daemon logs`,
+    mends.length > 0 ? mends.join('; ') : `see ${folder} and sotto daemon logs`,
   );
 };

@@ -6,12 +6,13 @@ import type { Cancel, Clock, Log } from '../ports.ts';
 import { HOOK_MS_MAX, HOOK_OUTPUT_BYTES_MAX, HOOK_TRIES_MAX, HOOKS_RUNNING_MAX } from '../protocol/limits.ts';
 import type { Result } from '../protocol/rpc.ts';
 import type { Event } from '../protocol/rpc-events.ts';
+import { asWord } from '../protocol/safe-text.ts';
 import type { Database } from '../sqlite/open.ts';
 import { getHook, type HookRow, putHook } from '../store/hooks.ts';
 import { runChild } from './child.ts';
 
 const RETRY_MS = 1_000;
-const HOOK_FOLDER = 'on-message.d';
+export const HOOK_FOLDER = 'on-message.d';
 // Those of requests where the setting says so.
 const WANTED: readonly Event['kind'][] = ['message.received', 'request.received'];
 
@@ -32,6 +33,12 @@ export const hookProblem = (path: string, userId: number): string | undefined =>
   if ((stat.mode & 0o022) !== 0) return 'can be changed by others: chmod go-w';
   if ((stat.mode & 0o100) === 0) return 'is not executable: chmod u+x';
   return undefined;
+};
+
+/** The command line that mends what `hookProblem` says of a hook; undefined where there is none. */
+export const hookMend = (path: string, problem: string): string | undefined => {
+  const change = problem === 'belongs to another user' ? 'sudo chown "$(id -u)"' : /: (chmod .*)$/.exec(problem)?.[1];
+  return change === undefined ? undefined : `${change} ${asWord(path)}`;
 };
 
 // A link in a circle, a folder that is not ours: whatever is in the way of one hook is in the way of nothing else.

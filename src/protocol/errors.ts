@@ -58,7 +58,7 @@ const ROWS = {
     'This account has a passphrase: give it on a terminal, with --passphrase-fd or SOTTO_PASSPHRASE_FILE',
   ],
   'contact.notAccepted': [6, 'later', 'The contact has not accepted your request yet'],
-  'contact.blocked': [6, 'after-change', 'This contact is blocked: `sotto contact unblock` lets them in again'],
+  'contact.blocked': [6, 'after-change', 'This contact is blocked: `sotto contact unblock NAME` lets them in again'],
   'contact.keyRefused': [
     6,
     'after-change',

@@ -153,7 +153,9 @@ describe('doctor', () => {
     const hook = join(pathsOf(alice).hooksDir, 'on-message.d', 'log');
     writeFileSync(hook, '#!/bin/sh\n', { mode: 0o700 });
     chmodSync(hook, 0o770);
-    expect(await bad()).toMatchObject([{ check: 'hooks', detail: 'log can be changed by others: chmod go-w' }]);
+    expect(await bad()).toMatchObject([
+      { check: 'hooks', detail: 'log can be changed by others: chmod go-w', fix: `chmod go-w ${hook}` },
+    ]);
     chmodSync(hook, 0o700);
     expect(await bad()).toEqual([]);
   });
