@@ -134,6 +134,12 @@ const rows = (): Record<string, Row | readonly Row[]> => ({
   'member reject': { args: ['nobody@home'], exit: 3 },
   'member verify': { args: ['nobody@home', '--same'], exit: 3 },
   'call list': { args: ['nowhere'], exit: 3 },
+  'member ban': { args: ['nobody@home'], exit: 3 },
+  'member unban': { args: ['nobody@home'], exit: 3 },
+  'member role': [
+    { args: ['nobody@home', 'admin'], exit: 3 },
+    { args: ['nobody@home', 'king'], exit: 2 },
+  ],
   'member link': { args: ['nobody@home', 'bob'], exit: 3 },
   'member unlink': { args: ['nobody@home'], exit: 3 },
   'channel create': [
