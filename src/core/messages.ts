@@ -18,7 +18,7 @@ import {
   putMessage,
   removeMessage,
 } from '../store/messages.ts';
-import { listOutboxOfMessage, removeOutbox, replaceBody } from '../store/outbox.ts';
+import { listOutboxOfMessage, markOlder, removeOutbox, replaceBody } from '../store/outbox.ts';
 import { listReactions, removeReaction } from '../store/reactions.ts';
 import {
   amendingNow,
@@ -241,6 +241,7 @@ export const resend = (core: Core, id: string): MessageRow => {
       if (hasRoom(core, contact.id))
         enqueue(core, changes, contact.id, { kind: 'edit', target: idOf(messageId), number, text: body }, row.id);
     putOn(core, changes, contact, { ...row, messageId });
+    markOlder(core.db, contact.id);
     changes.event({ kind: 'message.queued', messageRow: row.id, contactId: contact.id });
   });
   return again(core, row);

@@ -14,7 +14,7 @@ import {
   putContact,
   putHistory,
 } from '../store/contacts.ts';
-import { listOutbox, putOutbox, removeOutbox, removeOutboxOfKind } from '../store/outbox.ts';
+import { listOutbox, markOlder, putOutbox, removeOutbox, removeOutboxOfKind } from '../store/outbox.ts';
 import { nicknameOf } from '../store/self.ts';
 import {
   closeRequest,
@@ -207,6 +207,7 @@ const begin = (
     const last = putOutbox(core.db, row);
     if (peer !== undefined) peer.queuedRow = last;
   }
+  markOlder(core.db, contactId);
 };
 
 // A stranger, or someone we removed: the request waits for the user. False when too many wait already: it is not kept.

@@ -105,6 +105,11 @@ export const forgetCiphertexts = (db: Database, contactId: number): void => {
   );
 };
 
+/** What waits for a contact may be there already: that it is acknowledged says nothing of the session. */
+export const markOlder = (db: Database, contactId: number): void => {
+  db.run('UPDATE outbox SET is_older = 1 WHERE contact_id = ?', contactId);
+};
+
 export const removeOutbox = (db: Database, id: number): void => {
   db.run('DELETE FROM outbox WHERE id = ?', id);
 };
