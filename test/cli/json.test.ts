@@ -228,7 +228,7 @@ describe('--json', () => {
     expect(code).toBe(130);
     const first = JSON.parse(shown.split('\r\n')[0] ?? '') as { kind: string; cursor: string };
     expect(first.cursor).toBe('1');
-  });
+  }, 240_000);
 
   test('stands for itself before --, and is a text after it', async () => {
     const { out } = await alina.ok('draft', 'bob', '--', '--json', { json: false });
