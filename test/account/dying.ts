@@ -25,7 +25,9 @@ export const dieEverywhere = async (
 const runUntil = (what: string, dir: string, step: number): Promise<boolean> =>
   new Promise((done, fail) => {
     const args = [resolve('test/account/killed.ts'), what, dir, String(step)];
-    const child = spawn(process.execPath, args, { stdio: 'inherit' });
+    // Its modules are translated once.
+    const env = { ...process.env, NODE_COMPILE_CACHE: join(dir, '..', 'compiled') };
+    const child = spawn(process.execPath, args, { stdio: 'inherit', env });
     child.on('close', (code, signal) =>
       signal === 'SIGKILL' ? done(false) : code === 0 ? done(true) : fail(new Error(`exit ${code}`)),
     );

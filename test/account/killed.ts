@@ -1,6 +1,6 @@
 // Runs a step of another program until its n-th change of the disk, and dies there as by kill -9.
 import fs from 'node:fs';
-import { syncBuiltinESMExports } from 'node:module';
+import { flushCompileCache, syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { accountPaths, placesOf } from '../../src/client/paths.ts';
 import { systemClock, systemRandom } from '../../src/machine.ts';
@@ -32,6 +32,7 @@ const { createAccountDir, openAccountDatabase, openAccountVault, rekeyAccountDir
   '../../src/daemon/account-dir.ts'
 );
 const { loadBackup, writeBackup } = await import('../../src/daemon/backup.ts');
+flushCompileCache();
 const paths = accountPaths(placesOf(dir, {}), 'alice', {});
 const file = join(dir, 'backup');
 const ports = { random: systemRandom, clock: systemClock };

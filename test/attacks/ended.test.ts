@@ -25,6 +25,8 @@ afterEach(async () => {
 const stateOf = async (person: Person, id: string) => (await person.call('message.show', { id })).state;
 
 test('an accept that comes when the request has ended is answered, and who asks then is heard', async () => {
+  // A month of their pings takes long.
+  await Promise.all([alice.close(), bob.close()]);
   const [carol, dave] = [await world.person('carol'), await world.person('dave')];
   await dave.close();
   await carol.call('contact.add', { address: dave.address, name: 'dave' });

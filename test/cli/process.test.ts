@@ -27,7 +27,7 @@ const OFFLINE = '[tor]\noffline = true\n';
 let stage: Stage;
 let alice: User;
 beforeAll(async () => {
-  stage = new Stage({ offline: true });
+  stage = new Stage({ offline: true, processes: true });
   alice = await furnish(stage);
 });
 afterAll(() => stage[Symbol.asyncDispose]());

@@ -128,10 +128,16 @@ describe('a hook', () => {
   });
 
   test('runs beside three others at most, and none is forgotten', async () => {
-    const track = `echo + >> ${out('now')}; sleep 0.2; echo - >> ${out('now')}; cat >> ${out('got')}`;
+    const go = `while [ ! -e ${out('go')} ]; do sleep 0.05; done`;
+    const track = `echo + >> ${out('now')}; ${go}; echo - >> ${out('now')}; cat >> ${out('got')}`;
     for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) hook(name, track);
     open();
     await say('one');
+    await until(() => linesOf('now').length === 4);
+    // Time for a fifth.
+    await new Promise((done) => setTimeout(done, 300));
+    expect(linesOf('now')).toEqual(['+', '+', '+', '+']);
+    writeFileSync(out('go'), '');
     await until(() => linesOf('got').length === 6);
     let [running, most] = [0, 0];
     for (const line of linesOf('now')) {

@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { inject } from 'vitest';
 import type { FileObject } from '../../src/protocol/rpc-objects.ts';
+import { runInProcess } from './in-process.ts';
 
 const PROGRAM = resolve('bin/sotto');
 
@@ -57,12 +58,21 @@ export const run = (
     child.stdin.end(options.input ?? '');
   });
 
-/** A folder with accounts that share the test run's private Tor network. */
+type StageOptions = {
+  readonly offline?: boolean;
+  readonly name?: string;
+  /** Each command is a process, as it always is with Tor. */
+  readonly processes?: boolean;
+};
+
+/** A folder with accounts that share the test run's private Tor network, or are offline. */
 export class Stage implements AsyncDisposable {
   readonly dir: string;
   readonly #people: User[] = [];
+  readonly #processes: boolean;
 
-  constructor(options: { readonly offline?: boolean; readonly name?: string } = {}) {
+  constructor(options: StageOptions = {}) {
+    this.#processes = options.processes ?? options.offline !== true;
     this.dir = join(mkdtempSync(join(tmpdir(), 'sotto-e2e-')), options.name ?? 'd');
     mkdirSync(this.dir, { mode: 0o700 });
     this.configure(
@@ -95,7 +105,7 @@ export class Stage implements AsyncDisposable {
 
   /** A user without an account. */
   stranger(name: string): User {
-    const user = new User(this.dir, name);
+    const user = new User(this.dir, name, { processes: this.#processes });
     this.#people.push(user);
     return user;
   }
@@ -132,10 +142,12 @@ export class Stage implements AsyncDisposable {
 export class User {
   readonly name: string;
   readonly dir: string;
+  readonly #processes: boolean;
 
-  constructor(dir: string, name: string) {
+  constructor(dir: string, name: string, options: { readonly processes: boolean } = { processes: true }) {
     this.dir = dir;
     this.name = name;
+    this.#processes = options.processes;
   }
 
   /** A shell's words for a command of this user. */
@@ -148,7 +160,7 @@ export class User {
     const options = typeof last === 'object' ? last : {};
     const words = args.filter((one): one is string => typeof one === 'string');
     const flags = ['--data-dir', this.dir, '--account', this.name, ...(options.json === false ? [] : ['--json'])];
-    const { code, out, err } = await run([...flags, ...words], options);
+    const { code, out, err } = await this.#run([...flags, ...words], options);
     const parse = (text: string) =>
       text
         .split('\n')
@@ -161,6 +173,15 @@ export class User {
       items: options.json === false ? [] : (parse(out.toString()) as T[]),
       error: parse(err).at(-1),
     };
+  }
+
+  #run(argv: readonly string[], options: RunOptions): ReturnType<typeof run> {
+    const { env, cwd, program, input = '' } = options;
+    const isPlain = env === undefined && cwd === undefined && program === undefined;
+    // A descriptor is read as one, and a daemon is a process.
+    const isOwn = argv.some((word, i) => /^--[a-z-]*fd\b/.test(word) || (word === 'run' && argv[i - 1] === 'daemon'));
+    if (this.#processes || !isPlain || isOwn) return run(argv, options);
+    return runInProcess(argv, input);
   }
 
   /** Runs a command that must exit 0. */
