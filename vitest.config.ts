@@ -21,10 +21,13 @@ const AWAITING = {
   'src/daemon/backup.ts': 'all',
 } as const;
 
+// Only what hangs takes as long, on a slow machine too.
+const PATIENT = { testTimeout: 300_000, hookTimeout: 300_000 };
+
 export default defineConfig({
   test: {
-    // Most of them wait for Tor, disks and timers for much of their time; the simulations fill what they leave.
-    maxWorkers: 9,
+    // They wait for Tor, disks and timers for some of their time; the simulations fill what they leave.
+    maxWorkers: 6,
     projects: [
       {
         test: {
@@ -36,8 +39,7 @@ export default defineConfig({
           ],
           // Modules are loaded once for each worker and not for each file: a third of the time.
           isolate: false,
-          testTimeout: 90_000,
-          hookTimeout: 90_000,
+          ...PATIENT,
         },
       },
       {
@@ -45,8 +47,7 @@ export default defineConfig({
           name: 'sim',
           include: ['test/sim/**/*.test.ts'],
           setupFiles: ['test/sim/behind.ts'],
-          testTimeout: 90_000,
-          hookTimeout: 90_000,
+          ...PATIENT,
         },
       },
       {
@@ -54,7 +55,7 @@ export default defineConfig({
         test: {
           name: 'awaits',
           include: ['test/awaits/**/*.test.ts'],
-          testTimeout: 120_000,
+          ...PATIENT,
         },
       },
       {
@@ -62,8 +63,7 @@ export default defineConfig({
           name: 'tor',
           include: ['test/e2e/**/*.test.ts', 'test/tor/**/*.test.ts'],
           globalSetup: ['test/tor/network.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          ...PATIENT,
         },
       },
     ],

@@ -6,7 +6,7 @@ import { errorObject, SottoError } from '../protocol/errors.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { PASSPHRASE_FLAGS } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
-import { checkOne, drawn, first } from './give.ts';
+import { andEnd, checkOne, drawn, first } from './give.ts';
 import { assertNew } from './new-file.ts';
 import { usage } from './parse.ts';
 import { selfText, sizeText } from './show.ts';
@@ -173,11 +173,13 @@ const rename = (): Command => ({
   doc: 'change what this machine calls the account',
   args: [{ name: 'name', doc: 'lower-case letters, digits, - and _', required: true }],
   methods: ['account.rename'],
-  run: async ({ connect, args, out }) =>
+  run: async ({ connect, args, out }) => {
+    const client = await connect({ unlock: false });
     out.item(
-      await (await connect({ unlock: false })).call('account.rename', { name: args[0] ?? '' }),
+      await andEnd(client, () => client.call('account.rename', { name: args[0] ?? '' })),
       (one) => `The account is called ${one.account} now. Its daemon has ended: the next command starts it.`,
-    ),
+    );
+  },
 });
 
 const remove = (): Command => ({
@@ -200,7 +202,8 @@ const remove = (): Command => ({
 // What no daemon can open any more is erased here.
 const removeBy = async ({ account, connect }: CommandContext, confirm: string): Promise<{ removed: boolean }> => {
   try {
-    return await (await connect({ unlock: false })).call('account.remove', { confirm });
+    const client = await connect({ unlock: false });
+    return await andEnd(client, () => client.call('account.remove', { confirm }));
   } catch (error) {
     const isDamaged = error instanceof SottoError && ['vault.damaged', 'database.damaged'].includes(error.code);
     if (!isDamaged || confirm !== account.name) throw error;

@@ -80,19 +80,24 @@ export const orGoesOn = async <T>(
   }
 };
 
-/** Ends the daemon; resolves when it is gone. */
-export const endDaemon = async (client: RpcClient): Promise<void> => {
+/** Calls what ends the daemon; resolves with its answer when the daemon is gone. */
+export const andEnd = async <T>(client: RpcClient, call: () => Promise<T>): Promise<T> => {
   const gone = new Promise<void>((resolve) => {
     client.onClose = resolve;
   });
+  const answer = await call();
+  await gone;
+  return answer;
+};
+
+/** Ends the daemon; resolves when it is gone. */
+export const endDaemon = async (client: RpcClient): Promise<void> => {
   try {
-    await client.call('daemon.stop', {});
+    await andEnd(client, () => client.call('daemon.stop', {}));
   } catch (error) {
     // Another command has told it before.
-    if (error instanceof SottoError && error.code === 'daemon.gone') return;
-    throw error;
+    if (!(error instanceof SottoError && error.code === 'daemon.gone')) throw error;
   }
-  await gone;
 };
 
 /** A QR code of half blocks, two rows of it a line. */

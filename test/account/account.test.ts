@@ -110,7 +110,7 @@ describe('a passphrase', () => {
     await user.ok('passwd', secret('four'));
     await user.ok('daemon', 'stop');
     expect((await user.run('id')).error).toMatchObject({ code: 'passphrase.needed', exit: 6 });
-  }, 60_000);
+  });
 
   test('is asked twice on a terminal and not shown; the phrase is shown once, and words of it are asked back', async () => {
     const user = stage.stranger('tess');
@@ -132,7 +132,7 @@ describe('a passphrase', () => {
     expect(changed).not.toContain('plum');
     await user.ok('daemon', 'stop');
     await user.ok('id', secret('plum'));
-  }, 60_000);
+  });
 });
 
 describe('a new account on a terminal', () => {
@@ -158,14 +158,14 @@ describe('a new account on a terminal', () => {
     for (const line of made.shown.split('\r\n').filter((one) => /^( {9}|words )/.test(one)))
       expect(line.length).toBeLessThanOrEqual(60);
     expect((await nora.ok('id', '--words', { json: false })).out).toBe(`${words}\n`);
-  }, 30_000);
+  });
 
   test('is called like the account where no name is typed; Ctrl-C before the words are typed says that it exists', async () => {
     const nils = stage.stranger('nils');
     const left = await init(nils, '--no-passphrase', ['', '\u0003']);
     expect(left).toMatchObject({ code: 130, shown: expect.stringContaining('The account exists') });
     expect((await nils.one<{ nickname: string }>('id')).nickname).toBe('nils');
-  }, 30_000);
+  });
 });
 
 describe('a backup', () => {
@@ -194,7 +194,7 @@ describe('a backup', () => {
     expect((await third.one<{ nickname: string }>('id')).nickname).toBe('Third');
     const { address } = await user.one<{ address: string }>('id');
     expect((await again.ok<{ address: string }>('id')).items[0]?.address).toBe(address);
-  }, 60_000);
+  });
 });
 
 describe('a locked account', () => {
@@ -222,7 +222,7 @@ describe('a locked account', () => {
     await user.ok('status');
     for (const words of ['start', 'start', 'stop', 'stop']) await user.ok('daemon', words);
     expect((await user.run('account', 'lock')).error).toMatchObject({ code: 'daemon.absent', exit: 4 });
-  }, 30_000);
+  });
 });
 
 test('an account that is made while its daemon ends is whole and its phrase was told, or there is none', async () => {
@@ -239,7 +239,7 @@ test('an account that is made while its daemon ends is whole and its phrase was 
     expect([existsSync(vault), out.includes('recoveryPhrase')]).toEqual([code === 0, code === 0]);
     client?.close();
   }
-}, 60_000);
+});
 
 test('links that lead nowhere, or in a circle, are in nobody’s way', async () => {
   const user = stage.stranger('linked');
@@ -261,7 +261,7 @@ test('stdin is a secret or a text, and a slip in a flag starts nobody', async ()
   await user.ok('daemon', 'stop');
   const slip = await user.run('daemon', 'run', '--acount', 'other');
   expect(slip.error).toMatchObject({ code: 'usage.invalid', exit: 2, message: expect.stringContaining('--acount') });
-}, 30_000);
+});
 
 describe('accounts side by side', () => {
   test('are listed, chosen by name, renamed, and erased; a second daemon of one is refused', async () => {
@@ -282,7 +282,7 @@ describe('accounts side by side', () => {
     expect(readdirSync(join(stage.dir, 'accounts'))).not.toContain('adele');
     expect((await adele.run('id')).error).toMatchObject({ code: 'account.unknown' });
     await ben.ok('id');
-  }, 30_000);
+  });
 
   test('one that is not there is neither renamed nor erased, and the others are named', async () => {
     const nobody = stage.stranger('nobody');
@@ -302,7 +302,7 @@ describe('accounts side by side', () => {
       ['account.remove', '{"confirm":"nobody"}'],
     ] as const)
       expect((await nobody.run('rpc', method, params)).error, method).toMatchObject({ code: 'account.unknown' });
-  }, 30_000);
+  });
 
   test('tell what is in the way of their folder, and go on once it is not', async () => {
     const [ben, hooks] = [stage.stranger('ben'), join(stage.dir, 'accounts/ben/hooks')];
@@ -319,7 +319,7 @@ describe('accounts side by side', () => {
     expect((await ben.run('account', 'unlock')).error).toMatchObject(failed);
     rmSync(hooks);
     await ben.ok('account', 'unlock');
-  }, 30_000);
+  });
 
   test('have no folder where none can be: one error at once, of whatever makes one', async () => {
     const file = join(stage.dir, 'config.toml');
@@ -334,7 +334,7 @@ describe('accounts side by side', () => {
         expect([code, JSON.parse(err)], `${words.join(' ')} ${dir}`).toMatchObject([6, { code: 'path.notAllowed' }]);
       }
     expect((await run(['--data-dir', file, 'daemon', 'stop'])).code).toBe(6);
-  }, 60_000);
+  });
 
   test('have their sockets in a short folder when theirs is too long, and in no folder of somebody else', async () => {
     const dir = join(stage.dir, 'long'.repeat(30));
@@ -362,7 +362,7 @@ describe('accounts side by side', () => {
     expect(heard).toBe(0);
     impostor.close();
     rmSync(dirname(socket));
-  }, 30_000);
+  });
 
   test('keep folders and files that only their owner can read', async () => {
     const dir = join(stage.dir, 'accounts/ben');
@@ -387,7 +387,7 @@ describe('a recovery phrase', () => {
           code: 'words.count',
           message: `A recovery phrase has 12 words; ${told}`,
         });
-  }, 30_000);
+  });
 
   test('gives the same address back, and is refused where an address is wanted', async () => {
     const [rosa, again] = [stage.stranger('rosa'), stage.stranger('rosa-again')];
@@ -410,5 +410,5 @@ describe('a recovery phrase', () => {
       input: made.recoveryPhrase,
     });
     expect(restored.items[0]?.address).toBe(made.address);
-  }, 30_000);
+  });
 });

@@ -75,4 +75,4 @@ test('killed at any step, exactly one passphrase opens, and nothing of the other
   expect(seen.join()).toMatch(/^(old,)+(new,?)+$/);
   expect(seen.length).toBeGreaterThan(6);
   // Each death stretches four passphrases.
-}, 300_000);
+});

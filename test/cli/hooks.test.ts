@@ -53,7 +53,7 @@ describe('hooks of a daemon', () => {
   const lines = (name: string): string[] =>
     existsSync(join(dir, name)) ? readFileSync(join(dir, name), 'utf8').trimEnd().split('\n') : [];
   const until = (name: string, count: number) =>
-    alice.until(`${count} lines in ${name}`, async () => lines(name).length >= count, 20_000);
+    alice.until(`${count} lines in ${name}`, async () => lines(name).length >= count);
   const doctor = async () => (await alice.run<Check>('doctor')).items.find((one) => one.check === 'hooks') as Check;
 
   test('get an event again when the daemon died over it, and none that was done', async () => {

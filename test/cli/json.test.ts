@@ -220,7 +220,7 @@ describe('--json', () => {
         else expect(JSON.parse(err), what).toEqual(errorObject(exit));
         expect(`${out}${err}`, what).not.toMatch(/[\u0080-\u009f\u202e]/);
       }
-  }, 240_000);
+  });
 
   test('of a stream goes on until it is interrupted, which is exit 130', async () => {
     const program = `bin/sotto --data-dir ${stage.dir} --account alina --json listen --since 0 2>&1`;

@@ -44,7 +44,7 @@ describe('a daemon', () => {
     const pids = both.slice(0, 2).map((one) => (one.items[0] as { daemon: { pid: number } }).daemon.pid);
     expect(pids[0]).toBe(pids[1]);
     // Who lost the race ends, soon after its command.
-    await alice.until('one daemon', async () => daemons().length === 1, 10_000);
+    await alice.until('one daemon', async () => daemons().length === 1);
     expect([await alice.pid(), ...daemons()]).toEqual([pids[0], pids[0]]);
     expect(readFileSync(`/proc/${pids[0]}/limits`, 'utf8')).toMatch(/^Max core file size +0 +0 /m);
     const flags = '--disable-sigusr1 --max-semi-space-size=4 --max-old-space-size=512';

@@ -50,7 +50,7 @@ const killedAt = async <T>(
   const daemon = spawn(resolve('bin/sotto'), args, { stdio: 'ignore' });
   const ended = once(daemon, 'exit');
   try {
-    await user.until('its socket', async () => existsSync(socket), 10_000);
+    await user.until('its socket', async () => existsSync(socket));
     let over = false;
     const ran = command().finally(() => {
       over = true;
@@ -139,7 +139,7 @@ test('a backup ends, and leaves nothing, with its command and with the account; 
   const nothing = async () => !begun() && !existsSync(kept());
   const signals = { signal: 'SIGINT', when: begun, env } as const;
   expect(await interrupt(alice, ['backup', kept()], signals)).toBe(130);
-  await alice.until('its end', nothing, 10_000);
+  await alice.until('its end', nothing);
   const client = await RpcClient.open(pathsOf(alice).socket);
   const making = backup(kept());
   while (!begun()) await new Promise((done) => setTimeout(done, 1));

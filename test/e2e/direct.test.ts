@@ -111,7 +111,7 @@ describe('two people over real Tor', () => {
     await bob.ok('daemon', 'start');
     const [tor] = await bob.hears(['--kinds', 'tor.changed'], (events) => events.length > 0);
     expect(tor).toEqual({ kind: 'tor.changed', at: expect.any(Number), tor: expect.any(Object) });
-    await bob.until('all of it', async () => (await bob.bodies('alice')).includes('wait 1'), 90_000);
+    await bob.until('all of it', async () => (await bob.bodies('alice')).includes('wait 1'));
     expect((await bob.bodies('alice')).slice(-10)).toEqual([...texts.slice(2), 'late', 'wait 1']);
   });
 

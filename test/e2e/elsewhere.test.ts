@@ -46,6 +46,6 @@ test('a copy of a running account is told so with exit 7; it heals when the othe
   } finally {
     await third.run('daemon', 'stop');
   }
-}, 150_000);
+});
 
 type Online = { tor: { reachable: boolean } };

@@ -230,7 +230,7 @@ export class User {
     return (await this.one<{ daemon: { pid: number } }>('status')).daemon.pid;
   }
 
-  async until<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 60_000): Promise<T> {
+  async until<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 120_000): Promise<T> {
     const endAt = Date.now() + timeoutMs;
     for (;;) {
       const seen = await look();

@@ -171,7 +171,7 @@ beforeAll(async () => {
   await host.hear(rooms['a channel'].channel);
   await host.hear(inboxOf(host.id));
   spy = openDatabase(hosted.paths.database);
-}, 60_000);
+});
 
 afterAll(async () => {
   spy[Symbol.dispose]();

@@ -139,7 +139,7 @@ test('what ends, ends on both sides; when it is read does not count in rooms', a
     [alice, 'bob@home'],
     [bob, 'alice@home'],
   ] as const)
-    await guest.sees('its end', async () => !(await guest.bodies(with_)).includes('soon gone'), 10_000);
+    await guest.sees('its end', async () => !(await guest.bodies(with_)).includes('soon gone'));
   const setting = { conversation: 'bob@home', key: 'messages.expiresFrom' };
   expect(await alice.refused('config.set', { ...setting, value: 'read' })).toBe('params.invalid');
   expect((await alice.user.run('expire', 'bob@home', 'read+30s')).code).not.toBe(0);

@@ -301,6 +301,7 @@ test('two servers: a name that both have is asked about; invites end, and a ban 
   const again = await bob.user.run('server', 'join', other.link ?? '', '--as', 'robert', '--label', 'elsewhere');
   expect(again).toMatchObject({ code: 6, error: { code: 'server.banned' } });
   expect(await bob.call('server.list', {})).toMatchObject([{ label: 'home', memberName: 'bob', state: 'banned' }]);
+  await bob.sees('when', async () => (await bob.call('server.list', {}))[0]?.nextRetryAt !== undefined);
   expect((await bob.user.ok('why', 'home', { json: false })).out).toMatch(/^retry {4}\d/m);
   expect((await bob.user.one<{ nextRetryAt: number }>('why', 'home')).nextRetryAt).toBeGreaterThan(Date.now());
   await house.server.admin('unban', 'bob');

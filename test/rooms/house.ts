@@ -193,7 +193,7 @@ export class Guest {
   }
 
   /** Looks again after every event, until `look` gives something. */
-  async sees<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 30_000): Promise<T> {
+  async sees<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 90_000): Promise<T> {
     const endAt = Date.now() + timeoutMs;
     for (;;) {
       const event = new Promise<void>((resolve) => {

@@ -445,7 +445,7 @@ describe('the search of an open channel', () => {
     const left = () => search.find(room.channel, termsOf('erase'), { from: 0, before: 1e6, limit: 9 }).seqs;
     expect(left()).toEqual([seq]);
     await run('tidy');
-    await vi.waitFor(() => expect(left()).toEqual([]), 10_000);
+    await vi.waitFor(() => expect(left()).toEqual([]), 60_000);
   });
 
   test('holds no word for long of a body whose erasure a death has cut short', async () => {
@@ -458,7 +458,7 @@ describe('the search of an open channel', () => {
     await hosted.store.log.erase(room.channel, [seq]);
     expect(held()).toHaveLength(61);
     await run('tidy');
-    await vi.waitFor(() => expect(held()).toHaveLength(60), 10_000);
+    await vi.waitFor(() => expect(held()).toHaveLength(60), 60_000);
     expect(held()).not.toContain(seq);
   });
 
@@ -481,7 +481,7 @@ describe('the search of an open channel', () => {
     await alice.write(room, text('basalt new'));
     expect((await find(bob, room, 'basalt')).words).toEqual(['basalt new']);
     await run('retain');
-    await vi.waitFor(() => expect(held()).toEqual(['basalt']), 20_000);
+    await vi.waitFor(() => expect(held()).toEqual(['basalt']), 60_000);
   });
 
   test('is made anew from the log when its file is lost', async () => {

@@ -29,7 +29,7 @@ beforeAll(async () => {
   const { invite = '' } = await server.start('--name', 'house', '--registration', 'open');
   owner = server.member('olga');
   await owner.join(parseInviteLink(invite).token);
-}, 60_000);
+});
 
 afterAll(() => server[Symbol.asyncDispose]());
 

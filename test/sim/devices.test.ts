@@ -344,4 +344,4 @@ test('a join that is cut off at any step of the server is one, or none: who was 
   }
   expect([...found].sort()).toContain('joined');
   // Beside others, on a slow machine: thirty worlds.
-}, 240_000);
+});

@@ -28,8 +28,7 @@ const listening = (pid: number): string[] => {
   return held.filter((inode) => open.includes(inode));
 };
 
-const reads = (user: User, body: string) =>
-  user.until(body, async () => (await user.bodies('#ops')).includes(body), 90_000);
+const reads = (user: User, body: string) => user.until(body, async () => (await user.bodies('#ops')).includes(body));
 
 test('a server without an open port is joined by its link, and found again after a restart', async () => {
   await using stage = new Stage();
@@ -58,7 +57,7 @@ test('a server without an open port is joined by its link, and found again after
 
   // Who looks for it where another consensus says may not find it at once: that is an error to try again after.
   const enters = (user: User, link: string, ...words: string[]) =>
-    user.until('the server', async () => (await user.run('server', 'join', link, ...words)).code === 0, 60_000);
+    user.until('the server', async () => (await user.run('server', 'join', link, ...words)).code === 0);
   await enters(alice, ready.invite ?? '', '--as', 'alice', '--label', 'home');
   const invite = await alice.one<{ link: string }>('server', 'invite');
   await enters(bob, invite.link, '--as', 'bob', '--label', 'home');

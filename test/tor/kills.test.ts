@@ -90,7 +90,7 @@ const drained = async (user: User): Promise<void> => {
       console.info(`${one.name} is told to dial now`);
       await one.run('why', other(one).name, '--retry');
     }
-    await user.until('an empty outbox after a retry', isEmpty, 90_000);
+    await user.until('an empty outbox after a retry', isEmpty);
   });
 };
 

@@ -41,7 +41,7 @@ describe('Tor', () => {
     await reload(toml(''));
     await user.ok('daemon', 'start', '--wait', 'online', '--timeout', '60s');
     expect(await badChecks()).toEqual([]);
-  }, 90_000);
+  });
 
   test('that is too old is refused; one with known holes is warned of', async () => {
     await reload(toml(`binary = ${JSON.stringify(oldTor('0.4.7.16'))}`));
@@ -57,7 +57,7 @@ describe('Tor', () => {
       version: '0.4.8.10',
       warning: expect.stringContaining('known holes'),
     });
-  }, 120_000);
+  });
 
   test('that makes no progress for 30 s is told; status, doctor and why say what to try', async () => {
     const network = join(stage.dir, 'nowhere.conf');
@@ -73,7 +73,7 @@ describe('Tor', () => {
     expect(stuck.state).toBe('failed');
     expect(stuck.lastError?.message).toMatch(/no progress at \d+ %.*bridges/);
     expect(await badChecks()).toMatchObject([{ check: 'tor', fix: expect.stringContaining('bridges') }]);
-  }, 90_000);
+  });
 
   test('that dies is started again, and again, with the address published anew', async () => {
     await reload(toml(''));
@@ -88,7 +88,7 @@ describe('Tor', () => {
       await user.ok('daemon', 'start', '--wait', 'reachable', '--timeout', '60s');
       expect(torOf(await user.pid())).not.toBe(pid);
     }
-  }, 120_000);
+  });
 
   test('that hangs is ended, and another takes its place', async () => {
     await reload(toml(''));
@@ -109,7 +109,7 @@ describe('Tor', () => {
     );
     expect(next).not.toBe(pid);
     await user.ok('daemon', 'start', '--wait', 'online', '--timeout', '60s');
-  }, 180_000);
+  });
 
   test('is off by choice: nothing of it runs, and a wait for it ends at once with exit 4', async () => {
     const waited = await user.run('daemon', 'start', '--wait', 'online');
@@ -131,7 +131,7 @@ describe('Tor', () => {
     expect(torrc).toContain(`\nUseBridges 1\nClientTransportPlugin obfs4 exec /bin/false\nBridge ${bridge}\n`);
     stage.configure('[tor]\nbridges = ["1.2.3.4:9\\nSocksPort 9050"]\n');
     expect((await user.run('daemon', 'reload')).error).toMatchObject({ code: 'config.invalid' });
-  }, 30_000);
+  });
 });
 
 // The Tor that a daemon has started.
