@@ -1,7 +1,7 @@
 // The file config.toml: Tor, and the log level. A file with a mistake is refused whole.
 import { existsSync, readFileSync } from 'node:fs';
 import { parse, TomlError } from 'smol-toml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readNetworkFile, type TorConfig, TorSection } from '../net/tor-config.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { inWords, problemsOf, problemText } from '../protocol/issues.ts';

@@ -1,6 +1,6 @@
 // What Tor is told: its torrc from our configuration, and the file that describes a private network.
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { SottoError } from '../protocol/errors.ts';
 import { TOR_VERSION_GOOD, TOR_VERSION_MIN } from '../protocol/limits.ts';
 

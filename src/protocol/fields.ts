@@ -1,5 +1,5 @@
 // The smallest parts of schemas: ids, counts, texts and bytes as they stand in JSON from outside, each with its limit.
-import { z } from 'zod';
+import * as z from 'zod';
 import { ID_PATTERN } from './ids.ts';
 import {
   EXPIRY_MS_MAX,

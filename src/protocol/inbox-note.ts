@@ -1,5 +1,5 @@
 // What a server itself notes in a member's inbox, so that all their devices hear of it.
-import { z } from 'zod';
+import * as z from 'zod';
 import { ProtocolError } from './errors.ts';
 import { id } from './fields.ts';
 import { parseJsonBytes } from './strict-json.ts';

@@ -1,6 +1,6 @@
 // What a schema found wrong, as a person reads it.
 import { expect, test } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { inWords, problemsOf, problemText } from './issues.ts';
 
 const Schema = z.strictObject({

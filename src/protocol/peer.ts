@@ -1,5 +1,5 @@
 // The wire between two accounts: every link frame and every sealed body, their schemas and their bytes.
-import { z } from 'zod';
+import * as z from 'zod';
 import { bufferOf, concat, jsonBytes, u32 } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import {

@@ -1,5 +1,5 @@
 // What signed events of a channel say: contents for its readers, and control operations that change it; each with its limits.
-import { z } from 'zod';
+import * as z from 'zod';
 import { ProtocolError } from './errors.ts';
 import {
   base64Of,

@@ -1,5 +1,5 @@
 // What members say to each other's devices inside Signal sessions, and how one event carries it to all devices of a member.
-import { z } from 'zod';
+import * as z from 'zod';
 import { bufferOf, concat } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { base64, count, editNumber, emoji, expiresMs, fileOffer, id, text } from './fields.ts';

@@ -1,5 +1,5 @@
 // The methods of the local wire that are about an open account.
-import { z } from 'zod';
+import * as z from 'zod';
 import { FILE_NAME_BYTES_MAX, NOTE_CHARS_MAX, QUERY_CHARS_MAX, WAIT_MS_MAX } from './limits.ts';
 import {
   bytes,

@@ -1,5 +1,5 @@
 // The methods of the local wire that work without an open account.
-import { z } from 'zod';
+import * as z from 'zod';
 import { EVENT_KINDS, VOLATILE_KINDS } from './event-kinds.ts';
 import { bytes, label, none, passphrase, path, personName, time } from './rpc-fields.ts';
 import { account, check, method, status, wait } from './rpc-objects.ts';

@@ -1,5 +1,5 @@
 // The smallest parts of parameters and results of the local wire.
-import { z } from 'zod';
+import * as z from 'zod';
 import { wellFormed } from './fields.ts';
 import { NAME_CHARS_MAX, NOTE_CHARS_MAX, PATH_CHARS_MAX, REACTION_CHARS_MAX } from './limits.ts';
 

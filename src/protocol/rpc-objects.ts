@@ -1,5 +1,5 @@
 // The objects of the local wire, and the fields that parameters and results are made of.
-import { z } from 'zod';
+import * as z from 'zod';
 import { EXPIRY_MS_MAX, EXPIRY_MS_MIN, PAGE_DEFAULT, PAGE_MAX, WAIT_MS_MAX } from './limits.ts';
 import { bytes, milliseconds, reference, time } from './rpc-fields.ts';
 import { channelObject, channelRole, serverObject } from './rpc-rooms.ts';

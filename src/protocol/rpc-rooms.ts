@@ -1,5 +1,5 @@
 // The part of the local wire that is about rooms: servers, channels and members.
-import { z } from 'zod';
+import * as z from 'zod';
 import { wellFormed } from './fields.ts';
 import {
   HISTORY_EVENTS_MAX,

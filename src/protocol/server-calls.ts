@@ -1,5 +1,5 @@
 // The part of a server's wire that is about calls: who is in them, tickets for call links, and streams that are announced.
-import { z } from 'zod';
+import * as z from 'zod';
 import { base64, id, key32 } from './fields.ts';
 import { CALL_PAGE_MAX, CALL_PEOPLE_MAX, CALL_SEALED_BYTES_MAX, CALL_SEALED_MAX } from './limits.ts';
 import { inChannel, MEMBER, type Needs, none, request, time } from './server-objects.ts';

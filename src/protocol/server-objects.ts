@@ -1,5 +1,5 @@
 // What requests and answers of a server are made of, with the limits of each.
-import { z } from 'zod';
+import * as z from 'zod';
 import { base64, count, id, key32, wellFormed } from './fields.ts';
 import { MEMBER_NAME_CHARS_MAX } from './limits.ts';
 

@@ -1,5 +1,5 @@
 // The wire between an account and a server: every request, answer and notice, declared once; both ends import it.
-import { z } from 'zod';
+import * as z from 'zod';
 import { base64, count, id, key32, wellFormed } from './fields.ts';
 import {
   DEVICES_ASKED_MAX,

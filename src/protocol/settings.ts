@@ -1,5 +1,5 @@
 // Every setting: its schema, default, widest scope and narrowest scope. The values live in the encrypted store.
-import { z } from 'zod';
+import * as z from 'zod';
 import { EXPIRY_MS_MAX, EXPIRY_MS_MIN, OUTBOX_EXPIRY_MS, OUTBOX_EXPIRY_MS_MAX } from './limits.ts';
 
 /** Where a setting may be set: for the whole account, or for one conversation as well. */

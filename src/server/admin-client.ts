@@ -1,7 +1,7 @@
 // Asks a running server over its admin socket.
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock } from '../ports.ts';
 import { isErrorCode, SottoError } from '../protocol/errors.ts';
 import type { AdminRequest } from './admin.ts';

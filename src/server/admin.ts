@@ -2,7 +2,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import { z } from 'zod';
+import * as z from 'zod';
 import { toHex } from '../protocol/bytes.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { ID_PATTERN, type MemberId, type RowId } from '../protocol/ids.ts';

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { parse } from 'smol-toml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readNetworkFile, TorSection } from '../net/tor-config.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
 import { isLoopback, isOrigin } from '../protocol/invite-link.ts';
