@@ -1,6 +1,6 @@
 // Builds dist/: one CommonJS bundle per program, so that a command loads one file and no schema.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 
@@ -29,6 +29,25 @@ const otherPrograms: Plugin = {
   },
 };
 
+// The JavaScript of the packages with a native library is bundled too, which Node's loader of modules takes 50 ms for. The
+// libraries stay where the packages are installed.
+const nativeLibraries: Plugin = {
+  name: 'native-libraries',
+  setup(setup) {
+    setup.onLoad({ filter: /@signalapp\/[\w-]+\/dist\/(Native\.js|index\.mjs)$/ }, ({ path }) => {
+      const installed = `require.resolve('${/@signalapp\/[\w-]+/.exec(path)?.[0]}')`;
+      return {
+        contents: readFileSync(path, 'utf8')
+          .replaceAll('import.meta.dirname', `require('node:path').dirname(${installed})`)
+          .replaceAll('import.meta.url', `require('node:url').pathToFileURL(${installed})`),
+      };
+    });
+    setup.onResolve({ filter: /^@signalapp\// }, ({ path, kind }) =>
+      kind === 'require-resolve' ? { path, external: true } : undefined,
+    );
+  },
+};
+
 rmSync('dist', { recursive: true, force: true });
 mkdirSync('dist');
 for (const name of PROGRAMS) {
@@ -41,8 +60,8 @@ for (const name of PROGRAMS) {
     format: 'cjs',
     define: { 'import.meta.dirname': '__dirname' },
     // A command that needs the words of a phrase loads them; no other reads past them.
-    external: ['@signalapp/*', 'qr', 'pngjs', 'jpeg-js', ...(name === 'cli' ? ['@scure/bip39'] : [])],
-    plugins: name === 'main' ? [otherPrograms] : [],
+    external: ['qr', 'pngjs', 'jpeg-js', ...(name === 'cli' ? ['@scure/bip39'] : [])],
+    plugins: name === 'main' ? [otherPrograms] : [nativeLibraries],
     // A bundle is CommonJS: loaded by `require` it does not start Node's loader of modules, which takes 2 ms of each command.
     supported: { 'dynamic-import': name !== 'main' && name !== 'cli' },
     metafile: true,
