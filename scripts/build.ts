@@ -15,17 +15,14 @@ const ENTRIES: Record<(typeof PROGRAMS)[number], string> = {
   cli: 'src/cli/run.ts',
 };
 
-// A lazy import of another program's entry becomes an import of its bundle; the command line is loaded with its code cache.
+// A lazy import of another program's entry becomes an import of its bundle; those with a code cache are loaded with it.
 const otherPrograms: Plugin = {
   name: 'other-programs',
   setup(setup) {
-    setup.onResolve(
-      { filter: /^\.\/(daemon\/main|server\/main|lab\/demo|lab\/bench\/bench)\.ts$/ },
-      ({ path, kind }) => {
-        const name = PROGRAMS.find((program) => ENTRIES[program] === `src/${path.slice(2)}`);
-        return kind === 'dynamic-import' && name !== undefined ? { path: `./${name}.cjs`, external: true } : undefined;
-      },
-    );
+    setup.onResolve({ filter: /^\.\/lab\/(demo|bench\/bench)\.ts$/ }, ({ path, kind }) => {
+      const name = PROGRAMS.find((program) => ENTRIES[program] === `src/${path.slice(2)}`);
+      return kind === 'dynamic-import' && name !== undefined ? { path: `./${name}.cjs`, external: true } : undefined;
+    });
   },
 };
 
@@ -63,7 +60,7 @@ for (const name of PROGRAMS) {
     external: ['qr', 'pngjs', 'jpeg-js', ...(name === 'cli' ? ['@scure/bip39'] : [])],
     plugins: name === 'main' ? [otherPrograms] : [nativeLibraries],
     // A bundle is CommonJS: loaded by `require` it does not start Node's loader of modules, which takes 2 ms of each command.
-    supported: { 'dynamic-import': name !== 'main' && name !== 'cli' },
+    supported: { 'dynamic-import': false },
     metafile: true,
     logLevel: 'warning',
     legalComments: 'none',
@@ -73,5 +70,8 @@ for (const name of PROGRAMS) {
 }
 
 // A child: what commands tell in it is of no interest.
-const { status, stderr } = spawnSync(process.execPath, ['scripts/code-cache.ts'], { encoding: 'utf8' });
+const { status, stderr } = spawnSync(process.execPath, ['scripts/code-cache.ts'], {
+  encoding: 'utf8',
+  timeout: 60_000,
+});
 if (status !== 0) throw new Error(`scripts/code-cache.ts: ${stderr}`);

@@ -1,10 +1,11 @@
-// Makes dist/cli.cache, with the functions that commands run: a daemon that knows no method answers them here. Node's own cache
-// has none of them, as it is made before a program runs.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+// Makes the code caches of the programs that start often, with the functions that a start and the usual commands run. Node's own
+// cache has none of them, as it is made before a program runs.
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
 import { cacheOf, compiled } from '../src/cli/compiled.ts';
 import { accountPaths, placesOf } from '../src/client/paths.ts';
 
@@ -17,34 +18,58 @@ const COMMANDS = [
   'contact list',
   'status --json',
 ];
-const FILE = join(import.meta.dirname, '../dist/cli.cjs');
+const umask = process.umask();
+const DIST = join(import.meta.dirname, '../dist');
 
-const GREETING = { sotto: '', rpc: 1, account: 'default', locked: false, exists: true, passphrase: false };
-const REFUSAL = { code: -32601, message: 'There is no such method', data: { code: 'method.unknown' } };
+const load = (name: string) => {
+  const file = join(DIST, `${name}.cjs`);
+  const script = compiled(file);
+  const module = { exports: {} };
+  script.runInThisContext()(module.exports, createRequire(file), module, file, dirname(file));
+  const keep = (): void => {
+    // A program that ran here has kept what is written to its user.
+    process.umask(umask);
+    writeFileSync(cacheOf(file), script.createCachedData());
+  };
+  return { exports: module.exports, keep };
+};
+
+const there = async (path: string): Promise<void> => {
+  while (!existsSync(path)) await setTimeout(10);
+};
 
 const dataDir = mkdtempSync(join(tmpdir(), 'sotto-'));
-const { socket: path, socketDir } = accountPaths(placesOf(dataDir, {}), 'default', {});
-mkdirSync(socketDir, { recursive: true });
-const server = createServer((socket) => {
-  socket.write(`${JSON.stringify(GREETING)}\n`);
-  socket.on('data', (line) => {
-    const { id } = JSON.parse(String(line)) as { readonly id: number };
-    socket.write(`${JSON.stringify({ jsonrpc: '2.0', id, error: REFUSAL })}\n`);
-  });
-}).listen(path);
+writeFileSync(join(dataDir, 'config.toml'), '[tor]\noffline = true\n');
+const { socket } = accountPaths(placesOf(dataDir, process.env), 'default', process.env);
 
-const script = compiled(FILE);
-const module = { exports: {} };
-script.runInThisContext()(module.exports, createRequire(FILE), module, FILE, '');
-const { runCli } = module.exports as typeof import('../src/cli/run.ts');
-for (const line of COMMANDS)
-  await runCli({
-    argv: ['--data-dir', dataDir, ...line.split(' ')],
-    environment: {},
-    version: '',
-    versions: {},
-    self: [''],
-  });
-server.close();
-for (const dir of [socketDir, dataDir]) rmSync(dir, { recursive: true, force: true });
-writeFileSync(cacheOf(FILE), script.createCachedData());
+const cli = load('cli');
+const daemon = load('daemon');
+const { runCli } = cli.exports as typeof import('../src/cli/run.ts');
+const { runDaemon } = daemon.exports as typeof import('../src/daemon/main.ts');
+// It makes an account, and opens it.
+for (const lines of [['init --nickname a --no-passphrase'], COMMANDS]) {
+  const ended = runDaemon({ account: 'default', dataDir, version: '', json: false, unknown: undefined });
+  await there(socket);
+  for (const line of [...lines, 'daemon stop'])
+    await runCli({
+      argv: ['--data-dir', dataDir, '--account', 'default', ...line.split(' ')],
+      environment: process.env,
+      version: '',
+      versions: {},
+      self: [''],
+    });
+  await ended;
+}
+cli.keep();
+daemon.keep();
+
+const server = load('server');
+const { runServe } = server.exports as typeof import('../src/server/main.ts');
+const ended = runServe(['--data-dir', join(dataDir, 'server'), '--listen', '127.0.0.1:0']);
+await there(join(dataDir, 'server', 'admin.sock'));
+process.emit('SIGTERM');
+await ended;
+// A cache is for a V8 with the same flags: those that a program starts with.
+setFlagsFromString('--heap-growing-percent=0');
+server.keep();
+rmSync(dataDir, { recursive: true, force: true });

@@ -1,5 +1,4 @@
 // Entry of `sotto`: argv → one lazily imported program; the only place that sets the exit code.
-import { enableCompileCache } from 'node:module';
 import { join, resolve } from 'node:path';
 import { loadCompiled } from './cli/compiled.ts';
 import { VERSION, WIRE_VERSIONS } from './protocol/version.ts';
@@ -49,7 +48,6 @@ const run = async (typed: readonly string[]): Promise<number> => {
   const [first = '', second] = wordsOf(argv);
   const isDaemon = first === 'daemon' && second === 'run';
   if (!isDaemon && !['demo', 'serve', 'bench'].includes(first)) return command(argv);
-  enableCompileCache(join(import.meta.dirname, '.cache'));
   if (isDaemon) return daemon(argv);
   const rest = [...argv.slice(0, argv.indexOf(first)), ...argv.slice(argv.indexOf(first) + 1)];
   if (first === 'demo') {
@@ -57,7 +55,7 @@ const run = async (typed: readonly string[]): Promise<number> => {
     return runDemo(rest);
   }
   if (first === 'serve') {
-    const { runServe } = await import('./server/main.ts');
+    const { runServe } = bundle('server') as typeof import('./server/main.ts');
     return runServe(rest, resolve(program()));
   }
   const { runBench } = await import('./lab/bench/bench.ts');
@@ -66,8 +64,11 @@ const run = async (typed: readonly string[]): Promise<number> => {
 
 const program = (): string => process.env.SOTTO_PROGRAM ?? process.argv[1] ?? 'sotto';
 
+// What starts often has its code cache.
+const bundle = (name: string): unknown => loadCompiled(join(import.meta.dirname, `${name}.cjs`), require);
+
 const command = async (argv: readonly string[]): Promise<never> => {
-  const { runCli } = loadCompiled(join(import.meta.dirname, 'cli.cjs'), require) as typeof import('./cli/run.ts');
+  const { runCli } = bundle('cli') as typeof import('./cli/run.ts');
   const code = await runCli({
     argv,
     environment: process.env,
@@ -84,7 +85,7 @@ const daemon = async (argv: readonly string[]): Promise<number> => {
     process.stdout.write('sotto daemon run: run the daemon of an account in the foreground\n');
     return 0;
   }
-  const { runDaemon } = await import('./daemon/main.ts');
+  const { runDaemon } = bundle('daemon') as typeof import('./daemon/main.ts');
   const dataDir = flagValue(argv, '--data-dir') ?? (process.env.SOTTO_DATA_DIR || undefined);
   const account = flagValue(argv, '--account') ?? (process.env.SOTTO_ACCOUNT || undefined);
   // What it could not put away keeps it no longer.
