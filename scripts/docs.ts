@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { usageLine } from '../src/cli/parse.ts';
 import { allCommands, EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, VARIABLES } from '../src/cli/table.ts';
 import { valuesOf } from '../src/core/settings.ts';
+import { CONFIG } from '../src/daemon/config.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
 import { EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/event-kinds.ts';
 import {
@@ -58,6 +59,7 @@ type Schema = {
   readonly anyOf?: Schema[];
   readonly const?: unknown;
   readonly default?: unknown;
+  readonly description?: string;
 };
 
 /** A JSON Schema as one short line: `{ id: string, limit?: integer = 50 }`. */
@@ -197,19 +199,37 @@ const errorPage = (): string =>
     '',
   ].join('\n');
 
+const RELOADED = '`daemon reload`';
+
 const settingsPage = (): string =>
   [
     '# Settings',
     '',
     GENERATED,
     '',
+    '## Of an account',
+    '',
     'Set with `sotto config set KEY VALUE`, for one conversation with `--in CONVERSATION`. They live in the encrypted store.',
     '',
-    '| key | default | values | scopes | what it does |',
-    '|---|---|---|---|---|',
+    '| key | default | values | scopes | counts | what it does |',
+    '|---|---|---|---|---|---|',
     ...Object.entries(SETTINGS).map(
-      ([key, setting]) =>
-        `| \`${key}\` | \`${JSON.stringify(setting.default)}\` | ${valuesOf(key as SettingKey)} | ${setting.scopes.join(', ')} | ${setting.doc} |`,
+      ([key, { default: value, scopes, restart, doc }]) =>
+        `| \`${key}\` | \`${JSON.stringify(value)}\` | ${valuesOf(key as SettingKey)} | ${scopes.join(', ')} | ${restart ? RELOADED : 'at once'} | ${doc} |`,
+    ),
+    '',
+    '## Of the program',
+    '',
+    'In `config.toml`, which stands in `~/.config/sotto`, or below `--data-dir`. A daemon reads it when it starts, at',
+    '`sotto daemon reload` and at SIGHUP; one with a mistake is refused whole.',
+    '',
+    '| section | key | default | values | counts | what it does |',
+    '|---|---|---|---|---|---|',
+    ...Object.entries(jsonSchema(CONFIG, 'input').properties ?? {}).flatMap(([section, { properties = {} }]) =>
+      Object.entries(properties).map(
+        ([key, one]) =>
+          `| \`[${section}]\` | \`${key}\` | ${one.default === undefined ? 'none' : `\`${JSON.stringify(one.default)}\``} | ${shapeOf(one).replaceAll('|', '\\|')} | ${RELOADED} | ${one.description} |`,
+      ),
     ),
     '',
   ].join('\n');

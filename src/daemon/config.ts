@@ -6,9 +6,19 @@ import { readNetworkFile, type TorConfig, TorSection } from '../net/tor-config.t
 import { SottoError } from '../protocol/errors.ts';
 import { inWords, problemsOf, problemText } from '../protocol/issues.ts';
 
-const Schema = z.strictObject({
-  tor: TorSection.extend({ offline: z.boolean().default(false) }).prefault({}),
-  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+/** Every setting of the program, with its default and what it does. They count for each account from its daemon's next reading. */
+export const CONFIG = z.strictObject({
+  tor: TorSection.extend({
+    offline: z
+      .boolean()
+      .default(false)
+      .describe('no Tor for any account (one alone: `init --no-tor`); servers of rooms are then reached straight'),
+  }).prefault({}),
+  log: z
+    .strictObject({
+      level: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('the least that `daemon.log` takes'),
+    })
+    .prefault({}),
 });
 
 export type Config = {
@@ -18,7 +28,7 @@ export type Config = {
 
 /** Reads the file; defaults when there is none. Throws `config.invalid` with the place and what is wrong there. */
 export const readConfig = (path: string): Config => {
-  if (!existsSync(path)) return Schema.parse({});
+  if (!existsSync(path)) return CONFIG.parse({});
   let raw: unknown;
   try {
     raw = parse(readFileSync(path, 'utf8'));
@@ -28,7 +38,7 @@ export const readConfig = (path: string): Config => {
       message: `${place}: ${error instanceof Error ? error.message.split('\n')[0] : 'not TOML'}`,
     });
   }
-  const config = Schema.safeParse(raw, { error: inWords });
+  const config = CONFIG.safeParse(raw, { error: inWords });
   if (!config.success) {
     const problems = problemsOf(config.error, 'setting').map(problemText);
     throw new SottoError('config.invalid', { message: `${path}: ${problems.join('; ')}` });

@@ -25,13 +25,14 @@ const line = z.string().regex(TORRC_LINE, 'must be one line of printable ASCII')
 
 /** The `[tor]` section of a configuration file. */
 export const TorSection = z.strictObject({
-  binary: z.string().min(1).default('tor'),
-  /** Bridge lines without the word Bridge. */
-  bridges: z.array(line).max(50).default([]),
-  /** ClientTransportPlugin lines without that word. */
-  transports: z.array(line).max(10).default([]),
-  /** A file with a private network's authorities and options. */
-  network: z.string().startsWith('/', 'must be an absolute path').optional(),
+  binary: z.string().min(1).default('tor').describe('the program; 0.4.8 or newer'),
+  bridges: z.array(line).max(50).default([]).describe('bridge lines without the word Bridge; at most 50'),
+  transports: z.array(line).max(10).default([]).describe('ClientTransportPlugin lines without that word; at most 10'),
+  network: z
+    .string()
+    .startsWith('/', 'must be an absolute path')
+    .optional()
+    .describe("a file with a private network's authorities and options; without one the public network"),
 });
 export type TorConfig = Readonly<z.infer<typeof TorSection>>;
 
