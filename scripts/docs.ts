@@ -5,6 +5,8 @@ import { usageLine } from '../src/cli/parse.ts';
 import { allCommands, EXIT_CODES, GLOBAL_FLAGS, PROGRAMS, VARIABLES } from '../src/cli/table.ts';
 import { valuesOf } from '../src/core/settings.ts';
 import { CONFIG } from '../src/daemon/config.ts';
+import { BENCH } from '../src/lab/bench/bench.ts';
+import { DEMO } from '../src/lab/demo.ts';
 import { ERROR_CODES, exitOf, retryOf, rpcNumberOf, textOf } from '../src/protocol/errors.ts';
 import { EVENT_KINDS, VOLATILE_KINDS } from '../src/protocol/event-kinds.ts';
 import {
@@ -131,6 +133,17 @@ const rpcPage = (): string =>
     '',
   ].join('\n');
 
+const labDocs = ({ usage, doc, flags }: typeof DEMO | typeof BENCH): string[] => [
+  `## \`${usage.split(' [')[0]}\``,
+  '',
+  `\`${usage}\`: ${doc}`,
+  '',
+  ...Object.entries<readonly [doc: string, value?: string]>(flags).map(
+    ([name, [said, value]]) => `- \`--${name}${value === undefined ? '' : ` ${value}`}\`: ${said}`,
+  ),
+  '',
+];
+
 const cliPage = (): string =>
   [
     '# Command reference',
@@ -166,6 +179,7 @@ const cliPage = (): string =>
     'A certificate that is renewed needs a `SIGHUP`; `name` and `registration` count at once then too, everything else at the',
     'next start. `sotto serve --check-config` tells every mistake with its place, and exits with 2.',
     '',
+    ...[DEMO, BENCH].flatMap(labDocs),
     '## Flags of every command',
     '',
     ...Object.entries(GLOBAL_FLAGS).map(

@@ -16,16 +16,20 @@ import { startTorLab, type TorLab } from './tor-lab.ts';
 const NAMES = ['alice', 'bob', 'carol'] as const;
 const WAIT_MS = 90_000;
 const REMOVALS_MAX = 100;
-const DOC = 'Three people on a private Tor network on this machine do the main job, then meet in a room.';
-const FLAGS = {
-  keep: ['leave it running below --dir'],
-  stop: ['end what --keep has left below --dir'],
-  dir: ['where it lives', 'DIR'],
+/** How `sotto demo` is called. */
+export const DEMO = {
+  usage: 'sotto demo [flags]',
+  doc: 'Three people on a private Tor network on this machine do the main job, then meet in a room.',
+  flags: {
+    keep: ['leave it running below --dir'],
+    stop: ['end what --keep has left below --dir'],
+    dir: ['where it lives', 'DIR'],
+  },
 } as const;
 
 /** Runs the demo; gives the exit code. Nothing is left running unless `--keep`. Throws what the loader of a native library says. */
 export const runDemo = async (argv: readonly string[]): Promise<number> => {
-  const words = readWords(argv, { usage: 'sotto demo [flags]', doc: DOC, flags: FLAGS });
+  const words = readWords(argv, DEMO);
   if (typeof words === 'number') return words;
   const { values } = words;
   const dir = values.dir !== undefined ? resolve(values.dir) : undefined;

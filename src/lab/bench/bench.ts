@@ -30,20 +30,23 @@ const FIGURES: readonly Figure[] = [
 
 const RUNS = 9;
 const RUNS_QUICK = 3;
-const DOC =
-  'Measures the named figures, those of the server or the account, or all, beside their floors; exit code 1 when a bound does not hold.';
-const FLAGS = {
-  list: ['tell the figures'],
-  quick: [`${RUNS_QUICK} runs of each, and less of what is large`],
-  runs: [`so many runs of each (${RUNS})`, 'N'],
-  write: ['write a table of them into this file', 'FILE'],
-  json: ['one JSON object a line'],
-  only: ['one figure by its whole name, in this process'],
+/** How `sotto bench` is called. */
+export const BENCH = {
+  usage: 'sotto bench [NAME …] [flags]',
+  doc: 'Measures the named figures, those of the server or the account, or all, beside their floors; exit code 1 when a bound does not hold.',
+  flags: {
+    list: ['tell the figures'],
+    quick: [`${RUNS_QUICK} runs of each, and less of what is large`],
+    runs: [`so many runs of each (${RUNS})`, 'N'],
+    write: ['write a table of them into this file', 'FILE'],
+    json: ['one JSON object a line'],
+    only: ['one figure by its whole name, in this process'],
+  },
 } as const;
 
 /** Measures the named figures, or all; gives the exit code: 1 when one does not hold. */
 export const runBench = async (argv: readonly string[]): Promise<number> => {
-  const words = readWords(argv, { usage: 'sotto bench [NAME …] [flags]', doc: DOC, flags: FLAGS });
+  const words = readWords(argv, BENCH);
   if (typeof words === 'number') return words;
   const { values, names } = words;
   const json = values.json !== undefined;
