@@ -13,8 +13,14 @@ import { runChild } from './child.ts';
 
 const RETRY_MS = 1_000;
 export const HOOK_FOLDER = 'on-message.d';
-// Those of requests where the setting says so.
-const WANTED: readonly Event['kind'][] = ['message.received', 'request.received'];
+// Those of requests where the setting says so; of a file tells the message that offers it.
+const WANTED: readonly Event['kind'][] = [
+  'message.received',
+  'message.edited',
+  'message.deleted',
+  'message.reacted',
+  'request.received',
+];
 
 type HooksOptions = {
   readonly account: Account;
@@ -171,9 +177,11 @@ export class Hooks implements Disposable {
     }
   }
 
-  #wanted(event: Event): boolean {
-    if (event.kind === 'message.received') return event.message !== undefined && 'body' in event.message;
-    return event.kind === 'request.received' && this.#options.account.setting('requests.hooks') === true;
+  #wanted({ kind, message }: Event): boolean {
+    if (kind === 'request.received') return this.#options.account.setting('requests.hooks') === true;
+    if (!WANTED.includes(kind) || message === undefined || 'gone' in message) return false;
+    // What others do: they change what is theirs, and react to what is mine.
+    return message.mine === (kind === 'message.reacted');
   }
 
   /** One run; false when this hook rests before its next try. */

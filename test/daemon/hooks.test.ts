@@ -46,7 +46,7 @@ const out = (name: string) => join(world.dir, name);
 const linesOf = (name: string): string[] =>
   existsSync(out(name)) ? readFileSync(out(name), 'utf8').split('\n').filter(Boolean) : [];
 const until = async (what: () => boolean): Promise<void> => {
-  for (let i = 0; i < 500 && !what(); i++) await new Promise((done) => setTimeout(done, 20));
+  for (let i = 0; i < 3_000 && !what(); i++) await new Promise((done) => setTimeout(done, 20));
   expect(what()).toBe(true);
 };
 const say = async (...texts: string[]): Promise<void> => {
@@ -66,6 +66,29 @@ describe('a hook', () => {
     expect(JSON.parse(linesOf('got')[0] ?? '')).toMatchObject({ kind: 'message.received', message: { from: 'alice' } });
     expect(new Set(linesOf('argv'))).toEqual(new Set(['0 ']));
     expect(readFileSync(out('env'), 'utf8')).not.toMatch(/pwned|alice/);
+  });
+
+  test('gets what others do with messages, and nothing of what I do', async () => {
+    hook('a', `cat >> ${out('got')}`);
+    open();
+    await say('one', 'two');
+    await bob.send(alice, 'mine');
+    await world.settle();
+    const [one, two, mine] = await bob.call('message.list', { conversation: 'alice' }).then(({ messages }) => messages);
+    const ids = { id: mine?.id ?? '' };
+    await bob.call('message.react', { id: one?.id ?? '', emoji: '👍' });
+    await bob.call('message.edit', { ...ids, text: 'mine still' });
+    await alice.call('message.edit', { id: one?.id ?? '', text: 'one more' });
+    await alice.call('message.react', { ...ids, emoji: '👀' });
+    await alice.call('message.delete', { id: two?.id ?? '' });
+    await world.settle();
+    const got = () =>
+      linesOf('got').map((line) => {
+        const { kind, message } = JSON.parse(line);
+        return `${kind} ${message.body}`;
+      });
+    await until(() => got().length === 5);
+    expect(got().slice(2)).toEqual(['message.edited one more', 'message.reacted mine still', 'message.deleted ']);
   });
 
   test('gets what finds programs and the desktop, and nothing else of the shell that started the daemon', async () => {
