@@ -273,6 +273,7 @@ export class Account implements AsyncDisposable {
     const isBack = before?.state !== 'online' || (state.reachable && !before.reachable);
     if (state.state !== 'online' || !isBack) return;
     this.#core.queue.post(() => {
+      this.#rooms.redial();
       this.#files.retry();
       const waiting = new Set([
         ...listOutboxContacts(this.#core.db),

@@ -39,6 +39,11 @@ export class Rooms {
     for (const { id } of listServers(this.#core().db)) this.connect(id).start();
   }
 
+  /** Whatever kept servers from being reached may be over: each that waits for its next try is dialled now. */
+  redial(): void {
+    for (const connection of this.#connections.values()) connection.redial();
+  }
+
   /** How I am there is told to every server: now, and to those that are reached later. */
   present(presence: Presence): void {
     this.#presence = presence;

@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } 
 import { join } from 'node:path';
 import { systemClock } from '../machine.ts';
 import { errorObject } from '../protocol/errors.ts';
-import type { Check, Status } from '../protocol/rpc-objects.ts';
+import type { Check } from '../protocol/rpc-objects.ts';
 import { asWord } from '../protocol/safe-text.ts';
 import { latestEventAt } from '../store/events.ts';
 import { readConfig } from './config.ts';
@@ -30,9 +30,7 @@ export const checkDoctor = async (daemon: Daemon, signal: AbortSignal): Promise<
     clock(daemon),
     ...(daemon.isOpen ? [database(wrong)] : []),
     disk(daemon),
-    ...(daemon.isOpen
-      ? [hooks(daemon), notifications(daemon), ...daemon.open.account.status().servers.map(server)]
-      : []),
+    ...(daemon.isOpen ? [hooks(daemon), notifications(daemon), ...servers(daemon)] : []),
   ];
 };
 
@@ -91,14 +89,19 @@ const reachable = (daemon: Daemon): Check => {
     : bad('address', `for ${minutes} minutes nobody could dial you: ${how}`, 'check the network and the clock');
 };
 
-const server = ({ label, state, lastError = 'not yet' }: Status['servers'][number]): Check =>
-  state === 'online'
-    ? good('server', `${label}: connected`)
-    : bad(
-        'server',
-        `${label}: ${state}, ${lastError}`,
-        `see that it runs; sotto why ${asWord(label)} --retry tries now`,
-      );
+const servers = (daemon: Daemon): Check[] => {
+  const { network } = daemon.open.account;
+  return daemon.open.account.status().servers.map(({ label, state, through, lastError = 'not yet', lastErrorCode }) => {
+    if (state === 'online') return good('server', `${label}: connected`);
+    // What keeps Tor from it is a line of its own; the first try after that takes its time.
+    if (through === 'tor' && !['online', 'off'].includes(network.state))
+      return good('server', `${label}: waits for Tor`);
+    if (state === 'dialling' && (lastErrorCode ?? 'tor.failed') === 'tor.failed')
+      return good('server', `${label}: being dialled`);
+    const fix = `see that it runs; sotto why ${asWord(label)} --retry tries now`;
+    return bad('server', `${label}: ${state}, ${lastError}`, fix);
+  });
+};
 
 // What is gone since, leads nowhere or cannot be looked at is open to nobody.
 const isOpen = (path: string, mask: number): boolean => {

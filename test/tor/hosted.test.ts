@@ -75,6 +75,15 @@ test('a server without an open port is joined by its link, and found again after
   await reachable(2);
   await alice.ok('send', '#ops', 'after the restart', '--wait', 'sent', '--timeout', '90s');
   await reads(bob, 'after the restart');
+
+  // A daemon that has just begun has its Tor to wait for, and then the server: nothing is wrong with either.
+  await bob.ok('daemon', 'stop');
+  const seen = await bob.until('the server again', async () => {
+    const { items } = await bob.run<{ check: string; ok: boolean; detail: string }>('doctor');
+    expect(items.filter(({ ok }) => !ok)).toEqual([]);
+    return items.find(({ check, detail }) => check === 'server' && detail === 'home: connected');
+  });
+  expect(seen?.ok).toBe(true);
   expect(await server.stop()).toBe(0);
 });
 
