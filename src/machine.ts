@@ -3,10 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { pino } from 'pino';
 import type { Clock, Log, LogFields, Random } from './ports.ts';
-
-const LOG_BYTES_MAX = 8 * 1024 * 1024;
-// More than one line with all that a hook said, escaped: a longer one would be dropped.
-const JOURNAL_WAITING_BYTES_MAX = 1024 * 1024;
+import { LOG_FILE_BYTES_MAX, LOG_FILE_WAITING_BYTES_MAX } from './protocol/limits.ts';
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -42,14 +39,14 @@ export const fileLog = (path: string, level: Level): FileLog => {
   closeSync(openSync(path, 'a', 0o600));
   chmodSync(path, 0o600);
   let size = statSync(path).size;
-  const file = pino.destination({ dest: path, sync: true, maxLength: JOURNAL_WAITING_BYTES_MAX, mode: 0o600 });
+  const file = pino.destination({ dest: path, sync: true, maxLength: LOG_FILE_WAITING_BYTES_MAX, mode: 0o600 });
   // A disk that takes no more lines must not end the program: some wait for room, the rest are dropped.
   file.on('error', () => {});
   const destination = {
     write: (line: string): void => {
       file.write(line);
       size += line.length;
-      if (size < LOG_BYTES_MAX) return;
+      if (size < LOG_FILE_BYTES_MAX) return;
       size = 0;
       try {
         renameSync(path, `${path}.1`);

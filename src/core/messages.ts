@@ -3,7 +3,7 @@
 import { jsonBytes } from '../protocol/bytes.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idOf } from '../protocol/ids.ts';
-import { TEXT_BYTES_MAX, TEXT_JSON_BYTES_MAX } from '../protocol/limits.ts';
+import { READ_TARGETS_MAX, TEXT_BYTES_MAX, TEXT_JSON_BYTES_MAX } from '../protocol/limits.ts';
 import type { Params } from '../protocol/rpc.ts';
 import { isBlank } from '../protocol/safe-text.ts';
 import type { ContactRow } from '../store/contacts.ts';
@@ -48,7 +48,6 @@ const RECALLED = 'recalled';
 export const LOCAL = 'local';
 // Of one that waits again: it may have left before it failed.
 const RESENT = 'resent';
-const READ_TARGETS_MAX = 256;
 const PAGE = 500;
 const ALL_ROWS = { after: 0, before: Number.MAX_SAFE_INTEGER };
 

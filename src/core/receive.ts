@@ -2,7 +2,12 @@
 import type { SignalSession } from '../crypto/session.ts';
 import { ProtocolError, SottoError } from '../protocol/errors.ts';
 import { idBytes, idOf, type MessageId } from '../protocol/ids.ts';
-import { CONTACT_BYTES_PER_DAY_MAX, CONTACT_MESSAGES_PER_DAY_MAX, DAY_MS } from '../protocol/limits.ts';
+import {
+  CONTACT_BYTES_PER_DAY_MAX,
+  CONTACT_MESSAGES_PER_DAY_MAX,
+  DAY_MS,
+  SKIPPED_FRAMES_MAX,
+} from '../protocol/limits.ts';
 import { decodeBody, type SealedBody, type SealedFrame, type UnknownBody } from '../protocol/peer.ts';
 import { type ContactRow, putHistory } from '../store/contacts.ts';
 import { getConversationOfContact } from '../store/conversations.ts';
@@ -18,9 +23,6 @@ export type Received = {
   readonly unasked: readonly MessageId[];
   readonly undecryptable: boolean;
 };
-
-/** Frames come in order: so many may have been taken back after they were sealed. More cost their derivation, and prove nothing. */
-const SKIPPED_FRAMES_MAX = 2_000;
 
 type Opened = { readonly frame: SealedFrame; readonly body: SealedBody | UnknownBody };
 

@@ -4,6 +4,7 @@ import type { Cancel, Random } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import {
   SERVER_ASKED_AGAIN_MS,
+  SERVER_DIALS_A_TRY_MAX,
   SERVER_REFUSED_RETRY_MS,
   SERVER_RETRY_MS_MAX,
   SERVER_RETRY_MS_MIN,
@@ -51,9 +52,6 @@ type Phase =
       readonly cancel: Cancel;
       readonly since: number;
     };
-
-/** How often one try dials, for another certificate and as another device. */
-const TRIES_MAX = 3;
 
 /** What a server’s second check is answered with. */
 export type Second = { readonly password: string; readonly code: string };
@@ -261,12 +259,13 @@ export class RoomConnection {
     try {
       answer = await client.login(device, { register, ...(second === undefined ? {} : { second }) });
     } catch (error) {
-      if (tries === TRIES_MAX || !(await renewCertificate(core, row, error)) || this.#clientNow !== client) throw error;
+      if (tries === SERVER_DIALS_A_TRY_MAX || !(await renewCertificate(core, row, error)) || this.#clientNow !== client)
+        throw error;
       return this.#openAgain(client, second, tries);
     }
     const isPutBack = await core.queue.call(() => loggedIn(core, this.serverId, client.hello, answer));
     this.#phase = this.#goneOn(client, 'levelling');
-    this.visit.isPutBack = isPutBack && tries < TRIES_MAX;
+    this.visit.isPutBack = isPutBack && tries < SERVER_DIALS_A_TRY_MAX;
     // Whoever joins a channel meanwhile comes behind that: what opens its events is in the inbox.
     await this.inTurn(async () => {
       await prepareKeys(core, this, answer.oneTimeKeys);

@@ -7,6 +7,7 @@ import {
   ROOM_INCOMING_BYTES_MAX,
   ROOM_INCOMING_MAX,
   ROOM_NOTICES_MAX,
+  UNMET_ASKED_MAX,
 } from '../protocol/limits.ts';
 import type { Notice } from '../protocol/server.ts';
 import type { LogEvent } from '../protocol/server-frames.ts';
@@ -19,9 +20,6 @@ import { levelChannel } from './room-level.ts';
 import { onNotice } from './room-notices.ts';
 import { knowSenders, learnMembers } from './room-people.ts';
 import { receiveRoom, type Took, type Unmet } from './room-receive.ts';
-
-/** Keys of one member for channels that are not known, on one visit. */
-const UNMET_ASKED_MAX = 20;
 
 /** What one server tells, across its connections: a batch that is being taken goes on where the connection breaks. */
 export class RoomIntake {

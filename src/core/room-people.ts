@@ -9,6 +9,7 @@ import {
   CHANNEL_MEMBERS_MAX,
   DEVICES_ASKED_MAX,
   DEVICES_TOLD_MAX,
+  MEMBER_DOUBTS_TOLD_MAX,
   ROOM_PAGE_MAX,
   STATUS_TEXT_CHARS_MAX,
 } from '../protocol/limits.ts';
@@ -193,11 +194,10 @@ const keepDevices = (
 /** Tells once on a connection what a server shows of somebody that is not theirs. */
 const tellOnce = (changes: Changes, { visit: { told } }: RoomConnection, member: MemberRow, detail: string): void => {
   const what = `${member.id} ${detail}`;
-  if (told.has(what) || told.size >= TOLD_MAX) return;
+  if (told.has(what) || told.size >= MEMBER_DOUBTS_TOLD_MAX) return;
   told.add(what);
   changes.event({ kind: 'member.device', memberRow: member.id, detail });
 };
-const TOLD_MAX = 1_000;
 
 const keepDevice = (
   core: Core,

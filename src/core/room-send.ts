@@ -3,7 +3,7 @@
 import type { Cancel } from '../ports.ts';
 import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts';
 import { idOf } from '../protocol/ids.ts';
-import { INBOX_RETRY_MS, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
+import { INBOX_RETRY_MS, RESEAL_TRIES_MAX, SERVER_RETRY_MS_MAX, SERVER_RETRY_MS_MIN } from '../protocol/limits.ts';
 import type { Control } from '../protocol/room-content.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { Turns } from '../protocol/turns.ts';
@@ -52,7 +52,6 @@ const UNANSWERED: ReadonlySet<ErrorCode> = new Set([
   'server.timeout',
   'server.moved',
 ]);
-const RESEAL_TRIES_MAX = 5;
 const RETRY_MS_MIN = 100;
 const STUCK_TOLD_MAX = 20;
 

@@ -25,14 +25,13 @@ import type { Clock, Random } from '../ports.ts';
 import { fromBase64, toBase64 } from '../protocol/bytes.ts';
 import { errorAt, SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes } from '../protocol/ids.ts';
+import { BACKUP_LINE_CHARS_MAX } from '../protocol/limits.ts';
 import { isThere, syncPath } from '../sqlite/durable.ts';
 import type { Database } from '../sqlite/open.ts';
 import { dumpRows, indexMessages, loadRow } from '../store/dump.ts';
 import { getSelf } from '../store/self.ts';
 
 type Ports = { readonly random: Random; readonly clock: Clock };
-
-const LINE_BYTES_MAX = 4 * 1024 * 1024;
 
 export type Written = { readonly file: string; readonly sizeBytes: number; readonly messages: number };
 
@@ -139,7 +138,7 @@ const loadLines = (db: Database, reader: BackupReader, ports: Ports): number => 
   const decode = textReader();
   for (const bytes of reader.chunks()) {
     rest += decode(bytes);
-    if (rest.length > LINE_BYTES_MAX) throw new SottoError('backup.damaged');
+    if (rest.length > BACKUP_LINE_CHARS_MAX) throw new SottoError('backup.damaged');
     const lines = rest.split('\n');
     rest = lines.pop() ?? '';
     for (const line of lines) {

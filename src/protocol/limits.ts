@@ -59,6 +59,10 @@ export const BATCH_FRAMES_MAX = 64;
 export const FRAMES_PER_SECOND_MAX = 200;
 export const VOLATILE_PER_SECOND_MAX = 2;
 export const ACK_IDS_MAX = 64;
+/** Frames come in order: so many may have been taken back after they were sealed. More cost their derivation, and prove nothing. */
+export const SKIPPED_FRAMES_MAX = 2_000;
+/** Messages that one receipt of a contact names. */
+export const READ_TARGETS_MAX = 256;
 export const ACK_MS_MAX = 30 * SECOND;
 /** The same while something comes from the other side: on a slow link what is acknowledged lies long in between. */
 export const ACK_TALKING_MS_MAX = 10 * MINUTE;
@@ -192,6 +196,12 @@ export const ARGON2_PASSES_MAX = 10;
 export const ARGON2_LANES = 4;
 export const ARGON2_LANES_MAX = 16;
 export const BACKUP_CHUNK_BYTES = 64 * KIB;
+/** Of one row in a backup. */
+export const BACKUP_LINE_CHARS_MAX = 4 * MIB;
+/** A log that has grown so large is kept once, and begins anew. */
+export const LOG_FILE_BYTES_MAX = 8 * MIB;
+/** What waits for room on the disk: more than one line with all that a hook said, escaped, for a longer one would be dropped. */
+export const LOG_FILE_WAITING_BYTES_MAX = 1 * MIB;
 export const CHECK_MS_MAX = 1 * HOUR;
 export const CHECK_OUTPUT_BYTES_MAX = 64 * KIB;
 export const DISK_RETRY_MS = 10 * SECOND;
@@ -235,6 +245,8 @@ export const SENDER_KEY_MESSAGES_MAX = 1_000;
 export const SENDER_KEY_MS_MAX = 7 * DAY;
 /** No chain is longer: what asks to be wound further forward does not open. */
 export const SENDER_KEY_STEPS_MAX = 2_000;
+/** Epochs of a channel whose sender key of a device is kept, the last ones. */
+export const SENDER_KEY_EPOCHS_MAX = 32;
 /** One-time keys of each kind that a device keeps on a server. */
 export const PREKEYS_PUBLISHED = 100;
 /** With fewer left there, a device uploads more. */
@@ -307,6 +319,9 @@ export const LOG_RETRY_MS_MAX = 1 * SECOND;
 export const ERASURE_WAL_MS = 5 * SECOND;
 /** Rows of members and memberships that a server keeps in memory. */
 export const STANDINGS_MAX = 100_000;
+/** Channels whose state, and whose last event, a server keeps in memory. */
+export const CHANNEL_STATES_MAX = 10_000;
+export const LOG_HEADS_MAX = 10_000;
 export const RING_EVENTS_MAX = 200;
 export const RING_BYTES_MAX = 256 * KIB;
 export const RINGS_BYTES_MAX = 64 * MIB;
@@ -363,11 +378,19 @@ export const ROOM_INCOMING_BYTES_MAX = 32 * MIB;
 export const ROOM_NOTICES_MAX = 1_000;
 /** How often a channel is brought level before its server is believed to lead us round in a circle. */
 export const ROOM_LEVEL_TRIES_MAX = 8;
+/** What a server may make of a channel has an end: the first gaps go. */
+export const GAPS_KEPT_MAX = 200;
+/** What a server shows of members that is not theirs, told and remembered on one visit. */
+export const MEMBER_DOUBTS_TOLD_MAX = 1_000;
+/** Keys of one member for channels that are not known, on one visit. */
+export const UNMET_ASKED_MAX = 20;
 /** What does not open of one member in a `members` channel, and waits for its key: more, and the first are given up. */
 export const PENDING_OF_MEMBER_MAX = 1_000;
 export const ROOM_LIST_MAX = 50_000;
 /** Who joins a channel waits for so many pages of it; the others come in the background. */
 export const ROOM_FIRST_PAGES = 4;
+/** How often one try dials, for another certificate and as another device. */
+export const SERVER_DIALS_A_TRY_MAX = 3;
 export const SERVER_RETRY_MS_MIN = 1 * SECOND;
 export const SERVER_RETRY_MS_MAX = 60 * SECOND;
 /** A server that wants to be left alone for longer is asked again after this. */
@@ -408,6 +431,8 @@ export const HISTORY_ENDED_MAX = 32;
 export const HISTORY_SLICE_EVENTS = 64;
 /** How often an event is made anew whose permission changed under way. */
 export const STALE_TRIES_MAX = 8;
+/** How often one is sealed anew: for the time that a server tells, or for a channel that has changed meanwhile. */
+export const RESEAL_TRIES_MAX = 5;
 /** How old an event's id may be that is published, and how far ahead of the server's clock. */
 export const EVENT_ID_AGE_MS_MAX = 31 * DAY;
 export const EVENT_ID_AHEAD_MS_MAX = 1 * HOUR;

@@ -16,7 +16,14 @@ import {
   wellFormed,
 } from './fields.ts';
 import { ID_BYTES, idBytes, idOf, type MessageId } from './ids.ts';
-import { ACK_IDS_MAX, FILE_BYTES_MAX, FRAME_BYTES_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX } from './limits.ts';
+import {
+  ACK_IDS_MAX,
+  FILE_BYTES_MAX,
+  FRAME_BYTES_MAX,
+  NAME_CHARS_MAX,
+  NOTE_CHARS_MAX,
+  READ_TARGETS_MAX,
+} from './limits.ts';
 import { padded, unpadded } from './padding.ts';
 import { SIGNATURE_BYTES } from './sizes.ts';
 import { parseJsonBytes } from './strict-json.ts';
@@ -73,7 +80,7 @@ const SealedBody = z.discriminatedUnion('kind', [
     on: z.boolean(),
   }),
   z.object({ kind: z.literal('pin'), id, target: id, on: z.boolean() }),
-  z.object({ kind: z.literal('read'), id, targets: z.array(id).min(1).max(256) }),
+  z.object({ kind: z.literal('read'), id, targets: z.array(id).min(1).max(READ_TARGETS_MAX) }),
   z.object({
     kind: z.literal('file.offer'),
     id,

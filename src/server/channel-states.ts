@@ -5,18 +5,18 @@ import { replay } from '../crypto/membership.ts';
 import { sha256 } from '../crypto/primitives.ts';
 import { contentOfEvent, readEventHeader } from '../crypto/room-event.ts';
 import type { ChannelId } from '../protocol/ids.ts';
+import { CHANNEL_STATES_MAX } from '../protocol/limits.ts';
 import { decodeControl } from '../protocol/room-content.ts';
 import type { Seq, Stored } from './event-log.ts';
 import type { StateStore } from './state-store.ts';
 import type { Turn } from './turns.ts';
 
 const PAGE = 500;
-const CACHED_MAX = 10_000;
 
 /** A channel's state and the seq up to which it is true. */
 export type KnownState = { readonly state: ChannelState; readonly authoritySeq: Seq };
 
-/** Keeps the states of channels in use, at most CACHED_MAX: the longest unused go first. */
+/** Keeps the states of channels in use, at most CHANNEL_STATES_MAX: the longest unused go first. */
 export class ChannelStates {
   readonly #store: StateStore;
   readonly #known = new Map<ChannelId, KnownState>();
@@ -71,7 +71,7 @@ export class ChannelStates {
     const known = { state, authoritySeq: seq };
     this.#known.set(channel, known);
     for (const oldest of this.#known.keys()) {
-      if (this.#known.size <= CACHED_MAX) break;
+      if (this.#known.size <= CHANNEL_STATES_MAX) break;
       this.#known.delete(oldest);
     }
     return known;

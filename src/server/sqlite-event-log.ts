@@ -2,6 +2,7 @@
 import type { Clock } from '../ports.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { type ChannelId, type EventId, idBytes, idOf } from '../protocol/ids.ts';
+import { LOG_HEADS_MAX } from '../protocol/limits.ts';
 import type { Database } from '../sqlite/open.ts';
 import {
   type Cursor,
@@ -23,7 +24,6 @@ import type { RawRow } from './table.ts';
 import type { Turn } from './turns.ts';
 import type { Wal } from './wal.ts';
 
-const HEADS_CACHED_MAX = 10_000;
 const READ_ROWS = 128;
 const PRUNE_ROWS = 1_000;
 
@@ -45,7 +45,7 @@ export class SqliteEventLog implements EventLog {
   readonly #heads: Heads;
   readonly #placing: Placing;
 
-  constructor({ db, wal, clock, turn, headsMax = HEADS_CACHED_MAX }: SqliteEventLogPorts) {
+  constructor({ db, wal, clock, turn, headsMax = LOG_HEADS_MAX }: SqliteEventLogPorts) {
     this.#db = db;
     this.#wal = wal;
     this.#clock = clock;

@@ -1,4 +1,5 @@
 // Rows of channels, their keys, what is known of the devices that write there, and the gaps in what is held.
+import { GAPS_KEPT_MAX, SENDER_KEY_EPOCHS_MAX } from '../protocol/limits.ts';
 import type { Database } from '../sqlite/open.ts';
 
 export type ChannelState = 'invited' | 'joining' | 'joined' | 'left' | 'removed' | 'banned';
@@ -158,7 +159,7 @@ export const getSenderKey = (
     keyEpoch,
   )?.key;
 
-/** Keeps a sender key; those of epochs `KEPT_EPOCHS` and more before the last one of the device are forgotten. */
+/** Keeps a sender key; those of epochs `SENDER_KEY_EPOCHS_MAX` and more before the last one of the device are forgotten. */
 export const putSenderKey = (
   db: Database,
   { channelRow, deviceId, keyEpoch }: SenderKeyPlace,
@@ -179,10 +180,9 @@ export const putSenderKey = (
     deviceId,
     channelRow,
     deviceId,
-    KEPT_EPOCHS,
+    SENDER_KEY_EPOCHS_MAX,
   );
 };
-const KEPT_EPOCHS = 32;
 
 /** What is known of a device in a channel. */
 export type ChannelDeviceRow = {
@@ -237,9 +237,6 @@ export const forgetChannelDevices = (db: Database, channelRow: number): void => 
 };
 
 export type GapRow = { readonly fromSeq: number; readonly toSeq: number; readonly reason: string };
-
-/** What a server may make of a channel has an end: the first gaps go. */
-const GAPS_KEPT_MAX = 200;
 
 /** Stretches that are missing here, the first first. */
 export const listGaps = (db: Database, channelRow: number): GapRow[] =>
