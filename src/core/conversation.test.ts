@@ -45,6 +45,45 @@ describe('two people', () => {
     expect(new Set((await alice.messages(bob)).map((one) => one.state))).toEqual(new Set(['delivered']));
   });
 
+  test('PRODUCT 1: who dies at any commit of a talk goes on in the session that there was, and each text opens once', async () => {
+    const pairs = [
+      [alice, bob],
+      [bob, alice],
+    ] as const;
+    const sessions = () => pairs.map(([one]) => one.db.all('SELECT hex(session_id) FROM sessions'));
+    const before = sessions();
+    for (const [who] of pairs)
+      for (let commits = 1; commits <= 5; commits++)
+        for (const [when, waits] of [
+          ['before', false],
+          ['after', false],
+          ['before', true],
+          ['after', true],
+        ] as const) {
+          // What waits is sealed by another function than what goes at once.
+          if (waits) world.hub.partition(alice.address, bob.address);
+          await world.settle();
+          if (!waits) who.crashAt(commits, when);
+          for (const [one, other] of pairs)
+            if (one.isOpen) await codeOf(one.send(other, `${who.name} ${commits} ${when} ${waits}`));
+          if (waits) who.crashAt(commits, when);
+          world.hub.heal();
+          await world.settle(30_000);
+          who.crashAt(Number.POSITIVE_INFINITY, 'after');
+          if (!who.isOpen) await who.open();
+          await world.settle(60_000);
+        }
+    const bodies = async (at: Person, other: Person, ours: boolean) =>
+      (await at.messages(other)).filter(({ mine }) => mine === ours).map(({ body }) => body);
+    for (const [one, other] of pairs) {
+      const said = await bodies(one, other, true);
+      expect(said.length).toBeGreaterThan(30);
+      expect(await bodies(other, one, false)).toEqual(said);
+      expect([one.log.unclaimed(), one.account.status().outboxDepth]).toEqual([[], 0]);
+    }
+    expect(sessions()).toEqual(before);
+  });
+
   test('what is erased leaves the write-ahead log in a minute, or when nobody reads it any more', async () => {
     const sizeOfLog = () => statSync(join(world.dir, 'alice', 'db-wal')).size;
     const erase = async () => alice.call('message.delete', { id: (await alice.send(bob, 'gone soon')).id });

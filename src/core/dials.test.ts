@@ -68,6 +68,22 @@ test('who cannot be reached is tried at once a few times, then after 30 s and ev
   expect(await bob.read(alice)).toEqual(['are you there?']);
 });
 
+test('the first failure of one leaves the wait of another as it was', async () => {
+  const [bob, carol] = [await world.person('bob'), await world.person('carol')];
+  for (const friend of [bob, carol]) await world.befriend(alice, friend);
+  await bob.close();
+  await alice.send(bob, 'are you there?');
+  const why = async (contact: string) => (await alice.call('contact.why', { contact })).link;
+  await world.settle(5 * 60_000);
+  await world.settle(((await why('bob')).nextRetryAt ?? 0) - world.clock.now() + 2_000);
+  const before = await why('bob');
+  await carol.close();
+  await alice.send(carol, 'and you?');
+  await world.settle(20_000);
+  expect((await why('carol')).attempts).toBeGreaterThan(2);
+  expect(await why('bob')).toEqual(before);
+});
+
 test('who takes each link and ends it at once is dialled ever more rarely', async () => {
   const bob = await world.person('bob');
   await world.befriend(alice, bob);

@@ -55,6 +55,16 @@ test('an id is taken in capitals too, and one that is too short is said to be', 
   await expect(alice.call('contact.show', { contact: '1a2b3' })).rejects.toThrow('An id has at least 6 digits');
 });
 
+test('a place in a list is no reference', async () => {
+  const { id } = await alice.send(bob, 'first');
+  for (const place of ['0', '1', '2', '-1', '#1', '[1]']) {
+    expect(await codeOf(alice.send(place, 'to whom?')), place).toMatch(/\.unknown$/);
+    expect(await codeOf(alice.call('contact.show', { contact: place })), place).toMatch(/\.unknown$/);
+    expect(await codeOf(alice.call('message.edit', { id: place, text: 'which?' })), place).toMatch(/\.unknown$/);
+  }
+  expect((await alice.messages(bob)).map((one) => [one.id, one.body])).toEqual([[id, 'first']]);
+});
+
 test('who asks somebody again and waits for their answer waits on', async () => {
   const dave = await world.person('dave');
   await dave.close();

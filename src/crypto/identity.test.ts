@@ -56,6 +56,31 @@ describe('identity', () => {
     }
   });
 
+  // A phrase has four bits of checksum and an address in words eight: what fits by chance is another one.
+  test('a wrong word or letter is told', () => {
+    const others = (words: readonly string[], read: (text: string) => unknown) =>
+      words.flatMap((word, at) => {
+        const other = words.find((one) => one !== word) ?? '';
+        return [read([...words.slice(0, at), other, ...words.slice(at + 1)].join(' '))];
+      });
+    expect(new Set(others(wordsOf(key).split(' '), code))).toEqual(new Set(['words.checksum']));
+    const phrase = phraseOf(fromHex('000102030405060708090a0b0c0d0e0f')).split(' ');
+    const told = others(phrase, (text) => {
+      try {
+        return rootOfPhrase(text);
+      } catch (error) {
+        return (error as SottoError).code;
+      }
+    });
+    expect(told.filter((one) => one === 'words.checksum').length).toBeGreaterThan(9);
+    for (let at = 0; at < 56; at++) {
+      const other = address[at] === 'b' ? 'c' : 'b';
+      expect(code(`${address.slice(0, at)}${other}${address.slice(at + 1)}`), `letter ${at + 1}`).toBe(
+        'address.invalid',
+      );
+    }
+  });
+
   test('any text gives an address or a typed error', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {

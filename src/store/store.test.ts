@@ -21,6 +21,8 @@ import {
   patchMessage,
   putMessage,
   removeMessage,
+  replaceText,
+  takeBackEdit,
 } from './messages.ts';
 import { migrate } from './migrations.ts';
 import { forgetCiphertexts, listOutbox, putCiphertext, putOutbox, replaceBody } from './outbox.ts';
@@ -221,6 +223,16 @@ describe('the store', () => {
     expect([getMessage(db, first)?.body, hits('changed'), listVersions(db, first).length]).toEqual(['', 0, 0]);
     removeMessage(db, second);
     expect([getMessage(db, second), hits('late')]).toEqual([undefined, 0]);
+  });
+
+  test('a text that was replaced before it left, and an edit that was taken back, leave the index too', () => {
+    const id = say(1, 'early words');
+    const row = () => getMessage(db, id) ?? expect.fail('no row');
+    replaceText(db, row(), 'replaced words');
+    editMessage(db, row(), 'edited words', { number: 1, at: 9 });
+    expect(['early', 'replaced', 'edited'].map(hits)).toEqual([0, 0, 1]);
+    takeBackEdit(db, row(), 1);
+    expect(['early', 'replaced', 'edited'].map(hits)).toEqual([0, 1, 0]);
   });
 
   test('search finds by word, side, conversation and rows, newest first, and the same after the index was made anew', () => {

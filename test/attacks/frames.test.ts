@@ -124,6 +124,23 @@ describe('whose message it is, only the link says', () => {
     expect(await alice.read(bob)).toEqual(['from bob to alice', 'from alice to bob']);
   });
 
+  test('a sender that a body or a frame names is not heard', async () => {
+    const told: unknown[] = [];
+    bob.account.events.subscribe(
+      ({ kind, contact }) => told.push([kind, contact?.name]),
+      ['message.received', 'typing.changed', 'presence.changed'],
+    );
+    const claim = { from: alice.address, sender: alice.address, contact: 'alice', author: 'alice' };
+    await mallory.tell({ ...text('as alice'), ...claim } as never);
+    await mallory.say(
+      { kind: 'typing', on: true, ...claim } as PeerFrame,
+      { kind: 'presence', state: 'away', ...claim } as PeerFrame,
+    );
+    expect(told).toEqual(['message.received', 'typing.changed', 'presence.changed'].map((kind) => [kind, 'mallory']));
+    expect((await bob.messages('mallory')).map(({ from, body }) => [from, body])).toEqual([['mallory', 'as alice']]);
+    expect(await bob.read(alice)).toEqual([]);
+  });
+
   test('MSG-1: bodies that name a message of the other author cannot edit or delete it', async () => {
     const { id } = await bob.send('mallory', 'mine');
     await world.settle(100);
@@ -289,6 +306,21 @@ describe('PRODUCT 3: nothing is shown as delivered that was not acknowledged', (
     // Each is a little above 16 KiB, and so padded to twice that.
     expect(mallory.heardOf('sealed')).toHaveLength(WINDOW_BYTES_MAX / (32 * 1024));
   });
+});
+
+test('PRODUCT 5: neither acknowledgements in another order nor the time that an author tells move a message', async () => {
+  const ids: MessageId[] = [];
+  for (const words of ['one', 'two', 'three']) ids.push((await bob.send('mallory', words)).id as MessageId);
+  await mallory.tell({ kind: 'text', text: 'of tomorrow', sentAt: world.clock.now() + DAY }, text('of long ago'));
+  await bob.send('mallory', 'last');
+  const [first, second, third] = ids;
+  for (const id of [third, first]) {
+    await mallory.say({ kind: 'ack', ids: [id as MessageId] });
+    await world.settle(1_000);
+  }
+  await mallory.tell({ kind: 'read', targets: [second as MessageId] });
+  await mallory.acknowledge();
+  expect(await bob.read('mallory')).toEqual(['one', 'two', 'three', 'of tomorrow', 'of long ago', 'last']);
 });
 
 describe('FRAME-1 to FRAME-3: what is no frame, or none that we know', () => {

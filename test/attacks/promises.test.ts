@@ -1,11 +1,14 @@
-// What SECURITY promises of a server that lies, and what went wrong in systems before this one: each has a test that is there.
-import { readFileSync } from 'node:fs';
+// What SECURITY promises of a server that lies, what went wrong in systems before this one, and what must always be true: each
+// has a test that is there.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { EVENT_BODY_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX, WIRE_PART_BYTES } from '../../src/protocol/limits.ts';
 import { EVENT, encodeEvent, encodePart, encodePublish } from '../../src/protocol/server-frames.ts';
+import { DIRECT_LESSONS, INVARIANTS, SERVER_LESSONS } from './lessons.ts';
 
 const titlesOf = (file: string): string[] =>
-  [...readFileSync(file, 'utf8').matchAll(/^ *(?:test|describe)(?:\.[a-z]+)*(?:\(.*\))?\(\s*['`](.*?)['`],/gm)].map(
+  [...readFileSync(file, 'utf8').matchAll(/^ *(?:test|describe)(?:\.[a-zA-Z]+)*(?:\(.*\))?\(\s*['`](.*?)['`],/gm)].map(
     ([, title = '']) => title,
   );
 
@@ -36,82 +39,12 @@ test('every row of a server that lies names its tests, and every such test has a
   ]);
 });
 
-/** What shipped wrong in earlier servers and clients of this kind, and the tests that fail on it here. */
-const LESSONS: Readonly<Record<string, readonly (readonly [file: string, title: string])[]>> = {
-  'a plaintext went beside the ciphertext': [
-    ['test/rooms/memory.test.ts', 'of what is said in encrypted channels and directly nothing is in the memory'],
-  ],
-  'any member could read what is between two others, and a ban did not stop reading': [
-    ['test/rooms/authorization.test.ts', 'nobody is answered more than the table says'],
-    ['test/rooms/order.test.ts', 'reading ends with the event that ends it'],
-  ],
-  'client and server declared their frames apart and disagreed': [
-    ['test/attacks/promises.test.ts', 'both ends import one wire, whose largest messages fit its limit'],
-    ['test/rooms/files.test.ts', 'many at once, sent while the server is away, go up when it is back'],
-    ['test/rooms/faults.test.ts', 'a server that is killed under load'],
-  ],
-  'the identity key was made anew at every start': [
-    ['test/rooms/server.test.ts', 'is found again by its members after a restart, with everything that it answered'],
-  ],
-  'history came from a cache, and search read only so far': [
-    ['test/rooms/server.test.ts', 'is found again by its members after a restart, with everything that it answered'],
-    ['test/server/log-model.test.ts', 'whatever is appended, erased, pruned and restarted, the log is what a log is'],
-    ['test/rooms/jobs.test.ts', 'gives the newest first, page by page, of what its reader may see'],
-  ],
-  'no heartbeat, no deadline for a log-in, and slow readers lost messages unseen': [
-    ['test/server/listener.test.ts', 'who does not answer pings is found, whoever answers stays'],
-    ['test/server/listener.test.ts', 'the first message comes within 5 s of the upgrade, and the log-in within 10 s'],
-    ['test/server/listener.test.ts', 'who does not read is closed, keeps little waiting, and disturbs nobody'],
-    ['test/rooms/order.test.ts', 'who comes back to more than a socket takes gets it as they read it'],
-  ],
-  'each message cost processes, statements and flushes of its own': [
-    ['test/server/lane.test.ts', 'makes one batch of a turn, the next of what comes meanwhile'],
-    ['test/server/event-log-contract.ts', 'changes commit with their event, or neither does and the batch goes on'],
-  ],
-  'a lockout could be turned on anybody, errors told who exists, and a second factor was replaced without the old code':
-    [
-      ['test/rooms/members.test.ts', 'counts tries of one member, and locks nobody else, nor a known device'],
-      [
-        'test/rooms/members.test.ts',
-        'is asked of another device, each code once, and changed only with the present one',
-      ],
-      ['test/rooms/authorization.test.ts', 'at a log-in that proves nothing, or something else'],
-    ],
-  'health, metrics and shutdown were open to everybody': [
-    ['test/rooms/serve.test.ts', 'numbers and health are on a local address, without a name'],
-  ],
-  'errors were sentences, without request ids, cursors or a choice of version': [
-    ['test/rooms/frames.test.ts', 'every frame gets one typed error, an answer or the end of its connection'],
-    ['test/attacks/server-people.test.ts', 'speaks another version'],
-    ['test/server/event-log-contract.ts', 'a reader resumes from where it is, or is told that it cannot'],
-  ],
-  'features vanished while tests looked at tables only': [
-    ['test/commands.test.ts', 'reaches every RPC method'],
-    [
-      'test/architecture.test.ts',
-      'every clause of PROTOCOL is cited by a test, and a test cites none that is not there',
-    ],
-  ],
-  'documents described what was not there': [['scripts/check', 'scripts/docs.ts --check']],
-  'gaps in the history that nobody noticed': [
-    ['test/attacks/server-channels.test.ts', 'drops'],
-    ['test/attacks/server-channels.test.ts', 'leaves a hole'],
-    [
-      'test/rooms/devices.test.ts',
-      'a device that comes is the same member, is in the channels, and says what it cannot read',
-    ],
-  ],
-  'slower and larger with the months': [
-    ['test/sim/soak.test.ts', 'take no more memory'],
-    ['test/rooms/order.test.ts', 'what nobody hears any more is not kept in memory, whoever ended it'],
-    ['test/rooms/order.test.ts', 'what is full again is forgotten'],
-  ],
-  'no search over an encrypted history': [
-    ['test/rooms/talk.test.ts', 'search finds what is there, and not what was deleted'],
-  ],
-};
+const LESSONS = { ...SERVER_LESSONS, ...DIRECT_LESSONS };
 
-test.each(Object.entries(LESSONS))('%s: not here', (_, tests) => {
+test.each([
+  ...Object.entries(LESSONS).map(([what, tests]) => [`${what}: not here`, tests] as const),
+  ...Object.entries(INVARIANTS),
+])('%s', (_, tests) => {
   for (const [file, words] of tests) {
     // A script has no titles: there it is what it runs.
     const said = file.endsWith('.ts') ? titlesOf(file) : readFileSync(file, 'utf8').split('\n');
@@ -120,6 +53,40 @@ test.each(Object.entries(LESSONS))('%s: not here', (_, tests) => {
       `${file}: ${words}`,
     ).not.toEqual([]);
   }
+});
+
+// Limits of one function's own work, of what it tells or waits for, of a standard, or that follow from those of the wires.
+const ELSEWHERE = `
+  core/channel-json KNOWN_MAX  core/missing MISSING_MAX  core/references CANDIDATES_MAX SAID_MAX  core/room-apply IDS_TAKEN_MAX
+  core/room-control REACH_MS_MAX EVENT_MS_MAX RATE_MS_MAX  core/room-messages ERASED_MS_MAX  core/room-outbox ID_MS_MAX
+  core/room-places DATE_MS_MAX  core/room-receipts WAIT_MS_MAX  core/room-send STUCK_TOLD_MAX  crypto/member SERIAL_MAX
+  crypto/signal-stores ADDRESSES_KEPT_MAX  daemon/doctor PUBLISHED_MS_MAX  daemon/notify SHOW_MS_MAX
+  net/records CELLS_MAX CONTENT_BYTES_MAX JOINED_BYTES_MAX  net/server-link HEADER_BYTES_MAX  net/tor-process STOP_MS_MAX
+  protocol/invite-link LINK_CHARS_MAX  protocol/near SLIPS_MAX NEAR_MAX  protocol/room-history HISTORY_SIGNED_BYTES_MAX
+  protocol/safe-text MARKS_MAX  protocol/search-words TERMS_MAX  protocol/websocket CONTROL_BYTES_MAX
+  protocol/word-list NEIGHBOURS_MAX  server/check WRONG_MAX  server/connection COPIED_BYTES_MAX GATHERED_MAX
+  server/serve-config RATE_MAX PORT_MAX  sqlite/open RECALLED_MAX`;
+
+test('a limit that is not in the file of limits is one of these, and both ends of each wire import that file', () => {
+  const found = (readdirSync('src', { recursive: true }) as string[])
+    .filter((name) => name.endsWith('.ts') && !/\.test\.ts$|^(cli|client|lab|testing)\/|\/limits\.ts$/.test(name))
+    .flatMap((name) => {
+      const text = readFileSync(join('src', name), 'utf8');
+      return [...text.matchAll(/^(?:export )?const (?!U\d+_)(\w+_MAX)\b/gm)].map(
+        ([, limit]) => `${name.slice(0, -3)} ${limit}`,
+      );
+    });
+  let file = '';
+  const known = ELSEWHERE.trim()
+    .split(/\s+/)
+    .flatMap((word) => {
+      if (!word.includes('/')) return [`${file} ${word}`];
+      file = word;
+      return [];
+    });
+  expect(found.sort()).toEqual(known.sort());
+  for (const end of ['daemon/socket', 'client/rpc-client', 'net/link', 'server/connection', 'net/server-link'])
+    expect(readFileSync(`src/${end}.ts`, 'utf8')).toMatch(/from '\.\.\/protocol\/limits\.ts'/);
 });
 
 test('both ends import one wire, whose largest messages fit its limit', () => {

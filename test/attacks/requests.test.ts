@@ -273,6 +273,22 @@ describe('a lost step of the handshake is made up for', () => {
     expect((await carol.contact('bob')).state).toBe('accepted');
   });
 
+  test('a request to somebody who is away for a day, between clocks that are hours apart', async () => {
+    const [carol, dave] = [await world.person('carol'), await world.person('dave')];
+    await dave.close();
+    carol.shift = 3 * 3_600_000;
+    dave.shift = -5 * 3_600_000;
+    await carol.call('contact.add', { address: dave.address, name: 'dave' });
+    await world.settle(DAY_MS);
+    await dave.open();
+    await world.settle(20 * 60_000);
+    await dave.call('contact.accept', { contact: 'carol', name: 'carol' });
+    await world.settle(20 * 60_000);
+    await carol.send('dave', 'late');
+    await world.settle(60_000);
+    expect(await dave.read('carol')).toEqual(['late']);
+  });
+
   test('a program that dies between any two commits of a request and its accept', async () => {
     for (const who of [0, 1] as const)
       for (let commits = 1; commits <= 8; commits++) {
