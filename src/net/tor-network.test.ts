@@ -11,6 +11,7 @@ import { ManualClock } from '../testing/clock.ts';
 import { codeOf } from '../testing/code.ts';
 import { TestLog } from '../testing/log.ts';
 import { DEAF } from './link.ts';
+import { serverNetwork } from './server-network.ts';
 import { TorKeeper, torOff } from './tor-keeper.ts';
 import { TorNetwork } from './tor-network.ts';
 
@@ -82,4 +83,20 @@ test('no two dials share a circuit, and what Tor is told of a peer is known to t
   const hashes = parts.map(([, hash]) => hash);
   expect(hashes.filter((_, i) => i % 2 === 0)).toEqual(hashes.filter((_, i) => i % 2 === 1));
   expect(new Set(hashes).size).toBe(4);
+});
+
+test('a server is asked for at Tor by its name, and each time through circuits of its own', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'sotto-net-'));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  const socksPath = join(dir, 'socks');
+  const asked = await socksAt(socksPath);
+  const tor = () => ({ socksPath, failed: () => {} });
+  const { dialServer } = serverNetwork({ clock: new ManualClock(), random, tor });
+  const target = { origin: 'wss://chat.invalid:7443', serverKey: new Uint8Array(randomBytes(32)) };
+  for (const _ of [1, 2])
+    expect(await codeOf(dialServer({ ...target, trust: 'pinned' }, () => expect.fail('linked')))).toBe(
+      'dial.unreachable',
+    );
+  expect(asked.map(({ host }) => host)).toEqual(['chat.invalid', 'chat.invalid']);
+  expect(new Set(asked.map(({ name }) => name)).size).toBe(2);
 });

@@ -262,6 +262,7 @@ export const INVARIANTS: Kept = {
       'test/server/link.test.ts',
       'the way to a server is Tor but to this machine, where the user says so, or without Tor',
     ],
+    ['src/net/tor-network.test.ts', 'a server is asked for at Tor by its name'],
   ],
   'a peer or a server crashes nothing, blocks nothing, fills nothing, is nobody else, and changes no key unseen': [
     ['test/fuzz/registry.test.ts', 'by what its file does with bytes'],
