@@ -152,6 +152,14 @@ test('without the server everything said waits, and goes out by itself when it i
   ]);
   for (const [i, guest] of [alice, bob].entries())
     await guest.sees('that it was tried', async () => (await tried(guest)) > (before[i] ?? 0));
+  const wrong = async () => (await user.run<{ ok: boolean }>('doctor')).items.filter(({ ok }) => !ok);
+  expect(await wrong()).toMatchObject([
+    {
+      check: 'server',
+      detail: expect.stringMatching(/^home: \w+, /),
+      fix: expect.stringContaining('see that it runs'),
+    },
+  ]);
   await house.server.start();
   await asked;
   expect((await user.ok<{ state: string }>('why', '#away', '--retry')).items).toMatchObject([{ state: 'online' }]);
@@ -169,6 +177,7 @@ test('without the server everything said waits, and goes out by itself when it i
   expect((await alice.call('message.show', { id: queued.id })).versions).toEqual([]);
   await alice.sees('an empty outbox', async () => (await alice.call('server.list', {}))[0]?.outboxDepth === 0);
   expect((await user.run('why', { json: false })).err).toBe('Nothing is stuck.\n');
+  expect(await wrong()).toEqual([]);
   expect((await user.ok('read', '#away')).err).toBe('');
 
   // Who was removed meanwhile edits and deletes nothing there any more, and is told.
