@@ -12,10 +12,10 @@ import { listServers, type ServerRow } from '../store/servers.ts';
 import { type Changes, type Core, commit } from './core.ts';
 import { linkMember, unlinkMember } from './member-links.ts';
 import type { Context, HandlersOf } from './methods.ts';
-import { conversationOfLeft, findContact } from './names.ts';
+import { conversationOfLeft, findContact, findConversation, serverOfRoom } from './names.ts';
 import { quoted } from './references.ts';
 import type { RoomConnection } from './room-connection.ts';
-import { connectionOf } from './room-control.ts';
+import { connectionOf, letInAgain } from './room-control.ts';
 import { tellDecided } from './room-devices.ts';
 import { decisionOf, ensureConversation } from './room-direct.ts';
 import { memberAnywhere } from './room-find.ts';
@@ -144,9 +144,15 @@ export const theMember = async (core: Core, reference: string, inside?: ServerRo
   return findMemberById(core.db, server, reference) ?? learnByName(core, await connectionOf(core, server), name);
 };
 
-/** Makes the conversation with a member that a reference names, when there is none yet; others are left alone. */
-export const openConversation = (context: Context, reference: string): Promise<void> | undefined =>
-  isOfMember(context, reference) ? openWithMember(context, reference) : undefined;
+/**
+ * For what is to be written there: makes the conversation with a member that a reference names, when there is none yet, and asks
+ * a server that did not let us in again, at most `timeoutMs`.
+ */
+export const openConversation = async (context: Context, reference: string, timeoutMs?: number): Promise<void> => {
+  const { core } = context;
+  if (isOfMember(context, reference)) await openWithMember(context, reference);
+  await letInAgain(core, serverOfRoom(core.db, findConversation(core.db, reference)), timeoutMs);
+};
 
 // Not a contact of that name, nor what was said on a server that was left.
 const isOfMember = ({ core: { db } }: Context, reference: string): boolean =>

@@ -14,7 +14,7 @@ import { isSilentMember, openConversation } from './member-methods.ts';
 import { cancel, deleteText, editText, pin, react, resend, sendText } from './messages.ts';
 import type { Context, HandlersOf } from './methods.ts';
 import { missingAnywhere, missingIn } from './missing.ts';
-import { findConversation, findMessage, serverOfRoom } from './names.ts';
+import { conversationOf, findConversation, findMessage, serverOfRoom } from './names.ts';
 import { messageObject, messageObjects, messageWithVersions } from './objects.ts';
 import { pageAround, pageOf, rangeOf, search, threadOf, unreadIn } from './pages.ts';
 import { letInAgain } from './room-control.ts';
@@ -40,9 +40,8 @@ const QUEUED: Waited = { reached: true };
 export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
   'message.send': async (context, params) => {
     const { core } = context;
-    await openConversation(context, params.conversation);
-    await letInAgain(core, serverOfRoom(core.db, findConversation(core.db, params.conversation)), params.timeoutMs);
-    const { conversation, row } = await context.core.queue.call(async () => {
+    await openConversation(context, params.conversation, params.timeoutMs);
+    const { conversation, row } = await core.queue.call(async () => {
       const conversation = findConversation(core.db, params.conversation);
       if (conversation.kind === 'channel' && params.wait === 'read')
         throw new SottoError('params.invalid', {
@@ -119,7 +118,7 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
   },
   'message.show': ({ core }, { id }) => messageWithVersions(core, findMessage(core.db, id)),
   'message.edit': (context, params) =>
-    message(context, () => {
+    message(context, params, () => {
       const row = findMessage(context.core.db, params.id);
       if (says(row, params.text)) return row;
       const room = roomMessage(context.core, params.id);
@@ -129,27 +128,30 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
     }),
   'message.delete': async (context, params) => {
     const room = roomMessage(context.core, params.id);
-    if (room === undefined) return message(context, () => deleteText(context.core, params));
+    if (room === undefined) return message(context, params, () => deleteText(context.core, params));
+    await letInFor(context, params);
     // The server's answer is waited for outside the queue, which would wait with it.
     return messageObject(
       context.core,
       await deleteRoomText(context.core, room.row, room.conversation, params.local === true),
     );
   },
-  'message.react': (context, params) => message(context, () => reactAnywhere(context.core, params, true)),
-  'message.unreact': (context, params) => message(context, () => reactAnywhere(context.core, params, false)),
-  'message.pin': (context, params) => message(context, () => pinAnywhere(context.core, params, true)),
-  'message.unpin': (context, params) => message(context, () => pinAnywhere(context.core, params, false)),
-  'message.resend': (context, { id }) =>
-    message(context, () => {
-      const room = roomMessage(context.core, id);
-      return room === undefined ? resend(context.core, id) : resendRoom(context.core, room.row, room.conversation);
+  'message.react': (context, params) => message(context, params, () => reactAnywhere(context.core, params, true)),
+  'message.unreact': (context, params) => message(context, params, () => reactAnywhere(context.core, params, false)),
+  'message.pin': (context, params) => message(context, params, () => pinAnywhere(context.core, params, true)),
+  'message.unpin': (context, params) => message(context, params, () => pinAnywhere(context.core, params, false)),
+  'message.resend': (context, params) =>
+    message(context, params, () => {
+      const room = roomMessage(context.core, params.id);
+      return room === undefined
+        ? resend(context.core, params.id)
+        : resendRoom(context.core, room.row, room.conversation);
     }),
-  'message.cancel': (context, { id }) =>
-    message(context, () => {
-      refuseEnded(context.core, id);
-      const room = roomMessage(context.core, id);
-      return room === undefined ? cancel(context.core, id) : cancelRoom(context.core, room.row);
+  'message.cancel': (context, params) =>
+    message(context, params, () => {
+      refuseEnded(context.core, params.id);
+      const room = roomMessage(context.core, params.id);
+      return room === undefined ? cancel(context.core, params.id) : cancelRoom(context.core, room.row);
     }),
   'message.search': async (context, params) =>
     params.conversation !== undefined && (await isSilentMember(context, params.conversation))
@@ -157,8 +159,14 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       : search(context.core, params),
 };
 
-const message = (context: Context, step: () => MessageRow) =>
-  context.core.queue.call(() => messageObject(context.core, step()));
+// Of a server that did not let us in the answer of now counts, not the one of before.
+const letInFor = ({ core }: Context, { id }: { readonly id: string }): Promise<void> =>
+  letInAgain(core, serverOfRoom(core.db, conversationOf(core.db, findMessage(core.db, id).conversationId)));
+
+const message = async (context: Context, params: { readonly id: string }, step: () => MessageRow) => {
+  await letInFor(context, params);
+  return context.core.queue.call(() => messageObject(context.core, step()));
+};
 
 // What does not wait any more is not taken back a second time.
 const refuseEnded = (core: Core, id: string): void => {
