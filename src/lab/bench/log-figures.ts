@@ -97,7 +97,7 @@ const measureAppend = async (bench: Bench): Promise<Measured> => {
     const body = systemRandom.bytes(size);
     await using store = await newServer(join(bench.dir, `log-${size}`), CHANNELS);
     using bare = bareInsert(join(bench.dir, `bare-${size}`), body);
-    return inTurn(bench, appendTo(store, body), bare.commit);
+    return await inTurn(bench, appendTo(store, body), bare.commit);
   };
   const [log, bare] = await beside(EVENT_BYTES);
   const [small, smallBare] = await beside(SMALL_BYTES);
