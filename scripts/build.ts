@@ -70,8 +70,8 @@ for (const name of PROGRAMS) {
 }
 
 // A child: what commands tell in it is of no interest.
-const { status, stderr } = spawnSync(process.execPath, ['scripts/code-cache.ts'], {
+const { status, stderr, error } = spawnSync(process.execPath, ['scripts/code-cache.ts'], {
   encoding: 'utf8',
   timeout: 60_000,
 });
-if (status !== 0) throw new Error(`scripts/code-cache.ts: ${stderr}`);
+if (status !== 0) throw new Error(`scripts/code-cache.ts: ${error?.message ?? stderr}`);

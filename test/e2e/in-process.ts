@@ -13,7 +13,6 @@ const STDOUT = 1;
 type Cli = typeof import('../../src/cli/run.ts');
 type Load = (module: { exports: object }, require: unknown, dir: string, process: object) => void;
 
-// Each command has its own: what a module keeps it keeps for one command.
 const load = (): Load => {
   const source = fs.readFileSync(BUNDLE, 'latin1');
   return new Script(`(function (module, require, __dirname, process) {${source}\n})`, {
@@ -53,6 +52,7 @@ export const runInProcess = async (
     // A signal is for the test.
     once: { value: () => seen },
   });
+  // Run anew for each command: what its modules keep they keep for one.
   const module = { exports: {} };
   loaded(module, requireIn, dirname(BUNDLE), seen);
   const code = await (module.exports as Cli).runCli({
