@@ -128,8 +128,8 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
     }),
   'message.delete': async (context, params) => {
     const room = roomMessage(context.core, params.id);
-    if (room === undefined) return message(context, params, () => deleteText(context.core, params));
-    await letInFor(context, params);
+    if (room === undefined) return messageHere(context, () => deleteText(context.core, params));
+    if (params.local !== true) await letInFor(context, params);
     // The server's answer is waited for outside the queue, which would wait with it.
     return messageObject(
       context.core,
@@ -147,11 +147,11 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
         ? resend(context.core, params.id)
         : resendRoom(context.core, room.row, room.conversation);
     }),
-  'message.cancel': (context, params) =>
-    message(context, params, () => {
-      refuseEnded(context.core, params.id);
-      const room = roomMessage(context.core, params.id);
-      return room === undefined ? cancel(context.core, params.id) : cancelRoom(context.core, room.row);
+  'message.cancel': (context, { id }) =>
+    messageHere(context, () => {
+      refuseEnded(context.core, id);
+      const room = roomMessage(context.core, id);
+      return room === undefined ? cancel(context.core, id) : cancelRoom(context.core, room.row);
     }),
   'message.search': async (context, params) =>
     params.conversation !== undefined && (await isSilentMember(context, params.conversation))
@@ -165,8 +165,11 @@ const letInFor = ({ core }: Context, { id }: { readonly id: string }): Promise<v
 
 const message = async (context: Context, params: { readonly id: string }, step: () => MessageRow) => {
   await letInFor(context, params);
-  return context.core.queue.call(() => messageObject(context.core, step()));
+  return messageHere(context, step);
 };
+
+// What is done here alone waits for no server.
+const messageHere = ({ core }: Context, step: () => MessageRow) => core.queue.call(() => messageObject(core, step()));
 
 // What does not wait any more is not taken back a second time.
 const refuseEnded = (core: Core, id: string): void => {
