@@ -153,7 +153,7 @@ const dialFailed = (core: Core, peer: Peer, error: unknown, contact: ContactRow 
   if (code === 'dial.noDescriptor') peer.descriptor = { found: false, checkedAt: peer.lastErrorAt };
   // Whatever stood in the way of this dial, it was not that: they may be there again.
   else if (peer.descriptor?.found === false) peer.descriptor = undefined;
-  core.log.info('dial.failed', { code, contact: contact?.id });
+  core.log.info('dial.failed', { code, message, contact: contact?.id });
   if (peer.link === undefined) failed(core, peer);
 };
 

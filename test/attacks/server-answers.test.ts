@@ -28,8 +28,7 @@ const cut = (guest: Guest): void => {
 const stateOf = async (guest: Guest, channel: string): Promise<string | undefined> =>
   (await guest.call('channel.list', {})).find(({ name }) => name === channel)?.state;
 
-const isOnline = (guest: Guest): Promise<unknown> =>
-  guest.sees('the server', async () => (await guest.call('server.list', {}))[0]?.state === 'online');
+const isOnline = (guest: Guest): Promise<unknown> => guest.online();
 
 const codeOf = (step: Promise<unknown>): Promise<string | undefined> =>
   step.then(

@@ -331,7 +331,7 @@ test('answers without sense: a code says so, and the daemon goes on', async () =
     await carol.sees(name, async () => (await carol.call('server.list', {}))[0]?.lastError?.includes(name));
     server.honest();
     await carol.call('server.retry', {});
-    await carol.sees('the server again', async () => (await carol.call('server.list', {}))[0]?.state === 'online');
+    await carol.online();
   }
   expect(house.bugs()).toEqual([]);
 });
@@ -398,7 +398,7 @@ test('relays a log-in: it fits no other server, no other connection, and no othe
     await carol.sees(refusal, async () => (await carol.call('server.list', {}))[0]?.lastError?.includes(refusal));
     server.honest();
     await carol.call('server.retry', {});
-    await carol.sees('the server again', async () => (await carol.call('server.list', {}))[0]?.state === 'online');
+    await carol.online();
   }
   expect(await other.context.store.listMembers(undefined, 10)).toEqual([]);
   // Whoever stands between answers under an address that is not the server's.
@@ -441,7 +441,7 @@ test('floods: pages without end, events that nobody asked for, a channel that is
     ),
   );
   // The others of its channels have come all the same.
-  await bob.sees('the server', async () => (await bob.call('server.list', {}))[0]?.state === 'online');
+  await bob.online();
 });
 
 test('tells of members whom nobody has met, and of invitations, without end: none is kept, and it is asked once', async () => {
@@ -478,7 +478,7 @@ test('tells of members whom nobody has met, and of invitations, without end: non
     members: [...(ok.members as object[]), first?.value.member],
   }));
   await cut(carol);
-  await carol.sees('the server again', async () => (await carol.call('server.list', {}))[0]?.state === 'online');
+  await carol.online();
   expect(await count()).toBe(before);
 });
 
@@ -502,7 +502,7 @@ test('names, topics and errors with escape sequences: a terminal gets none of it
     return [{ ...saying, value: { id: saying.value.id, ok: changed(saying.value.ok) as never } }];
   };
   await cut(carol);
-  await carol.sees('the server again', async () => (await carol.call('server.list', {}))[0]?.state === 'online');
+  await carol.online();
   for (const words of ['status', 'member list', 'channel list --all', 'channel show #bundle']) {
     const ran = await carol.user.run(...words.split(' '), { json: false });
     expect([words, ran.code]).toEqual([words, 0]);

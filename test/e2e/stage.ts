@@ -1,15 +1,17 @@
 // Real people for end-to-end tests: daemons of their own driven through bin/sotto only, on one private Tor network.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { inject } from 'vitest';
+import { accountPaths, placesOf } from '../../src/client/paths.ts';
 import type { FileObject } from '../../src/protocol/rpc-objects.ts';
 import { runInProcess } from './in-process.ts';
 
 const PROGRAM = resolve('bin/sotto');
+const LOG_LINES_TOLD = 30;
 
 export type Ran<T> = {
   readonly code: number;
@@ -60,12 +62,14 @@ export const run = (
 
 type StageOptions = {
   readonly offline?: boolean;
+  /** The private Tor network; that of the test run where none is named. */
+  readonly network?: string;
   readonly name?: string;
   /** Each command is a process, as it always is with Tor. */
   readonly processes?: boolean;
 };
 
-/** A folder with accounts that share the test run's private Tor network, or are offline. */
+/** A folder with accounts that share a private Tor network, or are offline. */
 export class Stage implements AsyncDisposable {
   readonly dir: string;
   readonly #people: User[] = [];
@@ -78,7 +82,7 @@ export class Stage implements AsyncDisposable {
     this.configure(
       options.offline === true
         ? '[tor]\noffline = true\n'
-        : `[tor]\nnetwork = ${JSON.stringify(inject('torNetworkFile'))}\n`,
+        : `[tor]\nnetwork = ${JSON.stringify(options.network ?? inject('torNetworkFile'))}\n`,
     );
   }
 
@@ -230,13 +234,19 @@ export class User {
     return (await this.one<{ daemon: { pid: number } }>('status')).daemon.pid;
   }
 
-  async until<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 120_000): Promise<T> {
+  /** Looks again and again until `look` gives something; an error that it does not tells what the daemon has last logged. */
+  async until<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 240_000): Promise<T> {
     const endAt = Date.now() + timeoutMs;
     for (;;) {
       const seen = await look();
       if (seen) return seen;
-      if (Date.now() > endAt) throw new Error(`${this.name} did not see ${what}`);
+      if (Date.now() > endAt) throw new Error(`${this.name} did not see ${what}\n${this.#lately()}`);
       await new Promise((done) => setTimeout(done, 100));
     }
+  }
+
+  #lately(): string {
+    const log = accountPaths(placesOf(this.dir, {}), this.name, {}).log;
+    return existsSync(log) ? readFileSync(log, 'utf8').split('\n').slice(-LOG_LINES_TOLD).join('\n') : 'it has no log';
   }
 }

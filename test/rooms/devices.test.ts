@@ -280,8 +280,7 @@ test('what both edit at once is the same everywhere, and a channel is shown as i
       for (const text of [texts[0], mine]) await alice.call('message.edit', { id, text: text ?? '' });
       for (const text of [texts[1], phones]) await phone.call('message.edit', { id, text: text ?? '' });
       await house.server.start();
-      for (const guest of [alice, phone])
-        await guest.sees('the server', async () => (await guest.call('server.list', {}))[0]?.state === 'online');
+      for (const guest of [alice, phone]) await guest.online();
       await alice.say(conversation, `after ${mine}`);
       await phone.say(conversation, `after ${phones}`);
       for (const text of [`after ${mine}`, `after ${phones}`]) await everywhere(conversation, text);

@@ -124,7 +124,7 @@ test('who is rejected puts nobody into a channel', async () => {
   await erin.create('fine', { members });
   await bob.user.ok('daemon', 'stop');
   await bob.back();
-  await bob.sees('the server', async () => (await bob.call('server.list', {}))[0]?.state === 'online');
+  await bob.online();
   const names = (await bob.call('channel.list', {})).map(({ name }) => name);
   expect(names.filter((name) => ['#trap', '#later', '#fine'].includes(name))).toEqual(['#fine']);
   // On one's own word all the same.

@@ -224,7 +224,7 @@ test('a channel that does not fit its creation keeps none of the others away', a
   await bob.back();
   await bob.reads('#good', 'in #good');
   await bob.reads('#fine', 'in #fine');
-  await bob.sees('the server', async () => (await bob.call('server.list', {}))[0]?.state === 'online');
+  await bob.online();
   const { gaps = [] } = await bob.call('channel.show', { channel: '#bad' });
   expect(gaps.map(({ reason }) => reason)).toEqual([expect.stringContaining('not read further')]);
   const { missing } = await bob.call('message.unread', {});

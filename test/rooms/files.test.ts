@@ -334,7 +334,7 @@ test('what was asked for goes on after a restart, and after one was out of the c
   const meanwhile = async (step: () => Promise<unknown>) => {
     await bob.user.ok('daemon', 'stop');
     await house.server.start();
-    await alice.sees('the server', async () => (await alice.call('server.list', {}))[0]?.state === 'online');
+    await alice.online();
     await step();
     await bob.back();
   };
@@ -393,7 +393,7 @@ test('a file for a channel where its author was muted meanwhile waits, and why t
   const { id } = await send(bob, channel, 'kept back', 9_000);
   await bob.user.ok('daemon', 'stop');
   await house.server.start();
-  await alice.sees('the server', async () => (await alice.call('server.list', {}))[0]?.state === 'online');
+  await alice.online();
   await alice.call('channel.mute', { channel, member: 'bob', muted: true });
   await bob.back();
   const reason = 'You may read here, but not write';
@@ -425,7 +425,7 @@ test('after a restore what was fetched can be fetched again, and what was not up
   await user.ok('restore', file, '--no-passphrase', { env: { SOTTO_PASSPHRASE_FILE: passphrase } });
   const again = house.welcome(new Guest(user));
   await again.connect();
-  await again.sees('the server', async () => (await again.call('server.list', {}))[0]?.state === 'online');
+  await again.online();
   await saved(again, '#files', 'channel-full', 3_000_000);
   await saved(again, 'alice@home', 'member-full', 3_000_000);
   for (const { id } of waiting)

@@ -149,6 +149,11 @@ export class Guest {
     await this.connect();
   }
 
+  /** Waits until the daemon has taken what its first server had for it. */
+  async online(): Promise<void> {
+    await this.sees('the server', async () => (await this.call('server.list', {}))[0]?.state === 'online');
+  }
+
   /** Looks into the account's store. Its daemon may run. */
   async look<T>(step: (db: Database) => T): Promise<T> {
     const paths = pathsOf(this.user);
@@ -193,7 +198,7 @@ export class Guest {
   }
 
   /** Looks again after every event, until `look` gives something. */
-  async sees<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 90_000): Promise<T> {
+  async sees<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 180_000): Promise<T> {
     const endAt = Date.now() + timeoutMs;
     for (;;) {
       const event = new Promise<void>((resolve) => {

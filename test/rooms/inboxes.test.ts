@@ -191,7 +191,7 @@ test('what a server kept no longer for who was away is missing in words, for as 
   const missing = expect.stringMatching(/^Some of what was said to you on home before 20.*Z may be missing: home /);
   for (let again = 0; again < 2; again++) {
     await bob.back();
-    await bob.sees('the server', async () => (await bob.call('server.list', {}))[0]?.state === 'online');
+    await bob.online();
     await alice.say('bob@home', `after ${again}`);
     await bob.reads('alice@home', `after ${again}`);
     const conversation = 'alice@home';

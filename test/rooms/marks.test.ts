@@ -52,7 +52,7 @@ test('what was said before one came is read on all devices, and on one that come
 const again = async (guest: Guest): Promise<void> => {
   await guest.user.ok('daemon', 'stop');
   await guest.back();
-  await guest.sees('the server', async () => (await guest.call('server.list', {}))[0]?.state === 'online');
+  await guest.online();
 };
 
 const unreadBodies = async (guest: Guest, conversation: string): Promise<string[]> =>

@@ -184,6 +184,7 @@ test('what a member had not taken yet is said to them again, as it was changed, 
     );
   });
   await alice.back();
+  await alice.online();
   await alice.reads('bob@home', 'after it');
   const { missing } = await alice.call('message.list', { conversation: 'bob@home', limit: 1 });
   expect(missing).toEqual([expect.stringMatching(/^Some of what was said to you on home before .* may be missing/)]);

@@ -1,7 +1,5 @@
 // What a running Tor says of itself on its control socket.
 import { dirname, join } from 'node:path';
-import { inject } from 'vitest';
-import { socketDirFor } from '../../src/client/paths.ts';
 import { systemClock, systemRandom } from '../../src/machine.ts';
 import { TorControl } from '../../src/net/tor-control.ts';
 import type { User } from '../e2e/stage.ts';
@@ -31,10 +29,6 @@ export const tellTor = async (user: User, command: string): Promise<void> => {
 
 /** Process id of a user's own Tor. */
 export const torPid = async (user: User): Promise<number> => Number(await ask(user, 'process/pid'));
-
-/** Process id of a relay of the shared private network. */
-export const relayPid = async (name: string): Promise<number> =>
-  Number(await askTor(socketDirFor(join(dirname(inject('torNetworkFile')), name), process.env), 'process/pid'));
 
 /** The relays of each circuit that carries a link of the user's, the guard first. */
 export const linkCircuits = async (user: User): Promise<string[][]> =>

@@ -1,9 +1,10 @@
-// One private Tor network for a whole test run: started once, before the first test, and ended after the last.
+// Private Tor networks: one for a whole test run, started before the first test and ended after the last, and those of tests
+// that break theirs, for a Tor whose relays died does without them for minutes.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { TestProject } from 'vitest/node';
-import { startTorLab } from '../../src/lab/tor-lab.ts';
+import { startTorLab, type TorLab } from '../../src/lab/tor-lab.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -11,16 +12,28 @@ declare module 'vitest' {
   }
 }
 
-/** Starts the network; gives what ends it. */
-const setup = async (project: TestProject): Promise<() => Promise<void>> => {
+/** Starts a network whose relays, when they are killed, are back after half a second; `stop` leaves nothing of it. */
+export const openNetwork = async (): Promise<TorLab> => {
   // What Tor must be told with care.
   const dir = mkdtempSync(join(tmpdir(), 'sotto Tor für "#1" '));
   const lab = await startTorLab({ dir, cacheDir: resolve('.cache'), reviveMs: 500 });
-  project.provide('torNetworkFile', lab.networkFile);
-  return async () => {
-    await lab.stop();
-    rmSync(dir, { recursive: true, force: true });
+  return {
+    networkFile: lab.networkFile,
+    get nodes() {
+      return lab.nodes;
+    },
+    stop: async () => {
+      await lab.stop();
+      rmSync(dir, { recursive: true, force: true });
+    },
   };
+};
+
+/** Starts the network of all; gives what ends it. */
+const setup = async (project: TestProject): Promise<() => Promise<void>> => {
+  const { networkFile, stop } = await openNetwork();
+  project.provide('torNetworkFile', networkFile);
+  return stop;
 };
 
 export default setup;
