@@ -1,7 +1,7 @@
 // Commands about calls.
 import { serverArg } from './arguments.ts';
 import type { Command } from './command.ts';
-import { each, optional } from './give.ts';
+import { each, serverGiven } from './give.ts';
 import { callText } from './show-rooms.ts';
 
 /** Commands about calls, in the order of the help. */
@@ -11,7 +11,6 @@ export const callCommands = (): readonly Command[] => [
     doc: 'calls in your channels and with you, and who is in them',
     args: [serverArg],
     methods: ['call.list'],
-    run: async (context) =>
-      each(context, await context.call('call.list', optional('server', context.args[0])), callText, 'No calls.'),
+    run: async (context) => each(context, await context.call('call.list', serverGiven(context)), callText, 'No calls.'),
   },
 ];

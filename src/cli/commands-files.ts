@@ -9,7 +9,7 @@ import type { FileObject } from '../protocol/rpc-objects.ts';
 import { safeFileName } from '../protocol/safe-text.ts';
 import { barText } from './bar.ts';
 import type { Command, CommandContext } from './command.ts';
-import { each, mustBeFree, optional, orGoesOn } from './give.ts';
+import { each, mustBeFree, optional, orGoesOn, waitGiven } from './give.ts';
 import { usage } from './parse.ts';
 import { fileStateText, fileText, shortId, sizeText } from './show.ts';
 
@@ -117,7 +117,11 @@ const unfinished = (file: FileObject, useless: Result<'file.offer'>['useless']):
 const spool = async (context: CommandContext, client: RpcClient, conversation: string): Promise<string> => {
   mustBeFree(context.flags);
   if (fstatSync(0).isDirectory()) throw new SottoError('usage.invalid', { message: 'What stdin gives is a folder' });
-  const { id } = await client.call('file.open', { conversation, name: context.flags.text('name') ?? STDIN_NAME });
+  const { id } = await client.call('file.open', {
+    conversation,
+    name: context.flags.text('name') ?? STDIN_NAME,
+    ...waitGiven(context),
+  });
   for await (const chunk of process.stdin) {
     const bytes = chunk as Buffer;
     for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
@@ -217,7 +221,7 @@ export const fileCommands = (): readonly Command[] => [
       const [conversation] = context.args;
       const limit = context.flags.number('limit', { min: 1, max: PAGE_MAX }) ?? PAGE_DEFAULT;
       const client = await context.connect();
-      const page = { limit, ...optional('conversation', conversation) };
+      const page = { limit, ...optional('conversation', conversation), ...waitGiven(context) };
       const files = await client.call('file.list', { ...page, ...optional('before', context.flags.text('before')) });
       each(context, files, fileText, 'No files.');
       const [oldest] = files;

@@ -3,9 +3,11 @@ import { SottoError } from '../protocol/errors.ts';
 import type { MemberObject } from '../protocol/rpc-rooms.ts';
 import { safeName } from '../protocol/safe-text.ts';
 import { memberArg, serverArg } from './arguments.ts';
-import type { Command } from './command.ts';
-import { each, first, optional } from './give.ts';
+import type { Command, CommandContext } from './command.ts';
+import { each, first, optional, waitGiven } from './give.ts';
 import { memberText } from './show-rooms.ts';
+
+const memberGiven = (context: CommandContext) => ({ member: first(context), ...waitGiven(context) });
 
 const memberCommand = (
   path: string,
@@ -16,7 +18,7 @@ const memberCommand = (
   doc,
   args: [memberArg],
   methods: [method],
-  run: async (context) => context.out.item(await context.call(method, { member: first(context) }), memberText),
+  run: async (context) => context.out.item(await context.call(method, memberGiven(context)), memberText),
 });
 
 const members = (): readonly Command[] => [
@@ -51,9 +53,9 @@ const members = (): readonly Command[] => [
       if (same && undo)
         throw new SottoError('usage.invalid', { message: '--undo takes back what --same says: give one of them' });
       const client = await context.connect();
-      const member = first(context);
-      if (same || undo) await client.call('member.verify', { member, verified: same });
-      context.out.item(await client.call('member.show', { member }), memberText);
+      const member = memberGiven(context);
+      if (same || undo) await client.call('member.verify', { ...member, verified: same });
+      context.out.item(await client.call('member.show', member), memberText);
     },
   },
 ];
@@ -66,10 +68,7 @@ const links = (): readonly Command[] => [
     methods: ['member.link'],
     run: async (context) =>
       context.out.item(
-        await context.call('member.link', {
-          member: first(context),
-          contact: context.args[1] ?? '',
-        }),
+        await context.call('member.link', { ...memberGiven(context), contact: context.args[1] ?? '' }),
         memberText,
       ),
   },
@@ -85,9 +84,7 @@ const serverCommand = (path: 'ban' | 'unban', doc: string, what: string): Comman
   args: [memberArg],
   methods: [`member.${path}`],
   run: async (context) =>
-    context.out.item(await context.call(`member.${path}`, { member: first(context) }), (member) =>
-      became(member, what),
-    ),
+    context.out.item(await context.call(`member.${path}`, memberGiven(context)), (member) => became(member, what)),
 });
 
 const became = (member: MemberObject, what: string): string =>
@@ -105,7 +102,7 @@ const rights = (): readonly Command[] => [
     run: async (context) => {
       const role = ROLES.find((one) => one === context.args[1]);
       if (role === undefined) throw new SottoError('usage.invalid', { message: `A role is ${ROLES.join(', ')}` });
-      const changed = await context.call('member.role', { member: first(context), role });
+      const changed = await context.call('member.role', { ...memberGiven(context), role });
       context.out.item(changed, (member) => became(member, `is ${role} of the server now`));
     },
   },

@@ -8,7 +8,7 @@ import type { Message } from '../protocol/rpc-objects.ts';
 import { conversationArg, messageArg } from './arguments.ts';
 import { mayBeChannel, sayCautions, sayRequests, sayWhoReads } from './cautions.ts';
 import type { Command, CommandContext } from './command.ts';
-import { bodyGiven, each, first, lifeOf, optional } from './give.ts';
+import { bodyGiven, each, first, lifeOf, optional, waitGiven } from './give.ts';
 import type { Hint } from './output.ts';
 import { wholePage } from './paging.ts';
 import { notReached, sendWith, WAIT_WORDS } from './sending.ts';
@@ -154,6 +154,7 @@ export const messageCommands = (): readonly Command[] => [
       const wanted = {
         conversation: first(context),
         ...paging(context),
+        ...waitGiven(context),
         ...optional('at', at),
         ...optional('around', around),
         ...optional('thread', context.flags.text('thread')),
@@ -196,7 +197,7 @@ export const messageCommands = (): readonly Command[] => [
         missing = [],
       } = await wholePage(
         (params) => client.call('message.unread', params),
-        { ...optional('conversation', context.args[0]), ...paging(context) },
+        { ...optional('conversation', context.args[0]), ...paging(context), ...waitGiven(context) },
         'on',
       );
       for (const text of missing) context.out.missing(text);
@@ -273,6 +274,7 @@ export const messageCommands = (): readonly Command[] => [
           ...optional('conversation', context.flags.text('in')),
           ...optional('from', context.flags.text('from')),
           ...paging(context),
+          ...waitGiven(context),
         },
         'down',
       );

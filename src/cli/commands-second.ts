@@ -4,7 +4,7 @@ import type { Result } from '../protocol/rpc.ts';
 import { safeName } from '../protocol/safe-text.ts';
 import { serverArg } from './arguments.ts';
 import type { Command, CommandContext, Flag } from './command.ts';
-import { drawn, optional } from './give.ts';
+import { drawn, optional, serverGiven } from './give.ts';
 import type { Hint } from './output.ts';
 
 const PRESENT_FLAGS = {
@@ -46,13 +46,13 @@ type NewFlags = { readonly password: string; readonly code: string };
 const needed = (message: string) => new SottoError('usage.invalid', { message });
 
 /** The secret, made and shown, or the one of `--secret-fd`. */
-const secretOf = async (context: CommandContext, server: { readonly server?: string }): Promise<string> => {
+const secretOf = async (context: CommandContext): Promise<string> => {
   const { flags, out } = context;
   if (flags.text('secret-fd') !== undefined)
     return ((await context.passphrase({ prompt: 'Secret', flag: 'secret-fd' })) ?? '')
       .replaceAll(' ', '')
       .toUpperCase();
-  const made = await context.call('server.secondSecret', server);
+  const made = await context.call('server.secondSecret', optional('server', context.args[0]));
   if (!out.json) out.raw(await drawn(made.link));
   out.item(made, secretText);
   return made.secret;
@@ -66,14 +66,14 @@ const set = async (context: CommandContext, names: NewFlags, isChange: boolean):
   const given = flags.text(names.code);
   if (given !== undefined && flags.text('secret-fd') === undefined)
     throw needed('A code goes with the secret that it is of: --secret-fd');
-  const server = optional('server', context.args[0]);
+  const server = serverGiven(context);
   const client = await context.connect();
   const { on } = await client.call('server.secondCheck', server);
   if (on !== isChange) throw new SottoError(on ? 'second.on' : 'second.off');
   const before = isChange ? await presentPassword(context) : undefined;
   const prompt = isChange ? 'New password of the second check' : 'Password for the second check';
   const password = await context.passphrase({ prompt, twice: true, flag: names.password });
-  const secret = await secretOf(context, server);
+  const secret = await secretOf(context);
   let present: { password: string; code: string } | undefined;
   for (let tries = 1; ; tries++) {
     const code = given ?? (await context.ask('Code that it shows for this now: '));
@@ -110,10 +110,7 @@ export const secondCommands = (): readonly Command[] => [
     args: [serverArg],
     methods: ['server.secondCheck'],
     run: async (context) =>
-      context.out.item(
-        await context.call('server.secondCheck', { ...optional('server', context.args[0]) }),
-        secondText,
-      ),
+      context.out.item(await context.call('server.secondCheck', serverGiven(context)), secondText),
   },
   {
     path: 'server second-check set',
@@ -147,7 +144,7 @@ export const secondCommands = (): readonly Command[] => [
     flags: PRESENT_FLAGS,
     methods: ['server.removeSecondCheck'],
     run: async (context) => {
-      const server = optional('server', context.args[0]);
+      const server = serverGiven(context);
       const client = await context.connect();
       if (!(await client.call('server.secondCheck', server)).on) throw new SottoError('second.off');
       const present = await presentOf(context, await presentPassword(context));

@@ -3,7 +3,7 @@ import { SottoError } from '../protocol/errors.ts';
 import { safeName } from '../protocol/safe-text.ts';
 import { SERVER_FLAG, serverArg } from './arguments.ts';
 import type { Command } from './command.ts';
-import { askIfMeant, each, first, optional, waitGiven, YES_FLAG } from './give.ts';
+import { askIfMeant, each, first, optional, serverGiven, waitGiven, YES_FLAG } from './give.ts';
 import { deviceText, inviteText, serverText } from './show-rooms.ts';
 
 const INVITE_ROLES = ['member', 'admin'] as const;
@@ -71,7 +71,7 @@ export const serverCommands = (): readonly Command[] => [
     run: async (context) => {
       const [server, erase] = [first(context), context.flags.has('erase')];
       if (erase) await askIfMeant(context, `Leave ${server} for good? This account can never join it again.`);
-      context.out.item(await context.call('server.leave', { server, erase }), ({ label }) =>
+      context.out.item(await context.call('server.leave', { server, erase, ...waitGiven(context) }), ({ label }) =>
         context.out.hint(`You have left ${safeName(label)}. What was said there stays here: sotto conversations`),
       );
     },
@@ -106,12 +106,7 @@ export const serverCommands = (): readonly Command[] => [
     args: [serverArg],
     methods: ['server.invites'],
     run: async (context) =>
-      each(
-        context,
-        await context.call('server.invites', { ...optional('server', context.args[0]), ...waitGiven(context) }),
-        inviteText,
-        'No invites.',
-      ),
+      each(context, await context.call('server.invites', serverGiven(context)), inviteText, 'No invites.'),
   },
   {
     path: 'server revoke',
@@ -136,7 +131,7 @@ export const serverCommands = (): readonly Command[] => [
     flags: { revoke: { doc: 'the id of a device to end', value: 'ID' }, ...YES_FLAG },
     methods: ['server.devices', 'server.revokeDevice'],
     run: async (context) => {
-      const server = { ...optional('server', context.args[0]), ...waitGiven(context) };
+      const server = serverGiven(context);
       const client = await context.connect();
       const id = context.flags.text('revoke');
       const devices = await client.call('server.devices', server);
@@ -157,9 +152,8 @@ export const serverCommands = (): readonly Command[] => [
     args: [serverArg],
     methods: ['server.export'],
     run: async (context) =>
-      context.out.item(
-        await context.call('server.export', { ...optional('server', context.args[0]), ...waitGiven(context) }),
-        ({ kept }) => JSON.stringify(kept, null, 2),
+      context.out.item(await context.call('server.export', serverGiven(context)), ({ kept }) =>
+        JSON.stringify(kept, null, 2),
       ),
   },
   {
@@ -172,16 +166,13 @@ export const serverCommands = (): readonly Command[] => [
     },
     methods: ['server.profile'],
     run: async (context) => {
-      const { args, flags, out } = context;
+      const { flags, out } = context;
       const [name, status] = [flags.text('name'), flags.text('status')];
       if (name === undefined && status === undefined)
         throw new SottoError('usage.invalid', { message: 'Say what to change: --name NAME or --status TEXT' });
       const client = await context.connect();
       const changed = { ...optional('name', name), ...optional('status', status) };
-      out.item(
-        await client.call('server.profile', { ...optional('server', args[0]), ...changed, ...waitGiven(context) }),
-        serverText,
-      );
+      out.item(await client.call('server.profile', { ...serverGiven(context), ...changed }), serverText);
     },
   },
 ];

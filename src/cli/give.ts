@@ -48,6 +48,12 @@ export const askIfMeant = async ({ ask, flags, out }: CommandContext, question: 
 export const waitGiven = ({ flags }: Pick<CommandContext, 'flags'>): { readonly timeoutMs?: number } =>
   optional('timeoutMs', flags.duration('timeout'));
 
+/** The server of the first argument, where one was named, and how long it is waited for. */
+export const serverGiven = (context: CommandContext): { readonly server?: string; readonly timeoutMs?: number } => ({
+  ...optional('server', context.args[0]),
+  ...waitGiven(context),
+});
+
 /** The first argument. */
 export const first = (context: CommandContext): string => context.args[0] ?? '';
 

@@ -106,7 +106,7 @@ export const CHANNEL_HANDLERS: HandlersOf<'channel'> = {
   'channel.shareHistory': async ({ core, waits }, params) => {
     const channel = findChannel(core.db, params.channel);
     const server = theServer(core.db, channel.serverId);
-    const member = await theMember(core, params.member, server);
+    const member = await theMember(core, params.member, { inside: server, timeoutMs: params.timeoutMs });
     const begun = params.share;
     const id =
       begun === undefined
@@ -196,7 +196,7 @@ const about = async (
 ): Promise<ChannelObject> => {
   const row = findChannel(core.db, channel);
   const server = theServer(core.db, row.serverId);
-  const who = await theMember(core, member, server);
+  const who = await theMember(core, member, { inside: server, timeoutMs });
   await publishControl(core, row.id, control(idOf<MemberId>(who.memberId)), timeoutMs);
   return shown(core, row.id);
 };

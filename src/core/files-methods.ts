@@ -20,7 +20,8 @@ const LAST_ROW = Number.MAX_SAFE_INTEGER;
 export const FILE_HANDLERS: HandlersOf<'file'> = {
   'file.list': async (context, params) => {
     const { core } = context;
-    if (params.conversation !== undefined && (await isSilentMember(context, params.conversation))) return [];
+    if (params.conversation !== undefined && (await isSilentMember(context, params.conversation, params.timeoutMs)))
+      return [];
     const conversation =
       params.conversation === undefined ? undefined : findConversation(core.db, params.conversation).id;
     const before = params.before === undefined ? LAST_ROW : findFile(core.db, params.before).id;
@@ -31,7 +32,7 @@ export const FILE_HANDLERS: HandlersOf<'file'> = {
     const { core, files } = context;
     if (!params.path.startsWith('/')) throw new SottoError('params.invalid', { message: 'The path must be absolute' });
     const size = await sizeOfSource(params.path);
-    await openConversation(context, params.conversation);
+    await openConversation(context, params.conversation, params.timeoutMs);
     const row = await core.queue.call(() =>
       files.begin(findConversation(core.db, params.conversation), params.name ?? params.path, { size }),
     );
@@ -39,9 +40,9 @@ export const FILE_HANDLERS: HandlersOf<'file'> = {
     await files.offer(row);
     return waitForFile(context, row, params);
   },
-  'file.open': async (context, { conversation, name }, gone) => {
+  'file.open': async (context, { conversation, name, timeoutMs }, gone) => {
     const { core, files } = context;
-    await openConversation(context, conversation);
+    await openConversation(context, conversation, timeoutMs);
     return core.queue.call(() => {
       const row = files.begin(findConversation(core.db, conversation), name, { gone });
       return { id: fileObject(core, fileOf(core, row)).id };

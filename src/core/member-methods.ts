@@ -25,6 +25,8 @@ import { learnAll, learnByName, learnMembers } from './room-people.ts';
 import { letIn } from './room-receipts.ts';
 import { theServer } from './room-rows.ts';
 
+type OfMember = { readonly member: string; readonly timeoutMs?: number | undefined };
+
 /** Answers of `member.*`. */
 export const MEMBER_HANDLERS: HandlersOf<'member'> = {
   'member.list': async ({ core }, { server }) => {
@@ -37,34 +39,34 @@ export const MEMBER_HANDLERS: HandlersOf<'member'> = {
       .filter(({ memberId }) => there?.has(idOf(memberId)) ?? true)
       .map((member) => memberObject(core, member));
   },
-  'member.show': async ({ core }, { member }) => {
-    const row = await theMember(core, member);
+  'member.show': async ({ core }, { member, timeoutMs }) => {
+    const row = await theMember(core, member, { timeoutMs });
     await lookAgain(core, row);
     return memberDetail(core, getMember(core.db, row.id) ?? row);
   },
-  'member.verify': (context, { member, verified }) =>
-    changeMember(context, member, ({ at }, row) =>
-      patchMember(context.core.db, row.id, { verifiedAt: verified ? at : null }),
+  'member.verify': (context, params) =>
+    changeMember(context, params, ({ at }, row) =>
+      patchMember(context.core.db, row.id, { verifiedAt: params.verified ? at : null }),
     ),
-  'member.accept': (context, { member }) => decide(context, member, true),
-  'member.reject': (context, { member }) => decide(context, member, false),
-  'member.link': (context, { member, contact }) =>
-    changeMember(context, member, (changes, row) =>
-      linkMember(context.core, changes, row, findContact(context.core.db, contact)),
+  'member.accept': (context, params) => decide(context, params, true),
+  'member.reject': (context, params) => decide(context, params, false),
+  'member.link': (context, params) =>
+    changeMember(context, params, (changes, row) =>
+      linkMember(context.core, changes, row, findContact(context.core.db, params.contact)),
     ),
-  'member.unlink': (context, { member }) =>
-    changeMember(context, member, (changes, row) => unlinkMember(context.core, changes, row)),
-  'member.ban': (context, { member }) => setBanned(context, member, true),
-  'member.unban': (context, { member }) => setBanned(context, member, false),
-  'member.role': (context, { member, role }) =>
-    administer(context, member, {
-      ask: (connection, id) => connection.request('member.role', { member: id, role }),
+  'member.unlink': (context, params) =>
+    changeMember(context, params, (changes, row) => unlinkMember(context.core, changes, row)),
+  'member.ban': (context, params) => setBanned(context, params, true),
+  'member.unban': (context, params) => setBanned(context, params, false),
+  'member.role': (context, params) =>
+    administer(context, params, {
+      ask: (connection, id) => connection.request('member.role', { member: id, role: params.role }),
       forbidden: (label) => `Only the owner of ${label} says who is an admin there, and the owner stays the owner`,
     }),
 };
 
-const setBanned = (context: Context, member: string, banned: boolean): Promise<MemberObject> =>
-  administer(context, member, {
+const setBanned = (context: Context, params: OfMember, banned: boolean): Promise<MemberObject> =>
+  administer(context, params, {
     ask: (connection, id) => connection.request('member.ban', { member: id, banned }),
     forbidden: (label) =>
       `Only the owner and admins of ${label} ban from it: an admin is banned by the owner alone, the owner by nobody`,
@@ -73,16 +75,16 @@ const setBanned = (context: Context, member: string, banned: boolean): Promise<M
 /** Asks a server for what its owner and admins may do to a member, who is then shown as it tells of them. Throws `request.notAllowed`, … */
 const administer = async (
   { core }: Context,
-  reference: string,
+  { member: reference, timeoutMs }: OfMember,
   deed: {
     readonly ask: (connection: RoomConnection, id: string) => Promise<unknown>;
     readonly forbidden: (label: string) => string;
   },
 ): Promise<MemberObject> => {
-  const row = await theMember(core, reference);
+  const row = await theMember(core, reference, { timeoutMs });
   refuseMyself(core, row, reference);
   const server = theServer(core.db, row.serverId);
-  const connection = await connectionOf(core, server);
+  const connection = await connectionOf(core, server, timeoutMs);
   const id = idOf(row.memberId);
   await deed.ask(connection, id).catch((error: unknown) => {
     if (expectedError(error)?.code !== 'request.notAllowed') throw error;
@@ -103,10 +105,10 @@ const lookAgain = async (core: Core, { serverId, memberId }: MemberRow): Promise
 
 const changeMember = async (
   { core }: Context,
-  reference: string,
+  { member: reference, timeoutMs }: OfMember,
   step: (changes: Changes, row: MemberRow) => void,
 ): Promise<ReturnType<typeof memberObject>> => {
-  const row = await theMember(core, reference);
+  const row = await theMember(core, reference, { timeoutMs });
   refuseMyself(core, row, reference);
   await core.queue.call(() => commit(core, (changes) => step(changes, row)));
   const now = getMember(core.db, row.id);
@@ -119,15 +121,22 @@ const refuseMyself = ({ db }: Core, { serverId, memberId }: MemberRow, reference
     throw new SottoError('contact.self', { message: `${reference} is you` });
 };
 
-const decide = (context: Context, reference: string, accepted: boolean) =>
-  changeMember(context, reference, (changes, row) => {
+const decide = (context: Context, params: OfMember, accepted: boolean) =>
+  changeMember(context, params, (changes, row) => {
     if (accepted) letIn(context.core, row.id);
     else patchMember(context.core.db, row.id, decisionOf(false));
     tellDecided(context.core, changes, row, accepted);
   });
 
-/** A member by `name@server`, by a name on the channel's server, or by id; the server is asked when nobody here is called so. Throws `member.unknown`, `server.*`. */
-export const theMember = async (core: Core, reference: string, inside?: ServerRow): Promise<MemberRow> => {
+/**
+ * A member by `name@server`, by a name on the channel's server, or by id; the server is asked when nobody here is called so, and
+ * waited for at most `timeoutMs`. Throws `member.unknown`, `server.*`.
+ */
+export const theMember = async (
+  core: Core,
+  reference: string,
+  { inside, timeoutMs }: { readonly inside?: ServerRow; readonly timeoutMs?: number | undefined } = {},
+): Promise<MemberRow> => {
   // Ids are one server's alone, and nobody may be called like another's.
   const servers = ID_PATTERN.test(reference) ? (inside === undefined ? listServers(core.db) : [inside]) : [];
   for (const { id } of servers) {
@@ -141,7 +150,9 @@ export const theMember = async (core: Core, reference: string, inside?: ServerRo
     throw new SottoError('member.unknown', { message: `${quoted(reference)} is no member of ${inside.label}` });
   const known = findKnownMember(core.db, server, name);
   if (known !== undefined) return known;
-  return findMemberById(core.db, server, reference) ?? learnByName(core, await connectionOf(core, server), name);
+  return (
+    findMemberById(core.db, server, reference) ?? learnByName(core, await connectionOf(core, server, timeoutMs), name)
+  );
 };
 
 /**
@@ -150,7 +161,7 @@ export const theMember = async (core: Core, reference: string, inside?: ServerRo
  */
 export const openConversation = async (context: Context, reference: string, timeoutMs?: number): Promise<void> => {
   const { core } = context;
-  if (isOfMember(context, reference)) await openWithMember(context, reference);
+  if (isOfMember(context, reference)) await openWithMember(context, reference, timeoutMs);
   await letInAgain(core, serverOfRoom(core.db, findConversation(core.db, reference)), timeoutMs);
 };
 
@@ -160,16 +171,16 @@ const isOfMember = ({ core: { db } }: Context, reference: string): boolean =>
   getContactByName(db, reference) === undefined &&
   conversationOfLeft(db, reference) === undefined;
 
-const openWithMember = async ({ core }: Context, reference: string): Promise<void> => {
-  const member = await theMember(core, reference);
+const openWithMember = async ({ core }: Context, reference: string, timeoutMs?: number): Promise<void> => {
+  const member = await theMember(core, reference, { timeoutMs });
   refuseMyself(core, member, reference);
   await core.queue.call(() => commit(core, (changes) => void ensureConversation(core, changes, member)));
 };
 
 /** Whether a reference is a member with whom nothing was said yet; the server is asked who they are. Throws `member.unknown`, … */
-export const isSilentMember = async (context: Context, reference: string): Promise<boolean> => {
+export const isSilentMember = async (context: Context, reference: string, timeoutMs?: number): Promise<boolean> => {
   if (!isOfMember(context, reference)) return false;
   const { core } = context;
-  const member = await theMember(core, reference);
+  const member = await theMember(core, reference, { timeoutMs });
   return getConversationOfMember(core.db, member.id) === undefined;
 };

@@ -84,7 +84,7 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
   'message.list': async (context, params) => {
     const { core } = context;
     const { around, thread } = params;
-    if (await isSilentMember(context, params.conversation)) {
+    if (await isSilentMember(context, params.conversation, params.timeoutMs)) {
       if ((around ?? thread) !== undefined) throw new SottoError('message.unknown');
       return { messages: [], more: false };
     }
@@ -102,7 +102,7 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       throw new SottoError('params.invalid', {
         message: 'What is marked as read is all up to a message: without --after',
       });
-    if (params.conversation !== undefined && (await isSilentMember(context, params.conversation)))
+    if (params.conversation !== undefined && (await isSilentMember(context, params.conversation, params.timeoutMs)))
       return { messages: [], more: false };
     return context.core.queue.call(() => {
       const { core } = context;
@@ -154,7 +154,7 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
       return room === undefined ? cancel(context.core, id) : cancelRoom(context.core, room.row);
     }),
   'message.search': async (context, params) =>
-    params.conversation !== undefined && (await isSilentMember(context, params.conversation))
+    params.conversation !== undefined && (await isSilentMember(context, params.conversation, params.timeoutMs))
       ? { messages: [], more: false }
       : search(context.core, params),
 };

@@ -13,10 +13,10 @@ const SECRET_BYTES = 20;
 /** Whether it is on, as the server says now. Throws `server.*`. */
 export const showSecond = async (
   core: Core,
-  { server }: Params<'server.secondCheck'>,
+  { server, timeoutMs }: Params<'server.secondCheck'>,
 ): Promise<Result<'server.secondCheck'>> => {
   const row = findServer(core.db, server);
-  const { on, recoveryCodesLeft } = await (await connectionOf(core, row)).request('second.show', {});
+  const { on, recoveryCodesLeft } = await (await connectionOf(core, row, timeoutMs)).request('second.show', {});
   return { server: row.label, on, recoveryCodesLeft };
 };
 
@@ -32,10 +32,10 @@ export const makeSecret = (core: Core, { server }: Params<'server.secondSecret'>
 /** Sets it, or with the present one changes it. Throws `second.on`, `second.off`, `login.second`, `rate.limited`, `server.*`. */
 export const setSecond = async (
   core: Core,
-  { server, password, secret, code, present }: Params<'server.setSecondCheck'>,
+  { server, password, secret, code, present, timeoutMs }: Params<'server.setSecondCheck'>,
 ): Promise<Result<'server.setSecondCheck'>> => {
   const row = findServer(core.db, server);
-  const connection = await connectionOf(core, row);
+  const connection = await connectionOf(core, row, timeoutMs);
   await mustBe(connection, present !== undefined);
   const { recoveryCodes } = await shown(core, connection, () =>
     connection.request('second.set', {
@@ -51,10 +51,10 @@ export const setSecond = async (
 /** Takes it away. Throws `second.off`, `login.second`, `rate.limited`, `server.*`. */
 export const removeSecond = async (
   core: Core,
-  { server, password, code }: Params<'server.removeSecondCheck'>,
+  { server, password, code, timeoutMs }: Params<'server.removeSecondCheck'>,
 ): Promise<Result<'server.removeSecondCheck'>> => {
   const row = findServer(core.db, server);
-  const connection = await connectionOf(core, row);
+  const connection = await connectionOf(core, row, timeoutMs);
   await mustBe(connection, true);
   await shown(core, connection, () => connection.request('second.remove', { password, code: bare(code) }));
   return { server: row.label, on: false, recoveryCodesLeft: 0 };

@@ -192,11 +192,15 @@ const undoMove = (core: Core, known: ServerRow, { state }: RoomConnection): void
 };
 
 /** Ends a membership here; with `erase` the server forgets the member first. */
-export const leaveServer = async (core: Core, id: number, erase: boolean): Promise<void> => {
+export const leaveServer = async (
+  core: Core,
+  id: number,
+  { erase, timeoutMs }: { readonly erase: boolean; readonly timeoutMs: number | undefined },
+): Promise<void> => {
   const row = theServer(core.db, id);
   if (erase) {
+    const connection = await connectionOf(core, row, timeoutMs);
     await leaveChannels(core, id);
-    const connection = await connectionOf(core, row);
     await connection.request('member.erase', { confirm: row.memberName });
   }
   core.rooms.drop(id);

@@ -38,9 +38,9 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
     await core.queue.call(() => files.retry({ serverId: row.id }));
     return serverShown(core, row.id);
   },
-  'server.leave': async ({ core }, { server, erase }) => {
+  'server.leave': async ({ core }, { server, erase, timeoutMs }) => {
     const row = findServer(core.db, server);
-    await leaveServer(core, row.id, erase === true);
+    await leaveServer(core, row.id, { erase: erase === true, timeoutMs });
     return serverShown(core, row.id);
   },
   'server.invite': async ({ core }, { server, uses, expiresMs, role, timeoutMs }) => {
@@ -80,7 +80,7 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
     const row = findServer(core.db, server);
     const devices = await devicesOf(core, row, timeoutMs);
     const found = byPrefix(devices, id, 'device.unknown', `${noneWithId('device', id)}: sotto server devices`);
-    await (await connectionOf(core, row)).request('device.revoke', { device: found.id });
+    await (await connectionOf(core, row, timeoutMs)).request('device.revoke', { device: found.id });
     // From here on it is told nothing by this device, whatever the server says of it.
     await core.queue.call(() => commit(core, () => forgetDevice(core, row, found.id)));
     return { ...found, revoked: true };
@@ -105,10 +105,12 @@ export const SERVER_HANDLERS: HandlersOf<'server' | 'call'> = {
     await core.queue.call(() => commit(core, () => patchServer(core.db, row.id, { memberName: member.name })));
     return serverShown(core, row.id);
   },
-  'call.list': async ({ core }, { server }) => {
+  'call.list': async ({ core }, { server, timeoutMs }) => {
     const servers = server === undefined ? listServers(core.db) : [findServer(core.db, server)];
     const online = servers.filter((one) => server !== undefined || core.rooms.get(one.id)?.state === 'online');
-    return (await Promise.all(online.map(async (one) => callsOn(core, await connectionOf(core, one))))).flat();
+    return (
+      await Promise.all(online.map(async (one) => callsOn(core, await connectionOf(core, one, timeoutMs))))
+    ).flat();
   },
 };
 

@@ -107,6 +107,7 @@ export const ACCOUNT_METHODS = {
       at: time.optional(),
       around: reference.optional(),
       thread: reference.optional(),
+      ...wait,
     }),
     z.object({
       messages: z.array(message),
@@ -119,7 +120,7 @@ export const ACCOUNT_METHODS = {
   ),
   'message.unread': method(
     'Unread messages of all conversations or one, oldest first.',
-    z.object({ conversation: reference.optional(), ...page, markRead: z.boolean().optional() }),
+    z.object({ conversation: reference.optional(), ...page, markRead: z.boolean().optional(), ...wait }),
     z.object({
       messages: z.array(message),
       more: z.boolean(),
@@ -159,6 +160,7 @@ export const ACCOUNT_METHODS = {
       conversation: reference.optional(),
       from: reference.optional(),
       ...page,
+      ...wait,
     }),
     z.object({
       messages: z.array(message),
@@ -237,7 +239,7 @@ export const ACCOUNT_METHODS = {
   ),
   'file.open': method(
     'Begins a spooled file for `file.write`. It ends with this connection, unless it was offered by then.',
-    inConversation.extend({ name: z.string().max(FILE_NAME_BYTES_MAX) }),
+    inConversation.extend({ name: z.string().max(FILE_NAME_BYTES_MAX), ...wait }),
     z.object({ id: z.string() }),
   ),
   'file.write': method(
@@ -252,7 +254,7 @@ export const ACCOUNT_METHODS = {
   ),
   'file.list': method(
     'Files of all conversations or one, the latest last.',
-    z.object({ conversation: reference.optional(), limit: page.limit, before: page.before }),
+    z.object({ conversation: reference.optional(), limit: page.limit, before: page.before, ...wait }),
     z.array(file),
   ),
   'file.show': method('One file.', ofFile, file),

@@ -203,6 +203,8 @@ const ofChannel = z.object({ channel: reference });
 const atServer = onServer.extend(wait);
 const inChannel = ofChannel.extend(wait);
 const ofChannelMember = inChannel.extend({ member: reference });
+/** Whom nobody here knows the server is asked for. */
+const ofMember = z.object({ member: reference }).extend(wait);
 
 /** Methods of an open account about rooms. */
 export const ROOM_METHODS = {
@@ -226,12 +228,12 @@ export const ROOM_METHODS = {
   'server.list': method('The servers this account is a member of.', none, z.array(serverObject)),
   'server.retry': method(
     'Dials a server now, not at its next try, and lets what waits for a time go at once; waits until it has answered.',
-    onServer.extend(wait),
+    atServer,
     serverObject,
   ),
   'server.leave': method(
     'Ends this account’s membership here; `erase` also asks the server to forget it.',
-    z.object({ server: reference, erase: z.boolean().optional() }),
+    z.object({ server: reference, erase: z.boolean().optional(), ...wait }),
     serverObject,
   ),
   'server.invite': method(
@@ -253,7 +255,7 @@ export const ROOM_METHODS = {
   'server.revokeDevice': method('Ends a device of mine.', atServer.extend({ id: reference }), device),
   'server.secondCheck': method(
     'Whether another device of mine needs a password and a code on a server, and how many recovery codes are left.',
-    onServer,
+    atServer,
     secondCheck,
   ),
   'server.secondSecret': method(
@@ -263,7 +265,7 @@ export const ROOM_METHODS = {
   ),
   'server.setSecondCheck': method(
     'Sets the second check, with a code of the new secret; with `present` it changes the one that is there. The recovery codes are told once.',
-    onServer.extend({
+    atServer.extend({
       ...second.shape,
       secret: z.string().regex(/^[A-Z2-7]{32}$/, 'is 32 digits of base32, as server.secondSecret gives it'),
       present: second.optional(),
@@ -272,7 +274,7 @@ export const ROOM_METHODS = {
   ),
   'server.removeSecondCheck': method(
     'Takes the second check away; needs the password and a code or a recovery code.',
-    onServer.extend(second.shape),
+    atServer.extend(second.shape),
     secondCheck,
   ),
   'server.export': method(
@@ -289,33 +291,29 @@ export const ROOM_METHODS = {
     serverObject,
   ),
   'member.list': method('Members of a server by name.', onServer, z.array(memberObject)),
-  'member.show': method('One member, with the safety number.', z.object({ member: reference }), memberObject),
+  'member.show': method('One member, with the safety number.', ofMember, memberObject),
   'member.verify': method(
     'Marks the safety number as compared, or takes that back.',
-    z.object({ member: reference, verified: z.boolean() }),
+    ofMember.extend({ verified: z.boolean() }),
     memberObject,
   ),
-  'member.accept': method('Lets a member write to me.', z.object({ member: reference }), memberObject),
-  'member.reject': method(
-    'Lets nothing more of a member in, and says nothing.',
-    z.object({ member: reference }),
-    memberObject,
-  ),
+  'member.accept': method('Lets a member write to me.', ofMember, memberObject),
+  'member.reject': method('Lets nothing more of a member in, and says nothing.', ofMember, memberObject),
   'member.link': method(
     'Says that a member is a contact, and tells the contact who I am there; they are one person once both have said so.',
-    z.object({ member: reference, contact: reference }),
+    ofMember.extend({ contact: reference }),
     memberObject,
   ),
-  'member.unlink': method('Takes that back, and tells the contact.', z.object({ member: reference }), memberObject),
+  'member.unlink': method('Takes that back, and tells the contact.', ofMember, memberObject),
   'member.ban': method(
     'Ends a member’s connections to the server, which lets them in no more: for its owner and admins.',
-    z.object({ member: reference }),
+    ofMember,
     memberObject,
   ),
-  'member.unban': method('Lets a banned member in again.', z.object({ member: reference }), memberObject),
+  'member.unban': method('Lets a banned member in again.', ofMember, memberObject),
   'member.role': method(
     'Makes a member an admin of the server, or takes that back: for its owner.',
-    z.object({ member: reference, role: serverRole }),
+    ofMember.extend({ role: serverRole }),
     memberObject,
   ),
   'channel.create': method(
@@ -389,7 +387,7 @@ export const ROOM_METHODS = {
     }),
     channelObject,
   ),
-  'call.list': method('Calls of my channels and with members, and who is in them.', onServer, z.array(call)),
+  'call.list': method('Calls of my channels and with members, and who is in them.', atServer, z.array(call)),
 } as const;
 
 export type ServerObject = z.infer<typeof serverObject>;

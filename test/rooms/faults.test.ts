@@ -116,6 +116,14 @@ test('without the server everything said waits, and goes out by itself when it i
     ['channel', 'create', '#more', '--encryption', 'open'],
     ['server', 'invite'],
     ['channel', 'list', 'home', '--all'],
+    ['call', 'list', 'home'],
+    ['server', 'second-check'],
+    ['server', 'leave', 'home', '--erase', '--yes'],
+    ['member', 'ban', 'bob@home'],
+    ['member', 'show', 'nobody@home'],
+    ['read', 'nobody@home'],
+    ['search', 'green', '--in', 'nobody@home'],
+    ['file', 'list', 'nobody@home'],
   ])
     expect(await user.run(...words, '--timeout', '0')).toMatchObject({
       code: 4,
@@ -145,10 +153,12 @@ test('without the server everything said waits, and goes out by itself when it i
   const tried = async (guest: Guest) => (await guest.call('server.list', {}))[0]?.lastErrorAt ?? 0;
   const before = await Promise.all([alice, bob].map(tried));
   const asked = Promise.all([
-    bob.call('server.devices', {}),
-    user.ok('channel', 'create', '#more', '--encryption', 'open', '--timeout', '15s'),
-    user.ok('server', 'invite', '--timeout', '15s'),
-    user.ok('channel', 'list', 'home', '--all', '--timeout', '15s'),
+    bob.call('server.devices', { timeoutMs: 120_000 }),
+    user.ok('channel', 'create', '#more', '--encryption', 'open', '--timeout', '2m'),
+    user.ok('server', 'invite', '--timeout', '2m'),
+    user.ok('channel', 'list', 'home', '--all', '--timeout', '2m'),
+    user.ok('call', 'list', 'home', '--timeout', '2m'),
+    user.ok('server', 'second-check', '--timeout', '2m'),
   ]);
   for (const [i, guest] of [alice, bob].entries())
     await guest.sees('that it was tried', async () => (await tried(guest)) > (before[i] ?? 0));
