@@ -147,6 +147,7 @@ export class User {
   readonly name: string;
   readonly dir: string;
   readonly #processes: boolean;
+  #looks = 0;
 
   constructor(dir: string, name: string, options: { readonly processes: boolean } = { processes: true }) {
     this.dir = dir;
@@ -184,7 +185,7 @@ export class User {
     const isPlain = env === undefined && cwd === undefined && program === undefined;
     // A descriptor is read as one, and a daemon is a process.
     const isOwn = argv.some((word, i) => /^--[a-z-]*fd\b/.test(word) || (word === 'run' && argv[i - 1] === 'daemon'));
-    if (this.#processes || !isPlain || isOwn) return run(argv, options);
+    if ((this.#processes && this.#looks === 0) || !isPlain || isOwn) return run(argv, options);
     return runInProcess(argv, input);
   }
 
@@ -234,11 +235,15 @@ export class User {
     return (await this.one<{ daemon: { pid: number } }>('status')).daemon.pid;
   }
 
-  /** Looks again and again until `look` gives something; an error that it does not tells what the daemon has last logged. */
+  /**
+   * Looks again and again until `look` gives something; an error that it does not tells what the daemon has last logged. Looking
+   * takes no process each time.
+   */
   async until<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 240_000): Promise<T> {
     const endAt = Date.now() + timeoutMs;
     for (;;) {
-      const seen = await look();
+      this.#looks++;
+      const seen = await look().finally(() => this.#looks--);
       if (seen) return seen;
       if (Date.now() > endAt) throw new Error(`${this.name} did not see ${what}\n${this.#lately()}`);
       await new Promise((done) => setTimeout(done, 100));
