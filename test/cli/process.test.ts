@@ -163,7 +163,7 @@ describe('a daemon', () => {
     rmSync(told);
     mkdirSync(join(told, 'in the way'), { recursive: true });
     process.kill(pid, 'SIGTERM');
-    await alice.until('its end', () => Promise.resolve(!daemons().includes(pid)), 5_000);
+    await alice.until('its end', () => Promise.resolve(!daemons().includes(pid)));
     rmSync(told, { recursive: true });
     expect(await alice.pid()).not.toBe(pid);
   });

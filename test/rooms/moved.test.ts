@@ -25,15 +25,13 @@ test('another server at its address: who waits for a text or a file is told so a
   const { user } = bob;
   await bob.call('server.retry', { server: 'home' });
   expect(await server(bob)).toMatchObject({ state: 'waiting', lastErrorCode: 'server.certificateChanged' });
-  const startedAt = performance.now();
-  const { code, error, items } = await user.run('send', '#ops', 'waits', '--wait', 'sent', '--timeout', '60s');
+  const { code, error, items } = await user.run('send', '#ops', 'waits', '--wait', 'sent', '--timeout', '10m');
   expect([code, error?.code, items[0]]).toMatchObject([6, 'server.certificateChanged', { state: 'queued' }]);
   expect(error?.message).toContain('another key');
-  const file = await user.run('file', 'send', '#ops', '-', '--name', 'x', '--wait', 'done', '--timeout', '60s', {
+  const file = await user.run('file', 'send', '#ops', '-', '--name', 'x', '--wait', 'done', '--timeout', '10m', {
     input: 'x',
   });
   expect([file.code, file.error?.code]).toEqual([6, 'server.certificateChanged']);
-  expect(performance.now() - startedAt).toBeLessThan(30_000);
   expect((await user.run('send', '#ops', 'waits too', { json: false })).err).toContain('Somebody else answers');
   const why = (await user.ok('why', 'home', { json: false })).out;
   expect(why).toMatch(/another key.*\n.*\n?.*ask its owner/);
