@@ -1,5 +1,6 @@
 // Commands about the account itself.
 import { resolve } from 'node:path';
+import { assertNew } from '../client/new-file.ts';
 import { eraseAccountDir, listAccounts } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { errorObject, SottoError } from '../protocol/errors.ts';
@@ -7,7 +8,6 @@ import { asWord } from '../protocol/safe-text.ts';
 import { PASSPHRASE_FLAGS } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
 import { andEnd, checkOne, drawn, first } from './give.ts';
-import { assertNew } from './new-file.ts';
 import { usage } from './parse.ts';
 import { selfText, sizeText } from './show.ts';
 

@@ -1,5 +1,6 @@
 // The command that writes the history in clear.
 import { resolve } from 'node:path';
+import { writeWhole } from '../client/new-file.ts';
 import type { RpcClient } from '../client/rpc-client.ts';
 import { SottoError } from '../protocol/errors.ts';
 import { jsonLine } from '../protocol/json-line.ts';
@@ -8,7 +9,6 @@ import type { Conversation, Message } from '../protocol/rpc-objects.ts';
 import { type SafeText, safeFileName, safeLine, safeName, safeText } from '../protocol/safe-text.ts';
 import { conversationArg } from './arguments.ts';
 import type { Command, CommandContext } from './command.ts';
-import { writeWhole } from './new-file.ts';
 import { behind, unlessEnded } from './paging.ts';
 import { usage } from './parse.ts';
 import { bodyOf, messageFlags, shortId, sizeText, timeText } from './show.ts';

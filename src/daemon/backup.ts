@@ -1,18 +1,6 @@
 // Writes and reads backup files: sealed while it is read, whole or not there at all.
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { writeWhole } from '../client/new-file.ts';
 import {
   BACKUP_HEADER_BYTES,
   BackupOpener,
@@ -23,10 +11,9 @@ import {
 import { makeDevice } from '../crypto/member.ts';
 import type { Clock, Random } from '../ports.ts';
 import { fromBase64, toBase64 } from '../protocol/bytes.ts';
-import { errorAt, SottoError } from '../protocol/errors.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { ID_BYTES, idBytes } from '../protocol/ids.ts';
 import { BACKUP_LINE_CHARS_MAX } from '../protocol/limits.ts';
-import { isThere, syncPath } from '../sqlite/durable.ts';
 import type { Database } from '../sqlite/open.ts';
 import { dumpRows, indexMessages, loadRow } from '../store/dump.ts';
 import { getSelf } from '../store/self.ts';
@@ -46,33 +33,22 @@ export const writeBackup = async (
   at: number,
   signal?: AbortSignal,
 ): Promise<Written> => {
-  const part = `${path}.sotto-part`;
-  const file = openNew(path, part);
-  try {
+  let messages = 0;
+  const pieces = async function* () {
     const sealer = await BackupSealer.create(secret);
-    writeFileSync(file, sealer.header);
-    const put = (text: string): void => {
-      for (const chunk of sealer.write(Buffer.from(text))) writeFileSync(file, chunk);
-    };
+    yield sealer.header;
     db.exec('BEGIN');
-    const messages = db.get<{ n: number }>('SELECT count(*) AS n FROM messages')?.n ?? 0;
-    put(`${JSON.stringify({ sotto: 1, at })}\n`);
+    messages = db.get<{ n: number }>('SELECT count(*) AS n FROM messages')?.n ?? 0;
+    yield* sealer.write(Buffer.from(`${JSON.stringify({ sotto: 1, at })}\n`));
     for (const lines of dumpRows(db)) {
-      put(lines);
+      yield* sealer.write(Buffer.from(lines));
       await new Promise((resolve) => setImmediate(resolve));
       if (signal?.aborted) throw new SottoError('account.locked', { message: 'The backup was ended before its end' });
     }
-    writeFileSync(file, sealer.end());
-    fsyncSync(file);
-    renameSync(part, path);
-    syncPath(dirname(path));
-    return { file: path, sizeBytes: statSync(path).size, messages };
-  } catch (error) {
-    rmSync(part, { force: true });
-    throw error;
-  } finally {
-    closeSync(file);
-  }
+    yield sealer.end();
+  };
+  const sizeBytes = await writeWhole(path, pieces());
+  return { file: path, sizeBytes, messages };
 };
 
 /** Opens every chunk once and keeps nothing. Throws what is wrong with the file. */
@@ -236,18 +212,6 @@ class BackupReader implements Disposable {
     closeSync(this.#file);
   }
 }
-
-const openNew = (path: string, part: string): number => {
-  try {
-    if (isThere(path)) throw new SottoError('file.exists', { message: `There is something at ${path} already` });
-    if (!existsSync(dirname(path)))
-      throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
-    rmSync(part, { force: true });
-    return openSync(part, 'wx', 0o600);
-  } catch (error) {
-    throw errorAt(error, path);
-  }
-};
 
 const openOld = (path: string): number => {
   try {

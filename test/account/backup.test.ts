@@ -1,5 +1,15 @@
 // Backup, restore and migration that are killed at any of their steps: no half of one counts, and the next attempt works.
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -97,6 +107,29 @@ test('a backup that is killed leaves no file under its name, and the next one is
   });
   expect(counted.join()).toMatch(/^(false,)+(true,?)+$/);
   expect(counted.length).toBeGreaterThan(8);
+});
+
+test('of backups that are written to one file at a time one is there, and whoever made another is told so', async () => {
+  const file = join(base, 'shared');
+  using mine = await openAt(written);
+  using other = await openAt(written);
+  const theirs = { kind: 'passphrase', passphrase: 'theirs' } as const;
+  const [first, second] = await Promise.allSettled([
+    writeBackup(mine, file, SECRET, systemClock.now()),
+    writeBackup(other, file, theirs, systemClock.now()),
+  ]);
+  expect(first).toMatchObject({ status: 'rejected', reason: { code: 'file.exists' } });
+  expect(second).toMatchObject({ status: 'fulfilled', value: { sizeBytes: statSync(file).size } });
+  await checkBackup(file, theirs);
+  expect(existsSync(`${file}.sotto-part`)).toBe(false);
+
+  // What came to be there meanwhile is not replaced.
+  using late = await openAt(written);
+  const path = join(base, 'taken');
+  const making = writeBackup(late, path, SECRET, systemClock.now());
+  writeFileSync(path, 'not a backup');
+  await expect(making).rejects.toMatchObject({ code: 'file.exists' });
+  expect(readFileSync(path, 'utf8')).toBe('not a backup');
 });
 
 test('a restore that is killed leaves no account, or the whole one; the next attempt works', async () => {

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { writeWhole } from '../../src/cli/new-file.ts';
+import { writeWhole } from '../../src/client/new-file.ts';
 import { timeText } from '../../src/cli/show.ts';
 import type { Message } from '../../src/protocol/rpc-objects.ts';
 import { removeMessage } from '../../src/store/messages.ts';

@@ -1,4 +1,4 @@
-// A file that a command writes: whole under its name, or not there at all.
+// A file that is written for a person: whole under its name, or not there at all.
 import {
   closeSync,
   existsSync,
@@ -16,27 +16,23 @@ import { errorAt, SottoError } from '../protocol/errors.ts';
 
 /**
  * Writes the pieces, in order, to a file that only the user can read, and gives its size in bytes. It gets its name when all
- * of it is on the disk. Throws `file.exists`, unless it may replace a file that is there, `file.unknown` without its folder,
- * `path.notAllowed` and `disk.*`, and what the pieces throw.
+ * of it is on the disk. `overwrite` is left out where nobody can ask for that. Throws `file.exists`, unless it may replace a
+ * file that is there, `file.unknown` without its folder, `path.notAllowed` and `disk.*`, and what the pieces throw.
  */
 export const writeWhole = async (
   path: string,
-  pieces: AsyncIterable<string>,
-  options: { readonly overwrite: boolean },
+  pieces: AsyncIterable<string | Uint8Array>,
+  { overwrite }: { readonly overwrite?: boolean } = {},
 ): Promise<number> => {
   const assertFree = (): void => {
     if (!isThere(path)) return;
-    if (!options.overwrite)
-      throw new SottoError('file.exists', {
-        message: `There is something at ${path} already: --overwrite replaces it`,
-      });
+    if (overwrite !== true) throw exists(path, overwrite === undefined ? '' : ': --overwrite replaces it');
     // A device or a pipe would be gone for everybody who uses it.
     if (existsSync(path) && !statSync(path).isFile())
       throw new SottoError('file.exists', { message: `What is at ${path} is no regular file: it is not replaced` });
   };
-  assertFree();
   const part = `${path}.sotto-part`;
-  const file = openNew(path, part);
+  const file = openNew(path, part, assertFree);
   try {
     for await (const piece of pieces) writeFileSync(file, piece);
     const { size } = fstatSync(file);
@@ -59,9 +55,12 @@ export const writeWhole = async (
 
 /** What would keep a backup from being written, before anybody is asked for its passphrase. Throws `file.exists` and `file.unknown`. */
 export const assertNew = (path: string): void => {
-  if (isThere(path)) throw new SottoError('file.exists', { message: `There is something at ${path} already` });
+  if (isThere(path)) throw exists(path);
   assertFolder(path);
 };
+
+const exists = (path: string, next = ''): SottoError =>
+  new SottoError('file.exists', { message: `There is something at ${path} already${next}` });
 
 // A link that leads nowhere is there too.
 const isThere = (path: string): boolean => hasFolder(path) && lstatSync(path, { throwIfNoEntry: false }) !== undefined;
@@ -72,9 +71,10 @@ const assertFolder = (path: string): void => {
   if (!hasFolder(path)) throw new SottoError('file.unknown', { message: `There is no folder ${dirname(path)}` });
 };
 
-const openNew = (path: string, part: string): number => {
-  assertFolder(path);
+const openNew = (path: string, part: string, assertFree: () => void): number => {
   try {
+    assertFree();
+    assertFolder(path);
     rmSync(part, { force: true });
     return openSync(part, 'wx', 0o600);
   } catch (error) {
