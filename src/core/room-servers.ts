@@ -203,10 +203,13 @@ export const leaveServer = async (
     await leaveChannels(core, id);
     await connection.request('member.erase', { confirm: row.memberName });
   }
-  core.rooms.drop(id);
   // What it said while it was left, also that it forgets, is in nobody's way any more.
   const left = { state: 'left', lastError: '', lastErrorAt: null } as const;
-  await core.queue.call(() => commit(core, () => patchServer(core.db, id, left)));
+  await core.queue.call(() => {
+    // In one step: nobody dials one in between that is not left yet.
+    core.rooms.drop(id);
+    commit(core, () => patchServer(core.db, id, left));
+  });
 };
 
 // Only a member can say that they leave: nobody could for one who is forgotten, and keys would not change. A channel that cannot do

@@ -148,3 +148,14 @@ test('who dies while a long channel is fetched goes on where they were, and is t
   expect(await missing()).toEqual([[], [], []]);
   expect((await world.during(alice.read(channel))).at(-1)).toBe('I am here');
 });
+
+test('who leaves a server that another command dials just then has left it', async () => {
+  await using two = new Two();
+  const { world } = two;
+  const { bob } = await two.open();
+  const left = bob.call('server.leave', { server: 'home' });
+  const tried = bob.call('server.retry', { server: 'home' });
+  await world.during(Promise.allSettled([left, tried]));
+  await world.settle(MINUTE);
+  expect(await bob.call('server.list', {})).toEqual([]);
+});
