@@ -7,6 +7,7 @@ import type { Contact, FileObject, Status, Why } from '../protocol/rpc-objects.t
 import type { ChannelObject, MemberObject, ServerObject } from '../protocol/rpc-rooms.ts';
 import { mayBeChannel } from './cautions.ts';
 import type { Command, CommandContext } from './command.ts';
+import { waitGiven } from './give.ts';
 import { fileText, whyText } from './show.ts';
 import { type Asked, besides, roomWhy, serverWhyText } from './why-rooms.ts';
 
@@ -46,8 +47,8 @@ const hinted = <W extends { readonly summary: string; readonly advice: readonly 
 const ofContact = ({ flags }: CommandContext, client: RpcClient, contact: string): Promise<Why> =>
   client.call(flags.has('retry') ? 'contact.retry' : 'contact.why', { contact });
 
-const ofServer = async ({ flags }: CommandContext, client: RpcClient, server: ServerObject): Promise<ServerObject> =>
-  flags.has('retry') ? client.call('server.retry', { server: server.id }) : server;
+const ofServer = async (context: CommandContext, client: RpcClient, server: ServerObject): Promise<ServerObject> =>
+  context.flags.has('retry') ? client.call('server.retry', { server: server.id, ...waitGiven(context) }) : server;
 
 const ofServers = async (
   context: CommandContext,

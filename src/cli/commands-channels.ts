@@ -292,8 +292,8 @@ export const channelCommands = (): readonly Command[] => [
       const channel = first(context);
       const { encryption } = await client.call('channel.show', { channel });
       const passphrase = encryption === 'passphrase' ? await newPassphrase(context) : undefined;
-      const rotated = await client.call('channel.rotate', { channel, ...optional('passphrase', passphrase) });
-      context.out.item(rotated, withWords);
+      const wanted = { channel, ...optional('passphrase', passphrase), ...waitGiven(context) };
+      context.out.item(await client.call('channel.rotate', wanted), withWords);
     },
   },
   {
@@ -316,7 +316,7 @@ export const channelCommands = (): readonly Command[] => [
       };
       const client = await context.connect();
       const endAt = Date.now() + (flags.duration('timeout') ?? WAIT_MS_DEFAULT);
-      let share = await client.call('channel.shareHistory', params);
+      let share = await client.call('channel.shareHistory', { ...params, ...waitGiven(context) });
       while (wait === 'sent' && share.state === 'active' && Date.now() < endAt) {
         out.progress(`${share.doneEvents} of ${share.events} events`);
         const timeoutMs = Math.min(PROGRESS_MS, Math.max(0, endAt - Date.now()));
