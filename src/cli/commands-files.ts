@@ -42,7 +42,12 @@ const timeout = (context: CommandContext) => {
 const follow = async (context: CommandContext, client: RpcClient, id: string): Promise<void> => {
   if (context.out.json) return;
   client.onEvent = (event) => {
-    if ('file' in event && event.file !== undefined && 'state' in event.file && event.file.id.startsWith(id))
+    if (
+      'file' in event &&
+      event.file !== undefined &&
+      'state' in event.file &&
+      event.file.id.startsWith(id.toLowerCase())
+    )
       context.out.progress(barText(event.file, process.stderr.columns));
   };
   await client.call('event.listen', { kinds: ['file.progressed'] });

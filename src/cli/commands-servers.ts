@@ -136,7 +136,7 @@ export const serverCommands = (): readonly Command[] => [
       const id = context.flags.text('revoke');
       const devices = await client.call('server.devices', server);
       if (id !== undefined) {
-        const own = devices.find((device) => device.this && device.id.startsWith(id));
+        const own = devices.find((device) => device.this && device.id.startsWith(id.toLowerCase()));
         if (own !== undefined) await askIfMeant(context, 'End this very device? It cannot come back by itself.');
         context.out.item(await client.call('server.revokeDevice', { ...server, id }), deviceText);
       } else {

@@ -12,7 +12,7 @@ import { listServers, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import { theMember } from './member-methods.ts';
 import type { Context, HandlersOf } from './methods.ts';
-import { fitCalled, isPrefix, only } from './references.ts';
+import { begins, fitCalled, isPrefix, only } from './references.ts';
 import { createChannel, joinChannel } from './room-channels.ts';
 import { connectionOf, publishControl } from './room-control.ts';
 import { serverOfChannel } from './room-find.ts';
@@ -161,7 +161,7 @@ const shown = (core: Core, id: number): ChannelObject => channelObject(core, the
 /** A channel that is known here, or that its server knows. */
 const anyChannel = async (core: Core, reference: string): Promise<{ server: ServerRow; name: string }> => {
   const all = isPrefix(reference) ? await listed(core, listServers(core.db), true) : [];
-  const fit = all.filter(({ id }) => id.startsWith(reference));
+  const fit = all.filter(({ id }) => begins(id, reference));
   if (fit.length > 0) {
     const one = only(fit, { code: 'channel.unknown' }, ({ id, name, server }) => fitCalled(`${name}@${server}`, id));
     return { name: one.name.slice(1), server: findServer(core.db, one.server) };

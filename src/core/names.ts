@@ -20,7 +20,17 @@ import { getMember, listMembersByName } from '../store/members.ts';
 import { listThreads } from '../store/message-pages.ts';
 import { countMessagesByIdRange, listMessagesByIdRange, type MessageRow } from '../store/messages.ts';
 import { labelOf } from '../store/servers.ts';
-import { ambiguous, CANDIDATES_MAX, type Fit, fitCalled, isPrefix, noneWithId, only, quoted } from './references.ts';
+import {
+  ambiguous,
+  begins,
+  CANDIDATES_MAX,
+  type Fit,
+  fitCalled,
+  isPrefix,
+  noneWithId,
+  only,
+  quoted,
+} from './references.ts';
 import {
   findChannel,
   findKnownMember,
@@ -43,7 +53,9 @@ export const findContact = (db: Database, reference: string): ContactRow => {
   // Who was blocked until their request ended is a contact no more, and is found by their name all the same: to be let in again.
   const composed = reference.normalize('NFC');
   const shut = all.filter(({ name, state, blocked }) => blocked === 1 && state === 'removed' && name === composed);
-  const byId = isPrefix(reference) ? all.filter((one) => begins(one.uid, reference) && one.id !== byName?.id) : [];
+  const byId = isPrefix(reference)
+    ? all.filter((one) => begins(idOf(one.uid), reference) && one.id !== byName?.id)
+    : [];
   const fit = byName === undefined && shut.length > 0 ? shut : [...(byName === undefined ? [] : [byName]), ...byId];
   const near = [
     ...listMembersByName(db, reference).map(({ name, serverId }) => ({ name, label: labelOf(db, serverId) })),
@@ -113,9 +125,11 @@ export const findConversation = (db: Database, reference: string): ConversationR
 
 // By their own id, or that of the channel.
 const conversationsById = (db: Database, prefix: string): ConversationRow[] => {
-  const channels = new Set(listChannels(db).flatMap(({ id, channelId }) => (begins(channelId, prefix) ? id : [])));
+  const channels = new Set(
+    listChannels(db).flatMap(({ id, channelId }) => (begins(idOf(channelId), prefix) ? id : [])),
+  );
   return listConversations(db).filter(
-    ({ uid, channelRow }) => begins(uid, prefix) || (channelRow !== null && channels.has(channelRow)),
+    ({ uid, channelRow }) => begins(idOf(uid), prefix) || (channelRow !== null && channels.has(channelRow)),
   );
 };
 
@@ -237,8 +251,6 @@ export const checkName = (name: string): void => {
   if (/^[\s\p{Default_Ignorable_Code_Point}]*$/u.test(name) || name.length > NAME_CHARS_MAX || /\p{Cc}/u.test(name))
     throw new SottoError('nickname.invalid');
 };
-
-const begins = (id: Uint8Array, prefix: string): boolean => idOf(id).startsWith(prefix.toLowerCase());
 
 const rangeOf = (prefix: string): [Uint8Array, Uint8Array] => [
   Buffer.from(prefix.padEnd(32, '0'), 'hex'),

@@ -6,6 +6,9 @@ import { ID_PREFIX_MIN } from '../protocol/ids.ts';
 export const isPrefix = (text: string): boolean =>
   text.length >= ID_PREFIX_MIN && text.length <= 32 && /^[0-9a-f]+$/i.test(text);
 
+/** Whether an id, in hex, begins so, in whichever letters that is written. */
+export const begins = (id: string, prefix: string): boolean => id.startsWith(prefix.toLowerCase());
+
 /** What the user has written, as a message repeats it. */
 export const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));
 

@@ -6,7 +6,7 @@ import type { Database } from '../sqlite/open.ts';
 import { type ChannelRow, listChannels, listChannelsByName } from '../store/channels.ts';
 import { getMember, listMembers, listMembersByName, type MemberRow } from '../store/members.ts';
 import { getServerByLabel, labelOf, listServers, type ServerRow } from '../store/servers.ts';
-import { ambiguous, fitCalled, isPrefix, only, quoted } from './references.ts';
+import { ambiguous, begins, fitCalled, isPrefix, only, quoted } from './references.ts';
 import { wasNeverIn } from './room-rows.ts';
 
 /** Whether a reference can only mean a channel. */
@@ -26,7 +26,7 @@ export const findServer = (db: Database, reference: string | undefined): ServerR
   }
   const byLabel = getServerByLabel(db, reference);
   if (byLabel !== undefined) return byLabel;
-  const byId = isPrefix(reference) ? servers.filter((one) => idOf(one.uid).startsWith(reference)) : [];
+  const byId = isPrefix(reference) ? servers.filter((one) => begins(idOf(one.uid), reference)) : [];
   const labels = servers.map(({ label }) => label).join(', ');
   const others = labels === '' ? 'you are in none yet: sotto server join LINK' : `you are in ${labels}`;
   return only(
@@ -43,7 +43,7 @@ export const findChannel = (db: Database, reference: string): ChannelRow => {
   const { name, server } = splitChannel(db, reference);
   const fit = (
     isPrefix(reference)
-      ? listChannels(db).filter((one) => idOf(one.channelId).startsWith(reference))
+      ? listChannels(db).filter((one) => begins(idOf(one.channelId), reference))
       : listChannelsByName(db, name)
   ).filter((one) => (server === undefined || one.serverId === server.id) && isKnown(db, one));
   const isGone = (one: ChannelRow): boolean =>
@@ -115,7 +115,7 @@ export const findKnownMember = (db: Database, server: ServerRow, name: string): 
 /** The member whose id begins so; undefined for what is no id of somebody who is known here. Throws `name.ambiguous`. */
 export const findMemberById = (db: Database, server: ServerRow, reference: string): MemberRow | undefined => {
   const fit = isPrefix(reference)
-    ? listMembers(db, server.id).filter((one) => idOf(one.memberId).startsWith(reference))
+    ? listMembers(db, server.id).filter((one) => begins(idOf(one.memberId), reference))
     : [];
   if (fit.length === 0) return undefined;
   return only(fit, { code: 'member.unknown' }, ({ memberId, name }) => fitCalled(name, idOf(memberId)));

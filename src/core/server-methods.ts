@@ -9,7 +9,7 @@ import { getDevice, getMemberById, revokeDevice } from '../store/members.ts';
 import { listServers, patchServer, type ServerRow } from '../store/servers.ts';
 import { type Core, commit } from './core.ts';
 import type { HandlersOf } from './methods.ts';
-import { isPrefix, noneWithId, only } from './references.ts';
+import { begins, isPrefix, noneWithId, only } from './references.ts';
 import { callsOn } from './room-calls.ts';
 import { connectionNow, connectionOf } from './room-control.ts';
 import { allInvites } from './room-lists.ts';
@@ -139,7 +139,7 @@ const byPrefix = <T extends { readonly id: string }>(
   code: 'invite.unknown' | 'device.unknown',
   message: string,
 ): T => {
-  const fit = isPrefix(id) ? all.filter((one) => one.id.startsWith(id)) : [];
+  const fit = isPrefix(id) ? all.filter((one) => begins(one.id, id)) : [];
   return only(fit, { code, message }, ({ id }) => ({ id }));
 };
 

@@ -11,6 +11,7 @@ import { Host } from '../sim/room-host.ts';
 
 const MINUTE = 60_000;
 const DAY = 86_400_000;
+const NOBODY = { id: '' };
 
 /** A server, and two people who are its members. */
 class Two implements AsyncDisposable {
@@ -158,4 +159,24 @@ test('who leaves a server that another command dials just then has left it', asy
   await world.during(Promise.allSettled([left, tried]));
   await world.settle(MINUTE);
   expect(await bob.call('server.list', {})).toEqual([]);
+});
+
+test('ids of servers, channels, members, invites and devices are taken in capitals too', async () => {
+  await using two = new Two();
+  const { world } = two;
+  const { alice } = await two.open();
+  const does: Person['call'] = (method, params) => world.during(alice.call(method, params));
+  const capitals = ({ id }: { readonly id: string }, length = 32) => id.slice(0, length).toUpperCase();
+  const [server] = await does('server.list', {});
+  expect((await does('server.retry', { server: capitals(server ?? NOBODY) })).id).toBe(server?.id);
+  const channel = await does('channel.create', { name: '#red', encryption: 'open' });
+  expect((await does('channel.show', { channel: capitals(channel, 12) })).id).toBe(channel.id);
+  expect((await does('channel.join', { channel: capitals(channel) })).id).toBe(channel.id);
+  const bob = (await does('member.list', {})).find(({ name }) => name === 'bob');
+  for (const length of [12, 32])
+    expect((await does('member.show', { member: capitals(bob ?? NOBODY, length) })).id).toBe(bob?.id);
+  const invite = await does('server.invite', {});
+  expect((await does('server.revoke', { id: capitals(invite) })).id).toBe(invite.id);
+  const [device] = await does('server.devices', {});
+  expect((await does('server.revokeDevice', { id: capitals(device ?? NOBODY) })).id).toBe(device?.id);
 });
