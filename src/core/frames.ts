@@ -98,14 +98,16 @@ const takeResume = async (
   contact: ContactRow,
   frame: Extract<PlainFrame, { kind: 'resume' }>,
 ): Promise<void> => {
-  if (contact.state === 'accepted') onResume(core, peer, frame);
-  // They have accepted us, and their accept waits until we have spoken too.
-  else if (isAsked(core, contact)) sendResume(core, peer);
-  else {
+  const isAccepted = contact.state === 'accepted';
+  if (!isAccepted && !isAsked(core, contact)) {
     sendFrame(peer, { kind: 'not_contact' });
     return;
   }
+  // Before anything that may pause it for another reason.
   if (contact.paused === 'notContact') commit(core, () => patchContact(core.db, contact.id, { paused: '' }));
+  if (isAccepted) onResume(core, peer, frame);
+  // They have accepted us, and their accept waits until we have spoken too.
+  else sendResume(core, peer);
   await ready(core, peer);
 };
 

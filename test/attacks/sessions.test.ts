@@ -254,6 +254,22 @@ describe('SESSION-4: a reset storm', () => {
     expect(bob.log.claim('frame.refused')).toBeGreaterThan(0);
   });
 
+  test('who knows us again, and remembers another session, ends no pause that waits for another reset', async () => {
+    const mallory = await Hostile.join(world);
+    await mallory.befriend(bob);
+    await mallory.say(await mallory.sealBytes(mallory.newId(), new Uint8Array(320)));
+    const [reset] = mallory.heardOf('reset');
+    await mallory.begin(bob, reset?.bundle ?? '');
+    await mallory.tell({ kind: 'hello' });
+    await mallory.say({ kind: 'not_contact' });
+    expect((await bob.contact('mallory')).paused).toBe('notContact');
+    await mallory.say({ kind: 'resume', session: reset?.session ?? '', sent: 1_000, received: 0 });
+    expect((await bob.contact('mallory')).paused).toBe('tooManyResets');
+    await world.settle(RESET_INTERVAL_MS + 60_000);
+    expect(resetsOf(bob, true)).toBe(2);
+    expect(bob.log.claim('frame.refused')).toBe(1);
+  });
+
   test('crossed resets: the lower address counts, and both go on', async () => {
     for (let round = 0; round < 3; round++) {
       // Both lose what the other remembers: each finds it out on the next link and asks.
