@@ -1,6 +1,7 @@
 // Dials: how many at once, and how often who cannot be reached is tried.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { MemoryNetwork } from '../net/memory-network.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { DIALS_MAX, RETRY_MS_MAX, RETRY_MS_MIN } from '../protocol/limits.ts';
 import { type Person, World } from '../testing/people.ts';
 
@@ -127,4 +128,34 @@ test('who is blocked is dialled by no word and by no wait, until they are not an
   await alice.call('contact.retry', { contact: 'bob' });
   await world.settle(5_000);
   expect(dial).toHaveBeenCalled();
+});
+
+test('a dial that was called off and ends late is not taken for the one after it', async () => {
+  const bob = await world.person('bob');
+  await world.befriend(alice, bob);
+  const { dial } = MemoryNetwork.prototype;
+  const late: ((error: Error) => void)[] = [];
+  vi.spyOn(MemoryNetwork.prototype, 'dial').mockImplementation(async function (this: MemoryNetwork, address, ...rest) {
+    if (address !== bob.address) return dial.call(this, address, ...rest);
+    // As in a handshake, which nobody calls off.
+    return new Promise((_, reject) => late.push(reject));
+  });
+  const link = async () => (await alice.call('contact.why', { contact: 'bob' })).link;
+  await bob.close();
+  await world.settle(1_000);
+  expect([late.length, (await link()).state]).toEqual([1, 'dialling']);
+  await bob.open();
+  await bob.send(alice, 'here I am');
+  await world.settle(5_000);
+  expect((await link()).state).toBe('up');
+  await bob.close();
+  await world.settle(1_000);
+  const before = await link();
+  expect([late.length, before.state]).toEqual([2, 'dialling']);
+  late[0]?.(new SottoError('dial.timeout'));
+  await world.settle(100);
+  expect(await link()).toEqual(before);
+  late[1]?.(new SottoError('dial.timeout'));
+  await world.settle(100);
+  expect((await link()).state).toBe('waiting');
 });

@@ -133,20 +133,22 @@ const dial = (core: Core, peer: Peer): void => {
   peer.attempts++;
   const contact = getContact(core.db, peer.contactId);
   const timeoutMs = Math.min(DIAL_MS_MAX, DIAL_MS_MIN * 2 ** peer.failures);
+  const over = (step: () => void): void =>
+    core.queue.post(() => {
+      // One that was called off may end while the next one goes on.
+      if (peer.dialling !== abort) return;
+      peer.dialling = undefined;
+      step();
+    });
   core.network
     .dial(peer.address, (link) => attach(core, link), { attempt: peer.attempts, timeoutMs, signal: abort.signal })
     .then(
-      () => core.queue.post(() => dialled(peer)),
-      (error: unknown) => core.queue.post(() => dialFailed(core, peer, error, contact)),
+      () => over(() => {}),
+      (error: unknown) => over(() => dialFailed(core, peer, error, contact)),
     );
 };
 
-const dialled = (peer: Peer): void => {
-  peer.dialling = undefined;
-};
-
 const dialFailed = (core: Core, peer: Peer, error: unknown, contact: ContactRow | undefined): void => {
-  peer.dialling = undefined;
   const { code, message } = errorObject(error);
   peer.lastError = message;
   peer.lastErrorAt = core.clock.now();
