@@ -37,8 +37,14 @@ const callObject = (core: Core, serverId: number, said: ServerCall): CallObject 
 export const callsOn = async (core: Core, connection: RoomConnection): Promise<CallObject[]> =>
   (await callsOf(connection)).flatMap((call) => callObject(core, connection.serverId, call) ?? []);
 
-/** Tells front ends what a call is now. Runs in the queue. */
-export const tellCall = (core: Core, connection: RoomConnection, said: ServerCall): void => {
+/** The server tells what a call is now. Runs in the queue. */
+export const heardOfCall = (core: Core, connection: RoomConnection, said: ServerCall): void => {
+  const { calls } = connection.visit;
+  if (calls !== undefined && calls.size < CALLS_MAX) calls.add(said.call);
+  tellCall(core, connection, said);
+};
+
+const tellCall = (core: Core, connection: RoomConnection, said: ServerCall): void => {
   const { calls, serverId } = connection;
   calls.delete(said.call);
   if (said.people.length > 0) calls.set(said.call, said);
@@ -52,11 +58,17 @@ export const tellCall = (core: Core, connection: RoomConnection, said: ServerCal
 
 /** After a log-in: what calls there are now, and which of those that were told before are over. Throws `server.*`. */
 export const followCalls = async (core: Core, connection: RoomConnection): Promise<void> => {
+  const { visit } = connection;
   const now = await callsOf(connection);
   await core.queue.call(() => {
     const ids = new Set(now.map(({ call }) => call));
     const over = [...connection.calls.values()].filter(({ call }) => !ids.has(call));
-    for (const call of [...over.map((one) => ({ ...one, people: [] })), ...now]) tellCall(core, connection, call);
+    // What a notice says of a call is newer than the list, or the same.
+    const heard = visit.calls;
+    visit.calls = undefined;
+    if (connection.visit !== visit) return;
+    for (const call of [...over.map((one) => ({ ...one, people: [] })), ...now])
+      if (heard?.has(call.call) !== true) tellCall(core, connection, call);
   });
 };
 

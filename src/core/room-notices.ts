@@ -7,7 +7,7 @@ import { type ChannelRow, getChannel, getChannelById, listChannels, patchChannel
 import { getConversationOfChannel } from '../store/conversations.ts';
 import { getMemberById, hasDevice, patchMember } from '../store/members.ts';
 import { type Core, commit, detach } from './core.ts';
-import { tellCall } from './room-calls.ts';
+import { heardOfCall } from './room-calls.ts';
 import type { RoomConnection } from './room-connection.ts';
 import { isOfServer } from './room-faults.ts';
 import { keepMember, learnMembers } from './room-people.ts';
@@ -36,7 +36,7 @@ export const onNotice = (core: Core, connection: RoomConnection, notice: Notice)
       memberChanged(core, connection, notice.member);
       return learnAgain(core, connection, notice.member.id);
     case 'call':
-      return tellCall(core, connection, notice);
+      return heardOfCall(core, connection, notice);
     // Nobody here is in a call.
     case 'call.stream':
     case 'call.busy':

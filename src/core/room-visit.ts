@@ -19,6 +19,8 @@ export type Visit = {
   readonly erased: Set<string>;
   /** What was told of members. */
   readonly told: Set<string>;
+  /** Calls that were told of before it was known which there are; undefined from then on. */
+  calls: Set<string> | undefined;
   /** Members with devices without keys, how many, since when, and when those were last asked for, by the monotonic clock. */
   readonly keyless: Map<number, { readonly devices: number; readonly since: number; readonly askedAt: number }>;
   /** Members for whom the server takes nothing, why, and until when it is not asked again, by the monotonic clock. */
@@ -44,6 +46,7 @@ export const newVisit = ({ returned }: Partial<Pick<Visit, 'returned'>> = {}): V
   banned: new Set(),
   erased: new Set(),
   told: new Set(),
+  calls: new Set(),
   keyless: new Map(),
   shut: new Map(),
   faults: new Map(),

@@ -179,3 +179,26 @@ test('what a server takes under no id that is made by its own time fails, and is
   expect(await codeOf(alice.call('channel.archive', { channel: '#never' }))).toBe('request.invalid');
   expect(tries).toBeLessThan(50);
 });
+
+test('what is told of calls behind the list of those that there are is newer than the list', async () => {
+  await alice.call('channel.create', { name: '#calls', encryption: 'open' });
+  const channel = (await alice.call('channel.show', { channel: '#calls' })).id;
+  const me = ids.get(alice);
+  const person = { member: me, device: '1'.repeat(32), muted: false, deafened: false, linked: true };
+  const [ended, begun] = ['e'.repeat(32), 'b'.repeat(32)];
+  const call = (id: string, people: readonly object[]) => ({ call: id, channel, startedAt: 1, people });
+  server.lie = (saying, member): Saying[] | undefined => {
+    if (saying.kind !== 'answer' || saying.asked?.name !== 'call.list' || member !== me) return undefined;
+    return [
+      { ...saying, value: { id: saying.value.id, ok: { calls: [call(ended, [person])], more: false } } },
+      { kind: 'notice', value: { notice: 'call', ...call(ended, []) } },
+      { kind: 'notice', value: { notice: 'call', ...call(begun, [person]) } },
+    ];
+  };
+  const told = (id: string): number | undefined =>
+    alice.events.findLast((event) => 'call' in event && event.call?.id === id)?.call?.people.length;
+  cut(alice);
+  await alice.sees('both', async () => told(ended) !== undefined && told(begun) !== undefined);
+  await alice.call('server.devices', {});
+  expect([told(ended), told(begun)]).toEqual([0, 1]);
+});
