@@ -126,15 +126,18 @@ const takeGivenKey = async (
   { member, device, keep }: Opened,
   given: Extract<Direct, { kind: 'sender.key' }>,
 ): Promise<void> => {
-  const channel = await takeKey(core, connection.row, device, given).catch((error: unknown) => {
+  const taken = await takeKey(core, connection.row, device, given).catch((error: unknown) => {
     if (!(error instanceof ProtocolError)) throw error;
     refuse(core, error.code);
     return undefined;
   });
-  commit(core, keep);
+  commit(core, () => {
+    taken?.keep();
+    keep();
+  });
   // It may be much: what comes meanwhile does not wait for it.
-  if (channel !== undefined)
-    detach(core, retryPending(core, connection, channel.id, { memberRow: member.id, keyEpoch: given.epoch }));
+  if (taken !== undefined)
+    detach(core, retryPending(core, connection, taken.channel.id, { memberRow: member.id, keyEpoch: given.epoch }));
 };
 
 // What the server notes for all devices of a member. Devices that come and go are told of where their certificates are seen.

@@ -109,21 +109,23 @@ export const sealForMembers = async (
   return { body, keep };
 };
 
-/** Takes another device's key, out of a Signal session with it; gives whether it fits a channel we are in. */
+/**
+ * Takes another device's key, out of a Signal session with it; gives the channel that it fits, and what must be written in the
+ * transaction that keeps the session's step. Undefined where there is no such channel.
+ */
 export const takeKey = async (
   core: Core,
   server: ServerRow,
   device: DeviceRow,
   { channel, epoch, share: bytes }: Extract<Direct, { kind: 'sender.key' }>,
-): Promise<ChannelRow | undefined> => {
+): Promise<{ readonly channel: ChannelRow; readonly keep: () => void } | undefined> => {
   const row = getChannelById(core.db, server.id, idBytes(channel));
   if (row === undefined || row.encryption !== 'members') return undefined;
   const place = { channel: channel as ChannelId, epoch, device: idOf<DeviceId>(device.deviceId) };
   const kept = { channelRow: row.id, deviceId: device.deviceId, keyEpoch: epoch };
   const chain = new TheirChain(place, getSenderKey(core.db, kept));
   await chain.take(fromBase64(bytes));
-  commit(core, () => putSenderKey(core.db, kept, chain.serialize()));
-  return row;
+  return { channel: row, keep: () => putSenderKey(core.db, kept, chain.serialize()) };
 };
 
 const ownChain = (core: Core, server: ServerRow, channel: ChannelRow): Own | undefined => {
