@@ -386,7 +386,7 @@ const flagsOf = (parsed: Parsed, command: Command): Flags => {
     },
     bound: (name) => {
       const value = text(name);
-      return value === undefined || /^[0-9a-f]{6,32}$/.test(value)
+      return value === undefined || /^[0-9a-f]{6,32}$/i.test(value)
         ? value
         : String(parseTime(value, Date.now())).padStart(12, '0');
     },

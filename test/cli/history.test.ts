@@ -71,6 +71,8 @@ describe('pages', () => {
     expect(items.map(({ id }) => id)).toEqual(ids.slice(1, 3));
     expect(err).toBe(`More: --after ${ids[2]}\n`);
     expect(await bodies('read', 'bob', '--after', ids[6] ?? '', '--limit', '2')).toEqual(['page 4', 'page 5']);
+    const capitals = (ids[6] ?? '').toUpperCase();
+    expect(await bodies('read', 'bob', '--after', capitals, '--limit', '2')).toEqual(['page 4', 'page 5']);
   });
 
   test('between two bounds hold what is between them; a prefix of an id does', async () => {
