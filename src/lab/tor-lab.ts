@@ -1,7 +1,7 @@
 // A private Tor network on loopback: one authority and five relays, real Tor, for the demo, the tests and the bench.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, generateKeyPair } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -213,6 +213,7 @@ class Lab implements TorLab {
     const args = ['--defaults-torrc', '/dev/null', '-f', join(node.dir, 'torrc'), '--hush'];
     const detached = this.#options.detached === true;
     const child = spawn(this.#options.binary ?? 'tor', args, { stdio: ['ignore', log, log], detached });
+    closeSync(log);
     child.on('error', () => {});
     if (detached) child.unref();
     node.process = child;
