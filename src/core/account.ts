@@ -20,7 +20,7 @@ import { getSelf, nicknameOf, putSelf } from '../store/self.ts';
 import { listServers } from '../store/servers.ts';
 import { countRequestsOfOthers, countUnsentRequests, listOpenRequests } from '../store/sessions.ts';
 import { ClockWatch } from './clock-watch.ts';
-import type { Changes, Core, VolatileEvent } from './core.ts';
+import { type Changes, type Core, refuse, type VolatileEvent } from './core.ts';
 import { Events } from './events.ts';
 import { Expiry } from './expire.ts';
 import { Files } from './files.ts';
@@ -116,16 +116,21 @@ export class Account implements AsyncDisposable {
     this.#files = new Files(this.#core);
   }
 
-  /** Opens the account of a migrated database and starts its network. */
+  /** Opens the account of a migrated database and starts its network. Throws what that throws, and leaves nothing running then. */
   static async open(options: AccountOptions): Promise<Account> {
     const account = new Account(options);
     const core = account.#core;
-    await core.network.start(core.keys, {
-      admit: (peer) => admit(core, peer),
-      incoming: (link) => attachIncoming(core, link, (stream, frame) => account.#files.serve(stream, frame)),
-      state: (state) => account.#networkChanged(state),
-      refused: (code) => core.refused.set(code, (core.refused.get(code) ?? 0) + 1),
-    });
+    try {
+      await core.network.start(core.keys, {
+        admit: (peer) => admit(core, peer),
+        incoming: (link) => attachIncoming(core, link, (stream, frame) => account.#files.serve(stream, frame)),
+        state: (state) => account.#networkChanged(state),
+        refused: (code) => refuse(core, code),
+      });
+    } catch (error) {
+      await account[Symbol.asyncDispose]();
+      throw error;
+    }
     core.queue.post(() => account.#files.resume());
     account.#rooms.start();
     return account;

@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { MemoryNetwork } from '../net/memory-network.ts';
+import { SottoError } from '../protocol/errors.ts';
 import { World } from '../testing/people.ts';
 
 test('what is under way when the account closes ends with one error, and nothing of it goes on', async () => {
@@ -48,4 +50,17 @@ test('who waits for what a linked contact does is told that the account closes',
   const ended = expect(sent).rejects.toMatchObject({ code: 'account.locked' });
   await alice.close();
   await ended;
+});
+
+test('an account whose network cannot be started leaves nothing that goes on', async () => {
+  await using world = new World();
+  const alice = await world.person('alice');
+  await alice.close();
+  const start = vi.spyOn(MemoryNetwork.prototype, 'start').mockRejectedValueOnce(new SottoError('disk.full'));
+  await expect(alice.open()).rejects.toMatchObject({ code: 'disk.full' });
+  await alice.close();
+  await world.settle(3 * 60_000);
+  start.mockRestore();
+  await alice.open();
+  expect((await alice.call('account.show', {})).nickname).toBe('alice');
 });

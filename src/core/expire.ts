@@ -38,8 +38,8 @@ export class Expiry implements Disposable {
 
   constructor(core: Core) {
     this.#core = core;
-    this.#sweepLater();
     this.schedule();
+    this.#sweepLater();
   }
 
   /**
