@@ -48,8 +48,8 @@ export const ask = async (
   if (known !== undefined && isAskedOrAccepted(core, known))
     throw new SottoError('contact.exists', { message: `You have this contact already: ${known.name}` });
   if (known?.state === 'incoming' && known.blocked === 0) return accept(core, known, wanted.name);
-  const contacts = listContacts(core.db).filter(({ state }) => state !== 'removed');
-  if (listOpenRequests(core.db, 'mine').length >= REQUESTS_PENDING_MAX || contacts.length >= CONTACTS_MAX)
+  const others = listContacts(core.db).filter(({ id, state }) => state !== 'removed' && id !== known?.id);
+  if (listOpenRequests(core.db, 'mine').length >= REQUESTS_PENDING_MAX || others.length >= CONTACTS_MAX)
     throw new SottoError('request.tooMany');
   refuseTaken(core, wanted.name, known?.id);
   const requestId = core.random.bytes(ID_BYTES);

@@ -461,6 +461,9 @@ describe('requests from fresh keys', () => {
       CONTACTS_MAX - 1,
     );
     expect(await add()).toBe('request.tooMany');
+    // Who is one of them already is asked again all the same.
+    bob.db.run(`UPDATE contacts SET paused = 'notContact' WHERE name = 'alice'`);
+    expect(await codeOf(bob.call('contact.add', { address: alice.address, name: 'alice' }))).toBe('done');
     bob.db.run(`UPDATE contacts SET state = 'removed' WHERE state = 'outgoing'`);
     expect(await add()).toBe('done');
   });
