@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { endDaemon } from '../cli/give.ts';
 import { connectOrStart } from '../client/launch.ts';
 import { type AccountPaths, accountPaths, listAccounts, type Places } from '../client/paths.ts';
 import { RpcClient } from '../client/rpc-client.ts';
@@ -19,12 +20,7 @@ export const cacheDir = (): string =>
 export const stopDaemons = async (places: Places, names: readonly string[] = listAccounts(places)): Promise<void> => {
   for (const name of names) {
     const client = await RpcClient.open(accountPaths(places, name, process.env).socket).catch(() => undefined);
-    if (client === undefined) continue;
-    const gone = new Promise<void>((done) => {
-      client.onClose = done;
-    });
-    await client.call('daemon.stop', {}).catch(() => undefined);
-    await gone;
+    if (client !== undefined) await endDaemon(client).catch(() => undefined);
   }
 };
 
@@ -54,13 +50,7 @@ export class Actor {
   }
 
   async stop(): Promise<void> {
-    const client = this.#client;
-    if (client === undefined) return;
-    const gone = new Promise<void>((done) => {
-      client.onClose = done;
-    });
-    await client.call('daemon.stop', {});
-    await gone;
+    if (this.#client !== undefined) await endDaemon(this.#client);
     this.#client = undefined;
   }
 
