@@ -56,6 +56,8 @@ export const createAccountDir = async (
       db.truncateWal();
     }
     syncPath(next.database);
+    // Alone the vault would look like an account that was made.
+    syncPath(paths.dir);
     writeDurably(next.vault, vault);
     renameSync(next.database, paths.database);
   } catch (error) {
