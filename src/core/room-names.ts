@@ -1,6 +1,6 @@
 // What the user's words mean in rooms: servers by label, channels as `#name` or `#name@server`, members as `name@server`.
 import { SottoError } from '../protocol/errors.ts';
-import { idOf } from '../protocol/ids.ts';
+import { ID_BYTES, idOf } from '../protocol/ids.ts';
 import { channelNameOf } from '../protocol/room-content.ts';
 import type { Database } from '../sqlite/open.ts';
 import { type ChannelRow, listChannels, listChannelsByName } from '../store/channels.ts';
@@ -41,14 +41,19 @@ const serverFit = ({ uid, label }: ServerRow) => fitCalled(label, idOf(uid));
 /** The channel that `#name`, `#name@server` or an id means. Throws `channel.unknown`, `name.ambiguous`, `server.unknown`. */
 export const findChannel = (db: Database, reference: string): ChannelRow => {
   const { name, server } = splitChannel(db, reference);
-  const fit = (
-    isPrefix(reference)
-      ? listChannels(db).filter((one) => begins(idOf(one.channelId), reference))
-      : listChannelsByName(db, name)
-  ).filter((one) => (server === undefined || one.serverId === server.id) && isKnown(db, one));
+  const isMeant = (one: ChannelRow): boolean =>
+    (server === undefined || one.serverId === server.id) && isKnown(db, one);
+  const byId = isPrefix(reference)
+    ? listChannels(db).filter((one) => begins(idOf(one.channelId), reference) && isMeant(one))
+    : [];
+  // A whole id is nobody's name: whoever makes a channel may call it so.
+  const isWhole = byId.length > 0 && reference.length === 2 * ID_BYTES;
+  const byName = isWhole
+    ? []
+    : listChannelsByName(db, name).filter((one) => isMeant(one) && !byId.some(({ id }) => id === one.id));
   const isGone = (one: ChannelRow): boolean =>
-    !isHere(one) && fit.some((other) => isHere(other) && isCalledAs(other, one));
-  const meantOnes = isPrefix(reference) ? fit : fit.filter((one) => !isGone(one));
+    !isHere(one) && byName.some((other) => isHere(other) && isCalledAs(other, one));
+  const meantOnes = [...byId, ...byName.filter((one) => !isGone(one))];
   const next =
     listServers(db).length === 0 ? 'sotto server join LINK' : 'sotto channel list --all shows which may be joined';
   const message = `You are in no channel ${quoted(reference)}: ${next}`;

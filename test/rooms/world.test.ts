@@ -180,3 +180,20 @@ test('ids of servers, channels, members, invites and devices are taken in capita
   const [device] = await does('server.devices', {});
   expect((await does('server.revokeDevice', { id: capitals(device ?? NOBODY) })).id).toBe(device?.id);
 });
+
+test('a channel whose name looks like the beginning of an id is found by it, also without its #', async () => {
+  await using two = new Two();
+  const { world } = two;
+  const { alice } = await two.open();
+  const does: Person['call'] = (method, params) => world.during(alice.call(method, params));
+  const made = await does('channel.create', { name: '#facade', encryption: 'open' });
+  for (const channel of ['#facade', 'facade', made.id.slice(0, 8)])
+    expect((await does('channel.show', { channel })).id).toBe(made.id);
+  await does('channel.create', { name: `#${made.id}`, encryption: 'open' });
+  expect((await does('channel.show', { channel: made.id })).id).toBe(made.id);
+  const other = await does('channel.create', { name: `#${made.id.slice(0, 8)}`, encryption: 'open' });
+  await expect(does('channel.show', { channel: made.id.slice(0, 8) })).rejects.toMatchObject({
+    code: 'name.ambiguous',
+    details: { candidates: expect.arrayContaining([made.id, other.id]) },
+  });
+});
