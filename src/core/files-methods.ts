@@ -11,6 +11,7 @@ import { isSilentMember, openConversation } from './member-methods.ts';
 import type { Context, HandlersOf } from './methods.ts';
 import { conversationOf, findConversation, findFile, serverOfRoom } from './names.ts';
 import { fileObject } from './objects.ts';
+import { reachedFor } from './room-control.ts';
 import { otherKeyOf } from './room-faults.ts';
 import { uselessWait, type Waited } from './why.ts';
 
@@ -128,7 +129,8 @@ const waitForFile = async (
   for (let patient = wait === 'done'; patient && !isOver() && useless() === undefined; ) {
     const { chunks } = fileOf(core, row);
     const moved = (): boolean => timeoutMs === undefined && fileOf(core, row).chunks !== chunks;
-    patient = await waits.until(() => isOver() || moved() || useless() !== undefined, timeoutMs);
+    const ended = waits.until(() => isOver() || moved() || useless() !== undefined, timeoutMs);
+    patient = await reachedFor(core, server, ended);
   }
   const last = trouble();
   if (wait === 'done' && last !== undefined) throw last;

@@ -17,7 +17,7 @@ import { missingAnywhere, missingIn } from './missing.ts';
 import { conversationOf, findConversation, findMessage, serverOfRoom } from './names.ts';
 import { messageObject, messageObjects, messageWithVersions } from './objects.ts';
 import { pageAround, pageOf, rangeOf, search, threadOf, unreadIn } from './pages.ts';
-import { letInAgain } from './room-control.ts';
+import { letInAgain, reachedFor } from './room-control.ts';
 import { otherKeyOf } from './room-faults.ts';
 import {
   cancelRoom,
@@ -65,7 +65,7 @@ export const MESSAGE_HANDLERS: HandlersOf<'message'> = {
     const { useless } =
       wanted <= STATE_RANK.queued
         ? QUEUED
-        : await waitFor(context, conversation.contactId, lookAlsoThere, params.timeoutMs);
+        : await reachedFor(core, server, waitFor(context, conversation.contactId, lookAlsoThere, params.timeoutMs));
     const reached = look();
     if (now === undefined)
       throw new SottoError('message.failed', { message: 'The message ended while it was waited for' });

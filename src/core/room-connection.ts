@@ -5,6 +5,7 @@ import { type ErrorCode, expectedError, SottoError } from '../protocol/errors.ts
 import {
   SERVER_ASKED_AGAIN_MS,
   SERVER_DIALS_A_TRY_MAX,
+  SERVER_REDIAL_MS,
   SERVER_REFUSED_RETRY_MS,
   SERVER_RETRY_MS_MAX,
   SERVER_RETRY_MS_MIN,
@@ -168,11 +169,25 @@ export class RoomConnection {
     this.start();
   }
 
-  /** Whoever wants something of a server that did not let us in asks again: it may have thought better of it. */
+  /**
+   * Whoever wants something of a server that is not reached, or did not let us in, asks again: it may be back, or have thought
+   * better of it. Right after a try in vain it is dialled a moment later.
+   */
   askAgain(): void {
     const phase = this.#phase;
-    if (phase.kind !== 'banned' || !('since' in phase)) return;
-    if (this.#core.clock.monotonic() - phase.since >= SERVER_ASKED_AGAIN_MS) this.start();
+    if (!('since' in phase)) return;
+    const { clock } = this.#core;
+    const restedMs = clock.monotonic() - phase.since;
+    if (phase.kind === 'banned') {
+      if (restedMs >= SERVER_ASKED_AGAIN_MS) this.start();
+      return;
+    }
+    const leftMs = SERVER_REDIAL_MS - restedMs;
+    if (leftMs <= 0) return this.redial();
+    const nextRetryAt = Math.ceil(clock.now() + leftMs);
+    if (nextRetryAt >= phase.nextRetryAt) return;
+    phase.cancel();
+    this.#phase = { ...phase, nextRetryAt, cancel: clock.after(leftMs, () => this.redial()) };
   }
 
   stop(): void {

@@ -1,9 +1,10 @@
 // How this device signs a control event and has it published, on a state that may change meanwhile.
 import { type ChannelState, judgeControl } from '../crypto/channel-state.ts';
 import { type EventHeader, headOf, signEvent, ZERO_HASH } from '../crypto/room-event.ts';
+import type { Cancel } from '../ports.ts';
 import { expectedError, retryOf, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
-import { STALE_TRIES_MAX } from '../protocol/limits.ts';
+import { SERVER_REDIAL_MS, STALE_TRIES_MAX } from '../protocol/limits.ts';
 import type { Control } from '../protocol/room-content.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { patchChannel } from '../store/channels.ts';
@@ -17,7 +18,6 @@ import { theChannel, theServer } from './room-rows.ts';
 import { timeToldBy } from './server-client.ts';
 
 const REACH_MS_MAX = 15_000;
-const REDIAL_MS = 1_000;
 
 /**
  * The connection of a server, for somebody who waits: dialled at once, and about every second until it is there or they have
@@ -36,7 +36,7 @@ export const connectionOf = async (
   for (;;) {
     await core.waits.until(() => connection.state !== 'dialling', leftMs());
     if (!mayCome()) break;
-    await core.waits.until(() => connection.state !== 'waiting', Math.min(REDIAL_MS, leftMs()));
+    await core.waits.until(() => connection.state !== 'waiting', Math.min(SERVER_REDIAL_MS, leftMs()));
     if (leftMs() === 0) break;
     connection.redial();
   }
@@ -56,12 +56,27 @@ export const connectionNow = async (
   return connection;
 };
 
-/** A server that did not let us in is asked again, and its answer waited for: what is wanted there may be so by now. */
+/**
+ * A server that did not let us in is asked again, and its answer waited for: what is wanted there may be so by now. One that is not
+ * reached is dialled, for what goes on without it.
+ */
 export const letInAgain = async (core: Core, serverId: number | undefined, timeoutMs = REACH_MS_MAX): Promise<void> => {
   const connection = core.rooms.get(serverId ?? 0);
-  if (connection?.state !== 'banned') return;
-  connection.askAgain();
-  await core.waits.until(() => connection.state !== 'dialling', timeoutMs);
+  const isBanned = connection?.state === 'banned';
+  connection?.askAgain();
+  if (isBanned) await core.waits.until(() => connection.state !== 'dialling', timeoutMs);
+};
+
+/** What is waited for of a server; while it cannot be reached it is dialled about every second. */
+export const reachedFor = async <T>(core: Core, serverId: number | undefined, wait: Promise<T>): Promise<T> => {
+  let cancel: Cancel;
+  const again = (): void => {
+    cancel = core.clock.after(SERVER_REDIAL_MS, again);
+    const connection = core.rooms.get(serverId ?? 0);
+    if (connection?.state === 'waiting') connection.askAgain();
+  };
+  again();
+  return wait.finally(() => cancel());
 };
 
 const dialled = (core: Core, server: ServerRow): RoomConnection => {

@@ -393,6 +393,8 @@ export const ROOM_FIRST_PAGES = 4;
 export const SERVER_DIALS_A_TRY_MAX = 3;
 export const SERVER_RETRY_MS_MIN = 1 * SECOND;
 export const SERVER_RETRY_MS_MAX = 60 * SECOND;
+/** How often a server that is not reached is dialled while somebody waits for it, or says something there. */
+export const SERVER_REDIAL_MS = 1 * SECOND;
 /** A server that wants to be left alone for longer is asked again after this. */
 export const SERVER_WAIT_MS_MAX = 30 * DAY;
 /** A server that did not let us in is asked again after so long at most, and when the account is opened or its user wants something there. */

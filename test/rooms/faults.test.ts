@@ -207,6 +207,35 @@ test('without the server everything said waits, and goes out by itself when it i
   expect(await alice.bodies('#away')).toEqual(expect.arrayContaining(['kept', 'this']));
 });
 
+test('who says something, or waits for it to be there, does not wait for the time at which a server is tried again', async () => {
+  const { house, alice } = await House.open('alice');
+  await using _house = house;
+  await alice.call('channel.create', { name: '#late', encryption: 'open' });
+  // Tries that failed, until the next one is far away.
+  const tooLate = (waitMs: number) =>
+    alice.sees('a try that comes much later', async () => {
+      const [server] = await alice.call('server.list', {});
+      return (server?.nextRetryAt ?? 0) - Date.now() > waitMs;
+    });
+  await house.server.stop('SIGKILL');
+  await tooLate(8_000);
+  const waiting = alice.call('message.send', { conversation: '#late', text: 'waited for', wait: 'sent' });
+  await house.server.start();
+  const startedAt = Date.now();
+  expect(await waiting).toMatchObject({ reached: true });
+  expect(Date.now() - startedAt).toBeLessThan(4_000);
+
+  await house.server.stop('SIGKILL');
+  await tooLate(8_000);
+  await house.server.start();
+  const { message } = await alice.call('message.send', { conversation: '#late', text: 'said' });
+  await alice.sees(
+    'that it is there',
+    async () => (await alice.call('message.show', { id: message.id })).state === 'sent',
+    4_000,
+  );
+});
+
 test('a server that is called by more than a line is kept as one that shows what it is', async () => {
   const { house, alice } = await House.open('alice');
   await using _house = house;
