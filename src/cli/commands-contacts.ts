@@ -151,6 +151,7 @@ export const contactCommands = (): readonly Command[] => [
       if (verified || flags.has('undo'))
         await client.call('contact.verify', { contact, verified, ...optional('scanned', scanned) });
       const shown = await client.call('contact.show', { contact });
+      if (shown.safetyNumber === undefined) out.say('There is no safety number before the first link');
       if (!flags.has('qr') || shown.safetyQr === undefined || out.json) return out.item(shown, contactDetailText);
       out.raw(await drawn(shown.safetyQr));
     },

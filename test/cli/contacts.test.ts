@@ -211,6 +211,10 @@ describe('a picture of a QR code', () => {
       items: [{ name: 'zoe', state: 'outgoing' }],
       error: { code: 'tor.offline', message: expect.stringContaining('; the request stays open') },
     });
+    for (const flags of [[], ['--qr']]) {
+      const { err } = await alice.ok('contact', 'verify', 'zoe', ...flags, { json: false });
+      expect(err).toBe('There is no safety number before the first link\n');
+    }
     await alice.ok('contact', 'remove', 'zoe', '--erase');
   });
 
