@@ -41,9 +41,12 @@ const earlierText = (core: Core, { firstSeq, history, encryption, name, serverId
 const isEarlier = ({ firstSeq, membership }: ChannelRow): boolean =>
   firstSeq > 1 + (stateOfJson(membership)?.opening ?? 0);
 
+const placesText = (fromSeq: number, toSeq: number): string =>
+  fromSeq === toSeq ? `Place ${fromSeq}` : `Places ${fromSeq} to ${toSeq}`;
+
 const missingInChannel = (core: Core, row: ChannelRow): string[] => [
   ...(isEarlier(row) ? [earlierText(core, row)] : []),
-  ...listGaps(core.db, row.id).map(({ fromSeq, toSeq, reason }) => `Places ${fromSeq} to ${toSeq}: ${reason}`),
+  ...listGaps(core.db, row.id).map(({ fromSeq, toSeq, reason }) => `${placesText(fromSeq, toSeq)}: ${reason}`),
   ...beforeIn(core, row),
   ...notYetIn(core, row),
   ...(isEntered(row) ? missingSince(core, row.serverId) : []),

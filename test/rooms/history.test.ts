@@ -133,7 +133,9 @@ const saysWhatIsMissing = async (
   expect((await carol.call('message.unread', {})).missing).toEqual([told]);
   await carol.call('conversation.markRead', { conversation: channel });
   expect(await carol.call('message.unread', {})).not.toHaveProperty('missing');
-  const lines = gaps.map(({ fromSeq, toSeq }) => `Places ${fromSeq} to ${toSeq}: alice has not shown it`);
+  const places = (fromSeq: number, toSeq: number) =>
+    fromSeq === toSeq ? `Place ${fromSeq}` : `Places ${fromSeq} to ${toSeq}`;
+  const lines = gaps.map(({ fromSeq, toSeq }) => `${places(fromSeq, toSeq)}: alice has not shown it`);
   const inMarkdown = await carol.user.run('export', channel, '--format', 'markdown', { json: false });
   for (const line of lines) expect(inMarkdown.out).toContain(`\n*Missing: ${line}`);
   expect(inMarkdown.err).toBe('');
@@ -360,6 +362,8 @@ describe('a dishonest sharer', () => {
     const two = (await alice.messages(channel)).find(({ body }) => body === 'two');
     const { gaps } = await frank.call('channel.show', { channel });
     expect(gaps?.some(({ fromSeq, toSeq }) => fromSeq <= (two?.seq ?? 0) && (two?.seq ?? 0) <= toSeq)).toBe(true);
+    const { missing } = await frank.call('message.list', { conversation: channel });
+    expect(missing).toContainEqual(expect.stringMatching(`^Place ${two?.seq}: `));
     // Bob has been there and says the same of what was before.
     await bob.say(channel, 'nothing more');
     await frank.reads(channel, 'nothing more');
