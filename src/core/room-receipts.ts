@@ -2,13 +2,17 @@
 import type { Cancel } from '../ports.ts';
 import { idOf } from '../protocol/ids.ts';
 import { EARLY_RECEIPTS_MAX, RECEIPT_TARGETS_MAX } from '../protocol/limits.ts';
-import { getConversationOfMember } from '../store/conversations.ts';
+import { getConversationOfMember, listConversations } from '../store/conversations.ts';
+import { latestEventAt } from '../store/events.ts';
 import { getMember, patchMember } from '../store/members.ts';
 import { listMessagesBack } from '../store/message-pages.ts';
+import type { MessageRow } from '../store/messages.ts';
 import { type Core, commit } from './core.ts';
 import { enqueueReceipt, hasRoom } from './room-outbox.ts';
 
 const WAIT_MS_MAX = 5_000;
+// So much later than that they go where much is to be done.
+const LATE_MS = 1_000;
 
 /** Lets a member write to us, within a transaction. Who waited for that is told that the last of what they said is here. */
 export const letIn = (core: Core, memberRow: number): void => {
@@ -17,12 +21,29 @@ export const letIn = (core: Core, memberRow: number): void => {
   patchMember(core.db, memberRow, { request: 'accepted', blocked: 0 });
   const conversation = member.request === 'open' ? getConversationOfMember(core.db, memberRow) : undefined;
   if (conversation === undefined) return;
-  const end = { seq: Number.MAX_SAFE_INTEGER, id: 0 };
-  const said = listMessagesBack(core.db, conversation.id, end, RECEIPT_TARGETS_MAX, null).reverse();
   const receipts = core.rooms.get(member.serverId)?.receipts;
-  for (const { mine, deletedAt, messageId } of said)
+  for (const { mine, deletedAt, messageId } of lastMessages(core, conversation.id))
     if (mine === 0 && deletedAt === null) receipts?.add(memberRow, idOf(messageId));
 };
+
+/**
+ * Confirms anew what came in the last moments of before, when an account is opened: the receipts that had not gone when it was closed,
+ * or died, are all of that.
+ */
+export const confirmLast = (core: Core): void => {
+  const since = latestEventAt(core.db) - WAIT_MS_MAX - LATE_MS;
+  for (const { id, memberRow, lastAt } of listConversations(core.db)) {
+    if ((lastAt ?? 0) < since) return;
+    const member = memberRow === null ? undefined : getMember(core.db, memberRow);
+    if (member === undefined || member.request !== 'accepted' || member.blocked === 1) continue;
+    const receipts = core.rooms.get(member.serverId)?.receipts;
+    for (const { mine, deletedAt, receivedAt, messageId } of lastMessages(core, id))
+      if (mine === 0 && deletedAt === null && (receivedAt ?? 0) >= since) receipts?.add(member.id, idOf(messageId));
+  }
+};
+
+const lastMessages = ({ db }: Core, conversationId: number): MessageRow[] =>
+  listMessagesBack(db, conversationId, { seq: Number.MAX_SAFE_INTEGER, id: 0 }, RECEIPT_TARGETS_MAX).reverse();
 
 /** Receipts for messages that are not known here yet: as many as EARLY_RECEIPTS_MAX, the oldest go. */
 export class EarlyReceipts {
@@ -44,7 +65,7 @@ export class EarlyReceipts {
   }
 }
 
-/** Delivery receipts of one server that are still to be sent. What a restart forgets is told with the next read. */
+/** Delivery receipts of one server that are still to be sent. */
 export class Receipts implements Disposable {
   readonly #core: Core;
   readonly #serverId: number;

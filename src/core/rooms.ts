@@ -3,6 +3,7 @@ import { listServers } from '../store/servers.ts';
 import { forgetStates } from './channel-json.ts';
 import { type Core, detach } from './core.ts';
 import { RoomConnection } from './room-connection.ts';
+import { confirmLast } from './room-receipts.ts';
 
 type Presence = 'online' | 'away';
 
@@ -36,7 +37,9 @@ export class Rooms {
 
   /** Dials every server that we did not leave: one that has banned us may let us in again. */
   start(): void {
-    for (const { id } of listServers(this.#core().db)) this.connect(id).start();
+    const core = this.#core();
+    for (const { id } of listServers(core.db)) this.connect(id).start();
+    confirmLast(core);
   }
 
   /** Whatever kept servers from being reached may be over: each that waits for its next try is dialled now. */

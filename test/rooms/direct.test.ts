@@ -42,6 +42,16 @@ test('the first message of a stranger is a request, and who accepts it gives rec
   expect(kinds()).toEqual(['message.queued', 'message.sent', 'message.delivered', 'message.read']);
 });
 
+test('what had come when its reader was closed, or died, is confirmed when they are back', async () => {
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    const { id } = await alice.say('bob@home', `${signal} comes`);
+    await bob.reads('alice@home', `${signal} comes`);
+    process.kill(await bob.user.pid(), signal);
+    await bob.back();
+    await alice.sees('a receipt', async () => (await stateOf(alice, id)) === 'delivered', 15_000);
+  }
+});
+
 test('an answer is acceptance; replies, edits, reactions, pins and deletions reach the other side', async () => {
   await bob.say('alice@home', 'an answer');
   const answered = await alice.reads('bob@home', 'an answer');
