@@ -48,7 +48,7 @@ test('what had come when its reader was closed, or died, is confirmed when they 
     await bob.reads('alice@home', `${signal} comes`);
     process.kill(await bob.user.pid(), signal);
     await bob.back();
-    await alice.sees('a receipt', async () => (await stateOf(alice, id)) === 'delivered', 15_000);
+    await alice.sees('a receipt', async () => (await stateOf(alice, id)) === 'delivered');
   }
 });
 
