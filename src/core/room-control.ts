@@ -4,7 +4,7 @@ import { type EventHeader, headOf, signEvent, ZERO_HASH } from '../crypto/room-e
 import type { Cancel } from '../ports.ts';
 import { expectedError, retryOf, SottoError } from '../protocol/errors.ts';
 import { type DeviceId, type EventId, idOf, type MemberId } from '../protocol/ids.ts';
-import { SERVER_REDIAL_MS, STALE_TRIES_MAX } from '../protocol/limits.ts';
+import { SERVER_REDIAL_MS, STALE_TRIES_MAX, WAIT_MS_DEFAULT } from '../protocol/limits.ts';
 import type { Control } from '../protocol/room-content.ts';
 import { EVENT } from '../protocol/server-frames.ts';
 import { patchChannel } from '../store/channels.ts';
@@ -67,11 +67,12 @@ export const letInAgain = async (core: Core, serverId: number | undefined, timeo
   if (isBanned) await core.waits.until(() => connection.state !== 'dialling', timeoutMs);
 };
 
-/** What is waited for of a server; while it cannot be reached it is dialled about every second. */
+/** What is waited for of a server; for a minute it is dialled about every second while it cannot be reached, then as ever. */
 export const reachedFor = async <T>(core: Core, serverId: number | undefined, wait: Promise<T>): Promise<T> => {
-  let cancel: Cancel;
+  const endAt = core.clock.monotonic() + WAIT_MS_DEFAULT;
+  let cancel: Cancel = () => {};
   const again = (): void => {
-    cancel = core.clock.after(SERVER_REDIAL_MS, again);
+    if (core.clock.monotonic() < endAt) cancel = core.clock.after(SERVER_REDIAL_MS, again);
     const connection = core.rooms.get(serverId ?? 0);
     if (connection?.state === 'waiting') connection.askAgain();
   };
