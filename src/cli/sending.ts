@@ -36,8 +36,7 @@ export const notReached = (
     });
   if (MENDED_BY_NO_WAIT.has(known))
     return new SottoError(known, { message: `${textOf(known)}. The message stays in the outbox` });
-  // Contacts are not called so: it is for a member.
-  if (state === 'sent' && /^[^#].*@./.test(conversation))
+  if (state === 'sent' && isOfMember(conversation))
     return new SottoError(known, {
       message: `It is sent, not ${wait} yet: the server has it, and ${conversation} has not taken it`,
     });
@@ -50,9 +49,18 @@ export const notReached = (
   });
 };
 
+// Contacts are not called so.
+const isOfMember = (conversation: string): boolean => /^[^#].*@./.test(conversation);
+
+// What is sent to a contact waits here for its receipt; a server has what is sent to a member.
+const goesOn = ({ id, state, conversation }: Message): string =>
+  state === 'queued' || (state === 'sent' && !isOfMember(conversation))
+    ? `It stays in the outbox; sotto cancel ${shortId(id)} takes it back.`
+    : `It is ${state}; sotto delete ${shortId(id)} deletes it for everybody.`;
+
 /**
- * Sends. Who ends the wait for its state is told how to take back what stays in the outbox; when the daemon ends before, what is
- * known of the message is shown. Throws `message.unsure` then.
+ * Sends. Who ends the wait for its state is told how to take back what stays in the outbox, or to delete what has left it; when
+ * the daemon ends before, what is known of the message is shown. Throws `message.unsure` then.
  */
 export const sendWith = async (
   context: CommandContext,
@@ -73,7 +81,7 @@ export const sendWith = async (
   }
   try {
     return await orGoesOn(context, client.call('message.send', params), () =>
-      known === undefined ? undefined : `It stays in the outbox; sotto cancel ${shortId(known.id)} takes it back.`,
+      known === undefined ? undefined : goesOn(known),
     );
   } catch (error) {
     if (known !== undefined) context.out.item(known, messageText);

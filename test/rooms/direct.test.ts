@@ -1,6 +1,9 @@
 // Direct messages between members: requests of strangers, receipts, and the verbs of every conversation.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { MemberId } from '../../src/protocol/ids.ts';
 import type { ServerObject } from '../../src/protocol/rpc-rooms.ts';
@@ -50,6 +53,22 @@ test('what had come when its reader was closed, or died, is confirmed when they 
     await bob.back();
     await alice.sees('a receipt', async () => (await stateOf(alice, id)) === 'delivered');
   }
+});
+
+test('who ends the wait for a receipt is told how to delete what the server has', async () => {
+  await bob.user.ok('daemon', 'stop');
+  const command = alice.user.words('send bob@home "are you there?" --wait delivered');
+  const child = spawn('sh', ['-c', `exec ${command}`], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const [said, ended] = [text(child.stderr), once(child, 'exit')];
+  const { id } = await alice.sees('that it is sent', async () =>
+    (await alice.messages('bob@home')).find(({ body, state }) => body === 'are you there?' && state === 'sent'),
+  );
+  child.kill('SIGINT');
+  expect((await ended)[0]).toBe(130);
+  const [, told = ''] = /^It is sent; sotto .*delete (\w+) deletes it for everybody\.\n$/.exec(await said) ?? [];
+  expect(told !== '' && id.startsWith(told)).toBe(true);
+  await alice.user.ok('delete', told);
+  await bob.back();
 });
 
 test('an answer is acceptance; replies, edits, reactions, pins and deletions reach the other side', async () => {
