@@ -22,6 +22,8 @@ export const heldBack = (core: Core, conversation: ConversationRow): string | un
   const { channel, member } = roomOf(core.db, conversation);
   const serverId = (channel ?? member)?.serverId;
   if (otherKeyOf(core, serverId) !== undefined) return heldByOther(theServer(core.db, serverId ?? 0));
+  const away = serverId === undefined ? undefined : heldByAbsent(core, serverId);
+  if (away !== undefined) return away;
   if (channel !== undefined) return heldIn(core, channel);
   const isBanned = member !== undefined && core.rooms.get(member.serverId)?.visit.banned.has(idOf(member.memberId));
   return isBanned === true ? bannedText(member, theServer(core.db, member.serverId)) : undefined;
@@ -41,6 +43,14 @@ const heldFrom = (core: Core, { name, paused }: ContactRow): string | undefined 
 
 const heldByOther = ({ label }: ServerRow): string =>
   `Somebody else answers at the address of ${label}, with another key: it waits, and nothing was sent there; sotto why ${asWord(label)}`;
+
+// Until a try has failed nothing is known to be wrong.
+const heldByAbsent = (core: Core, serverId: number): string | undefined => {
+  const connection = core.rooms.get(serverId);
+  if (connection === undefined || connection.state === 'online' || connection.lastError === undefined) return undefined;
+  const { label } = theServer(core.db, serverId);
+  return `Not connected to ${label}: it waits, and goes by itself; sotto why ${asWord(label)}`;
+};
 
 // Whom a channel makes wait is told so before the server's answer: when it goes, only the server knows.
 const heldIn = (core: Core, channel: ChannelRow): string | undefined => {

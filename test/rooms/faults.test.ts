@@ -219,6 +219,9 @@ test('who says something, or waits for it to be there, does not wait for the tim
     });
   await house.server.stop('SIGKILL');
   await tooLate(8_000);
+  expect((await alice.user.ok('send', '#late', 'away', { json: false })).err).toMatch(
+    /^Not connected to home: it waits, and goes by itself; sotto .*why home$/m,
+  );
   const waiting = alice.call('message.send', { conversation: '#late', text: 'waited for', wait: 'sent' });
   await house.server.start();
   const startedAt = Date.now();
