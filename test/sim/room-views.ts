@@ -190,9 +190,15 @@ const rolesOf = (log: readonly Stored[]): Map<string, string> => {
 };
 
 /** A channel as it was after each control since somebody first came, where they are out until they went. */
-const rewound = async ({ person, channel, log }: View, from: number): Promise<string[]> => {
+const rewound = async (
+  { person, channel, log }: View,
+  from: number,
+  held: ReadonlyMap<number, string>,
+): Promise<string[]> => {
   const wrong: string[] = [];
-  const to = staysOf(log, memberOf(person)).at(-1)?.to ?? 0;
+  const went = staysOf(log, memberOf(person)).at(-1)?.to ?? 0;
+  // Whom a channel has banned while they were away the server shows nothing of when.
+  const to = log.some(({ seq }) => seq === went) && !held.has(went) ? Math.max(...held.keys()) : went;
   const told = log.filter(({ seq }) => seq >= from && seq <= to);
   for (const { at } of told.filter((event) => controlOf(event) !== undefined)) {
     const { members = [] } = await person.call('channel.show', { channel, at });
@@ -249,7 +255,7 @@ const viewOf = async (scene: Scene, { person, channel, log }: View): Promise<str
   }
   // Between two stays, too.
   const heldFrom = scene.wasRestored ? stay?.from : shown.heldFrom;
-  if (heldFrom !== undefined) wrong.push(...(await rewound({ person, channel, log }, heldFrom)));
+  if (heldFrom !== undefined) wrong.push(...(await rewound({ person, channel, log }, heldFrom, held)));
   if (stay !== undefined) wrong.push(...inOrder(scene, { person, channel, log }, messages));
   return wrong;
 };
