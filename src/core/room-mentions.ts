@@ -13,18 +13,21 @@ type Mentions = Pick<Extract<Content, { kind: 'text' }>, 'mentions'>;
 
 /** `@name`, `@role` and `@here` in a text. */
 export const mentionsIn = (core: Core, server: ServerRow, text: string): Mentions => {
-  const names = [...text.matchAll(/(?:^|[\s(])@([\p{L}\p{N}_-]{1,32})/gu)].map(([, name = '']) => name.toLowerCase());
-  const members = names.flatMap((name) =>
-    listMembersByName(core.db, name)
-      .filter((one) => one.serverId === server.id)
-      .map((one) => idOf<MemberId>(one.memberId)),
+  const names = new Set(
+    [...text.matchAll(/(?:^|[\s(])@([\p{L}\p{N}_-]{1,32})/gu)].map(([, name = '']) => name.toLowerCase()),
   );
-  const roles = ROLES.filter((role) => names.includes(callOf(role)));
-  const here = names.includes('here');
+  const members: MemberId[] = [];
+  for (const name of names) {
+    if (members.length >= MENTIONS_MAX) break;
+    const called = listMembersByName(core.db, name).filter((one) => one.serverId === server.id);
+    members.push(...called.map((one) => idOf<MemberId>(one.memberId)));
+  }
+  const roles = ROLES.filter((role) => names.has(callOf(role)));
+  const here = names.has('here');
   if (members.length + roles.length === 0 && !here) return {};
   return {
     mentions: {
-      ...(members.length === 0 ? {} : { members: [...new Set(members)].slice(0, MENTIONS_MAX) }),
+      ...(members.length === 0 ? {} : { members: members.slice(0, MENTIONS_MAX) }),
       ...(roles.length === 0 ? {} : { roles }),
       ...(here ? { here } : {}),
     },

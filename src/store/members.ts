@@ -30,7 +30,11 @@ export const getMemberById = (db: Database, serverId: number, memberId: Uint8Arr
 
 /** Members that carry this name now: a name is a label, and a server may have moved it. */
 export const listMembersByName = (db: Database, name: string): MemberRow[] =>
-  db.all<MemberRow>(`SELECT ${COLUMNS} FROM members WHERE name = ? ORDER BY id`, name);
+  // The index goes by server.
+  db.all<MemberRow>(
+    `SELECT ${COLUMNS} FROM members WHERE server_id IN (SELECT id FROM servers) AND name = ? ORDER BY id`,
+    name,
+  );
 
 /** Whether a name is, or was first, that of another member of a server. */
 export const isNameOfAnother = (db: Database, serverId: number, memberId: Uint8Array, name: string): boolean =>

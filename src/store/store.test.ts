@@ -12,6 +12,7 @@ import { getContactByAddress, getContactByName, patchContact, putContact, remove
 import { addUnread, countUnread, getConversationOfContact, putConversation } from './conversations.ts';
 import { dumpRows, indexMessages, loadRow } from './dump.ts';
 import { listEvents, putEvent } from './events.ts';
+import { listMembersByName } from './members.ts';
 import { firstRowAt, listMessagesBack, listMessagesBefore, listMessagesBetween, placeOf } from './message-pages.ts';
 import {
   deleteMessage,
@@ -352,6 +353,15 @@ describe('the store', () => {
     for (const [i, index] of ['messages_conversation', 'outbox_order', 'room_outbox_order'].entries())
       expect(plans[i]).toContain(index);
     expect(plans.join()).not.toContain('TEMP B-TREE');
+  });
+
+  test('who is called so is sought, however many members there are', () => {
+    const asked = vi.spyOn(db, 'all');
+    listMembersByName(db, 'bob');
+    const [[sql = '', ...params] = []] = asked.mock.calls;
+    asked.mockRestore();
+    const plan = db.all<{ detail: string }>(`EXPLAIN QUERY PLAN ${sql}`, ...params).map(({ detail }) => detail);
+    expect(plan).toContainEqual(expect.stringMatching(/^SEARCH members USING INDEX members_name /));
   });
 
   test('a contact gives its name up when it is removed, and takes one that is free', () => {
