@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { SottoError } from '../protocol/errors.ts';
 import { bashLine } from './bash-line.ts';
 import type { Argument, Command, Flag } from './command.ts';
-import { flagProblem, unknownCommand, unknownFlag, withNumbers } from './slips.ts';
+import { flagProblem, unknownCommand, unknownFlag, unknownText, withNumbers } from './slips.ts';
 import { commandsOf, GLOBAL_FLAGS } from './table.ts';
 
 export type Parsed = {
@@ -33,7 +33,7 @@ export const parseCommandLine = (typed: readonly string[]): Parsed => {
   }
   const flags = { ...GLOBAL_FLAGS, ...(command?.flags ?? {}) };
   const odd = argv.find((word, i) => SHORT_WITH_DASH.test(word) && !argv.slice(0, i).includes('--'));
-  if (odd !== undefined) throw usage(`Unknown option '${odd}'`, command);
+  if (odd !== undefined) throw usage(unknownText(odd, flags), command);
   let parsed: ReturnType<typeof parseArgs>;
   try {
     const line = command?.path.startsWith('config ') === true ? withoutScope(argv) : argv;

@@ -39,8 +39,11 @@ export const unknownFlag = (typed: readonly string[]): string | undefined => {
   return flag === undefined ? undefined : unknownText(flag, GLOBAL_FLAGS);
 };
 
-const unknownText = (flag: string, flags: Flags): string =>
-  `Unknown option '${flag}'${meant(nearOf(flag, namesOf(flags)))}`;
+/** That there is no such flag: which one may be meant, or how what only begins as one is given. */
+export const unknownText = (flag: string, flags: Flags): string => {
+  const asText = flag.startsWith('--') ? '' : ': what begins with - and is no option goes behind --';
+  return `Unknown option '${flag}'${meant(nearOf(flag, namesOf(flags)), asText)}`;
+};
 
 /** What parseArgs found wrong, in words of ours. */
 export const flagProblem = (error: unknown, argv: readonly string[], flags: Flags): string => {

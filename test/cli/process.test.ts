@@ -535,7 +535,7 @@ describe('a command', () => {
     const flag = await alice.run('status', '--timeout', '-1s');
     expect(flag.error).toMatchObject({ code: 'usage.invalid', message: expect.not.stringMatching(/\n|ambiguous\.\./) });
     // A slip in a flag becomes no text.
-    const slip = { code: 'usage.invalid', message: expect.stringContaining("Unknown option '-q-typo'") };
+    const slip = { code: 'usage.invalid', message: expect.stringContaining("Unknown option '-q-typo': what") };
     expect((await alice.run('send', 'bob', '-q-typo')).error).toMatchObject(slip);
     expect((await alice.run('send', 'bob', '--wait', 'queued', '--', '-q-typo')).error?.code).not.toBe('usage.invalid');
     const { id } = await alice.one<{ id: string }>('send', 'bob', 'look');
