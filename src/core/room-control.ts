@@ -69,12 +69,13 @@ export const letInAgain = async (core: Core, serverId: number | undefined, timeo
 
 /** What is waited for of a server; for a minute it is dialled about every second while it cannot be reached, then as ever. */
 export const reachedFor = async <T>(core: Core, serverId: number | undefined, wait: Promise<T>): Promise<T> => {
+  const connection = core.rooms.get(serverId ?? 0);
+  if (connection === undefined) return wait;
   const endAt = core.clock.monotonic() + WAIT_MS_DEFAULT;
   let cancel: Cancel = () => {};
   const again = (): void => {
     if (core.clock.monotonic() < endAt) cancel = core.clock.after(SERVER_REDIAL_MS, again);
-    const connection = core.rooms.get(serverId ?? 0);
-    if (connection?.state === 'waiting') connection.askAgain();
+    if (connection.state === 'waiting') connection.askAgain();
   };
   again();
   return wait.finally(() => cancel());
